@@ -1,0 +1,44 @@
+# make study | test | lint: each sets up .venv by itself on the first call.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SEED ?= 20240101
+STUDY_OUT ?= runs/study-$(SEED)-$(shell date +%Y%m%d-%H%M%S)
+
+export FLWR_TELEMETRY_ENABLED = 0
+export FLWR_DISABLE_UPDATE_CHECK = 1
+export RAY_USAGE_STATS_ENABLED = 0
+
+.PHONY: study test lint format clean help
+
+help:
+	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
+	@echo "make test    all tests"
+	@echo "make lint    format, lint and types"
+
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (a few minutes, once)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+
+study: $(READY)
+	$(BIN)/fedlnm-sim phantom --out runs/phantom-$(SEED) --seed $(SEED)
+	$(BIN)/fedlnm-sim run runs/phantom-$(SEED)/study.toml --sites runs/phantom-$(SEED)/*/ \
+		--reference pooled --reference local --cache runs/cache --out $(STUDY_OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

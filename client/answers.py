@@ -1,0 +1,135 @@
+"""What a site answers to each exchange: compute, check the disclosure rules, reply."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from client.state import StoredTable
+from client.workspace import SCREEN, Workspace
+from common.bundle import Bundle
+from common.disclosure import check_out_of_fold_rows, check_training_sum
+from common.exchanges import (
+    EnrolReply,
+    EvaluateReply,
+    EvaluateRequest,
+    Refusal,
+    Refused,
+    RowsReply,
+    RowsRequest,
+    SumReply,
+    SumRequest,
+    TrainReply,
+    TrainRequest,
+)
+from common.statistics.base import describe, flatten
+from common.views import Joined, View, materialise
+
+SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
+
+
+def software() -> dict[str, str]:
+    """Versions that decide whether two sites compute the same."""
+    versions = {"python": platform.python_version()}
+    for name in (*SOFTWARE, "pyradiomics-bhklab"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def enrol(workspace: Workspace) -> EnrolReply:
+    """Say who takes part: counts per subset, and which tables and readings there are."""
+    study, cohort = workspace.study, workspace.cohort
+    subsets = ["train"] if workspace.name in study.training_sites else []
+    subsets += [t.name for t in study.test_sets if workspace.name in t.sites]
+    counts: dict[str, tuple[int, int]] = {}
+    for subset in subsets:
+        patients = cohort.subset(study, subset)
+        counts[subset] = (len(patients), sum(p.label for p in patients))
+    readings = {r for p in cohort.subset(study, "train") for r in p.masks} - {"r1"}
+    columns = {"clinical": workspace.tables.read("clinical", "train").columns}
+    if workspace.images is not None and workspace.images.has_features:
+        columns["radiomics"] = workspace.tables.read("radiomics", "train").columns
+    return EnrolReply(
+        site=workspace.name,
+        study=study.digest(),
+        software=software(),
+        counts=counts,
+        columns=columns,
+        readings=tuple(sorted(readings)),
+        excluded=workspace.excluded,
+    )
+
+
+def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
+    """All sums of one round, each checked against its rule first."""
+    vectors = [np.zeros(0)]
+    refusals: list[Refusal] = []
+    for item in request.items:
+        rows = materialise(item.view, workspace.tables, item.subset)
+        if item.subset == "train":
+            found = check_training_sum(rows, workspace.study.folds, workspace.privacy)
+            refusals.extend(found)
+        SCREEN.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
+        part = item.statistic.from_rows(rows)
+        vectors.append(flatten(part, item.statistic.shapes(rows.p)))
+    if refusals:
+        return Refused(refusals=_unique(refusals))
+    return SumReply(vector=np.concatenate(vectors))
+
+
+def _unique(refusals: list[Refusal]) -> tuple[Refusal, ...]:
+    seen = {(r.rule, r.threshold, r.subject): r for r in refusals}
+    return tuple(seen.values())
+
+
+def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
+    """Train a network locally from the weights sent, or look at its loss and keep its features."""
+    from client.deep import train_network
+
+    rows = workspace.tables.read("coded", "train")
+    refusals = check_training_sum(rows, workspace.study.folds, workspace.privacy)
+    if refusals:
+        return Refused(refusals=refusals)
+    return train_network(workspace, request)
+
+
+def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
+    """The declared row-level exchange: out-of-fold probabilities, shuffled, to three decimals."""
+    view = View(source=Joined(parts=tuple(request.columns.values())))
+    table = materialise(view, workspace.tables, "train")
+    refusals = check_out_of_fold_rows(table, workspace.privacy)
+    if refusals:
+        return Refused(refusals=refusals)
+    order = np.random.default_rng().permutation(table.n)
+    return RowsReply(
+        probabilities=np.round(table.values, 3)[order],
+        labels=table.label[order],
+    )
+
+
+def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
+    """Score the site's own test patients with the final bundle; scores stay at the site."""
+    bundle = Bundle.from_files(request.bundle)
+    counts: dict[str, tuple[int, int]] = {}
+    for subset in request.test_sets:
+        patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, subset)]
+        if bundle.networks:
+            from client.deep import score_networks
+
+            score_networks(workspace, bundle, subset)
+        scored: dict[str, Any] = {
+            name: materialise(view, workspace.tables, subset)
+            for name, view in bundle.models.items()
+        }
+        values = np.hstack([r.values for r in scored.values()])
+        table = StoredTable(tuple(patients), tuple(scored), values)
+        workspace.run_tables.write("scores", subset, table)
+        labels = next(iter(scored.values())).label
+        counts[subset] = (len(patients), int(labels.sum()))
+    return EvaluateReply(counts=counts)

@@ -1,0 +1,110 @@
+"""The ClientApp: one handler an exchange, errors scrubbed before they leave."""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from threadpoolctl import threadpool_limits
+
+from client import answers
+from client.site import SiteSettings, load_site
+from client.state import remember_study
+from client.workspace import SCREEN, Workspace, locate_site, open_workspace
+from common.codec import decode, encode
+from common.errors import StudyError
+from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem
+from common.study import Study
+
+app = ClientApp()
+
+
+@app.query("enrol")
+def enrol(message: Message, context: Context) -> Message:
+    """Is this site ready for the study?"""
+    return _answer(message, context, answers.enrol)
+
+
+@app.query("sum")
+def query_sum(message: Message, context: Context) -> Message:
+    """Sums of additive statistics."""
+    return _answer(message, context, answers.sums)
+
+
+@app.train("network")
+def train_network(message: Message, context: Context) -> Message:
+    """Local training."""
+    return _answer(message, context, answers.train)
+
+
+@app.query("rows")
+def query_rows(message: Message, context: Context) -> Message:
+    """Out-of-fold probabilities."""
+    return _answer(message, context, answers.rows)
+
+
+@app.evaluate("handout")
+def evaluate_handout(message: Message, context: Context) -> Message:
+    """Score the site's test patients."""
+    return _answer(message, context, answers.evaluate)
+
+
+Handler = Callable[..., Any]
+
+
+def _answer(message: Message, context: Context, handler: Handler) -> Message:
+    """Decode, open the workspace, compute on a fixed number of threads, encode.
+
+    Whatever goes wrong is told on the site's own screen and log; the server gets its kind and the
+    log's id only, because an error's text can carry a patient's name.
+    """
+    settings: SiteSettings | None = None
+    try:
+        path = locate_site(context.node_config, context.run_config)
+        if not path.name:  # a simulated node beyond the study's sites
+            return Message(encode(_nobody()), reply_to=message)
+        settings = load_site(path)
+        exchange = CATALOGUE[message.metadata.message_type]
+        request = decode(message.content)
+        if not isinstance(request, exchange.request):
+            raise StudyError("the request is not the one this exchange has", where="request")
+        with threadpool_limits(limits=settings.threads):
+            reply = _compute(handler, request, settings, path)
+    except Exception as error:  # the scrub: nothing of the text may leave
+        reply = _scrub(error, settings)
+    return Message(encode(reply), reply_to=message)
+
+
+def _compute(handler: Handler, request: Any, settings: SiteSettings, path: Any) -> Any:
+    if isinstance(request, EnrolRequest):
+        study = Study.model_validate_json(request.study_json)
+        if study.digest() != request.study:
+            raise StudyError("the study does not have the digest it came with", where="study")
+        remember_study(settings.work, study)
+        return handler(open_workspace(path, request.study, request.run))
+    workspace: Workspace = open_workspace(path, request.study, request.run)
+    return handler(workspace, request)
+
+
+def _nobody() -> EnrolReply:
+    return EnrolReply(
+        site="", study="", software={}, counts={}, columns={}, readings=(), excluded=0
+    )
+
+
+def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
+    log_id = secrets.token_hex(4)
+    name = settings.name if settings else "(unknown)"
+    told = error if isinstance(error, StudyError) else f"{type(error).__name__}: {error}"
+    SCREEN.error("site %s: %s [log %s]", name, told, log_id)
+    if settings is not None:
+        settings.work.mkdir(parents=True, exist_ok=True)
+        with (settings.work / "errors.log").open("a", encoding="utf-8") as log:
+            trace = "".join(traceback.format_exception(error))
+            log.write(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
+    return Problem(kind=type(error).__name__, log_id=log_id)

@@ -1,0 +1,279 @@
+"""cohort.csv -> validated patients of one hospital.
+
+What is wrong with the file as a whole stops the site. What is wrong with one patient is listed
+with row, column and remedy, and leaves the patient out only on the site's explicit word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from common.errors import InputError
+from common.study import ClinicalColumn, Study
+
+SPLITS = ("train", "internal_test", "external_test")
+READINGS = ("r1_repeat", "r2", "r2_repeat")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One row of cohort.csv.
+
+    `clinical` holds the coded values: a number, the index of the level, or NaN when missing.
+    `origin` is the hospital the patient comes from: the site itself, unless a pooled reference
+    holds several hospitals' patients.
+    """
+
+    patient_id: str
+    origin: str
+    label: int
+    split: str
+    fold: int
+    clinical: Mapping[str, float]
+    image: Path | None
+    masks: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """Something that keeps one patient out."""
+
+    patient_id: str
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.patient_id}: {self.where}: {self.what} -> {self.remedy}"
+
+
+@dataclass
+class Cohort:
+    """The usable patients, and what is wrong with the others."""
+
+    site: str
+    patients: list[Patient]
+    problems: list[RowProblem] = field(default_factory=list)
+
+    def subset(self, study: Study, name: str) -> list[Patient]:
+        """Patients of "train" or of a test set, in cohort order."""
+        if name == "train":
+            return [p for p in self.patients if p.split == "train"]
+        test = study.test_set(name)
+        return [p for p in self.patients if p.split == test.split and p.origin in test.hospitals]
+
+
+def read_cohort(data: Path, site: str, study: Study) -> Cohort:
+    """Read and check `data/cohort.csv`.
+
+    Raises
+    ------
+    InputError : no such file, not CSV, a missing column, a patient listed twice, no rows at all.
+    """
+    path = data / "cohort.csv"
+    frame = _read_frame(path, study)
+    readings = [r for r in READINGS if f"mask_{r}" in frame.columns] if study.needs_images else []
+    cohort = Cohort(site=site, patients=[])
+    for position, row in enumerate(frame.to_dict("records")):
+        where = f"cohort.csv row {position + 2}"
+        reader = _RowReader({str(k): str(v).strip() for k, v in row.items()}, where, data)
+        patient = reader.patient(site, study, readings)
+        cohort.problems.extend(reader.problems)
+        if not reader.problems:
+            cohort.patients.append(patient)
+    cohort.patients = assign_folds(cohort.patients, study)
+    return cohort
+
+
+def _read_frame(path: Path, study: Study) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy="put cohort.csv there")
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot be read as CSV: {error}", where=str(path), remedy="save it as UTF-8 CSV"
+        ) from None
+    needed = ["patient_id", "label", "split", *(column.name for column in study.clinical)]
+    needed += ["image", "mask"] if study.needs_images else []
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise InputError(
+            f"missing column {', '.join(missing)}",
+            where=str(path),
+            remedy="add the column (cells may be empty) or take it out of study.toml",
+        )
+    if frame.empty:
+        raise InputError("no patients", where=str(path), remedy="add a row for every patient")
+    twice = frame["patient_id"][frame["patient_id"].duplicated()].unique()
+    if len(twice):
+        rows = [int(i) + 2 for i in frame.index[frame["patient_id"] == twice[0]]]
+        raise InputError(
+            f"duplicate patient {twice[0]} (rows {', '.join(map(str, rows))})",
+            where=f"{path} column patient_id",
+            remedy="keep one row per patient",
+        )
+    return frame
+
+
+class _RowReader:
+    """Reads one row and collects everything that is wrong with it."""
+
+    def __init__(self, row: dict[str, str], where: str, data: Path) -> None:
+        self.row, self.where, self.data = row, where, data
+        self.patient_id = row["patient_id"] or f"(row {where.rsplit(' ', 1)[-1]})"
+        self.problems: list[RowProblem] = []
+
+    def problem(self, column: str, what: str, remedy: str) -> None:
+        place = f"{self.where} column {column}"
+        self.problems.append(RowProblem(self.patient_id, place, what, remedy))
+
+    def patient(self, site: str, study: Study, readings: list[str]) -> Patient:
+        if not self.row["patient_id"]:
+            self.problem("patient_id", "empty", "give every patient an id")
+        split = self.row["split"]
+        if split not in SPLITS:
+            self.problem("split", f'unknown split "{split}"', f"use one of {', '.join(SPLITS)}")
+        label = self._label()
+        clinical = {c.name: self._clinical(c) for c in study.clinical}
+        image, masks = self._files(readings) if study.needs_images else (None, {})
+        origin = self.row.get("origin") or site
+        return Patient(self.patient_id, origin, label, split, -1, clinical, image, masks)
+
+    def _label(self) -> int:
+        text = self.row["label"]
+        number = _number(text)
+        if number not in (0.0, 1.0):
+            self.problem("label", f'"{text}" is not 0 or 1', "1 = positive, 0 = negative")
+            return 0
+        return int(number)
+
+    def _clinical(self, column: ClinicalColumn) -> float:
+        text = self.row[column.name]
+        if text == "" or _level_index(text, column.missing) is not None:
+            return math.nan
+        if column.kind == "continuous":
+            number = _number(text)
+            if number is None or not math.isfinite(number):
+                self.problem(column.name, f'"{text}" is not a number', "correct or empty the cell")
+                return math.nan
+            return number
+        index = _level_index(text, column.levels)
+        if index is None:
+            known = ", ".join(column.levels)
+            self.problem(column.name, f'unknown level "{text}"', f"use one of {known}, or empty")
+            return math.nan
+        return float(index)
+
+    def _files(self, readings: list[str]) -> tuple[Path | None, dict[str, Path]]:
+        image = self._file("image")
+        masks: dict[str, Path] = {}
+        main = self._file("mask")
+        if main is not None:
+            masks["r1"] = main
+        for reading in readings:
+            if self.row[f"mask_{reading}"]:
+                path = self._file(f"mask_{reading}")
+                if path is not None:
+                    masks[reading] = path
+        return image, masks
+
+    def _file(self, column: str) -> Path | None:
+        text = self.row[column]
+        if not text:
+            self.problem(column, "empty", "give the path relative to cohort.csv")
+            return None
+        path = self.data / text
+        if not path.exists():
+            self.problem(column, f"missing file {Path(text).name}", "correct the path")
+            return None
+        return path
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _level_index(text: str, levels: tuple[str, ...]) -> int | None:
+    """Position of a level; "1" and "1.0" are the same level."""
+    if text in levels:
+        return levels.index(text)
+    number = _number(text)
+    if number is None:
+        return None
+    for index, level in enumerate(levels):
+        if _number(level) == number:
+            return index
+    return None
+
+
+def assign_folds(patients: list[Patient], study: Study) -> list[Patient]:
+    """Cross-validation folds of the training patients, stratified by label within the hospital.
+
+    The order within hospital and label comes from a hash of the study's seed and the patient id, so
+    that it is the same in a federated and in a pooled run and does not depend on the file's order.
+    The dealing goes on from one class to the other, so that folds differ by at most one patient.
+    """
+    fold_of: dict[str, int] = {}
+    origins = sorted({p.origin for p in patients})
+    for origin in origins:
+        own = [p for p in patients if p.split == "train" and p.origin == origin]
+        own.sort(key=lambda p: (p.label, _hash(study.seed, origin, p.patient_id)))
+        for position, patient in enumerate(own):
+            fold_of[patient.patient_id] = position % study.folds
+    return [
+        Patient(**{**vars(p), "fold": fold_of.get(p.patient_id, -1)}) if p.split == "train" else p
+        for p in patients
+    ]
+
+
+def _hash(seed: int, origin: str, patient_id: str) -> str:
+    own_id = patient_id.removeprefix(f"{origin}/")
+    return hashlib.sha256(f"{seed}/{origin}/{own_id}".encode()).hexdigest()
+
+
+def check_cohort(cohort: Cohort, study: Study) -> None:
+    """Whether the usable patients are what the study expects of this site.
+
+    Raises
+    ------
+    InputError : no training rows, one class only, or none for a test set that names the site.
+    """
+    entry = next((s for s in study.sites if s.name == cohort.site), None)
+    where = f"site {cohort.site}, cohort.csv"
+    if entry is None:
+        raise InputError(
+            f"the study has no site called {cohort.site}",
+            where=f"site {cohort.site}",
+            remedy=f"use one of {', '.join(study.site_names)}",
+        )
+    if entry.trains:
+        labels = [p.label for p in cohort.subset(study, "train")]
+        if not labels:
+            raise InputError(
+                "no training rows (split = train)",
+                where=where,
+                remedy="add training patients or set trains = false for this site in study.toml",
+            )
+        if len(set(labels)) == 1:
+            raise InputError(
+                f"one class only: all {len(labels)} training rows have label {labels[0]}",
+                where=where,
+                remedy="a training site needs both classes; set trains = false to test only",
+            )
+    for test in study.test_sets:
+        if cohort.site in test.sites and not cohort.subset(study, test.name):
+            raise InputError(
+                f"no rows with split {test.split} for the test set {test.name}",
+                where=where,
+                remedy="add them, or take the site out of that test set in study.toml",
+            )

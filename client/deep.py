@@ -1,0 +1,127 @@
+"""Networks at a site: local training, features for fusion, scores for evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from client.cohort import Patient
+from client.state import StoredTable
+from client.training import Crops, infer, loss_of, train_epochs
+from client.workspace import SCREEN, Workspace
+from common.bundle import Bundle
+from common.exchanges import TrainReply, TrainRequest
+from common.networks.flat import flatten, load_flat
+from common.networks.resnet import Kind, build_network
+from common.study import NetworkSettings, Study
+
+
+def network_settings(study: Study, kind: Kind) -> NetworkSettings:
+    """The study's block of this network."""
+    return study.dl2d if kind == "dl2d" else study.dl3d
+
+
+def _kind(name: str) -> Kind:
+    if name == "dl2d":
+        return "dl2d"
+    if name == "dl3d":
+        return "dl3d"
+    raise ValueError("unknown network")
+
+
+def _network(study: Study, kind: Kind, weights: Any) -> Any:
+    model = build_network(kind, network_settings(study, kind), seed=0)
+    load_flat(model, weights)
+    return model
+
+
+def _crops(workspace: Workspace, kind: Kind, patients: Sequence[Patient]) -> Crops:
+    if workspace.images is None:
+        raise ValueError("this study has no images")
+    images, index = workspace.images.crops(kind, [p.patient_id for p in patients])
+    label = np.array([p.label for p in patients], dtype=np.float32)
+    return Crops(images=images, patient=index, label=label[index])
+
+
+def _own_seed(seed: int, site: str) -> int:
+    """The round's seed mixed with the site's name, so that no two sites draw the same numbers."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{site}".encode()).digest()[:6], "big")
+
+
+def train_network(workspace: Workspace, request: TrainRequest) -> TrainReply:
+    """One round at this site; see `RoundPlan`."""
+    kind, plan = _kind(request.network), request.plan
+    settings = network_settings(workspace.study, kind)
+    patients = workspace.cohort.subset(workspace.study, "train")
+    used = [p for p in patients if p.fold != plan.excluded_fold]
+    held_out = [p for p in patients if p.fold == plan.excluded_fold]
+    model = _network(workspace.study, kind, request.weights)
+    update = np.zeros(0, dtype=np.float32)
+    losses = np.zeros(4)
+    if plan.epochs:
+        result = train_epochs(
+            model,
+            kind,
+            _crops(workspace, kind, used),
+            settings=settings,
+            learning_rate=plan.learning_rate,
+            epochs=plan.epochs,
+            seed=_own_seed(plan.seed, workspace.name),
+        )
+        losses[:2] = result.loss_sum, result.samples
+        share = np.float32(len(used) / plan.total)
+        update = flatten(model) * share
+    if plan.keep:
+        losses[2:] = keep_features(workspace, request, model, patients, held_out)
+    SCREEN.debug("site %s: %s %s", workspace.name, request.network, request.variant)
+    return TrainReply(update=update, losses=losses)
+
+
+def keep_features(
+    workspace: Workspace,
+    request: TrainRequest,
+    model: Any,
+    patients: Sequence[Patient],
+    held_out: Sequence[Patient],
+) -> tuple[float, float]:
+    """Store features and probabilities of the training patients; held-out loss sum and count."""
+    kind = _kind(request.network)
+    store_inference(workspace, model, kind, request.variant, "train", patients)
+    if not held_out:
+        return 0.0, 0.0
+    settings = network_settings(workspace.study, kind)
+    loss_sum, count = loss_of(model, kind, _crops(workspace, kind, held_out), settings)
+    return loss_sum, float(count)
+
+
+def store_inference(
+    workspace: Workspace,
+    model: Any,
+    kind: Kind,
+    variant: str,
+    subset: str,
+    patients: Sequence[Patient],
+) -> None:
+    """Write the tables `KIND/VARIANT/features` and `.../probability` of these patients."""
+    settings = network_settings(workspace.study, kind)
+    crops = _crops(workspace, kind, patients)
+    features, probability = infer(model, kind, crops, settings, len(patients))
+    ids = tuple(p.patient_id for p in patients)
+    names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
+    tables = workspace.run_tables
+    table = StoredTable(ids, names, features.astype(np.float64))
+    tables.write(f"{kind}/{variant}/features", subset, table)
+    table = StoredTable(ids, (kind,), probability.astype(np.float64)[:, None])
+    tables.write(f"{kind}/{variant}/probability", subset, table)
+
+
+def score_networks(workspace: Workspace, bundle: Bundle, subset: str) -> None:
+    """Run the bundle's networks over the test patients of a subset."""
+    patients = workspace.cohort.subset(workspace.study, subset)
+    for name, weights in bundle.networks.items():
+        kind = _kind(name)
+        model = _network(workspace.study, kind, weights)
+        store_inference(workspace, model, kind, "final", subset, patients)

@@ -1,0 +1,151 @@
+"""Read a CT volume and the mask of its ROI, and refuse what cannot be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
+
+from client.imaging.dicom import read_series
+from client.imaging.errors import PatientError
+from client.imaging.nifti import examine
+
+__all__ = ["GEOMETRY_TOLERANCE", "PatientError", "read_image", "read_mask"]
+
+GEOMETRY_TOLERANCE = 1e-3
+"""Largest difference of spacing (mm), origin (mm) and direction cosines of image and mask."""
+
+_FORMATS = (".nii", ".nii.gz", ".nrrd", ".mha")
+
+
+def read_image(path: Path) -> sitk.Image:
+    """A CT volume in HU as float32, whatever type the file stores, in the file's orientation.
+
+    Parameters
+    ----------
+    path : NIfTI, NRRD or MHA file, or a folder with one DICOM CT series.
+
+    Raises
+    ------
+    PatientError : no such file, an unknown format, unreadable, truncated, not 3-D, several values
+        a voxel, a voxel that is not finite.
+    """
+    image = _as_float(_read(path), path)
+    _check_finite(int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))), path)
+    return image
+
+
+def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
+    """The ROI on the grid of `image`: uint8, 1 inside and 0 outside.
+
+    Raises
+    ------
+    PatientError : whatever `read_image` refuses; another geometry than the image's, an empty
+        mask, several labels, an ROI in which the image holds one single value.
+    """
+    mask = read_image(path)
+    _check_geometry(mask, image, path.name)
+    values = sitk.GetArrayViewFromImage(mask)
+    _check_labels(values, path.name)
+    inside = sitk.GetArrayViewFromImage(image)[values > 0]
+    if inside.min() == inside.max():
+        raise PatientError(
+            f"the ROI touches nothing: the image is {inside.min():g} HU in all of it",
+            where=path.name,
+            remedy="check that the mask belongs to this image and lies in the patient",
+        )
+    return mask > 0
+
+
+def _read(path: Path) -> sitk.Image:
+    if not path.exists():
+        raise PatientError("no such file", where=path.name, remedy="correct the path in cohort.csv")
+    if path.is_dir():
+        return read_series(path)
+    if not path.name.lower().endswith(_FORMATS):
+        raise PatientError(
+            "not a known image format",
+            where=path.name,
+            remedy=f"use {', '.join(_FORMATS)} or a folder with one DICOM series",
+        )
+    remedy = "copy or export the file again"
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        findings = examine(path)
+        if findings.missing:
+            raise PatientError(f"unreadable: {findings.missing}", where=path.name, remedy=remedy)
+        _check_finite(findings.not_finite, path)
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            what = "the axes of the volume are not at right angles (sheared or gantry-tilted)"
+            remedy = "resample it to a rectangular grid"
+        else:
+            what = "unreadable: damaged, cut short, or not what its name says"
+        raise PatientError(what, where=path.name, remedy=remedy) from None
+
+
+def _check_finite(bad: int, path: Path) -> None:
+    if bad:
+        raise PatientError(
+            f"{bad} voxels are not finite numbers",
+            where=path.name,
+            remedy="export the file again from the original series or segmentation",
+        )
+
+
+def _as_float(image: sitk.Image, path: Path) -> sitk.Image:
+    shape = " x ".join(str(n) for n in image.GetSize())
+    if image.GetDimension() != 3:
+        raise PatientError(
+            f"not 3-D: {image.GetDimension()} dimensions ({shape})",
+            where=path.name,
+            remedy="save the one volume that was segmented",
+        )
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise PatientError(
+            f"{image.GetNumberOfComponentsPerPixel()} values a voxel instead of one",
+            where=path.name,
+            remedy="save a grey-value volume, not colours or vectors",
+        )
+    return sitk.Cast(image, sitk.sitkFloat32)
+
+
+def _check_geometry(mask: sitk.Image, image: sitk.Image, where: str) -> None:
+    pairs = {
+        "size": (mask.GetSize(), image.GetSize()),
+        "spacing": (mask.GetSpacing(), image.GetSpacing()),
+        "origin": (mask.GetOrigin(), image.GetOrigin()),
+        "direction": (mask.GetDirection(), image.GetDirection()),
+    }
+    for name, (own, other) in pairs.items():
+        if np.abs(np.subtract(own, other)).max() > GEOMETRY_TOLERANCE:
+            raise PatientError(
+                f"{name} of the mask ({_numbers(own)}) is not the image's ({_numbers(other)})",
+                where=where,
+                remedy="export the mask on the grid of the image; headers are never copied over",
+            )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
+def _check_labels(values: np.ndarray, where: str) -> None:
+    label = float(values.max())
+    if label == 0 and float(values.min()) == 0:
+        raise PatientError(
+            "the mask is empty", where=where, remedy="save the segmentation of the ROI"
+        )
+    strange = values[(values != 0) & (values != label)]
+    if label < 0 or strange.size:
+        found = np.unique(np.append(strange, label))
+        listed = ", ".join(f"{value:g}" for value in found[:5])
+        more = ", ..." if found.size > 5 else ""
+        raise PatientError(
+            f"several labels in the mask ({listed}{more}) instead of 0 and one positive value",
+            where=where,
+            remedy="keep the label of the ROI only",
+        )

@@ -1,0 +1,138 @@
+"""Processes that work side by side within a memory budget and outlive a killed one."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Task(Generic[A]):
+    """An argument, and the memory that working on it is estimated to take."""
+
+    argument: A
+    gib: float
+
+
+@dataclass(frozen=True)
+class Killed:
+    """In place of a result: the process that worked on it, alone, was killed."""
+
+
+class BoundedPool:
+    """Runs tasks in processes, one thread each; with one worker, in this process.
+
+    Parameters
+    ----------
+    workers : processes at most.
+    memory_gib : the estimates of running tasks never add up to more; a task whose own estimate is
+        more runs alone.
+    """
+
+    def __init__(self, workers: int, memory_gib: float) -> None:
+        self.workers, self.memory_gib = workers, memory_gib
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> BoundedPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def run(
+        self, function: Callable[[A], R], tasks: Sequence[Task[A]]
+    ) -> Iterator[tuple[int, R | Killed]]:
+        """Results by position, as they come; the largest tasks start first.
+
+        Parameters
+        ----------
+        function : at module level, so that another process can find it.
+
+        Raises
+        ------
+        Exception : whatever `function` raises.
+        """
+        waiting = sorted(range(len(tasks)), key=lambda i: -tasks[i].gib)
+        if self.workers == 1:
+            for position in waiting:
+                yield position, function(tasks[position].argument)
+            return
+        running: dict[Future[R], int] = {}
+        while waiting or running:
+            lost = self._fill(function, waiting, running, tasks)
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                position = running.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    lost.append(position)
+                    continue
+                yield position, result
+            if lost:
+                # the pool does not tell whose process was killed: each has another try, alone
+                lost += running.values()
+                running.clear()
+                yield from self._one_by_one(function, lost, tasks)
+
+    def _fill(
+        self,
+        function: Callable[[A], R],
+        waiting: list[int],
+        running: dict[Future[R], int],
+        tasks: Sequence[Task[A]],
+    ) -> list[int]:
+        """Start what may start; the task, if any, that found the pool broken."""
+        while (position := self._fitting(waiting, running, tasks)) is not None:
+            waiting.remove(position)
+            try:
+                future = self._pool().submit(function, tasks[position].argument)
+            except BrokenProcessPool:
+                return [position]
+            running[future] = position
+        return []
+
+    def _fitting(
+        self, waiting: list[int], running: dict[Future[R], int], tasks: Sequence[Task[A]]
+    ) -> int | None:
+        """The largest waiting task that may start now."""
+        if len(running) >= self.workers:
+            return None
+        free = self.memory_gib - sum(tasks[position].gib for position in running.values())
+        for position in waiting:
+            if not running or tasks[position].gib <= free:
+                return position
+        return None
+
+    def _one_by_one(
+        self, function: Callable[[A], R], positions: list[int], tasks: Sequence[Task[A]]
+    ) -> Iterator[tuple[int, R | Killed]]:
+        self._stop()
+        for position in positions:
+            try:
+                result = self._pool().submit(function, tasks[position].argument).result()
+            except BrokenProcessPool:
+                self._stop()
+                yield position, Killed()
+            else:
+                yield position, result
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            # spawn: a fork of a process with threads (gRPC, ITK) may hang
+            self._executor = ProcessPoolExecutor(
+                self.workers, mp_context=multiprocessing.get_context("spawn")
+            )
+        return self._executor
+
+    def _stop(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None

@@ -1,0 +1,372 @@
+"""Crops and features of a site's patients: made once, kept on disk, loaded when asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.imaging.cache import ContentCache
+from client.imaging.errors import PatientError
+from client.imaging.settings import settings_text
+from client.imaging.workers import BoundedPool, Killed, Task
+from common.errors import StudyError
+from common.study import ImagingSettings, RadiomicsSettings
+
+if TYPE_CHECKING:
+    from client.imaging.patient import Done, Work
+
+MAIN_READING = "r1"
+Progress = Callable[[int, int, str], None]
+_LIBRARIES = ("SimpleITK", "numpy", "scipy", "PyWavelets", "pyradiomics-bhklab", "trimesh")
+
+
+@dataclass(frozen=True)
+class PatientJob:
+    """The files of one patient.
+
+    Parameters
+    ----------
+    image : volume, or folder of a DICOM series.
+    masks : "r1" (the main mask) and, where they exist, "r1_repeat", "r2" and "r2_repeat".
+    """
+
+    patient_id: str
+    image: Path
+    masks: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class PatientProblem:
+    """Why a patient cannot be used; `file` is a name without its folder."""
+
+    patient_id: str
+    file: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.patient_id}: {self.file}: {self.what} -> {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Where the crops and features of the prepared patients lie in the cache.
+
+    Parameters
+    ----------
+    crop_keys : by patient.
+    feature_keys : by reading, then by patient; a reading is missing for those not in it.
+    problems : what is wrong, by patient in the order of the jobs; whoever is not in it is whole.
+    """
+
+    cache: ContentCache
+    imaging: ImagingSettings | None
+    radiomics: RadiomicsSettings | None
+    crop_keys: Mapping[str, str]
+    feature_keys: Mapping[str, Mapping[str, str]]
+    problems: tuple[PatientProblem, ...]
+
+    def features(
+        self, reading: str, patients: Sequence[str]
+    ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Names, and values (patients, features) with NaN rows where a reading is missing.
+
+        Raises
+        ------
+        StudyError : an entry has gone from the cache; patients have different features.
+        """
+        if self.radiomics is None:
+            raise StudyError("no radiomics features were prepared", where="preparation")
+        keys = self.feature_keys.get(reading, {})
+        rows = {p: self._entry(keys[p]) for p in patients if p in keys}
+        texts = {row["names"].tobytes() for row in rows.values()}
+        if len(texts) > 1:
+            raise StudyError(
+                "patients have different features",
+                where="cache",
+                remedy="delete the site's cache folder and prepare the patients again",
+            )
+        names = _names(texts.pop()) if texts else self._known_names()
+        missing = np.full(len(names), np.nan)
+        values = [rows[p]["values"] if p in rows else missing for p in patients]
+        return names, np.array(values, dtype=np.float64).reshape(len(patients), len(names))
+
+    def crops3d(self, patients: Sequence[str]) -> NDArray[np.float32]:
+        """Bounding cubes (patients, S, S, S) in [0, 1], axes z, y, x.
+
+        Raises
+        ------
+        StudyError : a patient without crops, or an entry has gone from the cache.
+        """
+        size = self._crop_settings().crop3d_size
+        result = np.empty((len(patients), size, size, size), dtype=np.float32)
+        for row, patient in enumerate(patients):
+            result[row] = self._crops(patient)["crop3d"]
+        return result
+
+    def crops2d(self, patients: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Axial patches of each patient, (slices, S, S) in [0, 1]; slices differ by patient.
+
+        Raises
+        ------
+        StudyError : as `crops3d`.
+        """
+        self._crop_settings()
+        return [self._crops(patient)["crop2d"] for patient in patients]
+
+    def save(self, path: Path) -> None:
+        """Write where everything lies as JSON, so that another process need not hash the files."""
+        state = {
+            "imaging": self.imaging and self.imaging.model_dump(mode="json"),
+            "radiomics": self.radiomics and self.radiomics.model_dump(mode="json"),
+            "crop_keys": dict(self.crop_keys),
+            "feature_keys": {reading: dict(keys) for reading, keys in self.feature_keys.items()},
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+        temporary = path.with_name(f".part-{path.name}")
+        temporary.write_text(json.dumps(state), encoding="utf-8")
+        temporary.replace(path)
+
+    @staticmethod
+    def load(path: Path, cache: ContentCache) -> Preparation:
+        """Read what `save` wrote; OSError or ValueError when it is missing or damaged."""
+        state = json.loads(path.read_text(encoding="utf-8"))
+        imaging, radiomics = state["imaging"], state["radiomics"]
+        return Preparation(
+            cache=cache,
+            imaging=imaging and ImagingSettings.model_validate(imaging),
+            radiomics=radiomics and RadiomicsSettings.model_validate(radiomics),
+            crop_keys=state["crop_keys"],
+            feature_keys=state["feature_keys"],
+            problems=tuple(PatientProblem(**problem) for problem in state["problems"]),
+        )
+
+    def _crop_settings(self) -> ImagingSettings:
+        if self.imaging is None:
+            raise StudyError("no crops were prepared", where="preparation")
+        return self.imaging
+
+    def _crops(self, patient: str) -> dict[str, NDArray[Any]]:
+        if patient not in self.crop_keys:
+            raise StudyError("no crops of this patient", where=patient, remedy="see its problem")
+        return self._entry(self.crop_keys[patient])
+
+    def _entry(self, key: str) -> dict[str, NDArray[Any]]:
+        entry = self.cache.get(key)
+        if entry is None:
+            raise StudyError(
+                "an entry has gone from the cache or is damaged",
+                where="cache",
+                remedy="prepare the patients again; what is left will not be made twice",
+            )
+        return entry
+
+    def _known_names(self) -> tuple[str, ...]:
+        for keys in self.feature_keys.values():
+            for key in keys.values():
+                return _names(self._entry(key)["names"].tobytes())
+        if self.radiomics is None:
+            return ()
+        from client.radiomics import feature_names
+
+        return feature_names(self.radiomics.settings, self.radiomics.expected_features)
+
+
+def _names(text: bytes) -> tuple[str, ...]:
+    return tuple(text.decode().split("\n"))
+
+
+def prepare(
+    jobs: Sequence[PatientJob],
+    *,
+    imaging: ImagingSettings | None,
+    radiomics: RadiomicsSettings | None,
+    cache: ContentCache,
+    workers: int,
+    memory_gib: float,
+    progress: Progress | None = None,
+) -> Preparation:
+    """Make the crops and features that the cache does not hold yet.
+
+    Two passes: the images are read, checked and cropped, which tells how large each ROI is; then
+    features are extracted, as many patients side by side as the memory allows. Each result is
+    stored at once, so an interrupted run goes on where it stopped.
+
+    Parameters
+    ----------
+    imaging : None = no crops.
+    radiomics : None = no features.
+    workers : processes; 1 = all in this process, which a lack of memory may then kill.
+    memory_gib : bound on the estimated memory of all processes together.
+    progress : called with patients done, patients in all, and the id of the last one.
+
+    Raises
+    ------
+    StudyError : the site's installation cannot give the features that the study asks for.
+    """
+    hashing = _Keys(imaging, radiomics, cache)
+    with ThreadPoolExecutor(max(workers, 1)) as threads:
+        plans = list(threads.map(hashing.plan, jobs))
+    finished = 0
+    with closing(_work_off(plans, workers, memory_gib)) as ready:
+        for plan in ready:
+            finished += 1
+            if progress is not None:
+                progress(finished, len(plans), plan.job.patient_id)
+    return _collect(plans, imaging, radiomics, cache)
+
+
+@dataclass
+class _Plan:
+    """One patient on the way.
+
+    `crops` and `features` are the keys its results have or will have, `stored` those of them that
+    are in the cache; `work` is what is left to do.
+    """
+
+    job: PatientJob
+    crops: str | None = None
+    features: dict[str, str] = field(default_factory=dict)
+    stored: set[str] = field(default_factory=set)
+    work: Work | None = None
+    problems: list[PatientProblem] = field(default_factory=list)
+
+    def add_problem(self, file: str, what: str, remedy: str) -> None:
+        self.problems.append(PatientProblem(self.job.patient_id, file, what, remedy))
+
+    def take(self, done: Done | Killed) -> None:
+        """Note what a process did or did not bring about."""
+        if isinstance(done, Killed):
+            self.add_problem(
+                self.job.image.name,
+                "the process that prepared this patient was killed, most likely for lack of memory",
+                "use a machine with more memory, or check that the ROI is not far too large",
+            )
+            return
+        self.stored.update(done.stored)
+        for problem in done.problems:
+            self.add_problem(*problem)
+
+
+class _Keys:
+    """Hashes patients' files and looks up what the cache holds for them."""
+
+    def __init__(
+        self,
+        imaging: ImagingSettings | None,
+        radiomics: RadiomicsSettings | None,
+        cache: ContentCache,
+    ) -> None:
+        self.imaging, self.radiomics, self.cache = imaging, radiomics, cache
+        self.crops = {"what": "crops", "libraries": _versions(_LIBRARIES[:2])}
+        if imaging is not None:
+            self.crops["settings"] = imaging.model_dump(mode="json")
+        self.features = {"what": "features", "libraries": _versions(_LIBRARIES)}
+        if radiomics is not None:
+            self.features["settings"] = settings_text(radiomics.settings)
+
+    def plan(self, job: PatientJob) -> _Plan:
+        """Keys of a patient, and the work that is left."""
+        plan = _Plan(job)
+        if MAIN_READING not in job.masks:
+            plan.add_problem(job.image.name, "no main mask", "fill the column mask of cohort.csv")
+        if not self._readable(plan, job.image):
+            return plan
+        masks = {r: mask for r, mask in job.masks.items() if self._readable(plan, mask)}
+        if self.imaging is not None and MAIN_READING in masks:
+            plan.crops = self.cache.key_of([job.image, masks[MAIN_READING]], self.crops)
+        if self.radiomics is not None:
+            for reading, mask in masks.items():
+                plan.features[reading] = self.cache.key_of([job.image, mask], self.features)
+        keys = [*([plan.crops] if plan.crops else []), *plan.features.values()]
+        plan.stored = {key for key in keys if self.cache.get(key) is not None}
+        if plan.stored != set(keys):
+            plan.work = self._work(plan, masks)
+        return plan
+
+    def _readable(self, plan: _Plan, path: Path) -> bool:
+        try:
+            self.cache.key_of([path], {})
+        except PatientError as error:
+            plan.add_problem(error.where, error.what, error.remedy)
+            return False
+        return True
+
+    def _work(self, plan: _Plan, masks: Mapping[str, Path]) -> Work:
+        from client.imaging.patient import Work
+
+        return Work(
+            image=plan.job.image,
+            masks=masks,
+            crops=None if plan.crops in plan.stored else plan.crops,
+            features={r: key for r, key in plan.features.items() if key not in plan.stored},
+            imaging=self.imaging,
+            radiomics=self.radiomics,
+            cache=self.cache.folder,
+        )
+
+
+def _work_off(
+    plans: Sequence[_Plan], workers: int, memory_gib: float
+) -> Generator[_Plan, None, None]:
+    """Do what is left to do; yields each patient when it is finished."""
+    waiting = [plan for plan in plans if plan.work is not None]
+    yield from (plan for plan in plans if plan.work is None)
+    if not waiting:
+        return
+    from client.imaging.patient import extract_missing, look_and_crop, reading_gib
+
+    with BoundedPool(workers, memory_gib) as pool:
+        looks = [Task(p.work, reading_gib(p.work.image)) for p in waiting if p.work is not None]
+        extracting: list[tuple[_Plan, Task[Work]]] = []
+        for position, done in pool.run(look_and_crop, looks):
+            plan, work = waiting[position], looks[position].argument
+            plan.take(done)
+            sizes = {} if isinstance(done, Killed) else done.feature_gib
+            if not sizes:
+                yield plan
+                continue
+            features = {r: key for r, key in work.features.items() if r in sizes}
+            task = Task(replace(work, features=features), max(sizes.values()))
+            extracting.append((plan, task))
+        for position, done in pool.run(extract_missing, [task for _, task in extracting]):
+            plan = extracting[position][0]
+            plan.take(done)
+            yield plan
+
+
+def _collect(
+    plans: Sequence[_Plan],
+    imaging: ImagingSettings | None,
+    radiomics: RadiomicsSettings | None,
+    cache: ContentCache,
+) -> Preparation:
+    crops: dict[str, str] = {}
+    features: dict[str, dict[str, str]] = {}
+    for plan in plans:
+        patient = plan.job.patient_id
+        if plan.crops in plan.stored:
+            crops[patient] = str(plan.crops)
+        for reading, key in plan.features.items():
+            if key in plan.stored:
+                features.setdefault(reading, {})[patient] = key
+    problems = tuple(problem for plan in plans for problem in plan.problems)
+    return Preparation(cache, imaging, radiomics, crops, features, problems)
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    """Installed versions, so that an upgrade makes everything anew; a missing one is left out."""
+    found: dict[str, str] = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found

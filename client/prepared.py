@@ -1,0 +1,64 @@
+"""A site's prepared images as the study needs them: crops for the networks, radiomics tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.cohort import Patient
+from client.imaging.cache import ContentCache
+from client.preparation import PatientJob, PatientProblem, Preparation, prepare
+from client.site import SiteSettings
+from common.statistics.base import Float
+from common.study import Study
+
+Progress = Callable[[int, int, str], None]
+
+
+class PreparedImages:
+    """Crops and features by patient id, read from the site's cache."""
+
+    def __init__(self, preparation: Preparation) -> None:
+        self._preparation = preparation
+
+    @property
+    def has_features(self) -> bool:
+        """Whether radiomics features were extracted."""
+        return self._preparation.radiomics is not None
+
+    def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
+        """Names, and values (patients, features) with NaN rows where a reading is missing."""
+        return self._preparation.features(reading, patients)
+
+    def crops(
+        self, kind: Literal["dl2d", "dl3d"], patients: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Crops (n, S, S, S) or (n, S, S), and which of `patients` each belongs to (n,)."""
+        if kind == "dl3d":
+            return self._preparation.crops3d(patients), np.arange(len(patients), dtype=np.int64)
+        stacks = self._preparation.crops2d(patients)
+        index = np.repeat(np.arange(len(stacks)), [len(stack) for stack in stacks])
+        return np.concatenate(stacks), index.astype(np.int64)
+
+
+def prepare_images(
+    patients: Sequence[Patient],
+    settings: SiteSettings,
+    study: Study,
+    progress: Progress | None = None,
+) -> tuple[PreparedImages, tuple[PatientProblem, ...]]:
+    """Make what the study needs of these patients' images and the cache does not hold yet."""
+    jobs = [PatientJob(p.patient_id, p.image, p.masks) for p in patients if p.image is not None]
+    preparation = prepare(
+        jobs,
+        imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
+        radiomics=study.radiomics if "radiomics" in study.base_models else None,
+        cache=ContentCache(settings.cache),
+        workers=settings.preparation_workers,
+        memory_gib=settings.memory_gib,
+        progress=progress,
+    )
+    return PreparedImages(preparation), preparation.problems

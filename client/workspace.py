@@ -1,0 +1,112 @@
+"""A site's workspace for one study and run: settings, cohort, prepared images, tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from client.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
+from client.site import SiteSettings, load_site
+from client.state import RunTables, recall_study
+from client.tables import SiteTables
+from common.demonstration import demonstration_sites
+from common.disclosure import stricter
+from common.errors import InputError
+from common.study import PrivacySettings, Study
+
+if TYPE_CHECKING:
+    from client.preparation import PatientProblem
+    from client.prepared import PreparedImages
+
+Progress = Callable[[int, int, str], None]
+SCREEN = logging.getLogger("fedlnm.site")
+
+
+class Workspace:
+    """Everything a handler needs. Built once per process, study and run."""
+
+    def __init__(self, settings: SiteSettings, study: Study, run: str) -> None:
+        self.settings, self.study = settings, study
+        self.run_tables = RunTables(settings.work, run)
+        self.cohort, self.images, self.excluded = load_patients(settings, study)
+        self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
+
+    @property
+    def name(self) -> str:
+        """The site's name."""
+        return self.settings.name
+
+    @property
+    def privacy(self) -> PrivacySettings:
+        """The stricter of the study's and the site's thresholds."""
+        return stricter(self.study.privacy, self.settings.privacy)
+
+
+def load_patients(
+    settings: SiteSettings, study: Study, progress: Progress | None = None
+) -> tuple[Cohort, PreparedImages | None, int]:
+    """Read and check the cohort and its images; usable patients, and how many were left out.
+
+    Raises
+    ------
+    InputError : the cohort is unusable, or has bad patients and the site did not say to go on.
+    """
+    cohort = read_cohort(settings.data, settings.name, study)
+    images = None
+    problems: list[RowProblem | PatientProblem] = list(cohort.problems)
+    if study.needs_images:
+        from client.prepared import prepare_images
+
+        images, found = prepare_images(cohort.patients, settings, study, progress)
+        problems.extend(found)
+    report_problems(settings, problems)
+    bad = {problem.patient_id for problem in problems}
+    kept = [p for p in cohort.patients if p.patient_id not in bad]
+    cohort.patients = assign_folds(kept, study)
+    check_cohort(cohort, study)
+    return cohort, images, len(bad)
+
+
+def report_problems(settings: SiteSettings, problems: Sequence[object]) -> None:
+    """List every bad patient on the site's own screen; stop unless the site said to go on."""
+    for problem in problems:
+        SCREEN.warning("site %s: %s", settings.name, problem)
+    if problems and not settings.exclude_bad_patients:
+        listed = "; ".join(str(problem) for problem in problems[:5])
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        raise InputError(
+            f"{len(problems)} problem(s) with patients: {listed}{more}",
+            where=f"site {settings.name}",
+            remedy="correct them, or set exclude_bad_patients = true in site.toml to go on without",
+        )
+
+
+def locate_site(node_config: Mapping[str, object], run_config: Mapping[str, object]) -> Path:
+    """Path of site.toml: given to the node, or listed by partition in a simulation.
+
+    Raises
+    ------
+    InputError : neither is given.
+    """
+    if "site-config" in node_config:
+        return Path(str(node_config["site-config"]))
+    if "partition-id" in node_config:
+        listing = Path(str(run_config.get("site-configs") or demonstration_sites()))
+        paths = [line for line in listing.read_text(encoding="utf-8").splitlines() if line]
+        index = int(str(node_config["partition-id"]))
+        return Path(paths[index]) if index < len(paths) else Path()
+    raise InputError(
+        "this node does not know its site.toml",
+        where="node configuration",
+        remedy="start it with --node-config 'site-config=\"/path/to/site.toml\"'",
+    )
+
+
+@lru_cache(maxsize=16)
+def open_workspace(site_config: Path, study_digest: str, run: str) -> Workspace:
+    """The workspace of an enrolled study; kept for the life of the process."""
+    settings = load_site(site_config)
+    return Workspace(settings, recall_study(settings.work, study_digest), run)

@@ -1,0 +1,1 @@
+"""What the server and the sites must agree on: formats, statistics, solvers, networks."""

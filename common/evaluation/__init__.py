@@ -1,0 +1,1 @@
+"""Performance measures, their tests and tables, from sums or from rows at one site."""

@@ -1,0 +1,44 @@
+"""Calibration tables from binned sums."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float
+from common.statistics.scores import BINS, BinnedCalibrationResult
+
+
+@plain
+class CalibrationTable:
+    """One model: bin edges (11,), rows, mean probability and observed rate of each bin (10,).
+
+    Empty bins have NaN means. `expected_error` is the mean over rows of |rate - probability| of
+    their bin, `in_the_large` the mean probability minus the overall rate.
+    """
+
+    edges: Float
+    count: Float
+    probability: Float
+    observed: Float
+    expected_error: float
+    in_the_large: float
+
+
+def calibration_table(result: BinnedCalibrationResult, column: int) -> CalibrationTable:
+    """Table of the model in `column`; measures are NaN without rows."""
+    count = result.count[column]
+    probability, positives = result.probability[column], result.positives[column]
+    filled = count > 0
+    total = float(count.sum())
+    gap = np.abs(positives - probability).sum()
+    offset = probability.sum() - positives.sum()
+    empty = np.full(BINS, np.nan)
+    return CalibrationTable(
+        edges=np.arange(BINS + 1) / BINS,
+        count=count,
+        probability=np.divide(probability, count, out=empty.copy(), where=filled),
+        observed=np.divide(positives, count, out=empty.copy(), where=filled),
+        expected_error=float(gap) / total if total else float("nan"),
+        in_the_large=float(offset) / total if total else float("nan"),
+    )

@@ -1,0 +1,102 @@
+"""Tests of Table 1, from counts, sums and histograms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from common.plain import plain
+from common.statistics.base import Float
+from common.statistics.table1 import GroupResult
+
+
+@plain
+class TestResult:
+    """Name of the test, its statistic (NaN where it has none) and p; NaN where undefined."""
+
+    __test__ = False  # not a pytest class
+
+    test: str
+    statistic: float
+    p: float
+
+
+def contingency_test(counts: Float) -> TestResult:
+    """Pearson's chi-square without continuity correction; Fisher's test for small 2 x 2 tables.
+
+    Empty levels and empty groups are left out. A 2 x 2 table with an expected count below 5 is
+    tested by Fisher's exact test. The uncorrected form is what reproduces the paper's Table 1.
+
+    Parameters
+    ----------
+    counts : (levels, groups).
+    """
+    table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
+    if min(table.shape) < 2:
+        return TestResult(test="chi-square", statistic=math.nan, p=math.nan)
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    if table.shape == (2, 2) and expected.min() < 5:
+        _, p = stats.fisher_exact(np.rint(table).astype(np.int64))
+        return TestResult(test="Fisher", statistic=math.nan, p=float(p))
+    statistic = float(((table - expected) ** 2 / expected).sum())
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    return TestResult(
+        test="chi-square", statistic=statistic, p=float(stats.chi2.sf(statistic, freedom))
+    )
+
+
+def analysis_of_variance(groups: Sequence[GroupResult], column: int) -> TestResult:
+    """One-way analysis of variance of a column; of two groups, Student's t test.
+
+    Groups without values are left out.
+    """
+    used = [group for group in groups if group.n[column] > 0]
+    n = np.array([group.n[column] for group in used])
+    mean = np.array([group.mean[column] for group in used])
+    name = "t" if len(used) == 2 else "ANOVA"
+    freedom = float(n.sum()) - len(used)
+    if len(used) < 2 or freedom < 1:
+        return TestResult(test=name, statistic=math.nan, p=math.nan)
+    within = sum(float(group.squares[column]) for group in used) / freedom
+    grand = float(n @ mean) / float(n.sum())
+    between = float(n @ (mean - grand) ** 2) / (len(used) - 1)
+    if within <= 0:
+        return TestResult(test=name, statistic=math.nan, p=math.nan)
+    ratio = between / within
+    p = float(stats.f.sf(ratio, len(used) - 1, freedom))
+    if name == "t":
+        ratio = math.copysign(math.sqrt(ratio), mean[0] - mean[1])
+    return TestResult(test=name, statistic=ratio, p=p)
+
+
+def rank_test(counts: Float) -> TestResult:
+    """Mann-Whitney's U of two groups, Kruskal-Wallis' H of more, rows of a cell tied.
+
+    The normal approximation with tie and continuity correction (U) and the chi-square with tie
+    correction (H), as scipy has them; exact ranks when every cell holds one value.
+
+    Parameters
+    ----------
+    counts : (groups, cells), cells in increasing order.
+    """
+    table = counts[counts.sum(axis=1) > 0]
+    groups = table.shape[0]
+    name = "Mann-Whitney" if groups == 2 else "Kruskal-Wallis"
+    tied, size = table.sum(axis=0), table.sum(axis=1)
+    n = float(size.sum())
+    spread = 1.0 - float((tied**3 - tied).sum()) / (n**3 - n) if n >= 2 else 0.0
+    if groups < 2 or spread <= 0:
+        return TestResult(test=name, statistic=math.nan, p=math.nan)
+    rank = np.cumsum(tied) - tied + (tied + 1.0) / 2.0
+    sums = table @ rank
+    if groups == 2:
+        u = float(sums[0] - size[0] * (size[0] + 1.0) / 2.0)
+        product = float(size[0] * size[1])
+        deviation = math.sqrt(product * (n + 1.0) / 12.0 * spread)
+        z = (abs(u - product / 2.0) - 0.5) / deviation
+        return TestResult(test=name, statistic=u, p=min(1.0, 2.0 * float(stats.norm.sf(z))))
+    h = (12.0 / (n * (n + 1.0)) * float((sums**2 / size).sum()) - 3.0 * (n + 1.0)) / spread
+    return TestResult(test=name, statistic=h, p=float(stats.chi2.sf(h, groups - 1)))

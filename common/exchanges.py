@@ -1,0 +1,199 @@
+"""The catalogue: the only messages that may cross the wire, field by field.
+
+Every request carries the run and the study's digest, because a Flower app's hash does not cover
+what a run is configured with: a site answers only for a study it has seen and accepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.plain import plain
+from common.statistics.base import Float
+from common.views import View
+
+Weights = NDArray[np.float32]
+
+
+@plain
+class EnrolRequest:
+    """Here is the study; are you ready? `study_json` is the validated study, canonical."""
+
+    run: str
+    study: str
+    study_json: str
+
+
+@plain
+class EnrolReply:
+    """The site's name, software, and how many patients it brings.
+
+    `counts` maps "train" and each test set to (patients, positives); `columns` names the columns of
+    its base tables; `readings` the repeat readings of the contours it has; `excluded` counts
+    patients left out on the site's word.
+    """
+
+    site: str
+    study: str
+    software: dict[str, str]
+    counts: dict[str, tuple[int, int]]
+    columns: dict[str, tuple[str, ...]]
+    readings: tuple[str, ...]
+    excluded: int
+
+
+@plain
+class SumItem:
+    """One statistic over one view of one subset ("train" or a test set)."""
+
+    statistic: Any
+    view: View
+    subset: str
+
+
+@plain
+class SumRequest:
+    """Several sums in one round."""
+
+    run: str
+    study: str
+    items: tuple[SumItem, ...]
+
+
+@plain
+class SumReply:
+    """All sums of the request, flattened in order into one vector."""
+
+    vector: Float
+
+
+@plain
+class RoundPlan:
+    """What a site does with the weights it is sent.
+
+    Parameters
+    ----------
+    epochs : local epochs; 0 = only look at the loss.
+    learning_rate : of this round.
+    excluded_fold : training fold left out, -1 = none.
+    total : training patients over all sites without that fold; the site's update is weighted by
+        its own number over this.
+    seed : of this round; a site mixes in its own name.
+    keep : store features and probabilities of the training patients under the variant's name.
+    """
+
+    epochs: int
+    learning_rate: float
+    excluded_fold: int
+    total: int
+    seed: int
+    keep: bool
+
+
+@plain
+class TrainRequest:
+    """Weights of a network, and what to do with them."""
+
+    run: str
+    study: str
+    network: str
+    variant: str
+    weights: Weights
+    plan: RoundPlan
+
+
+@plain
+class TrainReply:
+    """The site's share of the new weights, and loss sums.
+
+    `update` is (own patients / total) x local weights, empty when no epoch was asked for;
+    `losses` holds training loss sum and count, and held-out loss sum and count.
+    """
+
+    update: Weights
+    losses: Float
+
+
+@plain
+class RowsRequest:
+    """Which out-of-fold probabilities: one view a column, each ending in one probability."""
+
+    run: str
+    study: str
+    columns: dict[str, View]
+
+
+@plain
+class RowsReply:
+    """Out-of-fold rows, shuffled, without ids: probabilities (n, k) to 3 decimals, labels (n,)."""
+
+    probabilities: Float
+    labels: Float
+
+
+@plain
+class EvaluateRequest:
+    """The final bundle, as bytes by file name, and the test sets to score with it."""
+
+    run: str
+    study: str
+    bundle: dict[str, NDArray[np.uint8]]
+    test_sets: tuple[str, ...]
+
+
+@plain
+class EvaluateReply:
+    """Per test set: patients and positives scored at this site."""
+
+    counts: dict[str, tuple[int, int]]
+
+
+@plain
+class Refusal:
+    """A disclosure rule says no: which rule, its threshold, about what. Never the value."""
+
+    rule: str
+    threshold: float
+    subject: str
+
+
+@plain
+class Refused:
+    """Reply in place of any other: what the site refuses and why."""
+
+    refusals: tuple[Refusal, ...]
+
+
+@plain
+class Problem:
+    """Reply in place of any other: something went wrong at the site.
+
+    Only a kind and the id of an entry in the site's own log: the text of an error can carry a
+    patient's name or a path.
+    """
+
+    kind: str
+    log_id: str
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One kind of message: the class of its request and of its reply."""
+
+    request: type[Any]
+    reply: type[Any]
+    purpose: str
+
+
+CATALOGUE: dict[str, Exchange] = {
+    "query.enrol": Exchange(EnrolRequest, EnrolReply, "say who takes part and with how many"),
+    "query.sum": Exchange(SumRequest, SumReply, "sums of additive statistics"),
+    "train.network": Exchange(TrainRequest, TrainReply, "local training of a network"),
+    "query.rows": Exchange(RowsRequest, RowsReply, "out-of-fold probabilities for the stacker"),
+    "evaluate.handout": Exchange(EvaluateRequest, EvaluateReply, "score the site's test patients"),
+}
+REPLIES_IN_PLACE: tuple[type[Any], ...] = (Refused, Problem)

@@ -1,0 +1,1 @@
+"""Solvers that see only sums over sites."""

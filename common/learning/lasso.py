@@ -1,0 +1,147 @@
+"""LASSO from Gram matrices: scikit-learn's coordinate descent, cross-validated over folds."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.linear_model import lasso_path
+
+from common.plain import plain
+from common.statistics.base import Float, Int
+from common.statistics.gram import CentredGram, FoldGramResult
+
+TOLERANCE = 1e-10  # of the duality gap, relative to y'y
+SCAN_TOLERANCE = 1e-5  # while looking for the least error: penalties far too small converge slowly
+MAX_ITERATIONS = 100_000
+
+
+@plain
+class LassoFit:
+    """A chosen LASSO and how it was chosen.
+
+    Parameters
+    ----------
+    alpha : penalty with the least cross-validation error.
+    coefficients : (p,).
+    intercept : prediction is intercept + x'coefficients.
+    alphas : (alphas,), decreasing.
+    cv_error : (alphas,), mean over folds of the mean squared error in the fold left out.
+    cv_spread : (alphas,), standard error of that mean over the folds.
+    path : (p, alphas), coefficients on all folds kept.
+    """
+
+    alpha: float
+    coefficients: Float
+    intercept: float
+    alphas: Float
+    cv_error: Float
+    cv_spread: Float
+    path: Float
+
+    @property
+    def support(self) -> Int:
+        """Indices of the columns kept."""
+        return np.flatnonzero(self.coefficients).astype(np.int64)
+
+
+def lasso_path_from_gram(gram: CentredGram, alphas: Float, tolerance: float = TOLERANCE) -> Float:
+    """Coefficients (p, alphas) of  min ||y - Xw||^2 / (2 n) + alpha ||w||_1  from X'X and X'y.
+
+    Parameters
+    ----------
+    gram : centred sums over n rows.
+    alphas : (alphas,), positive and decreasing.
+    tolerance : of the duality gap, relative to y'y.
+
+    Raises
+    ------
+    ValueError : alphas that are not positive and decreasing.
+    """
+    if alphas.size == 0 or alphas.min() <= 0 or (np.diff(alphas) >= 0).any():
+        raise ValueError("alphas must be positive and decreasing")
+    p = gram.xy.size
+    if p == 0 or gram.yy <= 0:
+        return np.zeros((p, alphas.size))
+    # a column that is constant on these rows has only rounding in its sums
+    varies = (np.diag(gram.gram) > 1e-10 * gram.n).astype(np.float64)
+    products = np.ascontiguousarray(gram.gram * np.outer(varies, varies))
+    # With precomputed sums only the number of rows of X and the norm of y are read. One row makes
+    # the objective n times ours, hence alphas times n.
+    _, path, _ = lasso_path(
+        np.zeros((1, p), order="F"),
+        np.array([np.sqrt(gram.yy)]),
+        alphas=alphas * gram.n,
+        precompute=products,
+        Xy=gram.xy * varies,
+        check_input=False,
+        tol=tolerance,
+        max_iter=MAX_ITERATIONS,
+    )
+    return np.asarray(path, dtype=np.float64)
+
+
+def choose(fold_gram: FoldGramResult, alphas: Float, folds_kept: tuple[int, ...]) -> LassoFit:
+    """Cross-validate over the folds kept, choose alpha, fit on all of them (as LassoCV does).
+
+    Each training set is centred on its own means; the error is the mean over folds, every fold
+    weighing the same; of equal errors the larger alpha wins. Errors and coefficients are computed
+    to `TOLERANCE` from the largest alpha to just past the chosen one, beyond it to
+    `SCAN_TOLERANCE`.
+
+    Parameters
+    ----------
+    fold_gram : sums per fold.
+    alphas : (alphas,), positive, any order.
+    folds_kept : at least two; the others take no part at all.
+
+    Raises
+    ------
+    ValueError : fewer than two folds, or a fold without rows.
+    """
+    if len(folds_kept) < 2:
+        raise ValueError("cross-validation needs at least two folds")
+    grid = np.sort(np.unique(alphas))[::-1]
+    outside = tuple(fold for fold in range(fold_gram.folds) if fold not in folds_kept)
+    for fold in folds_kept:
+        if fold_gram.n[fold] < 1:
+            raise ValueError(f"fold {fold} has no rows")
+    errors = _errors(fold_gram, grid, folds_kept, SCAN_TOLERANCE)
+    near = min(int(np.argmin(errors.mean(axis=0))) + 3, grid.size)
+    errors[:, :near] = _errors(fold_gram, grid[:near], folds_kept, TOLERANCE)
+    cv_error = errors.mean(axis=0)
+    best = int(np.argmin(cv_error))
+    train = fold_gram.training(outside)
+    path = lasso_path_from_gram(train, grid, SCAN_TOLERANCE)
+    path[:, : best + 1] = lasso_path_from_gram(train, grid[: best + 1])
+    coefficients = path[:, best].copy()
+    return LassoFit(
+        alpha=float(grid[best]),
+        coefficients=coefficients,
+        intercept=train.mean_y - float(train.mean_x @ coefficients),
+        alphas=grid,
+        cv_error=cv_error,
+        cv_spread=errors.std(axis=0, ddof=1) / np.sqrt(len(folds_kept)),
+        path=path,
+    )
+
+
+def _errors(
+    fold_gram: FoldGramResult, grid: Float, folds_kept: tuple[int, ...], tolerance: float
+) -> Float:
+    """Mean squared error (folds, alphas) in each fold kept, trained on the others."""
+    outside = [fold for fold in range(fold_gram.folds) if fold not in folds_kept]
+    errors = np.empty((len(folds_kept), grid.size))
+    for index, fold in enumerate(folds_kept):
+        train = fold_gram.training((*outside, fold))
+        path = lasso_path_from_gram(train, grid, tolerance)
+        intercepts = train.mean_y - train.mean_x @ path
+        errors[index] = fold_gram.validation_errors(fold, path, intercepts)
+    return errors
+
+
+def fallback(gram: CentredGram, k: int) -> Int:
+    """Indices, increasing, of the k columns with the largest |X'y|, for a LASSO that keeps nothing.
+
+    Columns must be standardised for this to rank by correlation; earlier columns win ties.
+    """
+    order = np.argsort(-np.abs(gram.xy), kind="stable")
+    return np.sort(order[:k]).astype(np.int64)

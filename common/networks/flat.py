@@ -1,0 +1,65 @@
+"""A network's weights as one float32 vector: arrays are costly to send one by one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from common.plain import plain
+
+
+@plain
+class Layout:
+    """Names and shapes of the floating-point entries of a state dict, in its order."""
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def size(self) -> int:
+        """Length of the flat vector."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+
+def layout_of(model: nn.Module) -> Layout:
+    """Layout of all parameters and of the running statistics of BatchNorm.
+
+    Integer buffers (num_batches_tracked) are counts of a site's own steps and are left out.
+    """
+    entries = _floating(model)
+    return Layout(
+        names=tuple(entries), shapes=tuple(tuple(entry.shape) for entry in entries.values())
+    )
+
+
+def flatten(model: nn.Module) -> NDArray[np.float32]:
+    """The weights, float32 (layout_of(model).size,), as a copy."""
+    parts = [entry.detach().cpu().reshape(-1) for entry in _floating(model).values()]
+    return torch.cat(parts).to(torch.float32).numpy()
+
+
+def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
+    """Inverse of `flatten`, in place.
+
+    Raises
+    ------
+    ValueError : the vector is not 1-D or not as long as the model's layout.
+    """
+    entries = _floating(model)
+    expected = sum(entry.numel() for entry in entries.values())
+    if vector.ndim != 1 or vector.size != expected:
+        raise ValueError(f"weights of shape {vector.shape}, the network has {expected} numbers")
+    flat = torch.from_numpy(np.array(vector, dtype=np.float32))
+    start = 0
+    with torch.no_grad():
+        for entry in entries.values():
+            entry.copy_(flat[start : start + entry.numel()].view(entry.shape))
+            start += entry.numel()
+
+
+def _floating(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: entry for name, entry in model.state_dict().items() if entry.is_floating_point()}

@@ -1,0 +1,97 @@
+"""ResNets with one logit: torchvision-compatible in 2D, Med3D-compatible in 3D (via MONAI)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from monai.networks.nets import ResNet
+from torch import nn
+
+from common.study import NetworkSettings
+
+Kind = Literal["dl2d", "dl3d"]
+_CHANNELS: dict[Kind, int] = {"dl2d": 3, "dl3d": 1}
+_DIMENSIONS: dict[Kind, int] = {"dl2d": 2, "dl3d": 3}
+
+
+class ScoringNetwork(nn.Module):
+    """A ResNet backbone and a linear head with one output.
+
+    Parameters
+    ----------
+    backbone : images (n, channels, *size) -> pooled features (n, width).
+    width : number of features.
+    """
+
+    def __init__(self, backbone: nn.Module, width: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(width, 1)
+        self.width = width
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (n, width) and logits (n,) of images (n, channels, *size)."""
+        features = self.backbone(images)
+        return features, self.head(features).squeeze(1)
+
+
+def build_network(kind: Kind, settings: NetworkSettings, seed: int) -> ScoringNetwork:
+    """A new network, its weights drawn from `seed` alone.
+
+    With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
+    ("dl2d", 3 channels, 2048 features) or of Med3D's ("dl3d", 1 channel, 2048 features). The state
+    of torch's global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = ResNet(
+            block=settings.block,
+            layers=list(settings.layers),
+            block_inplanes=list(settings.widths),
+            spatial_dims=_DIMENSIONS[kind],
+            n_input_channels=_CHANNELS[kind],
+            conv1_t_size=settings.stem_kernel,
+            # MONAI's default of 1 loads the same pretrained weights silently
+            conv1_t_stride=settings.stem_stride,
+            no_max_pool=not settings.stem_pool,
+            shortcut_type="B",
+            bias_downsample=False,
+            feed_forward=False,
+        )
+        if settings.norm == "group":
+            _use_group_norm(backbone)
+        expansion = 4 if settings.block == "bottleneck" else 1
+        network = ScoringNetwork(backbone, settings.widths[3] * expansion)
+        nn.init.normal_(network.head.weight, std=0.01)
+        nn.init.zeros_(network.head.bias)
+    return network
+
+
+def _use_group_norm(module: nn.Module) -> None:
+    """Put a GroupNorm of at most eight groups in the place of every BatchNorm."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
+            channels = child.num_features
+            groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
+            setattr(module, name, nn.GroupNorm(groups, channels))
+        else:
+            _use_group_norm(child)
+
+
+def channels_of(kind: Kind) -> int:
+    """Input channels of a kind of network."""
+    return _CHANNELS[kind]
+
+
+def prepare(kind: Kind, images: torch.Tensor) -> torch.Tensor:
+    """Scale crops from [0, 1] to what the network takes, with a channel axis.
+
+    2D crops (n, S, S) become three equal channels with ImageNet mean and SD; 3D crops
+    (n, S, S, S) become one channel, (x - 0.5) / 0.25.
+    """
+    if kind == "dl3d":
+        return (images.unsqueeze(1) - 0.5) / 0.25
+    mean = images.new_tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
+    deviation = images.new_tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
+    return (images.unsqueeze(1) - mean) / deviation

@@ -1,0 +1,96 @@
+"""Plain data trees: how dataclasses travel in messages, checkpoints and bundles without pickle.
+
+A class marked `@plain` is a frozen dataclass whose fields are numbers, strings, None, tuples,
+dictionaries with string keys, numpy arrays, or other plain classes. `to_tree` turns an object into
+JSON-able data plus a list of arrays; `from_tree` builds only classes that were marked, so data from
+another party can never name code to run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar, dataclass_transform
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+_CLASSES: dict[str, type[Any]] = {}
+_CLASS_KEY, _ARRAY_KEY = "__class__", "__array__"
+
+
+@dataclass_transform(frozen_default=True)
+def plain(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen dataclass that can travel; its class name is its name on the wire."""
+    made = dataclasses.dataclass(frozen=True, eq=False)(cls)
+    name = cls.__name__
+    if name in _CLASSES and _CLASSES[name].__module__ != cls.__module__:
+        raise TypeError(f"two plain classes are called {name}")
+    _CLASSES[name] = made
+    return made
+
+
+def to_tree(value: Any) -> tuple[Any, list[NDArray[Any]]]:
+    """JSON-able tree and the arrays it refers to by position.
+
+    Raises
+    ------
+    TypeError : a value that is not plain data.
+    """
+    arrays: list[NDArray[Any]] = []
+
+    def walk(item: Any) -> Any:
+        if item is None or isinstance(item, bool | int | float | str):
+            return item
+        if isinstance(item, np.ndarray):
+            arrays.append(item)
+            return {_ARRAY_KEY: len(arrays) - 1}
+        if isinstance(item, np.generic):
+            return item.item()
+        if isinstance(item, tuple | list):
+            return [walk(part) for part in item]
+        if isinstance(item, dict):
+            return {_string_key(key): walk(part) for key, part in item.items()}
+        if dataclasses.is_dataclass(item) and type(item).__name__ in _CLASSES:
+            fields = {f.name: walk(getattr(item, f.name)) for f in dataclasses.fields(item)}
+            return {_CLASS_KEY: type(item).__name__, **fields}
+        raise TypeError(f"{type(item).__name__} is not plain data")
+
+    return walk(value), arrays
+
+
+def _string_key(key: Any) -> str:
+    if not isinstance(key, str) or key in (_CLASS_KEY, _ARRAY_KEY):
+        raise TypeError(f"{key!r} cannot be a key of plain data")
+    return key
+
+
+def from_tree(tree: Any, arrays: list[NDArray[Any]]) -> Any:
+    """The object that `to_tree` took apart; sequences come back as tuples.
+
+    Raises
+    ------
+    ValueError : an unknown class, a field too many or too few, an array that is not there.
+    """
+
+    def build(item: Any) -> Any:
+        if isinstance(item, list):
+            return tuple(build(part) for part in item)
+        if not isinstance(item, dict):
+            return item
+        if _ARRAY_KEY in item:
+            index = item[_ARRAY_KEY]
+            if not isinstance(index, int) or not 0 <= index < len(arrays):
+                raise ValueError("plain data refers to an array that is not there")
+            return arrays[index]
+        if _CLASS_KEY not in item:
+            return {key: build(part) for key, part in item.items()}
+        cls = _CLASSES.get(item[_CLASS_KEY])
+        if cls is None:
+            raise ValueError(f"unknown class {item[_CLASS_KEY]!r} in plain data")
+        given = {key: build(part) for key, part in item.items() if key != _CLASS_KEY}
+        if set(given) != {field.name for field in dataclasses.fields(cls)}:
+            raise ValueError(f"fields of {cls.__name__} do not match this release")
+        return cls(**given)
+
+    return build(tree)

@@ -1,0 +1,1 @@
+"""Study presets and radiomics settings, as files."""

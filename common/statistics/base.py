@@ -1,0 +1,116 @@
+"""The contract of every additive statistic.
+
+A statistic is a plain frozen class whose fields are its parameters. `from_rows` runs at a site and
+gives a dictionary of float64 arrays; the server adds these dictionaries over the sites and calls
+`finalise` once. Nothing else crosses the wire, so whatever is declared here is all that is shared.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.plain import plain
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Sums = dict[str, Float]
+R = TypeVar("R", covariant=True)
+
+
+@plain
+class Rows:
+    """Rows of a table at one site, as a statistic sees them.
+
+    Parameters
+    ----------
+    values : float64 (n, p); NaN marks a missing value.
+    columns : the p column names.
+    label : float64 (n,), 1.0 for the positive class.
+    fold : int64 (n,), cross-validation fold of training rows; -1 elsewhere.
+    paired : float64 (n, p), second reading of the same patients, None unless a view asks for it.
+    """
+
+    values: Float
+    columns: tuple[str, ...]
+    label: Float
+    fold: Int
+    paired: Float | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.values.shape[0])
+
+    @property
+    def p(self) -> int:
+        """Number of columns."""
+        return int(self.values.shape[1])
+
+
+class Statistic(Protocol, Generic[R]):
+    """What a class in this package offers. `rule` names its disclosure rule in `common.disclosure`.
+
+    `step` gives, per part, the largest rounding that fixed-point encoding of that part may make.
+    """
+
+    rule: ClassVar[str]
+    step: ClassVar[dict[str, float]]
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every part of the sum for a table of `p` columns."""
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """The site's part of the sum; must work with zero rows (all zeros)."""
+
+    def finalise(self, sums: Sums) -> R:
+        """What the sum over all sites tells; pure, runs at the server."""
+
+
+def zeros(shapes: dict[str, tuple[int, ...]]) -> Sums:
+    """A sum over nobody."""
+    return {name: np.zeros(shape, dtype=np.float64) for name, shape in shapes.items()}
+
+
+def add(left: Sums, right: Sums) -> Sums:
+    """Sum of two sites' parts."""
+    if left.keys() != right.keys():
+        raise ValueError("sums of different statistics cannot be added")
+    return {name: left[name] + right[name] for name in left}
+
+
+def flatten(sums: Sums, shapes: dict[str, tuple[int, ...]]) -> Float:
+    """One vector, parts in the declared order.
+
+    Raises
+    ------
+    ValueError : a part is missing, too many, of another shape or not finite.
+    """
+    if list(sums) != list(shapes):
+        raise ValueError("the parts of the sum are not those the statistic declares")
+    for name, shape in shapes.items():
+        if sums[name].shape != shape:
+            raise ValueError(f"part {name} has shape {sums[name].shape}, declared {shape}")
+        if not np.isfinite(sums[name]).all():
+            raise ValueError(f"part {name} is not finite")
+    return np.concatenate([np.zeros(0), *(sums[name].ravel() for name in shapes)])
+
+
+def unflatten(vector: Float, shapes: dict[str, tuple[int, ...]]) -> Sums:
+    """Inverse of `flatten`."""
+    sums: Sums = {}
+    start = 0
+    for name, shape in shapes.items():
+        size = int(np.prod(shape, dtype=np.int64))
+        sums[name] = vector[start : start + size].reshape(shape)
+        start += size
+    if start != vector.size:
+        raise ValueError(f"vector has {vector.size} numbers, the statistic declares {start}")
+    return sums
+
+
+def describe(statistic: Any) -> str:
+    """Name of a statistic on the wire, in the ledger and in the dossier."""
+    return type(statistic).__name__

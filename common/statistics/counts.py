@@ -1,0 +1,96 @@
+"""Counts: rows and positives per fold, and how often each level of a coded column occurs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Rows, Sums
+
+
+@plain
+class FoldCountResult:
+    """Rows and positives, both (folds,)."""
+
+    rows: Float
+    positives: Float
+
+
+@plain
+class FoldCounts:
+    """Training rows and positives in each of `folds` folds; rows with fold -1 are left out."""
+
+    folds: int
+
+    rule: ClassVar[str] = "folds"
+    step: ClassVar[dict[str, float]] = {"rows": 0.5, "positives": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Two vectors of length folds."""
+        return {"rows": (self.folds,), "positives": (self.folds,)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site."""
+        used = rows.fold >= 0
+        fold = rows.fold[used]
+        if fold.size and fold.max() >= self.folds:
+            raise ValueError(f"fold {fold.max()} of {self.folds}")
+        return {
+            "rows": np.bincount(fold, minlength=self.folds).astype(np.float64),
+            "positives": np.bincount(fold[rows.label[used] > 0.5], minlength=self.folds).astype(
+                np.float64
+            ),
+        }
+
+    def finalise(self, sums: Sums) -> FoldCountResult:
+        """Counts over all sites."""
+        return FoldCountResult(rows=sums["rows"], positives=sums["positives"])
+
+
+@plain
+class LevelCountResult:
+    """Counts (p, levels) of each level of each coded column."""
+
+    counts: Float
+
+    def mode(self) -> Float:
+        """Most frequent level per column, the lowest on a tie (as scipy); NaN without values."""
+        found = self.counts.sum(axis=1) > 0
+        return np.where(found, np.argmax(self.counts, axis=1).astype(np.float64), np.nan)
+
+
+@plain
+class LevelCounts:
+    """How often each code 0 ... levels-1 occurs in each column; missing values are left out."""
+
+    levels: int
+
+    rule: ClassVar[str] = "cells"
+    step: ClassVar[dict[str, float]] = {"counts": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """One matrix, columns by levels."""
+        return {"counts": (p, self.levels)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site.
+
+        Raises
+        ------
+        ValueError : a value that is neither missing nor a code below `levels`.
+        """
+        counts = np.zeros((rows.p, self.levels))
+        for level in range(self.levels):
+            counts[:, level] = (rows.values == level).sum(axis=0)
+        present = np.isfinite(rows.values).sum(axis=0)
+        wrong = counts.sum(axis=1) != present
+        if wrong.any():
+            name = rows.columns[int(np.argmax(wrong))]
+            raise ValueError(f"column {name} has values that are not codes below {self.levels}")
+        return {"counts": counts}
+
+    def finalise(self, sums: Sums) -> LevelCountResult:
+        """Counts over all sites."""
+        return LevelCountResult(counts=sums["counts"])

@@ -1,0 +1,226 @@
+"""Gram matrices: per fold with the label, for regression; about the mean, for components."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.packing import complete, matches, pack, packed_size, unpack
+
+
+@plain
+class CentredGram:
+    """Sums over `n` rows, centred on the means of exactly these rows.
+
+    gram (p, p) = X'X, xy (p,) = X'y, yy = y'y, all of centred X and y.
+    """
+
+    n: float
+    mean_x: Float
+    mean_y: float
+    gram: Float
+    xy: Float
+    yy: float
+
+
+@plain
+class FoldGramResult:
+    """Per fold: n, sum_y, sum_yy (folds,), sum_x, xy (folds, p), gram (folds, packed triangle)."""
+
+    n: Float
+    sum_x: Float
+    sum_y: Float
+    sum_yy: Float
+    gram: Float
+    xy: Float
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+        return int(self.n.size)
+
+    @property
+    def p(self) -> int:
+        """Number of columns."""
+        return int(self.sum_x.shape[1])
+
+    def kept(self, excluded: tuple[int, ...]) -> list[int]:
+        """Folds that are left; ValueError when one is unknown or none is left."""
+        if any(not 0 <= fold < self.folds for fold in excluded):
+            raise ValueError(f"folds {excluded} of {self.folds}")
+        left = [fold for fold in range(self.folds) if fold not in excluded]
+        if not left or self.n[left].sum() <= 0:
+            raise ValueError("no training rows are left")
+        return left
+
+    def training(self, excluded: tuple[int, ...] = ()) -> CentredGram:
+        """Centred sums over all folds but `excluded`.
+
+        Raises
+        ------
+        ValueError : an unknown fold, or no rows left.
+        """
+        left = self.kept(excluded)
+        n = float(self.n[left].sum())
+        mean_x, mean_y = self.sum_x[left].sum(axis=0) / n, float(self.sum_y[left].sum() / n)
+        gram = unpack(self.gram[left].sum(axis=0), self.p)
+        return CentredGram(
+            n=n,
+            mean_x=mean_x,
+            mean_y=mean_y,
+            gram=gram - n * np.outer(mean_x, mean_x),
+            xy=self.xy[left].sum(axis=0) - n * mean_y * mean_x,
+            yy=float(self.sum_yy[left].sum() - n * mean_y**2),
+        )
+
+    def narrow(self, columns: Int) -> FoldGramResult:
+        """The same sums for fewer columns, given by index."""
+        rows, cols = np.meshgrid(columns, columns, indexing="ij")
+        grams = [pack(unpack(triangle, self.p)[rows, cols]) for triangle in self.gram]
+        return FoldGramResult(
+            n=self.n,
+            sum_x=self.sum_x[:, columns],
+            sum_y=self.sum_y,
+            sum_yy=self.sum_yy,
+            gram=np.array(grams),
+            xy=self.xy[:, columns],
+        )
+
+    def augmented(self, excluded: tuple[int, ...] = ()) -> Float:
+        """Uncentred X'X (p + 1, p + 1) with a last column of ones, over the folds kept."""
+        left = self.kept(excluded)
+        full = np.empty((self.p + 1, self.p + 1))
+        full[:-1, :-1] = unpack(self.gram[left].sum(axis=0), self.p)
+        full[:-1, -1] = full[-1, :-1] = self.sum_x[left].sum(axis=0)
+        full[-1, -1] = self.n[left].sum()
+        return full
+
+    def validation_errors(self, fold: int, coefficients: Float, intercepts: Float) -> Float:
+        """Mean squared error in `fold` of several linear models.
+
+        Parameters
+        ----------
+        fold : the fold judged.
+        coefficients : (p, models).
+        intercepts : (models,).
+        """
+        gram = unpack(self.gram[fold], self.p)
+        quadratic = np.einsum("pm,pm->m", coefficients, gram @ coefficients)
+        squares = (
+            self.sum_yy[fold]
+            - 2.0 * self.xy[fold] @ coefficients
+            - 2.0 * self.sum_y[fold] * intercepts
+            + quadratic
+            + 2.0 * intercepts * (self.sum_x[fold] @ coefficients)
+            + self.n[fold] * intercepts**2
+        )
+        return np.asarray(np.maximum(squares, 0.0) / max(float(self.n[fold]), 1.0))
+
+    def validation_error(self, fold: int, coefficient: Float, intercept: float) -> float:
+        """Mean squared error in `fold` of one linear model, coefficient (p,)."""
+        several = self.validation_errors(fold, coefficient[:, None], np.array([intercept]))
+        return float(several[0])
+
+
+@plain
+class FoldGram:
+    """Per fold: rows, sums of x and y, X'X and X'y with y the label as 0 and 1.
+
+    Any training set made of whole folds, and its error in a fold left out, follow from these sums,
+    so a cross-validated regression needs one round. Rows with fold -1 are left out.
+    """
+
+    folds: int
+
+    rule: ClassVar[str] = "fold_gram"
+    step: ClassVar[dict[str, float]] = {
+        "n": 0.5,
+        "sum_x": 2.0**-32,
+        "sum_y": 2.0**-32,
+        "sum_yy": 2.0**-32,
+        "gram": 2.0**-32,
+        "xy": 2.0**-32,
+    }
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Per fold: three numbers, two vectors and the upper triangle of a (p, p) matrix."""
+        each = self.folds
+        return {
+            "n": (each,),
+            "sum_x": (each, p),
+            "sum_y": (each,),
+            "sum_yy": (each,),
+            "gram": (each, packed_size(p)),
+            "xy": (each, p),
+        }
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Sums of the site; ValueError on missing values or a fold number too high."""
+        values = complete(rows)
+        if rows.n and rows.fold.max() >= self.folds:
+            raise ValueError(f"fold {rows.fold.max()} of {self.folds}")
+        sums = {name: np.zeros(shape) for name, shape in self.shapes(rows.p).items()}
+        for fold in range(self.folds):
+            chosen = rows.fold == fold
+            x, y = values[chosen], rows.label[chosen]
+            sums["n"][fold] = float(y.size)
+            sums["sum_x"][fold] = x.sum(axis=0)
+            sums["sum_y"][fold] = y.sum()
+            sums["sum_yy"][fold] = y @ y
+            sums["gram"][fold] = pack(x.T @ x)
+            sums["xy"][fold] = x.T @ y
+        return sums
+
+    def finalise(self, sums: Sums) -> FoldGramResult:
+        """The sums over all sites, with what follows from them."""
+        return FoldGramResult(**sums)
+
+
+@plain
+class CrossProductResult:
+    """Rows `n`, their exact mean (p,) and centred cross-products (p, p)."""
+
+    n: int
+    mean: Float
+    products: Float
+
+
+@plain
+class CrossProducts:
+    """X'X about the federated mean, over all rows.
+
+    Parameters
+    ----------
+    mean : (p,), the result of `Means`; what rounding left in it is corrected at the server.
+    """
+
+    mean: Float
+
+    rule: ClassVar[str] = "gram"
+    step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-32, "products": 2.0**-32}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """A number, a vector and the upper triangle of a (p, p) matrix."""
+        return {"n": (1,), "total": (p,), "products": (packed_size(p),)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Sums of the site; ValueError on missing values."""
+        matches(self.mean, rows, "mean")
+        centred = complete(rows) - self.mean
+        return {
+            "n": np.array([float(rows.n)]),
+            "total": centred.sum(axis=0),
+            "products": pack(centred.T @ centred),
+        }
+
+    def finalise(self, sums: Sums) -> CrossProductResult:
+        """Mean and centred cross-products over all sites; ValueError when nobody has rows."""
+        n = float(sums["n"][0])
+        if n < 1:
+            raise ValueError("no site has rows")
+        shift = sums["total"] / n
+        products = unpack(sums["products"], self.mean.size) - n * np.outer(shift, shift)
+        return CrossProductResult(n=round(n), mean=self.mean + shift, products=products)

@@ -1,0 +1,69 @@
+"""Histograms of every column on edges of its own."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.packing import matches
+
+
+def cell_of(values: Float, edges: Float) -> Int:
+    """Index of the cell [edge, next edge) that each value falls in.
+
+    The outer edges do not bound: what lies beyond them belongs to the end cells.
+
+    Parameters
+    ----------
+    values : (n,), finite.
+    edges : (cells + 1,), not decreasing; equal edges make an empty cell.
+    """
+    return np.searchsorted(edges[1:-1], values, side="right").astype(np.int64)
+
+
+def cell_counts(values: Float, edges: Float) -> Float:
+    """Number of values in each cell, (cells,); missing values are left out."""
+    cells = cell_of(values[np.isfinite(values)], edges)
+    return np.bincount(cells, minlength=edges.size - 1).astype(np.float64)
+
+
+@plain
+class HistogramResult:
+    """Edges (p, cells + 1) and counts (p, cells)."""
+
+    edges: Float
+    counts: Float
+
+
+@plain
+class Histogram:
+    """Counts per column and cell; missing values are left out.
+
+    Parameters
+    ----------
+    edges : (p, cells + 1), not decreasing; end cells reach to infinity.
+    """
+
+    edges: Float
+
+    rule: ClassVar[str] = "rank_histogram"
+    step: ClassVar[dict[str, float]] = {"counts": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """One matrix, columns by cells."""
+        return {"counts": (p, self.edges.shape[1] - 1)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site."""
+        matches(self.edges, rows, "edges")
+        counts = np.zeros((rows.p, self.edges.shape[1] - 1))
+        for column in range(rows.p):
+            counts[column] = cell_counts(rows.values[:, column], self.edges[column])
+        return {"counts": counts}
+
+    def finalise(self, sums: Sums) -> HistogramResult:
+        """Counts over all sites."""
+        return HistogramResult(edges=self.edges, counts=sums["counts"])

@@ -1,0 +1,102 @@
+"""Intraclass correlation of two readings, from analysis-of-variance sums."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.plain import plain
+from common.statistics.base import Float, Rows, Sums
+from common.statistics.packing import matches
+
+
+@plain
+class IccResult:
+    """Per column: patients read twice, ICC(2,1) agreement, ICC(3,1) consistency.
+
+    Both are 0 where the readings do not vary (a constant says nothing about a reader) and NaN where
+    fewer than two patients were read twice.
+    """
+
+    n: Float
+    agreement: Float
+    consistency: Float
+
+
+@plain
+class PairedMoments:
+    """Sums for the two-way analysis of variance of two readings a patient.
+
+    With s = a + b - 2 mean and d = a - b of readings a and b, five sums hold all of it (Shrout and
+    Fleiss 1979, k = 2). Centring with the federated mean keeps the digits that uncentred sums lose.
+
+    Parameters
+    ----------
+    mean : (p,), federated mean of the columns, on the scale of the rows.
+    """
+
+    mean: Float
+
+    rule: ClassVar[str] = "rows"
+    step: ClassVar[dict[str, float]] = {
+        "count": 0.5,
+        "sum": 2.0**-30,
+        "difference": 2.0**-30,
+        "sum_squares": 2.0**-30,
+        "difference_squares": 2.0**-30,
+    }
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Five vectors of length p."""
+        return dict.fromkeys(self.step, (p,))
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Sums over patients that have both readings of the column.
+
+        Raises
+        ------
+        ValueError : the rows carry no second reading.
+        """
+        matches(self.mean, rows, "mean")
+        if rows.paired is None:
+            raise ValueError("the rows carry no second reading")
+        both = np.isfinite(rows.values) & np.isfinite(rows.paired)
+        centre = np.nan_to_num(self.mean)
+        first = np.where(both, rows.values - centre, 0.0)
+        second = np.where(both, rows.paired - centre, 0.0)
+        total, difference = first + second, first - second
+        return {
+            "count": both.sum(axis=0).astype(np.float64),
+            "sum": total.sum(axis=0),
+            "difference": difference.sum(axis=0),
+            "sum_squares": np.square(total).sum(axis=0),
+            "difference_squares": np.square(difference).sum(axis=0),
+        }
+
+    def finalise(self, sums: Sums) -> IccResult:
+        """Both coefficients for every column."""
+        n = sums["count"]
+        safe = np.maximum(n, 2.0)
+        between = _spread(sums["sum_squares"], sums["sum"], safe) / (safe - 1.0)
+        error = _spread(sums["difference_squares"], sums["difference"], safe) / (safe - 1.0)
+        readers = sums["difference"] ** 2 / (2.0 * safe)
+        agreement = between + error + 2.0 * (readers - error) / safe
+        # rounding of a constant column must not pass for variation between patients
+        rounding = (safe * np.finfo(np.float64).eps * np.nan_to_num(self.mean)) ** 2
+        flat = between + error + readers <= 4.0 * rounding
+        return IccResult(
+            n=n,
+            agreement=_ratio(between - error, agreement, flat, n),
+            consistency=_ratio(between - error, between + error, flat, n),
+        )
+
+
+def _spread(squares: Float, total: Float, n: Float) -> Float:
+    return np.maximum(squares - total**2 / n, 0.0) / 2.0
+
+
+def _ratio(top: Float, bottom: Float, flat: NDArray[np.bool_], n: Float) -> Float:
+    ratio = np.divide(top, bottom, out=np.zeros_like(top), where=~flat & (bottom > 0))
+    return np.where(n >= 2, ratio, np.nan)

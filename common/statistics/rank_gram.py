@@ -1,0 +1,147 @@
+"""Spearman correlation in three rounds: two histograms, then a Gram matrix of global ranks.
+
+Round one counts on `first_edges`, round two on `refine_edges` of the outcome, `merge_cells` joins
+cells that are too small, and `RankGram` asks for the Gram matrix of ranks. The histogram tells a
+site how many rows of all sites lie below a cell; its own rows share out the cell by their order.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from scipy import stats
+
+from common.plain import plain
+from common.statistics.base import Float, Rows, Sums
+from common.statistics.histogram import HistogramResult, cell_of
+from common.statistics.packing import complete, matches, pack, packed_size, unpack
+
+
+def first_edges(p: int, cells: int) -> Float:
+    """Edges (p, cells + 1) of equal probability under N(0, 1), for standardised columns."""
+    edges = stats.norm.ppf(np.linspace(0.0, 1.0, cells + 1))
+    return np.tile(np.asarray(edges, dtype=np.float64), (p, 1))
+
+
+def refine_edges(histogram: HistogramResult, cells: int) -> Float:
+    """Edges (p, cells + 1) that hold about equal shares of the rows counted in `histogram`.
+
+    Within a cell the rows are taken as evenly spread; an open end cell as reaching to
+    +-sqrt(n - 1), the furthest that one of n standardised values can lie.
+    """
+    edges, counts = histogram.edges, histogram.counts
+    refined = np.empty((edges.shape[0], cells + 1))
+    shares = np.linspace(0.0, 1.0, cells + 1)
+    for column in range(edges.shape[0]):
+        total = counts[column].sum()
+        reach = np.sqrt(max(total - 1.0, 1.0))
+        bounded = np.clip(edges[column], -reach, reach)
+        below = np.concatenate([[0.0], np.cumsum(counts[column])]) / max(total, 1.0)
+        inner = np.interp(shares, below, bounded)
+        refined[column] = np.maximum.accumulate(inner)
+    refined[:, 0], refined[:, -1] = -np.inf, np.inf
+    return refined
+
+
+def merge_cells(histogram: HistogramResult, minimum: int = 5) -> HistogramResult:
+    """Neighbouring cells joined, left to right, until each holds `minimum` rows.
+
+    Columns end up with different numbers of cells; short ones are filled with empty cells at
+    +infinity. A column with fewer rows than `minimum` becomes one cell.
+    """
+    p = histogram.counts.shape[0]
+    joined: list[tuple[list[float], list[float]]] = []
+    for column in range(p):
+        right, held = histogram.edges[column, 1:].tolist(), histogram.counts[column].tolist()
+        ends: list[float] = []
+        sizes: list[float] = []
+        running = 0.0
+        for end, count in zip(right, held, strict=True):
+            running += count
+            if running >= minimum:
+                ends.append(end)
+                sizes.append(running)
+                running = 0.0
+        if running and sizes:
+            sizes[-1] += running
+        if not sizes:
+            ends, sizes = [np.inf], [running]
+        ends[-1] = np.inf
+        joined.append((ends, sizes))
+    width = max([1, *(len(sizes) for _, sizes in joined)])
+    edges = np.full((p, width + 1), np.inf)
+    counts = np.zeros((p, width))
+    edges[:, 0] = -np.inf
+    for column, (ends, sizes) in enumerate(joined):
+        edges[column, 1 : len(ends) + 1] = ends
+        counts[column, : len(sizes)] = sizes
+    return HistogramResult(edges=edges, counts=counts)
+
+
+@plain
+class RankGram:
+    """Gram matrix of centred global ranks (2 r - n - 1) / n.
+
+    A row whose value is the q-th of the site's n_c rows in a cell that holds N_c rows of all sites
+    gets the rank  below + (q - 1/2) N_c / n_c + 1/2,  with mid-ranks q for ties. One site alone, or
+    a cell that holds a single value, gets the exact mid-rank; centred ranks always sum to zero.
+
+    Parameters
+    ----------
+    edges : (p, cells + 1), from `merge_cells`.
+    counts : (p, cells), rows of all sites in each cell.
+    """
+
+    edges: Float
+    counts: Float
+
+    rule: ClassVar[str] = "gram"
+    step: ClassVar[dict[str, float]] = {"gram": 2.0**-40}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """The upper triangle of a (p, p) matrix."""
+        return {"gram": (packed_size(p),)}
+
+    def ranks(self, rows: Rows) -> Float:
+        """Centred global ranks (n, p) of the site's rows.
+
+        Raises
+        ------
+        ValueError : missing values, or more rows in a cell than all sites together have.
+        """
+        matches(self.edges, rows, "edges")
+        values = complete(rows)
+        if rows.n == 0:
+            return np.zeros(values.shape)
+        local = np.asarray(stats.rankdata(values, axis=0), dtype=np.float64)
+        ranks = np.empty(values.shape)
+        for column in range(rows.p):
+            cell = cell_of(values[:, column], self.edges[column])
+            everyone = self.counts[column]
+            own = np.bincount(cell, minlength=everyone.size).astype(np.float64)
+            if (own > everyone + 0.5).any():
+                raise ValueError(f"column {rows.columns[column]} has rows the counts do not know")
+            below, own_below = np.cumsum(everyone) - everyone, np.cumsum(own) - own
+            place = local[:, column] - own_below[cell] - 0.5
+            rank = below[cell] + place * everyone[cell] / own[cell] + 0.5
+            total = everyone.sum()
+            ranks[:, column] = (2.0 * rank - total - 1.0) / total
+        return ranks
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Gram matrix of the site's ranks."""
+        ranks = self.ranks(rows)
+        return {"gram": pack(ranks.T @ ranks)}
+
+    def finalise(self, sums: Sums) -> Float:
+        """Spearman correlation (p, p); a constant column correlates with nothing but itself."""
+        p = self.edges.shape[0]
+        gram = unpack(sums["gram"], p)
+        scale = np.sqrt(np.maximum(np.diag(gram), 0.0))
+        # what fixed point leaves of a constant column is no variation
+        varies = scale > 1e-5
+        inverse = np.divide(1.0, scale, out=np.zeros(p), where=varies)
+        correlation: Float = np.clip(gram * np.outer(inverse, inverse), -1.0, 1.0)
+        np.fill_diagonal(correlation, 1.0)
+        return correlation

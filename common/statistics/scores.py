@@ -1,0 +1,175 @@
+"""Counts over the scores of a test set: confusion, calibration, decision curve, Brier score."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Rows, Sums
+from common.statistics.packing import complete, matches
+
+BINS = 10
+THRESHOLDS: Float = np.arange(1, 100) / 100.0
+
+
+@plain
+class ConfusionResult:
+    """True and false positives and negatives, each (k,)."""
+
+    tp: Float
+    tn: Float
+    fp: Float
+    fn: Float
+
+
+@plain
+class Confusion:
+    """Confusion counts of every column at its own cut-off; a score at the cut-off is positive.
+
+    Parameters
+    ----------
+    cutoffs : (k,).
+    """
+
+    cutoffs: Float
+
+    rule: ClassVar[str] = "scores"
+    step: ClassVar[dict[str, float]] = {"tp": 0.5, "tn": 0.5, "fp": 0.5, "fn": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Four vectors of length p."""
+        return dict.fromkeys(self.step, (p,))
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site; ValueError on missing scores."""
+        matches(self.cutoffs, rows, "cutoffs")
+        called = complete(rows) >= self.cutoffs
+        positive = (rows.label > 0.5)[:, None]
+        parts = {
+            "tp": called & positive,
+            "tn": ~called & ~positive,
+            "fp": called & ~positive,
+            "fn": ~called & positive,
+        }
+        return {name: part.sum(axis=0).astype(np.float64) for name, part in parts.items()}
+
+    def finalise(self, sums: Sums) -> ConfusionResult:
+        """Counts over all sites."""
+        return ConfusionResult(**sums)
+
+
+@plain
+class BinnedCalibrationResult:
+    """Per column and bin (k, 10): rows, their summed probability, positives."""
+
+    count: Float
+    probability: Float
+    positives: Float
+
+
+@plain
+class BinnedCalibration:
+    """Rows, probabilities and positives in ten bins of equal width; 1.0 belongs to the last."""
+
+    rule: ClassVar[str] = "scores"
+    step: ClassVar[dict[str, float]] = {"count": 0.5, "probability": 2.0**-40, "positives": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Three matrices, columns by bins."""
+        return dict.fromkeys(self.step, (p, BINS))
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Sums of the site; ValueError on missing scores or what is no probability."""
+        scores = _probabilities(rows)
+        sums = {name: np.zeros((rows.p, BINS)) for name in self.step}
+        edges = np.arange(1, BINS) / BINS
+        for column in range(rows.p):
+            bins = np.searchsorted(edges, scores[:, column], side="right")
+            weights = {"count": None, "probability": scores[:, column], "positives": rows.label}
+            for name, weight in weights.items():
+                sums[name][column] = np.bincount(bins, weights=weight, minlength=BINS)
+        return sums
+
+    def finalise(self, sums: Sums) -> BinnedCalibrationResult:
+        """Sums over all sites."""
+        return BinnedCalibrationResult(**sums)
+
+
+@plain
+class DecisionCountResult:
+    """Rows, positives, and true and false positives (k, 99) at thresholds 0.01 ... 0.99."""
+
+    n: int
+    positives: int
+    tp: Float
+    fp: Float
+
+
+@plain
+class DecisionCounts:
+    """True and false positives of every column at thresholds 0.01, 0.02, ... 0.99."""
+
+    rule: ClassVar[str] = "scores"
+    step: ClassVar[dict[str, float]] = {"rows": 0.5, "tp": 0.5, "fp": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Negatives and positives, and two matrices, columns by thresholds."""
+        return {"rows": (2,), "tp": (p, THRESHOLDS.size), "fp": (p, THRESHOLDS.size)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site; ValueError on missing scores."""
+        scores, positive = complete(rows), rows.label > 0.5
+        return {
+            "rows": np.array([float((~positive).sum()), float(positive.sum())]),
+            "tp": _at_or_above(scores[positive]),
+            "fp": _at_or_above(scores[~positive]),
+        }
+
+    def finalise(self, sums: Sums) -> DecisionCountResult:
+        """Counts over all sites."""
+        negatives, positives = sums["rows"]
+        return DecisionCountResult(
+            n=round(float(negatives + positives)),
+            positives=round(float(positives)),
+            tp=sums["tp"],
+            fp=sums["fp"],
+        )
+
+
+@plain
+class BrierSums:
+    """Squared distance of probability and outcome, summed."""
+
+    rule: ClassVar[str] = "scores"
+    step: ClassVar[dict[str, float]] = {"n": 0.5, "squares": 2.0**-40}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """A number and a vector of length p."""
+        return {"n": (1,), "squares": (p,)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Sums of the site; ValueError on missing scores or what is no probability."""
+        squares = np.square(_probabilities(rows) - rows.label[:, None])
+        return {"n": np.array([float(rows.n)]), "squares": squares.sum(axis=0)}
+
+    def finalise(self, sums: Sums) -> Float:
+        """Brier score (k,); NaN without rows."""
+        n = float(sums["n"][0])
+        return sums["squares"] / n if n >= 1 else np.full(sums["squares"].shape, np.nan)
+
+
+def _probabilities(rows: Rows) -> Float:
+    scores = complete(rows)
+    if scores.size and (scores.min() < 0 or scores.max() > 1):
+        raise ValueError("scores must be probabilities between 0 and 1")
+    return scores
+
+
+def _at_or_above(scores: Float) -> Float:
+    counts = np.empty((scores.shape[1], THRESHOLDS.size))
+    for column in range(scores.shape[1]):
+        ordered = np.sort(scores[:, column])
+        counts[column] = ordered.size - np.searchsorted(ordered, THRESHOLDS, side="left")
+    return counts

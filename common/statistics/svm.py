@@ -1,0 +1,83 @@
+"""Loss and gradient of squared-hinge support vector machines, many problems in one message."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.packing import complete
+
+
+@plain
+class SvmGradientResult:
+    """Per problem: training loss (m,) and gradient (m, p + 1), validation loss and rows (m,)."""
+
+    loss: Float
+    gradient: Float
+    validation_loss: Float
+    validation_rows: Float
+
+
+@plain
+class SvmGradient:
+    """Sum of max(0, 1 - y w'x)^2 and its gradient, without regulariser and cost.
+
+    The label is -1 or +1 and x ends in a constant 1, as scikit-learn's LinearSVC has it
+    (`intercept_scaling=1`). Rows with fold -1 belong to no problem.
+
+    Parameters
+    ----------
+    weights : (m, p + 1), the intercept last.
+    excluded : (m, folds), 1.0 where a fold is left out of a problem's training rows.
+    validation : int64 (m,), fold on which the problem is judged; -1 for none.
+    """
+
+    weights: Float
+    excluded: Float
+    validation: Int
+
+    rule: ClassVar[str] = "gradient"
+    step: ClassVar[dict[str, float]] = {
+        "loss": 2.0**-32,
+        "gradient": 2.0**-32,
+        "validation_loss": 2.0**-32,
+        "validation_rows": 0.5,
+    }
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """A matrix, problems by columns and intercept, and three vectors of length m."""
+        m = self.weights.shape[0]
+        return {
+            "loss": (m,),
+            "gradient": (m, p + 1),
+            "validation_loss": (m,),
+            "validation_rows": (m,),
+        }
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Sums of the site; ValueError on missing values, other columns or an unknown fold."""
+        folds = self.excluded.shape[1]
+        if self.weights.shape[1] != rows.p + 1:
+            raise ValueError(f"weights are for {self.weights.shape[1] - 1} columns, not {rows.p}")
+        if rows.n and rows.fold.max() >= folds:
+            raise ValueError(f"fold {rows.fold.max()} of {folds}")
+        used = rows.fold >= 0
+        x = np.column_stack([complete(rows)[used], np.ones(int(used.sum()))])
+        y, fold = 2.0 * rows.label[used] - 1.0, rows.fold[used]
+        slack = np.maximum(1.0 - y[:, None] * (x @ self.weights.T), 0.0)
+        trains = 1.0 - self.excluded.T[fold]
+        judges = (fold[:, None] == self.validation[None, :]).astype(np.float64)
+        trained = slack * trains
+        return {
+            "loss": np.sum(slack * trained, axis=0),
+            "gradient": -2.0 * (trained * y[:, None]).T @ x,
+            "validation_loss": np.sum(slack**2 * judges, axis=0),
+            "validation_rows": judges.sum(axis=0),
+        }
+
+    def finalise(self, sums: Sums) -> SvmGradientResult:
+        """The sums over all sites."""
+        return SvmGradientResult(**sums)

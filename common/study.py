@@ -1,0 +1,317 @@
+"""The study file: TOML in, one validated model out; its digest is what a site approves.
+
+The defaults are the paper's (`presets/paper.toml` spells them out). A study file names a preset
+with `preset = "phantom"` and writes only what differs from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.errors import InputError
+from common.study_errors import explain
+
+BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
+FusionModelName = Literal["fusion_feature", "fusion_decision"]
+BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
+FUSION_MODELS: tuple[FusionModelName, ...] = get_args(FusionModelName)
+SplitName = Literal["train", "internal_test", "external_test"]
+Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+
+
+class Settings(BaseModel):
+    """Base of every block of the study file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiteEntry(Settings):
+    """One hospital of the roster."""
+
+    name: str = Name
+    trains: bool = True
+    public_key: str = ""
+
+
+class TestSet(Settings):
+    """A named test set: the patients with this split at these sites.
+
+    `origins` is for a site that holds several hospitals' patients, as the pooled reference does:
+    the hospitals whose patients belong to the set; by default the sites themselves.
+    """
+
+    __test__ = False  # not a pytest class
+
+    name: str = Name
+    split: SplitName
+    sites: tuple[str, ...] = Field(min_length=1)
+    origins: tuple[str, ...] = ()
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Hospitals whose patients belong to the set."""
+        return self.origins or self.sites
+
+
+class ClinicalColumn(Settings):
+    """One clinical column of cohort.csv.
+
+    `binary` and `categorical` take `levels` (the first is the reference); `ordinal` takes `levels`
+    in order and enters the model as 0, 1, 2, ...; `continuous` is a number. An empty cell is a
+    missing value, and so is any text in `missing`.
+    """
+
+    name: str = Name
+    kind: Literal["continuous", "binary", "categorical", "ordinal"]
+    levels: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unit: str = ""
+
+    @model_validator(mode="after")
+    def _levels_match_kind(self) -> Self:
+        if self.kind == "continuous" and self.levels:
+            raise ValueError("a continuous column has no levels")
+        if self.kind == "binary" and len(self.levels) != 2:
+            raise ValueError("a binary column needs exactly two levels")
+        if self.kind in ("categorical", "ordinal") and len(self.levels) < 2:
+            raise ValueError(f"{self.kind} column needs at least two levels")
+        if len(set(self.levels)) != len(self.levels):
+            raise ValueError("a level is listed twice")
+        return self
+
+
+class ImagingSettings(Settings):
+    """Window, resampling and crops (paper, "CT examination and image preprocessing")."""
+
+    window: float = Field(350.0, gt=0)
+    level: float = 50.0
+    spacing_mm: float = Field(1.0, gt=0)
+    order: Literal["window_first", "resample_first"] = "window_first"
+    crop2d_size: int = Field(256, ge=16)
+    crop2d_slices_each_side: int = Field(6, ge=0)
+    crop3d_size: int = Field(96, ge=16)
+
+
+class RadiomicsSettings(Settings):
+    """The feature-extraction file of `common/presets`, and how many features it must give."""
+
+    settings: str = "radiomics-1834"
+    expected_features: int = Field(1834, ge=1)
+
+
+class SelectionSettings(Settings):
+    """z-score, Spearman filter, ICC, LASSO (paper, "Feature selection and model construction")."""
+
+    spearman_threshold: float = Field(0.9, gt=0, le=1)
+    spearman_bins: int = Field(64, ge=4)
+    icc_threshold: float = Field(0.75, ge=0, le=1)
+    clip: float = Field(3.0, gt=0)
+    lasso_alphas: int = Field(50, ge=2)
+    lasso_log10_min: float = -3.0
+    lasso_log10_max: float = 0.0
+    lasso_fallback: int = Field(5, ge=1)
+    pca_components: int = Field(256, ge=1)
+
+
+class SvmSettings(Settings):
+    """Linear SVM with squared hinge loss; the cost is chosen by cross-validation."""
+
+    costs: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
+    max_rounds: int = Field(60, ge=1)
+    tolerance: float = Field(1e-6, gt=0)
+
+
+class NetworkSettings(Settings):
+    """Architecture and federated training of one network.
+
+    `widths` are the planes of the four stages; the stem and blocks follow torchvision (2D) and
+    Med3D (3D) when left at the defaults. `average_last` is the share of final rounds whose global
+    weights are averaged into the result (1/rounds or less = the last round only).
+    """
+
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    stem_kernel: int = 7
+    stem_stride: int = 2
+    stem_pool: bool = True
+    norm: Literal["batch", "group"] = "batch"
+    pretrained: str = ""
+    pretrained_sha256: str = ""
+    input_size: int = Field(96, ge=16)
+    rounds: int = Field(300, ge=1)
+    local_epochs: int = Field(1, ge=1)
+    batch_size: int = Field(8, ge=2)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(0.02, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_rounds: int = Field(0, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    gradient_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
+    average_last: float = Field(0.0, ge=0, le=1)
+    augment: bool = True
+    strategy: Literal["fedavg"] = "fedavg"
+
+
+class FusionSettings(Settings):
+    """Decision-level fusion: candidates are compared by cross-validation, one is used."""
+
+    stacker: Literal["forest", "svm", "boosting", "best"] = "forest"
+    candidates: tuple[Literal["forest", "svm", "boosting"], ...] = ("forest", "svm", "boosting")
+    pooling: Literal["rows"] = "rows"
+
+
+class PrivacySettings(Settings):
+    """Thresholds below which a site refuses; a site's own may only be stricter."""
+
+    min_rows: int = Field(10, ge=1)
+    min_rows_per_fold: int = Field(5, ge=1)
+    min_per_class: int = Field(5, ge=1)
+    min_oof_rows: int = Field(20, ge=1)
+    min_cell: int = Field(3, ge=0)
+    mode: Literal["guarded", "faithful"] = "guarded"
+
+
+class WaitingSettings(Settings):
+    """How long the server waits for the sites, in seconds."""
+
+    enrol_seconds: float = Field(86_400.0, gt=0)
+    sum_seconds: float = Field(3_600.0, gt=0)
+    train_seconds: float = Field(86_400.0, gt=0)
+
+
+class Study(Settings):
+    """A whole study. See docs/formats.md for a commented example."""
+
+    name: str = Name
+    endpoint: str
+    seed: int = Field(20240101, ge=0)
+    folds: int = Field(5, ge=2, le=20)
+    sites: tuple[SiteEntry, ...]
+    test_sets: tuple[TestSet, ...]
+    clinical: tuple[ClinicalColumn, ...] = ()
+    strata: tuple[str, ...] = ()
+    base_models: tuple[BaseModelName, ...] = BASE_MODELS
+    fusion_models: tuple[FusionModelName, ...] = FUSION_MODELS
+    imaging: ImagingSettings = ImagingSettings()
+    radiomics: RadiomicsSettings = RadiomicsSettings()
+    selection: SelectionSettings = SelectionSettings()
+    svm: SvmSettings = SvmSettings()
+    dl2d: NetworkSettings = NetworkSettings(
+        input_size=224, batch_size=64, learning_rate=1e-4, rounds=50
+    )
+    dl3d: NetworkSettings = NetworkSettings()
+    fusion: FusionSettings = FusionSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    waiting: WaitingSettings = WaitingSettings()
+
+    @property
+    def training_sites(self) -> tuple[str, ...]:
+        """Names of the sites whose patients train the models, in roster order."""
+        return tuple(site.name for site in self.sites if site.trains)
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Names of all sites, in roster order."""
+        return tuple(site.name for site in self.sites)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether any model looks at CT images."""
+        return any(model != "clinical" for model in self.base_models)
+
+    def test_set(self, name: str) -> TestSet:
+        """The test set of this name; KeyError when there is none."""
+        return {test.name: test for test in self.test_sets}[name]
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical JSON of the validated study."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        names = [site.name for site in self.sites]
+        if len(set(names)) != len(names):
+            raise ValueError("sites: a site name is used twice")
+        if not self.training_sites:
+            raise ValueError("sites: no site has trains = true")
+        sets = [test.name for test in self.test_sets]
+        if len(set(sets)) != len(sets) or "train" in sets:
+            raise ValueError('test_sets: names must be unique, and "train" is taken')
+        for test in self.test_sets:
+            for site in test.sites:
+                if site not in names:
+                    raise ValueError(f"test_sets: {test.name} names the unknown site {site}")
+        columns = [column.name for column in self.clinical]
+        if len(set(columns)) != len(columns):
+            raise ValueError("clinical: a column is declared twice")
+        if "clinical" in self.base_models and not columns:
+            raise ValueError("clinical: the clinical model needs at least one column")
+        for stratum in self.strata:
+            if stratum not in columns:
+                raise ValueError(f"strata: {stratum} is not a clinical column")
+        if not self.base_models:
+            raise ValueError("base_models: name at least one")
+        if self.fusion_models and len(self.base_models) < 2:
+            raise ValueError("fusion_models: fusion needs at least two base models")
+        return self
+
+
+def preset_text(name: str) -> str:
+    """Text of a file in `common/presets`; InputError when there is none of that name."""
+    file = resources.files("common.presets") / f"{name}.toml"
+    if not file.is_file():
+        known = sorted(
+            p.name.removesuffix(".toml")
+            for p in resources.files("common.presets").iterdir()
+            if p.name.endswith(".toml")
+        )
+        raise InputError(
+            f'unknown preset "{name}"', where="preset", remedy=f"use one of {', '.join(known)}"
+        )
+    return file.read_text(encoding="utf-8")
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it; tables merge key by key, all else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both_tables = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = merge(old, value) if both_tables else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse_study(text: str, *, where: str = "study.toml") -> Study:
+    """Read a study from TOML text.
+
+    Raises
+    ------
+    InputError : not TOML, an unknown preset, or any key or value that does not validate.
+    """
+    try:
+        written = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not valid TOML: {error}", where=where) from None
+    preset = written.pop("preset", None)
+    if preset is not None:
+        written = merge(tomllib.loads(preset_text(str(preset))), written)
+    try:
+        return Study.model_validate(written)
+    except ValidationError as error:
+        raise explain(error, where=where, model=Study) from None
+
+
+def load_study(path: Path) -> Study:
+    """Read and validate a study file; InputError when it is missing or wrong."""
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy="give the path of a study.toml")
+    return parse_study(path.read_text(encoding="utf-8"), where=str(path))

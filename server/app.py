@@ -1,0 +1,62 @@
+"""The ServerApp: reads the run's settings, runs the study, writes what a run leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from threadpoolctl import threadpool_limits
+
+from common.errors import StudyError
+from common.study import load_study
+from server.demonstration import prepare_demonstration
+from server.events import Events
+from server.federation import Federation
+from server.outputs import write_outputs
+from server.study_run import StudyRun
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the study that the run configuration names.
+
+    Run configuration: `study` (path of study.toml; empty = the demonstration), `out` (folder of the
+    run), `label` (name of the run in results.json), `engine` (for the report),
+    `report` (whether to write one here: yes or no).
+    """
+    config = dict(context.run_config)
+    if not config["study"]:
+        print("no study given: demonstrating on small phantom hospitals")
+        config.update(prepare_demonstration())
+    out = Path(str(config["out"]))
+    out.mkdir(parents=True, exist_ok=True)
+    events = Events(path=out / "events.jsonl")
+    try:
+        with threadpool_limits(limits=1):
+            results = run_configured_study(grid, config, events)
+        (out / "run.json").write_text(json.dumps(results), encoding="utf-8")
+        if config["report"] == "yes":
+            write_outputs(results, out)
+            print(f"report: {out / 'report' / 'index.html'}")
+        events.tell("finished")
+    except StudyError as error:
+        events.tell("failed", message=str(error), exit_code=error.exit_code)
+        raise
+
+
+def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, Any]:
+    """The study over this grid; the rows of results.json."""
+    path, out = Path(str(config["study"])), Path(str(config["out"]))
+    study = load_study(path)
+    (out / "study.toml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    label = str(config.get("label", "federated"))
+    federation = Federation(grid=grid, study=study, run=label.replace(":", "-"), events=events)
+    run = StudyRun(
+        federation=federation, out=out, label=label, engine=str(config.get("engine", ""))
+    )
+    return run.run()

@@ -1,0 +1,28 @@
+"""What an arm of the study (clinical, radiomics, a network, a fusion) hands on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.plain import plain
+from common.views import View
+
+
+@plain
+class Arm:
+    """One fitted model.
+
+    Parameters
+    ----------
+    name : model name, also the name of its one output column.
+    out_of_fold : view of out-of-fold probabilities of the training rows.
+    final : view of the model fitted on all training rows.
+    features : per outer fold, then final: the columns feature-level fusion takes from this arm.
+    selection : what was selected and how, for the report.
+    """
+
+    name: str
+    out_of_fold: View
+    final: View
+    features: tuple[View, ...]
+    selection: dict[str, Any]

@@ -1,0 +1,81 @@
+"""Clinical model: missing values, z-score, LASSO, SVM (paper, "Clinical model construction")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from common.exchanges import SumItem
+from common.statistics.base import Float
+from common.statistics.moments import Means, Missingness
+from common.study import Study
+from common.transforms import Impute, Select
+from common.views import table
+from server.federation import Federation
+from server.phases.arm import Arm
+from server.phases.linear import fit_linear_arm
+from server.phases.standardise import standardise
+
+
+def fit_clinical(federation: Federation) -> Arm:
+    """The clinical arm."""
+    columns = federation.columns("clinical")
+    raw = table("clinical").then(Select(columns=columns))
+    means, missing = federation.sum_many(
+        [SumItem(Means(), raw, "train"), SumItem(Missingness(), raw, "train")]
+    )
+    known = tuple(name for name, n in zip(columns, missing.present, strict=True) if n > 0)
+    at = [columns.index(name) for name in known]
+    fill = fill_values(federation.study, columns, means.mean)[at]
+    lacking = [
+        name
+        for name, sites in zip(columns, missing.sites_lacking, strict=True)
+        if sites > 0 and name in known
+    ]
+    impute = Impute(columns=known, fill=fill, indicators=_indicators(federation.study, lacking))
+    filled = raw.restrict(known).then(impute)
+    (view,), (constant,) = standardise(federation, [filled])
+    notes: list[str] = []
+    nobody = [name for name in columns if name not in known]
+    if nobody:
+        notes.append(f"no site has a value of {', '.join(nobody)}: left out")
+    selection: dict[str, Any] = {
+        "steps": (
+            {"step": "columns", "names": filled.outputs()},
+            {"step": "constant", "names": constant},
+        ),
+        "notes": tuple(notes),
+    }
+    outer = federation.study.folds + 1
+    return fit_linear_arm(federation, "clinical", [view] * outer, [view] * outer, selection)
+
+
+def fill_values(study: Study, columns: tuple[str, ...], mean: Float) -> Float:
+    """Mean of a number or order, most frequent level of a category, per clinical column.
+
+    Parameters
+    ----------
+    mean : (p,), of level columns the share of that level.
+    """
+    fill = mean.copy()
+    place = {name: i for i, name in enumerate(columns)}
+    for column in study.clinical:
+        if column.kind in ("continuous", "ordinal"):
+            continue
+        at = [place[f"{column.name}={level}"] for level in column.levels[1:]]
+        shares = np.array([1.0 - mean[at].sum(), *mean[at]])
+        mode = int(np.argmax(np.nan_to_num(shares)))
+        fill[at] = [1.0 if index == mode else 0.0 for index in range(1, len(column.levels))]
+    return fill
+
+
+def _indicators(study: Study, lacking: list[str]) -> tuple[str, ...]:
+    """One companion column a clinical variable that some site lacks altogether."""
+    chosen = []
+    for column in study.clinical:
+        own = [
+            name for name in lacking if name == column.name or name.startswith(f"{column.name}=")
+        ]
+        chosen.extend(own[:1])
+    return tuple(chosen)

@@ -1,0 +1,35 @@
+"""Radiomics model: z-score, Spearman, ICC, LASSO, SVM (paper, "Feature selection ...")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.transforms import Select
+from common.views import table
+from server.federation import Federation
+from server.phases.arm import Arm
+from server.phases.linear import fit_linear_arm
+from server.phases.standardise import reliable_columns, spearman_filter, standardise
+
+
+def fit_radiomics(federation: Federation) -> Arm:
+    """The radiomics arm, in the paper's order of steps."""
+    columns = federation.columns("radiomics")
+    raw = table("radiomics").then(Select(columns=columns))
+    (scaled,), (constant,) = standardise(federation, [raw])
+    (uncorrelated,) = spearman_filter(federation, [scaled])
+    reliable, note = reliable_columns(federation, scaled, uncorrelated)
+    if not reliable:
+        reliable, note = uncorrelated, f"{note}; no feature passed, so the step was left out"
+    view = scaled.restrict(reliable)
+    selection: dict[str, Any] = {
+        "steps": (
+            {"step": "columns", "count": len(columns)},
+            {"step": "constant", "names": constant},
+            {"step": "spearman", "names": uncorrelated},
+            {"step": "icc", "names": reliable},
+        ),
+        "notes": (note,),
+    }
+    outer = federation.study.folds + 1
+    return fit_linear_arm(federation, "radiomics", [view] * outer, [view] * outer, selection)

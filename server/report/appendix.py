@@ -1,0 +1,148 @@
+"""The back of the page: training, fusion, network traffic, refusals, times, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from server.report import words
+from server.report.reading import main_run, runs
+from server.report.schema import Results, Transfer
+from server.report.sections import Block, Cell, Line
+
+WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
+
+
+def fusion_block(results: Results) -> Block | None:
+    """Stackers that were compared for decision fusion."""
+    fusion = results.fusion.get(main_run(results))
+    if fusion is None or not fusion.candidates:
+        return None
+    lines = tuple(
+        Line(
+            words.STACKER_LABELS.get(one.name, words.humanise(one.name)),
+            (Cell(words.auc(one.cv_auc)), Cell("used" if one.name == fusion.used else "")),
+        )
+        for one in fusion.candidates
+    )
+    return Block("", "", ("Stacker", "Cross-validated AUC", ""), lines)
+
+
+def training_block(results: Results) -> Block | None:
+    """Rounds, first and last value of every series of every network."""
+    networks = results.training.get(main_run(results), {})
+    lines = []
+    for network, variants in networks.items():
+        for variant, series in variants.items():
+            for measure, values in series.items():
+                if values:
+                    first = values[0] if len(values) > 1 else None
+                    cells = (
+                        Cell(words.humanise(measure)),
+                        Cell(str(len(values))),
+                        Cell(words.number(first)),
+                        Cell(words.number(values[-1])),
+                    )
+                    head = f"{words.arm_label(network)}, {words.variant_label(variant)}"
+                    lines.append(Line(head, cells))
+    if not lines:
+        return None
+    return Block("", "", ("Training", "Measure", "Values", "First", "Last"), tuple(lines))
+
+
+def transfer_blocks(results: Results) -> list[Block]:
+    """Messages and bytes of the main run: by site, then by kind of message."""
+    rows = [row for row in results.transfers if row.run == main_run(results)]
+    if not rows:
+        return []
+    return [
+        _traffic("Site", rows, lambda row: row.site),
+        _traffic("Kind of message", rows, lambda row: row.exchange),
+        _traffic("Phase", rows, lambda row: words.humanise(row.phase)),
+    ]
+
+
+def _traffic(title: str, rows: list[Transfer], key: Callable[[Transfer], str]) -> Block:
+    groups: dict[str, list[Transfer]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    lines = [Line(name, _totals(group)) for name, group in groups.items()]
+    if len(lines) > 1:
+        lines.append(Line("All", _totals(rows), "total"))
+    return Block("", "", (title, "Messages", "Sent by the site", "Received"), tuple(lines))
+
+
+def _totals(rows: Iterable[Transfer]) -> tuple[Cell, ...]:
+    kept = list(rows)
+    return (
+        Cell(str(sum(row.messages for row in kept))),
+        Cell(words.size(sum(row.bytes_up for row in kept))),
+        Cell(words.size(sum(row.bytes_down for row in kept))),
+    )
+
+
+def refusal_block(results: Results) -> Block | None:
+    """What a site's disclosure rule held back."""
+    if not results.refusals:
+        return None
+    lines = tuple(
+        Line(
+            row.site,
+            (
+                Cell(row.subject),
+                Cell(row.rule),
+                Cell(words.MISSING if row.threshold is None else f"{row.threshold}"),
+                Cell(words.run_label(row.run)),
+            ),
+        )
+        for row in results.refusals
+    )
+    return Block("", "", ("Site", "What was asked for", "Rule", "Threshold", "Run"), lines)
+
+
+def timing_block(results: Results) -> Block | None:
+    """Seconds of every phase, by run."""
+    if not results.timing:
+        return None
+    timed = list(dict.fromkeys(run for phase in results.timing.values() for run in phase))
+    order = [run for run in runs(results) if run in timed]
+    order += [run for run in timed if run not in order]
+    phases = {phase: t for phase, t in results.timing.items() if phase != WHOLE}
+    lines = [
+        Line(words.humanise(phase), tuple(_duration(by_run.get(run)) for run in order))
+        for phase, by_run in phases.items()
+    ]
+    totals = [sum(by_run.get(run, 0.0) for by_run in phases.values()) for run in order]
+    if phases:
+        lines.append(Line("All phases", tuple(_duration(total) for total in totals), "total"))
+    if WHOLE in results.timing:
+        whole = results.timing[WHOLE]
+        label = "Whole command, with preparation and references"
+        lines.append(Line(label, tuple(_duration(whole.get(run)) for run in order), "total"))
+    return Block("", "", ("Phase", *(words.run_label(run) for run in order)), tuple(lines))
+
+
+def _duration(seconds: float | None) -> Cell:
+    return Cell(words.MISSING if seconds is None else words.duration(seconds))
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """What is needed to run the study again."""
+    study, run = results.study, results.run
+    trains = [site.name for site in study.sites if site.trains]
+    tests = [site.name for site in study.sites if not site.trains]
+    pairs = [
+        ("Study", study.name),
+        ("Endpoint", study.endpoint),
+        ("Sites that train", ", ".join(trains)),
+        ("Sites that only test", ", ".join(tests)),
+        ("Study digest (SHA-256)", study.digest),
+        ("Random seed", str(study.seed)),
+        ("Engine", run.engine),
+        ("Machine", run.machine),
+        ("Started", run.started),
+        ("Finished", run.finished),
+        ("Software", run.software),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in results.software.items())),
+        ("Schema of results.json", str(results.schema_number)),
+    ]
+    return [(name, value) for name, value in pairs if value]

@@ -1,0 +1,111 @@
+"""How a figure is made: print-safe style, deterministic SVG, and its form inside a page.
+
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/); every line also has its own
+dash pattern or marker, so that a black-and-white print can be read.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+BLACK, GREY, LIGHT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE = "#56B4E9", "#CC79A7"
+Dash = str | tuple[int, tuple[float, ...]]
+MODEL_STYLE: dict[str, tuple[str, Dash]] = {
+    "fusion_decision": (VERMILION, "-"),
+    "fusion_feature": (PURPLE, (0, (6, 2))),
+    "dl3d": (BLUE, (0, (4, 1.5, 1, 1.5))),
+    "dl2d": (SKY, (0, (3, 1.5))),
+    "radiomics": (GREEN, (0, (1, 1.2))),
+    "clinical": (ORANGE, (0, (6, 1.5, 1, 1.5, 1, 1.5))),
+}
+LINE_STYLES: tuple[tuple[str, Dash], ...] = tuple(MODEL_STYLE.values())
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # a "$" in a feature name is a dollar
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": BLACK,
+    "axes.linewidth": 0.8,
+    "axes.unicode_minus": True,
+    "text.color": BLACK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": BLACK,
+    "ytick.labelcolor": BLACK,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "figure.constrained_layout.use": True,
+}
+
+WIDEST = 4 / 3 * 1.3  # largest size on screen, pixels a point
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: section of the page, file name without ending, title, SVG text."""
+
+    section: str
+    name: str
+    title: str
+    svg: str
+
+
+def draw(
+    section: str,
+    name: str,
+    title: str,
+    paint: Callable[[Axes], None],
+    *,
+    width: float = 3.7,
+    height: float = 3.7,
+) -> Drawing:
+    """One figure of one pair of axes; width and height in inches.
+
+    The library's defaults, not the reader's own matplotlibrc, so that the bytes are the same
+    everywhere.
+    """
+    text = io.StringIO()
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        figure = Figure(figsize=(width, height))
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.set_title(title)
+        paint(axes)
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(text, format="svg", metadata=nothing)
+    safe = re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")
+    return Drawing(section, safe, title, text.getvalue())
+
+
+def inline(drawing: Drawing) -> str:
+    """SVG element for an HTML page: no prolog, scales with its box, ids unique on the page."""
+    text = drawing.svg[drawing.svg.index("<svg") :]
+    head, body = text.split(">", 1)
+    width = re.search(r' width="([0-9.]+)pt"', head)
+    natural = f' style="max-width:{float(width.group(1)) * WIDEST:.0f}px"' if width else ""
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{drawing.name}-', body)
+    body = re.sub(r'(href="#|url\(#)', rf"\g<1>{drawing.name}-", body)
+    return f'{head}{natural} role="img" aria-labelledby="caption-{drawing.name}">{body}'

@@ -1,0 +1,70 @@
+"""One self-contained HTML page: no script, no request to anywhere, prints well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from server.report import appendix, sections, summary, words
+from server.report.drawing import Drawing, inline
+from server.report.figures import draw_figures
+from server.report.reading import main_run, runs
+from server.report.schema import Results
+
+
+def write_report(
+    results: Results, run_folder: Path, drawings: Sequence[Drawing] | None = None
+) -> Path:
+    """Write `report/index.html`; its path.
+
+    Parameters
+    ----------
+    drawings : figures already drawn from the same results; drawn here when not given.
+    """
+    path = run_folder / "report" / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(results, drawings), encoding="utf-8")
+    return path
+
+
+def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
+    """The page as text; the same results give the same bytes."""
+    drawn = draw_figures(results) if drawings is None else drawings
+    figures: dict[str, list[tuple[str, str, Markup]]] = {}
+    for drawing in drawn:
+        # matplotlib escapes what it writes into SVG text
+        svg = Markup(inline(drawing))  # noqa: S704
+        figures.setdefault(drawing.section, []).append((drawing.name, drawing.title, svg))
+    environment = Environment(
+        loader=PackageLoader("server", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        results=results,
+        figures=figures,
+        paragraphs=summary.paragraphs(results),
+        cards=summary.cards(results),
+        references=summary.references_sentence(results),
+        run=words.run_label(main_run(results)),
+        pooled="pooled" in runs(results),
+        started=words.moment(results.run.started),
+        performance=sections.performance_blocks(results),
+        methods=sections.methods(results),
+        local=sections.local_block(results),
+        selection=sections.selection_block(results),
+        selection_notes=sections.selection_notes(results),
+        table1=sections.table1_block(results),
+        strata=sections.strata_block(results),
+        fusion=appendix.fusion_block(results),
+        training=appendix.training_block(results),
+        transfers=appendix.transfer_blocks(results),
+        refusals=appendix.refusal_block(results),
+        timing=appendix.timing_block(results),
+        facts=appendix.facts(results),
+    )

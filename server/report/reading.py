@@ -1,0 +1,144 @@
+"""Questions that tables, figures and page ask of the results: which models, sets and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.study import BASE_MODELS, FUSION_MODELS
+from server.report.schema import Performance, Results
+from server.report.words import humanise
+
+MODEL_ORDER: tuple[str, ...] = (*BASE_MODELS, *FUSION_MODELS)
+
+
+def models(results: Results) -> list[str]:
+    """Models with any performance, base models first."""
+    found = {row.model for row in results.performance}
+    return [model for model in MODEL_ORDER if model in found]
+
+
+def sets(results: Results) -> list[str]:
+    """Sets with any performance: train, the declared test sets in order, then any other."""
+    found = _unique(row.set for row in results.performance)
+    declared = ["train", *(test.name for test in results.study.test_sets)]
+    return [name for name in declared if name in found] + [n for n in found if n not in declared]
+
+
+def test_sets(results: Results) -> list[str]:
+    """`sets` without the training set."""
+    return [name for name in sets(results) if name != "train"]
+
+
+def runs(results: Results) -> list[str]:
+    """Federated, pooled, then local runs in roster order; only those that ran."""
+    found = _unique(row.run for row in results.performance)
+    roster = [f"local:{site.name}" for site in results.study.sites]
+    order = ["federated", "pooled", *roster]
+    return [run for run in order if run in found] + [run for run in found if run not in order]
+
+
+def local_runs(results: Results) -> list[str]:
+    """Runs in which one hospital trained alone."""
+    return [run for run in runs(results) if run.startswith("local:")]
+
+
+def main_run(results: Results) -> str:
+    """The run that curves, weights and comparisons show: federated when there is one."""
+    found = runs(results)
+    return "federated" if "federated" in found or not found else found[0]
+
+
+def headline_model(results: Results) -> str | None:
+    """The model that the summary speaks of: decision fusion, else the next that was built."""
+    order = ("fusion_decision", "fusion_feature", "dl3d", "dl2d", "radiomics", "clinical")
+    return next((model for model in order if model in models(results)), None)
+
+
+def set_label(name: str) -> str:
+    """A set in words: `external_test_1` and `external1` -> `External test set 1`."""
+    if name == "train":
+        return "Training set"
+    plain = name.replace("_", " ")
+    stem = plain.rstrip("0123456789")
+    digits = plain[len(stem) :]
+    kept = [word for word in stem.split() if word.lower() not in ("test", "set")]
+    return humanise(" ".join([*kept, "test set", digits]))
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class LocalSummary:
+    """AUC over the hospitals that trained alone: mean, smallest, largest, how many."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One model on one set in all runs; None where a run did not give it."""
+
+    model: str
+    set: str
+    federated: Performance | None
+    pooled: Performance | None
+    local: LocalSummary | None
+    local_rows: tuple[Performance, ...]
+
+    @property
+    def any_row(self) -> Performance | None:
+        """A row that tells n and positives."""
+        return self.federated or self.pooled or next(iter(self.local_rows), None)
+
+
+def performance_matrix(results: Results) -> list[MatrixRow]:
+    """Federated, pooled and local-only side by side: a row per set and model, sets outermost."""
+    index: dict[tuple[str, str, str], Performance] = {
+        (row.run, row.model, row.set): row for row in results.performance
+    }
+    alone = local_runs(results)
+    rows = []
+    for name in sets(results):
+        for model in models(results):
+            local_rows = tuple(
+                index[run, model, name] for run in alone if (run, model, name) in index
+            )
+            row = MatrixRow(
+                model=model,
+                set=name,
+                federated=index.get(("federated", model, name)),
+                pooled=index.get(("pooled", model, name)),
+                local=_summarise(local_rows),
+                local_rows=local_rows,
+            )
+            if row.any_row is not None:
+                rows.append(row)
+    return rows
+
+
+def primary(row: MatrixRow, run: str) -> Performance | None:
+    """The row's performance in the main run."""
+    candidates = (row.federated, row.pooled, *row.local_rows)
+    return next((found for found in candidates if found is not None and found.run == run), None)
+
+
+def _summarise(rows: tuple[Performance, ...]) -> LocalSummary | None:
+    aucs = [row.auc for row in rows if row.auc is not None]
+    if not aucs:
+        return None
+    return LocalSummary(sum(aucs) / len(aucs), min(aucs), max(aucs), len(aucs))
+
+
+def delong_p(results: Results, run: str, name: str, model: str, reference: str) -> float | None:
+    """P of `model` against `reference` on one set, whichever way round it was stored."""
+    for row in results.delong:
+        same_place = row.run == run and row.set == name
+        if same_place and {row.model_a, row.model_b} == {model, reference}:
+            return row.p
+    return None

@@ -1,0 +1,319 @@
+"""The tables of the page, row by row, as the template prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from server.report import words
+from server.report.reading import (
+    MatrixRow,
+    delong_p,
+    local_runs,
+    main_run,
+    models,
+    performance_matrix,
+    primary,
+    set_label,
+)
+from server.report.schema import Performance, Results, Selection, Stratum, Table1Cell
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a table cell, a second line under it, and what a reader or a test may ask of it."""
+
+    text: str
+    small: str = ""
+    key: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A table row: its heading and its cells."""
+
+    head: str
+    cells: tuple[Cell, ...]
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table: title, sentence under it, column headings, rows."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the performance table."""
+
+    title: str
+    make: Callable[[MatrixRow], Cell] = field(repr=False)
+
+
+def performance_blocks(results: Results) -> list[Block]:
+    """The paper's Table 2, a block a set, with the references beside the federated AUC."""
+    columns = _performance_columns(results)
+    blocks = []
+    for name, group in groupby(performance_matrix(results), key=lambda row: row.set):
+        rows = list(group)
+        lines = tuple(
+            Line(
+                words.MODEL_LABELS[row.model],
+                tuple(column.make(row) for column in columns),
+                row.model,
+            )
+            for row in rows
+        )
+        titles = ("Model", *(column.title for column in columns))
+        blocks.append(Block(set_label(name), _set_note(results, rows), titles, lines, name))
+    return blocks
+
+
+def _performance_columns(results: Results) -> list[Column]:
+    run = main_run(results)
+    matrix = performance_matrix(results)
+    columns = [
+        Column(f"{words.run_label(run)} AUC (95%\N{NO-BREAK SPACE}CI)", lambda row: _auc(row, run))
+    ]
+    if run != "pooled" and any(row.pooled for row in matrix):
+        columns.append(Column("Pooled AUC (95%\N{NO-BREAK SPACE}CI)", _pooled))
+    if any(row.local for row in matrix):
+        columns.append(Column("Local-only AUC, mean (range)", _local))
+    columns += [
+        Column("Cut-off", lambda row: _of(row, run, _cutoff)),
+        Column("Accuracy, %", lambda row: _of(row, run, _accuracy)),
+        Column("Sensitivity, %", lambda row: _of(row, run, _sensitivity)),
+        Column("Specificity, %", lambda row: _of(row, run, _specificity)),
+    ]
+    for reference in _references(results):
+        title = f"P against {words.MODEL_LABELS[reference].lower()}"
+        columns.append(Column(title, _against(results, run, reference)))
+    return columns
+
+
+def _references(results: Results) -> list[str]:
+    """Models to compare with: the fusion models, else the first model of any comparison."""
+    run = main_run(results)
+    pairs = [(row.model_a, row.model_b) for row in results.delong if row.run == run]
+    compared = [m for m in models(results) if any(m in pair for pair in pairs)]
+    fusion = [model for model in compared if model.startswith("fusion")]
+    return fusion[::-1] or compared[-1:]
+
+
+def _of(row: MatrixRow, run: str, make: Callable[[Performance], Cell]) -> Cell:
+    found = primary(row, run)
+    return Cell(words.MISSING) if found is None else make(found)
+
+
+def _auc(row: MatrixRow, run: str) -> Cell:
+    return _of(row, run, lambda found: _auc_cell(found, "auc"))
+
+
+def _pooled(row: MatrixRow) -> Cell:
+    return Cell(words.MISSING) if row.pooled is None else _auc_cell(row.pooled, "pooled_auc")
+
+
+def _auc_cell(found: Performance, key: str) -> Cell:
+    return Cell(words.auc(found.auc), words.interval(found.ci_low, found.ci_high), key)
+
+
+def _local(row: MatrixRow) -> Cell:
+    if row.local is None:
+        return Cell(words.MISSING)
+    span = words.interval(row.local.low, row.local.high)
+    return Cell(words.auc(row.local.mean), span, "local_auc")
+
+
+def _cutoff(found: Performance) -> Cell:
+    return Cell(words.number(found.cutoff), key="cutoff")
+
+
+def _accuracy(found: Performance) -> Cell:
+    return _share(found.correct, found.n, "accuracy")
+
+
+def _sensitivity(found: Performance) -> Cell:
+    return _share(found.tp, found.positives, "sensitivity")
+
+
+def _specificity(found: Performance) -> Cell:
+    return _share(found.tn, found.negatives, "specificity")
+
+
+def _share(part: int | None, whole: int | None, key: str) -> Cell:
+    if part is None or not whole:
+        return Cell(words.MISSING, key=key)
+    return Cell(f"{100 * part / whole:.0f}", f"{part}/{whole}", key)
+
+
+def _against(results: Results, run: str, reference: str) -> Callable[[MatrixRow], Cell]:
+    def make(row: MatrixRow) -> Cell:
+        if row.model == reference:
+            return Cell("Reference")
+        p = delong_p(results, run, row.set, row.model, reference)
+        strong = p is not None and p < SIGNIFICANT
+        return Cell(words.p_value(p), key=f"p_{reference}", strong=strong)
+
+    return make
+
+
+def _set_note(results: Results, rows: list[MatrixRow]) -> str:
+    run = main_run(results)
+    known = next((found for row in rows if (found := primary(row, run))), rows[0].any_row)
+    if known is None:
+        return ""
+    parts = [f"{known.n} patients"]
+    if known.positives is not None and known.n:
+        share = 100 * known.positives / known.n
+        parts.append(f"{known.positives} ({share:.0f} %) with {results.study.endpoint}")
+    note = ", ".join(parts) + "."
+    if known.set == "train":
+        note += " Out-of-fold: each patient was judged by a model that had not seen that patient."
+        if any(row.local for row in rows):
+            note += " Local-only: each hospital on its own training patients."
+    for test in results.study.test_sets:
+        if test.name == known.set:
+            note += f" From {words.join(list(test.sites))}."
+    return note
+
+
+def methods(results: Results) -> list[str]:
+    """How the AUCs of the main run came about, per set, where a method is given."""
+    run = main_run(results)
+    by_method: dict[str, list[str]] = {}
+    for row in results.performance:
+        if row.run == run and row.method:
+            names = by_method.setdefault(row.method, [])
+            if set_label(row.set) not in names:
+                names.append(set_label(row.set))
+    return [f"{words.join(names)}: {method.rstrip('.')}." for method, names in by_method.items()]
+
+
+def local_block(results: Results) -> Block | None:
+    """AUC of every hospital that trained alone, by set and model; None when there was none."""
+    runs = local_runs(results)
+    if not runs:
+        return None
+    lines = []
+    for row in performance_matrix(results):
+        by_run = {found.run: found for found in row.local_rows}
+        cells = tuple(
+            Cell(words.auc(by_run[run].auc if run in by_run else None), key=run) for run in runs
+        )
+        lines.append(Line(f"{set_label(row.set)}: {words.MODEL_LABELS[row.model]}", cells))
+    titles = ("Set and model", *(words.run_label(run) for run in runs))
+    return Block("", "", titles, tuple(lines))
+
+
+def selection_block(results: Results) -> Block | None:
+    """How many features were left after each step, by arm."""
+    arms = results.selection.get(main_run(results), {})
+    used = [s for s in words.STEP_LABELS if any(_left(chosen, s) for chosen in arms.values())]
+    if not used:
+        return None
+    lines = tuple(
+        Line(
+            words.arm_label(arm),
+            (
+                *(Cell(_left(chosen, step) or words.MISSING) for step in used),
+                Cell(words.compact(chosen.alpha)),
+                Cell(words.compact(chosen.svm.cost if chosen.svm else None)),
+            ),
+        )
+        for arm, chosen in arms.items()
+    )
+    columns = ("Model", *(words.STEP_LABELS[s] for s in used), "LASSO penalty", "SVM cost")
+    return Block("", "", columns, lines)
+
+
+def _left(chosen: Selection, step: str) -> str:
+    """Features left after a step as text; empty when the arm has no such step."""
+    before: int | None = None
+    for found in chosen.steps:
+        left = found.size
+        if found.step == "constant" and left is not None:
+            left = None if before is None else before - left
+        if found.step == step:
+            return "" if left is None else str(left)
+        before = left if left is not None else before
+    return ""
+
+
+def selection_notes(results: Results) -> list[str]:
+    """What the selection had to say, by arm."""
+    arms = results.selection.get(main_run(results), {})
+    return [
+        f"{words.arm_label(arm)}: {note.rstrip('.')}."
+        for arm, chosen in arms.items()
+        for note in chosen.notes
+        if note
+    ]
+
+
+def table1_block(results: Results) -> Block | None:
+    """Baseline characteristics; a variable with levels has a heading row of its own."""
+    if not results.table1:
+        return None
+    names = list(dict.fromkeys(name for row in results.table1 for name in row.sets))
+    lines: list[Line] = []
+    for variable, group in groupby(results.table1, key=lambda row: row.variable):
+        rows = list(group)
+        result = (Cell(words.p_value(rows[0].p)), Cell(rows[0].test or words.MISSING))
+        label = words.humanise(variable)
+        if rows[0].level is not None:
+            blank = tuple(Cell("") for _ in names)
+            lines.append(Line(label, (*blank, *result), "variable"))
+            result = (Cell(""), Cell(""))
+        for row in rows:
+            cells = tuple(_table1_cell(row.sets.get(name)) for name in names)
+            level = row.level is not None
+            head = words.humanise(row.level) if row.level is not None else label
+            lines.append(Line(head, (*cells, *result), "level" if level else "variable"))
+    columns = ("Characteristic", *(set_label(name) for name in names), "P", "Test")
+    return Block("", "", columns, tuple(lines))
+
+
+def _table1_cell(cell: Table1Cell | None) -> Cell:
+    if cell is None:
+        return Cell(words.MISSING)
+    if cell.mean is not None:
+        return Cell(f"{words.number(cell.mean, 1)} ± {words.number(cell.sd, 1)}")
+    if cell.n is None:
+        return Cell("withheld")
+    percent = "" if cell.percent is None else f" ({cell.percent:.0f})"
+    return Cell(f"{cell.n}{percent}")
+
+
+def strata_block(results: Results) -> Block | None:
+    """AUC within the levels of a clinical column."""
+    rows = [row for row in results.strata if row.run == main_run(results)]
+    if not rows:
+        return None
+    wanted = list(dict.fromkeys(row.model for row in rows))
+    shown = [model for model in models(results) if model in wanted]
+    groups: dict[tuple[str, str, str], dict[str, Stratum]] = {}
+    for row in rows:
+        groups.setdefault((row.set, row.variable, row.level), {})[row.model] = row
+    lines = []
+    for (name, variable, level), by_model in groups.items():
+        n = next((str(row.n) for row in by_model.values() if row.n is not None), words.MISSING)
+        cells = [
+            Cell(words.auc(found.auc), words.interval(found.ci_low, found.ci_high))
+            if (found := by_model.get(model))
+            else Cell(words.MISSING)
+            for model in shown
+        ]
+        head = f"{set_label(name)}: {words.humanise(variable)} {level}"
+        lines.append(Line(head, (Cell(n), *cells)))
+    columns = ("Group", "n", *(words.MODEL_LABELS[model] for model in shown))
+    return Block("", "", columns, tuple(lines))

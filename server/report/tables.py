@@ -1,0 +1,153 @@
+"""CSV tables in full precision, and the closing table on screen."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from server.report import words
+from server.report.reading import (
+    LocalSummary,
+    MatrixRow,
+    performance_matrix,
+    set_label,
+    test_sets,
+)
+from server.report.schema import Performance, Results, Selection
+
+__all__ = ["LocalSummary", "MatrixRow", "performance_matrix", "terminal_table", "write_tables"]
+
+Cell = str | int | float | None
+PERFORMANCE_COLUMNS = (
+    *("run", "model", "set", "n", "positives", "auc", "ci_low", "ci_high", "cutoff"),
+    *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method"),
+)
+STRATA_COLUMNS = (
+    *("run", "set", "model", "variable", "level"),
+    *("n", "positives", "auc", "ci_low", "ci_high"),
+)
+
+
+def write_tables(results: Results, run_folder: Path) -> list[Path]:
+    """Write `tables/*.csv`; empty cell = not available. A table without rows keeps its header."""
+    folder = run_folder / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "performance": _records(PERFORMANCE_COLUMNS, results.performance),
+        "delong": _records(("run", "set", "model_a", "model_b", "z", "p"), results.delong),
+        "table1": _table1(results),
+        "selection": _selection(results),
+        "strata": _records(STRATA_COLUMNS, results.strata),
+    }
+    written = []
+    for name, rows in tables.items():
+        path = folder / f"{name}.csv"
+        path.write_text(_csv(rows), encoding="utf-8", newline="")
+        written.append(path)
+    return written
+
+
+def _csv(rows: list[list[Cell]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _records(columns: tuple[str, ...], records: Iterable[object]) -> list[list[Cell]]:
+    body = [[getattr(record, column) for column in columns] for record in records]
+    return [list(columns), *body]
+
+
+def _table1(results: Results) -> list[list[Cell]]:
+    names = list(dict.fromkeys(name for row in results.table1 for name in row.sets))
+    parts = ("n", "percent", "mean", "sd")
+    head: list[Cell] = ["variable", "level", "kind"]
+    head += [f"{name}_{part}" for name in names for part in parts]
+    rows: list[list[Cell]] = [[*head, "test", "p"]]
+    for row in results.table1:
+        line: list[Cell] = [row.variable, row.level, row.kind]
+        for name in names:
+            cell = row.sets.get(name)
+            line += [getattr(cell, part) if cell else None for part in parts]
+        rows.append([*line, row.test, row.p])
+    return rows
+
+
+def _selection(results: Results) -> list[list[Cell]]:
+    rows: list[list[Cell]] = [["run", "arm", "item", "name", "value"]]
+    for run, arms in results.selection.items():
+        for arm, chosen in arms.items():
+            rows += [[run, arm, *item] for item in _selection_items(chosen)]
+    return rows
+
+
+def _selection_items(chosen: Selection) -> list[tuple[str, str, Cell]]:
+    items: list[tuple[str, str, Cell]] = [("step", s.step, s.size) for s in chosen.steps]
+    items.append(("lasso", "alpha", chosen.alpha))
+    items += [("coefficient", name, value) for name, value in chosen.coefficients.items()]
+    if chosen.svm is not None:
+        items += [("svm", "cost", chosen.svm.cost), ("svm", "intercept", chosen.svm.intercept)]
+        items += [("weight", name, value) for name, value in chosen.svm.weights.items()]
+    return items + [("note", note, None) for note in chosen.notes]
+
+
+def terminal_table(results: Results) -> Table:
+    """AUC of every model on every test set, for the end of a command; fits 100 columns.
+
+    Columns of references that were not run are left out. The training set (out-of-fold) is shown
+    only when the study has no test set.
+    """
+    shown = test_sets(results) or ["train"]
+    matrix = [row for row in performance_matrix(results) if row.set in shown]
+    optional = {
+        "Pooled": any(row.pooled for row in matrix),
+        "Local mean (range)": any(row.local for row in matrix),
+        "Ceiling": bool(results.ceiling),
+    }
+    table = Table(title="Area under the ROC curve (AUC)", title_justify="left", box=box.SIMPLE)
+    table.add_column("Model", no_wrap=True)
+    for header in ("Federated (95% CI)", *(name for name, wanted in optional.items() if wanted)):
+        table.add_column(header, justify="right", no_wrap=True)
+    for name, group in groupby(matrix, key=lambda row: row.set):
+        rows = list(group)
+        ceiling = words.auc((results.ceiling or {}).get(name))
+        head = {"Pooled": "", "Local mean (range)": "", "Ceiling": ceiling}
+        table.add_row(_set_cell(rows[0]), "", *_wanted(head, optional), style="bold")
+        for row in rows:
+            cells = {
+                "Pooled": words.auc(row.pooled.auc if row.pooled else None),
+                "Local mean (range)": _local_cell(row.local),
+                "Ceiling": "",
+            }
+            label = f"  {words.MODEL_LABELS[row.model]}"
+            federated = _with_interval(row.federated)
+            table.add_row(label, federated, *_wanted(cells, optional), end_section=row is rows[-1])
+    return table
+
+
+def _wanted(cells: dict[str, str], optional: dict[str, bool]) -> list[str]:
+    return [cells[name] for name, wanted in optional.items() if wanted]
+
+
+def _set_cell(row: MatrixRow) -> str:
+    known = row.any_row
+    label = set_label(row.set)
+    return f"{label} (n={known.n})" if known else label
+
+
+def _with_interval(row: Performance | None) -> str:
+    if row is None or row.auc is None:
+        return words.MISSING
+    return f"{words.auc(row.auc)} ({words.interval(row.ci_low, row.ci_high)})"
+
+
+def _local_cell(local: LocalSummary | None) -> str:
+    if local is None:
+        return words.MISSING
+    return f"{words.auc(local.mean)} ({words.interval(local.low, local.high)})"

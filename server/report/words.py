@@ -1,0 +1,145 @@
+"""How numbers and names are written in the tables, figures and page."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+MISSING = EN_DASH
+
+MODEL_LABELS = {
+    "clinical": "Clinical",
+    "radiomics": "Radiomics",
+    "dl2d": "2D deep learning",
+    "dl3d": "3D deep learning",
+    "fusion_feature": "Feature fusion",
+    "fusion_decision": "Decision fusion",
+}
+
+ARM_LABELS = {
+    **MODEL_LABELS,
+    "deep2d": "2D deep learning",
+    "deep3d": "3D deep learning",
+}
+
+STEP_LABELS = {
+    "columns": "All features",
+    "constant": "Without those that never vary",
+    "spearman": "After the correlation filter",
+    "icc": "After the repeatability filter",
+    "lasso": "Kept by the LASSO",
+}
+
+STACKER_LABELS = {
+    "forest": "Random forest",
+    "svm": "Support vector machine",
+    "boosting": "Gradient boosting",
+}
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def humanise(name: str) -> str:
+    """A technical name as words: `external_test_1` -> `External test 1`."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def arm_label(arm: str) -> str:
+    """An arm of the feature selection in words."""
+    return ARM_LABELS.get(arm, humanise(arm))
+
+
+def variant_label(variant: str) -> str:
+    """`fold0` -> `fold 1`: people count from one."""
+    digits = variant.removeprefix("fold")
+    return f"fold {int(digits) + 1}" if digits != variant and digits.isdigit() else variant
+
+
+def run_label(run: str) -> str:
+    """`local:qilu` -> `Only qilu`; the others in words."""
+    if run.startswith("local:"):
+        return f"Only {run.removeprefix('local:')}"
+    return {"federated": "Federated", "pooled": "Pooled"}.get(run, run)
+
+
+def auc(value: float | None) -> str:
+    """Three decimals."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """`0.812–0.901`, three decimals each."""
+    return MISSING if low is None or high is None else f"{low:.3f}{EN_DASH}{high:.3f}"
+
+
+def p_value(p: float | None) -> str:
+    """Two significant digits; `<0.0001` below, `>0.99` above."""
+    if p is None:
+        return MISSING
+    if p < 0.0001:
+        return "<0.0001"
+    if p > 0.99:
+        return ">0.99"
+    return f"{p:.{max(2, 1 - math.floor(math.log10(p)))}f}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Fixed decimals with a true minus sign."""
+    return MISSING if value is None else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def compact(value: float | None) -> str:
+    """Three significant digits, for quantities of any size."""
+    return MISSING if value is None else f"{value:.3g}".replace("-", MINUS)
+
+
+def size(count: int) -> str:
+    """Bytes in decimal units: `176 MB`."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def duration(seconds: float) -> str:
+    """`3.2 s`, `4 min 05 s`, `2 h 10 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(text: str) -> str:
+    """`2024-01-01T09:30:00+00:00` -> `1 January 2024, 09:30 UTC`; anything else as it stands."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    zone = f" {when.tzname()}" if when.tzinfo else ""
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}, {when:%H:%M}{zone}"
+
+
+def join(parts: list[str]) -> str:
+    """`a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def count_in_words(count: int) -> str:
+    """`four`, `12`."""
+    return COUNT_WORDS[count] if count < len(COUNT_WORDS) else str(count)
+
+
+def count_word(count: int, noun: str) -> str:
+    """`one hospital`, `four hospitals`, `12 hospitals`."""
+    return f"{count_in_words(count)} {noun if count == 1 else noun + 's'}"

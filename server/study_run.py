@@ -1,0 +1,216 @@
+"""The order of a study's phases, with a checkpoint after each."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from common.bundle import Bundle
+from common.evaluation.roc import youden_cutoff
+from common.views import View
+from server.checkpoint import Checkpoint
+from server.federation import Federation
+from server.phases.arm import Arm
+from server.phases.clinical import fit_clinical
+from server.phases.deep import Network, TrainedNetwork, deep_arm, train_variant, variants
+from server.phases.evaluation import Findings, evaluate_test_sets, evaluate_training
+from server.phases.fusion import StackerFit, fit_decision_fusion, fit_feature_fusion
+from server.phases.radiomics import fit_radiomics
+from server.phases.table1 import table1
+from server.software import software_versions
+
+T = TypeVar("T")
+
+
+@dataclass
+class StudyRun:
+    """One run of a study over one federation.
+
+    Parameters
+    ----------
+    federation : the sites.
+    out : folder of the run.
+    label : `federated`, `pooled` or `local:NAME`, as it stands in results.json.
+    engine : name of the engine, for the report.
+    """
+
+    federation: Federation
+    out: Path
+    label: str = "federated"
+    engine: str = "inprocess"
+    timing: dict[str, float] = field(default_factory=dict)
+    trained: dict[str, dict[str, TrainedNetwork]] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def __post_init__(self) -> None:
+        digest = self.federation.study.digest()
+        self.checkpoint = Checkpoint(self.out / "checkpoint", digest)
+
+    def run(self) -> dict[str, Any]:
+        """Every phase in order; the dictionary that `server.report.results` validates."""
+        study = self.federation.study
+        with self._phase("enrolment"):
+            self.federation.enrol()
+        rows1 = self._step("table1", lambda: table1(self.federation))
+        arms: dict[str, Arm] = {}
+        if "clinical" in study.base_models:
+            arms["clinical"] = self._step("clinical", lambda: fit_clinical(self.federation))
+        if "radiomics" in study.base_models:
+            arms["radiomics"] = self._step("radiomics", lambda: fit_radiomics(self.federation))
+        networks: tuple[Network, ...] = ("dl2d", "dl3d")
+        for network in networks:
+            if network in study.base_models:
+                arms[network] = self._train(network)
+        if "fusion_feature" in study.fusion_models:
+            arms["fusion_feature"] = self._step(
+                "fusion_feature", lambda: fit_feature_fusion(self.federation, arms)
+            )
+        training, bundle, stacker = self._step("fusion_decision", lambda: self._decide(arms))
+        bundle.save(self.out / "bundle")
+        testing = self._step(
+            "evaluation", lambda: vars(evaluate_test_sets(self.federation, bundle))
+        )
+        return self._results(rows1, arms, [training, testing], stacker)
+
+    def _train(self, network: Network) -> Arm:
+        trained: dict[str, TrainedNetwork] = {}
+        for variant in variants(self.federation):
+            trained[variant] = self._step(
+                f"{network}-{variant}",
+                partial(train_variant, self.federation, network, variant),
+                phase=network,
+            )
+        self.trained[network] = trained
+        return self._step(f"{network}-arm", lambda: deep_arm(self.federation, network, trained))
+
+    def _decide(self, arms: dict[str, Arm]) -> tuple[Any, Bundle, StackerFit | None]:
+        """Stacker, frozen cut-offs and the bundle, from the pooled out-of-fold rows."""
+        study = self.federation.study
+        order = [*study.base_models, *(["fusion_feature"] if "fusion_feature" in arms else [])]
+        rows = self.federation.rows({name: arms[name].out_of_fold for name in order})
+        scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
+        models: dict[str, View] = {name: arms[name].final for name in order}
+        stacker = None
+        if "fusion_decision" in study.fusion_models:
+            stacker = fit_decision_fusion(self.federation, arms, rows)
+            scores["fusion_decision"] = stacker.out_of_fold
+            models["fusion_decision"] = stacker.final
+        cutoffs = {
+            name: min(youden_cutoff(values, rows.labels), 1.0) for name, values in scores.items()
+        }
+        table = np.column_stack(list(scores.values()))
+        training = evaluate_training(tuple(scores), table, rows.labels, cutoffs)
+        bundle = Bundle(
+            study=study.digest(),
+            models=models,
+            networks={name: trained["final"].weights for name, trained in self.trained.items()},
+            cutoffs=cutoffs,
+            software=software_versions(),
+        )
+        return vars(training), bundle, stacker
+
+    # -- bookkeeping ----------------------------------------------------------------------------
+
+    def _step(self, name: str, run: Callable[[], T], phase: str = "") -> T:
+        with self._phase(phase or name.removesuffix("-arm")):
+            done = self.checkpoint.has(name)
+            value: T = self.checkpoint.step(name, run)
+            if not done:
+                self.checkpoint.write("transfers", self.federation.transfers.table())
+            return value
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        federation = self.federation
+        if federation.transfers.phase != name:
+            federation.events.tell("phase", phase=name)
+        federation.transfers.phase = name
+        start = time.monotonic()
+        yield
+        self.timing[name] = self.timing.get(name, 0.0) + time.monotonic() - start
+
+    def _results(
+        self,
+        rows1: Any,
+        arms: dict[str, Arm],
+        findings: list[dict[str, Any]],
+        stacker: StackerFit | None,
+    ) -> dict[str, Any]:
+        study, run = self.federation.study, {"run": self.label}
+        tables = {
+            key: [{**run, **row} for found in findings for row in found[key]]
+            for key in vars(Findings())
+        }
+        fusion = {}
+        if stacker is not None:
+            candidates = [{"name": n, "cv_auc": a} for n, a in stacker.candidates.items()]
+            fusion = {self.label: {"candidates": candidates, "used": stacker.used}}
+        return {
+            "schema": 1,
+            "study": {
+                "name": study.name,
+                "endpoint": study.endpoint,
+                "digest": study.digest(),
+                "seed": study.seed,
+                "sites": [{"name": s.name, "trains": s.trains} for s in study.sites],
+                "test_sets": [
+                    {"name": t.name, "split": t.split, "sites": t.sites} for t in study.test_sets
+                ],
+            },
+            "run": {
+                "engine": self.engine,
+                "started": self.started,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": f"{platform.system()} {platform.machine()}",
+            },
+            "warnings": self._warnings(),
+            **tables,
+            "table1": rows1,
+            "selection": {self.label: {name: _selection(arm) for name, arm in arms.items()}},
+            "fusion": fusion,
+            "training": {self.label: self._training()},
+            "transfers": [{**row, **run} for row in self.federation.transfers.table()],
+            "refusals": [{**row, **run} for row in self.federation.refusals],
+            "timing": {phase: {self.label: s} for phase, s in self.timing.items()},
+            "software": software_versions(),
+        }
+
+    def _training(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
+        return {
+            network: {
+                variant: {
+                    "train_loss": list(one.losses),
+                    "held_out_loss": [one.held_out_loss],
+                }
+                for variant, one in trained.items()
+            }
+            for network, trained in self.trained.items()
+        }
+
+    def _warnings(self) -> list[str]:
+        found = [
+            "Sums are added in the clear at the coordinator: secure aggregation is not part of"
+            " this release, so the coordinator can see each site's sums."
+        ]
+        for network, trained in self.trained.items():
+            if "random" in trained["final"].origin:
+                found.append(f"{network}: {trained['final'].origin}")
+        for site, member in self.federation.members.items():
+            if member.excluded:
+                found.append(
+                    f"{site} left out {member.excluded} patient(s) whose data could not be used"
+                )
+        return found
+
+
+def _selection(arm: Arm) -> dict[str, Any]:
+    return {key: value for key, value in arm.selection.items() if value is not None}

@@ -1,0 +1,42 @@
+"""Bytes each way, by site, exchange and phase: what `transfers.csv` holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class TransferLog:
+    """Adds up messages and bytes as they pass."""
+
+    phase: str = ""
+    rows: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+
+    def add(self, site: str, exchange: str, *, up: int = 0, down: int = 0) -> None:
+        """Count a request to a site (`down`) or its reply (`up`)."""
+        row = self.rows.setdefault((site, exchange, self.phase), [0, 0, 0])
+        row[0] += 1 if down else 0
+        row[1] += up
+        row[2] += down
+
+    def table(self) -> list[dict[str, object]]:
+        """One row per site, exchange and phase."""
+        return [
+            {
+                "site": site,
+                "exchange": exchange,
+                "phase": phase,
+                "messages": messages,
+                "bytes_up": up,
+                "bytes_down": down,
+            }
+            for (site, exchange, phase), (messages, up, down) in self.rows.items()
+        ]
+
+    def restore(self, table: list[dict[str, object]]) -> None:
+        """Go on from the rows of an interrupted run."""
+        for row in table:
+            key = (str(row["site"]), str(row["exchange"]), str(row["phase"]))
+            self.rows[key] = [
+                int(str(row[name])) for name in ("messages", "bytes_up", "bytes_down")
+            ]

@@ -1,0 +1,133 @@
+"""fedlnm-sim: whole studies on one machine."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from common.errors import StudyError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run a multi-hospital study on one machine, beside its pooled and local-only references.",
+)
+console = Console(soft_wrap=True, emoji=False)
+screen = Console(stderr=True, soft_wrap=True, emoji=False)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep sub-commands even while there are few of them."""
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Option(help="folder to write the hospitals into")],
+    seed: Annotated[int, typer.Option(help="another seed gives other patients")] = 20240101,
+    small: Annotated[bool, typer.Option(help="six small hospitals, for a quick look")] = False,
+) -> None:
+    """Write hospitals of computer-made patients: CT volumes, contours, cohort.csv, study.toml."""
+    from sim.phantom import DEFAULT, SMALL, generate
+
+    plan = SMALL if small else DEFAULT
+
+    def tick(hospital: str, done: int, total: int) -> None:
+        if done == total:
+            console.print(f"{hospital}: {total} patients written", highlight=False)
+
+    generate(out, seed=seed, plan=plan, progress=tick)
+    console.print(f"study file: {out / 'study.toml'}", highlight=False)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="study.toml")],
+    sites: Annotated[list[Path], typer.Option(help="hospital folders: --sites DIR [DIR ...]")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the run [default: runs/NAME-TIME]")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="inprocess or flower")] = "inprocess",
+    reference: Annotated[
+        list[str] | None, typer.Option(help="pooled or local; may be given twice")
+    ] = None,
+    cache: Annotated[
+        Path, typer.Option(help="prepared images and features, kept between runs")
+    ] = Path("runs/cache"),
+    exclude_bad_patients: Annotated[
+        bool, typer.Option(help="go on without patients whose data cannot be used")
+    ] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="print results.json to standard output at the end")
+    ] = False,
+) -> None:
+    """Run a study over hospital folders; an interrupted run given again with --out goes on.
+
+    Example: fedlnm-sim run study.toml --sites hospital_a hospital_b --reference pooled
+    """
+    from sim.run import Simulation, simulate
+
+    if engine not in ("inprocess", "flower"):
+        raise UsageError(f'unknown engine "{engine}"', remedy="use inprocess or flower")
+    for name in reference or ():
+        if name not in ("pooled", "local"):
+            raise UsageError(f'unknown reference "{name}"', remedy="use pooled or local")
+    folder = out or Path("runs") / f"{study.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    simulation = Simulation(
+        study=study,
+        folders=sites,
+        out=folder,
+        engine="flower" if engine == "flower" else "inprocess",
+        references=tuple(reference or ()),
+        cache=cache,
+        exclude_bad_patients=exclude_bad_patients,
+    )
+    target = screen if json_output else console
+    results = simulate(simulation, target)
+    from server.report.tables import terminal_table
+
+    target.print(terminal_table(results))
+    target.print(f"report: {folder / 'report' / 'index.html'}", highlight=False)
+    if json_output:
+        sys.stdout.write((folder / "results.json").read_text(encoding="utf-8"))
+
+
+@app.command()
+def demonstration() -> None:
+    """Make the small hospitals that `flwr run .` studies when it is given no study."""
+    from sim.demonstration import make_demonstration
+
+    make_demonstration()
+
+
+def expand_sites(arguments: list[str]) -> list[str]:
+    """`--sites a b c` as `--sites a --sites b --sites c`, which the option parser knows."""
+    expanded: list[str] = []
+    inside = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            inside = argument == "--sites"
+            expanded.append(argument)
+        elif inside and expanded[-1] != "--sites":
+            expanded.extend(["--sites", argument])
+        else:
+            expanded.append(argument)
+    return expanded
+
+
+def main() -> None:
+    """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
+    try:
+        app(args=expand_sites(sys.argv[1:]), prog_name="fedlnm-sim")
+    except StudyError as error:
+        screen.print(f"[red]error[/red] {error}", highlight=False, markup=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        screen.print("interrupted; run the same command again with --out to go on")
+        raise SystemExit(130) from None

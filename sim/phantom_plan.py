@@ -1,0 +1,139 @@
+"""What a phantom study consists of: hospitals, their scanners and their case mix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CaseMix = Literal["training", "external1", "external2"]
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """How a hospital's CT differs from the truth.
+
+    Parameters
+    ----------
+    pixel_mm, slice_mm : voxel spacing in plane and between slices.
+    kernel_mm : SD of the Gaussian blur of the reconstruction kernel.
+    noise_hu : SD of the noise.
+    offset_hu : error of calibration.
+    """
+
+    pixel_mm: float
+    slice_mm: float
+    kernel_mm: float
+    noise_hu: float
+    offset_hu: float
+
+
+@dataclass(frozen=True)
+class HospitalPlan:
+    """One hospital: patients per split, share of positives, patients with repeat readings."""
+
+    name: str
+    scanner: Scanner
+    case_mix: CaseMix
+    positive_share: float
+    train: int = 0
+    internal_test: int = 0
+    external_test: int = 0
+    repeat_readings: int = 0
+
+    @property
+    def patients(self) -> int:
+        """Number of patients over all splits."""
+        return self.train + self.internal_test + self.external_test
+
+
+@dataclass(frozen=True)
+class PhantomPlan:
+    """A phantom study.
+
+    Parameters
+    ----------
+    external_sets : name of each external test set and its hospitals.
+    separation : distance of the two classes' mean latent in SD; the Bayes AUC of the latent is
+        the normal distribution function at separation / sqrt(2).
+    radius_mm : smallest and largest mean radius of a tumour.
+    image_fidelity : correlation of each image trait (roughness, texture, necrosis, enhancement)
+        with the latent.
+    clinical_fidelity : correlation of each driven clinical trait with the latent.
+    missing_share : share of the clinical cells left empty.
+    """
+
+    name: str
+    hospitals: tuple[HospitalPlan, ...]
+    external_sets: tuple[tuple[str, tuple[str, ...]], ...]
+    separation: float = 1.9
+    radius_mm: tuple[float, float] = (6.5, 12.0)
+    image_fidelity: float = 0.9
+    clinical_fidelity: float = 0.45
+    missing_share: float = 0.01
+
+
+DEFAULT = PhantomPlan(
+    name="phantom",
+    hospitals=(
+        HospitalPlan(
+            "north",
+            Scanner(0.8, 1.5, 0.7, 9.0, 0.0),
+            "training",
+            0.42,
+            train=40,
+            internal_test=13,
+            repeat_readings=20,
+        ),
+        HospitalPlan(
+            "east", Scanner(0.7, 1.0, 0.8, 12.0, 6.0), "training", 0.41, train=32, internal_test=11
+        ),
+        HospitalPlan(
+            "south", Scanner(0.9, 2.0, 0.6, 10.0, -5.0), "training", 0.43, train=28, internal_test=9
+        ),
+        HospitalPlan(
+            "west", Scanner(1.0, 2.5, 0.7, 14.0, 3.0), "training", 0.45, train=20, internal_test=7
+        ),
+        HospitalPlan(
+            "lakeside", Scanner(0.6, 1.5, 0.9, 11.0, -3.0), "external1", 0.36, external_test=50
+        ),
+        HospitalPlan(
+            "hillside", Scanner(0.9, 2.0, 0.7, 13.0, 7.0), "external1", 0.36, external_test=30
+        ),
+        HospitalPlan(
+            "harbour", Scanner(0.8, 3.0, 0.8, 12.0, -6.0), "external2", 0.30, external_test=60
+        ),
+    ),
+    external_sets=(("external_1", ("lakeside", "hillside")), ("external_2", ("harbour",))),
+)
+
+SMALL = PhantomPlan(
+    name="phantom-small",
+    hospitals=(
+        HospitalPlan(
+            "north",
+            Scanner(1.0, 2.0, 0.7, 9.0, 0.0),
+            "training",
+            0.5,
+            train=24,
+            internal_test=6,
+            repeat_readings=10,
+        ),
+        HospitalPlan(
+            "east", Scanner(0.9, 2.0, 0.8, 12.0, 6.0), "training", 0.5, train=22, internal_test=6
+        ),
+        HospitalPlan(
+            "south", Scanner(1.0, 2.5, 0.6, 10.0, -5.0), "training", 0.5, train=20, internal_test=6
+        ),
+        HospitalPlan(
+            "west", Scanner(1.0, 3.0, 0.7, 14.0, 3.0), "training", 0.5, train=20, internal_test=6
+        ),
+        HospitalPlan(
+            "lakeside", Scanner(0.8, 2.0, 0.9, 11.0, -3.0), "external1", 0.42, external_test=12
+        ),
+        HospitalPlan(
+            "harbour", Scanner(1.0, 3.0, 0.8, 12.0, -6.0), "external2", 0.42, external_test=12
+        ),
+    ),
+    external_sets=(("external_1", ("lakeside",)), ("external_2", ("harbour",))),
+    radius_mm=(5.5, 8.0),
+)

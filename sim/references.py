@@ -1,0 +1,85 @@
+"""The two references: pooled (one site holds all rows) and local-only (one site trains)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import tomli_w
+
+from client.site import SiteSettings
+from common.study import PrivacySettings, SiteEntry, Study, TestSet
+
+PATHS = ("image", "mask", "mask_r1_repeat", "mask_r2", "mask_r2_repeat")
+# a reference releases nothing: all of it happens inside one imagined hospital
+UNRESTRICTED = {
+    "min_rows": 1,
+    "min_rows_per_fold": 1,
+    "min_per_class": 1,
+    "min_oof_rows": 1,
+    "min_cell": 0,
+}
+
+
+def unrestricted(study: Study) -> PrivacySettings:
+    """Thresholds of a reference; what shapes the input, such as clipping, stays as in the study."""
+    return PrivacySettings(**UNRESTRICTED, mode=study.privacy.mode)
+
+
+def pooled_study(study: Study) -> Study:
+    """The same study at one site that holds all hospitals' patients."""
+    tests = tuple(
+        TestSet(name=t.name, split=t.split, sites=("pooled",), origins=t.hospitals)
+        for t in study.test_sets
+    )
+    return study.model_copy(
+        update={
+            "sites": (SiteEntry(name="pooled"),),
+            "test_sets": tests,
+            "privacy": unrestricted(study),
+        }
+    )
+
+
+def local_study(study: Study, name: str) -> Study:
+    """The same study with one hospital training; all of them test."""
+    sites = tuple(SiteEntry(name=s.name, trains=s.name == name) for s in study.sites)
+    return study.model_copy(update={"sites": sites, "privacy": unrestricted(study)})
+
+
+def pool_cohorts(data: Mapping[str, Path], study: Study, folder: Path) -> None:
+    """Write one cohort.csv of all hospitals: absolute paths, ids prefixed with the hospital.
+
+    Rows of training split from hospitals that do not train are left out, as the study does.
+    """
+    frames = []
+    for name, source in data.items():
+        frame = pd.read_csv(source / "cohort.csv", dtype=str, keep_default_na=False)
+        if name not in study.training_sites:
+            frame = frame[frame["split"] != "train"]
+        frame = frame.assign(origin=name, patient_id=name + "/" + frame["patient_id"])
+        for column in PATHS:
+            if column in frame:
+                frame[column] = [str(source / text) if text else "" for text in frame[column]]
+        frames.append(frame)
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.concat(frames).fillna("").to_csv(folder / "cohort.csv", index=False)
+
+
+def pooled_settings(run: Path, cache: Path) -> SiteSettings:
+    """Settings of the imagined hospital that holds everything."""
+    return SiteSettings(
+        name="pooled",
+        data=(run / "data").resolve(),
+        work=(run / "work").resolve(),
+        cache=cache.resolve(),
+        exclude_bad_patients=True,
+    )
+
+
+def write_study(study: Study, path: Path) -> Path:
+    """Write a study as TOML; its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomli_w.dumps(study.model_dump(mode="json")), encoding="utf-8")
+    return path

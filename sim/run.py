@@ -1,0 +1,179 @@
+"""A whole study on one machine: prepare, run, run the references, merge, report."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from client.site import load_site
+from common.errors import StudyError
+from common.study import Study, load_study
+from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
+from sim.merge import merge_results
+from sim.progress import Follower, follow
+from sim.references import local_study, pool_cohorts, pooled_settings, pooled_study, write_study
+from sim.sites import find_sites, place_sites, write_site
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What to run.
+
+    Parameters
+    ----------
+    study : path of study.toml.
+    folders : one a hospital.
+    out : folder of the run; one that holds an interrupted run of the same study goes on.
+    engine : of the federated run; references always run in process.
+    references : `pooled`, `local`, both or none.
+    cache : prepared images and features, shared between runs.
+    exclude_bad_patients : the site's word for every hospital of this simulation.
+    """
+
+    study: Path
+    folders: Sequence[Path]
+    out: Path
+    engine: Engine
+    references: Sequence[str]
+    cache: Path
+    exclude_bad_patients: bool = False
+
+
+def simulate(simulation: Simulation, console: Console) -> Any:
+    """Run it all; the validated results.
+
+    Raises
+    ------
+    StudyError : wrong input, or a run that could not finish.
+    """
+    from server.outputs import write_outputs
+
+    study = load_study(simulation.study)
+    data = find_sites(simulation.folders, study)
+    simulation.out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    sites = place_sites(
+        data,
+        simulation.out,
+        simulation.cache,
+        exclude_bad_patients=simulation.exclude_bad_patients,
+    )
+    prepare_all(sites, study, console)
+    jobs = _jobs(simulation, study, data, sites)
+    _run_all(jobs, console)
+    trees = [json.loads((job.out / "run.json").read_text(encoding="utf-8")) for job in jobs]
+    tree = merge_results(trees)
+    _add_phantom_facts(tree, data)
+    tree["timing"]["whole study"] = {"federated": time.monotonic() - started}
+    console.print("writing the report", highlight=False)
+    return write_outputs(tree, simulation.out)
+
+
+def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
+    """Check every hospital's cohort and prepare its images, one hospital after the other."""
+    from client.workspace import load_patients
+
+    configure_screen("check")
+    failed: list[StudyError] = []
+    for name, path in sites.items():
+        start = time.monotonic()
+        try:
+            cohort, _, excluded = load_patients(load_site(path), study, _ticker(name, console))
+        except StudyError as error:
+            console.print(f"[red]{name}: cannot take part[/red]", highlight=False)
+            failed.append(error)
+            continue
+        left = f", {excluded} left out" if excluded else ""
+        seconds = time.monotonic() - start
+        console.print(
+            f"{name}: {len(cohort.patients)} patients ready{left} ({seconds:.0f} s)",
+            highlight=False,
+        )
+    if failed:
+        raise failed[0]
+
+
+def _ticker(name: str, console: Console) -> Any:
+    last = [time.monotonic()]
+
+    def tick(done: int, total: int, what: str) -> None:
+        """A line every ten seconds."""
+        if done == total or time.monotonic() - last[0] > 10.0:
+            last[0] = time.monotonic()
+            console.print(f"  {name}: {what} {done}/{total}", highlight=False)
+
+    return tick
+
+
+def _jobs(
+    simulation: Simulation, study: Study, data: Mapping[str, Path], sites: Mapping[str, Path]
+) -> list[Job]:
+    out = simulation.out
+    jobs = [Job("federated", simulation.study, sites, out, simulation.engine)]
+    if "pooled" in simulation.references:
+        folder = out / "references" / "pooled"
+        pool_cohorts(data, study, folder / "data")
+        path = write_site(folder, pooled_settings(folder, simulation.cache))
+        file = write_study(pooled_study(study), folder / "input" / "study.toml")
+        jobs.append(Job("pooled", file, {"pooled": path}, folder))
+    if "local" in simulation.references:
+        for name in study.training_sites:
+            folder = out / "references" / f"local-{name}"
+            file = write_study(local_study(study, name), folder / "input" / "study.toml")
+            jobs.append(Job(f"local:{name}", file, sites, folder))
+    return jobs
+
+
+def _run_all(jobs: Sequence[Job], console: Console) -> None:
+    """Run the jobs side by side, one a core, the federated one first."""
+    for job in jobs:
+        job.out.mkdir(parents=True, exist_ok=True)
+        (job.out / "events.jsonl").unlink(missing_ok=True)
+    followers = [Follower(job.label, job.out / "events.jsonl", console) for job in jobs]
+    workers = min(len(jobs), len(os.sched_getaffinity(0)))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures: list[Future[Outcome]] = [pool.submit(run_job, job) for job in jobs]
+        try:
+            _wait(futures, followers)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    for outcome in (future.result() for future in futures if not future.cancelled()):
+        if outcome.error:
+            raise outcome.as_error()
+
+
+def _wait(futures: Sequence[Future[Outcome]], followers: Sequence[Follower]) -> None:
+    while not all(future.done() for future in futures):
+        follow(followers)
+        if any(f.done() and not f.cancelled() and f.result().error for f in futures):
+            for future in futures:
+                future.cancel()
+        time.sleep(POLL_SECONDS)
+    follow(followers)
+
+
+def _add_phantom_facts(tree: dict[str, Any], data: Mapping[str, Path]) -> None:
+    """The known ceiling of a phantom, and a warning that its patients are made up."""
+    path = next(iter(data.values())).parent / "phantom.json"
+    if not path.is_file():
+        return
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    tree["ceiling"] = facts["ceiling"]
+    tree["warnings"] = [
+        "Phantom patients: every image and every value of this study is computer-made.",
+        *tree["warnings"],
+    ]

@@ -1,0 +1,81 @@
+"""Hospitals of a simulation: their folders, and the site.toml each gets inside the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tomli_w
+
+from client.site import SiteSettings, load_site
+from common.errors import InputError
+from common.study import Study
+
+
+def find_sites(folders: Sequence[Path], study: Study) -> dict[str, Path]:
+    """Data folder by site name, in roster order.
+
+    A folder's name is the site's name unless its own site.toml gives another.
+
+    Raises
+    ------
+    InputError : a folder without cohort.csv, two of one name, or a roster that does not match.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not (folder / "cohort.csv").is_file():
+            raise InputError(
+                "no cohort.csv in this folder", where=str(folder), remedy="give hospital folders"
+            )
+        own = folder / "site.toml"
+        name = load_site(own).name if own.is_file() else folder.resolve().name
+        if name in found:
+            raise InputError(f"two folders are called {name}", where="--sites")
+        found[name] = folder.resolve()
+    missing = [name for name in study.site_names if name not in found]
+    if missing:
+        raise InputError(
+            f"no folder for the site(s) {', '.join(missing)} of the study",
+            where="--sites",
+            remedy="give one folder a site, called like the site in study.toml",
+        )
+    unknown = [name for name in found if name not in study.site_names]
+    if unknown:
+        raise InputError(
+            f"the study has no site called {', '.join(unknown)}",
+            where="--sites",
+            remedy="leave the folder out or add the site to study.toml",
+        )
+    return {name: found[name] for name in study.site_names}
+
+
+def write_site(folder: Path, settings: SiteSettings) -> Path:
+    """Write site.toml into `folder`; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = settings.model_dump(mode="json", exclude_none=True)
+    path = folder / "site.toml"
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    return path
+
+
+def place_sites(
+    data: Mapping[str, Path], run: Path, cache: Path, *, exclude_bad_patients: bool
+) -> dict[str, Path]:
+    """Give every hospital a site.toml of its own inside the run; paths by site name.
+
+    A hospital's own settings (thresholds, device, threads) are kept; its work and cache go to the
+    run, so that data folders stay untouched.
+    """
+    placed = {}
+    for name, folder in data.items():
+        own = folder / "site.toml"
+        settings = load_site(own) if own.is_file() else SiteSettings(name=name)
+        changes: dict[str, object] = {
+            "data": settings.data if own.is_file() else folder,
+            "work": (run / "sites" / name / "work").resolve(),
+            "cache": cache.resolve(),
+        }
+        if exclude_bad_patients:
+            changes["exclude_bad_patients"] = True
+        placed[name] = write_site(run / "sites" / name, settings.model_copy(update=changes))
+    return placed

@@ -1,0 +1,155 @@
+"""cohort.csv: what is refused, in which words, and how folds are dealt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from client.cohort import check_cohort, read_cohort
+from common.errors import InputError
+from common.study import Study, parse_study
+
+STUDY = """
+name = "small"
+endpoint = "event"
+base_models = ["clinical"]
+fusion_models = []
+sites = [{ name = "a" }, { name = "b", trains = false }]
+test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
+[[clinical]]
+name = "age"
+kind = "continuous"
+missing = ["-1"]
+[[clinical]]
+name = "stage"
+kind = "ordinal"
+levels = ["1", "2", "3"]
+"""
+HEADER = "patient_id,label,split,age,stage"
+GOOD = ["p1,0,train,60,1", "p2,1,train,,2.0", "p3,0,internal_test,-1,3"]
+
+
+@pytest.fixture
+def study() -> Study:
+    return parse_study(STUDY)
+
+
+def write(folder: Path, lines: list[str], header: str = HEADER) -> Path:
+    (folder / "cohort.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_values_levels_and_missing_cells_are_read(tmp_path: Path, study: Study) -> None:
+    cohort = read_cohort(write(tmp_path, GOOD), "a", study)
+    assert [p.patient_id for p in cohort.patients] == ["p1", "p2", "p3"]
+    assert cohort.patients[0].clinical == {"age": 60.0, "stage": 0.0}
+    assert cohort.patients[1].clinical["stage"] == 1.0, "2.0 is the level 2"
+    assert str(cohort.patients[1].clinical["age"]) == "nan"
+    assert str(cohort.patients[2].clinical["age"]) == "nan", "-1 stands for missing"
+    assert not cohort.problems
+
+
+def test_a_missing_file_is_named(tmp_path: Path, study: Study) -> None:
+    with pytest.raises(InputError, match=r"cohort\.csv: no such file"):
+        read_cohort(tmp_path, "a", study)
+
+
+def test_a_missing_column_is_named_with_its_remedy(tmp_path: Path, study: Study) -> None:
+    write(tmp_path, ["p1,0,train,60"], header="patient_id,label,split,age")
+    with pytest.raises(InputError, match=r"missing column stage -> add the column"):
+        read_cohort(tmp_path, "a", study)
+
+
+def test_a_patient_listed_twice_is_named_with_both_rows(tmp_path: Path, study: Study) -> None:
+    with pytest.raises(InputError, match=r"duplicate patient p1 \(rows 2, 5\)"):
+        read_cohort(write(tmp_path, [*GOOD, GOOD[0]]), "a", study)
+
+
+def test_an_empty_file_says_so(tmp_path: Path, study: Study) -> None:
+    with pytest.raises(InputError, match="no patients"):
+        read_cohort(write(tmp_path, []), "a", study)
+
+
+@pytest.mark.parametrize(
+    ("row", "where", "what"),
+    [
+        ("p9,0,training,60,1", "row 5 column split", 'unknown split "training"'),
+        ("p9,0,train,60,4", "row 5 column stage", 'unknown level "4"'),
+        ("p9,2,train,60,1", "row 5 column label", '"2" is not 0 or 1'),
+        ("p9,,train,60,1", "row 5 column label", '"" is not 0 or 1'),
+        ("p9,0,train,old,1", "row 5 column age", '"old" is not a number'),
+        (",0,train,60,1", "row 5 column patient_id", "empty"),
+    ],
+)
+def test_a_bad_cell_is_a_problem_of_that_patient_alone(
+    tmp_path: Path, study: Study, row: str, where: str, what: str
+) -> None:
+    cohort = read_cohort(write(tmp_path, [*GOOD, row]), "a", study)
+    assert len(cohort.patients) == 3
+    (problem,) = cohort.problems
+    assert where in problem.where
+    assert problem.what == what
+    assert problem.remedy
+
+
+def test_missing_image_and_mask_files_are_problems(tmp_path: Path) -> None:
+    study = parse_study(STUDY.replace('["clinical"]', '["clinical", "dl3d"]'))
+    header = "patient_id,image,mask,label,split,age,stage"
+    cohort = read_cohort(write(tmp_path, ["p1,no.nii.gz,,0,train,60,1"], header=header), "a", study)
+    assert [p.what for p in cohort.problems] == ["missing file no.nii.gz", "empty"]
+
+
+def test_a_study_with_images_needs_image_columns(tmp_path: Path) -> None:
+    study = parse_study(STUDY.replace('["clinical"]', '["clinical", "dl3d"]'))
+    with pytest.raises(InputError, match="missing column image, mask"):
+        read_cohort(write(tmp_path, GOOD), "a", study)
+
+
+def test_a_training_site_without_training_rows_is_refused(tmp_path: Path, study: Study) -> None:
+    cohort = read_cohort(write(tmp_path, [GOOD[2]]), "a", study)
+    with pytest.raises(InputError, match="no training rows"):
+        check_cohort(cohort, study)
+
+
+def test_one_class_only_is_refused(tmp_path: Path, study: Study) -> None:
+    cohort = read_cohort(write(tmp_path, [GOOD[0], GOOD[2]]), "a", study)
+    with pytest.raises(InputError, match="one class only: all 1 training rows have label 0"):
+        check_cohort(cohort, study)
+
+
+def test_a_test_set_without_rows_is_refused(tmp_path: Path, study: Study) -> None:
+    cohort = read_cohort(write(tmp_path, GOOD[:2]), "a", study)
+    with pytest.raises(InputError, match="no rows with split internal_test for the test set"):
+        check_cohort(cohort, study)
+
+
+def test_a_site_that_is_not_on_the_roster_is_refused(tmp_path: Path, study: Study) -> None:
+    cohort = read_cohort(write(tmp_path, GOOD), "z", study)
+    with pytest.raises(InputError, match="the study has no site called z"):
+        check_cohort(cohort, study)
+
+
+def test_folds_are_balanced_and_do_not_depend_on_the_files_order(
+    tmp_path: Path, study: Study
+) -> None:
+    rows = [f"p{i},{int(i % 3 == 0)},train,50,1" for i in range(33)]
+    first = read_cohort(write(tmp_path, rows), "a", study)
+    second = read_cohort(write(tmp_path, rows[::-1]), "a", study)
+    folds = {p.patient_id: p.fold for p in first.patients}
+    assert folds == {p.patient_id: p.fold for p in second.patients}
+    for label in (0, 1):
+        sizes = Counter(p.fold for p in first.patients if p.label == label)
+        assert max(sizes.values()) - min(sizes.values()) <= 1
+    sizes = Counter(folds.values())
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+
+
+def test_folds_are_the_same_when_hospitals_are_pooled(tmp_path: Path, study: Study) -> None:
+    rows = [f"p{i},{i % 2},train,50,1" for i in range(20)]
+    own = read_cohort(write(tmp_path, rows), "a", study)
+    pooled_rows = [f"a/{row},a" for row in rows] + [f"b/{row},b" for row in rows]
+    pooled = read_cohort(write(tmp_path, pooled_rows, HEADER + ",origin"), "pooled", study)
+    from_a = {p.patient_id.removeprefix("a/"): p.fold for p in pooled.patients if p.origin == "a"}
+    assert from_a == {p.patient_id: p.fold for p in own.patients}

@@ -1,0 +1,109 @@
+"""Plain data trees and their way through a Flower message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from common.codec import decode, encode, size_of
+from common.exchanges import CATALOGUE, SumItem, SumReply, SumRequest
+from common.plain import from_tree, to_tree
+from common.statistics.moments import CentredSquares
+from common.transforms import Clip, Select
+from common.views import table
+
+scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
+scalars |= st.floats(allow_nan=False, allow_infinity=False)
+keys = st.text().filter(lambda text: text not in ("__class__", "__array__"))
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(values)
+@settings(max_examples=100, deadline=None)
+def test_plain_data_survives_a_message(value: Any) -> None:
+    assert decode(encode(value)) == value
+
+
+@given(
+    st.lists(
+        hnp.arrays(
+            st.sampled_from([np.float64, np.float32, np.int64, np.uint8]),
+            hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4),
+        ),
+        max_size=5,
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_arrays_survive_a_message_bit_for_bit(arrays: list[Any]) -> None:
+    back = decode(encode(tuple(arrays)))
+    assert len(back) == len(arrays)
+    for sent, got in zip(arrays, back, strict=True):
+        assert sent.dtype == got.dtype
+        assert sent.shape == got.shape
+        assert sent.tobytes() == got.tobytes()
+
+
+def test_all_arrays_of_a_dtype_travel_in_one_buffer() -> None:
+    record = encode(tuple(np.full(3, i, dtype=np.float64) for i in range(50)))
+    assert list(record.array_records["arrays"]) == ["float64"]
+    assert size_of(record) > 50 * 3 * 8
+
+
+def test_a_request_with_statistic_and_view_survives() -> None:
+    view = table("clinical").then(Select(columns=("x", "y")), Clip(limit=3.0))
+    statistic = CentredSquares(mean=np.array([1.0, 2.0]))
+    request = SumRequest(run="r", study="s", items=(SumItem(statistic, view, "train"),))
+    back = decode(encode(request))
+    assert isinstance(back, SumRequest)
+    assert back.items[0].view.outputs() == ("x", "y")
+    assert back.items[0].statistic.mean.tolist() == [1.0, 2.0]
+
+
+def test_an_unknown_class_is_never_built() -> None:
+    with pytest.raises(ValueError, match="unknown class 'Popen'"):
+        from_tree({"__class__": "Popen", "args": ["true"]}, [])
+
+
+def test_fields_must_match_the_class() -> None:
+    tree, arrays = to_tree(SumReply(vector=np.zeros(2)))
+    with pytest.raises(ValueError, match="do not match"):
+        from_tree({**tree, "extra": 1}, arrays)
+
+
+def test_an_array_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="not there"):
+        from_tree({"__array__": 3}, [])
+
+
+def test_what_is_not_plain_data_does_not_travel() -> None:
+    with pytest.raises(TypeError, match="set is not plain data"):
+        encode({"a": {1, 2}})
+    with pytest.raises(TypeError, match="complex128"):
+        encode(np.zeros(2, dtype=np.complex128))
+
+
+def test_a_buffer_longer_than_its_layout_is_refused() -> None:
+    record = encode(SumReply(vector=np.zeros(4)))
+    other = encode(SumReply(vector=np.zeros(5)))
+    record["arrays"] = other["arrays"]
+    with pytest.raises(ValueError, match="longer than its layout"):
+        decode(record)
+
+
+def test_the_catalogue_holds_the_five_messages() -> None:
+    assert set(CATALOGUE) == {
+        "query.enrol",
+        "query.sum",
+        "train.network",
+        "query.rows",
+        "evaluate.handout",
+    }
