@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from common.plain import plain
 from common.statistics.base import Float
+from common.statistics.registry import statistic_classes
 from common.views import View
 
 Weights = NDArray[np.float32]
@@ -196,4 +197,5 @@ CATALOGUE: dict[str, Exchange] = {
     "query.rows": Exchange(RowsRequest, RowsReply, "out-of-fold probabilities for the stacker"),
     "evaluate.handout": Exchange(EvaluateRequest, EvaluateReply, "score the site's test patients"),
 }
+STATISTICS = statistic_classes()
 REPLIES_IN_PLACE: tuple[type[Any], ...] = (Refused, Problem)

@@ -22,6 +22,7 @@ _MARGIN = 5
 """Voxels of the new grid kept around the ROI's bounding cube."""
 
 _ALMOST = 1e-6
+_UP = 0.5 + _ALMOST
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,43 @@ class Grid:
         """The voxels from `first` to `last`, both included."""
         return Grid(last - first + 1, self.spacing, self.offset + first * self.spacing)
 
-    def sample(self, image: sitk.Image, interpolator: int) -> sitk.Image:
-        """Values of an image at the grid's voxels, in the image's pixel type."""
-        index = (self.offset / np.array(image.GetSpacing())).tolist()
+    def spline(self, image: sitk.Image) -> sitk.Image:
+        """Values of the cubic B-spline through an image, in the image's pixel type."""
         return sitk.Resample(
             image,
             self.size.tolist(),
             sitk.Transform(),
-            interpolator,
-            image.TransformContinuousIndexToPhysicalPoint(index),
+            sitk.sitkBSpline,
+            self._origin(image),
             self.spacing.tolist(),
             image.GetDirection(),
             0.0,
             image.GetPixelID(),
         )
+
+    def nearest(self, image: sitk.Image) -> sitk.Image:
+        """Values of the nearest voxels of an image; of two equally near, those further on.
+
+        Taken by index, as rounding would decide the ties otherwise, differently on every machine.
+        """
+        spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
+        steps = [
+            np.floor(
+                (self.offset[d] + np.arange(self.size[d]) * self.spacing[d]) / spacing[d] + _UP
+            )
+            for d in range(3)
+        ]
+        x, y, z = (np.clip(s, 0, n - 1).astype(np.int64) for s, n in zip(steps, size, strict=True))
+        made = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image)[np.ix_(z, y, x)])
+        made.SetSpacing(self.spacing.tolist())
+        made.SetOrigin(self._origin(image))
+        made.SetDirection(image.GetDirection())
+        return made
+
+    def _origin(self, image: sitk.Image) -> tuple[float, ...]:
+        index = (self.offset / np.array(image.GetSpacing())).tolist()
+        point: tuple[float, ...] = image.TransformContinuousIndexToPhysicalPoint(index)
+        return point
 
 
 def window_range(settings: ImagingSettings) -> tuple[float, float]:
@@ -96,9 +120,9 @@ def preprocess(
     if settings.order == "window_first":
         near_image = sitk.Clamp(near_image, sitk.sitkFloat32, low, high)
     exact = np.allclose(image.GetSpacing(), settings.spacing_mm, rtol=0, atol=_ALMOST)
-    spline = sitk.sitkNearestNeighbor if exact else sitk.sitkBSpline
-    made = sitk.Clamp(wanted.sample(near_image, spline), sitk.sitkFloat32, low, high)
-    roi = wanted.sample(near_mask, sitk.sitkNearestNeighbor)
+    made = wanted.nearest(near_image) if exact else wanted.spline(near_image)
+    made = sitk.Clamp(made, sitk.sitkFloat32, low, high)
+    roi = wanted.nearest(near_mask)
     _check(made, roi, (low, high), settings.spacing_mm)
     return made, roi
 

@@ -122,12 +122,13 @@ def test_refuses_an_unknown_ending(tmp_path):
         read_image(tmp_path / "ct.jpg")
 
 
+@pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nii", "ct.nrrd", "ct.mha"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_refuses_voxels_that_are_not_finite(tmp_path, bad):
+def test_refuses_voxels_that_are_not_finite(tmp_path, bad, name):
     values = hu()
     values[3, 4, 5:7] = bad
-    with pytest.raises(PatientError, match=r"ct\.nii\.gz: 2 voxels are not finite numbers"):
-        read_image(write(tmp_path / "ct.nii.gz", values))
+    with pytest.raises(PatientError, match=rf"{name}: 2 voxels are not finite numbers"):
+        read_image(write(tmp_path / name, values))
 
 
 def test_refuses_a_slice_a_series_in_time_and_colours(tmp_path):
