@@ -70,7 +70,7 @@ def extract_roi(
             found = tool.extractor.execute(*_resampled(image, mask, tool.resampling))
         except (ValueError, RuntimeError) as error:
             raise PatientError(
-                f"no features: {_last_line(error)}",
+                f"no features: {_in_a_line(error)}",
                 where=where,
                 remedy="check the segmentation: the ROI may be too small or flat",
             ) from None
@@ -171,9 +171,12 @@ def _check(
         )
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _in_a_line(error: Exception) -> str:
+    """PyRadiomics says it in the first line, ITK (a RuntimeError) in the last."""
+    lines = [line.strip(" :") for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if isinstance(error, RuntimeError) else lines[0]
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def tumour_of(seed: int, plan: PhantomPlan, hospital: HospitalPlan, index: int) 
     rng = generator_of(seed, hospital.name, index, "tumour")
     latent = latent_of(seed, plan, hospital, index)
     small, large = plan.radius_mm
-    size = trait(rng, latent, plan.clinical_fidelity)
+    size = trait(rng, latent, plan.size_fidelity)
     middle, half = (small + large) / 2.0, (large - small) / 2.0
     roughness, texture, necrosis, enhancement = (
         trait(rng, latent, plan.image_fidelity) for _ in range(4)

@@ -72,8 +72,10 @@ _STRENGTH = {
     "differentiation": 0.7,
     "space_invasion": 0.7,
     "cartilage_invasion": 0.5,
-    "enhancement": 0.9,
+    "enhancement": 0.5,
 }
+# Weight of the necrosis that the image shows in the column `enhancement`.
+_SEEN = 0.3
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def clinical_row(
     Parameters
     ----------
     diameter_cm : largest diameter of the tumour.
-    necrosis : standard normal trait that the image shows; drives half of `enhancement`.
+    necrosis : standard normal trait that the image shows; a share of `enhancement`.
     """
     rng = generator_of(seed, hospital.name, index, "clinical")
     latent = latent_of(seed, plan, hospital, index)
@@ -150,7 +152,7 @@ def clinical_row(
     for column, levels in LEVELS.items():
         value = trait(rng, latent, plan.clinical_fidelity * _STRENGTH[column])
         if column == "enhancement":
-            value = math.sqrt(0.5) * (value + necrosis)
+            value = math.sqrt(1.0 - _SEEN**2) * value + _SEEN * necrosis
         row[column] = levels[_level(value, COUNTS[hospital.case_mix][column])]
     missing = rng.random(len(COLUMNS)) < plan.missing_share
     return {

@@ -58,6 +58,7 @@ class PhantomPlan:
     radius_mm : smallest and largest mean radius of a tumour.
     image_fidelity : correlation of each image trait (roughness, texture, necrosis, enhancement)
         with the latent.
+    size_fidelity : correlation of the radius with the latent.
     clinical_fidelity : correlation of each driven clinical trait with the latent.
     missing_share : share of the clinical cells left empty.
     """
@@ -68,7 +69,8 @@ class PhantomPlan:
     separation: float = 1.9
     radius_mm: tuple[float, float] = (6.5, 12.0)
     image_fidelity: float = 0.9
-    clinical_fidelity: float = 0.45
+    size_fidelity: float = 0.45
+    clinical_fidelity: float = 0.38
     missing_share: float = 0.01
 
 

