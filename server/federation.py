@@ -257,17 +257,19 @@ class Federation:
         names = {node: site for site, node in self.nodes.items()}
         encoded: dict[int, RecordDict] = {}
         messages: list[Message] = []
+        sizes: dict[int, int] = {}
         for node, request in requests.items():
             content = encoded.setdefault(id(request), encode(request))
-            self.transfers.add(names.get(node, "?"), exchange, down=size_of(content))
+            sizes[node] = size_of(content)
             messages.append(Message(content, node, exchange))
         ids = list(self.grid.push_messages(messages))
         deadline = time.monotonic() + (seconds or self.study.waiting.enrol_seconds)
         for node, message_id in zip(requests, ids, strict=True):
             reply = self._pull(message_id, names.get(node, f"node {node}"), deadline)
             decoded = self._open(reply, exchange, names.get(node))
-            site = decoded.site if isinstance(decoded, EnrolReply) else names.get(node, "?")
-            self.transfers.add(site, exchange, up=size_of(reply.content))
+            site = decoded.site if isinstance(decoded, EnrolReply) else names[node]
+            if site:
+                self.transfers.add(site, exchange, up=size_of(reply.content), down=sizes[node])
             yield node, decoded
 
     def _pull(self, message_id: str, site: str, deadline: float) -> Message:

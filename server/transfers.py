@@ -12,15 +12,17 @@ class TransferLog:
     phase: str = ""
     rows: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
 
-    def add(self, site: str, exchange: str, *, up: int = 0, down: int = 0) -> None:
-        """Count a request to a site (`down`) or its reply (`up`)."""
+    def add(self, site: str, exchange: str, *, up: int, down: int) -> None:
+        """Count a request to a site (`down` bytes) and its reply (`up` bytes)."""
         row = self.rows.setdefault((site, exchange, self.phase), [0, 0, 0])
-        row[0] += 1 if down else 0
+        row[0] += 1
         row[1] += up
         row[2] += down
 
     def table(self) -> list[dict[str, object]]:
-        """One row per site, exchange and phase."""
+        """One row per site, exchange and phase, in an order that no site determines."""
+        phases = list(dict.fromkeys(phase for _, _, phase in self.rows))
+        ordered = sorted(self.rows.items(), key=lambda item: (phases.index(item[0][2]), item[0]))
         return [
             {
                 "site": site,
@@ -30,7 +32,7 @@ class TransferLog:
                 "bytes_up": up,
                 "bytes_down": down,
             }
-            for (site, exchange, phase), (messages, up, down) in self.rows.items()
+            for (site, exchange, phase), (messages, up, down) in ordered
         ]
 
     def restore(self, table: list[dict[str, object]]) -> None:

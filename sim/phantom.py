@@ -184,6 +184,7 @@ def tumour_of(seed: int, plan: PhantomPlan, hospital: HospitalPlan, index: int) 
         texture=texture,
         necrosis=necrosis,
         enhancement=enhancement,
+        protocol=trait(rng, latent, hospital.protocol_bias),
     )
 
 

@@ -25,6 +25,7 @@ class Tumour:
     radius_mm : mean radius.
     roughness, texture, necrosis, enhancement : standard normal traits; larger is more aggressive:
         rougher surface, finer texture, larger dark core, brighter rim.
+    protocol : standard normal; later contrast phase and lower dose of this patient's scan.
     """
 
     radius_mm: float
@@ -32,6 +33,7 @@ class Tumour:
     texture: float
     necrosis: float
     enhancement: float
+    protocol: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def scan(
     seen = ndimage.gaussian_filter(truth, [width / _TRUTH_MM for width in blur], mode="nearest")
     image = _sampled(seen, spacing)
     noise = ndimage.gaussian_filter(rng.standard_normal(image.shape), (0.0, 0.6, 0.6))
-    image += scanner.offset_hu + scanner.noise_hu * noise / noise.std()
+    noise *= scanner.noise_hu * math.exp(scanner.dose_spread * tumour.protocol) / noise.std()
+    image += noise + scanner.offset_hu + scanner.phase_hu * tumour.protocol
     masks = {name: _contour(rng, depth, spacing, deviation) for name, deviation in readings.items()}
     return Scan(np.clip(np.rint(image), -1024, 3071).astype(np.int16), masks, spacing)
 

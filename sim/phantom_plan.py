@@ -17,7 +17,9 @@ class Scanner:
     pixel_mm, slice_mm : voxel spacing in plane and between slices.
     kernel_mm : SD of the Gaussian blur of the reconstruction kernel.
     noise_hu : SD of the noise.
-    offset_hu : error of calibration.
+    offset_hu : shift of all values, by calibration and usual contrast timing.
+    phase_hu : SD of that shift between patients, whose contrast timing differs.
+    dose_spread : SD of the logarithm of the noise between patients, whose dose differs.
     """
 
     pixel_mm: float
@@ -25,16 +27,28 @@ class Scanner:
     kernel_mm: float
     noise_hu: float
     offset_hu: float
+    phase_hu: float = 14.0
+    dose_spread: float = 0.35
 
 
 @dataclass(frozen=True)
 class HospitalPlan:
-    """One hospital: patients per split, share of positives, patients with repeat readings."""
+    """One hospital.
+
+    Parameters
+    ----------
+    positive_share : share of patients with the endpoint.
+    protocol_bias : correlation of a patient's contrast timing and dose with the latent, where
+        suspicious cases are scanned differently: a shortcut that holds at one hospital and
+        misleads at the next, so that only several hospitals together can unlearn it.
+    repeat_readings : how many patients, from the first, are contoured again.
+    """
 
     name: str
     scanner: Scanner
     case_mix: CaseMix
     positive_share: float
+    protocol_bias: float = 0.0
     train: int = 0
     internal_test: int = 0
     external_test: int = 0
@@ -79,21 +93,40 @@ DEFAULT = PhantomPlan(
     hospitals=(
         HospitalPlan(
             "north",
-            Scanner(0.8, 1.5, 0.7, 9.0, 0.0),
+            Scanner(0.8, 1.5, 0.7, 8.0, 0.0),
             "training",
             0.42,
+            protocol_bias=0.6,
             train=40,
             internal_test=13,
             repeat_readings=20,
         ),
         HospitalPlan(
-            "east", Scanner(0.7, 1.0, 0.8, 12.0, 6.0), "training", 0.41, train=32, internal_test=11
+            "east",
+            Scanner(0.7, 1.0, 0.8, 15.0, 9.0),
+            "training",
+            0.41,
+            protocol_bias=-0.6,
+            train=32,
+            internal_test=11,
         ),
         HospitalPlan(
-            "south", Scanner(0.9, 2.0, 0.6, 10.0, -5.0), "training", 0.43, train=28, internal_test=9
+            "south",
+            Scanner(0.9, 2.0, 0.6, 10.0, -8.0),
+            "training",
+            0.43,
+            protocol_bias=-0.6,
+            train=28,
+            internal_test=9,
         ),
         HospitalPlan(
-            "west", Scanner(1.0, 2.5, 0.7, 14.0, 3.0), "training", 0.45, train=20, internal_test=7
+            "west",
+            Scanner(1.0, 2.5, 0.7, 18.0, 4.0),
+            "training",
+            0.45,
+            protocol_bias=0.6,
+            train=20,
+            internal_test=7,
         ),
         HospitalPlan(
             "lakeside", Scanner(0.6, 1.5, 0.9, 11.0, -3.0), "external1", 0.36, external_test=50
@@ -113,21 +146,40 @@ SMALL = PhantomPlan(
     hospitals=(
         HospitalPlan(
             "north",
-            Scanner(1.0, 2.0, 0.7, 9.0, 0.0),
+            Scanner(1.0, 2.0, 0.7, 8.0, 0.0),
             "training",
             0.5,
+            protocol_bias=0.6,
             train=24,
             internal_test=6,
             repeat_readings=10,
         ),
         HospitalPlan(
-            "east", Scanner(0.9, 2.0, 0.8, 12.0, 6.0), "training", 0.5, train=22, internal_test=6
+            "east",
+            Scanner(0.9, 2.0, 0.8, 15.0, 9.0),
+            "training",
+            0.5,
+            protocol_bias=-0.6,
+            train=22,
+            internal_test=6,
         ),
         HospitalPlan(
-            "south", Scanner(1.0, 2.5, 0.6, 10.0, -5.0), "training", 0.5, train=20, internal_test=6
+            "south",
+            Scanner(1.0, 2.5, 0.6, 10.0, -8.0),
+            "training",
+            0.5,
+            protocol_bias=-0.6,
+            train=20,
+            internal_test=6,
         ),
         HospitalPlan(
-            "west", Scanner(1.0, 3.0, 0.7, 14.0, 3.0), "training", 0.5, train=20, internal_test=6
+            "west",
+            Scanner(1.0, 3.0, 0.7, 18.0, 4.0),
+            "training",
+            0.5,
+            protocol_bias=0.6,
+            train=20,
+            internal_test=6,
         ),
         HospitalPlan(
             "lakeside", Scanner(0.8, 2.0, 0.9, 11.0, -3.0), "external1", 0.42, external_test=12

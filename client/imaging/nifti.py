@@ -45,7 +45,7 @@ def examine(path: Path) -> Findings:
     try:
         return _examine(_chunks(path, packed))
     except EOFError:
-        return Findings("the file ends before its compressed data do")
+        return Findings("truncated, the file ends before its compressed data do")
     except (gzip.BadGzipFile, zlib.error):
         return Findings("its compressed data are damaged")
 
@@ -76,7 +76,7 @@ def _examine(chunks: Iterator[bytes]) -> Findings:
         size += len(chunk)
         rest += chunk
     if size < header.needed:
-        return Findings(f"the file is cut short: {size} of {header.needed} bytes")
+        return Findings(f"truncated, {size} of {header.needed} bytes")
     return Findings(None, bad)
 
 

@@ -83,7 +83,7 @@ def _read(path: Path) -> sitk.Image:
             what = "the axes of the volume are not at right angles (sheared or gantry-tilted)"
             remedy = "resample it to a rectangular grid"
         else:
-            what = "unreadable: damaged, cut short, or not what its name says"
+            what = "unreadable: damaged, truncated, or not what its name says"
         raise PatientError(what, where=path.name, remedy=remedy) from None
 
 
@@ -123,7 +123,7 @@ def _check_geometry(mask: sitk.Image, image: sitk.Image, where: str) -> None:
     for name, (own, other) in pairs.items():
         if np.abs(np.subtract(own, other)).max() > GEOMETRY_TOLERANCE:
             raise PatientError(
-                f"{name} of the mask ({_numbers(own)}) is not the image's ({_numbers(other)})",
+                f"mask geometry: {name} ({_numbers(own)}) is not the image's ({_numbers(other)})",
                 where=where,
                 remedy="export the mask on the grid of the image; headers are never copied over",
             )

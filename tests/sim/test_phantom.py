@@ -103,7 +103,7 @@ def test_study_file_is_valid_and_names_hospitals_and_sets(tiny: Path) -> None:
     ]
     assert tuple(column.name for column in study.clinical) == COLUMNS
     assert study.seed == 3
-    assert study.imaging.crop3d_size == study.dl3d.input_size
+    assert study.imaging.crop3d_size >= study.dl3d.input_size
     assert study.imaging.crop2d_size >= study.dl2d.input_size
 
 

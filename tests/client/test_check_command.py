@@ -1,0 +1,105 @@
+"""`fedlnm-site check`: every kind of bad image is found, named, and leaves the others alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+
+def check(site: Path, study: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "client", "check", str(site), "--study", str(study)]
+    command += ["--cache", str(cache), "--json"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def harbour(imaging_master: Path, tmp_path: Path) -> Path:
+    shutil.copytree(imaging_master / "harbour", tmp_path / "harbour")
+    return tmp_path / "harbour"
+
+
+def truncate(site: Path) -> None:
+    path = next(iter(sorted((site / "images").iterdir())))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change_image(site: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
+    path = next(iter(sorted((site / "images").iterdir())))
+    sitk.WriteImage(change(sitk.ReadImage(str(path))), str(path))
+
+
+def change_mask(site: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
+    path = next(iter(sorted((site / "masks" / "r1").iterdir())))
+    sitk.WriteImage(change(sitk.ReadImage(str(path))), str(path))
+
+
+def with_nan(image: sitk.Image) -> sitk.Image:
+    voxels = sitk.GetArrayFromImage(image).astype(np.float32)
+    voxels[voxels.shape[0] // 2, 3, 3] = np.nan
+    spoilt = sitk.GetImageFromArray(voxels)
+    spoilt.CopyInformation(image)
+    return spoilt
+
+
+def moved(mask: sitk.Image) -> sitk.Image:
+    mask.SetOrigin([x + 5.0 for x in mask.GetOrigin()])
+    return mask
+
+
+def emptied(mask: sitk.Image) -> sitk.Image:
+    return mask * 0
+
+
+def two_labels(mask: sitk.Image) -> sitk.Image:
+    voxels = sitk.GetArrayFromImage(mask)
+    voxels[np.unravel_index(np.argmax(voxels), voxels.shape)] = 2
+    spoilt = sitk.GetImageFromArray(voxels)
+    spoilt.CopyInformation(mask)
+    return spoilt
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (truncate, "truncated"),
+        (lambda site: change_image(site, with_nan), "finite"),
+        (lambda site: change_mask(site, moved), "geometry"),
+        (lambda site: change_mask(site, emptied), "empty"),
+        (lambda site: change_mask(site, two_labels), "label"),
+    ],
+    ids=["truncated", "nan", "geometry", "empty", "two-labels"],
+)
+def test_a_bad_image_is_found_and_named(
+    harbour: Path,
+    imaging_master: Path,
+    imaging_cache: Path,
+    spoil: Callable[[Path], None],
+    words: str,
+) -> None:
+    spoil(harbour)
+    done = check(harbour, imaging_master / "study.toml", imaging_cache)
+    assert done.returncode == 1, done.stderr
+    findings = json.loads(done.stdout)
+    assert findings["patients"] == 7
+    assert findings["ready"] is False
+    (problem,) = findings["problems"]
+    assert "harbour-001" in problem
+    assert words in problem
+    assert "->" in problem
+
+
+def test_a_good_hospital_is_ready(
+    imaging_master: Path, imaging_cache: Path, tmp_path: Path
+) -> None:
+    done = check(imaging_master / "harbour", imaging_master / "study.toml", imaging_cache)
+    assert done.returncode == 0, done.stderr
+    findings = json.loads(done.stdout)
+    assert findings["counts"] == {"external_1": [8, 4]}

@@ -1,0 +1,95 @@
+"""A whole study with images, all six models, on both engines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODELS = {"clinical", "radiomics", "dl2d", "dl3d", "fusion_feature", "fusion_decision"}
+HOSPITALS = ("north", "south", "west", "harbour")
+
+
+def run_study(
+    folder: Path, out: Path, cache: Path, *options: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
+    command += [str(folder / name) for name in HOSPITALS]
+    command += ["--out", str(out), "--cache", str(cache), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    return tree
+
+
+@pytest.fixture(scope="module")
+def finished(
+    imaging_master: Path, imaging_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("imaging-run") / "inprocess"
+    done = run_study(imaging_master, out, imaging_cache)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return out
+
+
+def test_all_six_models_are_evaluated_on_every_set(finished: Path) -> None:
+    rows = results_of(finished)["performance"]
+    for name in ("train", "internal", "external_1"):
+        assert {row["model"] for row in rows if row["set"] == name} == MODELS
+    assert all(row["auc"] is not None for row in rows)
+
+
+def test_the_report_says_what_the_networks_started_from(finished: Path) -> None:
+    warnings = " ".join(results_of(finished)["warnings"])
+    assert "random weights" in warnings
+    assert "computer-made" in warnings
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    assert "random weights" in page
+
+
+def test_icc_uses_the_hospital_with_repeat_readings(finished: Path) -> None:
+    selection = results_of(finished)["selection"]["federated"]["radiomics"]
+    assert [step["step"] for step in selection["steps"]] == [
+        "columns",
+        "constant",
+        "spearman",
+        "icc",
+        "lasso",
+    ]
+    assert any("ICC from 3 pairs of readings of 6 patients" in n for n in selection["notes"])
+
+
+def test_patient_ids_are_in_no_file_of_the_server(finished: Path) -> None:
+    for path in finished.rglob("*"):
+        inside = path.relative_to(finished).parts
+        if path.is_file() and inside[0] != "sites":
+            assert b"north-001" not in path.read_bytes(), path
+
+
+def test_the_bundle_scores_without_pickle(finished: Path) -> None:
+    from common.bundle import Bundle
+
+    bundle = Bundle.load(finished / "bundle")
+    assert set(bundle.models) == MODELS
+    assert set(bundle.networks) == {"dl2d", "dl3d"}
+    assert set(bundle.cutoffs) == MODELS
+
+
+def test_both_engines_give_the_same_numbers(
+    finished: Path, imaging_master: Path, imaging_cache: Path
+) -> None:
+    out = finished.parent / "flower"
+    done = run_study(imaging_master, out, imaging_cache, "--engine", "flower")
+    log = out / "flower.log"
+    assert done.returncode == 0, done.stderr + (log.read_text()[-3000:] if log.is_file() else "")
+    ours, flower = results_of(finished), results_of(out)
+    for tree in (ours, flower):
+        for key in ("timing", "run"):
+            tree.pop(key)
+    assert flower == ours
