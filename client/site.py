@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,7 +26,6 @@ class SiteSettings(BaseModel):
     data: Path = Path()
     work: Path = Path("work")
     cache: Path = Path("cache")
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
     threads: int = Field(1, ge=1)
     workers: int = Field(0, ge=0, description="processes for preparation; 0 = one per core")
     memory_gib: float = Field(8.0, gt=0)

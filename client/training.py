@@ -117,7 +117,7 @@ def _optimiser(
             weight_decay=settings.weight_decay,
         )
     return torch.optim.Adam(
-        model.parameters(), lr=learning_rate, weight_decay=settings.weight_decay
+        model.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
     )
 
 

@@ -27,8 +27,8 @@ class Scanner:
     kernel_mm: float
     noise_hu: float
     offset_hu: float
-    phase_hu: float = 14.0
-    dose_spread: float = 0.35
+    phase_hu: float = 10.0
+    dose_spread: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ DEFAULT = PhantomPlan(
             Scanner(0.8, 1.5, 0.7, 8.0, 0.0),
             "training",
             0.42,
-            protocol_bias=0.6,
+            protocol_bias=0.5,
             train=40,
             internal_test=13,
             repeat_readings=20,
@@ -106,7 +106,7 @@ DEFAULT = PhantomPlan(
             Scanner(0.7, 1.0, 0.8, 15.0, 9.0),
             "training",
             0.41,
-            protocol_bias=-0.6,
+            protocol_bias=-0.5,
             train=32,
             internal_test=11,
         ),
@@ -115,7 +115,7 @@ DEFAULT = PhantomPlan(
             Scanner(0.9, 2.0, 0.6, 10.0, -8.0),
             "training",
             0.43,
-            protocol_bias=-0.6,
+            protocol_bias=-0.5,
             train=28,
             internal_test=9,
         ),
@@ -124,7 +124,7 @@ DEFAULT = PhantomPlan(
             Scanner(1.0, 2.5, 0.7, 18.0, 4.0),
             "training",
             0.45,
-            protocol_bias=0.6,
+            protocol_bias=0.5,
             train=20,
             internal_test=7,
         ),
@@ -149,7 +149,7 @@ SMALL = PhantomPlan(
             Scanner(1.0, 2.0, 0.7, 8.0, 0.0),
             "training",
             0.5,
-            protocol_bias=0.6,
+            protocol_bias=0.5,
             train=24,
             internal_test=6,
             repeat_readings=10,
@@ -159,7 +159,7 @@ SMALL = PhantomPlan(
             Scanner(0.9, 2.0, 0.8, 15.0, 9.0),
             "training",
             0.5,
-            protocol_bias=-0.6,
+            protocol_bias=-0.5,
             train=22,
             internal_test=6,
         ),
@@ -168,7 +168,7 @@ SMALL = PhantomPlan(
             Scanner(1.0, 2.5, 0.6, 10.0, -8.0),
             "training",
             0.5,
-            protocol_bias=-0.6,
+            protocol_bias=-0.5,
             train=20,
             internal_test=6,
         ),
@@ -177,7 +177,7 @@ SMALL = PhantomPlan(
             Scanner(1.0, 3.0, 0.7, 18.0, 4.0),
             "training",
             0.5,
-            protocol_bias=0.6,
+            protocol_bias=0.5,
             train=20,
             internal_test=6,
         ),

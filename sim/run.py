@@ -120,7 +120,9 @@ def _jobs(
     simulation: Simulation, study: Study, data: Mapping[str, Path], sites: Mapping[str, Path]
 ) -> list[Job]:
     out = simulation.out
-    jobs = [Job("federated", simulation.study, sites, out, simulation.engine)]
+    # written out in full, so that all runs share every setting whatever becomes of the preset
+    file = write_study(study, out / "input" / "study.toml")
+    jobs = [Job("federated", file, sites, out, simulation.engine)]
     if "pooled" in simulation.references:
         folder = out / "references" / "pooled"
         pool_cohorts(data, study, folder / "data")

@@ -1,4 +1,4 @@
-"""Where a network starts: pretrained weights when the study names them, else random, said loudly."""
+"""Where a network starts: pretrained weights when the study names them, else random ones."""
 
 from __future__ import annotations
 

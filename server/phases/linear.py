@@ -61,7 +61,7 @@ def fit_linear_arm(
     """
     views = _clipped(federation, views)
     outers = _lasso(federation, views)
-    solved, costs = _svm(federation, outers)
+    solved, costs, open_problems = _svm(federation, outers)
     models = [
         outer.view.restrict(outer.columns).then(
             Linear(columns=outer.columns, weights=w[:-1], intercept=float(w[-1]), name=name)
@@ -74,6 +74,9 @@ def fit_linear_arm(
     final = outers[-1]
     steps = [*selection.get("steps", ()), {"step": "lasso", "names": final.columns}]
     notes = [*selection.get("notes", ()), *([final.note] if final.note else [])]
+    if open_problems:
+        rounds = federation.study.svm.max_rounds
+        notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
     alphas, errors = final.lasso.alphas, final.lasso.cv_error
     done: dict[str, Any] = {
         **selection,
@@ -144,8 +147,8 @@ def _lasso(federation: Federation, views: Sequence[View]) -> list[_Outer]:
     return outers
 
 
-def _svm(federation: Federation, outers: Sequence[_Outer]) -> tuple[list[Float], list[float]]:
-    """Weights (columns + intercept) and cost of every outer problem."""
+def _svm(federation: Federation, outers: Sequence[_Outer]) -> tuple[list[Float], list[float], int]:
+    """Weights (columns + intercept) and cost of every outer problem; how many fits stayed open."""
     study = federation.study
     groups: dict[int, list[_Outer]] = {}
     for outer in outers:
@@ -173,7 +176,8 @@ def _svm(federation: Federation, outers: Sequence[_Outer]) -> tuple[list[Float],
     costs: dict[int, float] = {}
     for members, view, batch in zip(groups.values(), narrow, batches, strict=True):
         _pick(federation, members, view.outputs(), batch, weights, costs)
-    return [weights[o.index] for o in outers], [costs[o.index] for o in outers]
+    still_open = sum(len(batch.active) for batch in batches)
+    return [weights[o.index] for o in outers], [costs[o.index] for o in outers], still_open
 
 
 def _problems(federation: Federation, outer: _Outer, columns: Names) -> list[SvmProblem]:

@@ -1,0 +1,103 @@
+"""The study file: presets, defaults, digest, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from common.study import Study, load_study, parse_study, preset_text
+
+MINIMAL = """
+name = "s"
+endpoint = "event"
+sites = [{ name = "a" }, { name = "b" }]
+test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
+clinical = [{ name = "age", kind = "continuous" }]
+"""
+
+
+def test_the_paper_preset_spells_out_the_defaults() -> None:
+    assert parse_study(MINIMAL + 'preset = "paper"\n') == parse_study(MINIMAL)
+    written = tomllib.loads(preset_text("paper"))
+    blocks = [name for name, value in written.items() if isinstance(value, dict)]
+    for block in blocks:
+        assert set(written[block]) == set(getattr(parse_study(MINIMAL), block).model_dump())
+
+
+def test_the_papers_own_numbers_are_the_defaults() -> None:
+    study = parse_study(MINIMAL)
+    assert (study.imaging.window, study.imaging.level) == (350, 50)
+    assert (study.imaging.crop2d_size, study.dl2d.input_size, study.imaging.crop3d_size) == (
+        256,
+        224,
+        96,
+    )
+    assert (study.dl3d.rounds, study.dl3d.learning_rate) == (300, 0.02)
+    assert (study.dl2d.batch_size, study.dl2d.learning_rate) == (64, 1e-4)
+    assert (study.selection.spearman_threshold, study.selection.icc_threshold) == (0.9, 0.75)
+    assert study.selection.pca_components == 256
+    assert study.radiomics.expected_features == 1834
+    assert study.fusion.stacker == "forest"
+
+
+def test_a_preset_is_laid_under_what_the_file_says() -> None:
+    study = parse_study(MINIMAL + 'preset = "phantom"\n[dl3d]\nrounds = 3\n')
+    assert study.dl3d.rounds == 3
+    assert study.dl3d.block == "basic"
+
+
+def test_the_digest_ignores_comments_and_order_but_not_values() -> None:
+    lines = MINIMAL.strip().splitlines()
+    shuffled = parse_study("# a comment\n" + "\n".join(lines[::-1]))
+    assert shuffled.digest() == parse_study(MINIMAL).digest()
+    assert parse_study(MINIMAL + "seed = 2\n").digest() != parse_study(MINIMAL).digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour = 1", 'unknown key "colour"'),
+        ("[dl3d]\nround = 3", 'unknown key "dl3d.round"; did you mean "rounds"?'),
+        ("[dl3d]\nrounds = 0", "dl3d.rounds: Input should be greater than or equal to 1"),
+        ('preset = "best"', 'unknown preset "best" -> use one of paper, phantom'),
+        ('strata = ["sex"]', "strata: sex is not a clinical column"),
+        ("x = = 1", "not valid TOML"),
+    ],
+)
+def test_a_wrong_study_file_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_study(MINIMAL + text + "\n")
+    assert message in str(caught.value)
+    assert "study.toml" in str(caught.value) or "preset" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('sites = ["a"]', 'sites = ["z"]', "internal names the unknown site z"),
+        ('{ name = "b" }', '{ name = "a" }', "a site name is used twice"),
+        ('kind = "continuous"', 'kind = "binary"', "needs exactly two levels"),
+        ('split = "internal_test"', 'split = "test"', "test_sets.0.split"),
+        ('name = "s"', "", 'missing key "name"'),
+        ('name = "a"', 'name = "../a"', "sites.0.name"),
+    ],
+)
+def test_parts_of_the_study_must_fit_together(old: str, new: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_study(MINIMAL.replace(old, new, 1))
+    assert message in str(caught.value)
+
+
+def test_a_missing_study_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_study(tmp_path / "study.toml")
+
+
+def test_the_examples_are_valid_studies() -> None:
+    root = Path(__file__).resolve().parents[2]
+    files = sorted((root / "examples").glob("*/study.toml"))
+    assert len(files) == 2
+    assert all(isinstance(load_study(path), Study) for path in files)
