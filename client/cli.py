@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from common.console import consoles
 from common.errors import StudyError
 
 app = typer.Typer(
@@ -20,8 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check a hospital's data against a study, and look at its features.",
 )
-console = Console(soft_wrap=True, emoji=False)
-screen = Console(stderr=True, soft_wrap=True, emoji=False)
+console, screen = consoles()
 
 
 @app.callback()

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from common.console import consoles
 from common.errors import StudyError
 
 app = typer.Typer(
@@ -16,8 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Coordinate a study and report it.",
 )
-console = Console(soft_wrap=True, emoji=False)
-screen = Console(stderr=True, soft_wrap=True, emoji=False)
+console, screen = consoles()
 
 
 @app.callback()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from common.console import consoles
 from common.errors import StudyError, UsageError
 
 app = typer.Typer(
@@ -18,8 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Run a multi-hospital study on one machine, beside its pooled and local-only references.",
 )
-console = Console(soft_wrap=True, emoji=False)
-screen = Console(stderr=True, soft_wrap=True, emoji=False)
+console, screen = consoles()
 
 
 @app.callback()

@@ -75,6 +75,7 @@ class PhantomPlan:
     size_fidelity : correlation of the radius with the latent.
     clinical_fidelity : correlation of each driven clinical trait with the latent.
     missing_share : share of the clinical cells left empty.
+    rounds : federated rounds of both networks; None takes the preset's.
     """
 
     name: str
@@ -86,6 +87,7 @@ class PhantomPlan:
     size_fidelity: float = 0.45
     clinical_fidelity: float = 0.38
     missing_share: float = 0.01
+    rounds: int | None = None
 
 
 DEFAULT = PhantomPlan(
@@ -190,4 +192,5 @@ SMALL = PhantomPlan(
     ),
     external_sets=(("external_1", ("lakeside",)), ("external_2", ("harbour",))),
     radius_mm=(5.5, 8.0),
+    rounds=3,
 )

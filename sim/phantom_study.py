@@ -29,6 +29,8 @@ def study_text(plan: PhantomPlan, seed: int) -> str:
         'strata = ["primary_site", "t_stage"]',
         "",
     ]
+    if plan.rounds is not None:
+        lines += [f"[dl2d]\nrounds = {plan.rounds}\n", f"[dl3d]\nrounds = {plan.rounds}\n"]
     for hospital in plan.hospitals:
         trains = "true" if hospital.train else "false"
         lines += ["[[sites]]", f'name = "{hospital.name}"', f"trains = {trains}", ""]

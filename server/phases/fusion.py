@@ -73,7 +73,7 @@ def _candidates(seed: int) -> dict[str, tuple[Any, dict[str, list[Any]]]]:
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
 
-    forest = RandomForestClassifier(n_estimators=200, random_state=seed, n_jobs=1)
+    forest = RandomForestClassifier(n_estimators=100, random_state=seed, n_jobs=1)
     boosting = GradientBoostingClassifier(
         n_estimators=50, learning_rate=0.05, subsample=0.7, random_state=seed
     )

@@ -14,7 +14,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy.stats import norm, rankdata
 
 from common.errors import UsageError
-from common.study import load_study
+from common.study import load_study, parse_study
 from sim.phantom import (
     DEFAULT,
     FILE_COLUMNS,
@@ -29,6 +29,7 @@ from sim.phantom import (
 from sim.phantom_anatomy import Tumour, scan
 from sim.phantom_clinical import COLUMNS, COUNTS, LEVELS, bayes_auc, clinical_row, latent_of
 from sim.phantom_plan import HospitalPlan, Scanner
+from sim.phantom_study import study_text
 
 SCANNER = Scanner(pixel_mm=1.0, slice_mm=2.0, kernel_mm=0.7, noise_hu=8.0, offset_hu=0.0)
 TINY = PhantomPlan(
@@ -105,6 +106,13 @@ def test_study_file_is_valid_and_names_hospitals_and_sets(tiny: Path) -> None:
     assert study.seed == 3
     assert study.imaging.crop3d_size >= study.dl3d.input_size
     assert study.imaging.crop2d_size >= study.dl2d.input_size
+
+
+def test_study_of_a_plan_may_shorten_the_networks_training() -> None:
+    quick, whole = (parse_study(study_text(plan, 1)) for plan in (SMALL, DEFAULT))
+    assert quick.dl2d.rounds == quick.dl3d.rounds == SMALL.rounds
+    assert whole.dl3d.rounds > quick.dl3d.rounds
+    assert quick.dl3d.model_copy(update={"rounds": whole.dl3d.rounds}) == whole.dl3d
 
 
 def test_second_call_leaves_the_folder_and_another_phantom_is_refused(tiny: Path) -> None:
