@@ -138,16 +138,7 @@ class Federation:
         for site, reply in self._ask("query.sum", requests, self.study.waiting.sum_seconds):
             if not isinstance(reply, SumReply):
                 raise SiteError("an unexpected reply", where=f"site {site}")
-            start = 0
-            for position, item in enumerate(items):
-                if site not in self.sites_with(item.subset):
-                    continue
-                shapes = item.statistic.shapes(len(item.view.outputs()))
-                size = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
-                part = unflatten(reply.vector[start : start + size], shapes)
-                start += size
-                old = totals[position]
-                totals[position] = part if old is None else add(old, part)
+            self._fold_in(site, reply.vector, items, totals)
         return [
             item.statistic.finalise(total)
             for item, total in zip(items, totals, strict=True)
@@ -226,6 +217,31 @@ class Federation:
         """Patients and positives of a subset over all sites."""
         counts = [self.members[site].counts[subset] for site in self.sites_with(subset)]
         return sum(n for n, _ in counts), sum(positives for _, positives in counts)
+
+    def _fold_in(
+        self, site: str, vector: Float, items: Sequence[SumItem], totals: list[Sums | None]
+    ) -> None:
+        """Cut a site's vector into its parts and add them to the totals."""
+        start = 0
+        for position, item in enumerate(items):
+            if site not in self.sites_with(item.subset):
+                continue
+            shapes = item.statistic.shapes(len(item.view.outputs()))
+            size = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
+            if start + size > vector.size:
+                break
+            part = unflatten(vector[start : start + size], shapes)
+            start += size
+            old = totals[position]
+            totals[position] = part if old is None else add(old, part)
+        else:
+            if start == vector.size:
+                return
+        raise SiteError(
+            "its sums are not of the size declared",
+            where=f"site {site}",
+            remedy="bring all sites to the same software versions",
+        )
 
     def _items_for(self, site: str, items: Sequence[SumItem]) -> tuple[SumItem, ...]:
         return tuple(item for item in items if site in self.sites_with(item.subset))

@@ -22,7 +22,7 @@ SERVER_NODE = 1
 
 
 @contextmanager
-def _identity(node_id: int) -> Iterator[None]:
+def task_identity(node_id: int) -> Iterator[None]:
     """Flower keeps the identity of the running task in a process-wide class attribute."""
     before = (TaskIdentity._run_id, TaskIdentity._task_id, TaskIdentity._node_id)
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN_ID, node_id, node_id
@@ -100,7 +100,7 @@ class InProcessGrid(Grid):
             if message is None:
                 continue
             node = message.metadata.dst_node_id
-            with _identity(node):
+            with task_identity(node):
                 replies.append(self._app(message, self._contexts[node]))
         return replies
 
@@ -125,5 +125,5 @@ def run_in_process(
         state=RecordDict(),
         run_config=dict(run_config),
     )
-    with _identity(SERVER_NODE):
+    with task_identity(SERVER_NODE):
         server_app(InProcessGrid(client_app, sites), context)

@@ -1,0 +1,238 @@
+"""The server's handle on the sites: sums, late or broken replies, refusals, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message
+
+from common.codec import decode, encode
+from common.errors import RefusedError, SiteError
+from common.exchanges import (
+    EnrolReply,
+    EnrolRequest,
+    Problem,
+    Refusal,
+    Refused,
+    RoundPlan,
+    RowsReply,
+    RowsRequest,
+    SumItem,
+    SumReply,
+    SumRequest,
+    TrainReply,
+    TrainRequest,
+)
+from common.statistics.base import Rows, flatten
+from common.statistics.moments import Means
+from common.study import Study, parse_study
+from common.transforms import Select
+from common.views import table
+from server.federation import Federation
+from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
+
+STUDY = """
+name = "s"
+endpoint = "event"
+base_models = ["clinical"]
+fusion_models = []
+sites = [{ name = "a" }, { name = "b" }, { name = "c", trains = false }]
+test_sets = [{ name = "t", split = "external_test", sites = ["b", "c"] }]
+clinical = [{ name = "x", kind = "continuous" }]
+[waiting]
+sum_seconds = 0.2
+enrol_seconds = 0.2
+"""
+VIEW = table("clinical").then(Select(columns=("x",)))
+VALUES = {"a": [1.0, 2.0], "b": [3.0, 5.0, 7.0], "c": [100.0]}
+
+
+def rows_of(site: str) -> Rows:
+    values = np.array(VALUES[site])[:, None]
+    n = len(values)
+    return Rows(values=values, columns=("x",), label=np.zeros(n), fold=np.zeros(n, dtype=np.int64))
+
+
+def honest(site: str, request: Any, study: Study) -> Any:
+    if isinstance(request, EnrolRequest):
+        counts = {"train": (len(VALUES[site]), 1)} if site != "c" else {}
+        counts |= {"t": (2, 1)} if site != "a" else {}
+        return EnrolReply(site, study.digest(), {}, counts, {"clinical": ("x",)}, (), 0)
+    if isinstance(request, SumRequest):
+        parts = [
+            flatten(item.statistic.from_rows(rows_of(site)), item.statistic.shapes(1))
+            for item in request.items
+        ]
+        return SumReply(vector=np.concatenate(parts))
+    if isinstance(request, RowsRequest):
+        scores = np.round(np.array(VALUES[site]) / 10, 3)[:, None]
+        return RowsReply(probabilities=scores[::-1], labels=np.arange(len(scores)) % 2.0)
+    assert isinstance(request, TrainRequest)
+    share = len(VALUES[site]) / request.plan.total
+    weights = np.full(3, float(ord(site)), dtype=np.float32)
+    losses = np.array([2.0, 4.0, 0.0, 0.0])
+    return TrainReply(update=(weights * share).astype(np.float32), losses=losses)
+
+
+Answer = Callable[[str, Any, Study], Any]
+
+
+class Hospitals:
+    """Stands in for a ClientApp: node i is site i."""
+
+    def __init__(self, study: Study, answer: Answer) -> None:
+        self.study, self.answer = study, answer
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        site = Path(str(context.node_config["site-config"])).name
+        reply = self.answer(site, decode(message.content), self.study)
+        return Message(encode(reply), reply_to=message)
+
+
+@pytest.fixture
+def study() -> Study:
+    return parse_study(STUDY)
+
+
+@pytest.fixture(autouse=True)
+def server_identity() -> Iterator[None]:
+    with task_identity(SERVER_NODE):
+        yield
+
+
+def federation_of(study: Study, answer: Answer = honest) -> Federation:
+    sites = {name: Path(name) for name in study.site_names}
+    grid = InProcessGrid(Hospitals(study, answer), sites)  # type: ignore[arg-type]
+    return Federation(grid=grid, study=study, run="r")
+
+
+def test_a_sum_runs_over_the_sites_that_hold_the_subset(study: Study) -> None:
+    federation = federation_of(study)
+    federation.enrol()
+    train, test = federation.sum_many(
+        [SumItem(Means(), VIEW, "train"), SumItem(Means(), VIEW, "t")]
+    )
+    assert train.count.tolist() == [5]
+    assert train.mean.tolist() == pytest.approx([18 / 5])
+    assert test.mean.tolist() == pytest.approx([115 / 4])
+
+
+def test_bytes_are_counted_by_site_exchange_and_phase(study: Study) -> None:
+    federation = federation_of(study)
+    federation.transfers.phase = "p"
+    federation.enrol()
+    federation.sum(Means(), VIEW)
+    found = {(row["site"], row["exchange"]): row for row in federation.transfers.table()}
+    assert set(found) == {
+        ("a", "query.enrol"),
+        ("b", "query.enrol"),
+        ("c", "query.enrol"),
+        ("a", "query.sum"),
+        ("b", "query.sum"),
+    }
+    assert all(row["messages"] == 1 for row in found.values())
+    assert int(str(found["a", "query.sum"]["bytes_up"])) >= 16
+
+
+def test_updates_add_up_to_the_weighted_average(study: Study) -> None:
+    federation = federation_of(study)
+    federation.enrol()
+    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
+    done = federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), plan)
+    expected = (2 * ord("a") + 3 * ord("b")) / 5
+    np.testing.assert_allclose(done.weights, expected, rtol=1e-6)
+    assert done.loss == pytest.approx(0.5)
+    assert np.isnan(done.held_out_loss)
+
+
+def test_pooled_rows_come_in_an_order_no_site_determines(study: Study) -> None:
+    federation = federation_of(study)
+    federation.enrol()
+    rows = federation.rows({"m": VIEW})
+    keys = list(zip(rows.labels, rows.probabilities[:, 0], strict=True))
+    assert keys == sorted(keys)
+    assert len(keys) == 5
+
+
+def replacing(site: str, kind: type[Any], reply: Any) -> Answer:
+    def answer(name: str, request: Any, study: Study) -> Any:
+        replaced = name == site and isinstance(request, kind)
+        return reply if replaced else honest(name, request, study)
+
+    return answer
+
+
+def test_a_problem_names_the_site_and_its_log_and_nothing_else(study: Study) -> None:
+    problem = Problem(kind="ValueError", log_id="ab12")
+    federation = federation_of(study, replacing("b", SumRequest, problem))
+    federation.enrol()
+    with pytest.raises(SiteError, match=r"site b: cannot go on \(ValueError, its log ab12\)"):
+        federation.sum(Means(), VIEW)
+
+
+def test_a_refusal_is_recorded_and_told(study: Study) -> None:
+    refused = Refused(refusals=(Refusal(rule="rows", threshold=10, subject="training rows"),))
+    federation = federation_of(study, replacing("a", SumRequest, refused))
+    federation.enrol()
+    with pytest.raises(RefusedError, match="site a: refuses: rule rows, threshold 10"):
+        federation.sum(Means(), VIEW)
+    assert federation.refusals == [
+        {"site": "a", "rule": "rows", "threshold": 10, "subject": "training rows"}
+    ]
+
+
+def test_a_reply_of_another_exchange_is_refused(study: Study) -> None:
+    reply = TrainReply(update=np.zeros(1, dtype=np.float32), losses=np.zeros(4))
+    federation = federation_of(study, replacing("a", SumRequest, reply))
+    federation.enrol()
+    with pytest.raises(SiteError, match="site a: a reply that is not in the catalogue"):
+        federation.sum(Means(), VIEW)
+
+
+def test_a_vector_of_another_length_is_refused(study: Study) -> None:
+    for vector in (np.zeros(1), np.zeros(5)):
+        federation = federation_of(study, replacing("b", SumRequest, SumReply(vector=vector)))
+        federation.enrol()
+        with pytest.raises(SiteError, match="site b: its sums are not of the size declared"):
+            federation.sum(Means(), VIEW)
+
+
+def test_an_update_of_another_size_is_refused(study: Study) -> None:
+    reply = TrainReply(update=np.zeros(7, dtype=np.float32), losses=np.zeros(4))
+    federation = federation_of(study, replacing("a", TrainRequest, reply))
+    federation.enrol()
+    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
+    with pytest.raises(SiteError, match="site a: an update of another size"):
+        federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), plan)
+
+
+def test_a_site_that_never_answers_is_named_after_the_wait(study: Study) -> None:
+    class Silent(InProcessGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            replies = list(super().pull_messages(message_ids))
+            return [r for r in replies if r.metadata.message_type != "query.sum"]
+
+    sites = {name: Path(name) for name in study.site_names}
+    grid = Silent(Hospitals(study, honest), sites)  # type: ignore[arg-type]
+    federation = Federation(grid=grid, study=study, run="r")
+    federation.enrol()
+    with pytest.raises(SiteError, match="site a: no reply in time -> see that the site is running"):
+        federation.sum(Means(), VIEW)
+
+
+def test_a_site_missing_at_enrolment_is_named(study: Study) -> None:
+    sites = {name: Path(name) for name in ("a", "b")}
+    grid = InProcessGrid(Hospitals(study, honest), sites)  # type: ignore[arg-type]
+    with pytest.raises(SiteError, match="not enrolled in time: c -> start these sites"):
+        Federation(grid=grid, study=study, run="r").enrol()
+
+
+def test_sites_with_other_columns_are_refused(study: Study) -> None:
+    other = EnrolReply("b", study.digest(), {}, {"train": (3, 1)}, {"clinical": ("y",)}, (), 0)
+    federation = federation_of(study, replacing("b", EnrolRequest, other))
+    with pytest.raises(SiteError, match="site b: its tables have other columns than those of a"):
+        federation.enrol()
