@@ -28,6 +28,7 @@ from server.phases.arm import Arm
 
 Names = tuple[str, ...]
 PLATT_ROUNDS = 50
+SLIGHT_SLOPE = -0.05
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,15 @@ def fit_linear_arm(
     ]
     folds = federation.study.folds
     out_of_fold = View(source=ByFold(parts=tuple(models[:folds])))
-    platt = _platt(federation, out_of_fold)
+    platt, inverted = _platt(federation, out_of_fold)
     final = outers[-1]
     steps = [*selection.get("steps", ()), {"step": "lasso", "names": final.columns}]
     notes = [*selection.get("notes", ()), *([final.note] if final.note else [])]
     if open_problems:
         rounds = federation.study.svm.max_rounds
         notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
+    if inverted:
+        notes.append("out-of-fold decision values told nothing: probabilities stay near the mean")
     alphas, errors = final.lasso.alphas, final.lasso.cv_error
     done: dict[str, Any] = {
         **selection,
@@ -223,8 +226,12 @@ def _pick(
         costs[outer.index] = study.svm.costs[best]
 
 
-def _platt(federation: Federation, decision: View) -> Sigmoid:
-    """Platt's scaling of the pooled out-of-fold decision values."""
+def _platt(federation: Federation, decision: View) -> tuple[Sigmoid, bool]:
+    """Platt's scaling of the pooled out-of-fold decision values; whether its slope was wrong.
+
+    On few patients out-of-fold values can run against the label by chance. Following that slope
+    would turn the final model upside down, so it is then replaced by a slight one of the right sign.
+    """
     counts = federation.sum(FoldCounts(folds=federation.study.folds), decision)
     positives = round(float(counts.positives.sum()))
     fit = PlattFit(positives=positives, negatives=round(float(counts.rows.sum())) - positives)
@@ -232,4 +239,7 @@ def _platt(federation: Federation, decision: View) -> Sigmoid:
         if fit.converged:
             break
         fit.update(federation.sum(fit.request(), decision))
-    return Sigmoid(a=fit.a, b=fit.b)
+    if fit.a > SLIGHT_SLOPE:
+        negatives = round(float(counts.rows.sum())) - positives
+        return Sigmoid(a=SLIGHT_SLOPE, b=float(np.log((negatives + 1) / (positives + 1)))), True
+    return Sigmoid(a=fit.a, b=fit.b), False
