@@ -88,7 +88,11 @@ def run(
         exclude_bad_patients=exclude_bad_patients,
     )
     target = screen if json_output else console
-    results = simulate(simulation, target)
+    try:
+        results = simulate(simulation, target)
+    except KeyboardInterrupt:
+        screen.print(f"interrupted; give the same command with --out {folder} to go on")
+        raise typer.Exit(130) from None
     from server.report.tables import terminal_table
 
     target.print(terminal_table(results))
@@ -127,6 +131,3 @@ def main() -> None:
     except StudyError as error:
         screen.print(f"[red]error[/red] {error}", highlight=False, markup=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        screen.print("interrupted; run the same command again with --out to go on")
-        raise SystemExit(130) from None

@@ -230,7 +230,7 @@ def _platt(federation: Federation, decision: View) -> tuple[Sigmoid, bool]:
     """Platt's scaling of the pooled out-of-fold decision values; whether its slope was wrong.
 
     On few patients out-of-fold values can run against the label by chance. Following that slope
-    would turn the final model upside down, so it is then replaced by a slight one of the right sign.
+    would turn the final model upside down, so a slight one of the right sign takes its place.
     """
     counts = federation.sum(FoldCounts(folds=federation.study.folds), decision)
     positives = round(float(counts.positives.sum()))

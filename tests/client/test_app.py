@@ -1,0 +1,115 @@
+"""The ClientApp: only the catalogue's requests, and no error text leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Context, Message, RecordDict
+
+from client.app import app
+from common.codec import decode, encode
+from common.exchanges import EnrolReply, EnrolRequest, Problem, RowsRequest, SumItem, SumRequest
+from common.statistics.counts import LevelCounts
+from common.study import load_study
+from common.transforms import Select
+from common.views import table
+from sim.inprocess import task_identity
+from sim.sites import place_sites
+
+
+@pytest.fixture(autouse=True)
+def node_identity() -> Iterator[None]:
+    with task_identity(7):
+        yield
+
+
+@pytest.fixture
+def site(tabular: Path) -> Path:
+    placed = place_sites(
+        {"a": tabular / "a"}, tabular / "run", tabular / "cache", exclude_bad_patients=False
+    )
+    return placed["a"]
+
+
+def ask(site: Path, kind: str, request: Any) -> tuple[Any, bytes]:
+    context = Context(
+        run_id=1,
+        node_id=7,
+        node_config={"site-config": str(site)},
+        state=RecordDict(),
+        run_config={},
+    )
+    reply = app(Message(encode(request), 7, kind), context)
+    raw = str(reply.content.config_records["header"]["json"]).encode()
+    return decode(reply.content), raw
+
+
+def enrol(site: Path, tabular: Path) -> tuple[Any, bytes]:
+    study = load_study(tabular / "study.toml")
+    request = EnrolRequest(run="r", study=study.digest(), study_json=study.model_dump_json())
+    return ask(site, "query.enrol", request)
+
+
+def test_a_good_site_enrols_with_its_counts(site: Path, tabular: Path) -> None:
+    reply, _ = enrol(site, tabular)
+    assert isinstance(reply, EnrolReply)
+    assert reply.counts == {"train": (60, 24), "internal": (15, 6)}
+    assert reply.columns["clinical"] == ("marker", "age", "sex=male", "stage")
+
+
+def test_an_error_with_a_patients_id_and_a_path_stays_at_the_site(
+    site: Path, tabular: Path
+) -> None:
+    path = tabular / "a" / "cohort.csv"
+    path.write_text(path.read_text().replace("a7,0", "Muster-Max-1962,7", 1))
+    reply, raw = enrol(site, tabular)
+    assert isinstance(reply, Problem)
+    assert reply.kind == "InputError"
+    assert b"Muster" not in raw
+    assert str(tabular).encode() not in raw
+    log = (site.parent / "work" / "errors.log").read_text(encoding="utf-8")
+    assert reply.log_id in log
+    assert "Muster-Max-1962" in log
+
+
+def test_an_unexpected_error_leaves_as_its_kind_only(site: Path, tabular: Path) -> None:
+    enrol(site, tabular)
+    study = load_study(tabular / "study.toml")
+    # codes are asked of a column of ages: the statistic refuses, naming the column
+    item = SumItem(LevelCounts(levels=2), table("coded").then(Select(columns=("age",))), "train")
+    request = SumRequest(run="r", study=study.digest(), items=(item,))
+    reply, raw = ask(site, "query.sum", request)
+    assert isinstance(reply, Problem)
+    assert reply.kind == "ValueError"
+    assert b"age" not in raw
+
+
+def test_a_request_of_another_exchange_is_not_answered(site: Path, tabular: Path) -> None:
+    enrol(site, tabular)
+    study = load_study(tabular / "study.toml")
+    request = RowsRequest(run="r", study=study.digest(), columns={})
+    reply, _ = ask(site, "query.sum", request)
+    assert isinstance(reply, Problem)
+
+
+def test_a_study_with_another_digest_than_stated_is_not_accepted(site: Path, tabular: Path) -> None:
+    study = load_study(tabular / "study.toml")
+    request = EnrolRequest(run="r", study="0" * 64, study_json=study.model_dump_json())
+    reply, _ = ask(site, "query.enrol", request)
+    assert isinstance(reply, Problem)
+    assert not (site.parent / "work" / "studies").exists()
+
+
+def test_a_study_the_site_was_not_enrolled_in_is_not_answered(site: Path) -> None:
+    reply, _ = ask(site, "query.sum", SumRequest(run="r", study="0" * 64, items=()))
+    assert isinstance(reply, Problem)
+
+
+def test_a_run_name_cannot_lead_out_of_the_work_folder(site: Path, tabular: Path) -> None:
+    study = load_study(tabular / "study.toml")
+    request = EnrolRequest(run="../../x", study=study.digest(), study_json=study.model_dump_json())
+    reply, _ = ask(site, "query.enrol", request)
+    assert isinstance(reply, Problem)
