@@ -72,28 +72,15 @@ def fit_linear_arm(
     folds = federation.study.folds
     out_of_fold = View(source=ByFold(parts=tuple(models[:folds])))
     platt, inverted = _platt(federation, out_of_fold)
-    final = outers[-1]
-    steps = [*selection.get("steps", ()), {"step": "lasso", "names": final.columns}]
-    notes = [*selection.get("notes", ()), *([final.note] if final.note else [])]
+    notes = [*selection.get("notes", ()), *([outers[-1].note] if outers[-1].note else [])]
     if open_problems:
         rounds = federation.study.svm.max_rounds
         notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
     if inverted:
         notes.append("out-of-fold decision values told nothing: probabilities stay near the mean")
-    alphas, errors = final.lasso.alphas, final.lasso.cv_error
-    done: dict[str, Any] = {
-        **selection,
-        "steps": tuple(steps),
-        "notes": tuple(notes),
-        "alpha": float(final.lasso.alpha),
-        "cv": {"alphas": tuple(alphas.tolist()), "errors": tuple(errors.tolist())},
-        "coefficients": _named(final.columns, final.lasso.coefficients, final.view),
-        "svm": {
-            "cost": costs[-1],
-            "intercept": float(solved[-1][-1]),
-            "weights": dict(zip(final.columns, solved[-1][:-1].tolist(), strict=True)),
-        },
-    }
+    record = _record(outers[-1], solved[-1], costs[-1])
+    steps = (*selection.get("steps", ()), {"step": "lasso", "names": outers[-1].columns})
+    done = {**selection, **record, "steps": steps, "notes": tuple(notes)}
     return Arm(
         name=name,
         out_of_fold=out_of_fold.then(platt),
@@ -103,9 +90,20 @@ def fit_linear_arm(
     )
 
 
-def _named(columns: Names, coefficients: Float, view: View) -> dict[str, float]:
-    place = {name: i for i, name in enumerate(view.outputs())}
-    return {name: float(coefficients[place[name]]) for name in columns}
+def _record(final: _Outer, weights: Float, cost: float) -> dict[str, Any]:
+    """What the report shows of the final problem's LASSO and SVM."""
+    place = {name: i for i, name in enumerate(final.view.outputs())}
+    lasso = final.lasso
+    return {
+        "alpha": float(lasso.alpha),
+        "cv": {"alphas": tuple(lasso.alphas.tolist()), "errors": tuple(lasso.cv_error.tolist())},
+        "coefficients": {name: float(lasso.coefficients[place[name]]) for name in final.columns},
+        "svm": {
+            "cost": cost,
+            "intercept": float(weights[-1]),
+            "weights": dict(zip(final.columns, weights[:-1].tolist(), strict=True)),
+        },
+    }
 
 
 def _clipped(federation: Federation, views: Sequence[View]) -> list[View]:
