@@ -193,7 +193,8 @@ class Study(Settings):
     name: str = Name
     endpoint: str
     seed: int = Field(20240101, ge=0)
-    folds: int = Field(5, ge=2, le=20)
+    # nested cross-validation: without the outer fold, two must be left to choose by
+    folds: int = Field(5, ge=3, le=20)
     sites: tuple[SiteEntry, ...]
     test_sets: tuple[TestSet, ...]
     clinical: tuple[ClinicalColumn, ...] = ()

@@ -203,11 +203,12 @@ class StudyRun:
         ]
         for network, trained in self.trained.items():
             if "random" in trained["final"].origin:
-                found.append(f"{network}: {trained['final'].origin}")
+                kind = "2D" if network == "dl2d" else "3D"
+                found.append(f"{kind} network: {trained['final'].origin}.")
         for site, member in self.federation.members.items():
             if member.excluded:
                 found.append(
-                    f"{site} left out {member.excluded} patient(s) whose data could not be used"
+                    f"{site} left out {member.excluded} patient(s) whose data could not be used."
                 )
         return found
 

@@ -62,6 +62,7 @@ def test_the_digest_ignores_comments_and_order_but_not_values() -> None:
         ("colour = 1", 'unknown key "colour"'),
         ("[dl3d]\nround = 3", 'unknown key "dl3d.round"; did you mean "rounds"?'),
         ("[dl3d]\nrounds = 0", "dl3d.rounds: Input should be greater than or equal to 1"),
+        ("folds = 2", "folds: Input should be greater than or equal to 3"),
         ('preset = "best"', 'unknown preset "best" -> use one of paper, phantom'),
         ('strata = ["sex"]', "strata: sex is not a clinical column"),
         ("x = = 1", "not valid TOML"),

@@ -51,7 +51,7 @@ def part(tmp_path: Path) -> Path:
             writer.writeheader()
             writer.writerows(kept)
     study = tomllib.loads((ROOT / "examples" / "sts" / "study.toml").read_text(encoding="utf-8"))
-    study["folds"] = 2
+    study["folds"] = 3
     study["dl2d"], study["dl3d"] = {"rounds": 1}, {"rounds": 1}
     study["privacy"]["min_rows_per_fold"] = 1
     (tmp_path / "study.toml").write_text(tomli_w.dumps(study), encoding="utf-8")
