@@ -31,8 +31,7 @@ def main(grid: Grid, context: Context) -> None:
     """
     config = dict(context.run_config)
     if not config["study"]:
-        print("no study given: demonstrating on small phantom hospitals")
-        config.update(prepare_demonstration())
+        config.update(prepare_demonstration(grid))
     out = Path(str(config["out"]))
     out.mkdir(parents=True, exist_ok=True)
     events = Events(path=out / "events.jsonl")

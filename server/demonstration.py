@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
+
+from flwr.serverapp import Grid
 
 from common.demonstration import demonstration_folder
 from common.errors import StudyError
 
+MOST_HOSPITALS = 6
+NODE_POLLS = 120
 
-def prepare_demonstration() -> dict[str, str]:
+
+def prepare_demonstration(grid: Grid) -> dict[str, str]:
     """Run configuration of the demonstration study; its hospitals are on disk when this returns.
+
+    There are as many hospitals as SuperNodes, at most six: Flower's default is two.
 
     Raises
     ------
     StudyError : the hospitals could not be made.
     """
-    folder = demonstration_folder()
-    command = [sys.executable, "-m", "sim", "demonstration"]
+    nodes = _count_nodes(grid)
+    print(f"no study given: demonstrating on small phantom hospitals over {nodes} SuperNodes")
+    if nodes < MOST_HOSPITALS:
+        print(f"for all {MOST_HOSPITALS}: flwr run . --federation-config 'num-supernodes=6'")
+    hospitals = str(min(nodes, MOST_HOSPITALS))
+    command = [sys.executable, "-m", "sim", "demonstration", "--hospitals", hospitals]
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -28,6 +40,19 @@ def prepare_demonstration() -> dict[str, str]:
             where="demonstration",
         )
     return {
-        "study": str(folder / "hospitals" / "study.toml"),
-        "out": str(folder / f"run-{datetime.now():%Y%m%d-%H%M%S}"),
+        "study": done.stdout.strip().splitlines()[-1],
+        "out": str(demonstration_folder() / f"run-{datetime.now():%Y%m%d-%H%M%S}"),
     }
+
+
+def _count_nodes(grid: Grid) -> int:
+    """SuperNodes once their number has stayed the same for a moment; they appear one by one."""
+    seen, steady = 0, 0
+    for _ in range(NODE_POLLS):
+        count = len(list(grid.get_node_ids()))
+        steady = steady + 1 if count and count == seen else 0
+        seen = count
+        if steady >= 4:
+            break
+        time.sleep(0.5)
+    return seen

@@ -102,11 +102,13 @@ def run(
 
 
 @app.command()
-def demonstration() -> None:
+def demonstration(
+    hospitals: Annotated[int, typer.Option(help="how many SuperNodes there are")] = 6,
+) -> None:
     """Make the small hospitals that `flwr run .` studies when it is given no study."""
     from sim.demonstration import make_demonstration
 
-    make_demonstration()
+    make_demonstration(hospitals)
 
 
 def expand_sites(arguments: list[str]) -> list[str]:

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from common.demonstration import demonstration_folder, demonstration_sites
+from common.errors import UsageError
 from common.study import load_study
 from sim.phantom import SMALL, generate
+from sim.phantom_plan import PhantomPlan
 from sim.sites import find_sites, place_sites
 
 SEED = 20240101
 
 
-def make_demonstration() -> None:
+def demonstration_plan(hospitals: int) -> PhantomPlan:
+    """The small phantom cut down to this many hospitals: at least two train, the last ones test.
+
+    Raises
+    ------
+    UsageError : fewer than two.
+    """
+    if hospitals < 2:
+        raise UsageError(
+            f"{hospitals} SuperNode(s), but a study over hospitals needs at least two",
+            where="demonstration",
+            remedy="flwr run . --federation-config 'num-supernodes=6'",
+        )
+    training = [h for h in SMALL.hospitals if h.train]
+    external = [h for h in SMALL.hospitals if not h.train]
+    tests = min(len(external), 2 if hospitals >= 6 else int(hospitals >= 3))
+    kept = (*training[: hospitals - tests], *external[:tests])
+    names = {h.name for h in kept}
+    return dataclasses.replace(
+        SMALL,
+        name=f"{SMALL.name}-{len(kept)}",
+        hospitals=kept,
+        external_sets=tuple((n, s) for n, s in SMALL.external_sets if names.issuperset(s)),
+    )
+
+
+def make_demonstration(hospitals: int) -> None:
     """Write hospitals, site.toml files and their list into the demonstration's folder."""
+    plan = demonstration_plan(hospitals)
     folder = demonstration_folder()
-    hospitals = folder / "hospitals"
-    generate(hospitals, seed=SEED, plan=SMALL)
-    study = load_study(hospitals / "study.toml")
-    data = find_sites([path.parent for path in sorted(hospitals.glob("*/cohort.csv"))], study)
+    home = folder / plan.name
+    generate(home, seed=SEED, plan=plan)
+    study = load_study(home / "study.toml")
+    data = find_sites([path.parent for path in sorted(home.glob("*/cohort.csv"))], study)
     sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
     listing = "\n".join(str(path) for path in sites.values())
     demonstration_sites().write_text(listing, encoding="utf-8")
+    print(home / "study.toml")
