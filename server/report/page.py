@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from server.report import appendix, sections, summary, words
@@ -13,6 +13,8 @@ from server.report.drawing import Drawing, inline
 from server.report.figures import draw_figures
 from server.report.reading import main_run, runs
 from server.report.schema import Results
+from server.report.style import STYLE
+from server.report.template import PAGE
 
 
 def write_report(
@@ -39,7 +41,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         svg = Markup(inline(drawing))  # noqa: S704
         figures.setdefault(drawing.section, []).append((drawing.name, drawing.title, svg))
     environment = Environment(
-        loader=PackageLoader("server", "report"),
+        loader=DictLoader({"page.html": PAGE, "page.css": STYLE}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,3 +1,6 @@
+"""The page as a Jinja2 template. A Python file, as a Flower app carries no .html."""
+
+PAGE = """\
 {% macro table(block, caption="") %}
 <div class="scroll" tabindex="0" role="region" aria-label="{{ caption or block.title or block.columns[0] }}">
 <table style="--columns: {{ block.columns | length }}"{% if block.key %} data-set="{{ block.key }}"{% endif %}>
@@ -207,3 +210,4 @@
 </main>
 </body>
 </html>
+"""

@@ -1,3 +1,6 @@
+"""The page's style sheet, for screen and print."""
+
+STYLE = """\
 :root {
   --ink: #1a1a1a; --soft: #595959; --line: #dcdcdc; --paper: #fff; --wash: #f6f7f8;
   --accent: #005b8f; --alarm: #8a2c00; --alarm-wash: #fff1e6;
@@ -80,3 +83,4 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .88rem; }
   .gallery.wide { columns: 2; }
   .warning { border: 1.5pt solid var(--alarm); }
 }
+"""
