@@ -135,6 +135,7 @@ class _RowReader:
         self.problems.append(RowProblem(self.patient_id, place, what, remedy))
 
     def patient(self, site: str, study: Study, readings: list[str]) -> Patient:
+        """The row as a patient; to be used only when `problems` stays empty."""
         if not self.row["patient_id"]:
             self.problem("patient_id", "empty", "give every patient an id")
         split = self.row["split"]

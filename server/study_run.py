@@ -54,6 +54,8 @@ class StudyRun:
     def __post_init__(self) -> None:
         digest = self.federation.study.digest()
         self.checkpoint = Checkpoint(self.out / "checkpoint", digest)
+        if self.checkpoint.has("transfers"):
+            self.federation.transfers.restore(self.checkpoint.read("transfers"))
 
     def run(self) -> dict[str, Any]:
         """Every phase in order; the dictionary that `server.report.results` validates."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -35,7 +36,7 @@ class TransferLog:
             for (site, exchange, phase), (messages, up, down) in ordered
         ]
 
-    def restore(self, table: list[dict[str, object]]) -> None:
+    def restore(self, table: Sequence[Mapping[str, object]]) -> None:
         """Go on from the rows of an interrupted run."""
         for row in table:
             key = (str(row["site"]), str(row["exchange"]), str(row["phase"]))

@@ -263,10 +263,12 @@ def test_csv_holds_one_line_of_exact_values(tmp_path):
 
 
 def test_the_tool_is_set_up_once_a_process(small, monkeypatch):
-    extract(*small, NAME, EXPECTED)
+    first = extract(*small, NAME, EXPECTED)
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("set up again")
 
     monkeypatch.setattr(radiomics, "RadiomicsFeatureExtractor", fail)
-    extract(*small, NAME, EXPECTED)
+    again = extract(*small, NAME, EXPECTED)
+    assert again[0] == first[0]
+    np.testing.assert_array_equal(again[1], first[1])

@@ -115,6 +115,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert run_study(tabular_master, out).returncode == 0
     second = results_of(out)
     assert first["performance"] == second["performance"]
+    sent = [
+        [row for row in tree["transfers"] if row["phase"] == "clinical"] for tree in (first, second)
+    ]
+    assert sent[0], "what an interrupted run had sent is not forgotten"
+    assert sent[0] == sent[1]
     again = [row for row in results_of(finished)["performance"] if row["run"] == "federated"]
     assert again == first["performance"]
 
