@@ -1,0 +1,25 @@
+"""Fitted steps that travel as plain arrays: the same serve training, evaluation and prediction.
+
+Every step names the columns it was fitted on and refuses others, so that training and inference
+cannot drift apart. `restrict` gives the same step for fewer output columns, and the input columns
+it then needs; a view uses it to send along only what a selected model really uses.
+"""
+
+from common.transforms.base import Columns, Transform
+from common.transforms.columns import Clip, Impute, Rename, Select, Standardise
+from common.transforms.linear import Linear, Project, Sigmoid
+from common.transforms.stack import Stack
+
+__all__ = [
+    "Clip",
+    "Columns",
+    "Impute",
+    "Linear",
+    "Project",
+    "Rename",
+    "Select",
+    "Sigmoid",
+    "Stack",
+    "Standardise",
+    "Transform",
+]
