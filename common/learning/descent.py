@@ -16,14 +16,17 @@ class Descent:
     The bound is a majoriser: the step (I + 2 C diag(spectrum))^-1 g always lowers the value, so it
     is what follows when a bolder step has failed. Otherwise BFGS with all pairs kept (Nocedal and
     Wright 2006, algorithm 7.4) starts from I + 2 C r diag(spectrum), r being the share of the
-    curvature bound met along all steps. The gradient's norm bounds the distance to the minimum, as
-    the objective is 1-strongly convex.
+    curvature bound met along all steps.
+
+    It has converged when the gradient's norm, which bounds the distance to the minimum as the
+    objective is 1-strongly convex, or the next bold step after a successful one is no longer than
+    `tolerance`; that last step is taken too.
 
     Parameters
     ----------
     spectrum : (d,), not negative: eigenvalues of the bound, `u` in its eigenvectors' coordinates.
     cost : C.
-    tolerance : largest distance of `best` to the minimum when `converged`.
+    tolerance : distance of `best` to the minimum, about, when `converged`.
     """
 
     def __init__(self, spectrum: Float, cost: float, tolerance: float) -> None:
@@ -57,8 +60,11 @@ class Descent:
             self.converged = _norm(gradient) <= self._tolerance
         direction = self._majorised() if self._cautious else self._quasi_newton()
         self._cautious = not accepted
-        if not self.converged:
-            self.trial = self.best + direction
+        if self.converged:
+            return accepted
+        self.trial = self.best + direction
+        if accepted and self._pairs and _norm(direction) <= self._tolerance:
+            self.best, self.converged = self.trial, True
         return accepted
 
     @property

@@ -42,10 +42,10 @@ class PairedMoments:
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {
         "count": 0.5,
-        "sum": 2.0**-30,
-        "difference": 2.0**-30,
-        "sum_squares": 2.0**-30,
-        "difference_squares": 2.0**-30,
+        "sum": 2.0**-24,
+        "difference": 2.0**-24,
+        "sum_squares": 2.0**-24,
+        "difference_squares": 2.0**-24,
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:

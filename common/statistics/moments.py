@@ -8,6 +8,7 @@ import numpy as np
 
 from common.plain import plain
 from common.statistics.base import Float, Rows, Sums
+from common.statistics.exact import DIGITS, exact_column_sums, from_digits
 from common.statistics.packing import matches
 
 
@@ -21,27 +22,28 @@ class MeanResult:
 
 @plain
 class Means:
-    """First pass: sums and counts of the values present."""
+    """First pass: counts and exact sums of the values present."""
 
     rule: ClassVar[str] = "rows"
-    step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 2.0**-20}
+    step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Two vectors of length p."""
-        return {"count": (p,), "total": (p,)}
+        """A vector of length p, and the digits of the sums."""
+        return {"count": (p,), "total": (p, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
         """Counts and sums over the rows, missing values left out."""
         present = np.isfinite(rows.values)
         return {
             "count": present.sum(axis=0).astype(np.float64),
-            "total": np.where(present, rows.values, 0.0).sum(axis=0),
+            "total": exact_column_sums(np.where(present, rows.values, 0.0)),
         }
 
     def finalise(self, sums: Sums) -> MeanResult:
         """Mean of each column over all sites."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(sums["count"] > 0, sums["total"] / sums["count"], np.nan)
+            total = from_digits(sums["total"])
+            mean = np.where(sums["count"] > 0, total / sums["count"], np.nan)
         return MeanResult(count=sums["count"], mean=mean)
 
 
@@ -69,11 +71,11 @@ class CentredSquares:
     mean: Float
 
     rule: ClassVar[str] = "rows"
-    step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 2.0**-30, "squares": 2.0**-30}
+    step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5, "squares": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Three vectors of length p."""
-        return {"count": (p,), "total": (p,), "squares": (p,)}
+        """A vector of length p, and the digits of two sums."""
+        return {"count": (p,), "total": (p, DIGITS), "squares": (p, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
         """Counts, deviations from the mean and their squares, missing values left out."""
@@ -82,15 +84,16 @@ class CentredSquares:
         centred = np.where(present, rows.values - np.nan_to_num(self.mean), 0.0)
         return {
             "count": present.sum(axis=0).astype(np.float64),
-            "total": centred.sum(axis=0),
-            "squares": np.square(centred).sum(axis=0),
+            "total": exact_column_sums(centred),
+            "squares": exact_column_sums(np.square(centred)),
         }
 
     def finalise(self, sums: Sums) -> DeviationResult:
         """Deviation; columns within rounding of constant get 0, by scikit-learn's bound."""
         count = sums["count"]
         safe = np.maximum(count, 1.0)
-        variance = np.maximum(sums["squares"] - sums["total"] ** 2 / safe, 0.0) / safe
+        total, squares = from_digits(sums["total"]), from_digits(sums["squares"])
+        variance = np.maximum(squares - total**2 / safe, 0.0) / safe
         rounding = count * np.finfo(np.float64).eps
         constant = variance <= rounding * variance + (rounding * np.nan_to_num(self.mean)) ** 2
         deviation = np.where(constant, 0.0, np.sqrt(variance))
@@ -134,39 +137,3 @@ class Missingness:
             present=sums["present"],
             sites_lacking=sums["lacking"],
         )
-
-
-_OCTAVES = np.arange(-64, 65, 8)
-
-
-@plain
-class Magnitudes:
-    """Counts of values by size in steps of 2^8: the power of two that makes fixed point safe.
-
-    A first look before `Means`: columns run from 1e-6 to 1e15, and one fixed-point step cannot suit
-    all. Zeros fall into the lowest cell.
-    """
-
-    rule: ClassVar[str] = "rank_histogram"
-    step: ClassVar[dict[str, float]] = {"counts": 0.5}
-
-    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Counts (p, 18): below 2^-64, sixteen cells of eight octaves, 2^64 and above."""
-        return {"counts": (p, _OCTAVES.size + 1)}
-
-    def from_rows(self, rows: Rows) -> Sums:
-        """Counts per cell of the absolute value, missing values left out."""
-        counts = np.zeros((rows.p, _OCTAVES.size + 1))
-        cell = np.searchsorted(2.0**_OCTAVES, np.abs(rows.values), side="right")
-        present = np.isfinite(rows.values)
-        for index in range(_OCTAVES.size + 1):
-            counts[:, index] = ((cell == index) & present).sum(axis=0)
-        return {"counts": counts}
-
-    def finalise(self, sums: Sums) -> Float:
-        """Scale (p,): the power of two that brings the largest occupied cell to at most 1."""
-        occupied = sums["counts"] > 0.5
-        last = occupied.shape[1] - 1 - np.argmax(occupied[:, ::-1], axis=1)
-        # the lowest cell also holds exact zeros: a column of zeros keeps its unit
-        upper = np.append(_OCTAVES, _OCTAVES[-1] + 8)[last].astype(np.float64)
-        return np.where((last > 0) & occupied.any(axis=1), 2.0**-upper, 1.0)

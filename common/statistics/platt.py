@@ -1,4 +1,4 @@
-"""Sums of one Newton step of Platt's calibration."""
+"""Sums of one Newton step of Platt's calibration, at several points at once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from common.statistics.packing import complete
 
 @plain
 class PlattResult:
-    """Loss, gradient (2,) and Hessian (2, 2) in (a, b)."""
+    """Loss (k,), gradient (k, 2) and Hessian (k, 2, 2) in (a, b) at each of k points."""
 
-    loss: float
+    loss: Float
     gradient: Float
     hessian: Float
 
@@ -29,12 +29,12 @@ class PlattSums:
 
     Parameters
     ----------
-    a, b : where to evaluate.
+    a, b : (k,), the points to evaluate at.
     positives, negatives : rows of each class over all sites.
     """
 
-    a: float
-    b: float
+    a: Float
+    b: Float
     positives: int
     negatives: int
 
@@ -46,8 +46,9 @@ class PlattSums:
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Six numbers."""
-        return {"loss": (1,), "gradient": (2,), "hessian": (3,)}
+        """Six numbers a point."""
+        k = self.a.size
+        return {"loss": (k,), "gradient": (k, 2), "hessian": (k, 3)}
 
     def from_rows(self, rows: Rows) -> Sums:
         """Sums of the site; ValueError unless the table is one column without gaps."""
@@ -56,22 +57,19 @@ class PlattSums:
         f = complete(rows)[:, 0]
         high, low = (self.positives + 1.0) / (self.positives + 2.0), 1.0 / (self.negatives + 2.0)
         target = np.where(rows.label > 0.5, high, low)
-        z = self.a * f + self.b
+        z = np.outer(self.a, f) + self.b[:, None]
         probability = 0.5 * (1.0 - np.tanh(0.5 * z))
         residual, weight = target - probability, probability * (1.0 - probability)
         # t log(1 + e^z) + (1 - t) log(1 + e^-z), without overflow
         loss = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))) - (1.0 - target) * z
         return {
-            "loss": np.array([loss.sum()]),
-            "gradient": np.array([f @ residual, residual.sum()]),
-            "hessian": np.array([(f * f) @ weight, f @ weight, weight.sum()]),
+            "loss": loss.sum(axis=1),
+            "gradient": np.stack([residual @ f, residual.sum(axis=1)], axis=1),
+            "hessian": np.stack([weight @ (f * f), weight @ f, weight.sum(axis=1)], axis=1),
         }
 
     def finalise(self, sums: Sums) -> PlattResult:
         """Loss, gradient and Hessian over all sites."""
-        aa, ab, bb = sums["hessian"]
-        return PlattResult(
-            loss=float(sums["loss"][0]),
-            gradient=sums["gradient"],
-            hessian=np.array([[aa, ab], [ab, bb]]),
-        )
+        aa, ab, bb = sums["hessian"].T
+        hessian = np.stack([np.stack([aa, ab], axis=1), np.stack([ab, bb], axis=1)], axis=1)
+        return PlattResult(loss=sums["loss"], gradient=sums["gradient"], hessian=hessian)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from common.statistics.base import Rows
-from common.statistics.moments import CentredSquares, Magnitudes, Means, Missingness
+from common.statistics.moments import CentredSquares, Means, Missingness
 
 
 def test_mean_and_deviation_match_standard_scaler_on_pooled_rows(rows: Any, summed: Any) -> None:
@@ -17,8 +17,8 @@ def test_mean_and_deviation_match_standard_scaler_on_pooled_rows(rows: Any, summ
     mean = summed(Means(), table).mean
     result = summed(CentredSquares(mean=mean), table)
     pooled = StandardScaler().fit(values)
-    np.testing.assert_allclose(mean, pooled.mean_, rtol=1e-7)
-    np.testing.assert_allclose(result.deviation, np.sqrt(pooled.var_), rtol=1e-9)
+    np.testing.assert_allclose(mean, pooled.mean_, rtol=1e-14)
+    np.testing.assert_allclose(result.deviation, np.sqrt(pooled.var_), rtol=1e-12)
 
 
 def test_deviation_survives_a_large_offset(rows: Any) -> None:
@@ -38,8 +38,8 @@ def test_missing_values_are_left_out(rows: Any, summed: Any) -> None:
     table = rows(values)
     means = summed(Means(), table)
     deviation = summed(CentredSquares(mean=means.mean), table).deviation
-    np.testing.assert_allclose(means.mean, np.nanmean(values, axis=0), atol=1e-6)
-    np.testing.assert_allclose(deviation, np.nanstd(values, axis=0), rtol=1e-7)
+    np.testing.assert_allclose(means.mean, np.nanmean(values, axis=0), atol=1e-14)
+    np.testing.assert_allclose(deviation, np.nanstd(values, axis=0), rtol=1e-12)
     assert np.array_equal(means.count, np.isfinite(values).sum(axis=0))
 
 
@@ -55,7 +55,7 @@ def test_constant_column_has_deviation_zero(rows: Any, constant: float) -> None:
 def test_constant_column_stays_constant_in_fixed_point(rows: Any, summed: Any) -> None:
     table = rows(np.full((50, 1), 0.1))
     mean = summed(Means(), table).mean
-    assert summed(CentredSquares(mean=mean), table).deviation[0] < 1e-4
+    assert summed(CentredSquares(mean=mean), table).deviation[0] == 0.0
 
 
 def test_column_that_nobody_has_gives_nan(rows: Any, summed: Any) -> None:
@@ -82,20 +82,24 @@ def test_a_site_without_rows_lacks_no_column(rows: Any, summed: Any) -> None:
     assert result.sites_lacking.tolist() == [0]
 
 
-def test_magnitudes_bring_every_column_below_one(rows: Any, summed: Any) -> None:
+def test_any_split_gives_mean_and_deviation_to_the_last_bit(rows: Any, summed: Any) -> None:
     random = np.random.default_rng(3)
-    sizes = 10.0 ** np.array([-9, -3, 0, 4, 12, 17])
-    values = random.normal(size=(80, 6)) * sizes
-    scale = summed(Magnitudes(), rows(values))
-    largest = np.abs(values * scale).max(axis=0)
-    assert (largest <= 1.0).all()
-    assert (largest >= 2.0**-9).all()
-    assert np.array_equal(np.log2(scale), np.round(np.log2(scale)))
+    values = random.normal(size=(97, 40)) * 10.0 ** random.integers(-9, 15, 40)
+    table = rows(values)
+    found = []
+    for shares in ((1.0,), (0.12, 0.38, 0.3, 0.2), (0.5, 0.0, 0.5)):
+        mean = summed(Means(), table, shares).mean
+        found.append((mean, summed(CentredSquares(mean=mean), table, shares).deviation))
+    for mean, deviation in found[1:]:
+        assert np.array_equal(mean, found[0][0])
+        assert np.array_equal(deviation, found[0][1])
+    pooled = StandardScaler().fit(values)
+    np.testing.assert_allclose(found[0][1], np.sqrt(pooled.var_), rtol=1e-12)
 
 
-def test_magnitudes_leave_zeros_and_absent_columns_alone(rows: Any, summed: Any) -> None:
-    values = np.column_stack([np.zeros(30), np.full(30, np.nan)])
-    assert summed(Magnitudes(), rows(values)).tolist() == [1.0, 1.0]
+def test_values_too_large_to_be_summed_are_an_error(rows: Any) -> None:
+    with pytest.raises(ValueError, match="too large to be summed"):
+        Means().from_rows(rows(np.full((3, 1), 1e300)))
 
 
 def test_a_mean_for_other_columns_is_an_error(rows: Any) -> None:

@@ -1,0 +1,1 @@
+"""Secure aggregation: sums in a ring that no order and no mask can change."""

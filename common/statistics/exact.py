@@ -1,0 +1,45 @@
+"""Sums without rounding: a number as digits to base 2^32, so that any order gives the same sum.
+
+Columns of a table run from 1e-9 to 1e15 and no one fixed-point step suits them all. Cut into digits
+(a superaccumulator, Kulisch 1971), each number adds up as integers: the federated mean and
+deviation are then those of the pooled rows to the last bit, whatever the split into sites.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from common.statistics.base import Float
+
+DIGITS = 8
+_BITS, _LOWEST = 32, -112
+_UNITS = 2.0 ** (_LOWEST + _BITS * np.arange(DIGITS))
+LIMIT = float(_UNITS[-1]) * 2.0**_BITS  # 2^144, about 2e43
+
+
+def exact_column_sums(values: Float) -> Float:
+    """Digits (p, 8), whole numbers, lowest first, of the column sums of `values` (n, p).
+
+    Exact down to 2^-112 (2e-34) for up to two million rows over all sites.
+
+    Raises
+    ------
+    ValueError : a number that is not finite or beyond 2^144.
+    """
+    if not (np.abs(values) < LIMIT).all():
+        raise ValueError("a number is not finite or too large to be summed")
+    digits = np.empty((values.shape[1], DIGITS))
+    rest = values
+    for place in range(DIGITS - 1, -1, -1):
+        # a power of two divides and multiplies without rounding, and so does taking off the whole
+        digit = np.trunc(rest / _UNITS[place])
+        digits[:, place] = digit.sum(axis=0)
+        rest = rest - digit * _UNITS[place]
+    return digits
+
+
+def from_digits(digits: Float) -> Float:
+    """The numbers (p,) that digits (p, 8) stand for, rounded once."""
+    return np.array([math.fsum(row) for row in digits * _UNITS], dtype=np.float64)
