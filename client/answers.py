@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from typing import Any
 
 import numpy as np
 
 from client.state import StoredTable
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
-from common.disclosure import check_out_of_fold_rows, check_training_sum
+from common.disclosure import check_out_of_fold_rows, check_test_set, check_training_sum
+from common.evaluation.delong import exact
+from common.evaluation.local import Evaluation, evaluate_locally
 from common.exchanges import (
     EnrolReply,
     EvaluateReply,
@@ -25,7 +26,8 @@ from common.exchanges import (
     TrainReply,
     TrainRequest,
 )
-from common.statistics.base import describe, flatten
+from common.statistics.base import Rows, describe, flatten
+from common.statistics.placements import DeLongResult
 from common.views import Joined, View, materialise
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
@@ -114,22 +116,41 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
 
 
 def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
-    """Score the site's own test patients with the final bundle; scores stay at the site."""
-    bundle = Bundle.from_files(request.bundle)
-    counts: dict[str, tuple[int, int]] = {}
-    for subset in request.test_sets:
-        patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, subset)]
-        if bundle.networks:
-            from client.deep import score_networks
+    """Score the site's own test patients with the final bundle; scores stay at the site.
 
-            score_networks(workspace, bundle, subset)
-        scored: dict[str, Any] = {
-            name: materialise(view, workspace.tables, subset)
-            for name, view in bundle.models.items()
-        }
-        values = np.hstack([r.values for r in scored.values()])
-        table = StoredTable(tuple(patients), tuple(scored), values)
-        workspace.run_tables.write("scores", subset, table)
-        labels = next(iter(scored.values())).label
-        counts[subset] = (len(patients), int(labels.sum()))
-    return EvaluateReply(counts=counts)
+    Of a set that this site alone holds all measures go back, of its part of another the areas.
+    """
+    bundle, study, privacy = Bundle.from_files(request.bundle), workspace.study, workspace.privacy
+    cutoffs = np.array([bundle.cutoffs[name] for name in bundle.models])
+    counts: dict[str, tuple[int, int]] = {}
+    evaluations: dict[str, Evaluation] = {}
+    parts: dict[str, DeLongResult] = {}
+    withheld: list[Refusal] = []
+    for subset in request.test_sets:
+        rows = _score(workspace, bundle, subset)
+        counts[subset] = (rows.n, int(rows.label.sum()))
+        refusals = check_test_set(rows, subset, privacy)
+        withheld.extend(refusals)
+        if refusals:
+            continue
+        if len(study.test_set(subset).sites) == 1:
+            evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)
+        else:
+            parts[subset] = exact(rows.values, rows.label)
+    return EvaluateReply(
+        counts=counts, evaluations=evaluations, parts=parts, withheld=tuple(withheld)
+    )
+
+
+def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
+    """Probabilities of a test set by every model of the bundle; kept as the table `scores`."""
+    if bundle.networks:
+        from client.deep import score_networks
+
+        score_networks(workspace, bundle, subset)
+    scored = [materialise(view, workspace.tables, subset) for view in bundle.models.values()]
+    patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, subset)]
+    values = np.hstack([rows.values for rows in scored])
+    table = StoredTable(tuple(patients), tuple(bundle.models), values)
+    workspace.run_tables.write("scores", subset, table)
+    return workspace.tables.read("scores", subset)

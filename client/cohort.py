@@ -164,6 +164,13 @@ class _RowReader:
             if number is None or not math.isfinite(number):
                 self.problem(column.name, f'"{text}" is not a number', "correct or empty the cell")
                 return math.nan
+            if column.decimals is not None and round(number, column.decimals) != number:
+                self.problem(
+                    column.name,
+                    f'"{text}" has more than {column.decimals} decimals',
+                    "round it as the study records it, or change decimals in the study",
+                )
+                return math.nan
             return number
         index = _level_index(text, column.levels)
         if index is None:

@@ -49,3 +49,15 @@ def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> tuple[Refusa
     if min(positives, rows.n - positives) < privacy.min_per_class:
         found.append(Refusal("class", privacy.min_per_class, "training rows of one class"))
     return tuple(found)
+
+
+def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> tuple[Refusal, ...]:
+    """Measures of a site's own test patients: enough rows and enough of each class."""
+    found: list[Refusal] = []
+    if rows.n < privacy.min_rows:
+        found.append(Refusal("test_rows", privacy.min_rows, f"patients of {subset}"))
+    positives = int(rows.label.sum())
+    if min(positives, rows.n - positives) < privacy.min_per_class:
+        what = f"patients of one class of {subset}"
+        found.append(Refusal("test_class", privacy.min_per_class, what))
+    return tuple(found)

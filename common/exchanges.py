@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.evaluation.local import Evaluation
 from common.plain import plain
 from common.statistics.base import Float
+from common.statistics.placements import DeLongResult
 from common.statistics.registry import statistic_classes
 from common.views import View
 
@@ -137,29 +139,41 @@ class RowsReply:
 
 
 @plain
-class EvaluateRequest:
-    """The final bundle, as bytes by file name, and the test sets to score with it."""
-
-    run: str
-    study: str
-    bundle: dict[str, NDArray[np.uint8]]
-    test_sets: tuple[str, ...]
-
-
-@plain
-class EvaluateReply:
-    """Per test set: patients and positives scored at this site."""
-
-    counts: dict[str, tuple[int, int]]
-
-
-@plain
 class Refusal:
     """A disclosure rule says no: which rule, its threshold, about what. Never the value."""
 
     rule: str
     threshold: float
     subject: str
+
+
+@plain
+class EvaluateRequest:
+    """The final bundle, as bytes by file name, and the test sets to score with it.
+
+    `edges` (k, cells + 1) are those of the class-wise histogram of each model's scores.
+    """
+
+    run: str
+    study: str
+    bundle: dict[str, NDArray[np.uint8]]
+    test_sets: tuple[str, ...]
+    edges: Float
+
+
+@plain
+class EvaluateReply:
+    """What the site may say of its own test patients.
+
+    `counts` maps a test set to (patients, positives) at this site. A set that this site alone holds
+    has its measures in `evaluations`; of a set spread over sites `parts` has the areas of the
+    site's own patients. What a disclosure rule forbids is left out and noted in `withheld`.
+    """
+
+    counts: dict[str, tuple[int, int]]
+    evaluations: dict[str, Evaluation]
+    parts: dict[str, DeLongResult]
+    withheld: tuple[Refusal, ...]
 
 
 @plain

@@ -11,7 +11,7 @@ import json
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -65,7 +65,8 @@ class ClinicalColumn(Settings):
 
     `binary` and `categorical` take `levels` (the first is the reference); `ordinal` takes `levels`
     in order and enters the model as 0, 1, 2, ...; `continuous` is a number. An empty cell is a
-    missing value, and so is any text in `missing`.
+    missing value, and so is any text in `missing`. Table 1 gives mean and SD of a continuous
+    column, or with `summary = "median"` median and quartiles; `decimals` makes these exact.
     """
 
     name: str = Name
@@ -73,11 +74,20 @@ class ClinicalColumn(Settings):
     levels: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unit: str = ""
+    summary: Literal["mean", "median"] = "mean"
+    decimals: int | None = Field(
+        None,
+        ge=0,
+        le=6,
+        description="number of decimals recorded; makes medians and rank tests exact",
+    )
 
     @model_validator(mode="after")
     def _levels_match_kind(self) -> Self:
         if self.kind == "continuous" and self.levels:
             raise ValueError("a continuous column has no levels")
+        if self.kind != "continuous" and (self.summary != "mean" or self.decimals is not None):
+            raise ValueError("summary and decimals are for continuous columns")
         if self.kind == "binary" and len(self.levels) != 2:
             raise ValueError("a binary column needs exactly two levels")
         if self.kind in ("categorical", "ordinal") and len(self.levels) < 2:
@@ -120,12 +130,29 @@ class SelectionSettings(Settings):
     pca_components: int = Field(256, ge=1)
 
 
-class SvmSettings(Settings):
-    """Linear SVM with squared hinge loss; the cost is chosen by cross-validation."""
+Positive = Annotated[float, Field(gt=0)]
 
-    costs: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
-    max_rounds: int = Field(60, ge=1)
-    tolerance: float = Field(1e-6, gt=0)
+
+class SvmSettings(Settings):
+    """Support vector machine with squared hinge loss; cost and width chosen by cross-validation.
+
+    Empty `costs` are those of the kernel. `gammas` are multiples of scikit-learn's "scale";
+    `landmarks` is the number of synthetic points that stand in for patients in the RBF kernel.
+    Weaker penalties than a linear machine's default need more rounds than the 60 a site allows.
+    """
+
+    kernel: Literal["linear", "rbf"] = "linear"
+    costs: tuple[Positive, ...] = ()
+    gammas: tuple[Positive, ...] = Field((1.0,), min_length=1)
+    landmarks: int = Field(256, ge=16)
+    max_rounds: int = Field(60, ge=1, le=60)
+    tolerance: float = Field(3e-4, gt=0)
+
+    @property
+    def cost_grid(self) -> tuple[float, ...]:
+        """The costs that are compared, increasing."""
+        default = {"linear": (0.001, 0.01, 0.1), "rbf": (0.01, 0.1, 1.0)}
+        return tuple(sorted(set(self.costs))) or default[self.kernel]
 
 
 class NetworkSettings(Settings):
@@ -161,11 +188,27 @@ class NetworkSettings(Settings):
 
 
 class FusionSettings(Settings):
-    """Decision-level fusion: candidates are compared by cross-validation, one is used."""
+    """Decision-level fusion: candidates are compared by cross-validation, one is used.
+
+    `pooling` says what the stacker learns from: `rows`, the sites' out-of-fold probabilities, or
+    `bins`, sums of their counts per bin. From bins only a forest can be grown, so that `candidates`
+    count with `rows` alone.
+    """
 
     stacker: Literal["forest", "svm", "boosting", "best"] = "forest"
     candidates: tuple[Literal["forest", "svm", "boosting"], ...] = ("forest", "svm", "boosting")
-    pooling: Literal["rows"] = "rows"
+    trees: int = Field(100, ge=1, le=1000)
+    pooling: Literal["rows", "bins"] = "rows"
+    bins: int = Field(20, ge=2, le=100)
+
+    @model_validator(mode="after")
+    def _bins_grow_a_forest(self) -> Self:
+        if self.pooling == "bins" and self.stacker != "forest":
+            raise ValueError(
+                f'pooling = "bins" cannot fit stacker = "{self.stacker}": use "forest",'
+                ' or pooling = "rows"'
+            )
+        return self
 
 
 class PrivacySettings(Settings):

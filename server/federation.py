@@ -184,14 +184,23 @@ class Federation:
         table = table[np.lexsort(table.T)]
         return OutOfFoldRows(tuple(columns), table[:, :-1], table[:, -1])
 
-    def evaluate(self, files: Mapping[str, Any]) -> dict[str, EvaluateReply]:
-        """Hand the final bundle to every site that has test patients; scores stay there."""
+    def evaluate(self, files: Mapping[str, Any], edges: Float) -> dict[str, EvaluateReply]:
+        """Hand the final bundle to every site that has test patients; scores stay there.
+
+        Parameters
+        ----------
+        edges : (k, cells + 1), of the class-wise histogram of each model's scores.
+        """
         requests = {}
         for site in self.study.site_names:
             sets = tuple(t.name for t in self.study.test_sets if site in t.sites)
             if sets:
                 requests[site] = EvaluateRequest(
-                    run=self.run, study=self.study.digest(), bundle=dict(files), test_sets=sets
+                    run=self.run,
+                    study=self.study.digest(),
+                    bundle=dict(files),
+                    test_sets=sets,
+                    edges=edges,
                 )
         replies = {}
         for site, reply in self._ask(
@@ -278,6 +287,8 @@ class Federation:
             content = encoded.setdefault(id(request), encode(request))
             sizes[node] = size_of(content)
             messages.append(Message(content, node, exchange))
+        if messages:
+            self.transfers.begin(exchange)
         ids = list(self.grid.push_messages(messages))
         deadline = time.monotonic() + (seconds or self.study.waiting.enrol_seconds)
         for node, message_id in zip(requests, ids, strict=True):

@@ -12,7 +12,16 @@ from server.report.page import write_report
 from server.report.results import Results, parse, write
 from server.report.tables import write_tables
 
-TRANSFER_COLUMNS = ("run", "site", "exchange", "phase", "messages", "bytes_up", "bytes_down")
+TRANSFER_COLUMNS = (
+    "run",
+    "site",
+    "exchange",
+    "phase",
+    "rounds",
+    "messages",
+    "bytes_up",
+    "bytes_down",
+)
 
 
 def write_outputs(tree: Mapping[str, Any], out: Path) -> Results:

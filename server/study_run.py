@@ -12,18 +12,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from common.bundle import Bundle
-from common.evaluation.roc import youden_cutoff
-from common.views import View
+from common.statistics.base import Float
 from server.checkpoint import Checkpoint
 from server.federation import Federation
 from server.phases.arm import Arm
 from server.phases.clinical import fit_clinical
-from server.phases.deep import Network, TrainedNetwork, deep_arm, train_variant, variants
-from server.phases.evaluation import Findings, evaluate_test_sets, evaluate_training
-from server.phases.fusion import StackerFit, fit_decision_fusion, fit_feature_fusion
+from server.phases.decision import StackerFit
+from server.phases.deep import (
+    Network,
+    TrainedNetwork,
+    deep_arm,
+    rows_per_fold,
+    train_variant,
+    variants,
+)
+from server.phases.evaluation import Findings, evaluate_test_sets
+from server.phases.fusion import fit_feature_fusion
+from server.phases.fusion_bins import decide_by_bins
+from server.phases.fusion_rows import decide_by_rows
 from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
 from server.software import software_versions
@@ -76,49 +83,38 @@ class StudyRun:
             arms["fusion_feature"] = self._step(
                 "fusion_feature", lambda: fit_feature_fusion(self.federation, arms)
             )
-        training, bundle, stacker = self._step("fusion_decision", lambda: self._decide(arms))
+        training, bundle, stacker, edges = self._step("fusion_decision", lambda: self._decide(arms))
         bundle.save(self.out / "bundle")
         testing = self._step(
-            "evaluation", lambda: vars(evaluate_test_sets(self.federation, bundle))
+            "evaluation", lambda: vars(evaluate_test_sets(self.federation, bundle, edges))
         )
         return self._results(rows1, arms, [training, testing], stacker)
 
     def _train(self, network: Network) -> Arm:
+        folds = self._step("folds", lambda: rows_per_fold(self.federation), phase=network)
         trained: dict[str, TrainedNetwork] = {}
         for variant in variants(self.federation):
             trained[variant] = self._step(
                 f"{network}-{variant}",
-                partial(train_variant, self.federation, network, variant),
+                partial(train_variant, self.federation, network, variant, folds),
                 phase=network,
             )
         self.trained[network] = trained
         return self._step(f"{network}-arm", lambda: deep_arm(self.federation, network, trained))
 
-    def _decide(self, arms: dict[str, Arm]) -> tuple[Any, Bundle, StackerFit | None]:
-        """Stacker, frozen cut-offs and the bundle, from the pooled out-of-fold rows."""
+    def _decide(self, arms: dict[str, Arm]) -> tuple[Any, Bundle, StackerFit | None, Float]:
+        """Out-of-fold performance, the bundle, the stacker, and edges for the test sets."""
         study = self.federation.study
-        order = [*study.base_models, *(["fusion_feature"] if "fusion_feature" in arms else [])]
-        rows = self.federation.rows({name: arms[name].out_of_fold for name in order})
-        scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
-        models: dict[str, View] = {name: arms[name].final for name in order}
-        stacker = None
-        if "fusion_decision" in study.fusion_models:
-            stacker = fit_decision_fusion(self.federation, arms, rows)
-            scores["fusion_decision"] = stacker.out_of_fold
-            models["fusion_decision"] = stacker.final
-        cutoffs = {
-            name: min(youden_cutoff(values, rows.labels), 1.0) for name, values in scores.items()
-        }
-        table = np.column_stack(list(scores.values()))
-        training = evaluate_training(tuple(scores), table, rows.labels, cutoffs)
+        decide = {"rows": decide_by_rows, "bins": decide_by_bins}[study.fusion.pooling]
+        decision = decide(self.federation, arms)
         bundle = Bundle(
             study=study.digest(),
-            models=models,
+            models=decision.models,
             networks={name: trained["final"].weights for name, trained in self.trained.items()},
-            cutoffs=cutoffs,
+            cutoffs=decision.cutoffs,
             software=software_versions(),
         )
-        return vars(training), bundle, stacker
+        return vars(decision.training), bundle, decision.stacker, decision.edges
 
     # -- bookkeeping ----------------------------------------------------------------------------
 
@@ -152,6 +148,7 @@ class StudyRun:
             key: [{**run, **row} for found in findings for row in found[key]]
             for key in vars(Findings())
         }
+        tables["refusals"] += [{**row, **run} for row in self.federation.refusals]
         fusion = {}
         if stacker is not None:
             candidates = [{"name": n, "cv_auc": a} for n, a in stacker.candidates.items()]
@@ -181,7 +178,6 @@ class StudyRun:
             "fusion": fusion,
             "training": {self.label: self._training()},
             "transfers": [{**row, **run} for row in self.federation.transfers.table()],
-            "refusals": [{**row, **run} for row in self.federation.refusals],
             "timing": {phase: {self.label: s} for phase, s in self.timing.items()},
             "software": software_versions(),
         }

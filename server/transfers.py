@@ -8,10 +8,19 @@ from dataclasses import dataclass, field
 
 @dataclass
 class TransferLog:
-    """Adds up messages and bytes as they pass."""
+    """Adds up rounds, messages and bytes as they pass.
+
+    A round is one question to any number of sites; a site that it does not concern has no message.
+    """
 
     phase: str = ""
     rows: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+    rounds: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def begin(self, exchange: str) -> None:
+        """Count a round of this exchange."""
+        key = (exchange, self.phase)
+        self.rounds[key] = self.rounds.get(key, 0) + 1
 
     def add(self, site: str, exchange: str, *, up: int, down: int) -> None:
         """Count a request to a site (`down` bytes) and its reply (`up` bytes)."""
@@ -29,6 +38,7 @@ class TransferLog:
                 "site": site,
                 "exchange": exchange,
                 "phase": phase,
+                "rounds": self.rounds.get((exchange, phase), messages),
                 "messages": messages,
                 "bytes_up": up,
                 "bytes_down": down,
@@ -40,6 +50,7 @@ class TransferLog:
         """Go on from the rows of an interrupted run."""
         for row in table:
             key = (str(row["site"]), str(row["exchange"]), str(row["phase"]))
+            self.rounds[key[1:]] = int(str(row["rounds"]))
             self.rows[key] = [
                 int(str(row[name])) for name in ("messages", "bytes_up", "bytes_down")
             ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-ROWS = ("performance", "delong", "roc", "calibration", "decision_curve", "strata", "transfers")
+ROWS = (
+    *("performance", "site_performance", "delong", "roc", "calibration", "decision_curve"),
+    *("strata", "transfers"),
+)
 
 
 def merge_results(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -81,5 +81,7 @@ def pooled_settings(run: Path, cache: Path) -> SiteSettings:
 def write_study(study: Study, path: Path) -> Path:
     """Write a study as TOML; its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(tomli_w.dumps(study.model_dump(mode="json")), encoding="utf-8")
+    path.write_text(
+        tomli_w.dumps(study.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
+    )
     return path

@@ -93,7 +93,7 @@ def imaging_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ),
             HospitalPlan("south", coarse, "training", 0.5, train=20, internal_test=4),
             HospitalPlan("west", fine, "training", 0.5, train=20, internal_test=4),
-            HospitalPlan("harbour", coarse, "external1", 0.5, external_test=8),
+            HospitalPlan("harbour", coarse, "external1", 0.5, external_test=12),
         ),
         external_sets=(("external_1", ("harbour",)),),
         radius_mm=(5.0, 6.5),

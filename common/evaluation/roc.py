@@ -37,11 +37,14 @@ def roc_points(scores: Float, labels: Float) -> RocCurve:
 def roc_from_histogram(edges: Float, counts: Float) -> RocCurve:
     """Curve through the edges (cells + 1,) of counts (2, cells), negatives first.
 
+    Empty cells add no point, so that a cut-off lies at the lower edge of a cell with rows.
+
     Raises
     ------
     ValueError : only one class.
     """
-    return _curve(counts, np.append(edges[:-1], np.inf))
+    filled = counts.any(axis=0)
+    return _curve(counts[:, filled], np.append(edges[:-1][filled], np.inf))
 
 
 def _curve(counts: Float, cutoff: Float) -> RocCurve:

@@ -1,7 +1,8 @@
 """DeLong's structural components over several sites.
 
-A site compares its own positives and negatives exactly and meets those of other sites in a
-histogram by class, where two scores of the same cell count as a tie.
+A site compares its own positives and negatives exactly and meets those of other sites in histograms
+of each class. Two scores of one cell count as a tie in the components; the area itself is corrected
+for where in its cell each score lies.
 """
 
 from __future__ import annotations
@@ -9,55 +10,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.plain import plain
 from common.statistics.base import Float, Rows, Sums
+from common.statistics.class_histogram import ClassCells
 from common.statistics.histogram import cell_counts, cell_of
 from common.statistics.packing import complete, matches, pack, packed_size, unpack
-
-
-@plain
-class ClassHistogramResult:
-    """Edges (cells + 1,) and counts (k, 2, cells): per column the negatives, then the positives."""
-
-    edges: Float
-    counts: Float
-
-
-@plain
-class ClassHistogram:
-    """Scores of each class per cell, for every column (one a model).
-
-    Parameters
-    ----------
-    edges : (cells + 1,), the same for all columns; end cells reach to infinity.
-    """
-
-    edges: Float
-
-    rule: ClassVar[str] = "score_histogram"
-    step: ClassVar[dict[str, float]] = {"counts": 0.5}
-
-    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Columns by two classes by cells."""
-        return {"counts": (p, 2, self.edges.size - 1)}
-
-    def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site; ValueError on missing scores."""
-        return {"counts": _by_class(complete(rows), rows.label > 0.5, self.edges)}
-
-    def finalise(self, sums: Sums) -> ClassHistogramResult:
-        """Counts over all sites."""
-        return ClassHistogramResult(edges=self.edges, counts=sums["counts"])
-
-
-def _by_class(scores: Float, positive: NDArray[np.bool_], edges: Float) -> Float:
-    counts = np.zeros((scores.shape[1], 2, edges.size - 1))
-    for column in range(scores.shape[1]):
-        for label in (0, 1):
-            counts[column, label] = cell_counts(scores[positive == bool(label), column], edges)
-    return counts
 
 
 @plain
@@ -75,23 +33,33 @@ class DeLongResult:
 
 @plain
 class Placements:
-    """Sums of placement values V10 (positives), V01 (negatives) and of their products.
+    """Sums of placement values V10 (positives), V01 (negatives), of their products, and of wins.
 
     DeLong, DeLong and Clarke-Pearson 1988, equations 3 to 6. With one site alone the result is the
     classical one, exactly.
 
+    The area counts the wins of positives over negatives. Pairs within a site are known. For pairs
+    of two sites let F(x) be the share of negatives that a positive x exceeds when the negatives of
+    each cell are evenly spread over it, G(y) the share of positives below a negative y likewise,
+    and H the share of wins when both are spread; then mean F(x) + mean(1 - G(y)) - H is the Hajek
+    projection of the area given the cells, and errs only where both classes are unevenly spread.
+    A score in a cell of a single value stands at the middle of that cell, as a tie.
+
     Parameters
     ----------
-    edges : (cells + 1,).
-    counts : (k, 2, cells), the outcome of `ClassHistogram` on the same rows.
+    edges, single : (k, cells + 1) and (k, cells), of the `ClassHistogramResult` of the same rows.
+    negatives, positives : its two classes, from `merge_class`.
     """
 
     edges: Float
-    counts: Float
+    single: Float
+    negatives: ClassCells
+    positives: ClassCells
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {
         "rows": 0.5,
+        "area": 2.0**-40,
         "v10": 2.0**-40,
         "v01": 2.0**-40,
         "v10_products": 2.0**-40,
@@ -99,10 +67,11 @@ class Placements:
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Negatives and positives, two vectors of length p and two packed (p, p) matrices."""
+        """Negatives and positives, three vectors of length p and two packed (p, p) matrices."""
         size = packed_size(p)
         return {
             "rows": (2,),
+            "area": (p,),
             "v10": (p,),
             "v01": (p,),
             "v10_products": (size,),
@@ -116,33 +85,45 @@ class Placements:
         ------
         ValueError : missing scores, or rows that the counts do not know.
         """
-        matches(self.counts, rows, "counts")
+        for name in ("edges", "single"):
+            matches(getattr(self, name), rows, name)
         scores, positive = complete(rows), rows.label > 0.5
-        others = self.counts - _by_class(scores, positive, self.edges)
-        if (others < -0.5).any():
-            raise ValueError("the site has scores that the class-wise counts do not know")
-        n_negative, n_positive = self.counts[0].sum(axis=1) if rows.p else (0.0, 0.0)
+        area = np.zeros(rows.p)
         v10 = np.zeros((int(positive.sum()), rows.p))
         v01 = np.zeros((int((~positive).sum()), rows.p))
         for column in range(rows.p):
             high, low = scores[positive, column], scores[~positive, column]
-            wins = _below(high, low) + _cells_below(high, self.edges, others[column, 0])
-            losses = _below(low, high) + _cells_below(low, self.edges, others[column, 1])
-            v10[:, column] = wins / max(n_negative, 1.0)
-            v01[:, column] = 1.0 - losses / max(n_positive, 1.0)
+            negatives = _Others(self.negatives, column, low)
+            positives = _Others(self.positives, column, high)
+            wins, losses = _below(high, low), _below(low, high)
+            v10[:, column] = (wins + negatives.tied(high)) / negatives.total
+            v01[:, column] = 1.0 - (losses + positives.tied(low)) / positives.total
+            x, y = self._place(high, column), self._place(low, column)
+            spread = negatives.below(x).sum() + (positives.counts.sum() - positives.below(y)).sum()
+            both = negatives.below_spread(positives)[cell_of(high, positives.edges)].sum()
+            pairs = negatives.total * positives.total
+            area[column] = (wins.sum() + spread - both) / pairs
         return {
             "rows": np.array([float(v01.shape[0]), float(v10.shape[0])]),
+            "area": area,
             "v10": v10.sum(axis=0),
             "v01": v01.sum(axis=0),
             "v10_products": pack(v10.T @ v10),
             "v01_products": pack(v01.T @ v01),
         }
 
+    def _place(self, scores: Float, column: int) -> Float:
+        """The scores, those of a cell with a single value at its middle."""
+        edges = np.clip(self.edges[column], 0.0, 1.0)
+        cell = cell_of(scores, self.edges[column])
+        middle = 0.5 * (edges[cell] + edges[cell + 1])
+        return np.where(self.single[column][cell] > 0.5, middle, scores)
+
     def finalise(self, sums: Sums) -> DeLongResult:
         """Areas and covariance over all sites."""
         negatives, positives = float(sums["rows"][0]), float(sums["rows"][1])
         k = sums["v10"].size
-        return delong_from_sums(
+        tied = delong_from_sums(
             negatives=negatives,
             positives=positives,
             v10=sums["v10"],
@@ -150,6 +131,70 @@ class Placements:
             v10_products=unpack(sums["v10_products"], k),
             v01_products=unpack(sums["v01_products"], k),
         )
+        known = np.isfinite(tied.auc)
+        return DeLongResult(
+            n=tied.n,
+            positives=tied.positives,
+            auc=np.where(known, np.clip(sums["area"], 0.0, 1.0), np.nan),
+            covariance=tied.covariance,
+        )
+
+
+class _Others:
+    """Other sites' scores of one class and column, known by cell.
+
+    `total` is the number of that class at all sites, at least 1.
+
+    Raises
+    ------
+    ValueError : the site's own scores are not among those counted.
+    """
+
+    def __init__(self, cells: ClassCells, column: int, own: Float) -> None:
+        self.edges = cells.edges[column]
+        self.lower, self.upper = cells.lower[column], cells.upper[column]
+        everyone = cells.counts[column]
+        self.total = max(float(everyone.sum()), 1.0)
+        self.counts = everyone - cell_counts(own, self.edges)
+        if (self.counts < -0.5).any():
+            raise ValueError("the site has scores that the class-wise counts do not know")
+
+    def tied(self, scores: Float) -> Float:
+        """How many lie below each score, those of its own cell as ties."""
+        middle = np.cumsum(self.counts) - 0.5 * self.counts
+        lower: Float = middle[cell_of(scores, self.edges)]
+        return lower
+
+    def below(self, scores: Float) -> Float:
+        """How many lie below each score when they are evenly spread from `lower` to `upper`."""
+        width = self.upper - self.lower
+        inside = np.clip(scores[:, None] - self.lower, 0.0, width)
+        lower: Float = _over(inside, width) @ self.counts
+        return lower
+
+    def below_spread(self, other: _Others) -> Float:
+        """The mean of `below` over each cell of the other class, evenly spread likewise."""
+        integral = self._integral(other.upper) - self._integral(other.lower)
+        return _over(integral, other.upper - other.lower)
+
+    def _integral(self, scores: Float) -> Float:
+        """Integral of `below` from 0 to each score."""
+        width = self.upper - self.lower
+        inside = np.clip(scores[:, None] - self.lower, 0.0, width)
+        beyond = np.maximum(scores[:, None] - self.upper, 0.0)
+        integral: Float = (0.5 * _over(inside**2, width) + beyond) @ self.counts
+        return integral
+
+
+def _over(part: Float, width: Float) -> Float:
+    """Quotient, zero where the width is."""
+    return np.divide(part, width, out=np.zeros(part.shape), where=width > 0)
+
+
+def delong_unknown(n: int, positives: int, k: int) -> DeLongResult:
+    """Counts alone, for k models whose areas do not exist or are withheld."""
+    nothing = np.full((k, k), np.nan)
+    return DeLongResult(n=n, positives=positives, auc=np.full(k, np.nan), covariance=nothing)
 
 
 def delong_from_sums(
@@ -165,8 +210,7 @@ def delong_from_sums(
     k = v10.size
     rows, cases = round(negatives + positives), round(positives)
     if min(negatives, positives) < 1:
-        nothing = np.full((k, k), np.nan)
-        return DeLongResult(n=rows, positives=cases, auc=nothing[0].copy(), covariance=nothing)
+        return delong_unknown(rows, cases, k)
     auc, mirror = v10 / positives, v01 / negatives
     covariance = np.full((k, k), np.nan)
     if min(negatives, positives) >= 2:
@@ -182,9 +226,3 @@ def _below(scores: Float, reference: Float) -> Float:
     left = np.searchsorted(ordered, scores, side="left")
     right = np.searchsorted(ordered, scores, side="right")
     return 0.5 * (left + right).astype(np.float64)
-
-
-def _cells_below(scores: Float, edges: Float, counts: Float) -> Float:
-    """The same for scores known only by cell."""
-    middle = np.cumsum(counts) - 0.5 * counts
-    return middle[cell_of(scores, edges)]

@@ -1,13 +1,19 @@
-"""Sums of one study set's continuous columns, for means, deviations and analysis of variance."""
+"""Sums for Table 1: groups of a continuous column, and counts that one site alone has to give."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from common.evaluation.suppression import suppress
 from common.plain import plain
 from common.statistics.base import Float, Rows, Sums
+from common.statistics.counts import LevelCounts
+from common.statistics.exact import DIGITS, exact_column_sums, from_digits
+from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.packing import matches
 
 
@@ -26,6 +32,17 @@ class GroupResult:
         return np.where(self.n >= 2, spread, np.nan)
 
 
+def merge_groups(groups: Sequence[GroupResult]) -> GroupResult:
+    """All groups as one (Chan, Golub and LeVeque 1983)."""
+    n = np.sum([group.n for group in groups], axis=0)
+    means = np.array([np.nan_to_num(group.mean) for group in groups])
+    sizes = np.array([group.n for group in groups])
+    mean = (sizes * means).sum(axis=0) / np.maximum(n, 1.0)
+    squares = np.sum([group.squares for group in groups], axis=0)
+    squares = squares + (sizes * (means - mean) ** 2).sum(axis=0)
+    return GroupResult(n=n, mean=np.where(n > 0, mean, np.nan), squares=squares)
+
+
 @plain
 class GroupSums:
     """Count, deviations and squares of one group (a study set, a class) about a given centre.
@@ -38,11 +55,11 @@ class GroupSums:
     centre: Float
 
     rule: ClassVar[str] = "rows"
-    step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-30, "squares": 2.0**-30}
+    step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 0.5, "squares": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Three vectors of length p."""
-        return dict.fromkeys(self.step, (p,))
+        """A vector of length p, and the digits of two sums."""
+        return {"n": (p,), "total": (p, DIGITS), "squares": (p, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
         """Sums of the site, missing values left out."""
@@ -51,13 +68,116 @@ class GroupSums:
         centred = np.where(present, rows.values - np.nan_to_num(self.centre), 0.0)
         return {
             "n": present.sum(axis=0).astype(np.float64),
-            "total": centred.sum(axis=0),
-            "squares": np.square(centred).sum(axis=0),
+            "total": exact_column_sums(centred),
+            "squares": exact_column_sums(np.square(centred)),
         }
 
     def finalise(self, sums: Sums) -> GroupResult:
         """Mean and squares about it, over all sites."""
         n = sums["n"]
-        shift = sums["total"] / np.maximum(n, 1.0)
+        shift = from_digits(sums["total"]) / np.maximum(n, 1.0)
         mean = np.where(n > 0, np.nan_to_num(self.centre) + shift, np.nan)
-        return GroupResult(n=n, mean=mean, squares=np.maximum(sums["squares"] - n * shift**2, 0.0))
+        squares = from_digits(sums["squares"]) - n * shift**2
+        return GroupResult(n=n, mean=mean, squares=np.maximum(squares, 0.0))
+
+
+@plain
+class ProtectedCountResult:
+    """Counts (p, levels + 1), patients without a value last; 0 where `hidden` (same shape)."""
+
+    counts: Float
+    hidden: NDArray[np.bool_]
+
+
+@plain
+class ProtectedLevelCounts:
+    """Level counts of a set that one site alone holds: small cells do not leave it.
+
+    A sum over one site is that site's own table. It therefore withholds cells itself: a withheld
+    cell counts 0 in `counts` and 1 in `hidden`.
+
+    Parameters
+    ----------
+    levels : codes are 0 ... levels-1.
+    minimum : smallest count that may leave, see `common.evaluation.suppression`.
+    """
+
+    levels: int
+    minimum: int
+
+    rule: ClassVar[str] = "cells"
+    step: ClassVar[dict[str, float]] = {"counts": 0.5, "hidden": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Two matrices, columns by levels and patients without a value."""
+        return dict.fromkeys(self.step, (p, self.levels + 1))
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site without those withheld."""
+        counts = np.zeros((rows.p, self.levels + 1))
+        counts[:, :-1] = LevelCounts(levels=self.levels).from_rows(rows)["counts"]
+        counts[:, -1] = rows.n - counts.sum(axis=1)
+        hidden = np.zeros(counts.shape, dtype=bool)
+        for column in range(rows.p):
+            hidden[column] = suppress(counts[column], self.minimum)
+        return {"counts": np.where(hidden, 0.0, counts), "hidden": hidden.astype(np.float64)}
+
+    def finalise(self, sums: Sums) -> ProtectedCountResult:
+        """What the site shows."""
+        return ProtectedCountResult(counts=sums["counts"], hidden=sums["hidden"] > 0.5)
+
+
+def join_small(counts: Float, minimum: int) -> Float:
+    """Neighbouring cells joined, left to right, until each join holds `minimum` rows.
+
+    All rows of a join are counted in the cell that holds its middle row, so no cell keeps fewer
+    than `minimum` rows but none; fewer rows than that in all are counted in the middle cell.
+    """
+    joined = np.zeros(counts.size)
+    ends = np.cumsum(counts)
+    total = float(ends[-1])
+    if total < minimum:
+        joined[counts.size // 2] = total
+        return joined
+    done = 0.0
+    while done < total:
+        end = float(ends[np.searchsorted(ends, min(done + max(minimum, 1), total))])
+        # what is left must not be small either
+        end = total if total - end < minimum else end
+        joined[np.searchsorted(ends, (done + end) / 2.0)] += end - done
+        done = end
+    return joined
+
+
+@plain
+class JoinedHistogram:
+    """Histogram of a set that one site alone holds: no cell with few rows leaves it.
+
+    Parameters
+    ----------
+    edges : (p, cells + 1), not decreasing; end cells reach to infinity.
+    minimum : fewest rows of a cell, see `join_small`.
+    """
+
+    edges: Float
+    minimum: int
+
+    rule: ClassVar[str] = "rank_histogram"
+    step: ClassVar[dict[str, float]] = {"counts": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """One matrix, columns by cells."""
+        return Histogram(edges=self.edges).shapes(p)
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Joined counts of the site."""
+        counts = Histogram(edges=self.edges).from_rows(rows)["counts"]
+        return {
+            "counts": np.array([join_small(own, self.minimum) for own in counts]).reshape(
+                counts.shape
+            )
+        }
+
+    def finalise(self, sums: Sums) -> HistogramResult:
+        """The joined counts."""
+        return HistogramResult(edges=self.edges, counts=sums["counts"])

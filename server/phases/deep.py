@@ -46,16 +46,29 @@ def variants(federation: Federation) -> tuple[str, ...]:
     return (*(f"fold{k}" for k in range(federation.study.folds)), "final")
 
 
-def train_variant(federation: Federation, network: Network, variant: str) -> TrainedNetwork:
-    """Federated training of one variant; ends with the sites keeping its features."""
+def rows_per_fold(federation: Federation) -> tuple[int, ...]:
+    """Training patients of each fold over all sites; one round."""
+    view = table("coded").then(Select(columns=()))
+    counts = federation.sum(FoldCounts(folds=federation.study.folds), view)
+    return tuple(round(float(n)) for n in counts.rows)
+
+
+def train_variant(
+    federation: Federation, network: Network, variant: str, folds: tuple[int, ...]
+) -> TrainedNetwork:
+    """Federated training of one variant; ends with the sites keeping its features.
+
+    Parameters
+    ----------
+    folds : training patients of each fold, from `rows_per_fold`.
+    """
     from common.networks.flat import flatten
     from common.networks.initial import initial_network
 
     settings = settings_of(federation, network)
     study = federation.study
     fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
-    counts = federation.sum(FoldCounts(folds=study.folds), table("coded").then(Select(columns=())))
-    total = round(float(counts.rows.sum() - (counts.rows[fold] if fold >= 0 else 0.0)))
+    total = sum(folds) - (folds[fold] if fold >= 0 else 0)
     model, origin = initial_network(network, settings, seed=study.seed)
     strategy = FederatedAverage(settings=settings, weights=flatten(model))
     losses: list[float] = []

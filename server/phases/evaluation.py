@@ -12,18 +12,25 @@ import numpy as np
 from common.bundle import Bundle
 from common.evaluation.calibration import calibration_table
 from common.evaluation.decision_curve import decision_curve
-from common.evaluation.delong import auc_interval, exact, paired_test
-from common.evaluation.roc import roc_from_histogram, roc_points
-from common.exchanges import SumItem
-from common.statistics.base import Float
-from common.statistics.placements import ClassHistogram, DeLongResult, Placements
+from common.evaluation.delong import auc_interval, paired_test
+from common.evaluation.local import Evaluation, evaluate_locally
+from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
+from common.exchanges import EvaluateReply, SumItem
+from common.statistics.base import Float, Rows
+from common.statistics.class_histogram import (
+    ClassHistogram,
+    merge_class,
+    merge_classes,
+    score_edges,
+)
+from common.statistics.placements import DeLongResult, Placements, delong_unknown
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.transforms import Select
-from common.views import table
+from common.views import View, table
 from server.federation import Federation
 
-# cells aligned with the 99 thresholds of the decision curve
-EDGES: Float = np.concatenate([[-np.inf], np.arange(1, 100) / 100.0, [np.inf]])
+EXACT = "DeLong, exact (one site)"
+OUT_OF_FOLD = "DeLong, exact (pooled out-of-fold rows)"
 
 
 @dataclass
@@ -31,51 +38,123 @@ class Findings:
     """Rows for results.json, without the run's name."""
 
     performance: list[dict[str, Any]] = field(default_factory=list)
+    site_performance: list[dict[str, Any]] = field(default_factory=list)
     delong: list[dict[str, Any]] = field(default_factory=list)
     roc: list[dict[str, Any]] = field(default_factory=list)
     calibration: list[dict[str, Any]] = field(default_factory=list)
     decision_curve: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+
+    def extend(self, other: Findings) -> None:
+        """Add the rows of `other`."""
+        for name, rows in vars(other).items():
+            getattr(self, name).extend(rows)
+
+    def ordered(self, sets: Sequence[str]) -> Findings:
+        """The same rows, set by set."""
+        place = {name: position for position, name in enumerate(sets)}
+        found = {
+            name: sorted(rows, key=lambda row: place.get(row.get("set", ""), 0))
+            for name, rows in vars(self).items()
+        }
+        return Findings(**found)
 
 
-def evaluate_test_sets(federation: Federation, bundle: Bundle) -> Findings:
-    """Hand out the bundle and evaluate every test set; two rounds for all sets together."""
-    federation.evaluate(bundle.to_files())
-    study = federation.study
+def evaluate_test_sets(federation: Federation, bundle: Bundle, edges: Float) -> Findings:
+    """Hand out the bundle and evaluate every test set.
+
+    A set at one site is evaluated there, exactly; all others together take two rounds of sums.
+
+    Parameters
+    ----------
+    edges : (k, cells + 1), from `score_edges` of the training probabilities, in the bundle's order.
+    """
+    replies = federation.evaluate(bundle.to_files(), edges)
     names = tuple(bundle.models)
-    view = table("scores").then(Select(columns=names))
-    cutoffs = np.array([bundle.cutoffs[name] for name in names])
-    sets = [test.name for test in study.test_sets]
-    histograms = federation.sum_many(
-        [SumItem(ClassHistogram(edges=EDGES), view, subset) for subset in sets]
-    )
-    items = [
-        SumItem(statistic, view, subset)
-        for subset, histogram in zip(sets, histograms, strict=True)
-        for statistic in (
-            Placements(edges=EDGES, counts=histogram.counts),
-            Confusion(cutoffs=cutoffs),
-            BinnedCalibration(),
-            BrierSums(),
-            DecisionCounts(),
-        )
-    ]
-    sums = federation.sum_many(items)
+    sets = [test.name for test in federation.study.test_sets]
+    spread = [name for name in sets if len(federation.sites_with(name)) > 1]
     findings = Findings()
-    for position, subset in enumerate(sets):
-        delong, confusion, bins, brier, counts = sums[5 * position : 5 * position + 5]
-        several = len(federation.sites_with(subset)) > 1
-        method = (
-            "DeLong; pairs within a site exact, between sites by summed class-wise histograms"
-            if several
-            else "DeLong, exact (one site)"
+    for subset in sets:
+        if subset not in spread:
+            (site,) = federation.sites_with(subset)
+            _at_one_site(findings, subset, names, bundle.cutoffs, replies[site])
+    if spread:
+        view = table("scores").then(Select(columns=names))
+        findings.extend(evaluate_over_sites(federation, spread, names, view, bundle.cutoffs, edges))
+    for subset in spread:
+        for site in federation.sites_with(subset):
+            part = replies[site].parts.get(subset)
+            if part is not None:
+                _site_rows(findings, {"set": subset, "site": site}, names, part)
+    for site, reply in replies.items():
+        notes = [{"site": site, **vars(note)} for note in reply.withheld]
+        findings.refusals.extend(notes)
+        for note in notes:
+            federation.events.tell("withheld", **note)
+    return findings.ordered(sets)
+
+
+def evaluate_over_sites(
+    federation: Federation,
+    subsets: Sequence[str],
+    names: Sequence[str],
+    view: View,
+    cutoffs: Mapping[str, float],
+    edges: Float,
+) -> Findings:
+    """Every measure of k models on sets spread over sites; two rounds of sums for all together.
+
+    Parameters
+    ----------
+    subsets : test sets, or "train" where the view gives out-of-fold probabilities.
+    names : of the k models, in the order of the view's columns.
+    view : ends in k columns of probabilities.
+    cutoffs : by model.
+    edges : (k, cells + 1), from `score_edges`.
+    """
+    cuts = np.array([cutoffs[name] for name in names])
+    minimum = federation.study.privacy.min_cell
+    first = federation.sum_many(
+        [
+            SumItem(statistic, view, subset)
+            for subset in subsets
+            for statistic in (
+                ClassHistogram(edges=edges),
+                Confusion(cutoffs=cuts),
+                BinnedCalibration(),
+                BrierSums(),
+                DecisionCounts(),
+            )
+        ]
+    )
+    placements = [
+        Placements(
+            edges=edges,
+            single=histogram.single,
+            negatives=merge_class(histogram, 0, minimum),
+            positives=merge_class(histogram, 1, minimum),
         )
-        _discrimination(findings, subset, names, delong, confusion, cutoffs, method)
-        for column, model in enumerate(names):
-            key = {"set": subset, "model": model}
-            curve = roc_from_histogram(EDGES, histograms[position].counts[column])
-            findings.roc.append({**key, "fpr": curve.fpr.tolist(), "tpr": curve.tpr.tolist()})
-            _calibration(findings, key, bins, float(brier[column]), column)
-            _decision(findings, key, counts, column)
+        for histogram in first[::5]
+    ]
+    areas = federation.sum_many(
+        [SumItem(one, view, subset) for subset, one in zip(subsets, placements, strict=True)]
+    )
+    findings = Findings()
+    for i, subset in enumerate(subsets):
+        histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
+        delong, methods = areas[i], _methods(placements[i])
+        if min(delong.positives, delong.n - delong.positives) < minimum:
+            delong = delong_unknown(delong.n, delong.positives, len(names))
+            methods = [f"withheld: fewer than {minimum} patients of one class"] * len(names)
+        evaluation = Evaluation(
+            delong=delong,
+            histogram=merge_classes(histogram, minimum),
+            confusion=confusion,
+            calibration=calibration,
+            brier=brier,
+            decision=decision,
+        )
+        _add(findings, subset, names, evaluation, cutoffs, methods)
     return findings
 
 
@@ -88,8 +167,6 @@ def evaluate_training(
     ----------
     scores : (n, k) out-of-fold probabilities. labels : (n,).
     """
-    from common.statistics.base import Rows
-
     rows = Rows(
         values=scores,
         columns=tuple(names),
@@ -97,72 +174,131 @@ def evaluate_training(
         fold=np.zeros(len(labels), dtype=np.int64),
     )
     cuts = np.array([cutoffs[name] for name in names])
+    evaluation = evaluate_locally(rows, cuts, score_edges(np.zeros((len(names), 0))), 0)
     findings = Findings()
-    confusion = Confusion(cutoffs=cuts)
-    counted = confusion.finalise(confusion.from_rows(rows))
-    method = "DeLong, exact (pooled out-of-fold rows)"
-    _discrimination(findings, "train", names, exact(scores, labels), counted, cuts, method)
-    bins = BinnedCalibration().finalise(BinnedCalibration().from_rows(rows))
-    brier = BrierSums().finalise(BrierSums().from_rows(rows))
-    counts = DecisionCounts().finalise(DecisionCounts().from_rows(rows))
+    _measures(findings, "train", names, evaluation, cutoffs, [OUT_OF_FOLD] * len(names))
     for column, model in enumerate(names):
-        key = {"set": "train", "model": model}
-        curve = roc_points(scores[:, column], labels)
-        findings.roc.append({**key, "fpr": curve.fpr.tolist(), "tpr": curve.tpr.tolist()})
-        _calibration(findings, key, bins, float(brier[column]), column)
-        _decision(findings, key, counts, column)
+        _curve(findings, {"set": "train", "model": model}, roc_points(scores[:, column], labels))
     return findings
 
 
-def _discrimination(
+def _at_one_site(
     findings: Findings,
     subset: str,
     names: Sequence[str],
-    delong: DeLongResult,
-    confusion: Any,
-    cutoffs: Float,
-    method: str,
+    cutoffs: Mapping[str, float],
+    reply: EvaluateReply,
 ) -> None:
-    for i, model in enumerate(names):
-        low, high = auc_interval(float(delong.auc[i]), float(delong.covariance[i, i]))
-        tp, tn = round(float(confusion.tp[i])), round(float(confusion.tn[i]))
+    """Rows of a set that its one site evaluated, or what may be said of it."""
+    evaluation = reply.evaluations.get(subset)
+    if evaluation is not None:
+        _add(findings, subset, names, evaluation, cutoffs, [EXACT] * len(names))
+        return
+    n, positives = reply.counts[subset]
+    method = "withheld by the site: too few patients, or too few of one class"
+    for model in names:
+        counts = {"n": n, "positives": positives, "cutoff": float(cutoffs[model])}
+        findings.performance.append({"model": model, "set": subset, **counts, "method": method})
+
+
+def _methods(placements: Placements) -> list[str]:
+    """How the area of each model came about."""
+    classes = (placements.negatives, placements.positives)
+    return [
+        "DeLong; pairs within a site exact, between sites by summed class-wise histograms"
+        f" ({negatives} and {positives} cells)"
+        for negatives, positives in zip(
+            *(np.count_nonzero(one.counts, axis=1).tolist() for one in classes), strict=True
+        )
+    ]
+
+
+def _add(
+    findings: Findings,
+    subset: str,
+    names: Sequence[str],
+    evaluation: Evaluation,
+    cutoffs: Mapping[str, float],
+    methods: Sequence[str],
+) -> None:
+    """All rows of one set, with the curve through the histogram."""
+    _measures(findings, subset, names, evaluation, cutoffs, methods)
+    histogram = evaluation.histogram
+    for column, model in enumerate(names):
+        if np.isfinite(evaluation.delong.auc[column]):
+            curve = roc_from_histogram(histogram.edges[column], histogram.counts[column])
+            _curve(findings, {"set": subset, "model": model}, curve)
+
+
+def _measures(
+    findings: Findings,
+    subset: str,
+    names: Sequence[str],
+    evaluation: Evaluation,
+    cutoffs: Mapping[str, float],
+    methods: Sequence[str],
+) -> None:
+    """All rows of one set but those of its ROC curves."""
+    delong = evaluation.delong
+    for column, model in enumerate(names):
+        key = {"set": subset, "model": model}
+        tp = round(float(evaluation.confusion.tp[column]))
+        tn = round(float(evaluation.confusion.tn[column]))
         findings.performance.append(
             {
-                "model": model,
-                "set": subset,
-                "n": delong.n,
-                "positives": delong.positives,
-                "auc": float(delong.auc[i]),
-                "ci_low": low,
-                "ci_high": high,
-                "cutoff": float(cutoffs[i]),
+                **key,
+                **_area(delong, column),
+                "cutoff": float(cutoffs[model]),
                 "correct": tp + tn,
                 "tp": tp,
                 "tn": tn,
-                "method": method,
+                "method": methods[column],
             }
         )
+        _calibration(findings, key, evaluation, column)
+        if delong.n:
+            _decision(findings, key, evaluation, column)
     for a, b in combinations(range(len(names)), 2):
         z, p = paired_test(delong, a, b)
         pair = {"model_a": names[a], "model_b": names[b]}
         findings.delong.append({"set": subset, **pair, "z": z, "p": p})
 
 
-def _calibration(
-    findings: Findings, key: dict[str, str], bins: Any, brier: float, column: int
+def _area(delong: DeLongResult, column: int) -> dict[str, Any]:
+    auc = float(delong.auc[column])
+    low, high = auc_interval(auc, float(delong.covariance[column, column]))
+    counts = {"n": delong.n, "positives": delong.positives}
+    return {**counts, "auc": auc, "ci_low": low, "ci_high": high}
+
+
+def _site_rows(
+    findings: Findings, key: dict[str, str], names: Sequence[str], part: DeLongResult
 ) -> None:
-    calibration = calibration_table(bins, column)
+    for column, model in enumerate(names):
+        row = {**key, "model": model, **_area(part, column), "method": EXACT}
+        findings.site_performance.append(row)
+
+
+def _curve(findings: Findings, key: dict[str, str], curve: RocCurve) -> None:
+    findings.roc.append({**key, "fpr": curve.fpr.tolist(), "tpr": curve.tpr.tolist()})
+
+
+def _calibration(
+    findings: Findings, key: dict[str, str], evaluation: Evaluation, column: int
+) -> None:
+    calibration = calibration_table(evaluation.calibration, column)
     rows = [
         {"n": int(n), "mean_predicted": float(mean), "observed": float(rate)}
         for n, mean, rate in zip(
             calibration.count, calibration.probability, calibration.observed, strict=True
         )
     ]
+    brier = float(evaluation.brier[column])
     findings.calibration.append({**key, "bins": rows, "brier": brier})
 
 
-def _decision(findings: Findings, key: dict[str, str], counts: Any, column: int) -> None:
-    curve = decision_curve(counts, column)
+def _decision(findings: Findings, key: dict[str, str], evaluation: Evaluation, column: int) -> None:
+    curve = decision_curve(evaluation.decision, column)
     findings.decision_curve.append(
         {
             **key,

@@ -7,6 +7,7 @@ from typing import Any
 from common.transforms import Select
 from common.views import table
 from server.federation import Federation
+from server.lockstep import in_lockstep
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
 from server.phases.standardise import reliable_columns, spearman_filter, standardise
@@ -17,8 +18,12 @@ def fit_radiomics(federation: Federation) -> Arm:
     columns = federation.columns("radiomics")
     raw = table("radiomics").then(Select(columns=columns))
     (scaled,), (constant,) = standardise(federation, [raw])
-    (uncorrelated,) = spearman_filter(federation, [scaled])
-    reliable, note = reliable_columns(federation, scaled, uncorrelated)
+    (uncorrelated,), (trusted, note) = in_lockstep(
+        federation,
+        spearman_filter(federation.study, [scaled]),
+        reliable_columns(federation, scaled),
+    )
+    reliable = tuple(name for name in uncorrelated if name in set(trusted))
     if not reliable:
         reliable, note = uncorrelated, f"{note}; no feature passed, so the step was left out"
     view = scaled.restrict(reliable)

@@ -13,14 +13,17 @@ import numpy as np
 from common.exchanges import SumItem
 from common.learning.correlation_filter import greedy_filter
 from common.learning.pca import principal_axes
+from common.statistics.base import Float
 from common.statistics.gram import CrossProducts
 from common.statistics.histogram import Histogram
 from common.statistics.icc import PairedMoments
 from common.statistics.moments import CentredSquares, Means
 from common.statistics.rank_gram import RankGram, first_edges, merge_cells, refine_edges
-from common.transforms import Project, Select, Standardise
+from common.study import Study
+from common.transforms import Bound, Project, Select, Standardise
 from common.views import Paired, Table, View
 from server.federation import Federation
+from server.lockstep import Procedure
 
 Names = tuple[str, ...]
 
@@ -32,48 +35,47 @@ def standardise(federation: Federation, views: Sequence[View]) -> tuple[list[Vie
     -------
     The views with the step laid on, and the constant columns that were dropped from each.
     """
-    means = federation.sum_many([SumItem(Means(), view, "train") for view in views])
-    squares = federation.sum_many(
-        [
-            SumItem(CentredSquares(mean=m.mean), view, "train")
-            for view, m in zip(views, means, strict=True)
-        ]
-    )
+    moments = _moments(federation, views)
     standardised, dropped = [], []
-    for view, mean, square in zip(views, means, squares, strict=True):
+    for view, (mean, deviation) in zip(views, moments, strict=True):
         columns = view.outputs()
-        varies = np.isfinite(square.deviation) & (square.deviation > 0)
+        varies = np.isfinite(deviation) & (deviation > 0)
         kept = tuple(name for name, good in zip(columns, varies, strict=True) if good)
-        step = Standardise(columns=kept, mean=mean.mean[varies], scale=square.deviation[varies])
+        step = Standardise(columns=kept, mean=mean[varies], scale=deviation[varies])
         standardised.append(view.restrict(kept).then(step))
         dropped.append(tuple(name for name in columns if name not in kept))
     return standardised, dropped
 
 
-def spearman_filter(federation: Federation, views: Sequence[View]) -> list[Names]:
+def _moments(federation: Federation, views: Sequence[View]) -> list[tuple[Float, Float]]:
+    """Mean and deviation of every column of every view; two rounds."""
+    means = federation.sum_many([SumItem(Means(), view, "train") for view in views])
+    squares = federation.sum_many(
+        [
+            SumItem(CentredSquares(mean=mean.mean), view, "train")
+            for view, mean in zip(views, means, strict=True)
+        ]
+    )
+    return [(m.mean, s.deviation) for m, s in zip(means, squares, strict=True)]
+
+
+def spearman_filter(study: Study, views: Sequence[View]) -> Procedure[list[Names]]:
     """Columns that stay after greedy deletion at the study's Spearman threshold; three rounds."""
-    settings = federation.study.selection
-    first = federation.sum_many(
-        [
-            SumItem(
-                Histogram(edges=first_edges(len(v.outputs()), settings.spearman_bins)), v, "train"
-            )
-            for v in views
-        ]
-    )
-    refined = federation.sum_many(
-        [
-            SumItem(Histogram(edges=refine_edges(histogram, settings.spearman_bins)), view, "train")
-            for view, histogram in zip(views, first, strict=True)
-        ]
-    )
+    settings = study.selection
+    bins = settings.spearman_bins
+    first = yield [
+        SumItem(Histogram(edges=first_edges(len(view.outputs()), bins)), view, "train")
+        for view in views
+    ]
+    refined = yield [
+        SumItem(Histogram(edges=refine_edges(histogram, bins)), view, "train")
+        for view, histogram in zip(views, first, strict=True)
+    ]
     cells = [merge_cells(histogram) for histogram in refined]
-    correlations = federation.sum_many(
-        [
-            SumItem(RankGram(edges=cell.edges, counts=cell.counts), view, "train")
-            for view, cell in zip(views, cells, strict=True)
-        ]
-    )
+    correlations = yield [
+        SumItem(RankGram(edges=cell.edges, counts=cell.counts), view, "train")
+        for view, cell in zip(views, cells, strict=True)
+    ]
     kept = []
     for view, correlation in zip(views, correlations, strict=True):
         names = view.outputs()
@@ -82,7 +84,7 @@ def spearman_filter(federation: Federation, views: Sequence[View]) -> list[Names
     return kept
 
 
-def reliable_columns(federation: Federation, view: View, columns: Names) -> tuple[Names, str]:
+def reliable_columns(federation: Federation, view: View) -> Procedure[tuple[Names, str]]:
     """Columns whose intra- and inter-reader ICC both exceed the study's threshold; one round.
 
     Sites without repeat readings take no part; without any, nothing is filtered, as the note says.
@@ -91,6 +93,7 @@ def reliable_columns(federation: Federation, view: View, columns: Names) -> tupl
     ----------
     view : the standardised view; its last step puts repeat readings on the same scale.
     """
+    columns = view.outputs()
     readings = {
         r for site in federation.sites_with("train") for r in federation.members[site].readings
     }
@@ -105,17 +108,16 @@ def reliable_columns(federation: Federation, view: View, columns: Names) -> tupl
     ]
     if not pairs:
         return columns, "no repeat readings at any site: the ICC step was left out"
-    steps = view.restrict(columns).transforms
-    results = federation.sum_many(
-        [
-            SumItem(
-                PairedMoments(mean=np.zeros(len(columns))),
-                View(source=Paired(first=Table(name=a), second=Table(name=b)), transforms=steps),
-                "train",
-            )
-            for _, a, b in pairs
-        ]
-    )
+    results = yield [
+        SumItem(
+            PairedMoments(mean=np.zeros(len(columns))),
+            View(
+                source=Paired(first=Table(name=a), second=Table(name=b)), transforms=view.transforms
+            ),
+            "train",
+        )
+        for _, a, b in pairs
+    ]
     good = np.ones(len(columns), dtype=bool)
     patients = 0
     for (kind, _, _), result in zip(pairs, results, strict=True):
@@ -127,25 +129,32 @@ def reliable_columns(federation: Federation, view: View, columns: Names) -> tupl
 
 
 def principal_components(federation: Federation, views: Sequence[View], prefix: str) -> list[View]:
-    """Each view projected on its principal components; two rounds."""
-    means = federation.sum_many([SumItem(Means(), view, "train") for view in views])
+    """Each view projected on its principal components; three rounds.
+
+    In guarded mode columns are bounded first, as z-scores are before a Gram matrix: a covariance of
+    fewer rows than columns would otherwise give single patients away.
+    """
+    settings = federation.study.selection
+    moments = _moments(federation, views)
+    bounded = []
+    for view, (mean, deviation) in zip(views, moments, strict=True):
+        columns = view.outputs()
+        named = view.then(Select(columns=columns))
+        if federation.study.privacy.mode == "guarded":
+            named = named.then(
+                Bound(columns=columns, mean=mean, scale=deviation, limit=settings.clip)
+            )
+        bounded.append(named)
     products = federation.sum_many(
         [
-            SumItem(CrossProducts(mean=m.mean), view, "train")
-            for view, m in zip(views, means, strict=True)
+            SumItem(CrossProducts(mean=mean), view, "train")
+            for view, (mean, _) in zip(bounded, moments, strict=True)
         ]
     )
     projected = []
-    for view, product in zip(views, products, strict=True):
-        axes, _ = principal_axes(
-            product.products, product.n, federation.study.selection.pca_components
-        )
+    for view, product in zip(bounded, products, strict=True):
+        axes, _ = principal_axes(product.products, product.n, settings.pca_components)
         names = tuple(f"{prefix}_pc{i + 1}" for i in range(axes.shape[1]))
-        columns = view.outputs()
-        projected.append(
-            view.then(
-                Select(columns=columns),
-                Project(columns=columns, mean=product.mean, axes=axes, names=names),
-            )
-        )
+        step = Project(columns=view.outputs(), mean=product.mean, axes=axes, names=names)
+        projected.append(view.then(step))
     return projected

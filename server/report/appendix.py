@@ -68,12 +68,14 @@ def _traffic(title: str, rows: list[Transfer], key: Callable[[Transfer], str]) -
     lines = [Line(name, _totals(group)) for name, group in groups.items()]
     if len(lines) > 1:
         lines.append(Line("All", _totals(rows), "total"))
-    return Block("", "", (title, "Messages", "Sent by the site", "Received"), tuple(lines))
+    return Block("", "", (title, "Rounds", "Messages", "Sent by sites", "Received"), tuple(lines))
 
 
 def _totals(rows: Iterable[Transfer]) -> tuple[Cell, ...]:
     kept = list(rows)
+    rounds = {(row.exchange, row.phase): row.rounds for row in kept}
     return (
+        Cell(str(sum(rounds.values()))),
         Cell(str(sum(row.messages for row in kept))),
         Cell(words.size(sum(row.bytes_up for row in kept))),
         Cell(words.size(sum(row.bytes_down for row in kept))),

@@ -210,10 +210,11 @@ def _paint_lasso(axes: Axes, chosen: Selection) -> None:
 
 def _weights(results: Results) -> Iterator[Drawing]:
     for arm, chosen in results.selection.get(main_run(results), {}).items():
-        weights = chosen.svm.weights if chosen.svm is not None else chosen.coefficients
+        own = chosen.svm.weights if chosen.svm is not None else {}
+        weights = own or chosen.coefficients
         if weights:
             largest = sorted(weights.items(), key=lambda item: (-abs(item[1]), item[0]))[:MOST_BARS]
-            what = "SVM weight" if chosen.svm is not None else "LASSO coefficient"
+            what = "SVM weight" if own else "LASSO coefficient"
             paint = partial(_paint_weights, bars=largest[::-1], what=what)
             title = words.arm_label(arm)
             if len(weights) > MOST_BARS:

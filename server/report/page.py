@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from server.report import appendix, sections, summary, words
+from server.report import appendix, sections, summary, table1, words
 from server.report.drawing import Drawing, inline
 from server.report.figures import draw_figures
 from server.report.reading import main_run, runs
@@ -61,7 +61,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         local=sections.local_block(results),
         selection=sections.selection_block(results),
         selection_notes=sections.selection_notes(results),
-        table1=sections.table1_block(results),
+        table1=table1.block(results),
         strata=sections.strata_block(results),
         fusion=appendix.fusion_block(results),
         training=appendix.training_block(results),

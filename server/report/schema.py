@@ -157,6 +157,21 @@ class Performance(Record):
         return self
 
 
+class SitePerformance(Record):
+    """One model on the part of a test set that one site holds; `method` says how it was made."""
+
+    run: RunName
+    set: str
+    site: str
+    model: ModelName
+    n: Count
+    positives: Count
+    auc: Share = None
+    ci_low: Share = None
+    ci_high: Share = None
+    method: str = ""
+
+
 class DeLong(Record):
     """Paired comparison of two AUCs on the same patients; two-sided P."""
 
@@ -210,9 +225,11 @@ class CrossValidation(Record):
 
 
 class Svm(Record):
-    """The linear SVM on the selected features, in standardised units."""
+    """The SVM on the selected features, in standardised units; no weights with the RBF kernel."""
 
+    kernel: Literal["linear", "rbf"] = "linear"
     cost: Finite
+    gamma: Finite | None = None
     weights: dict[str, Finite]
     intercept: Finite
 
@@ -229,23 +246,37 @@ class Selection(Record):
 
 
 class Table1Cell(Record):
-    """Count and percentage of a level, or mean and SD; null = withheld by a disclosure rule."""
+    """Count and percentage of a level, or mean and SD, or median and quartiles.
+
+    `suppressed` = something in it is null because a disclosure rule withholds it.
+    """
 
     n: MaybeCount = None
     percent: Number = None
     mean: Number = None
     sd: Number = None
+    median: Number = None
+    q1: Number = None
+    q3: Number = None
+    suppressed: bool = False
 
 
 class Table1Row(Record):
-    """One line of Table 1; `level` is null for a continuous variable; one P a variable."""
+    """One line of Table 1; `level` is null for a continuous variable; one P a variable.
+
+    `missing` counts patients without a value; `p_band` holds the ends of a band that P lies in,
+    where P itself would give withheld counts away.
+    """
 
     variable: str
     level: str | None = None
     kind: str
+    decimals: Count | None = None
     sets: dict[str, Table1Cell]
+    missing: dict[str, MaybeCount] = {}
     test: str | None = None
     p: Share = None
+    p_band: tuple[Share, Share] | None = None
 
 
 class CalibrationBin(Record):
@@ -326,6 +357,7 @@ class Transfer(Record):
     site: str
     exchange: str
     phase: str
+    rounds: Count = 0
     messages: Count
     bytes_up: Count
     bytes_down: Count
@@ -344,6 +376,7 @@ class Results(Record):
     run: RunInfo
     warnings: tuple[str, ...] = ()
     performance: tuple[Performance, ...] = ()
+    site_performance: tuple[SitePerformance, ...] = ()
     delong: tuple[DeLong, ...] = ()
     ceiling: dict[str, Share] | None = None
     roc: tuple[Roc, ...] = ()

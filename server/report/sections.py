@@ -17,7 +17,7 @@ from server.report.reading import (
     primary,
     set_label,
 )
-from server.report.schema import Performance, Results, Selection, Stratum, Table1Cell
+from server.report.schema import Performance, Results, Selection, Stratum
 
 SIGNIFICANT = 0.05
 
@@ -258,40 +258,6 @@ def selection_notes(results: Results) -> list[str]:
         for note in chosen.notes
         if note
     ]
-
-
-def table1_block(results: Results) -> Block | None:
-    """Baseline characteristics; a variable with levels has a heading row of its own."""
-    if not results.table1:
-        return None
-    names = list(dict.fromkeys(name for row in results.table1 for name in row.sets))
-    lines: list[Line] = []
-    for variable, group in groupby(results.table1, key=lambda row: row.variable):
-        rows = list(group)
-        result = (Cell(words.p_value(rows[0].p)), Cell(rows[0].test or words.MISSING))
-        label = words.humanise(variable)
-        if rows[0].level is not None:
-            blank = tuple(Cell("") for _ in names)
-            lines.append(Line(label, (*blank, *result), "variable"))
-            result = (Cell(""), Cell(""))
-        for row in rows:
-            cells = tuple(_table1_cell(row.sets.get(name)) for name in names)
-            level = row.level is not None
-            head = words.humanise(row.level) if row.level is not None else label
-            lines.append(Line(head, (*cells, *result), "level" if level else "variable"))
-    columns = ("Characteristic", *(set_label(name) for name in names), "P", "Test")
-    return Block("", "", columns, tuple(lines))
-
-
-def _table1_cell(cell: Table1Cell | None) -> Cell:
-    if cell is None:
-        return Cell(words.MISSING)
-    if cell.mean is not None:
-        return Cell(f"{words.number(cell.mean, 1)} ± {words.number(cell.sd, 1)}")
-    if cell.n is None:
-        return Cell("withheld")
-    percent = "" if cell.percent is None else f" ({cell.percent:.0f})"
-    return Cell(f"{cell.n}{percent}")
 
 
 def strata_block(results: Results) -> Block | None:

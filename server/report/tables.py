@@ -66,16 +66,17 @@ def _records(columns: tuple[str, ...], records: Iterable[object]) -> list[list[C
 
 def _table1(results: Results) -> list[list[Cell]]:
     names = list(dict.fromkeys(name for row in results.table1 for name in row.sets))
-    parts = ("n", "percent", "mean", "sd")
+    parts = ("n", "percent", "mean", "sd", "median", "q1", "q3")
     head: list[Cell] = ["variable", "level", "kind"]
-    head += [f"{name}_{part}" for name in names for part in parts]
-    rows: list[list[Cell]] = [[*head, "test", "p"]]
+    head += [f"{name}_{part}" for name in names for part in (*parts, "missing")]
+    rows: list[list[Cell]] = [[*head, "test", "p", "p_low", "p_high"]]
     for row in results.table1:
         line: list[Cell] = [row.variable, row.level, row.kind]
         for name in names:
             cell = row.sets.get(name)
             line += [getattr(cell, part) if cell else None for part in parts]
-        rows.append([*line, row.test, row.p])
+            line.append(row.missing.get(name))
+        rows.append([*line, row.test, row.p, *(row.p_band or (None, None))])
     return rows
 
 

@@ -154,8 +154,9 @@ PAGE = """\
 {% if table1 %}
 <section id="table1">
 <h2>Who the patients were</h2>
-<p>Numbers of patients with percentages in parentheses, or mean ± standard deviation. Counts held back by a disclosure rule are marked “withheld”.</p>
+<p>{{ table1.title }}</p>
 {{ table(table1) }}
+{% if table1.note %}<p class="hint">{{ table1.note }}</p>{% endif %}
 </section>
 {% endif %}
 

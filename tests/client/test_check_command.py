@@ -88,7 +88,7 @@ def test_a_bad_image_is_found_and_named(
     done = check(harbour, imaging_master / "study.toml", imaging_cache)
     assert done.returncode == 1, done.stderr
     findings = json.loads(done.stdout)
-    assert findings["patients"] == 7
+    assert findings["patients"] == 11
     assert findings["ready"] is False
     (problem,) = findings["problems"]
     assert "harbour-001" in problem
@@ -102,4 +102,4 @@ def test_a_good_hospital_is_ready(
     done = check(imaging_master / "harbour", imaging_master / "study.toml", imaging_cache)
     assert done.returncode == 0, done.stderr
     findings = json.loads(done.stdout)
-    assert findings["counts"] == {"external_1": [8, 4]}
+    assert findings["counts"] == {"external_1": [12, 6]}

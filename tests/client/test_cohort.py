@@ -22,6 +22,7 @@ test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
 name = "age"
 kind = "continuous"
 missing = ["-1"]
+decimals = 1
 [[clinical]]
 name = "stage"
 kind = "ordinal"
@@ -80,6 +81,7 @@ def test_an_empty_file_says_so(tmp_path: Path, study: Study) -> None:
         ("p9,2,train,60,1", "row 5 column label", '"2" is not 0 or 1'),
         ("p9,,train,60,1", "row 5 column label", '"" is not 0 or 1'),
         ("p9,0,train,old,1", "row 5 column age", '"old" is not a number'),
+        ("p9,0,train,60.25,1", "row 5 column age", '"60.25" has more than 1 decimals'),
         (",0,train,60,1", "row 5 column patient_id", "empty"),
     ],
 )

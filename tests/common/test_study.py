@@ -66,6 +66,11 @@ def test_the_digest_ignores_comments_and_order_but_not_values() -> None:
         ('preset = "best"', 'unknown preset "best" -> use one of paper, phantom'),
         ('strata = ["sex"]', "strata: sex is not a clinical column"),
         ("x = = 1", "not valid TOML"),
+        (
+            '[fusion]\npooling = "bins"\nstacker = "best"',
+            'fusion: pooling = "bins" cannot fit stacker = "best": use "forest"',
+        ),
+        ('[fusion]\npooling = "bins"\nbins = 1', "fusion.bins: Input should be greater than"),
     ],
 )
 def test_a_wrong_study_file_says_what_is_wrong(text: str, message: str) -> None:
@@ -92,6 +97,11 @@ def test_parts_of_the_study_must_fit_together(old: str, new: str, message: str) 
     assert message in str(caught.value)
 
 
+def test_bins_need_no_other_setting_than_pooling() -> None:
+    fusion = parse_study(MINIMAL + '[fusion]\npooling = "bins"\n').fusion
+    assert (fusion.pooling, fusion.stacker, fusion.bins) == ("bins", "forest", 20)
+
+
 def test_a_missing_study_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_study(tmp_path / "study.toml")
@@ -102,3 +112,12 @@ def test_the_examples_are_valid_studies() -> None:
     files = sorted((root / "examples").glob("*/study.toml"))
     assert len(files) == 2
     assert all(isinstance(load_study(path), Study) for path in files)
+
+
+@pytest.mark.parametrize("line", ['summary = "median"', "decimals = 1"])
+def test_summary_and_decimals_are_for_continuous_columns(line: str) -> None:
+    head = MINIMAL.replace('clinical = [{ name = "age", kind = "continuous" }]', "")
+    good = f'{head}[[clinical]]\nname = "size"\nkind = "continuous"\n{line}\n'
+    assert parse_study(good).clinical[0].name == "size"
+    with pytest.raises(InputError, match="summary and decimals are for continuous columns"):
+        parse_study(good.replace('"continuous"', '"binary"\nlevels = ["a", "b"]'))

@@ -68,13 +68,46 @@ def test_federated_equals_pooled_within_the_histograms_error(finished: Path) -> 
     for name in ("train", "internal", "external_1"):
         federated, pooled = rows["federated", name], rows["pooled", name]
         assert federated["n"] == pooled["n"]
-        assert federated["auc"] == pytest.approx(pooled["auc"], abs=0.01)
+        # the internal set has 336 pairs of patients: two of them
+        assert federated["auc"] == pytest.approx(pooled["auc"], abs=6e-3)
         assert federated["cutoff"] == pytest.approx(pooled["cutoff"], abs=2e-3)
 
 
 def test_a_set_at_one_site_is_evaluated_exactly(finished: Path) -> None:
     rows = [r for r in results_of(finished)["performance"] if r["set"] == "external_1"]
     assert {r["method"] for r in rows} == {"DeLong, exact (one site)"}
+
+
+def test_sites_evaluate_their_own_part_of_a_set_or_say_why_not(finished: Path) -> None:
+    results = results_of(finished)
+    rows = [r for r in results["site_performance"] if r["run"] == "federated"]
+    assert {(r["set"], r["site"], r["n"]) for r in rows} == {
+        ("internal", "a", 15),
+        ("internal", "b", 12),
+    }
+    assert {r["method"] for r in rows} == {"DeLong, exact (one site)"}
+    assert all(r["ci_low"] < r["auc"] < r["ci_high"] for r in rows)
+    notes = [r for r in results["refusals"] if r["run"] == "federated"]
+    assert [(n["site"], n["rule"], n["threshold"]) for n in notes] == [("c", "test_class", 5)]
+
+
+def test_a_set_too_small_to_be_told_of_does_not_stop_the_study(
+    tabular: Path, tmp_path: Path
+) -> None:
+    text = (tabular / "study.toml").read_text(encoding="utf-8")
+    text += "[privacy]\nmin_rows = 35\n"
+    (tabular / "study.toml").write_text(text, encoding="utf-8")
+    done = run_study(tabular, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    results = results_of(tmp_path / "run")
+    (row,) = [r for r in results["performance"] if r["set"] == "external_1"]
+    assert (row["n"], row["positives"], row["auc"], row["correct"]) == (30, 12, None, None)
+    assert row["method"].startswith("withheld by the site")
+    assert not [r for r in results["roc"] if r["set"] == "external_1"]
+    assert not results["site_performance"]
+    assert {(n["site"], n["rule"]) for n in results["refusals"]} >= {
+        (site, "test_rows") for site in ("a", "b", "c")
+    }
 
 
 def test_the_model_is_the_one_scikit_learn_fits_on_the_pooled_rows(

@@ -125,3 +125,47 @@ def test_ties_everywhere_and_single_groups_give_nan() -> None:
     assert np.isnan(rank_test(np.array([[4.0, 0.0], [7.0, 0.0]])).p)
     assert np.isnan(rank_test(np.array([[4.0, 3.0], [0.0, 0.0]])).p)
     assert np.isnan(rank_test(np.zeros((2, 3))).p)
+
+
+def test_larger_tables_with_small_counts_are_tested_by_fishers_exact_test() -> None:
+    counts = np.array([[1.0, 1.0, 0.0], [1.0, 2.0, 8.0]])
+    result = contingency_test(counts)
+    assert result.test == "Fisher (Monte Carlo)"
+    assert result.p == pytest.approx(fisher_by_enumeration(counts), abs=3e-3)
+    assert contingency_test(counts).p == result.p
+
+
+def test_chi_square_on_small_counts_says_so() -> None:
+    one_of_six = np.array([[2.0, 9.0, 9.0], [12.0, 45.0, 50.0]])
+    two_of_six = np.array([[2.0, 3.0, 9.0], [12.0, 15.0, 50.0]])
+    for counts, name in ((one_of_six, ""), (two_of_six, " (small counts)")):
+        result = contingency_test(counts)
+        expected = stats.chi2_contingency(counts, correction=False)
+        assert (expected.expected_freq < 5).sum() == 1 + bool(name)
+        assert (result.test, result.p) == (f"chi-square{name}", pytest.approx(expected.pvalue))
+
+
+def fisher_by_enumeration(counts: Any) -> float:
+    """Freeman and Halton (1951): all tables with these margins that are not more probable."""
+    rows, columns = counts.sum(axis=1), counts.sum(axis=0)
+    table = stats.random_table(rows, columns)
+    observed, total = table.pmf(counts), 0.0
+    for a in range(int(columns[0]) + 1):
+        for b in range(int(columns[1]) + 1):
+            first = np.array([a, b, rows[0] - a - b])
+            other = np.array([first, columns - first])
+            if other.min() >= 0 and table.pmf(other) <= observed * (1 + 1e-9):
+                total += float(table.pmf(other))
+    return total
+
+
+def test_sets_that_are_constant_but_differ_have_p_zero() -> None:
+    result = analysis_of_variance([group([1.0, 1.0]), group([2.0, 2.0, 2.0])], 0)
+    assert (result.test, result.p) == ("t", 0.0)
+    assert result.statistic == -np.inf
+
+
+def test_what_rounding_leaves_of_a_constant_is_no_variation() -> None:
+    third = GroupResult(n=np.array([9.0]), mean=np.array([1 / 3]), squares=np.array([1e-32]))
+    other = GroupResult(n=np.array([5.0]), mean=np.array([1 / 3 + 1e-16]), squares=np.array([0.0]))
+    assert np.isnan(analysis_of_variance([third, other], 0).p)

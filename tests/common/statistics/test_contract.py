@@ -9,19 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.masking.fixed_point import from_ring, steps_of, to_ring
 from common.plain import from_tree, to_tree
 from common.statistics.base import Rows, add, flatten, zeros
+from common.statistics.class_histogram import ClassHistogram, merge_class
 from common.statistics.counts import FoldCounts, LevelCounts
+from common.statistics.forest import NodeCounts
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.histogram import Histogram
 from common.statistics.icc import PairedMoments
-from common.statistics.moments import CentredSquares, Magnitudes, Means, Missingness
-from common.statistics.placements import ClassHistogram, Placements
+from common.statistics.moments import CentredSquares, Means, Missingness
+from common.statistics.placements import Placements
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram, first_edges
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.statistics.svm import SvmGradient
-from common.statistics.table1 import GroupSums
+from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 
 N, P = 37, 3
 RANDOM = np.random.default_rng(7)
@@ -44,13 +47,13 @@ def table(values: Any) -> Rows:
 
 ROWS = table(SCORES)
 CELLS = Histogram(edges=EDGES).from_rows(ROWS)["counts"]
-BY_CLASS = ClassHistogram(edges=GRID).from_rows(ROWS)["counts"]
+SCORE_CELLS = ClassHistogram(edges=np.tile(GRID, (P, 1)))
+BY_CLASS = SCORE_CELLS.finalise(SCORE_CELLS.from_rows(ROWS))
 CENTRE = np.full(P, 0.4)
 CASES: list[tuple[Any, Rows]] = [
     (Means(), ROWS),
     (CentredSquares(mean=CENTRE), ROWS),
     (Missingness(), ROWS),
-    (Magnitudes(), ROWS),
     (FoldCounts(folds=5), ROWS),
     (LevelCounts(levels=4), table(CODES)),
     (PairedMoments(mean=CENTRE), ROWS),
@@ -66,18 +69,47 @@ CASES: list[tuple[Any, Rows]] = [
         ),
         ROWS,
     ),
-    (PlattSums(a=-1.0, b=0.3, positives=12, negatives=25), table(SCORES[:, :1])),
-    (ClassHistogram(edges=GRID), ROWS),
-    (Placements(edges=GRID, counts=BY_CLASS), ROWS),
+    (
+        PlattSums(a=np.array([-1.0, 0.5]), b=np.array([0.3, 0.0]), positives=12, negatives=25),
+        table(SCORES[:, :1]),
+    ),
+    (SCORE_CELLS, ROWS),
+    (
+        Placements(
+            edges=BY_CLASS.edges,
+            single=BY_CLASS.single,
+            negatives=merge_class(BY_CLASS, 0, 3),
+            positives=merge_class(BY_CLASS, 1, 3),
+        ),
+        ROWS,
+    ),
     (Confusion(cutoffs=CENTRE), ROWS),
     (BinnedCalibration(), ROWS),
     (DecisionCounts(), ROWS),
     (BrierSums(), ROWS),
     (GroupSums(centre=CENTRE), ROWS),
+    (ProtectedLevelCounts(levels=4, minimum=3), table(CODES)),
+    (JoinedHistogram(edges=EDGES, minimum=3), ROWS),
+    (
+        NodeCounts(
+            edges=np.tile(GRID, (P, 1)),
+            feature=np.array([[0, -1, -1], [-1, -1, -1]]),
+            threshold=np.array([[0.5, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+            excluded=np.array([1, -1]),
+            draw=np.array([0, -1]),
+            seed=3,
+            tree=np.array([0, 0, 1]),
+            node=np.array([1, 2, 0]),
+            column=np.array([2, 0, 1]),
+        ),
+        ROWS,
+    ),
 ]
 NAMES = [type(statistic).__name__ for statistic, _ in CASES]
-# ranks and placements depend on which rows share a site: only their finalised value is stable
-SITE_FREE = [case for case in CASES if type(case[0]) not in (RankGram, Placements)]
+# ranks, repeats and placements depend on which rows share a site: only what comes of them is stable
+# and what one site gives alone is never summed
+NOT_SITE_FREE = (RankGram, ClassHistogram, Placements, ProtectedLevelCounts, JoinedHistogram)
+SITE_FREE = [case for case in CASES if type(case[0]) not in NOT_SITE_FREE]
 
 
 def take(rows: Rows, index: Any) -> Rows:
@@ -112,6 +144,14 @@ def test_question_and_answer_travel_as_plain_data(statistic: Any, rows: Rows) ->
     expected = statistic.from_rows(rows)
     assert all(np.array_equal(sums[name], expected[name]) for name in expected)
     to_tree(statistic.finalise(expected))
+
+
+@pytest.mark.parametrize(("statistic", "rows"), CASES, ids=NAMES)
+def test_fixed_point_is_within_the_declared_scale(statistic: Any, rows: Rows) -> None:
+    vector = flatten(statistic.from_rows(rows), statistic.shapes(rows.p))
+    steps = steps_of(statistic, rows.p)
+    assert np.array_equal(np.exp2(np.rint(np.log2(steps))), steps)
+    assert (np.abs(from_ring(to_ring(vector, steps, 100), steps) - vector) <= steps).all()
 
 
 @pytest.mark.parametrize(("statistic", "rows"), SITE_FREE, ids=lambda x: type(x).__name__)

@@ -3,8 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from common.statistics.table1 import GroupSums
+from common.statistics.table1 import (
+    GroupSums,
+    ProtectedLevelCounts,
+    join_small,
+    merge_groups,
+)
 
 
 def test_mean_and_deviation_match_numpy_whatever_the_centre(rows: Any, summed: Any) -> None:
@@ -21,3 +28,46 @@ def test_nobody_has_neither_mean_nor_deviation(rows: Any, summed: Any) -> None:
     result = summed(GroupSums(centre=np.zeros(1)), rows(np.zeros((0, 1))))
     assert np.isnan(result.mean[0])
     assert np.isnan(result.deviation[0])
+
+
+def test_a_constant_column_has_its_own_mean_and_no_deviation(rows: Any, summed: Any) -> None:
+    result = summed(GroupSums(centre=np.array([0.1])), rows(np.full((40, 1), 0.1)))
+    assert (result.mean[0], result.deviation[0]) == (0.1, 0.0)
+
+
+def test_merged_groups_are_the_group_of_all(rows: Any, summed: Any) -> None:
+    values = np.random.default_rng(1).normal(5, 2, (60, 2))
+    values[:20, 1] = np.nan
+    statistic = GroupSums(centre=np.zeros(2))
+    parts = [summed(statistic, rows(values[a:b])) for a, b in ((0, 20), (20, 47), (47, 60))]
+    whole = merge_groups(parts)
+    np.testing.assert_allclose(whole.mean, np.nanmean(values, axis=0), rtol=1e-13)
+    np.testing.assert_allclose(whole.deviation, np.nanstd(values, axis=0, ddof=1), rtol=1e-12)
+
+
+def test_a_site_alone_sends_no_small_cell_and_marks_those_it_withholds(rows: Any) -> None:
+    codes = [[0.0, 0.0]] * 2 + [[1.0, np.nan]] * 9 + [[2.0, 0.0]] * 4
+    statistic = ProtectedLevelCounts(levels=3, minimum=3)
+    result = statistic.finalise(statistic.from_rows(rows(codes)))
+    assert result.counts.tolist() == [[0, 9, 0, 0], [6, 0, 0, 9]]
+    assert result.hidden.tolist() == [[True, False, True, False], [False] * 4]
+
+
+@given(
+    counts=st.lists(st.integers(0, 6), min_size=1, max_size=30),
+    minimum=st.integers(2, 8),
+)
+@settings(max_examples=200, deadline=None)
+def test_joined_cells_are_never_small_and_keep_all_rows(counts: list[int], minimum: int) -> None:
+    before = np.array(counts, dtype=np.float64)
+    after = join_small(before, minimum)
+    assert after.sum() == before.sum()
+    if before.sum() >= minimum:
+        assert ((after == 0) | (after >= minimum)).all()
+
+
+def test_cells_that_are_large_enough_stay_as_they_are() -> None:
+    counts = np.array([5.0, 0.0, 9.0, 5.0])
+    np.testing.assert_array_equal(join_small(counts, 5), counts)
+    few = np.array([1.0, 0.0, 0.0, 0.0, 1.0])
+    assert join_small(few, 3).tolist() == [0, 0, 2, 0, 0]

@@ -1,0 +1,74 @@
+"""All measures of one set of patients, computed where the scores lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.evaluation.delong import exact
+from common.plain import plain
+from common.statistics.base import Float, Rows
+from common.statistics.class_histogram import (
+    ClassHistogram,
+    ClassHistogramResult,
+    merge_classes,
+)
+from common.statistics.placements import DeLongResult
+from common.statistics.scores import (
+    BinnedCalibration,
+    BinnedCalibrationResult,
+    BrierSums,
+    Confusion,
+    ConfusionResult,
+    DecisionCountResult,
+    DecisionCounts,
+)
+
+
+@plain
+class Evaluation:
+    """What is known of k models on one set, from rows or from sums; never a score.
+
+    Parameters
+    ----------
+    delong : areas (k,) and their covariance (k, k).
+    histogram : scores by class; the points of the ROC curve.
+    confusion : counts at each model's cut-off, (k,) each.
+    calibration : sums in ten bins, (k, 10) each.
+    brier : (k,).
+    decision : true and false positives at the 99 thresholds, (k, 99) each.
+    """
+
+    delong: DeLongResult
+    histogram: ClassHistogramResult
+    confusion: ConfusionResult
+    calibration: BinnedCalibrationResult
+    brier: Float
+    decision: DecisionCountResult
+
+
+def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
+    """Exact measures of the rows (n, k) at hand.
+
+    Parameters
+    ----------
+    rows : probabilities, one column a model, and labels.
+    cutoffs : (k,). edges : (k, cells + 1), of the histogram before its cells are joined.
+    min_cell : rows of a class that a cell of the histogram holds at least, unless it holds none.
+
+    Raises
+    ------
+    ValueError : missing scores, or what is no probability.
+    """
+    counted = _on(ClassHistogram(edges=edges), rows)
+    return Evaluation(
+        delong=exact(rows.values, rows.label),
+        histogram=merge_classes(counted, min_cell),
+        confusion=_on(Confusion(cutoffs=cutoffs), rows),
+        calibration=_on(BinnedCalibration(), rows),
+        brier=_on(BrierSums(), rows),
+        decision=_on(DecisionCounts(), rows),
+    )
+
+
+def _on(statistic: Any, rows: Rows) -> Any:
+    return statistic.finalise(statistic.from_rows(rows))

@@ -1,0 +1,48 @@
+"""Small counts of Table 1: which cells are withheld."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.statistics.base import Float
+
+Mask = NDArray[np.bool_]
+
+
+def suppress(counts: Float, minimum: int) -> Mask:
+    """Cells of one variable and one set of patients that must not be published.
+
+    A level with 1 to `minimum` - 1 patients is small. As the number of patients of the set is
+    known, a single gap could be filled by subtraction, and so could several that hold one patient
+    each: then the smallest level that is not small goes with them, and where there is none,
+    everything goes. All gaps look alike, so that nobody is told which of them are small. Patients
+    without a value are no secret, but their number is withheld where it would give levels away.
+    Of a set with fewer than `minimum` patients everything is withheld.
+
+    Any gap then has at least two possible values (Willenborg and de Waal, Elements of Statistical
+    Disclosure Control, 2001, section 6; of a variable with one level, from `minimum` 3 on).
+
+    Parameters
+    ----------
+    counts : (levels + 1,), patients of each level, then patients without a value.
+    minimum : smallest count that may be shown; 0 or 1 withholds nothing.
+
+    Returns
+    -------
+    (levels + 1,), True = withheld.
+    """
+    levels, total = counts[:-1], counts.sum()
+    everything = np.ones(counts.size, dtype=bool)
+    hidden = np.append((levels > 0) & (levels < minimum), False)
+    if 0 < total < minimum:
+        return everything
+    # at least two gaps, one of which holds more than one patient
+    open_to_doubt = hidden.sum() >= 2 and counts[hidden].sum() > hidden.sum()
+    if not hidden.any() or open_to_doubt:
+        return hidden
+    large = np.flatnonzero((levels > 0) & ~hidden[:-1])
+    if large.size == 0:
+        return everything
+    hidden[large[np.argmin(levels[large])]] = True
+    return hidden

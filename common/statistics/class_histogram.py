@@ -1,0 +1,193 @@
+"""Histograms of scores by class, their edges, and the joining of cells that are too small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.plain import plain
+from common.statistics.base import Float, Rows, Sums
+from common.statistics.histogram import cell_counts, cell_of
+from common.statistics.packing import complete, matches
+from common.statistics.scores import THRESHOLDS
+
+QUANTILES: Float = np.arange(1, 50) / 50.0
+# models that are sure of themselves crowd their probabilities next to 0 and 1
+TAILS: Float = 10.0 ** -np.arange(2.5, 8.5, 0.5)
+
+# a part with this share of a cell's rows stands for the cell
+MAIN = 2.0 / 3.0
+
+
+@plain
+class ClassHistogramResult:
+    """Scores of k models by class and cell.
+
+    Parameters
+    ----------
+    edges : (k, cells + 1); a column with fewer cells than others ends in empty cells at +infinity.
+    counts : (k, 2, cells), the negatives, then the positives.
+    single : (k, cells), 1.0 where all scores of the cell seem to be one value, else 0.0.
+    """
+
+    edges: Float
+    counts: Float
+    single: Float
+
+
+@plain
+class ClassCells:
+    """One class of k models in cells that each hold none or enough rows.
+
+    Parameters
+    ----------
+    edges : (k, cells + 1). counts : (k, cells).
+    lower, upper : (k, cells), within 0 to 1: where the rows of a cell are taken to lie, the whole
+        cell, or the part of it that holds nearly all of them.
+    """
+
+    edges: Float
+    counts: Float
+    lower: Float
+    upper: Float
+
+
+@plain
+class ClassHistogram:
+    """Scores of each class per cell, for every column (one a model), and whether they repeat.
+
+    `pairs` counts neighbours among a site's sorted scores of one cell, `unequal` those that differ.
+
+    Parameters
+    ----------
+    edges : (k, cells + 1), not decreasing; end cells reach to infinity.
+    """
+
+    edges: Float
+
+    rule: ClassVar[str] = "score_histogram"
+    step: ClassVar[dict[str, float]] = {"counts": 0.5, "pairs": 0.5, "unequal": 0.5}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Columns by two classes by cells, and two matrices, columns by cells."""
+        cells = self.edges.shape[1] - 1
+        return {"counts": (p, 2, cells), "pairs": (p, cells), "unequal": (p, cells)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site; ValueError on missing scores or edges for other columns."""
+        matches(self.edges, rows, "edges")
+        scores, positive = complete(rows), rows.label > 0.5
+        sums = {name: np.zeros(shape) for name, shape in self.shapes(rows.p).items()}
+        for column, edges in enumerate(self.edges):
+            own = scores[:, column]
+            sums["counts"][column, 0] = cell_counts(own[~positive], edges)
+            sums["counts"][column, 1] = cell_counts(own[positive], edges)
+            sums["pairs"][column] = np.maximum(cell_counts(own, edges) - 1.0, 0.0)
+            sums["unequal"][column] = np.maximum(cell_counts(np.unique(own), edges) - 1.0, 0.0)
+        return sums
+
+    def finalise(self, sums: Sums) -> ClassHistogramResult:
+        """Counts over all sites.
+
+        A cell without pairs is taken to be like most cells with pairs of its column.
+        """
+        seen, equal = sums["pairs"] > 0.5, sums["unequal"] < 0.5
+        mostly = (seen & equal).sum(axis=1) > 0.5 * seen.sum(axis=1)
+        single = np.where(seen, equal, mostly[:, None])
+        return ClassHistogramResult(
+            edges=self.edges, counts=sums["counts"], single=single.astype(np.float64)
+        )
+
+
+def score_edges(quantiles: Float) -> Float:
+    """Edges (k, cells + 1) for probabilities: the 99 thresholds, and quantiles of each model.
+
+    Thresholds alone leave a model whose probabilities crowd into a narrow range with few cells.
+
+    Parameters
+    ----------
+    quantiles : (k, q) of each model's training probabilities, for instance at `QUANTILES`.
+    """
+    fixed = np.concatenate([THRESHOLDS, TAILS, 1.0 - TAILS])
+    return _padded([np.union1d(fixed, own[(own > 0) & (own < 1)]) for own in quantiles])
+
+
+def merge_class(histogram: ClassHistogramResult, label: int, minimum: int) -> ClassCells:
+    """One class (0 or 1), its cells joined until each holds no row or at least `minimum`.
+
+    Cells are joined with their neighbours, left to right; empty ones stay, as rows beside a gap do
+    not spread over it. A class of fewer than `minimum` rows becomes one cell.
+    """
+    edges = _merged(histogram.edges, histogram.counts[:, [label]], minimum)
+    counts = _sums(histogram, edges)[:, label]
+    bounds = np.clip(edges, 0.0, 1.0)
+    lower, upper = bounds[:, :-1].copy(), bounds[:, 1:].copy()
+    for column, former in enumerate(np.clip(histogram.edges, 0.0, 1.0)):
+        held = histogram.counts[column, label]
+        cell = cell_of(histogram.edges[column, :-1], edges[column])
+        whole = counts[column, cell]
+        main = np.flatnonzero((held >= MAIN * whole) & (held > minimum - 0.5) & (held > 0.5))
+        lower[column, cell[main]] = former[main]
+        upper[column, cell[main]] = former[main + 1]
+    return ClassCells(edges=edges, counts=counts, lower=lower, upper=upper)
+
+
+def merge_classes(histogram: ClassHistogramResult, minimum: int) -> ClassHistogramResult:
+    """Both classes on the same cells, each holding no row or at least `minimum` of each class.
+
+    Joined cells no longer hold a single value.
+    """
+    edges = _merged(histogram.edges, histogram.counts, minimum)
+    counts = _sums(histogram, edges)
+    return ClassHistogramResult(edges=edges, counts=counts, single=np.zeros(counts[:, 0].shape))
+
+
+def _merged(edges: Float, counts: Float, minimum: int) -> Float:
+    pairs = zip(edges, counts, strict=True)
+    return _padded([_kept(own, held, minimum) for own, held in pairs])
+
+
+def _kept(edges: Float, counts: Float, minimum: int) -> Float:
+    """Inner edges that stay, for counts (classes, cells)."""
+    ends: list[float] = []
+    cells: list[Float] = []
+    running, last = np.zeros(counts.shape[0]), -np.inf
+    for end, count in zip(np.append(edges[1:-1], np.inf), counts.T, strict=True):
+        running = running + count
+        last = float(end) if count.any() else last
+        if _large_enough(running, minimum):
+            ends.append(float(end))
+            cells.append(running)
+            running = np.zeros(counts.shape[0])
+    if running.any():
+        while cells and not _large_enough(running, minimum):
+            running = running + cells.pop()
+            ends.pop()
+        ends.append(last)
+    return np.array([end for end in ends if np.isfinite(end)])
+
+
+def _large_enough(held: NDArray[np.float64], minimum: int) -> bool:
+    return bool(((held < 0.5) | (held > minimum - 0.5)).all())
+
+
+def _sums(histogram: ClassHistogramResult, edges: Float) -> Float:
+    """Counts (k, 2, cells) on edges that are some of the histogram's."""
+    counts = np.zeros((edges.shape[0], 2, edges.shape[1] - 1))
+    for column, merged in enumerate(edges):
+        cell = cell_of(histogram.edges[column, :-1], merged)
+        for label in (0, 1):
+            held = histogram.counts[column, label]
+            counts[column, label] = np.bincount(cell, weights=held, minlength=merged.size - 1)
+    return counts
+
+
+def _padded(inner: Sequence[Float]) -> Float:
+    edges = np.full((len(inner), max([0, *(own.size for own in inner)]) + 2), np.inf)
+    edges[:, 0] = -np.inf
+    for column, own in enumerate(inner):
+        edges[column, 1 : own.size + 1] = own
+    return edges

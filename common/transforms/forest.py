@@ -1,0 +1,48 @@
+"""A random forest as plain arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Int, Rows
+from common.statistics.forest import reached
+from common.transforms.base import Columns, expect, replace
+
+
+@plain
+class Forest:
+    """Mean over the trees of the share of positives in the node that a row ends in.
+
+    Nodes stand in heap order: the children of node i are 2i + 1 (below the threshold) and 2i + 2.
+
+    Parameters
+    ----------
+    columns : the p input columns.
+    feature : int64 (trees, 2^depth - 1), column that a node splits on, -1 where it does not split.
+    threshold : float64 (trees, 2^depth - 1).
+    value : float64 (trees, 2^(depth + 1) - 1), share of positives in every node.
+    name : the output column.
+    """
+
+    columns: Columns
+    feature: Int
+    threshold: Float
+    value: Float
+    name: str
+
+    def apply(self, rows: Rows) -> Rows:
+        """The forest's probability of the positive class; NaN where a value is missing."""
+        expect(rows, self.columns, "Forest")
+        node = reached(rows.values, self.feature, self.threshold)
+        probability = self.value[np.arange(self.value.shape[0]), node].mean(axis=1)
+        probability[~np.isfinite(rows.values).all(axis=1)] = np.nan
+        return replace(rows, probability[:, None], (self.name,))
+
+    def outputs(self) -> Columns:
+        """Its one column."""
+        return (self.name,)
+
+    def restrict(self, wanted: Columns) -> tuple[Forest, Columns]:
+        """The same step."""
+        return self, self.columns

@@ -1,0 +1,61 @@
+"""What the last step of training hands on: all models, their cut-offs, and the stacker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.plain import plain
+from common.statistics.base import Float
+from common.study import Study
+from common.views import Joined, View
+from server.phases.arm import Arm
+from server.phases.evaluation import Findings
+
+STACKER = "fusion_decision"
+
+
+@plain
+class StackerFit:
+    """The decision-level fusion and what is known about it.
+
+    Parameters
+    ----------
+    final : view that ends in its probability.
+    candidates : per candidate its cross-validated AUC.
+    used : name of the candidate in the bundle.
+    """
+
+    final: View
+    candidates: dict[str, float]
+    used: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Everything that is settled before the test sets are looked at.
+
+    Parameters
+    ----------
+    training : out-of-fold performance of all models.
+    models : per model the view that ends in its probability, the stacker last.
+    cutoffs : per model, in the same order.
+    edges : (k, cells + 1) of the histograms the test sets are evaluated on, in the same order.
+    stacker : None in a study without decision-level fusion.
+    """
+
+    training: Findings
+    models: dict[str, View]
+    cutoffs: dict[str, float]
+    edges: Float
+    stacker: StackerFit | None
+
+
+def unstacked(study: Study, arms: Mapping[str, Arm]) -> tuple[str, ...]:
+    """Names of all models but the stacker, in the order of tables and bundle."""
+    return tuple(name for name in (*study.base_models, "fusion_feature") if name in arms)
+
+
+def side_by_side(views: Mapping[str, View], names: tuple[str, ...]) -> View:
+    """One view with a column of each of these."""
+    return View(source=Joined(parts=tuple(views[name] for name in names)))

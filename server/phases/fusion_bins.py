@@ -1,0 +1,137 @@
+"""Decision-level fusion from summed bin counts: no out-of-fold row leaves a site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+
+from common.evaluation.roc import RocCurve, roc_from_histogram, youden
+from common.learning.forest import ForestBatch, ForestProblem
+from common.learning.quantiles import probability_quantiles
+from common.statistics.base import Float
+from common.statistics.class_histogram import (
+    QUANTILES,
+    ClassHistogram,
+    ClassHistogramResult,
+    score_edges,
+)
+from common.statistics.histogram import Histogram
+from common.views import ByFold, View
+from server.federation import Federation
+from server.phases.arm import Arm
+from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
+from server.phases.evaluation import evaluate_over_sites
+
+# each level of splits is a round
+DEPTH = 4
+# the grid of the forest that is grown on pooled rows
+SETTINGS = tuple(product((5, 10, 20), (1, 2)))
+CELLS: Float = np.linspace(0.0, 1.0, 101)
+# final and out-of-fold view of one candidate
+Candidate = tuple[View, View]
+
+
+def decide_by_bins(federation: Federation, arms: Mapping[str, Arm]) -> Decision:
+    """Stacker, cut-offs and out-of-fold performance from sums; four rounds and one a level."""
+    names = unstacked(federation.study, arms)
+    views = {name: arms[name].out_of_fold for name in names}
+    models = {name: arms[name].final for name in names}
+    found = federation.sum(
+        Histogram(edges=np.tile(CELLS, (len(names), 1))), side_by_side(views, names)
+    )
+    quantiles = probability_quantiles(found.edges, found.counts, QUANTILES)
+    candidates: dict[str, Candidate] = {}
+    if STACKER in federation.study.fusion_models:
+        counted = dict(zip(names, found.counts, strict=True))
+        candidates = _grow(federation, arms, counted)
+    known = {**views, **{name: view for name, (_, view) in candidates.items()}}
+    curves, halves = _curves(federation, known, quantiles)
+    stacker = None
+    if candidates:
+        stacker, chosen = _choose(federation, candidates, curves)
+        views[STACKER], models[STACKER] = candidates[chosen][1], stacker.final
+        curves[STACKER] = curves[chosen]
+        quantiles = np.vstack([quantiles, halves[chosen]])
+    cutoffs = {name: float(np.clip(youden(curves[name]), 0.0, 1.0)) for name in models}
+    edges = score_edges(quantiles)
+    joined = side_by_side(views, tuple(models))
+    training = evaluate_over_sites(federation, ["train"], tuple(models), joined, cutoffs, edges)
+    return Decision(training, models, cutoffs, edges, stacker)
+
+
+def _grow(
+    federation: Federation, arms: Mapping[str, Arm], counted: Mapping[str, Float]
+) -> dict[str, Candidate]:
+    """One candidate for each setting: a forest without each of the folds, and one on all rows."""
+    study = federation.study
+    base = tuple(study.base_models)
+    folds = (*range(study.folds), -1)
+    batch = ForestBatch(
+        _bin_edges(np.array([counted[name] for name in base]), study.fusion.bins),
+        [
+            ForestProblem(min_samples_leaf=least, max_features=looks, excluded=fold)
+            for least, looks in SETTINGS
+            for fold in folds
+        ],
+        draws=range(study.fusion.trees),
+        max_depth=DEPTH,
+        seed=study.seed,
+    )
+    out_of_fold = side_by_side({name: arms[name].out_of_fold for name in base}, base)
+    final = side_by_side({name: arms[name].final for name in base}, base)
+    while not batch.converged:
+        batch.update(federation.sum(batch.request(), out_of_fold))
+    candidates = {}
+    for position, (least, looks) in enumerate(SETTINGS):
+        first = position * len(folds)
+        parts = tuple(
+            out_of_fold.then(batch.forest(first + fold, base, STACKER))
+            for fold in range(study.folds)
+        )
+        last = final.then(batch.forest(first + study.folds, base, STACKER))
+        candidates[f"forest-{least}-{looks}"] = (last, View(source=ByFold(parts=parts)))
+    return candidates
+
+
+def _bin_edges(counts: Float, bins: int) -> Float:
+    """Edges (p, bins + 1) of bins that hold about equally many rows, from counts (p, cells).
+
+    On edges of equal width a model whose probabilities crowd together would have a bin or two.
+    """
+    edges = np.full((counts.shape[0], bins + 1), np.inf)
+    edges[:, 0] = -np.inf
+    cells = np.tile(CELLS, (counts.shape[0], 1))
+    edges[:, 1:-1] = probability_quantiles(cells, counts, np.arange(1, bins) / bins)
+    return edges
+
+
+def _curves(
+    federation: Federation, views: Mapping[str, View], quantiles: Float
+) -> tuple[dict[str, RocCurve], dict[str, Float]]:
+    """Out-of-fold ROC curve of each view, and quantiles of its probabilities; one round.
+
+    `quantiles` are those known of the first views.
+    """
+    names = tuple(views)
+    unknown = np.zeros((len(names) - len(quantiles), quantiles.shape[1]))
+    statistic = ClassHistogram(edges=score_edges(np.vstack([quantiles, unknown])))
+    found: ClassHistogramResult = federation.sum(statistic, side_by_side(views, names))
+    tails = probability_quantiles(found.edges, found.counts.sum(axis=1), QUANTILES)
+    curves = {
+        name: roc_from_histogram(edges, counts)
+        for name, edges, counts in zip(names, found.edges, found.counts, strict=True)
+    }
+    return curves, dict(zip(names, tails, strict=True))
+
+
+def _choose(
+    federation: Federation, candidates: Mapping[str, Candidate], curves: Mapping[str, RocCurve]
+) -> tuple[StackerFit, str]:
+    """The candidate with the largest out-of-fold area, the first of equal ones, and its name."""
+    areas = {name: float(np.trapezoid(curves[name].tpr, curves[name].fpr)) for name in candidates}
+    chosen = max(areas, key=lambda name: areas[name])
+    federation.events.tell("stacker", candidate="forest", auc=areas[chosen])
+    scores = {"forest": areas[chosen]}
+    return StackerFit(final=candidates[chosen][0], candidates=scores, used="forest"), chosen

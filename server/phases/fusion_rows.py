@@ -1,0 +1,105 @@
+"""Decision-level fusion on pooled out-of-fold rows: the study's declared row-level exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from common.evaluation.roc import youden_cutoff
+from common.statistics.base import Float
+from common.statistics.class_histogram import QUANTILES, score_edges
+from common.study import Study
+from common.transforms import Stack
+from server.federation import Federation, OutOfFoldRows
+from server.phases.arm import Arm
+from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
+from server.phases.evaluation import evaluate_training
+
+
+def decide_by_rows(federation: Federation, arms: Mapping[str, Arm]) -> Decision:
+    """Stacker, cut-offs and out-of-fold performance from the pooled rows; one round."""
+    names = unstacked(federation.study, arms)
+    rows = federation.rows({name: arms[name].out_of_fold for name in names})
+    scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
+    models = {name: arms[name].final for name in names}
+    stacker = None
+    if STACKER in federation.study.fusion_models:
+        stacker, scores[STACKER] = fit_stacker(federation, arms, rows)
+        models[STACKER] = stacker.final
+    cutoffs = {
+        name: min(youden_cutoff(values, rows.labels), 1.0) for name, values in scores.items()
+    }
+    table = np.column_stack(list(scores.values()))
+    return Decision(
+        training=evaluate_training(tuple(scores), table, rows.labels, cutoffs),
+        models=models,
+        cutoffs=cutoffs,
+        edges=score_edges(np.quantile(table, QUANTILES, axis=0).T),
+        stacker=stacker,
+    )
+
+
+def fit_stacker(
+    federation: Federation, arms: Mapping[str, Arm], rows: OutOfFoldRows
+) -> tuple[StackerFit, Float]:
+    """DLRad_DB: a stacker on the pooled out-of-fold probabilities of the base models.
+
+    Hyper-parameters and the comparison of candidates come from five-fold cross-validation on the
+    pooled rows; the one the study names (default: the paper's forest) is refitted on all of them.
+    Second comes float64 (n,), its cross-validated probability of each row.
+    """
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
+    from skops.io import dumps
+
+    study = federation.study
+    names = tuple(study.base_models)
+    x = rows.probabilities[:, [rows.columns.index(name) for name in names]]
+    y = rows.labels.astype(np.int64)
+    splitter = StratifiedKFold(n_splits=5, shuffle=True, random_state=study.seed % 2**32)
+    fitted: dict[str, Any] = {}
+    predicted: dict[str, Float] = {}
+    scores: dict[str, float] = {}
+    for name, (estimator, grid) in _candidates(study).items():
+        if name not in study.fusion.candidates and name != study.fusion.stacker:
+            continue
+        search = GridSearchCV(estimator, grid, scoring="roc_auc", cv=splitter, refit=True)
+        fitted[name] = search.fit(x, y).best_estimator_
+        predicted[name] = cross_val_predict(
+            fitted[name], x, y, cv=splitter, method="predict_proba"
+        )[:, 1]
+        scores[name] = float(roc_auc_score(y, predicted[name]))
+        federation.events.tell("stacker", candidate=name, auc=scores[name])
+    used: str = study.fusion.stacker
+    if used == "best":
+        used = max(fitted, key=lambda name: scores[name])
+    blob = np.frombuffer(dumps(fitted[used]), dtype=np.uint8)
+    joined = side_by_side({name: arms[name].final for name in names}, names)
+    final = joined.then(Stack(columns=names, blob=blob, name=STACKER))
+    return StackerFit(final=final, candidates=scores, used=used), predicted[used]
+
+
+def _candidates(study: Study) -> dict[str, tuple[Any, dict[str, list[Any]]]]:
+    """Estimator and hyper-parameter grid of every candidate."""
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
+    seed = study.seed % 2**32
+    forest = RandomForestClassifier(n_estimators=study.fusion.trees, random_state=seed, n_jobs=1)
+    boosting = GradientBoostingClassifier(
+        n_estimators=50, learning_rate=0.05, subsample=0.7, random_state=seed
+    )
+    machine = CalibratedClassifierCV(LinearSVC(dual=False), cv=3, ensemble=False)
+    return {
+        "forest": (forest, {"min_samples_leaf": [5, 10, 20], "max_features": [1, 2]}),
+        "svm": (
+            make_pipeline(StandardScaler(), machine),
+            {"calibratedclassifiercv__estimator__C": [0.01, 0.1, 1.0]},
+        ),
+        "boosting": (boosting, {"max_depth": [1, 2]}),
+    }

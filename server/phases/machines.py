@@ -1,0 +1,198 @@
+"""Support vector machines of one arm: every cost, fold and kernel width shares the rounds.
+
+An outer problem chooses its cost (and, with the RBF kernel, its width) by the squared hinge loss on
+the inner folds it may see; the smaller cost wins a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.exchanges import SumItem
+from common.learning.lasso import LassoFit
+from common.learning.nystroem import gamma_scale, nystroem_map, synthetic_landmarks
+from common.learning.svm import SvmBatch, SvmProblem
+from common.statistics.base import Float
+from common.statistics.gram import FoldGram, FoldGramResult
+from common.study import Study
+from common.transforms import KernelMap, Linear
+from common.views import View
+from server.federation import Federation
+
+Names = tuple[str, ...]
+# eigenvalues of the landmarks' kernel below this share of the largest only enlarge rounding
+KERNEL_RANK = 1e-6
+
+
+@dataclass(frozen=True)
+class Outer:
+    """One outer problem: what it may see, which columns LASSO kept, at which penalty."""
+
+    index: int
+    excluded: tuple[int, ...]
+    view: View
+    columns: Names
+    lasso: LassoFit
+    gram: FoldGramResult
+    note: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine an outer problem chose.
+
+    Parameters
+    ----------
+    decision : view that ends in the decision value.
+    columns : what the weights belong to.
+    weights : (columns,). intercept : added to them.
+    cost : C. gamma : width of the RBF kernel, None for a linear machine.
+    """
+
+    decision: View
+    columns: Names
+    weights: Float
+    intercept: float
+    cost: float
+    gamma: float | None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A block of problems of one outer problem inside a batch: costs by inner folds and final."""
+
+    outer: Outer
+    batch: SvmBatch
+    start: int
+    asked: View
+    model: View
+    gamma: float | None
+
+
+def fit_machines(
+    federation: Federation, name: str, outers: Sequence[Outer]
+) -> tuple[list[Machine], int]:
+    """The machine of every outer problem, and how many problems had not converged."""
+    study = federation.study
+    kernels = {"linear": _linear, "rbf": _rbf}
+    entries = kernels[study.svm.kernel](federation, outers)
+    batches = {id(entry.batch): entry for entry in entries}
+    for _ in range(study.svm.max_rounds):
+        still = [entry for entry in batches.values() if not entry.batch.converged]
+        if not still:
+            break
+        results = federation.sum_many(
+            [SumItem(entry.batch.request(), entry.asked, "train") for entry in still]
+        )
+        for entry, result in zip(still, results, strict=True):
+            entry.batch.update(result)
+    machines = []
+    for outer in outers:
+        own = [entry for entry in entries if entry.outer is outer]
+        machines.append(_choose(study, name, own))
+    return machines, sum(len(entry.batch.active) for entry in batches.values())
+
+
+def _linear(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
+    """Outer problems on the same view share a batch over all columns that any of them uses."""
+    study = federation.study
+    groups: dict[int, list[Outer]] = {}
+    for outer in outers:
+        groups.setdefault(id(outer.view), []).append(outer)
+    entries: list[_Entry] = []
+    for members in groups.values():
+        view = members[0].view
+        used = {name for outer in members for name in outer.columns}
+        at = [i for i, name in enumerate(view.outputs()) if name in used]
+        columns = tuple(view.outputs()[i] for i in at)
+        problems: list[SvmProblem] = []
+        starts = []
+        for outer in members:
+            starts.append(len(problems))
+            mask = np.array([name in outer.columns for name in columns])
+            problems.extend(_problems(study, outer, mask))
+        gram = members[0].gram.narrow(np.array(at, dtype=np.int64))
+        batch = SvmBatch(gram, problems, tolerance=study.svm.tolerance)
+        asked = view.restrict(columns)
+        entries.extend(
+            _Entry(outer, batch, start, asked, outer.view.restrict(outer.columns), None)
+            for outer, start in zip(members, starts, strict=True)
+        )
+    return entries
+
+
+def _rbf(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
+    """One batch an outer problem and kernel width, on features of synthetic landmarks."""
+    study = federation.study
+    plans: list[tuple[Outer, View, float]] = []
+    for outer in outers:
+        names = outer.view.outputs()
+        at = np.array([names.index(name) for name in outer.columns], dtype=np.int64)
+        gram = outer.gram.narrow(at).training(outer.excluded)
+        clip = study.selection.clip if study.privacy.mode == "guarded" else None
+        landmarks = synthetic_landmarks(gram, study.svm.landmarks, study.seed, clip)
+        for multiple in study.svm.gammas:
+            gamma = multiple * gamma_scale(gram)
+            projection = nystroem_map(landmarks, gamma, KERNEL_RANK)
+            step = KernelMap(
+                columns=outer.columns,
+                landmarks=landmarks,
+                gamma=gamma,
+                projection=projection,
+                names=tuple(f"kernel_{i + 1}" for i in range(projection.shape[1])),
+            )
+            plans.append((outer, outer.view.restrict(outer.columns).then(step), gamma))
+    grams = federation.sum_many(
+        [SumItem(FoldGram(folds=study.folds), view, "train") for _, view, _ in plans]
+    )
+    entries = []
+    for (outer, view, gamma), gram in zip(plans, grams, strict=True):
+        problems = _problems(study, outer, None)
+        batch = SvmBatch(gram, problems, tolerance=study.svm.tolerance)
+        entries.append(_Entry(outer, batch, 0, view, view, gamma))
+    return entries
+
+
+def _problems(study: Study, outer: Outer, mask: NDArray[np.bool_] | None) -> list[SvmProblem]:
+    """Every cost, each judged on every inner fold and fitted on all the outer problem may see."""
+    inner = [fold for fold in range(study.folds) if fold not in outer.excluded]
+    return [
+        SvmProblem(
+            cost=cost,
+            excluded=outer.excluded if judge < 0 else (*outer.excluded, judge),
+            validation=judge,
+            mask=mask,
+        )
+        for cost in study.svm.cost_grid
+        for judge in (*inner, -1)
+    ]
+
+
+def _choose(study: Study, name: str, entries: Sequence[_Entry]) -> Machine:
+    """The cost and width with the smallest mean validation loss."""
+    candidates = []
+    for entry in entries:
+        inner = study.folds - len(entry.outer.excluded)
+        for number, cost in enumerate(study.svm.cost_grid):
+            first = entry.start + number * (inner + 1)
+            at = slice(first, first + inner)
+            loss = float(entry.batch.validation_loss[at].sum())
+            rows = float(entry.batch.validation_rows[at].sum())
+            candidates.append((loss / max(rows, 1.0), cost, entry, first + inner))
+    _, cost, entry, position = min(candidates, key=lambda candidate: candidate[:2])
+    own, asked = entry.model.outputs(), entry.asked.outputs()
+    weights = entry.batch.weights[position]
+    kept = weights[[asked.index(column) for column in own]]
+    step = Linear(columns=own, weights=kept, intercept=float(weights[-1]), name=name)
+    return Machine(
+        decision=entry.model.then(step),
+        columns=own,
+        weights=kept,
+        intercept=float(weights[-1]),
+        cost=cost,
+        gamma=entry.gamma,
+    )

@@ -1,0 +1,121 @@
+"""Table 1 as the page prints it: study sets side by side, and what was withheld."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+
+from server.report import words
+from server.report.reading import set_label
+from server.report.schema import Results, Table1Cell, Table1Row
+from server.report.sections import Block, Cell, Line
+
+WITHHELD = "withheld"
+COUNTS = "Numbers of patients with percentages in parentheses"
+MEANS, MEDIANS = "mean ± standard deviation", "median (quartiles)"
+WITHHELD_NOTE = (
+    "Withheld: a count of very few patients, together with a further count of the same variable"
+    " and set from which it could be worked out, or the mean or median of few patients. The test"
+    " knows the withheld counts; its P is then given as a range, or not at all."
+)
+GROUPED_NOTE = "Grouped: values were counted in cells, so median, quartiles and P are approximate."
+
+
+def block(results: Results) -> Block | None:
+    """Baseline characteristics; a variable with levels has a heading row of its own."""
+    rows = results.table1
+    if not rows:
+        return None
+    names = list(dict.fromkeys(name for row in rows for name in row.sets))
+    lines: list[Line] = []
+    for _, group in groupby(rows, key=lambda row: (row.variable, row.kind)):
+        lines.extend(_variable(list(group), names))
+    columns = ("Characteristic", *(set_label(name) for name in names), "P", "Test")
+    return Block(_title(rows), _note(rows), columns, tuple(lines))
+
+
+def _variable(rows: list[Table1Row], names: list[str]) -> list[Line]:
+    first = rows[0]
+    label = words.humanise(first.variable)
+    result = (Cell(_p(first)), Cell(first.test or words.MISSING))
+    missing = [_missing(first.missing.get(name, 0)) for name in names]
+    if first.level is None:
+        cells = [
+            Cell(_continuous(first, first.sets.get(name)), small)
+            for name, small in zip(names, missing, strict=True)
+        ]
+        return [Line(label, (*cells, *result), "variable")]
+    lines = [Line(label, (*(Cell("", small) for small in missing), *result), "variable")]
+    for row in rows:
+        cells = [Cell(_level(row.sets.get(name))) for name in names]
+        head = words.humanise(row.level or "")
+        lines.append(Line(head, (*cells, Cell(""), Cell("")), "level"))
+    return lines
+
+
+def _level(cell: Table1Cell | None) -> str:
+    if cell is None:
+        return words.MISSING
+    if cell.n is None:
+        return WITHHELD
+    percent = "" if cell.percent is None else f" ({cell.percent:.0f})"
+    return f"{cell.n}{percent}"
+
+
+def _continuous(row: Table1Row, cell: Table1Cell | None) -> str:
+    if cell is None:
+        return words.MISSING
+    if cell.mean is not None:
+        # one decimal more than recorded
+        digits = _digits(cell.sd) if row.decimals is None else row.decimals + 1
+        return f"{words.number(cell.mean, digits)} ± {words.number(cell.sd, digits)}"
+    if cell.median is not None:
+        spread = None if cell.q1 is None or cell.q3 is None else cell.q3 - cell.q1
+        digits = _digits(spread)
+        if row.decimals is not None:
+            # a median may lie half-way between two recorded values
+            values = [v for v in (cell.q1, cell.median, cell.q3) if v is not None]
+            whole = all(math.isclose(v, round(v, row.decimals), abs_tol=1e-9) for v in values)
+            digits = row.decimals if whole else row.decimals + 1
+        quartiles = f"{words.number(cell.q1, digits)}{words.EN_DASH}{words.number(cell.q3, digits)}"
+        return f"{words.number(cell.median, digits)} ({quartiles})"
+    return WITHHELD if cell.suppressed else words.MISSING
+
+
+def _digits(spread: float | None) -> int:
+    """Decimals that show two digits of the spread, at least one."""
+    if not spread or spread >= 1:
+        return 1
+    return 1 - math.floor(math.log10(spread))
+
+
+def _missing(count: int | None) -> str:
+    if count is None:
+        return "missing: withheld"
+    return f"{count} missing" if count else ""
+
+
+def _p(row: Table1Row) -> str:
+    low, high = row.p_band or (None, None)
+    if low is None or high is None:
+        withheld = any(cell.suppressed for cell in row.sets.values()) and row.level is not None
+        return WITHHELD if withheld and row.p is None else words.p_value(row.p)
+    if low == 0:
+        return f"<{high:g}"
+    return f"≥{low:g}" if high == 1 else f"{low:g}{words.EN_DASH}{high:g}"
+
+
+def _title(rows: tuple[Table1Row, ...]) -> str:
+    cells = [cell for row in rows for cell in row.sets.values()]
+    forms = [MEANS] if any(cell.mean is not None for cell in cells) else []
+    forms += [MEDIANS] if any(cell.median is not None for cell in cells) else []
+    return ", or ".join([COUNTS, *forms]) + "."
+
+
+def _note(rows: tuple[Table1Row, ...]) -> str:
+    cells = [(row, cell) for row in rows for cell in row.sets.values()]
+    withheld = any(c.suppressed or (r.level is not None and c.n is None) for r, c in cells)
+    grouped = any("grouped" in (row.test or "") for row in rows)
+    return " ".join(
+        note for note, wanted in ((WITHHELD_NOTE, withheld), (GROUPED_NOTE, grouped)) if wanted
+    )

@@ -1,0 +1,135 @@
+"""Evaluation over sites, against scikit-learn on the pooled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
+
+from common.exchanges import SumItem
+from common.statistics.base import Rows, add, zeros
+from common.statistics.class_histogram import QUANTILES, score_edges
+from common.study import PrivacySettings
+from common.transforms import Select
+from common.views import table
+from server.federation import Federation
+from server.phases.evaluation import Findings, evaluate_over_sites, evaluate_training
+
+NAMES = ("clinical", "radiomics")
+VIEW = table("scores").then(Select(columns=NAMES))
+CUTOFFS = {"clinical": 0.3, "radiomics": 0.5}
+RANDOM = np.random.default_rng(2)
+LABELS = (RANDOM.random(240) < 0.35).astype(float)
+LOGITS = RANDOM.normal(size=(240, 2)) + LABELS[:, None] * np.array([1.5, 0.5])
+SCORES = np.column_stack([1 / (1 + np.exp(-LOGITS[:, 0])), 0.2 + 0.02 * LOGITS[:, 1]])
+SITE = np.arange(240) % 7 % 4
+EDGES = score_edges(np.quantile(SCORES, QUANTILES, axis=0).T)
+
+
+class Sites:
+    """Adds up statistics over the rows of four sites; counts the rounds."""
+
+    def __init__(self, labels: Mapping[str, Any], min_cell: int = 3) -> None:
+        self.study = SimpleNamespace(privacy=PrivacySettings(min_cell=min_cell))
+        self.labels, self.rounds = labels, 0
+
+    def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
+        self.rounds += 1
+        found = []
+        for item in items:
+            total = zeros(item.statistic.shapes(2))
+            for site in range(4):
+                total = add(total, item.statistic.from_rows(self.rows(item.subset, site)))
+            found.append(item.statistic.finalise(total))
+        return found
+
+    def rows(self, subset: str, site: int) -> Rows:
+        labels = self.labels[subset]
+        own = np.flatnonzero(SITE[: labels.size] == site)
+        return Rows(
+            values=SCORES[own], columns=NAMES, label=labels[own], fold=np.full(own.size, -1)
+        )
+
+
+def evaluate(labels: Mapping[str, Any], min_cell: int = 3) -> tuple[Findings, Sites]:
+    sites = Sites(labels, min_cell)
+    federation = cast(Federation, sites)
+    found = evaluate_over_sites(federation, list(labels), NAMES, VIEW, CUTOFFS, EDGES)
+    return found, sites
+
+
+def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> None:
+    found, sites = evaluate({"one": LABELS, "two": LABELS[:120]})
+    assert sites.rounds == 2
+    assert [(row["set"], row["model"]) for row in found.performance] == [
+        (name, model) for name in ("one", "two") for model in NAMES
+    ]
+    for row in found.performance:
+        labels = LABELS if row["set"] == "one" else LABELS[:120]
+        scores = SCORES[: labels.size, NAMES.index(row["model"])]
+        assert row["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)
+        tn, _, _, tp = confusion_matrix(labels, scores >= CUTOFFS[row["model"]]).ravel()
+        assert (row["tp"], row["tn"], row["correct"]) == (tp, tn, tp + tn)
+        assert "summed class-wise histograms" in row["method"]
+    for row in found.calibration:
+        labels = LABELS if row["set"] == "one" else LABELS[:120]
+        scores = SCORES[: labels.size, NAMES.index(row["model"])]
+        assert row["brier"] == pytest.approx(brier_score_loss(labels, scores), abs=1e-10)
+        assert sum(one["n"] for one in row["bins"]) == labels.size
+
+
+def test_paired_test_is_close_to_that_on_pooled_rows() -> None:
+    found, _ = evaluate({"one": LABELS})
+    exact = evaluate_training(NAMES, SCORES, LABELS, CUTOFFS)
+    assert found.delong[0]["z"] == pytest.approx(exact.delong[0]["z"], rel=0.02)
+    assert {row["method"] for row in exact.performance} == {
+        "DeLong, exact (pooled out-of-fold rows)"
+    }
+    assert [row["net_benefit"] for row in found.decision_curve] == [
+        row["net_benefit"] for row in exact.decision_curve
+    ]
+
+
+def test_points_of_the_curve_lie_on_the_exact_curve() -> None:
+    found, _ = evaluate({"one": LABELS})
+    exact = evaluate_training(NAMES, SCORES, LABELS, CUTOFFS)
+    for curve, reference in zip(found.roc, exact.roc, strict=True):
+        known = set(zip(np.round(reference["fpr"], 9), np.round(reference["tpr"], 9), strict=True))
+        points = zip(np.round(curve["fpr"], 9), np.round(curve["tpr"], 9), strict=True)
+        assert set(points) <= known
+        assert len(curve["fpr"]) > 10
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+@pytest.mark.parametrize("min_cell", [0, 3])
+def test_a_set_of_one_class_keeps_what_exists(label: float, min_cell: int) -> None:
+    found, _ = evaluate({"one": np.full(60, label)}, min_cell)
+    for row in found.performance:
+        assert np.isnan([row["auc"], row["ci_low"], row["ci_high"]]).all()
+        assert (row["n"], row["positives"]) == (60, 60 * label)
+        assert row["tp"] + row["tn"] == row["correct"]
+    assert not found.roc
+    assert all(np.isfinite(row["brier"]) for row in found.calibration)
+    assert len(found.decision_curve) == 2
+
+
+def test_two_positives_are_too_few_to_tell_their_ranks() -> None:
+    labels = np.zeros(60)
+    labels[[3, 30]] = 1.0
+    found, _ = evaluate({"one": labels})
+    assert all(np.isnan(row["auc"]) for row in found.performance)
+    assert {row["method"] for row in found.performance} == {
+        "withheld: fewer than 3 patients of one class"
+    }
+    assert not found.roc
+
+
+def test_an_empty_set_is_told_as_such() -> None:
+    found, _ = evaluate({"one": np.zeros(0)})
+    assert all(row["n"] == 0 and np.isnan(row["auc"]) for row in found.performance)
+    assert not found.roc
+    assert not found.decision_curve

@@ -1,0 +1,302 @@
+"""Table 1 over hospitals with real messages, against scipy on the pooled rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from client.app import app
+from common.study import load_study
+from server.federation import Federation
+from server.phases.table1 import table1
+from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from sim.sites import place_sites
+
+Table = dict[str, Any]
+SITES = {"a": 70, "b": 64, "c": 120}
+COLUMNS = """
+[[clinical]]
+name = "age"
+kind = "continuous"
+unit = "years"
+decimals = 0
+[[clinical]]
+name = "size"
+kind = "continuous"
+summary = "median"
+decimals = 1
+[[clinical]]
+name = "marker"
+kind = "continuous"
+summary = "median"
+[[clinical]]
+name = "sex"
+kind = "binary"
+levels = ["female", "male"]
+[[clinical]]
+name = "stage"
+kind = "ordinal"
+levels = ["1", "2", "3"]
+[[clinical]]
+name = "rare"
+kind = "binary"
+levels = ["no", "yes"]
+[[clinical]]
+name = "absent"
+kind = "continuous"
+[[clinical]]
+name = "gone"
+kind = "binary"
+levels = ["no", "yes"]
+[[clinical]]
+name = "constant"
+kind = "continuous"
+[[clinical]]
+name = "tied"
+kind = "continuous"
+summary = "median"
+decimals = 0
+"""
+HEAD = """
+name = "t"
+endpoint = "event"
+base_models = ["clinical"]
+fusion_models = []
+sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
+"""
+INTERNAL = '[[test_sets]]\nname = "internal"\nsplit = "internal_test"\nsites = ["a", "b", "c"]\n'
+EXTERNAL = '[[test_sets]]\nname = "external"\nsplit = "external_test"\nsites = ["b", "c"]\n'
+ALONE = '[[test_sets]]\nname = "external"\nsplit = "external_test"\nsites = ["c"]\n'
+SPLITS = {"train": "train", "internal": "internal_test", "external": "external_test"}
+
+
+@pytest.fixture(autouse=True)
+def coordinator() -> Iterator[None]:
+    with task_identity(SERVER_NODE):
+        yield
+
+
+def patients(site: str, n: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    for index in range(n):
+        split = ("train", "train", "internal_test", "external_test")[index % 4]
+        shift = {"train": 0.0, "internal_test": 0.3, "external_test": 0.5}[split]
+        if site == "a" and split == "external_test":
+            split = "train"
+        yield {
+            "patient_id": f"{site}{index}",
+            "label": int(rng.random() < 0.5) if index > 1 else index,
+            "split": split,
+            "age": "" if rng.random() < 0.1 else f"{rng.normal(61 + 3 * shift, 9):.0f}",
+            # no value of this one at a whole hospital
+            "size": "" if site == "b" else f"{rng.gamma(3, 4 + shift):.1f}",
+            "marker": f"{rng.lognormal(shift, 1):.5f}",
+            "sex": "male" if rng.random() < 0.7 else "female",
+            "stage": str(rng.integers(1, 4)),
+            "rare": "yes" if rng.random() < 0.04 else "no",
+            "absent": "",
+            "gone": "",
+            "constant": "0.1",
+            "tied": "4",
+        }
+
+
+def study_over(folder: Path, sets: str, privacy: str) -> tuple[Federation, list[dict[str, Any]]]:
+    rng = np.random.default_rng(3)
+    pooled: list[dict[str, Any]] = []
+    for name, n in SITES.items():
+        rows = list(patients(name, n, rng))
+        pooled += rows
+        (folder / name).mkdir(parents=True)
+        with (folder / name / "cohort.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    path = folder / "study.toml"
+    path.write_text(HEAD + sets + COLUMNS + privacy, encoding="utf-8")
+    study = load_study(path)
+    sites = place_sites(
+        {name: folder / name for name in SITES},
+        folder / "run",
+        folder / "cache",
+        exclude_bad_patients=False,
+    )
+    federation = Federation(InProcessGrid(app, sites), study, "r")
+    federation.enrol()
+    return federation, pooled
+
+
+def column(pooled: list[dict[str, Any]], name: str, group: str) -> list[Any]:
+    own = [row[name] for row in pooled if row["split"] == SPLITS[group]]
+    return [value for value in own if value != ""]
+
+
+def numbers(pooled: list[dict[str, Any]], name: str, group: str) -> Any:
+    return np.array(column(pooled, name, group), dtype=np.float64)
+
+
+def contingency(pooled: list[dict[str, Any]], name: str, groups: list[str]) -> Any:
+    levels = sorted({row[name] for row in pooled if row[name] != ""})
+    return np.array([[column(pooled, name, g).count(v) for v in levels] for g in groups])
+
+
+def row_of(rows: list[Table], variable: str, level: str | None = None) -> Table:
+    (found,) = [r for r in rows if r["variable"] == variable and r["level"] == level]
+    return found
+
+
+OPEN = "[privacy]\nmin_cell = 0\n"
+
+
+def test_two_sets_equal_scipy_on_the_pooled_rows(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL, OPEN)
+    rows = table1(federation)
+    groups = ["train", "internal"]
+
+    age = row_of(rows, "age (years)")
+    samples = [numbers(pooled, "age", g) for g in groups]
+    assert age["test"] == "t"
+    assert age["p"] == pytest.approx(stats.ttest_ind(*samples).pvalue, rel=1e-12)
+    for name, sample in zip(groups, samples, strict=True):
+        assert age["sets"][name]["mean"] == pytest.approx(sample.mean(), rel=1e-13)
+        assert age["sets"][name]["sd"] == pytest.approx(sample.std(ddof=1), rel=1e-13)
+        assert age["sets"][name]["n"] == sample.size
+
+    size = row_of(rows, "size")
+    samples = [numbers(pooled, "size", g) for g in groups]
+    assert size["test"] == "Mann-Whitney"
+    exact = stats.mannwhitneyu(*samples, method="asymptotic")
+    assert size["p"] == pytest.approx(exact.pvalue, rel=1e-12)
+    for name, sample in zip(groups, samples, strict=True):
+        found = [size["sets"][name][key] for key in ("q1", "median", "q3")]
+        assert found == pytest.approx(np.quantile(sample, [0.25, 0.5, 0.75]), abs=1e-12)
+
+    sex = row_of(rows, "sex", "male")
+    expected = stats.chi2_contingency(contingency(pooled, "sex", groups), correction=False)
+    assert (sex["test"], sex["p"]) == ("chi-square", pytest.approx(expected.pvalue, rel=1e-12))
+
+    rare = row_of(rows, "rare", "yes")
+    fisher = stats.fisher_exact(contingency(pooled, "rare", groups))
+    assert (rare["test"], rare["p"]) == ("Fisher", pytest.approx(fisher.pvalue, rel=1e-12))
+
+
+def test_three_sets_equal_scipy_on_the_pooled_rows(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL + EXTERNAL, OPEN)
+    rows = table1(federation)
+    groups = ["train", "internal", "external"]
+
+    age = row_of(rows, "age (years)")
+    expected = stats.f_oneway(*(numbers(pooled, "age", g) for g in groups)).pvalue
+    assert (age["test"], age["p"]) == ("ANOVA", pytest.approx(expected, rel=1e-12))
+
+    size = row_of(rows, "size")
+    expected = stats.kruskal(*(numbers(pooled, "size", g) for g in groups)).pvalue
+    assert (size["test"], size["p"]) == ("Kruskal-Wallis", pytest.approx(expected, rel=1e-12))
+
+    stage = row_of(rows, "stage", "2")
+    expected = stats.chi2_contingency(contingency(pooled, "stage", groups), correction=False)
+    assert (stage["test"], stage["p"]) == ("chi-square", pytest.approx(expected.pvalue, rel=1e-12))
+
+
+def test_without_decimals_medians_are_close_and_labelled(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL + EXTERNAL, OPEN)
+    marker = row_of(table1(federation), "marker")
+    samples = {g: numbers(pooled, "marker", g) for g in SPLITS}
+    assert marker["test"] == "Kruskal-Wallis (grouped)"
+    assert marker["p"] == pytest.approx(stats.kruskal(*samples.values()).pvalue, abs=0.02)
+    for name, sample in samples.items():
+        share = (sample < marker["sets"][name]["median"]).mean()
+        assert share == pytest.approx(0.5, abs=0.05)
+
+
+def test_two_rounds_and_a_third_only_without_decimals(tmp_path: Path) -> None:
+    federation, _ = study_over(tmp_path, INTERNAL, OPEN)
+    federation.transfers.phase = "table1"
+    table1(federation)
+    clinical = tuple(c for c in federation.study.clinical if c.name != "marker")
+    study = federation.study.model_copy(update={"clinical": clinical})
+    again = Federation(federation.grid, study, "s")
+    again.enrol()
+    again.transfers.phase = "table1"
+    table1(again)
+
+    def rounds(one: Federation) -> set[int]:
+        return {r["messages"] for r in one.transfers.table() if r["phase"] == "table1"}
+
+    assert rounds(federation) == {3}
+    assert rounds(again) == {2}
+
+
+def test_columns_that_tell_nothing_have_no_p_and_say_how_many_are_missing(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL, "")
+    rows = table1(federation)
+    sizes = {g: len([r for r in pooled if r["split"] == SPLITS[g]]) for g in ("train", "internal")}
+    absent, constant, tied = (row_of(rows, name) for name in ("absent", "constant", "tied"))
+    assert all(np.isnan(row["p"]) for row in (absent, constant, tied, row_of(rows, "gone", "yes")))
+    assert absent["missing"] == row_of(rows, "gone", "no")["missing"] == sizes
+    for name in sizes:
+        assert absent["sets"][name] == {"n": 0, "mean": None, "sd": None, "suppressed": False}
+        assert constant["sets"][name]["mean"] == 0.1
+        assert constant["sets"][name]["sd"] == 0.0
+        found = tied["sets"][name]
+        assert (found["q1"], found["median"], found["q3"]) == (4.0, 4.0, 4.0)
+    missing = row_of(rows, "size")["missing"]["train"]
+    assert missing == sum(r["split"] == "train" and r["size"] == "" for r in pooled) > 0
+
+
+def test_a_small_count_is_withheld_with_another_and_p_is_a_band(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL, "[privacy]\nmin_cell = 6\n")
+    rows = [row_of(table1(federation), "rare", level) for level in ("no", "yes")]
+    small = [g for g in ("train", "internal") if 0 < column(pooled, "rare", g).count("yes") < 6]
+    assert small
+    for row in rows:
+        assert {name: cell["suppressed"] for name, cell in row["sets"].items()} == {
+            name: name in small for name in row["sets"]
+        }
+        assert all(row["sets"][name]["n"] is None for name in small)
+        assert np.isnan(row["p"])
+        exact = stats.fisher_exact(contingency(pooled, "rare", ["train", "internal"])).pvalue
+        low, high = row["p_band"]
+        assert low <= exact <= high
+
+
+def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL + ALONE, "[privacy]\nmin_cell = 5\n")
+    seen: list[tuple[Any, Any]] = []
+    ask = federation.sum_many
+
+    def listen(items: Any) -> list[Any]:
+        results = ask(items)
+        seen.extend(zip(items, results, strict=True))
+        return results
+
+    monkeypatch.setattr(federation, "sum_many", listen)
+    rows = table1(federation)
+    sent = [r.counts for item, r in seen if item.subset == "external" and hasattr(r, "counts")]
+    levels, *histograms = sorted(sent, key=lambda counts: counts.shape[1])
+    assert len(histograms) == 3
+    for counts in (levels[:, :-1], *histograms):
+        assert ((counts == 0) | (counts >= 5)).all()
+    own = [row for row in pooled if row["patient_id"].startswith("c")]
+    assert 0 < column(own, "rare", "external").count("yes") < 5
+    assert row_of(rows, "rare", "no")["sets"]["external"]["n"] is None
+    assert row_of(rows, "size")["test"] == "Kruskal-Wallis (grouped)"
+
+    def of_c(name: str, groups: list[str]) -> Any:
+        return np.array(
+            [
+                [column(own if g == "external" else pooled, name, g).count(v) for g in groups]
+                for v in sorted({row[name] for row in pooled})
+            ]
+        )
+
+    whole = stats.chi2_contingency(of_c("sex", ["train", "internal", "external"]), correction=False)
+    assert row_of(rows, "sex", "male")["p"] == pytest.approx(whole.pvalue, rel=1e-12)
+    assert row_of(rows, "rare", "no")["test"] == "Fisher"  # two sets are left
