@@ -1,4 +1,4 @@
-# make study | test | lint: each sets up .venv by itself on the first call.
+# make study | test | equality | lint: each sets up .venv by itself on the first call.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,11 +10,12 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: study test lint format clean help
+.PHONY: study test equality lint format clean help
 
 help:
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
 	@echo "make test    all tests"
+	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make lint    format, lint and types"
 
 $(READY): pyproject.toml constraints.txt
@@ -30,6 +31,9 @@ study: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+equality: $(READY)
+	$(BIN)/fedlnm-sim equality
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -109,6 +110,31 @@ def demonstration(
     from sim.demonstration import make_demonstration
 
     make_demonstration(hospitals)
+
+
+@app.command()
+def equality(
+    small: Annotated[bool, typer.Option(help="480 features instead of 1834; seconds")] = False,
+    only: Annotated[str | None, typer.Option(help="synthetic or heart [default: both]")] = None,
+    heart: Annotated[
+        Path | None, typer.Option(help="folder with the four hospitals of the heart data")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="print the table as JSON to standard output")
+    ] = False,
+) -> None:
+    """Print how equal federated statistics are to pooled ones; exit code 1 if a bound is missed."""
+    from sim.equality.command import HEART, measure
+
+    if only not in (None, "synthetic", "heart"):
+        raise UsageError(f'unknown data "{only}"', remedy="use synthetic or heart")
+    parts = ("synthetic", "heart") if only is None else (only,)
+    target = screen if json_output else console
+    outcome = measure(parts, small=small, heart=heart or HEART, console=target)
+    if json_output:
+        sys.stdout.write(json.dumps(outcome.record(), indent=1) + "\n")
+    if outcome.missed:
+        raise typer.Exit(1)
 
 
 def expand_sites(arguments: list[str]) -> list[str]:

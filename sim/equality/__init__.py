@@ -1,0 +1,1 @@
+"""How equal the federated statistics are to pooled ones: `make equality`."""

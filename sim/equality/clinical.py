@@ -1,0 +1,80 @@
+"""The clinical table filled and z-scored on the pooled rows, as the clinical arm should have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+from client.workspace import Workspace
+from common.statistics.base import Float, Rows
+from common.study import ClinicalColumn, Study
+from common.views import materialise
+from server.phases.arm import Arm
+from sim.equality import references
+from sim.equality.findings import Findings, at_most
+from sim.equality.linear import before_machine, steps_of
+from sim.equality.sites import PooledTables, pooled_rows
+
+
+def pooled_clinical(sites: Mapping[str, Workspace], study: Study) -> Rows:
+    """z-scores of the training rows: numbers filled with the mean, categories with the mode.
+
+    A variable that some training site lacks altogether gets a companion column; columns that do not
+    vary are left out.
+    """
+    coded = pooled_rows(sites, study, "coded", "train")
+    own = [sites[name].tables.read("coded", "train").values for name in study.training_sites]
+    blocks: list[tuple[str, Float]] = []
+    flags: list[tuple[str, Float]] = []
+    for index, column in enumerate(study.clinical):
+        cells = coded.values[:, index]
+        missing = np.isnan(cells)
+        if missing.all():
+            continue
+        made = _columns(column, cells, missing)
+        blocks += made
+        if any(np.isnan(values[:, index]).all() for values in own):
+            flags.append((f"{made[0][0]}:missing", missing.astype(np.float64)))
+    every = blocks + flags
+    raw = np.column_stack([values for _, values in every])
+    varies = np.ptp(raw, axis=0) > 0
+    z, _ = references.standardised(raw[:, varies])
+    names = tuple(name for (name, _), good in zip(every, varies, strict=True) if good)
+    return Rows(values=z, columns=names, label=coded.label, fold=coded.fold)
+
+
+def compare_filling(
+    findings: Findings, arm: Arm, tables: PooledTables, pooled: Rows, traffic: tuple[int, float]
+) -> None:
+    """Columns of the clinical arm, and the values of those that the final machine takes.
+
+    Parameters
+    ----------
+    pooled : as `pooled_clinical` has them, clipped in guarded mode.
+    """
+    steps = steps_of(arm)
+    own = set(steps["columns"]["names"]) - set(steps["constant"]["names"])
+    rows = materialise(before_machine(arm.final), tables, "train")
+    at = [pooled.columns.index(name) for name in rows.columns if name in pooled.columns]
+    used = [i for i, name in enumerate(rows.columns) if name in pooled.columns]
+    step = findings.step("clinical: z-score", "StandardScaler", traffic)
+    step.add("columns of one side only", len(own ^ set(pooled.columns)), at_most(0))
+    step.add(
+        "values, in SD",
+        np.abs(rows.values[:, used] - pooled.values[:, at]).max(),
+        at_most(1e-9),
+    )
+
+
+def _columns(column: ClinicalColumn, cells: Float, missing: Float) -> list[tuple[str, Float]]:
+    known = cells[~missing.astype(np.bool_)]
+    if column.kind in ("continuous", "ordinal"):
+        return [(column.name, np.where(missing, known.mean(), cells))]
+    filled = np.where(missing, stats.mode(known).mode, cells)
+    return [
+        (f"{column.name}={level}", (filled == index).astype(np.float64))
+        for index, level in enumerate(column.levels)
+        if index > 0
+    ]

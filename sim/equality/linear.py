@@ -1,0 +1,171 @@
+"""LASSO, SVM and Platt scaling of an arm, against scikit-learn on the same columns and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from common.statistics.base import Float, Rows
+from common.transforms import Linear, Sigmoid
+from common.views import View, materialise
+from server.phases.arm import Arm
+from sim.equality import references
+from sim.equality.findings import Findings, at_most
+from sim.equality.references import LinearFit
+from sim.equality.sites import PooledTables, WatchedFederation
+
+Tell = Callable[[str], None]
+
+
+def steps_of(arm: Arm) -> dict[str, Any]:
+    """What an arm tells of its selection, by step."""
+    return {entry["step"]: entry for entry in arm.selection["steps"]}
+
+
+def compare_linear(
+    findings: Findings,
+    federation: WatchedFederation,
+    arm: Arm,
+    auc: float,
+    tables: PooledTables,
+    pooled: Rows,
+    tell: Tell,
+) -> None:
+    """All outer problems of an arm.
+
+    Parameters
+    ----------
+    auc : the arm's area out of fold, as the federated study reports it.
+    pooled : z-scored and clipped columns that the arm's LASSO saw.
+    """
+    study = federation.study
+    settings = study.selection
+    alphas = np.logspace(settings.lasso_log10_min, settings.lasso_log10_max, settings.lasso_alphas)
+    fits = []
+    for outer in range(study.folds + 1):
+        tell(f"{arm.name}: LassoCV and LinearSVC on pooled rows, {outer + 1} of {study.folds + 1}")
+        kept = [fold for fold in range(study.folds) if fold != outer]
+        fits.append(
+            references.nested_linear(
+                pooled.values,
+                pooled.label,
+                pooled.fold,
+                kept,
+                alphas,
+                study.svm.cost_grid,
+                settings.lasso_fallback,
+            )
+        )
+    machines = [_machine(part) for part in _models(arm)]
+    _lasso(findings, federation, arm, pooled, fits, machines)
+    _svm(findings, federation, arm, auc, pooled, fits, machines)
+    _platt(findings, federation, arm, tables)
+
+
+def before_machine(view: View) -> View:
+    """The view of the columns that the final machine takes."""
+    end = view.transforms.index(_machine(view))
+    return View(source=view.source, transforms=view.transforms[:end])
+
+
+def _models(arm: Arm) -> list[View]:
+    return [*arm.out_of_fold.source.parts, arm.final]
+
+
+def _machine(view: View) -> Linear:
+    return next(step for step in reversed(view.transforms) if isinstance(step, Linear))
+
+
+def _spread(names: tuple[str, ...], values: Float, columns: tuple[str, ...]) -> Float:
+    """Values of some columns as a vector over all columns, 0 elsewhere."""
+    full = np.zeros(len(columns))
+    full[[columns.index(name) for name in names]] = values
+    return full
+
+
+def _lasso(
+    findings: Findings,
+    federation: WatchedFederation,
+    arm: Arm,
+    pooled: Rows,
+    fits: list[LinearFit],
+    machines: list[Linear],
+) -> None:
+    final = fits[-1]
+    own = arm.selection["coefficients"]
+    coefficients = _spread(tuple(own), np.array(list(own.values())), pooled.columns)
+    supports = [set(np.array(pooled.columns)[fit.support]) for fit in fits]
+    differ = [set(step.columns) != chosen for step, chosen in zip(machines, supports, strict=True)]
+    step = findings.step(
+        f"{arm.name}: LASSO, {len(pooled.columns)}",
+        "LassoCV",
+        federation.traffic(f"{arm.name}/LASSO"),
+    )
+    step.add(
+        "alpha, relative",
+        abs(arm.selection["alpha"] / final.alpha - 1.0),
+        at_most(1e-12),
+    )
+    step.add(
+        f"supports of {len(fits)}, last {final.support.size} columns",
+        sum(differ),
+        at_most(0),
+    )
+    step.add(
+        "coefficient",
+        np.abs(coefficients - final.lasso).max(),
+        at_most(1e-8),
+    )
+
+
+def _svm(
+    findings: Findings,
+    federation: WatchedFederation,
+    arm: Arm,
+    auc: float,
+    pooled: Rows,
+    fits: list[LinearFit],
+    machines: list[Linear],
+) -> None:
+    largest = 0.0
+    decision = np.full(pooled.n, np.nan)
+    for outer, (fit, own) in enumerate(zip(fits, machines, strict=True)):
+        names = tuple(pooled.columns[i] for i in fit.support)
+        exact = np.append(_spread(names, fit.weights[:-1], pooled.columns), fit.weights[-1])
+        found = np.append(_spread(own.columns, own.weights, pooled.columns), own.intercept)
+        largest = max(largest, float(np.abs(found - exact).max()))
+        at = pooled.fold == outer
+        decision[at] = pooled.values[at] @ exact[:-1] + exact[-1]
+    exact_auc = float(roc_auc_score(pooled.label, decision))
+    step = findings.step(
+        f"{arm.name}: SVM",
+        "LinearSVC",
+        federation.traffic(f"{arm.name}/SVM"),
+    )
+    own_cost, cost = arm.selection["svm"]["cost"], fits[-1].cost
+    step.add(f"cost {cost:g}, relative", abs(own_cost / cost - 1.0), at_most(0))
+    step.add(f"coefficient, {len(fits)} machines", largest, at_most(1e-3))
+    step.add(f"out-of-fold AUC {exact_auc:.3f}", abs(auc - exact_auc), at_most(0.002))
+
+
+def _platt(
+    findings: Findings, federation: WatchedFederation, arm: Arm, tables: PooledTables
+) -> None:
+    """On the arm's own decision values: Platt's scaling is what is compared."""
+    sigmoid = arm.out_of_fold.transforms[-1]
+    if not isinstance(sigmoid, Sigmoid):
+        raise TypeError("an arm ends in a sigmoid")
+    decision = View(source=arm.out_of_fold.source, transforms=arm.out_of_fold.transforms[:-1])
+    rows = materialise(decision, tables, "train")
+    a, b = references.platt(rows.values[:, 0], rows.label)
+    step = findings.step(
+        f"{arm.name}: Platt", "scipy minimize", federation.traffic(f"{arm.name}/Platt")
+    )
+    step.add(
+        "slope and offset",
+        max(abs(sigmoid.a - a), abs(sigmoid.b - b)),
+        at_most(1e-5),
+    )

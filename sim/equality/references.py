@@ -1,0 +1,209 @@
+"""The pooled references: numpy, scipy and scikit-learn on all rows at once.
+
+Nothing here calls a statistic or a solver of ours; what both sides share is the definition only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LassoCV
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from common.statistics.base import Float, Int
+
+LASSO_TOLERANCE = 1e-12
+SVM_TOLERANCE = 1e-12
+ITERATIONS = 1_000_000
+
+
+def standardised(values: Float) -> tuple[Float, StandardScaler]:
+    """z-scores (n, p) and the scaler."""
+    scaler = StandardScaler().fit(values)
+    return np.asarray(scaler.transform(values), dtype=np.float64), scaler
+
+
+def spearman(values: Float) -> Float:
+    """Rank correlations (p, p) of columns that vary."""
+    return np.asarray(stats.spearmanr(values).statistic, dtype=np.float64)
+
+
+def forward_filter(correlation: Float, names: Sequence[str], threshold: float) -> list[str]:
+    """The redundancy filter, written literally: names kept, in table order.
+
+    For every remaining column count the remaining later columns it exceeds the threshold with;
+    remove the column with the highest count, of equal ones the first by name; count again.
+    """
+    redundant = np.triu(np.abs(correlation) > threshold, 1).astype(np.float32)
+    remaining = np.ones(len(names), dtype=np.float32)
+    while True:
+        count = (redundant @ remaining) * remaining
+        if count.max(initial=0.0) == 0.0:
+            return [name for name, keep in zip(names, remaining, strict=True) if keep]
+        most = [names[int(i)] for i in np.flatnonzero(count == count.max())]
+        remaining[names.index(min(most))] = 0.0
+
+
+def intraclass(first: Float, second: Float) -> tuple[Float, Float]:
+    """ICC(2,1) and ICC(3,1) per column from the mean squares of Shrout and Fleiss 1979.
+
+    Parameters
+    ----------
+    first, second : (n, p), two readings; patients without either are left out.
+    """
+    twice = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
+    scores = np.stack([first[twice], second[twice]], axis=1)
+    n, k, _ = scores.shape
+    grand = scores.mean(axis=(0, 1))
+    by_patient, by_reader = scores.mean(axis=1), scores.mean(axis=0)
+    bms = k * np.sum((by_patient - grand) ** 2, axis=0) / (n - 1)
+    jms = n * np.sum((by_reader - grand) ** 2, axis=0) / (k - 1)
+    left = scores - by_patient[:, None, :] - by_reader[None, :, :] + grand
+    ems = np.sum(left**2, axis=(0, 1)) / ((n - 1) * (k - 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        agreement = (bms - ems) / (bms + (k - 1) * ems + k * (jms - ems) / n)
+        consistency = (bms - ems) / (bms + (k - 1) * ems)
+    return agreement, consistency
+
+
+def principal_axes(values: Float, components: int) -> Float:
+    """Axes (p, k) of scikit-learn's PCA."""
+    n, p = values.shape
+    k = min(components, n - 1, p)
+    return np.asarray(PCA(n_components=k, svd_solver="full").fit(values).components_.T)
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Reference of one outer problem.
+
+    LASSO over all columns (p,); the SVM over the columns of the LASSO's support, intercept last.
+    """
+
+    alpha: float
+    lasso: Float
+    support: Int
+    cost: float
+    weights: Float
+
+
+def splits(fold: Int, kept: Sequence[int]) -> list[tuple[Int, Int]]:
+    """Train and validation indices, one pair a fold kept, as scikit-learn's `cv` takes them."""
+    inside = np.isin(fold, kept)
+    return [(np.flatnonzero(inside & (fold != one)), np.flatnonzero(fold == one)) for one in kept]
+
+
+def lasso(x: Float, y: Float, alphas: Float, folds: list[tuple[Int, Int]]) -> tuple[float, Float]:
+    """Chosen penalty and coefficients (p,) of LassoCV over given folds."""
+    rows = np.sort(np.concatenate([validation for _, validation in folds]))
+    place = np.full(y.size, -1)
+    place[rows] = np.arange(rows.size)
+    model = LassoCV(
+        alphas=np.sort(alphas)[::-1],
+        cv=[(place[train], place[validation]) for train, validation in folds],
+        tol=LASSO_TOLERANCE,
+        max_iter=ITERATIONS,
+    ).fit(x[rows], y[rows])
+    return float(model.alpha_), np.asarray(model.coef_, dtype=np.float64)
+
+
+def machine(x: Float, y: Float, cost: float) -> Float:
+    """Weights and intercept (p + 1,) of scikit-learn's linear SVM with squared hinge loss."""
+    model = LinearSVC(
+        C=cost, loss="squared_hinge", dual=False, tol=SVM_TOLERANCE, max_iter=ITERATIONS
+    ).fit(x, y > 0.5)
+    return np.append(model.coef_[0], model.intercept_)
+
+
+def squared_hinge(x: Float, y: Float, weights: Float) -> Float:
+    """Loss (n,) of a machine."""
+    margin = np.where(y > 0.5, 1.0, -1.0) * (x @ weights[:-1] + weights[-1])
+    return np.asarray(np.maximum(1.0 - margin, 0.0) ** 2, dtype=np.float64)
+
+
+def nested_linear(
+    x: Float,
+    y: Float,
+    fold: Int,
+    kept: Sequence[int],
+    alphas: Float,
+    costs: Sequence[float],
+    fallback: int,
+) -> LinearFit:
+    """LASSO, then the SVM's cost and weights, over the folds kept."""
+    folds = splits(fold, kept)
+    alpha, coefficients = lasso(x, y, alphas, folds)
+    support = np.flatnonzero(coefficients)
+    rows = np.isin(fold, kept)
+    if support.size == 0:
+        products = np.abs((x[rows] - x[rows].mean(axis=0)).T @ (y[rows] - y[rows].mean()))
+        support = np.sort(np.argsort(-products, kind="stable")[:fallback])
+    narrow = x[:, support]
+    errors = []
+    for cost in costs:
+        losses = [
+            squared_hinge(narrow[test], y[test], machine(narrow[train], y[train], cost))
+            for train, test in folds
+        ]
+        errors.append(np.concatenate(losses).mean())
+    cost = costs[int(np.argmin(errors))]
+    return LinearFit(alpha, coefficients, support, cost, machine(narrow[rows], y[rows], cost))
+
+
+def platt(decision: Float, label: Float) -> tuple[float, float]:
+    """a and b of 1 / (1 + exp(a f + b)) with Platt's targets, by scipy's trust region."""
+    positive = label > 0.5
+    high = (positive.sum() + 1.0) / (positive.sum() + 2.0)
+    target = np.where(positive, high, 1.0 / ((~positive).sum() + 2.0))
+
+    def loss(ab: Float) -> float:
+        z = ab[0] * decision + ab[1]
+        return float(np.sum(target * np.logaddexp(0.0, z) + (1.0 - target) * np.logaddexp(0.0, -z)))
+
+    def slope(ab: Float) -> Float:
+        p = 1.0 / (1.0 + np.exp(ab[0] * decision + ab[1]))
+        return np.array([np.sum((target - p) * decision), np.sum(target - p)])
+
+    def curvature(ab: Float) -> Float:
+        p = 1.0 / (1.0 + np.exp(ab[0] * decision + ab[1]))
+        w, design = p * (1.0 - p), np.column_stack([decision, np.ones_like(decision)])
+        return np.asarray(design.T @ (w[:, None] * design))
+
+    start = np.array([0.0, np.log(((~positive).sum() + 1.0) / (positive.sum() + 1.0))])
+    found = optimize.minimize(
+        loss, start, method="trust-exact", jac=slope, hess=curvature, options={"gtol": 1e-10}
+    )
+    return float(found.x[0]), float(found.x[1])
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Areas (k,) and their covariance (k, k)."""
+
+    auc: Float
+    covariance: Float
+
+
+def delong(scores: Float, label: Float) -> Areas:
+    """DeLong's areas by comparing every positive with every negative.
+
+    Parameters
+    ----------
+    scores : (n, k), one column a model. label : (n,).
+    """
+    positive: NDArray[np.bool_] = label > 0.5
+    v10, v01 = [], []
+    for column in scores.T:
+        high, low = column[positive][:, None], column[~positive][None, :]
+        wins = (high > low) + 0.5 * (high == low)
+        v10.append(wins.mean(axis=1))
+        v01.append(wins.mean(axis=0))
+    covariance = np.atleast_2d(np.cov(v10)) / positive.sum()
+    covariance = covariance + np.atleast_2d(np.cov(v01)) / (~positive).sum()
+    return Areas(auc=np.mean(v10, axis=1), covariance=covariance)

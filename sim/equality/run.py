@@ -1,0 +1,242 @@
+"""The two data sets, from sites to findings."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from client.workspace import Workspace
+from common.bundle import Bundle
+from common.statistics.base import Float, Rows
+from common.study import Study, load_study, parse_study
+from server.federation import Federation
+from server.phases.arm import Arm
+from server.phases.clinical import fit_clinical
+from server.phases.decision import Decision
+from server.phases.evaluation import evaluate_test_sets
+from server.phases.fusion_rows import decide_by_rows
+from server.phases.radiomics import fit_radiomics
+from server.phases.table1 import table1
+from sim.equality import label_free, references
+from sim.equality.baseline import compare_table1
+from sim.equality.clinical import compare_filling, pooled_clinical
+from sim.equality.findings import Finding, Findings, at_most
+from sim.equality.linear import Tell, compare_linear, steps_of
+from sim.equality.sites import (
+    Hospitals,
+    PooledTables,
+    WatchedFederation,
+    federate,
+    folder_sites,
+    pooled_rows,
+    synthetic_sites,
+)
+from sim.equality.synthetic import Plan, SyntheticCohort, generate
+from sim.equality.testing import compare_test_sets
+from sim.inprocess import SERVER_NODE, task_identity
+
+SEED = 20240101
+ROUNDS, MEGABYTES, SECONDS = 45, 25.0, 60.0
+FINE_CELLS = 256
+HEART_STUDY = Path(__file__).resolve().parents[2] / "examples" / "heart" / "study.toml"
+
+STUDY = """
+name = "equality"
+endpoint = "event"
+base_models = ["clinical", "radiomics"]
+fusion_models = []
+sites = [{ name = "north" }, { name = "east" }, { name = "south" }, { name = "west" }]
+clinical = [
+    { name = "age", kind = "continuous", unit = "years", decimals = 0 },
+    { name = "marker", kind = "continuous", summary = "median", decimals = 1 },
+    { name = "sex", kind = "binary", levels = ["female", "male"] },
+    { name = "stage", kind = "ordinal", levels = ["1", "2", "3", "4"] },
+    { name = "region", kind = "categorical", levels = ["upper", "middle", "lower"] },
+]
+test_sets = [
+    { name = "internal", split = "internal_test", sites = ["north", "east", "south", "west"] },
+    { name = "external", split = "external_test", sites = ["west"] },
+]
+"""
+
+ARMS: dict[str, Callable[[Federation], Arm]] = {
+    "clinical": fit_clinical,
+    "radiomics": fit_radiomics,
+}
+
+
+@dataclass
+class Comparison:
+    """One study over its sites, its federation, and what was found so far."""
+
+    study: Study
+    sites: Mapping[str, Workspace]
+    hospitals: Hospitals
+    federation: WatchedFederation
+    findings: Findings
+
+    @staticmethod
+    def over(sites: Mapping[str, Workspace], study: Study, data: str) -> Comparison:
+        """Enrol the sites."""
+        hospitals = Hospitals(sites)
+        federation = federate(study, hospitals)
+        return Comparison(study, sites, hospitals, federation, Findings(data))
+
+    @property
+    def tables(self) -> PooledTables:
+        """All sites' rows under each other."""
+        return PooledTables(self.sites, self.study)
+
+    def fit(self, arm: str) -> tuple[Arm, float]:
+        """Fit an arm; second, the processor time that the server took for it."""
+        self.federation.part = arm
+        start, at_sites = time.process_time(), self.hospitals.seconds
+        fitted = ARMS[arm](self.federation)
+        everything = time.process_time() - start
+        return fitted, everything - (self.hospitals.seconds - at_sites)
+
+    def decide(self, arms: Mapping[str, Arm]) -> Decision:
+        """Cut-offs and out-of-fold performance."""
+        self.federation.part = self.federation.transfers.phase = "decision"
+        return decide_by_rows(self.federation, arms)
+
+    def clipped(self, z: Float) -> Float:
+        """z-scores as every Gram matrix sees them: in guarded mode, clipped."""
+        limit = np.inf if self.study.privacy.mode == "faithful" else self.study.selection.clip
+        return np.clip(z, -limit, limit)
+
+    def linear(self, arm: Arm, decision: Decision, pooled: Rows, tell: Tell) -> None:
+        """Compare LASSO, SVM and Platt scaling of an arm; each outer problem is told."""
+        (auc,) = [r["auc"] for r in decision.training.performance if r["model"] == arm.name]
+        compare_linear(self.findings, self.federation, arm, auc, self.tables, pooled, tell)
+
+    def clinical(self, arm: Arm, decision: Decision) -> None:
+        """Compare the clinical arm."""
+        rows = pooled_clinical(self.sites, self.study)
+        rows = replace(rows, values=self.clipped(rows.values))
+        traffic = self.federation.traffic("clinical/z-score")
+        compare_filling(self.findings, arm, self.tables, rows, traffic)
+        self.linear(arm, decision, rows, _untold)
+
+    def evaluation(self, decision: Decision) -> None:
+        """Score and compare all test sets."""
+        bundle = Bundle(
+            study=self.study.digest(),
+            models=decision.models,
+            networks={},
+            cutoffs=decision.cutoffs,
+            software={},
+        )
+        self.federation.part = self.federation.transfers.phase = "evaluation"
+        found = evaluate_test_sets(self.federation, bundle, decision.edges)
+        traffic = self.federation.traffic("evaluation")
+        compare_test_sets(self.findings, found, self.sites, self.study, traffic)
+
+    def table1(self) -> None:
+        """Compare Table 1."""
+        self.federation.part = "table1"
+        rows = table1(self.federation)
+        traffic = self.federation.traffic("table1/")
+        compare_table1(self.findings, rows, self.sites, self.study, traffic)
+
+
+def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
+    """All steps on the synthetic cohort."""
+    study = parse_study(STUDY, where="sim/equality")
+    with _workplace() as work:
+        tell(f"synthetic: making {plan.rows} patients with {plan.features} features")
+        cohort = generate(plan, SEED)
+        sites = synthetic_sites(cohort, study, work / "first")
+        title = f"synthetic: {sum(plan.train)} x {plan.features}, {len(sites)} unequal sites"
+        one = Comparison.over(sites, study, title)
+        tell("synthetic: z-score, and both arms")
+        pooled = pooled_rows(sites, study, "radiomics", "train")
+        view, z, names = label_free.compare_standardise(one.findings, one.federation, pooled)
+        clinical, _ = one.fit("clinical")
+        radiomics, seconds = one.fit("radiomics")
+        decision = one.decide({"clinical": clinical, "radiomics": radiomics})
+        tell("synthetic: exact Spearman correlations, the filter with B = 256, ICC")
+        varying = pooled.values[:, [pooled.columns.index(name) for name in names]]
+        exact = (references.spearman(varying), names)
+        steps = steps_of(radiomics)
+        kept, reliable = steps["spearman"]["names"], steps["icc"]["names"]
+        traffic = one.federation.traffic("radiomics/Spearman")
+        label_free.compare_spearman(one.findings, kept, exact, study, traffic)
+        _finer(one.findings, cohort, study, work / "finer", exact)
+        label_free.compare_icc(one.findings, one.federation, sites, kept, reliable)
+        seen = one.clipped(z[:, [names.index(name) for name in reliable]])
+        one.linear(radiomics, decision, Rows(seen, reliable, pooled.label, pooled.fold), tell)
+        _whole_arm(one, seconds, plan)
+        tell("synthetic: principal components")
+        label_free.compare_components(one.findings, one.federation, view, one.clipped(z))
+        tell("synthetic: clinical arm, test sets, Table 1")
+        one.clinical(clinical, decision)
+        one.evaluation(decision)
+        one.table1()
+    return one.findings.lines
+
+
+def compare_heart(folder: Path, tell: Tell) -> list[Finding]:
+    """The clinical arm, its test set and Table 1 on the four hospitals of the heart data.
+
+    Parameters
+    ----------
+    folder : holds a folder with cohort.csv for every hospital.
+    """
+    study = load_study(HEART_STUDY)
+    with _workplace() as work:
+        tell("heart: clinical arm, test set, Table 1")
+        sites = folder_sites(folder, study, work)
+        n = pooled_rows(sites, study, "coded", "train").n
+        one = Comparison.over(sites, study, f"heart: {n} patients, {len(sites)} hospitals")
+        arm, _ = one.fit("clinical")
+        decision = one.decide({"clinical": arm})
+        one.clinical(arm, decision)
+        one.evaluation(decision)
+        one.table1()
+    return one.findings.lines
+
+
+def _untold(text: str) -> None:
+    """No progress, where a few columns take no time."""
+
+
+@contextmanager
+def _workplace() -> Iterator[Path]:
+    """A folder for what the sites remember, the server's identity, and one thread."""
+    with (
+        tempfile.TemporaryDirectory(prefix="equality-") as folder,
+        task_identity(SERVER_NODE),
+        threadpool_limits(limits=1),
+    ):
+        yield Path(folder)
+
+
+def _finer(
+    findings: Findings,
+    cohort: SyntheticCohort,
+    study: Study,
+    work: Path,
+    exact: tuple[Float, tuple[str, ...]],
+) -> None:
+    """The Spearman filter of the same study with more cells."""
+    selection = study.selection.model_copy(update={"spearman_bins": FINE_CELLS})
+    finer = study.model_copy(update={"selection": selection})
+    federation = federate(finer, Hospitals(synthetic_sites(cohort, finer, work)))
+    label_free.compare_finer_spearman(findings, federation, exact)
+
+
+def _whole_arm(one: Comparison, seconds: float, plan: Plan) -> None:
+    """Rounds, bytes and time of the arm; time is a promise for the full size only."""
+    traffic = one.federation.traffic("radiomics/")
+    step = one.findings.step("radiomics arm, whole", "limits", traffic)
+    step.add("rounds", traffic[0], at_most(ROUNDS))
+    step.add("MB up, largest site", traffic[1] / 1000.0, at_most(MEGABYTES))
+    step.add("server time, s, one core", seconds, at_most(SECONDS) if plan.timed else None)

@@ -1,0 +1,228 @@
+"""Sites in memory that answer real messages, and a federation that watches its rounds.
+
+Only the reading of files is left out: requests are encoded, checked by the disclosure rules, and
+answered by the handlers that serve a hospital.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client import answers
+from client.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
+from client.prepared import PreparedImages
+from client.site import SiteSettings
+from client.state import RunTables
+from client.tables import SiteTables
+from client.workspace import Workspace
+from common.codec import decode, encode
+from common.exchanges import SumItem
+from common.statistics.base import Float, Rows, describe
+from common.study import Study
+from server.federation import Federation
+from sim.equality.synthetic import SyntheticCohort
+from sim.inprocess import InProcessGrid
+
+RUN = "equality"
+
+
+class GivenFeatures(PreparedImages):
+    """Features given as matrices, by reading, instead of extracted from images."""
+
+    def __init__(
+        self, names: tuple[str, ...], patients: Sequence[str], readings: Mapping[str, Float]
+    ) -> None:
+        self._names, self._readings = names, readings
+        self._place = {patient: i for i, patient in enumerate(patients)}
+
+    @property
+    def has_features(self) -> bool:
+        """Whether there are radiomics features."""
+        return bool(self._names)
+
+    def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
+        """Names, and values (patients, features) with NaN rows where a reading is missing."""
+        return self._names, self._readings[reading][[self._place[p] for p in patients]]
+
+
+class GivenWorkspace(Workspace):
+    """A site's workspace whose cohort and features are given."""
+
+    def __init__(
+        self,
+        settings: SiteSettings,
+        study: Study,
+        cohort: Cohort,
+        images: PreparedImages | None,
+    ) -> None:
+        self.settings, self.study = settings, study
+        self.run_tables = RunTables(settings.work, RUN)
+        cohort.patients = assign_folds(cohort.patients, study)
+        check_cohort(cohort, study)
+        self.cohort, self.images, self.excluded = cohort, images, 0
+        self.tables = SiteTables(cohort, study, self.run_tables, images)
+
+
+def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[str, Workspace]:
+    """One workspace a site of the study, over the patients of the synthetic cohort."""
+    sites: dict[str, Workspace] = {}
+    for index, name in enumerate(study.site_names):
+        at = np.flatnonzero(cohort.site == index)
+        ids = [f"{name}{i:04d}" for i in range(at.size)]
+        readings = {reading: values[at] for reading, values in cohort.readings.items()}
+        patients = [
+            Patient(
+                patient_id=ids[i],
+                origin=name,
+                label=int(cohort.label[row]),
+                split=str(cohort.split[row]),
+                fold=-1,
+                clinical={key: float(column[row]) for key, column in cohort.clinical.items()},
+                image=None,
+                masks={r: Path(r) for r, x in readings.items() if np.isfinite(x[i]).all()},
+            )
+            for i, row in enumerate(at)
+        ]
+        settings = SiteSettings(name=name, work=work / name)
+        features = GivenFeatures(cohort.names, ids, readings)
+        sites[name] = GivenWorkspace(settings, study, Cohort(name, patients), features)
+    return sites
+
+
+def folder_sites(folder: Path, study: Study, work: Path) -> dict[str, Workspace]:
+    """One workspace a site of the study, over the cohort.csv of its folder below `folder`."""
+    sites: dict[str, Workspace] = {}
+    for name in study.site_names:
+        cohort = read_cohort(folder / name, name, study)
+        sites[name] = GivenWorkspace(SiteSettings(name=name, work=work / name), study, cohort, None)
+    return sites
+
+
+class Hospitals:
+    """Stands in for a ClientApp: node i is site i. Adds up the processor time that sites take."""
+
+    def __init__(self, workspaces: Mapping[str, Workspace]) -> None:
+        self._workspaces = workspaces
+        self.seconds = 0.0
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Decode, answer, encode, as the app of a site does."""
+        start = time.process_time()
+        workspace = self._workspaces[Path(str(context.node_config["site-config"])).name]
+        kind = message.metadata.message_type
+        if kind == "query.enrol":
+            reply: Any = answers.enrol(workspace)
+        else:
+            reply = HANDLERS[kind](workspace, decode(message.content))
+        answer = Message(encode(reply), reply_to=message)
+        self.seconds += time.process_time() - start
+        return answer
+
+
+HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
+    "query.sum": answers.sums,
+    "query.rows": answers.rows,
+    "evaluate.handout": answers.evaluate,
+}
+
+# of a round that several steps share, the first named here carries the bytes
+STEPS = {
+    "z-score": ("Magnitudes", "Means", "CentredSquares", "Missingness"),
+    "Spearman": ("Histogram", "RankGram"),
+    "ICC": ("PairedMoments",),
+    "LASSO": ("FoldGram",),
+    "SVM": ("SvmGradient",),
+    "Platt": ("FoldCounts", "PlattSums"),
+}
+KEPT = ("PairedMoments", "RankGram")
+
+
+def _step(items: Sequence[SumItem]) -> str:
+    asked = {describe(item.statistic) for item in items}
+    for step, statistics in STEPS.items():
+        if asked & set(statistics):
+            return step
+    return "other"
+
+
+@dataclass
+class WatchedFederation(Federation):
+    """A federation that counts rounds and bytes by part and step, and keeps what is compared.
+
+    `part` is what the caller is at (an arm, Table 1); inside an arm the statistics asked for tell
+    the step.
+    """
+
+    part: str = ""
+    outcomes: list[tuple[SumItem, Any]] = field(default_factory=list)
+
+    def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
+        """As the federation does, under the step's name."""
+        self.transfers.phase = f"{self.part}/{_step(items)}"
+        results = super().sum_many(items)
+        for item, result in zip(items, results, strict=True):
+            if describe(item.statistic) in KEPT:
+                self.outcomes.append((item, result))
+        return results
+
+    def outcomes_of(self, statistic: str) -> list[tuple[SumItem, Any]]:
+        """Requests of this statistic with their results, in the order of the rounds."""
+        return [(item, r) for item, r in self.outcomes if describe(item.statistic) == statistic]
+
+    def traffic(self, phase: str) -> tuple[int, float]:
+        """Rounds, and kB up of the site that sends most, of all phases that start with this."""
+        rounds: dict[str, int] = {}
+        sent: dict[str, int] = {}
+        for row in self.transfers.table():
+            if str(row["phase"]).startswith(phase):
+                site = str(row["site"])
+                rounds[site] = rounds.get(site, 0) + int(str(row["messages"]))
+                sent[site] = sent.get(site, 0) + int(str(row["bytes_up"]))
+        return max(rounds.values(), default=0), max(sent.values(), default=0) / 1000.0
+
+
+def federate(study: Study, hospitals: Hospitals) -> WatchedFederation:
+    """An enrolled federation over these hospitals."""
+    grid = InProcessGrid(
+        cast(ClientApp, hospitals), {name: Path(name) for name in study.site_names}
+    )
+    federation = WatchedFederation(grid=grid, study=study, run=RUN, part="enrolment")
+    federation.transfers.phase = "enrolment"
+    federation.enrol()
+    return federation
+
+
+def pooled_rows(sites: Mapping[str, Workspace], study: Study, table: str, subset: str) -> Rows:
+    """All sites' raw rows of a base table under each other: what a pooled analysis starts from."""
+    members = (
+        study.training_sites
+        if subset == "train"
+        else [name for name in study.site_names if name in study.test_set(subset).sites]
+    )
+    parts = [sites[name].tables.read(table, subset) for name in members]
+    return Rows(
+        values=np.vstack([part.values for part in parts]),
+        columns=parts[0].columns,
+        label=np.concatenate([part.label for part in parts]),
+        fold=np.concatenate([part.fold for part in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class PooledTables:
+    """Implements `common.views.TableReader` over all sites' rows, to apply fitted views to."""
+
+    sites: Mapping[str, Workspace]
+    study: Study
+
+    def read(self, name: str, subset: str) -> Rows:
+        """Rows of a base table under each other."""
+        return pooled_rows(self.sites, self.study, name, subset)

@@ -1,0 +1,142 @@
+"""Test sets and Table 1, against scipy, scikit-learn and DeLong by all pairs on the pooled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from sklearn.metrics import brier_score_loss
+
+from client.workspace import Workspace
+from common.statistics.base import Float
+from common.study import Study
+from server.phases.evaluation import Findings as TestFindings
+from sim.equality import references
+from sim.equality.findings import Findings, Step, at_most
+
+NORMAL = float(stats.norm.ppf(0.975))
+EXACT = 1e-12
+
+
+def site_scores(
+    workspace: Workspace, study: Study, subset: str
+) -> tuple[tuple[str, ...], Float, Float]:
+    """Models, scores (n, k) and labels (n,) of a site's part of a test set."""
+    table = workspace.run_tables.read("scores", subset)
+    labels = {p.patient_id: p.label for p in workspace.cohort.subset(study, subset)}
+    label = np.array([labels[patient] for patient in table.patients], dtype=np.float64)
+    return table.columns, table.values, label
+
+
+def pooled_scores(
+    sites: Mapping[str, Workspace], study: Study, subset: str
+) -> tuple[tuple[str, ...], Float, Float]:
+    """The same over all sites of the set."""
+    members = [name for name in study.site_names if name in study.test_set(subset).sites]
+    parts = [site_scores(sites[name], study, subset) for name in members]
+    return (
+        parts[0][0],
+        np.vstack([scores for _, scores, _ in parts]),
+        np.concatenate([label for _, _, label in parts]),
+    )
+
+
+def compare_test_sets(
+    findings: Findings,
+    found: TestFindings,
+    sites: Mapping[str, Workspace],
+    study: Study,
+    traffic: tuple[int, float],
+) -> None:
+    """Areas, standard errors, paired tests and the figures at thresholds, of every test set."""
+    share: tuple[int, float] | None = traffic
+    for test in study.test_sets:
+        models, scores, label = pooled_scores(sites, study, test.name)
+        several = len(test.sites) > 1
+        where = f"{len(test.sites)} sites" if several else "one site"
+        step = findings.step(f"DeLong, {label.size}, {where}", "numpy, all pairs", share)
+        share = None
+        if several:
+            _parts(step, found, sites, study, test.name)
+        _areas(step, found, test.name, (models, scores, label), several)
+        step = findings.step(f"thresholds, {test.name}", "sklearn, numpy", None)
+        _thresholds(step, found, test.name, (models, scores, label))
+
+
+def _areas(
+    step: Step,
+    found: TestFindings,
+    subset: str,
+    pooled: tuple[tuple[str, ...], Float, Float],
+    several: bool,
+) -> None:
+    models, scores, label = pooled
+    exact = references.delong(scores, label)
+    error = np.sqrt(np.diag(exact.covariance))
+    rows = {row["model"]: row for row in found.performance if row["set"] == subset}
+    withheld = [model for model in models if rows[model].get("auc") is None]
+    if withheld:
+        step.add("areas withheld by a rule", len(withheld))
+        return
+    auc = max(abs(rows[m]["auc"] - exact.auc[i]) for i, m in enumerate(models))
+    own = [(rows[m]["auc"] - rows[m]["ci_low"]) / NORMAL for m in models]
+    step.add("AUC", auc, at_most(0.001 if several else EXACT))
+    step.add(
+        "SE, relative",
+        np.abs(np.array(own) / error - 1.0).max(),
+        at_most(0.01 if several else EXACT),
+    )
+    for row in (row for row in found.delong if row["set"] == subset):
+        a, b = models.index(row["model_a"]), models.index(row["model_b"])
+        cov = exact.covariance
+        z = (exact.auc[a] - exact.auc[b]) / np.sqrt(cov[a, a] + cov[b, b] - 2.0 * cov[a, b])
+        step.add(f"z of the paired test, {z:.2f}", abs(row["z"] - z))
+
+
+def _parts(
+    step: Step,
+    found: TestFindings,
+    sites: Mapping[str, Workspace],
+    study: Study,
+    subset: str,
+) -> None:
+    """Each site's own part of the set, evaluated there."""
+    largest, parts = 0.0, [row for row in found.site_performance if row["set"] == subset]
+    for row in parts:
+        models, scores, label = site_scores(sites[row["site"]], study, subset)
+        exact = references.delong(scores, label)
+        i = models.index(row["model"])
+        largest = max(largest, abs(row["auc"] - float(exact.auc[i])))
+    step.add(f"AUC of {len(parts)} single-site parts", largest, at_most(EXACT))
+
+
+def _thresholds(
+    step: Step,
+    found: TestFindings,
+    subset: str,
+    pooled: tuple[tuple[str, ...], Float, Float],
+) -> None:
+    models, scores, label = pooled
+    brier, benefit, confusion = 0.0, 0.0, 0.0
+    for i, model in enumerate(models):
+        key = {"set": subset, "model": model}
+        own = _row(found.calibration, key)
+        brier = max(brier, abs(own["brier"] - brier_score_loss(label, scores[:, i])))
+        curve = _row(found.decision_curve, key)
+        for threshold, value in zip(curve["thresholds"], curve["net_benefit"], strict=True):
+            called = scores[:, i] >= threshold
+            odds = threshold / (1.0 - threshold)
+            exact = float((called & (label > 0.5)).mean() - odds * (called & (label < 0.5)).mean())
+            benefit = max(benefit, abs(value - exact))
+        row = _row(found.performance, key)
+        called = scores[:, i] >= row["cutoff"]
+        confusion = max(confusion, abs(row["correct"] - float((called == (label > 0.5)).sum())))
+    step.add("Brier score", brier, at_most(EXACT))
+    step.add("net benefit", benefit, at_most(EXACT))
+    step.add("patients called correctly", confusion, at_most(0))
+
+
+def _row(rows: list[dict[str, Any]], key: Mapping[str, str]) -> dict[str, Any]:
+    return next(row for row in rows if all(row[name] == value for name, value in key.items()))
