@@ -38,3 +38,7 @@ class SiteError(StudyError):
 
 class RefusedError(StudyError):
     """A disclosure rule of a site refused a release and the study cannot go on without it."""
+
+
+class SignatureError(StudyError):
+    """A signature does not hold, or a key is not the one that the approved roster calls for."""

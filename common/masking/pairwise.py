@@ -1,0 +1,118 @@
+"""Pairwise masks (Bonawitz et al. 2017, section 4, without drop-outs) that cancel in the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from numpy.typing import NDArray
+
+from common.errors import RefusedError
+from common.masking.derivation import KEY_BYTES, PROTOCOL, hkdf_sha256
+from common.masking.encoding import framed
+
+FEWEST = 3
+R = TypeVar("R", np.uint32, np.uint64)
+_CHUNK_BYTES = 2**19  # chunk and keystream stay in a core's own cache
+
+
+def among(secrets: Mapping[str, bytes], own: str, participants: Sequence[str]) -> dict[str, bytes]:
+    """The pair keys of this sum, out of those with all sites of the roster.
+
+    Raises
+    ------
+    ValueError : `own` takes no part, or a participant shares no key with it.
+    """
+    if own not in participants:
+        raise ValueError(f"{own} is not among the participants")
+    unknown = sorted(set(participants) - set(secrets) - {own})
+    if unknown:
+        raise ValueError(f"no pair key with {', '.join(unknown)}")
+    return {site: secrets[site] for site in sorted(set(participants)) if site != own}
+
+
+def mask_vector(
+    values: NDArray[R],
+    pair_keys: Mapping[str, bytes],
+    own: str,
+    context: bytes,
+    *,
+    out: NDArray[R] | None = None,
+    allow_fewer: bool = False,
+) -> NDArray[R]:
+    """The vector plus one mask a pair of sites; the masks of all participants add up to zero.
+
+    Of each pair the site whose name sorts first adds the keystream and the other subtracts it,
+    modulo 2^64 or 2^32.
+
+    Parameters
+    ----------
+    values : (n,), uint64 or uint32.
+    pair_keys : by name, the key shared with each other participant (see `among`).
+    own : this site's name.
+    context : from `mask_context`; never the same for another vector (see `ContextGuard`).
+    out : (n,), where to write; `values` itself = in place.
+    allow_fewer : the study says openly that fewer than three sites take part.
+
+    Raises
+    ------
+    RefusedError : fewer than three participants.
+    ValueError, TypeError : shapes, dtypes or keys are not as above.
+    """
+    if len(pair_keys) + 1 < FEWEST and not allow_fewer:
+        raise RefusedError(
+            f"a sum over {len(pair_keys) + 1} sites, and a mask needs at least {FEWEST}",
+            where=f"site {own}",
+            remedy="add sites; with fewer, each can take its own numbers off the sum",
+        )
+    target = np.empty_like(values) if out is None else out
+    _check(values, target, pair_keys, own)
+    streams = [
+        (keystream(_stream_key(key, context, values)), own < peer)
+        for peer, key in sorted(pair_keys.items())
+    ]
+    length = _CHUNK_BYTES // values.itemsize
+    zeros, buffer = bytes(_CHUNK_BYTES), bytearray(_CHUNK_BYTES)
+    numbers = np.frombuffer(buffer, dtype=values.dtype.newbyteorder("<"))
+    for start in range(0, values.size, length):
+        part = target[start : start + length]
+        np.copyto(part, values[start : start + length])
+        mask = numbers[: part.size]
+        plain = memoryview(zeros)[: mask.nbytes]
+        for stream, first in streams:
+            stream.update_into(plain, buffer)
+            if first:
+                np.add(part, mask, out=part)
+            else:
+                np.subtract(part, mask, out=part)
+    return target
+
+
+def _check(
+    values: NDArray[R], target: NDArray[R], pair_keys: Mapping[str, bytes], own: str
+) -> None:
+    if values.dtype not in (np.uint32, np.uint64) or target.dtype != values.dtype:
+        raise TypeError(f"masks are for uint32 and uint64, not {values.dtype}")
+    if values.ndim != 1 or target.shape != values.shape:
+        raise ValueError(f"one vector is masked, not {values.shape} into {target.shape}")
+    if own in pair_keys:
+        raise ValueError(f"{own} cannot share a mask with itself")
+    if any(len(key) != KEY_BYTES for key in pair_keys.values()):
+        raise ValueError(f"a pair key has {KEY_BYTES} bytes")
+
+
+def _stream_key(pair_key: bytes, context: bytes, values: NDArray[R]) -> bytes:
+    """Width and length belong to the key: a prefix or another ring must not repeat the mask."""
+    what = f"{values.dtype.name} {values.size}"
+    return hkdf_sha256(pair_key, salt=b"", info=framed(PROTOCOL, "keystream", context, what))
+
+
+def keystream(key: bytes) -> CipherContext:
+    """ChaCha20 (RFC 8439): as fast as AES where a processor helps AES, faster where none does.
+
+    Nonce and counter start at zero, as each key is used for one vector.
+    """
+    return Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor()
