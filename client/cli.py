@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from client.ledger_cli import ledger
 from common.console import consoles
 from common.errors import StudyError
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Check a hospital's data against a study, and look at its features.",
 )
+app.add_typer(ledger, name="ledger")
 console, screen = consoles()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from common.console import consoles
 from common.errors import StudyError
+from common.study import load_study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +38,32 @@ def report(run: Annotated[Path, typer.Argument(help="folder of a run")]) -> None
     write_outputs(results.model_dump(mode="json"), run)
     console.print(terminal_table(results))
     console.print(f"report: {run / 'report' / 'index.html'}", highlight=False)
+
+
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(help="folder with sites/NAME/ledger.jsonl")],
+    study: Annotated[
+        Path | None, typer.Option(help="study.toml with the sites' public keys")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Compare the ledgers of all sites.
+
+    Exit code 0: each is intact and they agree. 1: something does not fit; every finding is listed.
+    """
+    from server.audit import audit_run
+
+    found = audit_run(run, load_study(study) if study else None)
+    if json_output:
+        sys.stdout.write(json.dumps(found.as_dict(), indent=1) + "\n")
+    else:
+        for line in found.notes:
+            screen.print(line, highlight=False, markup=False)
+        for line in found.findings:
+            console.print(line, highlight=False, markup=False)
+        console.print(found.summary, highlight=False, markup=False)
+    raise typer.Exit(1 if found.findings else 0)
 
 
 def main() -> None:

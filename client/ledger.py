@@ -1,0 +1,222 @@
+"""The ledger of a site: every reply is written down here before it leaves.
+
+Files beside each other in the site's work folder: `ledger.jsonl` with an entry a line,
+`ledger.head.json` with the signed count, `ledger.lock`, and `ledger.torn` with what a crash left
+of a line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from client.durable import append_durably, sync_folder, write_durably
+from common.errors import StudyError
+from common.ledger.chain import FIRST, Head, entry_is_by, head_path, read_head, seal
+from common.ledger.entry import Entry, Item, Record, read_line
+from common.ledger.verify import read_entries
+from common.masking.identity import public_text
+
+
+def ledger_path(work: Path) -> Path:
+    """The ledger of a site whose work folder this is."""
+    return work / "ledger.jsonl"
+
+
+@dataclass(frozen=True)
+class EarlierRelease:
+    """A release of the past, with whom and about which patients (a membership digest)."""
+
+    number: int
+    run: str
+    study: str
+    roster: str
+    participants: tuple[str, ...]
+    membership: str
+
+
+class Ledger:
+    """Append-only record; several processes of one site may hold it open. Make it with `open`.
+
+    One object is for one thread. The chain is not read again on every append: `verify` does that.
+    """
+
+    def __init__(self, path: Path, private: Ed25519PrivateKey) -> None:
+        self.path, self._private = path, private
+        self._public = private.public_key()
+        self._held = False
+
+    @classmethod
+    def open(cls, path: Path, private: Ed25519PrivateKey) -> Ledger:
+        """The ledger at `path`, begun if there is none.
+
+        Raises
+        ------
+        StudyError : its head is missing, or is not this key's.
+        """
+        ledger = cls(path, private)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with ledger.exclusive():
+            begun = path.is_file() and path.stat().st_size > 0
+            if not begun and not head_path(path).exists():
+                append_durably(path, b"")
+                ledger._write_head(Head(0, FIRST, 0, public_text(ledger._public)))
+            ledger._head()
+        return ledger
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from appending, to look and then append as one step."""
+        if self._held:
+            yield
+            return
+        handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            self._held = True
+            yield
+        finally:
+            self._held = False
+            os.close(handle)
+
+    def append(self, record: Record) -> Entry:
+        """Write an entry; it is on the disk when this returns, and only then may the reply leave.
+
+        An unfinished line of a crashed process is first moved to `ledger.torn`, and an entry
+        (`repaired`) says so.
+
+        Raises
+        ------
+        StudyError : the end of the ledger or its head was tampered with.
+        """
+        with self.exclusive():
+            head, torn = self._settle()
+            if torn:
+                head = self._repair(head, torn)
+            entry, _ = self._write(head, record)
+            return entry
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, as they stand; `verify` tells whether they can be trusted."""
+        return read_entries(self.path)
+
+    def released_before(
+        self, statistic: str, study: str | None = None
+    ) -> tuple[EarlierRelease, ...]:
+        """Releases of a statistic (`Item.statistic`), in one study or, without, in any."""
+        return tuple(
+            EarlierRelease(
+                entry.number,
+                entry.run,
+                entry.study,
+                entry.roster,
+                item.participants,
+                item.membership,
+            )
+            for entry, item in self._released(study)
+            if item.statistic == statistic
+        )
+
+    def memberships(self, subset: str, study: str | None = None) -> tuple[str, ...]:
+        """Digests of all memberships under which anything of a subset was released.
+
+        The sums of one patient follow from any two statistics that hold each other's numbers, such
+        as moments and a Gram matrix; so the rule looks at the subset and not at the statistic.
+        """
+        found = (i.membership for _, i in self._released(study) if i.subset == subset)
+        return tuple(dict.fromkeys(digest for digest in found if digest))
+
+    def _released(self, study: str | None) -> Iterator[tuple[Entry, Item]]:
+        for entry in self.entries():
+            if entry.decision == "released" and study in (None, entry.study):
+                for item in entry.items:
+                    yield entry, item
+
+    # -- the end of the file, always under the lock ------------------------------------------------
+
+    def _head(self) -> Head:
+        try:
+            head = read_head(head_path(self.path))
+        except ValueError as error:
+            raise self._broken(f"its head is {error}") from None
+        if head is None:
+            raise self._broken("its head is missing")
+        if not head.is_by(self._public):
+            raise self._broken("its head is not signed by this site's key")
+        return head
+
+    def _settle(self) -> tuple[Head, bytes]:
+        """The head, moved on over lines a crash kept it from counting; and an unfinished line."""
+        head = self._head()
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size < head.size:
+            raise self._broken("its end was cut off")
+        if size == head.size:
+            return head, b""
+        with self.path.open("rb") as file:
+            file.seek(head.size)
+            lines = list(file)
+        torn = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        for line in lines:
+            head = self._follow(head, line)
+        return head, torn
+
+    def _follow(self, head: Head, line: bytes) -> Head:
+        try:
+            entry = read_line(line)
+        except ValueError as error:
+            raise self._broken(f"a line after its counted end is {error}") from None
+        own = entry.content_hash() == entry.hash and entry_is_by(self._public, entry)
+        if not own or (entry.number, entry.previous) != (head.count + 1, head.hash):
+            raise self._broken("a line after its counted end does not belong there")
+        return Head(entry.number, entry.hash, head.size + len(line), head.key)
+
+    def _repair(self, head: Head, torn: bytes) -> Head:
+        append_durably(self.path.with_suffix(".torn"), torn + b"\n")
+        sync_folder(self.path.parent)
+        os.truncate(self.path, head.size)
+        digest = hashlib.sha256(torn).hexdigest()
+        note = Record(
+            exchange="ledger",
+            decision="repaired",
+            reason="torn_line",
+            payload=digest,
+            size=len(torn),
+        )
+        return self._write(head, note)[1]
+
+    def _write(self, head: Head, record: Record) -> tuple[Entry, Head]:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = seal(
+            record,
+            number=head.count + 1,
+            time=time,
+            previous=head.hash,
+            private=self._private,
+        )
+        line = entry.line()
+        append_durably(self.path, line)
+        return entry, self._write_head(
+            Head(entry.number, entry.hash, head.size + len(line), head.key)
+        )
+
+    def _write_head(self, head: Head) -> Head:
+        signed = head.signed(self._private)
+        write_durably(head_path(self.path), signed.text())
+        return signed
+
+    def _broken(self, what: str) -> StudyError:
+        return StudyError(
+            f"the ledger cannot be continued: {what}",
+            where=self.path.name,
+            remedy="nothing leaves until it is restored from the site's backup; "
+            "fedlnm-site ledger verify says what is wrong",
+        )

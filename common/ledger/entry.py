@@ -1,0 +1,174 @@
+"""One entry of a ledger: what was asked, what became of it; text without anything of a patient."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+Decision = Literal["released", "refused", "stopped", "repaired"]
+
+_PRINTABLE = re.compile(r"[\x20-\x7e]*\Z")
+_CODE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z|\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z|\Z")
+LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing that an exchange asks for: a statistic over a view of a subset, an update ...
+
+    Parameters
+    ----------
+    what : names of the statistic, tables and steps, as `common.ledger.asked.describe_item` gives.
+    subset : "train" or the name of a test set.
+    request : SHA-256 of all that was asked, numbers included; the same at every site.
+    shapes : shape of every part of the answer.
+    rows, positives : patients the answer is about; None where nothing was released.
+    membership : digest of the patients of the subset, see `client.membership`.
+    participants : sites among whose numbers the answer is hidden; none = it is not masked.
+    """
+
+    what: str
+    subset: str
+    request: str
+    shapes: dict[str, tuple[int, ...]]
+    rows: int | None = None
+    positives: int | None = None
+    membership: str = ""
+    participants: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """ValueError for text that could carry anything else than names and digests."""
+        _check(_PRINTABLE, what=self.what, subset=self.subset)
+        for name in (*self.shapes, *self.participants):
+            _check(_PRINTABLE, name=name)
+        _check(_DIGEST, request=self.request, membership=self.membership)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the answer says nothing without those of other sites."""
+        return len(self.participants) > 1
+
+    @property
+    def statistic(self) -> str:
+        """SHA-256 of names and subset only: a changed number does not make another statistic."""
+        return hashlib.sha256(f"{self.what}\n{self.subset}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One reply of a site, as whoever decides about it sees it.
+
+    Parameters
+    ----------
+    run, exchange : name of the run; kind of message, such as `query.sum`.
+    exchange_id : the coordinator's name for this one exchange, the same at all sites.
+    study, roster : digests of what the site approved.
+    payload, size : SHA-256 and bytes of the encoded reply.
+    decision : `released`; `refused` by a disclosure rule; `stopped` by the gate; `repaired`: the
+        ledger itself, after a crash.
+    reason : name of the rule, or the gate's code; never free text.
+    epsilon : privacy loss of this reply, where differential privacy was used.
+    """
+
+    exchange: str
+    decision: Decision
+    run: str = ""
+    exchange_id: str = ""
+    study: str = ""
+    roster: str = ""
+    items: tuple[Item, ...] = ()
+    payload: str = ""
+    size: int = 0
+    reason: str = ""
+    epsilon: float | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for text that could carry anything else than names and digests."""
+        texts = {"run": self.run, "exchange": self.exchange, "exchange_id": self.exchange_id}
+        _check(_PRINTABLE, **texts)
+        _check(_DIGEST, study=self.study, roster=self.roster, payload=self.payload)
+        _check(_CODE, reason=self.reason)
+
+    def told(self) -> Self:
+        """What may be written: of a reply that did not leave, no counts and no digest.
+
+        The file may be shown to others, who could find a small number by its digest.
+        """
+        if self.decision not in ("refused", "stopped"):
+            return self
+        items = tuple(dataclasses.replace(i, rows=None, positives=None) for i in self.items)
+        return dataclasses.replace(self, items=items, payload="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Record):
+    """A record in its place in the chain.
+
+    Parameters
+    ----------
+    number : 1, 2, 3, ...
+    time : UTC, ISO 8601.
+    previous : hash of the entry before; zeros for the first.
+    hash : SHA-256 of all fields but itself and the signature.
+    signature : Ed25519 over the hash, base64.
+    """
+
+    number: int
+    time: str
+    previous: str
+    hash: str
+    signature: str
+
+    def content_hash(self) -> str:
+        """What `hash` must be."""
+        fields = dataclasses.asdict(self)
+        del fields["hash"], fields["signature"]
+        return hash_of(fields)
+
+    def line(self) -> bytes:
+        """The one way this entry is written, with its line end."""
+        return canonical(dataclasses.asdict(self)) + b"\n"
+
+
+_ENTRY = TypeAdapter(Entry)
+
+
+def read_line(line: bytes) -> Entry:
+    """The entry on a line (with its line end).
+
+    Raises
+    ------
+    ValueError : not an entry, or not written the one way entries are written.
+    """
+    try:
+        entry = _ENTRY.validate_json(line, strict=True)
+    except (ValidationError, RecursionError):
+        raise ValueError("not an entry of a ledger") from None
+    if entry.line() != line:
+        raise ValueError("not written as entries are")
+    return entry
+
+
+def canonical(fields: dict[str, Any]) -> bytes:
+    """Canonical JSON: sorted keys, no spaces, ASCII."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii")
+
+
+def hash_of(fields: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical JSON."""
+    return hashlib.sha256(canonical(fields)).hexdigest()
+
+
+def _check(pattern: re.Pattern[str], **texts: str) -> None:
+    """ValueError for a text that does not fit; the text itself is not repeated."""
+    for name, text in texts.items():
+        if len(text) > LONGEST_TEXT or not pattern.match(text):
+            raise ValueError(f"{name} is not a text that a ledger may hold")

@@ -1,0 +1,138 @@
+"""The audit: a coordinator that shows different things to different sites is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from common.audit import audit
+from common.ledger.entry import Entry, Item
+
+SITES = ("a", "b", "c")
+
+
+def entry(number: int, subset: str = "train", **changes: Any) -> Entry:
+    """Entry of exchange `number`; `request` and `participants` go to its item."""
+    item = Item(
+        what="Means: clinical",
+        subset=subset,
+        request=changes.pop("request", f"{number:064x}"),
+        shapes={"sum": (3,)},
+        participants=changes.pop("participants", SITES),
+    )
+    whole = Entry(
+        run="r1",
+        study="c" * 64,
+        exchange="query.sum",
+        exchange_id=str(number),
+        roster="d" * 64,
+        items=(item,),
+        decision="released",
+        number=number,
+        time="t",
+        previous="",
+        hash="",
+        signature="",
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+def honest() -> dict[str, list[Entry]]:
+    return {site: [entry(number) for number in range(1, 6)] for site in SITES}
+
+
+def kinds(ledgers: dict[str, list[Entry]]) -> list[tuple[str, tuple[str, ...], str]]:
+    return [(f.kind, f.sites, f.exchange) for f in audit(ledgers)]
+
+
+def test_honest_ledgers_agree() -> None:
+    assert audit(honest()) == []
+    assert audit({}) == []
+
+
+def test_a_subset_that_only_some_sites_have_is_no_finding() -> None:
+    ledgers = honest()
+    ledgers["c"].append(entry(6, subset="external", participants=()))
+    assert audit(ledgers) == []
+
+
+def test_another_request_at_one_site_is_found() -> None:
+    ledgers = honest()
+    ledgers["b"][2] = entry(3, request="f" * 64)
+    assert kinds(ledgers) == [("request", SITES, "3")]
+
+
+def test_another_request_to_a_site_that_refused_it_is_found() -> None:
+    ledgers = honest()
+    ledgers["b"][2] = entry(3, request="f" * 64, decision="refused", reason="rows")
+    assert kinds(ledgers) == [("request", SITES, "3")]
+
+
+@pytest.mark.parametrize("field", ["study", "roster"])
+def test_another_study_or_roster_at_one_site_is_found(field: str) -> None:
+    ledgers = honest()
+    ledgers["b"] = [dataclasses.replace(e, **{field: "f" * 64}) for e in ledgers["b"]]
+    assert {kind for kind, _, _ in kinds(ledgers)} >= {field}
+    assert sum(kind == field for kind, _, _ in kinds(ledgers)) == 5
+
+
+def test_a_release_missing_at_one_site_is_found_once_however_long_the_gap() -> None:
+    ledgers = honest()
+    del ledgers["c"][2:]
+    (finding,) = audit(ledgers)
+    assert (finding.kind, finding.sites, finding.exchange) == ("missing", ("c",), "3")
+    assert "2 more exchanges" in str(finding)
+
+
+def test_an_emptied_or_absent_ledger_is_found_by_those_it_was_masked_with() -> None:
+    ledgers = honest()
+    ledgers["c"] = []
+    assert kinds(ledgers) == [("missing", ("c",), "1")]
+    del ledgers["c"]
+    assert kinds(ledgers) == [("missing", ("c",), "1")]
+
+
+def test_a_missing_release_that_was_not_masked_is_found() -> None:
+    ledgers = {site: [entry(n, participants=()) for n in range(1, 4)] for site in SITES}
+    del ledgers["b"][1]
+    assert kinds(ledgers) == [("missing", ("b",), "2")]
+
+
+def test_a_refusal_is_an_answer() -> None:
+    ledgers = honest()
+    ledgers["c"][4] = entry(5, decision="refused", reason="rows")
+    assert audit(ledgers) == []
+
+
+def test_the_same_statistic_with_and_without_a_site_is_found() -> None:
+    ledgers = honest()
+    for site in ("a", "b"):
+        without = entry(6, participants=("a", "b"), roster="e" * 64)
+        ledgers[site].append(without)
+    (finding,) = audit(ledgers)
+    assert (finding.kind, finding.sites, finding.exchange) == ("participants", SITES, "6")
+    assert "among a, b, and in run r1, exchange 1, among a, b, c" in finding.words
+
+
+def test_as_many_but_other_participants_in_a_later_run_are_found() -> None:
+    ledgers = honest()
+    for site in ("a", "b", "d"):
+        later = entry(1, participants=("a", "b", "d"), run="r2", roster="e" * 64)
+        ledgers.setdefault(site, []).append(later)
+    assert [f.kind for f in audit(ledgers)] == ["participants"]
+
+
+def test_another_study_may_ask_among_other_sites() -> None:
+    ledgers = honest()
+    for site in ("a", "b"):
+        changes = {"run": "r2", "roster": "e" * 64, "study": "0" * 64}
+        ledgers[site].append(entry(1, participants=("a", "b"), **changes))
+    assert audit(ledgers) == []
+
+
+def test_a_repair_of_the_ledger_concerns_nobody_else() -> None:
+    ledgers = honest()
+    ledgers["a"].append(entry(6, decision="repaired", reason="torn_line"))
+    assert audit(ledgers) == []
