@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import partial
 from importlib import metadata
 
 import numpy as np
@@ -21,13 +22,18 @@ from common.exchanges import (
     Refused,
     RowsReply,
     RowsRequest,
+    SumItem,
     SumReply,
     SumRequest,
     TrainReply,
     TrainRequest,
 )
-from common.statistics.base import Rows, describe, flatten
+from common.ledger.asked import request_digest
+from common.masking.layout import RingSums, end_to_end, to_rings
+from common.masking.update import to_update_rings
+from common.statistics.base import Rows, describe
 from common.statistics.placements import DeLongResult
+from common.study import FEWEST_MASKED
 from common.views import Joined, View, materialise
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
@@ -65,24 +71,42 @@ def enrol(workspace: Workspace) -> EnrolReply:
         columns=columns,
         readings=tuple(sorted(readings)),
         excluded=workspace.excluded,
+        key=workspace.masks.announce(),
     )
 
 
 def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
-    """All sums of one round, each checked against its rule first."""
-    vectors = [np.zeros(0)]
+    """All sums of one round, each checked against its rule first, then masked."""
+    study = workspace.study
+    found: list[RingSums] = []
     refusals: list[Refusal] = []
     for item in request.items:
         rows = materialise(item.view, workspace.tables, item.subset)
         if item.subset == "train":
-            found = check_training_sum(rows, workspace.study.folds, workspace.privacy)
-            refusals.extend(found)
+            refusals.extend(check_training_sum(rows, study.folds, workspace.privacy))
+        if item.subset in study.too_few_to_mask():
+            refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
         SCREEN.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
-        part = item.statistic.from_rows(rows)
-        vectors.append(flatten(part, item.statistic.shapes(rows.p)))
+        sites = len(study.members(item.subset))
+        found.append(to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites))
     if refusals:
         return Refused(refusals=_unique(refusals))
-    return SumReply(vector=np.concatenate(vectors))
+    hidden = end_to_end(
+        _hidden(workspace, request, item, rings)
+        for item, rings in zip(request.items, found, strict=True)
+    )
+    return SumReply(wide=hidden.wide, narrow=hidden.narrow)
+
+
+def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: RingSums) -> RingSums:
+    hide = partial(
+        workspace.masks.hide,
+        subset=item.subset,
+        keys=request.keys,
+        exchange=f"{request.session}/{request.number}",
+        digest=request_digest(item.statistic, item.view, item.subset),
+    )
+    return RingSums(hide(rings.wide, item="wide"), hide(rings.narrow, item="narrow"))
 
 
 def _unique(refusals: list[Refusal]) -> tuple[Refusal, ...]:
@@ -94,11 +118,25 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     """Train a network locally from the weights sent, or look at its loss and keep its features."""
     from client.deep import train_network
 
+    study = workspace.study
     rows = workspace.tables.read("coded", "train")
-    refusals = check_training_sum(rows, workspace.study.folds, workspace.privacy)
+    refusals = list(check_training_sum(rows, study.folds, workspace.privacy))
+    if "train" in study.too_few_to_mask():
+        refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
     if refusals:
-        return Refused(refusals=refusals)
-    return train_network(workspace, request)
+        return Refused(refusals=tuple(refusals))
+    change, losses = train_network(workspace, request)
+    parameters, rest = to_update_rings(change, request.wide, losses, len(study.training_sites))
+    hide = partial(
+        workspace.masks.hide,
+        subset="train",
+        keys=request.keys,
+        exchange=f"{request.session}/{request.number}",
+        digest=request_digest(
+            request.network, request.variant, request.weights, request.wide, request.plan
+        ),
+    )
+    return TrainReply(parameters=hide(parameters, item="parameters"), rest=hide(rest, item="rest"))
 
 
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:

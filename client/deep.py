@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.cohort import Patient
 from client.state import StoredTable
 from client.training import Crops, infer, loss_of, train_epochs
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
-from common.exchanges import TrainReply, TrainRequest
+from common.exchanges import TrainRequest
 from common.networks.flat import flatten, load_flat
 from common.networks.resnet import Kind, build_network
+from common.statistics.base import Float
 from common.study import NetworkSettings, Study
 
 
@@ -51,15 +53,18 @@ def _own_seed(seed: int, site: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{site}".encode()).digest()[:6], "big")
 
 
-def train_network(workspace: Workspace, request: TrainRequest) -> TrainReply:
-    """One round at this site; see `RoundPlan`."""
+def train_network(workspace: Workspace, request: TrainRequest) -> tuple[NDArray[np.float32], Float]:
+    """One round at this site: its weighted change of the weights, and four loss sums.
+
+    See `RoundPlan`; the change is empty when no epoch was asked for.
+    """
     kind, plan = _kind(request.network), request.plan
     settings = network_settings(workspace.study, kind)
     patients = workspace.cohort.subset(workspace.study, "train")
     used = [p for p in patients if p.fold != plan.excluded_fold]
     held_out = [p for p in patients if p.fold == plan.excluded_fold]
     model = _network(workspace.study, kind, request.weights)
-    update = np.zeros(0, dtype=np.float32)
+    change = np.zeros(0, dtype=np.float32)
     losses = np.zeros(4)
     if plan.epochs:
         result = train_epochs(
@@ -73,11 +78,11 @@ def train_network(workspace: Workspace, request: TrainRequest) -> TrainReply:
         )
         losses[:2] = result.loss_sum, result.samples
         share = np.float32(len(used) / plan.total)
-        update = flatten(model) * share
+        change = (flatten(model) - request.weights) * share
     if plan.keep:
         losses[2:] = keep_features(workspace, request, model, patients, held_out)
     SCREEN.debug("site %s: %s %s", workspace.name, request.network, request.variant)
-    return TrainReply(update=update, losses=losses)
+    return change, losses
 
 
 def keep_features(

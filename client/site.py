@@ -25,6 +25,7 @@ class SiteSettings(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     data: Path = Path()
     work: Path = Path("work")
+    identity: Path = Path("keys/identity.pem")
     cache: Path = Path("cache")
     threads: int = Field(1, ge=1)
     workers: int = Field(0, ge=0, description="processes for preparation; 0 = one per core")
@@ -59,6 +60,7 @@ def load_site(path: Path) -> SiteSettings:
         update={
             "data": base / settings.data,
             "work": base / settings.work,
+            "identity": base / settings.identity,
             "cache": base / settings.cache,
         }
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
+from client.masks import RunMasks
 from client.site import SiteSettings, load_site
 from client.state import RunTables, recall_study
 from client.tables import SiteTables
@@ -33,6 +34,7 @@ class Workspace:
         self.run_tables = RunTables(settings.work, run)
         self.cohort, self.images, self.excluded = load_patients(settings, study)
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
+        self.masks = RunMasks(settings, study, run, self.run_tables.folder)
 
     @property
     def name(self) -> str:

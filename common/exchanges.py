@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.evaluation.local import Evaluation
+from common.masking.agreement import SignedKey
 from common.plain import plain
 from common.statistics.base import Float
 from common.statistics.placements import DeLongResult
@@ -20,6 +21,9 @@ from common.statistics.registry import statistic_classes
 from common.views import View
 
 Weights = NDArray[np.float32]
+Ranges = NDArray[np.int64]
+Ring64 = NDArray[np.uint64]
+Ring32 = NDArray[np.uint32]
 
 
 @plain
@@ -47,6 +51,7 @@ class EnrolReply:
     columns: dict[str, tuple[str, ...]]
     readings: tuple[str, ...]
     excluded: int
+    key: SignedKey | None = None
 
 
 @plain
@@ -60,18 +65,26 @@ class SumItem:
 
 @plain
 class SumRequest:
-    """Several sums in one round."""
+    """Several sums in one round.
+
+    `session` and `number` are never the same for two rounds of a run; `keys` are those of all sites
+    of the roster, as each signed its own.
+    """
 
     run: str
     study: str
+    session: str
+    number: int
     items: tuple[SumItem, ...]
+    keys: tuple[SignedKey, ...]
 
 
 @plain
 class SumReply:
-    """All sums of the request, flattened in order into one vector."""
+    """All sums of the request as ring elements, masked, one after the other in its order."""
 
-    vector: Float
+    wide: Ring64
+    narrow: Ring32
 
 
 @plain
@@ -99,26 +112,35 @@ class RoundPlan:
 
 @plain
 class TrainRequest:
-    """Weights of a network, and what to do with them."""
+    """Weights of a network, and what to do with them.
+
+    `wide` (k, 2) are ranges, start and stop, of weights whose changes have no natural bound, the
+    running statistics of BatchNorm: they travel in the wide ring.
+    """
 
     run: str
     study: str
+    session: str
+    number: int
     network: str
     variant: str
     weights: Weights
+    wide: Ranges
     plan: RoundPlan
+    keys: tuple[SignedKey, ...]
 
 
 @plain
 class TrainReply:
-    """The site's share of the new weights, and loss sums.
+    """The site's share of the change of the weights, as ring elements, masked.
 
-    `update` is (own patients / total) x local weights, empty when no epoch was asked for;
-    `losses` holds training loss sum and count, and held-out loss sum and count.
+    `parameters` is (own patients / total) x (local - global weights) with the wide ranges left at
+    zero, empty when no epoch was asked for; `rest` holds these ranges, then four sums: training
+    loss and count, held-out loss and count.
     """
 
-    update: Weights
-    losses: Float
+    parameters: Ring32
+    rest: Ring64
 
 
 @plain

@@ -211,8 +211,18 @@ class FusionSettings(Settings):
         return self
 
 
+Masking = Literal["required", "where_possible", "off"]
+MASKING: tuple[Masking, ...] = get_args(Masking)  # strictest first
+FEWEST_MASKED = 3
+
+
 class PrivacySettings(Settings):
-    """Thresholds below which a site refuses; a site's own may only be stricter."""
+    """Thresholds below which a site refuses; a site's own may only be stricter.
+
+    `masking` hides every site's sums and weights from the coordinator. It takes three sites, as
+    each of two could take its own numbers off the sum: `required` refuses sums over two,
+    `where_possible` and `off` say openly that they go in the clear.
+    """
 
     min_rows: int = Field(10, ge=1)
     min_rows_per_fold: int = Field(5, ge=1)
@@ -220,6 +230,7 @@ class PrivacySettings(Settings):
     min_oof_rows: int = Field(20, ge=1)
     min_cell: int = Field(3, ge=0)
     mode: Literal["guarded", "faithful"] = "guarded"
+    masking: Masking = "required"
 
 
 class WaitingSettings(Settings):
@@ -271,6 +282,37 @@ class Study(Settings):
         """Whether any model looks at CT images."""
         return any(model != "clinical" for model in self.base_models)
 
+    @property
+    def roster(self) -> dict[str, str]:
+        """Identity key (base64, empty where the study names none) by site."""
+        return {site.name: site.public_key for site in self.sites}
+
+    def members(self, subset: str) -> tuple[str, ...]:
+        """Sites that hold patients of "train" or of a test set, in roster order."""
+        if subset == "train":
+            return self.training_sites
+        members = self.test_set(subset).sites
+        return tuple(site for site in self.site_names if site in members)
+
+    def masked(self, subset: str) -> bool:
+        """Whether sums over this subset are masked."""
+        enough = len(self.members(subset)) >= FEWEST_MASKED
+        return enough and self.privacy.masking != "off"
+
+    def too_few_to_mask(self) -> tuple[str, ...]:
+        """Subsets whose sums would have to be masked, but have too few sites for it.
+
+        A test set at one site has no sums over sites: it is evaluated there.
+        """
+        if self.privacy.masking != "required":
+            return ()
+        fewest = {"train": 1} | {test.name: 2 for test in self.test_sets}
+        return tuple(
+            subset
+            for subset, least in fewest.items()
+            if least <= len(self.members(subset)) < FEWEST_MASKED
+        )
+
     def test_set(self, name: str) -> TestSet:
         """The test set of this name; KeyError when there is none."""
         return {test.name: test for test in self.test_sets}[name]
@@ -307,6 +349,20 @@ class Study(Settings):
         if self.fusion_models and len(self.base_models) < 2:
             raise ValueError("fusion_models: fusion needs at least two base models")
         return self
+
+
+def check_maskable(study: Study, *, where: str) -> None:
+    """InputError when sums that must be masked have too few sites for it."""
+    for subset in study.too_few_to_mask():
+        members = study.members(subset)
+        what = "training" if subset == "train" else f"test set {subset}"
+        raise InputError(
+            f"{what} has {len(members)} site(s), and masking takes {FEWEST_MASKED}: of two sites"
+            " each could take its own numbers off the sum",
+            where=where,
+            remedy="add a site, or say openly under [privacy] that sums go unmasked: masking ="
+            ' "off" ("where_possible" masks all sums over three sites and more)',
+        )
 
 
 def preset_text(name: str) -> str:

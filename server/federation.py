@@ -6,6 +6,8 @@ the wire belongs behind `sum_many` and `train`, where no phase sees it.
 
 from __future__ import annotations
 
+import itertools
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,21 +26,22 @@ from common.exchanges import (
     EvaluateReply,
     EvaluateRequest,
     Problem,
+    Ranges,
     Refused,
     RoundPlan,
     RowsReply,
     RowsRequest,
     SumItem,
-    SumReply,
     SumRequest,
-    TrainReply,
     TrainRequest,
     Weights,
 )
-from common.statistics.base import Float, Sums, add, unflatten
+from common.masking.agreement import SignedKey, check_roster, roster_digest
+from common.statistics.base import Float
 from common.study import Study
 from common.views import View
 from server.events import Events
+from server.totals import SumTotals, UpdateTotals
 from server.transfers import TransferLog
 
 POLL_SECONDS = 0.05
@@ -80,7 +83,10 @@ class Federation:
     transfers: TransferLog = field(default_factory=TransferLog)
     refusals: list[dict[str, Any]] = field(default_factory=list)
     nodes: dict[str, int] = field(default_factory=dict)
+    # a resumed run asks anew: under another session no mask is used twice
+    session: str = field(default_factory=lambda: secrets.token_hex(8))
     members: dict[str, EnrolReply] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     # -- the five exchanges -------------------------------------------------------------------
 
@@ -115,6 +121,7 @@ class Federation:
             if waiting and not new:
                 time.sleep(1.0)
         self._check_columns()
+        self._check_keys()
         return self.members
 
     def sum(self, statistic: Any, view: View, subset: str = "train") -> Any:
@@ -129,41 +136,51 @@ class Federation:
         RefusedError : a site's disclosure rule refused.
         """
         wanted = {site: self._items_for(site, items) for site in self.study.site_names}
+        number = next(self._numbers)
         requests = {
-            site: SumRequest(run=self.run, study=self.study.digest(), items=own)
+            site: SumRequest(
+                run=self.run,
+                study=self.study.digest(),
+                session=self.session,
+                number=number,
+                items=own,
+                keys=self._keys(),
+            )
             for site, own in wanted.items()
             if own
         }
-        totals: list[Sums | None] = [None] * len(items)
+        totals = SumTotals(self.study, items)
         for site, reply in self._ask("query.sum", requests, self.study.waiting.sum_seconds):
-            if not isinstance(reply, SumReply):
-                raise SiteError("an unexpected reply", where=f"site {site}")
-            self._fold_in(site, reply.vector, items, totals)
-        return [
-            item.statistic.finalise(total)
-            for item, total in zip(items, totals, strict=True)
-            if total is not None
-        ]
+            totals.add(site, reply)
+        return totals.results()
 
-    def train(self, network: str, variant: str, weights: Weights, plan: RoundPlan) -> TrainingRound:
-        """One round of local training at every training site; replies are folded in one by one."""
+    def train(
+        self, network: str, variant: str, weights: Weights, wide: Ranges, plan: RoundPlan
+    ) -> TrainingRound:
+        """One round of local training at every training site; replies are folded in one by one.
+
+        Parameters
+        ----------
+        wide : (k, 2), ranges of the weights whose changes travel in the wide ring.
+        """
         request = TrainRequest(
             run=self.run,
             study=self.study.digest(),
+            session=self.session,
+            number=next(self._numbers),
             network=network,
             variant=variant,
             weights=weights,
+            wide=wide,
             plan=plan,
+            keys=self._keys(),
         )
         requests = dict.fromkeys(self.study.training_sites, request)
-        total = np.zeros(weights.size if plan.epochs else 0, dtype=np.float64)
-        losses = np.zeros(4)
+        totals = UpdateTotals(weights.size if plan.epochs else 0, wide)
         for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
-            if not isinstance(reply, TrainReply) or reply.update.shape != total.shape:
-                raise SiteError("an update of another size", where=f"site {site}")
-            total += reply.update
-            losses += reply.losses
-        new = total.astype(np.float32) if plan.epochs else weights
+            totals.add(site, reply)
+        change, losses = totals.results()
+        new = weights + change if plan.epochs else weights
         return TrainingRound(new, _ratio(losses[0], losses[1]), _ratio(losses[2], losses[3]))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
@@ -213,10 +230,7 @@ class Federation:
 
     def sites_with(self, subset: str) -> tuple[str, ...]:
         """Sites that hold patients of "train" or of a test set, in roster order."""
-        if subset == "train":
-            return self.study.training_sites
-        members = self.study.test_set(subset).sites
-        return tuple(site for site in self.study.site_names if site in members)
+        return self.study.members(subset)
 
     def columns(self, table: str) -> tuple[str, ...]:
         """Columns of a base table, the same at every training site."""
@@ -227,33 +241,20 @@ class Federation:
         counts = [self.members[site].counts[subset] for site in self.sites_with(subset)]
         return sum(n for n, _ in counts), sum(positives for _, positives in counts)
 
-    def _fold_in(
-        self, site: str, vector: Float, items: Sequence[SumItem], totals: list[Sums | None]
-    ) -> None:
-        """Cut a site's vector into its parts and add them to the totals."""
-        start = 0
-        for position, item in enumerate(items):
-            if site not in self.sites_with(item.subset):
-                continue
-            shapes = item.statistic.shapes(len(item.view.outputs()))
-            size = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
-            if start + size > vector.size:
-                break
-            part = unflatten(vector[start : start + size], shapes)
-            start += size
-            old = totals[position]
-            totals[position] = part if old is None else add(old, part)
-        else:
-            if start == vector.size:
-                return
-        raise SiteError(
-            "its sums are not of the size declared",
-            where=f"site {site}",
-            remedy="bring all sites to the same software versions",
-        )
-
     def _items_for(self, site: str, items: Sequence[SumItem]) -> tuple[SumItem, ...]:
         return tuple(item for item in items if site in self.sites_with(item.subset))
+
+    def _keys(self) -> tuple[SignedKey, ...]:
+        """Every site's signed key, in roster order; none where nothing is masked."""
+        own = [self.members[name].key for name in self.study.site_names if name in self.members]
+        return tuple(key for key in own if key is not None)
+
+    def _check_keys(self) -> None:
+        """Every site's key is the one it signed for this run; the sites check it again."""
+        keys = self._keys()
+        if keys:
+            roster = roster_digest(self.study.roster)
+            check_roster(keys, self.study.roster, self.run, self.study.digest(), roster)
 
     def _check_columns(self) -> None:
         first = self.members[self.study.training_sites[0]]

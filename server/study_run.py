@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from common.bundle import Bundle
 from common.statistics.base import Float
+from common.study import Study
 from server.checkpoint import Checkpoint
 from server.federation import Federation
 from server.phases.arm import Arm
@@ -195,10 +196,7 @@ class StudyRun:
         }
 
     def _warnings(self) -> list[str]:
-        found = [
-            "Sums are added in the clear at the coordinator: secure aggregation is not part of"
-            " this release, so the coordinator can see each site's sums."
-        ]
+        found = masking_warnings(self.federation.study)
         for network, trained in self.trained.items():
             if "random" in trained["final"].origin:
                 kind = "2D" if network == "dl2d" else "3D"
@@ -213,3 +211,24 @@ class StudyRun:
 
 def _selection(arm: Arm) -> dict[str, Any]:
     return {key: value for key, value in arm.selection.items() if value is not None}
+
+
+def masking_warnings(study: Study) -> list[str]:
+    """What the coordinator could see of single sites, in words; nothing where all is masked."""
+    if study.privacy.masking == "off":
+        return [
+            "Masking is off: sums and weights are added in the clear, so the coordinator can see"
+            " what each single site sends."
+        ]
+    subsets = {"train": "training", **{test.name: test.name for test in study.test_sets}}
+    clear = [
+        what
+        for subset, what in subsets.items()
+        if not study.masked(subset) and (subset == "train" or len(study.members(subset)) > 1)
+    ]
+    if not clear:
+        return []
+    return [
+        f"Sums over fewer than three sites are not masked ({', '.join(clear)}), as the study says:"
+        " the coordinator can see what each of these sites sends."
+    ]

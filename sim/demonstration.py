@@ -7,8 +7,10 @@ import dataclasses
 from common.demonstration import demonstration_folder, demonstration_sites
 from common.errors import UsageError
 from common.study import load_study
+from sim.identities import place_identities, with_identities
 from sim.phantom import SMALL, generate
 from sim.phantom_plan import PhantomPlan
+from sim.references import write_study
 from sim.sites import find_sites, place_sites
 
 SEED = 20240101
@@ -47,8 +49,13 @@ def make_demonstration(hospitals: int) -> None:
     home = folder / plan.name
     generate(home, seed=SEED, plan=plan)
     study = load_study(home / "study.toml")
+    if study.too_few_to_mask():
+        open_sums = study.privacy.model_copy(update={"masking": "where_possible"})
+        study = study.model_copy(update={"privacy": open_sums})
     data = find_sites([path.parent for path in sorted(home.glob("*/cohort.csv"))], study)
     sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
+    place_identities(sites.items(), study.seed)
+    write_study(with_identities(study), home / "study.toml")
     listing = "\n".join(str(path) for path in sites.values())
     demonstration_sites().write_text(listing, encoding="utf-8")
     print(home / "study.toml")

@@ -19,6 +19,7 @@ UNRESTRICTED = {
     "min_per_class": 1,
     "min_oof_rows": 1,
     "min_cell": 0,
+    "masking": "off",
 }
 
 

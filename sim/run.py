@@ -16,7 +16,8 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.study import Study, load_study
+from common.study import Study, check_maskable, load_study
+from sim.identities import place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.merge import merge_results
 from sim.progress import Follower, follow
@@ -60,6 +61,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     from server.outputs import write_outputs
 
     study = load_study(simulation.study)
+    check_maskable(study, where=str(simulation.study))
     data = find_sites(simulation.folders, study)
     simulation.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -121,7 +123,8 @@ def _jobs(
 ) -> list[Job]:
     out = simulation.out
     # written out in full, so that all runs share every setting whatever becomes of the preset
-    file = write_study(study, out / "input" / "study.toml")
+    place_identities(sites.items(), study.seed)
+    file = write_study(with_identities(study), out / "input" / "study.toml")
     jobs = [Job("federated", file, sites, out, simulation.engine)]
     if "pooled" in simulation.references:
         folder = out / "references" / "pooled"

@@ -73,6 +73,7 @@ def place_sites(
         changes: dict[str, object] = {
             "data": settings.data if own.is_file() else folder,
             "work": (run / "sites" / name / "work").resolve(),
+            "identity": Path("keys/identity.pem"),
             "cache": cache.resolve(),
         }
         if exclude_bad_patients:

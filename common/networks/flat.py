@@ -42,6 +42,25 @@ def flatten(model: nn.Module) -> NDArray[np.float32]:
     return torch.cat(parts).to(torch.float32).numpy()
 
 
+def wide_ranges(model: nn.Module) -> NDArray[np.int64]:
+    """Ranges (k, 2), start and stop in the flat vector, of the running statistics of BatchNorm.
+
+    Weights change by little in a round; a running variance can change by any amount.
+    """
+    trained = {name for name, _ in model.named_parameters()}
+    ranges: list[list[int]] = []
+    start = 0
+    for name, entry in _floating(model).items():
+        stop = start + entry.numel()
+        if name not in trained:
+            if ranges and ranges[-1][1] == start:
+                ranges[-1][1] = stop
+            else:
+                ranges.append([start, stop])
+        start = stop
+    return np.array(ranges, dtype=np.int64).reshape(-1, 2)
+
+
 def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
     """Inverse of `flatten`, in place.
 

@@ -51,6 +51,7 @@ class Histogram:
 
     rule: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    bits: ClassVar[dict[str, int]] = {"counts": 32}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """One matrix, columns by cells."""

@@ -81,7 +81,7 @@ def merge_cells(histogram: HistogramResult, minimum: int = 5) -> HistogramResult
 
 @plain
 class RankGram:
-    """Gram matrix of centred global ranks (2 r - n - 1) / n.
+    """Gram matrix of centred global ranks (2 r - n - 1) / n, over n.
 
     A row whose value is the q-th of the site's n_c rows in a cell that holds N_c rows of all sites
     gets the rank  below + (q - 1/2) N_c / n_c + 1/2,  with mid-ranks q for ties. One site alone, or
@@ -97,7 +97,9 @@ class RankGram:
     counts: Float
 
     rule: ClassVar[str] = "gram"
-    step: ClassVar[dict[str, float]] = {"gram": 2.0**-40}
+    # entries sum to at most a third, and binning moves correlations by far more than the rounding
+    step: ClassVar[dict[str, float]] = {"gram": 2.0**-25}
+    bits: ClassVar[dict[str, int]] = {"gram": 32}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """The upper triangle of a (p, p) matrix."""
@@ -132,7 +134,8 @@ class RankGram:
     def from_rows(self, rows: Rows) -> Sums:
         """Gram matrix of the site's ranks."""
         ranks = self.ranks(rows)
-        return {"gram": pack(ranks.T @ ranks)}
+        total = float(self.counts[0].sum()) if rows.p else 1.0
+        return {"gram": pack(ranks.T @ ranks) / max(total, 1.0)}
 
     def finalise(self, sums: Sums) -> Float:
         """Spearman correlation (p, p); a constant column correlates with nothing but itself."""
@@ -140,7 +143,7 @@ class RankGram:
         gram = unpack(sums["gram"], p)
         scale = np.sqrt(np.maximum(np.diag(gram), 0.0))
         # what fixed point leaves of a constant column is no variation
-        varies = scale > 1e-5
+        varies = scale > 1e-3
         inverse = np.divide(1.0, scale, out=np.zeros(p), where=varies)
         correlation: Float = np.clip(gram * np.outer(inverse, inverse), -1.0, 1.0)
         np.fill_diagonal(correlation, 1.0)

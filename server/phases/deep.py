@@ -62,7 +62,7 @@ def train_variant(
     ----------
     folds : training patients of each fold, from `rows_per_fold`.
     """
-    from common.networks.flat import flatten
+    from common.networks.flat import flatten, wide_ranges
     from common.networks.initial import initial_network
 
     settings = settings_of(federation, network)
@@ -70,6 +70,7 @@ def train_variant(
     fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
     total = sum(folds) - (folds[fold] if fold >= 0 else 0)
     model, origin = initial_network(network, settings, seed=study.seed)
+    wide = wide_ranges(model)
     strategy = FederatedAverage(settings=settings, weights=flatten(model))
     losses: list[float] = []
     for number in range(settings.rounds):
@@ -81,7 +82,7 @@ def train_variant(
             seed=study.seed * 1000 + number,
             keep=False,
         )
-        done = federation.train(network, variant, strategy.weights, plan)
+        done = federation.train(network, variant, strategy.weights, wide, plan)
         strategy.update(number, done.weights)
         losses.append(done.loss)
         federation.events.tell(
@@ -96,7 +97,7 @@ def train_variant(
     plan = RoundPlan(
         epochs=0, learning_rate=0.0, excluded_fold=fold, total=total, seed=0, keep=True
     )
-    kept = federation.train(network, variant, weights, plan)
+    kept = federation.train(network, variant, weights, wide, plan)
     held_out = None if np.isnan(kept.held_out_loss) else kept.held_out_loss
     return TrainedNetwork(
         weights=weights,

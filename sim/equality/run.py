@@ -40,6 +40,7 @@ from sim.equality.sites import (
 )
 from sim.equality.synthetic import Plan, SyntheticCohort, generate
 from sim.equality.testing import compare_test_sets
+from sim.identities import with_identities
 from sim.inprocess import SERVER_NODE, task_identity
 
 SEED = 20240101
@@ -149,7 +150,7 @@ class Comparison:
 
 def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
     """All steps on the synthetic cohort."""
-    study = parse_study(STUDY, where="sim/equality")
+    study = with_identities(parse_study(STUDY, where="sim/equality"))
     with _workplace() as work:
         tell(f"synthetic: making {plan.rows} patients with {plan.features} features")
         cohort = generate(plan, SEED)
@@ -190,7 +191,7 @@ def compare_heart(folder: Path, tell: Tell) -> list[Finding]:
     ----------
     folder : holds a folder with cohort.csv for every hospital.
     """
-    study = load_study(HEART_STUDY)
+    study = with_identities(load_study(HEART_STUDY))
     with _workplace() as work:
         tell("heart: clinical arm, test set, Table 1")
         sites = folder_sites(folder, study, work)

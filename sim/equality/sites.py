@@ -18,6 +18,7 @@ from flwr.clientapp import ClientApp
 
 from client import answers
 from client.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
+from client.masks import RunMasks
 from client.prepared import PreparedImages
 from client.site import SiteSettings
 from client.state import RunTables
@@ -29,6 +30,7 @@ from common.statistics.base import Float, Rows, describe
 from common.study import Study
 from server.federation import Federation
 from sim.equality.synthetic import SyntheticCohort
+from sim.identities import place_identities
 from sim.inprocess import InProcessGrid
 
 RUN = "equality"
@@ -69,6 +71,7 @@ class GivenWorkspace(Workspace):
         check_cohort(cohort, study)
         self.cohort, self.images, self.excluded = cohort, images, 0
         self.tables = SiteTables(cohort, study, self.run_tables, images)
+        self.masks = RunMasks(settings, study, RUN, self.run_tables.folder)
 
 
 def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[str, Workspace]:
@@ -91,7 +94,7 @@ def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[s
             )
             for i, row in enumerate(at)
         ]
-        settings = SiteSettings(name=name, work=work / name)
+        settings = _settings(name, study, work)
         features = GivenFeatures(cohort.names, ids, readings)
         sites[name] = GivenWorkspace(settings, study, Cohort(name, patients), features)
     return sites
@@ -102,8 +105,15 @@ def folder_sites(folder: Path, study: Study, work: Path) -> dict[str, Workspace]
     sites: dict[str, Workspace] = {}
     for name in study.site_names:
         cohort = read_cohort(folder / name, name, study)
-        sites[name] = GivenWorkspace(SiteSettings(name=name, work=work / name), study, cohort, None)
+        sites[name] = GivenWorkspace(_settings(name, study, work), study, cohort, None)
     return sites
+
+
+def _settings(name: str, study: Study, work: Path) -> SiteSettings:
+    """Settings of a site whose identity key is the simulated one."""
+    folder = work / name
+    place_identities([(name, folder / "site.toml")], study.seed)
+    return SiteSettings(name=name, work=folder, identity=folder / "keys" / "identity.pem")
 
 
 class Hospitals:

@@ -61,7 +61,8 @@ def test_all_arrays_of_a_dtype_travel_in_one_buffer() -> None:
 def test_a_request_with_statistic_and_view_survives() -> None:
     view = table("clinical").then(Select(columns=("x", "y")), Clip(limit=3.0))
     statistic = CentredSquares(mean=np.array([1.0, 2.0]))
-    request = SumRequest(run="r", study="s", items=(SumItem(statistic, view, "train"),))
+    item = SumItem(statistic, view, "train")
+    request = SumRequest(run="r", study="s", session="x", number=1, items=(item,), keys=())
     back = decode(encode(request))
     assert isinstance(back, SumRequest)
     assert back.items[0].view.outputs() == ("x", "y")
@@ -73,8 +74,12 @@ def test_an_unknown_class_is_never_built() -> None:
         from_tree({"__class__": "Popen", "args": ["true"]}, [])
 
 
+def reply_of(size: int) -> SumReply:
+    return SumReply(np.zeros(size, dtype=np.uint64), np.zeros(1, dtype=np.uint32))
+
+
 def test_fields_must_match_the_class() -> None:
-    tree, arrays = to_tree(SumReply(vector=np.zeros(2)))
+    tree, arrays = to_tree(reply_of(2))
     with pytest.raises(ValueError, match="do not match"):
         from_tree({**tree, "extra": 1}, arrays)
 
@@ -92,8 +97,8 @@ def test_what_is_not_plain_data_does_not_travel() -> None:
 
 
 def test_a_buffer_longer_than_its_layout_is_refused() -> None:
-    record = encode(SumReply(vector=np.zeros(4)))
-    other = encode(SumReply(vector=np.zeros(5)))
+    record = encode(reply_of(4))
+    other = encode(reply_of(5))
     record["arrays"] = other["arrays"]
     with pytest.raises(ValueError, match="longer than its layout"):
         decode(record)

@@ -27,7 +27,9 @@ from common.exchanges import (
     TrainReply,
     TrainRequest,
 )
-from common.statistics.base import Rows, flatten
+from common.masking.layout import end_to_end, to_rings
+from common.masking.update import to_update_rings
+from common.statistics.base import Rows
 from common.statistics.moments import Means
 from common.study import Study, parse_study
 from common.transforms import Select
@@ -43,11 +45,14 @@ fusion_models = []
 sites = [{ name = "a" }, { name = "b" }, { name = "c", trains = false }]
 test_sets = [{ name = "t", split = "external_test", sites = ["b", "c"] }]
 clinical = [{ name = "x", kind = "continuous" }]
+[privacy]
+masking = "off"
 [waiting]
 sum_seconds = 0.2
 enrol_seconds = 0.2
 """
 VIEW = table("clinical").then(Select(columns=("x",)))
+NO_RANGES = np.zeros((0, 2), dtype=np.int64)
 VALUES = {"a": [1.0, 2.0], "b": [3.0, 5.0, 7.0], "c": [100.0]}
 
 
@@ -63,19 +68,20 @@ def honest(site: str, request: Any, study: Study) -> Any:
         counts |= {"t": (2, 1)} if site != "a" else {}
         return EnrolReply(site, study.digest(), {}, counts, {"clinical": ("x",)}, (), 0)
     if isinstance(request, SumRequest):
-        parts = [
-            flatten(item.statistic.from_rows(rows_of(site)), item.statistic.shapes(1))
-            for item in request.items
-        ]
-        return SumReply(vector=np.concatenate(parts))
+        rows = rows_of(site)
+        rings = end_to_end(
+            to_rings(item.statistic, item.statistic.from_rows(rows), 1, 3) for item in request.items
+        )
+        return SumReply(wide=rings.wide, narrow=rings.narrow)
     if isinstance(request, RowsRequest):
         scores = np.round(np.array(VALUES[site]) / 10, 3)[:, None]
         return RowsReply(probabilities=scores[::-1], labels=np.arange(len(scores)) % 2.0)
     assert isinstance(request, TrainRequest)
     share = len(VALUES[site]) / request.plan.total
-    weights = np.full(3, float(ord(site)), dtype=np.float32)
+    change = np.full(3, float(ord(site)) - 90.0, dtype=np.float32) - request.weights
     losses = np.array([2.0, 4.0, 0.0, 0.0])
-    return TrainReply(update=(weights * share).astype(np.float32), losses=losses)
+    parameters, rest = to_update_rings(change * np.float32(share), request.wide, losses, 2)
+    return TrainReply(parameters=parameters, rest=rest)
 
 
 Answer = Callable[[str, Any, Study], Any]
@@ -142,8 +148,8 @@ def test_updates_add_up_to_the_weighted_average(study: Study) -> None:
     federation = federation_of(study)
     federation.enrol()
     plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
-    done = federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), plan)
-    expected = (2 * ord("a") + 3 * ord("b")) / 5
+    done = federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
+    expected = (2 * (ord("a") - 90) + 3 * (ord("b") - 90)) / 5
     np.testing.assert_allclose(done.weights, expected, rtol=1e-6)
     assert done.loss == pytest.approx(0.5)
     assert np.isnan(done.held_out_loss)
@@ -186,7 +192,7 @@ def test_a_refusal_is_recorded_and_told(study: Study) -> None:
 
 
 def test_a_reply_of_another_exchange_is_refused(study: Study) -> None:
-    reply = TrainReply(update=np.zeros(1, dtype=np.float32), losses=np.zeros(4))
+    reply = TrainReply(np.zeros(1, dtype=np.uint32), np.zeros(4, dtype=np.uint64))
     federation = federation_of(study, replacing("a", SumRequest, reply))
     federation.enrol()
     with pytest.raises(SiteError, match="site a: a reply that is not in the catalogue"):
@@ -194,20 +200,21 @@ def test_a_reply_of_another_exchange_is_refused(study: Study) -> None:
 
 
 def test_a_vector_of_another_length_is_refused(study: Study) -> None:
-    for vector in (np.zeros(1), np.zeros(5)):
-        federation = federation_of(study, replacing("b", SumRequest, SumReply(vector=vector)))
+    for size in (1, 50):
+        reply = SumReply(np.zeros(size, dtype=np.uint64), np.zeros(0, dtype=np.uint32))
+        federation = federation_of(study, replacing("b", SumRequest, reply))
         federation.enrol()
         with pytest.raises(SiteError, match="site b: its sums are not of the size declared"):
             federation.sum(Means(), VIEW)
 
 
 def test_an_update_of_another_size_is_refused(study: Study) -> None:
-    reply = TrainReply(update=np.zeros(7, dtype=np.float32), losses=np.zeros(4))
+    reply = TrainReply(np.zeros(7, dtype=np.uint32), np.zeros(4, dtype=np.uint64))
     federation = federation_of(study, replacing("a", TrainRequest, reply))
     federation.enrol()
     plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
-    with pytest.raises(SiteError, match="site a: an update of another size"):
-        federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), plan)
+    with pytest.raises(SiteError, match="site a: its sums are not of the size declared"):
+        federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
 
 
 def test_a_site_that_never_answers_is_named_after_the_wait(study: Study) -> None:

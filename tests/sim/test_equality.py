@@ -24,6 +24,7 @@ from sim.equality import command, label_free, references, sites
 from sim.equality.findings import Bound, Finding, Findings, at_most
 from sim.equality.run import STUDY, Comparison, compare_heart, compare_synthetic
 from sim.equality.synthetic import FULL, SMALL, generate
+from sim.identities import with_identities
 from sim.inprocess import SERVER_NODE, task_identity
 
 
@@ -63,10 +64,12 @@ def test_a_site_whose_sums_are_slightly_wrong_is_noticed(
     def wrong(workspace: Workspace, request: SumRequest) -> Any:
         reply = answers.sums(workspace, request)
         assert isinstance(reply, SumReply)
-        return SumReply(vector=reply.vector * (1.0 + 1e-6 * (workspace.name == "west")))
+        wide = reply.wide.copy()
+        wide[0] += np.uint64(workspace.name == "west")  # one patient too many in a count
+        return SumReply(wide=wide, narrow=reply.narrow)
 
     monkeypatch.setitem(sites.HANDLERS, "query.sum", wrong)
-    study = parse_study(STUDY)
+    study = with_identities(parse_study(STUDY))
     cohort = generate(dataclasses.replace(SMALL, features=20), 1)
     with task_identity(SERVER_NODE):
         workspaces = sites.synthetic_sites(cohort, study, tmp_path)

@@ -13,6 +13,8 @@ import pytest
 from flwr.app import Context, Message
 
 from client import answers
+from client.masks import RunMasks
+from client.site import SiteSettings
 from common.codec import decode, encode
 from common.disclosure import stricter
 from common.exchanges import EnrolReply
@@ -32,6 +34,7 @@ sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
 test_sets = [{ name = "t", split = "external_test", sites = ["a", "b", "c"] }]
 clinical = [{ name = "x0", kind = "continuous" }]
 [privacy]
+masking = "off"
 min_rows = 1
 min_rows_per_fold = 1
 min_per_class = 1
@@ -63,6 +66,7 @@ class Hospitals:
                     study=study,
                     tables=Memory(tables),
                     privacy=stricter(study.privacy, None),
+                    masks=RunMasks(SiteSettings(name=name), study, "memory", Path("unused")),
                 ),
             )
             for name, tables in sites.items()

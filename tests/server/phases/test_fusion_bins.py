@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from common.bundle import Bundle
 from common.codec import decode, encode
 from common.exchanges import EnrolReply, EnrolRequest, RowsReply, RowsRequest, SumReply, SumRequest
-from common.statistics.base import Rows, flatten
+from common.masking.layout import end_to_end, to_rings
+from common.statistics.base import Rows
 from common.study import Study, parse_study
 from common.transforms import Forest, Select
 from common.views import Joined, View, materialise, table
@@ -95,8 +96,9 @@ class Hospitals:
         for item in request.items:
             rows = materialise(item.view, tables, item.subset)
             sums = item.statistic.from_rows(rows)
-            parts.append(flatten(sums, item.statistic.shapes(rows.p)))
-        return SumReply(vector=np.concatenate(parts))
+            parts.append(to_rings(item.statistic, sums, rows.p, 3))
+        rings = end_to_end(parts)
+        return SumReply(wide=rings.wide, narrow=rings.narrow)
 
 
 @pytest.fixture(autouse=True)

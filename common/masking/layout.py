@@ -1,0 +1,105 @@
+"""The sums of a statistic as two ring vectors: most parts wide, counts and ranks narrow.
+
+A statistic may declare `bits = {part: 32}` for parts whose sums stay small; all others take 64. The
+narrow ring halves what a site sends of the largest statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.masking.fixed_point import from_ring, to_ring
+from common.plain import plain
+from common.statistics.base import Float, Sums, flatten
+
+WIDTHS = (64, 32)
+
+
+@plain
+class RingSums:
+    """The wide (uint64) and the narrow (uint32) parts of a statistic, each end to end."""
+
+    wide: NDArray[np.uint64]
+    narrow: NDArray[np.uint32]
+
+
+def end_to_end(parts: Iterable[RingSums]) -> RingSums:
+    """Several statistics' sums as one pair of vectors, in order."""
+    own = list(parts)
+    return RingSums(
+        wide=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.wide for part in own)]),
+        narrow=np.concatenate([np.zeros(0, dtype=np.uint32), *(part.narrow for part in own)]),
+    )
+
+
+def sizes(statistic: Any, p: int) -> tuple[int, int]:
+    """Numbers in the wide and in the narrow vector, for a table of `p` columns."""
+    shapes = statistic.shapes(p)
+    wide, narrow = (
+        sum(_size(shapes[part]) for part in _parts(statistic, shapes, bits)) for bits in WIDTHS
+    )
+    return wide, narrow
+
+
+def to_rings(statistic: Any, sums: Sums, p: int, sites: int) -> RingSums:
+    """A site's sums as ring elements.
+
+    Parameters
+    ----------
+    sums : from `from_rows`, over a table of `p` columns.
+    sites : how many sites' sums are added.
+
+    Raises
+    ------
+    ValueError : parts that are not those declared, or not finite.
+    OverflowError : a number too large for its ring.
+    """
+    shapes = statistic.shapes(p)
+    flatten(sums, shapes)
+    rings = []
+    for bits in WIDTHS:
+        own = _parts(statistic, shapes, bits)
+        values = np.concatenate([np.zeros(0), *(sums[part].ravel() for part in own)])
+        rings.append(to_ring(values, _steps(statistic, shapes, own), sites, bits))
+    return RingSums(wide=rings[0], narrow=rings[1])
+
+
+def from_rings(statistic: Any, total: RingSums, p: int) -> Sums:
+    """The sums that added ring elements stand for, in the declared order of parts.
+
+    Raises
+    ------
+    ValueError : vectors of another size.
+    """
+    shapes = statistic.shapes(p)
+    if (total.wide.size, total.narrow.size) != sizes(statistic, p):
+        raise ValueError("the sums are not of the size the statistic declares")
+    found: dict[str, Float] = {}
+    rings: tuple[NDArray[Any], ...] = (total.wide, total.narrow)
+    for bits, ring in zip(WIDTHS, rings, strict=True):
+        own = _parts(statistic, shapes, bits)
+        values = from_ring(ring, _steps(statistic, shapes, own))
+        start = 0
+        for part in own:
+            size = _size(shapes[part])
+            found[part] = values[start : start + size].reshape(shapes[part])
+            start += size
+    return {part: found[part] for part in shapes}
+
+
+def _parts(statistic: Any, shapes: Mapping[str, tuple[int, ...]], bits: int) -> list[str]:
+    declared = getattr(statistic, "bits", {})
+    return [part for part in shapes if declared.get(part, 64) == bits]
+
+
+def _steps(statistic: Any, shapes: Mapping[str, tuple[int, ...]], parts: list[str]) -> Float:
+    each = [np.full(_size(shapes[part]), statistic.step[part]) for part in parts]
+    return np.concatenate([np.zeros(0), *each])
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=np.int64))

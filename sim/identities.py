@@ -1,0 +1,45 @@
+"""Identity keys of simulated hospitals: made from the study's seed, so that a run can be repeated.
+
+Whoever knows the seed knows them. They exercise the same signatures and masks as a deployment, and
+protect nothing: on one machine there is nobody to protect from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.masking import identity
+from common.study import SiteEntry, Study
+
+
+def simulated_identity(seed: int, site: str) -> Ed25519PrivateKey:
+    """The key of a simulated hospital."""
+    text = f"fedlnm simulated hospital\n{seed}\n{site}"
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(text.encode()).digest())
+
+
+def with_identities(study: Study) -> Study:
+    """The study with the simulated hospitals' public keys on its roster."""
+    entries = []
+    for site in study.sites:
+        public = simulated_identity(study.seed, site.name).public_key()
+        key = identity.public_text(public)
+        entries.append(SiteEntry(name=site.name, trains=site.trains, public_key=key))
+    return study.model_copy(update={"sites": tuple(entries)})
+
+
+def place_identities(sites: Iterable[tuple[str, Path]], seed: int) -> None:
+    """Write every hospital's key file, where it has none yet.
+
+    Parameters
+    ----------
+    sites : name and path of site.toml.
+    """
+    for name, path in sites:
+        file = path.parent / "keys" / "identity.pem"
+        if not file.exists():
+            identity.save(simulated_identity(seed, name), file)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.masking.layout import end_to_end, from_rings, sizes, to_rings
+from common.statistics.base import Rows
+from common.statistics.histogram import Histogram
+from common.statistics.moments import Means
+from common.statistics.rank_gram import RankGram, first_edges
+
+
+@pytest.fixture
+def table() -> Rows:
+    rng = np.random.default_rng(0)
+    return Rows(
+        values=rng.normal(size=(30, 4)),
+        columns=tuple("abcd"),
+        label=np.zeros(30),
+        fold=np.arange(30, dtype=np.int64) % 5,
+    )
+
+
+def statistics(table: Rows) -> list[Any]:
+    histogram = Histogram(edges=first_edges(4, 6))
+    counts = histogram.from_rows(table)["counts"]
+    return [Means(), histogram, RankGram(edges=histogram.edges, counts=counts)]
+
+
+def test_what_comes_back_is_within_the_declared_steps(table: Rows) -> None:
+    for statistic in statistics(table):
+        sums = statistic.from_rows(table)
+        rings = to_rings(statistic, sums, 4, 3)
+        assert (rings.wide.size, rings.narrow.size) == sizes(statistic, 4)
+        back = from_rings(statistic, rings, 4)
+        assert list(back) == list(statistic.shapes(4))
+        for part, values in back.items():
+            assert (np.abs(values - sums[part]) <= statistic.step[part]).all()
+
+
+def test_counts_and_ranks_take_half_the_bytes(table: Rows) -> None:
+    _, histogram, gram = statistics(table)
+    assert sizes(histogram, 4) == (0, 24)
+    assert sizes(gram, 4) == (0, 10)
+    assert sizes(Means(), 4)[1] == 0
+
+
+def test_several_statistics_lie_end_to_end(table: Rows) -> None:
+    rings = [to_rings(s, s.from_rows(table), 4, 3) for s in statistics(table)]
+    both = end_to_end(rings)
+    assert both.narrow.size == 34
+    assert np.array_equal(both.wide, rings[0].wide)
+    assert end_to_end([]).wide.size == 0
+
+
+def test_vectors_of_another_size_are_refused(table: Rows) -> None:
+    rings = to_rings(Means(), Means().from_rows(table), 4, 3)
+    with pytest.raises(ValueError, match="not of the size"):
+        from_rings(Means(), rings, 5)

@@ -1,0 +1,80 @@
+"""Masked studies equal unmasked ones, and repeat themselves to the last bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("a", "b", "c")
+
+
+def run_study(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
+    command += [str(folder / name) for name in NAMES]
+    command += ["--out", str(out), "--cache", str(out.parent / "cache")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def findings(folder: Path, out: Path) -> dict[str, Any]:
+    """results.json without clock, digest and traffic."""
+    done = run_study(folder, out)
+    assert done.returncode == 0, done.stderr
+    tree: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    for key in ("timing", "run", "transfers", "warnings", "software"):
+        del tree[key]
+    del tree["study"]["digest"]
+    return tree
+
+
+@pytest.fixture(scope="module")
+def masked(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return findings(tabular_master, tmp_path_factory.mktemp("masked") / "run")
+
+
+def test_two_masked_runs_are_equal_to_the_last_bit(
+    masked: dict[str, Any], tabular_master: Path, tmp_path: Path
+) -> None:
+    assert findings(tabular_master, tmp_path / "run") == masked
+
+
+def test_masks_change_no_number_of_the_results(
+    masked: dict[str, Any], tabular_master: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "off"
+    shutil.copytree(tabular_master, folder)
+    with (folder / "study.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[privacy]\nmasking = "off"\n')
+    assert findings(folder, tmp_path / "run") == masked
+
+
+def test_the_order_of_the_sites_changes_no_number(
+    masked: dict[str, Any], tabular_master: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "turned"
+    shutil.copytree(tabular_master, folder)
+    study = (folder / "study.toml").read_text(encoding="utf-8")
+    forward = '[{ name = "a" }, { name = "b" }, { name = "c" }]'
+    assert forward in study
+    turned = study.replace(forward, '[{ name = "c" }, { name = "a" }, { name = "b" }]')
+    (folder / "study.toml").write_text(turned, encoding="utf-8")
+    found = findings(folder, tmp_path / "run")
+    for key in ("performance", "delong", "table1", "selection", "roc", "calibration"):
+        assert found[key] == masked[key], key
+
+
+def test_two_sites_are_refused_with_a_remedy(tabular_master: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    shutil.copytree(tabular_master, folder)
+    study = (folder / "study.toml").read_text(encoding="utf-8")
+    study = study.replace('{ name = "c" }', '{ name = "c", trains = false }')
+    (folder / "study.toml").write_text(study, encoding="utf-8")
+    done = run_study(folder, tmp_path / "run")
+    assert done.returncode == 1
+    assert "training has 2 site(s), and masking takes 3" in done.stderr.replace("\n", " ")
+    assert "masking" in done.stderr
