@@ -11,11 +11,13 @@ import numpy as np
 from client.state import StoredTable
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
+from common.bundle_signature import check_files
 from common.disclosure import check_out_of_fold_rows, check_test_set, check_training_sum
 from common.evaluation.delong import exact
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.exchanges import (
     EnrolReply,
+    EnrolRequest,
     EvaluateReply,
     EvaluateRequest,
     Refusal,
@@ -28,7 +30,6 @@ from common.exchanges import (
     TrainReply,
     TrainRequest,
 )
-from common.ledger.asked import request_digest
 from common.masking.layout import RingSums, end_to_end, to_rings
 from common.masking.update import to_update_rings
 from common.statistics.base import Rows, describe
@@ -50,7 +51,7 @@ def software() -> dict[str, str]:
     return versions
 
 
-def enrol(workspace: Workspace) -> EnrolReply:
+def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply:
     """Say who takes part: counts per subset, and which tables and readings there are."""
     study, cohort = workspace.study, workspace.cohort
     subsets = ["train"] if workspace.name in study.training_sites else []
@@ -104,7 +105,7 @@ def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: Rin
         subset=item.subset,
         keys=request.keys,
         exchange=f"{request.session}/{request.number}",
-        digest=request_digest(item.statistic, item.view, item.subset),
+        digest=item.digest,
     )
     return RingSums(hide(rings.wide, item="wide"), hide(rings.narrow, item="narrow"))
 
@@ -132,9 +133,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
         subset="train",
         keys=request.keys,
         exchange=f"{request.session}/{request.number}",
-        digest=request_digest(
-            request.network, request.variant, request.weights, request.wide, request.plan
-        ),
+        digest=request.digest,
     )
     return TrainReply(parameters=hide(parameters, item="parameters"), rest=hide(rest, item="rest"))
 
@@ -158,7 +157,10 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
 
     Of a set that this site alone holds all measures go back, of its part of another the areas.
     """
-    bundle, study, privacy = Bundle.from_files(request.bundle), workspace.study, workspace.privacy
+    study, privacy = workspace.study, workspace.privacy
+    if study.coordinator_key:
+        check_files(request.bundle, study.coordinator_key)
+    bundle = Bundle.from_files(request.bundle)
     cutoffs = np.array([bundle.cutoffs[name] for name in bundle.models])
     counts: dict[str, tuple[int, int]] = {}
     evaluations: dict[str, Evaluation] = {}

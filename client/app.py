@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from threadpoolctl import threadpool_limits
 
@@ -18,7 +18,7 @@ from client.state import remember_study
 from client.workspace import SCREEN, Workspace, locate_site, open_workspace
 from common.codec import decode, encode
 from common.errors import StudyError
-from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem
+from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
 from common.study import Study
 
 app = ClientApp()
@@ -64,31 +64,39 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
     log's id only, because an error's text can carry a patient's name.
     """
     settings: SiteSettings | None = None
+    kind = message.metadata.message_type
     try:
         path = locate_site(context.node_config, context.run_config)
         if not path.name:  # a simulated node beyond the study's sites
             return Message(encode(_nobody()), reply_to=message)
         settings = load_site(path)
-        exchange = CATALOGUE[message.metadata.message_type]
         request = decode(message.content)
-        if not isinstance(request, exchange.request):
+        if not isinstance(request, CATALOGUE[kind].request):
             raise StudyError("the request is not the one this exchange has", where="request")
+        if isinstance(request, EnrolRequest):
+            _remember(request, settings)
         with threadpool_limits(limits=settings.threads):
-            reply = _compute(handler, request, settings, path)
+            workspace = open_workspace(path, request.study, request.run)
+            content = _release(workspace, kind, request, handler)
     except Exception as error:  # the scrub: nothing of the text may leave
-        reply = _scrub(error, settings)
-    return Message(encode(reply), reply_to=message)
+        content = encode(_scrub(error, settings))
+    return Message(content, reply_to=message)
 
 
-def _compute(handler: Handler, request: Any, settings: SiteSettings, path: Any) -> Any:
-    if isinstance(request, EnrolRequest):
-        study = Study.model_validate_json(request.study_json)
-        if study.digest() != request.study:
-            raise StudyError("the study does not have the digest it came with", where="study")
-        remember_study(settings.work, study)
-        return handler(open_workspace(path, request.study, request.run))
-    workspace: Workspace = open_workspace(path, request.study, request.run)
-    return handler(workspace, request)
+def _remember(request: EnrolRequest, settings: SiteSettings) -> None:
+    study = Study.model_validate_json(request.study_json)
+    if study.digest() != request.study:
+        raise StudyError("the study does not have the digest it came with", where="study")
+    remember_study(settings.work, study)
+
+
+def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) -> RecordDict:
+    """Compute, unless an earlier release forbids it; write into the ledger what leaves."""
+    refusals = workspace.releases.refusals(kind, request)
+    reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
+    content = encode(reply)
+    workspace.releases.record(kind, request, reply, content)
+    return content
 
 
 def _nobody() -> EnrolReply:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.durable import append_durably, sync_folder, write_durably
 from common.errors import StudyError
 from common.ledger.chain import FIRST, Head, entry_is_by, head_path, read_head, seal
-from common.ledger.entry import Entry, Item, Record, read_line
+from common.ledger.entry import Entry, Record, read_line
 from common.ledger.verify import read_entries
 from common.masking.identity import public_text
 
@@ -53,6 +53,9 @@ class Ledger:
         self.path, self._private = path, private
         self._public = private.public_key()
         self._held = False
+        self._looked = 0
+        self._by_statistic: dict[str, list[EarlierRelease]] = {}
+        self._by_subset: dict[str, dict[str, set[str]]] = {}
 
     @classmethod
     def open(cls, path: Path, private: Ed25519PrivateKey) -> Ledger:
@@ -112,18 +115,9 @@ class Ledger:
         self, statistic: str, study: str | None = None
     ) -> tuple[EarlierRelease, ...]:
         """Releases of a statistic (`Item.statistic`), in one study or, without, in any."""
-        return tuple(
-            EarlierRelease(
-                entry.number,
-                entry.run,
-                entry.study,
-                entry.roster,
-                item.participants,
-                item.membership,
-            )
-            for entry, item in self._released(study)
-            if item.statistic == statistic
-        )
+        self._catch_up()
+        earlier = self._by_statistic.get(statistic, ())
+        return tuple(release for release in earlier if study in (None, release.study))
 
     def memberships(self, subset: str, study: str | None = None) -> tuple[str, ...]:
         """Digests of all memberships under which anything of a subset was released.
@@ -131,14 +125,44 @@ class Ledger:
         The sums of one patient follow from any two statistics that hold each other's numbers, such
         as moments and a Gram matrix; so the rule looks at the subset and not at the statistic.
         """
-        found = (i.membership for _, i in self._released(study) if i.subset == subset)
-        return tuple(dict.fromkeys(digest for digest in found if digest))
+        self._catch_up()
+        known = self._by_subset.get(subset, {})
+        return tuple(digest for digest, studies in known.items() if study in (None, *studies))
 
-    def _released(self, study: str | None) -> Iterator[tuple[Entry, Item]]:
-        for entry in self.entries():
-            if entry.decision == "released" and study in (None, entry.study):
-                for item in entry.items:
-                    yield entry, item
+    def _catch_up(self) -> None:
+        """Look at the lines written since the last look, by whichever process."""
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size < self._looked:
+            self._looked, self._by_statistic, self._by_subset = 0, {}, {}
+        if size == self._looked:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._looked)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # a crash left it unfinished; the next append moves it away
+                self._looked += len(line)
+                try:
+                    self._note(read_line(line))
+                except ValueError as error:
+                    raise self._broken(f"a line is {error}") from None
+
+    def _note(self, entry: Entry) -> None:
+        if entry.decision != "released":
+            return
+        for item in entry.items:
+            release = EarlierRelease(
+                entry.number,
+                entry.run,
+                entry.study,
+                entry.roster,
+                item.participants,
+                item.membership,
+            )
+            self._by_statistic.setdefault(item.statistic, []).append(release)
+            if item.membership:
+                digests = self._by_subset.setdefault(item.subset, {})
+                digests.setdefault(item.membership, set()).add(entry.study)
 
     # -- the end of the file, always under the lock ------------------------------------------------
 

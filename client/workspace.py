@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from client.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
 from client.masks import RunMasks
+from client.releases import Releases
 from client.site import SiteSettings, load_site
 from client.state import RunTables, recall_study
 from client.tables import SiteTables
@@ -35,6 +36,7 @@ class Workspace:
         self.cohort, self.images, self.excluded = load_patients(settings, study)
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
         self.masks = RunMasks(settings, study, run, self.run_tables.folder)
+        self.releases = Releases(settings, study, run, self.cohort)
 
     @property
     def name(self) -> str:

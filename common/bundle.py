@@ -76,18 +76,18 @@ class Bundle:
             raise InputError("a bundle of another format", where="bundle")
         return bundle
 
-    def save(self, folder: Path) -> None:
-        """Write the files of the bundle into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in self.to_files().items():
-            (folder / name).write_bytes(data.tobytes())
 
-    @staticmethod
-    def load(folder: Path) -> Bundle:
-        """Read a bundle from its folder; InputError when it is not one."""
-        files = {
-            path.name: np.frombuffer(path.read_bytes(), dtype=np.uint8)
-            for path in sorted(folder.glob("*"))
-            if path.is_file()
-        }
-        return Bundle.from_files(files)
+def save_files(files: Files, folder: Path) -> None:
+    """Write the files of a bundle into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data.tobytes())
+
+
+def read_files(folder: Path) -> Files:
+    """The files of a bundle's folder."""
+    return {
+        path.name: np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        for path in sorted(folder.glob("*"))
+        if path.is_file()
+    }

@@ -7,12 +7,14 @@ what a run is configured with: a site answers only for a study it has seen and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.evaluation.local import Evaluation
+from common.ledger.asked import request_digest
 from common.masking.agreement import SignedKey
 from common.plain import plain
 from common.statistics.base import Float
@@ -61,6 +63,11 @@ class SumItem:
     statistic: Any
     view: View
     subset: str
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that is asked for, every number included."""
+        return request_digest(self.statistic, self.view, self.subset)
 
 
 @plain
@@ -128,6 +135,11 @@ class TrainRequest:
     wide: Ranges
     plan: RoundPlan
     keys: tuple[SignedKey, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that is asked for, every weight included."""
+        return request_digest(self.network, self.variant, self.weights, self.wide, self.plan)
 
 
 @plain

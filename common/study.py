@@ -211,6 +211,8 @@ class FusionSettings(Settings):
         return self
 
 
+Mode = Literal["guarded", "faithful"]
+MODES: tuple[Mode, ...] = get_args(Mode)  # strictest first
 Masking = Literal["required", "where_possible", "off"]
 MASKING: tuple[Masking, ...] = get_args(Masking)  # strictest first
 FEWEST_MASKED = 3
@@ -218,6 +220,9 @@ FEWEST_MASKED = 3
 
 class PrivacySettings(Settings):
     """Thresholds below which a site refuses; a site's own may only be stricter.
+
+    What each protects stands in `common.disclosure.descriptions`. `mode` is `faithful` only where a
+    site's own file says so too.
 
     `masking` hides every site's sums and weights from the coordinator. It takes three sites, as
     each of two could take its own numbers off the sum: `required` refuses sums over two,
@@ -227,9 +232,15 @@ class PrivacySettings(Settings):
     min_rows: int = Field(10, ge=1)
     min_rows_per_fold: int = Field(5, ge=1)
     min_per_class: int = Field(5, ge=1)
+    min_class_per_fold: int = Field(3, ge=0)
     min_oof_rows: int = Field(20, ge=1)
     min_cell: int = Field(3, ge=0)
-    mode: Literal["guarded", "faithful"] = "guarded"
+    min_rank_cell: int = Field(5, ge=1)
+    min_category: int = Field(5, ge=0)
+    min_rows_weak_penalty: int = Field(200, ge=0)
+    max_svm_rounds: int = Field(60, ge=1, le=60)
+    max_tree_depth: int = Field(4, ge=1)
+    mode: Mode = "guarded"
     masking: Masking = "required"
 
 
@@ -242,13 +253,18 @@ class WaitingSettings(Settings):
 
 
 class Study(Settings):
-    """A whole study. See docs/formats.md for a commented example."""
+    """A whole study. See docs/formats.md for a commented example.
+
+    `coordinator_key` is the identity key (base64) that signs the final models; sites of a study
+    that names one take no others.
+    """
 
     name: str = Name
     endpoint: str
     seed: int = Field(20240101, ge=0)
     # nested cross-validation: without the outer fold, two must be left to choose by
     folds: int = Field(5, ge=3, le=20)
+    coordinator_key: str = ""
     sites: tuple[SiteEntry, ...]
     test_sets: tuple[TestSet, ...]
     clinical: tuple[ClinicalColumn, ...] = ()

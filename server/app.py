@@ -11,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from threadpoolctl import threadpool_limits
 
 from common.errors import StudyError
+from common.masking import identity
 from common.study import load_study
 from server.demonstration import prepare_demonstration
 from server.events import Events
@@ -27,7 +28,8 @@ def main(grid: Grid, context: Context) -> None:
 
     Run configuration: `study` (path of study.toml; empty = the demonstration), `out` (folder of the
     run), `label` (name of the run in results.json), `engine` (for the report),
-    `report` (whether to write one here: yes or no).
+    `report` (whether to write one here: yes or no), `identity` (the coordinator's key file, which
+    signs the final models; empty = they are not signed).
     """
     config = dict(context.run_config)
     if not config["study"]:
@@ -55,7 +57,12 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
     (out / "study.toml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     label = str(config.get("label", "federated"))
     federation = Federation(grid=grid, study=study, run=label.replace(":", "-"), events=events)
+    key = str(config.get("identity", ""))
     run = StudyRun(
-        federation=federation, out=out, label=label, engine=str(config.get("engine", ""))
+        federation=federation,
+        out=out,
+        label=label,
+        engine=str(config.get("engine", "")),
+        signer=identity.load(Path(key)).private if key else None,
     )
     return run.run()

@@ -41,6 +41,7 @@ def prepare_demonstration(grid: Grid) -> dict[str, str]:
         )
     return {
         "study": done.stdout.strip().splitlines()[-1],
+        "identity": str(demonstration_folder() / "coordinator.pem"),
         "out": str(demonstration_folder() / f"run-{datetime.now():%Y%m%d-%H%M%S}"),
     }
 

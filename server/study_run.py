@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.bundle import Bundle
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.bundle import Bundle, save_files
+from common.bundle_signature import sign_files
 from common.statistics.base import Float
 from common.study import Study
 from server.checkpoint import Checkpoint
@@ -49,12 +52,14 @@ class StudyRun:
     out : folder of the run.
     label : `federated`, `pooled` or `local:NAME`, as it stands in results.json.
     engine : name of the engine, for the report.
+    signer : the coordinator's identity key, which signs the bundle; None = it is not signed.
     """
 
     federation: Federation
     out: Path
     label: str = "federated"
     engine: str = "inprocess"
+    signer: Ed25519PrivateKey | None = None
     timing: dict[str, float] = field(default_factory=dict)
     trained: dict[str, dict[str, TrainedNetwork]] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -85,9 +90,12 @@ class StudyRun:
                 "fusion_feature", lambda: fit_feature_fusion(self.federation, arms)
             )
         training, bundle, stacker, edges = self._step("fusion_decision", lambda: self._decide(arms))
-        bundle.save(self.out / "bundle")
+        files = bundle.to_files()
+        if self.signer is not None:
+            files = sign_files(files, self.signer)
+        save_files(files, self.out / "bundle")
         testing = self._step(
-            "evaluation", lambda: vars(evaluate_test_sets(self.federation, bundle, edges))
+            "evaluation", lambda: vars(evaluate_test_sets(self.federation, bundle, files, edges))
         )
         return self._results(rows1, arms, [training, testing], stacker)
 

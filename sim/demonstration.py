@@ -7,7 +7,7 @@ import dataclasses
 from common.demonstration import demonstration_folder, demonstration_sites
 from common.errors import UsageError
 from common.study import load_study
-from sim.identities import place_identities, with_identities
+from sim.identities import place_coordinator, with_identities
 from sim.phantom import SMALL, generate
 from sim.phantom_plan import PhantomPlan
 from sim.references import write_study
@@ -54,7 +54,7 @@ def make_demonstration(hospitals: int) -> None:
         study = study.model_copy(update={"privacy": open_sums})
     data = find_sites([path.parent for path in sorted(home.glob("*/cohort.csv"))], study)
     sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
-    place_identities(sites.items(), study.seed)
+    place_coordinator(folder)
     write_study(with_identities(study), home / "study.toml")
     listing = "\n".join(str(path) for path in sites.values())
     demonstration_sites().write_text(listing, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Identity keys of simulated hospitals: made from the study's seed, so that a run can be repeated.
+"""Identity keys of simulated hospitals: made from their names, so that a run can be repeated.
 
-Whoever knows the seed knows them. They exercise the same signatures and masks as a deployment, and
+Whoever knows a name knows its key. They exercise the same signatures and masks as a deployment, and
 protect nothing: on one machine there is nobody to protect from.
 """
 
@@ -15,24 +15,28 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.masking import identity
 from common.study import SiteEntry, Study
 
+# no site can be called so
+COORDINATOR = "(coordinator)"
 
-def simulated_identity(seed: int, site: str) -> Ed25519PrivateKey:
+
+def simulated_identity(site: str) -> Ed25519PrivateKey:
     """The key of a simulated hospital."""
-    text = f"fedlnm simulated hospital\n{seed}\n{site}"
+    text = f"fedlnm simulated hospital\n{site}"
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(text.encode()).digest())
 
 
 def with_identities(study: Study) -> Study:
-    """The study with the simulated hospitals' public keys on its roster."""
+    """The study with the public keys of the simulated hospitals and coordinator."""
     entries = []
     for site in study.sites:
-        public = simulated_identity(study.seed, site.name).public_key()
+        public = simulated_identity(site.name).public_key()
         key = identity.public_text(public)
         entries.append(SiteEntry(name=site.name, trains=site.trains, public_key=key))
-    return study.model_copy(update={"sites": tuple(entries)})
+    coordinator = identity.public_text(simulated_identity(COORDINATOR).public_key())
+    return study.model_copy(update={"sites": tuple(entries), "coordinator_key": coordinator})
 
 
-def place_identities(sites: Iterable[tuple[str, Path]], seed: int) -> None:
+def place_identities(sites: Iterable[tuple[str, Path]]) -> None:
     """Write every hospital's key file, where it has none yet.
 
     Parameters
@@ -42,4 +46,12 @@ def place_identities(sites: Iterable[tuple[str, Path]], seed: int) -> None:
     for name, path in sites:
         file = path.parent / "keys" / "identity.pem"
         if not file.exists():
-            identity.save(simulated_identity(seed, name), file)
+            identity.save(simulated_identity(name), file)
+
+
+def place_coordinator(folder: Path) -> Path:
+    """Write the coordinator's key file, where there is none yet; its path."""
+    file = folder / "coordinator.pem"
+    if not file.exists():
+        identity.save(simulated_identity(COORDINATOR), file)
+    return file

@@ -26,6 +26,7 @@ class Job:
     study : path of the study file it runs.
     sites : path of site.toml by site.
     out : its folder.
+    identity : the coordinator's key file, None where the models are not signed.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Job:
     sites: Mapping[str, Path]
     out: Path
     engine: Engine = "inprocess"
+    identity: Path | None = None
 
     @property
     def run_config(self) -> dict[str, str]:
@@ -42,6 +44,7 @@ class Job:
             "out": str(self.out.resolve()),
             "label": self.label,
             "engine": self.engine,
+            "identity": str(self.identity.resolve()) if self.identity else "",
             "report": "no",  # written once, when all runs are there
         }
 

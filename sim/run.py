@@ -17,7 +17,7 @@ from rich.console import Console
 from client.site import load_site
 from common.errors import StudyError
 from common.study import Study, check_maskable, load_study
-from sim.identities import place_identities, with_identities
+from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.merge import merge_results
 from sim.progress import Follower, follow
@@ -123,13 +123,14 @@ def _jobs(
 ) -> list[Job]:
     out = simulation.out
     # written out in full, so that all runs share every setting whatever becomes of the preset
-    place_identities(sites.items(), study.seed)
     file = write_study(with_identities(study), out / "input" / "study.toml")
-    jobs = [Job("federated", file, sites, out, simulation.engine)]
+    key = place_coordinator(out / "input")
+    jobs = [Job("federated", file, sites, out, simulation.engine, key)]
     if "pooled" in simulation.references:
         folder = out / "references" / "pooled"
         pool_cohorts(data, study, folder / "data")
         path = write_site(folder, pooled_settings(folder, simulation.cache))
+        place_identities([("pooled", path)])
         file = write_study(pooled_study(study), folder / "input" / "study.toml")
         jobs.append(Job("pooled", file, {"pooled": path}, folder))
     if "local" in simulation.references:

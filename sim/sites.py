@@ -10,6 +10,7 @@ import tomli_w
 from client.site import SiteSettings, load_site
 from common.errors import InputError
 from common.study import Study
+from sim.identities import place_identities
 
 
 def find_sites(folders: Sequence[Path], study: Study) -> dict[str, Path]:
@@ -79,4 +80,5 @@ def place_sites(
         if exclude_bad_patients:
             changes["exclude_bad_patients"] = True
         placed[name] = write_site(run / "sites" / name, settings.model_copy(update=changes))
+    place_identities(placed.items())
     return placed

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.bundle import Bundle
+from common.bundle import Bundle, Files
 from common.evaluation.calibration import calibration_table
 from common.evaluation.decision_curve import decision_curve
 from common.evaluation.delong import auc_interval, paired_test
@@ -60,16 +60,19 @@ class Findings:
         return Findings(**found)
 
 
-def evaluate_test_sets(federation: Federation, bundle: Bundle, edges: Float) -> Findings:
+def evaluate_test_sets(
+    federation: Federation, bundle: Bundle, files: Files, edges: Float
+) -> Findings:
     """Hand out the bundle and evaluate every test set.
 
     A set at one site is evaluated there, exactly; all others together take two rounds of sums.
 
     Parameters
     ----------
+    files : of the bundle, signed.
     edges : (k, cells + 1), from `score_edges` of the training probabilities, in the bundle's order.
     """
-    replies = federation.evaluate(bundle.to_files(), edges)
+    replies = federation.evaluate(files, edges)
     names = tuple(bundle.models)
     sets = [test.name for test in federation.study.test_sets]
     spread = [name for name in sets if len(federation.sites_with(name)) > 1]

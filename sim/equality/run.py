@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from client.workspace import Workspace
 from common.bundle import Bundle
+from common.bundle_signature import sign_files
 from common.statistics.base import Float, Rows
 from common.study import Study, load_study, parse_study
 from server.federation import Federation
@@ -40,7 +41,7 @@ from sim.equality.sites import (
 )
 from sim.equality.synthetic import Plan, SyntheticCohort, generate
 from sim.equality.testing import compare_test_sets
-from sim.identities import with_identities
+from sim.identities import COORDINATOR, simulated_identity, with_identities
 from sim.inprocess import SERVER_NODE, task_identity
 
 SEED = 20240101
@@ -136,7 +137,8 @@ class Comparison:
             software={},
         )
         self.federation.part = self.federation.transfers.phase = "evaluation"
-        found = evaluate_test_sets(self.federation, bundle, decision.edges)
+        files = sign_files(bundle.to_files(), simulated_identity(COORDINATOR))
+        found = evaluate_test_sets(self.federation, bundle, files, decision.edges)
         traffic = self.federation.traffic("evaluation")
         compare_test_sets(self.findings, found, self.sites, self.study, traffic)
 

@@ -112,7 +112,7 @@ def folder_sites(folder: Path, study: Study, work: Path) -> dict[str, Workspace]
 def _settings(name: str, study: Study, work: Path) -> SiteSettings:
     """Settings of a site whose identity key is the simulated one."""
     folder = work / name
-    place_identities([(name, folder / "site.toml")], study.seed)
+    place_identities([(name, folder / "site.toml")])
     return SiteSettings(name=name, work=folder, identity=folder / "keys" / "identity.pem")
 
 
@@ -128,16 +128,14 @@ class Hospitals:
         start = time.process_time()
         workspace = self._workspaces[Path(str(context.node_config["site-config"])).name]
         kind = message.metadata.message_type
-        if kind == "query.enrol":
-            reply: Any = answers.enrol(workspace)
-        else:
-            reply = HANDLERS[kind](workspace, decode(message.content))
+        reply = HANDLERS[kind](workspace, decode(message.content))
         answer = Message(encode(reply), reply_to=message)
         self.seconds += time.process_time() - start
         return answer
 
 
 HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
+    "query.enrol": answers.enrol,
     "query.sum": answers.sums,
     "query.rows": answers.rows,
     "evaluate.handout": answers.evaluate,

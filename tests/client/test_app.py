@@ -10,12 +10,23 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 
 from client.app import app
+from client.workspace import open_workspace
 from common.codec import decode, encode
-from common.exchanges import EnrolReply, EnrolRequest, Problem, RowsRequest, SumItem, SumRequest
+from common.exchanges import (
+    EnrolReply,
+    EnrolRequest,
+    Problem,
+    Refused,
+    RowsRequest,
+    SumItem,
+    SumRequest,
+)
+from common.ledger.entry import read_line
 from common.statistics.counts import LevelCounts
 from common.study import load_study
 from common.transforms import Select
 from common.views import table
+from sim.identities import with_identities
 from sim.inprocess import task_identity
 from sim.sites import place_sites
 
@@ -47,8 +58,12 @@ def ask(site: Path, kind: str, request: Any) -> tuple[Any, bytes]:
     return decode(reply.content), raw
 
 
+def sum_request(study: str, *items: SumItem) -> SumRequest:
+    return SumRequest(run="r", study=study, session="s", number=1, items=items, keys=())
+
+
 def enrol(site: Path, tabular: Path) -> tuple[Any, bytes]:
-    study = load_study(tabular / "study.toml")
+    study = with_identities(load_study(tabular / "study.toml"))
     request = EnrolRequest(run="r", study=study.digest(), study_json=study.model_dump_json())
     return ask(site, "query.enrol", request)
 
@@ -77,10 +92,10 @@ def test_an_error_with_a_patients_id_and_a_path_stays_at_the_site(
 
 def test_an_unexpected_error_leaves_as_its_kind_only(site: Path, tabular: Path) -> None:
     enrol(site, tabular)
-    study = load_study(tabular / "study.toml")
+    study = with_identities(load_study(tabular / "study.toml"))
     # codes are asked of a column of ages: the statistic refuses, naming the column
     item = SumItem(LevelCounts(levels=2), table("coded").then(Select(columns=("age",))), "train")
-    request = SumRequest(run="r", study=study.digest(), items=(item,))
+    request = sum_request(study.digest(), item)
     reply, raw = ask(site, "query.sum", request)
     assert isinstance(reply, Problem)
     assert reply.kind == "ValueError"
@@ -89,14 +104,14 @@ def test_an_unexpected_error_leaves_as_its_kind_only(site: Path, tabular: Path) 
 
 def test_a_request_of_another_exchange_is_not_answered(site: Path, tabular: Path) -> None:
     enrol(site, tabular)
-    study = load_study(tabular / "study.toml")
+    study = with_identities(load_study(tabular / "study.toml"))
     request = RowsRequest(run="r", study=study.digest(), columns={})
     reply, _ = ask(site, "query.sum", request)
     assert isinstance(reply, Problem)
 
 
 def test_a_study_with_another_digest_than_stated_is_not_accepted(site: Path, tabular: Path) -> None:
-    study = load_study(tabular / "study.toml")
+    study = with_identities(load_study(tabular / "study.toml"))
     request = EnrolRequest(run="r", study="0" * 64, study_json=study.model_dump_json())
     reply, _ = ask(site, "query.enrol", request)
     assert isinstance(reply, Problem)
@@ -104,12 +119,39 @@ def test_a_study_with_another_digest_than_stated_is_not_accepted(site: Path, tab
 
 
 def test_a_study_the_site_was_not_enrolled_in_is_not_answered(site: Path) -> None:
-    reply, _ = ask(site, "query.sum", SumRequest(run="r", study="0" * 64, items=()))
+    reply, _ = ask(site, "query.sum", sum_request("0" * 64))
     assert isinstance(reply, Problem)
 
 
 def test_a_run_name_cannot_lead_out_of_the_work_folder(site: Path, tabular: Path) -> None:
-    study = load_study(tabular / "study.toml")
+    study = with_identities(load_study(tabular / "study.toml"))
     request = EnrolRequest(run="../../x", study=study.digest(), study_json=study.model_dump_json())
     reply, _ = ask(site, "query.enrol", request)
     assert isinstance(reply, Problem)
+
+
+def test_every_reply_stands_in_the_ledger_before_it_leaves(site: Path, tabular: Path) -> None:
+    reply, _ = enrol(site, tabular)
+    lines = (site.parent / "work" / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    entries = [read_line(line) for line in lines]
+    assert [(e.exchange, e.decision) for e in entries] == [("query.enrol", "released")]
+    assert {item.subset: item.rows for item in entries[0].items} == {"train": 60, "internal": 15}
+    assert isinstance(reply, EnrolReply)
+
+
+def test_a_cohort_that_lost_one_patient_is_refused_and_the_same_again_is_not(
+    site: Path, tabular: Path
+) -> None:
+    first, _ = enrol(site, tabular)
+    open_workspace.cache_clear()
+    again, _ = enrol(site, tabular)
+    assert isinstance(first, EnrolReply)
+    assert isinstance(again, EnrolReply)
+    path = tabular / "a" / "cohort.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:5] + lines[6:]), encoding="utf-8")
+    open_workspace.cache_clear()
+    reply, raw = enrol(site, tabular)
+    assert isinstance(reply, Refused)
+    assert {r.rule for r in reply.refusals} == {"membership"}
+    assert lines[5].split(",")[0].encode() not in raw

@@ -38,7 +38,7 @@ def study() -> Study:
 
 def masks_of(folder: Path, study: Study, name: str, run: str = "r") -> RunMasks:
     home = folder / name
-    place_identities([(name, home / "site.toml")], study.seed)
+    place_identities([(name, home / "site.toml")])
     settings = SiteSettings(name=name, work=home, identity=home / "keys" / "identity.pem")
     return RunMasks(settings, study, run, home / "runs" / run)
 
@@ -120,7 +120,7 @@ def test_keys_of_another_run_are_refused(tmp_path: Path, study: Study) -> None:
 
 def test_a_study_with_another_key_for_this_site_is_refused(tmp_path: Path, study: Study) -> None:
     masks = masks_of(tmp_path, study, "a")
-    stranger = identity.public_text(simulated_identity(5, "x").public_key())
+    stranger = identity.public_text(simulated_identity("x").public_key())
     entries = tuple(
         entry.model_copy(update={"public_key": stranger}) if entry.name == "a" else entry
         for entry in study.sites

@@ -73,9 +73,9 @@ def test_patient_ids_are_in_no_file_of_the_server(finished: Path) -> None:
 
 
 def test_the_bundle_scores_without_pickle(finished: Path) -> None:
-    from common.bundle import Bundle
+    from common.bundle import Bundle, read_files
 
-    bundle = Bundle.load(finished / "bundle")
+    bundle = Bundle.from_files(read_files(finished / "bundle"))
     assert set(bundle.models) == MODELS
     assert set(bundle.networks) == {"dl2d", "dl3d"}
     assert set(bundle.cutoffs) == MODELS

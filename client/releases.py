@@ -1,0 +1,179 @@
+"""What leaves a site: compared with what left before, written into the ledger, then let go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from flwr.app import RecordDict
+
+from client.cohort import Cohort
+from client.ledger import Ledger, ledger_path
+from client.membership import Membership, Memberships, membership_refusal
+from client.site import SiteSettings
+from common.codec import size_of
+from common.exchanges import (
+    EnrolRequest,
+    EvaluateRequest,
+    Problem,
+    Refusal,
+    Refused,
+    RowsRequest,
+    SumRequest,
+    TrainRequest,
+)
+from common.ledger.asked import describe_item, request_digest
+from common.ledger.entry import Decision, Item, Record
+from common.masking import identity
+from common.masking.agreement import roster_digest
+from common.study import FEWEST_MASKED, Study
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Releases:
+    """The releases of one site in one run.
+
+    Parameters
+    ----------
+    settings : of the site; its identity key signs the ledger in its work folder.
+    """
+
+    def __init__(self, settings: SiteSettings, study: Study, run: str, cohort: Cohort) -> None:
+        self._study, self._run, self._cohort = study, run, cohort
+        private = identity.load(settings.identity).private
+        self._ledger = Ledger.open(ledger_path(settings.work), private)
+        self._memberships = Memberships(settings.work)
+        self._roster = roster_digest(study.roster)
+        self._known: dict[str, Membership] = {}
+
+    def refusals(self, exchange: str, request: Any) -> tuple[Refusal, ...]:
+        """What was released before forbids to release now, whatever the numbers are.
+
+        Two sums over cohorts or sites that differ by a few give these few away by subtraction.
+        """
+        items = list(self._items(exchange, request))
+        found: list[Refusal] = []
+        with self._ledger.exclusive():
+            for subset in dict.fromkeys(item.subset for item in items):
+                now, known = self._membership(subset), self._ledger.memberships(subset)
+                before = [self._memberships.recall(d).members for d in known if d != now.digest]
+                refusal = membership_refusal(before, now.members)
+                if refusal is not None:
+                    found.append(refusal)
+            for item in items:
+                found.extend(self._other_sites(item))
+        return tuple({(r.rule, r.subject): r for r in found}.values())
+
+    def record(self, exchange: str, request: Any, reply: Any, content: RecordDict) -> None:
+        """Write a reply into the ledger; only when this returns may it leave."""
+        decision, reason = _decision(reply)
+        items = tuple(self._items(exchange, request))
+        if decision == "released":
+            for subset in dict.fromkeys(item.subset for item in items):
+                self._memberships.keep(self._membership(subset))
+        self._ledger.append(
+            Record(
+                run=self._run,
+                exchange=exchange,
+                exchange_id=_exchange_id(request),
+                study=self._study.digest(),
+                roster=self._roster,
+                items=items,
+                payload=_digest(content),
+                size=size_of(content),
+                decision=decision,
+                reason=reason,
+            )
+        )
+
+    def _membership(self, subset: str) -> Membership:
+        """Of the cohort as it was read at the start of the run; it does not change in between."""
+        if subset not in self._known:
+            patients = self._cohort.subset(self._study, subset)
+            self._known[subset] = self._memberships.of(p.patient_id for p in patients)
+        return self._known[subset]
+
+    def _other_sites(self, item: Item) -> Iterator[Refusal]:
+        if not item.participants:
+            return
+        for earlier in self._ledger.released_before(item.statistic):
+            changed = set(earlier.participants) ^ set(item.participants)
+            if earlier.participants and 0 < len(changed) < FEWEST_MASKED:
+                yield Refusal(
+                    "participants",
+                    FEWEST_MASKED,
+                    "sites changed since the same sum was released",
+                )
+                return
+
+    def _items(self, exchange: str, request: Any) -> Iterator[Item]:
+        if isinstance(request, EnrolRequest):
+            subsets = ["train"] if self._holds("train") else []
+            subsets += [t.name for t in self._study.test_sets if self._holds(t.name)]
+            for subset in subsets:
+                yield self._item(
+                    "enrolment", subset, request_digest(request.study), {"counts": (2,)}
+                )
+        elif isinstance(request, SumRequest):
+            for asked in request.items:
+                what = describe_item(asked.statistic, asked.view)
+                shapes = asked.statistic.shapes(len(asked.view.outputs()))
+                yield self._item(what, asked.subset, asked.digest, shapes, summed=True)
+        elif isinstance(request, TrainRequest):
+            what = f"weights: {request.network}/{request.variant}"
+            shapes = {"weights": request.weights.shape if request.plan.epochs else (0,)}
+            yield self._item(what, "train", request.digest, shapes, summed=True)
+        elif isinstance(request, RowsRequest):
+            what = f"out-of-fold rows: {', '.join(request.columns)}"
+            shapes = {"probabilities": (len(request.columns),)}
+            yield self._item(what, "train", request_digest(request.columns), shapes)
+        elif isinstance(request, EvaluateRequest):
+            digest = request_digest(request.bundle)
+            for subset in request.test_sets:
+                yield self._item("evaluation of the final models", subset, digest, {})
+
+    def _item(
+        self, what: str, subset: str, request: str, shapes: Shapes, *, summed: bool = False
+    ) -> Item:
+        patients = self._cohort.subset(self._study, subset)
+        masked = summed and self._study.masked(subset)
+        return Item(
+            what=what,
+            subset=subset,
+            request=request,
+            shapes=shapes,
+            rows=len(patients),
+            positives=sum(patient.label for patient in patients),
+            membership=self._membership(subset).digest,
+            participants=self._study.members(subset) if masked else (),
+        )
+
+    def _holds(self, subset: str) -> bool:
+        return bool(self._cohort.subset(self._study, subset))
+
+
+def _decision(reply: Any) -> tuple[Decision, str]:
+    if isinstance(reply, Refused):
+        return "refused", reply.refusals[0].rule
+    if isinstance(reply, Problem):
+        return "stopped", "problem"
+    return "released", ""
+
+
+def _exchange_id(request: Any) -> str:
+    """The coordinator's name for this exchange, the same at all sites."""
+    if isinstance(request, SumRequest | TrainRequest):
+        return f"{request.session}/{request.number}"
+    return ""
+
+
+def _digest(content: RecordDict) -> str:
+    """SHA-256 of a reply as it is sent: header, then buffers by name."""
+    digest = hashlib.sha256(str(content.config_records["header"]["json"]).encode())
+    for records in content.array_records.values():
+        for name, array in sorted(records.items()):
+            digest.update(f"\n{name}\n".encode())
+            digest.update(array.data)
+    return digest.hexdigest()
