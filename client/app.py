@@ -13,6 +13,7 @@ from flwr.clientapp import ClientApp
 from threadpoolctl import threadpool_limits
 
 from client import answers
+from client.gate_mod import gate_mod
 from client.site import SiteSettings, load_site
 from client.state import remember_study
 from client.workspace import SCREEN, Workspace, locate_site, open_workspace
@@ -21,7 +22,8 @@ from common.errors import StudyError
 from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
 from common.study import Study
 
-app = ClientApp()
+# outermost: what a handler makes passes the same checks as in a deployment
+app = ClientApp(mods=[gate_mod])
 
 
 @app.query("enrol")

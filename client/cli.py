@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from client import gate_cli
 from client.ledger_cli import ledger
 from common.console import consoles
 from common.errors import StudyError
@@ -22,6 +23,8 @@ app = typer.Typer(
     help="Check a hospital's data against a study, and look at its features.",
 )
 app.add_typer(ledger, name="ledger")
+app.command()(gate_cli.approve)
+app.command()(gate_cli.run)
 console, screen = consoles()
 
 

@@ -5,12 +5,45 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import InputError
 from common.study import PrivacySettings
 from common.study_errors import explain
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Deployment(BaseModel):
+    """How this site reaches the coordinator.
+
+    Parameters
+    ----------
+    superlink : host:port of the coordinator.
+    root_certificates : PEM file that the coordinator's certificate is checked with; without it the
+        machine's own are used.
+    node_key : this node's private key (EC P-384, OpenSSH), registered with the coordinator.
+    port : on this machine only, where SuperNode and app talk to each other.
+    insecure : neither TLS nor node key, for rehearsals on this machine alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    superlink: str = Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")
+    root_certificates: Path | None = None
+    node_key: Path | None = None
+    port: int = Field(9094, ge=1, le=65535)
+    insecure: bool = False
+
+    @model_validator(mode="after")
+    def _secured(self) -> Self:
+        if self.insecure and self.superlink.rpartition(":")[0] not in LOOPBACK:
+            raise ValueError("insecure = true is for a coordinator on this machine only")
+        if not self.insecure and self.node_key is None:
+            raise ValueError("node_key is missing: without it the coordinator knows nobody")
+        return self
 
 
 class SiteSettings(BaseModel):
@@ -18,6 +51,7 @@ class SiteSettings(BaseModel):
 
     `exclude_bad_patients` is the site's explicit word that patients whose data cannot be used are
     left out; without it one bad patient stops the site, so that nobody is lost unnoticed.
+    `approvals = "open"` answers any study: for simulations, where nobody is there to approve.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +66,8 @@ class SiteSettings(BaseModel):
     memory_gib: float = Field(8.0, gt=0)
     exclude_bad_patients: bool = False
     privacy: PrivacySettings | None = None
+    approvals: Literal["required", "open"] = "required"
+    deployment: Deployment | None = None
 
     @property
     def preparation_workers(self) -> int:
@@ -62,5 +98,18 @@ def load_site(path: Path) -> SiteSettings:
             "work": base / settings.work,
             "identity": base / settings.identity,
             "cache": base / settings.cache,
+            "deployment": _placed(settings.deployment, base),
         }
     )
+
+
+def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
+    """Its relative paths made absolute."""
+    if deployment is None:
+        return None
+    paths = {
+        name: base / path
+        for name in ("root_certificates", "node_key")
+        if (path := getattr(deployment, name)) is not None
+    }
+    return deployment.model_copy(update=paths)

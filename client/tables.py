@@ -9,7 +9,7 @@ import numpy as np
 
 from client.cohort import Cohort, Patient
 from client.state import RunTables
-from common.statistics.base import Float, Rows
+from common.statistics.base import Float, Int, Rows
 from common.study import ClinicalColumn, Study
 
 
@@ -97,6 +97,7 @@ class SiteTables:
             columns=columns,
             label=np.array([p.label for p in patients], dtype=np.float64),
             fold=np.array([p.fold for p in patients], dtype=np.int64),
+            origin=_origins(patients),
         )
 
     def _stored(
@@ -106,3 +107,11 @@ class SiteTables:
         place = {patient: i for i, patient in enumerate(table.patients)}
         rows = [place[p.patient_id] for p in patients]
         return table.columns, table.values[rows]
+
+
+def _origins(patients: Sequence[Patient]) -> Int | None:
+    """A number a hospital, None where all patients are of one."""
+    names = sorted({patient.origin for patient in patients})
+    if len(names) < 2:
+        return None
+    return np.array([names.index(patient.origin) for patient in patients], dtype=np.int64)

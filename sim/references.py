@@ -17,15 +17,25 @@ UNRESTRICTED = {
     "min_rows": 1,
     "min_rows_per_fold": 1,
     "min_per_class": 1,
+    "min_class_per_fold": 0,
     "min_oof_rows": 1,
+    "min_rows_weak_penalty": 0,
     "min_cell": 0,
     "masking": "off",
 }
 
 
 def unrestricted(study: Study) -> PrivacySettings:
-    """Thresholds of a reference; what shapes the input, such as clipping, stays as in the study."""
-    return PrivacySettings(**UNRESTRICTED, mode=study.privacy.mode)
+    """Thresholds of a reference; what shapes the input stays as in the study.
+
+    That is the clipping, the cells of ranks, and which columns are left out as nearly constant.
+    """
+    return study.privacy.model_copy(update=UNRESTRICTED)
+
+
+def consent(study: Study) -> PrivacySettings:
+    """What a hospital of a reference says in its site.toml: yes to the study's mode, no more."""
+    return PrivacySettings(mode=study.privacy.mode)
 
 
 def pooled_study(study: Study) -> Study:
@@ -44,9 +54,13 @@ def pooled_study(study: Study) -> Study:
 
 
 def local_study(study: Study, name: str) -> Study:
-    """The same study with one hospital training; all of them test."""
+    """The same study with one hospital training; all of them test.
+
+    A hospital's own few patients would make too many columns nearly constant: none is left out.
+    """
     sites = tuple(SiteEntry(name=s.name, trains=s.name == name) for s in study.sites)
-    return study.model_copy(update={"sites": sites, "privacy": unrestricted(study)})
+    privacy = unrestricted(study).model_copy(update={"min_category": 0})
+    return study.model_copy(update={"sites": sites, "privacy": privacy})
 
 
 def pool_cohorts(data: Mapping[str, Path], study: Study, folder: Path) -> None:
@@ -68,14 +82,16 @@ def pool_cohorts(data: Mapping[str, Path], study: Study, folder: Path) -> None:
     pd.concat(frames).fillna("").to_csv(folder / "cohort.csv", index=False)
 
 
-def pooled_settings(run: Path, cache: Path) -> SiteSettings:
-    """Settings of the imagined hospital that holds everything."""
+def pooled_settings(study: Study, run: Path, cache: Path) -> SiteSettings:
+    """Settings of the imagined hospital that holds everything, and agrees to the study's mode."""
     return SiteSettings(
         name="pooled",
         data=(run / "data").resolve(),
         work=(run / "work").resolve(),
         cache=cache.resolve(),
         exclude_bad_patients=True,
+        privacy=consent(study),
+        approvals="open",
     )
 
 

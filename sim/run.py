@@ -21,7 +21,14 @@ from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.merge import merge_results
 from sim.progress import Follower, follow
-from sim.references import local_study, pool_cohorts, pooled_settings, pooled_study, write_study
+from sim.references import (
+    consent,
+    local_study,
+    pool_cohorts,
+    pooled_settings,
+    pooled_study,
+    write_study,
+)
 from sim.sites import find_sites, place_sites, write_site
 
 POLL_SECONDS = 0.5
@@ -129,7 +136,7 @@ def _jobs(
     if "pooled" in simulation.references:
         folder = out / "references" / "pooled"
         pool_cohorts(data, study, folder / "data")
-        path = write_site(folder, pooled_settings(folder, simulation.cache))
+        path = write_site(folder, pooled_settings(study, folder, simulation.cache))
         place_identities([("pooled", path)])
         file = write_study(pooled_study(study), folder / "input" / "study.toml")
         jobs.append(Job("pooled", file, {"pooled": path}, folder))
@@ -137,7 +144,15 @@ def _jobs(
         for name in study.training_sites:
             folder = out / "references" / f"local-{name}"
             file = write_study(local_study(study, name), folder / "input" / "study.toml")
-            jobs.append(Job(f"local:{name}", file, sites, folder))
+            # a work folder and a ledger of its own: what a reference asks leaves no hospital
+            own = place_sites(
+                data,
+                folder,
+                simulation.cache,
+                exclude_bad_patients=simulation.exclude_bad_patients,
+                privacy=consent(study),
+            )
+            jobs.append(Job(f"local:{name}", file, own, folder))
     return jobs
 
 

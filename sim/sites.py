@@ -9,7 +9,7 @@ import tomli_w
 
 from client.site import SiteSettings, load_site
 from common.errors import InputError
-from common.study import Study
+from common.study import PrivacySettings, Study
 from sim.identities import place_identities
 
 
@@ -53,19 +53,29 @@ def find_sites(folders: Sequence[Path], study: Study) -> dict[str, Path]:
 def write_site(folder: Path, settings: SiteSettings) -> Path:
     """Write site.toml into `folder`; its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    values = settings.model_dump(mode="json", exclude_none=True)
+    # what the hospital did not write is left to the study, thresholds above all
+    values = settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     path = folder / "site.toml"
     path.write_text(tomli_w.dumps(values), encoding="utf-8")
     return path
 
 
 def place_sites(
-    data: Mapping[str, Path], run: Path, cache: Path, *, exclude_bad_patients: bool
+    data: Mapping[str, Path],
+    run: Path,
+    cache: Path,
+    *,
+    exclude_bad_patients: bool,
+    privacy: PrivacySettings | None = None,
 ) -> dict[str, Path]:
     """Give every hospital a site.toml of its own inside the run; paths by site name.
 
     A hospital's own settings (thresholds, device, threads) are kept; its work and cache go to the
     run, so that data folders stay untouched.
+
+    Parameters
+    ----------
+    privacy : takes the place of the hospitals' thresholds, in a reference, which releases nothing.
     """
     placed = {}
     for name, folder in data.items():
@@ -76,7 +86,10 @@ def place_sites(
             "work": (run / "sites" / name / "work").resolve(),
             "identity": Path("keys/identity.pem"),
             "cache": cache.resolve(),
+            "approvals": "open",
         }
+        if privacy is not None:
+            changes["privacy"] = privacy
         if exclude_bad_patients:
             changes["exclude_bad_patients"] = True
         placed[name] = write_site(run / "sites" / name, settings.model_copy(update=changes))

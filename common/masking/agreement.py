@@ -93,13 +93,25 @@ def check_roster(
             )
         if key.site in found:
             raise _wrong(key.site, "there are two keys of this site")
-        _check_binding(key, run, study, roster)
-        found[key.site] = _verified(key, identities[key.site])
+        found[key.site] = check_key(key, identities[key.site], run, study, roster)
     for site in study_roster:
         if site not in found:
             raise _wrong(site, "the key of this site is missing")
     _refuse_shared({site: public.public_bytes_raw() for site, public in found.items()})
     return dict(sorted(found.items()))
+
+
+def check_key(
+    key: SignedKey, public: Ed25519PublicKey, run: str, study: str, roster: str
+) -> X25519PublicKey:
+    """The ephemeral key, once it has shown to be signed with this identity key for this run.
+
+    Raises
+    ------
+    SignatureError : signed by another key, or for another run, study or roster.
+    """
+    _check_binding(key, run, study, roster)
+    return _verified(key, public)
 
 
 def _wrong(site: str, what: str) -> SignatureError:

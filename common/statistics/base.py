@@ -31,6 +31,8 @@ class Rows:
     label : float64 (n,), 1.0 for the positive class.
     fold : int64 (n,), cross-validation fold of training rows; -1 elsewhere.
     paired : float64 (n, p), second reading of the same patients, None unless a view asks for it.
+    origin : int64 (n,), which hospital a row comes from, where a site holds those of several, as
+        the pooled reference does; None otherwise.
     """
 
     values: Float
@@ -38,6 +40,7 @@ class Rows:
     label: Float
     fold: Int
     paired: Float | None = None
+    origin: Int | None = None
 
     @property
     def n(self) -> int:

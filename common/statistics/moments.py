@@ -122,12 +122,15 @@ class Missingness:
 
     def from_rows(self, rows: Rows) -> Sums:
         """Counts; a site without rows lacks nothing."""
-        present = np.isfinite(rows.values).sum(axis=0).astype(np.float64)
-        lacking = (present == 0) & (rows.n > 0)
+        there = np.isfinite(rows.values)
+        origin = np.zeros(rows.n, dtype=np.int64) if rows.origin is None else rows.origin
+        lacking = np.zeros(rows.p)
+        for hospital in np.unique(origin):
+            lacking += ~there[origin == hospital].any(axis=0)
         return {
             "rows": np.array([float(rows.n)]),
-            "present": present,
-            "lacking": lacking.astype(np.float64),
+            "present": there.sum(axis=0).astype(np.float64),
+            "lacking": lacking,
         }
 
     def finalise(self, sums: Sums) -> MissingnessResult:

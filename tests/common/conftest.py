@@ -33,6 +33,7 @@ def take(rows: Rows, index: Any) -> Rows:
         label=rows.label[index],
         fold=rows.fold[index],
         paired=None if rows.paired is None else rows.paired[index],
+        origin=None if rows.origin is None else rows.origin[index],
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,13 @@ def test_missingness_counts_sites_that_lack_a_column(rows: Any, summed: Any) -> 
     assert result.rows == 100
     assert result.present.tolist() == [88, 99, 0]
     assert result.sites_lacking.tolist() == [1, 0, 4]
+
+
+def test_a_site_that_holds_several_hospitals_counts_each(rows: Any, summed: Any) -> None:
+    values = np.ones((30, 2))
+    values[:10, 0] = np.nan
+    table = dataclasses.replace(rows(values), origin=np.repeat([0, 1, 2], 10))
+    assert summed(Missingness(), table, (1.0,)).sites_lacking.tolist() == [1, 0]
 
 
 def test_a_site_without_rows_lacks_no_column(rows: Any, summed: Any) -> None:

@@ -1,0 +1,174 @@
+"""What a person approves, in plain words: a study, or the app that computes it."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+from common.disclosure import DESCRIPTIONS, stricter
+from common.errors import InputError
+from common.exchanges import CATALOGUE
+from common.masking import identity
+from common.study import PrivacySettings, SiteEntry, Study
+
+LEAVES = {
+    "query.enrol": "numbers of patients and positives, names of columns, versions of software",
+    "query.sum": "sums over this site's patients, {masked}",
+    "train.network": "changed network weights and sums of the loss, {masked}",
+    "query.rows": "one line a training patient: probabilities to 3 decimals and the label, no ids",
+    "evaluate.handout": "counts, areas under the curve and curves of this site's test patients",
+}
+PACKAGES = ("client", "common", "server", "strategies", "sim")
+_SHOWN = 20
+
+
+def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iterator[str]:
+    """Lines about a study, for the site whose own thresholds are given."""
+    privacy = stricter(study.privacy, own)
+    yield f"study {study.name}, digest {study.digest()}"
+    yield f"predicts: {study.endpoint}"
+    yield f"models: {', '.join((*study.base_models, *study.fusion_models))}"
+    yield "who takes part (compare the fingerprints by phone):"
+    for entry in study.sites:
+        yield f"  {_member(entry, site)}"
+    yield "test sets:"
+    for test in study.test_sets:
+        yield f"  {test.name}: {test.split} of {', '.join(test.sites)}"
+    yield f"columns of cohort.csv that are read: label, split, {_columns(study)}"
+    if study.needs_images:
+        yield "CT images and contours are read; they stay here"
+    yield "what leaves this hospital, and only this:"
+    for exchange, words in _leaving(study):
+        yield f"  {exchange} ({CATALOGUE[exchange].purpose}): {words}"
+    yield "thresholds (the stricter of the study's and this site's own), and what they protect:"
+    for rule, described in DESCRIPTIONS.items():
+        if described.setting:
+            threshold = getattr(privacy, described.setting)
+            yield f"  {rule}: {described.setting} = {threshold}, for {described.protects}"
+    yield f"privacy mode: {privacy.mode}; masking: {study.privacy.masking}"
+    yield f"rounds: {_rounds(study)}"
+
+
+def _member(entry: SiteEntry, site: str) -> str:
+    key = "no key"
+    if entry.public_key:
+        key = f"key {identity.fingerprint(identity.public_key(entry.public_key))}"
+    role = "trains" if entry.trains else "tests only"
+    return f"{entry.name}: {role}, {key}{' <- this site' if entry.name == site else ''}"
+
+
+def _columns(study: Study) -> str:
+    return ", ".join(column.name for column in study.clinical) or "no clinical ones"
+
+
+def _leaving(study: Study) -> Iterator[tuple[str, str]]:
+    how = _masked(study)
+    networks = {"dl2d", "dl3d"} & set(study.base_models)
+    shares_rows = study.fusion.pooling == "rows"
+    for exchange, words in LEAVES.items():
+        unused = (exchange == "train.network" and not networks) or (
+            exchange == "query.rows" and not shares_rows
+        )
+        yield exchange, "not used by this study" if unused else words.format(masked=how)
+
+
+def _masked(study: Study) -> str:
+    over_sites = [t.name for t in study.test_sets if len(t.sites) > 1]
+    clear = [subset for subset in ("train", *over_sites) if not study.masked(subset)]
+    words = "masked: readable only as a sum over all sites"
+    return f"{words}; in the CLEAR: {', '.join(clear)}" if clear else words
+
+
+def _rounds(study: Study) -> str:
+    networks = [
+        f"{name} {getattr(study, name).rounds}"
+        for name in ("dl2d", "dl3d")
+        if name in study.base_models
+    ]
+    return ", ".join([*networks, f"support vector machines at most {study.svm.max_rounds}"])
+
+
+@dataclass(frozen=True)
+class App:
+    """A FAB file.
+
+    Parameters
+    ----------
+    digest : SHA-256 of the file, hexadecimal.
+    name, version : as its pyproject.toml says.
+    files : bytes by path inside the file.
+    """
+
+    digest: str
+    name: str
+    version: str
+    files: dict[str, bytes]
+
+
+def read_app(path: Path) -> App:
+    """Read a FAB file without running anything of it.
+
+    Raises
+    ------
+    InputError : not a FAB file.
+    """
+    content = path.read_bytes()
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            files = {name: archive.read(name) for name in names}
+        project = tomllib.loads(files["pyproject.toml"].decode())["project"]
+        name, version = str(project["name"]), str(project["version"])
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        raise InputError(
+            "not a FAB file", where=str(path), remedy="give the file that flwr build makes"
+        ) from None
+    return App(hashlib.sha256(content).hexdigest(), name, version, files)
+
+
+Difference = Literal["changed", "not in this release"]
+
+
+def differences(app: App, release: Path) -> dict[str, Difference]:
+    """Files of an app that are not those of the release installed here.
+
+    Parameters
+    ----------
+    release : folder with the installed packages.
+    """
+    found: dict[str, Difference] = {}
+    for name, content in sorted(app.files.items()):
+        if Path(name).parts[0] not in PACKAGES:
+            continue
+        own = release / name
+        if not own.is_file():
+            found[name] = "not in this release"
+        elif own.read_bytes() != content:
+            found[name] = "changed"
+    return found
+
+
+def describe_app(app: App, release: Path) -> Iterator[str]:
+    """Lines about an app."""
+    yield f"app {app.name} {app.version}, SHA-256 {app.digest}"
+    yield f"{len(app.files)} files, which run on this machine with this user's rights"
+    different = differences(app, release)
+    if not different:
+        yield "its code is that of the release installed here, to the byte"
+        return
+    yield f"{len(different)} files are NOT those of the release installed here:"
+    for name, how in list(different.items())[:_SHOWN]:
+        yield f"  {name}: {how}"
+    if len(different) > _SHOWN:
+        yield f"  and {len(different) - _SHOWN} more"
+
+
+def is_app(path: Path) -> bool:
+    """Whether a file is an app and not a study."""
+    return path.suffix == ".fab"

@@ -1,0 +1,239 @@
+"""What each reply must be, given its request: sizes, ranges, names. Types are checked before."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.gate_types import StoppedError, expect
+from client.tables import clinical_columns
+from common.errors import InputError, SignatureError
+from common.evaluation.local import Evaluation
+from common.exchanges import (
+    EnrolReply,
+    EnrolRequest,
+    EvaluateReply,
+    EvaluateRequest,
+    RowsReply,
+    RowsRequest,
+    SumItem,
+    SumReply,
+    SumRequest,
+    TrainReply,
+    TrainRequest,
+)
+from common.masking import identity
+from common.masking.agreement import SignedKey, check_key, roster_digest
+from common.masking.layout import sizes
+from common.masking.update import rest_size
+from common.statistics.placements import DeLongResult
+from common.statistics.scores import THRESHOLDS
+from common.study import Study
+
+if TYPE_CHECKING:
+    from client.gate import GateContext
+
+READINGS = ("r1_repeat", "r2", "r2_repeat")
+MOST_PATIENTS = 10_000_000
+CALIBRATION_BINS = 10
+_SEEN, _FEWEST_SEEN = 4096, 8
+_IMAGE_TYPE = re.compile(
+    r"original|wavelet-[HL]{3}|log-sigma-\d{1,2}-\d{1,2}-mm-3D|square|squareroot|logarithm"
+    r"|exponential|gradient|lbp-3D-(m[12]|k)|lbp-2D"
+)
+
+
+def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> None:
+    """Own name, this machine's software, counts and columns that the study calls for."""
+    study = context.study
+    expect(reply.site == context.site, "text", "the reply is in another site's name")
+    expect(reply.study == request.study, "text", "the reply names another study")
+    expect(reply.software == dict(context.software), "text", "versions are not this machine's")
+    expect(set(reply.counts) == set(_subsets(study, context.site)), "shape", "counts of subsets")
+    for n, positives in reply.counts.values():
+        _check_counts(n, positives)
+    _check_columns(reply.columns, study)
+    readings = tuple(name for name in READINGS if name in reply.readings)
+    expect(reply.readings == readings, "text", "readings that are not known")
+    expect(0 <= reply.excluded <= MOST_PATIENTS, "value", "patients left out")
+    if reply.key is not None:
+        _check_key(reply.key, request, context)
+
+
+def sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
+    """As many numbers as the statistics over these views declare; masked where the study masks."""
+    study = context.study
+    found = [_sizes(item, context) for item in request.items]
+    for ring, bits, column in ((reply.wide, 64, 0), (reply.narrow, 32, 1)):
+        own = [size[column] for size in found]
+        expect(ring.shape == (sum(own),), "shape", f"the ring of {bits} bits")
+        ends = np.cumsum(own, dtype=np.int64)
+        for item, size, end in zip(request.items, own, ends, strict=True):
+            if study.masked(item.subset):
+                _expect_masked(ring[end - size : end])
+
+
+def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> None:
+    """As many numbers as there are weights, and the loss sums; masked where the study masks."""
+    study = context.study
+    expect(context.site in study.training_sites, "not_declared", "this site does not train")
+    trained = request.weights.size if request.plan.epochs else 0
+    expect(reply.parameters.shape == (trained,), "shape", "the weights")
+    expect(reply.rest.shape == (rest_size(trained, request.wide),), "shape", "the rest")
+    if study.masked("train"):
+        _expect_masked(reply.parameters)
+        _expect_masked(reply.rest)
+
+
+def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
+    """Probabilities to three decimals and labels, of enough patients, if the study shares rows."""
+    study, privacy = context.study, context.privacy
+    expect(study.fusion.pooling == "rows", "not_declared", "the study does not share rows")
+    expect(context.site in study.training_sites, "not_declared", "this site does not train")
+    probabilities, labels = reply.probabilities, reply.labels
+    n = labels.size
+    expect(labels.shape == (n,), "shape", "the labels")
+    expect(probabilities.shape == (n, len(request.columns)), "shape", "the probabilities")
+    inside = (probabilities >= 0.0) & (probabilities <= 1.0)
+    expect(inside.all(), "value", "a probability outside 0 to 1")
+    expect((np.round(probabilities, 3) == probabilities).all(), "value", "more than three decimals")
+    expect(np.isin(labels, (0.0, 1.0)).all(), "value", "a label that is neither 0 nor 1")
+    expect(n >= privacy.min_oof_rows, "too_few", "rows")
+    positives = int(labels.sum())
+    expect(min(positives, n - positives) >= privacy.min_per_class, "too_few", "rows of a class")
+
+
+def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContext) -> None:
+    """Measures of the test sets asked for, of enough patients, for as many models as asked."""
+    study = context.study
+    known = set(request.test_sets) & {t.name for t in study.test_sets if context.site in t.sites}
+    alone = {name for name in known if len(study.test_set(name).sites) == 1}
+    expect(set(reply.counts) <= known, "shape", "counts of a set that was not asked for")
+    expect(set(reply.evaluations) <= alone & set(reply.counts), "shape", "measures of a set")
+    expect(set(reply.parts) <= (known - alone) & set(reply.counts), "shape", "areas of a set")
+    for n, positives in reply.counts.values():
+        _check_counts(n, positives)
+    for name, part in reply.parts.items():
+        _check_areas(part, request, reply.counts[name], context)
+    for name, evaluation in reply.evaluations.items():
+        _check_areas(evaluation.delong, request, reply.counts[name], context)
+        _check_evaluation(evaluation, request)
+
+
+def _subsets(study: Study, site: str) -> list[str]:
+    training = ["train"] if site in study.training_sites else []
+    return training + [test.name for test in study.test_sets if site in test.sites]
+
+
+def _check_counts(n: int, positives: int) -> None:
+    expect(0 <= positives <= n <= MOST_PATIENTS, "value", "numbers of patients")
+
+
+def _check_columns(columns: dict[str, tuple[str, ...]], study: Study) -> None:
+    known = {"clinical"} | ({"radiomics"} if study.needs_images else set())
+    expect("clinical" in columns and set(columns) <= known, "text", "tables that are not known")
+    expect(columns["clinical"] == clinical_columns(study), "text", "clinical columns")
+    features = columns.get("radiomics", ())
+    expect(len(set(features)) == len(features), "text", "a feature is listed twice")
+    if "radiomics" in columns:
+        expect(len(features) == study.radiomics.expected_features, "shape", "radiomics features")
+    for feature in features:
+        image_type, _, rest = feature.partition("_")
+        real = _IMAGE_TYPE.fullmatch(image_type) and rest in _feature_names()
+        expect(real, "text", "a column that is no radiomics feature")
+
+
+@lru_cache(maxsize=1)
+def _feature_names() -> frozenset[str]:
+    """Class and name of every feature that PyRadiomics has."""
+    from radiomics import getFeatureClasses
+
+    classes = getFeatureClasses().items()
+    return frozenset(f"{name}_{feature}" for name, c in classes for feature in c.getFeatureNames())
+
+
+def _check_key(key: SignedKey, request: EnrolRequest, context: GateContext) -> None:
+    roster = context.study.roster
+    expect(key.site == context.site, "text", "a key in another site's name")
+    try:
+        public = identity.public_key(roster[context.site])
+        check_key(key, public, request.run, request.study, roster_digest(roster))
+    except (InputError, SignatureError) as error:
+        raise StoppedError(
+            "text", f"not a key that this site signed for this run: {error}"
+        ) from None
+
+
+def _sizes(item: SumItem, context: GateContext) -> tuple[int, int]:
+    expect(item.subset in _subsets(context.study, context.site), "shape", "a subset of other sites")
+    try:
+        return sizes(item.statistic, len(item.view.outputs()))
+    except (AttributeError, TypeError, ValueError):
+        raise StoppedError(
+            "request_unreadable", "the request does not say how large a sum is"
+        ) from None
+
+
+def _expect_masked(ring: NDArray[Any]) -> None:
+    """Numbers under a mask are spread over the whole ring; sums as they are lie near zero.
+
+    Of eight masked numbers, all are within the middle 1/128 of the ring once in 2^56.
+    """
+    signed = ring[:_SEEN].view(np.int64 if ring.itemsize == 8 else np.int32)
+    if signed.size >= _FEWEST_SEEN:
+        limit = 2 ** (8 * ring.itemsize - 8)
+        near_zero = (signed < limit) & (signed >= -limit)
+        expect(not near_zero.all(), "not_masked", "sums that should be masked and are not")
+
+
+def _check_areas(
+    areas: DeLongResult,
+    request: EvaluateRequest,
+    counted: tuple[int, int],
+    context: GateContext,
+) -> None:
+    models = request.edges.shape[0]
+    expect((areas.n, areas.positives) == counted, "value", "areas of other numbers of patients")
+    n, positives = counted
+    privacy = context.privacy
+    expect(n >= privacy.min_rows, "too_few", "patients of a test set")
+    fewest = min(positives, n - positives)
+    expect(fewest >= privacy.min_per_class, "too_few", "patients of one class of a test set")
+    expect(areas.auc.shape == (models,), "shape", "areas")
+    expect(areas.covariance.shape == (models, models), "shape", "covariances")
+    expect(((areas.auc >= 0.0) & (areas.auc <= 1.0)).all(), "value", "areas")
+
+
+def _check_evaluation(found: Evaluation, request: EvaluateRequest) -> None:
+    models, edges = request.edges.shape
+    kept = found.histogram.edges
+    cells = kept.shape[-1] - 1
+    few = kept.shape == (models, cells + 1) and 1 <= cells <= edges - 1
+    expect(few, "shape", "edges of the histogram")
+    for own, asked in zip(kept, request.edges, strict=True):
+        expect((np.isin(own, asked) | np.isinf(own)).all(), "value", "edges nobody asked for")
+    curve = (models, THRESHOLDS.size)
+    shapes = {
+        "counts of the histogram": (found.histogram.counts, (models, 2, cells)),
+        "single values of the histogram": (found.histogram.single, (models, cells)),
+        "true positives": (found.confusion.tp, (models,)),
+        "true negatives": (found.confusion.tn, (models,)),
+        "false positives": (found.confusion.fp, (models,)),
+        "false negatives": (found.confusion.fn, (models,)),
+        "rows in bins": (found.calibration.count, (models, CALIBRATION_BINS)),
+        "positives in bins": (found.calibration.positives, (models, CALIBRATION_BINS)),
+        "true positives of the decision curve": (found.decision.tp, curve),
+        "false positives of the decision curve": (found.decision.fp, curve),
+    }
+    for what, (counts, shape) in shapes.items():
+        expect(counts.shape == shape, "shape", what)
+        whole = (counts >= 0.0) & (counts <= MOST_PATIENTS) & (counts == np.rint(counts))
+        expect(whole.all(), "value", f"{what} that are no counts")
+    expect(found.calibration.probability.shape == (models, CALIBRATION_BINS), "shape", "bins")
+    expect(found.brier.shape == (models,), "shape", "Brier scores")
+    counted = (found.decision.n, found.decision.positives)
+    expect(counted == (found.delong.n, found.delong.positives), "value", "the decision curve")

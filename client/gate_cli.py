@@ -1,0 +1,134 @@
+"""`fedlnm-site approve` and `run`: what this hospital takes part in, and taking part."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import client
+from client import approval_text, approvals
+from client.site import SiteSettings, load_site
+from client.state import remember_study
+from common.console import consoles
+from common.errors import InputError, UsageError
+from common.masking import identity
+from common.study import Study, load_study
+
+console, screen = consoles()
+RELEASE = Path(client.__file__).resolve().parent.parent
+SiteOption = Annotated[Path, typer.Option(help="site.toml, or its folder")]
+
+
+def approve(
+    what: Annotated[Path | None, typer.Argument(help="study.toml, or an app's .fab file")] = None,
+    site: SiteOption = Path("site.toml"),
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="show what is approved")] = False,
+    revoke: Annotated[str | None, typer.Option(help="digest to take back, its start")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Read what a study or an app would do, and allow it. Nothing else is answered.
+
+    Exit code 0: done. 1: not approved.
+    """
+    if sum((what is not None, listed, revoke is not None)) != 1:
+        raise UsageError("give one of STUDY_OR_FAB, --list and --revoke", where="approve")
+    settings = _settings(site)
+    private = identity.load(settings.identity).private
+    if what is not None:
+        _approve(what, settings, private, ask=not yes)
+    elif revoke is not None:
+        gone = approvals.revoke(settings.work, private, revoke)
+        console.print(f"no longer approved: {gone.kind} {gone.name}", highlight=False, markup=False)
+    else:
+        _show(approvals.read_approvals(settings.work, private.public_key()), json_output)
+
+
+def run(site: SiteOption = Path("site.toml")) -> None:
+    """Take part: wait for the coordinator's messages and answer those that are approved.
+
+    Runs until it is stopped (Ctrl-C).
+    """
+    from client import supernode
+
+    settings = _settings(site)
+    private = identity.load(settings.identity).private
+    supernode.command_line(_file(site), settings)
+    found = approvals.read_approvals(settings.work, private.public_key())
+    for kind in ("study", "app"):
+        names = [approval.name for approval in found if approval.kind == kind]
+        listed = ", ".join(names) or "NONE, so nothing will be answered"
+        screen.print(f"approved {kind}: {listed}", highlight=False, markup=False)
+    sys.stdout.flush()
+    # a process of its own: Flower reads its settings when it is imported
+    arguments = [sys.executable, "-P", "-m", "client.supernode", str(_file(site).resolve())]
+    os.execve(sys.executable, arguments, supernode.environment(settings))  # noqa: S606
+
+
+def _file(site: Path) -> Path:
+    return site / "site.toml" if site.is_dir() else site
+
+
+def _settings(site: Path) -> SiteSettings:
+    return load_site(_file(site))
+
+
+def _approve(path: Path, settings: SiteSettings, private: Ed25519PrivateKey, *, ask: bool) -> None:
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy="give a study.toml or a .fab file")
+    if approval_text.is_app(path):
+        app = approval_text.read_app(path)
+        _confirm(approval_text.describe_app(app, RELEASE), ask)
+        approvals.approve(settings.work, private, "app", app.digest, f"{app.name} {app.version}")
+    else:
+        study = load_study(path)
+        _check_roster(study, settings, private)
+        _confirm(approval_text.describe_study(study, settings.name, settings.privacy), ask)
+        remember_study(settings.work, study)
+        approvals.approve(settings.work, private, "study", study.digest(), study.name)
+    console.print("approved")
+
+
+def _check_roster(study: Study, settings: SiteSettings, private: Ed25519PrivateKey) -> None:
+    """InputError unless this site takes part, under its own key where the study names one."""
+    if settings.name not in study.site_names:
+        raise InputError(
+            f"the study has no site {settings.name}",
+            where="roster",
+            remedy="ask the coordinator to add it, under the name in site.toml",
+        )
+    own = identity.public_text(private.public_key())
+    if study.roster[settings.name] not in ("", own):
+        raise InputError(
+            "the study names another key for this site",
+            where="roster",
+            remedy=f"give the coordinator this public key: {own}",
+        )
+
+
+def _confirm(lines: Any, ask: bool) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+    if ask and not typer.confirm("approve this?", default=False):
+        console.print("not approved")
+        raise typer.Exit(1)
+
+
+def _show(found: Sequence[approvals.Approval], json_output: bool) -> None:
+    if json_output:
+        sys.stdout.write(
+            json.dumps([dataclasses.asdict(entry) for entry in found], indent=1) + "\n"
+        )
+        return
+    for entry in found:
+        line = f"{entry.date}  {entry.kind:5}  {entry.digest[:16]}  {entry.name}"
+        console.print(line, highlight=False, markup=False)
+    console.print(f"{len(found)} approved")

@@ -1,0 +1,128 @@
+"""The words that a reply may use: a free text could carry a patient's name out."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import common.errors
+from common.disclosure.descriptions import DESCRIPTIONS
+from common.disclosure.refusing import refusal as in_force
+from common.exchanges import Problem, Refusal, Refused
+from common.plain import to_tree
+from common.study import PrivacySettings, Study
+
+CODES = {
+    "not_asked": "a reply to a message that was never asked",
+    "second_reply": "a second reply to one message",
+    "unknown_exchange": "a message that is not in the catalogue",
+    "request_unreadable": "a request that is not the one its exchange has",
+    "study_unknown": "a study this site was never shown",
+    "study_not_approved": "a study that is not approved at this site",
+    "not_on_roster": "a study without this site",
+    "app_not_approved": "an app that is not approved at this site",
+    "app_failed": "the app raised an error",
+    "incomplete": "a reply whose parts never came",
+    "undecodable": "a reply that is not a message of this system",
+    "extra_content": "something beside the declared fields",
+    "wrong_reply": "the reply of another exchange",
+    "type": "a field of another type than declared",
+    "dtype": "an array of another dtype than declared",
+    "shape": "an array or list of another size than follows from the request",
+    "value": "a number that cannot be",
+    "text": "a text with other words than the gate knows",
+    "not_masked": "sums that should be masked and are not",
+    "too_few": "fewer patients than the thresholds ask for",
+    "not_declared": "an exchange that the study does not declare",
+    "gate_failed": "the gate itself failed",
+}
+
+# raised where cohorts, images and networks are read, by us and by libraries
+_OTHER_ERRORS = """
+BadZipFile EmptyDataError InvalidDicomError InvalidSignature InvalidTag LinAlgError
+OutOfMemoryError ParserError SafetensorError UntrustedTypesFoundException ValidationError
+PatientError _ArrayMemoryError _UFuncNoLoopError
+"""
+
+_SUBJECT_WORDS = """
+1 a above all an and apart are as at bin bins bounded by category cell cells change changed
+class classes clipped column columns cost counts decision differ does each earlier edge faithful
+few fewer fold folds for forest from gradients grow has have held in is it its leave left less
+level levels many masked matrix mode more network networks no not of on one only or other others
+out outside over patients positive privacy privacy.mode probabilities rank ranks read release
+released rows same scores set sets share since site site.toml sites small smaller split
+statistic study sum sums table test than that the their them this to training tree twice two
+under values was weights were with without
+"""
+SUBJECT_WORDS = frozenset(_SUBJECT_WORDS.split())
+_WORD = re.compile(r"[\w.-]+")
+_LOG_ID = re.compile(r"[0-9a-f]{8}")
+_MOST_REFUSALS, _LONGEST_NAME = 1000, 200
+
+
+def problem_kinds() -> frozenset[str]:
+    """Names that a `Problem` may have: the gate's codes and the errors that anyone knows."""
+    own = {name for name, value in vars(common.errors).items() if _is_error(value)}
+    python = {name for name, value in vars(builtins).items() if _is_error(value)}
+    return frozenset(CODES) | own | python | frozenset(_OTHER_ERRORS.split())
+
+
+def _is_error(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def unknown_in_problem(problem: Problem) -> bool:
+    """Whether a problem tells more than a known kind and a log id."""
+    return problem.kind not in problem_kinds() or not _LOG_ID.fullmatch(problem.log_id)
+
+
+def unknown_in_refusals(
+    refusals: Sequence[Refusal], request: Any, study: Study, privacy: PrivacySettings
+) -> bool:
+    """Whether refusals use a word that neither the rules, the study nor the request has.
+
+    Parameters
+    ----------
+    privacy : thresholds in force; a refusal must name those of its rule.
+    """
+    if not refusals:
+        return False
+    text = study.model_dump_json()
+    known = SUBJECT_WORDS | set(_WORD.findall(text)) | _request_words(request)
+    letters = set(text) | set(string.printable)
+    return len(refusals) > _MOST_REFUSALS or any(
+        refusal.rule not in DESCRIPTIONS
+        or refusal.threshold != in_force(refusal.rule, privacy, "").threshold
+        or not set(_WORD.findall(refusal.subject)) <= known
+        or not set(refusal.subject) <= letters
+        for refusal in refusals
+    )
+
+
+def refusals_of(reply: Any) -> tuple[Refusal, ...]:
+    """The refusals in a reply."""
+    if isinstance(reply, Refused):
+        return reply.refusals
+    return tuple(getattr(reply, "withheld", ()))
+
+
+def _request_words(request: Any) -> set[str]:
+    """Words of a request; `study_json` and keys are no names of anything a rule is about."""
+    found: set[str] = set()
+
+    def walk(item: Any) -> None:
+        if isinstance(item, str) and len(item) <= _LONGEST_NAME:
+            found.update(_WORD.findall(item))
+        elif isinstance(item, list):
+            for part in item:
+                walk(part)
+        elif isinstance(item, dict):
+            found.update(name for key in item for name in _WORD.findall(key))
+            for part in item.values():
+                walk(part)
+
+    walk(to_tree(request)[0])
+    return found

@@ -1,0 +1,147 @@
+"""`fedlnm-site approve` and `run`: what a person reads before anything is answered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from client import approval_text, approvals
+from client.cli import app
+from client.gate_cli import RELEASE
+from client.site import load_site
+from client.state import recall_study
+from common.errors import InputError, UsageError
+from common.exchanges import CATALOGUE
+from common.masking import identity
+from common.study import Study, load_study
+from sim.identities import with_identities
+from sim.references import write_study
+from sim.sites import place_sites
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def site(tabular: Path) -> Path:
+    placed = place_sites(
+        {"a": tabular / "a"}, tabular / "run", tabular / "cache", exclude_bad_patients=False
+    )
+    return placed["a"]
+
+
+@pytest.fixture
+def study(tabular: Path) -> Study:
+    return with_identities(load_study(tabular / "study.toml"))
+
+
+@pytest.fixture
+def study_file(study: Study, tmp_path: Path) -> Path:
+    return write_study(study, tmp_path / "study.toml")
+
+
+@pytest.fixture
+def fab(tmp_path: Path) -> Path:
+    """An app with one file of this release and one that was changed."""
+    path = tmp_path / "app.fab"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("pyproject.toml", '[project]\nname = "fedlnm"\nversion = "0.1.0"\n')
+        archive.writestr("client/gate.py", (RELEASE / "client" / "gate.py").read_bytes())
+        archive.writestr("client/app.py", "import os\n")
+        archive.writestr("client/spy.py", "import socket\n")
+    return path
+
+
+def digests(site: Path, kind: approvals.Kind) -> frozenset[str]:
+    settings = load_site(site)
+    public = identity.load(settings.identity).private.public_key()
+    return approvals.approved(approvals.read_approvals(settings.work, public), kind)
+
+
+def test_a_study_is_shown_in_plain_words_and_approved_on_yes(
+    site: Path, study_file: Path, study: Study
+) -> None:
+    done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site)], input="y\n")
+    assert done.exit_code == 0, done.output
+    for words in (study.endpoint, study.digest(), "marker, age, sex, stage", "guarded", "masked"):
+        assert words in done.output
+    for entry in study.sites:
+        assert identity.fingerprint(identity.public_key(entry.public_key)) in done.output
+    assert digests(site, "study") == {study.digest()}
+    assert recall_study(load_site(site).work, study.digest()) == study
+
+
+def test_nothing_is_approved_on_no(site: Path, study_file: Path) -> None:
+    done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site)], input="n\n")
+    assert done.exit_code == 1
+    assert digests(site, "study") == frozenset()
+
+
+def test_an_app_is_compared_with_the_release_installed_here(site: Path, fab: Path) -> None:
+    done = RUNNER.invoke(app, ["approve", str(fab), "--site", str(site.parent), "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "2 files are NOT those of the release" in done.output
+    assert "client/app.py: changed" in done.output
+    assert "client/spy.py: not in this release" in done.output
+    assert digests(site, "app") == {hashlib.sha256(fab.read_bytes()).hexdigest()}
+
+
+def test_approvals_are_listed_and_taken_back(site: Path, fab: Path, study_file: Path) -> None:
+    for what in (fab, study_file):
+        RUNNER.invoke(app, ["approve", str(what), "--site", str(site), "--yes"])
+    listed = RUNNER.invoke(app, ["approve", "--list", "--json", "--site", str(site)])
+    entries = json.loads(listed.stdout)
+    assert [entry["kind"] for entry in entries] == ["app", "study"]
+    start = entries[0]["digest"][:10]
+    done = RUNNER.invoke(app, ["approve", "--revoke", start, "--site", str(site)])
+    assert done.exit_code == 0
+    assert digests(site, "app") == frozenset()
+    assert len(digests(site, "study")) == 1
+
+
+def test_a_study_without_this_site_or_with_another_key_cannot_be_approved(
+    site: Path, study: Study, tmp_path: Path
+) -> None:
+    others = study.model_copy(update={"sites": study.sites[1:], "test_sets": ()})
+    sites = (study.sites[0].model_copy(update={"public_key": study.sites[1].public_key}),)
+    swapped = study.model_copy(update={"sites": sites + study.sites[1:]})
+    for wrong, words in ((others, "no site a"), (swapped, "another key")):
+        file = write_study(wrong, tmp_path / "wrong.toml")
+        done = RUNNER.invoke(app, ["approve", str(file), "--site", str(site), "--yes"])
+        assert isinstance(done.exception, InputError)
+        assert words in str(done.exception)
+    assert digests(site, "study") == frozenset()
+
+
+@pytest.mark.parametrize("arguments", [[], ["study.toml", "--list"]])
+def test_approve_does_one_thing_at_a_time(site: Path, arguments: list[str]) -> None:
+    done = RUNNER.invoke(app, ["approve", *arguments, "--site", str(site)])
+    assert isinstance(done.exception, UsageError)
+
+
+def test_what_leaves_is_told_for_every_exchange_and_threshold(study: Study) -> None:
+    assert set(approval_text.LEAVES) == set(CATALOGUE)
+    told = "\n".join(approval_text.describe_study(study, "a", None))
+    for exchange in CATALOGUE:
+        assert exchange in told
+
+
+def test_sums_in_the_clear_are_called_so(study: Study) -> None:
+    privacy = study.privacy.model_copy(update={"masking": "off"})
+    told = approval_text.describe_study(study.model_copy(update={"privacy": privacy}), "a", None)
+    assert "in the CLEAR: train, internal" in "\n".join(told)
+
+
+def test_run_needs_a_deployment(site: Path) -> None:
+    done = RUNNER.invoke(app, ["run", "--site", str(site)])
+    assert "not set up to take part" in str(done.exception)
+
+
+def test_a_file_that_is_no_app_cannot_be_approved(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.fab").write_bytes(b"no zip")
+    done = RUNNER.invoke(app, ["approve", str(tmp_path / "x.fab"), "--site", str(site), "--yes"])
+    assert "not a FAB file" in str(done.exception)
