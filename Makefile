@@ -10,12 +10,13 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: study test equality lint format clean help
+.PHONY: study test equality dossier lint format clean help
 
 help:
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
 	@echo "make test    all tests"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
+	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
 	@echo "make lint    format, lint and types"
 
 $(READY): pyproject.toml constraints.txt
@@ -34,6 +35,9 @@ test: $(READY)
 
 equality: $(READY)
 	$(BIN)/fedlnm-sim equality
+
+dossier: $(READY)
+	$(BIN)/python -m server dossier --out docs/privacy-dossier.md
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

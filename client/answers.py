@@ -12,7 +12,14 @@ from client.state import StoredTable
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
 from common.bundle_signature import check_files
-from common.disclosure import check_out_of_fold_rows, check_test_set, check_training_sum
+from common.disclosure import (
+    check_enrolment,
+    check_out_of_fold_rows,
+    check_rounds,
+    check_sum,
+    check_test_set,
+    check_weights,
+)
 from common.evaluation.delong import exact
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.exchanges import (
@@ -51,7 +58,7 @@ def software() -> dict[str, str]:
     return versions
 
 
-def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply:
+def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     """Say who takes part: counts per subset, and which tables and readings there are."""
     study, cohort = workspace.study, workspace.cohort
     subsets = ["train"] if workspace.name in study.training_sites else []
@@ -60,6 +67,9 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply:
     for subset in subsets:
         patients = cohort.subset(study, subset)
         counts[subset] = (len(patients), sum(p.label for p in patients))
+    refusals = check_enrolment(study, workspace.privacy, counts)
+    if refusals:
+        return Refused(refusals=refusals)
     readings = {r for p in cohort.subset(study, "train") for r in p.masks} - {"r1"}
     columns = {"clinical": workspace.tables.read("clinical", "train").columns}
     if workspace.images is not None and workspace.images.has_features:
@@ -83,8 +93,10 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
     refusals: list[Refusal] = []
     for item in request.items:
         rows = materialise(item.view, workspace.tables, item.subset)
-        if item.subset == "train":
-            refusals.extend(check_training_sum(rows, study.folds, workspace.privacy))
+        privacy = workspace.privacy
+        refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
+        if item.statistic.rule == "gradient":
+            refusals.extend(check_rounds(workspace.rounds.with_this(item), privacy))
         if item.subset in study.too_few_to_mask():
             refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
         SCREEN.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
@@ -121,7 +133,8 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
 
     study = workspace.study
     rows = workspace.tables.read("coded", "train")
-    refusals = list(check_training_sum(rows, study.folds, workspace.privacy))
+    plan = request.plan
+    refusals = list(check_weights(rows, plan.excluded_fold, plan.total, study, workspace.privacy))
     if "train" in study.too_few_to_mask():
         refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
     if refusals:

@@ -96,6 +96,12 @@ def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) ->
     """Compute, unless an earlier release forbids it; write into the ledger what leaves."""
     refusals = workspace.releases.refusals(kind, request)
     reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
+    if isinstance(reply, Refused):
+        for one in reply.refusals:
+            SCREEN.warning(
+                "site %s refuses %s: rule %s, threshold %g, %s",
+                *(workspace.name, kind, one.rule, one.threshold, one.subject),
+            )
     content = encode(reply)
     workspace.releases.record(kind, request, reply, content)
     return content

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from client import gate_cli
@@ -97,5 +98,5 @@ def main() -> None:
     try:
         app(prog_name="fedlnm-site")
     except StudyError as error:
-        screen.print(f"[red]error[/red] {error}", highlight=False)
+        screen.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
         raise SystemExit(error.exit_code) from None

@@ -56,6 +56,7 @@ class Ledger:
         self._looked = 0
         self._by_statistic: dict[str, list[EarlierRelease]] = {}
         self._by_subset: dict[str, dict[str, set[str]]] = {}
+        self._by_membership: dict[str, set[tuple[str, ...]]] = {}
 
     @classmethod
     def open(cls, path: Path, private: Ed25519PrivateKey) -> Ledger:
@@ -129,11 +130,17 @@ class Ledger:
         known = self._by_subset.get(subset, {})
         return tuple(digest for digest, studies in known.items() if study in (None, *studies))
 
+    def companions(self, membership: str) -> tuple[tuple[str, ...], ...]:
+        """With which sites the same patients were summed before; sums in the clear are left out."""
+        self._catch_up()
+        return tuple(sorted(self._by_membership.get(membership, ())))
+
     def _catch_up(self) -> None:
         """Look at the lines written since the last look, by whichever process."""
         size = self.path.stat().st_size if self.path.is_file() else 0
         if size < self._looked:
             self._looked, self._by_statistic, self._by_subset = 0, {}, {}
+            self._by_membership = {}
         if size == self._looked:
             return
         with self.path.open("rb") as file:
@@ -163,6 +170,9 @@ class Ledger:
             if item.membership:
                 digests = self._by_subset.setdefault(item.subset, {})
                 digests.setdefault(item.membership, set()).add(entry.study)
+            if item.membership and item.participants:
+                known = self._by_membership.setdefault(item.membership, set())
+                known.add(tuple(sorted(item.participants)))
 
     # -- the end of the file, always under the lock ------------------------------------------------
 

@@ -96,15 +96,16 @@ class Releases:
         return self._known[subset]
 
     def _other_sites(self, item: Item) -> Iterator[Refusal]:
+        """The same patients summed with a few sites more or less give these few away.
+
+        Whatever the sum is called: another name, or an idle step, may stand for the same numbers.
+        """
         if not item.participants:
             return
-        for earlier in self._ledger.released_before(item.statistic):
-            changed = set(earlier.participants) ^ set(item.participants)
-            if earlier.participants and 0 < len(changed) < FEWEST_MASKED:
+        for earlier in self._ledger.companions(item.membership):
+            if 0 < len(set(earlier) ^ set(item.participants)) < FEWEST_MASKED:
                 yield Refusal(
-                    "participants",
-                    FEWEST_MASKED,
-                    "sites changed since the same sum was released",
+                    "participants", FEWEST_MASKED, "sites changed since the same sum was released"
                 )
                 return
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
+from client.gradient_rounds import GradientRounds
 from client.masks import RunMasks
 from client.releases import Releases
 from client.site import SiteSettings, load_site
@@ -35,6 +36,7 @@ class Workspace:
         self.run_tables = RunTables(settings.work, run)
         self.cohort, self.images, self.excluded = load_patients(settings, study)
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
+        self.rounds = GradientRounds(self.run_tables.folder)
         self.masks = RunMasks(settings, study, run, self.run_tables.folder)
         self.releases = Releases(settings, study, run, self.cohort)
 

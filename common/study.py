@@ -10,6 +10,7 @@ import hashlib
 import json
 import tomllib
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -379,6 +380,21 @@ def check_maskable(study: Study, *, where: str) -> None:
             remedy="add a site, or say openly under [privacy] that sums go unmasked: masking ="
             ' "off" ("where_possible" masks all sums over three sites and more)',
         )
+
+
+def check_test_sets_apart(study: Study, *, where: str) -> None:
+    """InputError when sums over two test sets would give a few sites away by subtraction."""
+    for one, other in combinations(study.test_sets, 2):
+        apart = set(one.sites) ^ set(other.sites)
+        shared = one.split == other.split and set(one.sites) & set(other.sites)
+        masked = study.masked(one.name) and study.masked(other.name)
+        if shared and masked and 0 < len(apart) < FEWEST_MASKED:
+            raise InputError(
+                f"test sets {one.name} and {other.name} hold the same patients but for those of"
+                f" {', '.join(sorted(apart))}: their sums would give these away by subtraction",
+                where=where,
+                remedy="keep one of the two sets, or let them differ by three sites or by all",
+            )
 
 
 def preset_text(name: str) -> str:

@@ -14,6 +14,7 @@ from common.errors import StudyError
 from common.masking import identity
 from common.study import load_study
 from server.demonstration import prepare_demonstration
+from server.dossier import write_dossier
 from server.events import Events
 from server.federation import Federation
 from server.outputs import write_outputs
@@ -56,6 +57,7 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
     study = load_study(path)
     (out / "study.toml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     label = str(config.get("label", "federated"))
+    write_dossier(study, out, label)
     federation = Federation(grid=grid, study=study, run=label.replace(":", "-"), events=events)
     key = str(config.get("identity", ""))
     run = StudyRun(
@@ -65,4 +67,6 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
         engine=str(config.get("engine", "")),
         signer=identity.load(Path(key)).private if key else None,
     )
-    return run.run()
+    results = run.run()
+    write_dossier(study, out, label, results["transfers"])
+    return results

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from common.console import consoles
 from common.errors import StudyError
@@ -66,10 +67,34 @@ def audit(
     raise typer.Exit(1 if found.findings else 0)
 
 
+@app.command()
+def dossier(
+    study: Annotated[
+        Path | None, typer.Argument(help="study.toml, or folder of a run [default: all studies]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="file to write [default: the screen]")] = None,
+) -> None:
+    """Say what can leave a hospital, for those who have to approve it.
+
+    With a study: its real sizes, and what is not protected in it; with a finished run also what was
+    sent.
+    """
+    from common.dossier import general_dossier
+    from server.dossier import dossier_of
+
+    text = general_dossier() if study is None else dossier_of(study)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    console.print(f"dossier: {out}", highlight=False, markup=False)
+
+
 def main() -> None:
     """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
     try:
         app(prog_name="fedlnm-server")
     except StudyError as error:
-        screen.print(f"[red]error[/red] {error}", highlight=False)
+        screen.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
         raise SystemExit(error.exit_code) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from common.console import consoles
 from common.errors import StudyError, UsageError
@@ -157,5 +158,5 @@ def main() -> None:
     try:
         app(args=expand_sites(sys.argv[1:]), prog_name="fedlnm-sim")
     except StudyError as error:
-        screen.print(f"[red]error[/red] {error}", highlight=False, markup=True)
+        screen.print(f"[red]error[/red] {escape(str(error))}", highlight=False, markup=True)
         raise SystemExit(error.exit_code) from None

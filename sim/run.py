@@ -16,7 +16,7 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.study import Study, check_maskable, load_study
+from common.study import Study, check_maskable, check_test_sets_apart, load_study
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.merge import merge_results
@@ -69,6 +69,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
 
     study = load_study(simulation.study)
     check_maskable(study, where=str(simulation.study))
+    check_test_sets_apart(study, where=str(simulation.study))
     data = find_sites(simulation.folders, study)
     simulation.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.fold_histogram import Support
 from common.statistics.packing import complete, matches, pack, packed_size, unpack
 
 
@@ -131,9 +132,15 @@ class FoldGram:
 
     Any training set made of whole folds, and its error in a fold left out, follow from these sums,
     so a cross-validated regression needs one round. Rows with fold -1 are left out.
+
+    Parameters
+    ----------
+    folds : number of folds.
+    support : evidence that no column is nearly constant; sites refuse without.
     """
 
     folds: int
+    support: Support | None = None
 
     rule: ClassVar[str] = "fold_gram"
     step: ClassVar[dict[str, float]] = {
@@ -195,9 +202,11 @@ class CrossProducts:
     Parameters
     ----------
     mean : (p,), the result of `Means`; what rounding left in it is corrected at the server.
+    support : evidence that no column is nearly constant; sites refuse without.
     """
 
     mean: Float
+    support: Support | None = None
 
     rule: ClassVar[str] = "gram"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-32, "products": 2.0**-32}

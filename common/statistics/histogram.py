@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +37,25 @@ class HistogramResult:
 
     edges: Float
     counts: Float
+
+
+def filled_up(columns: Sequence[tuple[Sequence[float], Sequence[float]]]) -> HistogramResult:
+    """Columns with different numbers of cells as one table.
+
+    Short columns are filled with empty cells at +infinity.
+
+    Parameters
+    ----------
+    columns : right edges and counts of the cells of each column.
+    """
+    width = max([1, *(len(counts) for _, counts in columns)])
+    edges = np.full((len(columns), width + 1), np.inf)
+    counts = np.zeros((len(columns), width))
+    edges[:, 0] = -np.inf
+    for column, (ends, held) in enumerate(columns):
+        edges[column, 1 : len(ends) + 1] = ends
+        counts[column, : len(held)] = held
+    return HistogramResult(edges=edges, counts=counts)
 
 
 @plain

@@ -39,7 +39,7 @@ class PairedMoments:
 
     mean: Float
 
-    rule: ClassVar[str] = "rows"
+    rule: ClassVar[str] = "paired"
     step: ClassVar[dict[str, float]] = {
         "count": 0.5,
         "sum": 2.0**-24,

@@ -56,7 +56,7 @@ class Placements:
     negatives: ClassCells
     positives: ClassCells
 
-    rule: ClassVar[str] = "scores"
+    rule: ClassVar[str] = "placements"
     step: ClassVar[dict[str, float]] = {
         "rows": 0.5,
         "area": 2.0**-40,

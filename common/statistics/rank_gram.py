@@ -1,7 +1,8 @@
-"""Spearman correlation in three rounds: two histograms, then a Gram matrix of global ranks.
+"""Spearman correlation in four rounds: three histograms, then a Gram matrix of global ranks.
 
 Round one counts on `first_edges`, round two on `refine_edges` of the outcome, `merge_cells` joins
-cells that are too small, and `RankGram` asks for the Gram matrix of ranks. The histogram tells a
+cells that are too small, round three shows which of them several sites share, and `RankGram` asks
+for the Gram matrix of ranks. The histogram tells a
 site how many rows of all sites lie below a cell; its own rows share out the cell by their order.
 """
 
@@ -14,7 +15,8 @@ from scipy import stats
 
 from common.plain import plain
 from common.statistics.base import Float, Rows, Sums
-from common.statistics.histogram import HistogramResult, cell_of
+from common.statistics.fold_histogram import Support
+from common.statistics.histogram import HistogramResult, cell_of, filled_up
 from common.statistics.packing import complete, matches, pack, packed_size, unpack
 
 
@@ -69,14 +71,7 @@ def merge_cells(histogram: HistogramResult, minimum: int = 5) -> HistogramResult
             ends, sizes = [np.inf], [running]
         ends[-1] = np.inf
         joined.append((ends, sizes))
-    width = max([1, *(len(sizes) for _, sizes in joined)])
-    edges = np.full((p, width + 1), np.inf)
-    counts = np.zeros((p, width))
-    edges[:, 0] = -np.inf
-    for column, (ends, sizes) in enumerate(joined):
-        edges[column, 1 : len(ends) + 1] = ends
-        counts[column, : len(sizes)] = sizes
-    return HistogramResult(edges=edges, counts=counts)
+    return filled_up(joined)
 
 
 @plain
@@ -89,14 +84,16 @@ class RankGram:
 
     Parameters
     ----------
-    edges : (p, cells + 1), from `merge_cells`.
+    edges : (p, cells + 1), from `merge_cells` and `share_cells`.
     counts : (p, cells), rows of all sites in each cell.
+    support : evidence that no column is nearly constant; sites refuse without.
     """
 
     edges: Float
     counts: Float
+    support: Support | None = None
 
-    rule: ClassVar[str] = "gram"
+    rule: ClassVar[str] = "rank_gram"
     # entries sum to at most a third, and binning moves correlations by far more than the rounding
     step: ClassVar[dict[str, float]] = {"gram": 2.0**-25}
     bits: ClassVar[dict[str, int]] = {"gram": 32}

@@ -50,9 +50,12 @@ class GroupSums:
     Parameters
     ----------
     centre : (p,), a number near the means, such as the federated mean of all groups.
+    minimum : a site with fewer values of a column gives none of them: a group that one site alone
+        holds is that site's own table.
     """
 
     centre: Float
+    minimum: int = 0
 
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 0.5, "squares": 0.5}
@@ -65,6 +68,7 @@ class GroupSums:
         """Sums of the site, missing values left out."""
         matches(self.centre, rows, "centre")
         present = np.isfinite(rows.values)
+        present &= present.sum(axis=0) >= self.minimum
         centred = np.where(present, rows.values - np.nan_to_num(self.centre), 0.0)
         return {
             "n": present.sum(axis=0).astype(np.float64),

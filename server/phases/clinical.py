@@ -8,13 +8,15 @@ import numpy as np
 
 from common.exchanges import SumItem
 from common.statistics.base import Float
+from common.statistics.fold_histogram import Support
 from common.statistics.moments import Means, Missingness
 from common.study import Study
 from common.transforms import Impute, Select
-from common.views import table
+from common.views import View, table
 from server.federation import Federation
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
+from server.phases.rare import fold_histograms, frequent_clinical, split
 from server.phases.standardise import standardise
 
 
@@ -35,8 +37,9 @@ def fit_clinical(federation: Federation) -> Arm:
     ]
     impute = Impute(columns=known, fill=fill, indicators=_indicators(federation.study, lacking))
     filled = raw.restrict(known).then(impute)
-    (view,), (constant,) = standardise(federation, [filled])
-    notes: list[str] = []
+    (scaled,), (constant,) = standardise(federation, [filled])
+    view, support, rare = _without_rare(federation, scaled)
+    notes = _merged(rare)
     nobody = [name for name in columns if name not in known]
     if nobody:
         notes.append(f"no site has a value of {', '.join(nobody)}: left out")
@@ -44,11 +47,29 @@ def fit_clinical(federation: Federation) -> Arm:
         "steps": (
             {"step": "columns", "names": filled.outputs()},
             {"step": "constant", "names": constant},
+            {"step": "rare", "names": rare},
         ),
         "notes": tuple(notes),
     }
     outer = federation.study.folds + 1
-    return fit_linear_arm(federation, "clinical", [view] * outer, [view] * outer, selection)
+    views = [view] * outer
+    return fit_linear_arm(federation, "clinical", views, [support] * outer, views, selection)
+
+
+def _without_rare(federation: Federation, view: View) -> tuple[View, Support, tuple[str, ...]]:
+    """The view without nearly constant columns, its evidence, and names of these; one round."""
+    study, names = federation.study, view.outputs()
+    (found,) = federation.sum_many(fold_histograms(study, [view]))
+    stays = frequent_clinical(study, names, found)
+    kept, rare = split(names, stays)
+    return view.restrict(kept), found.support().narrow(np.flatnonzero(stays)), rare
+
+
+def _merged(rare: tuple[str, ...]) -> list[str]:
+    if not rare:
+        return []
+    listed = ", ".join(rare)
+    return [f"too few patients differ in {listed}: left out, a level joins its reference level"]
 
 
 def fill_values(study: Study, columns: tuple[str, ...], mean: Float) -> Float:

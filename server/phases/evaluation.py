@@ -81,9 +81,15 @@ def evaluate_test_sets(
         if subset not in spread:
             (site,) = federation.sites_with(subset)
             _at_one_site(findings, subset, names, bundle.cutoffs, replies[site])
-    if spread:
+    summed = [name for name in spread if _may_be_summed(federation, name, replies)]
+    for subset in spread:
+        if subset not in summed:
+            own = [replies[site].counts[subset] for site in federation.sites_with(subset)]
+            counts = sum(n for n, _ in own), sum(positives for _, positives in own)
+            _withheld(findings, subset, names, bundle.cutoffs, counts)
+    if summed:
         view = table("scores").then(Select(columns=names))
-        findings.extend(evaluate_over_sites(federation, spread, names, view, bundle.cutoffs, edges))
+        findings.extend(evaluate_over_sites(federation, summed, names, view, bundle.cutoffs, edges))
     for subset in spread:
         for site in federation.sites_with(subset):
             part = replies[site].parts.get(subset)
@@ -139,15 +145,14 @@ def evaluate_over_sites(
         )
         for histogram in first[::5]
     ]
-    areas = federation.sum_many(
-        [SumItem(one, view, subset) for subset, one in zip(subsets, placements, strict=True)]
-    )
+    areas = _areas(federation, view, dict(zip(subsets, placements, strict=True)))
     findings = Findings()
     for i, subset in enumerate(subsets):
         histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
-        delong, methods = areas[i], _methods(placements[i])
-        if min(delong.positives, delong.n - delong.positives) < minimum:
-            delong = delong_unknown(delong.n, delong.positives, len(names))
+        if subset in areas:
+            delong, methods = areas[subset], _methods(placements[i])
+        else:
+            delong = delong_unknown(decision.n, decision.positives, len(names))
             methods = [f"withheld: fewer than {minimum} patients of one class"] * len(names)
         evaluation = Evaluation(
             delong=delong,
@@ -159,6 +164,21 @@ def evaluate_over_sites(
         )
         _add(findings, subset, names, evaluation, cutoffs, methods)
     return findings
+
+
+def _areas(
+    federation: Federation, view: View, placements: Mapping[str, Placements]
+) -> dict[str, DeLongResult]:
+    """Areas by set, without sets of too few patients of one class; one round."""
+    minimum = federation.study.privacy.min_cell
+    known = {
+        subset: one
+        for subset, one in placements.items()
+        if min(cells.counts.sum(axis=1).min() for cells in (one.negatives, one.positives))
+        > minimum - 0.5
+    }
+    found = federation.sum_many([SumItem(one, view, subset) for subset, one in known.items()])
+    return dict(zip(known, found, strict=True))
 
 
 def evaluate_training(
@@ -197,11 +217,31 @@ def _at_one_site(
     if evaluation is not None:
         _add(findings, subset, names, evaluation, cutoffs, [EXACT] * len(names))
         return
-    n, positives = reply.counts[subset]
+    _withheld(findings, subset, names, cutoffs, reply.counts[subset])
+
+
+def _may_be_summed(
+    federation: Federation, subset: str, replies: Mapping[str, EvaluateReply]
+) -> bool:
+    """Unmasked, a site's part of a sum is that site's own: all of them must be large enough."""
+    if federation.study.masked(subset):
+        return True
+    return all(subset in replies[site].parts for site in federation.sites_with(subset))
+
+
+def _withheld(
+    findings: Findings,
+    subset: str,
+    names: Sequence[str],
+    cutoffs: Mapping[str, float],
+    counts: tuple[int, int],
+) -> None:
+    """Rows of a set of which no more may be told than its patients and positives."""
+    n, positives = counts
     method = "withheld by the site: too few patients, or too few of one class"
     for model in names:
-        counts = {"n": n, "positives": positives, "cutoff": float(cutoffs[model])}
-        findings.performance.append({"model": model, "set": subset, **counts, "method": method})
+        known = {"n": n, "positives": positives, "cutoff": float(cutoffs[model])}
+        findings.performance.append({"model": model, "set": subset, **known, "method": method})
 
 
 def _methods(placements: Placements) -> list[str]:

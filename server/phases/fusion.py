@@ -27,17 +27,20 @@ def fit_feature_fusion(federation: Federation, arms: Mapping[str, Arm]) -> Arm:
         views.append(joined.setdefault(key, View(source=Joined(parts=tuple(parts)))))
     distinct = list({id(view): view for view in views}.values())
     scaled, dropped = standardise(federation, distinct)
-    (kept,) = in_lockstep(federation, spearman_filter(federation.study, scaled))
+    (filtered,) = in_lockstep(federation, spearman_filter(federation.study, scaled))
     final = {
-        id(view): z.restrict(names) for view, z, names in zip(distinct, scaled, kept, strict=True)
+        id(view): (z.restrict(one.names), one.support)
+        for view, z, one in zip(distinct, scaled, filtered, strict=True)
     }
     selection: dict[str, Any] = {
         "steps": (
             {"step": "columns", "count": len(distinct[-1].outputs())},
             {"step": "constant", "names": dropped[-1]},
-            {"step": "spearman", "names": kept[-1]},
+            {"step": "rare", "names": filtered[-1].rare},
+            {"step": "spearman", "names": filtered[-1].names},
         ),
         "notes": ("label-free steps of the last outer problem, the final model, are shown",),
     }
-    fitted = [final[id(view)] for view in views]
-    return fit_linear_arm(federation, "fusion_feature", fitted, (), selection)
+    fitted = [final[id(view)][0] for view in views]
+    supports = [final[id(view)][1] for view in views]
+    return fit_linear_arm(federation, "fusion_feature", fitted, supports, (), selection)

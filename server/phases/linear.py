@@ -16,6 +16,7 @@ import numpy as np
 from common.exchanges import SumItem
 from common.learning.lasso import choose, fallback
 from common.learning.platt import PlattFit
+from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram, FoldGramResult
 from common.transforms import Clip, Sigmoid
 from common.views import ByFold, View
@@ -31,6 +32,7 @@ def fit_linear_arm(
     federation: Federation,
     name: str,
     views: Sequence[View],
+    supports: Sequence[Support],
     features: Sequence[View],
     selection: dict[str, Any],
 ) -> Arm:
@@ -40,11 +42,12 @@ def fit_linear_arm(
     ----------
     views : one standardised view per outer problem, folds first, then the final one; the same
         object where outer problems share it, so that it is asked for once.
+    supports : evidence that no column of these views is nearly constant.
     features : what feature-level fusion takes, per outer problem.
     selection : notes of the label-free steps, completed here.
     """
-    views = _clipped(federation, views)
-    outers = _lasso(federation, views)
+    views, supports = _clipped(federation, views, supports)
+    outers = _lasso(federation, views, supports)
     machines, open_problems = fit_machines(federation, name, outers)
     models = [machine.decision for machine in machines]
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
@@ -87,30 +90,31 @@ def _record(final: Outer, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _clipped(federation: Federation, views: Sequence[View]) -> list[View]:
+def _clipped(
+    federation: Federation, views: Sequence[View], supports: Sequence[Support]
+) -> tuple[list[View], list[Support]]:
     """In guarded mode z-scores are clipped before any Gram matrix is made of them."""
     if federation.study.privacy.mode == "faithful":
-        return list(views)
-    step = Clip(limit=federation.study.selection.clip)
-    made = {id(view): view.then(step) for view in views}
-    return [made[id(view)] for view in views]
+        return list(views), list(supports)
+    limit = federation.study.selection.clip
+    made = {id(view): view.then(Clip(limit=limit)) for view in views}
+    limits = [np.full(support.low.size, limit) for support in supports]
+    limited = [own.limited(-ends, ends) for own, ends in zip(supports, limits, strict=True)]
+    return [made[id(view)] for view in views], limited
 
 
-def _distinct(views: Sequence[View]) -> list[View]:
-    return list({id(view): view for view in views}.values())
-
-
-def _lasso(federation: Federation, views: Sequence[View]) -> list[Outer]:
+def _lasso(
+    federation: Federation, views: Sequence[View], supports: Sequence[Support]
+) -> list[Outer]:
     """Choose penalty and columns of every outer problem from one round of Gram matrices."""
     study = federation.study
     settings = study.selection
-    distinct = _distinct(views)
-    grams = federation.sum_many(
-        [SumItem(FoldGram(folds=study.folds), view, "train") for view in distinct]
-    )
-    gram_of: dict[int, FoldGramResult] = {
-        id(view): gram for view, gram in zip(distinct, grams, strict=True)
+    distinct = {
+        id(view): SumItem(FoldGram(folds=study.folds, support=support), view, "train")
+        for view, support in zip(views, supports, strict=True)
     }
+    grams = federation.sum_many(list(distinct.values()))
+    gram_of: dict[int, FoldGramResult] = dict(zip(distinct, grams, strict=True))
     alphas = np.logspace(settings.lasso_log10_min, settings.lasso_log10_max, settings.lasso_alphas)
     outers = []
     for index, view in enumerate(views):

@@ -14,14 +14,21 @@ from numpy.typing import NDArray
 
 from common.exchanges import SumItem
 from common.learning.lasso import LassoFit
-from common.learning.nystroem import gamma_scale, nystroem_map, synthetic_landmarks
+from common.learning.nystroem import (
+    gamma_scale,
+    nystroem_map,
+    rbf_kernel,
+    synthetic_landmarks,
+)
 from common.learning.svm import SvmBatch, SvmProblem
 from common.statistics.base import Float
+from common.statistics.fold_histogram import FoldHistogram, Support
 from common.statistics.gram import FoldGram, FoldGramResult
 from common.study import Study
 from common.transforms import KernelMap, Linear
 from common.views import View
 from server.federation import Federation
+from server.phases.rare import frequent, scaled_edges, split
 
 Names = tuple[str, ...]
 # eigenvalues of the landmarks' kernel below this share of the largest only enlarge rounding
@@ -126,15 +133,20 @@ def _linear(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
 
 
 def _rbf(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
-    """One batch an outer problem and kernel width, on features of synthetic landmarks."""
+    """One batch an outer problem and kernel width, on features of synthetic landmarks.
+
+    Where a feature's values usually lie is taken from other synthetic points.
+    """
     study = federation.study
     plans: list[tuple[Outer, View, float]] = []
+    edges: list[Float] = []
     for outer in outers:
         names = outer.view.outputs()
         at = np.array([names.index(name) for name in outer.columns], dtype=np.int64)
         gram = outer.gram.narrow(at).training(outer.excluded)
         clip = study.selection.clip if study.privacy.mode == "guarded" else None
         landmarks = synthetic_landmarks(gram, study.svm.landmarks, study.seed, clip)
+        points = synthetic_landmarks(gram, study.svm.landmarks, study.seed + 1, clip)
         for multiple in study.svm.gammas:
             gamma = multiple * gamma_scale(gram)
             projection = nystroem_map(landmarks, gamma, KERNEL_RANK)
@@ -146,15 +158,35 @@ def _rbf(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
                 names=tuple(f"kernel_{i + 1}" for i in range(projection.shape[1])),
             )
             plans.append((outer, outer.view.restrict(outer.columns).then(step), gamma))
+            features = rbf_kernel(points, landmarks, gamma) @ projection
+            edges.append(scaled_edges(features.mean(axis=0), features.std(axis=0)))
+    items = [
+        SumItem(FoldHistogram(folds=study.folds, edges=own), view, "train")
+        for (_, view, _), own in zip(plans, edges, strict=True)
+    ]
+    kept = [
+        _frequent(study, view, found.support())
+        for (_, view, _), found in zip(plans, federation.sum_many(items), strict=True)
+    ]
     grams = federation.sum_many(
-        [SumItem(FoldGram(folds=study.folds), view, "train") for _, view, _ in plans]
+        [
+            SumItem(FoldGram(folds=study.folds, support=support), view, "train")
+            for view, support in kept
+        ]
     )
     entries = []
-    for (outer, view, gamma), gram in zip(plans, grams, strict=True):
+    for (outer, _, gamma), (view, _), gram in zip(plans, kept, grams, strict=True):
         problems = _problems(study, outer, None)
         batch = SvmBatch(gram, problems, tolerance=study.svm.tolerance)
         entries.append(_Entry(outer, batch, 0, view, view, gamma))
     return entries
+
+
+def _frequent(study: Study, view: View, support: Support) -> tuple[View, Support]:
+    """The view without features that are the same for nearly all patients."""
+    stays = frequent(study, support)
+    names, _ = split(view.outputs(), stays)
+    return view.restrict(names), support.narrow(np.flatnonzero(stays))
 
 
 def _problems(study: Study, outer: Outer, mask: NDArray[np.bool_] | None) -> list[SvmProblem]:

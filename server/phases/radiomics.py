@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.transforms import Select
+from common.transforms.base import positions
 from common.views import table
 from server.federation import Federation
 from server.lockstep import in_lockstep
@@ -18,23 +19,27 @@ def fit_radiomics(federation: Federation) -> Arm:
     columns = federation.columns("radiomics")
     raw = table("radiomics").then(Select(columns=columns))
     (scaled,), (constant,) = standardise(federation, [raw])
-    (uncorrelated,), (trusted, note) = in_lockstep(
+    (filtered,), (trusted, note) = in_lockstep(
         federation,
         spearman_filter(federation.study, [scaled]),
         reliable_columns(federation, scaled),
     )
+    uncorrelated = filtered.names
     reliable = tuple(name for name in uncorrelated if name in set(trusted))
     if not reliable:
         reliable, note = uncorrelated, f"{note}; no feature passed, so the step was left out"
     view = scaled.restrict(reliable)
+    support = filtered.support.narrow(positions(uncorrelated, reliable))
     selection: dict[str, Any] = {
         "steps": (
             {"step": "columns", "count": len(columns)},
             {"step": "constant", "names": constant},
+            {"step": "rare", "names": filtered.rare},
             {"step": "spearman", "names": uncorrelated},
             {"step": "icc", "names": reliable},
         ),
         "notes": (note,),
     }
     outer = federation.study.folds + 1
-    return fit_linear_arm(federation, "radiomics", [view] * outer, [view] * outer, selection)
+    views = [view] * outer
+    return fit_linear_arm(federation, "radiomics", views, [support] * outer, views, selection)

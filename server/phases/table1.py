@@ -24,7 +24,7 @@ from common.statistics.table1 import (
     ProtectedLevelCounts,
     merge_groups,
 )
-from common.study import ClinicalColumn
+from common.study import ClinicalColumn, PrivacySettings
 from common.transforms import Select
 from common.views import View, table
 from server.federation import Federation
@@ -54,8 +54,21 @@ def table1(federation: Federation) -> list[dict[str, Any]]:
 
 
 def study_sets(federation: Federation) -> list[StudySet]:
-    """The training set and the test sets."""
-    names = ["train", *(test.name for test in federation.study.test_sets)]
+    """The training set and the test sets of which a table may be made.
+
+    Where sums are not masked, a site's part of a set is that site's own table, and takes as many
+    patients as one.
+    """
+    fewest = federation.study.privacy.min_rows
+
+    def told(name: str) -> bool:
+        sites = federation.sites_with(name)
+        own = [federation.members[site].counts[name][0] for site in sites]
+        hidden = federation.study.masked(name) or len(sites) == 1
+        return hidden or all(n == 0 or n >= fewest for n in own)
+
+    names = [test.name for test in federation.study.test_sets]
+    names = ["train", *(name for name in names if told(name))]
     return [
         StudySet(name, federation.count(name)[0], len(federation.sites_with(name)) == 1)
         for name in names
@@ -67,8 +80,8 @@ def _means(federation: Federation, columns: Columns) -> Procedure[Rows]:
         return {}
     view, sets = _view(columns), study_sets(federation)
     (found,) = yield [SumItem(Means(), view, "train")]
-    groups = yield [SumItem(GroupSums(centre=found.mean), view, s.name) for s in sets]
     privacy = federation.study.privacy
+    groups = yield _group_sums(found.mean, view, sets, privacy)
     return {c.name: [mean_row(c, sets, groups, i, privacy)] for i, c in enumerate(columns)}
 
 
@@ -77,7 +90,7 @@ def _recorded_medians(federation: Federation, columns: Columns) -> Procedure[Row
     if not columns:
         return {}
     view, sets = _view(columns), study_sets(federation)
-    n, mean, deviation = yield from _moments(view, sets)
+    n, mean, deviation = yield from _moments(view, sets, federation.study.privacy)
     cells = [
         recorded_cells(float(n[i]), float(mean[i]), float(deviation[i]), c.decimals or 0)
         for i, c in enumerate(columns)
@@ -93,7 +106,7 @@ def _grouped_medians(federation: Federation, columns: Columns) -> Procedure[Rows
     if not columns:
         return {}
     view, sets = _view(columns), study_sets(federation)
-    n, mean, deviation = yield from _moments(view, sets)
+    n, mean, deviation = yield from _moments(view, sets, federation.study.privacy)
     scale = np.where(deviation > 0, deviation, np.maximum(1e-6 * np.abs(mean), 1e-12))
     cells = int(np.clip(n.min() // ROWS_PER_CELL, 4, MOST_GROUPED_CELLS))
     standard = first_edges(len(columns), cells)
@@ -157,10 +170,21 @@ def _view(columns: Columns) -> View:
     return table("coded").then(Select(columns=tuple(c.name for c in columns)))
 
 
-def _moments(view: View, sets: list[StudySet]) -> Procedure[tuple[Float, Float, Float]]:
+def _group_sums(
+    centre: Float, view: View, sets: list[StudySet], privacy: PrivacySettings
+) -> list[SumItem]:
+    """Sums a set; one that a single site holds alone comes without columns of too few values."""
+    return [
+        SumItem(GroupSums(centre=centre, minimum=privacy.min_rows if s.alone else 0), view, s.name)
+        for s in sets
+    ]
+
+
+def _moments(
+    view: View, sets: list[StudySet], privacy: PrivacySettings
+) -> Procedure[tuple[Float, Float, Float]]:
     """Values, mean and SD (ddof = 0) over all sets; 0 and 0 where nobody has a value."""
-    centre = np.zeros(len(view.outputs()))
-    groups = yield [SumItem(GroupSums(centre=centre), view, s.name) for s in sets]
+    groups = yield _group_sums(np.zeros(len(view.outputs())), view, sets, privacy)
     whole = merge_groups(groups)
     deviation = np.sqrt(whole.squares / np.maximum(whole.n, 1.0))
     return whole.n, np.nan_to_num(whole.mean), deviation

@@ -141,6 +141,9 @@ def _present(
     """Cells with the number of values, and the numbers missing."""
     pairs = np.array([[own, group.patients - own] for own, group in zip(n, sets, strict=True)])
     hidden = np.array([suppress(pair, privacy.min_cell) for pair in pairs])
+    # a site that holds the set alone gives no column of few values, not even their number
+    untold = [s.alone and privacy.min_rows > 1 and own == 0 for s, own in zip(sets, n, strict=True)]
+    hidden[untold] = True
     cells = {}
     for group, own, gap in zip(sets, n, hidden[:, 0], strict=True):
         withheld = bool(gap or 0 < own < privacy.min_rows)

@@ -241,7 +241,7 @@ def _left(chosen: Selection, step: str) -> str:
     before: int | None = None
     for found in chosen.steps:
         left = found.size
-        if found.step == "constant" and left is not None:
+        if found.step in ("constant", "rare") and left is not None:
             left = None if before is None else before - left
         if found.step == step:
             return "" if left is None else str(left)

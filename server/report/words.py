@@ -26,6 +26,7 @@ ARM_LABELS = {
 STEP_LABELS = {
     "columns": "All features",
     "constant": "Without those that never vary",
+    "rare": "Without those that nearly never vary",
     "spearman": "After the correlation filter",
     "icc": "After the repeatability filter",
     "lasso": "Kept by the LASSO",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from client.workspace import Workspace
-from common.statistics.base import Float, Rows
+from common.statistics.base import Float, Int, Rows
 from common.study import ClinicalColumn, Study
 from common.views import materialise
 from server.phases.arm import Arm
@@ -22,7 +23,7 @@ def pooled_clinical(sites: Mapping[str, Workspace], study: Study) -> Rows:
     """z-scores of the training rows: numbers filled with the mean, categories with the mode.
 
     A variable that some training site lacks altogether gets a companion column; columns that do not
-    vary are left out.
+    vary are left out, and so are nearly constant ones.
     """
     coded = pooled_rows(sites, study, "coded", "train")
     own = [sites[name].tables.read("coded", "train").values for name in study.training_sites]
@@ -42,7 +43,35 @@ def pooled_clinical(sites: Mapping[str, Workspace], study: Study) -> Rows:
     varies = np.ptp(raw, axis=0) > 0
     z, _ = references.standardised(raw[:, varies])
     names = tuple(name for (name, _), good in zip(every, varies, strict=True) if good)
-    return Rows(values=z, columns=names, label=coded.label, fold=coded.fold)
+    usual = _usual(study, names, raw[:, varies], z, coded.fold)
+    kept = tuple(name for name, good in zip(names, usual, strict=True) if good)
+    return Rows(values=z[:, usual], columns=kept, label=coded.label, fold=coded.fold)
+
+
+def _usual(
+    study: Study, names: tuple[str, ...], raw: Float, z: Float, fold: Int
+) -> NDArray[np.bool_]:
+    """Columns that are not nearly constant; a rare level joins the reference level."""
+    fewest = study.privacy.min_category
+    usual = ~references.nearly_constant(z, fold, fewest)
+
+    def too_few(flag: Float) -> bool:
+        ones = [flag[fold == k].sum() for k in range(study.folds)]
+        zeros = [(1.0 - flag)[fold == k].sum() for k in range(study.folds)]
+        return bool(min(*ones, *zeros) < fewest)
+
+    for column in study.clinical:
+        levels = [i for i, name in enumerate(names) if name.partition("=")[0] == column.name]
+        levels = [i for i in levels if "=" in names[i] and ":" not in names[i]]
+        for i in levels:
+            usual[i] &= not too_few(raw[:, i])
+        while kept := [i for i in levels if usual[i]]:
+            if not too_few(raw[:, kept].sum(axis=1)):
+                break
+            usual[min(kept, key=lambda i: raw[:, i].sum())] = False
+    for i, name in enumerate(names):
+        usual[i] &= not (name.endswith(":missing") and too_few(raw[:, i]))
+    return usual
 
 
 def compare_filling(
@@ -55,7 +84,8 @@ def compare_filling(
     pooled : as `pooled_clinical` has them, clipped in guarded mode.
     """
     steps = steps_of(arm)
-    own = set(steps["columns"]["names"]) - set(steps["constant"]["names"])
+    own = set(steps["columns"]["names"])
+    own -= {*steps["constant"]["names"], *steps["rare"]["names"]}
     rows = materialise(before_machine(arm.final), tables, "train")
     at = [pooled.columns.index(name) for name in rows.columns if name in pooled.columns]
     used = [i for i, name in enumerate(rows.columns) if name in pooled.columns]

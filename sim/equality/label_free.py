@@ -79,9 +79,9 @@ def compare_finer_spearman(
     """The filter again, over a federation of a study with other cells."""
     federation.part = STEP
     (view,), _ = standardise(federation, [raw_view(federation)])
-    ((kept,),) = in_lockstep(federation, spearman_filter(federation.study, [view]))
+    ((filtered,),) = in_lockstep(federation, spearman_filter(federation.study, [view]))
     traffic = federation.traffic(f"{STEP}/Spearman")
-    compare_spearman(findings, kept, exact, federation.study, traffic)
+    compare_spearman(findings, filtered.names, exact, federation.study, traffic)
 
 
 def compare_icc(

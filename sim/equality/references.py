@@ -29,6 +29,20 @@ def standardised(values: Float) -> tuple[Float, StandardScaler]:
     return np.asarray(scaler.transform(values), dtype=np.float64), scaler
 
 
+def nearly_constant(z: Float, fold: Int, fewest: int) -> NDArray[np.bool_]:
+    """Columns (p,) of which some fold has fewer than `fewest` rows apart from the usual value.
+
+    The usual value is the fullest of 16 cells that would be equally full if z were normal.
+    """
+    edges = stats.norm.ppf(np.arange(1, 16) / 16.0)
+    rare = np.zeros(z.shape[1], dtype=np.bool_)
+    for column in range(z.shape[1]):
+        cell = np.digitize(z[:, column], edges)
+        apart = cell != np.bincount(cell).argmax()
+        rare[column] = min(apart[fold == k].sum() for k in range(int(fold.max()) + 1)) < fewest
+    return rare
+
+
 def spearman(values: Float) -> Float:
     """Rank correlations (p, p) of columns that vary."""
     return np.asarray(stats.spearmanr(values).statistic, dtype=np.float64)

@@ -66,6 +66,8 @@ test_sets = [
     { name = "internal", split = "internal_test", sites = ["north", "east", "south", "west"] },
     { name = "external", split = "external_test", sites = ["west"] },
 ]
+[privacy]
+min_class_per_fold = 2
 """
 
 ARMS: dict[str, Callable[[Federation], Arm]] = {
@@ -166,8 +168,11 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         radiomics, seconds = one.fit("radiomics")
         decision = one.decide({"clinical": clinical, "radiomics": radiomics})
         tell("synthetic: exact Spearman correlations, the filter with B = 256, ICC")
-        varying = pooled.values[:, [pooled.columns.index(name) for name in names]]
-        exact = (references.spearman(varying), names)
+        fewest = study.privacy.min_category
+        rare = references.nearly_constant(z, pooled.fold, fewest)
+        usual = tuple(name for name, drop in zip(names, rare, strict=True) if not drop)
+        varying = pooled.values[:, [pooled.columns.index(name) for name in usual]]
+        exact = (references.spearman(varying), usual)
         steps = steps_of(radiomics)
         kept, reliable = steps["spearman"]["names"], steps["icc"]["names"]
         traffic = one.federation.traffic("radiomics/Spearman")

@@ -18,6 +18,7 @@ from flwr.clientapp import ClientApp
 
 from client import answers
 from client.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
+from client.gradient_rounds import GradientRounds
 from client.masks import RunMasks
 from client.prepared import PreparedImages
 from client.site import SiteSettings
@@ -71,6 +72,7 @@ class GivenWorkspace(Workspace):
         check_cohort(cohort, study)
         self.cohort, self.images, self.excluded = cohort, images, 0
         self.tables = SiteTables(cohort, study, self.run_tables, images)
+        self.rounds = GradientRounds(self.run_tables.folder)
         self.masks = RunMasks(settings, study, RUN, self.run_tables.folder)
 
 
@@ -144,7 +146,8 @@ HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
 # of a round that several steps share, the first named here carries the bytes
 STEPS = {
     "z-score": ("Magnitudes", "Means", "CentredSquares", "Missingness"),
-    "Spearman": ("Histogram", "RankGram"),
+    "Spearman": ("Histogram", "CappedHistogram", "RankGram"),
+    "nearly constant": ("FoldHistogram",),
     "ICC": ("PairedMoments",),
     "LASSO": ("FoldGram",),
     "SVM": ("SvmGradient",),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from common.study import Study, load_study, parse_study, preset_text
+from common.study import Study, check_test_sets_apart, load_study, parse_study, preset_text
 
 MINIMAL = """
 name = "s"
@@ -17,6 +17,33 @@ sites = [{ name = "a" }, { name = "b" }]
 test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
 clinical = [{ name = "age", kind = "continuous" }]
 """
+
+
+def test_sets_that_differ_by_a_site_are_refused_before_anything_runs() -> None:
+    text = """
+name = "s"
+endpoint = "e"
+base_models = ["clinical"]
+fusion_models = []
+sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
+clinical = [{ name = "x", kind = "continuous" }]
+[[test_sets]]
+name = "three"
+split = "internal_test"
+sites = ["a", "b", "c"]
+[[test_sets]]
+name = "four"
+split = "internal_test"
+sites = ["a", "b", "c", "d"]
+"""
+    with pytest.raises(
+        InputError, match="three and four hold the same patients but for those of d"
+    ):
+        check_test_sets_apart(parse_study(text), where="study.toml")
+    other = text.replace(
+        'name = "four"\nsplit = "internal_test"', 'name = "four"\nsplit = "external_test"'
+    )
+    check_test_sets_apart(parse_study(other), where="study.toml")
 
 
 def test_the_paper_preset_spells_out_the_defaults() -> None:

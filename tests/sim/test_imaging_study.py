@@ -58,6 +58,7 @@ def test_icc_uses_the_hospital_with_repeat_readings(finished: Path) -> None:
     assert [step["step"] for step in selection["steps"]] == [
         "columns",
         "constant",
+        "rare",
         "spearman",
         "icc",
         "lasso",

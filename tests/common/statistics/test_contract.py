@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from common.masking.fixed_point import from_ring, steps_of, to_ring
 from common.plain import from_tree, to_tree
 from common.statistics.base import Rows, add, flatten, zeros
+from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram, merge_class
 from common.statistics.counts import FoldCounts, LevelCounts
+from common.statistics.fold_histogram import FoldHistogram, Support
 from common.statistics.forest import NodeCounts
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.histogram import Histogram
@@ -50,6 +52,7 @@ CELLS = Histogram(edges=EDGES).from_rows(ROWS)["counts"]
 SCORE_CELLS = ClassHistogram(edges=np.tile(GRID, (P, 1)))
 BY_CLASS = SCORE_CELLS.finalise(SCORE_CELLS.from_rows(ROWS))
 CENTRE = np.full(P, 0.4)
+SUPPORT = Support(low=CENTRE, high=CENTRE + 0.1, apart=np.full((5, P), 6.0))
 CASES: list[tuple[Any, Rows]] = [
     (Means(), ROWS),
     (CentredSquares(mean=CENTRE), ROWS),
@@ -59,7 +62,9 @@ CASES: list[tuple[Any, Rows]] = [
     (PairedMoments(mean=CENTRE), ROWS),
     (Histogram(edges=EDGES), ROWS),
     (RankGram(edges=EDGES, counts=CELLS), ROWS),
-    (FoldGram(folds=5), ROWS),
+    (FoldHistogram(folds=5, edges=EDGES), ROWS),
+    (CappedHistogram(edges=EDGES, cap=2), ROWS),
+    (FoldGram(folds=5, support=SUPPORT), ROWS),
     (CrossProducts(mean=CENTRE), ROWS),
     (
         SvmGradient(
@@ -108,7 +113,14 @@ CASES: list[tuple[Any, Rows]] = [
 NAMES = [type(statistic).__name__ for statistic, _ in CASES]
 # ranks, repeats and placements depend on which rows share a site: only what comes of them is stable
 # and what one site gives alone is never summed
-NOT_SITE_FREE = (RankGram, ClassHistogram, Placements, ProtectedLevelCounts, JoinedHistogram)
+NOT_SITE_FREE = (
+    CappedHistogram,
+    RankGram,
+    ClassHistogram,
+    Placements,
+    ProtectedLevelCounts,
+    JoinedHistogram,
+)
 SITE_FREE = [case for case in CASES if type(case[0]) not in NOT_SITE_FREE]
 
 
@@ -119,6 +131,7 @@ def take(rows: Rows, index: Any) -> Rows:
         label=rows.label[index],
         fold=rows.fold[index],
         paired=None if rows.paired is None else rows.paired[index],
+        origin=None if rows.origin is None else rows.origin[index],
     )
 
 

@@ -39,6 +39,8 @@ min_rows = 1
 min_rows_per_fold = 1
 min_per_class = 1
 min_oof_rows = 1
+min_class_per_fold = 0
+min_category = 0
 min_cell = 0
 """
 
@@ -66,6 +68,7 @@ class Hospitals:
                     study=study,
                     tables=Memory(tables),
                     privacy=stricter(study.privacy, None),
+                    rounds=SimpleNamespace(with_this=lambda item: 1),
                     masks=RunMasks(SiteSettings(name=name), study, "memory", Path("unused")),
                 ),
             )

@@ -158,8 +158,8 @@ def test_duplicate_columns_leave_one(federated: Any, split: Any, memory_study: A
     federation = federated(split(values, label), memory_study(5))
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (scaled,), _ = standardise(federation, [raw])
-    ((kept,),) = in_lockstep(federation, spearman_filter(federation.study, [scaled]))
-    assert set(kept) == {"x2", "x3", "x4"}
+    ((filtered,),) = in_lockstep(federation, spearman_filter(federation.study, [scaled]))
+    assert set(filtered.names) == {"x2", "x3", "x4"}
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])

@@ -302,3 +302,15 @@ def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
     whole = stats.chi2_contingency(of_c("sex", ["train", "internal", "external"]), correction=False)
     assert row_of(rows, "sex", "male")["p"] == pytest.approx(whole.pvalue, rel=1e-12)
     assert row_of(rows, "rare", "no")["test"] == "Fisher"  # two sets are left
+
+
+def test_a_column_of_few_values_at_one_site_is_not_told(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, ALONE, "[privacy]\nmin_rows = 30\n")
+    own = [row for row in pooled if row["patient_id"].startswith("c")]
+    present = len(column(own, "age", "external"))
+    assert 0 < present < 30
+    row = row_of(table1(federation), "age (years)")
+    nothing = {"n": None, "mean": None, "sd": None, "suppressed": True}
+    assert row["sets"]["external"] == nothing
+    assert row["missing"]["external"] is None
+    assert row["sets"]["train"]["mean"] is not None

@@ -1,0 +1,30 @@
+"""Disclosure rules as pure functions: checked at the site, before anything leaves.
+
+Thresholds come from the study, a site may only tighten them. A refusal names the rule, the
+threshold and the subject; never the value.
+"""
+
+from common.disclosure.descriptions import DESCRIPTIONS, Description
+from common.disclosure.scores import check_test_set
+from common.disclosure.sums import check_sum
+from common.disclosure.thresholds import stricter
+from common.disclosure.training import (
+    check_enrolment,
+    check_out_of_fold_rows,
+    check_rounds,
+    check_training_sum,
+    check_weights,
+)
+
+__all__ = [
+    "DESCRIPTIONS",
+    "Description",
+    "check_enrolment",
+    "check_out_of_fold_rows",
+    "check_rounds",
+    "check_sum",
+    "check_test_set",
+    "check_training_sum",
+    "check_weights",
+    "stricter",
+]

@@ -1,0 +1,55 @@
+"""One question for a sum, with all that a rule may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.disclosure.refusing import Refusals, refusal
+from common.exchanges import Refusal
+from common.statistics.base import Rows
+from common.study import PrivacySettings, Study
+from common.views import View
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A statistic over a view of a subset, and the rows of this site that it would be made of.
+
+    Parameters
+    ----------
+    privacy : thresholds in force at the site.
+    """
+
+    statistic: Any
+    view: View
+    rows: Rows
+    subset: str
+    study: Study
+    privacy: PrivacySettings
+
+    @property
+    def trains(self) -> bool:
+        """Whether the rows are training rows."""
+        return self.subset == "train"
+
+    @property
+    def alone(self) -> bool:
+        """Whether this site holds the subset alone: a sum over it is the site's own table."""
+        return len(self.study.members(self.subset)) == 1
+
+    @property
+    def seen(self) -> bool:
+        """Whether somebody can see the site's own part of the sum."""
+        return not self.study.masked(self.subset)
+
+    def refuse(self, rule: str, subject: str) -> Refusals:
+        """The one refusal of this rule."""
+        return (refusal(rule, self.privacy, subject),)
+
+    def stands_alone(self) -> Refusals:
+        """Rows of a test set that can be told of by themselves, or none at all."""
+        found: list[Refusal] = []
+        if 0 < self.rows.n < self.privacy.min_rows:
+            found.append(refusal("rows", self.privacy, f"patients of {self.subset}"))
+        return tuple(found)

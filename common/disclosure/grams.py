@@ -1,0 +1,100 @@
+"""Rules for matrices of products: no column that is nearly constant, no value without bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from common.disclosure.asked import Asked
+from common.disclosure.refusing import Refusals
+from common.disclosure.training import check_fold_classes
+from common.statistics.base import Float
+from common.statistics.fold_histogram import Support
+from common.statistics.histogram import cell_counts
+from common.transforms import Bound, Clip, KernelMap, Select
+from common.views import ByFold, Joined, View
+
+
+def check_fold_gram(asked: Asked) -> Refusals:
+    """X'X and X'y in every fold."""
+    return (
+        *check_fold_classes(asked.rows, asked.study.folds, asked.privacy),
+        *check_bounded(asked),
+        *_check_support(asked, by_fold=True),
+    )
+
+
+def check_gram(asked: Asked) -> Refusals:
+    """X'X over all rows."""
+    return (*check_bounded(asked), *_check_support(asked, by_fold=False))
+
+
+def check_rank_gram(asked: Asked) -> Refusals:
+    """X'X of ranks, which have bounds of their own, and the counts that ranks are made of."""
+    return (*_check_rank_cells(asked), *_check_support(asked, by_fold=False))
+
+
+def check_bounded(asked: Asked) -> Refusals:
+    """In guarded mode: the columns end in values that the study's clipping limits.
+
+    That the scale under the clipping is the deviation over all sites cannot be seen at one site.
+    """
+    clip = asked.study.selection.clip
+    if asked.privacy.mode == "guarded" and not bounded(asked.view, clip):
+        return asked.refuse("bounded", "columns that are not clipped")
+    return ()
+
+
+def bounded(view: View, clip: float) -> bool:
+    """Whether a view ends in values that were limited to at most `clip` deviations."""
+    for step in reversed(view.transforms):
+        if isinstance(step, Clip | Bound):
+            return step.limit <= clip
+        if not isinstance(step, Select | KernelMap):
+            return False
+    parts: tuple[Any, ...] = ()
+    if isinstance(view.source, Joined | ByFold):
+        parts = view.source.parts
+    return bool(parts) and all(bounded(part, clip) for part in parts)
+
+
+def _check_support(asked: Asked, *, by_fold: bool) -> Refusals:
+    """The counts of rows apart that come with the question, and the site's own against them."""
+    fewest = asked.privacy.min_category
+    if fewest == 0 or asked.rows.p == 0:
+        return ()
+    support: Support | None = asked.statistic.support
+    folds, p = asked.study.folds, asked.rows.p
+    if support is None or not _fits(support, folds, p):
+        return asked.refuse("support", "columns without counts of rows apart")
+    apart: Float = support.apart if by_fold else support.apart.sum(axis=0, keepdims=True)
+    short = (apart < fewest - 0.5).any(axis=0)
+    if short.any():
+        name = asked.rows.columns[int(np.argmax(short))]
+        return asked.refuse("support", f"rows that differ in column {name}")
+    beyond = (support.of(asked.rows, folds) > support.apart + 0.5).any(axis=0)
+    if beyond.any():
+        name = asked.rows.columns[int(np.argmax(beyond))]
+        return asked.refuse("support", f"counts that leave out rows of column {name}")
+    return ()
+
+
+def _fits(support: Support, folds: int, p: int) -> bool:
+    same = support.low.shape == support.high.shape == (p,)
+    return same and support.apart.shape == (folds, p)
+
+
+def _check_rank_cells(asked: Asked) -> Refusals:
+    """Every cell that is told holds none or enough rows, and the others' share of it too."""
+    everyone, privacy = asked.statistic.counts, asked.privacy
+    if ((everyone > 0.5) & (everyone < privacy.min_rank_cell - 0.5)).any():
+        return asked.refuse("rank_cells", "rows of all sites in a cell")
+    if asked.alone:
+        return ()
+    edges = asked.statistic.edges
+    own = np.array([cell_counts(x, e) for x, e in zip(asked.rows.values.T, edges, strict=True)])
+    others = everyone - own.reshape(everyone.shape)
+    if ((others > 0.5) & (others < privacy.min_cell - 0.5)).any():
+        return asked.refuse("rank_others", "rows of the other sites in a cell")
+    return ()

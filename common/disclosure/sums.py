@@ -1,0 +1,72 @@
+"""The one way in for sums: every statistic names its rule, and no rule is left out silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from common.disclosure.asked import Asked
+from common.disclosure.grams import check_bounded, check_fold_gram, check_gram, check_rank_gram
+from common.disclosure.refusing import Refusals, once
+from common.disclosure.scores import check_bin_counts, check_placements, check_scores
+from common.disclosure.tables import allow, check_cells, check_paired, check_rows
+from common.disclosure.training import check_training_sum
+from common.statistics.base import Rows
+from common.study import PrivacySettings, Study
+from common.views import View
+
+Rule = Callable[[Asked], Refusals]
+
+# on top of what holds for every sum over training rows
+RULES: dict[str, Rule] = {
+    "rows": check_rows,
+    "paired": check_paired,
+    "folds": allow,
+    "cells": check_cells,
+    "rank_histogram": check_cells,
+    "support": check_cells,
+    "rank_gram": check_rank_gram,
+    "gram": check_gram,
+    "fold_gram": check_fold_gram,
+    "gradient": check_bounded,
+    "platt": allow,
+    "bin_counts": check_bin_counts,
+    "score_histogram": check_scores,
+    "scores": check_scores,
+    "placements": check_placements,
+}
+# what describes test patients; everything else serves to fit a model
+DESCRIBES = {"rows", "cells", "rank_histogram", "score_histogram", "scores", "placements"}
+
+
+def check_sum(
+    statistic: Any,
+    rows: Rows,
+    subset: str,
+    study: Study,
+    privacy: PrivacySettings,
+    view: View,
+) -> Refusals:
+    """Whether a site may add its rows to a sum; empty when it may.
+
+    Parameters
+    ----------
+    statistic : what is asked for; its `rule` names the rule.
+    rows : the site's rows that `view` stands for.
+    subset : "train" or a test set.
+    privacy : thresholds in force at the site, see `stricter`.
+
+    Raises
+    ------
+    ValueError : a statistic whose rule nobody wrote. KeyError : a subset the study does not have.
+    """
+    rule = RULES.get(statistic.rule)
+    if rule is None:
+        raise ValueError(f"no disclosure rule is called {statistic.rule!r}")
+    asked = Asked(statistic, view, rows, subset, study, privacy)
+    if asked.trains:
+        return once((*check_training_sum(rows, study.folds, privacy), *rule(asked)))
+    study.test_set(subset)
+    if statistic.rule not in DESCRIBES:
+        return asked.refuse("subset", f"a sum over patients of {subset}")
+    return once(rule(asked))

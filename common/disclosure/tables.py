@@ -1,0 +1,57 @@
+"""Rules for counts, means and histograms: what a sum over sites and one site's own table may hold.
+
+A site's part of a masked sum over three sites and more is seen by nobody, so it may be small. The
+whole of a subset that one site holds alone is that site's own table, and answered with statistics
+that protect it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.disclosure.asked import Asked
+from common.disclosure.refusing import Refusals
+from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
+
+
+def check_rows(asked: Asked) -> Refusals:
+    """Means, deviations and numbers of values present."""
+    if asked.trains or not asked.seen:
+        return ()
+    if not asked.alone:
+        return asked.stands_alone()
+    fewest = asked.privacy.min_rows
+    if isinstance(asked.statistic, GroupSums) and asked.statistic.minimum >= fewest:
+        return ()
+    present = np.isfinite(asked.rows.values).sum(axis=0)
+    if ((present > 0) & (present < fewest)).any():
+        return asked.refuse("rows", f"values of a column of {asked.subset}")
+    return ()
+
+
+def check_paired(asked: Asked) -> Refusals:
+    """Sums over patients that were read twice: nobody, or enough."""
+    first, second = asked.rows.values, asked.rows.paired
+    if second is None:
+        return ()
+    twice = (np.isfinite(first) & np.isfinite(second)).sum(axis=0)
+    if ((twice > 0) & (twice < asked.privacy.min_category)).any():
+        return asked.refuse("paired", "patients read twice")
+    return ()
+
+
+def check_cells(asked: Asked) -> Refusals:
+    """Counts by level, or by cell of a histogram."""
+    fewest = asked.privacy.min_cell
+    protects = isinstance(asked.statistic, ProtectedLevelCounts | JoinedHistogram)
+    if asked.alone:
+        # below 2 no cell is small
+        if fewest > 1 and not (protects and asked.statistic.minimum >= fewest):
+            return asked.refuse("cells", f"a table of {asked.subset}, held by one site")
+        return ()
+    return asked.stands_alone() if asked.seen and not asked.trains else ()
+
+
+def allow(asked: Asked) -> Refusals:
+    """What the rules of the subset leave is enough."""
+    return ()

@@ -1,0 +1,111 @@
+"""Rules for all that is computed on training patients: sums, weights, rows, rounds, enrolment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.disclosure.refusing import Refusals, refusal
+from common.exchanges import Refusal
+from common.statistics.base import Rows
+from common.study import PrivacySettings, Study
+
+
+def smaller_class(rows: Rows) -> int:
+    """Rows of the class that has fewer."""
+    positives = int(np.count_nonzero(rows.label > 0.5))
+    return min(positives, rows.n - positives)
+
+
+def check_training_sum(rows: Rows, folds: int, privacy: PrivacySettings) -> Refusals:
+    """A sum over training rows: enough rows, enough of each class, enough in every fold."""
+    found: list[Refusal] = []
+    if rows.n < privacy.min_rows:
+        found.append(refusal("rows", privacy, "training rows"))
+    if smaller_class(rows) < privacy.min_per_class:
+        found.append(refusal("class", privacy, "training rows of one class"))
+    smallest = min(int(np.count_nonzero(rows.fold == fold)) for fold in range(folds))
+    if smallest < privacy.min_rows_per_fold:
+        found.append(refusal("fold", privacy, "training rows of one fold"))
+    return tuple(found)
+
+
+def check_fold_classes(rows: Rows, folds: int, privacy: PrivacySettings) -> Refusals:
+    """Sums of a class in every fold: enough of each class in each."""
+    inside = [rows.label[rows.fold == fold] > 0.5 for fold in range(folds)]
+    fewest = min(int(min(own.sum(), (~own).sum())) for own in inside)
+    if fewest < privacy.min_class_per_fold:
+        return (refusal("fold_class", privacy, "training rows of one class in one fold"),)
+    return ()
+
+
+def check_weights(
+    rows: Rows, excluded_fold: int, total: int, study: Study, privacy: PrivacySettings
+) -> Refusals:
+    """A site's change of a network: trained on enough rows, weighted by its share of all rows.
+
+    Parameters
+    ----------
+    rows : the site's training rows.
+    excluded_fold : fold left out, -1 for none.
+    total : training rows over all sites without that fold, as the coordinator says.
+    """
+    found = list(check_training_sum(rows, study.folds, privacy))
+    used = int(np.count_nonzero(rows.fold != excluded_fold))
+    if used < privacy.min_rows:
+        found.append(refusal("rows", privacy, "training rows outside one fold"))
+    others = len(study.training_sites) > 1
+    if used > total or (others and used == total):
+        found.append(refusal("weights", privacy, "share of the training rows"))
+    return tuple(found)
+
+
+def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
+    """The one row-level exchange: enough rows and enough of each class to hide among."""
+    found: list[Refusal] = []
+    if rows.n < privacy.min_oof_rows:
+        found.append(refusal("out_of_fold_rows", privacy, "training rows"))
+    if smaller_class(rows) < privacy.min_per_class:
+        found.append(refusal("class", privacy, "training rows of one class"))
+    return tuple(found)
+
+
+def check_rounds(count: int, privacy: PrivacySettings) -> Refusals:
+    """How many gradients of a support vector machine were asked for on one view in one run.
+
+    Parameters
+    ----------
+    count : of them, with the one now asked for.
+    """
+    if count > privacy.max_svm_rounds:
+        return (refusal("svm_rounds", privacy, "gradients on the same columns"),)
+    return ()
+
+
+def check_enrolment(
+    study: Study, privacy: PrivacySettings, counts: Mapping[str, tuple[int, int]]
+) -> Refusals:
+    """What a site can refuse before anything is computed.
+
+    Patients and positives of every subset are told at enrolment, also where they are few: the
+    roster, the weighting and the report need them. A site that does not want to tell them takes no
+    part in the test set.
+
+    Parameters
+    ----------
+    privacy : thresholds in force at the site.
+    counts : patients and positives by subset.
+    """
+    found: list[Refusal] = []
+    if study.privacy.mode == "faithful" and privacy.mode != "faithful":
+        found.append(refusal("consent", privacy, 'privacy.mode = "faithful" in site.toml'))
+    if "train" in counts:
+        rows, positives = counts["train"]
+        if rows < privacy.min_rows:
+            found.append(refusal("rows", privacy, "training rows"))
+        if min(positives, rows - positives) < privacy.min_per_class:
+            found.append(refusal("class", privacy, "training rows of one class"))
+        if max(study.svm.cost_grid) > 1.0 and rows < privacy.min_rows_weak_penalty:
+            found.append(refusal("svm_cost", privacy, "training rows for a cost above 1"))
+    return tuple(found)

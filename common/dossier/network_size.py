@@ -1,0 +1,38 @@
+"""How many numbers a network has, counted from its settings: reading a study needs no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from common.study import NetworkSettings
+
+_INPUT = {"dl2d": 3, "dl3d": 1}
+_DIMENSIONS = {"dl2d": 2, "dl3d": 3}
+
+
+def network_size(kind: Literal["dl2d", "dl3d"], settings: NetworkSettings) -> tuple[int, int]:
+    """Numbers in all (weights and running statistics), and how many are running statistics.
+
+    The ResNet of `common.networks.resnet`: a stem, four stages of blocks, one linear output.
+    """
+    dimensions, widths = _DIMENSIONS[kind], settings.widths
+    convolutions = [_INPUT[kind] * widths[0] * settings.stem_kernel**dimensions]
+    channels = [widths[0]]  # of every normalisation
+    expansion = 4 if settings.block == "bottleneck" else 1
+    before = widths[0]
+    for stage, (width, blocks) in enumerate(zip(widths, settings.layers, strict=True)):
+        after = width * expansion
+        for block in range(blocks):
+            if expansion == 1:
+                kernels = [(before, width, 3), (width, width, 3)]
+            else:
+                kernels = [(before, width, 1), (width, width, 3), (width, after, 1)]
+            strided = stage > 0 and block == 0
+            if strided or before != after:
+                kernels.append((before, after, 1))
+            convolutions += [a * b * kernel**dimensions for a, b, kernel in kernels]
+            channels += [b for _, b, _ in kernels]
+            before = after
+    running = 2 * sum(channels) if settings.norm == "batch" else 0
+    head = before + 1
+    return sum(convolutions) + 2 * sum(channels) + running + head, running

@@ -1,0 +1,107 @@
+"""Which cells are shared by several sites, and the joining of those that are not shared enough.
+
+Whoever is told how many rows of all sites a cell holds can take away its own. What is left must be
+nothing, or enough rows to hide among. The coordinator knows no site's counts; it asks for counts in
+which no site stands for more than `cap` rows, and these bound from below what is left.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Rows, Sums
+from common.statistics.histogram import Histogram, HistogramResult, filled_up
+
+
+@plain
+class CappedHistogram:
+    """Counts per column and cell, to which each site adds at most `cap`.
+
+    Parameters
+    ----------
+    edges : (p, cells + 1), not decreasing; end cells reach to infinity.
+    cap : most rows that a site counts in one cell.
+    """
+
+    edges: Float
+    cap: int
+
+    rule: ClassVar[str] = "rank_histogram"
+    step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    bits: ClassVar[dict[str, int]] = {"counts": 32}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """One matrix, columns by cells."""
+        return Histogram(edges=self.edges).shapes(p)
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Capped counts of the site; missing values are left out."""
+        counts = Histogram(edges=self.edges).from_rows(rows)["counts"]
+        return {"counts": np.minimum(counts, self.cap)}
+
+    def finalise(self, sums: Sums) -> Float:
+        """Sum of the sites' capped counts, (p, cells)."""
+        return sums["counts"]
+
+
+def cap_for(minimum: int) -> int:
+    """The cap that tells most about whether `minimum` rows are left in a small cell."""
+    return max(minimum - 1, 1)
+
+
+def share_cells(histogram: HistogramResult, capped: Float, minimum: int) -> HistogramResult:
+    """Neighbouring cells joined until no site alone can see fewer than `minimum` rows of others.
+
+    With c the capped count of a cell, at least c - cap rows are left when any one site takes its
+    own away: the site itself counts at most cap of c. In a join these bounds add up. A cell of one
+    site alone leaves nothing and may stand by itself: others see at least all of it.
+
+    Parameters
+    ----------
+    histogram : counts of all sites; non-empty cells hold more than `cap_for(minimum)` rows, or
+        they are joined.
+    capped : (p, cells), of the same cells, capped at `cap_for(minimum)`.
+    minimum : fewest rows that may be left, other than none.
+    """
+    cap = cap_for(minimum)
+    joined: list[tuple[list[float], list[float]]] = []
+    for edges, counts, own in zip(histogram.edges, histogram.counts, capped, strict=True):
+        left = np.maximum(own - cap, 0.0)
+        alone = (own < cap + 0.5) & (counts > max(cap, minimum - 1) + 0.5)
+        joined.append(_joined(edges[1:], counts, left, alone, minimum))
+    return filled_up(joined)
+
+
+def _joined(
+    right: Float, counts: Float, left: Float, alone: Float, minimum: int
+) -> tuple[list[float], list[float]]:
+    """Right edges and sizes of the joined cells of one column."""
+    ends: list[float] = []
+    # rows, bound on what is left, and whether it is one cell of one site
+    cells: list[tuple[float, float, bool]] = []
+    size = bound = 0.0
+    members = 0
+    for end, count, rest, one_site in zip(right, counts, left, alone, strict=True):
+        if count < 0.5:
+            continue
+        size, bound, members = size + count, bound + rest, members + 1
+        stands = bool(members == 1 and one_site)
+        if stands or bound > minimum - 0.5:
+            ends.append(float(end))
+            cells.append((size, bound, stands))
+            size = bound = 0.0
+            members = 0
+    while members and cells:
+        ends.pop()
+        more, rest, _ = cells.pop()
+        size, bound = size + more, bound + rest
+        if bound > minimum - 0.5:
+            break
+    if members:
+        ends.append(np.inf)
+        cells.append((size, bound, False))
+    ends[-1:] = [np.inf]
+    return ends, [rows for rows, _, _ in cells]

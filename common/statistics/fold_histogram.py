@@ -1,0 +1,112 @@
+"""Counts per fold and cell, and from them how many rows stand apart from a column's usual value.
+
+A column in which few rows differ from all others gives these rows away: its products with the other
+columns, summed, are little more than their values. `Support` is the evidence that no column of a
+Gram matrix is like that.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from common.plain import plain
+from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.histogram import cell_of
+from common.statistics.packing import complete, matches
+
+
+@plain
+class Support:
+    """How many rows of all sites lie apart from the fullest cell of each column.
+
+    Parameters
+    ----------
+    low, high : (p,), the fullest cell [low, high) in the units of the view.
+    apart : (folds, p), rows outside it.
+    """
+
+    low: Float
+    high: Float
+    apart: Float
+
+    def narrow(self, columns: Int) -> Support:
+        """The same for fewer columns, given by index."""
+        return Support(low=self.low[columns], high=self.high[columns], apart=self.apart[:, columns])
+
+    def limited(self, lowest: Float, highest: Float) -> Support:
+        """The same after values are limited to what lies from `lowest` to `highest`, each (p,).
+
+        Values beyond a limit move to it, so a cell that reaches beyond takes in all of them.
+        """
+        low = np.where(self.low <= lowest, -np.inf, np.minimum(self.low, highest))
+        just_above = np.nextafter(lowest, np.inf)
+        high = np.where(self.high > highest, np.inf, np.maximum(self.high, just_above))
+        return Support(low=low, high=high, apart=self.apart)
+
+    def of(self, rows: Rows, folds: int) -> Float:
+        """Rows (folds, p) of one site that lie outside the cells; ValueError on missing values."""
+        outside = (complete(rows) < self.low) | (rows.values >= self.high)
+        return np.array([outside[rows.fold == fold].sum(axis=0) for fold in range(folds)])
+
+
+@plain
+class FoldHistogramResult:
+    """Edges (p, cells + 1) and counts (folds, p, cells) over all sites."""
+
+    edges: Float
+    counts: Float
+
+    def support(self) -> Support:
+        """Rows apart from each column's fullest cell, the first of equal ones."""
+        whole = self.counts.sum(axis=0)
+        column, fullest = np.arange(whole.shape[0]), np.argmax(whole, axis=1)
+        low, high = self.edges[column, fullest], self.edges[column, fullest + 1]
+        # end cells reach to infinity, whatever their edges
+        low = np.where(fullest == 0, -np.inf, low)
+        high = np.where(fullest == whole.shape[1] - 1, np.inf, high)
+        inside = self.counts[:, column, fullest]
+        return Support(low=low, high=high, apart=self.counts.sum(axis=2) - inside)
+
+
+@plain
+class FoldHistogram:
+    """Counts per fold, column and cell. Rows with fold -1 are left out.
+
+    Parameters
+    ----------
+    folds : number of folds.
+    edges : (p, cells + 1), not decreasing; end cells reach to infinity.
+    """
+
+    folds: int
+    edges: Float
+
+    rule: ClassVar[str] = "support"
+    step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    bits: ClassVar[dict[str, int]] = {"counts": 32}
+
+    def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
+        """Folds by columns by cells."""
+        return {"counts": (self.folds, p, self.edges.shape[1] - 1)}
+
+    def from_rows(self, rows: Rows) -> Sums:
+        """Counts of the site; ValueError on missing values or a fold number too high."""
+        matches(self.edges, rows, "edges")
+        values = complete(rows)
+        if rows.n and rows.fold.max() >= self.folds:
+            raise ValueError(f"fold {rows.fold.max()} of {self.folds}")
+        cells = self.edges.shape[1] - 1
+        used = rows.fold >= 0
+        counts = np.zeros((self.folds, rows.p, cells))
+        for column in range(rows.p):
+            cell = cell_of(values[used, column], self.edges[column])
+            place = rows.fold[used] * cells + cell
+            own = np.bincount(place, minlength=self.folds * cells)
+            counts[:, column] = own.reshape(self.folds, cells)
+        return {"counts": counts}
+
+    def finalise(self, sums: Sums) -> FoldHistogramResult:
+        """Counts over all sites."""
+        return FoldHistogramResult(edges=self.edges, counts=sums["counts"])

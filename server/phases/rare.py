@@ -1,0 +1,95 @@
+"""Columns that nearly never vary: found by counts, named, and left out of every matrix of products.
+
+In such a matrix a column in which one patient differs from all others is that patient's whole row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import StudyError
+from common.exchanges import SumItem
+from common.statistics.base import Float
+from common.statistics.fold_histogram import FoldHistogram, FoldHistogramResult, Support
+from common.statistics.rank_gram import first_edges
+from common.study import Study
+from common.views import View
+
+Names = tuple[str, ...]
+Mask = NDArray[np.bool_]
+# coarse on purpose: values next to each other, seen from an outlier, are one usual value
+CELLS = 16
+
+
+def fold_histograms(study: Study, views: Sequence[View]) -> list[SumItem]:
+    """What to ask of standardised views; the outcome goes to `frequent`."""
+    return [
+        SumItem(
+            FoldHistogram(folds=study.folds, edges=first_edges(len(view.outputs()), CELLS)),
+            view,
+            "train",
+        )
+        for view in views
+    ]
+
+
+def scaled_edges(mean: Float, deviation: Float) -> Float:
+    """The same cells (p, cells + 1) for columns that are not standardised."""
+    edges = first_edges(mean.size, CELLS)
+    edges[:, 1:-1] = mean[:, None] + deviation[:, None] * edges[:, 1:-1]
+    return edges
+
+
+def frequent(study: Study, support: Support) -> Mask:
+    """Columns (p,) in which enough rows of every fold lie apart from the usual value."""
+    return np.asarray(support.apart.min(axis=0) > study.privacy.min_category - 0.5)
+
+
+def frequent_in_all(study: Study, support: Support) -> Mask:
+    """Columns (p,) in which enough rows of all folds together do."""
+    return np.asarray(support.apart.sum(axis=0) > study.privacy.min_category - 0.5)
+
+
+def frequent_clinical(study: Study, names: Names, found: FoldHistogramResult) -> Mask:
+    """Clinical columns (p,) that stay; a level left out joins the reference level.
+
+    Of a 0/1 column both values must be frequent. The patients at the reference level are those
+    whose level columns are all 0, so when they are few the rarest level joins them.
+    """
+    fewest = study.privacy.min_category
+    stays = frequent(study, found.support())
+    rows = found.counts.sum(axis=2)
+    # standardised, 1 lies above zero and 0 below
+    ones = found.counts[:, :, CELLS // 2 :].sum(axis=2)
+    for column in study.clinical:
+        levels = {f"{column.name}={level}" for level in column.levels}
+        flags = {f"{name}:missing" for name in (column.name, *levels)}
+        coded = [i for i, name in enumerate(names) if name in levels or name in flags]
+        stays[coded] &= np.minimum(ones, rows - ones)[:, coded].min(axis=0) > fewest - 0.5
+        at = np.array([i for i in coded if names[i] in levels], dtype=np.int64)
+        while (kept := at[stays[at]]).size:
+            reference = rows[:, kept[0]] - ones[:, kept].sum(axis=1)
+            if reference.min() > fewest - 0.5:
+                break
+            stays[kept[np.argmin(ones[:, kept].sum(axis=0))]] = False
+    return stays
+
+
+def split(names: Names, stays: Mask) -> tuple[Names, Names]:
+    """Names of the columns that stay, and of the rest.
+
+    Raises
+    ------
+    StudyError : none stays.
+    """
+    kept = tuple(name for name, good in zip(names, stays, strict=True) if good)
+    if names and not kept:
+        raise StudyError(
+            "every column is nearly constant, so that none may enter a matrix of products",
+            where="feature selection",
+            remedy="bring more patients, or agree on a smaller min_category in study and sites",
+        )
+    return kept, tuple(name for name in names if name not in kept)

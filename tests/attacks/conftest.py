@@ -1,0 +1,32 @@
+"""What the attacks of a coordinator share."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.inprocess import SERVER_NODE, task_identity
+
+
+@pytest.fixture
+def server_identity() -> Iterator[None]:
+    with task_identity(SERVER_NODE):
+        yield
+
+
+@pytest.fixture(scope="session")
+def coordinator() -> Any:
+    """The module beside this file: a coordinator that listens and may lie."""
+    file = Path(__file__).with_name("coordinator.py")
+    spec = importlib.util.spec_from_file_location("coordinator", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,116 @@
+"""A coordinator that keeps all it hears, and that may lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Message
+from flwr.common.serde import recorddict_to_proto
+
+from client.app import app
+from client.workspace import Workspace, open_workspace
+from common.codec import decode, encode
+from common.exchanges import SumItem
+from common.masking.layout import RingSums, to_rings
+from common.study import Study, parse_study
+from common.views import materialise
+from server.app import run_configured_study
+from server.events import Events
+from server.federation import Federation
+from sim.identities import place_coordinator, with_identities
+from sim.inprocess import InProcessGrid
+from sim.references import write_study
+from sim.sites import place_sites
+
+Lie = Callable[[str, Any], Any]
+
+
+def honest(site: str, content: Any) -> Any:
+    """What was to be said."""
+    return content
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A site's reply: what it was asked, what it said, and that as bytes on the wire."""
+
+    site: str
+    kind: str
+    request: Any
+    reply: Any
+    data: bytes
+
+
+class Coordinator(InProcessGrid):
+    """A grid that records every reply; `ask` and `hand_on` may put another content in place."""
+
+    def __init__(self, sites: Mapping[str, Path]) -> None:
+        super().__init__(app, sites)
+        self._names = dict(zip(self.get_node_ids(), sites, strict=True))
+        self.heard: list[Heard] = []
+        self.ask: Lie = honest
+        self.hand_on: Lie = honest
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Deliver, listen, hand on."""
+        replies = []
+        for message_id in message_ids:
+            message = self._waiting[message_id]
+            site = self._names[message.metadata.dst_node_id]
+            request = self.ask(site, decode(message.content))
+            message.content = encode(request)
+            for reply in super().pull_messages([message_id]):
+                said = decode(reply.content)
+                data = recorddict_to_proto(reply.content).SerializeToString()
+                kind = message.metadata.message_type
+                self.heard.append(Heard(site, kind, request, said, data))
+                reply.content = encode(self.hand_on(site, said))
+                replies.append(reply)
+        return replies
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A study with its sites placed below `folder`; runs of it share the sites' work folders."""
+
+    study: Study
+    sites: dict[str, Path]
+
+    def federation(self, run: str = "r") -> Federation:
+        """A federation whose grid is a `Coordinator`."""
+        return Federation(grid=Coordinator(self.sites), study=self.study, run=run)
+
+    def run(self, out: Path, label: str = "r") -> Coordinator:
+        """The whole study; the grid that listened."""
+        grid = Coordinator(self.sites)
+        config = {
+            "study": str(write_study(self.study, out / "input" / "study.toml")),
+            "out": str(out),
+            "label": label,
+            "identity": str(place_coordinator(out / "input")),
+        }
+        run_configured_study(grid, config, Events())
+        return grid
+
+    def workspace(self, site: str, run: str = "r") -> Workspace:
+        """The site's own."""
+        return open_workspace(self.sites[site], self.study.digest(), run)
+
+    def true_rings(self, site: str, item: SumItem, run: str = "r") -> RingSums:
+        """What the site would send of an item if nothing were masked."""
+        rows = materialise(item.view, self.workspace(site, run).tables, item.subset)
+        sites = len(self.study.members(item.subset))
+        return to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites)
+
+
+def rehearse(folder: Path, more: str = "", old: str = "", new: str = "") -> Rehearsal:
+    """The study below `folder`, its text lengthened by `more` and `old` replaced by `new`."""
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    assert old in text
+    study = with_identities(parse_study(text.replace(old, new) + more))
+    data = {name: folder / name for name in study.site_names}
+    placed = place_sites(data, folder / "run", folder / "cache", exclude_bad_patients=False)
+    return Rehearsal(study, placed)

@@ -1,0 +1,187 @@
+"""Attack (d): the same sum is asked again with one patient fewer, or with one site fewer."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import client.releases
+from client.workspace import open_workspace
+from common.errors import RefusedError, StudyError
+from common.exchanges import Refused, SumItem
+from common.masking.layout import RingSums, from_rings
+from common.statistics.exact import from_digits
+from common.statistics.moments import CentredSquares, Means
+from common.transforms import Select, Standardise
+from common.views import table
+
+pytestmark = pytest.mark.usefixtures("server_identity")
+COLUMNS = ("marker", "stage")
+VIEW = table("clinical").then(Select(columns=COLUMNS))
+MEANS = SumItem(Means(), VIEW, "train")
+FOUR = '[{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]'
+THREE = '[{ name = "a" }, { name = "b" }, { name = "c" }]'
+WITHOUT_D = FOUR.replace('{ name = "d" }', '{ name = "d", trains = false }')
+
+
+def totals(federation: Any, item: SumItem) -> dict[str, Any]:
+    """All that the coordinator can make of one sum: the parts of the total."""
+    first = len(federation.grid.heard)
+    federation.sum_many([item])
+    replies = [heard.reply for heard in federation.grid.heard[first:]]
+    wide = np.sum([reply.wide for reply in replies], axis=0, dtype=np.uint64)
+    narrow = np.sum([reply.narrow for reply in replies], axis=0, dtype=np.uint32)
+    return dict(from_rings(item.statistic, RingSums(wide, narrow), len(COLUMNS)))
+
+
+def refused_rules(federation: Any) -> set[str]:
+    """Rules of the refusals heard."""
+    replies = [heard.reply for heard in federation.grid.heard]
+    return {r.rule for reply in replies if isinstance(reply, Refused) for r in reply.refusals}
+
+
+# -- one patient fewer --------------------------------------------------------------------------
+
+
+def take_a_patient_away(folder: Path) -> Any:
+    """The first training patient of a hospital leaves its cohort.csv; the values it had."""
+    path = folder / "cohort.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    gone = next(row for row in rows if row["split"] == "train")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row for row in rows if row is not gone)
+    open_workspace.cache_clear()  # the next message is served by another process
+    return np.array([float(gone["marker"]), float(gone["stage"]) - 1.0])
+
+
+def before_and_after(coordinator: Any, folder: Path, item: SumItem) -> tuple[Any, Any, Any]:
+    """The same sum of two runs of a study, a patient of site a having left in between."""
+    rehearsal = coordinator.rehearse(folder)
+    before = rehearsal.federation("first")
+    before.enrol()
+    first = totals(before, item)
+    row = take_a_patient_away(folder / "a")
+    after = rehearsal.federation("second")
+    after.enrol()
+    second = totals(after, item)
+    return row, first, second
+
+
+def test_a_sum_with_one_patient_fewer_is_refused(coordinator: Any, tabular: Path) -> None:
+    rehearsal = coordinator.rehearse(tabular)
+    before = rehearsal.federation("first")
+    before.enrol()
+    totals(before, MEANS)
+    take_a_patient_away(tabular / "a")
+    after = rehearsal.federation("second")
+    with pytest.raises(RefusedError, match="refuses: rule membership, threshold 10"):
+        after.enrol()
+        totals(after, MEANS)
+    assert refused_rules(after) == {"membership"}
+
+
+def test_the_same_study_may_run_again_over_the_same_patients(
+    coordinator: Any, tabular: Path
+) -> None:
+    rehearsal = coordinator.rehearse(tabular)
+    found = []
+    for run in ("first", "second"):
+        federation = rehearsal.federation(run)
+        federation.enrol()
+        found.append(totals(federation, MEANS))
+        open_workspace.cache_clear()
+    assert np.array_equal(found[0]["total"], found[1]["total"])
+
+
+def test_without_the_rule_the_difference_is_the_patients_row(
+    coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.releases, "membership_refusal", lambda previous, now: None)
+    row, first, second = before_and_after(coordinator, tabular, MEANS)
+    assert (first["count"] - second["count"] == 1.0).all()
+    lost = from_digits(first["total"] - second["total"])
+    assert np.array_equal(lost, row)
+
+
+# -- one site fewer -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def four(tabular: Path) -> Path:
+    """A fourth hospital joins."""
+    shutil.copytree(tabular / "b", tabular / "d")
+    return tabular
+
+
+def with_and_without_d(
+    coordinator: Any, folder: Path, item: SumItem, other: SumItem
+) -> tuple[Any, Any, Any, Any]:
+    """A sum over four sites, then another over three of them; federations and totals."""
+    everyone = coordinator.rehearse(folder, "", THREE, FOUR)
+    before = everyone.federation("first")
+    before.enrol()
+    first = totals(before, item)
+    after = coordinator.rehearse(folder, "", THREE, WITHOUT_D).federation("second")
+    after.enrol()
+    return everyone, after, first, lambda: totals(after, other)
+
+
+def test_the_same_sum_with_one_site_fewer_is_refused(coordinator: Any, four: Path) -> None:
+    _, after, _, again = with_and_without_d(coordinator, four, MEANS, MEANS)
+    with pytest.raises(RefusedError, match="refuses: rule participants"):
+        again()
+    assert refused_rules(after) == {"participants"}
+
+
+def test_without_the_rule_the_difference_is_the_sites_statistic(
+    coordinator: Any, four: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.releases.Releases, "_other_sites", lambda self, item: iter(()))
+    everyone, _, first, again = with_and_without_d(coordinator, four, MEANS, MEANS)
+    second = again()
+    true = from_rings(MEANS.statistic, everyone.true_rings("d", MEANS, "first"), len(COLUMNS))
+    assert np.array_equal(first["count"] - second["count"], true["count"])
+    assert np.array_equal(first["total"] - second["total"], true["total"])
+
+
+IDLE = Standardise(columns=COLUMNS, mean=np.zeros(2), scale=np.ones(2))
+DISGUISED = {
+    "a step that changes nothing": SumItem(Means(), VIEW.then(IDLE), "train"),
+    "another statistic of the same numbers": SumItem(CentredSquares(np.zeros(2)), VIEW, "train"),
+}
+
+
+@pytest.mark.parametrize("name", DISGUISED)
+def test_the_sum_in_disguise_with_one_site_fewer_is_refused(
+    coordinator: Any, four: Path, name: str
+) -> None:
+    again = with_and_without_d(coordinator, four, MEANS, DISGUISED[name])[3]
+    with pytest.raises(RefusedError, match="refuses: rule participants"):
+        again()
+
+
+INTERNAL = '{ name = "internal", split = "internal_test", sites = ["a", "b", "c"] },'
+OVERLAPPING = f"""{INTERNAL}
+    {{ name = "all", split = "internal_test", sites = ["a", "b", "c", "d"] }},"""
+
+
+def test_two_test_sets_of_the_same_patients_that_differ_by_a_site_are_refused(
+    coordinator: Any, four: Path
+) -> None:
+    path = four / "study.toml"
+    text = path.read_text(encoding="utf-8")
+    assert INTERNAL in text
+    path.write_text(text.replace(INTERNAL, OVERLAPPING), encoding="utf-8")
+    with pytest.raises(StudyError):
+        federation = coordinator.rehearse(four, "", THREE, FOUR).federation()
+        federation.enrol()
+        for subset in ("internal", "all"):
+            totals(federation, SumItem(Means(), VIEW, subset))

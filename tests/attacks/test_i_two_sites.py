@@ -1,0 +1,78 @@
+"""Attack (i): of two sites each can take its own numbers off the sum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.errors import RefusedError
+from common.exchanges import Refused, RoundPlan, SumItem, SumReply, SumRequest
+from common.masking.pairwise import mask_vector
+from common.statistics.moments import Means
+from common.transforms import Select
+from common.views import table
+
+pytestmark = pytest.mark.usefixtures("server_identity")
+ITEM = SumItem(Means(), table("clinical").then(Select(columns=("marker", "stage"))), "train")
+OPEN = '\n[privacy]\nmasking = "where_possible"\n'
+NOTHING = np.zeros((0, 2), dtype=np.int64)
+
+
+def two_sites(coordinator: Any, folder: Path, more: str = "") -> tuple[Any, Any]:
+    """A study whose third site trains nothing, and an enrolled federation of it."""
+    third = '{ name = "c" }'
+    rehearsal = coordinator.rehearse(folder, more, third, '{ name = "c", trains = false }')
+    federation = rehearsal.federation()
+    federation.enrol()
+    return rehearsal, federation
+
+
+def said(federation: Any, kind: str) -> dict[str, Any]:
+    return {heard.site: heard.reply for heard in federation.grid.heard if heard.kind == kind}
+
+
+@pytest.mark.parametrize("asked", ["a", "b"])
+def test_a_site_refuses_a_sum_over_two(coordinator: Any, tabular: Path, asked: str) -> None:
+    _, federation = two_sites(coordinator, tabular)
+    study = federation.study.digest()
+    keys = federation._keys()
+    request = SumRequest(federation.run, study, federation.session, 0, (ITEM,), keys)
+    with pytest.raises(RefusedError, match="rule sites, threshold 3"):
+        list(federation._ask("query.sum", {asked: request}, 5.0))
+    reply = said(federation, "query.sum")[asked]
+    assert isinstance(reply, Refused)
+    assert [refusal.rule for refusal in reply.refusals] == ["sites"]
+
+
+def test_a_site_refuses_to_train_a_network_with_one_other(coordinator: Any, tabular: Path) -> None:
+    _, federation = two_sites(coordinator, tabular)
+    plan = RoundPlan(1, 0.01, excluded_fold=-1, total=105, seed=1, keep=False)
+    with pytest.raises(RefusedError, match="rule sites"):
+        federation.train("dl3d", "final", np.zeros(9, dtype=np.float32), NOTHING, plan)
+    assert {type(reply) for reply in said(federation, "train.network").values()} == {Refused}
+
+
+def test_where_a_study_allows_it_the_second_site_has_the_firsts_statistic(
+    coordinator: Any, tabular: Path
+) -> None:
+    rehearsal, federation = two_sites(coordinator, tabular, OPEN)
+    federation.sum_many([ITEM])
+    replies = said(federation, "query.sum")
+    assert isinstance(replies["a"], SumReply)
+    total = replies["a"].wide + replies["b"].wide
+    own = rehearsal.true_rings("b", ITEM).wide
+    assert np.array_equal(total - own, rehearsal.true_rings("a", ITEM).wide)
+
+
+def test_masks_would_not_help_two_sites(coordinator: Any, tabular: Path) -> None:
+    rehearsal, _ = two_sites(coordinator, tabular, OPEN)
+    true = {site: rehearsal.true_rings(site, ITEM).wide for site in ("a", "b")}
+    masked = {
+        site: mask_vector(true[site], {other: bytes(32)}, site, b"context", allow_fewer=True)
+        for site, other in (("a", "b"), ("b", "a"))
+    }
+    assert not (masked["a"] == true["a"]).any()
+    assert np.array_equal(masked["a"] + masked["b"] - true["b"], true["a"])

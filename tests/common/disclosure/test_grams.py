@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.disclosure.grams import bounded
+from common.statistics.fold_histogram import Support
+from common.statistics.gram import CrossProducts, FoldGram
+from common.statistics.rank_gram import RankGram
+from common.statistics.svm import SvmGradient
+from common.study import PrivacySettings
+from common.transforms import Bound, Clip, KernelMap, Select, Sigmoid, Standardise
+from common.views import Joined, View, table
+
+RAW = table("clinical")
+ONE = np.ones(1)
+SCALED = RAW.then(Standardise(columns=("c0",), mean=0 * ONE, scale=ONE))
+SELECT = Select(columns=("c0",))
+KERNEL = KernelMap(
+    columns=("c0",), landmarks=np.ones((1, 1)), gamma=1.0, projection=np.ones((1, 1)), names=("k",)
+)
+
+
+def support(apart: Any, low: float = 0.0, high: float = 1.0) -> Support:
+    return Support(low=np.array([low]), high=np.array([high]), apart=np.asarray(apart)[:, None])
+
+
+def with_support(given: Support | None) -> list[Any]:
+    edges, counts = np.array([[-np.inf, 0.0, np.inf]]), np.array([[40.0, 60.0]])
+    return [
+        FoldGram(folds=5, support=given),
+        CrossProducts(mean=0 * ONE, support=given),
+        RankGram(edges=edges, counts=counts, support=given),
+    ]
+
+
+def flagged(rows: Any, ones: int = 20) -> Any:
+    """Forty rows, eight a fold, the first `ones` of them apart from the cell [0, 1)."""
+    return rows((np.arange(40) < ones).astype(float)[:, None] * 1.5)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_without_counts_of_rows_apart_there_is_no_gram(rows: Any, asked: Any, which: int) -> None:
+    missing = with_support(None)[which]
+    assert asked(missing, flagged(rows)) == [("support", 5)]
+    of_another_size = support([9.0, 9.0])
+    assert asked(with_support(of_another_size)[which], flagged(rows)) == [("support", 5)]
+
+
+@pytest.mark.parametrize(
+    ("apart", "expected"), [([5, 5, 5, 5, 5], []), ([9, 9, 4, 9, 9], [("support", 5)])]
+)
+def test_every_fold_of_a_fold_gram_has_rows_apart(
+    rows: Any, asked: Any, apart: Any, expected: Any
+) -> None:
+    assert asked(FoldGram(folds=5, support=support(apart)), flagged(rows)) == expected
+
+
+@pytest.mark.parametrize("which", [1, 2])
+@pytest.mark.parametrize(
+    ("apart", "expected"), [([2, 0, 2, 1, 0], []), ([2, 0, 1, 1, 0], [("support", 5)])]
+)
+def test_a_gram_over_all_rows_counts_all_folds_together(
+    rows: Any, asked: Any, which: int, apart: Any, expected: Any
+) -> None:
+    few = flagged(rows, 0)
+    assert asked(with_support(support(apart))[which], few) == expected
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_counts_that_leave_out_own_rows_are_refused(rows: Any, asked: Any, which: int) -> None:
+    # forty rows, 25 apart: five in every fold
+    claimed = with_support(support(np.full(5, 5.0)))[which]
+    assert asked(claimed, flagged(rows, 25)) == []
+    assert asked(claimed, flagged(rows, 26)) == [("support", 5)]
+
+
+def test_a_site_may_ask_for_more_rows_apart_and_a_study_for_none(rows: Any, asked: Any) -> None:
+    strict, off = PrivacySettings(min_category=7), PrivacySettings(min_category=0)
+    gram = FoldGram(folds=5, support=support(np.full(5, 6.0)))
+    assert asked(gram, flagged(rows), privacy=strict) == [("support", 7)]
+    assert asked(FoldGram(folds=5), flagged(rows), privacy=off) == []
+
+
+def test_a_fold_gram_has_enough_of_each_class_in_each_fold(rows: Any, asked: Any) -> None:
+    gram = FoldGram(folds=5, support=support(np.full(5, 9.0)))
+    values = np.zeros((40, 1))
+    assert asked(gram, rows(values, 15)) == []
+    assert asked(gram, rows(values, 14)) == [("fold_class", 3)]
+
+
+def test_values_count_as_bounded_only_behind_the_clipping() -> None:
+    clip = Clip(limit=3.0)
+    bound = Bound(columns=("c0",), mean=0 * ONE, scale=ONE, limit=3.0)
+    assert bounded(SCALED.then(clip), 3.0)
+    assert bounded(SCALED.then(bound), 3.0)
+    assert bounded(SCALED.then(clip).restrict(("c0",)).then(KERNEL), 3.0)
+    assert bounded(View(source=Joined(parts=(SCALED.then(clip), RAW.then(bound)))), 3.0)
+    assert not bounded(RAW, 3.0)
+    assert not bounded(SCALED, 3.0)
+    assert not bounded(SCALED.then(KERNEL), 3.0)
+    assert not bounded(SCALED.then(Clip(limit=3.1)), 3.0)
+    assert not bounded(SCALED.then(clip, Sigmoid(a=-1.0, b=0.0)), 3.0)
+    assert not bounded(View(source=Joined(parts=(SCALED.then(clip), SCALED))), 3.0)
+    assert not bounded(View(source=Joined(parts=())), 3.0)
+
+
+def test_unbounded_columns_are_refused_unless_both_agree(rows: Any, asked: Any) -> None:
+    weights = np.zeros((1, 2))
+    gradient = SvmGradient(
+        weights=weights, excluded=np.zeros((1, 5)), validation=np.array([-1], dtype=np.int64)
+    )
+    fold_gram, products, _ = with_support(support(np.full(5, 9.0)))
+    faithful = PrivacySettings(mode="faithful")
+    for statistic in (fold_gram, products, gradient):
+        assert asked(statistic, flagged(rows), view=SCALED) == [("bounded", 0)]
+        assert asked(statistic, flagged(rows), view=SCALED, privacy=faithful) == []
+
+
+def rank_gram(counts: Any) -> RankGram:
+    edges = np.array([[-np.inf, 1.0, np.inf]])
+    return RankGram(edges=edges, counts=np.array([counts]), support=support(np.full(5, 9.0)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((60.0, 25.0), []),
+        ((60.0, 20.0), []),  # nobody else in the second cell
+        ((60.0, 23.0), []),
+        ((60.0, 22.0), [("rank_others", 3)]),
+        ((60.0, 21.0), [("rank_others", 3)]),
+        ((21.0, 60.0), [("rank_others", 3)]),
+        ((20.0, 60.0), []),
+        ((60.0, 0.0), []),
+    ],
+)
+def test_cells_of_ranks_leave_none_or_enough_rows_of_others(
+    rows: Any, asked: Any, counts: Any, expected: Any
+) -> None:
+    # twenty own rows in either cell
+    own = flagged(rows) if counts[1] else flagged(rows, 0)
+    assert asked(rank_gram(counts), own) == expected
+
+
+def test_cells_of_ranks_hold_enough_rows(rows: Any, asked: Any) -> None:
+    none = flagged(rows, 0)
+    assert asked(rank_gram((60.0, 5.0)), none) == []
+    assert asked(rank_gram((60.0, 4.0)), none) == [("rank_cells", 5)]
+    tight = PrivacySettings(min_rank_cell=6)
+    assert asked(rank_gram((60.0, 5.0)), none, privacy=tight) == [("rank_cells", 6)]
+
+
+def test_ranks_of_one_site_alone_have_no_others(rows: Any, asked: Any, study: Any) -> None:
+    alone = study().model_copy(update={"sites": study().sites[:1]})
+    assert asked(rank_gram((20.0, 21.0)), flagged(rows), study=alone) == []
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_nothing_is_fitted_on_test_patients(rows: Any, asked: Any, which: int) -> None:
+    statistic = with_support(support(np.full(5, 9.0)))[which]
+    assert asked(statistic, flagged(rows), "spread") == [("subset", 0)]

@@ -1,0 +1,176 @@
+"""The dossier of a study has its real numbers and hides nothing that is open."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from client.tables import clinical_columns
+from common.dossier import study_dossier
+from common.dossier.markdown import shape, size, table
+from common.dossier.plan import model_columns, plan
+from common.dossier.unprotected import unprotected
+from common.masking import identity
+from common.study import Study, parse_study
+
+KEY = identity.generate().public_key()
+PAPER = f"""
+preset = "paper"
+name = "larynx"
+endpoint = "occult metastasis"
+sites = [
+    {{ name = "a", public_key = "{identity.public_text(KEY)}" }},
+    {{ name = "b" }}, {{ name = "c" }}, {{ name = "d", trains = false }},
+]
+[[test_sets]]
+name = "inside"
+split = "internal_test"
+sites = ["a", "b", "c"]
+[[test_sets]]
+name = "outside"
+split = "external_test"
+sites = ["d"]
+[[clinical]]
+name = "age"
+kind = "continuous"
+unit = "years"
+[[clinical]]
+name = "stage"
+kind = "categorical"
+levels = ["T1", "T2", "T3", "T4"]
+"""
+
+
+def study_with(extra: str = "", text: str = PAPER) -> Study:
+    return parse_study(text + extra)
+
+
+def row(text: str, section: str, first: str) -> list[str]:
+    """Cells of the row that begins with `first`, in a section."""
+    body = text.split(f"\n### {section}\n")[1].split("\n### ")[0]
+    (line,) = [line for line in body.splitlines() if line.startswith(f"| {first} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_hospitals_stand_with_role_sets_and_fingerprint() -> None:
+    text = study_dossier(study_with())
+    assert f"| a | yes | inside | `{identity.fingerprint(KEY)}` |" in text
+    assert "| d | no | outside | no key in the study file |" in text
+    assert "4 hospitals, of which 3 train: a, b, c." in text
+
+
+def test_sizes_are_those_of_the_study() -> None:
+    text = study_dossier(study_with())
+    # 1834 features: 1834 * 1835 / 2 products a fold, of 8 bytes
+    cells = row(text, "radiomics", "`FoldGram`")
+    assert cells[2] == "1,834"
+    assert "gram: 5 x 1,682,695" in cells[3]
+    assert cells[4] == size(8 * 5 * (1682695 + 2 * 1834 + 3)) == "67 MB"
+    # a ResNet-50 in 2D: 23.5 million weights of 4 bytes, 5 folds and the final training, 50 rounds
+    cells = row(text, "dl2d", "change of the weights")
+    assert "parameters: 23,563,201" in cells[3]
+    assert cells[4:6] == ["95 MB", "300"]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_masked_is_what_the_study_masks(masked: bool) -> None:
+    text = study_dossier(study_with("" if masked else '[privacy]\nmasking = "off"\n'))
+    assert row(text, "radiomics", "`FoldGram`")[-1] == ("yes" if masked else "no")
+    assert ("**Masking is off.**" in text) is not masked
+
+
+def test_a_set_at_one_hospital_is_named_and_not_called_masked() -> None:
+    text = study_dossier(study_with())
+    assert "**`outside` lies at one hospital.** Its tables and measures are those of d" in text
+    assert row(text, "table1", "`ProtectedLevelCounts`")[1] == "outside"
+    assert row(text, "table1", "`ProtectedLevelCounts`")[-1] == "no"
+
+
+def test_a_set_at_two_hospitals_is_named() -> None:
+    two = PAPER.replace('sites = ["d"]', 'sites = ["c", "d"]')
+    open_words = " ".join(unprotected(study_with('[privacy]\nmasking = "where_possible"\n', two)))
+    assert "**Sums over `outside` are not masked.**" in open_words
+    assert "only c and d have such patients" in open_words
+    assert "does not run" not in open_words
+    assert "does not run" in " ".join(unprotected(study_with("", two)))
+
+
+def test_rows_are_owned_up_to_or_absent() -> None:
+    with_rows = study_dossier(study_with())
+    assert "**Rows leave.**" in with_rows
+    assert row(with_rows, "fusion_decision", "out-of-fold probabilities and outcomes")[3] == (
+        "probabilities: patients x 5<br>labels: patients"
+    )
+    with_bins = study_dossier(study_with('[fusion]\npooling = "bins"\n'))
+    assert "**Rows leave.**" not in with_bins
+    assert "query.rows" not in with_bins
+    assert "`NodeCounts`" in with_bins
+
+
+def test_faithful_mode_and_weaker_thresholds_are_said() -> None:
+    words = " ".join(unprotected(study_with('[privacy]\nmode = "faithful"\nmin_rows = 4\n')))
+    assert "**Extreme values are not limited**" in words
+    assert "`min_rows` 4 (release 10)" in words
+    guarded = " ".join(unprotected(study_with()))
+    assert "Extreme values" not in guarded
+    assert "Weaker" not in guarded
+
+
+def test_every_study_owns_up_to_models_totals_and_false_answers() -> None:
+    words = " ".join(unprotected(study_with()))
+    for open_point in ("membership inference", "attribute inference", "Totals", "False answers"):
+        assert open_point in words
+    assert "if the coordinator works together with 2, it knows the sums of the last one" in words
+
+
+def test_columns_of_the_model_are_those_a_site_makes() -> None:
+    study = study_with()
+    made = [name for column in study.clinical for name in model_columns(column)]
+    assert tuple(made) == clinical_columns(study)
+
+
+def test_a_finished_run_shows_what_was_sent_beside_the_bound() -> None:
+    transfers = [
+        {"site": s, "exchange": e, "phase": "clinical", "rounds": r, "bytes_up": up}
+        for s, e, r, up in (("a", "query.sum", 9, 700), ("b", "query.sum", 9, 1500))
+    ]
+    text = study_dossier(study_with(), transfers)
+    (line,) = [line for line in text.splitlines() if line.startswith("| `clinical` |")]
+    assert line.endswith("| 9 | 1.5 kB |")
+
+
+def test_phases_are_those_of_the_models_asked_for() -> None:
+    small = PAPER.replace('preset = "paper"', 'base_models = ["clinical"]\nfusion_models = []')
+    names = [phase.name for phase in plan(study_with("", small))]
+    assert names == ["enrolment", "table1", "clinical", "fusion_decision", "evaluation"]
+    assert "`train.network`" not in study_dossier(study_with("", small))
+
+
+def test_no_table_is_broken() -> None:
+    text = study_dossier(study_with())
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert len(tables) > 8
+    for one in tables:
+        assert len({line.count("|") for line in one.splitlines()}) == 1
+
+
+def test_writing_a_dossier_imports_no_torch() -> None:
+    code = "import sys, common.dossier.of_study; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_numbers_are_written_for_readers() -> None:
+    assert [size(n) for n in (0, 999, 1000, 1250, 67_300_000, 999_700)] == [
+        "0 B", "999 B", "1.0 kB", "1.2 kB", "67 MB", "1.0 MB",
+    ]  # fmt: skip
+    assert shape((5, 1682695)) == "5 x 1,682,695"
+    assert shape(()) == "1"
+
+
+def test_a_bar_in_a_cell_does_not_make_another_cell() -> None:
+    assert table(["x"], [["a|b"]]).splitlines()[-1] == "| a\\|b |"
+    with pytest.raises(ValueError, match="2 cells under 1 headings"):
+        table(["x"], [["a", "b"]])
