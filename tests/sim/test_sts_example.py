@@ -53,7 +53,7 @@ def part(tmp_path: Path) -> Path:
     study = tomllib.loads((ROOT / "examples" / "sts" / "study.toml").read_text(encoding="utf-8"))
     study["folds"] = 3
     study["dl2d"], study["dl3d"] = {"rounds": 1}, {"rounds": 1}
-    study["privacy"]["min_rows_per_fold"] = 1
+    study["privacy"] |= {"min_rows": 3, "min_rows_per_fold": 1, "min_class_per_fold": 0}
     (tmp_path / "study.toml").write_text(tomli_w.dumps(study), encoding="utf-8")
     return tmp_path
 
