@@ -14,7 +14,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy.stats import norm, rankdata
 
 from common.errors import UsageError
-from common.study import load_study, parse_study
+from common.study import check_maskable, check_test_sets_apart, load_study, parse_study
 from sim.phantom import (
     DEFAULT,
     FILE_COLUMNS,
@@ -240,3 +240,11 @@ def test_readings_agree_and_differ() -> None:
         other = masks[name]
         dice = 2 * (first & other).sum() / (first.sum() + other.sum())
         assert 0.85 < dice < 1.0, name
+
+
+@pytest.mark.parametrize("plan", [DEFAULT, SMALL], ids=["default", "small"])
+def test_the_study_of_a_phantom_may_be_run_as_it_is(plan: PhantomPlan) -> None:
+    study = parse_study(study_text(plan, 1))
+    check_maskable(study, where="study.toml")
+    check_test_sets_apart(study, where="study.toml")
+    assert study.masked("train")
