@@ -39,7 +39,8 @@ DESCRIPTIONS: dict[str, Description] = {
         "single patients behind a mean, a standard deviation or any other sum",
         "A hospital takes part in sums over training patients only with at least this many, and"
         " gives a mean of a test set that it holds alone only where as many patients have a value."
-        " No smallest or largest value ever leaves.",
+        " No smallest or largest value is asked for; where a column says how many decimals it"
+        " has, the counts of its values over all hospitals are.",
         setting="min_rows",
     ),
     "class": Description(
