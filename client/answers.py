@@ -93,12 +93,14 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
     refusals: list[Refusal] = []
     for item in request.items:
         rows = materialise(item.view, workspace.tables, item.subset)
-        privacy = workspace.privacy
+        privacy, before = workspace.privacy, len(refusals)
         refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
         if item.statistic.rule == "gradient":
             refusals.extend(check_rounds(workspace.rounds.with_this(item), privacy))
         if item.subset in study.too_few_to_mask():
             refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
+        if len(refusals) > before:
+            continue
         SCREEN.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
         sites = len(study.members(item.subset))
         found.append(to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites))

@@ -114,6 +114,7 @@ def _request_words(request: Any) -> set[str]:
     found: set[str] = set()
 
     def walk(item: Any) -> None:
+        """Every short text of a tree, keys among them."""
         if isinstance(item, str) and len(item) <= _LONGEST_NAME:
             found.update(_WORD.findall(item))
         elif isinstance(item, list):

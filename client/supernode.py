@@ -153,6 +153,7 @@ class GatedNode:
         turn: list[_Received] = []
 
         def admitted() -> tuple[Message, ObjectTree] | None:
+            """The next message, unless the gate keeps it."""
             received = receive()
             if received is None:
                 return None

@@ -40,6 +40,7 @@ def to_tree(value: Any) -> tuple[Any, list[NDArray[Any]]]:
     arrays: list[NDArray[Any]] = []
 
     def walk(item: Any) -> Any:
+        """One value of the tree, its arrays put aside."""
         if item is None or isinstance(item, bool | int | float | str):
             return item
         if isinstance(item, np.ndarray):
@@ -74,6 +75,7 @@ def from_tree(tree: Any, arrays: list[NDArray[Any]]) -> Any:
     """
 
     def build(item: Any) -> Any:
+        """One value from its tree."""
         if isinstance(item, list):
             return tuple(build(part) for part in item)
         if not isinstance(item, dict):

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from importlib import resources
-from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import InputError
+from common.masking import FEWEST
 from common.study_errors import explain
+from common.study_presets import merge, preset_text
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
 FusionModelName = Literal["fusion_feature", "fusion_decision"]
@@ -216,7 +216,7 @@ Mode = Literal["guarded", "faithful"]
 MODES: tuple[Mode, ...] = get_args(Mode)  # strictest first
 Masking = Literal["required", "where_possible", "off"]
 MASKING: tuple[Masking, ...] = get_args(Masking)  # strictest first
-FEWEST_MASKED = 3
+FEWEST_MASKED = FEWEST
 
 
 class PrivacySettings(Settings):
@@ -366,60 +366,6 @@ class Study(Settings):
         if self.fusion_models and len(self.base_models) < 2:
             raise ValueError("fusion_models: fusion needs at least two base models")
         return self
-
-
-def check_maskable(study: Study, *, where: str) -> None:
-    """InputError when sums that must be masked have too few sites for it."""
-    for subset in study.too_few_to_mask():
-        members = study.members(subset)
-        what = "training" if subset == "train" else f"test set {subset}"
-        raise InputError(
-            f"{what} has {len(members)} site(s), and masking takes {FEWEST_MASKED}: of two sites"
-            " each could take its own numbers off the sum",
-            where=where,
-            remedy="add a site, or say openly under [privacy] that sums go unmasked: masking ="
-            ' "off" ("where_possible" masks all sums over three sites and more)',
-        )
-
-
-def check_test_sets_apart(study: Study, *, where: str) -> None:
-    """InputError when sums over two test sets would give a few sites away by subtraction."""
-    for one, other in combinations(study.test_sets, 2):
-        apart = set(one.sites) ^ set(other.sites)
-        shared = one.split == other.split and set(one.sites) & set(other.sites)
-        masked = study.masked(one.name) and study.masked(other.name)
-        if shared and masked and 0 < len(apart) < FEWEST_MASKED:
-            raise InputError(
-                f"test sets {one.name} and {other.name} hold the same patients but for those of"
-                f" {', '.join(sorted(apart))}: their sums would give these away by subtraction",
-                where=where,
-                remedy="keep one of the two sets, or let them differ by three sites or by all",
-            )
-
-
-def preset_text(name: str) -> str:
-    """Text of a file in `common/presets`; InputError when there is none of that name."""
-    file = resources.files("common.presets") / f"{name}.toml"
-    if not file.is_file():
-        known = sorted(
-            p.name.removesuffix(".toml")
-            for p in resources.files("common.presets").iterdir()
-            if p.name.endswith(".toml")
-        )
-        raise InputError(
-            f'unknown preset "{name}"', where="preset", remedy=f"use one of {', '.join(known)}"
-        )
-    return file.read_text(encoding="utf-8")
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it; tables merge key by key, all else is replaced."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        both_tables = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = merge(old, value) if both_tables else value  # type: ignore[arg-type]
-    return merged
 
 
 def parse_study(text: str, *, where: str = "study.toml") -> Study:

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.study import Study, check_maskable, check_test_sets_apart, load_study
+from common.study import Study, load_study
+from common.study_sums import check_maskable, check_test_sets_apart
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.merge import merge_results

@@ -16,15 +16,6 @@ _WIDTHS: dict[int, tuple[type[np.signedinteger[Any]], type[np.unsignedinteger[An
 }
 
 
-def steps_of(statistic: Any, p: int) -> Float:
-    """Declared rounding of every number of a flattened sum, for a table of `p` columns."""
-    parts = [
-        np.full(int(np.prod(shape, dtype=np.int64)), statistic.step[name])
-        for name, shape in statistic.shapes(p).items()
-    ]
-    return np.concatenate([np.zeros(0), *parts])
-
-
 def to_ring(values: Float, steps: Float, sites: int, bits: int = 64) -> NDArray[Any]:
     """Nearest multiples of twice the step, as ring elements.
 

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from numpy.typing import NDArray
 
 from common.errors import RefusedError
+from common.masking import FEWEST
 from common.masking.derivation import KEY_BYTES, PROTOCOL, hkdf_sha256
 from common.masking.encoding import framed
 
-FEWEST = 3
 R = TypeVar("R", np.uint32, np.uint64)
 _CHUNK_BYTES = 2**19  # chunk and keystream stay in a core's own cache
 

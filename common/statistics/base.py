@@ -101,19 +101,6 @@ def flatten(sums: Sums, shapes: dict[str, tuple[int, ...]]) -> Float:
     return np.concatenate([np.zeros(0), *(sums[name].ravel() for name in shapes)])
 
 
-def unflatten(vector: Float, shapes: dict[str, tuple[int, ...]]) -> Sums:
-    """Inverse of `flatten`."""
-    sums: Sums = {}
-    start = 0
-    for name, shape in shapes.items():
-        size = int(np.prod(shape, dtype=np.int64))
-        sums[name] = vector[start : start + size].reshape(shape)
-        start += size
-    if start != vector.size:
-        raise ValueError(f"vector has {vector.size} numbers, the statistic declares {start}")
-    return sums
-
-
 def describe(statistic: Any) -> str:
     """Name of a statistic on the wire, in the ledger and in the dossier."""
     return type(statistic).__name__

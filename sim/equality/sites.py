@@ -145,7 +145,7 @@ HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
 
 # of a round that several steps share, the first named here carries the bytes
 STEPS = {
-    "z-score": ("Magnitudes", "Means", "CentredSquares", "Missingness"),
+    "z-score": ("Means", "CentredSquares", "Missingness"),
     "Spearman": ("Histogram", "CappedHistogram", "RankGram"),
     "nearly constant": ("FoldHistogram",),
     "ICC": ("PairedMoments",),

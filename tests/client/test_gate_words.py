@@ -62,4 +62,4 @@ def test_a_problem_may_be_named_after_the_gates_codes_and_known_errors_only() ->
 
 @pytest.mark.parametrize("code", CODES)
 def test_the_ledger_takes_every_code(code: str) -> None:
-    Record(exchange="query.sum", decision="stopped", reason=code)
+    assert Record(exchange="query.sum", decision="stopped", reason=code).reason == code

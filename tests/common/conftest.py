@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.statistics.base import Rows, add, flatten, unflatten, zeros
+from common.masking.layout import RingSums, from_rings, to_rings
+from common.statistics.base import Rows
 
 SHARES = (0.12, 0.38, 0.3, 0.2)
 
@@ -43,16 +44,15 @@ def split(rows: Rows, shares: tuple[float, ...] = SHARES) -> list[Rows]:
 
 
 def over_sites(statistic: Any, rows: Rows, shares: tuple[float, ...] = SHARES) -> Any:
-    shapes = statistic.shapes(rows.p)
-    total = zeros(shapes)
-    for site in split(rows, shares):
-        vector = flatten(statistic.from_rows(site), shapes)
-        # the finest grid that the declared rounding allows, as fixed point would have it
-        steps = np.concatenate(
-            [np.full(int(np.prod(s)), 2.0 * statistic.step[k]) for k, s in shapes.items()]
-        )
-        total = add(total, unflatten(np.rint(vector / steps) * steps, shapes))
-    return statistic.finalise(total)
+    parts = [
+        to_rings(statistic, statistic.from_rows(site), rows.p, len(shares))
+        for site in split(rows, shares)
+    ]
+    total = RingSums(
+        wide=np.sum([part.wide for part in parts], axis=0, dtype=np.uint64),
+        narrow=np.sum([part.narrow for part in parts], axis=0, dtype=np.uint32),
+    )
+    return statistic.finalise(from_rings(statistic, total, rows.p))
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from common.study import Study, check_test_sets_apart, load_study, parse_study, preset_text
+from common.study import Study, load_study, parse_study
+from common.study_presets import preset_text
+from common.study_sums import check_test_sets_apart
 
 MINIMAL = """
 name = "s"

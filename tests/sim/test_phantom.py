@@ -14,7 +14,8 @@ import SimpleITK as sitk  # noqa: N813
 from scipy.stats import norm, rankdata
 
 from common.errors import UsageError
-from common.study import check_maskable, check_test_sets_apart, load_study, parse_study
+from common.study import load_study, parse_study
+from common.study_sums import check_maskable, check_test_sets_apart
 from sim.phantom import (
     DEFAULT,
     FILE_COLUMNS,

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.masking.fixed_point import from_ring, steps_of, to_ring
-from common.statistics.moments import CentredSquares
+from common.masking.fixed_point import from_ring, to_ring
 
 STEPS = st.sampled_from([0.5, 2.0**-24, 2.0**-32, 2.0**-40])
 
@@ -41,10 +40,3 @@ def test_negative_numbers_come_back() -> None:
 def test_what_could_wrap_around_is_an_error(bad: float) -> None:
     with pytest.raises(OverflowError, match="too large for the fixed point of 4 sites"):
         to_ring(np.array([1.0, bad]), np.full(2, 0.5), 4)
-
-
-def test_steps_follow_the_declared_parts() -> None:
-    statistic = CentredSquares(mean=np.zeros(2))
-    steps = steps_of(statistic, 2)
-    assert steps.size == sum(int(np.prod(s)) for s in statistic.shapes(2).values())
-    assert set(steps) == {0.5}

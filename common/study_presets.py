@@ -1,0 +1,33 @@
+"""Presets of study files, and how a study's own words are laid over one."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from common.errors import InputError
+
+
+def preset_text(name: str) -> str:
+    """Text of a file in `common/presets`; InputError when there is none of that name."""
+    file = resources.files("common.presets") / f"{name}.toml"
+    if not file.is_file():
+        known = sorted(
+            p.name.removesuffix(".toml")
+            for p in resources.files("common.presets").iterdir()
+            if p.name.endswith(".toml")
+        )
+        raise InputError(
+            f'unknown preset "{name}"', where="preset", remedy=f"use one of {', '.join(known)}"
+        )
+    return file.read_text(encoding="utf-8")
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it; tables merge key by key, all else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both_tables = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = merge(old, value) if both_tables else value  # type: ignore[arg-type]
+    return merged
