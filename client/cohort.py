@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from client.imaging.source import split_roi
 from common.errors import InputError
 from common.study import ClinicalColumn, Study
 
 SPLITS = ("train", "internal_test", "external_test")
 READINGS = ("r1_repeat", "r2", "r2_repeat")
+# who is compared with whom: each reader with himself, and the two readers
+READING_PAIRS = (("r1", "r1_repeat"), ("r1", "r2"), ("r2", "r2_repeat"))
+ADD_COLUMN = "add the column (cells may be empty) or take it out of study.toml"
+ONE_ROW = "keep one row per patient"
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,13 @@ class Patient:
 
 @dataclass(frozen=True)
 class RowProblem:
-    """Something that keeps one patient out."""
+    """Something that keeps one patient out; `column` is the one of cohort.csv."""
 
     patient_id: str
     where: str
     what: str
     remedy: str
+    column: str
 
     def __str__(self) -> str:
         return f"{self.patient_id}: {self.where}: {self.what} -> {self.remedy}"
@@ -77,11 +84,34 @@ def read_cohort(data: Path, site: str, study: Study) -> Cohort:
     InputError : no such file, not CSV, a missing column, a patient listed twice, no rows at all.
     """
     path = data / "cohort.csv"
-    frame = _read_frame(path, study)
+    frame = read_table(path)
+    missing = missing_columns(frame, study)
+    if missing:
+        raise InputError(f"missing column {', '.join(missing)}", where=str(path), remedy=ADD_COLUMN)
+    if frame.empty:
+        raise InputError("no patients", where=str(path), remedy="add a row for every patient")
+    twice = repeated_ids(frame)
+    if twice:
+        patient, rows = next(iter(twice.items()))
+        raise InputError(
+            f"duplicate patient {patient} (rows {', '.join(map(str, rows))})",
+            where=f"{path} column patient_id",
+            remedy=ONE_ROW,
+        )
+    return read_rows(frame, data, site, study)
+
+
+def read_rows(frame: pd.DataFrame, data: Path, site: str, study: Study) -> Cohort:
+    """The patients of a table that has all columns, every patient once.
+
+    Parameters
+    ----------
+    frame : from `read_table`; its index tells the rows of the file.
+    """
     readings = [r for r in READINGS if f"mask_{r}" in frame.columns] if study.needs_images else []
     cohort = Cohort(site=site, patients=[])
-    for position, row in enumerate(frame.to_dict("records")):
-        where = f"cohort.csv row {position + 2}"
+    for position, row in zip(frame.index, frame.to_dict("records"), strict=True):
+        where = f"cohort.csv row {row_number(position)}"
         reader = _RowReader({str(k): str(v).strip() for k, v in row.items()}, where, data)
         patient = reader.patient(site, study, readings)
         cohort.problems.extend(reader.problems)
@@ -91,35 +121,53 @@ def read_cohort(data: Path, site: str, study: Study) -> Cohort:
     return cohort
 
 
-def _read_frame(path: Path, study: Study) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Cells of a cohort.csv as text.
+
+    Raises
+    ------
+    InputError : no such file, not CSV.
+    """
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="put cohort.csv there")
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            # a decimal comma in every row would otherwise move all columns after it
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+            )
+    except pd.errors.ParserWarning:
+        raise InputError(
+            "rows have more cells than there are columns",
+            where=str(path),
+            remedy="put values with a comma in quotation marks, and write decimals with a point",
+        ) from None
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(
             f"cannot be read as CSV: {error}", where=str(path), remedy="save it as UTF-8 CSV"
         ) from None
+
+
+def missing_columns(frame: pd.DataFrame, study: Study) -> list[str]:
+    """Columns that the study reads and the table lacks."""
     needed = ["patient_id", "label", "split", *(column.name for column in study.clinical)]
     needed += ["image", "mask"] if study.needs_images else []
-    missing = [name for name in needed if name not in frame.columns]
-    if missing:
-        raise InputError(
-            f"missing column {', '.join(missing)}",
-            where=str(path),
-            remedy="add the column (cells may be empty) or take it out of study.toml",
-        )
-    if frame.empty:
-        raise InputError("no patients", where=str(path), remedy="add a row for every patient")
-    twice = frame["patient_id"][frame["patient_id"].duplicated()].unique()
-    if len(twice):
-        rows = [int(i) + 2 for i in frame.index[frame["patient_id"] == twice[0]]]
-        raise InputError(
-            f"duplicate patient {twice[0]} (rows {', '.join(map(str, rows))})",
-            where=f"{path} column patient_id",
-            remedy="keep one row per patient",
-        )
-    return frame
+    return [name for name in needed if name not in frame.columns]
+
+
+def repeated_ids(frame: pd.DataFrame) -> dict[str, list[int]]:
+    """Rows of the file by patient id, of patients that have several."""
+    ids = frame["patient_id"].str.strip()
+    return {
+        str(patient): [row_number(i) for i in frame.index[ids == patient]]
+        for patient in ids[ids.duplicated() & (ids != "")].unique()
+    }
+
+
+def row_number(position: object) -> int:
+    """Row of the file, as spreadsheets count, of a row of the table."""
+    return int(str(position)) + 2
 
 
 class _RowReader:
@@ -132,7 +180,7 @@ class _RowReader:
 
     def problem(self, column: str, what: str, remedy: str) -> None:
         place = f"{self.where} column {column}"
-        self.problems.append(RowProblem(self.patient_id, place, what, remedy))
+        self.problems.append(RowProblem(self.patient_id, place, what, remedy, column))
 
     def patient(self, site: str, study: Study, readings: list[str]) -> Patient:
         """The row as a patient; to be used only when `problems` stays empty."""
@@ -198,7 +246,7 @@ class _RowReader:
             self.problem(column, "empty", "give the path relative to cohort.csv")
             return None
         path = self.data / text
-        if not path.exists():
+        if not split_roi(path)[0].exists():
             self.problem(column, f"missing file {Path(text).name}", "correct the path")
             return None
         return path
@@ -256,31 +304,37 @@ def check_cohort(cohort: Cohort, study: Study) -> None:
     ------
     InputError : no training rows, one class only, or none for a test set that names the site.
     """
+    for shortfall in shortfalls(cohort, study):
+        raise shortfall
+
+
+def shortfalls(cohort: Cohort, study: Study) -> Iterator[InputError]:
+    """Everything that `check_cohort` would refuse."""
     entry = next((s for s in study.sites if s.name == cohort.site), None)
     where = f"site {cohort.site}, cohort.csv"
     if entry is None:
-        raise InputError(
+        yield InputError(
             f"the study has no site called {cohort.site}",
             where=f"site {cohort.site}",
             remedy=f"use one of {', '.join(study.site_names)}",
         )
-    if entry.trains:
-        labels = [p.label for p in cohort.subset(study, "train")]
-        if not labels:
-            raise InputError(
-                "no training rows (split = train)",
-                where=where,
-                remedy="add training patients or set trains = false for this site in study.toml",
-            )
-        if len(set(labels)) == 1:
-            raise InputError(
-                f"one class only: all {len(labels)} training rows have label {labels[0]}",
-                where=where,
-                remedy="a training site needs both classes; set trains = false to test only",
-            )
+        return
+    labels = [p.label for p in cohort.subset(study, "train")]
+    if entry.trains and not labels:
+        yield InputError(
+            "no training rows (split = train)",
+            where=where,
+            remedy="add training patients or set trains = false for this site in study.toml",
+        )
+    if entry.trains and len(set(labels)) == 1:
+        yield InputError(
+            f"one class only: all {len(labels)} training rows have label {labels[0]}",
+            where=where,
+            remedy="a training site needs both classes; set trains = false to test only",
+        )
     for test in study.test_sets:
         if cohort.site in test.sites and not cohort.subset(study, test.name):
-            raise InputError(
+            yield InputError(
                 f"no rows with split {test.split} for the test set {test.name}",
                 where=where,
                 remedy="add them, or take the site out of that test set in study.toml",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from client.imaging.cache import ContentCache
 from client.imaging.errors import PatientError
 from client.imaging.settings import settings_text
+from client.imaging.source import image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
 from common.study import ImagingSettings, RadiomicsSettings
@@ -35,8 +36,9 @@ class PatientJob:
 
     Parameters
     ----------
-    image : volume, or folder of a DICOM series.
-    masks : "r1" (the main mask) and, where they exist, "r1_repeat", "r2" and "r2_repeat".
+    image : volume, or folder of a DICOM series, or a file of it.
+    masks : "r1" (the main mask) and, where they exist, "r1_repeat", "r2" and "r2_repeat"; volume,
+        RTSTRUCT or DICOM-SEG, of these two "#" and the ROI's name where there are several.
     """
 
     patient_id: str
@@ -279,23 +281,30 @@ class _Keys:
         plan = _Plan(job)
         if MAIN_READING not in job.masks:
             plan.add_problem(job.image.name, "no main mask", "fill the column mask of cohort.csv")
-        if not self._readable(plan, job.image):
+        if not self._readable(plan, image_files(job.image)):
             return plan
-        masks = {r: mask for r, mask in job.masks.items() if self._readable(plan, mask)}
+        masks = {
+            r: mask for r, mask in job.masks.items() if self._readable(plan, [split_roi(mask)[0]])
+        }
         if self.imaging is not None and MAIN_READING in masks:
-            plan.crops = self.cache.key_of([job.image, masks[MAIN_READING]], self.crops)
+            plan.crops = self._key(job.image, masks[MAIN_READING], self.crops)
         if self.radiomics is not None:
             for reading, mask in masks.items():
-                plan.features[reading] = self.cache.key_of([job.image, mask], self.features)
+                plan.features[reading] = self._key(job.image, mask, self.features)
         keys = [*([plan.crops] if plan.crops else []), *plan.features.values()]
         plan.stored = {key for key in keys if self.cache.get(key) is not None}
         if plan.stored != set(keys):
             plan.work = self._work(plan, masks)
         return plan
 
-    def _readable(self, plan: _Plan, path: Path) -> bool:
+    def _key(self, image: Path, mask: Path, made: Mapping[str, object]) -> str:
+        file, roi = split_roi(mask)
+        settings = made if roi is None else {**made, "roi": roi}
+        return self.cache.key_of([*image_files(image), file], settings)
+
+    def _readable(self, plan: _Plan, files: Sequence[Path]) -> bool:
         try:
-            self.cache.key_of([path], {})
+            self.cache.key_of(files, {})
         except PatientError as error:
             plan.add_problem(error.where, error.what, error.remedy)
             return False

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from client.imaging.errors import PatientError
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised whenever the same files and settings would give other crops or features."""
 
 _CHUNK = 1 << 20

@@ -28,3 +28,11 @@ def cut(image: sitk.Image, first: Index, last: Index) -> sitk.Image:
     low = np.maximum(first, 0)
     high = np.minimum(last, np.array(image.GetSize()) - 1)
     return sitk.RegionOfInterest(image, (high - low + 1).tolist(), low.tolist())
+
+
+def voxels_to_patient(image: sitk.Image) -> NDArray[np.float64]:
+    """Matrix (4, 4) from voxel indices x, y, z, 1 to patient coordinates in mm (LPS)."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+    matrix[:3, 3] = image.GetOrigin()
+    return matrix

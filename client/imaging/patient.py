@@ -16,6 +16,7 @@ from client.imaging.errors import PatientError
 from client.imaging.geometry import roi_box
 from client.imaging.preprocess import preprocess
 from client.imaging.reading import read_image, read_mask
+from client.imaging.source import image_files
 from client.imaging.threads import one_thread
 from client.radiomics import extract_roi
 from common.errors import StudyError
@@ -59,8 +60,9 @@ class Done:
 
 def reading_gib(image: Path) -> float:
     """Memory to read a volume and make its crops, estimated from its header alone."""
-    if image.is_dir():
-        size = sum(file.stat().st_size for file in image.iterdir() if file.is_file()) / 2
+    folder = image_files(image)[0]
+    if folder.is_dir():
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2
         return _PROCESS_GIB + size * _BYTES_A_VOXEL / _GIB
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(image))

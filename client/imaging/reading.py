@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
-from client.imaging.dicom import read_series
+from client.dicom.masks import read_dicom_mask
+from client.dicom.series import read_series
 from client.imaging.errors import PatientError
 from client.imaging.nifti import examine
+from client.imaging.source import is_dicom, split_roi
 
 __all__ = ["GEOMETRY_TOLERANCE", "PatientError", "read_image", "read_mask"]
 
@@ -25,27 +27,38 @@ def read_image(path: Path) -> sitk.Image:
 
     Parameters
     ----------
-    path : NIfTI, NRRD or MHA file, or a folder with one DICOM CT series.
+    path : NIfTI, NRRD or MHA file, a folder with one DICOM CT series, or a file of the series.
 
     Raises
     ------
     PatientError : no such file, an unknown format, unreadable, truncated, not 3-D, several values
-        a voxel, a voxel that is not finite.
+        a voxel, a voxel that is not finite; of DICOM, whatever `read_series` refuses.
     """
-    image = _as_float(_read(path), path)
-    _check_finite(int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image)))), path)
+    if not path.is_dir() and not is_dicom(path):
+        return _read_volume(path)
+    read, identity = read_series(path)
+    image = _checked(read, path)
+    identity.attach(image)
     return image
 
 
 def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
     """The ROI on the grid of `image`: uint8, 1 inside and 0 outside.
 
+    Parameters
+    ----------
+    path : NIfTI, NRRD or MHA file, RTSTRUCT or DICOM-SEG; of these two, "#" and a name may follow,
+        and must where the file holds several ROIs.
+    image : from `read_image`.
+
     Raises
     ------
     PatientError : whatever `read_image` refuses; another geometry than the image's, an empty
-        mask, several labels, an ROI in which the image holds one single value.
+        mask, several labels, an ROI in which the image holds one single value; of DICOM, whatever
+        `read_dicom_mask` refuses.
     """
-    mask = read_image(path)
+    path, roi = split_roi(path)
+    mask = read_dicom_mask(path, image, roi) if is_dicom(path) else _read_mask_volume(path, roi)
     _check_geometry(mask, image, path.name)
     values = sitk.GetArrayViewFromImage(mask)
     _check_labels(values, path.name)
@@ -59,16 +72,23 @@ def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
     return mask > 0
 
 
-def _read(path: Path) -> sitk.Image:
+def _read_mask_volume(path: Path, roi: str | None) -> sitk.Image:
+    remedy = "give an RTSTRUCT or DICOM-SEG file, or a volume on the grid of the image"
+    if path.is_dir():
+        raise PatientError("a folder instead of a mask", where=path.name, remedy=remedy)
+    if roi is not None:
+        raise PatientError(f'no DICOM, so it has no ROI "{roi}"', where=path.name, remedy=remedy)
+    return _read_volume(path)
+
+
+def _read_volume(path: Path) -> sitk.Image:
     if not path.exists():
         raise PatientError("no such file", where=path.name, remedy="correct the path in cohort.csv")
-    if path.is_dir():
-        return read_series(path)
     if not path.name.lower().endswith(_FORMATS):
         raise PatientError(
             "not a known image format",
             where=path.name,
-            remedy=f"use {', '.join(_FORMATS)} or a folder with one DICOM series",
+            remedy=f"use {', '.join(_FORMATS)} or DICOM",
         )
     remedy = "copy or export the file again"
     if path.name.lower().endswith((".nii", ".nii.gz")):
@@ -77,7 +97,7 @@ def _read(path: Path) -> sitk.Image:
             raise PatientError(f"unreadable: {findings.missing}", where=path.name, remedy=remedy)
         _check_finite(findings.not_finite, path)
     try:
-        return sitk.ReadImage(str(path))
+        read = sitk.ReadImage(str(path))
     except RuntimeError as error:
         if "orthonormal" in str(error):
             what = "the axes of the volume are not at right angles (sheared or gantry-tilted)"
@@ -85,6 +105,7 @@ def _read(path: Path) -> sitk.Image:
         else:
             what = "unreadable: damaged, truncated, or not what its name says"
         raise PatientError(what, where=path.name, remedy=remedy) from None
+    return _checked(read, path)
 
 
 def _check_finite(bad: int, path: Path) -> None:
@@ -96,7 +117,8 @@ def _check_finite(bad: int, path: Path) -> None:
         )
 
 
-def _as_float(image: sitk.Image, path: Path) -> sitk.Image:
+def _checked(image: sitk.Image, path: Path) -> sitk.Image:
+    """A 3-D volume of finite numbers, as float32."""
     shape = " x ".join(str(n) for n in image.GetSize())
     if image.GetDimension() != 3:
         raise PatientError(
@@ -110,7 +132,9 @@ def _as_float(image: sitk.Image, path: Path) -> sitk.Image:
             where=path.name,
             remedy="save a grey-value volume, not colours or vectors",
         )
-    return sitk.Cast(image, sitk.sitkFloat32)
+    made = sitk.Cast(image, sitk.sitkFloat32)
+    _check_finite(int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(made)))), path)
+    return made
 
 
 def _check_geometry(mask: sitk.Image, image: sitk.Image, where: str) -> None:

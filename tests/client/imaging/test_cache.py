@@ -49,7 +49,7 @@ def test_key_follows_content_settings_and_code_but_not_names(cache, files, tmp_p
     ]
     files[0].write_bytes(b"changed")
     others.append(cache.key_of(files, {"size": 96, "order": "x"}))
-    monkeypatch.setattr(cache_module, "CODE_VERSION", 2)
+    monkeypatch.setattr(cache_module, "CODE_VERSION", cache_module.CODE_VERSION + 1)
     others.append(cache.key_of(files, {"size": 96, "order": "x"}))
     assert len({key, *others}) == 6
 

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.path import Path as Curve
+
+from client.dicom.polygons import combine, interior, outline, overlap_in_part, traced
+
+SHAPE = (12, 16)
+
+
+def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=float)
+
+
+def pixels(rows: slice, columns: slice) -> np.ndarray:
+    plane = np.zeros(SHAPE, dtype=bool)
+    plane[rows, columns] = True
+    return plane
+
+
+def test_a_pixel_is_in_when_its_centre_is():
+    np.testing.assert_array_equal(
+        interior(box(2.4, 3.4, 6.6, 5.6), SHAPE), pixels(slice(4, 6), slice(3, 7))
+    )
+
+
+corners = st.lists(
+    st.tuples(st.floats(-2, 18, width=32), st.floats(-2, 14, width=32)), min_size=3, max_size=12
+)
+
+
+@given(corners)
+def test_the_even_odd_rule_agrees_with_another_implementation_of_it(points):
+    polygon = np.add(points, (0.0123, 0.0217))  # off the centres, where rules differ
+    rows, columns = np.indices(SHAPE)
+    inside = np.zeros(SHAPE, dtype=bool)
+    for (x1, y1), (x2, y2) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        with np.errstate(all="ignore"):
+            right = columns < (x2 - x1) * (rows - y1) / (y2 - y1) + x1
+        inside ^= ((y1 > rows) != (y2 > rows)) & right
+    np.testing.assert_array_equal(interior(polygon, SHAPE), inside)
+
+
+def test_a_star_shaped_contour_agrees_with_matplotlib():
+    angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    radius = 4 + np.sin(5 * angle)
+    polygon = np.stack([7.3 + radius * np.cos(angle), 5.6 + radius * np.sin(angle)], axis=1)
+    centres = np.stack(np.indices(SHAPE)[::-1], axis=-1).reshape(-1, 2)
+    expected = Curve(np.vstack([polygon, polygon[:1]])).contains_points(centres).reshape(SHAPE)
+    np.testing.assert_array_equal(interior(polygon, SHAPE), expected)
+
+
+def test_polygons_that_share_an_edge_share_no_pixel_and_leave_none_out():
+    left, right = box(1, 2, 6, 8), box(6, 2, 11, 8)
+    whole = interior(box(1, 2, 11, 8), SHAPE)
+    np.testing.assert_array_equal(interior(left, SHAPE) ^ interior(right, SHAPE), whole)
+    assert not (interior(left, SHAPE) & interior(right, SHAPE)).any()
+
+
+def test_a_polygon_within_another_is_a_hole_and_one_within_it_is_in_again():
+    ring = [box(0.5, 0.5, 12.5, 10.5), box(3.5, 2.5, 10.5, 8.5), box(5.5, 4.5, 7.5, 6.5)]
+    expected = pixels(slice(1, 11), slice(1, 13))
+    expected &= ~pixels(slice(3, 9), slice(4, 11))
+    expected |= pixels(slice(5, 7), slice(6, 8))
+    np.testing.assert_array_equal(combine(ring, SHAPE), expected)
+    assert not overlap_in_part(ring, SHAPE)
+
+
+def test_a_keyhole_is_a_hole():
+    outer, hole = box(0.5, 0.5, 12.5, 10.5), box(3.5, 2.5, 10.5, 8.5)
+    keyhole = np.vstack([outer, outer[:1], hole[:1], hole[::-1], outer[:1]])
+    np.testing.assert_array_equal(combine([keyhole], SHAPE), combine([outer, hole], SHAPE))
+
+
+def test_a_path_led_along_the_rim_of_a_mask_gives_back_the_mask():
+    path = np.array([(3, 2), (8, 2), (9, 3), (9, 7), (6, 9), (3, 9)], dtype=float)
+    assert traced(path) and traced(path + 4e-4) and not traced(path + 0.125)
+    mask = combine([path], SHAPE)
+    assert mask[2, 3:9].all() and mask[2:10, 3].all() and mask[9, 3:7].all() and mask[3:8, 9].all()
+    assert mask.sum() == np.count_nonzero(interior(path, SHAPE) | outline(path, SHAPE))
+
+
+@pytest.mark.parametrize("dot", [[(5, 4)], [(5, 4), (7, 4)]])
+def test_a_traced_dot_or_line_is_its_pixels(dot):
+    found = combine([np.array(dot, dtype=float)], SHAPE)
+    np.testing.assert_array_equal(found, pixels(slice(4, 5), slice(5, dot[-1][0] + 1)))
+
+
+@pytest.mark.parametrize(
+    ("other", "ambiguous"),
+    [
+        (box(5.5, 3.5, 14.5, 8.5), True),  # half in, half out
+        (box(1.5, 1.5, 8.5, 9.5), True),  # the same again
+        (box(9.5, 1.5, 13.5, 9.5), False),  # beside it
+        (box(3.5, 3.5, 6.5, 6.5), False),  # a hole
+    ],
+)
+def test_only_a_partial_overlap_and_a_repetition_are_ambiguous(other, ambiguous):
+    assert overlap_in_part([box(1.5, 1.5, 8.5, 9.5), other], SHAPE) is ambiguous
+
+
+def test_a_polygon_beyond_the_plane_is_cut_off():
+    np.testing.assert_array_equal(
+        interior(box(-5, -5, 2.5, 30), SHAPE), pixels(slice(0, 12), slice(0, 3))
+    )

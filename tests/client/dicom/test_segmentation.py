@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
+
+from client.imaging.reading import PatientError, read_image, read_mask
+
+
+def ball() -> np.ndarray:
+    z, y, x = np.indices((6, 18, 24))
+    return ((z - 2.4) ** 2 * 4 + (y - 8) ** 2 + (x - 15) ** 2 < 30).astype(np.uint8)
+
+
+def block() -> np.ndarray:
+    mask = np.zeros((6, 18, 24), dtype=np.uint8)
+    mask[4:6, 2:5, 1:4] = 1
+    return mask
+
+
+def mask_of(ct, path) -> np.ndarray:
+    return sitk.GetArrayFromImage(read_mask(path, read_image(ct.folder)))
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+@pytest.mark.parametrize(
+    "orientation", [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0.96, 0.28, 0, -0.28, 0.96, 0)]
+)
+def test_a_segment_comes_back_as_it_was_saved(tmp_path, make_series, orientation, kind):
+    ct = make_series(tmp_path / "ct", orientation)
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()}, kind)
+    np.testing.assert_array_equal(mask_of(ct, path), ball())
+
+
+def test_frames_left_out_are_empty_and_a_single_one_is_enough(tmp_path, ct):
+    mask = np.where(np.arange(6)[:, None, None] == 4, block(), 0).astype(np.uint8)
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": mask})
+    assert pydicom.dcmread(path).NumberOfFrames == 1
+    np.testing.assert_array_equal(mask_of(ct, path), mask)
+
+
+def test_the_segment_is_chosen_by_its_label(tmp_path, ct):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball(), "node left": block()})
+    np.testing.assert_array_equal(mask_of(ct, tmp_path / "seg.dcm#GTV"), ball())
+    np.testing.assert_array_equal(mask_of(ct, tmp_path / "seg.dcm#node left"), block())
+    with pytest.raises(
+        PatientError, match=re.escape('2 ROIs in one file ("GTV", "node left") -> name the one')
+    ):
+        mask_of(ct, path)
+    with pytest.raises(PatientError, match='no ROI "node" is drawn; there are "GTV", "node left"'):
+        mask_of(ct, tmp_path / "seg.dcm#node")
+
+
+def test_refuses_a_segmentation_of_another_series(tmp_path, ct, make_series):
+    other = make_series(tmp_path / "other")
+    path = other.seg(tmp_path / "seg.dcm", {"GTV": ball()})
+    with pytest.raises(PatientError, match=r"seg\.dcm: a segmentation of another series"):
+        mask_of(ct, path)
+
+
+def test_refuses_another_frame_of_reference(tmp_path, ct):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()})
+    for k in range(6):
+        ct.change(k, FrameOfReferenceUID="1.2.3")
+    with pytest.raises(PatientError, match="another frame of reference"):
+        mask_of(ct, path)
+
+
+def test_refuses_a_segmentation_that_names_no_series(tmp_path, ct):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()})
+    made = pydicom.dcmread(path)
+    del made.ReferencedSeriesSequence
+    made.save_as(path)
+    with pytest.raises(PatientError, match="does not say which series it belongs to"):
+        mask_of(ct, path)
+
+
+def test_refuses_a_fractional_segmentation(tmp_path, ct):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()}, "FRACTIONAL")
+    with pytest.raises(PatientError, match=r"a fractional segmentation: .* save it as a binary"):
+        mask_of(ct, path)
+
+
+@pytest.mark.parametrize(
+    "shift", [{"PixelSpacing": [0.45, 0.4]}, {"PixelSpacing": [1.8, 1.6]}, {"at": 0.3}]
+)
+def test_refuses_another_grid(tmp_path, ct, shift):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()})
+    made = pydicom.dcmread(path)
+    shared = made.SharedFunctionalGroupsSequence[0]
+    if "PixelSpacing" in shift:
+        shared.PixelMeasuresSequence[0].PixelSpacing = shift["PixelSpacing"]
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        position = frame.PlanePositionSequence[0]
+        x, y, z = (float(v) for v in position.ImagePositionPatient)
+        position.ImagePositionPatient = [x + shift.get("at", 0), y, z]
+    made.save_as(path)
+    with pytest.raises(PatientError, match="the segmentation is on another grid than the series"):
+        mask_of(ct, path)
+
+
+def test_refuses_a_segment_beyond_the_slices_of_the_series(tmp_path, ct):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": block()})
+    ct.slice(5).unlink()
+    with pytest.raises(PatientError, match="reaches beyond the slices of the series"):
+        mask_of(ct, path)
+
+
+def test_refuses_an_empty_and_a_damaged_file(tmp_path, ct):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()})
+    made = pydicom.dcmread(path)
+    made.PixelData = bytes(len(made.PixelData))
+    made.save_as(path)
+    with pytest.raises(PatientError, match="the mask is empty"):
+        mask_of(ct, path)
+    made.PixelData = made.PixelData[:8]
+    made.save_as(path)
+    with pytest.raises(PatientError, match=r"seg\.dcm: not a DICOM file, damaged, or against"):
+        mask_of(ct, path)
+
+
+def test_refuses_a_segmentation_beside_an_image_that_is_no_dicom_series(tmp_path, ct):
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()})
+    sitk.WriteImage(read_image(ct.folder), str(tmp_path / "ct.nrrd"))
+    with pytest.raises(PatientError, match="the image is not the DICOM series"):
+        read_mask(path, read_image(tmp_path / "ct.nrrd"))
