@@ -131,16 +131,23 @@ DEFAULT = PhantomPlan(
             internal_test=7,
         ),
         HospitalPlan(
-            "lakeside", Scanner(0.6, 1.5, 0.9, 11.0, -3.0), "external1", 0.36, external_test=50
+            "lakeside", Scanner(0.6, 1.5, 0.9, 11.0, -3.0), "external1", 0.36, external_test=36
         ),
         HospitalPlan(
-            "hillside", Scanner(0.9, 2.0, 0.7, 13.0, 7.0), "external1", 0.36, external_test=30
+            "hillside", Scanner(0.9, 2.0, 0.7, 13.0, 7.0), "external1", 0.36, external_test=24
+        ),
+        HospitalPlan(
+            "riverside", Scanner(0.7, 2.5, 0.8, 14.0, 2.0), "external1", 0.36, external_test=20
         ),
         HospitalPlan(
             "harbour", Scanner(0.8, 3.0, 0.8, 12.0, -6.0), "external2", 0.30, external_test=60
         ),
     ),
-    external_sets=(("external_1", ("lakeside", "hillside")), ("external_2", ("harbour",))),
+    # Three hospitals, so that the sums over external_1 can be masked.
+    external_sets=(
+        ("external_1", ("lakeside", "hillside", "riverside")),
+        ("external_2", ("harbour",)),
+    ),
 )
 
 SMALL = PhantomPlan(

@@ -29,14 +29,6 @@ def study_text(plan: PhantomPlan, seed: int) -> str:
         'strata = ["primary_site", "t_stage"]',
         "",
     ]
-    pairs = [name for name, sites in plan.external_sets if len(sites) == 2]
-    if pairs:
-        lines += [
-            "[privacy]",
-            f"# {', '.join(pairs)}: two hospitals, and a mask takes three, so its sums go unmasked",
-            'masking = "where_possible"',
-            "",
-        ]
     if plan.rounds is not None:
         lines += [f"[dl2d]\nrounds = {plan.rounds}\n", f"[dl3d]\nrounds = {plan.rounds}\n"]
     for hospital in plan.hospitals:

@@ -248,4 +248,21 @@ def test_the_study_of_a_phantom_may_be_run_as_it_is(plan: PhantomPlan) -> None:
     study = parse_study(study_text(plan, 1))
     check_maskable(study, where="study.toml")
     check_test_sets_apart(study, where="study.toml")
+    assert study.privacy.masking == "required"
     assert study.masked("train")
+    assert all(study.masked(test.name) for test in study.test_sets if len(test.sites) > 1)
+
+
+def test_one_external_set_is_spread_and_masked_and_the_other_is_one_hospitals() -> None:
+    study = parse_study(study_text(DEFAULT, 1))
+    assert study.masked("external_1")
+    assert study.members("external_2") == ("harbour",)
+
+
+def test_every_external_hospital_may_tell_the_measures_of_its_own_patients() -> None:
+    privacy = parse_study(study_text(DEFAULT, 1)).privacy
+    for hospital in (h for h in DEFAULT.hospitals if h.external_test):
+        labels = [latent_of(1, DEFAULT, hospital, i).label for i in range(hospital.patients)]
+        assert len(labels) >= privacy.min_rows, hospital.name
+        fewer = min(sum(labels), len(labels) - sum(labels))
+        assert fewer >= privacy.min_per_class, hospital.name
