@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from common.errors import InputError
 from common.masking import FEWEST
+from common.masking.leaving import LeftSite
 from common.study_errors import explain
+from common.study_names import check_names
 from common.study_presets import merge, preset_text
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
@@ -241,6 +243,7 @@ class PrivacySettings(Settings):
     min_rows_weak_penalty: int = Field(200, ge=0)
     max_svm_rounds: int = Field(60, ge=1, le=60)
     max_tree_depth: int = Field(4, ge=1)
+    max_plain_columns: int = Field(20, ge=0)
     mode: Mode = "guarded"
     masking: Masking = "required"
 
@@ -257,7 +260,7 @@ class Study(Settings):
     """A whole study. See docs/formats.md for a commented example.
 
     `coordinator_key` is the identity key (base64) that signs the final models; sites of a study
-    that names one take no others.
+    that names one take no others. `left` holds the statements of hospitals that left for good.
     """
 
     name: str = Name
@@ -267,6 +270,7 @@ class Study(Settings):
     folds: int = Field(5, ge=3, le=20)
     coordinator_key: str = ""
     sites: tuple[SiteEntry, ...]
+    left: tuple[LeftSite, ...] = ()
     test_sets: tuple[TestSet, ...]
     clinical: tuple[ClinicalColumn, ...] = ()
     strata: tuple[str, ...] = ()
@@ -341,30 +345,7 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
-        names = [site.name for site in self.sites]
-        if len(set(names)) != len(names):
-            raise ValueError("sites: a site name is used twice")
-        if not self.training_sites:
-            raise ValueError("sites: no site has trains = true")
-        sets = [test.name for test in self.test_sets]
-        if len(set(sets)) != len(sets) or "train" in sets:
-            raise ValueError('test_sets: names must be unique, and "train" is taken')
-        for test in self.test_sets:
-            for site in test.sites:
-                if site not in names:
-                    raise ValueError(f"test_sets: {test.name} names the unknown site {site}")
-        columns = [column.name for column in self.clinical]
-        if len(set(columns)) != len(columns):
-            raise ValueError("clinical: a column is declared twice")
-        if "clinical" in self.base_models and not columns:
-            raise ValueError("clinical: the clinical model needs at least one column")
-        for stratum in self.strata:
-            if stratum not in columns:
-                raise ValueError(f"strata: {stratum} is not a clinical column")
-        if not self.base_models:
-            raise ValueError("base_models: name at least one")
-        if self.fusion_models and len(self.base_models) < 2:
-            raise ValueError("fusion_models: fusion needs at least two base models")
+        check_names(self)
         return self
 
 

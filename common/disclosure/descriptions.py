@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.statistics.rank_gram import FEWEST_ROWS
 from common.study import FEWEST_MASKED
 
 
@@ -100,6 +101,22 @@ DESCRIPTIONS: dict[str, Description] = {
         " that are not. Only where both study and hospital say faithful are they used as they are.",
         fixed=0.0,
     ),
+    "scored": Description(
+        "whole patients behind a covariance matrix of many columns",
+        "Where a matrix has many more columns than patients, the shape of the columns, such as one"
+        " long tail, lets a computer search for the patients behind it. In guarded mode columns are"
+        " turned into normal scores of their ranks first, which all have the same shape. At most"
+        " this many columns, or as many as there are patients, may be without; columns with one"
+        " value for more than half of the hospital's patients count among these.",
+        setting="max_plain_columns",
+    ),
+    "ranks": Description(
+        "whole patients behind a matrix of ranks",
+        "The same search works on ranks of few patients in many columns. With fewer patients in all"
+        " than this, and more than twice as many columns, a hospital in guarded mode gives products"
+        " of normal scores instead.",
+        fixed=FEWEST_ROWS,
+    ),
     "consent": Description(
         "patients with extreme values",
         "A study that does not limit extreme values needs this hospital's explicit word in its own"
@@ -169,7 +186,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "participants": Description(
         "what one hospital contributes to a sum",
         "The same sum over other hospitals, a second time, would tell by subtraction what those"
-        " gave that came or went. A hospital refuses when fewer than this many have changed.",
+        " gave that came or went. A hospital refuses when fewer than this many have changed. Only"
+        " those do not count that left for good and have signed themselves that their own numbers"
+        " may be found so.",
         fixed=FEWEST_MASKED,
     ),
     "membership": Description(

@@ -9,10 +9,11 @@ import numpy as np
 from common.disclosure.asked import Asked
 from common.disclosure.refusing import Refusals
 from common.disclosure.training import check_fold_classes
-from common.statistics.base import Float
+from common.statistics.base import Float, Rows
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import cell_counts
-from common.transforms import Bound, Clip, KernelMap, Select
+from common.statistics.rank_gram import RankGram, ranks_tell
+from common.transforms import Clip, KernelMap, NormalScores, Project, Select, Standardise
 from common.views import ByFold, Joined, View
 
 
@@ -21,18 +22,27 @@ def check_fold_gram(asked: Asked) -> Refusals:
     return (
         *check_fold_classes(asked.rows, asked.study.folds, asked.privacy),
         *check_bounded(asked),
+        *_check_scored(asked, by_fold=True),
         *_check_support(asked, by_fold=True),
     )
 
 
 def check_gram(asked: Asked) -> Refusals:
     """X'X over all rows."""
-    return (*check_bounded(asked), *_check_support(asked, by_fold=False))
+    return (
+        *check_bounded(asked),
+        *_check_scored(asked, by_fold=False),
+        *_check_support(asked, by_fold=False),
+    )
 
 
 def check_rank_gram(asked: Asked) -> Refusals:
     """X'X of ranks, which have bounds of their own, and the counts that ranks are made of."""
-    return (*_check_rank_cells(asked), *_check_support(asked, by_fold=False))
+    return (
+        *_check_rank_cells(asked),
+        *_check_ranks(asked),
+        *_check_support(asked, by_fold=False),
+    )
 
 
 def check_bounded(asked: Asked) -> Refusals:
@@ -49,7 +59,7 @@ def check_bounded(asked: Asked) -> Refusals:
 def bounded(view: View, clip: float) -> bool:
     """Whether a view ends in values that were limited to at most `clip` deviations."""
     for step in reversed(view.transforms):
-        if isinstance(step, Clip | Bound):
+        if isinstance(step, Clip | NormalScores):
             return step.limit <= clip
         if not isinstance(step, Select | KernelMap):
             return False
@@ -57,6 +67,60 @@ def bounded(view: View, clip: float) -> bool:
     if isinstance(view.source, Joined | ByFold):
         parts = view.source.parts
     return bool(parts) and all(bounded(part, clip) for part in parts)
+
+
+def plain_columns(view: View) -> set[str]:
+    """Columns of a view that are neither normal scores nor made of such."""
+    plain, renamed = set(view.outputs()), False
+    for step in reversed(view.transforms):
+        if isinstance(step, NormalScores | KernelMap):
+            return set()
+        if not isinstance(step, Clip | Select | Standardise | Project):
+            return plain
+        renamed |= isinstance(step, Project)
+    if not isinstance(view.source, Joined | ByFold):
+        return plain
+    before = {name for part in view.source.parts for name in plain_columns(part)}
+    if renamed:
+        return plain if before else set()
+    return plain & before
+
+
+def _check_scored(asked: Asked, *, by_fold: bool) -> Refusals:
+    """In guarded mode: columns with a shape of their own are few for the rows.
+
+    With more of them the search for the rows behind the matrix has enough to go by. How many rows
+    there are at least is told by the counts that come with the question.
+    """
+    if asked.privacy.mode != "guarded" or asked.rows.p <= asked.privacy.max_plain_columns:
+        return ()
+    support: Support | None = asked.statistic.support
+    apart = np.zeros((1, 1)) if support is None else support.apart
+    rows = apart.max(axis=1).min() if by_fold else apart.sum(axis=0).max()
+    most = max(float(asked.privacy.max_plain_columns), float(rows))
+    plain = plain_columns(asked.view) | _tied(asked.rows)
+    if len(plain) > most:
+        return asked.refuse("scored", "many columns that are not scores")
+    return ()
+
+
+def _tied(rows: Rows) -> set[str]:
+    """Columns in which more than half of the rows have one value: no scores make them normal."""
+    if rows.n == 0:
+        return set()
+    # such a value stands in the middle of the rows in order
+    middle = np.partition(rows.values, rows.n // 2, axis=0)[rows.n // 2]
+    most = (rows.values == middle).sum(axis=0) > rows.n / 2
+    return {name for name, tied in zip(rows.columns, most, strict=True) if tied}
+
+
+def _check_ranks(asked: Asked) -> Refusals:
+    """In guarded mode: ranks of few rows in many columns are asked for as normal scores."""
+    gram: RankGram = asked.statistic
+    rows = float(gram.counts[0].sum()) if asked.rows.p else 0.0
+    if asked.privacy.mode == "guarded" and not gram.normal and ranks_tell(rows, asked.rows.p):
+        return asked.refuse("ranks", "rows of all sites under a matrix of ranks")
+    return ()
 
 
 def _check_support(asked: Asked, *, by_fold: bool) -> Refusals:

@@ -9,8 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from common.dossier.asked import EVERYBODY, Asked, Phase, answers, sums
-from common.dossier.network_size import network_size
-from common.dossier.plan_linear import SUPPORT_CELLS, feature_selection, linear_arm, moments
+from common.dossier.network_size import network_size, width_of
+from common.dossier.plan_linear import (
+    SUPPORT_CELLS,
+    feature_selection,
+    linear_arm,
+    moments,
+    rank_cells,
+)
 from common.dossier.plan_scores import fusion_by_bins, handed_out, scores_over_sites
 from common.dossier.plan_table1 import table1
 from common.masking.update import LOSSES
@@ -100,10 +106,6 @@ def _settings(study: Study, name: str) -> NetworkSettings:
     return study.dl2d if name == "dl2d" else study.dl3d
 
 
-def _width(settings: NetworkSettings) -> int:
-    return settings.widths[3] * (4 if settings.block == "bottleneck" else 1)
-
-
 def _network(study: Study, name: str, *, counts: bool) -> Phase:
     settings, variants = _settings(study, name), study.folds + 1
     size, running = network_size("dl2d" if name == "dl2d" else "dl3d", settings)
@@ -115,16 +117,23 @@ def _network(study: Study, name: str, *, counts: bool) -> Phase:
         asked.insert(0, sums(study, FoldCounts(folds=study.folds), 0))
         rounds += 1
     if "fusion_feature" in study.fusion_models:
-        width = _width(settings)
-        edges = np.zeros((width, SUPPORT_CELLS + 1))
-        asked += [
-            *moments(study, width, variants),
-            sums(study, FoldHistogram(folds=study.folds, edges=edges), width, tables=variants),
-            sums(study, CrossProducts(mean=np.zeros(width)), width, tables=variants),
-        ]
-        rounds += 4
+        components = _components(study, width_of(settings), variants)
+        asked += components
+        rounds += sum(one.rounds for one in components)
     kind = "2D" if name == "dl2d" else "3D"
     return Phase(name, f"The {kind} network, {variants} trainings", rounds, tuple(asked))
+
+
+def _components(study: Study, width: int, tables: int) -> tuple[Asked, ...]:
+    """Principal components, in guarded mode of normal scores; a round each."""
+    edges = np.zeros((width, SUPPORT_CELLS + 1))
+    guarded = study.privacy.mode == "guarded"
+    return (
+        *moments(study, width, tables),
+        sums(study, FoldHistogram(folds=study.folds, edges=edges), width, tables=tables),
+        *(rank_cells(study, width, tables) if guarded else ()),
+        sums(study, CrossProducts(mean=np.zeros(width)), width, tables=tables),
+    )
 
 
 def _update(study: Study, what: str, size: int, running: int, rounds: int) -> Asked:
@@ -148,7 +157,7 @@ def _feature_fusion(study: Study, networks: int) -> Phase:
         width += study.radiomics.expected_features
     for name in ("dl2d", "dl3d"):
         if name in study.base_models:
-            width += min(study.selection.pca_components, _width(_settings(study, name)))
+            width += min(study.selection.pca_components, width_of(_settings(study, name)))
     tables = study.folds + 1 if networks else 1
     fitted, rounds = linear_arm(study, width, tables)
     asked = (*moments(study, width, tables), *feature_selection(study, width, tables), *fitted)

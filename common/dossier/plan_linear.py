@@ -36,9 +36,17 @@ def feature_selection(study: Study, width: int, tables: int) -> tuple[Asked, ...
     counts = np.zeros((width, study.selection.spearman_bins))
     return (
         sums(study, FoldHistogram(folds=study.folds, edges=coarse), width, tables=tables),
-        sums(study, Histogram(edges=edges), width, tables=tables, rounds=2),
-        sums(study, CappedHistogram(edges=edges, cap=1), width, tables=tables),
+        *rank_cells(study, width, tables, histograms=2),
         sums(study, RankGram(edges=edges, counts=counts), width, tables=tables),
+    )
+
+
+def rank_cells(study: Study, width: int, tables: int, histograms: int = 1) -> tuple[Asked, ...]:
+    """Cells that ranks and normal scores are told by: rounds of histograms, and one more."""
+    edges = np.zeros((width, study.selection.spearman_bins + 1))
+    return (
+        sums(study, Histogram(edges=edges), width, tables=tables, rounds=histograms),
+        sums(study, CappedHistogram(edges=edges, cap=1), width, tables=tables),
     )
 
 

@@ -19,6 +19,11 @@ from common.statistics.fold_histogram import Support
 from common.statistics.histogram import HistogramResult, cell_of, filled_up
 from common.statistics.packing import complete, matches, pack, packed_size, unpack
 
+# what attacks were tried on; see `ranks_tell`
+FEWEST_ROWS, COLUMNS_PER_ROW = 120.0, 2.0
+# more than the score of one row among a hundred million: scores stay within one, as ranks do
+LARGEST_SCORE = 6.0
+
 
 def first_edges(p: int, cells: int) -> Float:
     """Edges (p, cells + 1) of equal probability under N(0, 1), for standardised columns."""
@@ -74,6 +79,15 @@ def merge_cells(histogram: HistogramResult, minimum: int = 5) -> HistogramResult
     return filled_up(joined)
 
 
+def ranks_tell(n: float, p: int) -> bool:
+    """Whether a matrix of products of the ranks of n rows in p columns may give rows away.
+
+    Ranks are spread evenly, which is far from normal: with many columns for few rows a search for
+    independent components finds rows behind the matrix. Attacks: `tests/attacks`.
+    """
+    return n < FEWEST_ROWS and p > COLUMNS_PER_ROW * n
+
+
 @plain
 class RankGram:
     """Gram matrix of centred global ranks (2 r - n - 1) / n, over n.
@@ -87,11 +101,14 @@ class RankGram:
     edges : (p, cells + 1), from `merge_cells` and `share_cells`.
     counts : (p, cells), rows of all sites in each cell.
     support : evidence that no column is nearly constant; sites refuse without.
+    normal : products of normal scores of the ranks instead, from which the rank correlation of
+        normal columns follows; where ranks would tell of single rows, see `ranks_tell`.
     """
 
     edges: Float
     counts: Float
     support: Support | None = None
+    normal: bool = False
 
     rule: ClassVar[str] = "rank_gram"
     # entries sum to at most a third, and binning moves correlations by far more than the rounding
@@ -131,6 +148,8 @@ class RankGram:
     def from_rows(self, rows: Rows) -> Sums:
         """Gram matrix of the site's ranks."""
         ranks = self.ranks(rows)
+        if self.normal:
+            ranks = np.asarray(stats.norm.ppf((ranks + 1.0) / 2.0)) / LARGEST_SCORE
         total = float(self.counts[0].sum()) if rows.p else 1.0
         return {"gram": pack(ranks.T @ ranks) / max(total, 1.0)}
 
@@ -143,5 +162,7 @@ class RankGram:
         varies = scale > 1e-3
         inverse = np.divide(1.0, scale, out=np.zeros(p), where=varies)
         correlation: Float = np.clip(gram * np.outer(inverse, inverse), -1.0, 1.0)
+        if self.normal:
+            correlation = 6.0 / np.pi * np.arcsin(correlation / 2.0)
         np.fill_diagonal(correlation, 1.0)
         return correlation

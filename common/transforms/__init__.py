@@ -6,20 +6,21 @@ it then needs; a view uses it to send along only what a selected model really us
 """
 
 from common.transforms.base import Columns, Transform
-from common.transforms.columns import Bound, Clip, Impute, Rename, Select, Standardise
+from common.transforms.columns import Clip, Impute, Rename, Select, Standardise
 from common.transforms.forest import Forest
 from common.transforms.linear import Linear, Project, Sigmoid
+from common.transforms.normal_scores import NormalScores
 from common.transforms.nystroem import KernelMap
 from common.transforms.stack import Stack
 
 __all__ = [
-    "Bound",
     "Clip",
     "Columns",
     "Forest",
     "Impute",
     "KernelMap",
     "Linear",
+    "NormalScores",
     "Project",
     "Rename",
     "Select",

@@ -111,40 +111,6 @@ class Clip:
 
 
 @plain
-class Bound:
-    """Limit every column to mean +- limit x scale, in its own units.
-
-    Parameters
-    ----------
-    columns : the p columns it was fitted on.
-    mean, scale : float64 (p,).
-    limit : in units of the scale.
-    """
-
-    columns: Columns
-    mean: Float
-    scale: Float
-    limit: float
-
-    def apply(self, rows: Rows) -> Rows:
-        """Bounded rows."""
-        expect(rows, self.columns, "Bound")
-        reach = self.limit * self.scale
-        values = np.clip(rows.values, self.mean - reach, self.mean + reach)
-        return replace(rows, values, rows.columns)
-
-    def outputs(self) -> Columns:
-        """Its columns."""
-        return self.columns
-
-    def restrict(self, wanted: Columns) -> tuple[Bound, Columns]:
-        """Bound fewer columns."""
-        at = positions(self.columns, wanted)
-        small = Bound(columns=wanted, mean=self.mean[at], scale=self.scale[at], limit=self.limit)
-        return small, wanted
-
-
-@plain
 class Rename:
     """Give the columns other names."""
 

@@ -10,7 +10,10 @@ from server.federation import Federation
 from server.lockstep import in_lockstep
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
-from server.phases.standardise import spearman_filter, standardise
+from server.phases.spearman import spearman_filter
+from server.phases.standardise import standardise
+
+SHOWN_NOTE = "label-free steps of the last outer problem, the final model, are shown"
 
 
 def fit_feature_fusion(federation: Federation, arms: Mapping[str, Arm]) -> Arm:
@@ -29,8 +32,8 @@ def fit_feature_fusion(federation: Federation, arms: Mapping[str, Arm]) -> Arm:
     scaled, dropped = standardise(federation, distinct)
     (filtered,) = in_lockstep(federation, spearman_filter(federation.study, scaled))
     final = {
-        id(view): (z.restrict(one.names), one.support)
-        for view, z, one in zip(distinct, scaled, filtered, strict=True)
+        id(view): (one.table.view, one.table.support)
+        for view, one in zip(distinct, filtered, strict=True)
     }
     selection: dict[str, Any] = {
         "steps": (
@@ -39,7 +42,7 @@ def fit_feature_fusion(federation: Federation, arms: Mapping[str, Arm]) -> Arm:
             {"step": "rare", "names": filtered[-1].rare},
             {"step": "spearman", "names": filtered[-1].names},
         ),
-        "notes": ("label-free steps of the last outer problem, the final model, are shown",),
+        "notes": tuple(filter(None, (SHOWN_NOTE, filtered[-1].note))),
     }
     fitted = [final[id(view)][0] for view in views]
     supports = [final[id(view)][1] for view in views]

@@ -11,7 +11,11 @@ from server.federation import Federation
 from server.lockstep import in_lockstep
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
-from server.phases.standardise import reliable_columns, spearman_filter, standardise
+from server.phases.normal import lay_scores
+from server.phases.spearman import spearman_filter
+from server.phases.standardise import reliable_columns, standardise
+
+SCORES_NOTE = "guarded mode: the features enter LASSO and machine as normal scores"
 
 
 def fit_radiomics(federation: Federation) -> Arm:
@@ -19,26 +23,32 @@ def fit_radiomics(federation: Federation) -> Arm:
     columns = federation.columns("radiomics")
     raw = table("radiomics").then(Select(columns=columns))
     (scaled,), (constant,) = standardise(federation, [raw])
+    guarded = federation.study.privacy.mode == "guarded"
     (filtered,), (trusted, note) = in_lockstep(
         federation,
-        spearman_filter(federation.study, [scaled]),
+        spearman_filter(federation.study, [scaled], drop_tied=guarded),
         reliable_columns(federation, scaled),
     )
     uncorrelated = filtered.names
     reliable = tuple(name for name in uncorrelated if name in set(trusted))
     if not reliable:
         reliable, note = uncorrelated, f"{note}; no feature passed, so the step was left out"
-    view = scaled.restrict(reliable)
-    support = filtered.support.narrow(positions(uncorrelated, reliable))
+    kept = filtered.table.narrow(positions(uncorrelated, reliable))
+    notes = [note, filtered.note]
+    if guarded:
+        kept = lay_scores(federation.study, kept)
+        notes.append(SCORES_NOTE)
+    view, support = kept.view, kept.support
     selection: dict[str, Any] = {
         "steps": (
             {"step": "columns", "count": len(columns)},
             {"step": "constant", "names": constant},
             {"step": "rare", "names": filtered.rare},
+            *([{"step": "tied", "names": filtered.tied}] if guarded else ()),
             {"step": "spearman", "names": uncorrelated},
             {"step": "icc", "names": reliable},
         ),
-        "notes": (note,),
+        "notes": tuple(filter(None, notes)),
     }
     outer = federation.study.folds + 1
     views = [view] * outer

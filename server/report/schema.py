@@ -17,7 +17,7 @@ from common.study import BaseModelName, FusionModelName
 
 SCHEMA = 1
 ModelName = BaseModelName | FusionModelName
-StepName = Literal["columns", "constant", "rare", "spearman", "icc", "lasso"]
+StepName = Literal["columns", "constant", "rare", "tied", "spearman", "icc", "lasso"]
 
 
 def _none_unless_finite(value: Any) -> Any:

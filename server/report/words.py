@@ -27,6 +27,7 @@ STEP_LABELS = {
     "columns": "All features",
     "constant": "Without those that never vary",
     "rare": "Without those that nearly never vary",
+    "tied": "One value for many patients, left out",
     "spearman": "After the correlation filter",
     "icc": "After the repeatability filter",
     "lasso": "Kept by the LASSO",

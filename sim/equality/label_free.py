@@ -10,12 +10,15 @@ from client.workspace import Workspace
 from common.statistics.base import Float, Rows
 from common.study import Study
 from common.transforms import Project, Select, Standardise
-from common.views import View, table
+from common.views import View, materialise, table
 from server.lockstep import in_lockstep
-from server.phases.standardise import principal_components, spearman_filter, standardise
+from server.phases.components import principal_components
+from server.phases.rank_cells import MOST_TIED
+from server.phases.spearman import spearman_filter
+from server.phases.standardise import standardise
 from sim.equality import references
 from sim.equality.findings import Bound, Findings, at_least, at_most
-from sim.equality.sites import WatchedFederation, pooled_rows
+from sim.equality.sites import PooledTables, WatchedFederation, pooled_rows
 
 JACCARD = {64: 0.98, 256: 0.99}
 STEP = "steps"
@@ -46,6 +49,32 @@ def compare_standardise(
     step.add("mean, in SD", np.abs(shift).max(), at_most(1e-9))
     step.add("constant columns found", len(flat ^ set(constant)), at_most(0))
     return view, z, names
+
+
+def compare_ties(
+    findings: Findings, left_out: tuple[str, ...], z: Float, names: tuple[str, ...]
+) -> set[str]:
+    """Columns that the guarded mode leaves out for ties, against counts of equal pooled values.
+
+    Parameters
+    ----------
+    left_out : by the federated step.
+    z : pooled z-scores (n, p) of the columns `names`.
+
+    Returns
+    -------
+    The columns left out.
+    """
+    shares = references.largest_ties(z) / len(z)
+    tied = {name for name, share in zip(names, shares, strict=True) if share > MOST_TIED}
+    least = min((shares[names.index(name)] for name in left_out), default=1.0)
+    step = findings.step("ties", "numpy unique", (0, 0.0))
+    step.add(
+        f"columns of {len(tied)} with ties that are kept", len(tied - set(left_out)), at_most(0)
+    )
+    # a cell can hold a few rows beside those with its most frequent value
+    step.add("least share of ties left out", float(least), at_least(0.8 * MOST_TIED))
+    return set(left_out)
 
 
 def compare_spearman(
@@ -79,7 +108,9 @@ def compare_finer_spearman(
     """The filter again, over a federation of a study with other cells."""
     federation.part = STEP
     (view,), _ = standardise(federation, [raw_view(federation)])
-    ((filtered,),) = in_lockstep(federation, spearman_filter(federation.study, [view]))
+    guarded = federation.study.privacy.mode == "guarded"
+    procedure = spearman_filter(federation.study, [view], drop_tied=guarded)
+    ((filtered,),) = in_lockstep(federation, procedure)
     traffic = federation.traffic(f"{STEP}/Spearman")
     compare_spearman(findings, filtered.names, exact, federation.study, traffic)
 
@@ -121,19 +152,38 @@ def compare_icc(
     step.add("coefficient", largest)
 
 
-def compare_components(
-    findings: Findings, federation: WatchedFederation, view: View, z: Float
-) -> None:
-    """Principal components of all z-scored columns.
+def compare_scores(findings: Findings, z: Float, scored: Float, traffic: tuple[int, float]) -> None:
+    """Normal scores as the guarded mode lays them, against those of the exact pooled ranks.
 
     Parameters
     ----------
-    z : pooled z-scores (n, p), clipped in guarded mode.
+    z : pooled z-scores (n, p).
+    scored : what the federated step made of them (n, p).
+    """
+    exact = references.normal_scores(z)
+    likeness = [
+        float(np.corrcoef(own, best)[0, 1]) for own, best in zip(scored.T, exact.T, strict=True)
+    ]
+    step = findings.step(f"normal scores, {z.shape[1]}", "scipy rankdata", traffic)
+    step.add("correlation, least of all columns", min(likeness), at_least(0.95))
+    step.add("correlation, median column", float(np.median(likeness)), at_least(0.995))
+
+
+def compare_components(
+    findings: Findings, federation: WatchedFederation, view: View, tables: PooledTables
+) -> None:
+    """Principal components of all columns, as normal scores in guarded mode.
+
+    Parameters
+    ----------
+    view : z-scored columns.
     """
     federation.part = "components"
     (projected,) = principal_components(federation, [view], "radiomics")
     axes = next(step for step in projected.transforms if isinstance(step, Project)).axes
-    exact = references.principal_axes(z, federation.study.selection.pca_components)
+    taken = View(source=projected.source, transforms=projected.transforms[:-1])
+    values = materialise(taken, tables, "train").values
+    exact = references.principal_axes(values, federation.study.selection.pca_components)
     step = findings.step(
         f"PCA, {exact.shape[1]} components", "sklearn PCA", federation.traffic("components/")
     )

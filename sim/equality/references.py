@@ -48,6 +48,19 @@ def spearman(values: Float) -> Float:
     return np.asarray(stats.spearmanr(values).statistic, dtype=np.float64)
 
 
+def largest_ties(values: Float) -> Float:
+    """How many rows have the most frequent value of each column, (p,)."""
+    return np.array(
+        [np.unique(column, return_counts=True)[1].max() for column in values.T], dtype=np.float64
+    )
+
+
+def normal_scores(values: Float) -> Float:
+    """Normal quantiles (n, p) at (rank - 1/2) / n, of mid-ranks."""
+    ranks = stats.rankdata(values, axis=0)
+    return np.asarray(stats.norm.ppf((ranks - 0.5) / len(values)), dtype=np.float64)
+
+
 def forward_filter(correlation: Float, names: Sequence[str], threshold: float) -> list[str]:
     """The redundancy filter, written literally: names kept, in table order.
 

@@ -17,6 +17,7 @@ from common.bundle import Bundle
 from common.bundle_signature import sign_files
 from common.statistics.base import Float, Rows
 from common.study import Study, load_study, parse_study
+from common.views import materialise
 from server.federation import Federation
 from server.phases.arm import Arm
 from server.phases.clinical import fit_clinical
@@ -112,7 +113,7 @@ class Comparison:
         return decide_by_rows(self.federation, arms)
 
     def clipped(self, z: Float) -> Float:
-        """z-scores as every Gram matrix sees them: in guarded mode, clipped."""
+        """z-scores as the Gram matrix of the clinical arm sees them: in guarded mode, clipped."""
         limit = np.inf if self.study.privacy.mode == "faithful" else self.study.selection.clip
         return np.clip(z, -limit, limit)
 
@@ -170,20 +171,24 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         tell("synthetic: exact Spearman correlations, the filter with B = 256, ICC")
         fewest = study.privacy.min_category
         rare = references.nearly_constant(z, pooled.fold, fewest)
-        usual = tuple(name for name, drop in zip(names, rare, strict=True) if not drop)
+        steps = steps_of(radiomics)
+        tied = label_free.compare_ties(one.findings, steps["tied"]["names"], z, names)
+        gone = {name for name, drop in zip(names, rare, strict=True) if drop} | tied
+        usual = tuple(name for name in names if name not in gone)
         varying = pooled.values[:, [pooled.columns.index(name) for name in usual]]
         exact = (references.spearman(varying), usual)
-        steps = steps_of(radiomics)
         kept, reliable = steps["spearman"]["names"], steps["icc"]["names"]
         traffic = one.federation.traffic("radiomics/Spearman")
         label_free.compare_spearman(one.findings, kept, exact, study, traffic)
         _finer(one.findings, cohort, study, work / "finer", exact)
         label_free.compare_icc(one.findings, one.federation, sites, kept, reliable)
-        seen = one.clipped(z[:, [names.index(name) for name in reliable]])
-        one.linear(radiomics, decision, Rows(seen, reliable, pooled.label, pooled.fold), tell)
+        scored = materialise(radiomics.features[-1], one.tables, "train")
+        usable = z[:, [names.index(name) for name in reliable]]
+        label_free.compare_scores(one.findings, usable, scored.values, traffic)
+        one.linear(radiomics, decision, scored, tell)
         _whole_arm(one, seconds, plan)
         tell("synthetic: principal components")
-        label_free.compare_components(one.findings, one.federation, view, one.clipped(z))
+        label_free.compare_components(one.findings, one.federation, view, one.tables)
         tell("synthetic: clinical arm, test sets, Table 1")
         one.clinical(clinical, decision)
         one.evaluation(decision)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from common.codec import decode, encode
 from common.statistics.base import Rows
 from common.transforms import (
-    Bound,
     Clip,
     Impute,
     Linear,
@@ -156,19 +155,3 @@ def test_a_stacker_scores_as_the_estimator_it_holds(tables: Tables) -> None:
     rows = materialise(table("other").then(Stack(NAMES, blob, "s")), tables, "train")
     expected = forest.predict_proba(tables.values["other"])[:, 1]
     np.testing.assert_array_equal(rows.values[:, 0], expected)
-
-
-def test_bound_limits_each_column_about_its_own_mean() -> None:
-    rows = Rows(
-        values=np.array([[0.0, 100.0], [50.0, -900.0]]),
-        columns=("a", "b"),
-        label=np.zeros(2),
-        fold=np.zeros(2, dtype=np.int64),
-    )
-    step = Bound(
-        columns=("a", "b"), mean=np.array([1.0, 10.0]), scale=np.array([2.0, 30.0]), limit=3.0
-    )
-    assert step.apply(rows).values.tolist() == [[0.0, 100.0], [7.0, -80.0]]
-    small, needed = step.restrict(("b",))
-    assert needed == ("b",)
-    assert small.apply(Select(columns=("b",)).apply(rows)).values.tolist() == [[100.0], [-80.0]]

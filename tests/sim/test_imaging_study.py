@@ -59,6 +59,7 @@ def test_icc_uses_the_hospital_with_repeat_readings(finished: Path) -> None:
         "columns",
         "constant",
         "rare",
+        "tied",
         "spearman",
         "icc",
         "lasso",

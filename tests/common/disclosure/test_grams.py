@@ -5,13 +5,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure.grams import bounded
+from common.disclosure.grams import bounded, plain_columns
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.rank_gram import RankGram
 from common.statistics.svm import SvmGradient
 from common.study import PrivacySettings
-from common.transforms import Bound, Clip, KernelMap, Select, Sigmoid, Standardise
+from common.transforms import (
+    Clip,
+    KernelMap,
+    NormalScores,
+    Project,
+    Select,
+    Sigmoid,
+    Standardise,
+)
 from common.views import Joined, View, table
 
 RAW = table("clinical")
@@ -91,9 +99,15 @@ def test_a_fold_gram_has_enough_of_each_class_in_each_fold(rows: Any, asked: Any
     assert asked(gram, rows(values, 14)) == [("fold_class", 3)]
 
 
+def normal_scores(p: int, limit: float = 3.0) -> NormalScores:
+    ends = np.array([-limit, limit])
+    columns = tuple(f"c{i}" for i in range(p))
+    return NormalScores(columns=columns, knots=np.tile(ends, (p, 1)), scores=ends)
+
+
 def test_values_count_as_bounded_only_behind_the_clipping() -> None:
     clip = Clip(limit=3.0)
-    bound = Bound(columns=("c0",), mean=0 * ONE, scale=ONE, limit=3.0)
+    bound = normal_scores(1)
     assert bounded(SCALED.then(clip), 3.0)
     assert bounded(SCALED.then(bound), 3.0)
     assert bounded(SCALED.then(clip).restrict(("c0",)).then(KERNEL), 3.0)
@@ -102,6 +116,7 @@ def test_values_count_as_bounded_only_behind_the_clipping() -> None:
     assert not bounded(SCALED, 3.0)
     assert not bounded(SCALED.then(KERNEL), 3.0)
     assert not bounded(SCALED.then(Clip(limit=3.1)), 3.0)
+    assert not bounded(SCALED.then(normal_scores(1, limit=3.1)), 3.0)
     assert not bounded(SCALED.then(clip, Sigmoid(a=-1.0, b=0.0)), 3.0)
     assert not bounded(View(source=Joined(parts=(SCALED.then(clip), SCALED))), 3.0)
     assert not bounded(View(source=Joined(parts=())), 3.0)
@@ -162,3 +177,88 @@ def test_ranks_of_one_site_alone_have_no_others(rows: Any, asked: Any, study: An
 def test_nothing_is_fitted_on_test_patients(rows: Any, asked: Any, which: int) -> None:
     statistic = with_support(support(np.full(5, 9.0)))[which]
     assert asked(statistic, flagged(rows), "spread") == [("subset", 0)]
+
+
+def many(p: int, *, plain: int) -> View:
+    """p clipped columns, the last `plain` of them not normal scores."""
+    names = tuple(f"c{i}" for i in range(p))
+    scored = table("radiomics").then(Select(columns=names[: p - plain]), normal_scores(p - plain))
+    other = table("clinical").then(Select(columns=names[p - plain :]))
+    return View(source=Joined(parts=(scored, other))).then(Clip(limit=3.0))
+
+
+def wide(p: int, apart: float = 9.0) -> Support:
+    return Support(low=np.zeros(p), high=np.ones(p), apart=np.full((5, p), apart))
+
+
+def test_columns_are_plain_unless_they_are_normal_scores_or_made_of_them() -> None:
+    assert plain_columns(SCALED.then(Clip(limit=3.0))) == {"c0"}
+    scored = SCALED.then(normal_scores(1))
+    again = Standardise(columns=("c0",), mean=0 * ONE, scale=ONE)
+    assert plain_columns(scored.then(again, Clip(limit=3.0))) == set()
+    assert plain_columns(scored.then(Sigmoid(a=-1.0, b=0.0))) == {"c0"}
+    component = Project(columns=("c0",), mean=0 * ONE, axes=np.ones((1, 1)), names=("pc",))
+    assert plain_columns(scored.then(component)) == set()
+    assert plain_columns(SCALED.then(component)) == {"pc"}
+    assert plain_columns(many(40, plain=3)) == {"c37", "c38", "c39"}
+    assert plain_columns(many(40, plain=3).restrict(("c1", "c38"))) == {"c38"}
+
+
+@pytest.mark.parametrize("which", ["fold_gram", "gram"])
+def test_many_plain_columns_for_few_rows_are_refused_in_guarded_mode(
+    rows: Any, asked: Any, which: str
+) -> None:
+    p = 200
+    gram = FoldGram(folds=5, support=wide(p))
+    if which == "gram":
+        gram = CrossProducts(mean=np.zeros(p), support=wide(p))
+    # nine rows apart in every fold, forty-five over all
+    fewest = 21 if which == "fold_gram" else 46
+    values = np.random.default_rng(0).normal(size=(40, p))
+    assert asked(gram, rows(values), view=many(p, plain=fewest - 1)) == []
+    assert asked(gram, rows(values), view=many(p, plain=fewest)) == [("scored", 20)]
+    tight = PrivacySettings(max_plain_columns=0)
+    assert asked(gram, rows(values), view=many(p, plain=0), privacy=tight) == []
+    faithful = PrivacySettings(mode="faithful")
+    assert asked(gram, rows(values), view=many(p, plain=p - 1), privacy=faithful) == []
+
+
+def test_rows_that_the_counts_prove_allow_more_plain_columns(rows: Any, asked: Any) -> None:
+    gram = FoldGram(folds=5, support=wide(200, apart=60.0))
+    values = np.random.default_rng(0).normal(size=(40, 200))
+    assert asked(gram, rows(values), view=many(200, plain=60)) == []
+    assert asked(gram, rows(values), view=many(200, plain=61)) == [("scored", 20)]
+
+
+def test_columns_with_one_value_for_most_of_the_rows_count_as_plain(rows: Any, asked: Any) -> None:
+    values = np.random.default_rng(0).normal(size=(40, 200))
+    values[:20, :21] = 0.0
+    gram = FoldGram(folds=5, support=wide(200))
+    assert asked(gram, rows(values), view=many(200, plain=0)) == []
+    values[20, :20] = 0.0
+    assert asked(gram, rows(values), view=many(200, plain=0)) == []
+    values[20, 20] = 0.0
+    assert asked(gram, rows(values), view=many(200, plain=0)) == [("scored", 20)]
+
+
+@pytest.mark.parametrize(
+    ("everyone", "p", "normal", "expected"),
+    [
+        (119.0, 239, False, [("ranks", 120)]),
+        (119.0, 239, True, []),
+        (119.0, 238, False, []),
+        (120.0, 300, False, []),
+    ],
+)
+def test_ranks_of_few_rows_in_many_columns_are_refused(
+    rows: Any, asked: Any, everyone: float, p: int, normal: bool, expected: Any
+) -> None:
+    gram = RankGram(
+        edges=np.tile([[-np.inf, np.inf]], (p, 1)),
+        counts=np.full((p, 1), everyone),
+        support=wide(p),
+        normal=normal,
+    )
+    assert asked(gram, rows(np.zeros((40, p)))) == expected
+    faithful = PrivacySettings(mode="faithful")
+    assert asked(gram, rows(np.zeros((40, p))), privacy=faithful) == []

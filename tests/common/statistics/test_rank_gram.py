@@ -8,7 +8,7 @@ from scipy import stats
 
 from common.learning.correlation_filter import greedy_filter
 from common.statistics.histogram import Histogram, HistogramResult
-from common.statistics.rank_gram import RankGram, first_edges, merge_cells, refine_edges
+from common.statistics.rank_gram import RankGram, first_edges, merge_cells, ranks_tell, refine_edges
 
 
 def three_rounds(table: Any, summed: Any, cells: int = 64) -> Any:
@@ -110,3 +110,22 @@ def test_missing_values_are_an_error(rows: Any) -> None:
     gram = RankGram(edges=first_edges(1, 2), counts=np.array([[1.0, 1.0]]))
     with pytest.raises(ValueError, match="column c0000 has missing values"):
         gram.from_rows(rows([[-1.0], [np.nan]]))
+
+
+def test_normal_scores_of_ranks_give_nearly_the_same_correlations(rows: Any, summed: Any) -> None:
+    """Exactly so for normal columns behind any monotone change: rho = 6 / pi asin(r / 2)."""
+    values = heavy_tailed(300, 60, 0)
+    histogram = summed(Histogram(edges=first_edges(60, 64)), rows(values))
+    gram = RankGram(edges=histogram.edges, counts=histogram.counts, normal=True)
+    found = summed(gram, rows(values), (1.0,))
+    pooled = stats.spearmanr(values).statistic
+    assert np.diag(found) == pytest.approx(1.0)
+    assert np.abs(found - pooled).max() < 0.06
+    far = np.abs(pooled - 0.9) > 0.02
+    assert ((np.abs(found) > 0.9) == (np.abs(pooled) > 0.9))[far].all()
+
+
+def test_ranks_of_few_rows_in_many_columns_may_tell() -> None:
+    assert ranks_tell(119, 239)
+    assert not ranks_tell(119, 238)
+    assert not ranks_tell(120, 5000)

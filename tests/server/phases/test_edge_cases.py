@@ -14,8 +14,10 @@ from common.transforms import Select
 from common.views import materialise, table
 from server.lockstep import in_lockstep
 from server.phases.clinical import fit_clinical
+from server.phases.components import principal_components
 from server.phases.radiomics import fit_radiomics
-from server.phases.standardise import principal_components, spearman_filter, standardise
+from server.phases.spearman import spearman_filter
+from server.phases.standardise import standardise
 
 
 def cohort(n: int = 120, p: int = 6, seed: int = 0) -> tuple[Any, Any]:
@@ -111,7 +113,9 @@ def test_more_columns_than_patients_fit(
 ) -> None:
     values, label = cohort(45, 90)
     sites = split(values, label)
-    arm = fit_clinical(federated(sites, memory_study(90)))
+    study = memory_study(90)
+    wide = study.privacy.model_copy(update={"max_plain_columns": 90})
+    arm = fit_clinical(federated(sites, study.model_copy(update={"privacy": wide})))
     scores, labels = final_scores(arm, sites)
     assert roc_auc_score(labels, scores) > 0.7
 

@@ -90,7 +90,7 @@ class Hospitals:
         if isinstance(request, RowsRequest):
             view = View(source=Joined(parts=tuple(request.columns.values())))
             rows = materialise(view, tables, "train")
-            return RowsReply(probabilities=rows.values, labels=rows.label)
+            return RowsReply(site, **request.echo, probabilities=rows.values, labels=rows.label)
         assert isinstance(request, SumRequest)
         parts = []
         for item in request.items:
@@ -98,7 +98,7 @@ class Hospitals:
             sums = item.statistic.from_rows(rows)
             parts.append(to_rings(item.statistic, sums, rows.p, 3))
         rings = end_to_end(parts)
-        return SumReply(wide=rings.wide, narrow=rings.narrow)
+        return SumReply(site, **request.echo, wide=rings.wide, narrow=rings.narrow)
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,9 @@ from server.federation import Federation
 from server.lockstep import in_lockstep
 from server.phases import clinical, rare, standardise
 from server.phases.clinical import fit_clinical
+from server.phases.components import principal_components
 from server.phases.radiomics import fit_radiomics
-from server.phases.standardise import principal_components, spearman_filter
+from server.phases.spearman import spearman_filter
 
 STUDY = """
 name = "rare"

@@ -1,0 +1,74 @@
+"""A hospital's signed word that it leaves for good, and that its sums may be found by subtraction.
+
+Sums over all hospitals minus the same sums over those that stay are the leaving hospital's own. So
+only that hospital can allow them, with the identity key under which it took part.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.errors import InputError, SignatureError
+from common.masking import identity
+from common.masking.encoding import framed, from_text, to_text
+
+_PURPOSE = "statement of leaving"
+# signed with the rest, so that nobody can say it meant less
+_MEANING = (
+    "This hospital leaves the hospitals of this roster for good. The same sums may be given again"
+    " without it, and its own numbers may be found by subtraction."
+)
+
+
+class LeftSite(BaseModel):
+    """A statement of leaving, as `[[left]]` in study.toml.
+
+    Parameters
+    ----------
+    site : name of the hospital on the roster it leaves.
+    public_key : its identity key there (base64).
+    roster : digest of that roster (hexadecimal), from `common.masking.agreement.roster_digest`.
+    signature : Ed25519 (base64) over meaning, name, key and roster.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    public_key: str
+    roster: str = Field(pattern=r"^[0-9a-f]{64}$")
+    signature: str
+
+    @classmethod
+    def sign(cls, private: Ed25519PrivateKey, site: str, roster: str) -> Self:
+        """The statement of the site that holds this identity key."""
+        key = identity.public_text(private.public_key())
+        signature = identity.sign(private, _PURPOSE, _message(site, key, roster))
+        return cls(site=site, public_key=key, roster=roster, signature=to_text(signature))
+
+    def verify(self) -> None:
+        """Return if the statement was signed with the key that it names.
+
+        Whose key that is, it cannot say itself: compare it with the key on the roster.
+
+        Raises
+        ------
+        SignatureError : it was not, or the key or the signature cannot be read.
+        """
+        try:
+            public = identity.public_key(self.public_key)
+            signature = from_text(self.signature, identity.SIGNATURE_BYTES)
+            message = _message(self.site, self.public_key, self.roster)
+            identity.verify(public, _PURPOSE, message, signature)
+        except (InputError, SignatureError, ValueError):
+            raise SignatureError(
+                "its statement of leaving is not one that it signed",
+                where=f"site {self.site}",
+                remedy="use the file as fedlnm-site leave wrote it at that hospital",
+            ) from None
+
+
+def _message(site: str, public_key: str, roster: str) -> bytes:
+    return framed(_MEANING, site, public_key, roster)

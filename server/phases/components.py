@@ -1,0 +1,112 @@
+"""Principal components of wide tables, such as the features of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from common.errors import StudyError
+from common.exchanges import SumItem
+from common.learning.pca import principal_axes
+from common.statistics.fold_histogram import FoldHistogram, Support
+from common.statistics.gram import CrossProducts
+from common.statistics.histogram import HistogramResult
+from common.statistics.rank_gram import first_edges
+from common.study import Study
+from common.transforms import Project, Standardise
+from common.views import View
+from server.federation import Federation
+from server.lockstep import Procedure, in_lockstep
+from server.phases.normal import lay_scores
+from server.phases.rank_cells import Counted, refined, shared, untied
+from server.phases.rare import CELLS, frequent_in_all, scaled_edges, split
+from server.phases.standardise import moments
+
+
+def principal_components(federation: Federation, views: Sequence[View], prefix: str) -> list[View]:
+    """Each view projected on its principal components; four rounds, six in guarded mode.
+
+    Columns that are the same for nearly all patients, such as units of a network that answer to one
+    patient alone, are left out. In guarded mode the components are those of normal scores: a
+    covariance of fewer rows than columns would otherwise give single patients away.
+    """
+    study = federation.study
+    tables = _frequent_columns(federation, views)
+    if study.privacy.mode == "guarded":
+        tables = _scored(federation, tables)
+    products = federation.sum_many(
+        [SumItem(_about_zero(one.support), one.view, "train") for one in tables]
+    )
+    projected = []
+    for table, product in zip(tables, products, strict=True):
+        axes, _ = principal_axes(product.products, product.n, study.selection.pca_components)
+        names = tuple(f"{prefix}_pc{i + 1}" for i in range(axes.shape[1]))
+        columns = table.view.outputs()
+        step = Project(columns=columns, mean=product.mean, axes=axes, names=names)
+        projected.append(table.view.then(step))
+    return projected
+
+
+def _about_zero(support: Support) -> CrossProducts:
+    """Products of columns whose mean is about zero; the coordinator corrects for what is left."""
+    return CrossProducts(mean=np.zeros(support.low.size), support=support)
+
+
+def _frequent_columns(federation: Federation, views: Sequence[View]) -> list[Counted]:
+    """Columns in which enough rows differ, standardised; three rounds."""
+    study = federation.study
+    found = moments(federation, views)
+    asked = []
+    for view, (mean, deviation) in zip(views, found, strict=True):
+        edges = scaled_edges(mean, deviation)
+        asked.append(SumItem(FoldHistogram(folds=study.folds, edges=edges), view, "train"))
+    histograms = federation.sum_many(asked)
+    tables = []
+    for view, (mean, deviation), histogram in zip(views, found, histograms, strict=True):
+        support = histogram.support()
+        stays = frequent_in_all(study, support)
+        columns, _ = split(view.outputs(), stays)
+        at = np.flatnonzero(stays)
+        centre, scale = mean[at], deviation[at]
+        step = Standardise(columns=columns, mean=centre, scale=scale)
+        support = support.narrow(at)
+        # of the columns' own units
+        low, high = (support.low - centre) / scale, (support.high - centre) / scale
+        counts = histogram.counts.sum(axis=0)[at]
+        tables.append(
+            Counted(
+                view=view.restrict(columns).then(step),
+                support=Support(low=low, high=high, apart=support.apart),
+                cells=HistogramResult(edges=first_edges(at.size, CELLS), counts=counts),
+            )
+        )
+    return tables
+
+
+def _scored(federation: Federation, tables: Sequence[Counted]) -> list[Counted]:
+    """Normal scores in place of the values, without columns that ties keep from them; two rounds.
+
+    Raises
+    ------
+    StudyError : no column is left of a view.
+    """
+    (scored,) = in_lockstep(federation, _laid(federation.study, tables))
+    return list(scored)
+
+
+def _laid(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
+    tables = yield from refined(study, tables)
+    tables = yield from shared(study, [_usable(study, one) for one in tables])
+    return [lay_scores(study, one) for one in tables]
+
+
+def _usable(study: Study, table: Counted) -> Counted:
+    left, dropped = untied(study, table)
+    if not left.names:
+        raise StudyError(
+            f"all of {len(dropped)} columns have one value for many patients",
+            where="principal components",
+            remedy="train the network for longer, or leave the feature-level fusion out",
+        )
+    return left

@@ -1,0 +1,109 @@
+"""Columns counted in cells: refined, rid of ties, and joined until every site may be told.
+
+Ranks and normal scores of all sites' rows follow from such counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.exchanges import SumItem
+from common.statistics.base import Float, Int
+from common.statistics.capped_histogram import CappedHistogram, cap_for, share_cells
+from common.statistics.fold_histogram import Support
+from common.statistics.histogram import Histogram, HistogramResult
+from common.statistics.rank_gram import merge_cells, refine_edges
+from common.study import Study
+from common.views import View
+from server.lockstep import Procedure
+
+Names = tuple[str, ...]
+# of the rows; by attacks on columns that are zero for many patients, see tests/attacks
+MOST_TIED = 0.1
+FEWEST_TIED = 5.0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A standardised view, the evidence that no column is nearly constant, and counts in cells.
+
+    Parameters
+    ----------
+    view : of p columns.
+    support : of the same columns.
+    cells : edges and counts of all sites, of the same columns.
+    """
+
+    view: View
+    support: Support
+    cells: HistogramResult
+
+    @property
+    def names(self) -> Names:
+        """The columns."""
+        return self.view.outputs()
+
+    def narrow(self, columns: Int) -> Counted:
+        """The same for fewer columns, given by index."""
+        return Counted(
+            view=self.view.restrict(tuple(self.names[int(i)] for i in columns)),
+            support=self.support.narrow(columns),
+            cells=self.cells.narrow(columns),
+        )
+
+
+def histograms(edges: Sequence[Float], views: Sequence[View]) -> list[SumItem]:
+    """What to ask for counts on edges (p, cells + 1), one table a view."""
+    return [
+        SumItem(Histogram(edges=own), view, "train") for own, view in zip(edges, views, strict=True)
+    ]
+
+
+def refined(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
+    """The same columns in cells that hold about equal shares of the rows; one round."""
+    bins = study.selection.spearman_bins
+    edges = [refine_edges(one.cells, bins) for one in tables]
+    found = yield histograms(edges, [one.view for one in tables])
+    return [_with_cells(one, cells) for one, cells in zip(tables, found, strict=True)]
+
+
+def untied(study: Study, table: Counted) -> tuple[Counted, Names]:
+    """The columns without a cell that holds too many rows, and the names of the others.
+
+    Ties keep a column from becoming normal, whatever scores it is given: with many such columns
+    patients are found behind a matrix of products. A few columns may stay as they are.
+
+    Parameters
+    ----------
+    table : in refined cells.
+    """
+    counts = table.cells.counts
+    if len(table.names) <= study.privacy.max_plain_columns:
+        return table, ()
+    most = np.maximum(MOST_TIED * counts.sum(axis=1), FEWEST_TIED)
+    stays = counts.max(axis=1, initial=0.0) < most + 0.5
+    dropped = tuple(name for name, stay in zip(table.names, stays, strict=True) if not stay)
+    return (table.narrow(np.flatnonzero(stays)) if dropped else table), dropped
+
+
+def shared(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
+    """Cells joined until every site may be told their counts; one round."""
+    privacy = study.privacy
+    merged = [merge_cells(one.cells, privacy.min_rank_cell) for one in tables]
+    cap = cap_for(privacy.min_cell)
+    capped = yield [
+        SumItem(CappedHistogram(edges=cells.edges, cap=cap), one.view, "train")
+        for one, cells in zip(tables, merged, strict=True)
+    ]
+    return [
+        _with_cells(one, share_cells(cells, own, privacy.min_cell))
+        for one, cells, own in zip(tables, merged, capped, strict=True)
+    ]
+
+
+def _with_cells(table: Counted, cells: HistogramResult) -> Counted:
+    return dataclasses.replace(table, cells=cells)

@@ -1,0 +1,91 @@
+"""The Spearman filter over sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.exchanges import SumItem
+from common.learning.correlation_filter import greedy_filter
+from common.statistics.rank_gram import RankGram, first_edges, ranks_tell
+from common.study import Study
+from common.views import View
+from server.lockstep import Procedure
+from server.phases.rank_cells import Counted, histograms, refined, shared, untied
+from server.phases.rare import fold_histograms, frequent, split
+
+Names = tuple[str, ...]
+NORMAL_NOTE = "few patients: rank correlations come from normal scores, as ranks would tell of them"
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What is left of a standardised view, and what was dropped before correlations.
+
+    Parameters
+    ----------
+    table : columns kept.
+    rare : columns in which too few rows differ from the others.
+    tied : columns in which too many rows have one value.
+    note : what the report should say; empty if nothing.
+    """
+
+    table: Counted
+    rare: Names
+    tied: Names
+    note: str
+
+    @property
+    def names(self) -> Names:
+        """Columns kept."""
+        return self.table.names
+
+
+def spearman_filter(
+    study: Study, views: Sequence[View], *, drop_tied: bool = False
+) -> Procedure[list[Filtered]]:
+    """Columns that stay after greedy deletion at the study's Spearman threshold; four rounds.
+
+    Nearly constant columns go first: they may enter no matrix of products.
+
+    Parameters
+    ----------
+    views : standardised.
+    drop_tied : leave out columns in which many rows have one value, too.
+    """
+    bins = study.selection.spearman_bins
+    found = yield [
+        *fold_histograms(study, views),
+        *histograms([first_edges(len(view.outputs()), bins) for view in views], views),
+    ]
+    tables, rare = [], []
+    for view, counts, cells in zip(views, found[: len(views)], found[len(views) :], strict=True):
+        support = counts.support()
+        stays = frequent(study, support)
+        rare.append(split(view.outputs(), stays)[1])
+        tables.append(Counted(view, support, cells).narrow(np.flatnonzero(stays)))
+    tables = yield from refined(study, tables)
+    parts = [untied(study, one) if drop_tied else (one, ()) for one in tables]
+    tables = yield from shared(study, [one for one, _ in parts])
+    grams = [_gram(study, one) for one in tables]
+    correlations = yield [
+        SumItem(gram, one.view, "train") for one, gram in zip(tables, grams, strict=True)
+    ]
+    filtered = []
+    for one, few, (_, tied), gram, correlation in zip(
+        tables, rare, parts, grams, correlations, strict=True
+    ):
+        chosen = greedy_filter(correlation, one.names, study.selection.spearman_threshold)
+        note = NORMAL_NOTE if gram.normal else ""
+        filtered.append(Filtered(one.narrow(np.sort(chosen)), few, tied, note))
+    return filtered
+
+
+def _gram(study: Study, table: Counted) -> RankGram:
+    """What to ask of the sites: ranks themselves only where these give no patient away."""
+    cells = table.cells
+    rows = float(cells.counts[0].sum())
+    normal = study.privacy.mode == "guarded" and ranks_tell(rows, len(table.names))
+    return RankGram(edges=cells.edges, counts=cells.counts, support=table.support, normal=normal)
