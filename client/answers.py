@@ -76,7 +76,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
         columns["radiomics"] = workspace.tables.read("radiomics", "train").columns
     return EnrolReply(
         site=workspace.name,
-        study=study.digest(),
+        **request.echo,
         software=software(),
         counts=counts,
         columns=columns,
@@ -110,7 +110,7 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
         _hidden(workspace, request, item, rings)
         for item, rings in zip(request.items, found, strict=True)
     )
-    return SumReply(wide=hidden.wide, narrow=hidden.narrow)
+    return SumReply(site=workspace.name, **request.echo, wide=hidden.wide, narrow=hidden.narrow)
 
 
 def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: RingSums) -> RingSums:
@@ -150,7 +150,12 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
         exchange=f"{request.session}/{request.number}",
         digest=request.digest,
     )
-    return TrainReply(parameters=hide(parameters, item="parameters"), rest=hide(rest, item="rest"))
+    return TrainReply(
+        site=workspace.name,
+        **request.echo,
+        parameters=hide(parameters, item="parameters"),
+        rest=hide(rest, item="rest"),
+    )
 
 
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
@@ -162,6 +167,8 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
         return Refused(refusals=refusals)
     order = np.random.default_rng().permutation(table.n)
     return RowsReply(
+        site=workspace.name,
+        **request.echo,
         probabilities=np.round(table.values, 3)[order],
         labels=table.label[order],
     )
@@ -193,7 +200,12 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
         else:
             parts[subset] = exact(rows.values, rows.label)
     return EvaluateReply(
-        counts=counts, evaluations=evaluations, parts=parts, withheld=tuple(withheld)
+        site=workspace.name,
+        **request.echo,
+        counts=counts,
+        evaluations=evaluations,
+        parts=parts,
+        withheld=tuple(withheld),
     )
 
 

@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
+from client.rosters import Rosters
 from common.disclosure import DESCRIPTIONS, stricter
 from common.errors import InputError
 from common.exchanges import CATALOGUE
@@ -53,6 +54,29 @@ def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iter
             yield f"  {rule}: {described.setting} = {threshold}, for {described.protects}"
     yield f"privacy mode: {privacy.mode}; masking: {study.privacy.masking}"
     yield f"rounds: {_rounds(study)}"
+
+
+def describe_left(study: Study, rosters: Rosters) -> Iterator[str]:
+    """Lines about the hospitals that left for good, for the site that has these records."""
+    if study.left:
+        yield "WHO LEFT FOR GOOD, and signed that its own sums may be found by subtraction:"
+    for statement in study.left:
+        name, known = statement.site, rosters.recall(statement.roster)
+        shown = identity.fingerprint(identity.public_key(statement.public_key))
+        yield f"  {name}: key {shown}, roster {statement.roster[:12]}"
+        if rosters.proves(statement):
+            yield (
+                f"    this is {name}'s key on record here: sums that were given together with"
+                f" {name} are given again without it, and the difference is {name}'s alone;"
+                " this hospital's stay hidden among those of the hospitals that stay"
+            )
+        elif known:
+            yield (
+                f"    NOT a key that {name} has on record here: do not approve, ask {name} by"
+                " phone; sums over the same patients stay refused"
+            )
+        else:
+            yield "    nothing is on record here of this roster: its statement changes nothing here"
 
 
 def _member(entry: SiteEntry, site: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import TypeAdapter, ValidationError
 
-from client.durable import write_durably
+from common.durable import write_durably
 from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.masking.encoding import framed, from_text, to_text

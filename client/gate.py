@@ -19,7 +19,7 @@ from client.gate_types import StoppedError, conform, expect
 from client.gate_words import CODES, refusals_of, unknown_in_problem, unknown_in_refusals
 from common.codec import decode, encode
 from common.errors import StudyError
-from common.exchanges import CATALOGUE, REPLIES_IN_PLACE, EnrolRequest, Problem
+from common.exchanges import CATALOGUE, REPLIES_IN_PLACE, EnrolRequest, Problem, answers
 from common.study import PrivacySettings, Study
 
 
@@ -126,6 +126,8 @@ def inspect(exchange: str, request: Any, content: RecordDict, context: GateConte
         _check_words(request, reply, context)
         if not isinstance(reply, REPLIES_IN_PLACE):
             CHECKS[exchange](request, reply, context)
+            own = answers(request, reply, context.site)
+            expect(own, "other_question", CODES["other_question"])
     except StoppedError as stop:
         return Verdict(stop.code, stop.what)
     except Exception as error:  # what the gate cannot judge does not leave

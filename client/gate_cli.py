@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import client
 from client import approval_text, approvals
+from client.rosters import Rosters
 from client.site import SiteSettings, load_site
 from client.state import remember_study
 from common.console import consoles
 from common.errors import InputError, UsageError
 from common.masking import identity
+from common.processes import interrupt_when_terminated
 from common.study import Study, load_study
 
 console, screen = consoles()
@@ -31,6 +32,9 @@ def approve(
     what: Annotated[Path | None, typer.Argument(help="study.toml, or an app's .fab file")] = None,
     site: SiteOption = Path("site.toml"),
     yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
+    dossier: Annotated[
+        bool, typer.Option("--dossier", help="show the study's whole privacy dossier")
+    ] = False,
     listed: Annotated[bool, typer.Option("--list", help="show what is approved")] = False,
     revoke: Annotated[str | None, typer.Option(help="digest to take back, its start")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
@@ -41,10 +45,12 @@ def approve(
     """
     if sum((what is not None, listed, revoke is not None)) != 1:
         raise UsageError("give one of STUDY_OR_FAB, --list and --revoke", where="approve")
-    settings = _settings(site)
+    if dossier and (what is None or approval_text.is_app(what)):
+        raise UsageError("--dossier goes with a study.toml", where="approve")
+    settings = settings_of(site)
     private = identity.load(settings.identity).private
     if what is not None:
-        _approve(what, settings, private, ask=not yes)
+        _approve(what, settings, private, ask=not yes, whole_dossier=dossier)
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
         console.print(f"no longer approved: {gone.kind} {gone.name}", highlight=False, markup=False)
@@ -58,40 +64,55 @@ def run(site: SiteOption = Path("site.toml")) -> None:
     Runs until it is stopped (Ctrl-C).
     """
     from client import supernode
+    from client.attendance import attend
 
-    settings = _settings(site)
+    settings = settings_of(site)
     private = identity.load(settings.identity).private
-    supernode.command_line(_file(site), settings)
+    deployment = supernode.deployment_of(_file(site), settings)
     found = approvals.read_approvals(settings.work, private.public_key())
     for kind in ("study", "app"):
         names = [approval.name for approval in found if approval.kind == kind]
         listed = ", ".join(names) or "NONE, so nothing will be answered"
         screen.print(f"approved {kind}: {listed}", highlight=False, markup=False)
-    sys.stdout.flush()
-    # a process of its own: Flower reads its settings when it is imported
-    arguments = [sys.executable, "-P", "-m", "client.supernode", str(_file(site).resolve())]
-    os.execve(sys.executable, arguments, supernode.environment(settings))  # noqa: S606
+    interrupt_when_terminated()
+    try:
+        attend(_file(site), settings, deployment)
+    except KeyboardInterrupt:
+        screen.print(f"site {settings.name}: no longer taking part", highlight=False, markup=False)
 
 
 def _file(site: Path) -> Path:
     return site / "site.toml" if site.is_dir() else site
 
 
-def _settings(site: Path) -> SiteSettings:
+def settings_of(site: Path) -> SiteSettings:
+    """Settings from a site.toml or its folder."""
     return load_site(_file(site))
 
 
-def _approve(path: Path, settings: SiteSettings, private: Ed25519PrivateKey, *, ask: bool) -> None:
+def _approve(
+    path: Path,
+    settings: SiteSettings,
+    private: Ed25519PrivateKey,
+    *,
+    ask: bool,
+    whole_dossier: bool,
+) -> None:
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="give a study.toml or a .fab file")
     if approval_text.is_app(path):
         app = approval_text.read_app(path)
-        _confirm(approval_text.describe_app(app, RELEASE), ask)
+        _tell(approval_text.describe_app(app, RELEASE))
+        _confirm(ask)
         approvals.approve(settings.work, private, "app", app.digest, f"{app.name} {app.version}")
     else:
         study = load_study(path)
         _check_roster(study, settings, private)
-        _confirm(approval_text.describe_study(study, settings.name, settings.privacy), ask)
+        _check_coordinator(study, settings)
+        told = approval_text.describe_study(study, settings.name, settings.privacy)
+        _tell((*told, *approval_text.describe_left(study, Rosters(settings.work))))
+        _show_dossier(study, settings, whole_dossier)
+        _confirm(ask)
         remember_study(settings.work, study)
         approvals.approve(settings.work, private, "study", study.digest(), study.name)
     console.print("approved")
@@ -114,9 +135,33 @@ def _check_roster(study: Study, settings: SiteSettings, private: Ed25519PrivateK
         )
 
 
-def _confirm(lines: Any, ask: bool) -> None:
+def _check_coordinator(study: Study, settings: SiteSettings) -> None:
+    """InputError unless the study is of the coordinator that this site was set up with."""
+    own = settings.deployment.coordinator_key if settings.deployment else ""
+    if own and study.coordinator_key != own:
+        raise InputError(
+            "the study is of another coordinator than the one this site was set up with",
+            where="coordinator_key",
+            remedy="ask for a study that fedlnm-server prepare has made",
+        )
+
+
+def _tell(lines: Iterable[str]) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False)
+
+
+def _show_dossier(study: Study, settings: SiteSettings, whole: bool) -> None:
+    """What can leave and what is not protected; all of it in a file to read or to pass on."""
+    from client.study_dossier import write_dossier
+    from common.dossier import in_plain_words
+
+    path = write_dossier(settings.work, study)
+    text = path.read_text(encoding="utf-8") if whole else in_plain_words(study)
+    _tell((*text.splitlines(), f"the whole privacy dossier of this study: {path}"))
+
+
+def _confirm(ask: bool) -> None:
     if ask and not typer.confirm("approve this?", default=False):
         console.print("not approved")
         raise typer.Exit(1)

@@ -16,7 +16,6 @@ from flwr.common.constant import ErrorCode
 
 from client.answers import software
 from client.approvals import Kind, approved, read_approvals
-from client.durable import append_durably
 from client.gate import GateContext, approved_study, inspect, read_request
 from client.gate_types import StoppedError
 from client.gate_words import CODES
@@ -26,6 +25,7 @@ from client.state import recall_study
 from client.workspace import SCREEN
 from common.codec import encode
 from common.disclosure import stricter
+from common.durable import append_durably
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, EnrolRequest, Problem
 from common.ledger.entry import Record

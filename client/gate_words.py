@@ -29,6 +29,7 @@ CODES = {
     "undecodable": "a reply that is not a message of this system",
     "extra_content": "something beside the declared fields",
     "wrong_reply": "the reply of another exchange",
+    "other_question": "a reply in another site's name, or to another question",
     "type": "a field of another type than declared",
     "dtype": "an array of another dtype than declared",
     "shape": "an array or list of another size than follows from the request",

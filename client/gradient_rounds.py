@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client.durable import append_durably
+from common.durable import append_durably
 from common.exchanges import SumItem
 from common.ledger.asked import request_digest
 

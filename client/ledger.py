@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.durable import append_durably, sync_folder, write_durably
+from common.durable import append_durably, sync_folder, write_durably
 from common.errors import StudyError
 from common.ledger.chain import FIRST, Head, entry_is_by, head_path, read_head, seal
 from common.ledger.entry import Entry, Record, read_line
@@ -43,6 +44,13 @@ class EarlierRelease:
     membership: str
 
 
+class Companions(NamedTuple):
+    """Sites among whose numbers a sum was hidden, and the digest of the roster they are on."""
+
+    participants: tuple[str, ...]
+    roster: str
+
+
 class Ledger:
     """Append-only record; several processes of one site may hold it open. Make it with `open`.
 
@@ -56,7 +64,7 @@ class Ledger:
         self._looked = 0
         self._by_statistic: dict[str, list[EarlierRelease]] = {}
         self._by_subset: dict[str, dict[str, set[str]]] = {}
-        self._by_membership: dict[str, set[tuple[str, ...]]] = {}
+        self._by_membership: dict[str, set[Companions]] = {}
 
     @classmethod
     def open(cls, path: Path, private: Ed25519PrivateKey) -> Ledger:
@@ -130,7 +138,7 @@ class Ledger:
         known = self._by_subset.get(subset, {})
         return tuple(digest for digest, studies in known.items() if study in (None, *studies))
 
-    def companions(self, membership: str) -> tuple[tuple[str, ...], ...]:
+    def companions(self, membership: str) -> tuple[Companions, ...]:
         """With which sites the same patients were summed before; sums in the clear are left out."""
         self._catch_up()
         return tuple(sorted(self._by_membership.get(membership, ())))
@@ -172,7 +180,7 @@ class Ledger:
                 digests.setdefault(item.membership, set()).add(entry.study)
             if item.membership and item.participants:
                 known = self._by_membership.setdefault(item.membership, set())
-                known.add(tuple(sorted(item.participants)))
+                known.add(Companions(tuple(sorted(item.participants)), entry.roster))
 
     # -- the end of the file, always under the lock ------------------------------------------------
 

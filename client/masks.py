@@ -14,8 +14,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from client.durable import append_durably, create_durably
 from client.site import SiteSettings
+from common.durable import append_durably, create_durably
 from common.errors import RefusedError
 from common.masking import identity
 from common.masking.agreement import (

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.durable import create_durably, write_durably
 from client.state import safe_name
+from common.durable import create_durably, write_durably
 from common.errors import InputError, StudyError
 from common.exchanges import Refusal
 

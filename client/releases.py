@@ -9,8 +9,9 @@ from typing import Any
 from flwr.app import RecordDict
 
 from client.cohort import Cohort
-from client.ledger import Ledger, ledger_path
+from client.ledger import Companions, Ledger, ledger_path
 from client.membership import Membership, Memberships, membership_refusal
+from client.rosters import Rosters
 from client.site import SiteSettings
 from common.codec import size_of
 from common.exchanges import (
@@ -45,7 +46,10 @@ class Releases:
         private = identity.load(settings.identity).private
         self._ledger = Ledger.open(ledger_path(settings.work), private)
         self._memberships = Memberships(settings.work)
+        self._rosters = Rosters(settings.work)
         self._roster = roster_digest(study.roster)
+        proven = [one for one in study.left if self._rosters.proves(one)]
+        self._left = {(one.site, one.roster) for one in proven}
         self._known: dict[str, Membership] = {}
 
     def refusals(self, exchange: str, request: Any) -> tuple[Refusal, ...]:
@@ -73,6 +77,7 @@ class Releases:
         if decision == "released":
             for subset in dict.fromkeys(item.subset for item in items):
                 self._memberships.keep(self._membership(subset))
+            self._rosters.keep(self._study.roster)
         self._ledger.append(
             Record(
                 run=self._run,
@@ -99,15 +104,21 @@ class Releases:
         """The same patients summed with a few sites more or less give these few away.
 
         Whatever the sum is called: another name, or an idle step, may stand for the same numbers.
+        Who left for good has allowed it, and from then on hides nobody else.
         """
         if not item.participants:
             return
         for earlier in self._ledger.companions(item.membership):
-            if 0 < len(set(earlier) ^ set(item.participants)) < FEWEST_MASKED:
+            changed = set(earlier.participants) ^ set(item.participants)
+            if 0 < len(changed - self._gone(earlier)) < FEWEST_MASKED:
                 yield Refusal(
                     "participants", FEWEST_MASKED, "sites changed since the same sum was released"
                 )
                 return
+
+    def _gone(self, earlier: Companions) -> set[str]:
+        """Sites of an earlier sum that have left for good."""
+        return {site for site in earlier.participants if (site, earlier.roster) in self._left}
 
     def _items(self, exchange: str, request: Any) -> Iterator[Item]:
         if isinstance(request, EnrolRequest):
@@ -140,6 +151,8 @@ class Releases:
     ) -> Item:
         patients = self._cohort.subset(self._study, subset)
         masked = summed and self._study.masked(subset)
+        membership = self._membership(subset).digest
+        earlier = self._ledger.companions(membership) if masked else ()
         return Item(
             what=what,
             subset=subset,
@@ -147,8 +160,9 @@ class Releases:
             shapes=shapes,
             rows=len(patients),
             positives=sum(patient.label for patient in patients),
-            membership=self._membership(subset).digest,
+            membership=membership,
             participants=self._study.members(subset) if masked else (),
+            left=tuple(sorted({site for one in earlier for site in self._gone(one)})),
         )
 
     def _holds(self, subset: str) -> bool:

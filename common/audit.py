@@ -63,7 +63,8 @@ def audit(ledgers: Mapping[str, Sequence[Entry]]) -> list[AuditFinding]:
     exchanges: dict[_Exchange, list[_Seen]] = defaultdict(list)
     for site, entries in ledgers.items():
         for entry in entries:
-            if entry.decision != "repaired":
+            # what has no run concerns this site alone: a repair, a stopped message, its leaving
+            if entry.run and entry.decision != "repaired":
                 exchanges[_Exchange(entry.run, entry.exchange_id)].append(_Seen(site, entry))
     found = [f for exchange, seen in exchanges.items() for f in _shown(exchange, seen)]
     return found + _missing(exchanges) + _other_participants(exchanges)

@@ -1,7 +1,9 @@
 """The catalogue: the only messages that may cross the wire, field by field.
 
 Every request carries the run and the study's digest, because a Flower app's hash does not cover
-what a run is configured with: a site answers only for a study it has seen and accepted.
+what a run is configured with: a site answers only for a study it has seen and accepted. Every reply
+carries its site's name and the `echo` of its request: a masked sum of another site or round looks
+like any other, and would turn the total into noise.
 """
 
 from __future__ import annotations
@@ -35,6 +37,11 @@ class EnrolRequest:
     run: str
     study: str
     study_json: str
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """What a reply repeats, by field."""
+        return {"study": self.study}
 
 
 @plain
@@ -85,11 +92,25 @@ class SumRequest:
     items: tuple[SumItem, ...]
     keys: tuple[SignedKey, ...]
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all items, in order."""
+        return request_digest(*(item.digest for item in self.items))
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """What a reply repeats, by field."""
+        return {"session": self.session, "number": self.number, "request": self.digest}
+
 
 @plain
 class SumReply:
     """All sums of the request as ring elements, masked, one after the other in its order."""
 
+    site: str
+    session: str
+    number: int
+    request: str
     wide: Ring64
     narrow: Ring32
 
@@ -141,6 +162,11 @@ class TrainRequest:
         """SHA-256 (hex) of all that is asked for, every weight included."""
         return request_digest(self.network, self.variant, self.weights, self.wide, self.plan)
 
+    @property
+    def echo(self) -> dict[str, Any]:
+        """What a reply repeats, by field."""
+        return {"session": self.session, "number": self.number, "request": self.digest}
+
 
 @plain
 class TrainReply:
@@ -151,6 +177,10 @@ class TrainReply:
     loss and count, held-out loss and count.
     """
 
+    site: str
+    session: str
+    number: int
+    request: str
     parameters: Ring32
     rest: Ring64
 
@@ -163,11 +193,23 @@ class RowsRequest:
     study: str
     columns: dict[str, View]
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that is asked for, the run included: there is no session."""
+        return request_digest(self.run, self.study, self.columns)
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """What a reply repeats, by field."""
+        return {"request": self.digest}
+
 
 @plain
 class RowsReply:
     """Out-of-fold rows, shuffled, without ids: probabilities (n, k) to 3 decimals, labels (n,)."""
 
+    site: str
+    request: str
     probabilities: Float
     labels: Float
 
@@ -194,6 +236,16 @@ class EvaluateRequest:
     test_sets: tuple[str, ...]
     edges: Float
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that is asked for, the run included: there is no session."""
+        return request_digest(self.run, self.study, self.bundle, self.test_sets, self.edges)
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """What a reply repeats, by field."""
+        return {"request": self.digest}
+
 
 @plain
 class EvaluateReply:
@@ -204,6 +256,8 @@ class EvaluateReply:
     site's own patients. What a disclosure rule forbids is left out and noted in `withheld`.
     """
 
+    site: str
+    request: str
     counts: dict[str, tuple[int, int]]
     evaluations: dict[str, Evaluation]
     parts: dict[str, DeLongResult]
@@ -227,6 +281,13 @@ class Problem:
 
     kind: str
     log_id: str
+
+
+def answers(request: Any, reply: Any, site: str) -> bool:
+    """Whether a reply names this site and repeats the `echo` of this request, types included."""
+    wanted = {"site": site, **request.echo}
+    given = {name: getattr(reply, name) for name in wanted}
+    return all(type(given[name]) is type(wanted[name]) for name in wanted) and given == wanted
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.audit import audit
 from common.errors import InputError
+from common.ledger.entry import Entry
 from common.ledger.verify import named_key, readable_entries, verify
 from common.masking import identity
 from common.study import Study
@@ -65,8 +68,10 @@ def audit_run(run: Path, study: Study | None) -> AuditReport:
     InputError : no ledgers, or a key that cannot be read.
     """
     ledgers = find_ledgers(run)
-    keys = {site.name: site.public_key for site in study.sites} if study else {}
+    keys = study.roster if study else {}
     findings = [f"site {name}: no ledger" for name in keys if name not in ledgers]
+    left = {one.site: one.public_key for one in study.left} if study else {}
+    keys = keys | left
     if study:
         strange = [name for name in ledgers if name not in keys]
         findings += [f"site {name}: not a site of the study" for name in strange]
@@ -78,5 +83,24 @@ def audit_run(run: Path, study: Study | None) -> AuditReport:
             notes.append(f"site {name}: checked with the key that it names itself, {shown}")
         findings += [f"site {name}: {finding}" for finding in verify(path, key)]
     entries = {name: readable_entries(path) for name, path in ledgers.items()}
-    findings += [str(finding) for finding in audit(entries)]
+    gone = left.keys() - ledgers.keys()
+    for finding in audit(entries):
+        # whoever left for good need not send its ledger any more
+        silent = finding.kind == "missing" and gone.issuperset(finding.sites)
+        (notes if silent else findings).append(str(finding))
+    notes += _departures(entries)
     return AuditReport({n: len(e) for n, e in entries.items()}, tuple(findings), tuple(notes))
+
+
+def _departures(entries: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
+    """Whose numbers follow from the sums of two rosters, as the sites wrote down."""
+    told = Counter((name, own) for own, all_of in entries.items() for name in _left(all_of))
+    for name in sorted({name for name, _ in told}):
+        releases = ", ".join(f"{n} of {own}" for (one, own), n in told.items() if one == name)
+        yield f"site {name} left: its own sums follow by subtraction from releases ({releases})"
+
+
+def _left(entries: Iterable[Entry]) -> Iterator[str]:
+    """Once for each entry."""
+    for entry in entries:
+        yield from {name for item in entry.items for name in item.left}

@@ -41,6 +41,7 @@ from common.statistics.base import Float
 from common.study import Study
 from common.views import View
 from server.events import Events
+from server.replies import check_answer, is_waited_for
 from server.totals import SumTotals, UpdateTotals
 from server.transfers import TransferLog
 
@@ -108,6 +109,7 @@ class Federation:
             asked.update(new)
             for node, reply in self._exchange_nodes("query.enrol", dict.fromkeys(new, request)):
                 if isinstance(reply, EnrolReply) and reply.site in waiting:
+                    check_answer(request, reply, reply.site)
                     waiting.discard(reply.site)
                     self.nodes[reply.site] = node
                     self.members[reply.site] = reply
@@ -271,10 +273,16 @@ class Federation:
     def _ask(
         self, exchange: str, requests: Mapping[str, Any], seconds: float
     ) -> Iterator[tuple[str, Any]]:
-        """Replies in roster order, one at a time, refusals and problems raised."""
+        """Replies in roster order, one at a time, refusals and problems raised.
+
+        Raises
+        ------
+        SiteError : a reply to another question, or of another site; nothing of it is handed on.
+        """
         by_node = {self.nodes[site]: request for site, request in requests.items()}
         names = {self.nodes[site]: site for site in requests}
         for node, reply in self._exchange_nodes(exchange, by_node, seconds):
+            check_answer(by_node[node], reply, names[node])
             yield names[node], reply
 
     def _exchange_nodes(
@@ -293,22 +301,26 @@ class Federation:
         ids = list(self.grid.push_messages(messages))
         deadline = time.monotonic() + (seconds or self.study.waiting.enrol_seconds)
         for node, message_id in zip(requests, ids, strict=True):
-            reply = self._pull(message_id, names.get(node, f"node {node}"), deadline)
+            where = f"site {names[node]}" if node in names else f"node {node}"
+            reply = self._pull(message_id, node, ids, where, deadline)
             decoded = self._open(reply, exchange, names.get(node))
             site = decoded.site if isinstance(decoded, EnrolReply) else names[node]
             if site:
                 self.transfers.add(site, exchange, up=size_of(reply.content), down=sizes[node])
             yield node, decoded
 
-    def _pull(self, message_id: str, site: str, deadline: float) -> Message:
+    def _pull(
+        self, message_id: str, node: int, asked: Sequence[str], where: str, deadline: float
+    ) -> Message:
         while True:
-            replies = list(self.grid.pull_messages([message_id]))
-            if replies:
-                return replies[0]
+            for reply in self.grid.pull_messages([message_id]):
+                if is_waited_for(reply, message_id, node, asked, where):
+                    return reply
+                self.events.tell("stray_reply", where=where)
             if time.monotonic() > deadline:
                 raise SiteError(
                     "no reply in time",
-                    where=f"site {site}",
+                    where=where,
                     remedy="see that the site is running and connected, then resume",
                 )
             time.sleep(POLL_SECONDS)

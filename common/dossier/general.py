@@ -15,8 +15,8 @@ HEAD = """\
 For the privacy officer of a hospital that is asked to take part. The first page is in plain words;
 the tables after it list everything that can leave. They are made from the program itself by
 `make dossier`, and a test fails when they no longer fit. Each study has a dossier of its own beside
-this one, with its real sizes: `fedlnm-server dossier STUDY.toml`, and `privacy-dossier.md` in the
-folder of every run."""
+this one, with its real sizes: `fedlnm-site approve STUDY.toml` shows its first page and leaves all
+of it at the hospital, and every run has a `privacy-dossier.md` in its folder."""
 NOT_MEASURED = "not measured in this release"
 
 

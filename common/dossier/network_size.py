@@ -10,6 +10,11 @@ _INPUT = {"dl2d": 3, "dl3d": 1}
 _DIMENSIONS = {"dl2d": 2, "dl3d": 3}
 
 
+def width_of(settings: NetworkSettings) -> int:
+    """Number of its features, before the linear output."""
+    return settings.widths[3] * (4 if settings.block == "bottleneck" else 1)
+
+
 def network_size(kind: Literal["dl2d", "dl3d"], settings: NetworkSettings) -> tuple[int, int]:
     """Numbers in all (weights and running statistics), and how many are running statistics.
 

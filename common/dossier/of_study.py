@@ -45,10 +45,7 @@ def study_dossier(study: Study, transfers: Iterable[Mapping[str, object]] = ()) 
         f"# Privacy dossier of the study {study.name}",
         HEAD,
         f"Digest of the study: `{study.digest()}`",
-        "## In short",
-        _in_short(study, phases),
-        "## What is not protected in this study",
-        bullets(unprotected(study)),
+        in_plain_words(study),
         "## Who takes part",
         _sites(study),
         "## Clinical columns",
@@ -60,6 +57,16 @@ def study_dossier(study: Study, transfers: Iterable[Mapping[str, object]] = ()) 
         _overview(study, phases, _measured(transfers)),
         *(block for phase in phases for block in _phase(phase)),
     )
+
+
+def in_plain_words(study: Study) -> str:
+    """The dossier's first page: the study in short, and what is not protected in it."""
+    return document(
+        "## In short",
+        _in_short(study, plan(study)),
+        "## What is not protected in this study",
+        bullets(unprotected(study)),
+    ).rstrip("\n")
 
 
 def _in_short(study: Study, phases: Sequence[Phase]) -> str:
@@ -99,10 +106,11 @@ def _masked(masked: bool) -> str:
 def _mode(study: Study) -> str:
     if study.privacy.mode == "guarded":
         return (
-            f"Values are limited to {study.selection.clip:g} standard deviations before any Gram"
-            " matrix or covariance."
+            "Before any Gram matrix or covariance, radiomics and network features become normal"
+            " scores, and clinical values are limited to"
+            f" {study.selection.clip:g} standard deviations."
         )
-    return "Values are not limited."
+    return "Values enter Gram matrices as they are."
 
 
 def _sites(study: Study) -> str:

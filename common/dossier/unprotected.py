@@ -14,6 +14,7 @@ def unprotected(study: Study) -> tuple[str, ...]:
     """One sentence or few each."""
     return (
         *_unmasked(study),
+        *_left(study),
         *_rows(study),
         *_test_sets(study),
         *_settings(study),
@@ -47,6 +48,15 @@ def _unmasked(study: Study) -> Iterator[str]:
                 if study.privacy.masking == "required"
                 else ""
             )
+        )
+
+
+def _left(study: Study) -> Iterator[str]:
+    for site in dict.fromkeys(statement.site for statement in study.left):
+        yield (
+            f"**{site} left for good.** It has signed that its own sums may be found: by taking the"
+            " sums of this study off those that were given together with it before. No mask hides"
+            " them then."
         )
 
 
@@ -95,9 +105,9 @@ def _test_sets(study: Study) -> Iterator[str]:
 def _settings(study: Study) -> Iterator[str]:
     if study.privacy.mode == "faithful":
         yield (
-            '**Extreme values are not limited** (`mode = "faithful"`). Single patients with'
-            " extreme values may be recoverable from pooled Gram matrices. It takes the word of"
-            " every training hospital in its own file."
+            '**Values enter Gram matrices as they are** (`mode = "faithful"`). A search by'
+            " computer may recover many of the patients from the pooled matrices; see the attacks in"
+            " the general dossier. It takes the word of every training hospital in its own file."
         )
     weaker = weakened(study.privacy)
     if weaker:

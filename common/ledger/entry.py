@@ -32,6 +32,8 @@ class Item:
     rows, positives : patients the answer is about; None where nothing was released.
     membership : digest of the patients of the subset, see `client.membership`.
     participants : sites among whose numbers the answer is hidden; none = it is not masked.
+    left : sites that were among the participants of an earlier sum over the same patients, and
+        have signed that they left: their numbers follow by subtraction.
     """
 
     what: str
@@ -42,11 +44,12 @@ class Item:
     positives: int | None = None
     membership: str = ""
     participants: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """ValueError for text that could carry anything else than names and digests."""
         _check(_PRINTABLE, what=self.what, subset=self.subset)
-        for name in (*self.shapes, *self.participants):
+        for name in (*self.shapes, *self.participants, *self.left):
             _check(_PRINTABLE, name=name)
         _check(_DIGEST, request=self.request, membership=self.membership)
 
@@ -97,13 +100,15 @@ class Record:
         _check(_CODE, reason=self.reason)
 
     def told(self) -> Self:
-        """What may be written: of a reply that did not leave, no counts and no digest.
+        """What may be written: of a reply that did not leave no counts, no digest, nobody who left.
 
         The file may be shown to others, who could find a small number by its digest.
         """
         if self.decision not in ("refused", "stopped"):
             return self
-        items = tuple(dataclasses.replace(i, rows=None, positives=None) for i in self.items)
+        items = tuple(
+            dataclasses.replace(item, rows=None, positives=None, left=()) for item in self.items
+        )
         return dataclasses.replace(self, items=items, payload="")
 
 
@@ -128,13 +133,21 @@ class Entry(Record):
 
     def content_hash(self) -> str:
         """What `hash` must be."""
-        fields = dataclasses.asdict(self)
+        fields = self._fields()
         del fields["hash"], fields["signature"]
         return hash_of(fields)
 
     def line(self) -> bytes:
         """The one way this entry is written, with its line end."""
-        return canonical(dataclasses.asdict(self)) + b"\n"
+        return canonical(self._fields()) + b"\n"
+
+    def _fields(self) -> dict[str, Any]:
+        """As written; where nobody left it says nothing, like ledgers begun before one could."""
+        fields = dataclasses.asdict(self)
+        for item in fields["items"]:
+            if not item["left"]:
+                del item["left"]
+        return fields
 
 
 _ENTRY = TypeAdapter(Entry)

@@ -19,7 +19,7 @@ from common.transforms import Select
 from common.views import ByFold, View, table
 from server.federation import Federation
 from server.phases.arm import Arm
-from server.phases.standardise import principal_components
+from server.phases.components import principal_components
 from strategies.fedavg import FederatedAverage
 
 Network = Literal["dl2d", "dl3d"]

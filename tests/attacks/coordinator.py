@@ -16,13 +16,13 @@ from common.codec import decode, encode
 from common.exchanges import SumItem
 from common.masking.layout import RingSums, to_rings
 from common.study import Study, parse_study
+from common.study_file import write_study
 from common.views import materialise
 from server.app import run_configured_study
 from server.events import Events
 from server.federation import Federation
 from sim.identities import place_coordinator, with_identities
 from sim.inprocess import InProcessGrid
-from sim.references import write_study
 from sim.sites import place_sites
 
 Lie = Callable[[str, Any], Any]

@@ -68,6 +68,23 @@ def test_a_patient_listed_twice_is_named_with_both_rows(tmp_path: Path, study: S
         read_cohort(write(tmp_path, [*GOOD, GOOD[0]]), "a", study)
 
 
+def test_an_id_with_a_space_behind_it_is_the_same_patient(tmp_path: Path, study: Study) -> None:
+    with pytest.raises(InputError, match=r"duplicate patient p1 \(rows 2, 5\)"):
+        read_cohort(write(tmp_path, [*GOOD, "p1 ,1,train,60,1"]), "a", study)
+
+
+def test_a_decimal_comma_in_every_row_moves_no_column(tmp_path: Path, study: Study) -> None:
+    rows = ["p1,0,train,60,5,1", "p2,1,train,61,2,1"]
+    with pytest.raises(InputError, match="more cells than there are columns"):
+        read_cohort(write(tmp_path, rows), "a", study)
+
+
+def test_cells_left_out_at_the_end_of_a_row_are_empty(tmp_path: Path, study: Study) -> None:
+    cohort = read_cohort(write(tmp_path, [*GOOD, "p4,0,train,60"]), "a", study)
+    assert not cohort.problems
+    assert str(cohort.patients[3].clinical["stage"]) == "nan"
+
+
 def test_an_empty_file_says_so(tmp_path: Path, study: Study) -> None:
     with pytest.raises(InputError, match="no patients"):
         read_cohort(write(tmp_path, []), "a", study)

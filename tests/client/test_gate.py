@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,10 @@ from flwr.app import RecordDict
 from client.gate import CHECKS, GateContext, inspect, read_request
 from client.gate_types import StoppedError
 from common.codec import decode, encode
-from common.evaluation.local import evaluate_locally
 from common.exchanges import (
     CATALOGUE,
     EnrolReply,
     EnrolRequest,
-    EvaluateReply,
-    EvaluateRequest,
     Problem,
     Refusal,
     Refused,
@@ -34,17 +30,13 @@ from common.exchanges import (
 )
 from common.masking.agreement import announce, roster_digest
 from common.masking.layout import sizes
-from common.statistics.base import Rows
-from common.statistics.class_histogram import score_edges
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
-from common.statistics.placements import DeLongResult
-from common.study import Study, load_study
+from common.study import Study
 from common.transforms import Select
 from common.views import table
-from sim.identities import simulated_identity, with_identities
+from sim.identities import simulated_identity
 
-SOFTWARE = {"python": "3.11.7"}
 RING = np.random.default_rng(0)
 
 
@@ -52,16 +44,6 @@ def masked(n: int, bits: int = 64) -> Any:
     """Numbers as a mask leaves them."""
     dtype = np.uint64 if bits == 64 else np.uint32
     return RING.integers(0, 2**bits, n, dtype=dtype)
-
-
-@pytest.fixture
-def study(tabular_master: Path) -> Study:
-    return with_identities(load_study(tabular_master / "study.toml"))
-
-
-@pytest.fixture
-def context(study: Study) -> GateContext:
-    return GateContext(site="c", study=study, privacy=study.privacy, software=SOFTWARE)
 
 
 def code(exchange: str, request: Any, reply: Any, context: GateContext) -> str:
@@ -73,13 +55,13 @@ def code(exchange: str, request: Any, reply: Any, context: GateContext) -> str:
 
 
 @pytest.fixture
-def enrolment(study: Study) -> tuple[EnrolRequest, EnrolReply]:
+def enrolment(study: Study, context: GateContext) -> tuple[EnrolRequest, EnrolReply]:
     digest = study.digest()
     private, roster = simulated_identity("c"), roster_digest(study.roster)
     reply = EnrolReply(
         site="c",
         study=digest,
-        software=SOFTWARE,
+        software=dict(context.software),
         counts={"train": (40, 16), "internal": (10, 4), "external_1": (30, 12)},
         columns={"clinical": ("marker", "age", "sex=male", "stage")},
         readings=(),
@@ -116,7 +98,7 @@ def test_an_enrolment_with_anything_else_is_stopped(
     enrolment: Any, context: GateContext, field: str, value: Any
 ) -> None:
     request, reply = enrolment
-    assert code("query.enrol", request, dataclasses.replace(reply, **{field: value}), context)
+    assert code("query.enrol", request, replace(reply, **{field: value}), context)
 
 
 @pytest.mark.parametrize("field", ["run", "site", "public_key", "signature", "roster"])
@@ -126,8 +108,8 @@ def test_a_key_that_was_not_signed_for_this_run_is_stopped(
     request, reply = enrolment
     text = getattr(reply.key, field)
     other = ("B" if text[0] == "A" else "A") + text[1:]
-    key = dataclasses.replace(reply.key, **{field: other})
-    assert code("query.enrol", request, dataclasses.replace(reply, key=key), context) == "text"
+    key = replace(reply.key, **{field: other})
+    assert code("query.enrol", request, replace(reply, key=key), context) == "text"
 
 
 def test_radiomics_columns_must_be_features_that_pyradiomics_has(context: GateContext) -> None:
@@ -154,7 +136,7 @@ def sums_of(study: Study, *subsets: str, statistic: Any = None) -> tuple[SumRequ
     items = tuple(SumItem(item, view, subset) for subset in subsets)
     request = SumRequest("r", study.digest(), "s", 0, items, ())
     wide, narrow = (len(subsets) * n for n in sizes(item, 2))
-    return request, SumReply(wide=masked(wide), narrow=masked(narrow, 32))
+    return request, SumReply("c", **request.echo, wide=masked(wide), narrow=masked(narrow, 32))
 
 
 def test_sums_of_the_declared_size_pass(study: Study, context: GateContext) -> None:
@@ -166,15 +148,16 @@ def test_sums_of_the_declared_size_pass(study: Study, context: GateContext) -> N
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda r: SumReply(r.wide[1:], r.narrow), "shape"),
-        (lambda r: SumReply(np.append(r.wide, masked(1)), r.narrow), "shape"),
-        (lambda r: SumReply(r.wide, np.append(r.narrow, masked(1, 32))), "shape"),
-        (lambda r: SumReply(r.wide.reshape(2, -1), r.narrow), "shape"),
-        (lambda r: SumReply(r.wide.view(np.int64), r.narrow), "dtype"),
-        (lambda r: SumReply(r.wide.astype(np.float64), r.narrow), "dtype"),
-        (lambda r: SumReply(tuple(r.wide.tolist()), r.narrow), "type"),
-        (lambda r: SumReply(r.wide >> np.uint64(20), r.narrow), "not_masked"),
-        (lambda r: RowsReply(np.zeros((1, 1)), np.zeros(1)), "wrong_reply"),
+        (lambda r: replace(r, wide=r.wide[1:]), "shape"),
+        (lambda r: replace(r, wide=np.append(r.wide, masked(1))), "shape"),
+        (lambda r: replace(r, narrow=np.append(r.narrow, masked(1, 32))), "shape"),
+        (lambda r: replace(r, wide=r.wide.reshape(2, -1)), "shape"),
+        (lambda r: replace(r, wide=r.wide.view(np.int64)), "dtype"),
+        (lambda r: replace(r, wide=r.wide.astype(np.float64)), "dtype"),
+        (lambda r: replace(r, wide=tuple(r.wide.tolist())), "type"),
+        (lambda r: replace(r, wide=r.wide >> np.uint64(20)), "not_masked"),
+        (lambda r: replace(r, number="0"), "type"),
+        (lambda r: RowsReply("c", "", np.zeros((1, 1)), np.zeros(1)), "wrong_reply"),
         (lambda r: EnrolRequest("r", "s", "j"), "wrong_reply"),
     ],
 )
@@ -191,21 +174,21 @@ def test_one_sum_among_others_that_lacks_its_mask_is_stopped(
     request, reply = sums_of(study, "train", "internal")
     half = reply.wide.size // 2
     wide = np.concatenate([reply.wide[:half], np.arange(half, dtype=np.uint64)])
-    assert code("query.sum", request, SumReply(wide, reply.narrow), context) == "not_masked"
+    assert code("query.sum", request, replace(reply, wide=wide), context) == "not_masked"
 
 
 def test_sums_that_the_study_does_not_mask_may_be_plain(study: Study, context: GateContext) -> None:
     privacy = study.privacy.model_copy(update={"masking": "off"})
-    plain = dataclasses.replace(context, study=study.model_copy(update={"privacy": privacy}))
+    plain = replace(context, study=study.model_copy(update={"privacy": privacy}))
     request, reply = sums_of(study, "train")
-    small = SumReply(np.arange(reply.wide.size, dtype=np.uint64), reply.narrow)
+    small = replace(reply, wide=np.arange(reply.wide.size, dtype=np.uint64))
     assert code("query.sum", request, small, plain) == ""
     assert code("query.sum", request, small, context) == "not_masked"
 
 
 def test_sums_over_a_subset_of_other_sites_are_stopped(study: Study, context: GateContext) -> None:
     request, reply = sums_of(study, "external_1")
-    elsewhere = dataclasses.replace(context, site="a")
+    elsewhere = replace(context, site="a")
     assert code("query.sum", request, reply, context) == ""
     assert code("query.sum", request, reply, elsewhere) == "shape"
 
@@ -218,7 +201,8 @@ def training(study: Study, epochs: int) -> tuple[TrainRequest, TrainReply]:
     weights, wide = np.zeros(50, dtype=np.float32), np.array([[10, 14], [20, 21]])
     request = TrainRequest("r", study.digest(), "s", 0, "dl2d", "final", weights, wide, plan, ())
     trained = 50 if epochs else 0
-    return request, TrainReply(masked(trained, 32), masked(4 + (5 if epochs else 0)))
+    rings = masked(trained, 32), masked(4 + (5 if epochs else 0))
+    return request, TrainReply("c", *request.echo.values(), *rings)
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
@@ -234,8 +218,8 @@ def test_an_update_of_another_size_or_without_its_mask_is_stopped(
 ) -> None:
     request, reply = training(study, 1)
     _, loss_only = training(study, 0)
-    plain = TrainReply(np.arange(50, dtype=np.uint32), reply.rest)
-    longer = TrainReply(np.append(reply.parameters, masked(1, 32)), reply.rest)
+    plain = replace(reply, parameters=np.arange(50, dtype=np.uint32))
+    longer = replace(reply, parameters=np.append(reply.parameters, masked(1, 32)))
     assert code("train.network", request, loss_only, context) == "shape"
     assert code("train.network", request, longer, context) == "shape"
     assert code("train.network", request, plain, context) == "not_masked"
@@ -249,7 +233,8 @@ def rows_of(study: Study, n: int = 40, columns: int = 2) -> tuple[RowsRequest, R
     views = {f"m{i}": table("clinical") for i in range(columns)}
     labels = (np.arange(n) % 2).astype(np.float64)
     probabilities = np.round(rng.random((n, columns)), 3)
-    return RowsRequest("r", study.digest(), views), RowsReply(probabilities, labels)
+    request = RowsRequest("r", study.digest(), views)
+    return request, RowsReply("c", request.digest, probabilities, labels)
 
 
 def test_rows_to_three_decimals_pass(study: Study, context: GateContext) -> None:
@@ -276,88 +261,44 @@ def test_other_rows_are_stopped(
     study: Study, context: GateContext, change: Any, expected: str
 ) -> None:
     request, reply = rows_of(study)
-    other = RowsReply(*change(reply.probabilities, reply.labels))
+    other = RowsReply("c", request.digest, *change(reply.probabilities, reply.labels))
     assert code("query.rows", request, other, context) == expected
 
 
 def test_rows_are_stopped_where_the_study_shares_none(study: Study, context: GateContext) -> None:
     fusion = study.fusion.model_copy(update={"pooling": "bins"})
-    bins = dataclasses.replace(context, study=study.model_copy(update={"fusion": fusion}))
+    bins = replace(context, study=study.model_copy(update={"fusion": fusion}))
     request, reply = rows_of(study)
     assert code("query.rows", request, reply, bins) == "not_declared"
 
 
-# -- evaluation ------------------------------------------------------------------------------------
+# -- what a reply answers --------------------------------------------------------------------------
+
+OTHERS = {"site": "b", "session": "t", "number": 1, "request": "0" * 64}
 
 
-@pytest.fixture
-def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
-    rng = np.random.default_rng(2)
-    n = 30
-    label = (np.arange(n) % 2).astype(np.float64)
-    values = np.clip(rng.normal(0.4 + 0.2 * label[:, None], 0.2, (n, 2)), 0.001, 0.999)
-    rows = Rows(values, ("x", "y"), label, np.full(n, -1))
-    edges = score_edges(np.quantile(values, [0.25, 0.5, 0.75], axis=0).T)
-    request = EvaluateRequest("r", study.digest(), {}, ("internal", "external_1"), edges)
-    found = evaluate_locally(rows, np.array([0.5, 0.5]), edges, 3)
-    part = DeLongResult(20, 10, np.array([0.5, 0.6]), np.eye(2))
-    reply = EvaluateReply(
-        counts={"internal": (20, 10), "external_1": (n, n // 2)},
-        evaluations={"external_1": found},
-        parts={"internal": part},
-        withheld=(),
-    )
-    return request, reply
-
-
-def test_a_true_evaluation_passes(evaluation: Any, context: GateContext) -> None:
-    request, reply = evaluation
-    assert code("evaluate.handout", request, reply, context) == ""
-
-
-def spoiled(evaluation: Any, path: str, value: Any) -> Any:
-    """The evaluation of external_1 with another value at a dotted path."""
-    first, _, rest = path.partition(".")
-    inner = spoiled(getattr(evaluation, first), rest, value) if rest else value
-    return dataclasses.replace(evaluation, **{first: inner})
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "expected"),
-    [
-        ("brier", np.zeros(3), "shape"),
-        ("confusion.tp", np.array([0.5, 1.0]), "value"),
-        ("confusion.tp", np.zeros(30), "shape"),
-        ("calibration.count", np.zeros((2, 11)), "shape"),
-        ("decision.tp", np.zeros((2, 100)), "shape"),
-        ("decision.n", 31, "value"),
-        ("delong.covariance", np.zeros((30, 2)), "shape"),
-        ("delong.auc", np.array([0.5, 61.0]), "value"),
-        ("histogram.edges", np.array([[-np.inf, 0.123456, np.inf]] * 2), "value"),
-        ("histogram.counts", np.zeros((2, 2, 500)), "shape"),
-        ("brier", ("Muster",), "type"),
-    ],
-)
-def test_a_spoiled_evaluation_is_stopped(
-    evaluation: Any, context: GateContext, path: str, value: Any, expected: str
+@pytest.mark.parametrize("field", OTHERS)
+def test_a_reply_to_another_question_or_in_another_name_is_stopped(
+    study: Study, context: GateContext, field: str
 ) -> None:
-    request, reply = evaluation
-    other = spoiled(reply.evaluations["external_1"], path, value)
-    changed = dataclasses.replace(reply, evaluations={"external_1": other})
-    assert code("evaluate.handout", request, changed, context) == expected
+    asked: dict[str, tuple[Any, Any]] = {
+        "query.sum": sums_of(study, "train"),
+        "train.network": training(study, 1),
+        "query.rows": rows_of(study),
+    }
+    for exchange, (request, reply) in asked.items():
+        assert code(exchange, request, reply, context) == ""
+        if hasattr(reply, field):
+            other = replace(reply, **{field: OTHERS[field]})
+            assert code(exchange, request, other, context) == "other_question", exchange
 
 
-def test_measures_of_few_patients_or_of_a_set_over_sites_are_stopped(
-    evaluation: Any, context: GateContext
+def test_a_sum_of_the_same_size_over_another_subset_is_another_question(
+    study: Study, context: GateContext
 ) -> None:
-    request, reply = evaluation
-    few = DeLongResult(9, 5, np.array([0.5, 0.6]), np.eye(2))
-    counts = {**reply.counts, "internal": (9, 5)}
-    small = dataclasses.replace(reply, counts=counts, parts={"internal": few})
-    assert code("evaluate.handout", request, small, context) == "too_few"
-    own = reply.evaluations["external_1"]
-    wrong = dataclasses.replace(reply, evaluations={"internal": own})
-    assert code("evaluate.handout", request, wrong, context) == "shape"
+    request, _ = sums_of(study, "train")
+    _, other = sums_of(study, "internal")
+    assert code("query.sum", request, other, context) == "other_question"
 
 
 # -- in place of a reply ---------------------------------------------------------------------------
@@ -394,7 +335,8 @@ def test_what_was_not_asked_or_is_unknown_is_stopped(study: Study, context: Gate
 
 
 def test_a_gate_that_fails_is_closed(context: GateContext) -> None:
-    reply = SumReply(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint32))
+    empty = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint32)
+    reply = SumReply("c", "s", 0, "", *empty)
     assert code("query.sum", "no request at all", reply, context) == "gate_failed"
 
 

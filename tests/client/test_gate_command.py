@@ -15,12 +15,14 @@ from client.cli import app
 from client.gate_cli import RELEASE
 from client.site import load_site
 from client.state import recall_study
+from client.study_dossier import dossier_path
+from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
 from common.exchanges import CATALOGUE
 from common.masking import identity
 from common.study import Study, load_study
+from common.study_file import write_study
 from sim.identities import with_identities
-from sim.references import write_study
 from sim.sites import place_sites
 
 RUNNER = CliRunner()
@@ -73,6 +75,34 @@ def test_a_study_is_shown_in_plain_words_and_approved_on_yes(
         assert identity.fingerprint(identity.public_key(entry.public_key)) in done.output
     assert digests(site, "study") == {study.digest()}
     assert recall_study(load_site(site).work, study.digest()) == study
+
+
+def test_the_dossiers_first_page_is_shown_and_all_of_it_can_be_read_before_the_answer(
+    site: Path, study_file: Path, study: Study
+) -> None:
+    done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site)], input="n\n")
+    shown = " ".join(done.output.split())
+    page = in_plain_words(study)
+    assert "## What is not protected in this study" in page
+    assert " ".join(page.split()) in shown
+    path = dossier_path(load_site(site).work, study)
+    assert f"dossier of this study: {path}" in done.output
+    assert path.read_text(encoding="utf-8") == study_dossier(study)
+    assert "what a hospital sends, phase by phase" not in shown.lower()
+
+
+def test_the_whole_dossier_is_shown_when_asked_for(
+    site: Path, study_file: Path, study: Study
+) -> None:
+    done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site), "--dossier"])
+    assert study_dossier(study) in done.output
+    assert done.output.index("# Privacy dossier") < done.output.index("approve this?")
+
+
+def test_a_dossier_is_a_studys(site: Path, fab: Path) -> None:
+    for arguments in (["--list"], [str(fab)]):
+        done = RUNNER.invoke(app, ["approve", *arguments, "--dossier", "--site", str(site)])
+        assert isinstance(done.exception, UsageError), arguments
 
 
 def test_nothing_is_approved_on_no(site: Path, study_file: Path) -> None:

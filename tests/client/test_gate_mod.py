@@ -16,11 +16,11 @@ from client.site import load_site
 from common.codec import decode, encode
 from common.exchanges import EnrolReply, EnrolRequest, Problem
 from common.study import load_study
+from common.study_file import write_study
 from server.app import app as server_app
 from sim.identities import place_coordinator, with_identities
 from sim.inprocess import run_in_process, task_identity
 from sim.jobs import Job
-from sim.references import write_study
 from sim.sites import place_sites, write_site
 
 

@@ -99,9 +99,3 @@ def test_a_site_without_deployment_or_approvals_does_not_start(settings: SiteSet
 def test_a_deployment_is_secured_unless_it_stays_on_this_machine(values: Any) -> None:
     with pytest.raises(ValidationError):
         Deployment(**values)
-
-
-def test_flower_reports_to_nobody_and_installs_nothing() -> None:
-    environment = supernode.environment(SiteSettings(name="a"))
-    assert environment["FLWR_TELEMETRY_ENABLED"] == "0"
-    assert environment["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"

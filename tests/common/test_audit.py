@@ -136,3 +136,11 @@ def test_a_repair_of_the_ledger_concerns_nobody_else() -> None:
     ledgers = honest()
     ledgers["a"].append(entry(6, decision="repaired", reason="torn_line"))
     assert audit(ledgers) == []
+
+
+def test_what_a_site_did_outside_a_run_concerns_nobody_else() -> None:
+    ledgers = honest()
+    stopped = {"run": "", "exchange_id": "", "decision": "stopped", "reason": "study_unknown"}
+    for site, study in (("a", ""), ("b", "c" * 64)):
+        ledgers[site].append(dataclasses.replace(entry(6), items=(), study=study, **stopped))
+    assert audit(ledgers) == []

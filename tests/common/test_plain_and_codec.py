@@ -75,7 +75,7 @@ def test_an_unknown_class_is_never_built() -> None:
 
 
 def reply_of(size: int) -> SumReply:
-    return SumReply(np.zeros(size, dtype=np.uint64), np.zeros(1, dtype=np.uint32))
+    return SumReply("a", "s", 0, "", np.zeros(size, dtype=np.uint64), np.zeros(1, dtype=np.uint32))
 
 
 def test_fields_must_match_the_class() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message
+from flwr.app import Context, Error, Message
 
 from common.codec import decode, encode
 from common.errors import RefusedError, SiteError
@@ -72,16 +73,17 @@ def honest(site: str, request: Any, study: Study) -> Any:
         rings = end_to_end(
             to_rings(item.statistic, item.statistic.from_rows(rows), 1, 3) for item in request.items
         )
-        return SumReply(wide=rings.wide, narrow=rings.narrow)
+        return SumReply(site, **request.echo, wide=rings.wide, narrow=rings.narrow)
     if isinstance(request, RowsRequest):
         scores = np.round(np.array(VALUES[site]) / 10, 3)[:, None]
-        return RowsReply(probabilities=scores[::-1], labels=np.arange(len(scores)) % 2.0)
+        labels = np.arange(len(scores)) % 2.0
+        return RowsReply(site, **request.echo, probabilities=scores[::-1], labels=labels)
     assert isinstance(request, TrainRequest)
     share = len(VALUES[site]) / request.plan.total
     change = np.full(3, float(ord(site)) - 90.0, dtype=np.float32) - request.weights
     losses = np.array([2.0, 4.0, 0.0, 0.0])
     parameters, rest = to_update_rings(change * np.float32(share), request.wide, losses, 2)
-    return TrainReply(parameters=parameters, rest=rest)
+    return TrainReply(site, **request.echo, parameters=parameters, rest=rest)
 
 
 Answer = Callable[[str, Any, Study], Any]
@@ -172,6 +174,17 @@ def replacing(site: str, kind: type[Any], reply: Any) -> Answer:
     return answer
 
 
+def changing(who: str, kind: type[Any], **fields: Any) -> Answer:
+    """The site's honest reply to this kind of request, with other values in its fields."""
+
+    def answer(name: str, request: Any, study: Study) -> Any:
+        reply = honest(name, request, study)
+        changed = name == who and isinstance(request, kind)
+        return dataclasses.replace(reply, **fields) if changed else reply
+
+    return answer
+
+
 def test_a_problem_names_the_site_and_its_log_and_nothing_else(study: Study) -> None:
     problem = Problem(kind="ValueError", log_id="ab12")
     federation = federation_of(study, replacing("b", SumRequest, problem))
@@ -192,7 +205,8 @@ def test_a_refusal_is_recorded_and_told(study: Study) -> None:
 
 
 def test_a_reply_of_another_exchange_is_refused(study: Study) -> None:
-    reply = TrainReply(np.zeros(1, dtype=np.uint32), np.zeros(4, dtype=np.uint64))
+    rings = np.zeros(1, dtype=np.uint32), np.zeros(4, dtype=np.uint64)
+    reply = TrainReply("a", "s", 0, "", *rings)
     federation = federation_of(study, replacing("a", SumRequest, reply))
     federation.enrol()
     with pytest.raises(SiteError, match="site a: a reply that is not in the catalogue"):
@@ -201,16 +215,16 @@ def test_a_reply_of_another_exchange_is_refused(study: Study) -> None:
 
 def test_a_vector_of_another_length_is_refused(study: Study) -> None:
     for size in (1, 50):
-        reply = SumReply(np.zeros(size, dtype=np.uint64), np.zeros(0, dtype=np.uint32))
-        federation = federation_of(study, replacing("b", SumRequest, reply))
+        longer = changing("b", SumRequest, wide=np.zeros(size, dtype=np.uint64))
+        federation = federation_of(study, longer)
         federation.enrol()
         with pytest.raises(SiteError, match="site b: its sums are not of the size declared"):
             federation.sum(Means(), VIEW)
 
 
 def test_an_update_of_another_size_is_refused(study: Study) -> None:
-    reply = TrainReply(np.zeros(7, dtype=np.uint32), np.zeros(4, dtype=np.uint64))
-    federation = federation_of(study, replacing("a", TrainRequest, reply))
+    longer = changing("a", TrainRequest, parameters=np.zeros(7, dtype=np.uint32))
+    federation = federation_of(study, longer)
     federation.enrol()
     plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
     with pytest.raises(SiteError, match="site a: its sums are not of the size declared"):
@@ -243,3 +257,111 @@ def test_sites_with_other_columns_are_refused(study: Study) -> None:
     federation = federation_of(study, replacing("b", EnrolRequest, other))
     with pytest.raises(SiteError, match="site b: its tables have other columns than those of a"):
         federation.enrol()
+
+
+# -- which reply is to which message ---------------------------------------------------------------
+
+OTHER_ANSWERS = {"site": "a", "session": "0" * 16, "number": 7, "request": "0" * 64}
+
+
+@pytest.mark.parametrize("field", OTHER_ANSWERS)
+def test_a_sum_or_an_update_that_answers_something_else_is_refused(
+    study: Study, field: str
+) -> None:
+    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
+    for kind in (SumRequest, TrainRequest):
+        other = changing("b", kind, **{field: OTHER_ANSWERS[field]})
+        federation = federation_of(study, other)
+        federation.enrol()
+        with pytest.raises(SiteError, match="site b: a reply to another question"):
+            if kind is SumRequest:
+                federation.sum(Means(), VIEW)
+            else:
+                federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
+
+
+@pytest.mark.parametrize("field", ["site", "request"])
+def test_rows_that_answer_something_else_are_refused(study: Study, field: str) -> None:
+    other = changing("b", RowsRequest, **{field: OTHER_ANSWERS[field]})
+    federation = federation_of(study, other)
+    federation.enrol()
+    with pytest.raises(SiteError, match="site b: a reply to another question"):
+        federation.rows({"m": VIEW})
+
+
+def test_an_enrolment_in_another_study_is_refused(study: Study) -> None:
+    federation = federation_of(study, changing("b", EnrolRequest, study="0" * 64))
+    with pytest.raises(SiteError, match="site b: a reply to another question"):
+        federation.enrol()
+
+
+class Misdelivering(InProcessGrid):
+    """Changes what the metadata of replies to sums say, or puts other messages before them."""
+
+    change: Callable[[Message], Iterable[Message]] | None = None
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        replies = super().pull_messages(message_ids)
+        for reply in replies:
+            yield from self.change(reply) if self.change else [reply]
+
+
+def misdelivered(study: Study, change: Callable[[Message], Iterable[Message]]) -> Federation:
+    """An enrolled federation whose replies are changed from then on."""
+    sites = {name: Path(name) for name in study.site_names}
+    grid = Misdelivering(Hospitals(study, honest), sites)  # type: ignore[arg-type]
+    federation = Federation(grid=grid, study=study, run="r")
+    federation.enrol()
+    grid.change = change
+    return federation
+
+
+def with_metadata(reply: Message, name: str, value: Any) -> list[Message]:
+    reply.metadata.__dict__[f"_{name}"] = value
+    return [reply]
+
+
+def test_a_reply_from_another_node_than_the_one_asked_is_refused(study: Study) -> None:
+    federation = misdelivered(study, lambda reply: with_metadata(reply, "src_node_id", 99))
+    with pytest.raises(SiteError, match="site a: a reply from another node"):
+        federation.sum(Means(), VIEW)
+
+
+def test_a_reply_to_another_message_of_the_round_is_refused(study: Study) -> None:
+    answered: list[str] = []
+
+    def to_the_first(reply: Message) -> list[Message]:
+        answered.append(reply.metadata.reply_to_message_id)
+        return with_metadata(reply, "reply_to_message_id", answered[0])
+
+    federation = misdelivered(study, to_the_first)
+    with pytest.raises(SiteError, match="site b: a reply to another message of the same round"):
+        federation.sum(Means(), VIEW)
+
+
+def test_a_stray_reply_of_an_earlier_round_is_noted_and_passed_over(study: Study) -> None:
+    heard: list[Message] = []
+    told: list[dict[str, Any]] = []
+
+    def behind_an_old_one(reply: Message) -> list[Message]:
+        heard.append(reply)
+        return [heard[0], reply] if federation.events.listener else [reply]
+
+    federation = misdelivered(study, behind_an_old_one)
+    first = federation.sum(Means(), VIEW, "t")
+    federation.events.listener = told.append
+    again = federation.sum(Means(), VIEW, "t")
+    assert np.array_equal(again.mean, first.mean)
+    strays = [event["where"] for event in told if event["kind"] == "stray_reply"]
+    assert strays == ["site b", "site c"]
+
+
+def test_an_error_that_flower_makes_in_a_nodes_place_names_the_site(study: Study) -> None:
+    def offline(reply: Message) -> list[Message]:
+        error = Message(Error(5, "the node is not there"), reply_to=reply)
+        error.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+        return [error]
+
+    federation = misdelivered(study, offline)
+    with pytest.raises(SiteError, match="site a: Flower reports error 5"):
+        federation.sum(Means(), VIEW)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,10 +15,11 @@ from typing import Any
 import pytest
 
 from client.site import Deployment, load_site
+from common.flower_settings import flower_environment
 from common.study import Study, load_study
-from sim.flower_engine import QUIET
+from common.study_file import write_study
+from common.processes import BackgroundProgram, free_port, wait_until_ready
 from sim.identities import with_identities
-from sim.references import write_study
 from sim.sites import place_sites, write_site
 
 BIN = Path(sys.executable).parent
@@ -70,52 +68,20 @@ def main(grid, context):
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def started(command: list[Any], log: Path, environment: dict[str, str]) -> Iterator[None]:
     """A program in the background, stopped at the end with all that it started."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=log.parent,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def wait_for_health(port: int) -> None:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the SuperLink did not start")
+    program = BackgroundProgram([str(part) for part in command], environment, log)
+    program.start()
+    try:
+        yield
+    finally:
+        program.stop()
 
 
 def environment_of(folder: Path, port: int) -> dict[str, str]:
     return {
-        **os.environ,
-        **QUIET,
-        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
-        "FLWR_HOME": str(folder / "flower-home"),
+        **flower_environment(folder / "flower-home"),
         "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(port),
         "OPENBLAS_NUM_THREADS": "1",
     }
@@ -160,8 +126,10 @@ def test_only_approved_things_are_answered_over_a_real_superlink(
     superlink = [BIN / "flower-superlink", "--insecure", "--isolation", "subprocess"]
     superlink += ["--host", "127.0.0.1", "--port", str(port)]
     with ExitStack() as stack:
-        stack.enter_context(started(superlink, tmp_path / "superlink.log", environment))
-        wait_for_health(port)
+        link = BackgroundProgram([str(p) for p in superlink], environment, tmp_path / "link.log")
+        stack.callback(link.stop)
+        link.start()
+        wait_until_ready(link, port)
         for name, site in sites.items():
             run = [BIN / "fedlnm-site", "run", "--site", site]
             stack.enter_context(started(run, tmp_path / f"{name}.log", environment))
@@ -175,7 +143,7 @@ def test_only_approved_things_are_answered_over_a_real_superlink(
     assert out.is_file(), logs
     told = json.loads(out.read_text())
     assert sorted(told["enrol"]) == [["EnrolReply", "a"], ["Problem", "app_not_approved"]], logs
-    assert told["sum"] == [["SumReply", ""]], logs
+    assert told["sum"] == [["SumReply", "a"]], logs
     assert told["unknown"] == [["Problem", "unknown_exchange"]], logs
     assert "app_not_approved" in (sites["b"].parent / "work" / "gate.log").read_text()
     assert not (sites["b"].parent / "work" / "flower" / "apps").exists()

@@ -14,6 +14,7 @@ from common.dossier.markdown import shape, size, table
 from common.dossier.plan import model_columns, plan
 from common.dossier.unprotected import unprotected
 from common.masking import identity
+from common.masking.leaving import LeftSite
 from common.study import Study, parse_study
 
 KEY = identity.generate().public_key()
@@ -112,10 +113,10 @@ def test_rows_are_owned_up_to_or_absent() -> None:
 
 def test_faithful_mode_and_weaker_thresholds_are_said() -> None:
     words = " ".join(unprotected(study_with('[privacy]\nmode = "faithful"\nmin_rows = 4\n')))
-    assert "**Extreme values are not limited**" in words
+    assert "**Values enter Gram matrices as they are**" in words
     assert "`min_rows` 4 (release 10)" in words
     guarded = " ".join(unprotected(study_with()))
-    assert "Extreme values" not in guarded
+    assert "enter Gram matrices as they are" not in guarded
     assert "Weaker" not in guarded
 
 
@@ -124,6 +125,14 @@ def test_every_study_owns_up_to_models_totals_and_false_answers() -> None:
     for open_point in ("membership inference", "attribute inference", "Totals", "False answers"):
         assert open_point in words
     assert "if the coordinator works together with 2, it knows the sums of the last one" in words
+
+
+def test_a_hospital_that_left_and_what_its_word_gives_away_are_said() -> None:
+    statement = LeftSite.sign(identity.generate(), "e", "0" * 64)
+    left = study_with().model_copy(update={"left": (statement, statement)})
+    (words,) = [one for one in unprotected(left) if "left for good" in one]
+    assert words.startswith("**e left for good.** It has signed that its own sums may be found")
+    assert "left for good" not in " ".join(unprotected(study_with()))
 
 
 def test_columns_of_the_model_are_those_a_site_makes() -> None:

@@ -66,6 +66,23 @@ def test_of_what_did_not_leave_no_count_and_no_digest_is_written(decision: Any) 
     assert entry.items[0].request == ITEM.request
 
 
+def test_who_left_stands_in_the_line_of_what_was_released_only() -> None:
+    item = dataclasses.replace(ITEM, left=("d",))
+    entry = sealed(dataclasses.replace(RECORD, items=(item,)))
+    assert read_line(entry.line()).items[0].left == ("d",)
+    forged = entry.line().replace(b'"left":["d"],', b"")
+    assert read_line(forged).content_hash() != entry.hash
+    refused = sealed(dataclasses.replace(RECORD, items=(item,), decision="refused", reason="rows"))
+    assert refused.items[0].left == ()
+
+
+def test_a_line_about_nobody_who_left_is_written_as_before_anybody_could() -> None:
+    line = sealed(RECORD).line()
+    assert b'"left"' not in line
+    with pytest.raises(ValueError, match="not written"):
+        read_line(line.replace(b'"membership"', b'"left":[],"membership"'))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -1,0 +1,21 @@
+"""What a site knows when the gate looks at a reply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from client.gate import GateContext
+from common.study import Study, load_study
+from sim.identities import with_identities
+
+
+@pytest.fixture
+def study(tabular_master: Path) -> Study:
+    return with_identities(load_study(tabular_master / "study.toml"))
+
+
+@pytest.fixture
+def context(study: Study) -> GateContext:
+    return GateContext(site="c", study=study, privacy=study.privacy, software={"python": "3.11.7"})
