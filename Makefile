@@ -10,12 +10,14 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: study test equality dossier lint format clean help
+.PHONY: study test equality bench rehearse dossier lint format clean help
 
 help:
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
 	@echo "make test    all tests"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
+	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
+	@echo "make bench   what masking costs a hospital (figures: bench/results.md)"
 	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
 	@echo "make lint    format, lint and types"
 
@@ -35,6 +37,12 @@ test: $(READY)
 
 equality: $(READY)
 	$(BIN)/fedlnm-sim equality
+
+rehearse: $(READY)
+	$(BIN)/fedlnm-sim rehearse --seed $(SEED)
+
+bench: $(READY)
+	$(BIN)/python bench/masking.py
 
 dossier: $(READY)
 	$(BIN)/python -m server dossier --out docs/privacy-dossier.md

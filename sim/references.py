@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import tomli_w
 
 from client.site import SiteSettings
 from common.study import PrivacySettings, SiteEntry, Study, TestSet
@@ -20,7 +19,6 @@ UNRESTRICTED = {
     "min_class_per_fold": 0,
     "min_oof_rows": 1,
     "min_rows_weak_penalty": 0,
-    "min_cell": 0,
     "masking": "off",
 }
 
@@ -93,12 +91,3 @@ def pooled_settings(study: Study, run: Path, cache: Path) -> SiteSettings:
         privacy=consent(study),
         approvals="open",
     )
-
-
-def write_study(study: Study, path: Path) -> Path:
-    """Write a study as TOML; its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        tomli_w.dumps(study.model_dump(mode="json", exclude_none=True)), encoding="utf-8"
-    )
-    return path

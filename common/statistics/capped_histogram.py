@@ -13,7 +13,8 @@ import numpy as np
 
 from common.plain import plain
 from common.statistics.base import Float, Rows, Sums
-from common.statistics.histogram import Histogram, HistogramResult, filled_up
+from common.statistics.histogram import Histogram, HistogramResult, cell_counts, filled_up
+from common.statistics.packing import matches
 
 
 @plain
@@ -38,9 +39,18 @@ class CappedHistogram:
         return Histogram(edges=self.edges).shapes(p)
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Capped counts of the site; missing values are left out."""
-        counts = Histogram(edges=self.edges).from_rows(rows)["counts"]
-        return {"counts": np.minimum(counts, self.cap)}
+        """Capped counts of the site, or of every hospital whose rows it holds, added up.
+
+        The cells of a pooled reference are then those of its federation.
+        """
+        matches(self.edges, rows, "edges")
+        origin = np.zeros(rows.n, dtype=np.int64) if rows.origin is None else rows.origin
+        counts = np.zeros((rows.p, self.edges.shape[1] - 1))
+        for column, (values, edges) in enumerate(zip(rows.values.T, self.edges, strict=True)):
+            for hospital in np.unique(origin):
+                own = cell_counts(values[origin == hospital], edges)
+                counts[column] += np.minimum(own, self.cap)
+        return {"counts": counts}
 
     def finalise(self, sums: Sums) -> Float:
         """Sum of the sites' capped counts, (p, cells)."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -74,3 +75,13 @@ def test_no_site_is_ever_left_with_few_rows_of_others(held: Any, minimum: int) -
         left = inside.sum() - inside
         assert inside.sum() == joined.counts[0, cell]
         assert ((left == 0) | (left >= minimum)).all()
+
+
+def test_a_site_that_holds_several_hospitals_counts_as_they_would(rows: Any, summed: Any) -> None:
+    table = rows(np.random.default_rng(5).normal(size=(90, 4)))
+    edges = np.tile([-np.inf, -1.0, 0.0, 1.0, np.inf], (4, 1))
+    capped = CappedHistogram(edges=edges, cap=2)
+    apart = summed(capped, table, (0.2, 0.5, 0.3))
+    origin = np.repeat([0, 1, 2], [18, 45, 27])
+    pooled = dataclasses.replace(table, origin=origin)
+    np.testing.assert_array_equal(summed(capped, pooled, (1.0,)), apart)
