@@ -239,6 +239,7 @@ class PrivacySettings(Settings):
     min_oof_rows: int = Field(20, ge=1)
     min_cell: int = Field(3, ge=0)
     min_rank_cell: int = Field(5, ge=1)
+    min_rank_others: int = Field(3, ge=0)
     min_category: int = Field(5, ge=0)
     min_rows_weak_penalty: int = Field(200, ge=0)
     max_svm_rounds: int = Field(60, ge=1, le=60)

@@ -19,6 +19,7 @@ UNRESTRICTED = {
     "min_class_per_fold": 0,
     "min_oof_rows": 1,
     "min_rows_weak_penalty": 0,
+    "min_cell": 0,
     "masking": "off",
 }
 

@@ -84,7 +84,7 @@ DESCRIPTIONS: dict[str, Description] = {
         "patients of the other hospitals in an interval of one feature",
         "A hospital can take its own patients off the number it is told. It refuses intervals in"
         " which the others then have some patients, but fewer than this number.",
-        setting="min_cell",
+        setting="min_rank_others",
     ),
     "support": Description(
         "the few patients in whom a column differs from nearly all others",

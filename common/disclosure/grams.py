@@ -159,6 +159,6 @@ def _check_rank_cells(asked: Asked) -> Refusals:
     edges = asked.statistic.edges
     own = np.array([cell_counts(x, e) for x, e in zip(asked.rows.values.T, edges, strict=True)])
     others = everyone - own.reshape(everyone.shape)
-    if ((others > 0.5) & (others < privacy.min_cell - 0.5)).any():
+    if ((others > 0.5) & (others < privacy.min_rank_others - 0.5)).any():
         return asked.refuse("rank_others", "rows of the other sites in a cell")
     return ()

@@ -94,13 +94,13 @@ def shared(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
     """Cells joined until every site may be told their counts; one round."""
     privacy = study.privacy
     merged = [merge_cells(one.cells, privacy.min_rank_cell) for one in tables]
-    cap = cap_for(privacy.min_cell)
+    cap = cap_for(privacy.min_rank_others)
     capped = yield [
         SumItem(CappedHistogram(edges=cells.edges, cap=cap), one.view, "train")
         for one, cells in zip(tables, merged, strict=True)
     ]
     return [
-        _with_cells(one, share_cells(cells, own, privacy.min_cell))
+        _with_cells(one, share_cells(cells, own, privacy.min_rank_others))
         for one, cells, own in zip(tables, merged, capped, strict=True)
     ]
 

@@ -43,8 +43,8 @@ def test_references_refuse_nothing_and_keep_what_shapes_the_input() -> None:
     study = parse_study(WITH_PRIVACY + PRIVACY)
     pooled, local = pooled_study(study).privacy, local_study(study, "b").privacy
     for reference in (pooled, local):
-        assert (reference.min_rows, reference.masking) == (1, "off")
-        assert reference.min_cell == study.privacy.min_cell
+        assert (reference.min_rows, reference.min_cell, reference.masking) == (1, 0, "off")
+        assert reference.min_rank_others == study.privacy.min_rank_others
         assert reference.mode == "faithful"
     assert (pooled.min_category, local.min_category) == (7, 0)
 
