@@ -90,10 +90,10 @@ def test_a_bad_image_is_found_and_named(
     findings = json.loads(done.stdout)
     assert findings["patients"] == 11
     assert findings["ready"] is False
-    (problem,) = findings["problems"]
-    assert "harbour-001" in problem
-    assert words in problem
-    assert "->" in problem
+    (problem,) = (row for row in findings["findings"] if row["severity"] == "problem")
+    assert "harbour-001" in problem["where"]
+    assert words in problem["what"]
+    assert problem["remedy"]
 
 
 def test_a_good_hospital_is_ready(
@@ -102,4 +102,26 @@ def test_a_good_hospital_is_ready(
     done = check(imaging_master / "harbour", imaging_master / "study.toml", imaging_cache)
     assert done.returncode == 0, done.stderr
     findings = json.loads(done.stdout)
+    assert findings["schema"] == 1
+    assert findings["ready"] is True
     assert findings["counts"] == {"external_1": [12, 6]}
+
+
+def test_the_table_on_screen_ends_with_the_verdict(
+    imaging_master: Path, imaging_cache: Path
+) -> None:
+    command = [sys.executable, "-m", "client", "check", str(imaging_master / "harbour")]
+    command += ["--study", str(imaging_master / "study.toml"), "--cache", str(imaging_cache)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "12 usable patients" in done.stdout
+    assert "external_1" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("ready: ")
+
+
+def test_a_wrong_study_file_is_an_error_and_no_report(imaging_master: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("name = 3\n", encoding="utf-8")
+    done = check(imaging_master / "harbour", tmp_path / "study.toml", tmp_path / "cache")
+    assert done.returncode == 1
+    assert not done.stdout
+    assert "study.toml" in done.stderr

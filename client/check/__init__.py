@@ -1,0 +1,1 @@
+"""The rehearsal of a partner: everything that a study needs of a hospital, looked at beforehand."""

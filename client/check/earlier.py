@@ -1,0 +1,42 @@
+"""Patients that came or went since something was last released: too few of them, and it refuses."""
+
+from __future__ import annotations
+
+from client.check.finding import Findings, ok, or_ok, problem, problem_of
+from client.cohort import Cohort
+from client.ledger import Ledger, ledger_path
+from client.membership import SMALLEST_CHANGE, Memberships, membership_refusal
+from client.site import SiteSettings
+from common.errors import StudyError
+from common.masking import identity
+from common.study import Study
+
+KIND = "disclosure.earlier"
+
+
+def look_at_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
+    """Compare the cohort with those of the ledger."""
+    path = ledger_path(settings.work)
+    if not path.is_file():
+        yield ok(KIND, "nothing was ever released from this work folder")
+        return
+    try:
+        private = identity.load(settings.identity).private
+        ledger, memberships = Ledger(path, private), Memberships(settings.work)
+        found = []
+        for subset in ("train", *(test.name for test in study.test_sets)):
+            now = memberships.of(p.patient_id for p in cohort.subset(study, subset)).members
+            known = [memberships.recall(digest).members for digest in ledger.memberships(subset)]
+            if membership_refusal(known, now) is not None:
+                found.append(
+                    problem(
+                        KIND,
+                        subset,
+                        f"refused: fewer than {SMALLEST_CHANGE} patients came or went since an"
+                        " earlier release (rule membership)",
+                        "go back to the earlier patients, or change by more at once",
+                    )
+                )
+        yield from or_ok(found, {KIND: "the same patients as before, or many others"})
+    except StudyError as error:
+        yield problem_of(KIND, error)

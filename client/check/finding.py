@@ -1,0 +1,165 @@
+"""One row of the check, and all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from client.check.kinds import KINDS
+from common.errors import StudyError
+
+Severity = Literal["ok", "not checked", "warning", "problem"]
+SEVERITIES: tuple[Severity, ...] = ("ok", "not checked", "warning", "problem")
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Parameters
+    ----------
+    kind : one of `KINDS`; ValueError otherwise.
+    severity : `problem` has to be put right, `warning` should be looked at, `not checked` could not
+        be found out.
+    where : file, row, patient, host or setting; empty where the whole site is meant.
+    what : in words; with `not checked`, why.
+    remedy : what to do; empty when there is nothing to do.
+    """
+
+    kind: str
+    severity: Severity
+    where: str
+    what: str
+    remedy: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"no kind of finding is called {self.kind!r}")
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" -> {self.remedy}" if self.remedy else ""
+        return f"{place}{self.what}{advice}"
+
+
+Findings = Iterator[Finding]
+
+
+def ok(kind: str, what: str, where: str = "") -> Finding:
+    """All is well."""
+    return Finding(kind, "ok", where, what)
+
+
+def warning(kind: str, where: str, what: str, remedy: str) -> Finding:
+    """Something that may be right."""
+    return Finding(kind, "warning", where, what, remedy)
+
+
+def problem(kind: str, where: str, what: str, remedy: str) -> Finding:
+    """Something that is wrong."""
+    return Finding(kind, "problem", where, what, remedy)
+
+
+def problem_of(kind: str, error: StudyError) -> Finding:
+    """An error as a finding."""
+    return Finding(kind, "problem", error.where, error.what, error.remedy)
+
+
+def not_checked(kinds: Iterable[str], why: str, remedy: str = "") -> Findings:
+    """A row each for what could not be looked at."""
+    for kind in kinds:
+        yield Finding(kind, "not checked", "", why, remedy)
+
+
+def or_ok(found: Iterable[Finding], fine: Mapping[str, str]) -> Findings:
+    """What was found, then a row for each kind of which there was nothing to find.
+
+    Parameters
+    ----------
+    fine : what to say, by kind.
+    """
+    rows = tuple(found)
+    yield from rows
+    seen = {row.kind for row in rows}
+    yield from (ok(kind, what) for kind, what in fine.items() if kind not in seen)
+
+
+def placed(kind: str) -> tuple[str, ...]:
+    """All kinds of a topic, such as "mask"."""
+    return tuple(name for name in KINDS if name.startswith(f"{kind}."))
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one phase of the study moves at this site, at most.
+
+    Parameters
+    ----------
+    rounds : questions.
+    largest : bytes of the largest answer.
+    total : bytes of all answers, frames of messages included.
+    """
+
+    phase: str
+    rounds: int
+    largest: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of the line to the coordinator; `measured` says where the number comes from."""
+
+    mbit_per_second: float
+    measured: bool
+
+    def seconds(self, size: float) -> float:
+        """Time that so many bytes take."""
+        return 8e-6 * size / self.mbit_per_second
+
+
+@dataclass
+class Report:
+    """Usable patients, what was found, and what the study moves.
+
+    Parameters
+    ----------
+    counts : patients and positives by subset.
+    folds : patients and positives of every training fold; empty where the site does not train.
+    """
+
+    site: str
+    study: str
+    digest: str
+    patients: int = 0
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    folds: tuple[tuple[int, int], ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+    load: tuple[Load, ...] = ()
+    speed: Speed | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing has to be put right."""
+        return not self.of("problem")
+
+    def of(self, severity: Severity) -> list[Finding]:
+        """Findings of one severity, in the order in which they were found."""
+        return [finding for finding in self.findings if finding.severity == severity]
+
+    def as_dict(self) -> dict[str, object]:
+        """For --json; see docs/check.md."""
+        return {
+            "schema": SCHEMA,
+            "site": self.site,
+            "study": {"name": self.study, "digest": self.digest},
+            "ready": self.ready,
+            "patients": self.patients,
+            "counts": dict(self.counts),
+            "folds": list(self.folds),
+            "findings": [asdict(finding) for finding in self.findings],
+            "load": [asdict(phase) for phase in self.load],
+            "speed": asdict(self.speed) if self.speed else None,
+        }

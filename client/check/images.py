@@ -1,0 +1,173 @@
+"""Images and contours: every one read to its end, and looked at by rules of thumb."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.check import image_rules
+from client.check.finding import Finding, Findings, or_ok, problem, warning
+from client.check.image_rules import Remark
+from client.check.listing import listed
+from client.check.look import Job, Look, look
+from client.cohort import Patient
+from client.imaging.cache import ContentCache
+from client.imaging.errors import PatientError
+from client.imaging.patient import reading_gib
+from client.imaging.source import image_files
+from client.imaging.workers import BoundedPool, Killed, Task
+from client.site import SiteSettings
+
+KINDS = (
+    "image.unusable",
+    "image.geometry",
+    "image.units",
+    "image.shared",
+    "mask.unusable",
+    "mask.place",
+    "mask.size",
+    "mask.readings",
+    "identifiers.headers",
+)
+Progress = Callable[[int, int, str], None]
+# of less, starting a process takes longer than reading
+_WORTH_PROCESSES = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class ImagesLook:
+    """What became of the images.
+
+    Parameters
+    ----------
+    bad : patients who cannot be used as they are.
+    gib : memory that the largest patient takes, to be read or to have features extracted.
+    """
+
+    bad: frozenset[str]
+    gib: float
+    findings: tuple[Finding, ...]
+
+
+def look_at_images(
+    patients: Sequence[Patient], settings: SiteSettings, progress: Progress | None
+) -> ImagesLook:
+    """Read all files of these patients, side by side as the site's settings allow."""
+    seen = _all(patients, settings, progress)
+    findings: list[Finding] = []
+    bad: set[str] = set()
+    for patient, one in seen.items():
+        for kind, file, what, remedy in one.problems:
+            findings.append(problem(kind, f"{patient}: {file}", what, remedy))
+            bad.add(patient)
+    remarks = {patient: tuple(_remarks(one)) for patient, one in seen.items()}
+    bad |= {patient for patient, own in remarks.items() if any(map(_spoils, own))}
+    findings.extend(_gathered(remarks))
+    findings.extend(_shared(patients))
+    findings.extend(_headers(seen))
+    count = sum(len(p.masks) for p in patients)
+    fine = {kind: f"{len(seen)} images" for kind in KINDS if not kind.startswith("mask")}
+    fine |= {kind: f"{count} contours" for kind in KINDS if kind.startswith("mask")}
+    regions = [region.gib for one in seen.values() for region in one.regions.values()]
+    reading = [reading_gib(p.image) for p in patients if p.image is not None]
+    gib = max((*regions, *reading), default=0.0)
+    return ImagesLook(frozenset(bad), gib, tuple(or_ok(findings, fine)))
+
+
+def _all(
+    patients: Sequence[Patient], settings: SiteSettings, progress: Progress | None
+) -> dict[str, Look]:
+    """By patient, in the order of the cohort."""
+    jobs = {p.patient_id: Job(p.patient_id, p.image, p.masks) for p in patients if p.image}
+    ids = list(jobs)
+    tasks = [Task(jobs[patient], reading_gib(jobs[patient].image)) for patient in ids]
+    seen: dict[str, Look] = {}
+    small = sum(_bytes(job.image) for job in jobs.values()) < _WORTH_PROCESSES
+    workers = 1 if small else settings.preparation_workers
+    with BoundedPool(workers, settings.memory_gib) as pool:
+        for position, done in pool.run(look, tasks):
+            patient = ids[position]
+            seen[patient] = _killed(jobs[patient]) if isinstance(done, Killed) else done
+            if progress is not None:
+                progress(len(seen), len(ids), f"looked at {patient}")
+    return {patient: seen[patient] for patient in ids}
+
+
+def _bytes(image: Path) -> int:
+    """On disk, in whatever files."""
+    path = image_files(image)[0]
+    files = path.iterdir() if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _killed(job: Job) -> Look:
+    what = "the process that read this patient was killed, most likely for lack of memory"
+    remedy = "use a machine with more memory, or check that the volume is not far too large"
+    return Look(problems=[("image.unusable", job.image.name, what, remedy)])
+
+
+def _remarks(seen: Look) -> Iterator[Remark]:
+    if seen.image is None:
+        return
+    yield from image_rules.geometry(seen.image)
+    units = tuple(image_rules.units(seen.image))
+    yield from units
+    for reading, region in seen.regions.items():
+        if not any(map(_spoils, units)):  # in other units no place is soft tissue
+            yield from image_rules.place(image_rules.READERS[reading], region)
+        yield from image_rules.size(region)
+    yield from image_rules.readings(seen.regions, seen.overlaps)
+
+
+def _spoils(remark: Remark) -> bool:
+    """Whether a patient cannot be used before it is put right; a repeat reading spoils nobody."""
+    return remark.severity == "problem" and remark.kind != "mask.readings"
+
+
+def _gathered(remarks: Mapping[str, Iterable[Remark]]) -> Findings:
+    """A finding for each remark, with all patients of whom it is made."""
+    patients: dict[Remark, list[str]] = defaultdict(list)
+    for patient, own in remarks.items():
+        for remark in dict.fromkeys(own):
+            patients[remark].append(patient)
+    for remark, ids in patients.items():
+        yield Finding(remark.kind, remark.severity, listed(ids), remark.what, remark.remedy)
+
+
+def _shared(patients: Sequence[Patient]) -> Findings:
+    """The same bytes under two ids: one patient twice, or a file that was mixed up."""
+    digests, owners = ContentCache(Path()), defaultdict[str, list[Patient]](list)
+    for patient in patients:
+        if patient.image is None:
+            continue
+        try:
+            owners[digests.key_of(image_files(patient.image)[:1], {})].append(patient)
+        except PatientError:
+            continue  # whoever reads it says so
+    for group in owners.values():
+        if len(group) > 1:
+            splits = sorted({patient.split for patient in group})
+            leak = f", in the splits {' and '.join(splits)}" if len(splits) > 1 else ""
+            yield problem(
+                "image.shared",
+                listed([patient.patient_id for patient in group]),
+                f"the same image under several ids{leak}",
+                "correct the paths, or keep one row per patient",
+            )
+
+
+def _headers(seen: Mapping[str, Look]) -> Findings:
+    patients: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for patient, one in seen.items():
+        told = {item for fields in one.fields.values() for item in fields.items()}
+        for name, why in sorted(told):
+            patients[name, why].append(patient)
+    for (name, why), ids in patients.items():
+        yield warning(
+            "identifiers.headers",
+            listed(ids),
+            f"header field {name} is filled: {why}",
+            "de-identify the files; crops and features carry no header, and nothing of it leaves",
+        )

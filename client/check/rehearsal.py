@@ -1,0 +1,224 @@
+"""Everything that is looked at, in order: what a site would bring to a study, told to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.check import (
+    approval,
+    classes,
+    clinical_units,
+    clock,
+    coordinator,
+    device,
+    earlier,
+    keys,
+    memory,
+    naming,
+    software,
+    storage,
+    transfer,
+)
+from client.check.cohort_rows import FILES, CohortLook, look_at_rows
+from client.check.contact import Contact, upload_speed, visit
+from client.check.finding import (
+    Finding,
+    Report,
+    Speed,
+    not_checked,
+    or_ok,
+    placed,
+    problem,
+    problem_of,
+)
+from client.cohort import Cohort, assign_folds
+from client.prepared import PreparedImages
+from client.site import SiteSettings, load_site
+from common.errors import StudyError
+from common.study import Study, load_study
+
+Progress = Callable[[int, int, str], None]
+HEADERS, PREPARED = "identifiers.headers", "image.prepared"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How to check.
+
+    Parameters
+    ----------
+    cache : where prepared images go, None for the site's own.
+    bandwidth : Mbit/s to reckon with, None to measure.
+    """
+
+    cache: Path | None = None
+    bandwidth: float | None = None
+
+
+def site_of(folder: Path) -> SiteSettings:
+    """Settings from the folder's site.toml, or the defaults under the folder's name."""
+    own = folder if folder.is_file() else folder / "site.toml"
+    if own.is_file():
+        return load_site(own)
+    resolved = folder.resolve()
+    paths = {"data": resolved, "work": resolved / "work", "cache": resolved / "cache"}
+    return SiteSettings(name=resolved.name, identity=resolved / "keys" / "identity.pem", **paths)
+
+
+def rehearse(folder: Path, study_file: Path, wish: Wish, progress: Progress | None) -> Report:
+    """Look at a site as the study would, and at all that lies between it and the coordinator.
+
+    Raises
+    ------
+    InputError : the study file or site.toml is wrong.
+    """
+    study = load_study(study_file)
+    settings = site_of(folder)
+    if wish.cache is not None:
+        settings = settings.model_copy(update={"cache": wish.cache.resolve()})
+    report = Report(site=settings.name, study=study.name, digest=study.digest())
+    found = report.findings
+    found += approval.look_at_roster(study, settings.name)
+    found += approval.look_at_coordinator_key(study, settings.deployment)
+    found += approval.look_at_approvals(study, settings)
+    found += software.look_at_software()
+    found += keys.look_at_keys(study, settings)
+    contact = visit(settings.deployment) if settings.deployment else None
+    found += coordinator.look_at_coordinator(settings.deployment, contact)
+    found += clock.look_at_clock(settings, contact)
+    found += device.look_at_device(study, settings)
+    _look_at_patients(report, study, settings, progress)
+    training = report.counts.get("train", (0, 0))[0]
+    report.load = transfer.load_of(study, settings.name, training)
+    report.speed = _speed(settings, contact, wish.bandwidth)
+    found += transfer.look_at_transfer(report.load, report.speed)
+    return report
+
+
+def _speed(
+    settings: SiteSettings, contact: Contact | None, bandwidth: float | None
+) -> Speed | None:
+    if bandwidth is not None:
+        return Speed(bandwidth, measured=False)
+    if settings.deployment is None or contact is None or contact.failure is not None:
+        return None
+    measured = upload_speed(settings.deployment)
+    return Speed(measured, measured=True) if measured is not None else None
+
+
+def _look_at_patients(
+    report: Report, study: Study, settings: SiteSettings, progress: Progress | None
+) -> None:
+    """Rows, images, and what the rules make of the patients that are left."""
+    rows = look_at_rows(settings.data, settings.name, study)
+    report.findings += rows.findings
+    _look_at_names(report, rows, settings.name, study)
+    if rows.cohort is None:
+        kinds = ("cohort.units", "cohort.missing", *placed("counts"), *placed("disclosure"))
+        kinds += (*_images(study), "machine.disk", "machine.memory")
+        report.findings += not_checked(kinds, "the rows of cohort.csv cannot be read")
+        report.findings += _no_images(study)
+        return
+    cohort = rows.cohort
+    report.findings += clinical_units.look_at_values(cohort.patients, study)
+    images = _look_at_images(report, cohort, study, settings, progress)
+    cohort.patients = assign_folds(cohort.patients, study)
+    report.patients = len(cohort.patients)
+    counts = classes.count(cohort, study)
+    report.counts, report.folds = counts.subsets, counts.folds
+    report.findings += classes.look_at_counts(cohort, study, counts)
+    _look_at_rules(report, cohort, study, settings, images)
+
+
+def _look_at_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
+    if rows.frame is None:
+        kinds = ("identifiers.cohort", "identifiers.files")
+        report.findings += not_checked(kinds, "cohort.csv cannot be read")
+    else:
+        report.findings += naming.look_at_names(rows.frame, site, study)
+
+
+def _images(study: Study) -> tuple[str, ...]:
+    """Kinds about images that this study asks for, but for the paths in cohort.csv."""
+    kinds = (*placed("image"), *placed("mask"), HEADERS)
+    return tuple(kind for kind in kinds if kind not in FILES) if study.needs_images else ()
+
+
+def _no_images(study: Study) -> tuple[Finding, ...]:
+    kinds = () if study.needs_images else (*placed("image"), *placed("mask"), HEADERS)
+    return tuple(not_checked(kinds, "the study reads no images"))
+
+
+def _look_at_images(
+    report: Report,
+    cohort: Cohort,
+    study: Study,
+    settings: SiteSettings,
+    progress: Progress | None,
+) -> PreparedImages | None:
+    """Read every image, then prepare what can be; patients who cannot be used leave the cohort."""
+    report.findings += _no_images(study)
+    training = len(cohort.subset(study, "train"))
+    contours = sum(len(patient.masks) for patient in cohort.patients)
+    disk = tuple(storage.look_at_disk(study, settings, len(cohort.patients), contours))
+    report.findings += disk
+    if not study.needs_images:
+        report.findings += memory.look_at_memory(study, settings, training, None)
+        return None
+    from client.check.images import look_at_images
+
+    look = look_at_images(cohort.patients, settings, progress)
+    report.findings += look.findings
+    largest = look.gib if cohort.patients else None
+    report.findings += memory.look_at_memory(study, settings, training, largest)
+    _leave_out(cohort, look.bad)
+    full = any(finding.severity == "problem" for finding in disk)
+    if full:
+        report.findings += not_checked((PREPARED,), "too little room on disk")
+        return None
+    return _prepare(report, cohort, study, settings, progress)
+
+
+def _prepare(
+    report: Report,
+    cohort: Cohort,
+    study: Study,
+    settings: SiteSettings,
+    progress: Progress | None,
+) -> PreparedImages | None:
+    from client.prepared import prepare_images
+
+    try:
+        images, problems = prepare_images(cohort.patients, settings, study, progress)
+    except StudyError as error:
+        # not a patient's fault: the installation gives other features than the study asks for
+        report.findings.append(problem_of(PREPARED, error))
+        return None
+    found = [
+        problem(PREPARED, f"{one.patient_id}: {one.file}", one.what, one.remedy) for one in problems
+    ]
+    report.findings += or_ok(found, {PREPARED: f"{len(cohort.patients)} patients"})
+    _leave_out(cohort, frozenset(one.patient_id for one in problems))
+    return images if images.has_features else None
+
+
+def _leave_out(cohort: Cohort, bad: frozenset[str]) -> None:
+    cohort.patients = [patient for patient in cohort.patients if patient.patient_id not in bad]
+
+
+def _look_at_rules(
+    report: Report,
+    cohort: Cohort,
+    study: Study,
+    settings: SiteSettings,
+    images: PreparedImages | None,
+) -> None:
+    from client.check import disclosure
+
+    own = disclosure.Own(cohort, study, settings, images)
+    report.findings += disclosure.look_at_rules(own)
+    report.findings += disclosure.look_at_masking(study)
+    report.findings += earlier.look_at_earlier(cohort, study, settings)
+    report.findings += disclosure.not_decided_here()

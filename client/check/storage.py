@@ -1,0 +1,93 @@
+"""Room on disk for what the study keeps at a site."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.check.finding import Findings, ok, problem, warning
+from client.check.network_memory import crop_voxels
+from client.site import SiteSettings
+from common.dossier.markdown import size
+from common.dossier.network_size import width_of
+from common.study import Study
+
+KIND = "machine.disk"
+FLOAT32, FLOAT64 = 4, 8
+# entries of the cache carry names of features, and a file system gives whole blocks
+_ENTRY = 64 * 1024
+# a disk that this fills to the brim holds up more than the study
+_ROOM = 1.5
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that are needed in a folder, and what for."""
+
+    folder: Path
+    needed: int
+    what: str
+
+
+def needed_in_cache(study: Study, patients: int, contours: int) -> int:
+    """Bytes of crops and features.
+
+    Parameters
+    ----------
+    contours : of all readings.
+    """
+    total = 0
+    if {"dl2d", "dl3d"} & set(study.base_models):
+        # an entry of the cache holds both, whichever network there is
+        voxels = crop_voxels("dl2d", study.imaging) + crop_voxels("dl3d", study.imaging)
+        total += patients * (FLOAT32 * voxels + _ENTRY)
+    if "radiomics" in study.base_models:
+        total += contours * (FLOAT64 * study.radiomics.expected_features + _ENTRY)
+    return total
+
+
+def needed_in_work(study: Study, patients: int) -> int:
+    """Bytes of the tables that a run makes: what networks say of every patient, fold by fold."""
+    total = 0
+    for name, settings in (("dl2d", study.dl2d), ("dl3d", study.dl3d)):
+        if name in study.base_models:
+            row = FLOAT64 * (width_of(settings) + 1)
+            total += (study.folds + 2) * (patients * row + _ENTRY)
+    return total
+
+
+def look_at_disk(study: Study, settings: SiteSettings, patients: int, contours: int) -> Findings:
+    """Compare what is needed, less what the cache holds already, with what is free."""
+    cache = max(needed_in_cache(study, patients, contours) - _held(settings.cache), 0)
+    work = needed_in_work(study, patients)
+    rooms = [
+        Room(settings.cache, cache, "crops and features"),
+        Room(settings.work, work, "tables of a run"),
+    ]
+    if _device(settings.cache) == _device(settings.work):
+        rooms = [Room(settings.cache, cache + work, "crops, features and tables of a run")]
+    for room in rooms:
+        free = shutil.disk_usage(_existing(room.folder)).free
+        what = f"{size(free)} free, {size(room.needed)} needed for {room.what}"
+        remedy = "free space, or name another disk in site.toml (cache, work)"
+        if free < room.needed:
+            yield problem(KIND, str(room.folder), what, remedy)
+        elif free < _ROOM * room.needed:
+            yield warning(KIND, str(room.folder), what, remedy)
+        else:
+            yield ok(KIND, what, str(room.folder))
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+def _device(folder: Path) -> int:
+    return _existing(folder).stat().st_dev
+
+
+def _held(cache: Path) -> int:
+    """Bytes in the cache; those of another study count too."""
+    return sum(file.stat().st_size for file in cache.rglob("*.npz")) if cache.is_dir() else 0

@@ -1,0 +1,140 @@
+"""Programs that run beside this one: started, watched, and stopped with it."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from common.errors import StudyError
+
+STOP_SECONDS, READY_SECONDS = 20.0, 60.0
+_PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
+
+
+class BackgroundProgram:
+    """A program in the background.
+
+    On Linux it is stopped by the system when this process dies, however that happens.
+
+    Parameters
+    ----------
+    log : file that its output is appended to; None = it goes where this program's goes.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path | None
+    ) -> None:
+        self._command, self._environment, self.log = list(command), dict(environment), log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        with ExitStack() as stack:
+            output = None
+            if self.log is not None:
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                output = stack.enter_context(self.log.open("ab"))
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within so many seconds."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        return not self.running
+
+    def stop(self) -> None:
+        """Ask it to end, and end it if it does not."""
+        stop_all([self])
+
+    def _ask_to_end(self) -> None:
+        if self._process is not None and self.running:
+            self._process.terminate()
+
+    def _end(self) -> None:
+        if self._process is not None and not self.wait(STOP_SECONDS):
+            self._process.kill()
+            self._process.wait()
+
+
+def stop_all(programs: Sequence[BackgroundProgram]) -> None:
+    """Ask all to end at once, and end those that do not."""
+    for program in programs:
+        program._ask_to_end()
+    for program in programs:
+        program._end()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGTERM)
+
+
+def interrupt_when_terminated() -> None:
+    """Let a request to end (SIGTERM) do what Ctrl-C does, so that everything is put away."""
+
+    def interrupt(*_: object) -> None:
+        """As Ctrl-C."""
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_taken(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until_ready(program: BackgroundProgram, port: int, authority: Path | None = None) -> None:
+    """Return when a program of Flower says on its port that it is well.
+
+    Parameters
+    ----------
+    authority : certificate that its own is checked with; None = it speaks without TLS.
+
+    Raises
+    ------
+    StudyError : it ended, or did not say so in a minute.
+    """
+    context = ssl.create_default_context(cafile=str(authority)) if authority else None
+    url = f"{'https' if authority else 'http'}://127.0.0.1:{port}/health"
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and program.running:
+        try:
+            with urllib.request.urlopen(url, timeout=2, context=context) as answer:  # noqa: S310
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise StudyError(
+        "Flower's SuperLink did not start", where=str(program.log), remedy="the log says why"
+    )

@@ -1,0 +1,96 @@
+"""The study at hand against what was approved here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client import approvals
+from client.check.approval import (
+    look_at_approvals,
+    look_at_coordinator_key,
+    look_at_roster,
+)
+from client.check.finding import Finding
+from client.check.software import PACKAGE
+from client.site import Deployment, SiteSettings, load_site
+from common.masking import identity
+from common.study import Study, load_study
+
+INSECURE = Deployment(superlink="127.0.0.1:1", insecure=True, coordinator_key="ours")
+
+
+@pytest.fixture
+def study(tabular_master: Path) -> Study:
+    return load_study(tabular_master / "study.toml")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, study: Study, joined: Any) -> SiteSettings:
+    joined(tmp_path, "a", study, None)
+    return load_site(tmp_path / "site.toml")
+
+
+def approve(settings: SiteSettings, kind: approvals.Kind, digest: str, name: str) -> None:
+    private = identity.load(settings.identity).private
+    approvals.approve(settings.work, private, kind, digest, name)
+
+
+def found(study: Study, settings: SiteSettings) -> dict[str, Finding]:
+    return {row.kind: row for row in look_at_approvals(study, settings)}
+
+
+def test_nothing_approved_yet_is_a_warning(study: Study, settings: SiteSettings) -> None:
+    assert {row.severity for row in found(study, settings).values()} == {"warning"}
+
+
+def test_this_study_and_an_app_of_this_release_pass(study: Study, settings: SiteSettings) -> None:
+    from importlib import metadata
+
+    approve(settings, "study", study.digest(), study.name)
+    approve(settings, "app", "ab" * 32, f"{PACKAGE} {metadata.version(PACKAGE)}")
+    assert {row.severity for row in found(study, settings).values()} == {"ok"}
+
+
+def test_a_study_that_changed_since_it_was_approved_is_a_problem(
+    study: Study, settings: SiteSettings
+) -> None:
+    approve(settings, "study", "cd" * 32, study.name)
+    row = found(study, settings)["study.approval"]
+    assert row.severity == "problem"
+    assert "cdcdcdcdcdcd" in row.what
+    assert study.digest()[:12] in row.what
+
+
+def test_approvals_that_were_tampered_with_are_a_problem(
+    study: Study, settings: SiteSettings
+) -> None:
+    approve(settings, "study", study.digest(), study.name)
+    path = approvals.approvals_path(settings.work)
+    path.write_text(path.read_text(encoding="utf-8").replace("study", "app"), encoding="utf-8")
+    rows = found(study, settings)
+    assert rows["study.approval"].severity == "problem"
+    assert rows["study.app"].severity == "not checked"
+
+
+def test_open_simulations_are_not_checked_and_it_says_why(study: Study) -> None:
+    rows = found(study, SiteSettings(name="a", approvals="open"))
+    assert {row.severity for row in rows.values()} == {"not checked"}
+
+
+def test_a_study_of_another_coordinator_is_a_problem(study: Study) -> None:
+    theirs = study.model_copy(update={"coordinator_key": "theirs"})
+    ours = study.model_copy(update={"coordinator_key": "ours"})
+    assert [row.severity for row in look_at_coordinator_key(theirs, INSECURE)] == ["problem"]
+    assert [row.severity for row in look_at_coordinator_key(ours, INSECURE)] == ["ok"]
+    assert [row.severity for row in look_at_coordinator_key(ours, None)] == ["not checked"]
+
+
+def test_what_the_study_wants_of_the_site_is_said(study: Study) -> None:
+    (row,) = look_at_roster(study, "c")
+    assert row.what == "trains, tests internal, tests external_1"
+    (row,) = look_at_roster(study, "nowhere")
+    assert row.severity == "problem"
+    assert "a, b, c" in row.remedy

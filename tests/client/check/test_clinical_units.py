@@ -1,0 +1,81 @@
+"""Values in another unit are found; plausible ones are left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from client.check.clinical_units import centre, look_at_values, possible
+from client.check.finding import Finding
+from client.cohort import Patient
+from common.study import Study, parse_study
+
+STUDY = """
+name = "s"
+endpoint = "e"
+base_models = ["clinical"]
+fusion_models = []
+sites = [{ name = "a" }]
+test_sets = []
+clinical = [
+    { name = "age", kind = "continuous", unit = "years" },
+    { name = "diameter", kind = "continuous", unit = "cm" },
+]
+"""
+
+
+@pytest.fixture
+def study() -> Study:
+    return parse_study(STUDY)
+
+
+def patients(ages: list[float], diameters: list[float]) -> list[Patient]:
+    return [
+        Patient(f"p{i}", "a", 0, "train", 0, {"age": age, "diameter": diameter}, None, {})
+        for i, (age, diameter) in enumerate(zip(ages, diameters, strict=True))
+    ]
+
+
+def faults(found: list[Finding]) -> list[tuple[str, str, str]]:
+    return [(f.severity, f.kind, f.where) for f in found if f.severity != "ok"]
+
+
+def test_an_age_in_months_and_a_diameter_in_mm_are_found(study: Study) -> None:
+    ages = [58.0, 61, 63, 64, 66, 70, 71, 73, 744, 55]
+    diameters = [1.2, 2.0, 2.2, 2.5, 2.6, 3.1, 3.3, 3.9, 3.0, 31.0]
+    found = list(look_at_values(patients(ages, diameters), study))
+    assert faults(found) == [
+        ("problem", "cohort.units", "p8: column age"),
+        ("warning", "cohort.units", "p9: column diameter"),
+    ]
+    assert found[0].what == "744 is not possible in years (0 to 120)"
+
+
+def test_few_values_and_columns_of_one_value_are_not_compared(study: Study) -> None:
+    few = patients([50, 60, 70], [1, 2, 90])
+    same = patients([60] * 10, [2.0] * 9 + [40.0])
+    assert not faults(list(look_at_values(few, study)))
+    assert not faults(list(look_at_values(same, study)))
+
+
+def test_ordinary_spread_is_left_alone(study: Study) -> None:
+    rng = np.random.default_rng(1)
+    ages = rng.normal(62, 9, 500).clip(20, 100).round().tolist()
+    diameters = np.exp(rng.normal(1, 0.5, 500)).tolist()
+    assert not faults(list(look_at_values(patients(ages, diameters), study)))
+
+
+def test_a_column_without_values_is_a_warning(study: Study) -> None:
+    found = look_at_values(patients([np.nan] * 9 + [60.0], [2.0] * 10), study)
+    assert faults(list(found)) == [("warning", "cohort.missing", "column age")]
+
+
+def test_units_are_known_in_several_spellings() -> None:
+    assert possible("mm Hg") == possible("mmHg") == (0, 400)
+    assert possible("kg/m²") == possible("kg/m^2")
+    assert possible("furlongs") == (-np.inf, np.inf)
+
+
+def test_the_quartiles_of_a_normal_column_give_its_deviation() -> None:
+    values = np.random.default_rng(0).normal(10, 3, 100_000)
+    assert centre(values) == pytest.approx((10, 3), rel=0.02)

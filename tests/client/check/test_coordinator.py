@@ -1,0 +1,144 @@
+"""A visit to a coordinator: reached or not, trusted or not, on time or not, and how fast."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.check import contact
+from client.check.clock import look_at_clock
+from client.check.contact import PROBE_BYTES, upload_speed, visit
+from client.check.coordinator import look_at_coordinator
+from client.check.finding import Finding
+from client.site import Deployment, SiteSettings
+from server.deployment.authority import make_authority
+
+
+def found(deployment: Deployment) -> dict[str, Finding]:
+    rows = look_at_coordinator(deployment, visit(deployment))
+    return {row.kind.removeprefix("coordinator."): row for row in rows}
+
+
+def test_a_coordinator_that_answers_under_its_own_certificate(hub: Any, tmp_path: Path) -> None:
+    rows = found(hub().deployment(tmp_path))
+    assert rows["reach"].severity == rows["certificate"].severity == "ok"
+    assert rows["reach"].what.startswith("answers within")
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(hub: Any, tmp_path: Path) -> None:
+    row = found(hub(days=7).deployment(tmp_path))["certificate"]
+    assert row.severity == "warning"
+    assert row.what.startswith("holds until 20")
+
+
+def test_an_expired_certificate_is_named_with_its_end_and_this_clock(
+    hub: Any, tmp_path: Path
+) -> None:
+    rows = found(hub(days=-2).deployment(tmp_path))
+    assert rows["reach"].severity == "ok"
+    assert rows["certificate"].severity == "problem"
+    assert "the certificate expired on 20" in rows["certificate"].what
+    assert "this machine's clock says" in rows["certificate"].what
+
+
+def test_another_authority_is_not_trusted(hub: Any, tmp_path: Path) -> None:
+    deployment = hub().deployment(tmp_path)
+    (tmp_path / "coordinator.pem").write_bytes(make_authority("somebody else").certificate)
+    row = found(deployment)["certificate"]
+    assert row.severity == "problem"
+    assert "not to be trusted" in row.what
+    assert "root_certificates" in row.remedy
+
+
+def test_a_certificate_for_another_name_is_said(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = hub().deployment(tmp_path, host="hub.example")
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *rest: real("127.0.0.1", *rest))
+    row = found(deployment)["certificate"]
+    assert (row.severity, row.what) == ("problem", "the certificate is for another name")
+
+
+def test_nobody_listening_and_an_unknown_name_are_told_apart(hub: Any, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    deployment = hub().deployment(tmp_path)
+    closed = deployment.model_copy(update={"superlink": f"127.0.0.1:{port}"})
+    assert found(closed)["reach"].what == "nothing listens there"
+    assert found(closed)["certificate"].severity == "not checked"
+    unknown = deployment.model_copy(update={"superlink": "no-such-host.invalid:443"})
+    assert found(unknown)["reach"].what == "the name is not known"
+
+
+def test_a_silent_network_is_told_after_a_while(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        deployment = hub().deployment(tmp_path).model_copy(update={"superlink": address})
+        row = found(deployment)["reach"]
+    assert row.severity == "problem"
+    assert row.what.startswith("no answer within")
+
+
+def test_the_hospitals_own_proxy_is_used_and_named(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = hub().deployment(tmp_path, host="hub.example")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    row = found(deployment)["reach"]
+    assert row.what == "nothing listens there through the proxy of this machine"
+
+
+def test_without_a_deployment_nothing_is_visited() -> None:
+    rows = list(look_at_coordinator(None, None))
+    assert {row.severity for row in rows} == {"not checked"}
+    assert all("[deployment]" in row.what for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("server_ahead", "severity", "words"),
+    [
+        (0.0, "ok", "agrees"),
+        (3600.0, "problem", "behind the coordinator's"),
+        (-60.0, "problem", "ahead of the coordinator's"),
+        (120.0, "warning", "behind the coordinator's"),
+    ],
+)
+def test_the_clock_is_held_against_the_coordinators(
+    hub: Any, tmp_path: Path, server_ahead: float, severity: str, words: str
+) -> None:
+    seen = visit(hub(ahead=server_ahead).deployment(tmp_path))
+    rows = list(look_at_clock(SiteSettings(name="a", data=tmp_path), seen))
+    assert rows[-1].severity == severity
+    assert words in rows[-1].what
+
+
+def test_a_coordinator_that_does_not_tell_the_time_leaves_the_clock_unchecked(
+    hub: Any, tmp_path: Path
+) -> None:
+    seen = dataclasses.replace(visit(hub().deployment(tmp_path)), ahead=None)
+    rows = list(look_at_clock(SiteSettings(name="a", data=tmp_path), seen))
+    assert [row.severity for row in rows] == ["ok", "not checked"]
+
+
+def test_speed_is_that_of_bytes_sent_and_thrown_away(hub: Any, tmp_path: Path) -> None:
+    received: list[int] = []
+    speed = upload_speed(hub(received=received).deployment(tmp_path))
+    assert received == [PROBE_BYTES]
+    assert speed is not None
+    assert speed > 0
+
+
+def test_no_speed_is_made_up_where_nobody_answers(hub: Any, tmp_path: Path) -> None:
+    deployment = hub().deployment(tmp_path).model_copy(update={"superlink": "127.0.0.1:1"})
+    assert upload_speed(deployment) is None

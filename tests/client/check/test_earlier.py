@@ -1,0 +1,74 @@
+"""A cohort that changed by a few patients since a release is found before the study asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.check.earlier import look_at_earlier
+from client.cohort import Cohort, read_cohort
+from client.ledger import Ledger, ledger_path
+from client.membership import Memberships
+from client.site import SiteSettings, load_site
+from common.ledger.entry import Item, Record
+from common.masking import identity
+from common.study import Study, load_study
+
+
+@pytest.fixture
+def study(tabular_master: Path) -> Study:
+    return load_study(tabular_master / "study.toml")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, study: Study, joined: Any) -> SiteSettings:
+    joined(tmp_path, "a", study, None)
+    return load_site(tmp_path / "site.toml")
+
+
+@pytest.fixture
+def cohort(tabular_master: Path, study: Study) -> Cohort:
+    return read_cohort(tabular_master / "a", "a", study)
+
+
+def release(settings: SiteSettings, study: Study, cohort: Cohort) -> None:
+    """What the ledger holds after a sum over the training patients left."""
+    private = identity.load(settings.identity).private
+    memberships = Memberships(settings.work)
+    ids = [patient.patient_id for patient in cohort.subset(study, "train")]
+    digest = memberships.keep(memberships.of(ids))
+    item = Item(what="Means", subset="train", request="", shapes={}, rows=60, membership=digest)
+    record = Record(run="r", exchange="query.sum", decision="released", items=(item,))
+    Ledger.open(ledger_path(settings.work), private).append(record)
+
+
+@pytest.mark.parametrize(("fewer", "severity"), [(0, "ok"), (1, "problem"), (12, "ok")])
+def test_a_change_by_a_few_would_be_refused(
+    settings: SiteSettings, study: Study, cohort: Cohort, fewer: int, severity: str
+) -> None:
+    release(settings, study, cohort)
+    cohort.patients = cohort.patients[fewer:]
+    (row,) = look_at_earlier(cohort, study, settings)
+    assert row.severity == severity
+    assert (row.where == "train") == (severity == "problem")
+
+
+def test_without_a_ledger_nothing_was_released(
+    settings: SiteSettings, study: Study, cohort: Cohort
+) -> None:
+    (row,) = look_at_earlier(cohort, study, settings)
+    assert row.severity == "ok"
+    assert not settings.work.exists(), "looking leaves no trace"
+
+
+def test_records_that_are_lost_are_a_problem(
+    settings: SiteSettings, study: Study, cohort: Cohort
+) -> None:
+    release(settings, study, cohort)
+    for path in (settings.work / "memberships").iterdir():
+        path.unlink()
+    (row,) = look_at_earlier(cohort, study, settings)
+    assert row.severity == "problem"
+    assert "lost or damaged" in row.what

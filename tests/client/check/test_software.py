@@ -1,0 +1,54 @@
+"""Installed packages against what the release asks for."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from client.check.finding import Finding
+from client.check.software import look_at_software
+from common.errors import StudyError
+
+
+def found() -> dict[str, list[Finding]]:
+    rows: dict[str, list[Finding]] = {}
+    for row in look_at_software():
+        rows.setdefault(row.kind, []).append(row)
+    return rows
+
+
+def test_the_installation_of_these_tests_passes() -> None:
+    assert [row.severity for rows in found().values() for row in rows] == ["ok", "ok"]
+
+
+def test_another_version_and_a_missing_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["numpy<1", "no-such-package==3", 'ruff==0; extra == "dev"', "pandas>=1"]
+    monkeypatch.setattr(metadata, "requires", lambda _: asked)
+    rows = found()["software.versions"]
+    assert [row.severity for row in rows] == ["problem", "problem"]
+    assert f"numpy is {metadata.version('numpy')}, this release asks for <1" in rows[0].what
+    assert "no-such-package is missing" in rows[1].what
+
+
+def test_a_build_for_one_processor_is_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    public = metadata.version("torch").partition("+")[0]
+    monkeypatch.setattr(metadata, "requires", lambda _: [f"torch=={public}"])
+    assert [row.severity for row in found()["software.versions"]] == ["ok"]
+
+
+def test_a_checkout_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(metadata, "requires", missing)
+    assert [row.severity for row in found()["software.versions"]] == ["not checked"]
+
+
+def test_a_flower_that_the_gate_does_not_fit_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moved() -> None:
+        raise StudyError("not the one", where="gate", remedy="install another")
+
+    monkeypatch.setattr("client.supernode.check_seam", moved)
+    (row,) = found()["software.flower"]
+    assert (row.severity, row.where, row.remedy) == ("problem", "gate", "install another")
