@@ -99,7 +99,7 @@ def _radiomics(study: Study) -> Phase:
         sums(study, PairedMoments(mean=np.zeros(width)), width, tables=PAIRS_OF_READINGS),
         *fitted,
     )
-    return Phase("radiomics", "The radiomics model", 6 + rounds, asked)
+    return Phase("radiomics", "The radiomics model", 7 + rounds, asked)
 
 
 def _settings(study: Study, name: str) -> NetworkSettings:
@@ -162,7 +162,7 @@ def _feature_fusion(study: Study, networks: int) -> Phase:
     fitted, rounds = linear_arm(study, width, tables)
     asked = (*moments(study, width, tables), *feature_selection(study, width, tables), *fitted)
     purpose = "The model on the features of all others"
-    return Phase("fusion_feature", purpose, 6 + rounds, asked)
+    return Phase("fusion_feature", purpose, 7 + rounds, asked)
 
 
 def _decision(study: Study) -> Phase:

@@ -30,18 +30,18 @@ def moments(study: Study, width: int, tables: int) -> tuple[Asked, ...]:
 
 
 def feature_selection(study: Study, width: int, tables: int) -> tuple[Asked, ...]:
-    """Rare columns, then the Spearman filter; four rounds."""
+    """Rare columns, then the Spearman filter; five rounds."""
     edges = np.zeros((width, study.selection.spearman_bins + 1))
     coarse = np.zeros((width, SUPPORT_CELLS + 1))
     counts = np.zeros((width, study.selection.spearman_bins))
     return (
         sums(study, FoldHistogram(folds=study.folds, edges=coarse), width, tables=tables),
-        *rank_cells(study, width, tables, histograms=2),
+        *rank_cells(study, width, tables, histograms=3),
         sums(study, RankGram(edges=edges, counts=counts), width, tables=tables),
     )
 
 
-def rank_cells(study: Study, width: int, tables: int, histograms: int = 1) -> tuple[Asked, ...]:
+def rank_cells(study: Study, width: int, tables: int, histograms: int = 2) -> tuple[Asked, ...]:
     """Cells that ranks and normal scores are told by: rounds of histograms, and one more."""
     edges = np.zeros((width, study.selection.spearman_bins + 1))
     return (

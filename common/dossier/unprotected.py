@@ -106,8 +106,9 @@ def _settings(study: Study) -> Iterator[str]:
     if study.privacy.mode == "faithful":
         yield (
             '**Values enter Gram matrices as they are** (`mode = "faithful"`). A search by'
-            " computer may recover many of the patients from the pooled matrices; see the attacks in"
-            " the general dossier. It takes the word of every training hospital in its own file."
+            " computer may recover many of the patients from the pooled matrices; see the attacks"
+            " in the general dossier. It takes the word of every training hospital in its own"
+            " file."
         )
     weaker = weakened(study.privacy)
     if weaker:

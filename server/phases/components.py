@@ -19,13 +19,13 @@ from common.views import View
 from server.federation import Federation
 from server.lockstep import Procedure, in_lockstep
 from server.phases.normal import lay_scores
-from server.phases.rank_cells import Counted, refined, shared, untied
+from server.phases.rank_cells import Counted, Names, refined, shared, without_ties
 from server.phases.rare import CELLS, frequent_in_all, scaled_edges, split
 from server.phases.standardise import moments
 
 
 def principal_components(federation: Federation, views: Sequence[View], prefix: str) -> list[View]:
-    """Each view projected on its principal components; four rounds, six in guarded mode.
+    """Each view projected on its principal components; four rounds, seven in guarded mode.
 
     Columns that are the same for nearly all patients, such as units of a network that answer to one
     patient alone, are left out. In guarded mode the components are those of normal scores: a
@@ -85,7 +85,7 @@ def _frequent_columns(federation: Federation, views: Sequence[View]) -> list[Cou
 
 
 def _scored(federation: Federation, tables: Sequence[Counted]) -> list[Counted]:
-    """Normal scores in place of the values, without columns that ties keep from them; two rounds.
+    """Normal scores in place of the values, without columns that ties keep from them; three rounds.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def _scored(federation: Federation, tables: Sequence[Counted]) -> list[Counted]:
 
 def _laid(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
     tables = yield from refined(study, tables)
-    tables = yield from shared(study, [_usable(study, one) for one in tables])
+    parts = yield from without_ties(study, tables)
+    tables = yield from shared(study, [_usable(*part) for part in parts])
     return [lay_scores(study, one) for one in tables]
 
 
-def _usable(study: Study, table: Counted) -> Counted:
-    left, dropped = untied(study, table)
+def _usable(left: Counted, dropped: Names) -> Counted:
     if not left.names:
         raise StudyError(
             f"all of {len(dropped)} columns have one value for many patients",

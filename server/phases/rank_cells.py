@@ -71,7 +71,19 @@ def refined(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]
     return [_with_cells(one, cells) for one, cells in zip(tables, found, strict=True)]
 
 
-def untied(study: Study, table: Counted) -> tuple[Counted, Names]:
+def without_ties(study: Study, tables: Sequence[Counted]) -> Procedure[list[tuple[Counted, Names]]]:
+    """Every table without columns in which many rows have one value, and their names; one round.
+
+    Parameters
+    ----------
+    tables : in refined cells. Of a long tail these can be so full that they look like ties, so
+        ties are looked for in cells that are refined once more.
+    """
+    finer = yield from refined(study, tables)
+    return [untied(study, one, counted.cells) for one, counted in zip(tables, finer, strict=True)]
+
+
+def untied(study: Study, table: Counted, finer: HistogramResult) -> tuple[Counted, Names]:
     """The columns without a cell that holds too many rows, and the names of the others.
 
     Ties keep a column from becoming normal, whatever scores it is given: with many such columns
@@ -79,9 +91,9 @@ def untied(study: Study, table: Counted) -> tuple[Counted, Names]:
 
     Parameters
     ----------
-    table : in refined cells.
+    finer : counts of the same columns in cells refined twice.
     """
-    counts = table.cells.counts
+    counts = finer.counts
     if len(table.names) <= study.privacy.max_plain_columns:
         return table, ()
     most = np.maximum(MOST_TIED * counts.sum(axis=1), FEWEST_TIED)

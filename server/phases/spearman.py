@@ -13,7 +13,7 @@ from common.statistics.rank_gram import RankGram, first_edges, ranks_tell
 from common.study import Study
 from common.views import View
 from server.lockstep import Procedure
-from server.phases.rank_cells import Counted, histograms, refined, shared, untied
+from server.phases.rank_cells import Counted, histograms, refined, shared, without_ties
 from server.phases.rare import fold_histograms, frequent, split
 
 Names = tuple[str, ...]
@@ -46,7 +46,7 @@ class Filtered:
 def spearman_filter(
     study: Study, views: Sequence[View], *, drop_tied: bool = False
 ) -> Procedure[list[Filtered]]:
-    """Columns that stay after greedy deletion at the study's Spearman threshold; four rounds.
+    """Columns that stay after greedy deletion at the study's Spearman threshold; five rounds.
 
     Nearly constant columns go first: they may enter no matrix of products.
 
@@ -67,7 +67,9 @@ def spearman_filter(
         rare.append(split(view.outputs(), stays)[1])
         tables.append(Counted(view, support, cells).narrow(np.flatnonzero(stays)))
     tables = yield from refined(study, tables)
-    parts = [untied(study, one) if drop_tied else (one, ()) for one in tables]
+    parts: list[tuple[Counted, Names]] = [(one, ()) for one in tables]
+    if drop_tied:
+        parts = yield from without_ties(study, tables)
     tables = yield from shared(study, [one for one, _ in parts])
     grams = [_gram(study, one) for one in tables]
     correlations = yield [
