@@ -23,6 +23,7 @@ from common.disclosure import (
 from common.evaluation.delong import exact
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.exchanges import (
+    DEVICE,
     EnrolReply,
     EnrolRequest,
     EvaluateReply,
@@ -77,13 +78,24 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     return EnrolReply(
         site=workspace.name,
         **request.echo,
-        software=software(),
+        software=software() | _device(workspace),
         counts=counts,
         columns=columns,
         readings=tuple(sorted(readings)),
         excluded=workspace.excluded,
         key=workspace.masks.announce(),
     )
+
+
+def _device(workspace: Workspace) -> dict[str, str]:
+    """What this site trains networks on, where the study has any; which card, its screen says."""
+    if not {"dl2d", "dl3d"} & set(workspace.study.base_models):
+        return {}
+    from client.deep import compute_of
+
+    compute = compute_of(workspace)
+    SCREEN.info("site %s: networks run on %s", workspace.name, compute.words())
+    return {DEVICE: "GPU" if compute.on_gpu else "CPU"}
 
 
 def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
@@ -131,8 +143,6 @@ def _unique(refusals: list[Refusal]) -> tuple[Refusal, ...]:
 
 def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     """Train a network locally from the weights sent, or look at its loss and keep its features."""
-    from client.deep import train_network
-
     study = workspace.study
     rows = workspace.tables.read("coded", "train")
     plan = request.plan
@@ -141,8 +151,16 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
         refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
     if refusals:
         return Refused(refusals=tuple(refusals))
+    update = partial(_update, workspace, request)
+    return workspace.owed.reply(request, update) if workspace.owed else update()
+
+
+def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
+    from client.deep import train_network
+
     change, losses = train_network(workspace, request)
-    parameters, rest = to_update_rings(change, request.wide, losses, len(study.training_sites))
+    sites = len(workspace.study.training_sites)
+    parameters, rest = to_update_rings(change, request.wide, losses, sites)
     hide = partial(
         workspace.masks.hide,
         subset="train",

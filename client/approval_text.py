@@ -19,7 +19,8 @@ from common.masking import identity
 from common.study import PrivacySettings, SiteEntry, Study
 
 LEAVES = {
-    "query.enrol": "numbers of patients and positives, names of columns, versions of software",
+    "query.enrol": "numbers of patients and positives, names of columns, versions of software,"
+    " CPU or GPU",
     "query.sum": "sums over this site's patients, {masked}",
     "train.network": "changed network weights and sums of the loss, {masked}",
     "query.rows": "one line a training patient: probabilities to 3 decimals and the label, no ids",

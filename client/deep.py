@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.batches import Crops
 from client.cohort import Patient
+from client.compute import Compute, find_compute
 from client.state import StoredTable
-from client.training import Crops, infer, loss_of, train_epochs
+from client.training import infer, loss_of, train_locally
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
 from common.exchanges import TrainRequest
-from common.networks.flat import flatten, load_flat
-from common.networks.resnet import Kind, build_network
+from common.networks.flat import flatten
+from common.networks.resnet import Kind, network_with
 from common.statistics.base import Float
-from common.study import NetworkSettings, Study
+from common.study import Study
+from common.study_networks import NetworkSettings
 
 
 def network_settings(study: Study, kind: Kind) -> NetworkSettings:
@@ -34,10 +37,13 @@ def _kind(name: str) -> Kind:
     raise ValueError("unknown network")
 
 
+def compute_of(workspace: Workspace) -> Compute:
+    """The device that site.toml asks for; see `find_compute`."""
+    return find_compute(workspace.settings.device, workspace.settings.loaders)
+
+
 def _network(study: Study, kind: Kind, weights: Any) -> Any:
-    model = build_network(kind, network_settings(study, kind), seed=0)
-    load_flat(model, weights)
-    return model
+    return network_with(weights, kind, network_settings(study, kind))
 
 
 def _crops(workspace: Workspace, kind: Kind, patients: Sequence[Patient]) -> Crops:
@@ -58,7 +64,7 @@ def train_network(workspace: Workspace, request: TrainRequest) -> tuple[NDArray[
 
     See `RoundPlan`; the change is empty when no epoch was asked for.
     """
-    kind, plan = _kind(request.network), request.plan
+    kind, plan, compute = _kind(request.network), request.plan, compute_of(workspace)
     settings = network_settings(workspace.study, kind)
     patients = workspace.cohort.subset(workspace.study, "train")
     used = [p for p in patients if p.fold != plan.excluded_fold]
@@ -67,7 +73,7 @@ def train_network(workspace: Workspace, request: TrainRequest) -> tuple[NDArray[
     change = np.zeros(0, dtype=np.float32)
     losses = np.zeros(4)
     if plan.epochs:
-        result = train_epochs(
+        result = train_locally(
             model,
             kind,
             _crops(workspace, kind, used),
@@ -75,13 +81,15 @@ def train_network(workspace: Workspace, request: TrainRequest) -> tuple[NDArray[
             learning_rate=plan.learning_rate,
             epochs=plan.epochs,
             seed=_own_seed(plan.seed, workspace.name),
+            compute=compute,
         )
         losses[:2] = result.loss_sum, result.samples
         share = np.float32(len(used) / plan.total)
         change = (flatten(model) - request.weights) * share
     if plan.keep:
         losses[2:] = keep_features(workspace, request, model, patients, held_out)
-    SCREEN.debug("site %s: %s %s", workspace.name, request.network, request.variant)
+    told = (workspace.name, request.network, request.variant, compute.words())
+    SCREEN.debug("site %s: %s %s on %s", *told)
     return change, losses
 
 
@@ -98,7 +106,8 @@ def keep_features(
     if not held_out:
         return 0.0, 0.0
     settings = network_settings(workspace.study, kind)
-    loss_sum, count = loss_of(model, kind, _crops(workspace, kind, held_out), settings)
+    crops = _crops(workspace, kind, held_out)
+    loss_sum, count = loss_of(model, kind, crops, settings, compute_of(workspace))
     return loss_sum, float(count)
 
 
@@ -113,7 +122,8 @@ def store_inference(
     """Write the tables `KIND/VARIANT/features` and `.../probability` of these patients."""
     settings = network_settings(workspace.study, kind)
     crops = _crops(workspace, kind, patients)
-    features, probability = infer(model, kind, crops, settings, len(patients))
+    compute = compute_of(workspace)
+    features, probability = infer(model, kind, crops, settings, len(patients), compute)
     ids = tuple(p.patient_id for p in patients)
     names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
     tables = workspace.run_tables

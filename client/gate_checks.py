@@ -14,6 +14,8 @@ from client.tables import clinical_columns
 from common.errors import InputError, SignatureError
 from common.evaluation.local import Evaluation
 from common.exchanges import (
+    DEVICE,
+    DEVICES,
     EnrolReply,
     EnrolRequest,
     EvaluateReply,
@@ -50,7 +52,9 @@ _IMAGE_TYPE = re.compile(
 def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> None:
     """This machine's software, counts and columns that the study calls for."""
     study = context.study
-    expect(reply.software == dict(context.software), "text", "versions are not this machine's")
+    versions = {name: text for name, text in reply.software.items() if name != DEVICE}
+    expect(versions == dict(context.software), "text", "versions are not this machine's")
+    expect(reply.software.get(DEVICE, "CPU") in DEVICES, "text", "a device that is not known")
     expect(set(reply.counts) == set(_subsets(study, context.site)), "shape", "counts of subsets")
     for n, positives in reply.counts.values():
         _check_counts(n, positives)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from client.imaging.patient import Done, Work
 
 MAIN_READING = "r1"
+Found = TypeVar("Found")
 Progress = Callable[[int, int, str], None]
 _LIBRARIES = ("SimpleITK", "numpy", "scipy", "PyWavelets", "pyradiomics-bhklab", "trimesh")
 
@@ -102,75 +102,45 @@ class Preparation:
         values = [rows[p]["values"] if p in rows else missing for p in patients]
         return names, np.array(values, dtype=np.float64).reshape(len(patients), len(names))
 
-    def crops3d(self, patients: Sequence[str]) -> NDArray[np.float32]:
-        """Bounding cubes (patients, S, S, S) in [0, 1], axes z, y, x.
+    def crops3d(self, patients: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Each patient's bounding cube, (S, S, S) in [0, 1], axes z, y, x; mapped from the cache.
 
         Raises
         ------
         StudyError : a patient without crops, or an entry has gone from the cache.
         """
-        size = self._crop_settings().crop3d_size
-        result = np.empty((len(patients), size, size, size), dtype=np.float32)
-        for row, patient in enumerate(patients):
-            result[row] = self._crops(patient)["crop3d"]
-        return result
+        return [self._crops(patient, "crop3d") for patient in patients]
 
     def crops2d(self, patients: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Axial patches of each patient, (slices, S, S) in [0, 1]; slices differ by patient.
+        """Each patient's axial patches, (slices, S, S) in [0, 1], mapped; slices differ by patient.
 
         Raises
         ------
         StudyError : as `crops3d`.
         """
-        self._crop_settings()
-        return [self._crops(patient)["crop2d"] for patient in patients]
+        return [self._crops(patient, "crop2d") for patient in patients]
 
-    def save(self, path: Path) -> None:
-        """Write where everything lies as JSON, so that another process need not hash the files."""
-        state = {
-            "imaging": self.imaging and self.imaging.model_dump(mode="json"),
-            "radiomics": self.radiomics and self.radiomics.model_dump(mode="json"),
-            "crop_keys": dict(self.crop_keys),
-            "feature_keys": {reading: dict(keys) for reading, keys in self.feature_keys.items()},
-            "problems": [asdict(problem) for problem in self.problems],
-        }
-        temporary = path.with_name(f".part-{path.name}")
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        temporary.replace(path)
-
-    @staticmethod
-    def load(path: Path, cache: ContentCache) -> Preparation:
-        """Read what `save` wrote; OSError or ValueError when it is missing or damaged."""
-        state = json.loads(path.read_text(encoding="utf-8"))
-        imaging, radiomics = state["imaging"], state["radiomics"]
-        return Preparation(
-            cache=cache,
-            imaging=imaging and ImagingSettings.model_validate(imaging),
-            radiomics=radiomics and RadiomicsSettings.model_validate(radiomics),
-            crop_keys=state["crop_keys"],
-            feature_keys=state["feature_keys"],
-            problems=tuple(PatientProblem(**problem) for problem in state["problems"]),
-        )
-
-    def _crop_settings(self) -> ImagingSettings:
+    def _crops(self, patient: str, name: str) -> NDArray[np.float32]:
         if self.imaging is None:
             raise StudyError("no crops were prepared", where="preparation")
-        return self.imaging
-
-    def _crops(self, patient: str) -> dict[str, NDArray[Any]]:
         if patient not in self.crop_keys:
             raise StudyError("no crops of this patient", where=patient, remedy="see its problem")
-        return self._entry(self.crop_keys[patient])
+        key = self.crop_keys[patient]
+        array = self.cache.map(key, name) if self.cache.holds(key) else None
+        return self._there(array)
 
     def _entry(self, key: str) -> dict[str, NDArray[Any]]:
-        entry = self.cache.get(key)
-        if entry is None:
+        return self._there(self.cache.get(key))
+
+    @staticmethod
+    def _there(found: Found | None) -> Found:
+        if found is None:
             raise StudyError(
                 "an entry has gone from the cache or is damaged",
                 where="cache",
                 remedy="prepare the patients again; what is left will not be made twice",
             )
-        return entry
+        return found
 
     def _known_names(self) -> tuple[str, ...]:
         for keys in self.feature_keys.values():
@@ -218,6 +188,7 @@ def prepare(
     hashing = _Keys(imaging, radiomics, cache)
     with ThreadPoolExecutor(max(workers, 1)) as threads:
         plans = list(threads.map(hashing.plan, jobs))
+    cache.known.save()
     finished = 0
     with closing(_work_off(plans, workers, memory_gib)) as ready:
         for plan in ready:
@@ -292,7 +263,7 @@ class _Keys:
             for reading, mask in masks.items():
                 plan.features[reading] = self._key(job.image, mask, self.features)
         keys = [*([plan.crops] if plan.crops else []), *plan.features.values()]
-        plan.stored = {key for key in keys if self.cache.get(key) is not None}
+        plan.stored = {key for key in keys if self.cache.holds(key)}
         if plan.stored != set(keys):
             plan.work = self._work(plan, masks)
         return plan

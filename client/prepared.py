@@ -35,13 +35,13 @@ class PreparedImages:
 
     def crops(
         self, kind: Literal["dl2d", "dl3d"], patients: Sequence[str]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Crops (n, S, S, S) or (n, S, S), and which of `patients` each belongs to (n,)."""
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+        """Mapped crops (S, S, S) or (S, S), and which of `patients` each belongs to (n,)."""
         if kind == "dl3d":
             return self._preparation.crops3d(patients), np.arange(len(patients), dtype=np.int64)
         stacks = self._preparation.crops2d(patients)
         index = np.repeat(np.arange(len(stacks)), [len(stack) for stack in stacks])
-        return np.concatenate(stacks), index.astype(np.int64)
+        return [patch for stack in stacks for patch in stack], index.astype(np.int64)
 
 
 def prepare_images(

@@ -1,17 +1,21 @@
-"""Local training of a network and its use: pure functions of weights, crops and a seed."""
+"""Local training of a network and its use: functions of weights, crops and a seed alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from client.batches import Crops, batches_an_epoch, evaluation_draws, training_draws
+from client.compute import CPU, Compute, repeatable
+from client.loading import load
 from common.networks.resnet import Kind, ScoringNetwork, prepare
-from common.study import NetworkSettings
+from common.study_networks import NetworkSettings
 
 # Channels last is the faster layout for convolutions on CPUs; it changes no value of a weight.
 _MEMORY: dict[Kind, torch.memory_format] = {
@@ -21,31 +25,22 @@ _MEMORY: dict[Kind, torch.memory_format] = {
 
 
 @dataclass(frozen=True)
-class Crops:
-    """Image crops of one site's patients.
+class LocalResult:
+    """What a site's training came to.
 
     Parameters
     ----------
-    images : float32 (n, S, S, S), one a patient (3D), or (n, S, S), several a patient (2D); the CT
-        window scaled to [0, 1].
-    patient : int64 (n,), index of the patient a crop belongs to.
-    label : float32 (n,), 1.0 for the positive class, of the crop's patient.
+    steps : of the optimiser.
+    samples : crops of the last pass over them, or of all steps where there were fewer.
+    loss_sum : sum of their losses while training.
     """
 
-    images: NDArray[np.float32]
-    patient: NDArray[np.int64]
-    label: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class LocalResult:
-    """Crops seen in the last epoch and the sum of their losses while training."""
-
+    steps: int
     samples: int
     loss_sum: float
 
 
-def train_epochs(
+def train_locally(
     model: ScoringNetwork,
     kind: Kind,
     crops: Crops,
@@ -54,29 +49,46 @@ def train_epochs(
     learning_rate: float,
     epochs: int,
     seed: int,
+    compute: Compute = CPU,
 ) -> LocalResult:
-    """Train `model` in place on one site's crops.
+    """Train `model` in place on one site's crops; it is left on the device.
 
     The optimiser is made afresh, so nothing but the weights goes from round to round, and every
-    random number comes from `seed`: the result does not depend on what ran before. A last batch of
-    one crop is dropped (BatchNorm needs two).
+    random number comes from `seed`: the result does not depend on what ran before. On a GPU the
+    last bits may differ where the stem pools in 3D: torch adds up that gradient in no fixed order.
+
+    Parameters
+    ----------
+    epochs : passes over the crops, where `settings.local_steps` does not say how many steps.
 
     Raises
     ------
     ValueError : fewer than two crops, or crops smaller than `settings.input_size`.
     """
-    if len(crops.images) < 2:
-        raise ValueError(f"training needs at least 2 crops, there are {len(crops.images)}")
+    n = len(crops.images)
+    if n < 2:
+        raise ValueError(f"training needs at least 2 crops, there are {n}")
+    an_epoch = batches_an_epoch(n, settings.batch_size)
+    steps = settings.local_steps or epochs * an_epoch
     generator = torch.Generator().manual_seed(seed)
-    optimiser = _optimiser(model, settings, learning_rate)
-    result = LocalResult(samples=0, loss_sum=0.0)
-    for _ in range(epochs):
-        result = _one_epoch(model, kind, crops, settings, optimiser, generator)
-    return result
+    draws = islice(training_draws(crops, settings, generator), steps)
+    losses: list[tuple[torch.Tensor, int]] = []
+    with repeatable(compute, tensor_float=settings.precision != "float32"):
+        stepper = _Stepper(model, kind, settings, learning_rate, compute)
+        for draw, images in load(crops, draws, settings.input_size, compute.loaders):
+            losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
+    last = losses[-an_epoch:]
+    loss_sum = sum(float(loss) * count for loss, count in last)
+    return LocalResult(steps, sum(count for _, count in last), loss_sum)
 
 
 def infer(
-    model: ScoringNetwork, kind: Kind, crops: Crops, settings: NetworkSettings, patients: int
+    model: ScoringNetwork,
+    kind: Kind,
+    crops: Crops,
+    settings: NetworkSettings,
+    patients: int,
+    compute: Compute = CPU,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Features (patients, width) and probability (patients,): means over a patient's crops.
 
@@ -87,7 +99,7 @@ def infer(
     counts = np.bincount(crops.patient, minlength=patients).astype(np.float64)
     if len(counts) != patients or not counts.all():
         raise ValueError(f"{patients} patients expected, each with at least one crop")
-    features, logits = _evaluate(model, kind, crops.images, settings)
+    features, logits = _evaluate(model, kind, crops, settings, compute)
     feature_sum = np.zeros((patients, model.width), dtype=np.float64)
     probability_sum = np.zeros(patients, dtype=np.float64)
     np.add.at(feature_sum, crops.patient, features)
@@ -96,14 +108,86 @@ def infer(
 
 
 def loss_of(
-    model: ScoringNetwork, kind: Kind, crops: Crops, settings: NetworkSettings
+    model: ScoringNetwork,
+    kind: Kind,
+    crops: Crops,
+    settings: NetworkSettings,
+    compute: Compute = CPU,
 ) -> tuple[float, int]:
     """Sum of the crops' losses in evaluation mode, and how many crops there are."""
     if not len(crops.images):
         return 0.0, 0
-    _, logits = _evaluate(model, kind, crops.images, settings)
+    _, logits = _evaluate(model, kind, crops, settings, compute)
     losses = np.logaddexp(0.0, logits) - crops.label * logits
-    return float(losses.sum()), len(losses)
+    return float((_weights_of(crops.label, settings) * losses).sum()), len(losses)
+
+
+class _Stepper:
+    """A network on its device, with optimiser and precision; one call a batch."""
+
+    def __init__(
+        self,
+        model: ScoringNetwork,
+        kind: Kind,
+        settings: NetworkSettings,
+        learning_rate: float,
+        compute: Compute,
+    ) -> None:
+        self.model, self.kind, self.settings = _placed(model, kind, compute), kind, settings
+        model.train()
+        if settings.norm == "frozen":
+            _freeze_statistics(model)
+        self.device = compute.device
+        self.optimiser = _optimiser(model, settings, learning_rate)
+        self.type = compute.sixteen_bits(settings.precision)
+        # small gradients would vanish in float16; bfloat16 has the range of float32
+        self.scaler = torch.GradScaler(self.device.type, enabled=self.type == torch.float16)
+
+    def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
+        """The mean loss of a batch, before the step."""
+        weights = _on_device(_weights_of(label, self.settings), self.device)
+        with torch.autocast(self.device.type, self.type, enabled=self.type is not None):
+            _, logits = self.model(_ready(images, self.kind, self.device))
+        loss = binary_cross_entropy_with_logits(
+            logits.float(), _on_device(label, self.device), weights
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.settings.gradient_clip:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return loss.detach()
+
+
+def _evaluate(
+    model: ScoringNetwork, kind: Kind, crops: Crops, settings: NetworkSettings, compute: Compute
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
+
+    Always in float32: what a network says of a patient must not depend on the device.
+    """
+    _placed(model, kind, compute).eval()
+    features, logits = [], []
+    with torch.inference_mode(), repeatable(compute, tensor_float=False):
+        draws = evaluation_draws(crops, settings)
+        for _, images in load(crops, draws, settings.input_size, compute.loaders):
+            feature, logit = model(_ready(images, kind, compute.device))
+            features.append(feature.cpu().numpy())
+            logits.append(logit.double().cpu().numpy())
+    return np.concatenate(features), np.concatenate(logits)
+
+
+def _placed(model: ScoringNetwork, kind: Kind, compute: Compute) -> ScoringNetwork:
+    model.to(compute.device, memory_format=_MEMORY[kind])  # type: ignore[call-overload]
+    return model
+
+
+def _freeze_statistics(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            module.eval()
 
 
 def _optimiser(
@@ -121,84 +205,20 @@ def _optimiser(
     )
 
 
-def _one_epoch(
-    model: ScoringNetwork,
-    kind: Kind,
-    crops: Crops,
-    settings: NetworkSettings,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-) -> LocalResult:
-    model.train()
-    model.to(memory_format=_MEMORY[kind])  # type: ignore[call-overload]
-    samples, loss_sum = 0, 0.0
-    for chosen in _batches(len(crops.images), settings.batch_size, generator):
-        images = torch.from_numpy(crops.images[chosen])
-        label = torch.from_numpy(crops.label[chosen])
-        images = (
-            _augmented(images, settings.input_size, generator)
-            if settings.augment
-            else _centre(images, settings.input_size)
-        )
-        images = prepare(kind, images).contiguous(memory_format=_MEMORY[kind])
-        _, logits = model(images)
-        loss = binary_cross_entropy_with_logits(logits, label)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-        optimiser.step()
-        samples += len(chosen)
-        loss_sum += float(loss.detach()) * len(chosen)
-    return LocalResult(samples=samples, loss_sum=loss_sum)
+def _weights_of(label: NDArray[np.float32], settings: NetworkSettings) -> NDArray[np.float32]:
+    return np.where(label > 0, settings.class_weights[1], settings.class_weights[0]).astype(
+        np.float32
+    )
 
 
-def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[NDArray[np.int64]]:
-    order = torch.randperm(n, generator=generator).numpy()
-    for start in range(0, n, size):
-        batch = order[start : start + size]
-        if len(batch) > 1:
-            yield batch
+def _ready(images: NDArray[np.float32], kind: Kind, device: torch.device) -> torch.Tensor:
+    return prepare(kind, _on_device(images, device)).contiguous(memory_format=_MEMORY[kind])
 
 
-def _augmented(images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Flip every crop on each axis with probability a half and cut a random part of `size`."""
-    room = _room(images, size)
-    axes = images.ndim - 1
-    flips = torch.rand((len(images), axes), generator=generator) < 0.5
-    starts = torch.randint(0, room + 1, (len(images), axes), generator=generator)
-    parts = []
-    for image, flip, start in zip(images, flips.tolist(), starts.tolist(), strict=True):
-        part = image[tuple(slice(begin, begin + size) for begin in start)]
-        parts.append(part.flip([axis for axis, turn in enumerate(flip) if turn]))
-    return torch.stack(parts)
-
-
-def _centre(images: torch.Tensor, size: int) -> torch.Tensor:
-    start = _room(images, size) // 2
-    return images[(slice(None), *([slice(start, start + size)] * (images.ndim - 1)))]
-
-
-def _room(images: torch.Tensor, size: int) -> int:
-    room = images.shape[-1] - size
-    if room < 0:
-        raise ValueError(f"crops of {images.shape[-1]} are smaller than the input size {size}")
-    return room
-
-
-def _evaluate(
-    model: ScoringNetwork, kind: Kind, images: NDArray[np.float32], settings: NetworkSettings
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features (n, width) and logits (n,) in evaluation mode, of the centre of each crop."""
-    model.eval()
-    features, logits = [], []
-    with torch.inference_mode():
-        for start in range(0, len(images), settings.batch_size):
-            batch = torch.from_numpy(images[start : start + settings.batch_size])
-            feature, logit = model(prepare(kind, _centre(batch, settings.input_size)))
-            features.append(feature.numpy())
-            logits.append(logit.double().numpy())
-    return np.concatenate(features), np.concatenate(logits)
+def _on_device(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    # from pinned memory the copy goes on beside the computation
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

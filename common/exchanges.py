@@ -30,6 +30,10 @@ Ring64 = NDArray[np.uint64]
 Ring32 = NDArray[np.uint32]
 
 
+DEVICE = "device"
+DEVICES = ("CPU", "GPU")
+
+
 @plain
 class EnrolRequest:
     """Here is the study; are you ready? `study_json` is the validated study, canonical."""
@@ -48,6 +52,7 @@ class EnrolRequest:
 class EnrolReply:
     """The site's name, software, and how many patients it brings.
 
+    `software` has versions, and under `DEVICE` one of `DEVICES` where the study has networks.
     `counts` maps "train" and each test set to (patients, positives); `columns` names the columns of
     its base tables; `readings` the repeat readings of the contours it has; `excluded` counts
     patients left out on the site's word.
@@ -121,7 +126,8 @@ class RoundPlan:
 
     Parameters
     ----------
-    epochs : local epochs; 0 = only look at the loss.
+    epochs : local epochs; 0 = only look at the loss. Where the study counts in steps, these, which
+        every site knows from the study, are taken in place of epochs.
     learning_rate : of this round.
     excluded_fold : training fold left out, -1 = none.
     total : training patients over all sites without that fold; the site's update is weighted by

@@ -10,15 +10,18 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from common.errors import InputError
 from common.masking import FEWEST
 from common.masking.leaving import LeftSite
+from common.study_block import Positive, Settings
 from common.study_errors import explain
 from common.study_names import check_names
+from common.study_networks import PAPER_2D
+from common.study_networks import NetworkSettings as NetworkSettings
 from common.study_presets import merge, preset_text
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
@@ -27,12 +30,6 @@ BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
 FUSION_MODELS: tuple[FusionModelName, ...] = get_args(FusionModelName)
 SplitName = Literal["train", "internal_test", "external_test"]
 Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-
-
-class Settings(BaseModel):
-    """Base of every block of the study file: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SiteEntry(Settings):
@@ -133,9 +130,6 @@ class SelectionSettings(Settings):
     pca_components: int = Field(256, ge=1)
 
 
-Positive = Annotated[float, Field(gt=0)]
-
-
 class SvmSettings(Settings):
     """Support vector machine with squared hinge loss; cost and width chosen by cross-validation.
 
@@ -156,38 +150,6 @@ class SvmSettings(Settings):
         """The costs that are compared, increasing."""
         default = {"linear": (0.001, 0.01, 0.1), "rbf": (0.01, 0.1, 1.0)}
         return tuple(sorted(set(self.costs))) or default[self.kernel]
-
-
-class NetworkSettings(Settings):
-    """Architecture and federated training of one network.
-
-    `widths` are the planes of the four stages; the stem and blocks follow torchvision (2D) and
-    Med3D (3D) when left at the defaults. `average_last` is the share of final rounds whose global
-    weights are averaged into the result (1/rounds or less = the last round only).
-    """
-
-    block: Literal["basic", "bottleneck"] = "bottleneck"
-    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    stem_kernel: int = 7
-    stem_stride: int = 2
-    stem_pool: bool = True
-    norm: Literal["batch", "group"] = "batch"
-    pretrained: str = ""
-    pretrained_sha256: str = ""
-    input_size: int = Field(96, ge=16)
-    rounds: int = Field(300, ge=1)
-    local_epochs: int = Field(1, ge=1)
-    batch_size: int = Field(8, ge=2)
-    optimiser: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(0.02, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_rounds: int = Field(0, ge=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    gradient_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
-    average_last: float = Field(0.0, ge=0, le=1)
-    augment: bool = True
-    strategy: Literal["fedavg"] = "fedavg"
 
 
 class FusionSettings(Settings):
@@ -281,9 +243,7 @@ class Study(Settings):
     radiomics: RadiomicsSettings = RadiomicsSettings()
     selection: SelectionSettings = SelectionSettings()
     svm: SvmSettings = SvmSettings()
-    dl2d: NetworkSettings = NetworkSettings(
-        input_size=224, batch_size=64, learning_rate=1e-4, rounds=50
-    )
+    dl2d: NetworkSettings = NetworkSettings(**PAPER_2D)
     dl3d: NetworkSettings = NetworkSettings()
     fusion: FusionSettings = FusionSettings()
     privacy: PrivacySettings = PrivacySettings()
@@ -343,6 +303,11 @@ class Study(Settings):
         """SHA-256 (hex) of the canonical JSON of the validated study."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @field_validator("dl2d", mode="before")
+    @classmethod
+    def _what_is_left_out_is_the_papers(cls, written: Any) -> Any:
+        return {**PAPER_2D, **written} if isinstance(written, dict) else written
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

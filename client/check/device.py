@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from client.check.finding import Findings, ok, warning
+from client.check.finding import Findings, ok, problem, warning
 from client.site import SiteSettings
+from common.errors import InputError
 from common.study import Study
 
 KIND = "machine.device"
@@ -21,9 +22,11 @@ def look_at_device(study: Study, settings: SiteSettings) -> Findings:
     elif not {"dl2d", "dl3d"} & set(study.base_models):
         yield ok(KIND, f"the study trains no network; {told}")
     else:
-        import torch
+        from client.compute import find_compute
 
-        card = ""
-        if torch.cuda.is_available():
-            card = f"; {torch.cuda.get_device_name(0)} is there, this release trains on the CPU"
-        yield ok(KIND, f"networks are trained on the CPU: {told}{card}")
+        try:
+            compute = find_compute(settings.device)
+        except InputError as error:
+            yield problem(KIND, "device", error.what, error.remedy)
+        else:
+            yield ok(KIND, f"networks are trained on {compute.words()}: {told}")

@@ -10,6 +10,7 @@ from client.check.finding import Finding, Findings, ok, problem, warning
 from client.check.network_memory import Kind, training_bytes
 from client.site import SiteSettings
 from common.dossier.markdown import size
+from common.errors import InputError
 from common.study import Study
 
 KIND = "machine.memory"
@@ -44,14 +45,22 @@ def look_at_memory(
     trained = [kind for kind in kinds if kind in study.base_models and training]
     for kind in trained:
         network = study.dl2d if kind == "dl2d" else study.dl3d
-        needed = _PROCESS + training_bytes(kind, network, study.imaging, training)
-        yield _compared(f"training {kind}", needed, there)
+        needed = _PROCESS + training_bytes(kind, network)
+        yield _compared(f"training {kind}", needed, _memory_of_device(settings, there))
     if largest_gib is not None:
         yield from _preparing(settings, largest_gib, there)
     elif study.needs_images:
         yield Finding(KIND, "not checked", "preparing images", "no image could be looked at")
     else:
         yield ok(KIND, f"{size(there)} there; the study reads no images")
+
+
+def _memory_of_device(settings: SiteSettings, there: int) -> int:
+    from client.compute import find_compute
+
+    with suppress(InputError):  # of a device that is not there, its own check tells
+        return find_compute(settings.device).memory or there
+    return there
 
 
 def _preparing(settings: SiteSettings, largest_gib: float, there: int) -> Findings:

@@ -15,20 +15,20 @@ _DIMENSIONS: dict[Kind, int] = {"dl2d": 2, "dl3d": 3}
 _COPIES = 8
 # workspace of convolutions and gradients on their way, beside what is kept for them
 _WORKSPACE = 1.5
+_FIRST_DILATED = 2
+# batches of crops that are read ahead, in use, and made ready for the network
+_BATCHES = 4
 
 
-def training_bytes(kind: Kind, settings: NetworkSettings, imaging: ImagingSettings, n: int) -> int:
-    """Bytes of weights, activations and crops while one network is trained.
+def training_bytes(kind: Kind, settings: NetworkSettings) -> int:
+    """Bytes of weights, activations and batches while one network is trained.
 
-    Parameters
-    ----------
-    n : training patients of this site.
+    Crops are mapped from the cache: the system takes their memory back when it needs it.
     """
     total, _ = network_size(kind, settings)
     kept = settings.batch_size * FLOAT * sum(activations(kind, settings))
-    crops = n * FLOAT * crop_voxels(kind, imaging)
-    # crops are held once as read and once joined
-    return int(_COPIES * FLOAT * total + _WORKSPACE * kept + 2 * crops)
+    read = _BATCHES * settings.batch_size * FLOAT * settings.input_size ** _DIMENSIONS[kind]
+    return int(_COPIES * FLOAT * total + _WORKSPACE * kept + read)
 
 
 def crop_voxels(kind: Kind, imaging: ImagingSettings) -> int:
@@ -54,14 +54,15 @@ def activations(kind: Kind, settings: NetworkSettings) -> Iterator[int]:
     for stage, (width, blocks) in enumerate(zip(widths, settings.layers, strict=True)):
         after = width * expansion
         for block in range(blocks):
-            stride = 2 if stage > 0 and block == 0 else 1
-            inside, side = side, _halved(side, stride)
+            strided = stage > 0 and block == 0
+            kept = settings.dilated and stage >= _FIRST_DILATED
+            inside, side = side, _halved(side, 2 if strided and not kept else 1)
             if expansion == 1:
                 yield 2 * 2 * width * side**dimensions
             else:
                 yield 2 * width * (inside**dimensions + side**dimensions)
                 yield 2 * after * side**dimensions
-            if stride > 1 or before != after:
+            if (strided or before != after) and settings.shortcut == "B":
                 yield after * side**dimensions
             before = after
 

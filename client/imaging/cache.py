@@ -8,23 +8,36 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.errors import PatientError
+from client.imaging.known import KnownFiles
 
 CODE_VERSION = 2
 """Raised whenever the same files and settings would give other crops or features."""
 
 _CHUNK = 1 << 20
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+_WHOLE = "whole"
+# of a member of a zip file, before its name and its extra field; their lengths are the last of it
+_ZIP_HEADER = 30
 
 
 class ContentCache:
@@ -37,7 +50,7 @@ class ContentCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._digests: dict[tuple[str, int, int], str] = {}
+        self.known = KnownFiles(folder / "known.json")
 
     def key_of(self, files: Sequence[Path], settings: Mapping[str, object]) -> str:
         """SHA-256 (hex) over the files' bytes, the settings and the version of this code.
@@ -66,6 +79,32 @@ class ContentCache:
         except _DAMAGED:
             return None
 
+    def holds(self, key: str) -> bool:
+        """Whether an entry is there and whole; it is read in full once, until it changes."""
+        try:
+            answer = self.known.ask("whole", [self._path(key)], lambda: self._wholeness(key))
+        except OSError:
+            return False
+        return answer == _WHOLE
+
+    def map(self, key: str, name: str) -> NDArray[Any] | None:
+        """One array under a key, mapped: read when it is looked at, by page; None as with `get`.
+
+        The bytes are not checked: ask `holds` first.
+        """
+        try:
+            with self._path(key).open("rb") as file, zipfile.ZipFile(file) as entry:
+                member = entry.getinfo(f"{name}.npy")
+                if member.compress_type != zipfile.ZIP_STORED:
+                    return None
+                file.seek(member.header_offset)
+                header = file.read(_ZIP_HEADER)
+                lengths = struct.unpack_from("<HH", header, _ZIP_HEADER - 4)
+                file.seek(sum(lengths), os.SEEK_CUR)
+                return _mapped(file)
+        except _DAMAGED:
+            return None
+
     def put(self, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Store arrays under a key; an interruption leaves the old entry or none."""
         path = self._path(key)
@@ -82,16 +121,15 @@ class ContentCache:
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npz"
 
+    def _wholeness(self, key: str) -> str:
+        return _WHOLE if self.get(key) is not None else "damaged"
+
     def _digest(self, path: Path) -> str:
         try:
-            if path.is_dir():
-                inside = sorted(self._digest(file) for file in path.iterdir() if file.is_file())
-                return hashlib.sha256("".join(inside).encode()).hexdigest()
-            status = path.stat()
-            known = (str(path), status.st_size, status.st_mtime_ns)
-            if known not in self._digests:
-                self._digests[known] = _file_digest(path)
-            return self._digests[known]
+            if not path.is_dir():
+                return self.known.ask("digest", [path], lambda: _file_digest(path))
+            files = sorted(file for file in path.iterdir() if file.is_file())
+            return self.known.ask("digest of all", files, lambda: _joint_digest(files))
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             raise PatientError(
@@ -99,6 +137,27 @@ class ContentCache:
                 where=path.name,
                 remedy="correct the path in cohort.csv" if missing else "check the file's rights",
             ) from None
+
+
+def _mapped(file: BinaryIO) -> NDArray[Any]:
+    """The array in .npy form that begins where the file stands.
+
+    Raises
+    ------
+    ValueError : another form, or one that holds Python objects.
+    """
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("another version of the format")
+    shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
+    if kind.hasobject:
+        raise ValueError("Python objects")
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    return np.memmap(file, kind, "r", file.tell(), shape, order).view(np.ndarray)
+
+
+def _joint_digest(files: Sequence[Path]) -> str:
+    digests = sorted(_file_digest(file) for file in files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

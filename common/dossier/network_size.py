@@ -33,11 +33,11 @@ def network_size(kind: Literal["dl2d", "dl3d"], settings: NetworkSettings) -> tu
             else:
                 kernels = [(before, width, 1), (width, width, 3), (width, after, 1)]
             strided = stage > 0 and block == 0
-            if strided or before != after:
+            if (strided or before != after) and settings.shortcut == "B":
                 kernels.append((before, after, 1))
             convolutions += [a * b * kernel**dimensions for a, b, kernel in kernels]
             channels += [b for _, b, _ in kernels]
             before = after
-    running = 2 * sum(channels) if settings.norm == "batch" else 0
+    running = 2 * sum(channels) if settings.norm != "group" else 0
     head = before + 1
     return sum(convolutions) + 2 * sum(channels) + running + head, running

@@ -72,11 +72,12 @@ def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
     expected = sum(entry.numel() for entry in entries.values())
     if vector.ndim != 1 or vector.size != expected:
         raise ValueError(f"weights of shape {vector.shape}, the network has {expected} numbers")
-    flat = torch.from_numpy(np.array(vector, dtype=np.float32))
     start = 0
     with torch.no_grad():
         for entry in entries.values():
-            entry.copy_(flat[start : start + entry.numel()].view(entry.shape))
+            # copied, as torch takes no arrays that may not be written to, like those off the wire
+            part = np.array(vector[start : start + entry.numel()], dtype=np.float32)
+            entry.copy_(torch.from_numpy(part).view(entry.shape))
             start += entry.numel()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,13 @@ from common.errors import InputError
 from common.networks.resnet import Kind, ScoringNetwork
 
 _SOURCE: dict[Kind, str] = {"dl2d": "torchvision ResNet", "dl3d": "MedicalNet ResNet"}
+_COUNTER = "num_batches_tracked"
+
+Entries = dict[str, torch.Tensor]
 
 
 def load_pretrained(model: ScoringNetwork, kind: Kind, path: Path, sha256: str) -> str:
-    """Load a backbone's weights; the head keeps its random initialisation.
+    """Load a backbone's weights; the head stays as it was made.
 
     Parameters
     ----------
@@ -36,37 +38,40 @@ def load_pretrained(model: ScoringNetwork, kind: Kind, path: Path, sha256: str) 
     where = str(path)
     if not path.is_file():
         raise InputError("no such file", where=where, remedy="give the path of the weights")
-    digest = _digest(path)
-    if digest != sha256.strip().lower():
-        raise InputError(
-            f"SHA-256 is {digest}, the study says {sha256 or 'nothing'}",
-            where=where,
-            remedy="get the file the study names, or correct pretrained_sha256",
-        )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"cannot be read as plain weights: {first_line}",
-            where=where,
-            remedy="save a state dict of tensors and nothing else",
-        ) from None
+    content, digest = _read(path, sha256)
     entries = _backbone_entries(content, kind, where)
+    _add_counters(entries, model)
     _check_fit(model, entries, kind, where)
     model.backbone.load_state_dict(entries, strict=True)
     return (
-        f"{kind}: backbone started from {_SOURCE[kind]} weights, {len(entries)} entries of "
-        f"{path.name} (SHA-256 {digest[:12]}); the head was drawn at random."
+        f"{kind}: backbone started from {_SOURCE[kind]} weights, all {len(entries)} entries from "
+        f"{path.name} (SHA-256 {digest[:12]}); only the last layer is new"
     )
 
 
-def _digest(path: Path) -> str:
+def _read(path: Path, sha256: str) -> tuple[Any, str]:
+    """Content and digest of a file; nothing is unpacked before the digest is the expected one."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256.strip().lower():
+            raise InputError(
+                f"SHA-256 is {digest}, the study says {sha256 or 'nothing'}",
+                where=str(path),
+                remedy="get the file the study names, or correct pretrained_sha256",
+            )
+        file.seek(0)
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True), digest
+        except Exception as error:  # whatever a file that is no checkpoint makes the reader raise
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"cannot be read as plain weights: {first_line}",
+                where=str(path),
+                remedy="save a state dict of tensors and nothing else",
+            ) from None
 
 
-def _backbone_entries(content: Any, kind: Kind, where: str) -> dict[str, torch.Tensor]:
+def _backbone_entries(content: Any, kind: Kind, where: str) -> Entries:
     if kind == "dl3d" and isinstance(content, dict):
         content = content.get("state_dict")
     if not isinstance(content, dict) or not all(
@@ -84,21 +89,31 @@ def _backbone_entries(content: Any, kind: Kind, where: str) -> dict[str, torch.T
     return {key: value for key, value in content.items() if not key.startswith(dropped)}
 
 
-def _check_fit(
-    model: ScoringNetwork, entries: dict[str, torch.Tensor], kind: Kind, where: str
-) -> None:
+def _add_counters(entries: Entries, model: ScoringNetwork) -> None:
+    """Files from before torch 0.4.1 count no batches at all: there the counts are zero."""
+    if not any(key.endswith(_COUNTER) for key in entries):
+        counters = {k: v for k, v in model.backbone.state_dict().items() if k.endswith(_COUNTER)}
+        entries.update({key: torch.zeros_like(value) for key, value in counters.items()})
+
+
+def _check_fit(model: ScoringNetwork, entries: Entries, kind: Kind, where: str) -> None:
     wanted = model.backbone.state_dict()
     problems = [f"{key} is missing" for key in wanted if key not in entries]
     problems += [f"{key} is not in the network" for key in entries if key not in wanted]
-    problems += [
-        f"{key} has shape {tuple(entries[key].shape)}, the network {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in entries and entries[key].shape != wanted[key].shape
-    ]
+    for key in (key for key in wanted if key in entries):
+        value = entries[key]
+        if value.shape != wanted[key].shape:
+            shapes = f"{tuple(value.shape)}, the network {tuple(wanted[key].shape)}"
+            problems.append(f"{key} has shape {shapes}")
+        elif value.is_floating_point() != wanted[key].is_floating_point():
+            problems.append(f"{key} holds {value.dtype}, the network {wanted[key].dtype}")
+        elif not value.isfinite().all():
+            problems.append(f"{key} holds numbers that are not finite")
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise InputError(
             f"does not fit the network: {'; '.join(problems[:3])}{more}",
             where=where,
-            remedy=f"make block, layers, widths, norm and stem of [{kind}] those of the file",
+            remedy=f"make block, layers, widths, shortcut, norm and stem of [{kind}] those of the"
+            " file, or get the file anew",
         )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from monai.networks.nets import ResNet
+from numpy.typing import NDArray
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from common.study import NetworkSettings
+from common.networks.flat import load_flat
+from common.networks.med3d import dilate, use_padded_shortcuts
+from common.study_networks import NetworkSettings
 
 Kind = Literal["dl2d", "dl3d"]
 _CHANNELS: dict[Kind, int] = {"dl2d": 3, "dl3d": 1}
@@ -40,32 +45,80 @@ def build_network(kind: Kind, settings: NetworkSettings, seed: int) -> ScoringNe
     """A new network, its weights drawn from `seed` alone.
 
     With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
-    ("dl2d", 3 channels, 2048 features) or of Med3D's ("dl3d", 1 channel, 2048 features). The state
-    of torch's global generator is left as it was.
+    ("dl2d", 3 channels, 2048 features) or of Med3D's ("dl3d", 1 channel, 2048 features); see
+    `NetworkSettings` for Med3D's other depths. The state of torch's global generator is left as it
+    was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = ResNet(
-            block=settings.block,
-            layers=list(settings.layers),
-            block_inplanes=list(settings.widths),
-            spatial_dims=_DIMENSIONS[kind],
-            n_input_channels=_CHANNELS[kind],
-            conv1_t_size=settings.stem_kernel,
-            # MONAI's default of 1 loads the same pretrained weights silently
-            conv1_t_stride=settings.stem_stride,
-            no_max_pool=not settings.stem_pool,
-            shortcut_type="B",
-            bias_downsample=False,
-            feed_forward=False,
-        )
-        if settings.norm == "group":
-            _use_group_norm(backbone)
-        expansion = 4 if settings.block == "bottleneck" else 1
-        network = ScoringNetwork(backbone, settings.widths[3] * expansion)
+        network = _assembled(kind, settings)
         nn.init.normal_(network.head.weight, std=0.01)
         nn.init.zeros_(network.head.bias)
     return network
+
+
+def network_with(
+    weights: NDArray[np.floating], kind: Kind, settings: NetworkSettings
+) -> ScoringNetwork:
+    """The network with weights that `common.networks.flat.flatten` gave; nothing is drawn first.
+
+    Raises
+    ------
+    ValueError : weights that do not fit.
+    """
+    with _NothingDrawn():
+        network = _assembled(kind, settings)
+    load_flat(network, weights)
+    return network
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves new weights as they are: drawing 46 million numbers takes longer than a small round.
+
+    The device "meta" would too, but its first use loads libraries for as long.
+    """
+
+    DRAWING: ClassVar[tuple[Any, ...]] = (
+        torch.Tensor.normal_,
+        torch.Tensor.uniform_,
+        nn.init.kaiming_normal_,
+        nn.init.kaiming_uniform_,
+        nn.init.uniform_,
+    )
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        options = options or {}
+        if function in self.DRAWING:
+            return arguments[0] if arguments else options["tensor"]
+        return function(*arguments, **options)
+
+
+def _assembled(kind: Kind, settings: NetworkSettings) -> ScoringNetwork:
+    backbone = ResNet(
+        block=settings.block,
+        layers=list(settings.layers),
+        block_inplanes=list(settings.widths),
+        spatial_dims=_DIMENSIONS[kind],
+        n_input_channels=_CHANNELS[kind],
+        conv1_t_size=settings.stem_kernel,
+        # MONAI's default of 1 loads the same pretrained weights silently
+        conv1_t_stride=settings.stem_stride,
+        no_max_pool=not settings.stem_pool,
+        shortcut_type=settings.shortcut,
+        bias_downsample=False,
+        feed_forward=False,
+    )
+    if settings.shortcut == "A":
+        use_padded_shortcuts(backbone)
+    if settings.dilated:
+        dilate(backbone.layer3, 2)
+        dilate(backbone.layer4, 4)
+    if settings.norm == "group":
+        _use_group_norm(backbone)
+    expansion = 4 if settings.block == "bottleneck" else 1
+    return ScoringNetwork(backbone, settings.widths[3] * expansion)
 
 
 def _use_group_norm(module: nn.Module) -> None:

@@ -93,6 +93,62 @@ def test_a_pickled_entry_is_a_miss(cache, files):
     path = next(cache.folder.rglob("*.npz"))
     np.savez(path, a=np.array([{"x": 1}], dtype=object))
     assert cache.get(key) is None
+    assert cache.map(key, "a") is None
+    assert not cache.holds(key)
+
+
+def test_mapped_arrays_are_those_that_were_put(cache, files):
+    key = cache.key_of(files, {})
+    turned = {"c": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "d": np.arange(5, dtype="<i2")}
+    cache.put(key, ARRAYS | turned)
+    for name, array in (ARRAYS | turned).items():
+        mapped = cache.map(key, name)
+        assert mapped is not None and mapped.dtype == array.dtype
+        np.testing.assert_array_equal(mapped, array)
+        assert not mapped.flags.writeable and not mapped.flags.owndata
+    assert cache.map(key, "z") is None
+    assert cache.map("0" * 64, "a") is None
+
+
+def test_a_compressed_entry_cannot_be_mapped(cache, files):
+    key = cache.key_of(files, {})
+    cache.put(key, ARRAYS)
+    np.savez_compressed(next(cache.folder.rglob("*.npz")), **ARRAYS)
+    assert cache.map(key, "a") is None
+
+
+def test_what_is_mapped_outlives_its_entry(cache, files):
+    key = cache.key_of(files, {})
+    cache.put(key, ARRAYS)
+    mapped = cache.map(key, "a")
+    cache.put(key, {"a": ARRAYS["a"] * 0})
+    np.testing.assert_array_equal(mapped, ARRAYS["a"])
+
+
+def test_an_entry_is_read_in_full_once_until_it_changes(cache, files, monkeypatch):
+    key = cache.key_of(files, {})
+    assert not cache.holds(key)
+    cache.put(key, ARRAYS)
+    assert cache.holds(key)
+    reads = []
+    monkeypatch.setattr(ContentCache, "get", lambda _, key: reads.append(key))
+    assert cache.holds(key)
+    cache.known.save()
+    assert ContentCache(cache.folder).holds(key)
+    assert reads == []
+    path = next(cache.folder.rglob("*.npz"))
+    path.write_bytes(path.read_bytes()[:-30])
+    assert not cache.holds(key)
+
+
+def test_files_are_read_once_for_all_processes(cache, files, monkeypatch):
+    folder = files[0].parent
+    key, whole = cache.key_of(files, {}), cache.key_of([folder], {})
+    cache.known.save()
+    monkeypatch.setattr(cache_module, "_file_digest", lambda _: 1 / 0)
+    again = ContentCache(cache.folder)
+    assert again.key_of(files, {}) == key
+    assert again.key_of([folder], {}) == whole
 
 
 def test_an_interrupted_put_leaves_nothing_behind(cache, files, monkeypatch):
