@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
-from common.durable import append_durably
+from client.digest_pairs import DigestPairs
 from common.exchanges import SumItem
 from common.ledger.asked import request_digest
 
@@ -20,7 +21,8 @@ class GradientRounds:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+        self._pairs = DigestPairs(folder / FILE)
+        self._items: dict[str, set[str]] = defaultdict(set)
 
     def with_this(self, item: SumItem) -> int:
         """Different gradients on the item's columns, this one among them.
@@ -28,10 +30,10 @@ class GradientRounds:
         The same question once more, as after an interruption, has the same answer and counts once.
         """
         view = request_digest(item.view, item.subset)
-        lines = self._path.read_text(encoding="utf-8").split("\n") if self._path.is_file() else []
-        known = {line for line in lines if line.startswith(view)}
-        line = f"{view} {item.digest}"
-        if line not in known:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            append_durably(self._path, f"{line}\n".encode())
-        return len(known | {line})
+        with self._pairs.exclusive():
+            for known, asked in self._pairs.new():
+                self._items[known].add(asked)
+            if item.digest not in self._items[view]:
+                self._pairs.add([(view, item.digest)])
+                self._items[view].add(item.digest)
+        return len(self._items[view])

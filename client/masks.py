@@ -14,8 +14,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
+from client.digest_pairs import DigestPairs
 from client.site import SiteSettings
-from common.durable import append_durably, create_durably
+from common.durable import create_durably
 from common.errors import RefusedError
 from common.masking import identity
 from common.masking.agreement import (
@@ -48,7 +49,7 @@ class RunMasks:
     def __init__(self, settings: SiteSettings, study: Study, run: str, folder: Path) -> None:
         self._settings, self._study, self._run, self._folder = settings, study, run, folder
         self._secrets: dict[str, dict[str, bytes]] = {}
-        self._guard: ContextGuard | None = None
+        self._guard, self._used = ContextGuard(), DigestPairs(folder / USED_FILE)
 
     @property
     def needed(self) -> bool:
@@ -139,13 +140,11 @@ class RunMasks:
         return self._secrets[seen]
 
     def _admit(self, public_key: str, context: bytes, masked: Ring) -> None:
-        path = self._folder / USED_FILE
-        if self._guard is None:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-            self._guard = ContextGuard(dict(line.split() for line in lines if line.count(" ") == 1))
-        before = set(self._guard.seen)
-        self._guard.admit(public_key, context, masked)
-        new = [f"{use} {self._guard.seen[use]}\n" for use in self._guard.seen.keys() - before]
-        if new:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            append_durably(path, "".join(new).encode())
+        """Return if the vector may leave; what is remembered of it is on the disk by then."""
+        with self._used.exclusive():
+            for use, content in self._used.new():
+                self._guard.seen.setdefault(use, content)
+            before = set(self._guard.seen)
+            self._guard.admit(public_key, context, masked)
+            new = self._guard.seen.keys() - before
+            self._used.add((use, self._guard.seen[use]) for use in new)

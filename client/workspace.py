@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from client.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
 from client.gradient_rounds import GradientRounds
 from client.masks import RunMasks
+from client.owed import Owed
 from client.releases import Releases
 from client.site import SiteSettings, load_site
 from client.state import RunTables, recall_study
@@ -38,6 +39,8 @@ class Workspace:
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
         self.rounds = GradientRounds(self.run_tables.folder)
         self.masks = RunMasks(settings, study, run, self.run_tables.folder)
+        # within one process no reply is lost
+        self.owed = Owed(self.run_tables.folder) if settings.deployment else None
         self.releases = Releases(settings, study, run, self.cohort)
 
     @property

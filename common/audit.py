@@ -91,18 +91,22 @@ def _missing(exchanges: _Exchanges) -> list[AuditFinding]:
     """Releases about a subset that stand in some ledgers and not in those of other holders.
 
     A holder is a site that the release was masked with, or that was asked about the subset in
-    another exchange of the run under the same roster.
+    another exchange of the run under the same roster. A coordinator that was interrupted asks all
+    sites the same again; what only some had answered stays under masks that never cancel.
     """
     holders: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    answered: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for one in (one for seen in exchanges.values() for one in seen):
         for item in one.entry.items:
             holders[one.entry.run, one.entry.roster, item.subset] |= {one.site, *item.participants}
+            answered[one.entry.run, one.entry.roster, one.site].add(item.request)
     absences: dict[tuple[str, str, str], list[_Exchange]] = defaultdict(list)
     for exchange, seen in exchanges.items():
         for roster, subset in _released(seen):
             present = {one.site for one in seen if one.about(subset)}
             for site in sorted(holders[exchange.run, roster, subset] - present):
-                absences[exchange.run, site, subset].append(exchange)
+                if not _masked_requests(seen, subset) <= answered[exchange.run, roster, site]:
+                    absences[exchange.run, site, subset].append(exchange)
     found = []
     for (_, site, subset), where in absences.items():
         times = "this exchange" if len(where) == 1 else f"this and {len(where) - 1} more exchanges"
@@ -112,6 +116,12 @@ def _missing(exchanges: _Exchanges) -> list[AuditFinding]:
         )
         found.append(_finding("missing", where[0], [site], words))
     return found
+
+
+def _masked_requests(seen: Sequence[_Seen], subset: str) -> set[str]:
+    """What was asked about a subset; with "", which nobody is ever asked, if it is in the clear."""
+    items = [item for one in seen for item in one.entry.items if item.subset == subset]
+    return {item.request if item.masked else "" for item in items}
 
 
 def _released(seen: Sequence[_Seen]) -> list[tuple[str, str]]:

@@ -31,6 +31,18 @@ def create_durably(path: Path, data: bytes) -> bool:
     return True
 
 
+def place_durably(part: Path, path: Path) -> None:
+    """Move a finished file (mode 0600 now) into its place; it is on the disk when this returns."""
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        os.fchmod(handle, 0o600)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    part.replace(path)
+    sync_folder(path.parent)
+
+
 def append_durably(path: Path, data: bytes) -> None:
     """Append to a file (made with mode 0600), and return when it is on the disk."""
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -1,16 +1,16 @@
-"""What a run has finished, on disk without pickle: one JSON and one safetensors file a step."""
+"""What a run has finished, on disk: one file a step, and one for the round a training is at."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from common.durable import write_durably
 from common.errors import InputError
-from common.plain import from_tree, to_tree
+from common.plain_file import read_notes, read_plain, write_plain
 
 
 class Checkpoint:
@@ -20,19 +20,24 @@ class Checkpoint:
     ----------
     folder : where the files are.
     study : digest of the study; another study's checkpoint is refused.
+    notes : JSON-able, written in the same stroke with every result; what a run counts on its way.
     """
 
-    def __init__(self, folder: Path, study: str) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, study: str, notes: Callable[[], Mapping[str, Any]] = dict
+    ) -> None:
+        self.folder, self._notes = folder, notes
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / "study"
-        if mark.is_file() and mark.read_text(encoding="utf-8") != study:
+        if not mark.is_file():
+            write_durably(mark, study.encode())
+        elif mark.read_text(encoding="utf-8") != study:
             raise InputError(
                 "the checkpoint belongs to another study",
                 where=str(folder),
                 remedy="give another --out folder",
             )
-        mark.write_text(study, encoding="utf-8")
+        self._written = int(self.newest().get("written", 0))
 
     def step(self, name: str, run: Callable[[], Any]) -> Any:
         """The stored result of this step, or that of running it now."""
@@ -43,27 +48,49 @@ class Checkpoint:
         return value
 
     def has(self, name: str) -> bool:
-        """Whether the step was finished."""
-        return (self.folder / f"{name}.json").is_file()
+        """Whether something is stored under this name."""
+        return self._path(name).is_file()
 
     def write(self, name: str, value: Any) -> None:
-        """Store a plain value; the JSON file comes last, so a torn write counts as not done."""
-        from safetensors.numpy import save_file
-
-        tree, arrays = to_tree(value)
-        save_file(
-            {str(i): np.ascontiguousarray(array) for i, array in enumerate(arrays)},
-            self.folder / f"{name}.safetensors",
-        )
-        head = {"arrays": len(arrays), "value": tree}
-        temporary = self.folder / f"{name}.json.part"
-        temporary.write_text(json.dumps(head), encoding="utf-8")
-        temporary.replace(self.folder / f"{name}.json")
+        """Store a plain value in place of the one before; it is on the disk when this returns."""
+        self._written += 1
+        notes = {**self._notes(), "written": self._written}
+        write_plain(self._path(name), value, json.dumps(notes))
 
     def read(self, name: str) -> Any:
         """A stored value."""
-        from safetensors.numpy import load_file
+        return read_plain(self._path(name))
 
-        head = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
-        stored = load_file(self.folder / f"{name}.safetensors")
-        return from_tree(head["value"], [stored[str(i)] for i in range(head["arrays"])])
+    def remove(self, name: str) -> None:
+        """Forget what is stored under this name, if anything is."""
+        self._path(name).unlink(missing_ok=True)
+
+    def newest(self) -> dict[str, Any]:
+        """The notes that were written last; empty before the first."""
+        found: list[dict[str, Any]] = [
+            json.loads(read_notes(path)) for path in self.folder.glob("*.safetensors")
+        ]
+        return max(found, key=lambda notes: int(notes["written"]), default={})
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for how far one step has come."""
+
+    checkpoint: Checkpoint
+    name: str
+
+    def read(self) -> Any:
+        """What was stored last, None where nothing was."""
+        return self.checkpoint.read(self.name) if self.checkpoint.has(self.name) else None
+
+    def write(self, value: Any) -> None:
+        """Store a plain value in place of the one before."""
+        self.checkpoint.write(self.name, value)
+
+    def clear(self) -> None:
+        """The step is done."""
+        self.checkpoint.remove(self.name)

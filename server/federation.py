@@ -6,15 +6,14 @@ the wire belongs behind `sum_many` and `train`, where no phase sees it.
 
 from __future__ import annotations
 
-import itertools
 import secrets
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from flwr.app import Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.codec import decode, encode, size_of
@@ -41,11 +40,17 @@ from common.statistics.base import Float
 from common.study import Study
 from common.views import View
 from server.events import Events
-from server.replies import check_answer, is_waited_for
+from server.questions import Questions, Wire
+from server.replies import check_answer
 from server.totals import SumTotals, UpdateTotals
 from server.transfers import TransferLog
 
-POLL_SECONDS = 0.05
+FLOWER_ERRORS = {
+    ErrorCode.INVALID_FAB: (
+        "has not approved the app of this run",
+        "let the site approve it (fedlnm-site approve), then resume",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Federation:
     grid : Flower's grid, of any engine.
     study : the study.
     run : name of the run; sites keep what it makes under this name.
+    number : of the next sum or update; a resumed run goes on counting.
     """
 
     grid: Grid
@@ -87,7 +93,12 @@ class Federation:
     # a resumed run asks anew: under another session no mask is used twice
     session: str = field(default_factory=lambda: secrets.token_hex(8))
     members: dict[str, EnrolReply] = field(default_factory=dict)
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    number: int = 0
+    wire: Wire = field(init=False)
+    _registered: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.wire = Wire(self.grid, self.events, self._name_of)
 
     # -- the five exchanges -------------------------------------------------------------------
 
@@ -101,27 +112,29 @@ class Federation:
         request = EnrolRequest(
             run=self.run, study=self.study.digest(), study_json=self.study.model_dump_json()
         )
-        asked: set[int] = set()
-        deadline = time.monotonic() + self.study.waiting.enrol_seconds
+        content = encode(request)
+        questions = Questions(self.wire, "query.enrol", self.study.waiting.enrol_seconds)
         waiting = set(self.study.site_names)
+        self.transfers.begin("query.enrol")
         while waiting:
-            new = [node for node in self.grid.get_node_ids() if node not in asked]
-            asked.update(new)
-            for node, reply in self._exchange_nodes("query.enrol", dict.fromkeys(new, request)):
-                if isinstance(reply, EnrolReply) and reply.site in waiting:
-                    check_answer(request, reply, reply.site)
-                    waiting.discard(reply.site)
-                    self.nodes[reply.site] = node
-                    self.members[reply.site] = reply
-                    self.events.tell("enrolled", site=reply.site, counts=reply.counts)
-            if waiting and time.monotonic() > deadline:
+            if new := self._new_nodes():
+                questions.ask(dict.fromkeys(new, content))
+            for node, reply in questions.poll():
+                member = self._open(reply, "query.enrol", self._registered[node])
+                if self._registered[node] or member.site in waiting:
+                    check_answer(request, member, self._registered[node] or member.site)
+                    waiting.discard(member.site)
+                    self.nodes[member.site], self.members[member.site] = node, member
+                    self._heard(member.site, "query.enrol", reply, content)
+                    self.events.tell("enrolled", site=member.site, counts=member.counts)
+            if waiting and questions.overdue:
                 raise SiteError(
                     f"not enrolled in time: {', '.join(sorted(waiting))}",
                     where="enrolment",
                     remedy="start these sites, or take them off the roster",
                 )
-            if waiting and not new:
-                time.sleep(1.0)
+            if waiting:
+                questions.wait(sorted(waiting))
         self._check_columns()
         self._check_keys()
         return self.members
@@ -138,7 +151,7 @@ class Federation:
         RefusedError : a site's disclosure rule refused.
         """
         wanted = {site: self._items_for(site, items) for site in self.study.site_names}
-        number = next(self._numbers)
+        number = self._next_number()
         requests = {
             site: SumRequest(
                 run=self.run,
@@ -169,7 +182,7 @@ class Federation:
             run=self.run,
             study=self.study.digest(),
             session=self.session,
-            number=next(self._numbers),
+            number=self._next_number(),
             network=network,
             variant=variant,
             weights=weights,
@@ -221,12 +234,9 @@ class Federation:
                     test_sets=sets,
                     edges=edges,
                 )
-        replies = {}
-        for site, reply in self._ask(
-            "evaluate.handout", requests, self.study.waiting.train_seconds
-        ):
-            replies[site] = reply
-        return replies
+        seconds = self.study.waiting.train_seconds
+        replies = dict(self._ask("evaluate.handout", requests, seconds))
+        return {site: replies[site] for site in requests}
 
     # -- who has what ---------------------------------------------------------------------------
 
@@ -268,72 +278,65 @@ class Federation:
                     remedy="bring both to the same software versions",
                 )
 
+    def _next_number(self) -> int:
+        self.number += 1
+        return self.number - 1
+
     # -- the wire -------------------------------------------------------------------------------
 
     def _ask(
         self, exchange: str, requests: Mapping[str, Any], seconds: float
     ) -> Iterator[tuple[str, Any]]:
-        """Replies in roster order, one at a time, refusals and problems raised.
+        """Replies as they come, one at a time, refusals and problems raised.
 
         Raises
         ------
-        SiteError : a reply to another question, or of another site; nothing of it is handed on.
+        SiteError : no reply in time; or one to another question, or of another site: nothing of
+            it is handed on.
         """
-        by_node = {self.nodes[site]: request for site, request in requests.items()}
-        names = {self.nodes[site]: site for site in requests}
-        for node, reply in self._exchange_nodes(exchange, by_node, seconds):
-            check_answer(by_node[node], reply, names[node])
-            yield names[node], reply
+        if not requests:
+            return
+        self.transfers.begin(exchange)
+        questions = Questions(self.wire, exchange, seconds)
+        encoded = {id(request): encode(request) for request in _distinct(requests.values())}
+        contents = {self.nodes[site]: encoded[id(one)] for site, one in requests.items()}
+        questions.ask(contents)
+        for node, reply in questions.replies():
+            site = self._name_of(node)
+            decoded = self._open(reply, exchange, site)
+            check_answer(requests[site], decoded, site)
+            self._heard(site, exchange, reply, contents[node])
+            yield site, decoded
 
-    def _exchange_nodes(
-        self, exchange: str, requests: Mapping[int, Any], seconds: float | None = None
-    ) -> Iterator[tuple[int, Any]]:
-        names = {node: site for site, node in self.nodes.items()}
-        encoded: dict[int, RecordDict] = {}
-        messages: list[Message] = []
-        sizes: dict[int, int] = {}
-        for node, request in requests.items():
-            content = encoded.setdefault(id(request), encode(request))
-            sizes[node] = size_of(content)
-            messages.append(Message(content, node, exchange))
-        if messages:
-            self.transfers.begin(exchange)
-        ids = list(self.grid.push_messages(messages))
-        deadline = time.monotonic() + (seconds or self.study.waiting.enrol_seconds)
-        for node, message_id in zip(requests, ids, strict=True):
-            where = f"site {names[node]}" if node in names else f"node {node}"
-            reply = self._pull(message_id, node, ids, where, deadline)
-            decoded = self._open(reply, exchange, names.get(node))
-            site = decoded.site if isinstance(decoded, EnrolReply) else names[node]
-            if site:
-                self.transfers.add(site, exchange, up=size_of(reply.content), down=sizes[node])
-            yield node, decoded
+    def _new_nodes(self) -> list[int]:
+        """Nodes not seen before that may be sites of this study, by the name Flower has of them.
 
-    def _pull(
-        self, message_id: str, node: int, asked: Sequence[str], where: str, deadline: float
-    ) -> Message:
-        while True:
-            for reply in self.grid.pull_messages([message_id]):
-                if is_waited_for(reply, message_id, node, asked, where):
-                    return reply
-                self.events.tell("stray_reply", where=where)
-            if time.monotonic() > deadline:
-                raise SiteError(
-                    "no reply in time",
-                    where=where,
-                    remedy="see that the site is running and connected, then resume",
-                )
-            time.sleep(POLL_SECONDS)
+        Only a deployment names its nodes; others belong to hospitals of other studies.
+        """
+        found = {node: str(info.name) for node, info in self.wire.nodes().items()}
+        new = [n for n in found if found[n] in ("", *self.study.site_names)]
+        new = [node for node in new if node not in self._registered]
+        self._registered.update({node: found[node] for node in new})
+        return new
 
-    def _open(self, reply: Message, exchange: str, site: str | None) -> Any:
+    def _heard(self, site: str, exchange: str, reply: Message, content: RecordDict) -> None:
+        """Count a reply and its request; what was asked again counts once."""
+        up, down = size_of(reply.content), size_of(content)
+        self.transfers.add(site, exchange, up=up, down=down)
+        self.events.tell("contact", site=site, exchange=exchange, up=up, down=down)
+
+    def _name_of(self, node: int) -> str:
+        names = {number: site for site, number in self.nodes.items()}
+        return names.get(node) or self._registered.get(node) or f"(node {node})"
+
+    def _open(self, reply: Message, exchange: str, site: str) -> Any:
         """Decode a reply; raise what stands in its place."""
         where = f"site {site}" if site else "a site"
         if reply.has_error():
-            raise SiteError(
-                f"Flower reports error {reply.error.code}",
-                where=where,
-                remedy="see the site's own screen and log",
-            )
+            code = reply.error.code
+            unknown = (f"Flower reports error {code}", "see the site's own screen and log")
+            what, remedy = FLOWER_ERRORS.get(code, unknown)
+            raise SiteError(what, where=where, remedy=remedy)
         try:
             decoded = decode(reply.content)
         except ValueError as error:
@@ -358,6 +361,11 @@ class Federation:
         if not isinstance(decoded, CATALOGUE[exchange].reply):
             raise SiteError("a reply that is not in the catalogue", where=where)
         return decoded
+
+
+def _distinct(requests: Iterable[Any]) -> Iterable[Any]:
+    """Each object once: weights that go to every site are encoded one time."""
+    return {id(request): request for request in requests}.values()
 
 
 def _ratio(total: float, count: float) -> float:

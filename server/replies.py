@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 from flwr.app import Message
@@ -11,28 +11,26 @@ from common.errors import SiteError
 from common.exchanges import answers
 
 
-def is_waited_for(
-    reply: Message, message_id: str, node: int, asked: Collection[str], where: str
-) -> bool:
-    """Whether a reply is to the message waited for; False for a stray, which changes nothing.
+def is_waited_for(reply: Message, node: int, asked: Mapping[str, int], where: str) -> bool:
+    """Whether a reply is to what this node was asked; False for a stray, which changes nothing.
 
     A stray is to no message of this round, such as one of a run that was resumed since. Errors that
     Flower makes in a node's place have other senders, and pass.
 
     Parameters
     ----------
-    message_id, node : of the message waited for.
-    asked : ids of all messages of this round.
+    node : the one waited for.
+    asked : node by id of all messages of this round.
     where : the site, for people.
 
     Raises
     ------
-    SiteError : the reply is to another message of this round, or from another node.
+    SiteError : the reply is to another node's message of this round, or from another node.
     """
     answered = reply.metadata.reply_to_message_id
     if answered not in asked:
         return False
-    if answered != message_id:
+    if asked[answered] != node:
         raise _refused("a reply to another message of the same round", where)
     if not reply.has_error() and reply.metadata.src_node_id != node:
         raise _refused("a reply from another node than the one asked", where)

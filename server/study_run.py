@@ -1,4 +1,4 @@
-"""The order of a study's phases, with a checkpoint after each."""
+"""The order of a study's phases, with a checkpoint after each and after every training round."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.bundle import Bundle, save_files
 from common.bundle_signature import sign_files
 from common.statistics.base import Float
-from common.study import Study
-from server.checkpoint import Checkpoint
+from common.study import BASE_MODELS, Study
+from server.checkpoint import Checkpoint, Slot
 from server.federation import Federation
 from server.phases.arm import Arm
 from server.phases.clinical import fit_clinical
@@ -63,12 +63,18 @@ class StudyRun:
     timing: dict[str, float] = field(default_factory=dict)
     trained: dict[str, dict[str, TrainedNetwork]] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    _began: float = 0.0
 
     def __post_init__(self) -> None:
         digest = self.federation.study.digest()
-        self.checkpoint = Checkpoint(self.out / "checkpoint", digest)
-        if self.checkpoint.has("transfers"):
-            self.federation.transfers.restore(self.checkpoint.read("transfers"))
+        self.checkpoint = Checkpoint(self.out / "checkpoint", digest, self._so_far)
+        so_far = self.checkpoint.newest()
+        if so_far:
+            self.timing, self.started = so_far["timing"], so_far["started"]
+            self.federation.number = so_far["number"]
+            self.federation.refusals.extend(so_far["refusals"])
+            self.federation.transfers.restore(so_far["transfers"], anew="enrolment")
+        self._announce(resumed=bool(so_far))
 
     def run(self) -> dict[str, Any]:
         """Every phase in order; the dictionary that `server.report.results` validates."""
@@ -97,17 +103,18 @@ class StudyRun:
         testing = self._step(
             "evaluation", lambda: vars(evaluate_test_sets(self.federation, bundle, files, edges))
         )
+        self._end_phase()
         return self._results(rows1, arms, [training, testing], stacker)
 
     def _train(self, network: Network) -> Arm:
         folds = self._step("folds", lambda: rows_per_fold(self.federation), phase=network)
         trained: dict[str, TrainedNetwork] = {}
         for variant in variants(self.federation):
-            trained[variant] = self._step(
-                f"{network}-{variant}",
-                partial(train_variant, self.federation, network, variant, folds),
-                phase=network,
-            )
+            name = f"{network}-{variant}"
+            rounds = Slot(self.checkpoint, f"{name}-rounds")
+            train = partial(train_variant, self.federation, network, variant, folds, rounds)
+            trained[variant] = self._step(name, train, phase=network)
+            rounds.clear()
         self.trained[network] = trained
         return self._step(f"{network}-arm", lambda: deep_arm(self.federation, network, trained))
 
@@ -128,22 +135,62 @@ class StudyRun:
     # -- bookkeeping ----------------------------------------------------------------------------
 
     def _step(self, name: str, run: Callable[[], T], phase: str = "") -> T:
+        if self.checkpoint.has(name):
+            stored: T = self.checkpoint.read(name)
+            return stored
         with self._phase(phase or name.removesuffix("-arm")):
-            done = self.checkpoint.has(name)
             value: T = self.checkpoint.step(name, run)
-            if not done:
-                self.checkpoint.write("transfers", self.federation.transfers.table())
             return value
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        federation = self.federation
-        if federation.transfers.phase != name:
-            federation.events.tell("phase", phase=name)
-        federation.transfers.phase = name
-        start = time.monotonic()
+        """A part of a phase: it may be entered several times in a row."""
+        transfers, phases = self.federation.transfers, phases_of(self.federation.study)
+        if transfers.phase != name:
+            self._end_phase()
+            transfers.phase = name
+            number = phases.index(name) + 1
+            self.federation.events.tell("phase", phase=name, number=number, phases=len(phases))
+        self._began = time.monotonic()
         yield
-        self.timing[name] = self.timing.get(name, 0.0) + time.monotonic() - start
+        self.timing[name] = self._seconds(name)
+        self._began = 0.0
+
+    def _end_phase(self) -> None:
+        phase = self.federation.transfers.phase
+        if phase:
+            seconds = round(self._seconds(phase), 3)
+            self.federation.events.tell("phase_done", phase=phase, seconds=seconds)
+
+    def _seconds(self, phase: str) -> float:
+        """How long a phase has taken so far, over all starts of the run."""
+        now = time.monotonic() - self._began if self._began else 0.0
+        return self.timing.get(phase, 0.0) + now
+
+    def _so_far(self) -> dict[str, Any]:
+        """What a resumed run needs beside the results of the steps."""
+        federation, phase = self.federation, self.federation.transfers.phase
+        return {
+            "number": federation.number,
+            "refusals": federation.refusals,
+            "transfers": federation.transfers.table(),
+            "timing": {**self.timing, phase: self._seconds(phase)},
+            "started": self.started,
+        }
+
+    def _announce(self, *, resumed: bool) -> None:
+        """Say what lies ahead, from which the time that is left is estimated."""
+        study = self.federation.study
+        blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
+        trainings = len(variants(self.federation))
+        rounds = {
+            name: block.rounds * trainings
+            for name, block in blocks.items()
+            if name in study.base_models
+        }
+        self.federation.events.tell(
+            "resumed" if resumed else "started", phases=phases_of(study), rounds=rounds
+        )
 
     def _results(
         self,
@@ -215,6 +262,13 @@ class StudyRun:
                     f"{site} left out {member.excluded} patient(s) whose data could not be used."
                 )
         return found
+
+
+def phases_of(study: Study) -> tuple[str, ...]:
+    """Names of a study's phases, in order."""
+    fusion = ["fusion_feature"] if "fusion_feature" in study.fusion_models else []
+    arms = [name for name in BASE_MODELS if name in study.base_models]
+    return ("enrolment", "table1", *arms, *fusion, "fusion_decision", "evaluation")
 
 
 def _selection(arm: Arm) -> dict[str, Any]:

@@ -46,11 +46,16 @@ class TransferLog:
             for (site, exchange, phase), (messages, up, down) in ordered
         ]
 
-    def restore(self, table: Sequence[Mapping[str, object]]) -> None:
-        """Go on from the rows of an interrupted run."""
+    def restore(self, table: Sequence[Mapping[str, object]], anew: str = "") -> None:
+        """Go on from the rows of an interrupted run.
+
+        Parameters
+        ----------
+        anew : phase that is asked once more, and shall count once.
+        """
         for row in table:
             key = (str(row["site"]), str(row["exchange"]), str(row["phase"]))
-            self.rounds[key[1:]] = int(str(row["rounds"]))
-            self.rows[key] = [
-                int(str(row[name])) for name in ("messages", "bytes_up", "bytes_down")
-            ]
+            numbers = [int(str(row[name])) for name in ("messages", "bytes_up", "bytes_down")]
+            again = key[2] == anew
+            self.rounds[key[1:]] = 0 if again else int(str(row["rounds"]))
+            self.rows[key] = [0, 0, 0] if again else numbers

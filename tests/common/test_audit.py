@@ -100,6 +100,30 @@ def test_a_missing_release_that_was_not_masked_is_found() -> None:
     assert kinds(ledgers) == [("missing", ("b",), "2")]
 
 
+def test_an_interrupted_sum_that_all_sites_were_asked_again_is_no_finding() -> None:
+    ledgers = honest()
+    for site in SITES:
+        again = entry(6, exchange_id="resumed/5", request=f"{5:064x}")
+        ledgers[site].append(again)
+    del ledgers["c"][4]
+    assert audit(ledgers) == []
+
+
+def test_a_sum_that_was_asked_again_in_another_run_or_roster_or_unmasked_is_still_missing() -> None:
+    changes: list[dict[str, Any]] = [{"run": "r2"}, {"roster": "e" * 64}]
+    for change in changes:
+        ledgers = honest()
+        for site in SITES:
+            ledgers[site].append(entry(6, request=f"{5:064x}", **change))
+        del ledgers["c"][4]
+        assert ("missing", ("c",), "5") in kinds(ledgers)
+    ledgers = {site: [entry(n, participants=()) for n in range(1, 4)] for site in SITES}
+    for site in SITES:
+        ledgers[site].append(entry(4, participants=(), request=f"{3:064x}"))
+    del ledgers["c"][2]
+    assert kinds(ledgers) == [("missing", ("c",), "3")]
+
+
 def test_a_refusal_is_an_answer() -> None:
     ledgers = honest()
     ledgers["c"][4] = entry(5, decision="refused", reason="rows")

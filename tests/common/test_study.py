@@ -72,10 +72,33 @@ def test_the_papers_own_numbers_are_the_defaults() -> None:
     assert study.fusion.stacker == "forest"
 
 
+@pytest.mark.parametrize("network", ["dl2d", "dl3d"])
+def test_what_a_network_leaves_out_is_the_papers(network: str) -> None:
+    written = getattr(parse_study(MINIMAL + f"[{network}]\nlocal_steps = 5\n"), network)
+    paper = getattr(parse_study(MINIMAL), network)
+    assert written == paper.model_copy(update={"local_steps": 5})
+
+
 def test_a_preset_is_laid_under_what_the_file_says() -> None:
     study = parse_study(MINIMAL + 'preset = "phantom"\n[dl3d]\nrounds = 3\n')
     assert study.dl3d.rounds == 3
     assert study.dl3d.block == "basic"
+
+
+def test_the_robust_preset_changes_the_training_of_networks_alone() -> None:
+    robust, paper = parse_study(MINIMAL + 'preset = "robust"\n'), parse_study(MINIMAL)
+    same = {"dl2d": paper.dl2d, "dl3d": paper.dl3d}
+    assert robust.model_copy(update=same) == paper
+    for network, before in ((robust.dl2d, paper.dl2d), (robust.dl3d, paper.dl3d)):
+        changed = {k for k, v in network.model_dump().items() if v != before.model_dump()[k]}
+        assert changed - {"learning_rate"} == {
+            "schedule",
+            "warmup_rounds",
+            "gradient_clip",
+            "sampling",
+            "average_last",
+        }
+        assert network.learning_rate == 1e-4
 
 
 def test_the_digest_ignores_comments_and_order_but_not_values() -> None:
@@ -92,7 +115,12 @@ def test_the_digest_ignores_comments_and_order_but_not_values() -> None:
         ("[dl3d]\nround = 3", 'unknown key "dl3d.round"; did you mean "rounds"?'),
         ("[dl3d]\nrounds = 0", "dl3d.rounds: Input should be greater than or equal to 1"),
         ("folds = 2", "folds: Input should be greater than or equal to 3"),
-        ('preset = "best"', 'unknown preset "best" -> use one of paper, phantom'),
+        ('preset = "best"', 'unknown preset "best" -> use one of paper, phantom, robust'),
+        ('[dl3d]\nnorm = "frozen"', 'dl3d: norm = "frozen" keeps statistics of pretrained weights'),
+        (
+            "[dl2d]\nclass_weights = [1.0, 0.0]",
+            "dl2d.class_weights.1: Input should be greater than 0",
+        ),
         ('strata = ["sex"]', "strata: sex is not a clinical column"),
         ("x = = 1", "not valid TOML"),
         (

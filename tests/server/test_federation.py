@@ -32,7 +32,7 @@ from common.masking.layout import end_to_end, to_rings
 from common.masking.update import to_update_rings
 from common.statistics.base import Rows
 from common.statistics.moments import Means
-from common.study import Study, parse_study
+from common.study import Study, WaitingSettings, parse_study
 from common.transforms import Select
 from common.views import table
 from server.federation import Federation
@@ -241,22 +241,10 @@ def test_a_site_that_never_answers_is_named_after_the_wait(study: Study) -> None
     grid = Silent(Hospitals(study, honest), sites)  # type: ignore[arg-type]
     federation = Federation(grid=grid, study=study, run="r")
     federation.enrol()
-    with pytest.raises(SiteError, match="site a: no reply in time -> see that the site is running"):
+    with pytest.raises(
+        SiteError, match="sites a, b: no reply in time -> see that the site is running"
+    ):
         federation.sum(Means(), VIEW)
-
-
-def test_a_site_missing_at_enrolment_is_named(study: Study) -> None:
-    sites = {name: Path(name) for name in ("a", "b")}
-    grid = InProcessGrid(Hospitals(study, honest), sites)  # type: ignore[arg-type]
-    with pytest.raises(SiteError, match="not enrolled in time: c -> start these sites"):
-        Federation(grid=grid, study=study, run="r").enrol()
-
-
-def test_sites_with_other_columns_are_refused(study: Study) -> None:
-    other = EnrolReply("b", study.digest(), {}, {"train": (3, 1)}, {"clinical": ("y",)}, (), 0)
-    federation = federation_of(study, replacing("b", EnrolRequest, other))
-    with pytest.raises(SiteError, match="site b: its tables have other columns than those of a"):
-        federation.enrol()
 
 
 # -- which reply is to which message ---------------------------------------------------------------
@@ -287,12 +275,6 @@ def test_rows_that_answer_something_else_are_refused(study: Study, field: str) -
     federation.enrol()
     with pytest.raises(SiteError, match="site b: a reply to another question"):
         federation.rows({"m": VIEW})
-
-
-def test_an_enrolment_in_another_study_is_refused(study: Study) -> None:
-    federation = federation_of(study, changing("b", EnrolRequest, study="0" * 64))
-    with pytest.raises(SiteError, match="site b: a reply to another question"):
-        federation.enrol()
 
 
 class Misdelivering(InProcessGrid):
@@ -352,16 +334,54 @@ def test_a_stray_reply_of_an_earlier_round_is_noted_and_passed_over(study: Study
     federation.events.listener = told.append
     again = federation.sum(Means(), VIEW, "t")
     assert np.array_equal(again.mean, first.mean)
-    strays = [event["where"] for event in told if event["kind"] == "stray_reply"]
-    assert strays == ["site b", "site c"]
+    strays = [event["site"] for event in told if event["kind"] == "stray_reply"]
+    assert strays == ["b", "c"]
 
 
-def test_an_error_that_flower_makes_in_a_nodes_place_names_the_site(study: Study) -> None:
-    def offline(reply: Message) -> list[Message]:
-        error = Message(Error(5, "the node is not there"), reply_to=reply)
+def erring(study: Study, code: int, times: int) -> Federation:
+    """A federation in which Flower puts errors in the place of this many replies of site a."""
+    left = [times]
+
+    def in_its_place(reply: Message) -> list[Message]:
+        if reply.metadata.src_node_id != federation.nodes["a"] or not left[0]:
+            return [reply]
+        left[0] -= 1
+        error = Message(Error(code, "patient 17 is not there"), reply_to=reply)
         error.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+        error.metadata.__dict__["_src_node_id"] = 1
         return [error]
 
-    federation = misdelivered(study, offline)
-    with pytest.raises(SiteError, match="site a: Flower reports error 5"):
+    federation = misdelivered(study, in_its_place)
+    times_slept: list[float] = []
+    federation.wire.clock = lambda: sum(times_slept)
+    federation.wire.sleep = times_slept.append
+    return federation
+
+
+@pytest.fixture
+def patient_study(study: Study) -> Study:
+    return study.model_copy(update={"waiting": WaitingSettings(sum_seconds=600.0)})
+
+
+@pytest.mark.parametrize("code", [3, 4, 5, 8])
+def test_a_site_whose_reply_was_lost_is_asked_the_same_again(
+    patient_study: Study, code: int
+) -> None:
+    federation = erring(patient_study, code, times=2)
+    told: list[dict[str, Any]] = []
+    federation.events.listener = told.append
+    found = federation.sum(Means(), VIEW)
+    assert found.mean.tolist() == pytest.approx([18 / 5])
+    assert federation.number == 1
+    kinds = [(event["kind"], event["site"]) for event in told if event["kind"] != "contact"]
+    assert kinds == [("lost", "a"), ("asked_again", "a")] * 2
+    rows = {row["site"]: row for row in federation.transfers.table() if "sum" in row["exchange"]}  # type: ignore[operator]
+    assert rows["a"]["messages"] == rows["a"]["rounds"] == 1
+
+
+@pytest.mark.parametrize(("code", "words"), [(2, "Flower reports error 2"), (7, "not approved")])
+def test_an_app_that_fails_is_not_asked_again(patient_study: Study, code: int, words: str) -> None:
+    federation = erring(patient_study, code, times=1)
+    with pytest.raises(SiteError, match=f"site a: .*{words}") as raised:
         federation.sum(Means(), VIEW)
+    assert "patient 17" not in str(raised.value)

@@ -27,3 +27,22 @@ def test_an_interrupted_run_goes_on_counting() -> None:
     rows = {row["site"]: row for row in again.table()}
     assert rows["a"]["rounds"] == rows["b"]["rounds"] == 3
     assert rows["a"]["messages"] == 2
+
+
+def test_a_phase_that_is_asked_anew_counts_once_and_keeps_its_place() -> None:
+    before = filled()
+    before.phase = "evaluation"
+    before.begin("evaluate.handout")
+    before.add("a", "evaluate.handout", up=5, down=6)
+    again = TransferLog(phase="clinical")
+    again.restore(before.table(), anew="clinical")
+    again.begin("query.sum")
+    again.add("a", "query.sum", up=1, down=2)
+    again.add("b", "query.sum", up=3, down=4)
+    rows = again.table()
+    assert [row["phase"] for row in rows] == ["clinical", "clinical", "evaluation"]
+    assert [(row["rounds"], row["messages"], row["bytes_up"]) for row in rows] == [
+        (1, 1, 1),
+        (1, 1, 3),
+        (1, 1, 5),
+    ]

@@ -16,6 +16,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"block": "basic", "layers": (2, 1, 3, 1), "widths": (8, 8, 8, 8), "norm": "group"},
     {"block": "bottleneck", "layers": (1, 2, 1, 1), "widths": (4, 8, 8, 16)},
     {"block": "bottleneck", "layers": (2, 1, 1, 2), "widths": (16, 8, 4, 8), "norm": "group"},
+    {"block": "basic", "layers": (2, 1, 1, 1), "widths": (4, 8, 8, 16), "shortcut": "A"},
+    {"block": "basic", "layers": (1, 1, 1, 2), "widths": (4, 4, 8, 8), "dilated": True},
+    {"block": "basic", "widths": (4, 4, 8, 8), "norm": "frozen", "pretrained": "weights.pth"},
 ]
 
 

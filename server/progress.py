@@ -1,0 +1,95 @@
+"""Progress of several runs at once, read from their events.jsonl."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+PHASES = {
+    "enrolment": "hospitals enrol",
+    "table1": "Table 1",
+    "clinical": "clinical model",
+    "radiomics": "radiomics model",
+    "dl2d": "2D network",
+    "dl3d": "3D network",
+    "fusion_feature": "feature-level fusion",
+    "fusion_decision": "decision-level fusion",
+    "evaluation": "evaluation at the test hospitals",
+}
+
+
+class Follower:
+    """Prints what is new in the events of a run, one line a step."""
+
+    def __init__(self, label: str, path: Path, console: Console) -> None:
+        self._label, self._path, self._console = label, path, console
+        # a resumed run goes on in the same file
+        self._offset = path.stat().st_size if path.is_file() else 0
+        self._start = time.monotonic()
+
+    def poll(self) -> None:
+        """Print the events written since the last call."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        complete = data[: data.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        for line in complete.splitlines():
+            try:
+                text = describe(json.loads(line))
+            except ValueError:  # what a killed program left of a line
+                continue
+            if text:
+                seconds = time.monotonic() - self._start
+                self._console.print(
+                    f"[dim]{seconds:6.0f} s[/dim]  {self._label:<18} {text}", highlight=False
+                )
+
+
+def describe(event: dict[str, Any]) -> str:
+    """One line for an event, empty for those that are not worth one."""
+    kind = event["kind"]
+    if kind == "phase":
+        return PHASES.get(event["phase"], str(event["phase"]))
+    if kind == "enrolled":
+        counts = ", ".join(f"{name} {n}" for name, (n, _) in event["counts"].items())
+        return f"  {event['site']} joined ({counts})"
+    if kind == "round" and event["round"] == event["rounds"]:
+        loss = f"{event['loss']:.3f}"
+        return f"  {event['variant']}: {event['rounds']} rounds, training loss {loss}"
+    if kind == "stacker":
+        return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
+    if kind == "refused":
+        return f"  [yellow]{event['site']} refuses: {event['rule']}, {event['subject']}[/yellow]"
+    if kind == "waiting":
+        late = ", ".join(_late(site) for site in event["sites"])
+        return f"  [yellow]waiting for {late}[/yellow]"
+    if kind == "lost":
+        return f"  {event['site']}: {event['why']}; it will be asked again"
+    if kind == "restarted":
+        return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
+    if kind == "resumed":
+        return "going on with an interrupted run"
+    if kind == "failed":
+        return "[red]stopped[/red]"
+    if kind == "finished":
+        return "finished"
+    return ""
+
+
+def _late(site: dict[str, Any]) -> str:
+    why = f", {site['why']}" if site["why"] else ""
+    return f"{site['site']} ({site['seconds']} s{why})"
+
+
+def follow(followers: Sequence[Follower]) -> None:
+    """Poll all of them once."""
+    for follower in followers:
+        follower.poll()
