@@ -10,13 +10,15 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: study test equality bench rehearse dossier lint format clean help
+.PHONY: setup study test nginx equality bench rehearse rehearse-faults dossier lint format clean help
 
 help:
+	@echo "make setup   the programs of this project, in .venv/bin"
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
-	@echo "make test    all tests"
+	@echo "make test    all tests (make nginx installs the proxy that some of them need)"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
+	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
 	@echo "make bench   what masking costs a hospital (figures: bench/results.md)"
 	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
 	@echo "make lint    format, lint and types"
@@ -27,6 +29,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
+setup: $(READY)
+
 study: $(READY)
 	$(BIN)/fedlnm-sim phantom --out runs/phantom-$(SEED) --seed $(SEED)
 	$(BIN)/fedlnm-sim run runs/phantom-$(SEED)/study.toml --sites runs/phantom-$(SEED)/*/ \
@@ -35,11 +39,19 @@ study: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+# The proxy in front of a coordinator: without it, its tests are skipped. Needs Debian's apt.
+nginx:
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq nginx; }
+
 equality: $(READY)
 	$(BIN)/fedlnm-sim equality
 
 rehearse: $(READY)
 	$(BIN)/fedlnm-sim rehearse --seed $(SEED)
+
+rehearse-faults: $(READY)
+	$(BIN)/python -m pytest tests/deployment -m faults
 
 bench: $(READY)
 	$(BIN)/python bench/masking.py

@@ -24,6 +24,7 @@ class Deployment(BaseModel):
     superlink : host:port of the coordinator.
     root_certificates : PEM file that the coordinator's certificate is checked with; without it the
         machine's own are used.
+    coordinator_key : its identity key (base64); studies of another coordinator are not approved.
     node_key : this node's private key (EC P-384, OpenSSH), registered with the coordinator.
     port : on this machine only, where SuperNode and app talk to each other.
     insecure : neither TLS nor node key, for rehearsals on this machine alone.
@@ -33,6 +34,7 @@ class Deployment(BaseModel):
 
     superlink: str = Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")
     root_certificates: Path | None = None
+    coordinator_key: str = ""
     node_key: Path | None = None
     port: int = Field(9094, ge=1, le=65535)
     insecure: bool = False
@@ -62,6 +64,12 @@ class SiteSettings(BaseModel):
     identity: Path = Path("keys/identity.pem")
     cache: Path = Path("cache")
     threads: int = Field(1, ge=1)
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$",
+        description="where networks are trained; auto = a graphics card where there is one",
+    )
+    loaders: int = Field(1, ge=0, description="threads that read crops ahead of the training")
     workers: int = Field(0, ge=0, description="processes for preparation; 0 = one per core")
     memory_gib: float = Field(8.0, gt=0)
     exclude_bad_patients: bool = False

@@ -2,8 +2,8 @@
 
 Wraps three private functions of Flower 1.41 (`SEAM`): what pulls messages and apps, what checks an
 app, and what pushes replies. Another release, or other signatures, and it does not start. The app
-itself runs in a process of its own, which this one starts and which can reach the server only
-through it, as far as the machine's firewall says so too.
+itself runs in a process of its own, which `client.launcher` starts and which can reach the server
+only through this one, as far as the machine's firewall says so too.
 
 `python -m client.supernode SITE.TOML` runs it; people use `fedlnm-site run`.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -41,10 +40,11 @@ from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.version import package_version
 from flwr.supernode import start_client_internal as flower
 
+from client.flower_words import listen_to_flower, log_to_screen_and_file
 from client.gate_site import Asked, SiteGate
 from client.gate_types import StoppedError, expect
 from client.gate_words import CODES
-from client.site import SiteSettings, load_site
+from client.site import Deployment, SiteSettings, load_site
 from client.workspace import SCREEN
 from common.errors import StudyError
 
@@ -61,6 +61,8 @@ SEAM = {
 # Flower looks at an app only when it is told of somebody to trust; the gate looks in their place
 _TRUSTED = {"approvals": "of this site"}
 _POLL_SECONDS, _PARTS_SECONDS = 0.1, 600.0
+# Flower asks for messages every 3 s; after a reply the next one comes sooner, most of the time
+_LIVELY_POLL_SECONDS, _LIVELY_SECONDS = 0.4, 60.0
 Connection = Callable[..., Any]
 
 
@@ -109,6 +111,7 @@ class GatedNode:
         self._gate = gate
         self._open: dict[str, _Received] = {}
         self._answered: set[str] = set()
+        self._lively_until = 0.0
         self._pull, self._push = flower._pull_and_store_message, flower._push_messages
 
     @contextmanager
@@ -154,7 +157,7 @@ class GatedNode:
 
         def admitted() -> tuple[Message, ObjectTree] | None:
             """The next message, unless the gate keeps it."""
-            received = receive()
+            received = self._next(receive)
             if received is None:
                 return None
             message, tree = received
@@ -190,6 +193,12 @@ class GatedNode:
             if run_id is not None:
                 self._open[metadata.message_id] = received
         return run_id
+
+    def _next(self, receive: Connection) -> Any:
+        """The next message; while a study is lively it is asked for more often."""
+        while (received := receive()) is None and time.monotonic() < self._lively_until:
+            time.sleep(_LIVELY_POLL_SECONDS)
+        return received
 
     def _judge(
         self, message: Message, parts: dict[str, bytes], state: Any, get_run: Connection
@@ -259,6 +268,7 @@ class GatedNode:
             content = self._content(message, object_tree, object_store, received.asked)
             clean = Message(content, reply_to=received.message)
         outlet.send(clean, float(round(seconds)))
+        self._lively_until = time.monotonic() + _LIVELY_SECONDS
         return set(), ""
 
     def _take(self, message: Message) -> _Received:
@@ -330,12 +340,12 @@ def _no_other_way(*_: Any) -> None:
     raise StoppedError("extra_content", "something was to leave past the gate")
 
 
-def command_line(site: Path, settings: SiteSettings) -> list[str]:
-    """Flower's own arguments for this site.
+def deployment_of(site: Path, settings: SiteSettings) -> Deployment:
+    """The site's [deployment].
 
     Raises
     ------
-    StudyError : site.toml has no [deployment], or does not ask for approvals.
+    StudyError : there is none, or the site does not ask for approvals.
     """
     deployment = settings.deployment
     if deployment is None or settings.approvals != "required":
@@ -344,27 +354,26 @@ def command_line(site: Path, settings: SiteSettings) -> list[str]:
             where=str(site),
             remedy='give it a [deployment] block, and approvals = "required"',
         )
+    return deployment
+
+
+def superexec_secret(settings: SiteSettings) -> Path:
+    """By which the SuperNode knows its launcher of apps; new at every start."""
+    return settings.work / "superexec.secret"
+
+
+def command_line(site: Path, settings: SiteSettings) -> list[str]:
+    """Flower's own arguments for this site."""
+    deployment = deployment_of(site, settings)
     command = ["flower-supernode", "--superlink", deployment.superlink]
-    command += ["--isolation", "subprocess", "--host", "127.0.0.1", "--port", str(deployment.port)]
+    command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(deployment.port)]
+    command += ["--superexec-auth-secret-file", str(superexec_secret(settings))]
     command += ["--node-config", f'site-config="{site.resolve()}"']
     if deployment.insecure:
         return [*command, "--insecure"]
     if deployment.root_certificates:
         command += ["--root-certificates", str(deployment.root_certificates)]
     return [*command, "--auth-supernode-private-key", str(deployment.node_key)]
-
-
-def environment(settings: SiteSettings) -> dict[str, str]:
-    """Where Flower finds its programs and keeps its apps, and that it reports to nobody."""
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "FLWR_HOME": str(settings.work / "flower"),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
 
 
 def main() -> None:
@@ -374,6 +383,8 @@ def main() -> None:
     site = Path(sys.argv[1])
     settings = load_site(site)
     sys.argv = command_line(site, settings)
+    log_to_screen_and_file(settings)
+    listen_to_flower(settings)
     with GatedNode(SiteGate(settings)).installed():
         SCREEN.info("site %s: the gate is in place", settings.name)
         flower_supernode()

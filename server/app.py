@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def main(grid: Grid, context: Context) -> None:
     """Run the study that the run configuration names.
 
     Run configuration: `study` (path of study.toml; empty = the demonstration), `out` (folder of the
-    run), `label` (name of the run in results.json), `engine` (for the report),
+    run), `label` (name of the run in results.json), `run-name` (the name that the sites know it by,
+    the label where it is empty), `engine` (for the report),
     `report` (whether to write one here: yes or no), `identity` (the coordinator's key file, which
     signs the final models; empty = they are not signed).
     """
@@ -49,6 +51,11 @@ def main(grid: Grid, context: Context) -> None:
     except StudyError as error:
         events.tell("failed", message=str(error), exit_code=error.exit_code)
         raise
+    except Exception as error:
+        # Flower keeps the text to itself: the run's folder is where people look
+        (out / "crash.log").write_text(traceback.format_exc(), encoding="utf-8")
+        events.tell("crashed", message=f"{type(error).__name__}: {error}")
+        raise
 
 
 def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, Any]:
@@ -58,7 +65,8 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
     (out / "study.toml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     label = str(config.get("label", "federated"))
     write_dossier(study, out, label)
-    federation = Federation(grid=grid, study=study, run=label.replace(":", "-"), events=events)
+    name = str(config.get("run-name", "")) or label.replace(":", "-")
+    federation = Federation(grid=grid, study=study, run=name, events=events)
     key = str(config.get("identity", ""))
     run = StudyRun(
         federation=federation,

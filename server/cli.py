@@ -13,6 +13,7 @@ from rich.markup import escape
 from common.console import consoles
 from common.errors import StudyError
 from common.study import load_study
+from server.deployment import commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +21,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Coordinate a study and report it.",
 )
+for command in (
+    commands.init,
+    commands.enrol,
+    commands.prepare,
+    commands.run,
+    commands.resume,
+    commands.status,
+    commands.renew,
+):
+    app.command()(command)
 console, screen = consoles()
 
 

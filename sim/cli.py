@@ -104,6 +104,37 @@ def run(
 
 
 @app.command()
+def rehearse(
+    study: Annotated[
+        Path | None, typer.Argument(help="study.toml [default: four small phantom hospitals]")
+    ] = None,
+    sites: Annotated[list[Path] | None, typer.Option(help="hospital folders, with STUDY")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="fresh folder [default: runs/rehearsal-TIME]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the phantom patients")] = 20240101,
+) -> None:
+    """Deploy a study for real on this machine, command by command, and compare with in process.
+
+    SuperLink with TLS and node authentication, SuperExec, and a SuperNode a hospital behind its
+    gate. Exit code 0: both results are equal. 1: they are not, or a step failed.
+    """
+    from sim.rehearsal import rehearse as rehearse_deployment
+    from sim.rehearsal import small_phantom
+
+    if (study is None) != (not sites):
+        raise UsageError("give both STUDY and --sites, or neither", where="rehearse")
+    folder = out or Path("runs") / f"rehearsal-{datetime.now():%Y%m%d-%H%M%S}"
+    if study is None:
+        study, sites = small_phantom(folder.with_name(f"{folder.name}-phantom"), seed)
+    different = rehearse_deployment(study, sites or [], folder, console)
+    if different:
+        console.print(f"[red]the two engines differ[/red] in {', '.join(different)}")
+        raise typer.Exit(1)
+    console.print("both engines agree: results.json is the same, timing apart")
+
+
+@app.command()
 def demonstration(
     hospitals: Annotated[int, typer.Option(help="how many SuperNodes there are")] = 6,
 ) -> None:

@@ -7,10 +7,10 @@ import dataclasses
 from common.demonstration import demonstration_folder, demonstration_sites
 from common.errors import UsageError
 from common.study import load_study
+from common.study_file import write_study
 from sim.identities import place_coordinator, with_identities
 from sim.phantom import SMALL, generate
 from sim.phantom_plan import PhantomPlan
-from sim.references import write_study
 from sim.sites import find_sites, place_sites
 
 SEED = 20240101

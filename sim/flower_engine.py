@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from common.errors import StudyError
+from common.flower_settings import flower_environment, flower_program
+from common.processes import BackgroundProgram, free_port, wait_until_ready
+from server.events import read_events
 
-READY_SECONDS = 60.0
-QUIET = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
+LOG = "flower.log"
 
 
 def run_flower(sites: Mapping[str, Path], run_config: Mapping[str, str], out: Path) -> None:
@@ -48,74 +41,44 @@ def run_flower(sites: Mapping[str, Path], run_config: Mapping[str, str], out: Pa
     federation = (
         f"num-supernodes={len(sites)} client-resources-num-cpus=1 init-args-num-cpus={cores}"
     )
-    command = [_program("flwr"), "run", str(root), "--run-config", overrides]
+    command = [flower_program("flwr"), "run", str(root), "--run-config", overrides]
     command += ["--federation-config", federation, "--stream"]
-    with (out / "flower.log").open("wb") as log, _superlink(out, log) as environment:
+    (out / LOG).unlink(missing_ok=True)
+    events = out / "events.jsonl"
+    before = events.stat().st_size if events.is_file() else 0
+    with _superlink(out) as environment, (out / LOG).open("ab") as log:
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)  # noqa: S603
-    _check_finished(out)
-
-
-def _program(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    _check_finished(out, list(read_events(events, before)))
 
 
 @contextmanager
-def _superlink(out: Path, log: Any) -> Iterator[dict[str, str]]:
-    """A local SuperLink on ports of its own, stopped at the end; the environment to reach it."""
-    port = _free_port()
+def _superlink(out: Path) -> Iterator[dict[str, str]]:
+    """A local SuperLink on a port of its own, stopped at the end; the environment to reach it."""
+    port = free_port()
     home = (out / "flower-home").resolve()
     home.mkdir(parents=True, exist_ok=True)
     environment = {
-        **os.environ,
-        **QUIET,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "FLWR_HOME": str(home),
+        **flower_environment(home),
         "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(port),
     }
-    command = [_program("flower-superlink"), "--insecure", "--simulation", "--isolation"]
+    command = [flower_program("flower-superlink"), "--insecure", "--simulation", "--isolation"]
     command += ["subprocess", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+    program = BackgroundProgram(command, environment, out / LOG)
     try:
-        _wait_ready(port, process)
+        program.start()
+        wait_until_ready(program, port)
         yield environment
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        program.stop()
 
 
-def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-    raise StudyError(
-        "Flower's SuperLink did not start", where="Flower engine", remedy="see flower.log"
-    )
-
-
-def _check_finished(out: Path) -> None:
+def _check_finished(out: Path, events: Sequence[dict[str, Any]]) -> None:
     """Flower tells of a failed app in its log only: look at the run's own events."""
-    path = out / "events.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    if last.get("kind") == "finished":
+    last = events[-1] if events else {"kind": ""}
+    if last["kind"] == "finished":
         return
     raise StudyError(
         str(last.get("message", "the run did not finish")),
         where="Flower engine",
-        remedy=f"see {out / 'flower.log'}",
+        remedy=f"see {out / LOG}",
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import StudyError
+from common.flower_settings import QUIET
 
 Engine = Literal["inprocess", "flower"]
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Job:
     sites : path of site.toml by site.
     out : its folder.
     identity : the coordinator's key file, None where the models are not signed.
+    run_name : what the sites know the run by, the label where it is empty.
     """
 
     label: str
@@ -35,6 +36,7 @@ class Job:
     out: Path
     engine: Engine = "inprocess"
     identity: Path | None = None
+    run_name: str = ""
 
     @property
     def run_config(self) -> dict[str, str]:
@@ -43,6 +45,7 @@ class Job:
             "study": str(self.study.resolve()),
             "out": str(self.out.resolve()),
             "label": self.label,
+            "run-name": self.run_name,
             "engine": self.engine,
             "identity": str(self.identity.resolve()) if self.identity else "",
             "report": "no",  # written once, when all runs are there

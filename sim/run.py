@@ -17,18 +17,18 @@ from rich.console import Console
 from client.site import load_site
 from common.errors import StudyError
 from common.study import Study, load_study
+from common.study_file import write_study
 from common.study_sums import check_maskable, check_test_sets_apart
+from server.progress import Follower, follow
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.merge import merge_results
-from sim.progress import Follower, follow
 from sim.references import (
     consent,
     local_study,
     pool_cohorts,
     pooled_settings,
     pooled_study,
-    write_study,
 )
 from sim.sites import find_sites, place_sites, write_site
 
@@ -162,7 +162,6 @@ def _run_all(jobs: Sequence[Job], console: Console) -> None:
     """Run the jobs side by side, one a core, the federated one first."""
     for job in jobs:
         job.out.mkdir(parents=True, exist_ok=True)
-        (job.out / "events.jsonl").unlink(missing_ok=True)
     followers = [Follower(job.label, job.out / "events.jsonl", console) for job in jobs]
     workers = min(len(jobs), len(os.sched_getaffinity(0)))
     context = multiprocessing.get_context("spawn")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.audit import audit
 from common.errors import SiteError
 from common.exchanges import Problem, RoundPlan, SumItem, SumRequest
 from common.masking.context import ContextGuard
@@ -94,7 +95,7 @@ def test_a_reply_to_another_question_under_the_same_number_is_refused(
 ) -> None:
     _, federation = enrolled(coordinator, tabular, more)
     federation.sum_many([MORE])
-    federation._numbers = itertools.count(0)
+    federation.number = 0
     with pytest.raises(SiteError, match=f"site a: {REFUSED}"):
         replayed(federation, OTHER, only("a", said(federation, 0, "a")))
 
@@ -118,7 +119,7 @@ def test_replies_swapped_between_sites_are_refused(
     kept: dict[str, Any] = {}
     replayed(federation, ITEM, lambda site, reply: kept.setdefault(site, reply))
     turned = {"a": "b", "b": "a", "c": "c"}
-    federation._numbers = itertools.count(0)
+    federation.number = 0
     with pytest.raises(SiteError, match=f"site a: {REFUSED}"):
         replayed(federation, ITEM, lambda site, _: kept[turned[site]])
 
@@ -178,7 +179,7 @@ def test_another_sum_under_the_same_number_has_another_mask(
     rehearsal, federation = enrolled(coordinator, tabular)
     federation.sum_many([ITEM])
     first = said(federation, 0, "a").wide
-    federation._numbers = itertools.count(0)
+    federation.number = 0
     federation.sum_many([OTHER])
     second = said(federation, 0, "a").wide
     n = min(first.size, second.size)
@@ -203,7 +204,7 @@ def train_twice(federation: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     times: dict[str, int] = {}
     monkeypatch.setattr(client.deep, "train_network", never_the_same)
     for _ in range(2):
-        federation._numbers = itertools.count(0)
+        federation.number = 0
         train(federation)
     return [h.reply for h in federation.grid.heard if h.kind == "train.network" and h.site == "a"]
 
@@ -221,6 +222,25 @@ def test_a_site_refuses_other_weights_under_the_same_number(
         train_twice(federation, monkeypatch)
     replies = [h.reply for h in federation.grid.heard if h.kind == "train.network"]
     assert isinstance(replies[-1], Problem)
+
+
+def test_a_site_in_a_deployment_sends_the_same_reply_again(
+    coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply can be lost there; whoever asks for it again learns nothing more."""
+    rehearsal = coordinator.rehearse(tabular)
+    for path in rehearsal.sites.values():
+        with path.open("a", encoding="utf-8") as file:
+            file.write('\n[deployment]\nsuperlink = "127.0.0.1:9"\ninsecure = true\n')
+    federation = rehearsal.federation()
+    federation.enrol()
+    first, second = train_twice(federation, monkeypatch)
+    assert np.array_equal(first.parameters, second.parameters)
+    assert np.array_equal(first.rest, second.rest)
+    ledgers = {site: rehearsal.workspace(site).releases._ledger for site in SITES}
+    payloads = {site: [e.payload for e in ledgers[site].entries()][-2:] for site in SITES}
+    assert all(len(set(twice)) == 1 for twice in payloads.values())
+    assert audit({site: ledger.entries() for site, ledger in ledgers.items()}) == []
 
 
 def test_without_the_guard_two_replies_under_one_number_differ_by_what_the_site_hides(

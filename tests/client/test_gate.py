@@ -79,12 +79,19 @@ def test_a_true_enrolment_passes(enrolment: Any, context: GateContext) -> None:
     assert decode(verdict.content).site == "c"
 
 
+def test_an_enrolment_may_say_what_it_trains_on(enrolment: Any, context: GateContext) -> None:
+    request, reply = enrolment
+    told = replace(reply, software=dict(context.software) | {"device": "GPU"})
+    assert inspect("query.enrol", request, encode(told), context).passed
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("site", "b"),
         ("study", "0" * 64),
         ("software", {"python": "3.11.7", "patient": "Muster"}),
+        ("software", {"python": "3.11.7", "device": "Muster"}),
         ("counts", {"train": (40, 16)}),
         ("counts", {"train": (40, -1), "internal": (10, 4), "external_1": (30, 12)}),
         ("columns", {"clinical": ("marker", "age", "sex=male", "Muster")}),

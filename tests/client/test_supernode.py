@@ -69,7 +69,7 @@ def test_flowers_arguments_come_from_site_toml(tmp_path: Path) -> None:
     assert parsed.superlink == "hub.example:443"
     assert parsed.root_certificates == str(tmp_path / "ca.pem")
     assert parsed.auth_supernode_private_key == str(tmp_path / "keys" / "node")
-    assert parsed.isolation == "subprocess"
+    assert parsed.isolation == "process"
     assert (parsed.host, parsed.port) == ("127.0.0.1", 9100)
     assert not parsed.insecure
     assert not parsed.runtime_dependency_install

@@ -143,7 +143,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     out = tmp_path / "run"
     assert run_study(tabular_master, out).returncode == 0
     first = results_of(out)
-    for name in ("evaluation.json", "fusion_decision.json"):
+    for name in ("evaluation.safetensors", "fusion_decision.safetensors"):
         (out / "checkpoint" / name).unlink()
     assert run_study(tabular_master, out).returncode == 0
     second = results_of(out)

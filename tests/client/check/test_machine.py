@@ -120,6 +120,19 @@ def test_more_threads_than_cores_are_a_warning(study: Study) -> None:
     assert "trained on the CPU" in row.what
 
 
+def test_a_graphics_card_that_is_not_there_is_a_problem(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (row,) = look_at_device(study, SiteSettings(name="a", device="cuda"))
+    assert row.severity == "problem"
+    assert "torch sees 0 graphics card(s)" in row.what
+    assert "CUDA build of torch" in row.remedy
+    assert "problem" not in {
+        r.severity for r in look_at_memory(study, SiteSettings(name="a", device="cuda"), 20, None)
+    }
+
+
 @pytest.mark.parametrize(("days", "severity"), [(-1, "ok"), (2, "problem")])
 def test_files_from_the_future_tell_of_a_clock_that_is_behind(
     settings: SiteSettings, days: int, severity: str

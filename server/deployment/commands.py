@@ -1,0 +1,175 @@
+"""`fedlnm-server init | enrol | prepare | run | resume | status | renew`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.console import consoles
+from common.errors import InputError, UsageError
+from common.joining import JoinRequest
+from common.masking import identity
+from common.processes import interrupt_when_terminated
+from common.study import load_study
+from server.deployment.enrolment import enrol as enrol_site
+from server.deployment.enrolment import expel
+from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
+from server.deployment.founding import check_certificate, found
+from server.deployment.founding import renew as renew_certificate
+from server.deployment.preparing import find_prepared
+from server.deployment.preparing import prepare as prepare_study
+from server.deployment.run_folder import RunFolder, find_run, new_run
+
+console, screen = consoles()
+Folder = Annotated[Path, typer.Argument(help="the coordinator's folder")]
+Yes = Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")]
+
+
+def init(
+    folder: Folder,
+    address: Annotated[str, typer.Option(help="HOST:PORT that hospitals connect to")],
+    port: Annotated[int, typer.Option(help="on this machine only, behind the proxy")] = 8000,
+) -> None:
+    """Make a coordinator's folder: keys, certificates, the proxy's configuration, an invitation."""
+    try:
+        settings = CoordinatorSettings(address=address, port=port)
+    except ValueError:
+        raise UsageError(
+            f'not an address: "{address}" with port {port}',
+            where="--address",
+            remedy="give HOST:PORT, as in hub.example.org:443",
+        ) from None
+    made = found(folder, settings)
+    public = identity.load(made.identity).private.public_key()
+    _say(f"made {made.root}; its README.md says what is what")
+    _say(f"send to every hospital: {made.invitation}")
+    _say(f"fingerprint that you read to them by phone: {identity.fingerprint(public)}")
+    _say(f"configuration of the proxy: {made.proxy / 'fedlnm.conf'}")
+
+
+def enrol(
+    folder: Folder,
+    request: Annotated[Path | None, typer.Argument(help="the file that a site has sent")] = None,
+    yes: Yes = False,
+    replace: Annotated[bool, typer.Option(help="the site has made new keys")] = False,
+    remove: Annotated[str | None, typer.Option(help="take this site off the roster")] = None,
+) -> None:
+    """Let a hospital join, once its fingerprint has been compared by phone.
+
+    Exit code 0: done. 1: not enrolled.
+    """
+    if (request is None) == (remove is None):
+        raise UsageError("give either REQUEST or --remove SITE", where="enrol")
+    own = _opened(folder)
+    if request is None:
+        expel(own, str(remove))
+        _say(f"{remove} is off the roster; studies with it must be prepared anew")
+        return
+    asked = JoinRequest.read(request)
+    _say(f"site {asked.site}, fingerprint {asked.check()}")
+    _say("call the hospital, at a number that you know, and let them read theirs to you")
+    if not yes and not typer.confirm("are the two the same, letter by letter?", default=False):
+        _say("not enrolled")
+        raise typer.Exit(1)
+    enrol_site(own, asked, replace=replace)
+    _say(f"{asked.site} is enrolled")
+
+
+def prepare(
+    folder: Folder, study: Annotated[Path, typer.Argument(help="study.toml without keys")]
+) -> None:
+    """Write the study with everybody's keys, and the app: what every hospital approves."""
+    made = prepare_study(_opened(folder), study)
+    complete = load_study(made.study_file)
+    _say(f"send to {', '.join(complete.site_names)}: {made.study_file} and {made.app_file}")
+    _say(f"digest of the study: {complete.digest()}")
+    _say(f"when they have approved both: fedlnm-server run {folder} {complete.name}")
+
+
+def run(
+    folder: Folder, study: Annotated[str, typer.Argument(help="name of a prepared study")]
+) -> None:
+    """Run a study: start Flower, wait for the sites, go on until the results are there.
+
+    Runs for as long as the study takes; Ctrl-C ends it, and resume goes on with it.
+    """
+    own = _opened(folder)
+    warning = check_certificate(own)
+    _supervise(own, new_run(own, find_prepared(own, study)), warning)
+
+
+def resume(
+    folder: Folder,
+    name: Annotated[str | None, typer.Argument(help="folder under runs/ [default: latest]")] = None,
+) -> None:
+    """Go on with a run that was interrupted or has stopped, from what it had put by."""
+    own = _opened(folder)
+    warning = check_certificate(own)
+    interrupted = find_run(own, name)
+    if interrupted.finished:
+        raise InputError(
+            "this run is finished",
+            where=interrupted.name,
+            remedy=f"its report is {interrupted.path / 'report' / 'index.html'}",
+        )
+    _supervise(own, interrupted, warning)
+
+
+def status(
+    folder: Folder,
+    name: Annotated[str | None, typer.Argument(help="folder under runs/ [default: latest]")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Say where a run is: phase, round, sites with their last contact, remaining time."""
+    from server.deployment.status import read_status
+
+    own = _opened(folder)
+    found_status = read_status(own, find_run(own, name))
+    if json_output:
+        sys.stdout.write(json.dumps(found_status.as_dict(), indent=1) + "\n")
+        return
+    for line in found_status.lines():
+        _say(line)
+
+
+def renew(folder: Folder) -> None:
+    """Make a new server certificate, and proxy configuration and invitation with it."""
+    own = _opened(folder)
+    renew_certificate(own)
+    _say(f"new certificate: {own.server_certificate}")
+    _say("reload nginx; if a run is under way, interrupt it and resume it")
+    _say("the sites need nothing, unless the address has changed")
+
+
+def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
+    from server.deployment.supervisor import Supervisor
+    from server.progress import Follower
+    from server.report.results import read
+    from server.report.tables import terminal_table
+
+    if warning:
+        screen.print(warning, highlight=False, markup=False)
+    _say(f"run {run.name}; Ctrl-C interrupts it")
+    follower = Follower(run.study.name, run.events_file, console)
+    interrupt_when_terminated()
+    try:
+        Supervisor(folder, run, follower.poll).supervise()
+    except KeyboardInterrupt:
+        screen.print(f"interrupted; to go on: fedlnm-server resume {folder.root} {run.name}")
+        raise typer.Exit(130) from None
+    console.print(terminal_table(read(run.path / "results.json")))
+    _say(f"report: {run.path / 'report' / 'index.html'}")
+
+
+def _opened(folder: Path) -> CoordinatorFolder:
+    own = CoordinatorFolder(folder)
+    own.settings()
+    return own
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, markup=False)

@@ -1,0 +1,113 @@
+"""Configuration of the proxy in front of the SuperLink: hospitals get through to nothing else.
+
+The SuperLink serves its control interface, which has no log-in, on the port that SuperNodes need.
+It therefore listens on loopback only, and the proxy passes on the calls of a SuperNode, one by one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from server.deployment.folder import CoordinatorFolder
+
+# what a SuperNode of Flower 1.41 calls; to register and unregister itself is not among them
+FLEET_CALLS = (
+    "activate-node",
+    "deactivate-node",
+    "send-node-heartbeat",
+    "pull-messages",
+    "push-messages",
+    "get-run",
+    "get-fab",
+    "pull-object",
+    "push-object",
+    "confirm-message-received",
+)
+
+_SERVER = """\
+# Made by fedlnm-server. Belongs into nginx's http block: copy it to /etc/nginx/conf.d/, or use the
+# nginx.conf beside it.
+upstream fedlnm_superlink {{
+    server 127.0.0.1:{superlink_port};
+    keepalive 32;
+}}
+
+server {{
+    listen {public_port} ssl;
+    server_name {host};
+    server_tokens off;
+
+    ssl_certificate     {certificate};
+    ssl_certificate_key {key};
+    ssl_protocols       TLSv1.2 TLSv1.3;
+
+    # parts of a message are 5 MB
+    client_max_body_size 64m;
+    proxy_request_buffering off;
+    proxy_buffering off;
+    proxy_read_timeout 300s;
+    proxy_send_timeout 300s;
+
+    # a SuperNode's calls, under their normalised path
+    location ~ ^/v1/fleet/({calls})$ {{
+        limit_except POST {{ deny all; }}
+        proxy_pass https://fedlnm_superlink$uri;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $host;
+        proxy_ssl_verify on;
+        proxy_ssl_trusted_certificate {authority};
+        proxy_ssl_name localhost;
+        proxy_ssl_server_name on;
+    }}
+
+    # all else, the control interface above all
+    location / {{
+        return 403;
+    }}
+}}
+"""
+
+_MAIN = """\
+# Made by fedlnm-server: nginx for this purpose alone.
+#   nginx -p {prefix} -c nginx.conf             start
+#   nginx -p {prefix} -c nginx.conf -s stop     stop
+pid nginx.pid;
+error_log error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log access.log;
+    client_body_temp_path temporary/body;
+    proxy_temp_path temporary/proxy;
+    fastcgi_temp_path temporary/fastcgi;
+    uwsgi_temp_path temporary/uwsgi;
+    scgi_temp_path temporary/scgi;
+    include fedlnm.conf;
+}}
+"""
+
+
+def server_text(folder: CoordinatorFolder) -> str:
+    """The server block."""
+    settings = folder.settings()
+    return _SERVER.format(
+        superlink_port=settings.port,
+        public_port=settings.public_port,
+        host=settings.host.strip("[]"),
+        certificate=folder.server_certificate,
+        key=folder.server_key,
+        authority=folder.authority,
+        calls="|".join(FLEET_CALLS),
+    )
+
+
+def main_text(prefix: Path) -> str:
+    """A whole configuration, for a machine whose nginx has nothing else to do."""
+    return _MAIN.format(prefix=prefix)
+
+
+def write_proxy(folder: CoordinatorFolder) -> None:
+    """Write both files into the coordinator's folder."""
+    (folder.proxy / "temporary").mkdir(parents=True, exist_ok=True)
+    (folder.proxy / "fedlnm.conf").write_text(server_text(folder), encoding="utf-8")
+    (folder.proxy / "nginx.conf").write_text(main_text(folder.proxy), encoding="utf-8")

@@ -1,0 +1,99 @@
+"""The coordinator's roster: the sites it has enrolled, with their keys, signed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from common.durable import write_durably
+from common.errors import InputError, SignatureError, StudyError
+from common.joining import JoinRequest
+from common.signed_document import SignedDocument
+
+
+class Roster(SignedDocument):
+    """All enrolled sites, in the order in which they joined."""
+
+    purpose: ClassVar[str] = "roster"
+    sites: tuple[JoinRequest, ...] = ()
+    changed: str = ""
+
+    @property
+    def identity_keys(self) -> dict[str, str]:
+        """Identity key (base64) by site."""
+        return {entry.site: entry.identity_key for entry in self.sites}
+
+    def with_site(self, request: JoinRequest, *, replace: bool) -> Roster:
+        """The roster with one more site, or with new keys of one that is on it.
+
+        Raises
+        ------
+        InputError : the name is taken and `replace` is not given, or a key is another site's.
+        """
+        others = [entry for entry in self.sites if entry.site != request.site]
+        before = next((entry for entry in self.sites if entry.site == request.site), None)
+        if before is not None and before != request and not replace:
+            raise InputError(
+                "a site of this name is enrolled, with other keys",
+                where=f"site {request.site}",
+                remedy="if it had to make new keys, say --replace; studies must be prepared anew",
+            )
+        for entry in others:
+            if {entry.identity_key, entry.node_key} & {request.identity_key, request.node_key}:
+                raise InputError(
+                    f"it has a key of site {entry.site}",
+                    where=f"site {request.site}",
+                    remedy="every site makes its own keys, with fedlnm-site init",
+                )
+        if before is None:
+            sites = [*others, request]
+        else:
+            sites = [request if entry.site == request.site else entry for entry in self.sites]
+        return self.model_copy(update={"sites": tuple(sites)})
+
+    def without(self, name: str) -> Roster:
+        """The roster without a site.
+
+        Raises
+        ------
+        InputError : no such site.
+        """
+        left = tuple(entry for entry in self.sites if entry.site != name)
+        if len(left) == len(self.sites):
+            known = ", ".join(entry.site for entry in self.sites) or "none"
+            raise InputError(f"no site {name} is enrolled", where="roster", remedy=f"have: {known}")
+        return self.model_copy(update={"sites": left})
+
+
+def read_roster(path: Path, public: Ed25519PublicKey) -> Roster:
+    """The roster, empty where nobody has joined yet.
+
+    Raises
+    ------
+    InputError : not a roster.
+    SignatureError : the coordinator did not sign it, or a site did not sign its own entry.
+    """
+    if not path.is_file():
+        return Roster()
+    roster = Roster.read(path)
+    try:
+        roster.check_signature(public)
+        for entry in roster.sites:
+            entry.check()
+    except StudyError as error:
+        raise SignatureError(
+            f"the roster was changed by somebody else ({error.what})",
+            where=str(path),
+            remedy="restore it from the backup, or delete it and enrol every site again",
+        ) from None
+    return roster
+
+
+def write_roster(path: Path, roster: Roster, private: Ed25519PrivateKey) -> None:
+    """Sign and write the roster."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    signed = roster.model_copy(update={"changed": now}).signed_by(private)
+    write_durably(path, signed.to_bytes())

@@ -1,0 +1,139 @@
+"""Where a run of this deployment is: what its events tell, and who is connected at the moment."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from common.errors import StudyError
+from server.deployment.control import Control
+from server.deployment.folder import CoordinatorFolder
+from server.deployment.run_folder import RunFolder
+from server.progress import PHASES
+from server.run_progress import RunProgress, SiteContact, progress_of
+
+State = Literal["under way", "finished", "stopped", "interrupted"]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run is.
+
+    Parameters
+    ----------
+    state : `interrupted` where no command keeps it going and it did not stop by itself.
+    connections : online, offline or registered (never seen) by site; empty while nothing runs.
+    sites : of the study, in roster order.
+    restarts : of programs that had ended.
+    """
+
+    run: str
+    study: str
+    state: State
+    begun: float
+    progress: RunProgress
+    connections: Mapping[str, str]
+    sites: tuple[str, ...]
+    restarts: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        own = {name: value for name, value in asdict(self).items() if name != "progress"}
+        sites = {name: asdict(self._contact(name)) for name in self.sites}
+        return {**asdict(self.progress), **own, "sites": sites}
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        now = self.progress
+        yield f"run {self.run} of study {self.study}: {self.state}, begun {_time(self.begun)}"
+        if self.state == "stopped":
+            yield f"  {now.message}"
+        phase = PHASES.get(now.phase, now.phase) or "none yet"
+        yield f"phase: {phase}" + (f" ({now.number} of {now.phases})" if now.phases else "")
+        if now.rounds:
+            yield f"  {now.variant}: round {now.round} of {now.rounds}"
+        if now.rounds_planned:
+            yield f"rounds of network training: {now.rounds_done} of {now.rounds_planned}"
+        if self.state == "under way":
+            yield f"time left: {_words(now.seconds_left)}"
+        if self.restarts:
+            yield f"programs started again: {self.restarts}"
+        for name in self.sites:
+            yield f"  {name}: {', '.join(self._about(name))}"
+
+    def _about(self, name: str) -> Iterator[str]:
+        contact = self._contact(name)
+        yield "joined" if contact.enrolled else "not yet here"
+        if name in self.connections:
+            yield self.connections[name]
+        if contact.last_contact is not None:
+            yield f"last reply {_time(contact.last_contact)}"
+        if contact.waited_for_since is not None:
+            why = f" ({contact.why})" if contact.why else ""
+            yield f"waited for since {_time(contact.waited_for_since)}{why}"
+
+    def _contact(self, name: str) -> SiteContact:
+        return self.progress.sites.get(name, SiteContact())
+
+
+def read_status(folder: CoordinatorFolder, run: RunFolder) -> RunStatus:
+    """Where a run is."""
+    events, study, busy = list(run.events()), run.study, _is_busy(folder)
+    progress = progress_of(events, time.time())
+    return RunStatus(
+        run=run.name,
+        study=study.name,
+        state=_state(progress, busy=busy),
+        begun=run.input.study_file.stat().st_mtime,
+        progress=progress,
+        connections=_connections(folder) if busy else {},
+        sites=study.site_names,
+        restarts=sum(event["kind"] == "restarted" for event in events),
+    )
+
+
+def _state(progress: RunProgress, *, busy: bool) -> State:
+    if progress.state == "finished":
+        return "finished"
+    if busy:
+        return "under way"
+    return "stopped" if progress.state == "stopped" else "interrupted"
+
+
+def _is_busy(folder: CoordinatorFolder) -> bool:
+    """Whether a coordinator's command holds the folder."""
+    path = folder.state / "lock"
+    if not path.is_file():
+        return False
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _connections(folder: CoordinatorFolder) -> dict[str, str]:
+    try:
+        control = Control(folder.settings().superlink, folder.authority)
+        try:
+            return {node.name: node.status for node in control.nodes()}
+        finally:
+            control.close()
+    except StudyError:  # it is starting, or has just ended
+        return {}
+
+
+def _words(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known yet"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes:02d} min" if hours else f"about {max(minutes, 1)} min"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

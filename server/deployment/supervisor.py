@@ -1,0 +1,165 @@
+"""Keeps a run of a study going until it has ended: the heart of `fedlnm-server run`."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from common.errors import StudyError
+from common.joining import node_key_pem
+from common.masking import identity
+from server.deployment.control import Control, RunState, UnreachableError
+from server.deployment.folder import CoordinatorFolder
+from server.deployment.roster import Roster, read_roster
+from server.deployment.run_folder import RunFolder
+from server.deployment.services import Services
+from server.events import Events
+
+# progress is shown every second; Flower logs a line whenever it is asked how the run stands
+POLL_SECONDS, ASK_SECONDS, SILENT_SECONDS = 1.0, 3.0, 120.0
+MOST_FRUITLESS = 3
+
+
+@dataclass
+class Supervisor:
+    """Starts Flower's programs and the study, and starts again what dies.
+
+    A study whose program died is submitted again, and goes on from its checkpoint. It is given up
+    when that happens three times in a row without anything new being put by.
+
+    Parameters
+    ----------
+    look : called about once a second, to show progress.
+    """
+
+    folder: CoordinatorFolder
+    run: RunFolder
+    look: Callable[[], None]
+    _roster_seen: float = -1.0
+    _events: Events = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._events = Events(path=self.run.events_file)
+
+    def supervise(self) -> None:
+        """Return when the results are there.
+
+        Raises
+        ------
+        StudyError : the study stopped with a message, or cannot be kept going.
+        """
+        with _only_one(self.folder), Services(self.folder).running() as services:
+            control = Control(self.folder.settings().superlink, self.folder.authority)
+            try:
+                for run_id in control.unfinished_runs():  # of a coordinator that was killed
+                    control.stop_run(run_id)
+                self._register_sites(control)
+                services.start_superexec()
+                self._until_finished(control, services)
+            finally:
+                control.close()
+
+    def _until_finished(self, control: Control, services: Services) -> None:
+        fruitless, put_by = 0, self.run.last_checkpoint()
+        while True:
+            start = self.run.size_of_events()
+            state = self._watch(self._submit(control), control, services)
+            self.look()
+            kinds = {event["kind"]: event for event in self.run.events(start)}
+            if "finished" in kinds:
+                return
+            if "failed" in kinds:
+                error = StudyError(str(kinds["failed"]["message"]))
+                error.exit_code = int(kinds["failed"]["exit_code"])
+                raise error
+            fruitless = 0 if self.run.last_checkpoint() > put_by else fruitless + 1
+            put_by = self.run.last_checkpoint()
+            if fruitless >= MOST_FRUITLESS:
+                raise StudyError(
+                    f"the study's program ended {fruitless} times without getting further"
+                    f" ({kinds.get('crashed', {}).get('message') or state.details})",
+                    where=self.run.name,
+                    remedy="crash.log in its folder, if there is one, says where; then"
+                    " fedlnm-server resume",
+                )
+            self._events.tell("restarted", what="the study's program")
+
+    def _submit(self, control: Control) -> int:
+        app = self.run.input.app_file.read_bytes()
+        config = {
+            "study": str(self.run.input.study_file),
+            "out": str(self.run.path),
+            "run-name": self.run.name,
+            "label": "federated",
+            "engine": "deployment",
+            "report": "yes",
+            "identity": str(self.folder.identity),
+        }
+        return control.start_run(app, hashlib.sha256(app).hexdigest(), config)
+
+    def _watch(self, run_id: int, control: Control, services: Services) -> RunState:
+        """How the run ended; what dies meanwhile is started again."""
+        answered = asked = time.monotonic()
+        while True:
+            time.sleep(POLL_SECONDS)
+            self.look()
+            for name in services.revive():
+                self._events.tell("restarted", what=name)
+            if time.monotonic() - asked < ASK_SECONDS:
+                continue
+            asked = time.monotonic()
+            try:
+                self._register_sites(control)
+                state = control.run_state(run_id)
+            except UnreachableError:
+                if time.monotonic() - answered > SILENT_SECONDS:
+                    services.superlink.stop()  # it runs but says nothing
+                    answered = time.monotonic()
+                continue
+            answered = time.monotonic()
+            if state.finished:
+                return state
+
+    def _register_sites(self, control: Control) -> None:
+        """Bring Flower's list of nodes to what the roster says, whenever the roster changes."""
+        path = self.folder.roster
+        changed = path.stat().st_mtime if path.is_file() else 0.0
+        if changed == self._roster_seen:
+            return
+        public = identity.load(self.folder.identity).private.public_key()
+        register_sites(control, read_roster(path, public))
+        self._roster_seen = changed
+
+
+def register_sites(control: Control, roster: Roster) -> None:
+    """Register the nodes of the roster under their sites' names, and no others."""
+    wanted = {node_key_pem(entry.node_key): entry.site for entry in roster.sites}
+    there = set()
+    for node in control.nodes():
+        if wanted.get(node.public_key) == node.name:
+            there.add(node.public_key)
+        else:
+            control.unregister(node.node_id)
+    for key, name in wanted.items():
+        if key not in there:
+            control.register(name, key)
+
+
+@contextmanager
+def _only_one(folder: CoordinatorFolder) -> Iterator[None]:
+    """The right to run something in this folder, given to one process at a time."""
+    path = folder.state / "lock"
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StudyError(
+                "a run is under way in this folder",
+                where=str(folder.root),
+                remedy="see fedlnm-server status; wait, or end it with Ctrl-C",
+            ) from None
+        yield

@@ -1,0 +1,220 @@
+"""`fedlnm-sim rehearse`: a real deployment on this machine, and the same study in process.
+
+Every step is the command that people at the coordinator and at the hospitals give, in a folder of
+each; SuperLink with TLS and node authentication, SuperExec and a gated SuperNode a hospital, all on
+loopback. Keys are fresh. The study then runs once more in process, over the same data and under the
+same keys, and both results have to be equal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from client.site import load_site
+from common.errors import StudyError
+from common.processes import BackgroundProgram, free_port, stop_all
+from common.study import load_study
+from common.study_file import write_study
+from server.deployment.folder import CoordinatorFolder
+from server.deployment.preparing import Prepared
+from server.deployment.run_folder import find_run
+from server.outputs import write_outputs
+from sim.demonstration import demonstration_plan
+from sim.jobs import Job, run_job
+from sim.phantom import generate
+from sim.sites import find_sites, write_site
+
+HOSPITALS, FOLDS, ROUNDS = 4, 3, 2
+NETWORKS = ("dl2d", "dl3d")
+# what two runs may differ in: when, how long, and on which engine
+NOT_COMPARED = ("timing", "run")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Folders of a rehearsal.
+
+    Parameters
+    ----------
+    root : a fresh folder.
+    data : folder with cohort.csv by hospital.
+    """
+
+    root: Path
+    data: Mapping[str, Path]
+
+    @property
+    def hub(self) -> CoordinatorFolder:
+        """The coordinator's folder."""
+        return CoordinatorFolder(self.root / "coordinator")
+
+    def site(self, name: str) -> Path:
+        """A hospital's folder."""
+        return self.root / "hospitals" / name
+
+
+def rehearse(study_file: Path, folders: Sequence[Path], root: Path, console: Console) -> list[str]:
+    """Deploy, run, run in process, compare; keys of results.json in which the two differ.
+
+    Raises
+    ------
+    StudyError : a step failed.
+    """
+    study = load_study(study_file)
+    rehearsal = Rehearsal(root.resolve(), find_sites(folders, study))
+    if rehearsal.root.exists():
+        raise StudyError("it is there already", where=str(root), remedy="give a fresh --out folder")
+    begin = time.monotonic()
+    prepared = set_up(rehearsal, study_file, console)
+    with running_sites(rehearsal):
+        _say(console, begin, f"{len(rehearsal.data)} hospitals have started; the study begins")
+        command("server", "run", rehearsal.hub.root, study.name, show=True)
+    deployed = find_run(rehearsal.hub, None).path
+    _say(console, begin, "the same study in process")
+    in_process = run_in_process_again(rehearsal, prepared, deployed.name)
+    different = differences(results_of(deployed), results_of(in_process))
+    _say(console, begin, f"deployment: {deployed}")
+    return different
+
+
+def small_phantom(folder: Path, seed: int) -> tuple[Path, list[Path]]:
+    """Study file and folders of four small phantom hospitals, three of which train.
+
+    All models of the study, with few folds and rounds: a rehearsal is about the way, not the goal.
+    """
+    plan = demonstration_plan(HOSPITALS)
+    generate(folder, seed=seed, plan=plan)
+    study = load_study(folder / "study.toml")
+    networks = {
+        name: getattr(study, name).model_copy(update={"rounds": ROUNDS}) for name in NETWORKS
+    }
+    small = study.model_copy(update={"folds": FOLDS, **networks})
+    file = write_study(small, folder / "study.toml")
+    return file, [folder / hospital.name for hospital in plan.hospitals]
+
+
+def set_up(rehearsal: Rehearsal, study_file: Path, console: Console) -> Prepared:
+    """Coordinator and hospitals, from nothing to an approved study."""
+    port = free_port()
+    hub = rehearsal.hub
+    command("server", "init", hub.root, "--address", f"127.0.0.1:{port}", "--port", port)
+    ports: set[int] = {port}
+    for name, data in rehearsal.data.items():
+        folder, own = rehearsal.site(name), _port_besides(ports)
+        options = ("--name", name, "--invitation", hub.invitation, "--port", own, "--yes")
+        command("site", "init", folder, *options)
+        settings = load_site(folder / "site.toml").model_copy(
+            update={"data": data, "cache": rehearsal.root / "cache"}
+        )
+        write_site(folder, settings)
+        command("server", "enrol", hub.root, folder / f"{name}.request.json", "--yes")
+        console.print(f"{name} has joined", highlight=False)
+    command("server", "prepare", hub.root, study_file)
+    prepared = Prepared(hub.for_sites / load_study(study_file).name)
+    for name in rehearsal.data:
+        for file in (prepared.study_file, prepared.app_file):
+            command("site", "approve", file, "--site", rehearsal.site(name), "--yes")
+    console.print("every hospital has approved study and app", highlight=False)
+    return prepared
+
+
+@contextmanager
+def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]]:
+    """`fedlnm-site run` for every hospital while the block lasts."""
+    programs = {}
+    for name in rehearsal.data:
+        folder = rehearsal.site(name)
+        arguments = [*program("site"), "run", "--site", str(folder)]
+        programs[name] = BackgroundProgram(arguments, environment(), folder / "screen.log")
+    try:
+        for one in programs.values():
+            one.start()
+        yield programs
+    finally:
+        stop_all(list(programs.values()))
+
+
+def run_in_process_again(rehearsal: Rehearsal, prepared: Prepared, run_name: str) -> Path:
+    """The approved study over the same hospitals and keys, in this engine; the run's folder.
+
+    Parameters
+    ----------
+    run_name : of the deployed run: it stands in every message, whose bytes are counted.
+    """
+    out = rehearsal.root / "in-process"
+    sites = {}
+    for name in rehearsal.data:
+        settings = load_site(rehearsal.site(name) / "site.toml")
+        changes = {"work": out / "sites" / name / "work", "approvals": "open", "deployment": None}
+        sites[name] = write_site(out / "sites" / name, settings.model_copy(update=changes))
+    job = Job(
+        label="federated",
+        study=prepared.study_file,
+        sites=sites,
+        out=out,
+        identity=rehearsal.hub.identity,
+        run_name=run_name,
+    )
+    outcome = run_job(job)
+    if outcome.error:
+        raise outcome.as_error()
+    write_outputs(json.loads((out / "run.json").read_text(encoding="utf-8")), out)
+    return out
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Keys of results.json whose values are not the same to the last digit."""
+    keys = [key for key in {**one, **other} if key not in NOT_COMPARED]
+    return [key for key in keys if one.get(key) != other.get(key)]
+
+
+def command(who: str, *arguments: object, show: bool = False) -> None:
+    """Give a command of `fedlnm-server` or `fedlnm-site`, as a person would.
+
+    Raises
+    ------
+    StudyError : it failed; with what it said.
+    """
+    line = [*program(who), *(str(argument) for argument in arguments)]
+    done = subprocess.run(line, capture_output=not show, text=True, env=environment(), check=False)  # noqa: S603
+    if done.returncode:
+        words = (done.stderr or "").strip().splitlines()
+        raise StudyError(words[-1] if words else "see above", where=f"fedlnm-{who} {arguments[0]}")
+
+
+def program(who: str) -> list[str]:
+    """How `fedlnm-server` or `fedlnm-site` is started."""
+    return [sys.executable, "-m", {"server": "server", "site": "client"}[who]]
+
+
+def environment() -> dict[str, str]:
+    """Of every program: one thread each, as there are many of them on this one machine."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def _port_besides(taken: set[int]) -> int:
+    while (port := free_port()) in taken:
+        pass
+    taken.add(port)
+    return port
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    """What a run found."""
+    tree: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    return tree
+
+
+def _say(console: Console, begin: float, text: str) -> None:
+    console.print(f"[dim]{time.monotonic() - begin:6.0f} s[/dim]  {text}", highlight=False)

@@ -1,0 +1,56 @@
+"""One deployment on loopback that the tests of this folder share."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _beside(name: str) -> Any:
+    """A module beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def staging() -> Any:
+    """The module stage.py."""
+    return _beside("stage")
+
+
+@pytest.fixture(scope="session")
+def stage(
+    staging: Any, tabular_master: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """Three hospitals and a coordinator, set up; nothing runs."""
+    root = tmp_path_factory.mktemp("deployment")
+    made = staging.build(tabular_master, root, _beside("line").Line)
+    yield made
+    for line in made.lines.values():
+        line.close()
+
+
+@pytest.fixture
+def stranger(stage: Any, staging: Any) -> Iterator[Path]:
+    """A hospital with an invitation and keys of its own that nobody has enrolled."""
+    data, port = stage.rehearsal.data["a"], stage.hub.settings().public_port
+    folder = staging.add_site(stage.rehearsal, "stranger", data, port)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A clock that is right until a test puts it wrong."""
+    return _beside("clock").Clock(tmp_path_factory.mktemp("clock"))

@@ -1,0 +1,359 @@
+"""A deployment on this machine in which things go wrong: real programs, keys, proxy and lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from client.approvals import approve
+from client.joining import join
+from client.site import load_site
+from client.state import remember_study
+from common.audit import audit
+from common.joining import Invitation, JoinRequest
+from common.ledger.verify import readable_entries, verify
+from common.masking import identity
+from common.processes import free_port, port_is_taken
+from common.study import Study, load_study
+from server.deployment.enrolment import enrol
+from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
+from server.deployment.founding import found
+from server.deployment.preparing import Prepared, prepare
+from server.deployment.run_folder import RunFolder, find_run
+from sim.rehearsal import Rehearsal, differences, program, run_in_process_again
+from sim.sites import find_sites, write_site
+
+# on a busy machine everything takes longer; nothing is measured by these
+PATIENCE = 400.0
+
+
+@dataclass
+class Screen:
+    """A program in the background, and what it has said."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """All that it has said so far, on one line."""
+        return " ".join(self.log.read_text(encoding="utf-8", errors="replace").split())
+
+    def ends(self) -> int:
+        """Its exit code, once it has ended."""
+        until(lambda: self.process.poll() is not None, "the program has ended", self.log)
+        return self.process.returncode
+
+    def says(self, words: str) -> None:
+        """Return when it has said these words."""
+        until(lambda: words in self.text, f"{words!r} is said", self.log)
+
+
+@contextmanager
+def started(
+    command: list[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Screen]:
+    """A program while the block lasts."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300", **(environment or {})},
+        )
+    try:
+        yield Screen(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def until(holds: Callable[[], bool], what: str, *logs: Path, seconds: float = PATIENCE) -> None:
+    """Return when something holds.
+
+    Raises
+    ------
+    AssertionError : it did not for a long time; with the ends of these files.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            told = "\n".join(f"{p}: {p.read_text(errors='replace')[-3000:]}" for p in logs)
+            raise AssertionError(f"waited in vain until {what}\n{told}")
+        time.sleep(0.05)
+
+
+def processes(*words: str) -> list[psutil.Process]:
+    """Running programs that this test has started and whose command line holds all these words."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        try:
+            line = " ".join(one.cmdline())
+        except psutil.Error:
+            continue
+        if all(word in line for word in words):
+            found.append(one)
+    return found
+
+
+@dataclass
+class Run:
+    """A run that `fedlnm-server run` or `resume` keeps going."""
+
+    stage: Stage
+    screen: Screen
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """The run's folder, once the screen has named it."""
+        self.screen.says(" interrupts it")
+        name = self.screen.text.partition("run ")[2].partition(";")[0]
+        return find_run(self.stage.hub, name)
+
+    def told(self, kind: str, **details: str) -> int:
+        """How many events of a kind there are."""
+        wanted = {"kind": kind, **details}
+        found = self.folder.events()
+        return sum(all(event.get(k) == v for k, v in wanted.items()) for event in found)
+
+    def reaches(self, kind: str, times: int = 1, **details: str) -> None:
+        """Return when so many events of a kind have been told."""
+
+        def there() -> bool:
+            assert self.screen.process.poll() is None, self.screen.text[-3000:]
+            return self.told(kind, **details) >= times
+
+        until(there, f"{kind} {details}", self.screen.log, *self.stage.logs)
+
+    def program(self, name: str) -> psutil.Process:
+        """A program of the coordinator, once it runs."""
+        own = psutil.Process(self.screen.process.pid)
+
+        def of_own() -> list[psutil.Process]:
+            line = [one.pid for one in own.children(recursive=True)]
+            return [one for one in processes(name) if one.pid in line]
+
+        until(lambda: bool(of_own()), f"{name} runs", self.screen.log)
+        return of_own()[0]
+
+
+@dataclass
+class Stage:
+    """A coordinator behind its proxy and hospitals, each at the end of a line, all on loopback.
+
+    Parameters
+    ----------
+    rehearsal : folders.
+    prepared : study and app; every hospital has approved them.
+    lines : from a hospital to the proxy, by site.
+    """
+
+    rehearsal: Rehearsal
+    prepared: Prepared
+    lines: dict[str, Any]
+    screens: dict[str, Screen] = field(default_factory=dict)
+    _environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    _running: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def hub(self) -> CoordinatorFolder:
+        """The coordinator's folder."""
+        return self.rehearsal.hub
+
+    @property
+    def study(self) -> Study:
+        """As everybody approved it."""
+        return load_study(self.prepared.study_file)
+
+    @property
+    def logs(self) -> list[Path]:
+        """Where to look when something does not come."""
+        found = [self.hub.state / "superlink.log", self.hub.state / "superexec.log"]
+        found += [screen.log for screen in self.screens.values()]
+        return [path for path in found if path.is_file()]
+
+    def work(self, name: str) -> Path:
+        """A hospital's work folder."""
+        return self.rehearsal.site(name) / "work"
+
+    # -- programs -------------------------------------------------------------------------------
+
+    @contextmanager
+    def proxy(self) -> Iterator[None]:
+        """The real nginx, with the configuration as it was made."""
+        prefix = self.hub.proxy
+        command = ["nginx", "-p", str(prefix), "-c", "nginx.conf", "-g", "daemon off;"]
+        port = self.hub.settings().public_port
+        with started(command, prefix / "screen.log") as screen:
+            until(lambda: port_is_taken(port), "nginx listens", screen.log)
+            yield
+
+    @contextmanager
+    def site(self, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Screen]:
+        """`fedlnm-site run`."""
+        command = [*program("site"), "run", "--site", str(folder)]
+        with started(command, folder / "screen.log", environment) as screen:
+            yield screen
+
+    @contextmanager
+    def sites(self, environment: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[None]:
+        """The proxy, and every hospital.
+
+        Parameters
+        ----------
+        environment : by site, what is added to that of its programs.
+        """
+        self._environment = environment or {}
+        with ExitStack() as self._running:
+            self._running.enter_context(self.proxy())
+            for name in self.lines:
+                self.start_again(name)
+            yield
+
+    def start_again(self, name: str) -> None:
+        """Start a hospital; it runs for as long as the others."""
+        own = self.site(self.rehearsal.site(name), self._environment.get(name))
+        self.screens[name] = self._running.enter_context(own)
+
+    @contextmanager
+    def run(self, verb: str = "run") -> Iterator[Run]:
+        """`fedlnm-server run` or `resume`."""
+        command = [*program("server"), verb, str(self.hub.root)]
+        command += [self.study.name] if verb == "run" else []
+        with started(command, self.rehearsal.root / f"{verb}-{time.time_ns()}.log") as screen:
+            yield Run(self, screen)
+
+    def supernode(self, name: str) -> psutil.Process:
+        """A hospital's SuperNode, once it runs."""
+        words = ("client.supernode", str(self.rehearsal.site(name)))
+        until(lambda: bool(processes(*words)), f"the SuperNode of {name} runs")
+        return processes(*words)[0]
+
+    def launcher(self, name: str) -> psutil.Process:
+        """What starts a process of a hospital for every message."""
+        launchers = self._launchers(name)
+        return next(one for one in launchers if one.parent() not in launchers)
+
+    def answering(self, name: str) -> list[psutil.Process]:
+        """The processes in which a hospital answers messages at this moment."""
+        # the launcher started a warm one, which forks for every message
+        launchers = self._launchers(name)
+        try:
+            warm = [one for one in launchers if one.parent() in launchers]
+            return [one for one in warm if one.parent() in warm]
+        except psutil.NoSuchProcess:  # it has just answered
+            return []
+
+    def _launchers(self, name: str) -> list[psutil.Process]:
+        settings = load_site(self.rehearsal.site(name) / "site.toml")
+        assert settings.deployment is not None
+        return processes("client.launcher", f"127.0.0.1:{settings.deployment.port}")
+
+    def programs(self, name: str) -> list[psutil.Process]:
+        """All of a hospital."""
+        first = psutil.Process(self.screens[name].process.pid)
+        return [first, *first.children(recursive=True)]
+
+    def amid(self, run: Run, name: str) -> None:
+        """Return in the middle of a round of the clinical model, which a hospital is answering."""
+        run.reaches("phase", phase="clinical")
+        run.reaches("contact", 1 + run.told("contact", site=name), site=name)
+        until(lambda: bool(self.answering(name)), f"{name} answers", run.screen.log)
+
+    def kill_answering(self, name: str) -> None:
+        """Kill the process that answers a message."""
+
+        def killed() -> bool:
+            try:
+                return bool([one.kill() for one in self.answering(name)])
+            except psutil.NoSuchProcess:
+                return False
+
+        until(killed, f"{name} answers")
+
+    # -- results --------------------------------------------------------------------------------
+
+    @cached_property
+    def undisturbed(self) -> dict[str, Any]:
+        """results.json of the same study in process, under the same keys."""
+        name = f"{self.study.name}-20240101-000000"  # as long as any run's: bytes are counted
+        out = run_in_process_again(self.rehearsal, self.prepared, name)
+        results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
+        return results
+
+    def finishes_as_undisturbed(self, run: Run) -> None:
+        """The run ends, with the results of an undisturbed one; all ledgers are whole and agree.
+
+        A round that was broken off and asked again under another number is in the ledgers of those
+        that had answered it, and an audit says that it is not in the others'.
+        """
+        assert run.screen.ends() == 0, run.screen.text[-3000:]
+        text = (run.folder.path / "results.json").read_text(encoding="utf-8")
+        assert differences(json.loads(text), self.undisturbed) == []
+        ledgers = {name: self.work(name) / "ledger.jsonl" for name in self.lines}
+        for name, path in ledgers.items():
+            assert list(verify(path, identity.public_key(self.study.roster[name]))) == [], name
+        found = audit({name: readable_entries(path) for name, path in ledgers.items()})
+        assert [str(finding) for finding in found if finding.kind != "missing"] == []
+
+
+def build(tabular: Path, root: Path, line: Callable[[int], Any]) -> Stage:
+    """Coordinator and hospitals, from nothing to an approved study.
+
+    Parameters
+    ----------
+    tabular : folder with study.toml and the hospitals' data.
+    line : makes a line to a port.
+    """
+    study = load_study(tabular / "study.toml")
+    folders = [tabular / name for name in study.site_names]
+    rehearsal = Rehearsal(root, find_sites(folders, study))
+    public = free_port()
+    settings = CoordinatorSettings(address=f"127.0.0.1:{public}", port=free_port())
+    hub = found(rehearsal.hub.root, settings)
+    lines = {name: line(public) for name in rehearsal.data}
+    for name, data in rehearsal.data.items():
+        add_site(rehearsal, name, data, lines[name].port)
+        enrol(hub, JoinRequest.read(rehearsal.site(name) / f"{name}.request.json"), replace=False)
+    stage = Stage(rehearsal, prepare(hub, tabular / "study.toml"), lines)
+    for name in lines:
+        approve_all(stage, name)
+    return stage
+
+
+def add_site(rehearsal: Rehearsal, name: str, data: Path, port: int) -> Path:
+    """A hospital's folder with fresh keys, which reaches the coordinator at this port."""
+    folder = rehearsal.site(name)
+    join(folder, name, Invitation.read(rehearsal.hub.invitation), free_port())
+    settings = load_site(folder / "site.toml")
+    assert settings.deployment is not None
+    deployment = settings.deployment.model_copy(update={"superlink": f"127.0.0.1:{port}"})
+    write_site(folder, settings.model_copy(update={"data": data, "deployment": deployment}))
+    return folder
+
+
+def approve_all(stage: Stage, name: str) -> None:
+    """What `fedlnm-site approve` does for study and app."""
+    private = identity.load(stage.rehearsal.site(name) / "keys" / "identity.pem").private
+    study, app = stage.study, stage.prepared.app_file.read_bytes()
+    remember_study(stage.work(name), study)
+    approve(stage.work(name), private, "study", study.digest(), study.name)
+    approve(stage.work(name), private, "app", hashlib.sha256(app).hexdigest(), "fedlnm")

@@ -1,0 +1,98 @@
+"""What people at the coordinator type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from common.errors import InputError, UsageError
+from common.joining import JoinRequest
+from common.masking import identity
+from server.cli import app
+from server.deployment.folder import CoordinatorFolder
+from server.deployment.roster import read_roster
+
+Joiner = Callable[[str], JoinRequest]
+
+
+def give(*arguments: object, answer: str = "") -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=answer)
+
+
+def sites_of(folder: CoordinatorFolder) -> list[str]:
+    public = identity.load(folder.identity).private.public_key()
+    return [entry.site for entry in read_roster(folder.roster, public).sites]
+
+
+def test_init_tells_what_to_send_and_what_to_read_out(tmp_path: Path) -> None:
+    done = give("init", tmp_path / "hub", "--address", "hub.example:443")
+    assert done.exit_code == 0, done.output
+    folder = CoordinatorFolder(tmp_path / "hub")
+    public = identity.load(folder.identity).private.public_key()
+    assert identity.fingerprint(public) in done.output
+    assert str(folder.invitation) in done.output
+    readme = (folder.root / "README.md").read_text(encoding="utf-8")
+    assert "hub.example:443" in readme
+
+
+@pytest.mark.parametrize("address", ["hub.example", "https://hub.example/", "hub.example:99999999"])
+def test_an_address_without_a_port_is_wrong_usage(address: str, tmp_path: Path) -> None:
+    done = give("init", tmp_path / "hub", "--address", address)
+    assert isinstance(done.exception, UsageError)
+    assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("y\n", 0)])
+def test_a_site_is_enrolled_once_its_fingerprint_was_compared(
+    answer: str, code: int, folder: CoordinatorFolder, request_of: Joiner, tmp_path: Path
+) -> None:
+    request = request_of("a")
+    file = tmp_path / "sites" / "a" / "a.request.json"
+    done = give("enrol", folder.root, file, answer=answer)
+    assert done.exit_code == code, done.output
+    assert request.check() in done.output
+    assert sites_of(folder) == ([] if code else ["a"])
+
+
+def test_a_site_is_taken_off_by_name(
+    folder: CoordinatorFolder, request_of: Joiner, tmp_path: Path
+) -> None:
+    request_of("a")
+    give("enrol", folder.root, tmp_path / "sites" / "a" / "a.request.json", "--yes")
+    assert sites_of(folder) == ["a"]
+    done = give("enrol", folder.root, "--remove", "a")
+    assert done.exit_code == 0, done.output
+    assert sites_of(folder) == []
+
+
+def test_enrol_takes_a_request_or_a_name(folder: CoordinatorFolder) -> None:
+    assert isinstance(give("enrol", folder.root).exception, UsageError)
+
+
+@pytest.mark.parametrize("command", ["enrol", "prepare", "run", "resume", "status", "renew"])
+def test_every_command_says_so_when_the_folder_is_none(command: str, tmp_path: Path) -> None:
+    more: list[Any] = {"enrol": ["r.json"], "prepare": ["s.toml"], "run": ["s"]}.get(command, [])
+    done = give(command, tmp_path, *more)
+    assert isinstance(done.exception, InputError)
+    assert "fedlnm-server init" in str(done.exception)
+
+
+def test_status_and_resume_say_so_when_nothing_was_run(folder: CoordinatorFolder) -> None:
+    for command in ("status", "resume"):
+        assert "nothing was ever run here" in str(give(command, folder.root).exception)
+
+
+def test_a_finished_run_is_not_resumed(folder: CoordinatorFolder, tabular_master: Path) -> None:
+    run = folder.runs / "tabular-1"
+    (run / "input").mkdir(parents=True)
+    study = (tabular_master / "study.toml").read_text(encoding="utf-8")
+    (run / "input" / "study.toml").write_text(study, encoding="utf-8")
+    (run / "events.jsonl").write_text(json.dumps({"time": 1, "kind": "finished"}) + "\n")
+    assert "this run is finished" in str(give("resume", folder.root).exception)
+    told = json.loads(give("status", folder.root, "--json").stdout)
+    assert (told["state"], told["study"]) == ("finished", "tabular")

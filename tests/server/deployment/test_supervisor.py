@@ -1,0 +1,318 @@
+"""What the coordinator does when something ends that should not have."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import StudyError
+from common.joining import JoinRequest, node_key_pem
+from common.processes import BackgroundProgram
+from server.deployment import services as services_module
+from server.deployment import supervisor as supervisor_module
+from server.deployment.control import Node, RunState, UnreachableError
+from server.deployment.enrolment import enrol, expel
+from server.deployment.folder import CoordinatorFolder
+from server.deployment.roster import Roster
+from server.deployment.run_folder import RunFolder
+from server.deployment.services import Services
+from server.deployment.supervisor import Supervisor, register_sites
+
+Joiner = Callable[[str], JoinRequest]
+COMPLETED = RunState("finished", "completed", "")
+FAILED = RunState("finished", "failed", "killed")
+RUNNING = RunState("running", "", "")
+Step = Callable[[], RunState]
+
+
+class FakeControl:
+    """The SuperLink as a test wants it: each call for the run's state is the next step."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps, self.submitted, self.stopped = steps, [], []
+        self.known: dict[bytes, str] = {}
+        self.leftover = [41]
+
+    submitted: list[dict[str, str]]
+    stopped: list[int]
+
+    def start_run(self, app: bytes, digest: str, config: dict[str, str]) -> int:
+        self.submitted.append(config)
+        return len(self.submitted)
+
+    def run_state(self, run_id: int) -> RunState:
+        return self.steps.pop(0)()
+
+    def unfinished_runs(self) -> list[int]:
+        return self.leftover
+
+    def stop_run(self, run_id: int) -> None:
+        self.stopped.append(run_id)
+
+    def nodes(self) -> list[Node]:
+        names = enumerate(self.known.items())
+        return [Node(number, name, key, "online") for number, (key, name) in names]
+
+    def register(self, name: str, public_key: bytes) -> None:
+        self.known[public_key] = name
+
+    def unregister(self, node_id: int) -> None:
+        del self.known[self.nodes()[node_id].public_key]
+
+    def close(self) -> None:
+        """As the real one."""
+
+
+class FakeServices:
+    """SuperLink and SuperExec that never die by themselves."""
+
+    def __init__(self, _: CoordinatorFolder) -> None:
+        self.superlink = self
+        self.stops = 0
+
+    @contextmanager
+    def running(self) -> Iterator[FakeServices]:
+        yield self
+
+    def start_superexec(self) -> None:
+        """As the real one."""
+
+    def revive(self) -> list[str]:
+        return []
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+@pytest.fixture
+def run(folder: CoordinatorFolder) -> RunFolder:
+    made = RunFolder(folder.runs / "tabular-1")
+    made.input.folder.mkdir(parents=True)
+    made.input.app_file.write_bytes(b"app")
+    return made
+
+
+@pytest.fixture
+def supervise(
+    folder: CoordinatorFolder, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., FakeControl]:
+    monkeypatch.setattr(supervisor_module, "Services", FakeServices)
+    monkeypatch.setattr(supervisor_module, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor_module, "ASK_SECONDS", 0.0)
+
+    def start(*steps: Step) -> FakeControl:
+        control = FakeControl(list(steps))
+        monkeypatch.setattr(supervisor_module, "Control", lambda *_: control)
+        try:
+            Supervisor(folder, run, lambda: None).supervise()
+        finally:
+            start.control = control  # type: ignore[attr-defined]
+        return control
+
+    return start
+
+
+@pytest.fixture
+def tell(run: RunFolder) -> Callable[..., Step]:
+    """A step at which the study's program has written an event and ended."""
+
+    def step(state: RunState, put_by: str = "", **event: Any) -> Step:
+        def happen() -> RunState:
+            if event:
+                with run.events_file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"time": 0, **event}) + "\n")
+            if put_by:
+                (run.path / "checkpoint").mkdir(exist_ok=True)
+                (run.path / "checkpoint" / put_by).touch()
+            return state
+
+        return happen
+
+    return step
+
+
+def kinds(run: RunFolder) -> list[str]:
+    return [event["kind"] for event in run.events()]
+
+
+def test_a_finished_study_ends_the_coordinator(
+    supervise: Callable[..., FakeControl], tell: Callable[..., Step]
+) -> None:
+    control = supervise(tell(RUNNING), tell(COMPLETED, kind="finished"))
+    assert len(control.submitted) == 1
+    assert control.submitted[0]["run-name"] == "tabular-1"
+
+
+def test_runs_that_a_killed_coordinator_left_are_stopped_first(
+    supervise: Callable[..., FakeControl], tell: Callable[..., Step]
+) -> None:
+    assert supervise(tell(COMPLETED, kind="finished")).stopped == [41]
+
+
+def test_a_program_that_died_is_submitted_again_with_the_same_folder(
+    supervise: Callable[..., FakeControl], tell: Callable[..., Step], run: RunFolder
+) -> None:
+    control = supervise(tell(FAILED), tell(COMPLETED, kind="finished"))
+    assert control.submitted[0] == control.submitted[1]
+    assert kinds(run) == ["restarted", "finished"]
+
+
+def test_a_study_that_stops_with_a_message_is_not_submitted_again(
+    supervise: Any, tell: Callable[..., Step]
+) -> None:
+    with pytest.raises(StudyError, match="site b: no reply") as caught:
+        supervise(tell(FAILED, kind="failed", message="site b: no reply", exit_code=2))
+    assert caught.value.exit_code == 2
+    assert len(supervise.control.submitted) == 1
+
+
+def test_a_program_that_dies_without_getting_further_is_given_up(
+    supervise: Any, tell: Callable[..., Step]
+) -> None:
+    steps = [tell(FAILED, kind="crashed", message="MemoryError: ") for _ in range(5)]
+    with pytest.raises(StudyError, match=r"ended 3 times without getting further \(MemoryError"):
+        supervise(*steps)
+    assert len(supervise.control.submitted) == 3
+
+
+def test_a_program_that_gets_further_each_time_is_kept_going(
+    supervise: Callable[..., FakeControl], tell: Callable[..., Step]
+) -> None:
+    steps = [tell(FAILED, put_by=f"step{number}") for number in range(6)]
+    control = supervise(*steps, tell(COMPLETED, kind="finished"))
+    assert len(control.submitted) == 7
+
+
+def test_a_superlink_that_says_nothing_for_long_is_started_again(
+    supervise: Callable[..., FakeControl],
+    tell: Callable[..., Step],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(supervisor_module, "SILENT_SECONDS", -1.0)
+    monkeypatch.setattr(FakeServices, "stop", lambda _: stopped.append("SuperLink"))
+
+    def silent() -> RunState:
+        raise UnreachableError("the SuperLink does not answer")
+
+    supervise(silent, tell(COMPLETED, kind="finished"))
+    assert stopped == ["SuperLink"]
+
+
+def test_a_site_that_joins_during_a_run_is_registered(
+    supervise: Callable[..., FakeControl],
+    tell: Callable[..., Step],
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+) -> None:
+    request = request_of("late")
+
+    def join() -> RunState:
+        enrol(folder, request, replace=False)
+        return RUNNING
+
+    control = supervise(join, tell(RUNNING), tell(COMPLETED, kind="finished"))
+    assert control.known == {node_key_pem(request.node_key): "late"}
+
+
+def test_two_runs_in_one_folder_are_one_too_many(
+    supervise: Callable[..., FakeControl],
+    tell: Callable[..., Step],
+    folder: CoordinatorFolder,
+    run: RunFolder,
+) -> None:
+    def second() -> RunState:
+        with pytest.raises(StudyError, match="a run is under way in this folder"):
+            Supervisor(folder, run, lambda: None).supervise()
+        return tell(COMPLETED, kind="finished")()
+
+    supervise(second)
+
+
+def test_nodes_are_registered_as_the_roster_says(
+    folder: CoordinatorFolder, request_of: Joiner
+) -> None:
+    control: Any = FakeControl([])
+    roster = Roster(sites=(request_of("a"), request_of("b")))
+    register_sites(control, roster)
+    assert sorted(control.known.values()) == ["a", "b"]
+    before = dict(control.known)
+    register_sites(control, roster)
+    assert control.known == before
+    register_sites(control, roster.without("a"))
+    assert list(control.known.values()) == ["b"]
+
+
+def test_a_site_taken_off_the_roster_is_unregistered(
+    supervise: Callable[..., FakeControl],
+    tell: Callable[..., Step],
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+) -> None:
+    enrol(folder, request_of("a"), replace=False)
+
+    def leave() -> RunState:
+        (folder.roster).touch()
+        expel(folder, "a")
+        return RUNNING
+
+    control = supervise(leave, tell(RUNNING), tell(COMPLETED, kind="finished"))
+    assert control.known == {}
+
+
+# -- the programs ----------------------------------------------------------------------------------
+
+
+def dying(folder: CoordinatorFolder) -> BackgroundProgram:
+    return BackgroundProgram([sys.executable, "-c", ""], {}, folder.state / "superexec.log")
+
+
+def test_what_dies_too_often_is_given_up(
+    folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = Services(folder)
+    services.superlink = BackgroundProgram(
+        [sys.executable, "-c", "import time; time.sleep(60)"], {}, None
+    )
+    services.superexec = dying(folder)
+    services.superlink.start()
+    try:
+        revived = []
+        with pytest.raises(StudyError, match="SuperExec ended 6 times within an hour"):
+            for _ in range(10):
+                revived += services.revive()
+                services.superexec.wait(10)
+        assert revived == ["SuperExec"] * 5
+    finally:
+        services.superlink.stop()
+
+
+def test_a_port_that_somebody_has_is_told_of(
+    folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services_module, "PORT_SECONDS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = folder.settings_file.read_text(encoding="utf-8")
+        port = taken.getsockname()[1]
+        folder.settings_file.write_text(text.replace("port = 8000", f"port = {port}"), "utf-8")
+        with pytest.raises(StudyError, match="listens on port"), Services(folder).running():
+            raise AssertionError("it started")
+
+
+def test_flower_is_started_closed(folder: CoordinatorFolder) -> None:
+    from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
+
+    command = Services(folder)._superlink_command()
+    parsed = _parse_args_run_superlink().parse_args(command[1:])
+    assert (parsed.host, parsed.isolation, parsed.insecure) == ("127.0.0.1", "process", False)
+    assert parsed.enable_supernode_auth
+    assert not parsed.runtime_dependency_install
+    assert Path(parsed.ssl_certfile) == folder.server_certificate
+    assert Path(parsed.superexec_auth_secret_file) == folder.superexec_secret
