@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,6 @@ def test_an_unsigned_request_is_refused() -> None:
 def test_a_signature_under_another_kind_of_document_does_not_hold() -> None:
     bare = request()
     signature = identity.sign(OWN, "roster", bare._message())
-    import base64
-
     with pytest.raises(SignatureError):
         bare.model_copy(update={"signature": base64.b64encode(signature).decode()}).check()
 
@@ -70,6 +69,7 @@ def test_a_signature_under_another_kind_of_document_does_not_hold() -> None:
         (ssh(Ed25519PrivateKey.generate()), "not an EC P-384 key"),
         ("nonsense", "not a public key"),
     ],
+    ids=["P-256", "Ed25519", "nonsense"],
 )
 def test_another_kind_of_node_key_is_refused(key: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "request.json"
