@@ -21,6 +21,8 @@ from server.deployment.roster import read_roster
 from server.deployment.services import Services
 from server.deployment.supervisor import register_sites
 
+pytestmark = pytest.mark.faults
+
 HOUR = 3600
 
 
@@ -35,12 +37,11 @@ def superlink(stage: Any) -> Iterator[Control]:
         control.close()
 
 
-def status_of(stage: Any, path: str, method: str = "POST") -> int:
+def status_of(stage: Any, path: str) -> int:
     """What the proxy answers."""
     url = f"https://127.0.0.1:{stage.hub.settings().public_port}{path}"
     context = ssl.create_default_context(cafile=str(stage.hub.authority))
-    headers = {"Content-Type": "application/protobuf"}
-    request = urllib.request.Request(url, b"" if method == "POST" else None, headers, method=method)
+    request = urllib.request.Request(url, b"", {"Content-Type": "application/protobuf"})
     try:
         with urllib.request.urlopen(request, context=context, timeout=30) as answer:  # noqa: S310
             return int(answer.status)
@@ -72,38 +73,11 @@ def test_no_run_can_be_started_from_the_sites_side_of_the_proxy(
 
 
 @pytest.mark.usefixtures("superlink")
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/docs",
-        "/openapi.json",
-        "/health",
-        "/v1/control/start-run",
-        "/v1/control/list-runs",
-        "/v1/runtime/pull-task",
-        "/v1/fleet/",
-        "/v1/fleet/register-node",
-        "/v1/fleet/unregister-node",
-        "/v1/fleet/../control/start-run",
-        "/v1/fleet/%2e%2e/control/start-run",
-        "/v1/fleet/..%2fcontrol/start-run",
-        "/v1/fleet//../../control/start-run",
-        "/v1/fleet/pull-messages/../../control/start-run",
-        "/v1/fleet/pull-messages/",
-        "//v1/control/start-run",
-        "/V1/FLEET/PULL-MESSAGES",
-    ],
-)
-def test_nothing_but_a_supernodes_calls_gets_through_the_proxy(stage: Any, path: str) -> None:
-    assert {status_of(stage, path), status_of(stage, path, "GET")} == {403}
-
-
-@pytest.mark.usefixtures("superlink")
-@pytest.mark.parametrize("call", FLEET_CALLS)
-def test_a_supernodes_calls_get_through_and_need_its_signature(stage: Any, call: str) -> None:
-    assert status_of(stage, f"/v1/fleet/{call}") == 401
-    assert status_of(stage, f"/v1/fleet/{call}", "GET") == 403
+def test_a_call_of_a_supernode_gets_through_and_needs_its_signature(stage: Any) -> None:
+    for call in FLEET_CALLS:
+        assert status_of(stage, f"/v1/fleet/{call}") == 401, call
+    for path in ("/v1/control/start-run", "/v1/fleet/%2e%2e/control/start-run", "/docs"):
+        assert status_of(stage, path) == 403, path
 
 
 # -- sites ---------------------------------------------------------------------------------------

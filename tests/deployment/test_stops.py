@@ -6,9 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from client.approvals import approve, revoke
 from common.masking import identity
 from server.deployment.founding import renew
+
+pytestmark = pytest.mark.faults
 
 
 def test_with_an_expired_certificate_neither_side_starts(stage: Any, stranger: Path) -> None:
