@@ -40,7 +40,6 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
             raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
     node, launcher = _programs(site, settings, deployment)
     try:
-        launcher.start()
         _keep_running(node, launcher, settings, deployment)
     finally:
         stop_all([node, launcher])
@@ -79,11 +78,14 @@ def _keep_running(
     failures = 0
     while True:
         started = monotonic()
+        if not launcher.running:
+            launcher.start()
         node.start()
         while not node.wait(1.0):
             if not launcher.running:
-                SCREEN.warning("site %s: the launcher of apps starts again", settings.name)
-                launcher.start()
+                # a message that the launcher had taken up would never be answered
+                SCREEN.warning("site %s: the launcher of apps ended; starting again", settings.name)
+                node.stop()
         failures = 0 if monotonic() - started > _STEADY_SECONDS else failures + 1
         pause = WAITS[min(failures, len(WAITS)) - 1] if failures else WAITS[0]
         for finding in obstacles(settings, deployment):

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from flwr.app import Message, RecordDict
 from flwr.proto.message_pb2 import ObjectTree
@@ -387,7 +390,30 @@ def main() -> None:
     listen_to_flower(settings)
     with GatedNode(SiteGate(settings)).installed():
         SCREEN.info("site %s: the gate is in place", settings.name)
-        flower_supernode()
+        end_with_this_thread(flower_supernode)
+
+
+def end_with_this_thread(program: Callable[[], None]) -> NoReturn:
+    """Run a program of Flower, and end the process when it returns or fails.
+
+    Where Flower gives its connection up, its other threads would keep the process alive, and
+    nobody would start it again.
+    """
+    code = 1
+    try:
+        program()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException as error:
+        SCREEN.error("Flower gave its connection up: %s", type(error).__name__)
+        traceback.print_exc()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from server.deployment.enrolment import expel
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 from server.deployment.founding import check_certificate, found
 from server.deployment.founding import renew as renew_certificate
+from server.deployment.lock import only_one
 from server.deployment.preparing import find_prepared
 from server.deployment.preparing import prepare as prepare_study
 from server.deployment.run_folder import RunFolder, find_run, new_run
@@ -99,7 +100,9 @@ def run(
     """
     own = _opened(folder)
     warning = check_certificate(own)
-    _supervise(own, new_run(own, find_prepared(own, study)), warning)
+    prepared = find_prepared(own, study)
+    with only_one(own):
+        _supervise(own, new_run(own, prepared), warning)
 
 
 def resume(
@@ -116,7 +119,8 @@ def resume(
             where=interrupted.name,
             remedy=f"its report is {interrupted.path / 'report' / 'index.html'}",
         )
-    _supervise(own, interrupted, warning)
+    with only_one(own):
+        _supervise(own, interrupted, warning)
 
 
 def status(

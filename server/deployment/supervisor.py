@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.errors import StudyError
@@ -26,7 +24,7 @@ MOST_FRUITLESS = 3
 
 @dataclass
 class Supervisor:
-    """Starts Flower's programs and the study, and starts again what dies.
+    """Starts Flower's programs and the study, and starts again what dies; under `only_one`.
 
     A study whose program died is submitted again, and goes on from its checkpoint. It is given up
     when that happens three times in a row without anything new being put by.
@@ -52,7 +50,7 @@ class Supervisor:
         ------
         StudyError : the study stopped with a message, or cannot be kept going.
         """
-        with _only_one(self.folder), Services(self.folder).running() as services:
+        with Services(self.folder).running() as services:
             control = Control(self.folder.settings().superlink, self.folder.authority)
             try:
                 for run_id in control.unfinished_runs():  # of a coordinator that was killed
@@ -67,7 +65,7 @@ class Supervisor:
         fruitless, put_by = 0, self.run.last_checkpoint()
         while True:
             start = self.run.size_of_events()
-            state = self._watch(self._submit(control), control, services)
+            state = self._watch(self._submit(control, services), control, services)
             self.look()
             kinds = {event["kind"]: event for event in self.run.events(start)}
             if "finished" in kinds:
@@ -88,7 +86,19 @@ class Supervisor:
                 )
             self._events.tell("restarted", what="the study's program")
 
-    def _submit(self, control: Control) -> int:
+    def _submit(self, control: Control, services: Services) -> int:
+        """Start the study's program; a SuperLink that has just died is started again first."""
+        asked = time.monotonic()
+        while True:
+            try:
+                return self._start(control)
+            except UnreachableError:
+                if time.monotonic() - asked > SILENT_SECONDS:
+                    raise
+                time.sleep(POLL_SECONDS)
+                self._revive(services)
+
+    def _start(self, control: Control) -> int:
         app = self.run.input.app_file.read_bytes()
         config = {
             "study": str(self.run.input.study_file),
@@ -107,8 +117,7 @@ class Supervisor:
         while True:
             time.sleep(POLL_SECONDS)
             self.look()
-            for name in services.revive():
-                self._events.tell("restarted", what=name)
+            self._revive(services)
             if time.monotonic() - asked < ASK_SECONDS:
                 continue
             asked = time.monotonic()
@@ -123,6 +132,10 @@ class Supervisor:
             answered = time.monotonic()
             if state.finished:
                 return state
+
+    def _revive(self, services: Services) -> None:
+        for name in services.revive():
+            self._events.tell("restarted", what=name)
 
     def _register_sites(self, control: Control) -> None:
         """Bring Flower's list of nodes to what the roster says, whenever the roster changes."""
@@ -147,19 +160,3 @@ def register_sites(control: Control, roster: Roster) -> None:
     for key, name in wanted.items():
         if key not in there:
             control.register(name, key)
-
-
-@contextmanager
-def _only_one(folder: CoordinatorFolder) -> Iterator[None]:
-    """The right to run something in this folder, given to one process at a time."""
-    path = folder.state / "lock"
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StudyError(
-                "a run is under way in this folder",
-                where=str(folder.root),
-                remedy="see fedlnm-server status; wait, or end it with Ctrl-C",
-            ) from None
-        yield

@@ -99,6 +99,18 @@ def test_a_supernode_that_ends_is_started_again_after_longer_and_longer_waits(
     assert counted.pauses == [5.0, 10.0, 20.0]
 
 
+def test_when_the_launcher_ends_both_start_again_since_a_message_may_be_lost(
+    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(tmp_path, monkeypatch, waits=2)
+    node = counted._program("node", "time.sleep(600)")
+    launcher = counted._program("launcher", "")
+    monkeypatch.setattr(attendance, "_programs", lambda *_: (node, launcher))
+    with pytest.raises(KeyboardInterrupt):
+        attend(*unreachable)
+    assert (counted.starts("node"), counted.starts("launcher")) == (2, 2)
+
+
 def test_all_that_was_started_ends_with_the_command(
     unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,24 @@ def test_a_superlink_that_says_nothing_for_long_is_started_again(
     assert stopped == ["SuperLink"]
 
 
+def test_a_superlink_that_is_away_when_the_study_is_submitted_is_waited_for(
+    supervise: Callable[..., FakeControl],
+    tell: Callable[..., Step],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away, start_run = [1, 2], FakeControl.start_run
+
+    def sometimes_away(self: FakeControl, *args: Any) -> int:
+        if away:
+            away.pop()
+            raise UnreachableError("the SuperLink does not answer")
+        return start_run(self, *args)
+
+    monkeypatch.setattr(FakeControl, "start_run", sometimes_away)
+    assert len(supervise(tell(COMPLETED, kind="finished")).submitted) == 1
+    assert away == []
+
+
 def test_a_site_that_joins_during_a_run_is_registered(
     supervise: Callable[..., FakeControl],
     tell: Callable[..., Step],
@@ -220,20 +238,6 @@ def test_a_site_that_joins_during_a_run_is_registered(
 
     control = supervise(join, tell(RUNNING), tell(COMPLETED, kind="finished"))
     assert control.known == {node_key_pem(request.node_key): "late"}
-
-
-def test_two_runs_in_one_folder_are_one_too_many(
-    supervise: Callable[..., FakeControl],
-    tell: Callable[..., Step],
-    folder: CoordinatorFolder,
-    run: RunFolder,
-) -> None:
-    def second() -> RunState:
-        with pytest.raises(StudyError, match="a run is under way in this folder"):
-            Supervisor(folder, run, lambda: None).supervise()
-        return tell(COMPLETED, kind="finished")()
-
-    supervise(second)
 
 
 def test_nodes_are_registered_as_the_roster_says(
