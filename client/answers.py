@@ -146,7 +146,8 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     study = workspace.study
     rows = workspace.tables.read("coded", "train")
     plan = request.plan
-    refusals = list(check_weights(rows, plan.excluded_fold, plan.total, study, workspace.privacy))
+    out = (plan.excluded_fold, plan.validation_fold)
+    refusals = list(check_weights(rows, out, plan.total, study, workspace.privacy))
     if "train" in study.too_few_to_mask():
         refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
     if refusals:
@@ -156,11 +157,11 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
 
 
 def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
-    from client.deep import train_network
+    from client.local_training import train_network
 
-    change, losses = train_network(workspace, request)
+    update = train_network(workspace, request)
     sites = len(workspace.study.training_sites)
-    parameters, rest = to_update_rings(change, request.wide, losses, sites)
+    rings = to_update_rings(update, request.wide, sites, request.plan.grid)
     hide = partial(
         workspace.masks.hide,
         subset="train",
@@ -171,8 +172,9 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
     return TrainReply(
         site=workspace.name,
         **request.echo,
-        parameters=hide(parameters, item="parameters"),
-        rest=hide(rest, item="rest"),
+        parameters=hide(rings.parameters, item="parameters"),
+        half=hide(rings.half, item="half"),
+        rest=hide(rings.rest, item="rest"),
     )
 
 

@@ -31,7 +31,7 @@ from common.exchanges import (
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
 from common.masking.layout import sizes
-from common.masking.update import rest_size
+from common.masking.update import update_sizes
 from common.statistics.placements import DeLongResult
 from common.statistics.scores import THRESHOLDS
 from common.study import Study
@@ -83,12 +83,15 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     """As many numbers as there are weights, and the loss sums; masked where the study masks."""
     study = context.study
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
-    trained = request.weights.size if request.plan.epochs else 0
-    expect(reply.parameters.shape == (trained,), "shape", "the weights")
-    expect(reply.rest.shape == (rest_size(trained, request.wide),), "shape", "the rest")
-    if study.masked("train"):
-        _expect_masked(reply.parameters)
-        _expect_masked(reply.rest)
+    settings = study.dl2d if request.network == "dl2d" else study.dl3d
+    expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
+    expect(not request.control.size or settings.strategy == "scaffold", "shape", "the control")
+    sizes = update_sizes(request.trained, request.wide, request.control.size, request.plan.grid)
+    rings: tuple[NDArray[Any], ...] = (reply.parameters, reply.half, reply.rest)
+    for ring, size in zip(rings, sizes, strict=True):
+        expect(ring.shape == (size,), "shape", "the change of the weights")
+        if study.masked("train"):
+            _expect_masked(ring)
 
 
 def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
@@ -185,7 +188,7 @@ def _expect_masked(ring: NDArray[Any]) -> None:
 
     Of eight masked numbers, all are within the middle 1/128 of the ring once in 2^56.
     """
-    signed = ring[:_SEEN].view(np.int64 if ring.itemsize == 8 else np.int32)
+    signed = ring[:_SEEN].view(f"i{ring.itemsize}")
     if signed.size >= _FEWEST_SEEN:
         limit = 2 ** (8 * ring.itemsize - 8)
         near_zero = (signed < limit) & (signed >= -limit)

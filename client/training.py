@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from client.batches import Crops, batches_an_epoch, evaluation_draws, training_draws
 from client.compute import CPU, Compute, repeatable
 from client.loading import load
+from client.local_rules import LocalRule
 from common.networks.resnet import Kind, ScoringNetwork, prepare
 from common.study_networks import NetworkSettings
 
@@ -50,6 +51,7 @@ def train_locally(
     epochs: int,
     seed: int,
     compute: Compute = CPU,
+    rule: LocalRule | None = None,
 ) -> LocalResult:
     """Train `model` in place on one site's crops; it is left on the device.
 
@@ -60,6 +62,7 @@ def train_locally(
     Parameters
     ----------
     epochs : passes over the crops, where `settings.local_steps` does not say how many steps.
+    rule : of the strategy, that every gradient goes through.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def train_locally(
     draws = islice(training_draws(crops, settings, generator), steps)
     losses: list[tuple[torch.Tensor, int]] = []
     with repeatable(compute, tensor_float=settings.precision != "float32"):
-        stepper = _Stepper(model, kind, settings, learning_rate, compute)
+        stepper = _Stepper(model, kind, settings, learning_rate, compute, rule)
         for draw, images in load(crops, draws, settings.input_size, compute.loaders):
             losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
     last = losses[-an_epoch:]
@@ -132,7 +135,9 @@ class _Stepper:
         settings: NetworkSettings,
         learning_rate: float,
         compute: Compute,
+        rule: LocalRule | None,
     ) -> None:
+        self.rule = rule
         self.model, self.kind, self.settings = _placed(model, kind, compute), kind, settings
         model.train()
         if settings.norm == "frozen":
@@ -153,8 +158,11 @@ class _Stepper:
         )
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.settings.gradient_clip:
+        if self.rule or self.settings.gradient_clip:
             self.scaler.unscale_(self.optimiser)
+        if self.rule:
+            self.rule.adjust(self.model)
+        if self.settings.gradient_clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -197,7 +205,7 @@ def _optimiser(
         return torch.optim.SGD(
             model.parameters(),
             lr=learning_rate,
-            momentum=0.9,
+            momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
     return torch.optim.Adam(

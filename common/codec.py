@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from common.plain import from_tree, to_tree
 
-DTYPES = ("float64", "float32", "int64", "uint64", "uint32", "uint8")
+DTYPES = ("float64", "float32", "int64", "uint64", "uint32", "uint16", "uint8")
 
 
 def encode(value: Any) -> RecordDict:

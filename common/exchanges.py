@@ -8,8 +8,8 @@ like any other, and would turn the total into noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ Weights = NDArray[np.float32]
 Ranges = NDArray[np.int64]
 Ring64 = NDArray[np.uint64]
 Ring32 = NDArray[np.uint32]
+Ring16 = NDArray[np.uint16]
 
 
 DEVICE = "device"
@@ -130,10 +131,13 @@ class RoundPlan:
         every site knows from the study, are taken in place of epochs.
     learning_rate : of this round.
     excluded_fold : training fold left out, -1 = none.
-    total : training patients over all sites without that fold; the site's update is weighted by
+    validation_fold : left out too; the loss of the weights sent is looked at on it. -1 = none.
+    total : training patients over all sites without these folds; the site's update is weighted by
         its own number over this.
     seed : of this round; a site mixes in its own name.
     keep : store features and probabilities of the training patients under the variant's name.
+    round : how many rounds the weights sent have been through.
+    grid : step of the 16-bit ring that the changes travel in, 0 = they take 32 bits.
     """
 
     epochs: int
@@ -142,6 +146,9 @@ class RoundPlan:
     total: int
     seed: int
     keep: bool
+    validation_fold: int = -1
+    round: int = 0
+    grid: float = 0.0
 
 
 @plain
@@ -149,7 +156,8 @@ class TrainRequest:
     """Weights of a network, and what to do with them.
 
     `wide` (k, 2) are ranges, start and stop, of weights whose changes have no natural bound, the
-    running statistics of BatchNorm: they travel in the wide ring.
+    running statistics of BatchNorm: they travel in the wide ring. `control` (n,) is the sites' mean
+    control variate, empty unless the strategy is SCAFFOLD.
     """
 
     run: str
@@ -162,11 +170,18 @@ class TrainRequest:
     wide: Ranges
     plan: RoundPlan
     keys: tuple[SignedKey, ...]
+    control: Weights = field(default_factory=partial(np.zeros, 0, dtype=np.float32))
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of all that is asked for, every weight included."""
-        return request_digest(self.network, self.variant, self.weights, self.wide, self.plan)
+        asked = (self.network, self.variant, self.weights, self.control, self.wide, self.plan)
+        return request_digest(*asked)
+
+    @property
+    def trained(self) -> int:
+        """How many weights a site answers with the changes of."""
+        return self.weights.size if self.plan.epochs else 0
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -179,8 +194,9 @@ class TrainReply:
     """The site's share of the change of the weights, as ring elements, masked.
 
     `parameters` is (own patients / total) x (local - global weights) with the wide ranges left at
-    zero, empty when no epoch was asked for; `rest` holds these ranges, then four sums: training
-    loss and count, held-out loss and count.
+    zero, then the change of the control variate where there is one; empty when no epoch was asked
+    for. Where the plan has a grid, `half` holds the changes instead. `rest` holds the wide ranges,
+    then five sums: training loss and count, held-out loss and count, steps times the share.
     """
 
     site: str
@@ -189,6 +205,7 @@ class TrainReply:
     request: str
     parameters: Ring32
     rest: Ring64
+    half: Ring16 = field(default_factory=partial(np.zeros, 0, dtype=np.uint16))
 
 
 @plain

@@ -23,6 +23,7 @@ from common.study_names import check_names
 from common.study_networks import PAPER_2D
 from common.study_networks import NetworkSettings as NetworkSettings
 from common.study_presets import merge, preset_text
+from common.study_strategy import refusal_of_masks
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
 FusionModelName = Literal["fusion_feature", "fusion_decision"]
@@ -312,6 +313,14 @@ class Study(Settings):
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         check_names(self)
+        return self
+
+    @model_validator(mode="after")
+    def _strategies_can_be_masked(self) -> Self:
+        for name in {"dl2d", "dl3d"} & set(self.base_models):
+            reason = refusal_of_masks(getattr(self, name).strategy)
+            if reason and self.privacy.masking != "off":
+                raise ValueError(f"[{name}] {reason}")
         return self
 
 

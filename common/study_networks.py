@@ -7,12 +7,15 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from common.study_block import Positive, Settings
+from common.study_strategy import StrategyName, StrategyOptions
 
 PAPER_2D: dict[str, Any] = {
     "input_size": 224,
     "batch_size": 64,
     "learning_rate": 1e-4,
     "rounds": 50,
+    "select": "best",
+    "patience": 10,
 }
 """Where the paper's 2D network differs from its 3D network, which the defaults are those of."""
 
@@ -34,7 +37,13 @@ class NetworkSettings(Settings):
     GPU alone.
 
     `average_last` is the share of final rounds whose global weights are averaged into the result
-    (1/rounds or less = the last round only).
+    (1/rounds or less = the last round only). With `select = "best"` the weights of the round with
+    the least loss on held-out patients of all sites are the result instead, and training stops
+    after `patience` rounds without a better one (0 = never). In the training without fold k these
+    patients are fold k + 1; on all patients as many rounds are trained as was best in the median.
+
+    `transfer_bits = 16` halves what a site sends: changes are rounded, and a site carries what was
+    rounded off over to its next round.
     """
 
     block: Literal["basic", "bottleneck"] = "bottleneck"
@@ -56,6 +65,7 @@ class NetworkSettings(Settings):
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     class_weights: tuple[Positive, Positive] = (1.0, 1.0)
     optimiser: Literal["adam", "sgd"] = "adam"
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     learning_rate: float = Field(0.02, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_rounds: int = Field(0, ge=0)
@@ -63,11 +73,34 @@ class NetworkSettings(Settings):
     gradient_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
     precision: Literal["auto", "float32", "mixed"] = "auto"
     average_last: float = Field(0.0, ge=0, le=1)
+    select: Literal["last", "best"] = "last"
+    patience: int = Field(0, ge=0)
     augment: bool = True
-    strategy: Literal["fedavg"] = "fedavg"
+    strategy: StrategyName = "fedavg"
+    strategy_options: StrategyOptions = StrategyOptions()
+    transfer_bits: Literal[16, 32] = 32
+
+    @property
+    def validates(self) -> bool:
+        """Whether the loss on held-out patients is looked at in every round."""
+        return self.select == "best"
 
     @model_validator(mode="after")
     def _frozen_statistics_are_of_something(self) -> Self:
         if self.norm == "frozen" and not self.pretrained:
             raise ValueError('norm = "frozen" keeps statistics of pretrained weights: name these')
+        return self
+
+    @model_validator(mode="after")
+    def _settings_that_go_together(self) -> Self:
+        if self.patience and self.select == "last":
+            raise ValueError('patience counts rounds without a better one: set select = "best"')
+        if self.strategy == "scaffold" and self.transfer_bits == 16:
+            raise ValueError(
+                'strategy "scaffold" needs transfer_bits = 32 for its control variates'
+            )
+        if self.strategy == "fednova" and self.optimiser != "sgd":
+            raise ValueError(
+                'strategy "fednova" is defined for gradient descent: set optimiser = "sgd"'
+            )
         return self

@@ -55,11 +55,27 @@ FLOWER_ERRORS = {
 
 @dataclass(frozen=True)
 class TrainingRound:
-    """What the sites send sums to: new weights, mean loss, mean held-out loss (NaN if none)."""
+    """What the sites' shares of a round add up to.
 
-    weights: Weights
+    Parameters
+    ----------
+    change : (n,), of the weights; empty when nothing was trained.
+    control : (n,), change of the mean control variate; empty where there is none.
+    loss : mean in training, NaN if nothing was trained.
+    held_out_loss : mean on held-out patients of the weights that were sent, NaN if none.
+    steps : mean of the sites' effective steps, by their shares.
+    singles : each site's share of the change, where the strategy needs them.
+    """
+
+    change: Weights
+    control: Weights
     loss: float
     held_out_loss: float
+    steps: float
+    singles: tuple[Weights, ...] = ()
+
+
+_NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -170,13 +186,23 @@ class Federation:
         return totals.results()
 
     def train(
-        self, network: str, variant: str, weights: Weights, wide: Ranges, plan: RoundPlan
+        self,
+        network: str,
+        variant: str,
+        weights: Weights,
+        wide: Ranges,
+        plan: RoundPlan,
+        *,
+        control: Weights = _NO_CONTROL,
+        singly: bool = False,
     ) -> TrainingRound:
         """One round of local training at every training site; replies are folded in one by one.
 
         Parameters
         ----------
         wide : (k, 2), ranges of the weights whose changes travel in the wide ring.
+        control : mean control variate of all sites (SCAFFOLD).
+        singly : keep the sites' single changes too; of use only where nothing is masked.
         """
         request = TrainRequest(
             run=self.run,
@@ -186,17 +212,25 @@ class Federation:
             network=network,
             variant=variant,
             weights=weights,
+            control=control,
             wide=wide,
             plan=plan,
             keys=self._keys(),
         )
         requests = dict.fromkeys(self.study.training_sites, request)
-        totals = UpdateTotals(weights.size if plan.epochs else 0, wide)
+        totals = UpdateTotals(request, singly=singly)
         for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
             totals.add(site, reply)
-        change, losses = totals.results()
-        new = weights + change if plan.epochs else weights
-        return TrainingRound(new, _ratio(losses[0], losses[1]), _ratio(losses[2], losses[3]))
+        total = totals.results()
+        loss, samples, held_out, held_out_samples, steps = total.sums
+        return TrainingRound(
+            change=total.change,
+            control=total.control,
+            loss=_ratio(loss, samples),
+            held_out_loss=_ratio(held_out, held_out_samples),
+            steps=float(steps),
+            singles=totals.singles(),
+        )
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
         """The declared row-level exchange: pooled out-of-fold probabilities with labels.

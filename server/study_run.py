@@ -27,6 +27,7 @@ from server.phases.deep import (
     Network,
     TrainedNetwork,
     deep_arm,
+    rounds_of,
     rows_per_fold,
     train_variant,
     variants,
@@ -112,7 +113,8 @@ class StudyRun:
         for variant in variants(self.federation):
             name = f"{network}-{variant}"
             rounds = Slot(self.checkpoint, f"{name}-rounds")
-            train = partial(train_variant, self.federation, network, variant, folds, rounds)
+            most = rounds_of(self.federation, network, variant, trained)
+            train = partial(train_variant, self.federation, network, variant, folds, rounds, most)
             trained[variant] = self._step(name, train, phase=network)
             rounds.clear()
         self.trained[network] = trained
@@ -243,7 +245,9 @@ class StudyRun:
             network: {
                 variant: {
                     "train_loss": list(one.losses),
+                    "validation_loss": list(one.validation),
                     "held_out_loss": [one.held_out_loss],
+                    "best_round": [float(one.best_round)],
                 }
                 for variant, one in trained.items()
             }

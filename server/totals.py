@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from common.errors import SiteError
-from common.exchanges import SumItem, SumReply, TrainReply
+from common.exchanges import SumItem, SumReply, TrainReply, TrainRequest, Weights
 from common.masking.layout import RingSums, from_rings, sizes
-from common.masking.update import from_update_rings, rest_size
-from common.statistics.base import Float
+from common.masking.update import Update, UpdateRings, from_update_rings, update_sizes
 from common.study import Study
 
 
@@ -59,30 +58,44 @@ class SumTotals:
 
 
 class UpdateTotals:
-    """Total of one round of training.
+    """Total of one round of training, and where it is asked for the single changes as well.
 
     Parameters
     ----------
-    trained : number of weights trained, 0 in a round that only looks.
-    wide : (k, 2), ranges that travel in the wide ring.
+    request : what the sites were asked for.
+    singly : keep each site's change; of use only where nothing is masked.
     """
 
-    def __init__(self, trained: int, wide: Any) -> None:
-        self._wide = wide
-        self._parameters = np.zeros(trained, dtype=np.uint32)
-        self._rest = np.zeros(rest_size(trained, wide), dtype=np.uint64)
+    def __init__(self, request: TrainRequest, *, singly: bool = False) -> None:
+        self._request, self._singly = request, singly
+        self._total = UpdateRings.zeros(*self._sizes())
+        self._single: dict[str, Weights] = {}
 
     def add(self, site: str, reply: TrainReply) -> None:
         """Add a site's share; SiteError when it has another size."""
-        same = reply.parameters.shape == self._parameters.shape
-        if not same or reply.rest.shape != self._rest.shape:
+        rings = UpdateRings(reply.parameters, reply.half, reply.rest)
+        if rings.sizes != self._sizes():
             raise _another_size(site)
-        np.add(self._parameters, reply.parameters, out=self._parameters)
-        np.add(self._rest, reply.rest, out=self._rest)
+        self._total.add(rings)
+        if self._singly:
+            self._single[site] = self._read(rings).change
 
-    def results(self) -> tuple[Any, Float]:
-        """Summed change of the weights, empty when none was trained, and four loss sums."""
-        return from_update_rings(self._parameters, self._rest, self._wide)
+    def results(self) -> Update:
+        """The sum of what the sites sent."""
+        return self._read(self._total)
+
+    def singles(self) -> tuple[Weights, ...]:
+        """Each site's share of the change, in the order of the sites' names."""
+        return tuple(self._single[site] for site in sorted(self._single))
+
+    def _read(self, rings: UpdateRings) -> Update:
+        request = self._request
+        return from_update_rings(rings, request.trained, request.wide, request.plan.grid)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        request = self._request
+        controls, grid = request.control.size, request.plan.grid
+        return update_sizes(request.trained, request.wide, controls, grid)
 
 
 def _another_size(site: str) -> SiteError:

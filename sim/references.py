@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from client.site import SiteSettings
-from common.study import PrivacySettings, SiteEntry, Study, TestSet
+from common.study import NetworkSettings, PrivacySettings, SiteEntry, Study, TestSet
 
 PATHS = ("image", "mask", "mask_r1_repeat", "mask_r2", "mask_r2_repeat")
 # a reference releases nothing: all of it happens inside one imagined hospital
@@ -37,6 +37,13 @@ def consent(study: Study) -> PrivacySettings:
     return PrivacySettings(mode=study.privacy.mode)
 
 
+def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
+    """The study's networks where one hospital trains: there is nothing to bring together."""
+    alone = {"strategy": "fedavg", "transfer_bits": 32}
+    blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
+    return {name: block.model_copy(update=alone) for name, block in blocks.items()}
+
+
 def pooled_study(study: Study) -> Study:
     """The same study at one site that holds all hospitals' patients."""
     tests = tuple(
@@ -48,6 +55,7 @@ def pooled_study(study: Study) -> Study:
             "sites": (SiteEntry(name="pooled"),),
             "test_sets": tests,
             "privacy": unrestricted(study),
+            **networks_of_one(study),
         }
     )
 
@@ -59,7 +67,8 @@ def local_study(study: Study, name: str) -> Study:
     """
     sites = tuple(SiteEntry(name=s.name, trains=s.name == name) for s in study.sites)
     privacy = unrestricted(study).model_copy(update={"min_category": 0})
-    return study.model_copy(update={"sites": sites, "privacy": privacy})
+    update = {"sites": sites, "privacy": privacy, **networks_of_one(study)}
+    return study.model_copy(update=update)
 
 
 def pool_cohorts(data: Mapping[str, Path], study: Study, folder: Path) -> None:

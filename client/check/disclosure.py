@@ -26,6 +26,7 @@ from common.disclosure import (
 from common.disclosure.refusing import once
 from common.disclosure.training import check_fold_classes
 from common.exchanges import Refusal
+from common.networks.schedule import validation_fold
 from common.statistics.icc import PairedMoments
 from common.statistics.moments import Means
 from common.study import FEWEST_MASKED, PrivacySettings, Study
@@ -122,9 +123,13 @@ def _training_refusals(own: Own) -> Iterator[Refusal]:
     if {"clinical", "radiomics", "fusion_feature"} & {*study.base_models, *study.fusion_models}:
         yield from check_fold_classes(rows, study.folds, privacy)
     if {"dl2d", "dl3d"} & set(study.base_models):
+        blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
+        settings = [block for name, block in blocks.items() if name in study.base_models]
         for fold in range(-1, study.folds):
-            # a total that is not this site's alone, as the coordinator would say
-            yield from check_weights(rows, fold, rows.n + 1, study, privacy)
+            left_out = {(fold, validation_fold(one, fold, study.folds)) for one in settings}
+            for folds in sorted(left_out):
+                # a total that is not this site's alone, as the coordinator would say
+                yield from check_weights(rows, folds, rows.n + 1, study, privacy)
     if study.fusion.pooling == "rows":
         yield from check_out_of_fold_rows(rows, privacy)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -41,20 +41,20 @@ def check_fold_classes(rows: Rows, folds: int, privacy: PrivacySettings) -> Refu
 
 
 def check_weights(
-    rows: Rows, excluded_fold: int, total: int, study: Study, privacy: PrivacySettings
+    rows: Rows, left_out: Sequence[int], total: int, study: Study, privacy: PrivacySettings
 ) -> Refusals:
     """A site's change of a network: trained on enough rows, weighted by its share of all rows.
 
     Parameters
     ----------
     rows : the site's training rows.
-    excluded_fold : fold left out, -1 for none.
-    total : training rows over all sites without that fold, as the coordinator says.
+    left_out : folds left out; -1 is no fold.
+    total : training rows over all sites without these folds, as the coordinator says.
     """
     found = list(check_training_sum(rows, study.folds, privacy))
-    used = int(np.count_nonzero(rows.fold != excluded_fold))
+    used = int(np.count_nonzero(~np.isin(rows.fold, left_out)))
     if used < privacy.min_rows:
-        found.append(refusal("rows", privacy, "training rows outside one fold"))
+        found.append(refusal("rows", privacy, "training rows outside the folds left out"))
     others = len(study.training_sites) > 1
     if used > total or (others and used == total):
         found.append(refusal("weights", privacy, "share of the training rows"))

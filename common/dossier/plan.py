@@ -19,7 +19,7 @@ from common.dossier.plan_linear import (
 )
 from common.dossier.plan_scores import fusion_by_bins, handed_out, scores_over_sites
 from common.dossier.plan_table1 import table1
-from common.masking.update import LOSSES
+from common.masking.update import SUMS
 from common.statistics.counts import FoldCounts
 from common.statistics.fold_histogram import FoldHistogram
 from common.statistics.gram import CrossProducts
@@ -109,10 +109,14 @@ def _settings(study: Study, name: str) -> NetworkSettings:
 def _network(study: Study, name: str, *, counts: bool) -> Phase:
     settings, variants = _settings(study, name), study.folds + 1
     size, running = network_size("dl2d" if name == "dl2d" else "dl3d", settings)
-    training = _update(study, "change of the weights", size, running, variants * settings.rounds)
-    looking = _update(study, "loss of the final weights", 0, 0, variants)
+    # SCAFFOLD's control variates are as long as the weights
+    numbers = 2 * size if settings.strategy == "scaffold" else size
+    what = "change of the weights"
+    training = _update(study, what, numbers, running, variants * settings.rounds)
+    looks = variants + (study.folds if settings.validates else 0)
+    looking = _update(study, "loss of the weights", 0, 0, looks)
     asked = [training, looking]
-    rounds = variants * (settings.rounds + 1)
+    rounds = variants * settings.rounds + looks
     if counts:
         asked.insert(0, sums(study, FoldCounts(folds=study.folds), 0))
         rounds += 1
@@ -137,7 +141,7 @@ def _components(study: Study, width: int, tables: int) -> tuple[Asked, ...]:
 
 
 def _update(study: Study, what: str, size: int, running: int, rounds: int) -> Asked:
-    rest = running + LOSSES
+    rest = running + SUMS
     return Asked(
         exchange="train.network",
         what=what,

@@ -15,7 +15,7 @@ from common.masking import FEWEST
 from common.masking.derivation import KEY_BYTES, PROTOCOL, hkdf_sha256
 from common.masking.encoding import framed
 
-R = TypeVar("R", np.uint32, np.uint64)
+R = TypeVar("R", np.uint16, np.uint32, np.uint64)
 _CHUNK_BYTES = 2**19  # chunk and keystream stay in a core's own cache
 
 
@@ -46,11 +46,11 @@ def mask_vector(
     """The vector plus one mask a pair of sites; the masks of all participants add up to zero.
 
     Of each pair the site whose name sorts first adds the keystream and the other subtracts it,
-    modulo 2^64 or 2^32.
+    modulo 2^64, 2^32 or 2^16.
 
     Parameters
     ----------
-    values : (n,), uint64 or uint32.
+    values : (n,), uint64, uint32 or uint16.
     pair_keys : by name, the key shared with each other participant (see `among`).
     own : this site's name.
     context : from `mask_context`; never the same for another vector (see `ContextGuard`).
@@ -94,8 +94,9 @@ def mask_vector(
 def _check(
     values: NDArray[R], target: NDArray[R], pair_keys: Mapping[str, bytes], own: str
 ) -> None:
-    if values.dtype not in (np.uint32, np.uint64) or target.dtype != values.dtype:
-        raise TypeError(f"masks are for uint32 and uint64, not {values.dtype}")
+    rings = (np.uint16, np.uint32, np.uint64)
+    if values.dtype not in rings or target.dtype != values.dtype:
+        raise TypeError(f"masks are for uint16, uint32 and uint64, not {values.dtype}")
     if values.ndim != 1 or target.shape != values.shape:
         raise ValueError(f"one vector is masked, not {values.shape} into {target.shape}")
     if own in pair_keys:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 STEP = 2.0**-25
 Ring32 = NDArray[np.uint32]
 _HALF = 2.0**31
+_HALF16 = 2.0**15
 _CHUNK = 2**17
 
 
@@ -68,6 +69,46 @@ def from_ring32(total: Ring32, step: float = STEP) -> NDArray[np.float32]:
     numbers = total.view(np.int32).astype(np.float32)
     numbers *= np.float32(_grid(step))
     return numbers
+
+
+def grid16_for(largest: float) -> float:
+    """The step of a 16-bit ring in which a sum may come to this, four times over; a power of two.
+
+    Parameters
+    ----------
+    largest : absolute value that the sum is expected to have at most, above 0.
+    """
+    return 2.0 ** math.ceil(math.log2(4.0 * largest / _HALF16))
+
+
+def on_grid16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[np.float32]:
+    """The nearest values (n,) that the 16-bit ring of so many sites can hold; none is too large."""
+    most = float(int(_HALF16 / max(sites, 1)) - 1)
+    multiples: NDArray[np.float32] = np.clip(np.rint(values / np.float32(grid)), -most, most)
+    return multiples * np.float32(grid)
+
+
+def to_ring16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[np.uint16]:
+    """Ring elements of values on a grid.
+
+    Raises
+    ------
+    OverflowError : a value so large that the sum might wrap around.
+    ValueError : values between the steps of the grid.
+    """
+    multiples = values / np.float32(grid)
+    if np.abs(multiples).max() >= _HALF16 / max(sites, 1):
+        raise OverflowError("a change of the weights is not within the range of 16 bits")
+    whole = np.rint(multiples)
+    if not np.array_equal(whole, multiples):
+        raise ValueError("changes that are not on the grid")
+    ring: NDArray[np.uint16] = whole.astype(np.int16).view(np.uint16)
+    return ring
+
+
+def from_ring16(total: NDArray[np.uint16], grid: float) -> NDArray[np.float32]:
+    """The float32 numbers (n,) that a sum of ring elements stands for."""
+    return total.view(np.int16).astype(np.float32) * np.float32(grid)
 
 
 def _grid(step: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from common.plain import plain
+
+_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 
 
 @plain
@@ -48,17 +51,67 @@ def wide_ranges(model: nn.Module) -> NDArray[np.int64]:
     Weights change by little in a round; a running variance can change by any amount.
     """
     trained = {name for name, _ in model.named_parameters()}
+    return _ranges(model, lambda name: name not in trained)
+
+
+def _ranges(model: nn.Module, wanted: Callable[[str], bool]) -> NDArray[np.int64]:
+    """Ranges of the wanted entries, neighbours joined."""
     ranges: list[list[int]] = []
     start = 0
     for name, entry in _floating(model).items():
         stop = start + entry.numel()
-        if name not in trained:
+        if wanted(name):
             if ranges and ranges[-1][1] == start:
                 ranges[-1][1] = stop
             else:
                 ranges.append([start, stop])
         start = stop
     return np.array(ranges, dtype=np.int64).reshape(-1, 2)
+
+
+def norm_ranges(model: nn.Module) -> NDArray[np.int64]:
+    """Ranges (k, 2) of all that belongs to normalisation layers: factors, offsets, statistics."""
+    norms = tuple(
+        f"{name}." for name, module in model.named_modules() if isinstance(module, _NORMS)
+    )
+    return _ranges(model, lambda name: name.startswith(norms))
+
+
+def parameter_parts(
+    model: nn.Module, vector: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """The parts of a flat vector that belong to trained parameters, by name; views, not copies."""
+    trained = dict(model.named_parameters())
+    parts, start = {}, 0
+    for name, entry in _floating(model).items():
+        stop = start + entry.numel()
+        if name in trained:
+            parts[name] = vector[start:stop].reshape(tuple(entry.shape))
+        start = stop
+    return parts
+
+
+def parts_of(vector: NDArray[np.float32], ranges: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The numbers in these ranges, end to end."""
+    return np.concatenate([vector[start:stop] for start, stop in ranges] or [vector[:0]])
+
+
+def with_parts(
+    vector: NDArray[np.float32], ranges: NDArray[np.int64], parts: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A copy of a vector with other numbers in these ranges; inverse of `parts_of`.
+
+    Raises
+    ------
+    ValueError : more or fewer numbers than the ranges have.
+    """
+    if parts.size != int((ranges[:, 1] - ranges[:, 0]).sum()):
+        raise ValueError(f"{parts.size} numbers do not fit these ranges")
+    changed, begin = np.array(vector), 0
+    for start, stop in ranges:
+        changed[start:stop] = parts[begin : begin + stop - start]
+        begin += stop - start
+    return changed
 
 
 def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:

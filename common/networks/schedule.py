@@ -1,4 +1,4 @@
-"""Learning rate of a round: both the server's plan and the tests need it."""
+"""Learning rate and held-out folds of a round: the server plans by them, sites check by them."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def learning_rate_at(settings: NetworkSettings, round_index: int) -> float:
 def averaged_rounds(settings: NetworkSettings) -> int:
     """How many of the last rounds' global weights are averaged into the result, at least one."""
     return max(1, round(settings.average_last * settings.rounds))
+
+
+def validation_fold(settings: NetworkSettings, fold: int, folds: int) -> int:
+    """The fold on which the training without this one chooses its round; -1 = none.
+
+    Not the fold left out itself: its patients judge the network, and must not have chosen it.
+
+    Parameters
+    ----------
+    fold : left out, -1 for the training on all patients, which chooses no round of its own.
+    """
+    return (fold + 1) % folds if settings.validates and fold >= 0 else -1

@@ -7,13 +7,15 @@ fold leaks into the network that is judged on it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from common.exchanges import Ranges, RoundPlan, Weights
-from common.networks.schedule import learning_rate_at
+from common.masking.weights import grid16_for
+from common.networks.schedule import learning_rate_at, validation_fold
 from common.plain import plain
 from common.statistics.counts import FoldCounts
 from common.study import NetworkSettings
@@ -23,18 +25,28 @@ from server.checkpoint import Slot
 from server.federation import Federation, TrainingRound
 from server.phases.arm import Arm
 from server.phases.components import principal_components
-from strategies.fedavg import FederatedAverage
+from strategies.shares import Shares
+
+if TYPE_CHECKING:
+    from strategies.model import GlobalModel
 
 Network = Literal["dl2d", "dl3d"]
+_NOTHING: Weights = np.zeros(0, dtype=np.float32)
 
 
 @plain
 class TrainedNetwork:
-    """Weights of one variant and its losses by round."""
+    """Weights of one variant, its losses by round, and what they came from.
+
+    `validation` (rounds,) is the loss on held-out patients after each round, where the study looks
+    at it; `best_round` how many rounds the weights have been through.
+    """
 
     weights: Weights
     width: int
     losses: tuple[float, ...]
+    validation: tuple[float, ...]
+    best_round: int
     held_out_loss: float | None
     origin: str
 
@@ -62,6 +74,7 @@ def train_variant(
     variant: str,
     folds: tuple[int, ...],
     progress: Slot,
+    rounds: int,
 ) -> TrainedNetwork:
     """Federated training of one variant; ends with the sites keeping its features.
 
@@ -69,27 +82,54 @@ def train_variant(
     ----------
     folds : training patients of each fold, from `rows_per_fold`.
     progress : where every round is put by; what is there is gone on with.
+    rounds : at most; see `rounds_of`.
     """
     from common.networks.flat import flatten, wide_ranges
     from common.networks.initial import initial_network
+    from strategies.model import GlobalModel
 
     settings = settings_of(federation, network)
     fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
-    total = sum(folds) - (folds[fold] if fold >= 0 else 0)
+    validation = validation_fold(settings, fold, len(folds))
+    total = sum(n for k, n in enumerate(folds) if k not in (fold, validation))
     model, origin = initial_network(network, settings, seed=federation.study.seed)
-    training = _Training(federation, network, variant, fold, total, wide_ranges(model))
-    strategy = FederatedAverage(settings=settings, weights=flatten(model))
-    losses = training.rounds(strategy, progress)
-    weights = strategy.result()
-    kept = training.keep(weights)
-    held_out = None if np.isnan(kept.held_out_loss) else kept.held_out_loss
+    wide = wide_ranges(model)
+    training = _Training(federation, network, variant, (fold, validation), total, wide)
+    weights = GlobalModel(settings, flatten(model), wide, rounds)
+    history = training.rounds(weights, progress, rounds)
+    done = len(history.losses)
+    kept = training.keep(weights.result(), weights.best_round(done))
     return TrainedNetwork(
-        weights=weights,
+        weights=weights.result(),
         width=model.width,
-        losses=losses,
-        held_out_loss=held_out,
+        losses=tuple(history.losses),
+        validation=tuple(history.validation),
+        best_round=weights.best_round(done),
+        held_out_loss=None if np.isnan(kept.held_out_loss) else kept.held_out_loss,
         origin=origin,
     )
+
+
+def rounds_of(
+    federation: Federation, network: Network, variant: str, trained: Mapping[str, TrainedNetwork]
+) -> int:
+    """How many rounds a training has at most.
+
+    On all patients no one is left to choose a round by: as many as was best in the median over the
+    trainings without a fold.
+    """
+    settings = settings_of(federation, network)
+    if variant != "final" or not settings.validates:
+        return settings.rounds
+    return max(1, round(float(np.median([one.best_round for one in trained.values()]))))
+
+
+@dataclass
+class _History:
+    """Losses so far: in training, and on held-out patients after each round."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,7 +138,7 @@ class _Training:
 
     Parameters
     ----------
-    fold : left out of it, -1 = none.
+    left_out : fold left out of it and fold that chooses its round, -1 = none.
     total : patients that it learns from, over all sites.
     wide : as `Federation.train` takes it.
     """
@@ -106,59 +146,107 @@ class _Training:
     federation: Federation
     network: Network
     variant: str
-    fold: int
+    left_out: tuple[int, int]
     total: int
     wide: Ranges
 
-    def rounds(self, strategy: FederatedAverage, progress: Slot) -> tuple[float, ...]:
-        """All rounds, or those that are left; the training loss of each.
+    def rounds(self, model: GlobalModel, progress: Slot, most: int) -> _History:
+        """All rounds, or those that are left.
 
-        A round depends on what is put by, the study and the round's number alone.
+        A round depends on what is put by, the study and the round's number alone. Its weights are
+        scored with the next round's question, the last ones with one of their own.
         """
-        settings = settings_of(self.federation, self.network)
-        losses: list[float] = []
+        history = _History()
         if (stored := progress.read()) is not None:
-            strategy.restore(stored["strategy"])
-            losses = list(stored["losses"])
-        for number in range(len(losses), settings.rounds):
-            start = time.monotonic()
-            plan = self._plan(
-                epochs=settings.local_epochs,
-                learning_rate=learning_rate_at(settings, number),
-                seed=self.federation.study.seed * 1000 + number,
-            )
-            done = self._train(strategy.weights, plan)
-            strategy.update(number, done.weights)
-            losses.append(done.loss)
-            progress.write({"strategy": strategy.state(), "losses": tuple(losses)})
-            self.federation.events.tell(
-                "round",
-                network=self.network,
-                variant=self.variant,
-                round=number + 1,
-                rounds=settings.rounds,
-                loss=done.loss,
-                seconds=round(time.monotonic() - start, 3),
-            )
-        return tuple(losses)
+            model.restore(stored["model"])
+            history = _History(list(stored["losses"]), list(stored["validation"]))
+        while len(history.losses) < most:
+            number, start = len(history.losses), time.monotonic()
+            done = self._train(model, self._training_plan(model, number))
+            if self._score(model, history, number, done) and model.gives_up(number):
+                return history
+            model.update(number, Shares(done.change, done.control, done.steps, done.singles))
+            history.losses.append(done.loss)
+            self._put_by(model, history, progress)
+            self._tell(history, most, time.monotonic() - start)
+        if self.left_out[1] >= 0:
+            look = self._train(model, self._plan(epochs=0, number=most))
+            self._score(model, history, most, look)
+        return history
 
-    def keep(self, weights: Weights) -> TrainingRound:
-        """Let the sites look at the loss and keep features and probabilities; nothing is learnt."""
-        return self._train(weights, self._plan(epochs=0, learning_rate=0.0, seed=0, keep=True))
+    def keep(self, weights: Weights, number: int) -> TrainingRound:
+        """Let the sites look at the loss and keep features and probabilities; nothing is learnt.
 
-    def _train(self, weights: Weights, plan: RoundPlan) -> TrainingRound:
+        Parameters
+        ----------
+        number : how many rounds the weights have been through.
+        """
+        plan = replace(self._plan(epochs=0, number=number), keep=True, validation_fold=-1)
         return self.federation.train(self.network, self.variant, weights, self.wide, plan)
 
-    def _plan(
-        self, *, epochs: int, learning_rate: float, seed: int, keep: bool = False
-    ) -> RoundPlan:
+    def _score(
+        self, model: GlobalModel, history: _History, number: int, done: TrainingRound
+    ) -> bool:
+        """Note the held-out loss of the weights that a round began with."""
+        if self.left_out[1] < 0 or number == 0:  # the initial weights are no candidate
+            return False
+        if len(history.validation) < number:
+            history.validation.append(done.held_out_loss)
+        model.scored(number, done.held_out_loss)
+        return True
+
+    def _train(self, model: GlobalModel, plan: RoundPlan) -> TrainingRound:
+        return self.federation.train(
+            self.network,
+            self.variant,
+            model.weights,
+            self.wide,
+            plan,
+            control=model.control if plan.epochs else _NOTHING,
+            singly=model.single_updates,
+        )
+
+    def _training_plan(self, model: GlobalModel, number: int) -> RoundPlan:
+        settings = settings_of(self.federation, self.network)
+        plan = self._plan(epochs=settings.local_epochs, number=number)
+        # before the first change nobody knows how large one is
+        half = settings.transfer_bits == 16 and model.largest_change > 0.0
+        return replace(
+            plan,
+            learning_rate=learning_rate_at(settings, number),
+            seed=self.federation.study.seed * 1000 + number,
+            grid=grid16_for(model.largest_change) if half else 0.0,
+        )
+
+    def _plan(self, *, epochs: int, number: int) -> RoundPlan:
         return RoundPlan(
             epochs=epochs,
-            learning_rate=learning_rate,
-            excluded_fold=self.fold,
+            learning_rate=0.0,
+            excluded_fold=self.left_out[0],
+            validation_fold=self.left_out[1],
             total=self.total,
-            seed=seed,
-            keep=keep,
+            seed=0,
+            keep=False,
+            round=number,
+            grid=0.0,
+        )
+
+    def _put_by(self, model: GlobalModel, history: _History, progress: Slot) -> None:
+        losses, validation = tuple(history.losses), tuple(history.validation)
+        progress.write({"model": model.state(), "losses": losses, "validation": validation})
+
+    def _tell(self, history: _History, most: int, seconds: float) -> None:
+        validation = history.validation[-1] if history.validation else None
+        self.federation.events.tell(
+            "round",
+            network=self.network,
+            variant=self.variant,
+            round=len(history.losses),
+            rounds=most,
+            loss=history.losses[-1],
+            # of the round before: this one's comes with the next
+            held_out_loss=validation,
+            seconds=round(seconds, 3),
         )
 
 

@@ -14,6 +14,7 @@ from common.audit import audit
 from common.errors import SiteError
 from common.exchanges import Problem, RoundPlan, SumItem, SumRequest
 from common.masking.context import ContextGuard
+from common.masking.update import Update
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Select
 from common.views import table
@@ -127,7 +128,9 @@ def test_replies_swapped_between_sites_are_refused(
 def test_a_training_reply_of_an_earlier_round_is_refused(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client.deep.train_network", lambda *_: (np.zeros(50), np.ones(4)))
+    nothing = np.zeros(0, dtype=np.float32)
+    update = Update(np.zeros(50, dtype=np.float32), nothing, np.ones(5))
+    monkeypatch.setattr("client.local_training.train_network", lambda *_: update)
     _, federation = enrolled(coordinator, tabular)
     first: dict[str, Any] = {}
     federation.grid.hand_on = lambda site, reply: first.setdefault(site, reply)
@@ -195,14 +198,15 @@ def train(federation: Any) -> None:
 
 def train_twice(federation: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """One question under one number, to sites whose training comes out differently each time."""
-    import client.deep
+    import client.local_training
 
-    def never_the_same(workspace: Any, request: Any) -> tuple[Any, Any]:
+    def never_the_same(workspace: Any, request: Any) -> Update:
         times[workspace.name] = times.get(workspace.name, 0) + 1
-        return change_of(workspace.name, times[workspace.name]), np.ones(4)
+        nothing = np.zeros(0, dtype=np.float32)
+        return Update(change_of(workspace.name, times[workspace.name]), nothing, np.ones(5))
 
     times: dict[str, int] = {}
-    monkeypatch.setattr(client.deep, "train_network", never_the_same)
+    monkeypatch.setattr(client.local_training, "train_network", never_the_same)
     for _ in range(2):
         federation.number = 0
         train(federation)

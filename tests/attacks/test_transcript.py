@@ -14,7 +14,7 @@ from scipy import stats
 
 from common.exchanges import RoundPlan, SumRequest
 from common.masking.layout import sizes
-from common.masking.update import to_update_rings
+from common.masking.update import Update, to_update_rings
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 SITES = ("a", "b", "c")
@@ -230,18 +230,19 @@ WEIGHTS = 4_000
 WIDE = np.array([[10, 60], [3_000, 3_040]], dtype=np.int64)
 
 
-def change_of(site: str, seed: int) -> tuple[Any, Any]:
+def change_of(site: str, seed: int) -> Update:
     rng = np.random.default_rng([ord(site), seed])
-    return rng.normal(0.0, 1e-3, WEIGHTS).astype(np.float32), rng.uniform(1.0, 60.0, 4)
+    change = rng.normal(0.0, 1e-3, WEIGHTS).astype(np.float32)
+    return Update(change, np.zeros(0, dtype=np.float32), rng.uniform(1.0, 60.0, 5))
 
 
 def listen_to_training(
     coordinator: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = ""
 ) -> Transcript:
-    import client.deep
+    import client.local_training
 
     monkeypatch.setattr(
-        client.deep,
+        client.local_training,
         "train_network",
         lambda workspace, request: change_of(workspace.name, request.plan.seed),
     )
@@ -262,11 +263,8 @@ def trained(grid: Any) -> Transcript:
         data[heard.site].append(heard.data)
         if heard.kind == "train.network":
             seed = heard.request.plan.seed
-            change, losses = change_of(heard.site, seed)
-            true = dict(
-                zip(("parameters", "rest"), to_update_rings(change, WIDE, losses, 3), strict=True)
-            )
-            for ring, vector in true.items():
+            rings = to_update_rings(change_of(heard.site, seed), WIDE, 3)
+            for ring, vector in (("parameters", rings.parameters), ("rest", rings.rest)):
                 piece = pieces.setdefault(f"{seed} {ring}", Piece(f"{seed} {ring}", {}, {}))
                 piece.truth[heard.site] = vector
                 piece.said[heard.site] = getattr(heard.reply, ring)

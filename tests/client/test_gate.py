@@ -208,7 +208,7 @@ def training(study: Study, epochs: int) -> tuple[TrainRequest, TrainReply]:
     weights, wide = np.zeros(50, dtype=np.float32), np.array([[10, 14], [20, 21]])
     request = TrainRequest("r", study.digest(), "s", 0, "dl2d", "final", weights, wide, plan, ())
     trained = 50 if epochs else 0
-    rings = masked(trained, 32), masked(4 + (5 if epochs else 0))
+    rings = masked(trained, 32), masked(5 + (5 if epochs else 0))
     return request, TrainReply("c", *request.echo.values(), *rings)
 
 

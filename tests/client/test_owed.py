@@ -48,7 +48,7 @@ class Training:
     def __call__(self) -> TrainReply:
         self.times += 1
         parameters = np.full(5, 2**32 - self.times, dtype=np.uint32)
-        rest = np.full(4, 2**64 - self.times, dtype=np.uint64)
+        rest = np.full(5, 2**64 - self.times, dtype=np.uint64)
         return TrainReply("a", **REQUEST.echo, parameters=parameters, rest=rest)
 
 

@@ -29,7 +29,7 @@ from common.exchanges import (
     TrainRequest,
 )
 from common.masking.layout import end_to_end, to_rings
-from common.masking.update import to_update_rings
+from common.masking.update import Update, to_update_rings
 from common.statistics.base import Rows
 from common.statistics.moments import Means
 from common.study import Study, WaitingSettings, parse_study
@@ -81,9 +81,10 @@ def honest(site: str, request: Any, study: Study) -> Any:
     assert isinstance(request, TrainRequest)
     share = len(VALUES[site]) / request.plan.total
     change = np.full(3, float(ord(site)) - 90.0, dtype=np.float32) - request.weights
-    losses = np.array([2.0, 4.0, 0.0, 0.0])
-    parameters, rest = to_update_rings(change * np.float32(share), request.wide, losses, 2)
-    return TrainReply(site, **request.echo, parameters=parameters, rest=rest)
+    sums = np.array([2.0, 4.0, 0.0, 0.0, share * 3.0])
+    update = Update(change * np.float32(share), np.zeros(0, dtype=np.float32), sums)
+    rings = to_update_rings(update, request.wide, 2)
+    return TrainReply(site, **request.echo, parameters=rings.parameters, rest=rings.rest)
 
 
 Answer = Callable[[str, Any, Study], Any]
@@ -152,7 +153,8 @@ def test_updates_add_up_to_the_weighted_average(study: Study) -> None:
     plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
     done = federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
     expected = (2 * (ord("a") - 90) + 3 * (ord("b") - 90)) / 5
-    np.testing.assert_allclose(done.weights, expected, rtol=1e-6)
+    np.testing.assert_allclose(done.change, expected, rtol=1e-6)
+    assert done.steps == pytest.approx(3.0)
     assert done.loss == pytest.approx(0.5)
     assert np.isnan(done.held_out_loss)
 

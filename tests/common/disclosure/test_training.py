@@ -53,21 +53,21 @@ def test_weights_enter_with_a_share_below_one(
     rows: Any, study: Any, total: int, expected: Any
 ) -> None:
     table = rows(np.zeros((50, 1)))
-    assert rules(check_weights(table, 2, total, study(), USUAL)) == expected
+    assert rules(check_weights(table, (2, -1), total, study(), USUAL)) == expected
 
 
 def test_one_site_that_trains_alone_has_the_whole_share(rows: Any, study: Any) -> None:
     alone = study().model_copy(update={"sites": study().sites[:1]})
     table = rows(np.zeros((50, 1)))
-    assert not check_weights(table, 2, 40, alone, USUAL)
-    assert rules(check_weights(table, 2, 39, alone, USUAL)) == [("weights", 1)]
+    assert not check_weights(table, (2, -1), 40, alone, USUAL)
+    assert rules(check_weights(table, (2, -1), 39, alone, USUAL)) == [("weights", 1)]
 
 
 def test_weights_need_enough_rows_outside_the_fold_left_out(rows: Any, study: Any) -> None:
     table = rows(np.zeros((50, 1)))
     strict = PrivacySettings(min_rows=41)
-    assert rules(check_weights(table, 0, 90, study(), strict)) == [("rows", 41)]
-    assert not check_weights(table, -1, 90, study(), strict)
+    assert rules(check_weights(table, (0, -1), 90, study(), strict)) == [("rows", 41)]
+    assert not check_weights(table, (-1, -1), 90, study(), strict)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_what_travels_as_ring_elements_is_what_is_called_masked() -> None:
         (cls.__name__, field)
         for cls in travelling_classes().values()
         for field, hint in fields_of(cls).items()
-        if "uint64" in type_words(hint) or "uint32" in type_words(hint)
+        if any(ring in type_words(hint) for ring in ("uint64", "uint32", "uint16"))
     }
     echo = {"site", "session", "number", "request"}
     numbers = {(c.__name__, f) for c in (SumReply, TrainReply) for f in fields_of(c)}

@@ -3,42 +3,103 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.masking.update import from_update_rings, to_update_rings
+from common.masking.update import (
+    Update,
+    UpdateRings,
+    Weights,
+    from_update_rings,
+    to_update_rings,
+    update_sizes,
+)
+from common.masking.weights import grid16_for, on_grid16
 
 NONE = np.zeros((0, 2), dtype=np.int64)
+NOTHING = np.zeros(0, dtype=np.float32)
+SUMS = np.array([3.25, 10.0, 0.0, 2.0, 1.5])
 
 
-def test_shares_add_up_with_wide_ranges_and_losses() -> None:
-    rng = np.random.default_rng(1)
-    wide = np.array([[3, 6], [9, 10]], dtype=np.int64)
-    shares = [rng.normal(size=12).astype(np.float32) for _ in range(4)]
+def summed(rings: list[UpdateRings]) -> UpdateRings:
+    total = UpdateRings.zeros(*rings[0].sizes)
+    for one in rings:
+        total.add(one)
+    return total
+
+
+def shares_of(seed: int, wide: np.ndarray, sites: int = 4) -> list[Weights]:
+    rng = np.random.default_rng(seed)
+    shares = [rng.normal(size=12).astype(np.float32) for _ in range(sites)]
     for share in shares:
-        share[3:6] *= 1e6  # running variances may jump
-    losses = np.array([3.25, 10.0, 0.0, 2.0])
-    rings = [to_update_rings(share, wide, losses, 4) for share in shares]
-    parameters = sum((p for p, _ in rings), start=np.zeros(12, dtype=np.uint32))
-    rest = sum((r for _, r in rings), start=np.zeros(8, dtype=np.uint64))
-    change, total = from_update_rings(parameters, rest, wide)
+        for start, stop in wide:
+            share[start:stop] *= 1e6  # running variances may jump
+    return shares
+
+
+def test_shares_add_up_with_wide_ranges_and_sums() -> None:
+    wide = np.array([[3, 6], [9, 10]], dtype=np.int64)
+    shares = shares_of(1, wide)
+    rings = [to_update_rings(Update(share, NOTHING, SUMS), wide, 4) for share in shares]
+    assert rings[0].sizes == update_sizes(12, wide, 0, 0.0) == (12, 0, 9)
+    total = from_update_rings(summed(rings), 12, wide)
     expected = np.sum(np.array(shares, dtype=np.float64), axis=0)
-    np.testing.assert_allclose(change, expected, rtol=1e-7, atol=4 * 2.0**-25)
-    assert total.tolist() == (4 * losses).tolist()
+    np.testing.assert_allclose(total.change, expected, rtol=1e-7, atol=4 * 2.0**-25)
+    assert total.sums.tolist() == (4 * SUMS).tolist()
+    assert total.control.size == 0
 
 
-def test_a_round_that_only_looks_sends_losses_alone() -> None:
-    nothing = np.zeros(0, dtype=np.float32)
+def test_control_variates_travel_behind_the_weights() -> None:
     wide = np.array([[0, 2]], dtype=np.int64)
-    parameters, rest = to_update_rings(nothing, wide, np.array([1.0, 2.0, 3.0, 4.0]), 3)
-    assert (parameters.size, rest.size) == (0, 4)
-    change, losses = from_update_rings(parameters, rest, wide)
-    assert change.size == 0
-    assert losses.tolist() == [1.0, 2.0, 3.0, 4.0]
+    shares, controls = shares_of(2, wide), shares_of(3, NONE)
+    rings = [
+        to_update_rings(Update(share, control, SUMS), wide, 4)
+        for share, control in zip(shares, controls, strict=True)
+    ]
+    assert rings[0].sizes == update_sizes(12, wide, 12, 0.0) == (24, 0, 7)
+    total = from_update_rings(summed(rings), 12, wide)
+    np.testing.assert_allclose(total.change, np.sum(shares, axis=0), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(total.control, np.sum(controls, axis=0), rtol=1e-6, atol=1e-6)
+
+
+def test_sixteen_bits_are_exact_on_their_grid_and_add_up() -> None:
+    wide = np.array([[4, 5]], dtype=np.int64)
+    grid = grid16_for(4.0)
+    shares = [on_grid16(share, grid, 4) for share in shares_of(4, NONE)]
+    rings = [to_update_rings(Update(share, NOTHING, SUMS), wide, 4, grid) for share in shares]
+    assert rings[0].sizes == update_sizes(12, wide, 0, grid) == (0, 12, 6)
+    assert rings[0].half.dtype == np.uint16
+    total = from_update_rings(summed(rings), 12, wide, grid)
+    np.testing.assert_allclose(total.change, np.sum(shares, axis=0), rtol=1e-6, atol=1e-7)
+
+
+def test_what_is_too_large_for_sixteen_bits_is_cut_and_the_rest_is_known() -> None:
+    grid = grid16_for(1.0)
+    values = np.array([0.3, -9.0, 100.0], dtype=np.float32)
+    sent = on_grid16(values, grid, sites=4)
+    assert abs(sent[0] - 0.3) <= grid / 2
+    largest = 2.0**15 / 4 * grid
+    assert np.all(np.abs(sent) < largest)
+    to_update_rings(Update(sent, NOTHING, SUMS), NONE, 4, grid)
+    with pytest.raises(ValueError, match="not on the grid"):
+        to_update_rings(Update(values[:1], NOTHING, SUMS), NONE, 4, grid)
+    with pytest.raises(OverflowError, match="16 bits"):
+        to_update_rings(Update(values[2:], NOTHING, SUMS), NONE, 4, 2.0**-12)
+
+
+def test_a_round_that_only_looks_sends_sums_alone() -> None:
+    wide = np.array([[0, 2]], dtype=np.int64)
+    rings = to_update_rings(Update(NOTHING, NOTHING, SUMS), wide, 3)
+    assert rings.sizes == (0, 0, 5)
+    found = from_update_rings(rings, 0, wide)
+    assert found.change.size == 0
+    assert found.sums.tolist() == SUMS.tolist()
 
 
 def test_a_jump_of_a_weight_outside_the_wide_ranges_is_an_error() -> None:
+    jump = np.array([0.0, 1e6], dtype=np.float32)
     with pytest.raises(OverflowError, match="a change of the weights"):
-        to_update_rings(np.array([0.0, 1e6], dtype=np.float32), NONE, np.zeros(4), 4)
+        to_update_rings(Update(jump, NOTHING, SUMS), NONE, 4)
 
 
-def test_an_update_that_does_not_fit_its_ranges_is_refused() -> None:
+@pytest.mark.parametrize("sizes", [(5, 0, 6), (7, 0, 5), (0, 5, 5)])
+def test_an_update_that_does_not_fit_is_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        from_update_rings(np.zeros(5, np.uint32), np.zeros(6, np.uint64), NONE)
+        from_update_rings(UpdateRings.zeros(*sizes), 5, NONE)

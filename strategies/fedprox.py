@@ -1,0 +1,18 @@
+"""FedProx (Li et al. 2020), by Flower's own FedProx.
+
+The server averages; a site adds mu (w - w_sent) to its gradients (`client.local_rules.Proximal`).
+"""
+
+from __future__ import annotations
+
+from flwr.serverapp import strategy
+
+from common.study_strategy import StrategyOptions
+from strategies.base import Stateless
+
+
+class FedProx(Stateless, strategy.FedProx):
+    """Parameters: `proximal_mu` of the options, which sites read from the study."""
+
+    def __init__(self, options: StrategyOptions) -> None:
+        super().__init__(proximal_mu=options.proximal_mu)

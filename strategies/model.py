@@ -1,0 +1,145 @@
+"""The global weights over the rounds: what a strategy makes of them, and which are the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from numpy.typing import NDArray
+
+from common.networks.schedule import averaged_rounds
+from common.study import NetworkSettings
+from strategies.base import CONTROL, EXAMPLES, STEPS, WEIGHTS, RoundStrategy, Vector, vector_of
+from strategies.registry import make_strategy
+from strategies.shares import Shares
+
+# a reply has an address, though this one is never sent
+_NOBODY = 1
+
+
+class GlobalModel:
+    """Weights from round to round, by the strategy that the settings name.
+
+    The strategy sees trained weights only: a running variance that Adam has had its way with may be
+    negative, so running statistics are averaged whatever the strategy.
+
+    The networks of the last rounds swing around a good one; the mean of their weights is steadier
+    than any of them (Izmailov et al. 2018, over global instead of local models). With
+    `select = "best"` the weights with the least held-out loss are the result instead.
+
+    Parameters
+    ----------
+    settings : of the network.
+    weights : float32 (n,), where to start.
+    statistics : (k, 2), ranges of running statistics.
+    rounds : how many there will be at most.
+    """
+
+    def __init__(
+        self, settings: NetworkSettings, weights: Vector, statistics: NDArray[np.int64], rounds: int
+    ) -> None:
+        self.weights, self._settings = weights, settings
+        self._trained = _mask(weights.size, statistics)
+        self._strategy: RoundStrategy = make_strategy(settings, weights.size)
+        self._first = rounds - min(rounds, averaged_rounds(settings))
+        self._total: NDArray[np.float64] | None = None
+        self._count = 0
+        self._best: tuple[float, int, Vector] | None = None
+        self.largest_change = 0.0
+
+    @property
+    def single_updates(self) -> bool:
+        """Whether the strategy needs the sites' single updates."""
+        return self._strategy.single_updates
+
+    @property
+    def control(self) -> Vector:
+        """What is sent beside the weights; empty for most strategies."""
+        return self._strategy.control()
+
+    def update(self, number: int, shares: Shares) -> None:
+        """Take what round `number` (0, 1, ...) came to."""
+        average = self.weights + shares.change
+        trained = self._trained
+        self._strategy.begin(self.weights[trained])
+        replies = list(self._replies(shares))
+        arrays, _ = self._strategy.aggregate_train(number + 1, replies)
+        average[trained] = vector_of(arrays)
+        self.largest_change = float(np.abs(shares.change[trained]).max(initial=0.0))
+        self.weights = average
+        if self._settings.select == "last" and number >= self._first:
+            self._add(average)
+
+    def scored(self, rounds_done: int, loss: float) -> None:
+        """Take the held-out loss of the weights as they are, after so many rounds."""
+        if not np.isnan(loss) and (self._best is None or loss < self._best[0]):
+            self._best = (loss, rounds_done, self.weights)
+
+    def gives_up(self, rounds_done: int) -> bool:
+        """Whether no better weights came for as many rounds as the settings wait."""
+        patience = self._settings.patience
+        return bool(patience and self._best and rounds_done - self._best[1] >= patience)
+
+    def result(self) -> Vector:
+        """The weights to use."""
+        if self._best is not None:
+            return self._best[2]
+        if self._total is None:
+            return self.weights
+        return (self._total / self._count).astype(np.float32)
+
+    def best_round(self, rounds_done: int) -> int:
+        """After how many rounds the result was reached; the last, unless one was chosen."""
+        return rounds_done if self._best is None else self._best[1]
+
+    def state(self) -> dict[str, Any]:
+        """All that later rounds depend on, as plain data (see `common.plain`)."""
+        best = self._best and {"loss": self._best[0], "round": self._best[1], "w": self._best[2]}
+        return {
+            "weights": self.weights,
+            "total": self._total,
+            "count": self._count,
+            "best": best,
+            "largest_change": self.largest_change,
+            "strategy": self._strategy.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.weights, self._total, self._count = state["weights"], state["total"], state["count"]
+        best = state["best"]
+        self._best = (best["loss"], best["round"], best["w"]) if best else None
+        self.largest_change = state["largest_change"]
+        self._strategy.restore(state["strategy"])
+
+    def _add(self, weights: Vector) -> None:
+        if self._total is None:
+            self._total = np.zeros(weights.size, dtype=np.float64)
+        self._total += weights
+        self._count += 1
+
+    def _replies(self, shares: Shares) -> Iterator[Message]:
+        """One reply with the sum of all, or one a site."""
+        changes: Iterable[Vector] = [shares.change]
+        if self.single_updates:
+            changes = [part * np.float32(len(shares.singles)) for part in shares.singles]
+        for change in changes:
+            vectors = {WEIGHTS: (self.weights + change)[self._trained]}
+            if shares.control.size:
+                vectors[CONTROL] = shares.control
+            arrays = ArrayRecord({name: Array(vector) for name, vector in vectors.items()})
+            metrics = MetricRecord({EXAMPLES: 1, STEPS: shares.steps})
+            content = RecordDict({"arrays": arrays, "metrics": metrics})
+            yield Message(content, dst_node_id=_NOBODY, message_type="train")
+
+
+def _mask(size: int, statistics: NDArray[np.int64]) -> NDArray[np.bool_] | slice:
+    """Which weights are trained; all, as a slice that copies nothing, where none is a statistic."""
+    if not len(statistics):
+        return slice(None)
+    mask = np.ones(size, dtype=np.bool_)
+    for start, stop in statistics:
+        mask[start:stop] = False
+    return mask
