@@ -174,6 +174,7 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
         **request.echo,
         parameters=hide(rings.parameters, item="parameters"),
         half=hide(rings.half, item="half"),
+        epsilon=workspace.releases.epsilon(),
         rest=hide(rings.rest, item="rest"),
     )
 

@@ -87,6 +87,9 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
     expect(not request.control.size or settings.strategy == "scaffold", "shape", "the control")
     sizes = update_sizes(request.trained, request.wide, request.control.size, request.plan.grid)
+    private = study.differential_privacy.on
+    expect(0.0 <= reply.epsilon < np.inf, "value", "the cost in privacy")
+    expect(private or reply.epsilon == 0.0, "not_declared", "the cost in privacy")
     rings: tuple[NDArray[Any], ...] = (reply.parameters, reply.half, reply.rest)
     for ring, size in zip(rings, sizes, strict=True):
         expect(ring.shape == (size,), "shape", "the change of the weights")

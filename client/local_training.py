@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.batches import Crops
 from client.cohort import Patient
 from client.deep import (
     compute_of,
@@ -21,6 +22,7 @@ from client.deep import (
     store_inference,
 )
 from client.local_rules import Controlled, LocalRule, Proximal
+from client.privacy_budget import PrivacyBudget
 from client.training import loss_of, train_locally
 from client.training_state import TrainingState
 from client.workspace import SCREEN, Workspace
@@ -95,6 +97,11 @@ class _Round:
         return network_settings(self.workspace.study, self.kind)
 
     @property
+    def private(self) -> bool:
+        """Whether the training adds noise."""
+        return bool(self.workspace.study.differential_privacy.on)
+
+    @property
     def patients(self) -> Sequence[Patient]:
         """All training patients of the site."""
         return self.workspace.cohort.subset(self.workspace.study, "train")
@@ -121,9 +128,12 @@ class _Round:
     # -- parts of a round ----------------------------------------------------------------------
 
     def _loss(self, model: Any, fold: int) -> tuple[float, float]:
-        """Sum of the losses of a fold's crops, and how many there are."""
+        """Sum of the losses of a fold's crops, and how many there are.
+
+        Nothing under differential privacy: no noise covers them.
+        """
         held_out = [patient for patient in self.patients if patient.fold == fold]
-        if not held_out:
+        if not held_out or self.private:
             return 0.0, 0.0
         crops = crops_of(self.workspace, self.kind, held_out)
         compute = compute_of(self.workspace)
@@ -144,33 +154,58 @@ class _Round:
         out = (plan.excluded_fold, plan.validation_fold)
         used = [patient for patient in self.patients if patient.fold not in out]
         rule = self._rule(model)
-        result = train_locally(
-            model,
-            self.kind,
-            crops_of(self.workspace, self.kind, used),
-            settings=settings,
-            learning_rate=plan.learning_rate,
-            epochs=plan.epochs,
-            seed=own_seed(plan.seed, self.workspace.name),
-            compute=compute_of(self.workspace),
-            rule=rule,
-        )
+        crops = crops_of(self.workspace, self.kind, used)
+        if self.private:
+            steps = self._train_privately(model, crops)
+        else:
+            result = train_locally(
+                model,
+                self.kind,
+                crops,
+                settings=settings,
+                learning_rate=plan.learning_rate,
+                epochs=plan.epochs,
+                seed=own_seed(plan.seed, self.workspace.name),
+                compute=compute_of(self.workspace),
+                rule=rule,
+            )
+            sums[:2] = result.loss_sum, result.samples
+            steps = result.steps
         share = np.float32(len(used) / plan.total)
         if settings.strategy in SINGLE_UPDATES:
             share = np.float32(1.0 / len(self.workspace.study.training_sites))
-        steps = effective_steps(settings, result.steps)
-        sums[:2] = result.loss_sum, result.samples
-        sums[4] = float(share) * steps
+        moved = effective_steps(settings, steps)
+        sums[4] = float(share) * moved
         trained = flatten(model)
         if settings.strategy == "fedbn":
             self._put_by_norms(model, trained)
         change = (trained - self.request.weights) * share
         if settings.strategy == "fednova":
-            change = self._over_steps(change, np.float32(steps))
+            change = self._over_steps(change, np.float32(moved))
         control = _NOTHING
         if isinstance(rule, Controlled):
             control = self._next_control(model, rule) * share
         return self._rounded(change), control
+
+    def _train_privately(self, model: Any, crops: Crops) -> int:
+        """With noise, and written down as spent before anything of it leaves; the steps taken."""
+        from client.private_training import train_privately
+
+        plan, workspace = self.request.plan, self.workspace
+        done = train_privately(
+            model,
+            self.kind,
+            crops,
+            settings=self.settings,
+            private=workspace.study.differential_privacy,
+            learning_rate=plan.learning_rate,
+            epochs=plan.epochs,
+            compute=compute_of(workspace),
+        )
+        spent = (done.noise_multiplier, done.sample_rate, done.steps)
+        budget = PrivacyBudget(workspace.run_tables.folder)
+        budget.spend(self.request.network, self.request.variant, *spent)
+        return done.steps
 
     def _rule(self, model: Any) -> LocalRule | None:
         settings = self.settings

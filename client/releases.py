@@ -11,8 +11,10 @@ from flwr.app import RecordDict
 from client.cohort import Cohort
 from client.ledger import Companions, Ledger, ledger_path
 from client.membership import Membership, Memberships, membership_refusal
+from client.privacy_budget import PrivacyBudget
 from client.rosters import Rosters
 from client.site import SiteSettings
+from client.state import RunTables
 from common.codec import size_of
 from common.exchanges import (
     EnrolRequest,
@@ -51,6 +53,7 @@ class Releases:
         proven = [one for one in study.left if self._rosters.proves(one)]
         self._left = {(one.site, one.roster) for one in proven}
         self._known: dict[str, Membership] = {}
+        self._budget = PrivacyBudget(RunTables(settings.work, run).folder)
 
     def refusals(self, exchange: str, request: Any) -> tuple[Refusal, ...]:
         """What was released before forbids to release now, whatever the numbers are.
@@ -73,6 +76,7 @@ class Releases:
     def record(self, exchange: str, request: Any, reply: Any, content: RecordDict) -> None:
         """Write a reply into the ledger; only when this returns may it leave."""
         decision, reason = _decision(reply)
+        private = self._study.differential_privacy.on
         items = tuple(self._items(exchange, request))
         if decision == "released":
             for subset in dict.fromkeys(item.subset for item in items):
@@ -90,8 +94,14 @@ class Releases:
                 size=size_of(content),
                 decision=decision,
                 reason=reason,
+                epsilon=self.epsilon() if isinstance(request, TrainRequest) and private else None,
             )
         )
+
+    def epsilon(self) -> float:
+        """What the run has cost a patient so far; 0 without differential privacy."""
+        private = self._study.differential_privacy
+        return self._budget.epsilon(private.delta) if private.on else 0.0
 
     def _membership(self, subset: str) -> Membership:
         """Of the cohort as it was read at the start of the run; it does not change in between."""

@@ -9,7 +9,7 @@ like any other, and would turn the total into noise.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -170,7 +170,7 @@ class TrainRequest:
     wide: Ranges
     plan: RoundPlan
     keys: tuple[SignedKey, ...]
-    control: Weights = field(default_factory=partial(np.zeros, 0, dtype=np.float32))
+    control: Weights = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
     @cached_property
     def digest(self) -> str:
@@ -197,6 +197,7 @@ class TrainReply:
     zero, then the change of the control variate where there is one; empty when no epoch was asked
     for. Where the plan has a grid, `half` holds the changes instead. `rest` holds the wide ranges,
     then five sums: training loss and count, held-out loss and count, steps times the share.
+    `epsilon` is what the run has cost a patient of the site so far; 0 without differential privacy.
     """
 
     site: str
@@ -205,7 +206,8 @@ class TrainReply:
     request: str
     parameters: Ring32
     rest: Ring64
-    half: Ring16 = field(default_factory=partial(np.zeros, 0, dtype=np.uint16))
+    half: Ring16 = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
+    epsilon: float = 0.0
 
 
 @plain

@@ -23,6 +23,7 @@ from common.study_names import check_names
 from common.study_networks import PAPER_2D
 from common.study_networks import NetworkSettings as NetworkSettings
 from common.study_presets import merge, preset_text
+from common.study_private import DifferentialPrivacy, check_trains_privately
 from common.study_strategy import refusal_of_masks
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
@@ -249,6 +250,7 @@ class Study(Settings):
     fusion: FusionSettings = FusionSettings()
     privacy: PrivacySettings = PrivacySettings()
     waiting: WaitingSettings = WaitingSettings()
+    differential_privacy: DifferentialPrivacy = DifferentialPrivacy()
 
     @property
     def training_sites(self) -> tuple[str, ...]:
@@ -321,6 +323,13 @@ class Study(Settings):
             reason = refusal_of_masks(getattr(self, name).strategy)
             if reason and self.privacy.masking != "off":
                 raise ValueError(f"[{name}] {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_train_privately(self) -> Self:
+        for name in {"dl2d", "dl3d"} & set(self.base_models):
+            if self.differential_privacy.on:
+                check_trains_privately(getattr(self, name))
         return self
 
 

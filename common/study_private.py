@@ -55,6 +55,16 @@ def check_trains_privately(settings: NetworkSettings) -> None:
             "gradient_clip would clip the noise of differential privacy: write gradient_clip = 0,"
             " as max_gradient_norm clips each patient's gradient"
         )
+    if settings.strategy in ("scaffold", "fedprox"):
+        raise ValueError(
+            f'strategy "{settings.strategy}" works on gradients that no noise was added to:'
+            " choose another with differential privacy"
+        )
+    if settings.validates:
+        raise ValueError(
+            'select = "best" sends losses that differential privacy does not cover: write'
+            ' select = "last" and patience = 0'
+        )
     if settings.precision == "mixed":
         raise ValueError(
             'gradients of single patients are computed in float32: write precision = "float32"'

@@ -97,6 +97,7 @@ class Federation:
     study : the study.
     run : name of the run; sites keep what it makes under this name.
     number : of the next sum or update; a resumed run goes on counting.
+    epsilons : by site, what training has cost its patients so far; 0 without differential privacy.
     """
 
     grid: Grid
@@ -110,6 +111,7 @@ class Federation:
     session: str = field(default_factory=lambda: secrets.token_hex(8))
     members: dict[str, EnrolReply] = field(default_factory=dict)
     number: int = 0
+    epsilons: dict[str, float] = field(default_factory=dict)
     wire: Wire = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
 
@@ -221,6 +223,7 @@ class Federation:
         totals = UpdateTotals(request, singly=singly)
         for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
             totals.add(site, reply)
+            self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
         return TrainingRound(

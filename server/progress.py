@@ -62,8 +62,8 @@ def describe(event: dict[str, Any]) -> str:
         counts = ", ".join(f"{name} {n}" for name, (n, _) in event["counts"].items())
         return f"  {event['site']} joined ({counts})"
     if kind == "round" and event["round"] == event["rounds"]:
-        loss = f"{event['loss']:.3f}"
-        return f"  {event['variant']}: {event['rounds']} rounds, training loss {loss}"
+        loss = "" if event["loss"] is None else f", training loss {event['loss']:.3f}"
+        return f"  {event['variant']}: {event['rounds']} rounds{loss}"
     if kind == "stacker":
         return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
     if kind == "refused":

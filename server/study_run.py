@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.bundle import Bundle, save_files
@@ -74,6 +75,7 @@ class StudyRun:
             self.timing, self.started = so_far["timing"], so_far["started"]
             self.federation.number = so_far["number"]
             self.federation.refusals.extend(so_far["refusals"])
+            self.federation.epsilons.update(so_far["epsilons"])
             self.federation.transfers.restore(so_far["transfers"], anew="enrolment")
         self._announce(resumed=bool(so_far))
 
@@ -175,6 +177,7 @@ class StudyRun:
         return {
             "number": federation.number,
             "refusals": federation.refusals,
+            "epsilons": federation.epsilons,
             "transfers": federation.transfers.table(),
             "timing": {**self.timing, phase: self._seconds(phase)},
             "started": self.started,
@@ -235,17 +238,34 @@ class StudyRun:
             "selection": {self.label: {name: _selection(arm) for name, arm in arms.items()}},
             "fusion": fusion,
             "training": {self.label: self._training()},
+            "privacy": self._privacy(),
             "transfers": [{**row, **run} for row in self.federation.transfers.table()],
             "timing": {phase: {self.label: s} for phase, s in self.timing.items()},
             "software": software_versions(),
         }
 
+    def _privacy(self) -> list[dict[str, Any]]:
+        """What the networks' training has cost, by site; nothing without differential privacy."""
+        private = self.federation.study.differential_privacy
+        if not private.on:
+            return []
+        return [
+            {
+                "run": self.label,
+                "site": site,
+                "epsilon": epsilon,
+                "delta": private.delta,
+                "noise_multiplier": private.noise_multiplier,
+            }
+            for site, epsilon in sorted(self.federation.epsilons.items())
+        ]
+
     def _training(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
         return {
             network: {
                 variant: {
-                    "train_loss": list(one.losses),
-                    "validation_loss": list(one.validation),
+                    "train_loss": [_told(loss) for loss in one.losses],
+                    "validation_loss": [_told(loss) for loss in one.validation],
                     "held_out_loss": [one.held_out_loss],
                     "best_round": [float(one.best_round)],
                 }
@@ -266,6 +286,11 @@ class StudyRun:
                     f"{site} left out {member.excluded} patient(s) whose data could not be used."
                 )
         return found
+
+
+def _told(loss: float) -> float | None:
+    """None for a loss that no site has told, as under differential privacy."""
+    return None if np.isnan(loss) else loss
 
 
 def phases_of(study: Study) -> tuple[str, ...]:

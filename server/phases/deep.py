@@ -236,6 +236,7 @@ class _Training:
         progress.write({"model": model.state(), "losses": losses, "validation": validation})
 
     def _tell(self, history: _History, most: int, seconds: float) -> None:
+        loss = history.losses[-1]
         validation = history.validation[-1] if history.validation else None
         self.federation.events.tell(
             "round",
@@ -243,7 +244,7 @@ class _Training:
             variant=self.variant,
             round=len(history.losses),
             rounds=most,
-            loss=history.losses[-1],
+            loss=None if np.isnan(loss) else loss,
             # of the round before: this one's comes with the next
             held_out_loss=validation,
             seconds=round(seconds, 3),

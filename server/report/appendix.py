@@ -49,6 +49,25 @@ def training_block(results: Results) -> Block | None:
     return Block("", "", ("Training", "Measure", "Values", "First", "Last"), tuple(lines))
 
 
+def privacy_block(results: Results) -> Block | None:
+    """Epsilon of every site's patients, in the main run."""
+    rows = [row for row in results.privacy if row.run == main_run(results)]
+    if not rows:
+        return None
+    lines = tuple(
+        Line(
+            row.site,
+            (
+                Cell(f"{row.epsilon:.2f}"),
+                Cell(f"{row.delta:g}"),
+                Cell(f"{row.noise_multiplier:g}"),
+            ),
+        )
+        for row in rows
+    )
+    return Block("", "", ("Site", "Epsilon", "Delta", "Noise multiplier"), lines)
+
+
 def transfer_blocks(results: Results) -> list[Block]:
     """Messages and bytes of the main run: by site, then by kind of message."""
     rows = [row for row in results.transfers if row.run == main_run(results)]

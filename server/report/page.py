@@ -65,6 +65,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         strata=sections.strata_block(results),
         fusion=appendix.fusion_block(results),
         training=appendix.training_block(results),
+        privacy=appendix.privacy_block(results),
         transfers=appendix.transfer_blocks(results),
         refusals=appendix.refusal_block(results),
         timing=appendix.timing_block(results),

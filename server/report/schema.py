@@ -351,6 +351,16 @@ class Refusal(Record):
     run: RunName = "federated"
 
 
+class PrivacyCost(Record):
+    """What the networks' training has told of any one patient of a site, at most."""
+
+    run: RunName
+    site: str
+    epsilon: Finite
+    delta: Share
+    noise_multiplier: Finite
+
+
 class Transfer(Record):
     """Messages and bytes between the server and one site; up = from the site to the server."""
 
@@ -387,6 +397,7 @@ class Results(Record):
     selection: dict[RunName, dict[str, Selection]] = {}
     fusion: dict[RunName, Fusion] = {}
     training: dict[RunName, dict[str, dict[str, dict[str, tuple[Number, ...]]]]] = {}
+    privacy: tuple[PrivacyCost, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     timing: dict[str, dict[RunName, Finite]] = {}

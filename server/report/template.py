@@ -173,6 +173,14 @@ PAGE = """\
 </section>
 {% endif %}
 
+{% if privacy %}
+<section id="privacy">
+<h2>Differential privacy of the networks</h2>
+<p>Noise was added in the training of the networks, so that their weights tell little of any one patient: at most epsilon, by the accountant at each site, over all trainings of this run. Epsilon is about the weights of the networks alone, not about the other sums of the study.</p>
+{{ table(privacy) }}
+</section>
+{% endif %}
+
 {% if transfers %}
 <section id="transfers">
 <h2>What crossed the network</h2>

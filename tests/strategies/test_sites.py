@@ -26,6 +26,7 @@ from common.masking.pairwise import mask_vector
 from common.masking.update import to_update_rings
 from common.networks.flat import flatten, load_flat, wide_ranges
 from common.study import NetworkSettings
+from common.study_private import DifferentialPrivacy
 from server.totals import UpdateTotals
 from strategies.model import GlobalModel
 from strategies.shares import Shares
@@ -75,7 +76,10 @@ def make_site(name: str, settings: NetworkSettings, folder: Path, sites: int) ->
     images = rng.uniform(0, 1, (n, SIDE, SIDE, SIDE)).astype(np.float32)
     label = (np.arange(n) % 2).astype(np.float32)
     crops = Crops(images, np.arange(n), label)
-    study = SimpleNamespace(dl3d=settings, training_sites=tuple("abc"[:sites]))
+    training_sites = tuple("abc"[:sites])
+    study = SimpleNamespace(
+        dl3d=settings, training_sites=training_sites, differential_privacy=DifferentialPrivacy()
+    )
     patients = [SimpleNamespace(fold=k % 3, index=k) for k in range(n)]
     workspace = SimpleNamespace(
         name=name,
@@ -311,7 +315,9 @@ def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> N
         sent = sent + update.change.astype(np.float64)
         plain = settings_of("fedavg")
         other = Site("a", SimpleNamespace(**vars(sites["a"].workspace)), sites["a"].crops)
-        other.workspace.study = SimpleNamespace(dl3d=plain, training_sites=("a", "b"))
+        other.workspace.study = SimpleNamespace(
+            **{**vars(sites["a"].workspace.study), "dl3d": plain}
+        )
         true = true + local_training.train_network(other.workspace, request).change
     # what is left out after six rounds is one rounding, not six
     assert np.abs(sent - true).max() <= grid / 2 + 1e-6
