@@ -64,6 +64,9 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "round" and event["round"] == event["rounds"]:
         loss = "" if event["loss"] is None else f", training loss {event['loss']:.3f}"
         return f"  {event['variant']}: {event['rounds']} rounds{loss}"
+    if kind == "stopped_early":
+        best = f"no better one since round {event['best']}"
+        return f"  {event['variant']}: stopped after {event['round']} rounds, {best}"
     if kind == "stacker":
         return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
     if kind == "refused":

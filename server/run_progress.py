@@ -76,7 +76,7 @@ def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
     in_phase = [e for e in _since(told, phase) if e["kind"] == "round"]
     last_round: Mapping[str, Any] = in_phase[-1] if in_phase else {}
     rounds = _rounds(told)
-    planned = plan.get("rounds", {})
+    planned = _planned(told, plan)
     state, message = _state(told)
     return RunProgress(
         state=state,
@@ -89,7 +89,9 @@ def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
         rounds=int(last_round.get("rounds", 0)),
         rounds_done=sum(map(len, rounds.values())),
         rounds_planned=sum(planned.values()),
-        seconds_left=_seconds_left(told, plan, rounds, now) if state == "under way" else None,
+        seconds_left=_seconds_left(told, plan, planned, rounds, now)
+        if state == "under way"
+        else None,
         sites=_sites(told),
         message=message,
     )
@@ -128,6 +130,23 @@ def _rounds(told: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[str, int]
     return found
 
 
+def _planned(told: Iterable[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, int]:
+    """Rounds of every network: of a training that has begun its own number, which may be less."""
+    planned: dict[str, int] = dict(plan.get("rounds", {}))
+    trainings = plan.get("trainings")
+    if trainings is None:
+        return planned
+    usual = {name: rounds // trainings for name, rounds in planned.items()}
+    own: dict[tuple[str, str], int] = {}
+    for event in told:
+        if event["kind"] in ("round", "stopped_early"):
+            most = event["rounds" if event["kind"] == "round" else "round"]
+            own[event["network"], event["variant"]] = int(most)
+    for (network, _), most in own.items():
+        planned[network] -= usual[network] - most
+    return planned
+
+
 def _sites(told: Iterable[Mapping[str, Any]]) -> dict[str, SiteContact]:
     contacts: dict[str, dict[str, Any]] = {}
     waiting: dict[str, dict[str, Any]] = {}
@@ -155,6 +174,7 @@ def _sites(told: Iterable[Mapping[str, Any]]) -> dict[str, SiteContact]:
 def _seconds_left(
     told: Sequence[Mapping[str, Any]],
     plan: Mapping[str, Any],
+    planned: Mapping[str, int],
     rounds: Mapping[str, Mapping[tuple[str, int], float]],
     now: float,
 ) -> float | None:
@@ -164,7 +184,6 @@ def _seconds_left(
     phase takes as long as the median of those that are done. Enrolment tells nothing of the rest:
     it waits for people.
     """
-    planned: Mapping[str, int] = plan.get("rounds", {})
     pace = {name: median(list(found.values())[-_RECENT:]) for name, found in rounds.items()}
     # of a phase that was interrupted the last one is the whole
     done = {str(e["phase"]): float(e["seconds"]) for e in told if e["kind"] == "phase_done"}

@@ -194,7 +194,10 @@ class StudyRun:
             if name in study.base_models
         }
         self.federation.events.tell(
-            "resumed" if resumed else "started", phases=phases_of(study), rounds=rounds
+            "resumed" if resumed else "started",
+            phases=phases_of(study),
+            rounds=rounds,
+            trainings=trainings,
         )
 
     def _results(

@@ -82,6 +82,7 @@ def _in_short(study: Study, phases: Sequence[Phase]) -> str:
             f"Data read: {_data(study)}.",
             f"Sums over training patients are {_masked(study.masked('train'))}.",
             f"Mode: {study.privacy.mode}. {_mode(study)}",
+            f"Noise in the training of networks: {_noise(study)}.",
             "Rows of training patients: probabilities and outcomes leave, without identifiers."
             if rows
             else "Rows of training patients: none leave.",
@@ -101,6 +102,16 @@ def _data(study: Study) -> str:
 
 def _masked(masked: bool) -> str:
     return "masked" if masked else "NOT masked"
+
+
+def _noise(study: Study) -> str:
+    private = study.differential_privacy
+    if not private.on:
+        return "none"
+    return (
+        f"{private.noise_multiplier:g} times the largest gradient of a patient; every hospital"
+        " keeps account of what this comes to, in its ledger"
+    )
 
 
 def _mode(study: Study) -> str:

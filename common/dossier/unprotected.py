@@ -134,7 +134,13 @@ def _always(study: Study) -> Iterator[str]:
     yield (
         "**The final models and the results are known to all hospitals.** From a model one may be"
         " able to tell whether a known person was in the training data (membership inference), or"
-        " to guess a value of a known person (attribute inference). No noise is added against this."
+        " to guess a value of a known person (attribute inference)."
+        + (
+            " Noise in the training of the networks limits what their weights tell; there is none"
+            " in the other models."
+            if study.differential_privacy.on
+            else " No noise is added against this."
+        )
     )
     yield (
         "**Totals are told to hospitals** where a later question needs them: means, deviations,"

@@ -164,6 +164,7 @@ class _Training:
             number, start = len(history.losses), time.monotonic()
             done = self._train(model, self._training_plan(model, number))
             if self._score(model, history, number, done) and model.gives_up(number):
+                self._tell_early(model, number)
                 return history
             model.update(number, Shares(done.change, done.control, done.steps, done.singles))
             history.losses.append(done.loss)
@@ -229,6 +230,15 @@ class _Training:
             keep=False,
             round=number,
             grid=0.0,
+        )
+
+    def _tell_early(self, model: GlobalModel, number: int) -> None:
+        self.federation.events.tell(
+            "stopped_early",
+            network=self.network,
+            variant=self.variant,
+            round=number,
+            best=model.best_round(number),
         )
 
     def _put_by(self, model: GlobalModel, history: _History, progress: Slot) -> None:

@@ -156,3 +156,15 @@ def test_a_run_that_stopped_says_why_until_it_goes_on(kind: str) -> None:
     assert (run.progress.state, run.progress.message) == ("under way", "")
     run.tell("finished")
     assert (run.progress.state, run.progress.seconds_left) == ("finished", None)
+
+
+def test_a_training_that_stopped_early_leaves_less_to_do() -> None:
+    run = begun()
+    run.events[0] |= {"rounds": {"dl2d": 9, "dl3d": 9}, "trainings": 3}
+    run.enter("dl2d")
+    for number in (1, 2):
+        run.round("dl2d", "fold0", number, 10.0)
+    assert run.progress.rounds_planned == 18
+    run.tell("stopped_early", network="dl2d", variant="fold0", round=2, best=1)
+    assert run.progress.rounds_planned == 17
+    assert run.progress.rounds_done == 2
