@@ -105,7 +105,7 @@ def test_the_report_says_what_it_costs_and_what_it_does_not_cover(
     run: tuple[Path, dict[str, Any]],
 ) -> None:
     out, tree = run
-    write_outputs(json.loads((out / "run.json").read_text(encoding="utf-8")), out)
+    write_outputs(json.loads(json.dumps(tree)), out)
     page = (out / "report" / "index.html").read_text(encoding="utf-8")
     assert "Differential privacy" in page
     assert f"{tree['privacy'][0]['epsilon']:.2f}" in page
