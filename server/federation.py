@@ -194,8 +194,9 @@ class Federation:
         totals = UpdateTotals(weights.size if plan.epochs else 0, wide)
         for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
             totals.add(site, reply)
+            del reply  # before the next one is waited for
         change, losses = totals.results()
-        new = weights + change if plan.epochs else weights
+        new = np.add(weights, change, out=change) if plan.epochs else weights
         return TrainingRound(new, _ratio(losses[0], losses[1]), _ratio(losses[2], losses[3]))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
@@ -307,6 +308,7 @@ class Federation:
             check_answer(requests[site], decoded, site)
             self._heard(site, exchange, reply, contents[node])
             yield site, decoded
+            del reply, decoded  # before the next one is waited for
 
     def _new_nodes(self) -> list[int]:
         """Nodes not seen before that may be sites of this study, by the name Flower has of them.
