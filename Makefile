@@ -19,7 +19,7 @@ help:
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
 	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
-	@echo "make bench   what masking costs a hospital (figures: bench/results.md)"
+	@echo "make bench   seconds and memory, beside the peers' (an hour; ONLY=transport: a part of it)"
 	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
 	@echo "make lint    format, lint and types"
 
@@ -54,7 +54,7 @@ rehearse-faults: $(READY)
 	$(BIN)/python -m pytest tests/deployment -m faults
 
 bench: $(READY)
-	$(BIN)/python bench/masking.py
+	$(BIN)/python -m bench.all $(if $(ONLY),--only $(ONLY))
 
 dossier: $(READY)
 	$(BIN)/python -m server dossier --out docs/privacy-dossier.md

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from client import answers
 from client.gate_mod import gate_mod
 from client.site import SiteSettings, load_site
 from client.state import remember_study
 from client.workspace import SCREEN, Workspace, locate_site, open_workspace
-from common.codec import decode, encode
+from common.codec import decode_once, encode
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
 from common.study import Study
@@ -72,17 +74,28 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
         if not path.name:  # a simulated node beyond the study's sites
             return Message(encode(_nobody()), reply_to=message)
         settings = load_site(path)
-        request = decode(message.content)
+        request = decode_once(message.content)
         if not isinstance(request, CATALOGUE[kind].request):
             raise StudyError("the request is not the one this exchange has", where="request")
         if isinstance(request, EnrolRequest):
             _remember(request, settings)
-        with threadpool_limits(limits=settings.threads):
+        with _libraries(len(sys.modules)).limit(limits=settings.threads):
             workspace = open_workspace(path, request.study, request.run)
             content = _release(workspace, kind, request, handler)
     except Exception as error:  # the scrub: nothing of the text may leave
         content = encode(_scrub(error, settings))
     return Message(content, reply_to=message)
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> ThreadpoolController:
+    """Libraries with threads of their own; to look for them takes longer than a small answer.
+
+    Parameters
+    ----------
+    modules : how many are loaded: a library comes with new ones.
+    """
+    return ThreadpoolController()
 
 
 def _remember(request: EnrolRequest, settings: SiteSettings) -> None:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from client import gate_checks
 from client.gate_types import StoppedError, conform, expect
 from client.gate_words import CODES, refusals_of, unknown_in_problem, unknown_in_refusals
-from common.codec import decode, encode
+from common.codec import decode, decode_once, encode
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, REPLIES_IN_PLACE, EnrolRequest, Problem, answers
 from common.study import PrivacySettings, Study
@@ -69,7 +69,7 @@ def read_request(exchange: str, content: RecordDict) -> Any:
     """
     expect(exchange in CATALOGUE, "unknown_exchange", "the kind of message is not known")
     try:
-        request = decode(content)
+        request = decode_once(content)
     except Exception as error:  # whatever the other side wrote, nothing happens
         raise StoppedError("request_unreadable", type(error).__name__) from None
     wanted = CATALOGUE[exchange].request

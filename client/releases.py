@@ -15,7 +15,7 @@ from client.privacy_budget import PrivacyBudget
 from client.rosters import Rosters
 from client.site import SiteSettings
 from client.state import RunTables
-from common.codec import size_of
+from common.codec import buffers_of, header_of, size_of
 from common.exchanges import (
     EnrolRequest,
     EvaluateRequest,
@@ -196,9 +196,8 @@ def _exchange_id(request: Any) -> str:
 
 def _digest(content: RecordDict) -> str:
     """SHA-256 of a reply as it is sent: header, then buffers by name."""
-    digest = hashlib.sha256(str(content.config_records["header"]["json"]).encode())
-    for records in content.array_records.values():
-        for name, array in sorted(records.items()):
-            digest.update(f"\n{name}\n".encode())
-            digest.update(array.data)
+    digest = hashlib.sha256(header_of(content).encode())
+    for name, array in sorted(buffers_of(content).items()):
+        digest.update(f"\n{name}\n".encode())
+        digest.update(array.data)
     return digest.hexdigest()

@@ -114,7 +114,7 @@ def locate_site(node_config: Mapping[str, object], run_config: Mapping[str, obje
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def open_workspace(site_config: Path, study_digest: str, run: str) -> Workspace:
     """The workspace of an enrolled study; kept for the life of the process."""
     settings = load_site(site_config)

@@ -38,26 +38,28 @@ def to_tree(value: Any) -> tuple[Any, list[NDArray[Any]]]:
     TypeError : a value that is not plain data.
     """
     arrays: list[NDArray[Any]] = []
+    return _walk(value, arrays), arrays
 
-    def walk(item: Any) -> Any:
-        """One value of the tree, its arrays put aside."""
-        if item is None or isinstance(item, bool | int | float | str):
-            return item
-        if isinstance(item, np.ndarray):
-            arrays.append(item)
-            return {_ARRAY_KEY: len(arrays) - 1}
-        if isinstance(item, np.generic):
-            return item.item()
-        if isinstance(item, tuple | list):
-            return [walk(part) for part in item]
-        if isinstance(item, dict):
-            return {_string_key(key): walk(part) for key, part in item.items()}
-        if dataclasses.is_dataclass(item) and type(item).__name__ in _CLASSES:
-            fields = {f.name: walk(getattr(item, f.name)) for f in dataclasses.fields(item)}
-            return {_CLASS_KEY: type(item).__name__, **fields}
-        raise TypeError(f"{type(item).__name__} is not plain data")
 
-    return walk(value), arrays
+# Not a function within a function: it would refer to itself, and keep the arrays of a large network
+# in memory until the garbage is collected.
+def _walk(item: Any, arrays: list[NDArray[Any]]) -> Any:
+    """One value of the tree, its arrays put aside."""
+    if item is None or isinstance(item, bool | int | float | str):
+        return item
+    if isinstance(item, np.ndarray):
+        arrays.append(item)
+        return {_ARRAY_KEY: len(arrays) - 1}
+    if isinstance(item, np.generic):
+        return item.item()
+    if isinstance(item, tuple | list):
+        return [_walk(part, arrays) for part in item]
+    if isinstance(item, dict):
+        return {_string_key(key): _walk(part, arrays) for key, part in item.items()}
+    if dataclasses.is_dataclass(item) and type(item).__name__ in _CLASSES:
+        fields = {f.name: _walk(getattr(item, f.name), arrays) for f in dataclasses.fields(item)}
+        return {_CLASS_KEY: type(item).__name__, **fields}
+    raise TypeError(f"{type(item).__name__} is not plain data")
 
 
 def _string_key(key: Any) -> str:
@@ -73,26 +75,26 @@ def from_tree(tree: Any, arrays: list[NDArray[Any]]) -> Any:
     ------
     ValueError : an unknown class, a field too many or too few, an array that is not there.
     """
+    return _build(tree, arrays)
 
-    def build(item: Any) -> Any:
-        """One value from its tree."""
-        if isinstance(item, list):
-            return tuple(build(part) for part in item)
-        if not isinstance(item, dict):
-            return item
-        if _ARRAY_KEY in item:
-            index = item[_ARRAY_KEY]
-            if not isinstance(index, int) or not 0 <= index < len(arrays):
-                raise ValueError("plain data refers to an array that is not there")
-            return arrays[index]
-        if _CLASS_KEY not in item:
-            return {key: build(part) for key, part in item.items()}
-        cls = _CLASSES.get(item[_CLASS_KEY])
-        if cls is None:
-            raise ValueError(f"unknown class {item[_CLASS_KEY]!r} in plain data")
-        given = {key: build(part) for key, part in item.items() if key != _CLASS_KEY}
-        if set(given) != {field.name for field in dataclasses.fields(cls)}:
-            raise ValueError(f"fields of {cls.__name__} do not match this release")
-        return cls(**given)
 
-    return build(tree)
+def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
+    """One value from its tree."""
+    if isinstance(item, list):
+        return tuple(_build(part, arrays) for part in item)
+    if not isinstance(item, dict):
+        return item
+    if _ARRAY_KEY in item:
+        index = item[_ARRAY_KEY]
+        if not isinstance(index, int) or not 0 <= index < len(arrays):
+            raise ValueError("plain data refers to an array that is not there")
+        return arrays[index]
+    if _CLASS_KEY not in item:
+        return {key: _build(part, arrays) for key, part in item.items()}
+    cls = _CLASSES.get(item[_CLASS_KEY])
+    if cls is None:
+        raise ValueError(f"unknown class {item[_CLASS_KEY]!r} in plain data")
+    given = {key: _build(part, arrays) for key, part in item.items() if key != _CLASS_KEY}
+    if set(given) != {field.name for field in dataclasses.fields(cls)}:
+        raise ValueError(f"fields of {cls.__name__} do not match this release")
+    return cls(**given)

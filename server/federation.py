@@ -224,6 +224,7 @@ class Federation:
         for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
             totals.add(site, reply)
             self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
+            del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
         return TrainingRound(
@@ -344,6 +345,7 @@ class Federation:
             check_answer(requests[site], decoded, site)
             self._heard(site, exchange, reply, contents[node])
             yield site, decoded
+            del reply, decoded  # before the next one is waited for
 
     def _new_nodes(self) -> list[int]:
         """Nodes not seen before that may be sites of this study, by the name Flower has of them.

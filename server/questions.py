@@ -143,6 +143,7 @@ class Questions:
             if reply is not None:
                 self._pause = _SHORTEST_PAUSE
                 yield node, reply
+                del reply  # before the next one is looked for
 
     def wait(self, missing: Collection[str] = ()) -> None:
         """Let a little time pass; say who is waited for, and ask again who may have lost it.

@@ -23,6 +23,7 @@ class RoundStrategy(Protocol):
     """A strategy of Flower that the driver in `strategies.model` can use."""
 
     single_updates: ClassVar[bool]
+    averages: ClassVar[bool]
     aggregate_train: Any  # as `flwr.serverapp.strategy.Strategy` has it
 
     def begin(self, weights: Vector) -> None:
@@ -42,6 +43,9 @@ class Stateless:
     """For strategies that carry nothing from round to round."""
 
     single_updates: ClassVar[bool] = False
+    # nothing but the average: of one reply with weight one that is the reply, and Flower, which
+    # would copy a large network six times to find out, need not be asked
+    averages: ClassVar[bool] = False
 
     def begin(self, weights: Vector) -> None:
         """Nothing to note."""

@@ -6,6 +6,8 @@ what hospitals get that did not train, as these have none of their own.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from flwr.serverapp import strategy
 
 from strategies.base import Stateless
@@ -13,3 +15,5 @@ from strategies.base import Stateless
 
 class FedBN(Stateless, strategy.FedAvg):
     """On the server it is averaging."""
+
+    averages: ClassVar[bool] = True

@@ -5,6 +5,8 @@ The server averages; a site adds mu (w - w_sent) to its gradients (`client.local
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from flwr.serverapp import strategy
 
 from common.study_strategy import StrategyOptions
@@ -13,6 +15,8 @@ from strategies.base import Stateless
 
 class FedProx(Stateless, strategy.FedProx):
     """Parameters: `proximal_mu` of the options, which sites read from the study."""
+
+    averages: ClassVar[bool] = True
 
     def __init__(self, options: StrategyOptions) -> None:
         super().__init__(proximal_mu=options.proximal_mu)

@@ -61,13 +61,14 @@ class GlobalModel:
 
     def update(self, number: int, shares: Shares) -> None:
         """Take what round `number` (0, 1, ...) came to."""
-        average = self.weights + shares.change
         trained = self._trained
-        self._strategy.begin(self.weights[trained])
-        replies = list(self._replies(shares))
-        arrays, _ = self._strategy.aggregate_train(number + 1, replies)
-        average[trained] = vector_of(arrays)
         self.largest_change = float(np.abs(shares.change[trained]).max(initial=0.0))
+        average = self.weights + shares.change
+        if not self._strategy.averages:
+            self._strategy.begin(self.weights[trained])
+            replies = list(self._replies(shares))
+            arrays, _ = self._strategy.aggregate_train(number + 1, replies)
+            average[trained] = vector_of(arrays)
         self.weights = average
         if self._settings.select == "last" and number >= self._first:
             self._add(average)

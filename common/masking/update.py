@@ -92,7 +92,10 @@ def to_update_rings(update: Update, wide: Ranges, sites: int, grid: float = 0.0)
     ranges = wide if update.change.size else wide[:0]
     taken = [update.change[start:stop].astype(np.float64) for start, stop in ranges]
     rest = np.concatenate([*taken, update.sums])
-    narrow = np.concatenate([update.change, update.control])
+    if update.control.size:
+        narrow = np.concatenate([update.change, update.control])
+    else:
+        narrow = update.change.copy()
     for start, stop in ranges:
         narrow[start:stop] = 0.0
     wide_ring = to_ring(rest, _steps(rest.size), sites)
@@ -101,7 +104,8 @@ def to_update_rings(update: Update, wide: Ranges, sites: int, grid: float = 0.0)
         return UpdateRings(nothing.parameters, nothing.half, wide_ring)
     if grid:
         return UpdateRings(nothing.parameters, weights.to_ring16(narrow, grid, sites), wide_ring)
-    return UpdateRings(weights.to_ring32(narrow, sites=sites), nothing.half, wide_ring)
+    ring = weights.to_ring32(narrow, sites=sites, out=narrow.view(np.uint32))
+    return UpdateRings(ring, nothing.half, wide_ring)
 
 
 def from_update_rings(rings: UpdateRings, trained: int, wide: Ranges, grid: float = 0.0) -> Update:

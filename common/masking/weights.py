@@ -23,7 +23,11 @@ _CHUNK = 2**17
 
 
 def to_ring32(
-    values: NDArray[np.float32] | NDArray[np.float64], step: float = STEP, sites: int = 64
+    values: NDArray[np.float32] | NDArray[np.float64],
+    step: float = STEP,
+    sites: int = 64,
+    *,
+    out: Ring32 | None = None,
 ) -> Ring32:
     """Nearest multiples of twice the step, as ring elements.
 
@@ -32,6 +36,7 @@ def to_ring32(
     values : (n,), float32 or float64.
     step : largest rounding allowed, a power of two.
     sites : how many such vectors will be added.
+    out : (n,), where to write; `values.view(np.uint32)` = in place, if they are float32.
 
     Raises
     ------
@@ -44,7 +49,9 @@ def to_ring32(
         raise ValueError(f"weights are one vector, not {values.shape}")
     grid = _grid(step)
     largest = _HALF / max(sites, 1)
-    ring = np.empty(values.size, dtype=np.uint32)
+    ring = np.empty(values.size, dtype=np.uint32) if out is None else out
+    if ring.shape != values.shape or ring.dtype != np.uint32:
+        raise ValueError(f"weights of shape {values.shape} into {ring.dtype} of {ring.shape}")
     signed = ring.view(np.int32)
     buffer = np.empty(min(_CHUNK, values.size), dtype=values.dtype)
     scale, bound = values.dtype.type(1.0 / grid), values.dtype.type(largest)

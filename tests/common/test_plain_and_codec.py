@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from common.codec import decode, encode, size_of
+from common.codec import buffers_of, decode, decode_once, encode, size_of
 from common.exchanges import CATALOGUE, SumItem, SumReply, SumRequest
 from common.plain import from_tree, to_tree
 from common.statistics.moments import CentredSquares
@@ -112,3 +115,70 @@ def test_the_catalogue_holds_the_five_messages() -> None:
         "query.rows",
         "evaluate.handout",
     }
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint32, np.uint8])
+@pytest.mark.parametrize("size", [0, 1, 20, 5000])
+def test_a_buffer_is_what_numpy_writes(dtype: Any, size: int) -> None:
+    values = np.arange(size).astype(dtype)
+    ours, flowers = buffers_of(encode((values,)))[np.dtype(dtype).name], Array(values)
+    assert ours == flowers
+
+
+def test_the_arrays_of_a_message_are_not_copied_and_cannot_be_written_to() -> None:
+    record = encode((np.arange(6.0).reshape(2, 3), np.arange(4.0)))
+    buffer = np.frombuffer(buffers_of(record)["float64"].data, dtype=np.uint8)
+    for array in decode(record):
+        assert np.shares_memory(array, buffer)
+        assert not array.flags.writeable
+
+
+def test_what_was_read_from_one_buffer_is_written_without_a_copy() -> None:
+    record = encode((np.arange(6.0), np.arange(3, dtype=np.uint8)))
+    again = encode(decode(record))
+    for name, array in buffers_of(record).items():
+        assert buffers_of(again)[name].data is array.data
+    assert again == record
+
+
+@pytest.mark.parametrize("part", [slice(0, 3), slice(3, 6), slice(None, None, -1)])
+def test_a_part_of_a_buffer_is_written_on_its_own(part: slice) -> None:
+    whole = decode(encode(np.arange(6.0)))
+    assert decode(encode(whole[part])).tolist() == np.arange(6.0)[part].tolist()
+
+
+def test_a_buffer_with_something_behind_its_numbers_is_not_handed_on() -> None:
+    record = encode(np.arange(6.0))
+    buffers_of(record)["float64"].data += b"a name"
+    again = encode(decode(record))
+    assert buffers_of(again)["float64"].data == buffers_of(encode(np.arange(6.0)))["float64"].data
+
+
+def test_a_buffer_of_another_kind_is_refused() -> None:
+    for change in ({"stype": "other"}, {"data": b"nothing"}, {"data": Array(np.eye(3)).data}):
+        record = encode(np.arange(9.0))
+        for name, value in change.items():
+            setattr(buffers_of(record)["float64"], name, value)
+        with pytest.raises(ValueError):
+            decode(record)
+
+
+def test_a_record_is_decoded_once_for_all_who_read_it() -> None:
+    record = encode(reply_of(4))
+    assert decode_once(record) is decode_once(record)
+    assert decode_once(record) is not decode_once(encode(reply_of(4)))
+
+
+def test_no_array_outlives_its_message() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        sent = np.arange(9.0)
+        record = encode((sent, {"again": sent}))
+        got = decode_once(record)[0]
+        size_of(record)
+        kept = weakref.ref(sent), weakref.ref(got), weakref.ref(record)
+        del sent, got, record
+        assert [one() for one in kept] == [None, None, None]
+    finally:
+        gc.enable()

@@ -112,3 +112,18 @@ def test_an_empty_vector_stays_empty() -> None:
 def test_other_dtypes_shapes_and_steps_are_errors(values: Any, step: float, error: Any) -> None:
     with pytest.raises(error):
         to_ring32(values, step, 4)
+
+
+def test_weights_can_be_taken_into_the_ring_in_place() -> None:
+    values = np.random.default_rng(5).normal(0.0, 1e-3, LONG).astype(np.float32)
+    expected = to_ring32(values, sites=4)
+    ring = to_ring32(values, sites=4, out=values.view(np.uint32))
+    assert np.shares_memory(ring, values)
+    assert np.array_equal(ring, expected)
+
+
+def test_a_ring_of_another_length_or_width_is_not_written_to() -> None:
+    values = np.zeros(3, dtype=np.float32)
+    for out in (np.zeros(2, dtype=np.uint32), np.zeros(3, dtype=np.uint64)):
+        with pytest.raises(ValueError, match="into"):
+            to_ring32(values, out=out)  # type: ignore[arg-type]

@@ -1,0 +1,52 @@
+"""Hospitals for the benchmarks: one clinical column, enough patients for every disclosure rule."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.study import Study, parse_study
+
+TRAINING_PATIENTS, TEST_PATIENTS = 40, 10
+_STUDY = """
+name = "bench"
+endpoint = "event"
+base_models = ["clinical"]
+fusion_models = []
+sites = [{sites}]
+test_sets = [{{ name = "internal", split = "internal_test", sites = [{names}] }}]
+[[clinical]]
+name = "marker"
+kind = "continuous"
+"""
+
+
+def site_names(sites: int) -> list[str]:
+    """Names of so many hospitals."""
+    return [f"site{number:02d}" for number in range(1, sites + 1)]
+
+
+def study_of(sites: int) -> Study:
+    """A study over so many hospitals, masked where there are three or more."""
+    names = site_names(sites)
+    return parse_study(
+        _STUDY.format(
+            sites=", ".join(f'{{ name = "{name}" }}' for name in names),
+            names=", ".join(f'"{name}"' for name in names),
+        )
+    )
+
+
+def write_hospitals(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Write every hospital's cohort.csv; folder by name."""
+    splits = ["train"] * TRAINING_PATIENTS + ["internal_test"] * TEST_PATIENTS
+    for name in names:
+        draw = random.Random(name)  # noqa: S311
+        rows = ["patient_id,label,split,marker"]
+        for index, split in enumerate(splits):
+            label = int(index % 5 < 2)
+            rows.append(f"{name}-{index},{label},{split},{draw.gauss(label, 1.0):.4f}")
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / "cohort.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return {name: folder / name for name in names}

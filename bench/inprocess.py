@@ -1,0 +1,113 @@
+"""Rounds of training without training, over this project's own in-process engine.
+
+The ServerApp asks through `Federation.train`; every site answers through its ClientApp: gate,
+approvals, disclosure rules, ledger, masks. The one thing replaced is `client.deep.train_network`,
+which adds 1 to every weight instead of training.
+
+python -m bench.inprocess --payload big --sites 4 --rounds 5 --folder FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from numpy.typing import NDArray
+
+from bench.hospitals import TRAINING_PATIENTS, site_names, study_of, write_hospitals
+from bench.payload import note, numbers_of
+from common.exchanges import RoundPlan, TrainRequest
+from common.flower_settings import QUIET
+from common.study import load_study
+from common.study_file import write_study
+from server.checkpoint import Checkpoint, Slot
+from server.events import Events
+from server.federation import Federation
+from sim.identities import with_identities
+from sim.inprocess import run_in_process
+from sim.jobs import configure_screen
+from sim.sites import place_sites
+
+# of a network's weights so many in a million are running statistics, which travel in the wide ring
+WIDE_PER_MILLION = 1000
+
+
+def wide_ranges(numbers: int) -> NDArray[np.int64]:
+    """Ranges (k, 2) for the wide ring, about as many as a ResNet has."""
+    starts = np.arange(0, numbers - WIDE_PER_MILLION, 10**6, dtype=np.int64)
+    return np.column_stack([starts, starts + WIDE_PER_MILLION])
+
+
+def add_one(workspace: Any, request: TrainRequest) -> tuple[NDArray[np.float32], Any]:
+    """In the place of training: this site's share of +1 on every weight, and four loss sums."""
+    received = time.time()
+    plan = request.plan
+    share = np.float32(TRAINING_PATIENTS / plan.total)
+    change = np.full(request.weights.size, share, dtype=np.float32)
+    losses = np.array([1.0, 1.0, 0.0, 0.0])
+    note(workspace.name, plan.seed, received, time.time())
+    return change, losses
+
+
+def server_app(payload: str, rounds: int, *, checkpoint: bool) -> ServerApp:
+    """Enrolment, then so many rounds.
+
+    Parameters
+    ----------
+    checkpoint : put the weights by on the disk after every round, as a study does.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        """Send, add up, compare with what must come out."""
+        out = Path(str(context.run_config["out"]))
+        study = load_study(Path(str(context.run_config["study"])))
+        federation = Federation(grid, study, "bench", events=Events(out / "events.jsonl"))
+        federation.enrol()
+        slot = Slot(Checkpoint(out / "checkpoint", study.digest()), "round")
+        weights = np.zeros(numbers_of(payload), dtype=np.float32)
+        total = TRAINING_PATIENTS * len(study.training_sites)
+        for number in range(1, rounds + 1):
+            plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
+            wide = wide_ranges(weights.size)
+            weights = federation.train("dl3d", "final", weights, wide, plan).weights
+            if checkpoint:
+                slot.write({"weights": weights})
+        np.testing.assert_allclose(weights[[0, -1]], rounds, rtol=1e-5)
+
+    return app
+
+
+def main() -> None:
+    """Place the hospitals, then run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--payload", default="tiny")
+    parser.add_argument("--sites", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--checkpoint", action="store_true")
+    options = parser.parse_args()
+    os.environ.update(QUIET)
+    configure_screen("bench")
+    import client.deep
+    from client.app import app as client_app
+
+    vars(client.deep)["train_network"] = add_one
+    folder: Path = options.folder
+    study = with_identities(study_of(options.sites))
+    data = write_hospitals(folder / "data", site_names(options.sites))
+    sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
+    config = {"study": str(write_study(study, folder / "study.toml")), "out": str(folder)}
+    app = server_app(options.payload, options.rounds, checkpoint=options.checkpoint)
+    run_in_process(app, client_app, sites, config)
+
+
+if __name__ == "__main__":
+    main()

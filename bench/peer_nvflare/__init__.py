@@ -1,0 +1,1 @@
+"""The same payload over NVFlare's simulator; runs in an environment of its own."""

@@ -1,0 +1,131 @@
+"""The 3D ResNet-50 on small crops: a payload of 46 million weights with little to compute.
+
+Also run as a program: in process, with real training, it notes how long each site trains.
+
+python -m bench.real_network --study STUDY --hospitals FOLDER --folder FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from bench.payload import note
+from common.exchanges import RoundPlan
+from common.flower_settings import QUIET
+from common.study import load_study
+from common.study_file import write_study
+from server.federation import Federation
+from sim.identities import with_identities
+from sim.inprocess import run_in_process
+from sim.jobs import configure_screen
+from sim.phantom import generate
+from sim.phantom_plan import HospitalPlan, PhantomPlan, Scanner
+from sim.sites import find_sites, place_sites
+
+ROUNDS = 20
+_CROP = 16
+_PATIENTS, _TESTS = 24, 5
+_CHANGED = {
+    "block": "bottleneck",
+    "layers": (3, 4, 6, 3),
+    "widths": (64, 128, 256, 512),
+    "input_size": _CROP,
+    "batch_size": 2,
+    "local_steps": 1,
+    "rounds": ROUNDS,
+    "average_last": 0.0,
+}
+
+
+def write_phantoms(folder: Path, names: list[str]) -> Path:
+    """Hospitals of phantom patients, and a study of the one network; the study file."""
+    scanner = Scanner(1.0, 2.5, 0.7, 9.0, 0.0)
+    plan = PhantomPlan(
+        name="bench-network",
+        hospitals=tuple(
+            HospitalPlan(name, scanner, "training", 0.5, train=_PATIENTS, internal_test=_TESTS)
+            for name in names
+        ),
+        external_sets=(),
+        radius_mm=(5.0, 6.5),
+    )
+    generate(folder, seed=1, plan=plan)
+    study = load_study(folder / "study.toml")
+    changes = {
+        "base_models": ("dl3d",),
+        "fusion_models": (),
+        "folds": 3,
+        "imaging": study.imaging.model_copy(update={"crop3d_size": _CROP}),
+        "dl3d": study.dl3d.model_copy(update=_CHANGED),
+    }
+    return write_study(study.model_copy(update=changes), folder / "study.toml")
+
+
+def server_app(rounds: int) -> ServerApp:
+    """Enrolment, then so many rounds of real training."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        """All rounds."""
+        from common.networks.flat import flatten, wide_ranges
+        from common.networks.initial import initial_network
+
+        study = load_study(Path(str(context.run_config["study"])))
+        federation = Federation(grid, study, "bench")
+        federation.enrol()
+        network, _ = initial_network("dl3d", study.dl3d, seed=1)
+        weights, wide = flatten(network), wide_ranges(network)
+        total = _PATIENTS * len(study.training_sites)
+        for number in range(1, rounds + 1):
+            plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
+            weights = federation.train("dl3d", "final", weights, wide, plan).weights
+
+    return app
+
+
+def timed_training() -> None:
+    """Let every site note how long it trains."""
+    import client.deep
+
+    train = client.deep.train_network
+
+    def timed(workspace: Any, request: Any) -> Any:
+        """As before."""
+        received = time.time()
+        answer = train(workspace, request)
+        note(workspace.name, request.plan.seed, received, time.time())
+        return answer
+
+    vars(client.deep)["train_network"] = timed
+
+
+def main() -> None:
+    """Run three rounds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--study", type=Path, required=True)
+    parser.add_argument("--hospitals", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args()
+    os.environ.update(QUIET)
+    configure_screen("bench")
+    from client.app import app as client_app
+
+    study = with_identities(load_study(options.study))
+    data = find_sites([options.hospitals / name for name in study.site_names], study)
+    folder: Path = options.folder
+    sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
+    timed_training()
+    config = {"study": str(write_study(study, folder / "study.toml")), "out": str(folder)}
+    run_in_process(server_app(3), client_app, sites, config)
+
+
+if __name__ == "__main__":
+    main()
