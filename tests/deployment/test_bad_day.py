@@ -5,10 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pytest
-
-pytestmark = pytest.mark.faults
-
 
 def test_a_bad_day_changes_no_result(stage: Any, staging: Any) -> None:
     with stage.sites(), stage.run() as run:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from strategies.base import vector_of
+from strategies.fedavg import FedAvg
+
 
 @pytest.mark.parametrize("name", ["fedavg", "fedprox", "fedbn"])
 def test_the_new_weights_are_the_old_and_the_weighted_mean_change(
@@ -18,3 +21,12 @@ def test_the_new_weights_are_the_old_and_the_weighted_mean_change(
         by_hand = by_hand + 0.75 * first + 0.25 * second
         model.update(number, shares((first, second)))
         np.testing.assert_allclose(model.weights, by_hand, atol=1e-6)
+
+
+def test_flowers_own_average_of_one_reply_of_weight_one_is_the_reply(
+    model_of: Any, changes: Any, shares: Any, start: Any
+) -> None:
+    """Why the average need not be asked for."""
+    model, given = model_of(strategy="fedavg"), shares(changes(0))
+    arrays, _ = FedAvg().aggregate_train(1, list(model._replies(given)))
+    assert np.array_equal(vector_of(arrays), start + given.change)
