@@ -107,7 +107,8 @@ def test_a_site_trusts_no_coordinator_of_another_authority(stage: Any, stranger:
     ("shift", "words"),
     [
         (HOUR, "ahead of the coordinator's: its messages would be refused"),
-        (-HOUR, "behind the coordinator's: its messages would be refused"),
+        # which comes first depends on how old the hospital's files are
+        (-HOUR, "behind the coordinator's: its messages would be refused|were written later"),
     ],
 )
 def test_a_site_whose_clock_is_an_hour_off_does_not_start(
@@ -120,7 +121,7 @@ def test_a_site_whose_clock_is_an_hour_off_does_not_start(
     finally:
         clock.put_right()
     for told in (screen.text, (stranger / "work" / "supernode.log").read_text(encoding="utf-8")):
-        assert words in told
+        assert any(alternative in told for alternative in words.split("|"))
         assert "let this machine set its clock from a time server" in told
 
 
