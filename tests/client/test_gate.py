@@ -232,6 +232,50 @@ def test_an_update_of_another_size_or_without_its_mask_is_stopped(
     assert code("train.network", request, plain, context) == "not_masked"
 
 
+def with_network(study: Study, context: GateContext, **settings: Any) -> GateContext:
+    """The same site in a study whose 2D network has these settings."""
+    network = study.dl2d.model_copy(update=settings)
+    return replace(context, study=study.model_copy(update={"dl2d": network}))
+
+
+def test_changes_in_sixteen_bits_pass_where_the_study_has_them(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    request = replace(request, plan=replace(request.plan, grid=2.0**-10))
+    nothing = np.zeros(0, dtype=np.uint32)
+    half = masked(50, 32).astype(np.uint16)
+    answer = replace(reply, parameters=nothing, half=half, request=request.digest)
+    sixteen = with_network(study, context, transfer_bits=16)
+    assert code("train.network", request, answer, sixteen) == ""
+    assert code("train.network", request, answer, context) == "shape"
+    bare = replace(answer, half=np.arange(50, dtype=np.uint16))
+    assert code("train.network", request, bare, sixteen) == "not_masked"
+
+
+def test_a_control_variate_passes_where_the_study_has_scaffold(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    request = replace(request, control=np.zeros(50, dtype=np.float32))
+    answer = replace(reply, parameters=masked(100, 32), request=request.digest)
+    scaffold = with_network(study, context, strategy="scaffold")
+    assert code("train.network", request, answer, scaffold) == ""
+    assert code("train.network", request, answer, context) == "shape"
+
+
+def test_a_cost_in_privacy_passes_where_the_study_adds_noise(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    private = study.differential_privacy.model_copy(update={"noise_multiplier": 1.0})
+    noisy = replace(context, study=study.model_copy(update={"differential_privacy": private}))
+    told = replace(reply, epsilon=2.5)
+    assert code("train.network", request, told, noisy) == ""
+    assert code("train.network", request, told, context) == "not_declared"
+    assert code("train.network", request, replace(reply, epsilon=-1.0), noisy) == "value"
+
+
 # -- rows ------------------------------------------------------------------------------------------
 
 
