@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.supercore.logger import FLOWER_LOGGER
 from numpy.typing import NDArray
 
 from common.networks.schedule import averaged_rounds
@@ -67,7 +70,8 @@ class GlobalModel:
         if not self._strategy.averages:
             self._strategy.begin(self.weights[trained])
             replies = list(self._replies(shares))
-            arrays, _ = self._strategy.aggregate_train(number + 1, replies)
+            with _silence():
+                arrays, _ = self._strategy.aggregate_train(number + 1, replies)
             average[trained] = vector_of(arrays)
         self.weights = average
         if self._settings.select == "last" and number >= self._first:
@@ -134,6 +138,17 @@ class GlobalModel:
             metrics = MetricRecord({EXAMPLES: 1, STEPS: shares.steps})
             content = RecordDict({"arrays": arrays, "metrics": metrics})
             yield Message(content, dst_node_id=_NOBODY, message_type="train")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Flower's strategies say at every round how many replies came: one, always."""
+    before = FLOWER_LOGGER.level
+    FLOWER_LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        FLOWER_LOGGER.setLevel(before)
 
 
 def _mask(size: int, statistics: NDArray[np.int64]) -> NDArray[np.bool_] | slice:
