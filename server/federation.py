@@ -7,7 +7,7 @@ the wire belongs behind `sum_many` and `train`, where no phase sees it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,14 +136,14 @@ class Federation:
         self.transfers.begin("query.enrol")
         while waiting:
             if new := self._new_nodes():
-                questions.ask(dict.fromkeys(new, content))
+                questions.ask(dict.fromkeys(new, lambda: content))
             for node, reply in questions.poll():
                 member = self._open(reply, "query.enrol", self._registered[node])
                 if self._registered[node] or member.site in waiting:
                     check_answer(request, member, self._registered[node] or member.site)
                     waiting.discard(member.site)
                     self.nodes[member.site], self.members[member.site] = node, member
-                    self._heard(member.site, "query.enrol", reply, content)
+                    self._heard(member.site, "query.enrol", reply, size_of(content))
                     self.events.tell("enrolled", site=member.site, counts=member.counts)
             if waiting and questions.overdue:
                 raise SiteError(
@@ -336,14 +336,14 @@ class Federation:
             return
         self.transfers.begin(exchange)
         questions = Questions(self.wire, exchange, seconds)
-        encoded = {id(request): encode(request) for request in _distinct(requests.values())}
-        contents = {self.nodes[site]: encoded[id(one)] for site, one in requests.items()}
-        questions.ask(contents)
+        # each object once: weights that go to every site are encoded one time
+        contents = {id(one): _Content(one) for one in requests.values()}
+        questions.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
         for node, reply in questions.replies():
             site = self._name_of(node)
             decoded = self._open(reply, exchange, site)
             check_answer(requests[site], decoded, site)
-            self._heard(site, exchange, reply, contents[node])
+            self._heard(site, exchange, reply, contents[id(requests[site])].size)
             yield site, decoded
             del reply, decoded  # before the next one is waited for
 
@@ -358,9 +358,9 @@ class Federation:
         self._registered.update({node: found[node] for node in new})
         return new
 
-    def _heard(self, site: str, exchange: str, reply: Message, content: RecordDict) -> None:
+    def _heard(self, site: str, exchange: str, reply: Message, down: int) -> None:
         """Count a reply and its request; what was asked again counts once."""
-        up, down = size_of(reply.content), size_of(content)
+        up = size_of(reply.content)
         self.transfers.add(site, exchange, up=up, down=down)
         self.events.tell("contact", site=site, exchange=exchange, up=up, down=down)
 
@@ -402,9 +402,17 @@ class Federation:
         return decoded
 
 
-def _distinct(requests: Iterable[Any]) -> Iterable[Any]:
-    """Each object once: weights that go to every site are encoded one time."""
-    return {id(request): request for request in requests}.values()
+class _Content:
+    """A request as it is sent, made when it is; its size is known from then on."""
+
+    def __init__(self, request: Any) -> None:
+        self._request, self.size = request, 0
+
+    def __call__(self) -> RecordDict:
+        """Encode it."""
+        content = encode(self._request)
+        self.size = size_of(content)
+        return content
 
 
 def _ratio(total: float, count: float) -> float:

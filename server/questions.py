@@ -34,6 +34,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _SHORTEST_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
 # a site is asked again when it takes this many times as long as the slowest that has answered
 _SLOWER, _SHORTEST_PATIENCE = 4.0, 60.0
+Content = Callable[[], RecordDict]
 
 
 @dataclass
@@ -76,13 +77,14 @@ class _Open:
 
     Parameters
     ----------
+    content : makes it; while it is waited for, a large one is not kept in memory.
     since, asked : when it was asked for the first and the last time.
     live : ids of messages that may still be answered.
     activated : when the node was last connected anew, as Flower says it.
     due : when to ask again, where nothing is live.
     """
 
-    content: RecordDict
+    content: Content
     since: float
     asked: float = 0.0
     live: list[str] = field(default_factory=list)
@@ -115,12 +117,13 @@ class Questions:
         """Whether the longest wait is over."""
         return self._wire.clock() - self._began > self._seconds
 
-    def ask(self, contents: Mapping[int, RecordDict]) -> None:
-        """Ask these nodes."""
+    def ask(self, contents: Mapping[int, Content]) -> None:
+        """Ask these nodes; a content that is the same for several is made once."""
         nodes = self._wire.nodes()
+        made = {content: content() for content in dict.fromkeys(contents.values())}
         for node, content in contents.items():
             self._open[node] = _Open(content, since=self._wire.clock())
-            self._push(node, nodes)
+            self._push(node, made[content], nodes)
 
     def replies(self) -> Iterator[tuple[int, Message]]:
         """Reply by node as they come, one in memory at a time, until every node has answered.
@@ -165,11 +168,11 @@ class Questions:
 
     # -- one node -------------------------------------------------------------------------------
 
-    def _push(self, node: int, nodes: Mapping[int, Any]) -> None:
+    def _push(self, node: int, content: RecordDict, nodes: Mapping[int, Any]) -> None:
         """Send a question; a site's clock may be wrong, so it stays good for longer than needed."""
         one = self._open[node]
         ttl = self._seconds + DEFAULT_TTL
-        message = Message(one.content, node, self._exchange, ttl=ttl)
+        message = Message(content, node, self._exchange, ttl=ttl)
         one.asked = self._wire.clock()
         if node in nodes:
             one.activated = nodes[node].last_activated_at
@@ -247,7 +250,7 @@ class Questions:
 
     def _repeat(self, node: int, nodes: Mapping[int, Any], why: str) -> None:
         self._open[node].why = ""
-        self._push(node, nodes)
+        self._push(node, self._open[node].content(), nodes)
         self._tell("asked_again", node, why=why)
 
     # -- what people are told -------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,7 +96,7 @@ def reply_to(message: Message, error: int | None = None) -> Message:
 def answers(network: Network, seconds: float = 3600.0) -> list[int]:
     """Nodes in the order in which they answered."""
     questions = Questions(network.wire(), "query.sum", seconds)
-    questions.ask(dict.fromkeys(NAMES, ASKED))
+    questions.ask(dict.fromkeys(NAMES, lambda: ASKED))
     return [node for node, _ in questions.replies()]
 
 
@@ -204,7 +205,7 @@ def test_lost_questions_are_asked_again_after_growing_pauses() -> None:
 def test_messages_outlive_the_wait_so_that_a_wrong_clock_at_a_site_does_no_harm() -> None:
     network = Network(lambda message, now: None)
     questions = Questions(network.wire(), "query.sum", 60.0)
-    questions.ask({2: ASKED})
+    questions.ask({2: lambda: ASKED})
     (message,) = network.messages.values()
     assert message.metadata.ttl > 60.0 + 2 * 3600.0
 
@@ -223,3 +224,34 @@ def test_sites_that_stay_offline_are_named_with_the_reason_at_the_limit() -> Non
     with pytest.raises(SiteError, match=r"site a: no reply in time \(a: not connected\)"):
         answers(network, seconds=600.0)
     assert 600.0 < network.now < 610.0
+
+
+def test_a_question_is_not_kept_in_memory_while_it_is_waited_for() -> None:
+    made: list[weakref.ref[RecordDict]] = []
+
+    def content() -> RecordDict:
+        record = RecordDict()
+        made.append(weakref.ref(record))
+        return record
+
+    network = Network(lambda message, now: None)
+    questions = Questions(network.wire(), "query.sum", 60.0)
+    questions.ask(dict.fromkeys(NAMES, content))
+    assert len(made) == 1  # the same for both
+    network.messages.clear()
+    assert made[0]() is None
+
+
+def test_a_question_is_made_anew_when_it_is_asked_again() -> None:
+    made: list[float] = []
+
+    def content() -> RecordDict:
+        made.append(network.now)
+        return RecordDict()
+
+    network = Network(lambda message, now: reply_to(message, error=None if now > 3.0 else 5))
+    questions = Questions(network.wire(), "query.sum", 3600.0)
+    questions.ask({2: content})
+    assert [node for node, _ in questions.replies()] == [2]
+    assert made == [when for when, _ in network.pushed]
+    assert len(made) > 1
