@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 import tempfile
@@ -163,6 +164,22 @@ def _auc(
     return float(roc_auc_score(np.concatenate(labels), np.concatenate(scores)))
 
 
+def kept(file: Path, key: str) -> Outcome | None:
+    """What an earlier call found, so that an interrupted one goes on."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    for line in map(json.loads, lines):
+        if line["key"] == key:
+            return Outcome(tuple(line["external"]), line["final"], line["internal"])
+    return None
+
+
+def keep(file: Path, key: str, outcome: Outcome) -> Outcome:
+    """Write it down."""
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps({"key": key, **dataclasses.asdict(outcome)}) + "\n")
+    return outcome
+
+
 def table(found: Mapping[tuple[str, str], list[Outcome]]) -> Iterator[str]:
     """Markdown, mean and range over the seeds."""
     for phantom in dict.fromkeys(name for name, _ in found):
@@ -202,14 +219,18 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     arguments.out.mkdir(parents=True, exist_ok=True)
     found: dict[tuple[str, str], list[Outcome]] = {}
-    for phantom, plan in plans().items():
-        for seed in SEEDS[: arguments.seeds]:
+    for seed in SEEDS[: arguments.seeds]:
+        for phantom, plan in plans().items():
             study, data = prepared(plan, seed, arguments.out)
             for name in arguments.only:
-                outcome = train(study, data, RUNS[name], arguments.rounds, arguments.out)
+                key = f"{phantom}, seed {seed}, {name}, {arguments.rounds} rounds"
+                outcome = kept(arguments.out / "outcomes.jsonl", key) or keep(
+                    arguments.out / "outcomes.jsonl",
+                    key,
+                    train(study, data, RUNS[name], arguments.rounds, arguments.out),
+                )
                 found.setdefault((phantom, name), []).append(outcome)
-                line = f"{phantom}, seed {seed}, {name}: {outcome.final:.3f}"
-                print(line, file=sys.stderr, flush=True)
+                print(f"{key}: {outcome.final:.3f}", file=sys.stderr, flush=True)
     print("\n".join(table(found)))
 
 
