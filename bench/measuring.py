@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 EVENTS = "BENCH_EVENTS"
 LOOK_SECONDS, STOP_SECONDS = 0.2, 60.0
@@ -76,7 +76,6 @@ def measure(
     *,
     environment: Mapping[str, str],
     log: Path,
-    cwd: Path | None = None,
     limit: float = 1800.0,
     until: Callable[[], bool] = lambda: False,
 ) -> Measured:
@@ -93,15 +92,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, log.open("wb") as output:
         events = Path(folder) / "events.jsonl"
         began = time.time()
-        process = subprocess.Popen(
-            list(command),
-            env={**os.environ, **environment, EVENTS: str(events)},
-            cwd=cwd,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        process = _started(command, {**environment, EVENTS: str(events)}, output)
         family = Family(process.pid)
         try:
             while process.poll() is None and time.time() - began < limit and not until():
@@ -123,6 +114,20 @@ def measure(
         rounds=rounds,
         held=tuple(float(one["sent"]) - float(one["received"]) for one in notes),
         last=log.read_text(encoding="utf-8", errors="replace")[-2000:],
+    )
+
+
+def _started(
+    command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """The command as the leader of a session of its own."""
+    return subprocess.Popen(
+        list(command),
+        env={**os.environ, **environment},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
