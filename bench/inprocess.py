@@ -1,8 +1,8 @@
 """Rounds of training without training, over this project's own in-process engine.
 
 The ServerApp asks through `Federation.train`; every site answers through its ClientApp: gate,
-approvals, disclosure rules, ledger, masks. The one thing replaced is `client.deep.train_network`,
-which adds 1 to every weight instead of training.
+approvals, disclosure rules, ledger, masks. The one thing replaced is the training itself
+(`client.local_training.train_network`), which adds 1 to every weight.
 
 python -m bench.inprocess --payload big --sites 4 --rounds 5 --folder FOLDER
 """
@@ -24,7 +24,8 @@ from bench.hospitals import TRAINING_PATIENTS, site_names, study_of, write_hospi
 from bench.payload import note, numbers_of
 from common.exchanges import RoundPlan, TrainRequest
 from common.flower_settings import QUIET
-from common.study import load_study
+from common.masking.update import Update
+from common.study import NetworkSettings, load_study
 from common.study_file import write_study
 from server.checkpoint import Checkpoint, Slot
 from server.events import Events
@@ -33,6 +34,8 @@ from sim.identities import with_identities
 from sim.inprocess import run_in_process
 from sim.jobs import configure_screen
 from sim.sites import place_sites
+from strategies.model import GlobalModel
+from strategies.shares import Shares
 
 # of a network's weights so many in a million are running statistics, which travel in the wide ring
 WIDE_PER_MILLION = 1000
@@ -44,15 +47,14 @@ def wide_ranges(numbers: int) -> NDArray[np.int64]:
     return np.column_stack([starts, starts + WIDE_PER_MILLION])
 
 
-def add_one(workspace: Any, request: TrainRequest) -> tuple[NDArray[np.float32], Any]:
-    """In the place of training: this site's share of +1 on every weight, and four loss sums."""
+def add_one(workspace: Any, request: TrainRequest) -> Update:
+    """In the place of training: this site's share of +1 on every weight, and five sums."""
     received = time.time()
     plan = request.plan
     share = np.float32(TRAINING_PATIENTS / plan.total)
     change = np.full(request.weights.size, share, dtype=np.float32)
-    losses = np.array([1.0, 1.0, 0.0, 0.0])
     note(workspace.name, plan.seed, received, time.time())
-    return change, losses
+    return Update(change, np.zeros(0, dtype=np.float32), np.ones(5))
 
 
 def server_app(payload: str, rounds: int, *, checkpoint: bool) -> ServerApp:
@@ -73,14 +75,18 @@ def server_app(payload: str, rounds: int, *, checkpoint: bool) -> ServerApp:
         federation.enrol()
         slot = Slot(Checkpoint(out / "checkpoint", study.digest()), "round")
         weights = np.zeros(numbers_of(payload), dtype=np.float32)
+        wide = wide_ranges(weights.size)
+        model = GlobalModel(NetworkSettings(rounds=rounds), weights, wide, rounds)
+        del weights
         total = TRAINING_PATIENTS * len(study.training_sites)
         for number in range(1, rounds + 1):
             plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
-            wide = wide_ranges(weights.size)
-            weights = federation.train("dl3d", "final", weights, wide, plan).weights
+            done = federation.train("dl3d", "final", model.weights, wide, plan)
+            model.update(number - 1, Shares(done.change, done.control, done.steps))
+            del done
             if checkpoint:
-                slot.write({"weights": weights})
-        np.testing.assert_allclose(weights[[0, -1]], rounds, rtol=1e-5)
+                slot.write({"model": model.state()})
+        np.testing.assert_allclose(model.weights[[0, -1]], rounds, rtol=1e-5)
 
     return app
 
@@ -96,10 +102,10 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.update(QUIET)
     configure_screen("bench")
-    import client.deep
+    import client.local_training
     from client.app import app as client_app
 
-    vars(client.deep)["train_network"] = add_one
+    vars(client.local_training)["train_network"] = add_one
     folder: Path = options.folder
     study = with_identities(study_of(options.sites))
     data = write_hospitals(folder / "data", site_names(options.sites))

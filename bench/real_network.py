@@ -28,6 +28,8 @@ from sim.jobs import configure_screen
 from sim.phantom import generate
 from sim.phantom_plan import HospitalPlan, PhantomPlan, Scanner
 from sim.sites import find_sites, place_sites
+from strategies.model import GlobalModel
+from strategies.shares import Shares
 
 ROUNDS = 20
 _CROP = 16
@@ -82,20 +84,23 @@ def server_app(rounds: int) -> ServerApp:
         federation = Federation(grid, study, "bench")
         federation.enrol()
         network, _ = initial_network("dl3d", study.dl3d, seed=1)
-        weights, wide = flatten(network), wide_ranges(network)
+        wide = wide_ranges(network)
+        model = GlobalModel(study.dl3d, flatten(network), wide, rounds)
+        del network
         total = _PATIENTS * len(study.training_sites)
         for number in range(1, rounds + 1):
             plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
-            weights = federation.train("dl3d", "final", weights, wide, plan).weights
+            done = federation.train("dl3d", "final", model.weights, wide, plan)
+            model.update(number - 1, Shares(done.change, done.control, done.steps))
 
     return app
 
 
 def timed_training() -> None:
     """Let every site note how long it trains."""
-    import client.deep
+    import client.local_training
 
-    train = client.deep.train_network
+    train = client.local_training.train_network
 
     def timed(workspace: Any, request: Any) -> Any:
         """As before."""
@@ -104,7 +109,7 @@ def timed_training() -> None:
         note(workspace.name, request.plan.seed, received, time.time())
         return answer
 
-    vars(client.deep)["train_network"] = timed
+    vars(client.local_training)["train_network"] = timed
 
 
 def main() -> None:

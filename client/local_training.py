@@ -179,7 +179,9 @@ class _Round:
         trained = flatten(model)
         if settings.strategy == "fedbn":
             self._put_by_norms(model, trained)
-        change = (trained - self.request.weights) * share
+        change = trained
+        change -= self.request.weights
+        change *= share
         if settings.strategy == "fednova":
             change = self._over_steps(change, np.float32(moved))
         control = _NOTHING

@@ -81,7 +81,8 @@ def to_update_rings(update: Update, wide: Ranges, sites: int, grid: float = 0.0)
 
     Parameters
     ----------
-    update : changes weighted by the site's share; with a grid, multiples of it (`on_grid`).
+    update : changes weighted by the site's share; with a grid, multiples of it (`on_grid16`). The
+        changes are used up: a large network's are not copied.
     wide : (k, 2), ranges of weights that take the wide ring: zero in the narrow one.
     sites : how many sites' shares are added.
 
@@ -92,10 +93,9 @@ def to_update_rings(update: Update, wide: Ranges, sites: int, grid: float = 0.0)
     ranges = wide if update.change.size else wide[:0]
     taken = [update.change[start:stop].astype(np.float64) for start, stop in ranges]
     rest = np.concatenate([*taken, update.sums])
+    narrow = update.change
     if update.control.size:
         narrow = np.concatenate([update.change, update.control])
-    else:
-        narrow = update.change.copy()
     for start, stop in ranges:
         narrow[start:stop] = 0.0
     wide_ring = to_ring(rest, _steps(rest.size), sites)

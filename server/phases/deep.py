@@ -93,15 +93,16 @@ def train_variant(
     validation = validation_fold(settings, fold, len(folds))
     total = sum(n for k, n in enumerate(folds) if k not in (fold, validation))
     model, origin = initial_network(network, settings, seed=federation.study.seed)
-    wide = wide_ranges(model)
+    wide, width = wide_ranges(model), model.width
     training = _Training(federation, network, variant, (fold, validation), total, wide)
     weights = GlobalModel(settings, flatten(model), wide, rounds)
+    del model  # it would lie in memory, beside the weights, for all of the training
     history = training.rounds(weights, progress, rounds)
     done = len(history.losses)
     kept = training.keep(weights.result(), weights.best_round(done))
     return TrainedNetwork(
         weights=weights.result(),
-        width=model.width,
+        width=width,
         losses=tuple(history.losses),
         validation=tuple(history.validation),
         best_round=weights.best_round(done),

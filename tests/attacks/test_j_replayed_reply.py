@@ -128,9 +128,11 @@ def test_replies_swapped_between_sites_are_refused(
 def test_a_training_reply_of_an_earlier_round_is_refused(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = np.zeros(0, dtype=np.float32)
-    update = Update(np.zeros(50, dtype=np.float32), nothing, np.ones(5))
-    monkeypatch.setattr("client.local_training.train_network", lambda *_: update)
+    def train_network(*_: Any) -> Update:
+        nothing = np.zeros(0, dtype=np.float32)
+        return Update(np.zeros(50, dtype=np.float32), nothing, np.ones(5))
+
+    monkeypatch.setattr("client.local_training.train_network", train_network)
     _, federation = enrolled(coordinator, tabular)
     first: dict[str, Any] = {}
     federation.grid.hand_on = lambda site, reply: first.setdefault(site, reply)

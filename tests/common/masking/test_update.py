@@ -37,7 +37,7 @@ def shares_of(seed: int, wide: np.ndarray, sites: int = 4) -> list[Weights]:
 def test_shares_add_up_with_wide_ranges_and_sums() -> None:
     wide = np.array([[3, 6], [9, 10]], dtype=np.int64)
     shares = shares_of(1, wide)
-    rings = [to_update_rings(Update(share, NOTHING, SUMS), wide, 4) for share in shares]
+    rings = [to_update_rings(Update(share.copy(), NOTHING, SUMS), wide, 4) for share in shares]
     assert rings[0].sizes == update_sizes(12, wide, 0, 0.0) == (12, 0, 9)
     total = from_update_rings(summed(rings), 12, wide)
     expected = np.sum(np.array(shares, dtype=np.float64), axis=0)
@@ -50,7 +50,7 @@ def test_control_variates_travel_behind_the_weights() -> None:
     wide = np.array([[0, 2]], dtype=np.int64)
     shares, controls = shares_of(2, wide), shares_of(3, NONE)
     rings = [
-        to_update_rings(Update(share, control, SUMS), wide, 4)
+        to_update_rings(Update(share.copy(), control, SUMS), wide, 4)
         for share, control in zip(shares, controls, strict=True)
     ]
     assert rings[0].sizes == update_sizes(12, wide, 12, 0.0) == (24, 0, 7)
@@ -63,7 +63,9 @@ def test_sixteen_bits_are_exact_on_their_grid_and_add_up() -> None:
     wide = np.array([[4, 5]], dtype=np.int64)
     grid = grid16_for(4.0)
     shares = [on_grid16(share, grid, 4) for share in shares_of(4, NONE)]
-    rings = [to_update_rings(Update(share, NOTHING, SUMS), wide, 4, grid) for share in shares]
+    rings = [
+        to_update_rings(Update(share.copy(), NOTHING, SUMS), wide, 4, grid) for share in shares
+    ]
     assert rings[0].sizes == update_sizes(12, wide, 0, grid) == (0, 12, 6)
     assert rings[0].half.dtype == np.uint16
     total = from_update_rings(summed(rings), 12, wide, grid)
