@@ -66,7 +66,7 @@ def paper_study(folder: Path, patients: int) -> Study:
             "privacy": {
                 "min_rows": 2,
                 "min_rows_per_fold": 1,
-                "min_per_class": 0,
+                "min_per_class": 1,
                 "min_class_per_fold": 0,
             },
         }
