@@ -1,4 +1,4 @@
-"""What the training patients had in the clinical columns, for the bundle; from sums already made."""
+"""What the training patients had in the clinical columns: sums already made, for the bundle."""
 
 from __future__ import annotations
 
@@ -23,6 +23,4 @@ def training_columns(arms: Mapping[str, Arm]) -> dict[str, TrainingColumns]:
     if not isinstance(view.source, Table) or len(steps) != 1:
         raise ValueError("the clinical arm has no z-score")
     (step,) = steps
-    return {
-        "clinical": TrainingColumns(columns=step.columns, mean=step.mean, deviation=step.scale)
-    }
+    return {"clinical": TrainingColumns(columns=step.columns, mean=step.mean, deviation=step.scale)}
