@@ -16,7 +16,7 @@ console, screen = consoles()
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="folder `bundle` of the coordinator's run")],
+    bundle: Annotated[Path, typer.Argument(help="folder bundle of the coordinator's run")],
     image: Annotated[
         Path | None, typer.Option(help="CT: .nii, .nii.gz, .nrrd, .mha, or a DICOM series")
     ] = None,
@@ -46,12 +46,19 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="processes that prepare a cohort")] = 1,
     cache: Annotated[
-        Path | None, typer.Option(help="keep prepared crops and features there [default: nowhere]")
+        Path | None, typer.Option(help="keep prepared crops and features there; left out: nowhere")
     ] = None,
+    saliency_steps: Annotated[
+        int,
+        typer.Option(min=0, help="of the 3D network's map, a pass forth and back each; 0 = no map"),
+    ] = 16,
     pdf: Annotated[bool, typer.Option(help="print the report too, by chromium")] = True,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Predict one patient, or a cohort, by the final models. RESEARCH USE ONLY.
+
+    BUNDLE is the folder bundle of the coordinator's run. It is used only if the coordinator signed
+    it: give --coordinator-key or --site.
 
     Gives the probability of every model, its frozen cut-off, the risk group, and which inputs are
     outside what the training patients had. Everything stays on this machine.
@@ -60,21 +67,24 @@ def predict(
     fedlnm-site predict bundle --site site.toml --image ct.nii.gz --mask tumour.nii.gz \\
         --clinical age=63,sex=male,t_stage=T3 --out report
 
-    The bundle is used only if the coordinator signed it: give --coordinator-key or --site. Without
-    clinical data, or without an image, the models that can be used are, and the others are named.
+    Without clinical data, or without an image, the models that can be used are, and the others are
+    named. Values outside the training range are predicted with a warning.
 
     Exit code 0: all patients predicted. 1: a bundle, image or contour was refused. 2: wrong usage,
     such as a clinical column that the study does not know.
     """
     from client.predict import verify
     from client.predict.inputs import case_of, read_cases
-    from client.predict.predicting import Machine
+    from client.predict.predicting import Machine, check_device
     from client.predict.predicting import predict as predict_all
     from client.predict.screen import show
-    from client.predict.writing import write
+    from client.predict.writing import Wish, check_folder, write
 
     if cohort is not None and (image or mask or clinical):
         raise UsageError("--cohort with data of a single patient", where="predict")
+    check_device(device)
+    if out is not None:
+        check_folder(out)
     key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
     opened = verify.open_bundle(bundle, key)
     if cohort is not None:
@@ -91,7 +101,7 @@ def predict(
     else:
         show(outcome, console)
     if out is not None and outcome.predictions:
-        write(outcome, predictor, out, pdf=pdf, tell=_tell)
+        write(outcome, predictor, out, Wish(saliency_steps, pdf), _tell)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

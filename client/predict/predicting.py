@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,19 @@ from client.predict.scoring import Prediction, Predictor, job_files
 from client.predict.verify import Opened
 from client.preparation import PatientJob, PatientProblem, prepare
 from client.prepared import PreparedImages
+from client.site import DEVICE_PATTERN
+from common.errors import UsageError
 
+# gibibytes, as in site.toml
 MEMORY_GIB = 8.0
+
+
+def check_device(device: str) -> None:
+    """UsageError unless it is written as in site.toml."""
+    if not re.fullmatch(DEVICE_PATTERN, device):
+        raise UsageError(
+            f'device = "{device}"', where="--device", remedy="use auto, cpu, cuda or cuda:1"
+        )
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,13 @@ def predict(
     return outcome, predictor
 
 
-def pictures_of(prediction: Prediction, predictor: Predictor) -> Pictures:
-    """The crop and the map of the 3D network; empty where the patient has no image."""
+def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pictures:
+    """The crop and the map of the 3D network; empty where the patient has no image.
+
+    Parameters
+    ----------
+    steps : of the map; 0 = none.
+    """
     study, case = predictor.opened.study, prediction.case
     if case.image is None or not study.needs_images:
         return Pictures()
@@ -81,12 +98,12 @@ def pictures_of(prediction: Prediction, predictor: Predictor) -> Pictures:
         # the models of this study need no crop, and this ROI gives none
         return Pictures()
     shown = picture_of_crop(crop)
-    if "dl3d" not in predictor.networks:
+    if "dl3d" not in predictor.networks or not steps:
         return Pictures(shown, side_mm=crop.side_mm)
     from client.predict.saliency import integrated_gradients
 
     model, settings = predictor.networks["dl3d"], network_settings(study, "dl3d")
-    saliency = integrated_gradients(model, crop.image, settings, predictor.compute)
+    saliency = integrated_gradients(model, crop.image, settings, predictor.compute, steps)
     laid = picture_of_saliency(crop, saliency)
     return Pictures(shown, laid, crop.side_mm, saliency.explained)
 

@@ -183,7 +183,11 @@ def _notes(case: Case, scores: list[Score]) -> list[str]:
     for lack in sorted({lack for score in scores for lack in score.lacks}):
         cannot = [s.model for s in scores if lack in s.lacks]
         can = [s.model for s in scores if not s.lacks]
-        fusions = " A fusion needs all of its parts." if any("fusion" in m for m in cannot) else ""
+        fusions = (
+            " A fusion needs every input that it uses."
+            if any("fusion" in m for m in cannot)
+            else ""
+        )
         notes.append(
             f"No {lack}: {labels_of(cannot)} cannot be used;"
             f" {labels_of(can) or 'no model'} can.{fusions}"

@@ -90,7 +90,8 @@ PAGE = """\
 STYLE = """\
 :root { --ink: #1a1a1a; --soft: #565656; --line: #d9d9d9; --high: #b3330f; --low: #1d6a9c; }
 * { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); font: 14px/1.42 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+html { font-size: 14px; }
+body { margin: 0; color: var(--ink); font: 1rem/1.42 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 860px; margin: 0 auto; padding: 20px 24px; }
 h1 { font-size: 1.5rem; line-height: 1.2; margin: .7rem 0 .15rem; }
 h2 { font-size: 1.02rem; margin: .9rem 0 .3rem; }
@@ -137,11 +138,11 @@ code { overflow-wrap: anywhere; }
     @bottom-center { content: "RESEARCH USE ONLY \\2014  not a medical device"; font: 7.5pt sans-serif; color: #8a2c00; }
   }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { font-size: 8.2pt; line-height: 1.28; }
+  html { font-size: 8.4pt; }
+  body { line-height: 1.26; }
   main { max-width: none; padding: 0; }
-  h1 { font-size: 15pt; margin-top: .4rem; }
-  h2 { font-size: 10pt; margin: .5rem 0 .15rem; break-after: avoid; }
-  figure img { width: 72%; margin: 0 auto; }
+  h2 { break-after: avoid; margin: .6rem 0 .2rem; }
+  figure img { width: 66%; margin: 0 auto; }
   tr, .warning, .note, figure { break-inside: avoid; }
 }
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,16 +14,36 @@ from client.predict.page import render
 from client.predict.pdf import find_browser, print_page
 from client.predict.predicting import pictures_of
 from client.predict.scoring import Predictor
+from common.errors import InputError
 
 Tell = Callable[[str], None]
 
 
-def write(outcome: Outcome, predictor: Predictor, folder: Path, *, pdf: bool, tell: Tell) -> None:
+def check_folder(folder: Path) -> None:
+    """InputError unless it is empty or not there: pages of other patients must not be mixed in."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("not an empty folder", where=str(folder), remedy="choose another one")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the pages are to have.
+
+    Parameters
+    ----------
+    saliency_steps : of the map of the 3D network; 0 = no map.
+    pdf : print each page too, where the machine has a browser.
+    """
+
+    saliency_steps: int
+    pdf: bool
+
+
+def write(outcome: Outcome, predictor: Predictor, folder: Path, wish: Wish, tell: Tell) -> None:
     """Write everything into a folder that only this user may read.
 
     Parameters
     ----------
-    pdf : print each page too, where the machine has a browser.
     tell : is given lines about what was written.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -30,13 +51,13 @@ def write(outcome: Outcome, predictor: Predictor, folder: Path, *, pdf: bool, te
     (folder / "prediction.json").write_text(text + "\n", encoding="utf-8")
     names = _page_names(outcome)
     _write_table(outcome, names, folder / "predictions.csv")
-    browser = find_browser() if pdf else None
-    if pdf and browser is None:
+    browser = find_browser() if wish.pdf else None
+    if wish.pdf and browser is None:
         tell("no PDF: install chromium, or print the page from a browser")
     when = datetime.now().astimezone()
     for name, prediction in zip(names, outcome.predictions, strict=True):
         page = folder / name
-        pictures = pictures_of(prediction, predictor)
+        pictures = pictures_of(prediction, predictor, wish.saliency_steps)
         page.write_text(render(outcome, prediction, pictures, when), encoding="utf-8")
         printed = print_page(browser, page) if browser else None
         if browser and printed is None:
