@@ -12,6 +12,7 @@ from rich.markup import escape
 from client import gate_cli, joining_cli, leave_cli
 from client.check import command
 from client.ledger_cli import ledger
+from client.predict.command import predict
 from common.console import consoles
 from common.errors import StudyError
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A hospital's part: join a coordinator, check data, approve studies, take part.",
+    help="A hospital's part: join a coordinator, check data, approve studies, take part, predict.",
 )
 app.add_typer(ledger, name="ledger")
 app.command()(joining_cli.init)
@@ -27,6 +28,7 @@ app.command()(command.check)
 app.command()(gate_cli.approve)
 app.command()(gate_cli.run)
 app.command()(leave_cli.leave)
+app.command()(predict)
 console, screen = consoles()
 
 

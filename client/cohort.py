@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from client.clinical_values import coded_value, number
 from client.imaging.source import split_roi
 from common.errors import InputError
 from common.study import ClinicalColumn, Study
@@ -197,35 +198,18 @@ class _RowReader:
 
     def _label(self) -> int:
         text = self.row["label"]
-        number = _number(text)
-        if number not in (0.0, 1.0):
+        value = number(text)
+        if value not in (0.0, 1.0):
             self.problem("label", f'"{text}" is not 0 or 1', "1 = positive, 0 = negative")
             return 0
-        return int(number)
+        return int(value)
 
     def _clinical(self, column: ClinicalColumn) -> float:
-        text = self.row[column.name]
-        if text == "" or _level_index(text, column.missing) is not None:
+        try:
+            return coded_value(self.row[column.name], column)
+        except InputError as error:
+            self.problem(column.name, error.what, error.remedy)
             return math.nan
-        if column.kind == "continuous":
-            number = _number(text)
-            if number is None or not math.isfinite(number):
-                self.problem(column.name, f'"{text}" is not a number', "correct or empty the cell")
-                return math.nan
-            if column.decimals is not None and round(number, column.decimals) != number:
-                self.problem(
-                    column.name,
-                    f'"{text}" has more than {column.decimals} decimals',
-                    "round it as the study records it, or change decimals in the study",
-                )
-                return math.nan
-            return number
-        index = _level_index(text, column.levels)
-        if index is None:
-            known = ", ".join(column.levels)
-            self.problem(column.name, f'unknown level "{text}"', f"use one of {known}, or empty")
-            return math.nan
-        return float(index)
 
     def _files(self, readings: list[str]) -> tuple[Path | None, dict[str, Path]]:
         image = self._file("image")
@@ -250,26 +234,6 @@ class _RowReader:
             self.problem(column, f"missing file {Path(text).name}", "correct the path")
             return None
         return path
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _level_index(text: str, levels: tuple[str, ...]) -> int | None:
-    """Position of a level; "1" and "1.0" are the same level."""
-    if text in levels:
-        return levels.index(text)
-    number = _number(text)
-    if number is None:
-        return None
-    for index, level in enumerate(levels):
-        if _number(level) == number:
-            return index
-    return None
 
 
 def assign_folds(patients: list[Patient], study: Study) -> list[Patient]:

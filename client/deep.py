@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.batches import Crops
 from client.cohort import Patient
@@ -69,12 +70,19 @@ def store_inference(
     compute = compute_of(workspace)
     features, probability = infer(model, kind, crops, settings, len(patients), compute)
     ids = tuple(p.patient_id for p in patients)
+    for name, (columns, values) in network_tables(kind, variant, features, probability).items():
+        workspace.run_tables.write(name, subset, StoredTable(ids, columns, values))
+
+
+def network_tables(
+    kind: Kind, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
+) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
+    """Columns and values (patients, columns) of the base tables that `infer` gives, by name."""
     names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
-    tables = workspace.run_tables
-    table = StoredTable(ids, names, features.astype(np.float64))
-    tables.write(f"{kind}/{variant}/features", subset, table)
-    table = StoredTable(ids, (kind,), probability.astype(np.float64)[:, None])
-    tables.write(f"{kind}/{variant}/probability", subset, table)
+    return {
+        f"{kind}/{variant}/features": (names, features.astype(np.float64)),
+        f"{kind}/{variant}/probability": ((kind,), probability.astype(np.float64)[:, None]),
+    }
 
 
 def own_norms(folder: Path, network: str, variant: str) -> TrainingState:

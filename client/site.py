@@ -13,6 +13,7 @@ from common.errors import InputError
 from common.study import PrivacySettings
 from common.study_errors import explain
 
+DEVICE_PATTERN = r"^(auto|cpu|cuda(:[0-9]{1,2})?)$"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -66,7 +67,7 @@ class SiteSettings(BaseModel):
     threads: int = Field(1, ge=1)
     device: str = Field(
         "auto",
-        pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$",
+        pattern=DEVICE_PATTERN,
         description="where networks are trained; auto = a graphics card where there is one",
     )
     loaders: int = Field(1, ge=0, description="threads that read crops ahead of the training")

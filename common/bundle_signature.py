@@ -46,6 +46,20 @@ def check_files(files: Mapping[str, NDArray[np.uint8]], public_key: str) -> None
     identity.verify(identity.public_key(public_key), _PURPOSE, _content(files), signature)
 
 
+def digest_of(files: Mapping[str, NDArray[np.uint8]]) -> str:
+    """SHA-256 (hex) over the names and contents of all files but the signature."""
+    return hashlib.sha256(_content(files)).hexdigest()
+
+
+def signer_of(files: Mapping[str, NDArray[np.uint8]]) -> str:
+    """The key (base64) that `signature.json` names, empty without one; it proves nothing yet."""
+    try:
+        key = json.loads(files[SIGNATURE_FILE].tobytes())["public_key"]
+    except (KeyError, ValueError, TypeError):
+        return ""
+    return key if isinstance(key, str) else ""
+
+
 def _content(files: Mapping[str, NDArray[np.uint8]]) -> bytes:
     digests = {
         name: hashlib.sha256(data.tobytes()).hexdigest()

@@ -304,8 +304,11 @@ class Study(Settings):
 
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON of the validated study."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def canonical(self) -> str:
+        """The validated study as JSON, every key written out, in one line."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     @field_validator("dl2d", mode="before")
     @classmethod

@@ -39,6 +39,7 @@ from server.phases.fusion_bins import decide_by_bins
 from server.phases.fusion_rows import decide_by_rows
 from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
+from server.phases.training_columns import training_columns
 from server.software import software_versions
 
 T = TypeVar("T")
@@ -133,6 +134,8 @@ class StudyRun:
             networks={name: trained["final"].weights for name, trained in self.trained.items()},
             cutoffs=decision.cutoffs,
             software=software_versions(),
+            settings=study.canonical(),
+            training=training_columns(arms),
         )
         return vars(decision.training), bundle, decision.stacker, decision.edges
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fcntl
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +117,21 @@ def imaging_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def imaging_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared images shared by the tests of one process."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def imaging_run(imaging_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of the hospitals with images; made once for all processes of the tests."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of this one call of pytest, whatever its processes
+    out = root / "imaging-run"
+    with (root / "imaging-run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "results.json").is_file():
+            command = [sys.executable, "-m", "sim", "run", str(imaging_master / "study.toml")]
+            sites = [str(imaging_master / name) for name in ("north", "south", "west", "harbour")]
+            command += ["--sites", *sites, "--out", str(out), "--cache", str(root / "run-cache")]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+            assert done.returncode == 0, done.stderr + done.stdout
+    return out

@@ -26,8 +26,12 @@ class Stack:
         expect(rows, self.columns, "Stack")
         if rows.n == 0:
             return replace(rows, np.zeros((0, 1)), (self.name,))
-        probability = _estimator(self.blob.tobytes()).predict_proba(rows.values)[:, 1]
+        probability = self.load().predict_proba(rows.values)[:, 1]
         return replace(rows, np.asarray(probability, dtype=np.float64)[:, None], (self.name,))
+
+    def load(self) -> Any:
+        """The estimator; ValueError where the bytes hold a type that is not trusted."""
+        return _estimator(self.blob.tobytes())
 
     def outputs(self) -> Columns:
         """Its one column."""

@@ -138,6 +138,8 @@ class Comparison:
             networks={},
             cutoffs=decision.cutoffs,
             software={},
+            settings=self.study.canonical(),
+            training={},
         )
         self.federation.part = self.federation.transfers.phase = "evaluation"
         files = sign_files(bundle.to_files(), simulated_identity(COORDINATOR))

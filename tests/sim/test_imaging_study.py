@@ -28,14 +28,9 @@ def results_of(run: Path) -> dict[str, Any]:
     return tree
 
 
-@pytest.fixture(scope="module")
-def finished(
-    imaging_master: Path, imaging_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    out = tmp_path_factory.mktemp("imaging-run") / "inprocess"
-    done = run_study(imaging_master, out, imaging_cache)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return out
+@pytest.fixture
+def finished(imaging_run: Path) -> Path:
+    return imaging_run
 
 
 def test_all_six_models_are_evaluated_on_every_set(finished: Path) -> None:
@@ -84,9 +79,9 @@ def test_the_bundle_scores_without_pickle(finished: Path) -> None:
 
 
 def test_both_engines_give_the_same_numbers(
-    finished: Path, imaging_master: Path, imaging_cache: Path
+    finished: Path, imaging_master: Path, imaging_cache: Path, tmp_path: Path
 ) -> None:
-    out = finished.parent / "flower"
+    out = tmp_path / "flower"
     done = run_study(imaging_master, out, imaging_cache, "--engine", "flower")
     log = out / "flower.log"
     assert done.returncode == 0, done.stderr + (log.read_text()[-3000:] if log.is_file() else "")

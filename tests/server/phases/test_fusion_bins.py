@@ -220,7 +220,7 @@ def test_its_own_rows_never_train_an_out_of_fold_probability(enrolled: Enrolled)
 def test_the_stacker_survives_in_the_bundle(enrolled: Enrolled) -> None:
     federation, _ = enrolled()
     decision = decide_by_bins(federation, ARMS)
-    bundle = Bundle("d", decision.models, {}, decision.cutoffs, {})
+    bundle = Bundle("d", decision.models, {}, decision.cutoffs, {}, "{}", {})
     files = bundle.to_files()
     assert not [name for name in files if name.endswith(".skops")]
     tables = Tables(*probabilities(20, 4))

@@ -1,0 +1,166 @@
+"""What is known of the patients that are to be predicted: from options, or from a cohort.csv."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from client.clinical_values import coded_value
+from client.cohort import read_table, repeated_ids, row_number
+from client.imaging.source import split_roi
+from client.preparation import PatientProblem
+from common.errors import InputError, UsageError
+from common.study import ClinicalColumn, Study
+
+# a comma begins a new pair only where a name and "=" follow, so that a level may hold one
+_NEXT_PAIR = re.compile(r",(?=\s*[A-Za-z0-9][A-Za-z0-9_.-]*\s*=)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient.
+
+    Parameters
+    ----------
+    patient_id : as given; empty where nobody gave one. It stands in the report, nowhere else.
+    clinical : coded values of all clinical columns, NaN where missing; None = no clinical data.
+    image, mask : both or neither.
+    """
+
+    patient_id: str
+    clinical: Mapping[str, float] | None
+    image: Path | None
+    mask: Path | None
+
+
+def case_of(
+    study: Study, patient_id: str, image: Path | None, mask: Path | None, clinical: Sequence[str]
+) -> Case:
+    """The patient that the options of the command describe.
+
+    Parameters
+    ----------
+    clinical : texts like "age=63,sex=male".
+
+    Raises
+    ------
+    UsageError : nothing given, an image without a contour, an unknown column, level or number.
+    InputError : a file that is not there.
+    """
+    if (image is None) != (mask is None):
+        given, lacking = ("--image", "--mask") if mask is None else ("--mask", "--image")
+        raise UsageError(
+            f"{given} without {lacking}",
+            where="predict",
+            remedy="give the CT and the contour of the tumour in it; without both, the models that"
+            " need no image are used",
+        )
+    if image is None and not clinical:
+        raise UsageError(
+            "nothing is known of the patient",
+            where="predict",
+            remedy="give --image with --mask, --clinical, or --cohort",
+        )
+    for option, path in (("--image", image), ("--mask", mask)):
+        if path is not None and not split_roi(path)[0].exists():
+            raise InputError("no such file", where=path.name, remedy=f"correct {option}")
+    return Case(patient_id, _clinical_options(study, clinical), image, mask)
+
+
+def _clinical_options(study: Study, texts: Sequence[str]) -> dict[str, float] | None:
+    known = {column.name: column for column in study.clinical}
+    given: dict[str, float] = {}
+    for pair in (pair for text in texts for pair in _NEXT_PAIR.split(text) if pair.strip()):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or name not in known:
+            raise UsageError(
+                f'unknown clinical column "{name}"' if equals else f'"{pair}" is not NAME=VALUE',
+                where="--clinical",
+                remedy=f"known: {'; '.join(_told(c) for c in study.clinical) or 'none'}",
+            )
+        if name in given:
+            raise UsageError(f"{name} is given twice", where="--clinical", remedy="give it once")
+        try:
+            given[name] = coded_value(value, known[name])
+        except InputError as error:
+            raise UsageError(
+                error.what,
+                where=f"--clinical {name}",
+                remedy=f"known: {_told(known[name])}",
+            ) from None
+    if all(math.isnan(value) for value in given.values()):
+        return None
+    return {name: given.get(name, math.nan) for name in known}
+
+
+def _told(column: ClinicalColumn) -> str:
+    """A column and what may stand in it."""
+    if column.kind != "continuous":
+        return f"{column.name} = {' | '.join(column.levels)}"
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"{column.name} = a number{unit}"
+
+
+def read_cases(path: Path, study: Study) -> tuple[list[Case], list[PatientProblem], list[str]]:
+    """Patients of a cohort.csv, what keeps others out, and sentences about the file as a whole.
+
+    `label` and `split` are not needed and not looked at; neither are all other columns needed.
+
+    Raises
+    ------
+    InputError : no such file, not CSV, no patient_id, a patient listed twice, no rows.
+    """
+    frame = read_table(path)
+    if "patient_id" not in frame.columns:
+        raise InputError("no column patient_id", where=path.name, remedy="give every row an id")
+    if frame.empty:
+        raise InputError("no patients", where=path.name, remedy="add a row for every patient")
+    if repeated_ids(frame):
+        where, remedy = f"{path.name} column patient_id", "keep one row per patient"
+        raise InputError("a patient is listed twice", where=where, remedy=remedy)
+    cases: list[Case] = []
+    problems: list[PatientProblem] = []
+    for position, row in zip(frame.index, frame.to_dict("records"), strict=True):
+        texts = {str(k): str(v).strip() for k, v in row.items()}
+        name = texts["patient_id"] or f"(row {row_number(position)})"
+        try:
+            cases.append(_case_of_row(name, texts, path.parent, study))
+        except InputError as error:
+            problems.append(PatientProblem(name, error.where, error.what, error.remedy))
+    return cases, problems, _lacking(frame, study)
+
+
+def _case_of_row(name: str, row: Mapping[str, str], folder: Path, study: Study) -> Case:
+    clinical: dict[str, float] = {}
+    for column in study.clinical:
+        try:
+            clinical[column.name] = coded_value(row.get(column.name, ""), column)
+        except InputError as error:
+            raise InputError(
+                error.what, where=f"column {column.name}", remedy=error.remedy
+            ) from None
+    image, mask = row.get("image", ""), row.get("mask", "")
+    if bool(image) != bool(mask):
+        where = f"column {'mask' if image else 'image'}"
+        raise InputError("empty", where=where, remedy="give image and contour, or neither")
+    paths = [folder / text for text in (image, mask) if text]
+    for path in paths:
+        if not split_roi(path)[0].exists():
+            raise InputError("no such file", where=path.name, remedy="correct the path")
+    known = any(not math.isnan(value) for value in clinical.values())
+    if not known and not paths:
+        raise InputError("nothing is known of the patient", where="row", remedy="fill the cells")
+    return Case(name, clinical if known else None, *(paths or (None, None)))
+
+
+def _lacking(frame: pd.DataFrame, study: Study) -> list[str]:
+    """A name that was misspelt would otherwise be filled in silence."""
+    gone = [column.name for column in study.clinical if column.name not in frame.columns]
+    if not gone:
+        return []
+    return [f"The file has no column {', '.join(gone)}: taken as missing for every patient."]
