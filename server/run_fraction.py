@@ -37,7 +37,7 @@ def fraction_done(
             reached += weight
         elif place == furthest and phase in planned:
             reached += weight * min(1.0, done.get(phase, 0) / max(planned[phase], 1))
-    return min(MOST, reached)
+    return min(MOST, round(reached, 9))  # a tenth is a tenth, not 0.0999...
 
 
 def _weights(phases: Sequence[str], rounds: Mapping[str, int]) -> dict[str, float]:
