@@ -12,6 +12,7 @@ from rich.markup import escape
 from client import gate_cli, joining_cli, leave_cli
 from client.check import command
 from client.ledger_cli import ledger
+from client.report import command as report_command
 from common.console import consoles
 from common.errors import StudyError
 
@@ -27,6 +28,7 @@ app.command()(command.check)
 app.command()(gate_cli.approve)
 app.command()(gate_cli.run)
 app.command()(leave_cli.leave)
+app.command()(report_command.report)
 console, screen = consoles()
 
 

@@ -7,10 +7,10 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
+from common.figures.drawing import BLUE, LIGHT, VERMILION, Drawing, draw
 from server.compare.blocks import pairs, set_names
 from server.compare.run import ComparedRun
 from server.report import words
-from server.report.drawing import BLUE, LIGHT, VERMILION, Drawing, draw
 from server.report.figures import AUC_FLOOR
 from server.report.reading import set_label
 from server.report.schema import Performance

@@ -7,13 +7,13 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from common.figures.drawing import inline
+from common.figures.style import STYLE
 from server.compare import blocks
 from server.compare.figure import overviews
 from server.compare.run import ComparedRun
 from server.compare.template import PAGE
 from server.report import words
-from server.report.drawing import inline
-from server.report.style import STYLE
 
 
 def write_comparison(first: ComparedRun, second: ComparedRun, folder: Path) -> Path:

@@ -22,7 +22,7 @@ PAGE = """\
 <title>{{ first.name }} and {{ second.name }}: comparison</title>
 <style>
 {% include "page.css" %}
-tbody th, tbody td { overflow-wrap: anywhere; }
+tbody td { overflow-wrap: anywhere; }
 ul.names { padding-left: 1.2rem; margin: .2rem 0 1rem; font-size: .9rem; overflow-wrap: anywhere; }
 </style>
 </head>

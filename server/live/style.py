@@ -1,6 +1,6 @@
 """Style sheet of the live page: the report's look, and what only this page has."""
 
-from server.report.style import STYLE as REPORT_STYLE
+from common.figures.style import STYLE as REPORT_STYLE
 
 STYLE = (
     REPORT_STYLE
