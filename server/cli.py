@@ -50,10 +50,16 @@ def report(
         typer.Option(help="with --compare: folder [default: compare-RUN1 in that of RUN2]"),
     ] = None,
 ) -> None:
-    """Write tables, figures and the page again from a run's results.json; or compare two runs.
+    """Write tables, figures and the page again; or compare two runs.
 
-    fedlnm-server report --compare RUN1 RUN2 shows the AUCs of both with their difference, settings
-    and software that differ, features that both chose, time and bytes: on screen, and as a page.
+    From a run's results.json. With --compare the second run is set beside
+    the first, on screen and as a page in --out (else RUN2/compare-RUN1):
+    AUCs with their difference, settings and software that differ, features
+    that both chose, time and bytes.
+
+    fedlnm-server report --compare RUN1 RUN2
+
+    Exit code 0, whatever differs. 1: a folder is not that of a finished run.
     """
     if len(runs) != (2 if compare else 1):
         wanted = "two folders" if compare else "one folder (two with --compare)"

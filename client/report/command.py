@@ -20,11 +20,15 @@ def report(
         str | None, typer.Option(help="name of the run, as in the ledger [default: the last one]")
     ] = None,
 ) -> None:
-    """Write SITE/report/index.html: our own patients in the maps, curves and crops of a run.
+    """Write SITE/report/index.html: our own patients in a run.
 
-    The page shows single patients and must not leave the hospital; nobody is asked and nothing is
-    sent. It has t-SNE maps and clustered heatmaps of every block of features, ROC curves of the
-    site's own test patients, what each model said of each patient, and outliers of the images.
+    It shows single patients and must not leave the hospital; nobody is asked
+    and nothing is sent. SITE is the folder with site.toml (of a simulation
+    RUN/sites/NAME); the run is the last in its ledger, if --run names none.
+
+    On it: t-SNE maps and clustered heatmaps of every block of features, ROC
+    curves of the site's own test patients, what each model said of each
+    patient beside the crop it saw, and images unlike the others.
     """
     from client.report.page import write_page
     from client.report.source import read_site_run

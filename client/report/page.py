@@ -52,7 +52,6 @@ def render(run: SiteRun, progress: Progress | None = None) -> str:
         study=run.study.name,
         run=run.name,
         endpoint=run.study.endpoint,
-        settings=run.settings.work.name,
         counts=_counts(run),
         excluded=run.excluded,
         measured=len(measured),

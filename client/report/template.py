@@ -56,7 +56,7 @@ PAGE = """\
 <section id="roc">
 <h2>How well the models judge our test patients</h2>
 {% if curves %}
-<p>ROC curves with pointwise 95% bands (2000 bootstrap samples within each class); AUC with DeLong's 95% interval. One hospital has few test patients: bands are wide, and the study's own report is what counts.</p>
+<p>ROC curves with pointwise 95% bands (2000 bootstrap samples within each class); AUC with DeLong's 95% interval. One hospital has few test patients: bands are wide, and the study's own report is what counts. Where a model separates these few patients wholly, band and interval have no width: that is how they are computed, not certainty.</p>
 {% for title, note, found in curves %}
 <h3>{{ title }}</h3><p class="caption">{{ note }}</p>
 <div class="small">{{ gallery(found, "ROC curve, " ~ title) }}</div>
@@ -95,7 +95,7 @@ PAGE = """\
 </div>
 {% endfor %}
 </section>
-<footer><p>This page shows single patients. It must not leave the hospital. Made at the hospital from {{ settings }}; nothing was sent to anybody.</p></footer>
+<footer><p>This page shows single patients. It must not leave the hospital. Made at the hospital from its own files; nothing was sent to anybody.</p></footer>
 </main>
 </body>
 </html>

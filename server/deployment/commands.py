@@ -142,11 +142,17 @@ def status(
         ),
     ] = 0,
 ) -> None:
-    """Say where a run is: phase, round, sites with their last contact, remaining time.
+    """Say where a run is: phase, round, sites, remaining time.
 
-    With --web as a page for a browser on this machine (127.0.0.1), with curves of the training; it
-    can be read and nothing else. From another machine: ssh -L 8080:127.0.0.1:PORT, then open
-    http://localhost:8080/ there. Also of a simulation: fedlnm-server status runs/mine --web
+    FOLDER is the coordinator's, NAME one of its runs (the latest, if none
+    is given); or FOLDER is that of a run of fedlnm-sim:
+
+    fedlnm-server status runs/mine --web
+
+    --web shows it as a page for a browser on this machine (127.0.0.1),
+    which follows the run, with loss curves. It can be read and nothing else.
+    From another machine: ssh -L 8080:127.0.0.1:PORT HUB, and open
+    http://localhost:8080/ there.
     """
     if (port and not web) or (web and json_output):
         raise UsageError("--port goes with --web, and --json without it", where="status")

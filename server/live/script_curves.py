@@ -1,7 +1,7 @@
 """The part of the live page's script that draws loss curves: one small panel a training."""
 
 CURVES = """\
-const BOX = {width: 230, height: 150, left: 38, right: 8, top: 8, bottom: 26};
+const BOX = {width: 230, height: 150, left: 46, right: 8, top: 8, bottom: 26};
 
 function svg(tag, attributes, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
