@@ -10,12 +10,12 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study test nginx equality bench rehearse rehearse-faults dossier lint format clean help
+.PHONY: setup study test nginx chromium equality bench rehearse rehearse-faults dossier lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
-	@echo "make test    all tests (make nginx installs the proxy that some of them need)"
+	@echo "make test    all tests (make nginx chromium installs what some of them need)"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
 	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
@@ -43,6 +43,11 @@ test: $(READY)
 nginx:
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq nginx; }
+
+# The browser in which the page of a run is tested: without it, that test is skipped.
+chromium:
+	@command -v chromium >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 equality: $(READY)
 	$(BIN)/fedlnm-sim equality

@@ -13,6 +13,7 @@ from client import gate_cli, joining_cli, leave_cli
 from client.check import command
 from client.ledger_cli import ledger
 from client.predict.command import predict
+from client.report import command as report_command
 from common.console import consoles
 from common.errors import StudyError
 
@@ -29,6 +30,7 @@ app.command()(gate_cli.approve)
 app.command()(gate_cli.run)
 app.command()(leave_cli.leave)
 app.command()(predict)
+app.command()(report_command.report)
 console, screen = consoles()
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from common.console import consoles
-from common.errors import StudyError
+from common.errors import StudyError, UsageError
 from common.study import load_study
 from server.deployment import commands
 
@@ -40,8 +40,39 @@ def _root() -> None:
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="folder of a run")]) -> None:
-    """Write tables, figures and the page again from a run's results.json."""
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="folder of a run; of two with --compare")],
+    compare: Annotated[
+        bool, typer.Option("--compare", help="set the second run beside the first")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="with --compare: folder [default: compare-RUN1 in that of RUN2]"),
+    ] = None,
+) -> None:
+    """Write tables, figures and the page again; or compare two runs.
+
+    From a run's results.json. With --compare the second run is set beside
+    the first, on screen and as a page in --out (else RUN2/compare-RUN1):
+    AUCs with their difference, settings and software that differ, features
+    that both chose, time and bytes.
+
+    fedlnm-server report --compare RUN1 RUN2
+
+    Exit code 0, whatever differs. 1: a folder is not that of a finished run.
+    """
+    if len(runs) != (2 if compare else 1):
+        wanted = "two folders" if compare else "one folder (two with --compare)"
+        raise UsageError(f"give {wanted}, not {len(runs)}", where="report")
+    if compare:
+        _compare(runs[0], runs[1], out)
+        return
+    if out is not None:
+        raise UsageError("--out goes with --compare", where="report")
+    _report(runs[0])
+
+
+def _report(run: Path) -> None:
     from server.outputs import write_outputs
     from server.report.results import read
     from server.report.tables import terminal_table
@@ -50,6 +81,21 @@ def report(run: Annotated[Path, typer.Argument(help="folder of a run")]) -> None
     write_outputs(results.model_dump(mode="json"), run)
     console.print(terminal_table(results))
     console.print(f"report: {run / 'report' / 'index.html'}", highlight=False)
+
+
+def _compare(one: Path, two: Path, out: Path | None) -> None:
+    from server.compare.page import warnings, write_comparison
+    from server.compare.run import read_run
+    from server.compare.terminal import auc_table, lines
+
+    first, second = read_run(one), read_run(two)
+    page = write_comparison(first, second, out or two / f"compare-{first.name}")
+    for warning in warnings(first, second):
+        screen.print(warning, highlight=False, markup=False)
+    console.print(auc_table(first, second))
+    for line in lines(first, second):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"comparison: {page}", highlight=False, markup=False)
 
 
 @app.command()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+from server.run_fraction import fraction_done
+
 State = Literal["not started", "under way", "finished", "stopped"]
 _RECENT = 20  # rounds whose pace counts: hospitals get faster and slower
 
@@ -43,6 +45,7 @@ class RunProgress:
     network, variant, round, rounds : the last round of training in this phase, and how many the
         variant has; "" and 0 where none was.
     rounds_done, rounds_planned : of all network training of the study.
+    fraction : share of the work that is done; it does not fall, and is 1 only at the end.
     seconds_left : estimate, None = unknown, before anything like it was measured.
     sites : by name.
     message : why it has stopped.
@@ -58,6 +61,7 @@ class RunProgress:
     rounds: int = 0
     rounds_done: int = 0
     rounds_planned: int = 0
+    fraction: float = 0.0
     seconds_left: float | None = None
     sites: Mapping[str, SiteContact] = field(default_factory=dict)
     message: str = ""
@@ -89,12 +93,23 @@ def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
         rounds=int(last_round.get("rounds", 0)),
         rounds_done=sum(map(len, rounds.values())),
         rounds_planned=sum(planned.values()),
+        fraction=1.0 if state == "finished" else _fraction(told, plan, planned, rounds),
         seconds_left=_seconds_left(told, plan, planned, rounds, now)
         if state == "under way"
         else None,
         sites=_sites(told),
         message=message,
     )
+
+
+def _fraction(
+    told: Sequence[Mapping[str, Any]],
+    plan: Mapping[str, Any],
+    planned: Mapping[str, int],
+    rounds: Mapping[str, Mapping[tuple[str, int], float]],
+) -> float:
+    done = {name: len(found) for name, found in rounds.items()}
+    return fraction_done(told, plan.get("phases", ()), plan.get("rounds", {}), planned, done)
 
 
 def _last(told: Sequence[Mapping[str, Any]], *kinds: str) -> Mapping[str, Any]:

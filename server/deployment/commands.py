@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from server.deployment.lock import only_one
 from server.deployment.preparing import find_prepared
 from server.deployment.preparing import prepare as prepare_study
 from server.deployment.run_folder import RunFolder, find_run, new_run
+
+if TYPE_CHECKING:
+    from server.deployment.status import RunStatus
 
 console, screen = consoles()
 Folder = Annotated[Path, typer.Argument(help="the coordinator's folder")]
@@ -124,20 +127,68 @@ def resume(
 
 
 def status(
-    folder: Folder,
+    folder: Annotated[
+        Path, typer.Argument(help="the coordinator's folder, or that of a run of fedlnm-sim")
+    ],
     name: Annotated[str | None, typer.Argument(help="folder under runs/ [default: latest]")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="a page that follows the run, until Ctrl-C")
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            help="with --web [default: any that is free]", min=0, max=65535, show_default=False
+        ),
+    ] = 0,
 ) -> None:
-    """Say where a run is: phase, round, sites with their last contact, remaining time."""
-    from server.deployment.status import read_status
+    """Say where a run is: phase, round, sites, remaining time.
 
-    own = _opened(folder)
-    found_status = read_status(own, find_run(own, name))
+    FOLDER is the coordinator's, NAME one of its runs (the latest, if none
+    is given); or FOLDER is that of a run of fedlnm-sim:
+
+    fedlnm-server status runs/mine --web
+
+    --web shows it as a page for a browser on this machine (127.0.0.1),
+    which follows the run, with loss curves. It can be read and nothing else.
+    From another machine: ssh -L 8080:127.0.0.1:PORT HUB, and open
+    http://localhost:8080/ there.
+    """
+    if (port and not web) or (web and json_output):
+        raise UsageError("--port goes with --web, and --json without it", where="status")
+    if web:
+        _serve_page(folder, name, port)
+        return
+    found_status = _status(folder, name)
     if json_output:
         sys.stdout.write(json.dumps(found_status.as_dict(), indent=1) + "\n")
         return
     for line in found_status.lines():
         _say(line)
+
+
+def _status(folder: Path, name: str | None) -> RunStatus:
+    from server.deployment.status import read_status
+    from server.simulated_status import is_run_folder, read_simulated
+
+    if name is None and is_run_folder(folder):
+        return read_simulated(folder)
+    own = _opened(folder)
+    return read_status(own, find_run(own, name))
+
+
+def _serve_page(folder: Path, name: str | None, port: int) -> None:
+    from server.live.command import serve
+    from server.live.source import of_deployment, of_simulation
+    from server.simulated_status import check_run_folder, is_run_folder
+
+    if name is None and is_run_folder(folder):
+        if any(folder.iterdir()):  # a run may be about to begin in an empty one
+            check_run_folder(folder)
+        serve(of_simulation(folder), port, _say)
+        return
+    own = _opened(folder)
+    serve(of_deployment(own, find_run(own, name)), port, _say)
 
 
 def renew(folder: Folder) -> None:

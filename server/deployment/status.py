@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from server.deployment.run_folder import RunFolder
 from server.progress import PHASES
 from server.run_progress import RunProgress, SiteContact, progress_of
 
-State = Literal["under way", "finished", "stopped", "interrupted"]
+State = Literal["not started", "under way", "finished", "stopped", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class RunStatus:
 
     Parameters
     ----------
-    state : `interrupted` where no command keeps it going and it did not stop by itself.
+    state : `interrupted` where no command keeps it going and it did not stop by itself;
+        `not started` only of a simulation, whose commands leave no mark while they run.
     connections : online, offline or registered (never seen) by site; empty while nothing runs.
     sites : of the study, in roster order.
     restarts : of programs that had ended.
@@ -49,11 +50,13 @@ class RunStatus:
     def lines(self) -> Iterator[str]:
         """For people."""
         now = self.progress
-        yield f"run {self.run} of study {self.study}: {self.state}, begun {_time(self.begun)}"
+        of = f" of study {self.study}" if self.study else ""
+        yield f"run {self.run}{of}: {self.state}, begun {_time(self.begun)}"
         if self.state == "stopped":
             yield f"  {now.message}"
         phase = PHASES.get(now.phase, now.phase) or "none yet"
         yield f"phase: {phase}" + (f" ({now.number} of {now.phases})" if now.phases else "")
+        yield f"done: {int(100 * now.fraction)} %"
         if now.rounds:
             yield f"  {now.variant}: round {now.round} of {now.rounds}"
         if now.rounds_planned:
@@ -82,7 +85,14 @@ class RunStatus:
 
 def read_status(folder: CoordinatorFolder, run: RunFolder) -> RunStatus:
     """Where a run is."""
-    events, study, busy = list(run.events()), run.study, _is_busy(folder)
+    return status_of(folder, run, list(run.events()))
+
+
+def status_of(
+    folder: CoordinatorFolder, run: RunFolder, events: Sequence[Mapping[str, Any]]
+) -> RunStatus:
+    """Where the run is whose events these are."""
+    study, busy = run.study, _is_busy(folder)
     progress = progress_of(events, time.time())
     return RunStatus(
         run=run.name,

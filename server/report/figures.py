@@ -10,8 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from server.report import words
-from server.report.drawing import (
+from common.figures.drawing import (
     BLACK,
     BLUE,
     GREY,
@@ -24,6 +23,7 @@ from server.report.drawing import (
     Drawing,
     draw,
 )
+from server.report import words
 from server.report.reading import (
     MODEL_ORDER,
     MatrixRow,

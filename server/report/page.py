@@ -8,12 +8,12 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from common.figures.drawing import Drawing, inline
+from common.figures.style import STYLE
 from server.report import appendix, sections, summary, table1, words
-from server.report.drawing import Drawing, inline
 from server.report.figures import draw_figures
 from server.report.reading import main_run, runs
 from server.report.schema import Results
-from server.report.style import STYLE
 from server.report.template import PAGE
 
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from common.figures.labels import MODEL_LABELS as MODEL_LABELS
+
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MISSING = EN_DASH
-
-MODEL_LABELS = {
-    "clinical": "Clinical",
-    "radiomics": "Radiomics",
-    "dl2d": "2D deep learning",
-    "dl3d": "3D deep learning",
-    "fusion_feature": "Feature fusion",
-    "fusion_decision": "Decision fusion",
-}
 
 ARM_LABELS = {
     **MODEL_LABELS,

@@ -15,6 +15,7 @@ from common.study_file import write_study
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
 from server.deployment.status import read_status
+from server.live.source import of_deployment
 
 PLAN = {"kind": "started", "phases": ["enrolment", "dl2d"], "rounds": {"dl2d": 72}}
 JOINED = {"kind": "enrolled", "site": "a", "counts": {}}
@@ -121,6 +122,15 @@ def test_a_run_without_events_is_told_of_too(folder: CoordinatorFolder, run: Run
     status = read_status(folder, run)
     assert status.state == "interrupted"
     assert "phase: none yet" in list(status.lines())
+
+
+def test_the_live_page_is_told_the_same(folder: CoordinatorFolder, run: RunFolder) -> None:
+    happened(run, PLAN, JOINED, PHASE, *rounds(1))
+    told = json.loads(json.dumps(of_deployment(folder, run).read(), allow_nan=False))
+    assert (told["state"], told["run"], told["study"]) == ("interrupted", "tabular-1", "tabular")
+    assert [name for name, site in told["sites"].items() if not site["enrolled"]] == ["b", "c"]
+    assert told["curves"][0]["trainings"][0]["loss"] == [[1, 0.5]]
+    assert 0 < told["fraction"] < 1
 
 
 def test_the_machine_readable_form_has_what_the_lines_have(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.report.drawing import Drawing
+from common.figures.drawing import Drawing
 from server.report.figures import draw_figures
 from server.report.results import Results, parse
 

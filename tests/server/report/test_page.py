@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from common.figures.drawing import Drawing
 from server.report.appendix import timing_block
-from server.report.drawing import Drawing
 from server.report.page import render, write_report
 from server.report.results import Results, parse, to_json
 

@@ -1,0 +1,113 @@
+"""The site's patients one by one: what each model said of them, and the crop it saw."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+
+from client.cohort import Patient
+from client.report.source import SiteRun
+from common.study import BASE_MODELS, FUSION_MODELS
+
+NETWORKS: tuple[Literal["dl2d", "dl3d"], ...] = ("dl2d", "dl3d")
+PIXELS = 112  # of a crop on the page
+
+
+@dataclass(frozen=True)
+class PatientRow:
+    """One patient of one set.
+
+    Parameters
+    ----------
+    probabilities : by model; None where the site has none.
+    crop : PNG as a data address, "" where the study has no crops.
+    """
+
+    patient: str
+    positive: bool
+    probabilities: dict[str, float | None]
+    crop: str
+
+    @property
+    def error(self) -> float:
+        """How far the last model that says anything is from the truth."""
+        said = [value for value in self.probabilities.values() if value is not None]
+        return abs(float(self.positive) - said[-1]) if said else -1.0
+
+
+def models_of(run: SiteRun) -> tuple[str, ...]:
+    """The study's models, base models first."""
+    chosen = {*run.study.base_models, *run.study.fusion_models}
+    return tuple(model for model in (*BASE_MODELS, *FUSION_MODELS) if model in chosen)
+
+
+def rows_of(run: SiteRun, subset: str) -> list[PatientRow]:
+    """Patients of a subset, those first that were judged worst."""
+    patients = run.patients(subset)
+    said = _out_of_fold(run, patients) if subset == "train" else _scores(run, subset)
+    crops = _crops(run, patients)
+    rows = [
+        PatientRow(
+            patient=p.patient_id,
+            positive=p.label == 1,
+            probabilities={m: said.get(m, {}).get(p.patient_id) for m in models_of(run)},
+            crop=crops.get(p.patient_id, ""),
+        )
+        for p in patients
+    ]
+    return sorted(rows, key=lambda row: -row.error)
+
+
+def _scores(run: SiteRun, subset: str) -> dict[str, dict[str, float]]:
+    scores = run.table("scores", subset)
+    if scores is None:
+        return {}
+    columns = enumerate(scores.columns)
+    return {
+        m: dict(zip(scores.patients, scores.values[:, i].tolist(), strict=True)) for i, m in columns
+    }
+
+
+def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, float]]:
+    """Of the networks, each patient by the training that had not seen them.
+
+    The other models' are worked out for the coordinator's question only and are not kept here.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for network in NETWORKS:
+        for fold in {p.fold for p in patients}:
+            table = run.table(f"{network}/fold{fold}/probability", "train")
+            if table is None:
+                continue
+            own = {p.patient_id for p in patients if p.fold == fold}
+            pairs = zip(table.patients, table.values[:, 0].tolist(), strict=True)
+            found.setdefault(network, {}).update({p: v for p, v in pairs if p in own})
+    return found
+
+
+def _crops(run: SiteRun, patients: list[Patient]) -> dict[str, str]:
+    """The middle slice of what the 2D network saw, otherwise of the cube of the 3D network."""
+    kinds = [kind for kind in NETWORKS if kind in run.study.base_models]
+    if run.images is None or not kinds:
+        return {}
+    images, index = run.images.crops(kinds[0], [p.patient_id for p in patients])
+    found = {}
+    for place, patient in enumerate(patients):
+        own = [images[i] for i in np.flatnonzero(index == place)]
+        patch = own[len(own) // 2]
+        found[patient.patient_id] = png(patch[len(patch) // 2] if patch.ndim == 3 else patch)
+    return found
+
+
+def png(patch: NDArray[Any]) -> str:
+    """Grey values in [0, 1], (S, S), as a data address; thinned out to what the page shows."""
+    step = max(1, -(-patch.shape[0] // PIXELS))
+    file = io.BytesIO()
+    imsave(file, np.asarray(patch)[::step, ::step], cmap="gray", vmin=0.0, vmax=1.0, format="png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,1 @@
+"""Two runs side by side: how good, how set up, how long, with which software."""

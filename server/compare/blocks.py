@@ -1,0 +1,188 @@
+"""The tables of the comparison; a difference is always the second run less the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from server.compare.run import ComparedRun
+from server.report import words
+from server.report.appendix import WHOLE
+from server.report.reading import MODEL_ORDER, set_label, sets
+from server.report.schema import Performance, Selection
+from server.report.sections import Block, Cell, Line
+
+NO_TEST = (
+    "There is no P value for a difference between two runs: DeLong's test compares two scores of"
+    " the same patients, and results hold no score of any patient. Two intervals that overlap"
+    " widely say that the difference may be chance."
+)
+ABSENT = words.MISSING
+
+
+def set_names(first: ComparedRun, second: ComparedRun) -> list[str]:
+    """Sets of either run, those of the first leading."""
+    return list(dict.fromkeys([*sets(first.results), *sets(second.results)]))
+
+
+def pairs(
+    first: ComparedRun, second: ComparedRun, name: str
+) -> list[tuple[str, Performance | None, Performance | None]]:
+    """Model, and its performance on a set in each run; models that neither has are left out."""
+    one, two = first.performance, second.performance
+    found = [(model, one.get((name, model)), two.get((name, model))) for model in MODEL_ORDER]
+    return [row for row in found if row[1] is not None or row[2] is not None]
+
+
+def difference(a: float | None, b: float | None) -> float | None:
+    """`b` less `a`, where both are known."""
+    return None if a is None or b is None else b - a
+
+
+def signed(value: float | None) -> str:
+    """`+0.012`, three decimals, with a true minus sign."""
+    if value is None:
+        return ABSENT
+    return ("+" if round(value, 3) > 0 else "") + words.number(value)
+
+
+def auc_blocks(first: ComparedRun, second: ComparedRun) -> list[Block]:
+    """AUCs of both runs and their difference, a block a set."""
+    blocks = []
+    for name in set_names(first, second):
+        rows = pairs(first, second, name)
+        lines = tuple(
+            Line(words.MODEL_LABELS[model], (_auc(a), _auc(b), _change(a, b)), model)
+            for model, a, b in rows
+        )
+        columns = ("Model", first.name, second.name, "Difference")
+        blocks.append(Block(set_label(name), _patients(rows), columns, lines, name))
+    return blocks
+
+
+def _auc(row: Performance | None) -> Cell:
+    if row is None:
+        return Cell(ABSENT)
+    return Cell(words.auc(row.auc), words.interval(row.ci_low, row.ci_high))
+
+
+def _change(a: Performance | None, b: Performance | None) -> Cell:
+    change = difference(a.auc if a else None, b.auc if b else None)
+    return Cell(signed(change), key="difference")
+
+
+def _patients(rows: Iterable[tuple[str, Performance | None, Performance | None]]) -> str:
+    """How many patients each run has in a set; a different number is a different set."""
+    counts = [
+        {_counted(row) for row in column if row is not None}
+        for column in list(zip(*rows, strict=True))[1:]
+    ]
+    texts = [", ".join(sorted(found)) or "not in this run" for found in counts]
+    if texts[0] == texts[1]:
+        return f"Both runs: {texts[0]}."
+    return f"The two runs judge different patients. First: {texts[0]}. Second: {texts[1]}."
+
+
+def _counted(row: Performance) -> str:
+    if row.positives is None:
+        return f"{row.n} patients"
+    return f"{row.n} patients, {row.positives} with the finding"
+
+
+def settings_block(first: ComparedRun, second: ComparedRun) -> Block | None:
+    """Settings of the study that differ; None where either study is not known."""
+    if not first.settings or not second.settings:
+        return None
+    return _differing("Setting", first, second, first.settings, second.settings, "not there")
+
+
+def software_block(first: ComparedRun, second: ComparedRun) -> Block:
+    """Packages of other versions, machine and engine included."""
+    return _differing("Software", first, second, _software(first), _software(second), "not told")
+
+
+def _software(run: ComparedRun) -> dict[str, str]:
+    info = run.results.run
+    told = {"this software": info.software, "engine": info.engine, "machine": info.machine}
+    return {**{key: value for key, value in told.items() if value}, **run.results.software}
+
+
+def _differing(
+    title: str,
+    first: ComparedRun,
+    second: ComparedRun,
+    one: Mapping[str, str],
+    two: Mapping[str, str],
+    absent: str,
+) -> Block:
+    names = list(dict.fromkeys([*one, *two]))
+    lines = tuple(
+        Line(name, (Cell(one.get(name, absent)), Cell(two.get(name, absent))))
+        for name in names
+        if one.get(name) != two.get(name)
+    )
+    same = len(names) - len(lines)
+    note = f"{same} of {len(names)} are the same in both runs."
+    return Block("", note, (title, first.name, second.name), lines)
+
+
+def features_block(first: ComparedRun, second: ComparedRun) -> Block | None:
+    """How many features each arm chose in each run, and how many are the same."""
+    lines = []
+    for arm, one, two in chosen(first, second):
+        either = len(one | two)
+        share = f"{100 * len(one & two) / either:.0f} %" if either else ABSENT
+        cells = (len(one), len(two), len(one & two))
+        lines.append(Line(words.arm_label(arm), (*(Cell(str(n)) for n in cells), Cell(share))))
+    if not lines:
+        return None
+    columns = ("Arm", first.name, second.name, "In both", "Share of all that are in both")
+    return Block("", "", columns, tuple(lines))
+
+
+def chosen(first: ComparedRun, second: ComparedRun) -> list[tuple[str, set[str], set[str]]]:
+    """Arm, and the features that its model uses in each run; arms that chose none are left out."""
+    one = first.results.selection.get(first.run, {})
+    two = second.results.selection.get(second.run, {})
+    found = [(arm, _features(one.get(arm)), _features(two.get(arm))) for arm in {**one, **two}]
+    return [row for row in found if row[1] or row[2]]
+
+
+def _features(selection: Selection | None) -> set[str]:
+    if selection is None:
+        return set()
+    kept = {name for name, value in selection.coefficients.items() if value != 0}
+    if selection.svm is not None and selection.svm.weights:
+        return set(selection.svm.weights)  # also where a fallback chose, not the LASSO
+    return kept
+
+
+def effort_block(first: ComparedRun, second: ComparedRun) -> Block:
+    """Seconds of every phase, and bytes."""
+    runs = (first, second)
+    phases = list(dict.fromkeys(p for run in runs for p in run.results.timing if p != WHOLE))
+    lines = []
+    for phase in phases:
+        seconds = [run.results.timing.get(phase, {}).get(run.run) for run in runs]
+        lines.append(Line(words.humanise(phase), tuple(map(_duration, seconds))))
+    totals = [
+        sum(by.get(run.run, 0.0) for phase, by in run.results.timing.items() if phase != WHOLE)
+        for run in runs
+    ]
+    if phases:
+        lines.append(Line("All phases", tuple(map(_duration, totals)), "total"))
+    for head, key in (
+        ("Messages", "messages"),
+        ("Sent by the sites", "bytes_up"),
+        ("Sent to the sites", "bytes_down"),
+    ):
+        counts = [
+            sum(getattr(t, key) for t in run.results.transfers if t.run == run.run) for run in runs
+        ]
+        lines.append(
+            Line(head, tuple(Cell(str(n) if key == "messages" else words.size(n)) for n in counts))
+        )
+    return Block("", "", ("", first.name, second.name), tuple(lines))
+
+
+def _duration(seconds: float | None) -> Cell:
+    return Cell(ABSENT if seconds is None else words.duration(seconds))

@@ -1,0 +1,1 @@
+"""A page that follows a run, served to this machine alone."""

@@ -1,0 +1,129 @@
+"""A web server for one page: on this machine only, reading only, for nobody else's page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from common.errors import UsageError
+from server.live.page import PAGE
+from server.live.script import SCRIPT
+from server.live.style import STYLE
+
+ADDRESS = "127.0.0.1"
+# Any port: a tunnel (ssh -L) may end at another one. A foreign name that somebody has pointed at
+# 127.0.0.1 (DNS rebinding) is what has to be kept out.
+OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
+Reader = Callable[[], dict[str, Any]]
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; script-src {_source(SCRIPT)}; style-src {_source(STYLE)};"
+        " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET of two addresses; there is no way from a request to a file."""
+
+    server: LiveServer
+    server_version, sys_version = "fedlnm", ""
+    timeout = 10.0  # seconds for a request to arrive
+
+    def do_GET(self) -> None:
+        """The page, or what it shows."""
+        hosts = self.headers.get_all("Host") or []
+        if len(hosts) != 1 or not OWN_HOST.fullmatch(hosts[0].strip()):
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"not a name of this machine\n")
+        elif self.path == "/":
+            self._answer(HTTPStatus.OK, "text/html", PAGE.encode())
+        elif self.path == "/status.json":
+            self._tell_status()
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n")
+
+    def _tell_status(self) -> None:
+        try:
+            told = json.dumps(self.server.read(), allow_nan=False).encode()
+        except Exception as error:  # the page says so and asks again
+            text = f"{type(error).__name__}: {error}\n"
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", text.encode())
+        else:
+            self._answer(HTTPStatus.OK, "application/json", told)
+
+    def __getattr__(self, name: str) -> Any:
+        # http.server looks for do_METHOD: every method but GET is refused in the same words
+        if name.startswith("do_"):
+            return self._refuse_method
+        raise AttributeError(name)
+
+    def _refuse_method(self) -> None:
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"this page is only read\n")
+
+    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET")
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is there
+        """Nothing on screen: a page that asks every two seconds would fill it."""
+
+
+class LiveServer(ThreadingHTTPServer):
+    """Serves the page on the loopback address.
+
+    Parameters
+    ----------
+    read : what the page shows, JSON-able.
+    port : 0 = any that is free.
+
+    Raises
+    ------
+    UsageError : somebody else has the port.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, read: Reader, port: int = 0) -> None:
+        self.read = read
+        try:
+            super().__init__((ADDRESS, port), Handler)
+        except OSError as error:
+            raise UsageError(
+                f"port {port} cannot be had: {error.strerror}",
+                where="--port",
+                remedy="give another, or 0 for any that is free",
+            ) from None
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{ADDRESS}:{self.server_port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no news."""
