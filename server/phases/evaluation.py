@@ -28,6 +28,8 @@ from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, De
 from common.transforms import Select
 from common.views import View, table
 from server.federation import Federation
+from server.phases.strata import strata_findings
+from server.phases.strata_cuts import strata_cuts
 
 EXACT = "DeLong, exact (one site)"
 OUT_OF_FOLD = "DeLong, exact (pooled out-of-fold rows)"
@@ -43,6 +45,8 @@ class Findings:
     roc: list[dict[str, Any]] = field(default_factory=list)
     calibration: list[dict[str, Any]] = field(default_factory=list)
     decision_curve: list[dict[str, Any]] = field(default_factory=list)
+    strata: list[dict[str, Any]] = field(default_factory=list)
+    strata_tests: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
 
     def extend(self, other: Findings) -> None:
@@ -72,7 +76,8 @@ def evaluate_test_sets(
     files : of the bundle, signed.
     edges : (k, cells + 1), from `score_edges` of the training probabilities, in the bundle's order.
     """
-    replies = federation.evaluate(files, edges)
+    cuts = strata_cuts(federation)
+    replies = federation.evaluate(files, edges, cuts)
     names = tuple(bundle.models)
     sets = [test.name for test in federation.study.test_sets]
     spread = [name for name in sets if len(federation.sites_with(name)) > 1]
@@ -95,6 +100,8 @@ def evaluate_test_sets(
             part = replies[site].parts.get(subset)
             if part is not None:
                 _site_rows(findings, {"set": subset, "site": site}, names, part)
+    by_level = strata_findings(federation, names, edges, cuts, replies)
+    findings.strata, findings.strata_tests = by_level.strata, by_level.strata_tests
     for site, reply in replies.items():
         notes = [{"site": site, **vars(note)} for note in reply.withheld]
         findings.refusals.extend(notes)

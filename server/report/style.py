@@ -39,6 +39,11 @@ section { margin-top: 3rem; padding-top: 1.6rem; border-top: 1px solid var(--lin
 table { border-collapse: collapse; font-size: .89rem; line-height: 1.35; font-variant-numeric: tabular-nums; min-width: min(100%, calc(var(--columns) * 9rem)); }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { padding: 7px 12px; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
+thead button { all: unset; cursor: pointer; box-sizing: border-box; }
+thead button:hover { text-decoration: underline; }
+thead button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+th[aria-sort="ascending"] button::after { content: " \\25B2"; }
+th[aria-sort="descending"] button::after { content: " \\25BC"; }
 thead th { font-weight: 600; color: var(--soft); vertical-align: bottom; border-bottom: 1.5px solid var(--ink); min-width: 5.2rem; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
 tbody th { font-weight: 500; }
