@@ -35,7 +35,7 @@ from common.views import table
 from server.federation import Federation
 
 # the histogram of a level has about this many cells at most
-CELLS = 12
+CELLS = 24
 FEW = "too few patients, or too few with or without the endpoint"
 SMALL = "withheld: small counts"
 UNMASKED = "withheld: sums over fewer than three sites are not masked"

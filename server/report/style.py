@@ -40,6 +40,7 @@ table { border-collapse: collapse; font-size: .89rem; line-height: 1.35; font-va
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { padding: 7px 12px; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead button { all: unset; cursor: pointer; box-sizing: border-box; }
+thead button::after { content: " \\2195"; color: var(--soft); font-weight: 400; }
 thead button:hover { text-decoration: underline; }
 thead button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 th[aria-sort="ascending"] button::after { content: " \\25B2"; }
@@ -53,6 +54,7 @@ tr.total th, tr.total td { font-weight: 600; border-bottom: 0; }
 tr.fusion_decision th, tr.fusion_feature th { font-weight: 650; }
 .gallery { display: grid; gap: 12px 24px; margin: 1rem 0; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); align-items: start; }
 .gallery.pairs { grid-template-columns: repeat(auto-fill, minmax(min(460px, 100%), 1fr)); }
+.gallery.single { display: block; }
 .gallery.wide { display: block; columns: 2 460px; column-gap: 24px; }
 .gallery.wide figure { padding-bottom: 16px; }
 figure { margin: 0; break-inside: avoid; }
@@ -81,6 +83,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .88rem; }
   h2, h3 { break-after: avoid; }
   .card, tr, .notice, .warning { break-inside: avoid; }
   .scroll { overflow: visible; }
+  thead button::after { content: none; }
   table { font-size: 7.6pt; }
   thead th { min-width: 0; }
   th, td { padding: 3px 5px; }

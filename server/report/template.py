@@ -20,7 +20,7 @@ PAGE = """\
 </div>
 {% endmacro %}
 {% macro gallery(section, alt, wide=false) %}
-<div class="gallery{% if wide %} wide{% elif figures.get(section, []) | length in (2, 4) %} pairs{% endif %}">
+<div class="gallery{% if wide %} wide{% elif figures.get(section, []) | length == 1 %} single{% elif figures.get(section, []) | length in (2, 4) %} pairs{% endif %}">
 {% for name, title, svg in figures.get(section, []) %}
 <figure>{{ svg }}<figcaption id="caption-{{ name }}">{{ alt }}: {{ title }}</figcaption></figure>
 {% endfor %}
@@ -221,7 +221,7 @@ PAGE = """\
 {% if ledger %}
 <section id="ledger">
 <h2>What left each hospital</h2>
-<p>Replies that each hospital released in the {{ run | lower }} run, by kind, with their size below; and how many releases a disclosure rule held back.{% if results.ledger %} The last column counts the released entries of the hospital's own ledger: it should equal the sum of the row's messages.{% endif %} Sums and weights of sets at three hospitals or more are masked unless the study says otherwise.</p>
+<p>Replies that each hospital released in the {{ run | lower }} run, by kind, with their size below; and how many releases a disclosure rule held back.{% if results.ledger %} The last column counts the released entries of the hospital's own ledger: it equals the sum of the row's replies, and is larger where a run was interrupted and went on.{% endif %} Sums and weights of sets at three hospitals or more are masked unless the study says otherwise.</p>
 {{ table(ledger) }}
 </section>
 {% endif %}
