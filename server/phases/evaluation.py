@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.bundle import Bundle, Files
-from common.evaluation.calibration import calibration_table
+from common.evaluation.calibration import calibration_table, without_small_bins
 from common.evaluation.decision_curve import decision_curve
 from common.evaluation.delong import auc_interval, paired_test
 from common.evaluation.local import Evaluation, evaluate_locally
@@ -165,7 +165,7 @@ def evaluate_over_sites(
             delong=delong,
             histogram=merge_classes(histogram, minimum),
             confusion=confusion,
-            calibration=calibration,
+            calibration=without_small_bins(calibration, minimum),
             brier=brier,
             decision=decision,
         )
@@ -189,13 +189,18 @@ def _areas(
 
 
 def evaluate_training(
-    names: Sequence[str], scores: Float, labels: Float, cutoffs: Mapping[str, float]
+    names: Sequence[str],
+    scores: Float,
+    labels: Float,
+    cutoffs: Mapping[str, float],
+    min_cell: int = 0,
 ) -> Findings:
     """Out-of-fold performance on the pooled rows the server holds, exactly.
 
     Parameters
     ----------
     scores : (n, k) out-of-fold probabilities. labels : (n,).
+    min_cell : fewest rows of a group of the calibration that is told of.
     """
     rows = Rows(
         values=scores,
@@ -204,7 +209,7 @@ def evaluate_training(
         fold=np.zeros(len(labels), dtype=np.int64),
     )
     cuts = np.array([cutoffs[name] for name in names])
-    evaluation = evaluate_locally(rows, cuts, score_edges(np.zeros((len(names), 0))), 0)
+    evaluation = evaluate_locally(rows, cuts, score_edges(np.zeros((len(names), 0))), min_cell)
     findings = Findings()
     _measures(findings, "train", names, evaluation, cutoffs, [OUT_OF_FOLD] * len(names))
     for column, model in enumerate(names):
@@ -338,13 +343,18 @@ def _calibration(
 ) -> None:
     calibration = calibration_table(evaluation.calibration, column)
     rows = [
-        {"n": int(n), "mean_predicted": float(mean), "observed": float(rate)}
+        {"n": _count(n), "mean_predicted": float(mean), "observed": float(rate)}
         for n, mean, rate in zip(
             calibration.count, calibration.probability, calibration.observed, strict=True
         )
     ]
     brier = float(evaluation.brier[column])
     findings.calibration.append({**key, "bins": rows, "brier": brier})
+
+
+def _count(n: float) -> int | None:
+    """None for a group that is withheld."""
+    return int(n) if np.isfinite(n) else None
 
 
 def _decision(findings: Findings, key: dict[str, str], evaluation: Evaluation, column: int) -> None:

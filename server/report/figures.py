@@ -135,7 +135,7 @@ def _calibrations(results: Results) -> Iterator[Drawing]:
     for name in _order(results, [row.set for row in results.calibration if row.run == run]):
         rows = [row for row in results.calibration if row.run == run and row.set == name]
         paint = partial(_paint_calibration, rows=rows)
-        yield draw("calibration", f"calibration-{name}", set_label(name), paint)
+        yield draw("calibration", f"calibration-{name}", set_label(name), paint, height=3.9)
 
 
 def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
@@ -152,7 +152,7 @@ def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
         x, y = [point[0] for point in points], [point[1] for point in points]
         axes.plot(x, y, color=colour, ls=dash, marker="o", ms=4, label=label)
     _percent_axes(axes, "Predicted risk, %", "Observed share, %")
-    axes.legend(loc="lower right", borderpad=0, handlelength=2.4)
+    _legend_below(axes, ncols=1)
 
 
 def _fusion_or_all(rows: list[Calibration]) -> list[Calibration]:
@@ -217,9 +217,9 @@ def _paint_weights(axes: Axes, bars: list[tuple[str, float]], what: str) -> None
     axes.set(xlabel=f"{what} (per standard deviation)", ylim=(-0.6, len(bars) - 0.4))
 
 
-def _legend_below(axes: Axes) -> None:
+def _legend_below(axes: Axes, ncols: int = 2) -> None:
     """Under the axis label, where no line can run through it."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=2, handlelength=2.4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=ncols, handlelength=2.4)
 
 
 def _order(results: Results, names: list[str]) -> list[str]:

@@ -112,7 +112,7 @@ PAGE = """\
 {% if figures.get("roc") %}
 <section id="roc">
 <h2>Sensitivity against false alarms</h2>
-<p>ROC curves of the {{ run | lower }} models. The further a curve bends to the upper left, the better; the grey diagonal is chance.</p>
+<p>ROC curves of the {{ run | lower }} models. The further a curve bends to the upper left, the better; the grey diagonal is chance. Cells of few patients are joined before a curve is drawn, so that the curve of a small test set has few corners; its AUC does not come from these corners.</p>
 {{ gallery("roc", "ROC curves") }}
 </section>
 {% endif %}
