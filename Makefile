@@ -10,12 +10,13 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study test nginx chromium equality bench rehearse rehearse-faults dossier lint format clean help
+.PHONY: setup study figures test nginx chromium equality bench rehearse rehearse-faults dossier lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
-	@echo "make test    all tests (make nginx chromium installs what some of them need)"
+	@echo "make figures the two figures of the README, from the run in STUDY_OUT"
+	@echo "make test    all tests (make nginx and make chromium install what some of them need)"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
 	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
@@ -36,6 +37,10 @@ study: $(READY)
 	$(BIN)/fedlnm-sim run runs/phantom-$(SEED)/study.toml --sites runs/phantom-$(SEED)/*/ \
 		--reference pooled --reference local --cache runs/cache --out $(STUDY_OUT)
 
+figures:
+	cp $(STUDY_OUT)/figures/overview-internal.svg docs/study-auc.svg
+	cp $(STUDY_OUT)/figures/flow.svg docs/study-flow.svg
+
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
@@ -44,7 +49,7 @@ nginx:
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq nginx; }
 
-# The browser in which the page of a run is tested: without it, that test is skipped.
+# The browser that pages are tried in: without it, their tests are skipped. Needs Debian's apt.
 chromium:
 	@command -v chromium >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
 
@@ -19,8 +20,10 @@ from common.disclosure import (
     check_sum,
     check_test_set,
     check_weights,
+    refusal,
 )
 from common.evaluation.delong import exact
+from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.exchanges import (
     DEVICE,
@@ -42,8 +45,9 @@ from common.masking.layout import RingSums, end_to_end, to_rings
 from common.masking.update import to_update_rings
 from common.statistics.base import Rows, describe
 from common.statistics.placements import DeLongResult
+from common.strata import TABLE, level_codes, level_names, strata_columns
 from common.study import FEWEST_MASKED
-from common.views import Joined, View, materialise
+from common.views import Joined, View, leaves_rows_out, materialise
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
 
@@ -182,6 +186,8 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
     """The declared row-level exchange: out-of-fold probabilities, shuffled, to three decimals."""
     view = View(source=Joined(parts=tuple(request.columns.values())))
+    if leaves_rows_out(view):
+        raise ValueError("out-of-fold rows are those of all training patients")
     table = materialise(view, workspace.tables, "train")
     refusals = check_out_of_fold_rows(table, workspace.privacy)
     if refusals:
@@ -208,16 +214,21 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
     counts: dict[str, tuple[int, int]] = {}
     evaluations: dict[str, Evaluation] = {}
     parts: dict[str, DeLongResult] = {}
+    strata: dict[str, dict[str, LevelAreas]] = {}
     withheld: list[Refusal] = []
     for subset in request.test_sets:
         rows = _score(workspace, bundle, subset)
         counts[subset] = (rows.n, int(rows.label.sum()))
-        refusals = check_test_set(rows, subset, privacy)
+        refusals = (
+            *check_test_set(rows, subset, privacy),
+            *_fix_levels(workspace, subset, request.cuts),
+        )
         withheld.extend(refusals)
         if refusals:
             continue
         if len(study.test_set(subset).sites) == 1:
             evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)
+            strata[subset] = _by_level(workspace, rows, subset, request.cuts)
         else:
             parts[subset] = exact(rows.values, rows.label)
     return EvaluateReply(
@@ -227,6 +238,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
         evaluations=evaluations,
         parts=parts,
         withheld=tuple(withheld),
+        strata=strata,
     )
 
 
@@ -236,9 +248,49 @@ def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
         from client.deep import score_networks
 
         score_networks(workspace, bundle, subset)
+    if any(leaves_rows_out(view) for view in bundle.models.values()):
+        raise ValueError("a model has to score all test patients")
     scored = [materialise(view, workspace.tables, subset) for view in bundle.models.values()]
     patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, subset)]
     values = np.hstack([rows.values for rows in scored])
     table = StoredTable(tuple(patients), tuple(bundle.models), values)
     workspace.run_tables.write("scores", subset, table)
     return workspace.tables.read("scores", subset)
+
+
+def _fix_levels(
+    workspace: Workspace, subset: str, cuts: Mapping[str, float]
+) -> tuple[Refusal, ...]:
+    """Keep the level of every test patient as the table `strata`; once made, it stays.
+
+    Levels cut anew would tell by subtraction the patients that lie between two cuts.
+    """
+    study, tables = workspace.study, workspace.tables
+    if not study.strata:
+        return ()
+    codes = level_codes(study, tables.read("coded", subset).values, cuts)
+    patients = tuple(p.patient_id for p in workspace.cohort.subset(study, subset))
+    try:
+        known = workspace.run_tables.read(TABLE, subset)
+    except KeyError:
+        workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
+        return ()
+    if known.patients == patients and np.array_equal(known.values, codes, equal_nan=True):
+        return ()
+    return (refusal("levels", workspace.privacy, f"other levels of {subset} than before"),)
+
+
+def _by_level(
+    workspace: Workspace, rows: Rows, subset: str, cuts: Mapping[str, float]
+) -> dict[str, LevelAreas]:
+    """Areas within the levels of every stratum, of a set that this site alone holds."""
+    codes = level_codes(workspace.study, workspace.tables.read("coded", subset).values, cuts)
+    return {
+        column.name: areas_by_level(
+            rows,
+            codes[:, position],
+            len(level_names(column, cuts.get(column.name))),
+            workspace.privacy,
+        )
+        for position, column in enumerate(strata_columns(workspace.study))
+    }

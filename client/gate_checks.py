@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.gate_strata import check_strata
 from client.gate_types import StoppedError, expect
 from client.tables import clinical_columns
 from common.errors import InputError, SignatureError
@@ -123,6 +124,9 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
     expect(set(reply.counts) <= known, "shape", "counts of a set that was not asked for")
     expect(set(reply.evaluations) <= alone & set(reply.counts), "shape", "measures of a set")
     expect(set(reply.parts) <= (known - alone) & set(reply.counts), "shape", "areas of a set")
+    expect(set(reply.strata) <= set(reply.evaluations), "shape", "strata of a set")
+    for levels in reply.strata.values():
+        check_strata(levels, request, context)
     for n, positives in reply.counts.values():
         _check_counts(n, positives)
     for name, part in reply.parts.items():

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
 from common.ledger.asked import request_digest
 from common.masking.agreement import SignedKey
@@ -252,7 +253,8 @@ class Refusal:
 class EvaluateRequest:
     """The final bundle, as bytes by file name, and the test sets to score with it.
 
-    `edges` (k, cells + 1) are those of the class-wise histogram of each model's scores.
+    `edges` (k, cells + 1) are those of the class-wise histogram of each model's scores. `cuts` says
+    where strata that are no levels by themselves are cut in two; a site takes one such set a run.
     """
 
     run: str
@@ -260,11 +262,13 @@ class EvaluateRequest:
     bundle: dict[str, NDArray[np.uint8]]
     test_sets: tuple[str, ...]
     edges: Float
+    cuts: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of all that is asked for, the run included: there is no session."""
-        return request_digest(self.run, self.study, self.bundle, self.test_sets, self.edges)
+        asked = (self.bundle, self.test_sets, self.edges, self.cuts)
+        return request_digest(self.run, self.study, *asked)
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -279,6 +283,7 @@ class EvaluateReply:
     `counts` maps a test set to (patients, positives) at this site. A set that this site alone holds
     has its measures in `evaluations`; of a set spread over sites `parts` has the areas of the
     site's own patients. What a disclosure rule forbids is left out and noted in `withheld`.
+    `strata` has, of a set that this site alone holds, the areas within levels, by set and stratum.
     """
 
     site: str
@@ -287,6 +292,7 @@ class EvaluateReply:
     evaluations: dict[str, Evaluation]
     parts: dict[str, DeLongResult]
     withheld: tuple[Refusal, ...]
+    strata: dict[str, dict[str, LevelAreas]] = field(default_factory=dict)
 
 
 @plain

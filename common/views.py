@@ -13,7 +13,7 @@ import numpy as np
 
 from common.plain import plain
 from common.statistics.base import Rows
-from common.transforms import Columns, Select
+from common.transforms import Columns, InLevel, Select
 
 
 class TableReader(Protocol):
@@ -105,6 +105,13 @@ class ByFold:
 def table(name: str) -> View:
     """The view of a bare base table."""
     return View(source=Table(name=name))
+
+
+def leaves_rows_out(view: View) -> bool:
+    """Whether any step of a view, or of a view within it, keeps only some of the rows."""
+    parts = view.source.parts if isinstance(view.source, Joined | ByFold) else ()
+    own = any(isinstance(step, InLevel) for step in view.transforms)
+    return own or any(leaves_rows_out(part) for part in parts)
 
 
 def materialise(view: View, tables: TableReader, subset: str) -> Rows:

@@ -254,12 +254,15 @@ class Federation:
         table = table[np.lexsort(table.T)]
         return OutOfFoldRows(tuple(columns), table[:, :-1], table[:, -1])
 
-    def evaluate(self, files: Mapping[str, Any], edges: Float) -> dict[str, EvaluateReply]:
+    def evaluate(
+        self, files: Mapping[str, Any], edges: Float, cuts: Mapping[str, float]
+    ) -> dict[str, EvaluateReply]:
         """Hand the final bundle to every site that has test patients; scores stay there.
 
         Parameters
         ----------
         edges : (k, cells + 1), of the class-wise histogram of each model's scores.
+        cuts : where strata are cut in two, by column.
         """
         requests = {}
         for site in self.study.site_names:
@@ -271,6 +274,7 @@ class Federation:
                     bundle=dict(files),
                     test_sets=sets,
                     edges=edges,
+                    cuts=dict(cuts),
                 )
         seconds = self.study.waiting.train_seconds
         replies = dict(self._ask("evaluate.handout", requests, seconds))

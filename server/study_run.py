@@ -37,6 +37,7 @@ from server.phases.evaluation import Findings, evaluate_test_sets
 from server.phases.fusion import fit_feature_fusion
 from server.phases.fusion_bins import decide_by_bins
 from server.phases.fusion_rows import decide_by_rows
+from server.phases.participants import participants
 from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
 from server.phases.training_columns import training_columns
@@ -241,6 +242,7 @@ class StudyRun:
             "warnings": self._warnings(),
             **tables,
             "table1": rows1,
+            "participants": participants(self.federation),
             "selection": {self.label: {name: _selection(arm) for name, arm in arms.items()}},
             "fusion": fusion,
             "training": {self.label: self._training()},

@@ -7,7 +7,7 @@ from typing import Any
 
 ROWS = (
     *("performance", "site_performance", "delong", "roc", "calibration", "decision_curve"),
-    *("strata", "transfers"),
+    *("strata", "strata_tests", "transfers"),
 )
 
 

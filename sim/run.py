@@ -22,6 +22,7 @@ from common.study_sums import check_maskable, check_test_sets_apart
 from server.progress import Follower, follow
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
+from sim.ledgers import ledger_rows
 from sim.merge import merge_results
 from sim.references import (
     consent,
@@ -86,6 +87,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     trees = [json.loads((job.out / "run.json").read_text(encoding="utf-8")) for job in jobs]
     tree = merge_results(trees)
     _add_phantom_facts(tree, data)
+    tree["ledger"] = ledger_rows(sites)
     tree["timing"]["whole study"] = {"federated": time.monotonic() - started}
     console.print("writing the report", highlight=False)
     return write_outputs(tree, simulation.out)

@@ -5,6 +5,7 @@ threshold and the subject; never the value.
 """
 
 from common.disclosure.descriptions import DESCRIPTIONS, Description
+from common.disclosure.refusing import refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.thresholds import stricter
@@ -26,5 +27,6 @@ __all__ = [
     "check_test_set",
     "check_training_sum",
     "check_weights",
+    "refusal",
     "stricter",
 ]

@@ -183,6 +183,13 @@ DESCRIPTIONS: dict[str, Description] = {
         " an interval of the score: none, or at least this many.",
         setting="min_cell",
     ),
+    "levels": Description(
+        "patients who are singled out by a question about some of the patients only",
+        "Sums over part of the patients are given in one form: histograms of scores, and placements"
+        " made of them, for the test patients in one level of a column that the study declares a"
+        " stratum. Levels cannot be combined, and a column is cut in two at one place a run.",
+        fixed=1.0,
+    ),
     "participants": Description(
         "what one hospital contributes to a sum",
         "The same sum over other hospitals, a second time, would tell by subtraction what those"

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.disclosure.asked import Asked
 from common.disclosure.grams import check_bounded, check_fold_gram, check_gram, check_rank_gram
+from common.disclosure.levels import check_levels
 from common.disclosure.refusing import Refusals, once
 from common.disclosure.scores import check_bin_counts, check_placements, check_scores
 from common.disclosure.tables import allow, check_cells, check_paired, check_rows
@@ -64,6 +65,9 @@ def check_sum(
     if rule is None:
         raise ValueError(f"no disclosure rule is called {statistic.rule!r}")
     asked = Asked(statistic, view, rows, subset, study, privacy)
+    aimed = check_levels(asked)
+    if aimed:
+        return aimed
     if asked.trains:
         return once((*check_training_sum(rows, study.folds, privacy), *rule(asked)))
     study.test_set(subset)

@@ -18,6 +18,7 @@ from common.dossier.plan_linear import (
     rank_cells,
 )
 from common.dossier.plan_scores import fusion_by_bins, handed_out, scores_over_sites
+from common.dossier.plan_strata import strata_cuts, strata_over_sites
 from common.dossier.plan_table1 import table1
 from common.masking.update import SUMS
 from common.statistics.counts import FoldCounts
@@ -193,5 +194,8 @@ def _evaluation(study: Study) -> Phase:
         answers("evaluate.handout", what, subset, parts)
         for subset, what, parts in handed_out(study, models)
     ]
-    rounds = 1 + (2 if spread else 0)
-    return Phase("evaluation", "Measures of the test sets", rounds, (*handed, *over_sites))
+    cutting, cut_rounds = strata_cuts(study)
+    levels, level_rounds = strata_over_sites(study, models)
+    rounds = 1 + (2 if spread else 0) + cut_rounds + level_rounds
+    asked = (*cutting, *handed, *over_sites, *levels)
+    return Phase("evaluation", "Measures of the test sets", rounds, asked)

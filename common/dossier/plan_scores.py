@@ -25,6 +25,7 @@ from common.statistics.scores import (
     Confusion,
     DecisionCounts,
 )
+from common.strata import most_levels, strata_columns
 from common.study import Study
 
 # as the coordinator's phase has them: cells of a model's probability, levels of a tree, and of each
@@ -62,6 +63,10 @@ def handed_out(study: Study, models: int) -> Iterator[tuple[str, str, Parts]]:
             yield test.name, "areas of the own patients", areas
         else:
             yield test.name, "all measures of the set", {**areas, **_measures(models)}
+            levels = sum(most_levels(column) for column in strata_columns(study))
+            if levels:
+                by_level: Parts = {"auc": (levels, models), "covariance": (levels, models, models)}
+                yield test.name, "areas within strata", {**by_level, "counts": (levels, 2)}
 
 
 def _measures(models: int) -> Parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from common.evaluation.suppression import suppress
 from common.plain import plain
 from common.statistics.base import Float
 from common.statistics.scores import BINS, BinnedCalibrationResult
@@ -41,4 +42,18 @@ def calibration_table(result: BinnedCalibrationResult, column: int) -> Calibrati
         observed=np.divide(positives, count, out=empty.copy(), where=filled),
         expected_error=float(gap) / total if total else float("nan"),
         in_the_large=float(offset) / total if total else float("nan"),
+    )
+
+
+def without_small_bins(result: BinnedCalibrationResult, minimum: int) -> BinnedCalibrationResult:
+    """The same with NaN in bins of few rows, and in a second one where these follow from the total.
+
+    A bin of one row shows that row's probability and outcome.
+    """
+    hidden = np.array([suppress(np.append(own, 0.0), minimum)[:-1] for own in result.count])
+    hidden = hidden.reshape(result.count.shape)
+    return BinnedCalibrationResult(
+        count=np.where(hidden, np.nan, result.count),
+        probability=np.where(hidden, np.nan, result.probability),
+        positives=np.where(hidden, np.nan, result.positives),
     )

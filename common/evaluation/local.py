@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from common.evaluation.calibration import without_small_bins
 from common.evaluation.delong import exact
 from common.plain import plain
 from common.statistics.base import Float, Rows
@@ -64,9 +67,19 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
         delong=exact(rows.values, rows.label),
         histogram=merge_classes(counted, min_cell),
         confusion=_on(Confusion(cutoffs=cutoffs), rows),
-        calibration=_on(BinnedCalibration(), rows),
+        calibration=_told(_on(BinnedCalibration(), rows), min_cell),
         brier=_on(BrierSums(), rows),
         decision=_on(DecisionCounts(), rows),
+    )
+
+
+def _told(found: BinnedCalibrationResult, min_cell: int) -> BinnedCalibrationResult:
+    """Nobody in bins of few rows: empty bins and withheld ones look alike."""
+    known = without_small_bins(found, min_cell)
+    return BinnedCalibrationResult(
+        count=np.nan_to_num(known.count),
+        probability=np.nan_to_num(known.probability),
+        positives=np.nan_to_num(known.positives),
     )
 
 

@@ -39,6 +39,12 @@ section { margin-top: 3rem; padding-top: 1.6rem; border-top: 1px solid var(--lin
 table { border-collapse: collapse; font-size: .89rem; line-height: 1.35; font-variant-numeric: tabular-nums; min-width: min(100%, calc(var(--columns) * 9rem)); }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { padding: 7px 12px; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
+thead button { all: unset; cursor: pointer; box-sizing: border-box; }
+thead button::after { content: "\\00a0\\2195"; color: var(--soft); font-weight: 400; }
+thead button:hover { text-decoration: underline; }
+thead button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+th[aria-sort="ascending"] button::after { content: "\\00a0\\25B2"; }
+th[aria-sort="descending"] button::after { content: "\\00a0\\25BC"; }
 thead th { font-weight: 600; color: var(--soft); vertical-align: bottom; border-bottom: 1.5px solid var(--ink); min-width: 5.2rem; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
 tbody th { font-weight: 500; }
@@ -48,6 +54,8 @@ tr.total th, tr.total td { font-weight: 600; border-bottom: 0; }
 tr.fusion_decision th, tr.fusion_feature th { font-weight: 650; }
 .gallery { display: grid; gap: 12px 24px; margin: 1rem 0; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); align-items: start; }
 .gallery.pairs { grid-template-columns: repeat(auto-fill, minmax(min(460px, 100%), 1fr)); }
+.gallery.single { display: block; overflow-x: auto; }
+#participants .gallery svg { min-width: 560px; }
 .gallery.wide { display: block; columns: 2 460px; column-gap: 24px; }
 .gallery.wide figure { padding-bottom: 16px; }
 figure { margin: 0; break-inside: avoid; }
@@ -75,7 +83,9 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .88rem; }
   section { margin-top: 1.2rem; padding-top: .8rem; }
   h2, h3 { break-after: avoid; }
   .card, tr, .notice, .warning { break-inside: avoid; }
-  .scroll { overflow: visible; }
+  .scroll, .gallery.single { overflow: visible; }
+  #participants .gallery svg { min-width: 0; }
+  thead button::after { content: none; }
   table { font-size: 7.6pt; }
   thead th { min-width: 0; }
   th, td { padding: 3px 5px; }

@@ -8,6 +8,7 @@ it then needs; a view uses it to send along only what a selected model really us
 from common.transforms.base import Columns, Transform
 from common.transforms.columns import Clip, Impute, Rename, Select, Standardise
 from common.transforms.forest import Forest
+from common.transforms.in_level import InLevel
 from common.transforms.linear import Linear, Project, Sigmoid
 from common.transforms.normal_scores import NormalScores
 from common.transforms.nystroem import KernelMap
@@ -18,6 +19,7 @@ __all__ = [
     "Columns",
     "Forest",
     "Impute",
+    "InLevel",
     "KernelMap",
     "Linear",
     "NormalScores",

@@ -8,7 +8,8 @@ from server.compare.run import ComparedRun
 from server.report import words
 from server.report.appendix import WHOLE
 from server.report.reading import MODEL_ORDER, set_label, sets
-from server.report.schema import Performance, Selection
+from server.report.schema import Performance
+from server.report.schema_selection import Selection
 from server.report.sections import Block, Cell, Line
 
 NO_TEST = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from common.plain import plain
@@ -26,3 +27,14 @@ class Arm:
     final: View
     features: tuple[View, ...]
     selection: dict[str, Any]
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """Columns of the final model, where they were selected."""
+        steps = self.selection.get("steps", ())
+        names: tuple[str, ...] = (steps[-1].get("names") or ()) if steps else ()
+        return names
+
+    def with_selection(self, **more: Any) -> Arm:
+        """This arm with further notes for the report."""
+        return dataclasses.replace(self, selection={**self.selection, **more})

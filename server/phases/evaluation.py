@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from common.bundle import Bundle, Files
-from common.evaluation.calibration import calibration_table
+from common.evaluation.calibration import calibration_table, without_small_bins
 from common.evaluation.decision_curve import decision_curve
 from common.evaluation.delong import auc_interval, paired_test
 from common.evaluation.local import Evaluation, evaluate_locally
@@ -28,6 +28,8 @@ from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, De
 from common.transforms import Select
 from common.views import View, table
 from server.federation import Federation
+from server.phases.strata import strata_findings
+from server.phases.strata_cuts import strata_cuts
 
 EXACT = "DeLong, exact (one site)"
 OUT_OF_FOLD = "DeLong, exact (pooled out-of-fold rows)"
@@ -43,6 +45,8 @@ class Findings:
     roc: list[dict[str, Any]] = field(default_factory=list)
     calibration: list[dict[str, Any]] = field(default_factory=list)
     decision_curve: list[dict[str, Any]] = field(default_factory=list)
+    strata: list[dict[str, Any]] = field(default_factory=list)
+    strata_tests: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
 
     def extend(self, other: Findings) -> None:
@@ -72,7 +76,8 @@ def evaluate_test_sets(
     files : of the bundle, signed.
     edges : (k, cells + 1), from `score_edges` of the training probabilities, in the bundle's order.
     """
-    replies = federation.evaluate(files, edges)
+    cuts = strata_cuts(federation)
+    replies = federation.evaluate(files, edges, cuts)
     names = tuple(bundle.models)
     sets = [test.name for test in federation.study.test_sets]
     spread = [name for name in sets if len(federation.sites_with(name)) > 1]
@@ -95,6 +100,8 @@ def evaluate_test_sets(
             part = replies[site].parts.get(subset)
             if part is not None:
                 _site_rows(findings, {"set": subset, "site": site}, names, part)
+    by_level = strata_findings(federation, names, edges, cuts, replies)
+    findings.strata, findings.strata_tests = by_level.strata, by_level.strata_tests
     for site, reply in replies.items():
         notes = [{"site": site, **vars(note)} for note in reply.withheld]
         findings.refusals.extend(notes)
@@ -158,7 +165,7 @@ def evaluate_over_sites(
             delong=delong,
             histogram=merge_classes(histogram, minimum),
             confusion=confusion,
-            calibration=calibration,
+            calibration=without_small_bins(calibration, minimum),
             brier=brier,
             decision=decision,
         )
@@ -182,13 +189,18 @@ def _areas(
 
 
 def evaluate_training(
-    names: Sequence[str], scores: Float, labels: Float, cutoffs: Mapping[str, float]
+    names: Sequence[str],
+    scores: Float,
+    labels: Float,
+    cutoffs: Mapping[str, float],
+    min_cell: int = 0,
 ) -> Findings:
     """Out-of-fold performance on the pooled rows the server holds, exactly.
 
     Parameters
     ----------
     scores : (n, k) out-of-fold probabilities. labels : (n,).
+    min_cell : fewest rows of a group of the calibration that is told of.
     """
     rows = Rows(
         values=scores,
@@ -197,7 +209,7 @@ def evaluate_training(
         fold=np.zeros(len(labels), dtype=np.int64),
     )
     cuts = np.array([cutoffs[name] for name in names])
-    evaluation = evaluate_locally(rows, cuts, score_edges(np.zeros((len(names), 0))), 0)
+    evaluation = evaluate_locally(rows, cuts, score_edges(np.zeros((len(names), 0))), min_cell)
     findings = Findings()
     _measures(findings, "train", names, evaluation, cutoffs, [OUT_OF_FOLD] * len(names))
     for column, model in enumerate(names):
@@ -331,13 +343,18 @@ def _calibration(
 ) -> None:
     calibration = calibration_table(evaluation.calibration, column)
     rows = [
-        {"n": int(n), "mean_predicted": float(mean), "observed": float(rate)}
+        {"n": _count(n), "mean_predicted": float(mean), "observed": float(rate)}
         for n, mean, rate in zip(
             calibration.count, calibration.probability, calibration.observed, strict=True
         )
     ]
     brier = float(evaluation.brier[column])
     findings.calibration.append({**key, "bins": rows, "brier": brier})
+
+
+def _count(n: float) -> int | None:
+    """None for a group that is withheld."""
+    return int(n) if np.isfinite(n) else None
 
 
 def _decision(findings: Findings, key: dict[str, str], evaluation: Evaluation, column: int) -> None:

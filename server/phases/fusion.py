@@ -46,4 +46,5 @@ def fit_feature_fusion(federation: Federation, arms: Mapping[str, Arm]) -> Arm:
     }
     fitted = [final[id(view)][0] for view in views]
     supports = [final[id(view)][1] for view in views]
-    return fit_linear_arm(federation, "fusion_feature", fitted, supports, (), selection)
+    arm = fit_linear_arm(federation, "fusion_feature", fitted, supports, (), selection)
+    return arm.with_selection(correlation=filtered[-1].correlation_of(arm.selected))

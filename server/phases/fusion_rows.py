@@ -33,7 +33,9 @@ def decide_by_rows(federation: Federation, arms: Mapping[str, Arm]) -> Decision:
     }
     table = np.column_stack(list(scores.values()))
     return Decision(
-        training=evaluate_training(tuple(scores), table, rows.labels, cutoffs),
+        training=evaluate_training(
+            tuple(scores), table, rows.labels, cutoffs, federation.study.privacy.min_cell
+        ),
         models=models,
         cutoffs=cutoffs,
         edges=score_edges(np.quantile(table, QUANTILES, axis=0).T),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from common.exchanges import SumItem
-from common.learning.lasso import choose, fallback
+from common.learning.lasso import LassoFit, choose, fallback
 from common.learning.platt import PlattFit
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram, FoldGramResult
@@ -78,7 +78,12 @@ def _record(final: Outer, machine: Machine) -> dict[str, Any]:
     weights = dict(zip(machine.columns, machine.weights.tolist(), strict=True)) if linear else {}
     return {
         "alpha": float(lasso.alpha),
-        "cv": {"alphas": tuple(lasso.alphas.tolist()), "errors": tuple(lasso.cv_error.tolist())},
+        "cv": {
+            "alphas": tuple(lasso.alphas.tolist()),
+            "errors": tuple(lasso.cv_error.tolist()),
+            "spreads": tuple(lasso.cv_spread.tolist()),
+        },
+        "path": _path(lasso, final.view.outputs()),
         "coefficients": {name: float(lasso.coefficients[place[name]]) for name in final.columns},
         "svm": {
             "kernel": "linear" if linear else "rbf",
@@ -87,6 +92,19 @@ def _record(final: Outer, machine: Machine) -> dict[str, Any]:
             "intercept": machine.intercept,
             "weights": weights,
         },
+    }
+
+
+def _path(lasso: LassoFit, names: Sequence[str]) -> dict[str, Any]:
+    """Coefficients along the penalties, of features that are used at the chosen one or a larger.
+
+    Those that come in only below it number hundreds, and say nothing of the model.
+    """
+    upto = int(np.argmin(np.abs(lasso.alphas - lasso.alpha))) + 1
+    used = np.flatnonzero(lasso.path[:, :upto].any(axis=1))
+    return {
+        "alphas": tuple(lasso.alphas.tolist()),
+        "coefficients": {names[i]: tuple(lasso.path[i].tolist()) for i in used.tolist()},
     }
 
 

@@ -52,4 +52,5 @@ def fit_radiomics(federation: Federation) -> Arm:
     }
     outer = federation.study.folds + 1
     views = [view] * outer
-    return fit_linear_arm(federation, "radiomics", views, [support] * outer, views, selection)
+    arm = fit_linear_arm(federation, "radiomics", views, [support] * outer, views, selection)
+    return arm.with_selection(correlation=filtered.correlation_of(arm.selected))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from common.exchanges import SumItem
 from common.learning.correlation_filter import greedy_filter
+from common.statistics.base import Float
 from common.statistics.rank_gram import RankGram, first_edges, ranks_tell
 from common.study import Study
+from common.transforms.base import positions
 from common.views import View
 from server.lockstep import Procedure
 from server.phases.rank_cells import Counted, histograms, refined, shared, without_ties
@@ -30,17 +33,29 @@ class Filtered:
     rare : columns in which too few rows differ from the others.
     tied : columns in which too many rows have one value.
     note : what the report should say; empty if nothing.
+    correlation : (p, p) of the columns kept.
     """
 
     table: Counted
     rare: Names
     tied: Names
     note: str
+    correlation: Float
 
     @property
     def names(self) -> Names:
         """Columns kept."""
         return self.table.names
+
+    def correlation_of(self, wanted: Names) -> dict[str, Any]:
+        """Matrix of the columns that a model uses, for the report; nothing is asked for it."""
+        at = positions(self.names, tuple(name for name in self.names if name in set(wanted)))
+        return {
+            "names": tuple(self.names[i] for i in at),
+            "values": tuple(map(tuple, self.correlation[np.ix_(at, at)].tolist())),
+            "method": "Spearman, over the training patients of all sites",
+            "n": round(float(self.table.cells.counts[0].sum())) if at.size else None,
+        }
 
 
 def spearman_filter(
@@ -81,7 +96,9 @@ def spearman_filter(
     ):
         chosen = greedy_filter(correlation, one.names, study.selection.spearman_threshold)
         note = NORMAL_NOTE if gram.normal else ""
-        filtered.append(Filtered(one.narrow(np.sort(chosen)), few, tied, note))
+        kept = np.sort(chosen)
+        own = correlation[np.ix_(kept, kept)]
+        filtered.append(Filtered(one.narrow(kept), few, tied, note, own))
     return filtered
 
 

@@ -86,7 +86,7 @@ def _traffic(title: str, rows: list[Transfer], key: Callable[[Transfer], str]) -
         groups.setdefault(key(row), []).append(row)
     lines = [Line(name, _totals(group)) for name, group in groups.items()]
     if len(lines) > 1:
-        lines.append(Line("All", _totals(rows), "total"))
+        lines.append(Line("All", _totals(rows), "total", pinned=True))
     return Block("", "", (title, "Rounds", "Messages", "Sent by sites", "Received"), tuple(lines))
 
 
@@ -96,9 +96,48 @@ def _totals(rows: Iterable[Transfer]) -> tuple[Cell, ...]:
     return (
         Cell(str(sum(rounds.values()))),
         Cell(str(sum(row.messages for row in kept))),
-        Cell(words.size(sum(row.bytes_up for row in kept))),
-        Cell(words.size(sum(row.bytes_down for row in kept))),
+        _bytes(sum(row.bytes_up for row in kept)),
+        _bytes(sum(row.bytes_down for row in kept)),
     )
+
+
+def _bytes(count: int) -> Cell:
+    return Cell(words.size(count), order=float(count))
+
+
+def ledger_block(results: Results) -> Block | None:
+    """What left each site in the main run, by kind of message, beside the site's own ledger."""
+    run = main_run(results)
+    rows = [row for row in results.transfers if row.run == run]
+    if not rows:
+        return None
+    ledger = {
+        site: [r for r in results.ledger if (r.run, r.site) == (run, site)] for site in _sites(rows)
+    }
+    kinds = list(dict.fromkeys(row.exchange for row in rows))
+    lines = []
+    for site in _sites(rows):
+        by_kind = [[r for r in rows if (r.site, r.exchange) == (site, kind)] for kind in kinds]
+        cells = [_released(own) for own in by_kind]
+        cells.append(_bytes(sum(row.bytes_up for own in by_kind for row in own)))
+        held = [row for row in results.refusals if (row.run, row.site) == (run, site)]
+        cells.append(Cell(str(len(held))))
+        if results.ledger:
+            cells.append(Cell(str(sum(row.released for row in ledger[site]))))
+        lines.append(Line(site, tuple(cells), site))
+    titles = ["Hospital", *(words.EXCHANGE_LABELS.get(kind, kind) for kind in kinds)]
+    titles += ["All bytes", "Held back"] + (["Entries in its own ledger"] if results.ledger else [])
+    return Block("", "", tuple(titles), tuple(lines), "ledger")
+
+
+def _sites(rows: Iterable[Transfer]) -> list[str]:
+    return sorted({row.site for row in rows})
+
+
+def _released(rows: list[Transfer]) -> Cell:
+    messages = sum(row.messages for row in rows)
+    size = words.size(sum(row.bytes_up for row in rows))
+    return Cell(str(messages), size if messages else "")
 
 
 def refusal_block(results: Results) -> Block | None:
@@ -134,16 +173,19 @@ def timing_block(results: Results) -> Block | None:
     ]
     totals = [sum(by_run.get(run, 0.0) for by_run in phases.values()) for run in order]
     if phases:
-        lines.append(Line("All phases", tuple(_duration(total) for total in totals), "total"))
+        lines.append(
+            Line("All phases", tuple(_duration(total) for total in totals), "total", pinned=True)
+        )
     if WHOLE in results.timing:
         whole = results.timing[WHOLE]
         label = "Whole command, with preparation and references"
-        lines.append(Line(label, tuple(_duration(whole.get(run)) for run in order), "total"))
+        times = tuple(_duration(whole.get(run)) for run in order)
+        lines.append(Line(label, times, "total", pinned=True))
     return Block("", "", ("Phase", *(words.run_label(run) for run in order)), tuple(lines))
 
 
 def _duration(seconds: float | None) -> Cell:
-    return Cell(words.MISSING if seconds is None else words.duration(seconds))
+    return Cell(words.MISSING if seconds is None else words.duration(seconds), order=seconds)
 
 
 def facts(results: Results) -> list[tuple[str, str]]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from common.figures.drawing import (
     BLACK,
     BLUE,
     GREY,
     LIGHT,
-    LINE_STYLES,
     MODEL_STYLE,
     ORANGE,
     VERMILION,
-    Dash,
     Drawing,
     draw,
 )
 from server.report import words
+from server.report.flow import draw_flow
 from server.report.reading import (
     MODEL_ORDER,
     MatrixRow,
@@ -32,7 +29,10 @@ from server.report.reading import (
     set_label,
     sets,
 )
-from server.report.schema import Calibration, DecisionCurve, Results, Roc, Selection
+from server.report.schema import Calibration, DecisionCurve, Results, Roc
+from server.report.selection_figures import draw_correlations, draw_lassos, draw_paths
+from server.report.strata import draw_strata
+from server.report.training_figures import draw_trainings
 
 MOST_BARS = 25
 AUC_FLOOR = 0.4
@@ -40,7 +40,10 @@ AUC_FLOOR = 0.4
 
 def draw_figures(results: Results) -> list[Drawing]:
     """All figures that the results have data for, in the order of the page."""
-    makers = (_overviews, _rocs, _calibrations, _decision_curves, _lassos, _weights, _trainings)
+    makers: tuple[Callable[[Results], Iterator[Drawing]], ...] = (
+        *(draw_flow, _overviews, _rocs, _calibrations, _decision_curves, draw_strata),
+        *(draw_lassos, draw_paths, _weights, draw_correlations, draw_trainings),
+    )
     return [drawing for maker in makers for drawing in maker(results)]
 
 
@@ -132,7 +135,7 @@ def _calibrations(results: Results) -> Iterator[Drawing]:
     for name in _order(results, [row.set for row in results.calibration if row.run == run]):
         rows = [row for row in results.calibration if row.run == run and row.set == name]
         paint = partial(_paint_calibration, rows=rows)
-        yield draw("calibration", f"calibration-{name}", set_label(name), paint)
+        yield draw("calibration", f"calibration-{name}", set_label(name), paint, height=3.9)
 
 
 def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
@@ -149,7 +152,7 @@ def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
         x, y = [point[0] for point in points], [point[1] for point in points]
         axes.plot(x, y, color=colour, ls=dash, marker="o", ms=4, label=label)
     _percent_axes(axes, "Predicted risk, %", "Observed share, %")
-    axes.legend(loc="lower right", borderpad=0, handlelength=2.4)
+    _legend_below(axes, ncols=1)
 
 
 def _fusion_or_all(rows: list[Calibration]) -> list[Calibration]:
@@ -187,27 +190,6 @@ def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _lassos(results: Results) -> Iterator[Drawing]:
-    for arm, chosen in results.selection.get(main_run(results), {}).items():
-        if chosen.cv is not None and chosen.cv.alphas:
-            paint = partial(_paint_lasso, chosen=chosen)
-            yield draw("lasso", f"lasso-{arm}", words.arm_label(arm), paint, height=2.7)
-
-
-def _paint_lasso(axes: Axes, chosen: Selection) -> None:
-    if chosen.cv is None:
-        return
-    points = sorted(zip(chosen.cv.alphas, chosen.cv.errors, strict=True))
-    axes.plot([p[0] for p in points], [p[1] for p in points], color=BLUE, marker=".", ms=4)
-    if chosen.alpha is not None and chosen.alpha > 0:
-        label = f"chosen: {words.compact(chosen.alpha)}"
-        axes.axvline(chosen.alpha, color=VERMILION, lw=1.2, ls=(0, (4, 2)), label=label)
-        axes.legend(loc="best", borderpad=0.2)
-    axes.set(xscale="log", xlabel="LASSO penalty", ylabel="Cross-validated error")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
 def _weights(results: Results) -> Iterator[Drawing]:
     for arm, chosen in results.selection.get(main_run(results), {}).items():
         own = chosen.svm.weights if chosen.svm is not None else {}
@@ -229,51 +211,15 @@ def _paint_weights(axes: Axes, bars: list[tuple[str, float]], what: str) -> None
     hatches = ["" if value > 0 else "////" for value in values]
     axes.barh(range(len(bars)), values, color=colours, height=0.65, hatch=hatches, ec="white", lw=0)
     axes.axvline(0, color=GREY, lw=0.8)
-    axes.set_yticks(range(len(bars)), [_shorten(name) for name, _ in bars], fontsize=7.5)
+    axes.set_yticks(range(len(bars)), [words.shorten(name, 44) for name, _ in bars], fontsize=7.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set(xlabel=f"{what} (per standard deviation)", ylim=(-0.6, len(bars) - 0.4))
 
 
-def _shorten(name: str, limit: int = 44) -> str:
-    half = (limit - 1) // 2
-    return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
-
-
-def _trainings(results: Results) -> Iterator[Drawing]:
-    for network, variants in results.training.get(main_run(results), {}).items():
-        for measure in dict.fromkeys(name for series in variants.values() for name in series):
-            lines = {
-                name: series[measure]
-                for name, series in variants.items()
-                if len(series.get(measure, ())) > 1
-            }
-            if not lines:
-                continue
-            paint = partial(_paint_training, lines=lines)
-            title = f"{words.arm_label(network)}: {words.humanise(measure).lower()}"
-            yield draw("training", f"training-{network}-{measure}", title, paint, height=3.0)
-
-
-def _paint_training(axes: Axes, lines: dict[str, tuple[float | None, ...]]) -> None:
-    styles = cycle([style for style in LINE_STYLES if style[1] != "-"])
-    for name, values in lines.items():
-        final = len(lines) == 1 or name in ("final", "full")
-        style: tuple[str, Dash] = (BLACK, "-") if final else next(styles)
-        rounds = range(1, len(values) + 1)
-        label = words.humanise(words.variant_label(name))
-        axes.plot(
-            rounds, [_nan(v) for v in values], color=style[0], ls=style[1], label=label, lw=1.3
-        )
-    axes.set(xlabel="Round")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(lines) > 1:
-        axes.legend(loc="best", ncols=2, borderpad=0, handlelength=2.4)
-
-
-def _legend_below(axes: Axes) -> None:
+def _legend_below(axes: Axes, ncols: int = 2) -> None:
     """Under the axis label, where no line can run through it."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=2, handlelength=2.4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=ncols, handlelength=2.4)
 
 
 def _order(results: Results, names: list[str]) -> list[str]:

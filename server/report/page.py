@@ -1,4 +1,4 @@
-"""One self-contained HTML page: no script, no request to anywhere, prints well."""
+"""One self-contained HTML page: no request to anywhere, one script of its own, prints well."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from markupsafe import Markup
 
 from common.figures.drawing import Drawing, inline
 from common.figures.style import STYLE
-from server.report import appendix, sections, summary, table1, words
+from server.report import appendix, flow, sections, strata, summary, table1, words
 from server.report.figures import draw_figures
 from server.report.reading import main_run, runs
 from server.report.schema import Results
+from server.report.script import SCRIPT, script_hash
 from server.report.template import PAGE
 
 
@@ -62,7 +63,12 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         selection=sections.selection_block(results),
         selection_notes=sections.selection_notes(results),
         table1=table1.block(results),
-        strata=sections.strata_block(results),
+        participants=flow.flow_block(results),
+        strata=strata.strata_blocks(results),
+        ledger=appendix.ledger_block(results),
+        # our own text, and what the policy of the page has the hash of
+        script=Markup(SCRIPT),  # noqa: S704
+        script_hash=Markup(script_hash()),  # noqa: S704
         fusion=appendix.fusion_block(results),
         training=appendix.training_block(results),
         privacy=appendix.privacy_block(results),

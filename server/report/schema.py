@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
+from pydantic import ConfigDict, Field, model_validator
+
+from server.report.schema_base import (
+    Count,
+    Finite,
+    MaybeCount,
+    ModelName,
+    Number,
+    Record,
+    RunName,
+    Share,
+    equal_lengths,
 )
-
-from common.study import BaseModelName, FusionModelName
+from server.report.schema_flow import LedgerSummary, Participant
+from server.report.schema_selection import Selection
+from server.report.schema_strata import Stratum, StratumTest
 
 SCHEMA = 1
-ModelName = BaseModelName | FusionModelName
-StepName = Literal["columns", "constant", "rare", "tied", "spearman", "icc", "lasso"]
-
-
-def _none_unless_finite(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool):
-        return value
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _plain_number(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
-
-
-Number = Annotated[float | None, BeforeValidator(_none_unless_finite)]
-Finite = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False)]
-Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_none_unless_finite)]
-Count = Annotated[int, BeforeValidator(_plain_number), Field(ge=0)]
-MaybeCount = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_none_unless_finite)]
-RunName = Annotated[str, Field(pattern=r"^(federated|pooled|local:.+)$")]
-
-
-class Record(BaseModel):
-    """Base of every record: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-R = TypeVar("R", bound=Record)
-
-
-def _equal_lengths(record: R, *fields: str) -> R:
-    lengths = {name: len(getattr(record, name)) for name in fields}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(f"lists must have one length: {found}")
-    return record
 
 
 class StudySite(Record):
@@ -194,55 +161,7 @@ class Roc(Record):
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
-        return _equal_lengths(self, "fpr", "tpr")
-
-
-class SelectionStep(Record):
-    """What was left after a step: the names, or only how many where names say nothing (PCA).
-
-    `constant` is the exception: it lists the features that were dropped as they never vary.
-    """
-
-    step: StepName
-    names: tuple[str, ...] | None = None
-    count: Count | None = None
-
-    @property
-    def size(self) -> int | None:
-        """How many features were left (`constant`: dropped)."""
-        return len(self.names) if self.names is not None else self.count
-
-
-class CrossValidation(Record):
-    """Mean squared error of the LASSO, averaged over the folds, at each penalty."""
-
-    alphas: tuple[Finite, ...]
-    errors: tuple[Finite, ...]
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        return _equal_lengths(self, "alphas", "errors")
-
-
-class Svm(Record):
-    """The SVM on the selected features, in standardised units; no weights with the RBF kernel."""
-
-    kernel: Literal["linear", "rbf"] = "linear"
-    cost: Finite
-    gamma: Finite | None = None
-    weights: dict[str, Finite]
-    intercept: Finite
-
-
-class Selection(Record):
-    """From all columns of an arm to its model."""
-
-    steps: tuple[SelectionStep, ...] = ()
-    alpha: Number = None
-    cv: CrossValidation | None = None
-    coefficients: dict[str, Finite] = {}
-    svm: Svm | None = None
-    notes: tuple[str, ...] = ()
+        return equal_lengths(self, "fpr", "tpr")
 
 
 class Table1Cell(Record):
@@ -273,7 +192,7 @@ class Table1Row(Record):
     kind: str
     decimals: Count | None = None
     sets: dict[str, Table1Cell]
-    missing: dict[str, MaybeCount] = {}
+    missing: dict[str, MaybeCount] = Field(default_factory=dict)
     test: str | None = None
     p: Share = None
     p_band: tuple[Share, Share] | None = None
@@ -309,22 +228,7 @@ class DecisionCurve(Record):
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
-        return _equal_lengths(self, "thresholds", "net_benefit", "treat_all")
-
-
-class Stratum(Record):
-    """AUC within one level of a clinical column; null = too few patients."""
-
-    run: RunName
-    set: str
-    model: ModelName
-    variable: str
-    level: str
-    n: MaybeCount = None
-    positives: MaybeCount = None
-    auc: Share = None
-    ci_low: Share = None
-    ci_high: Share = None
+        return equal_lengths(self, "thresholds", "net_benefit", "treat_all")
 
 
 class FusionCandidate(Record):
@@ -393,12 +297,17 @@ class Results(Record):
     calibration: tuple[Calibration, ...] = ()
     decision_curve: tuple[DecisionCurve, ...] = ()
     strata: tuple[Stratum, ...] = ()
+    strata_tests: tuple[StratumTest, ...] = ()
+    participants: tuple[Participant, ...] = ()
     table1: tuple[Table1Row, ...] = ()
-    selection: dict[RunName, dict[str, Selection]] = {}
-    fusion: dict[RunName, Fusion] = {}
-    training: dict[RunName, dict[str, dict[str, dict[str, tuple[Number, ...]]]]] = {}
+    selection: dict[RunName, dict[str, Selection]] = Field(default_factory=dict)
+    fusion: dict[RunName, Fusion] = Field(default_factory=dict)
+    training: dict[RunName, dict[str, dict[str, dict[str, tuple[Number, ...]]]]] = Field(
+        default_factory=dict
+    )
     privacy: tuple[PrivacyCost, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    timing: dict[str, dict[RunName, Finite]] = {}
-    software: dict[str, str] = {}
+    ledger: tuple[LedgerSummary, ...] = ()
+    timing: dict[str, dict[RunName, Finite]] = Field(default_factory=dict)
+    software: dict[str, str] = Field(default_factory=dict)

@@ -17,28 +17,34 @@ from server.report.reading import (
     primary,
     set_label,
 )
-from server.report.schema import Performance, Results, Selection, Stratum
+from server.report.schema import Performance, Results
+from server.report.schema_selection import Selection
 
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a table cell, a second line under it, and what a reader or a test may ask of it."""
+    """Text of a table cell, a second line under it, and what a reader or a test may ask of it.
+
+    `order` is what to sort by where the text is no plain number.
+    """
 
     text: str
     small: str = ""
     key: str = ""
     strong: bool = False
+    order: float | None = None
 
 
 @dataclass(frozen=True)
 class Line:
-    """A table row: its heading and its cells."""
+    """A table row: its heading and its cells; a pinned one stays last when others are sorted."""
 
     head: str
     cells: tuple[Cell, ...]
     key: str = ""
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Block:
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     key: str = ""
+    sortable: bool = True
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _against(results: Results, run: str, reference: str) -> Callable[[MatrixRow]
             return Cell("Reference")
         p = delong_p(results, run, row.set, row.model, reference)
         strong = p is not None and p < SIGNIFICANT
-        return Cell(words.p_value(p), key=f"p_{reference}", strong=strong)
+        return Cell(words.p_value(p), key=f"p_{reference}", strong=strong, order=p)
 
     return make
 
@@ -258,28 +265,3 @@ def selection_notes(results: Results) -> list[str]:
         for note in chosen.notes
         if note
     ]
-
-
-def strata_block(results: Results) -> Block | None:
-    """AUC within the levels of a clinical column."""
-    rows = [row for row in results.strata if row.run == main_run(results)]
-    if not rows:
-        return None
-    wanted = list(dict.fromkeys(row.model for row in rows))
-    shown = [model for model in models(results) if model in wanted]
-    groups: dict[tuple[str, str, str], dict[str, Stratum]] = {}
-    for row in rows:
-        groups.setdefault((row.set, row.variable, row.level), {})[row.model] = row
-    lines = []
-    for (name, variable, level), by_model in groups.items():
-        n = next((str(row.n) for row in by_model.values() if row.n is not None), words.MISSING)
-        cells = [
-            Cell(words.auc(found.auc), words.interval(found.ci_low, found.ci_high))
-            if (found := by_model.get(model))
-            else Cell(words.MISSING)
-            for model in shown
-        ]
-        head = f"{set_label(name)}: {words.humanise(variable)} {level}"
-        lines.append(Line(head, (Cell(n), *cells)))
-    columns = ("Group", "n", *(words.MODEL_LABELS[model] for model in shown))
-    return Block("", "", columns, tuple(lines))

@@ -31,7 +31,8 @@ def block(results: Results) -> Block | None:
     for _, group in groupby(rows, key=lambda row: (row.variable, row.kind)):
         lines.extend(_variable(list(group), names))
     columns = ("Characteristic", *(set_label(name) for name in names), "P", "Test")
-    return Block(_title(rows), _note(rows), columns, tuple(lines))
+    # a variable and its levels belong together
+    return Block(_title(rows), _note(rows), columns, tuple(lines), sortable=False)
 
 
 def _variable(rows: list[Table1Row], names: list[str]) -> list[Line]:

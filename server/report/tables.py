@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from server.report import words
+from server.report.more_tables import Cell, more_tables
 from server.report.reading import (
     LocalSummary,
     MatrixRow,
@@ -19,19 +20,21 @@ from server.report.reading import (
     set_label,
     test_sets,
 )
-from server.report.schema import Performance, Results, Selection
+from server.report.schema import Performance, Results
+from server.report.schema_selection import Selection
 
 __all__ = ["LocalSummary", "MatrixRow", "performance_matrix", "terminal_table", "write_tables"]
 
-Cell = str | int | float | None
 PERFORMANCE_COLUMNS = (
     *("run", "model", "set", "n", "positives", "auc", "ci_low", "ci_high", "cutoff"),
     *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method"),
 )
 STRATA_COLUMNS = (
     *("run", "set", "model", "variable", "level"),
-    *("n", "positives", "auc", "ci_low", "ci_high"),
+    *("n", "positives", "auc", "ci_low", "ci_high", "note"),
 )
+STRATA_TEST_COLUMNS = ("run", "set", "model", "variable", "levels", "statistic", "p")
+LEDGER_COLUMNS = ("run", "site", "exchange", "released", "refused", "stopped", "bytes")
 
 
 def write_tables(results: Results, run_folder: Path) -> list[Path]:
@@ -44,6 +47,9 @@ def write_tables(results: Results, run_folder: Path) -> list[Path]:
         "table1": _table1(results),
         "selection": _selection(results),
         "strata": _records(STRATA_COLUMNS, results.strata),
+        "strata_tests": _records(STRATA_TEST_COLUMNS, results.strata_tests),
+        "ledger": _records(LEDGER_COLUMNS, results.ledger),
+        **more_tables(results),
     }
     written = []
     for name, rows in tables.items():

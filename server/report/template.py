@@ -3,7 +3,7 @@
 PAGE = """\
 {% macro table(block, caption="") %}
 <div class="scroll" tabindex="0" role="region" aria-label="{{ caption or block.title or block.columns[0] }}">
-<table style="--columns: {{ block.columns | length }}"{% if block.key %} data-set="{{ block.key }}"{% endif %}>
+<table style="--columns: {{ block.columns | length }}"{% if block.key %} data-set="{{ block.key }}"{% endif %}{% if block.sortable and block.lines | length > 1 %} data-sortable{% endif %}>
 {% if caption %}<caption>{{ caption }}</caption>{% endif %}
 <thead><tr>
 {% for title in block.columns %}<th scope="col">{{ title }}</th>
@@ -11,8 +11,8 @@ PAGE = """\
 </tr></thead>
 <tbody>
 {% for line in block.lines %}
-<tr{% if line.key %} class="{{ line.key }}" data-row="{{ line.key }}"{% endif %}><th scope="row">{{ line.head }}</th>
-{% for cell in line.cells %}<td{% if cell.key %} data-cell="{{ cell.key }}"{% endif %}>{% if cell.strong %}<b>{{ cell.text }}</b>{% else %}{{ cell.text }}{% endif %}{% if cell.small %}<small>{{ cell.small }}</small>{% endif %}</td>
+<tr{% if line.key %} class="{{ line.key }}" data-row="{{ line.key }}"{% endif %}{% if line.pinned %} data-pinned{% endif %}><th scope="row">{{ line.head }}</th>
+{% for cell in line.cells %}<td{% if cell.key %} data-cell="{{ cell.key }}"{% endif %}{% if cell.order is not none %} data-order="{{ cell.order }}"{% endif %}>{% if cell.strong %}<b>{{ cell.text }}</b>{% else %}{{ cell.text }}{% endif %}{% if cell.small %}<small>{{ cell.small }}</small>{% endif %}</td>
 {% endfor %}</tr>
 {% endfor %}
 </tbody>
@@ -20,7 +20,7 @@ PAGE = """\
 </div>
 {% endmacro %}
 {% macro gallery(section, alt, wide=false) %}
-<div class="gallery{% if wide %} wide{% elif figures.get(section, []) | length in (2, 4) %} pairs{% endif %}">
+<div class="gallery{% if wide %} wide{% elif figures.get(section, []) | length == 1 %} single{% elif figures.get(section, []) | length in (2, 4) %} pairs{% endif %}">
 {% for name, title, svg in figures.get(section, []) %}
 <figure>{{ svg }}<figcaption id="caption-{{ name }}">{{ alt }}: {{ title }}</figcaption></figure>
 {% endfor %}
@@ -31,7 +31,7 @@ PAGE = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src {{ script_hash }}">
 <title>{{ results.study.name }}: report</title>
 <style>
 {% include "page.css" %}
@@ -67,6 +67,24 @@ PAGE = """\
 <p class="hint">The AUC is the chance that a patient with the finding is given a higher risk than a patient without it: 0.5 is chance, 1 is perfect.</p>
 </section>
 
+{% if participants %}
+<section id="participants">
+<h2>Which patients took part</h2>
+<p>Patients that the hospitals enrolled, how many of them have the finding, and which set they belong to. A patient is left out only where a hospital says so, as the data cannot be used; what hospitals did before they handed in their lists is not known here.</p>
+{{ gallery("flow", "Flow of patients") }}
+{{ table(participants) }}
+</section>
+{% endif %}
+
+{% if table1 %}
+<section id="table1">
+<h2>Who the patients were</h2>
+<p>{{ table1.title }}</p>
+{{ table(table1) }}
+{% if table1.note %}<p class="hint">{{ table1.note }}</p>{% endif %}
+</section>
+{% endif %}
+
 {% if performance %}
 <section id="performance">
 <h2>How well each model predicts</h2>
@@ -94,7 +112,7 @@ PAGE = """\
 {% if figures.get("roc") %}
 <section id="roc">
 <h2>Sensitivity against false alarms</h2>
-<p>ROC curves of the {{ run | lower }} models. The further a curve bends to the upper left, the better; the grey diagonal is chance.</p>
+<p>ROC curves of the {{ run | lower }} models. The further a curve bends to the upper left, the better; the grey diagonal is chance. Cells of few patients are joined before a curve is drawn, so that the curve of a small test set has few corners; its AUC does not come from these corners.</p>
 {{ gallery("roc", "ROC curves") }}
 </section>
 {% endif %}
@@ -118,8 +136,16 @@ PAGE = """\
 {% if strata %}
 <section id="strata">
 <h2>Whether the models hold in subgroups</h2>
-<p>AUC with 95% confidence interval within levels of a clinical column. Small groups have wide intervals: read the intervals first.</p>
-{{ table(strata) }}
+<p>AUC with 95% confidence interval of the {{ run | lower }} models, among the patients of one subgroup. The P row tests whether the AUC differs between the subgroups of a column (chi-square, two-sided; not corrected for the number of tests). Small subgroups have wide intervals: a P above 0.05 does not show that there is no difference.</p>
+{% if figures.get("strata") %}
+{{ gallery("strata", "AUC in subgroups") }}
+<p class="caption">One row a model, with its 95% confidence interval; filled and open markers are the subgroups named below each figure. The grey line at 0.5 is chance.</p>
+{% endif %}
+{% for block in strata %}
+<h3>{{ block.title }}</h3>
+{% if block.note %}<p class="caption">{{ block.note }}</p>{% endif %}
+{{ table(block) }}
+{% endfor %}
 </section>
 {% endif %}
 
@@ -132,13 +158,23 @@ PAGE = """\
 {% endfor %}
 {% if figures.get("lasso") %}
 <h3>Choice of the LASSO penalty</h3>
-<p class="caption">Cross-validated squared error at each penalty; the dashed line marks the one used.</p>
+<p class="caption">Cross-validated squared error at each penalty, on training patients; the grey band is one standard error of the mean over the folds, the dashed line marks the penalty used.</p>
 {{ gallery("lasso", "LASSO cross-validation") }}
+{% endif %}
+{% if figures.get("path") %}
+<h3>What each penalty keeps</h3>
+<p class="caption">Coefficients (per standard deviation) of the features that are used at the chosen penalty or a larger one: from right to left, features come in as the penalty falls. Thin grey lines are features that left again before the chosen penalty.</p>
+{{ gallery("path", "LASSO path") }}
 {% endif %}
 {% if figures.get("weights") %}
 <h3>Weight of each selected feature</h3>
 <p class="caption">Filled bars raise the predicted risk, hatched bars lower it.</p>
 {{ gallery("weights", "Weights of the selected features", true) }}
+{% endif %}
+{% if figures.get("correlation") %}
+<h3>How far the selected features say the same</h3>
+<p class="caption">Spearman rank correlation of every two selected features over the training patients of all hospitals. Vermilion: they rise together; blue: one falls as the other rises; white: unrelated. Columns are numbered as the rows are. Features that correlate above the study's threshold were left out before.</p>
+{{ gallery("correlation", "Correlation of the selected features", true) }}
 {% endif %}
 </section>
 {% endif %}
@@ -148,15 +184,6 @@ PAGE = """\
 <h2>How the decision fusion was chosen</h2>
 <p>Stackers that combine the probabilities of the base models, compared by cross-validation on the out-of-fold training probabilities.</p>
 {{ table(fusion) }}
-</section>
-{% endif %}
-
-{% if table1 %}
-<section id="table1">
-<h2>Who the patients were</h2>
-<p>{{ table1.title }}</p>
-{{ table(table1) }}
-{% if table1.note %}<p class="hint">{{ table1.note }}</p>{% endif %}
 </section>
 {% endif %}
 
@@ -191,6 +218,14 @@ PAGE = """\
 </section>
 {% endif %}
 
+{% if ledger %}
+<section id="ledger">
+<h2>What left each hospital</h2>
+<p>Replies that each hospital released in the {{ run | lower }} run, by kind, with their size below; and how many releases a disclosure rule held back.{% if results.ledger %} The last column counts the released entries of the hospital's own ledger: it equals the sum of the row's replies, and is larger where a run was interrupted and went on.{% endif %} Sums and weights of sets at three hospitals or more are masked unless the study says otherwise.</p>
+{{ table(ledger) }}
+</section>
+{% endif %}
+
 <section id="refusals">
 <h2>What the sites held back</h2>
 {% if refusals %}
@@ -217,6 +252,7 @@ PAGE = """\
 </section>
 <footer><p>For research use only. All numbers on this page stand in results.json in full precision.</p></footer>
 </main>
+<script>{{ script }}</script>
 </body>
 </html>
 """

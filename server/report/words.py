@@ -32,6 +32,14 @@ STACKER_LABELS = {
     "boosting": "Gradient boosting",
 }
 
+EXCHANGE_LABELS = {
+    "query.enrol": "Names and counts",
+    "query.sum": "Sums",
+    "train.network": "Network weights",
+    "query.rows": "Out-of-fold rows",
+    "evaluate.handout": "Test measures",
+}
+
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -43,6 +51,12 @@ def humanise(name: str) -> str:
     """A technical name as words: `external_test_1` -> `External test 1`."""
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
+
+
+def shorten(name: str, limit: int) -> str:
+    """A long name without its middle."""
+    half = (limit - 1) // 2
+    return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
 
 
 def arm_label(arm: str) -> str:

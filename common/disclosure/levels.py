@@ -1,0 +1,37 @@
+"""The rule for questions about some of the rows only.
+
+A question that may choose its rows can be aimed: two that differ by one patient tell that patient.
+So rows are left out in one form only: test patients of one level of a stratum that the study file
+declares, in the table that was fixed at the handout of the models, for histograms of scores and
+their placements. No two strata can be combined.
+"""
+
+from __future__ import annotations
+
+from common.disclosure.asked import Asked
+from common.disclosure.refusing import Refusals
+from common.plain import to_tree
+from common.strata import level_view
+from common.transforms import InLevel
+from common.views import leaves_rows_out
+
+ALLOWED = {"score_histogram", "placements"}
+
+
+def check_levels(asked: Asked) -> Refusals:
+    """Nothing for a view of all rows, or of exactly the form that is allowed."""
+    if not leaves_rows_out(asked.view):
+        return ()
+    subject = f"some of the patients of {asked.subset}"
+    if asked.trains or asked.statistic.rule not in ALLOWED or not _is_level_view(asked):
+        return asked.refuse("levels", subject)
+    return ()
+
+
+def _is_level_view(asked: Asked) -> bool:
+    step = asked.view.transforms[-1] if asked.view.transforms else None
+    if not isinstance(step, InLevel) or step.column not in asked.study.strata:
+        return False
+    wanted, _ = to_tree(level_view(step.columns, step.column, step.level))
+    given, _ = to_tree(asked.view)
+    return bool(given == wanted)

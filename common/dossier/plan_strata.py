@@ -1,0 +1,46 @@
+"""What is asked for areas within the levels of the study's strata."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.dossier.asked import Asked, sums
+from common.dossier.plan_scores import MOST_CELLS
+from common.statistics.class_histogram import ClassCells, ClassHistogram
+from common.statistics.histogram import Histogram
+from common.statistics.placements import Placements
+from common.statistics.table1 import GroupSums
+from common.strata import is_cut, most_levels, strata_columns
+from common.study import Study
+
+# as the coordinator's phase has it
+CUT_CELLS = 64
+
+
+def strata_cuts(study: Study) -> tuple[tuple[Asked, ...], int]:
+    """Medians of the columns that are cut, and the rounds they take."""
+    width = sum(is_cut(column) for column in strata_columns(study))
+    if not width:
+        return (), 0
+    histogram = Histogram(edges=np.zeros((width, CUT_CELLS + 1)))
+    moments = GroupSums(centre=np.zeros(width))
+    return (sums(study, moments, width), sums(study, histogram, width)), 2
+
+
+def strata_over_sites(study: Study, models: int) -> tuple[tuple[Asked, ...], int]:
+    """Counts, coarse histograms and placements a level, of masked sets; and the rounds."""
+    levels = sum(most_levels(column) for column in strata_columns(study))
+    subsets = [test.name for test in study.test_sets if study.masked(test.name)]
+    if not levels or not subsets:
+        return (), 0
+    edges, counts = np.zeros((models, MOST_CELLS + 1)), np.zeros((models, MOST_CELLS))
+    cells = ClassCells(edges=edges, counts=counts, lower=counts, upper=counts)
+    one_cell = ClassHistogram(edges=np.zeros((models, 2)))
+    fine = ClassHistogram(edges=edges)
+    placements = Placements(edges=edges, single=counts, negatives=cells, positives=cells)
+    asked: list[Asked] = []
+    for subset in subsets:
+        asked.append(sums(study, fine, models, subset))
+        for statistic in (one_cell, fine, placements):
+            asked.append(sums(study, statistic, models, subset, tables=levels))
+    return tuple(asked), 3

@@ -1,0 +1,101 @@
+"""Areas within the levels of a stratum, and what of them may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from common.evaluation.delong import exact
+from common.evaluation.suppression import Mask, suppress
+from common.plain import plain
+from common.statistics.base import Float, Rows
+from common.statistics.placements import DeLongResult, delong_unknown
+from common.study import PrivacySettings
+
+
+@plain
+class LevelAreas:
+    """What is told of the levels of one stratum in one set.
+
+    Parameters
+    ----------
+    counts : (levels, 2), negatives and positives; 0 where withheld.
+    hidden : (levels,), 1.0 = counts and areas are withheld, else 0.0.
+    areas : one a level; without patients where they are withheld or the level is too small.
+    """
+
+    counts: Float
+    hidden: Float
+    areas: tuple[DeLongResult, ...]
+
+
+def hidden_levels(counts: Float, missing: Float, minimum: int) -> Mask:
+    """Levels of which not even the counts may be published.
+
+    Few patients of one outcome are a small cell. The set's own numbers are known, so a single gap
+    could be filled by subtraction: each outcome is a row of a table as Table 1 has them.
+
+    Parameters
+    ----------
+    counts : (levels, 2). missing : (2,), patients without a level.
+    """
+    rows = np.vstack([counts, missing[None, :]])
+    return suppress(rows[:, 0], minimum)[:-1] | suppress(rows[:, 1], minimum)[:-1]
+
+
+def levels_told(counts: Float, hidden: Mask, privacy: PrivacySettings) -> Mask:
+    """Levels with patients enough of both outcomes for an area, as a test set must have them."""
+    enough = (counts.sum(axis=1) >= privacy.min_rows) & (
+        counts.min(axis=1) >= max(privacy.min_per_class, 1)
+    )
+    told: Mask = enough & ~hidden
+    return told
+
+
+def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: PrivacySettings) -> LevelAreas:
+    """Exact areas of the rows at hand, small levels withheld.
+
+    Parameters
+    ----------
+    rows : probabilities (n, k), one column a model, and labels.
+    codes : (n,), level 0 ... levels-1 of each row, NaN = none.
+    """
+    counts = np.array([_classes(rows.label[codes == level]) for level in range(levels)])
+    counts = counts.reshape(levels, 2)
+    hidden = hidden_levels(counts, _classes(rows.label[~np.isfinite(codes)]), privacy.min_cell)
+    told = levels_told(counts, hidden, privacy)
+    areas = []
+    for level in range(levels):
+        own = codes == level
+        areas.append(
+            exact(rows.values[own], rows.label[own])
+            if told[level]
+            else delong_unknown(0, 0, rows.p)
+        )
+    return LevelAreas(
+        np.where(hidden[:, None], 0.0, counts), hidden.astype(np.float64), tuple(areas)
+    )
+
+
+def _classes(label: Float) -> Float:
+    positives = float(np.count_nonzero(label > 0.5))
+    return np.array([label.size - positives, positives])
+
+
+def difference_test(areas: Sequence[float], variances: Sequence[float]) -> tuple[float, int, float]:
+    """Whether areas of different patients differ: statistic, degrees of freedom, two-sided p.
+
+    Cochran's Q: squared distances from the mean weighted by precision. Of two areas it is the
+    square of z = (a - b) / sqrt(var a + var b). NaN where fewer than two areas have a variance.
+    """
+    a, v = np.asarray(areas, dtype=np.float64), np.asarray(variances, dtype=np.float64)
+    known = np.isfinite(a) & np.isfinite(v) & (v > 1e-14)
+    if known.sum() < 2:
+        return float("nan"), 0, float("nan")
+    a, weight = a[known], 1.0 / v[known]
+    mean = float((weight * a).sum() / weight.sum())
+    statistic = float((weight * (a - mean) ** 2).sum())
+    freedom = int(known.sum()) - 1
+    return statistic, freedom, float(stats.chi2.sf(statistic, freedom))

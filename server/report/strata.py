@@ -1,0 +1,142 @@
+"""Subgroups on the page: a table and a figure a test set, as the paper's figures S5 and S6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from matplotlib.axes import Axes
+
+from common.figures.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
+from server.report import words
+from server.report.reading import main_run, models, set_label, sets
+from server.report.schema import Results
+from server.report.schema_strata import Stratum, StratumTest
+from server.report.sections import Block, Cell, Line
+
+MARKERS = "os^Dv<>P"
+Group = tuple[str, str]  # variable, level
+
+
+def strata_blocks(results: Results) -> list[Block]:
+    """AUC within the levels of each column, a table a test set."""
+    rows = [row for row in results.strata if row.run == main_run(results)]
+    shown = [model for model in models(results) if any(row.model == model for row in rows)]
+    blocks = []
+    for name in _sets(results):
+        own = [row for row in rows if row.set == name]
+        lines: list[Line] = []
+        for variable in dict.fromkeys(row.variable for row in own):
+            lines += _lines(results, [row for row in own if row.variable == variable], shown)
+        columns = ("Subgroup", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))
+        blocks.append(Block(set_label(name), _note(own), columns, tuple(lines), f"strata-{name}"))
+    return blocks
+
+
+def _lines(results: Results, rows: list[Stratum], shown: list[str]) -> Iterator[Line]:
+    """A row a level, then the test of the difference between the levels."""
+    variable = rows[0].variable
+    for level in dict.fromkeys(row.level for row in rows):
+        by_model: dict[str, Stratum] = {r.model: r for r in rows if r.level == level}
+        any_row = next(iter(by_model.values()))
+        cells = [_auc(by_model.get(model)) for model in shown]
+        head = f"{words.humanise(variable)}: {level}"
+        key = f"{variable}|{level}"
+        lines_n = Cell(_patients(any_row), key="n")
+        yield Line(head, (lines_n, *cells), key)
+    tests = _tests(results, rows[0].set, variable)
+    if tests:
+        ps = [_p(tests.get(model)) for model in shown]
+        yield Line(f"{words.humanise(variable)}: P", (Cell(""), *ps), f"{variable}|p", pinned=True)
+
+
+def _auc(row: Stratum | None) -> Cell:
+    if row is None:
+        return Cell(words.MISSING)
+    if row.auc is None:
+        return Cell(words.MISSING, key=row.model)
+    return Cell(words.auc(row.auc), words.interval(row.ci_low, row.ci_high), row.model)
+
+
+def _patients(row: Stratum) -> str:
+    if row.n is None:
+        return "withheld"
+    return f"{row.n}, {words.MISSING if row.positives is None else row.positives}"
+
+
+def _p(test: StratumTest | None) -> Cell:
+    if test is None or test.p is None:
+        return Cell(words.MISSING)
+    return Cell(words.p_value(test.p), key=test.model, strong=test.p < 0.05)
+
+
+def _tests(results: Results, name: str, variable: str) -> dict[str, StratumTest]:
+    return {
+        test.model: test
+        for test in results.strata_tests
+        if (test.run, test.set, test.variable) == (main_run(results), name, variable)
+    }
+
+
+def _note(rows: list[Stratum]) -> str:
+    """Which levels have no AUC, and why."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note:
+            names = reasons.setdefault(row.note, [])
+            name = f"{words.humanise(row.variable)} {row.level}"
+            if name not in names:
+                names.append(name)
+    return " ".join(f"No AUC for {words.join(names)} ({why})." for why, names in reasons.items())
+
+
+def _sets(results: Results) -> list[str]:
+    found = {row.set for row in results.strata if row.run == main_run(results)}
+    return [name for name in sets(results) if name in found]
+
+
+def draw_strata(results: Results) -> Iterator[Drawing]:
+    """Areas with intervals by level, a figure a set and column that has any."""
+    for name in _sets(results):
+        rows = [r for r in results.strata if r.run == main_run(results) and r.set == name]
+        for variable in dict.fromkeys(row.variable for row in rows):
+            own = [row for row in rows if row.variable == variable]
+            if not any(row.auc is not None for row in own):
+                continue
+            shown = [model for model in models(results) if any(r.model == model for r in own)]
+            paint = partial(_paint, rows=own, shown=shown)
+            title = f"{set_label(name)}: {words.humanise(variable)}"
+            height = 1.5 + 0.42 * len(shown)
+            yield draw("strata", f"strata-{name}-{variable}", title, paint, height=height)
+
+
+def _paint(axes: Axes, rows: list[Stratum], shown: list[str]) -> None:
+    """A row a model; levels one below the other, told apart by marker and filling."""
+    levels = list(dict.fromkeys(row.level for row in rows if row.auc is not None))
+    order = shown[::-1]
+    low = 0.4
+    for row in rows:
+        if row.auc is None or row.ci_low is None or row.ci_high is None:
+            continue
+        index = levels.index(row.level)
+        place = order.index(row.model) + 0.16 * ((len(levels) - 1) / 2 - index) * 2
+        colour = MODEL_STYLE[row.model][0]
+        axes.plot([row.ci_low, row.ci_high], [place] * 2, color=colour, lw=1.2, zorder=2)
+        filling = colour if index == 0 else "white"
+        marker = MARKERS[index % len(MARKERS)]
+        axes.plot(row.auc, place, marker, mfc=filling, mec=colour, ms=5, mew=1.3, zorder=3)
+        low = min(low, row.ci_low)
+    for index, level in enumerate(levels):
+        n = next((row.n for row in rows if row.level == level), None)
+        filling = BLACK if index == 0 else "white"
+        marker = MARKERS[index % len(MARKERS)]
+        label = f"{level} (n={n})"
+        axes.plot([], [], marker, mfc=filling, mec=BLACK, ms=5, mew=1.3, ls="", label=label)
+    axes.axvline(0.5, color=LIGHT, lw=1, zorder=0)
+    axes.set_yticks(range(len(order)), [words.MODEL_LABELS[model] for model in order])
+    axes.set(xlim=(max(0.0, low - 0.03), 1.01), ylim=(-0.6, len(order) - 0.4), xlabel="AUC")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.4, -0.42 / (0.25 * len(order) + 0.6)), ncols=2
+    )

@@ -1,0 +1,185 @@
+"""Areas within levels over sites, against scikit-learn and DeLong on the pooled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from common.evaluation.delong import exact
+from common.evaluation.level_areas import areas_by_level, difference_test
+from common.exchanges import SumItem
+from common.statistics.base import Rows, add, zeros
+from common.statistics.class_histogram import QUANTILES, score_edges
+from common.study import PrivacySettings, Study, parse_study
+from common.views import materialise
+from server.federation import Federation
+from server.phases.strata import FEW, SMALL, UNMASKED, StrataFindings, strata_findings
+from server.phases.strata_cuts import strata_cuts
+
+NAMES = ("clinical", "radiomics")
+N = 160
+RANDOM = np.random.default_rng(4)
+LABELS = (RANDOM.random(N) < 0.4).astype(float)
+LOGITS = RANDOM.normal(size=(N, 2)) + LABELS[:, None] * np.array([1.4, 0.7])
+SCORES = 1 / (1 + np.exp(-LOGITS))
+SITE = np.arange(N) % 7 % 4
+LEVEL = (RANDOM.random(N) < 0.45).astype(float)
+EDGES = score_edges(np.quantile(SCORES, QUANTILES, axis=0).T)
+STUDY = """
+name = "strata"
+endpoint = "event"
+base_models = ["clinical"]
+fusion_models = []
+strata = ["sex"]
+sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
+test_sets = [{ name = "t", split = "external_test", sites = ["a", "b", "c", "d"] }]
+clinical = [{ name = "sex", kind = "binary", levels = ["female", "male"] }]
+"""
+
+
+class Sites:
+    """Adds up statistics over four sites in memory; remembers what it was asked."""
+
+    def __init__(self, study: Study, codes: Any) -> None:
+        self.study, self.codes = study, codes
+        self.asked: list[list[SumItem]] = []
+
+    def sites_with(self, subset: str) -> tuple[str, ...]:
+        return self.study.members(subset)
+
+    def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
+        self.asked.append(list(items))
+        found = []
+        for item in items:
+            total = zeros(item.statistic.shapes(len(NAMES)))
+            for site in range(4):
+                rows = materialise(item.view, cast(Any, _Tables(self.codes, site)), item.subset)
+                total = add(total, item.statistic.from_rows(rows))
+            found.append(item.statistic.finalise(total))
+        return found
+
+
+class _Tables:
+    def __init__(self, codes: Any, site: int) -> None:
+        self.codes, self.own = codes, np.flatnonzero(site == SITE)
+
+    def read(self, name: str, subset: str) -> Rows:
+        values, columns = (SCORES, NAMES) if name == "scores" else (self.codes[:, None], ("sex",))
+        fold = np.full(self.own.size, -1)
+        return Rows(values=values[self.own], columns=columns, label=LABELS[self.own], fold=fold)
+
+
+def find(codes: Any, extra: str = "") -> tuple[StrataFindings, Sites]:
+    sites = Sites(parse_study(STUDY + extra), codes)
+    federation = cast(Federation, sites)
+    return strata_findings(federation, NAMES, EDGES, {}, {}), sites
+
+
+def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:
+    found, sites = find(LEVEL)
+    assert len(sites.asked) == 3
+    assert len(found.strata) == 4
+    for row in found.strata:
+        own = ("female", "male").index(row["level"]) == LEVEL
+        column = NAMES.index(row["model"])
+        assert (row["n"], row["positives"]) == (own.sum(), LABELS[own].sum())
+        expected = roc_auc_score(LABELS[own], SCORES[own, column])
+        assert row["auc"] == pytest.approx(expected, abs=0.01)
+        pooled = exact(SCORES[own], LABELS[own])
+        width = 2 * 1.96 * np.sqrt(pooled.covariance[column, column])
+        assert row["ci_high"] - row["ci_low"] == pytest.approx(width, rel=0.12)
+    for row in found.strata_tests:
+        column = NAMES.index(row["model"])
+        parts = [exact(SCORES[i == LEVEL], LABELS[i == LEVEL]) for i in (0, 1)]
+        a, b = (float(part.auc[column]) for part in parts)
+        z = (a - b) / np.sqrt(sum(float(part.covariance[column, column]) for part in parts))
+        assert row["p"] == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.05)
+        assert row["levels"] == 2
+
+
+def test_of_a_level_with_few_patients_only_counts_are_asked_for() -> None:
+    codes = np.zeros(N)
+    codes[np.flatnonzero(LABELS == 1)[:4]] = 1
+    codes[np.flatnonzero(LABELS == 0)[:5]] = 1
+    found, sites = find(codes)
+    male = [row for row in found.strata if row["level"] == "male"]
+    assert all((row["n"], row["positives"], row["note"]) == (9, 4, FEW) for row in male)
+    assert all(not np.isfinite(row["auc"]) for row in male)
+    assert not found.strata_tests
+    levels = [item.view.transforms[-1].level for asked in sites.asked[1:] for item in asked]
+    assert set(levels) == {0}
+    cells = [item.statistic.edges.shape[1] for item in sites.asked[0][1:]]
+    assert cells == [2, 2]
+
+
+def test_a_small_count_takes_a_second_level_with_it() -> None:
+    codes = np.zeros(N)
+    codes[np.flatnonzero(LABELS == 1)[:2]] = 1
+    codes[np.flatnonzero(LABELS == 0)[:30]] = 1
+    found, _ = find(codes)
+    assert {row["note"] for row in found.strata} == {SMALL}
+    assert not any("n" in row for row in found.strata)
+
+
+def test_without_masks_nothing_is_asked_for() -> None:
+    found, sites = find(LEVEL, '[privacy]\nmasking = "off"\n')
+    assert not sites.asked
+    assert {row["note"] for row in found.strata} == {UNMASKED}
+
+
+def test_one_site_says_of_its_levels_what_the_coordinator_would_publish() -> None:
+    rows = Rows(values=SCORES, columns=NAMES, label=LABELS, fold=np.full(N, -1))
+    codes = LEVEL.copy()
+    codes[:3] = np.nan
+    whole = areas_by_level(rows, codes, 2, PrivacySettings())
+    assert not whole.hidden.any()
+    for level in (0, 1):
+        own = codes == level
+        expected = roc_auc_score(LABELS[own], SCORES[own, 0])
+        assert whole.areas[level].auc[0] == pytest.approx(expected, abs=1e-12)
+    few = np.zeros(N)
+    few[np.flatnonzero(LABELS == 1)[:1]] = 1
+    hidden = areas_by_level(rows, few, 2, PrivacySettings())
+    assert hidden.hidden.all() and not hidden.counts.any()
+    assert all(area.n == 0 and np.isnan(area.auc).all() for area in hidden.areas)
+
+
+def test_the_test_of_two_areas_is_the_square_of_z() -> None:
+    statistic, freedom, p = difference_test([0.8, 0.7], [0.004, 0.006])
+    z = 0.1 / np.sqrt(0.01)
+    assert (statistic, freedom) == (pytest.approx(z**2), 1)
+    assert p == pytest.approx(2 * stats.norm.sf(z))
+    assert difference_test([0.8, np.nan], [0.1, np.nan])[1] == 0
+
+
+def test_cuts_are_medians_of_all_training_patients(memory_study: Any, federated: Any) -> None:
+    text = memory_study().model_dump(mode="json")
+    text["clinical"] = [
+        {"name": "age", "kind": "continuous"},
+        {"name": "stage", "kind": "ordinal", "levels": ["1", "2", "3", "4"]},
+    ]
+    text["strata"] = ["age", "stage"]
+    study = Study.model_validate(text)
+    rng = np.random.default_rng(1)
+    values = np.column_stack([rng.normal(62, 9, 200), rng.choice(4, 200, p=[0.3, 0.25, 0.25, 0.2])])
+    sites = {
+        name: {
+            "coded": Rows(
+                values=values[own],
+                columns=("age", "stage"),
+                label=np.zeros(own.size),
+                fold=np.arange(own.size) % 5,
+            )
+        }
+        for name, own in zip("abc", np.split(np.arange(200), [60, 130]), strict=True)
+    }
+    for name in sites:
+        sites[name]["coded"].label[:] = np.arange(len(sites[name]["coded"].label)) % 2
+    cuts = strata_cuts(federated(sites, study))
+    assert cuts["age"] == pytest.approx(np.median(values[:, 0]), abs=0.5)
+    assert cuts["stage"] == 1.0
