@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from common.bundle import TrainingColumns
 from common.transforms import Standardise
-from common.views import Table
 from server.phases.arm import Arm
 
 
@@ -16,11 +15,10 @@ def training_columns(arms: Mapping[str, Arm]) -> dict[str, TrainingColumns]:
     They are those of the z-score of the clinical arm. Columns that it left out (constant, or nearly
     so in the training) are not among them. What radiomics and networks use is in their own steps.
     """
-    if "clinical" not in arms:
+    views = arms["clinical"].features[-1:] if "clinical" in arms else ()
+    steps = [s for view in views for s in view.transforms if isinstance(s, Standardise)]
+    if not steps:
         return {}
-    view = arms["clinical"].features[-1]
-    steps = [step for step in view.transforms if isinstance(step, Standardise)]
-    if not isinstance(view.source, Table) or len(steps) != 1:
-        raise ValueError("the clinical arm has no z-score")
     (step,) = steps
-    return {"clinical": TrainingColumns(columns=step.columns, mean=step.mean, deviation=step.scale)}
+    known = TrainingColumns(columns=step.columns, mean=step.mean, deviation=step.scale)
+    return {"clinical": known}
