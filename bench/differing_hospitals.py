@@ -112,7 +112,9 @@ def prepared(plan: PhantomPlan, seed: int, root: Path) -> tuple[Study, Path]:
     folder = root / f"phantom-{plan.name}-{seed}"
     generate(folder, seed=seed, plan=plan)
     study = load_study(folder / "study.toml")
-    only = {"base_models": ("dl3d",), "fusion_models": (), "folds": 3}
+    # a hospital of 20 patients with the endpoint in most has few without
+    few = study.privacy.model_copy(update={"min_per_class": 1, "min_class_per_fold": 0})
+    only = {"base_models": ("dl3d",), "fusion_models": (), "folds": 3, "privacy": few}
     return study.model_copy(update=only), folder
 
 
