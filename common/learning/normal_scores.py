@@ -68,6 +68,8 @@ def _tail(beyond: Float, scores: Float, ends: Float) -> Float:
     growth = np.diff(ends[:3]) / np.diff(scores[:3])
     if growth.size == 1:
         return np.asarray(growth[0] * beyond)
+    if not growth.all():  # tied values: two edges in one place tell of no change
+        return np.asarray(growth[0] * beyond)
     apart = abs(scores[0] - scores[2]) / 2.0
     change = float(np.clip(np.log(growth[0] / growth[1]) / apart, -FASTEST_GROWTH, FASTEST_GROWTH))
     outermost = growth[0] * np.exp(change * abs(scores[0] - scores[1]) / 2.0)

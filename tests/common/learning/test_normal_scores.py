@@ -97,3 +97,19 @@ def test_a_column_of_one_cell_keeps_its_values_within_the_limit() -> None:
     cells = HistogramResult(edges=np.array([[-np.inf, np.inf]]), counts=np.array([[9.0]]))
     step = NormalScores(("x",), knots_of(cells, LIMIT), score_grid(LIMIT))
     assert step.of(np.array([[-9.0], [0.7], [9.0]])).ravel() == pytest.approx([-3.0, 0.7, 3.0])
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        [-np.inf, 0.0, 0.0, 0.0, np.inf],
+        [-np.inf, 0.0, 0.0, 1.0, np.inf],
+        [-np.inf, -1.0, 0.0, 0.0, np.inf],
+    ],
+)
+def test_edges_in_one_place_give_finite_knots_in_order(edges: list[float]) -> None:
+    """As of a feature that is zero in most patients of a hospital."""
+    cells = HistogramResult(edges=np.array([edges]), counts=np.array([[6.0, 6.0, 6.0, 6.0]]))
+    knots = knots_of(cells, 3.0)
+    assert np.isfinite(knots).all()
+    assert (np.diff(knots) >= 0).all()
