@@ -65,7 +65,8 @@ def _frequent_columns(federation: Federation, views: Sequence[View]) -> list[Cou
     tables = []
     for view, (mean, deviation), histogram in zip(views, found, histograms, strict=True):
         support = histogram.support()
-        stays = frequent_in_all(study, support)
+        # a unit that is zero in all patients has no scale, wherever rare values are let in
+        stays = frequent_in_all(study, support) & np.isfinite(deviation) & (deviation > 0)
         columns, _ = split(view.outputs(), stays)
         at = np.flatnonzero(stays)
         centre, scale = mean[at], deviation[at]

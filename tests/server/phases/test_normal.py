@@ -134,3 +134,19 @@ def test_a_network_that_answers_alike_to_many_patients_has_no_components(
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     with pytest.raises(StudyError, match="one value for many patients"):
         principal_components(federation, [raw], "pc")
+
+
+def test_units_that_are_zero_in_all_patients_are_left_out_where_rare_values_are_let_in(
+    federated: Any, split: Any, memory_study: Any, memory: Any, monkeypatch: Any
+) -> None:
+    """As in the local-only reference: a hospital's own network has dead units."""
+    values, label = skewed(120, 12)
+    values[:, 3] = values[:, 7] = 0.0
+    sites = split(values, label)
+    federation = federated(sites, memory_study(12))
+    monkeypatch.setattr("common.disclosure.grams.check_bounded", lambda asked: ())
+    raw = table("clinical").then(Select(columns=federation.columns("clinical")))
+    (view,) = principal_components(federation, [raw], "pc")
+    components = pooled(view, sites, memory).values
+    assert np.isfinite(components).all()
+    assert components.shape[1] <= 10
