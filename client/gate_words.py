@@ -49,12 +49,12 @@ PatientError _ArrayMemoryError _UFuncNoLoopError
 """
 
 _SUBJECT_WORDS = """
-1 a above all an and apart are as at bin bins bounded by category cell cells change changed
+1 a above all an and apart are as at before bin bins bounded by category cell cells change changed
 class classes clipped column columns cost counts decision differ does each earlier edge faithful
 few fewer fold folds for forest from gradients grow has have held in is it its leave left less
 level levels many masked matrix mode more network networks no not of on one only or other others
 out outside over patients positive privacy privacy.mode probabilities rank ranks read release
-released rows same scores set sets share since site site.toml sites small smaller split
+released rows same scores set sets share since site site.toml sites small smaller some split
 statistic study sum sums table test than that the their them this to training tree twice two
 under values was weights were with without
 """

@@ -60,7 +60,12 @@ def test_masks_change_no_number_of_the_results(
     shutil.copytree(hospitals, folder)
     with (folder / "study.toml").open("a", encoding="utf-8") as file:
         file.write('masking = "off"\n')
-    assert findings(folder, tmp_path / "run") == masked
+    found = findings(folder, tmp_path / "run")
+    # without masks a site's own part of a level has to hold enough patients, so fewer are told
+    apart = ("strata", "strata_tests", "ledger")
+    assert {k: v for k, v in found.items() if k not in apart} == {
+        k: v for k, v in masked.items() if k not in apart
+    }
 
 
 def test_the_order_of_the_sites_changes_no_number(
