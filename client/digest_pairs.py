@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.durable import append_durably
+from common.durable import alone, append_durably
 
 _LINE = re.compile(rb"([0-9a-f]{64}) ([0-9a-f]{64})\n")
 
@@ -29,13 +28,8 @@ class DigestPairs:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep other processes out, to look and then add as one step."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with alone(self._path.with_suffix(".lock")):
             yield
-        finally:
-            os.close(handle)
 
     def new(self) -> list[tuple[str, str]]:
         """Pairs that were added since the last call, by whichever process; at first, all."""

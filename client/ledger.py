@@ -7,7 +7,6 @@ of a line.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.durable import append_durably, sync_folder, write_durably
+from common.durable import alone, append_durably, sync_folder, write_durably
 from common.errors import StudyError
 from common.ledger.chain import FIRST, Head, entry_is_by, head_path, read_head, seal
 from common.ledger.entry import Entry, Record, read_line
@@ -90,14 +89,12 @@ class Ledger:
         if self._held:
             yield
             return
-        handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with alone(self.path.with_suffix(".lock")):
             self._held = True
-            yield
-        finally:
-            self._held = False
-            os.close(handle)
+            try:
+                yield
+            finally:
+                self._held = False
 
     def append(self, record: Record) -> Entry:
         """Write an entry; it is on the disk when this returns, and only then may the reply leave.

@@ -7,12 +7,10 @@ the first. So an update is put by before it leaves, and sent again when it is as
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
+from common.durable import alone
 from common.exchanges import TrainReply, TrainRequest
 from common.ledger.asked import request_digest
 from common.plain_file import read_plain, write_plain
@@ -34,7 +32,7 @@ class Owed:
 
         One at a time: who asks again while the site still trains gets what comes of it.
         """
-        with self._alone():
+        with alone(self._folder / "owed.lock"):
             path = self._folder / f"owed-{_digest(request)}.safetensors"
             if path.is_file():
                 kept: TrainReply = read_plain(path)
@@ -44,16 +42,6 @@ class Owed:
                 before.unlink()
             write_plain(path, reply)
             return reply
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._folder / "owed.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def _digest(request: TrainRequest) -> str:

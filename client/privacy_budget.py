@@ -8,17 +8,14 @@ et al. 2020, "Hypothesis testing interpretations and Rényi differential privacy
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common.durable import append_durably, sync_folder
+from common.durable import alone, append_durably, sync_folder
 from common.errors import StudyError
 
 FILE = "privacy-budget.jsonl"
@@ -78,7 +75,7 @@ class PrivacyBudget:
         """
         spending = Spending(network, variant, noise_multiplier, sample_rate, steps)
         line = json.dumps(asdict(spending), allow_nan=False) + "\n"
-        with self._alone():
+        with alone(self._folder / "privacy-budget.lock"):
             self._drop_torn_end()
             append_durably(self._path, line.encode())
             sync_folder(self._folder)
@@ -90,7 +87,7 @@ class PrivacyBudget:
         ------
         StudyError : a line is damaged: what it said is unknown, and must not count as nothing.
         """
-        with self._alone():
+        with alone(self._folder / "privacy-budget.lock"):
             content = self._path.read_bytes() if self._path.is_file() else b""
         *lines, _torn = content.split(b"\n")
         return tuple(self._read(number, line) for number, line in enumerate(lines, start=1))
@@ -123,16 +120,6 @@ class PrivacyBudget:
             return
         with self._path.open("r+b") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._folder / "privacy-budget.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def epsilon_of(spendings: Iterable[Spending], delta: float) -> float:
