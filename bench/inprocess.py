@@ -35,7 +35,6 @@ from sim.inprocess import run_in_process
 from sim.jobs import configure_screen
 from sim.sites import place_sites
 from strategies.model import GlobalModel
-from strategies.shares import Shares
 
 # of a network's weights so many in a million are running statistics, which travel in the wide ring
 WIDE_PER_MILLION = 1000
@@ -82,7 +81,7 @@ def server_app(payload: str, rounds: int, *, checkpoint: bool) -> ServerApp:
         for number in range(1, rounds + 1):
             plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
             done = federation.train("dl3d", "final", model.weights, wide, plan)
-            model.update(number - 1, Shares(done.change, done.control, done.steps))
+            model.update(number - 1, done.shares)
             del done
             if checkpoint:
                 slot.write({"model": model.state()})

@@ -29,7 +29,6 @@ from sim.phantom import generate
 from sim.phantom_plan import HospitalPlan, PhantomPlan, Scanner
 from sim.sites import find_sites, place_sites
 from strategies.model import GlobalModel
-from strategies.shares import Shares
 
 ROUNDS = 20
 _CROP = 16
@@ -91,7 +90,7 @@ def server_app(rounds: int) -> ServerApp:
         for number in range(1, rounds + 1):
             plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
             done = federation.train("dl3d", "final", model.weights, wide, plan)
-            model.update(number - 1, Shares(done.change, done.control, done.steps))
+            model.update(number - 1, done.shares)
 
     return app
 

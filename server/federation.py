@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
@@ -42,8 +42,10 @@ from common.views import View
 from server.events import Events
 from server.questions import Questions, Wire
 from server.replies import check_answer
+from server.rounds import OutOfFoldRows, RequestContent, TrainingRound
 from server.totals import SumTotals, UpdateTotals
 from server.transfers import TransferLog
+from strategies.shares import Shares
 
 FLOWER_ERRORS = {
     ErrorCode.INVALID_FAB: (
@@ -53,38 +55,7 @@ FLOWER_ERRORS = {
 }
 
 
-@dataclass(frozen=True)
-class TrainingRound:
-    """What the sites' shares of a round add up to.
-
-    Parameters
-    ----------
-    change : (n,), of the weights; empty when nothing was trained.
-    control : (n,), change of the mean control variate; empty where there is none.
-    loss : mean in training, NaN if nothing was trained.
-    held_out_loss : mean on held-out patients of the weights that were sent, NaN if none.
-    steps : mean of the sites' effective steps, by their shares.
-    singles : each site's share of the change, where the strategy needs them.
-    """
-
-    change: Weights
-    control: Weights
-    loss: float
-    held_out_loss: float
-    steps: float
-    singles: tuple[Weights, ...] = ()
-
-
 _NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class OutOfFoldRows:
-    """Pooled out-of-fold probabilities (n, k), labels (n,), in an order no site determines."""
-
-    columns: tuple[str, ...]
-    probabilities: Float
-    labels: Float
 
 
 @dataclass
@@ -227,14 +198,8 @@ class Federation:
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
-        return TrainingRound(
-            change=total.change,
-            control=total.control,
-            loss=_ratio(loss, samples),
-            held_out_loss=_ratio(held_out, held_out_samples),
-            steps=float(steps),
-            singles=totals.singles(),
-        )
+        shares = Shares(total.change, total.control, float(steps), totals.singles())
+        return TrainingRound(shares, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
         """The declared row-level exchange: pooled out-of-fold probabilities with labels.
@@ -341,7 +306,7 @@ class Federation:
         self.transfers.begin(exchange)
         questions = Questions(self.wire, exchange, seconds)
         # each object once: weights that go to every site are encoded one time
-        contents = {id(one): _Content(one) for one in requests.values()}
+        contents = {id(one): RequestContent(one) for one in requests.values()}
         questions.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
         for node, reply in questions.replies():
             site = self._name_of(node)
@@ -404,19 +369,6 @@ class Federation:
         if not isinstance(decoded, CATALOGUE[exchange].reply):
             raise SiteError("a reply that is not in the catalogue", where=where)
         return decoded
-
-
-class _Content:
-    """A request as it is sent, made when it is; its size is known from then on."""
-
-    def __init__(self, request: Any) -> None:
-        self._request, self.size = request, 0
-
-    def __call__(self) -> RecordDict:
-        """Encode it."""
-        content = encode(self._request)
-        self.size = size_of(content)
-        return content
 
 
 def _ratio(total: float, count: float) -> float:

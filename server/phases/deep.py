@@ -22,10 +22,10 @@ from common.study import NetworkSettings
 from common.transforms import Select
 from common.views import ByFold, View, table
 from server.checkpoint import Slot
-from server.federation import Federation, TrainingRound
+from server.federation import Federation
 from server.phases.arm import Arm
 from server.phases.components import principal_components
-from strategies.shares import Shares
+from server.rounds import TrainingRound
 
 if TYPE_CHECKING:
     from strategies.model import GlobalModel
@@ -167,7 +167,7 @@ class _Training:
             if self._score(model, history, number, done) and model.gives_up(number):
                 self._tell_early(model, number)
                 return history
-            model.update(number, Shares(done.change, done.control, done.steps, done.singles))
+            model.update(number, done.shares)
             history.losses.append(done.loss)
             self._put_by(model, history, progress)
             self._tell(history, most, time.monotonic() - start)

@@ -12,10 +12,11 @@ from common.statistics.base import Float
 from common.statistics.class_histogram import QUANTILES, score_edges
 from common.study import Study
 from common.transforms import Stack
-from server.federation import Federation, OutOfFoldRows
+from server.federation import Federation
 from server.phases.arm import Arm
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
 from server.phases.evaluation import evaluate_training
+from server.rounds import OutOfFoldRows
 
 
 def decide_by_rows(federation: Federation, arms: Mapping[str, Arm]) -> Decision:

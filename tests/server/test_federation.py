@@ -153,8 +153,8 @@ def test_updates_add_up_to_the_weighted_average(study: Study) -> None:
     plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
     done = federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
     expected = (2 * (ord("a") - 90) + 3 * (ord("b") - 90)) / 5
-    np.testing.assert_allclose(done.change, expected, rtol=1e-6)
-    assert done.steps == pytest.approx(3.0)
+    np.testing.assert_allclose(done.shares.change, expected, rtol=1e-6)
+    assert done.shares.steps == pytest.approx(3.0)
     assert done.loss == pytest.approx(0.5)
     assert np.isnan(done.held_out_loss)
 
