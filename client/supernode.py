@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import logging
-import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.proto.message_pb2 import ObjectTree
@@ -43,6 +40,7 @@ from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.version import package_version
 from flwr.supernode import start_client_internal as flower
 
+from client.ending import end_with_this_thread
 from client.flower_words import listen_to_flower, log_to_screen_and_file
 from client.gate_site import Asked, SiteGate
 from client.gate_types import StoppedError, expect
@@ -391,29 +389,6 @@ def main() -> None:
     with GatedNode(SiteGate(settings)).installed():
         SCREEN.info("site %s: the gate is in place", settings.name)
         end_with_this_thread(flower_supernode)
-
-
-def end_with_this_thread(program: Callable[[], None]) -> NoReturn:
-    """Run a program of Flower, and end the process when it returns or fails.
-
-    Where Flower gives its connection up, its other threads would keep the process alive, and
-    nobody would start it again.
-    """
-    code = 1
-    try:
-        program()
-        code = 0
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except KeyboardInterrupt:
-        code = 130
-    except BaseException as error:
-        SCREEN.error("Flower gave its connection up: %s", type(error).__name__)
-        traceback.print_exc()
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,20 +99,3 @@ def test_a_site_without_deployment_or_approvals_does_not_start(settings: SiteSet
 def test_a_deployment_is_secured_unless_it_stays_on_this_machine(values: Any) -> None:
     with pytest.raises(ValidationError):
         Deployment(**values)
-
-
-@pytest.mark.parametrize(
-    ("last", "code"), [("pass", 0), ("sys.exit(3)", 3), ("raise RuntimeError", 1)]
-)
-def test_the_process_ends_with_flowers_loop_though_other_threads_go_on(
-    last: str, code: int
-) -> None:
-    script = (
-        "import sys, threading, time\n"
-        "from client.supernode import end_with_this_thread\n"
-        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
-        f"def loop():\n    {last}\n"
-        "end_with_this_thread(loop)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], timeout=120, check=False)
-    assert done.returncode == code
