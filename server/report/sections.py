@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -194,16 +195,32 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
     return note
 
 
+_CELLS = re.compile(r" \((\d+) and (\d+) cells\)")
+
+
 def methods(results: Results) -> list[str]:
-    """How the AUCs of the main run came about, per set, where a method is given."""
+    """How the AUCs of the main run came about, per set, where a method is given.
+
+    Models of a set that differ in the number of cells alone are told of together.
+    """
     run = main_run(results)
-    by_method: dict[str, list[str]] = {}
+    by_method: dict[str, dict[str, list[int]]] = {}
     for row in results.performance:
         if row.run == run and row.method:
-            names = by_method.setdefault(row.method, [])
-            if set_label(row.set) not in names:
-                names.append(set_label(row.set))
-    return [f"{words.join(names)}: {method.rstrip('.')}." for method, names in by_method.items()]
+            method = _CELLS.sub("", row.method).rstrip(".")
+            cells = by_method.setdefault(method, {}).setdefault(set_label(row.set), [])
+            cells += [int(n) for found in _CELLS.findall(row.method) for n in found]
+    return [
+        f"{words.join([_with_cells(*one) for one in by_set.items()])}: {method}."
+        for method, by_set in by_method.items()
+    ]
+
+
+def _with_cells(name: str, cells: list[int]) -> str:
+    if not cells:
+        return name
+    fewest, most = min(cells), max(cells)
+    return f"{name} ({fewest if fewest == most else f'{fewest} to {most}'} cells)"
 
 
 def local_block(results: Results) -> Block | None:

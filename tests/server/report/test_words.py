@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from server.report import words
+from server.report.results import Results
+from server.report.sections import methods
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,16 @@ def test_bytes_have_three_significant_digits(count: int, text: str) -> None:
 def test_moments_are_dates_and_other_text_stays() -> None:
     assert words.moment("2024-01-01T09:30:00+00:00") == "1 January 2024, 09:30 UTC"
     assert words.moment("yesterday") == "yesterday"
+
+
+def test_models_of_a_set_that_differ_in_cells_alone_share_one_sentence(whole: Results) -> None:
+    cells = iter([(12, 9), (13, 8), (4, 17)])
+    rows = tuple(
+        row.model_copy(update={"method": "DeLong by histograms ({} and {} cells).".format(*own)})
+        for row, own in zip(whole.performance, cells, strict=False)
+        if row.run == "federated"
+    )
+    told = methods(whole.model_copy(update={"performance": rows}))
+    assert len(told) == 1
+    assert "(4 to 17 cells)" in told[0]
+    assert told[0].endswith(": DeLong by histograms.")
