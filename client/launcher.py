@@ -32,6 +32,9 @@ LIBRARIES = (
     "cryptography.hazmat.primitives.asymmetric.x25519",
     "threadpoolctl",
     "torch",
+    "monai.networks.nets",
+    # what an optimiser loads at its first step
+    "torch._dynamo",
 )
 
 
@@ -81,6 +84,7 @@ def serve_forks(requests: TextIOWrapper) -> None:
     """Load the libraries, then fork for every line of arguments, until there are no more."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    take_arrays_in_once()
     forget_own_code()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the SuperExec, which closes
@@ -109,6 +113,13 @@ def _run_app(arguments: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def take_arrays_in_once() -> None:
+    """Let every fork put a large message together without Flower's copies."""
+    from common.flower_arrays import join_arrays_once
+
+    join_arrays_once()
 
 
 def forget_own_code() -> None:

@@ -48,6 +48,7 @@ from client.gate_words import CODES
 from client.site import Deployment, SiteSettings, load_site
 from client.workspace import SCREEN
 from common.errors import StudyError
+from common.flower_arrays import join_arrays_once
 
 FLOWER = "1.41.0"
 SEAM = {
@@ -386,6 +387,7 @@ def main() -> None:
     sys.argv = command_line(site, settings)
     log_to_screen_and_file(settings)
     listen_to_flower(settings)
+    join_arrays_once()
     with GatedNode(SiteGate(settings)).installed():
         SCREEN.info("site %s: the gate is in place", settings.name)
         end_with_this_thread(flower_supernode)

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from threadpoolctl import threadpool_limits
 
 from common.errors import StudyError
+from common.flower_arrays import join_arrays_once
 from common.masking import identity
 from common.study import load_study
 from server.demonstration import prepare_demonstration
@@ -34,6 +35,7 @@ def main(grid: Grid, context: Context) -> None:
     `report` (whether to write one here: yes or no), `identity` (the coordinator's key file, which
     signs the final models; empty = they are not signed).
     """
+    join_arrays_once()
     config = dict(context.run_config)
     if not config["study"]:
         config.update(prepare_demonstration(grid))

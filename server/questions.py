@@ -123,7 +123,7 @@ class Questions:
         made = {content: content() for content in dict.fromkeys(contents.values())}
         for node, content in contents.items():
             self._open[node] = _Open(content, since=self._wire.clock())
-            self._push(node, made[content], nodes)
+        self._push({node: made[content] for node, content in contents.items()}, nodes)
 
     def replies(self) -> Iterator[tuple[int, Message]]:
         """Reply by node as they come, one in memory at a time, until every node has answered.
@@ -168,19 +168,26 @@ class Questions:
 
     # -- one node -------------------------------------------------------------------------------
 
-    def _push(self, node: int, content: RecordDict, nodes: Mapping[int, Any]) -> None:
-        """Send a question; a site's clock may be wrong, so it stays good for longer than needed."""
-        one = self._open[node]
+    def _push(self, contents: Mapping[int, RecordDict], nodes: Mapping[int, Any]) -> None:
+        """Send a question; a site's clock may be wrong, so it stays good for longer than needed.
+
+        What goes to several nodes is sent together: Flower then looks through it one time.
+        """
         ttl = self._seconds + DEFAULT_TTL
-        message = Message(content, node, self._exchange, ttl=ttl)
-        one.asked = self._wire.clock()
-        if node in nodes:
-            one.activated = nodes[node].last_activated_at
-        ids = [message_id for message_id in self._wire.grid.push_messages([message]) if message_id]
-        if not ids:
-            self._postpone(one, "not taken by the SuperLink")
-        one.live += ids
-        self._asked.update(dict.fromkeys(ids, node))
+        messages = [
+            Message(content, node, self._exchange, ttl=ttl) for node, content in contents.items()
+        ]
+        for node in contents:
+            self._open[node].asked = self._wire.clock()
+            if node in nodes:
+                self._open[node].activated = nodes[node].last_activated_at
+        taken = list(self._wire.grid.push_messages(messages)) or [""] * len(messages)
+        for node, message_id in zip(contents, taken, strict=True):
+            if message_id:
+                self._open[node].live.append(message_id)
+                self._asked[message_id] = node
+            else:
+                self._postpone(self._open[node], "not taken by the SuperLink")
 
     def _take(self, node: int) -> Message | None:
         one, site = self._open[node], self._wire.name(node)
@@ -250,7 +257,7 @@ class Questions:
 
     def _repeat(self, node: int, nodes: Mapping[int, Any], why: str) -> None:
         self._open[node].why = ""
-        self._push(node, self._open[node].content(), nodes)
+        self._push({node: self._open[node].content()}, nodes)
         self._tell("asked_again", node, why=why)
 
     # -- what people are told -------------------------------------------------------------------

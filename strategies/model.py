@@ -65,7 +65,7 @@ class GlobalModel:
     def update(self, number: int, shares: Shares) -> None:
         """Take what round `number` (0, 1, ...) came to."""
         trained = self._trained
-        self.largest_change = float(np.abs(shares.change[trained]).max(initial=0.0))
+        self.largest_change = _largest(shares.change, trained)
         average = self.weights + shares.change
         if not self._strategy.averages:
             self._strategy.begin(self.weights[trained])
@@ -149,6 +149,13 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         FLOWER_LOGGER.setLevel(before)
+
+
+def _largest(values: Vector, mask: NDArray[np.bool_] | slice) -> float:
+    """Largest absolute value of those in the mask, without a copy of a large network's."""
+    where = mask if isinstance(mask, np.ndarray) else True
+    least, most = (f(initial=0.0, where=where) for f in (values.min, values.max))
+    return max(-float(least), float(most))
 
 
 def _mask(size: int, statistics: NDArray[np.int64]) -> NDArray[np.bool_] | slice:

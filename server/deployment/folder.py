@@ -125,6 +125,11 @@ class CoordinatorFolder:
         """What Flower keeps between starts, and the logs."""
         return self.root / "state"
 
+    @property
+    def database(self) -> Path:
+        """Messages on their way, and the nodes that are registered."""
+        return self.state / "superlink.db"
+
     def settings(self) -> CoordinatorSettings:
         """coordinator.toml.
 

@@ -16,6 +16,7 @@ from common.processes import (
     stop_all,
     wait_until_ready,
 )
+from server.deployment.database import prepare_database
 from server.deployment.folder import CoordinatorFolder
 
 MOST_RESTARTS, RESTART_WINDOW = 5, 3600.0
@@ -72,6 +73,7 @@ class Services:
 
     def start_superlink(self) -> None:
         """Start the SuperLink and wait until it answers."""
+        prepare_database(self._folder.database)
         self.superlink.start()
         wait_until_ready(self.superlink, self._settings.port, self._folder.authority)
 
@@ -118,7 +120,7 @@ class Services:
         command += ["--ssl-ca-certfile", str(folder.authority)]
         command += ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
         command += ["--superexec-auth-secret-file", str(folder.superexec_secret)]
-        return [*command, "--database", str(folder.state / "superlink.db")]
+        return [*command, "--database", str(folder.database)]
 
     def _superexec_command(self) -> list[str]:
         folder = self._folder

@@ -169,6 +169,7 @@ class _Training:
                 return history
             model.update(number, done.shares)
             history.losses.append(done.loss)
+            del done  # the changes of a large network are not kept beside the next round's
             self._put_by(model, history, progress)
             self._tell(history, most, time.monotonic() - start)
         if self.left_out[1] >= 0:
