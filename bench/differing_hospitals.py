@@ -1,4 +1,4 @@
-"""Strategies where hospitals differ: `python bench/differing_hospitals.py`.
+"""Strategies where hospitals differ: `python -m bench.differing_hospitals`.
 
 One 3D network is trained over four hospitals by every strategy, on two phantoms: *scanner shift*
 (the hospitals' scanners differ far more than the usual phantom's) and *label skew* (so do their
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from bench.tables import conditions, put_section
 from client.app import app
 from client.deep import crops_of, own_norms
 from client.training import infer
@@ -214,7 +215,7 @@ def main() -> None:
     """Run everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="*", default=list(RUNS), help="strategies")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/strategies"))
     arguments = parser.parse_args()
@@ -233,7 +234,10 @@ def main() -> None:
                 )
                 found.setdefault((phantom, name), []).append(outcome)
                 print(f"{key}: {outcome.final:.3f}", file=sys.stderr, flush=True)
-    print("\n".join(table(found)))
+    section = "\n".join([f"{arguments.rounds} rounds. {conditions()}", *table(found)])
+    if list(arguments.only) == list(RUNS) and arguments.seeds == len(SEEDS):
+        put_section("strategies", section)
+    print(section)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Runs a program and looks at its processes meanwhile: seconds, memory, and what it noted itself.
 
 Memory is the proportional set size (PSS): a page that several processes share counts once, in
-parts. It is read from /proc every fifth of a second, so this works on Linux alone. A program may
+parts. It is read from /proc every half of a second, so this works on Linux alone. A program may
 append lines of JSON to the file that `EVENTS` names, see `bench.payload.note`.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 EVENTS = "BENCH_EVENTS"
-LOOK_SECONDS, STOP_SECONDS = 0.2, 60.0
+LOOK_SECONDS, STOP_SECONDS = 0.5, 60.0
 GIB = 2**30
 _PROC = Path("/proc")
 

@@ -1,6 +1,8 @@
-"""Federated against pooled and local-only, as a Markdown table, from finished runs of the phantom.
+"""Federated against pooled and local-only, from finished runs of the phantom: areas and seconds.
 
-python bench/three_seeds.py RUN [RUN ...]
+Writes its own section of results.md.
+
+python -m bench.three_seeds RUN [RUN ...]
 """
 
 from __future__ import annotations
@@ -8,11 +10,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from bench.tables import conditions, put_section, seconds
+from bench.tables import table as markdown
 from server.report.reading import performance_matrix
 from server.report.results import read
 
 MODELS = ("clinical", "radiomics", "dl2d", "dl3d", "fusion_feature", "fusion_decision")
 HELD = ("dl2d", "dl3d", "fusion_decision")
+TIMED = {
+    "both networks": ("dl2d", "dl3d"),
+    "whole run": ("enrolment", "table1", *MODELS, "evaluation"),
+}
 
 
 def table(folders: list[Path], name: str) -> list[str]:
@@ -41,12 +49,36 @@ def table(folders: list[Path], name: str) -> list[str]:
     return lines
 
 
+def wall_time(folders: list[Path]) -> str:
+    """Seconds of the federated and of the pooled run, which `make study` runs side by side."""
+    rows = []
+    for folder in folders:
+        results = read(folder / "results.json")
+        for what, phases in TIMED.items():
+            spent = [
+                sum(
+                    times.get(run, 0.0)
+                    for phase, times in results.timing.items()
+                    if phase in phases
+                )
+                for run in ("federated", "pooled")
+            ]
+            seed = str(results.study.seed)
+            rows.append([seed, what, *map(seconds, spent), f"{spent[0] / spent[1]:.2f}"])
+    return markdown(["seed", "what", "federated, s", "pooled, s", "federated / pooled"], rows)
+
+
 def main() -> None:
-    """Print one table a test set."""
+    """One table a test set, and one of seconds."""
     folders = [Path(argument) for argument in sys.argv[1:]]
-    for name in ("external_1", "external_2", "internal"):
-        print(f"\n{name}\n")
-        print("\n".join(table(folders, name)))
+    parts = [
+        f"{name}\n\n" + "\n".join(table(folders, name))
+        for name in ("external_1", "external_2", "internal")
+    ]
+    parts.append(f"Seconds, each run on one core. {conditions()}\n\n{wall_time(folders)}")
+    section = "\n\n".join(parts)
+    put_section("three seeds", section)
+    print(section)
 
 
 if __name__ == "__main__":

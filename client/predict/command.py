@@ -86,14 +86,15 @@ def predict(
     if out is not None:
         check_folder(out)
     key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
-    opened = verify.open_bundle(bundle, key)
-    if cohort is not None:
-        cases, problems, warnings = read_cases(cohort, opened.study)
-    else:
-        cases = [case_of(opened.study, patient, image, mask, clinical or [])]
-        problems, warnings = [], []
-    machine = Machine(device, workers, cache)
-    outcome, predictor = predict_all(opened, cases, machine, problems, warnings)
+    with verify.blamed_unless_checked(key):
+        opened = verify.open_bundle(bundle, key)
+        if cohort is not None:
+            cases, problems, warnings = read_cases(cohort, opened.study)
+        else:
+            cases = [case_of(opened.study, patient, image, mask, clinical or [])]
+            problems, warnings = [], []
+        machine = Machine(device, workers, cache)
+        outcome, predictor = predict_all(opened, cases, machine, problems, warnings)
     if json_output:
         sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
         for problem in outcome.problems:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 from client.site import load_site
 from common.bundle import Bundle, Files, read_files
 from common.bundle_signature import SIGNATURE_FILE, check_files, digest_of, signer_of
-from common.errors import InputError, SignatureError, UsageError
+from common.errors import InputError, SignatureError, StudyError, UsageError
 from common.joining import Invitation
 from common.masking import identity
 from common.study import Study
@@ -118,6 +120,32 @@ def open_bundle(folder: Path, key: str | None) -> Opened:
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"a stacker cannot be read: {error}", where="bundle") from None
     return Opened(bundle, study, digest_of(files), signed_by, warnings + _norm_warnings(study))
+
+
+@contextmanager
+def blamed_unless_checked(key: str | None) -> Iterator[None]:
+    """What goes wrong with a bundle that nobody checked is put down to it: it may hold anything.
+
+    Parameters
+    ----------
+    key : that it was checked with; with one, exceptions pass as they are.
+
+    Raises
+    ------
+    InputError : in place of an exception that is not this system's own.
+    """
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:
+        if key is not None:
+            raise
+        raise InputError(
+            f"a bundle that nobody checked is not as it should be ({type(error).__name__})",
+            where="bundle",
+            remedy="take the bundle from the coordinator's run, whole, and check its signature",
+        ) from None
 
 
 def _check_signature(files: Files, key: str) -> str:

@@ -21,6 +21,8 @@ from server.deployment.folder import CoordinatorFolder
 
 MOST_RESTARTS, RESTART_WINDOW = 5, 3600.0
 PORT_SECONDS = 15.0
+# the study's program gives the memory of a large message back at once: it may serve many sites
+_GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 
 
 class Services:
@@ -38,7 +40,7 @@ class Services:
             self._superlink_command(), environment, folder.state / "superlink.log"
         )
         self.superexec = BackgroundProgram(
-            self._superexec_command(), environment, folder.state / "superexec.log"
+            self._superexec_command(), environment | _GIVEN_BACK, folder.state / "superexec.log"
         )
         self._restarts: dict[str, deque[float]] = defaultdict(deque)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from client.predict import verify
-from client.predict.verify import coordinator_key, open_bundle
+from client.predict.verify import blamed_unless_checked, coordinator_key, open_bundle
 from common.bundle import Bundle, save_files
 from common.bundle_signature import sign_files
 from common.errors import InputError, SignatureError, UsageError
@@ -182,3 +182,12 @@ def test_an_invitation_brings_the_key_unless_it_was_changed(tmp_path: Path) -> N
 
 def test_versions_of_what_is_not_there_are_said() -> None:
     assert verify.installed(("no-such-package",)) == {"no-such-package": "not installed"}
+
+
+def test_whatever_is_wrong_inside_an_unchecked_bundle_is_told_as_the_bundles() -> None:
+    with pytest.raises(InputError, match="AttributeError"), blamed_unless_checked(None):
+        _ = {}.source  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError), blamed_unless_checked(KEY):
+        _ = {}.source  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="as before"), blamed_unless_checked(None):
+        raise UsageError("as before", where="test")
