@@ -7,6 +7,7 @@ way, and most of its memory. Replaces `inflate` of two of Flower's classes; what
 
 from __future__ import annotations
 
+import ctypes
 import json
 from typing import Any, cast
 
@@ -21,6 +22,10 @@ from flwr.supercore.inflatable.inflatable_object import (
 
 _ARRAY_INFLATE = Array.inflate.__func__  # type: ignore[attr-defined]
 _NOTHING = memoryview(b"")
+_NEW_BYTES = ctypes.pythonapi.PyBytes_FromStringAndSize
+_NEW_BYTES.argtypes, _NEW_BYTES.restype = [ctypes.c_char_p, ctypes.c_ssize_t], ctypes.py_object
+_ADDRESS = ctypes.pythonapi.PyBytes_AsString
+_ADDRESS.argtypes, _ADDRESS.restype = [ctypes.py_object], ctypes.c_void_p
 
 
 def join_arrays_once() -> None:
@@ -58,5 +63,24 @@ def _inflate_array(
     array = cast(Array, _ARRAY_INFLATE(cls, object_content, checked))
     names = get_object_children_ids_from_object_content(object_content)
     order = json.loads(get_object_body(object_content, cls))["arraychunk_ids"]
-    array.data = b"".join(parts[names[position]].data for position in order)
+    array.data = _joined([parts[names[position]] for position in order])
     return array
+
+
+def _joined(parts: list[ArrayChunk]) -> bytes:
+    """Bytes of the parts end to end.
+
+    Each part then lies in the whole, so that what it came in is given back before the next one is
+    copied; a part that another array has too stays readable.
+    """
+    size = sum(len(part.data) for part in parts)
+    # as the C interface of Python has it: bytes that are new may be filled, by their maker alone
+    whole: bytes = _NEW_BYTES(None, size)
+    target = memoryview((ctypes.c_ubyte * size).from_address(_ADDRESS(whole))).cast("B")
+    view, start = memoryview(whole), 0
+    for part in parts:
+        end = start + len(part.data)
+        target[start:end] = part.data
+        part.data = view[start:end]
+        start = end
+    return whole

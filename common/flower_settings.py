@@ -6,13 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-# Every part of a large message passes through several buffers of 5 MiB. The C library would take each
-# of them from the system and give it back, which costs more than what is done with them.
-_KEPT_BUFFERS = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
-}
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -29,7 +22,6 @@ def flower_environment(home: Path) -> dict[str, str]:
     return {
         **os.environ,
         **QUIET,
-        **_KEPT_BUFFERS,
         "PATH": f"{own}{os.pathsep}{os.environ.get('PATH', '')}",
         "FLWR_HOME": str(home),
     }
