@@ -38,7 +38,7 @@ study: $(READY)
 		--reference pooled --reference local --cache runs/cache --out $(STUDY_OUT)
 
 figures:
-	cp $(STUDY_OUT)/figures/overview-internal.svg docs/study-auc.svg
+	cp $(STUDY_OUT)/figures/overview-external-1.svg docs/study-auc.svg
 	cp $(STUDY_OUT)/figures/flow.svg docs/study-flow.svg
 
 test: $(READY)

@@ -57,6 +57,7 @@ STYLE: dict[Any, Any] = {
 }
 
 WIDEST = 4 / 3 * 1.3  # largest size on screen, pixels a point
+HALF_PAGE = 500.0  # points; what is wider cannot be read beside another figure
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def inline(drawing: Drawing) -> str:
     head, body = text.split(">", 1)
     width = re.search(r' width="([0-9.]+)pt"', head)
     natural = f' style="max-width:{float(width.group(1)) * WIDEST:.0f}px"' if width else ""
+    if width and float(width.group(1)) > HALF_PAGE:
+        natural += ' class="whole"'
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="', f'id="{drawing.name}-', body)

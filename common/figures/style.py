@@ -49,6 +49,10 @@ thead th { font-weight: 600; color: var(--soft); vertical-align: bottom; border-
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
 tbody th { font-weight: 500; }
 td small { display: block; color: var(--soft); font-size: .82em; white-space: nowrap; }
+.columns th, .columns td { padding: 7px 9px; white-space: nowrap; }
+.columns thead th, .columns tbody th { min-width: 0; white-space: normal; }
+#timing td { white-space: nowrap; }
+#refusals td small { white-space: normal; }
 tr.level th { padding-left: 28px; font-weight: 400; }
 tr.total th, tr.total td { font-weight: 600; border-bottom: 0; }
 tr.fusion_decision th, tr.fusion_feature th { font-weight: 650; }
@@ -58,6 +62,7 @@ tr.fusion_decision th, tr.fusion_feature th { font-weight: 650; }
 #participants .gallery svg { min-width: 560px; }
 .gallery.wide { display: block; columns: 2 460px; column-gap: 24px; }
 .gallery.wide figure { padding-bottom: 16px; }
+.gallery.wide figure:has(svg.whole) { column-span: all; }
 figure { margin: 0; break-inside: avoid; }
 figure svg { display: block; width: 100%; height: auto; stroke-linejoin: round; stroke-linecap: butt; }
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif !important; }
@@ -81,7 +86,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .88rem; }
   body { font-size: 10pt; }
   main { max-width: none; padding: 0; }
   section { margin-top: 1.2rem; padding-top: .8rem; }
-  h2, h3 { break-after: avoid; }
+  h2, h3, section > p:has(+ .gallery), section > p:has(+ .scroll) { break-after: avoid; }
   .card, tr, .notice, .warning { break-inside: avoid; }
   .scroll, .gallery.single { overflow: visible; }
   #participants .gallery svg { min-width: 0; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from common.disclosure.descriptions import DESCRIPTIONS
 from server.report import words
 from server.report.reading import main_run, runs
 from server.report.schema import Results, Transfer
@@ -74,20 +75,25 @@ def transfer_blocks(results: Results) -> list[Block]:
     if not rows:
         return []
     return [
-        _traffic("Site", rows, lambda row: row.site),
-        _traffic("Kind of message", rows, lambda row: row.exchange),
-        _traffic("Phase", rows, lambda row: words.humanise(row.phase)),
+        # a site is asked once a round, or not at all
+        _traffic("Site", rows, lambda row: row.site, rounds=False),
+        _traffic("Kind of message", rows, lambda row: words.exchange_label(row.exchange)),
+        _traffic("Phase", rows, lambda row: words.phase_label(row.phase)),
     ]
 
 
-def _traffic(title: str, rows: list[Transfer], key: Callable[[Transfer], str]) -> Block:
+def _traffic(
+    title: str, rows: list[Transfer], key: Callable[[Transfer], str], *, rounds: bool = True
+) -> Block:
     groups: dict[str, list[Transfer]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
-    lines = [Line(name, _totals(group)) for name, group in groups.items()]
+    left_out = 0 if rounds else 1
+    lines = [Line(name, _totals(group)[left_out:]) for name, group in groups.items()]
     if len(lines) > 1:
-        lines.append(Line("All", _totals(rows), "total", pinned=True))
-    return Block("", "", (title, "Rounds", "Messages", "Sent by sites", "Received"), tuple(lines))
+        lines.append(Line("All", _totals(rows)[left_out:], "total", pinned=True))
+    titles = ("Rounds", "Messages", "Sent by sites", "Received")[left_out:]
+    return Block("", "", (title, *titles), tuple(lines))
 
 
 def _totals(rows: Iterable[Transfer]) -> tuple[Cell, ...]:
@@ -125,7 +131,7 @@ def ledger_block(results: Results) -> Block | None:
         if results.ledger:
             cells.append(Cell(str(sum(row.released for row in ledger[site]))))
         lines.append(Line(site, tuple(cells), site))
-    titles = ["Hospital", *(words.EXCHANGE_LABELS.get(kind, kind) for kind in kinds)]
+    titles = ["Hospital", *(words.exchange_label(kind) for kind in kinds)]
     titles += ["All bytes", "Held back"] + (["Entries in its own ledger"] if results.ledger else [])
     return Block("", "", tuple(titles), tuple(lines), "ledger")
 
@@ -149,14 +155,19 @@ def refusal_block(results: Results) -> Block | None:
             row.site,
             (
                 Cell(row.subject),
-                Cell(row.rule),
-                Cell(words.MISSING if row.threshold is None else f"{row.threshold}"),
+                Cell(row.rule, _protects(row.rule)),
+                Cell(words.MISSING if row.threshold is None else f"{row.threshold:g}"),
                 Cell(words.run_label(row.run)),
             ),
         )
         for row in results.refusals
     )
     return Block("", "", ("Site", "What was asked for", "Rule", "Threshold", "Run"), lines)
+
+
+def _protects(rule: str) -> str:
+    """What a disclosure rule is there for; nothing for one of another release."""
+    return f"protects {DESCRIPTIONS[rule].protects}" if rule in DESCRIPTIONS else ""
 
 
 def timing_block(results: Results) -> Block | None:
@@ -168,7 +179,7 @@ def timing_block(results: Results) -> Block | None:
     order += [run for run in timed if run not in order]
     phases = {phase: t for phase, t in results.timing.items() if phase != WHOLE}
     lines = [
-        Line(words.humanise(phase), tuple(_duration(by_run.get(run)) for run in order))
+        Line(words.phase_label(phase), tuple(_duration(by_run.get(run)) for run in order))
         for phase, by_run in phases.items()
     ]
     totals = [sum(by_run.get(run, 0.0) for by_run in phases.values()) for run in order]

@@ -200,7 +200,7 @@ def _weights(results: Results) -> Iterator[Drawing]:
             paint = partial(_paint_weights, bars=largest[::-1], what=what)
             title = words.arm_label(arm)
             if len(weights) > MOST_BARS:
-                title += f" ({MOST_BARS} largest of {len(weights)})"
+                title += f", {MOST_BARS} of {len(weights)}"
             height = 1.0 + 0.2 * len(largest)
             yield draw("weights", f"weights-{arm}", title, paint, width=5.2, height=height)
 

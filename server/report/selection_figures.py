@@ -88,7 +88,7 @@ def draw_correlations(results: Results) -> Iterator[Drawing]:
             if found.n is not None:
                 title += f" (n={found.n})"
             name = f"correlation-{arm}"
-            yield draw("correlation", name, title, paint, width=size + 1.4, height=size)
+            yield draw("correlation", name, title, paint, width=size + 2.4, height=size)
 
 
 def _paint_correlation(axes: Axes, found: Correlation) -> None:
@@ -113,7 +113,8 @@ def _paint_correlation(axes: Axes, found: Correlation) -> None:
     axes.set_aspect("equal")
     axes.spines[:].set_visible(False)
     # matplotlib's own colour bar would be an image inside the SVG
-    scale = axes.inset_axes((1.04, 0.25, 0.035, 0.5))
+    thin = 1.0 if count <= MOST_NUMBERS else 0.5
+    scale = axes.inset_axes((1.0 + 0.04 * thin, 0.25, 0.035 * thin, 0.5))
     steps = np.linspace(-1.0, 1.0, 22)
     middles = 0.5 * (steps[1:] + steps[:-1])
     scale.pcolormesh([0, 1], steps, middles[:, None], cmap=colours, vmin=-1, vmax=1)

@@ -168,7 +168,7 @@ PAGE = """\
 {% endif %}
 {% if figures.get("weights") %}
 <h3>Weight of each selected feature</h3>
-<p class="caption">Filled bars raise the predicted risk, hatched bars lower it.</p>
+<p class="caption">Filled bars raise the predicted risk, hatched bars lower it. Of many features, those with the largest weights.</p>
 {{ gallery("weights", "Weights of the selected features", true) }}
 {% endif %}
 {% if figures.get("correlation") %}

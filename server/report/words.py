@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 
 from common.figures.labels import MODEL_LABELS as MODEL_LABELS
+from server.progress import PHASES
 
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MISSING = EN_DASH
@@ -62,6 +63,16 @@ def shorten(name: str, limit: int) -> str:
 def arm_label(arm: str) -> str:
     """An arm of the feature selection in words."""
     return ARM_LABELS.get(arm, humanise(arm))
+
+
+def exchange_label(exchange: str) -> str:
+    """A kind of message in words."""
+    return EXCHANGE_LABELS.get(exchange, exchange)
+
+
+def phase_label(phase: str) -> str:
+    """A phase of the study in words."""
+    return humanise(PHASES.get(phase, phase))
 
 
 def variant_label(variant: str) -> str:
