@@ -92,6 +92,30 @@ def test_nothing_runs_out_of_the_window(page: Any, width: int) -> None:
     assert outside == []
 
 
+def test_no_table_has_to_be_pushed_on_a_wide_screen(page: Any) -> None:
+    pushed = page.eval_on_selector_all(
+        ".scroll",
+        "all => all.filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1)"
+        ".map(e => e.ariaLabel)",
+    )
+    assert pushed == []
+
+
+def test_no_words_of_a_figure_are_cut_off(page: Any) -> None:
+    cut = page.eval_on_selector_all(
+        "figure svg",
+        """all => all.flatMap(svg => {
+            const frame = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll("text")].filter(text => {
+                const own = text.getBoundingClientRect();
+                return own.left < frame.left - 1 || own.right > frame.right + 1
+                    || own.top < frame.top - 1 || own.bottom > frame.bottom + 1;
+            }).map(text => text.textContent);
+        })""",
+    )
+    assert cut == []
+
+
 def _column(page: Any, table: str, column: int) -> list[str]:
     found: list[str] = page.eval_on_selector_all(
         f"{table} tbody tr",
