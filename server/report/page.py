@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from common.figures.drawing import Drawing, inline
 from common.figures.style import STYLE
-from server.report import appendix, flow, sections, strata, summary, table1, words
+from server.report import appendix, flow, per_site, sections, strata, summary, table1, words
 from server.report.figures import draw_figures
 from server.report.reading import main_run, runs
 from server.report.schema import Results
@@ -64,6 +64,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         selection_notes=sections.selection_notes(results),
         table1=table1.block(results),
         participants=flow.flow_block(results),
+        per_site=per_site.per_site_blocks(results),
         strata=strata.strata_blocks(results),
         ledger=appendix.ledger_block(results),
         # our own text, and what the policy of the page has the hash of

@@ -29,6 +29,9 @@ PERFORMANCE_COLUMNS = (
     *("run", "model", "set", "n", "positives", "auc", "ci_low", "ci_high", "cutoff"),
     *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method"),
 )
+SITE_COLUMNS = (
+    *("run", "set", "site", "model", "n", "positives", "auc", "ci_low", "ci_high", "method"),
+)
 STRATA_COLUMNS = (
     *("run", "set", "model", "variable", "level"),
     *("n", "positives", "auc", "ci_low", "ci_high", "note"),
@@ -46,6 +49,7 @@ def write_tables(results: Results, run_folder: Path) -> list[Path]:
         "delong": _records(("run", "set", "model_a", "model_b", "z", "p"), results.delong),
         "table1": _table1(results),
         "selection": _selection(results),
+        "site_performance": _records(SITE_COLUMNS, results.site_performance),
         "strata": _records(STRATA_COLUMNS, results.strata),
         "strata_tests": _records(STRATA_TEST_COLUMNS, results.strata_tests),
         "ledger": _records(LEDGER_COLUMNS, results.ledger),

@@ -133,6 +133,18 @@ PAGE = """\
 </section>
 {% endif %}
 
+{% if per_site %}
+<section id="per-site">
+<h2>How the models do at each hospital</h2>
+<p>AUC with 95% confidence interval of the {{ run | lower }} models among each hospital's own patients of a test set that several hospitals share. One hospital has few test patients: its intervals are wide, and differences between hospitals may be chance.</p>
+{% for block in per_site %}
+<h3>{{ block.title }}</h3>
+{% if block.note %}<p class="caption">{{ block.note }}</p>{% endif %}
+{{ table(block) }}
+{% endfor %}
+</section>
+{% endif %}
+
 {% if strata %}
 <section id="strata">
 <h2>Whether the models hold in subgroups</h2>

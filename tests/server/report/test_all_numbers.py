@@ -63,7 +63,7 @@ def test_every_auc_and_interval_shown_is_one_of_the_results(page: str, whole: Re
     """Three decimals, alone or joined by a dash: nothing else on the page looks like that."""
     known = {
         words.auc(value)
-        for row in (*whole.performance, *whole.strata)
+        for row in (*whole.performance, *whole.site_performance, *whole.strata)
         for value in (row.auc, row.ci_low, row.ci_high)
     }
     known |= {words.auc(row.cutoff) for row in whole.performance if row.cutoff is not None}
@@ -107,6 +107,18 @@ def test_strata_stand_with_their_counts_and_p(
     assert tests == [["0.75"] * 6] * 4
 
 
+def test_each_hospitals_own_evaluation_stands_with_its_counts(
+    page: str, rows: dict[str, list[list[str]]], whole: Results
+) -> None:
+    shown = {row[0]: row[1:] for row in rows["per-site"] if row[0] != "Hospital"}
+    assert list(shown) == ["north", "east"]
+    for site, cells in shown.items():
+        own = [row for row in whole.site_performance if row.site == site]
+        expected = [f"{r.auc:.3f} {r.ci_low:.3f}{DASH}{r.ci_high:.3f}" for r in own]
+        assert cells == [f"{own[0].n}, {own[0].positives}", *expected]
+    assert "No AUC of south: too few patients there" in page
+
+
 def test_participants_are_those_of_the_results(
     rows: dict[str, list[list[str]]], whole: Results
 ) -> None:
@@ -142,7 +154,15 @@ def test_what_left_is_added_up_from_the_transfers(
 def test_every_list_of_the_results_has_its_table(whole: Results, tmp_path: Path) -> None:
     names = {path.stem for path in write_tables(whole, tmp_path)}
     assert names >= {
-        *("performance", "delong", "table1", "selection", "strata", "strata_tests"),
+        *(
+            "performance",
+            "site_performance",
+            "delong",
+            "table1",
+            "selection",
+            "strata",
+            "strata_tests",
+        ),
         *("participants", "lasso_cv", "lasso_path", "correlation", "training", "ledger"),
     }
     for path in (tmp_path / "tables").glob("*.csv"):
