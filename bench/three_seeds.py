@@ -18,7 +18,8 @@ from server.report.results import read
 MODELS = ("clinical", "radiomics", "dl2d", "dl3d", "fusion_feature", "fusion_decision")
 HELD = ("dl2d", "dl3d", "fusion_decision")
 TIMED = {
-    "both networks": ("dl2d", "dl3d"),
+    "2D network": ("dl2d",),
+    "3D network": ("dl3d",),
     "whole run": ("enrolment", "table1", *MODELS, "evaluation"),
 }
 
