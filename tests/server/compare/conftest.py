@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "synthetic_results.py"
+from tests.fixtures.synthetic_results import build
 
 
 @pytest.fixture
 def tree() -> dict[str, Any]:
-    built: dict[str, Any] = runpy.run_path(str(FIXTURE))["build"]()
-    return built
+    return build()
 
 
 def write_run(folder: Path, tree: dict[str, Any], study: str) -> Path:
