@@ -54,7 +54,7 @@ def conditions() -> str:
     return (
         f"{datetime.now(UTC):%Y-%m-%d}: {len(os.sched_getaffinity(0))} cores of {_processor()},"
         f" {memory:.0f} GiB, {platform.system()}; Python {platform.python_version()}, {versions};"
-        f" load of the machine at the start {os.getloadavg()[0]:.1f}."
+        f" load average when it was written down {os.getloadavg()[0]:.1f}."
     )
 
 

@@ -178,16 +178,18 @@ class Questions:
             Message(content, node, self._exchange, ttl=ttl) for node, content in contents.items()
         ]
         for node in contents:
-            self._open[node].asked = self._wire.clock()
             if node in nodes:
                 self._open[node].activated = nodes[node].last_activated_at
-        taken = list(self._wire.grid.push_messages(messages)) or [""] * len(messages)
-        for node, message_id in zip(contents, taken, strict=True):
-            if message_id:
-                self._open[node].live.append(message_id)
+        # by their ids and not their places: what is not taken may be missing, None or empty
+        taken = set(self._wire.grid.push_messages(messages))
+        for node, message in zip(contents, messages, strict=True):
+            one, message_id = self._open[node], message.metadata.message_id
+            one.asked = self._wire.clock()
+            if message_id and message_id in taken:
+                one.live.append(message_id)
                 self._asked[message_id] = node
             else:
-                self._postpone(self._open[node], "not taken by the SuperLink")
+                self._postpone(one, "not taken by the SuperLink")
 
     def _take(self, node: int) -> Message | None:
         one, site = self._open[node], self._wire.name(node)

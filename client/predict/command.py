@@ -95,14 +95,14 @@ def predict(
             problems, warnings = [], []
         machine = Machine(device, workers, cache)
         outcome, predictor = predict_all(opened, cases, machine, problems, warnings)
-    if json_output:
-        sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
-        for problem in outcome.problems:
-            screen.print(f"refused {problem}", highlight=False, markup=False)
-    else:
-        show(outcome, console)
-    if out is not None and outcome.predictions:
-        write(outcome, predictor, out, Wish(saliency_steps, pdf), _tell)
+        if json_output:
+            sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
+            for problem in outcome.problems:
+                screen.print(f"refused {problem}", highlight=False, markup=False)
+        else:
+            show(outcome, console)
+        if out is not None and outcome.predictions:
+            write(outcome, predictor, out, Wish(saliency_steps, pdf), _tell)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

@@ -128,7 +128,8 @@ def blamed_unless_checked(key: str | None) -> Iterator[None]:
 
     Parameters
     ----------
-    key : that it was checked with; with one, exceptions pass as they are.
+    key : that it was checked with; with one, exceptions pass as they are, and so do those of this
+        machine: files, memory.
 
     Raises
     ------
@@ -136,16 +137,16 @@ def blamed_unless_checked(key: str | None) -> Iterator[None]:
     """
     try:
         yield
-    except StudyError:
+    except (StudyError, OSError, MemoryError):
         raise
     except Exception as error:
-        if key is not None:
+        if key is not None or type(error).__name__ == "OutOfMemoryError":  # torch's
             raise
         raise InputError(
             f"a bundle that nobody checked is not as it should be ({type(error).__name__})",
             where="bundle",
             remedy="take the bundle from the coordinator's run, whole, and check its signature",
-        ) from None
+        ) from error
 
 
 def _check_signature(files: Files, key: str) -> str:

@@ -119,6 +119,23 @@ def test_replies_come_in_the_order_in_which_sites_answer() -> None:
     assert network.told == []
 
 
+@pytest.mark.parametrize("told", ["shorter", "empty", "none"])
+def test_a_question_that_was_not_taken_is_asked_again_and_the_other_is_not(told: str) -> None:
+    network = Network(after(a=1.0, b=1.0))
+    push = network.push_messages
+
+    def refuse_the_first(messages: Iterable[Message]) -> list[Any]:
+        """As Flower's grids tell it, each in its own way."""
+        given = list(messages)
+        network.push_messages = push  # type: ignore[method-assign]
+        ids = push(given[1:])
+        return ids if told == "shorter" else ["" if told == "empty" else None, *ids]
+
+    network.push_messages = refuse_the_first  # type: ignore[method-assign]
+    assert sorted(answers(network)) == [2, 3]
+    assert [node for _, node in network.pushed] == [3, 2]
+
+
 def test_late_sites_are_named_every_half_minute_with_how_long_they_are_waited_for() -> None:
     network = Network(after(a=100.0, b=40.0))
     answers(network)

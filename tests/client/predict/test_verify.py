@@ -189,5 +189,7 @@ def test_whatever_is_wrong_inside_an_unchecked_bundle_is_told_as_the_bundles() -
         _ = {}.source  # type: ignore[attr-defined]
     with pytest.raises(AttributeError), blamed_unless_checked(KEY):
         _ = {}.source  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="disk"), blamed_unless_checked(None):
+        raise OSError("disk full")
     with pytest.raises(UsageError, match="as before"), blamed_unless_checked(None):
         raise UsageError("as before", where="test")
