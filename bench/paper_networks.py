@@ -40,8 +40,13 @@ class Forgetful:
         """Nothing."""
 
 
-def paper_study(folder: Path, patients: int) -> Study:
-    """Four phantom hospitals with so many training patients each, and the paper's networks."""
+def paper_study(folder: Path, patients: int, batch_size: int = 0) -> Study:
+    """Four phantom hospitals with so many training patients each, and the paper's networks.
+
+    Parameters
+    ----------
+    batch_size : in place of the paper's; 0 = the paper's.
+    """
     hospitals = tuple(
         dataclasses.replace(
             h, train=patients, internal_test=1, repeat_readings=0, protocol_bias=0.0
@@ -71,9 +76,11 @@ def paper_study(folder: Path, patients: int) -> Study:
             },
         }
     )
+    changes: dict[str, Any] = {"select": "last", "patience": 0}
+    if batch_size:
+        changes["batch_size"] = batch_size
     blocks: dict[Network, Any] = {
-        name: getattr(plain, name).model_copy(update={"select": "last", "patience": 0})
-        for name in ("dl2d", "dl3d")
+        name: getattr(plain, name).model_copy(update=changes) for name in ("dl2d", "dl3d")
     }
     return with_identities(plain.model_copy(update=blocks))
 
@@ -83,10 +90,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, default=6, help="training patients a hospital")
     parser.add_argument("--networks", nargs="*", default=["dl3d", "dl2d"])
+    parser.add_argument("--batch-size", type=int, default=0, help="in place of the paper's")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/paper"))
     arguments = parser.parse_args()
-    study = paper_study(arguments.out / f"phantom-{arguments.patients}", arguments.patients)
     data = arguments.out / f"phantom-{arguments.patients}"
+    study = paper_study(data, arguments.patients, arguments.batch_size)
     print(f"device: {find_compute('auto').words()}; {arguments.patients} patients a hospital")
     print("| network | s a round | with features | GiB | 300 patients, all rounds, 6 trainings |")
     print("|---|---|---|---|---|")
