@@ -19,6 +19,13 @@ PAGE = """\
 </table>
 </div>
 {% endmacro %}
+{% macro titled(blocks) %}
+{% for block in blocks %}
+<h3>{{ block.title }}</h3>
+{% if block.note %}<p class="caption">{{ block.note }}</p>{% endif %}
+{{ table(block) }}
+{% endfor %}
+{% endmacro %}
 {% macro gallery(section, alt, wide=false) %}
 <div class="gallery{% if wide %} wide{% elif figures.get(section, []) | length == 1 %} single{% elif figures.get(section, []) | length in (2, 4) %} pairs{% endif %}">
 {% for name, title, svg in figures.get(section, []) %}
@@ -93,11 +100,7 @@ PAGE = """\
 {{ gallery("overview", "AUC of every model") }}
 <p class="caption">{% if run == "Federated" %}Blue dot: federated, with its 95% confidence interval.{% endif %}{% if pooled %} Open diamond: pooled data.{% endif %}{% if local %} Orange bar: span over hospitals that trained alone, with their mean as a tick.{% endif %}{% if results.ceiling %} Dashed line: ceiling, the best AUC that is possible in synthetic patients.{% endif %}</p>
 {% endif %}
-{% for block in performance %}
-<h3>{{ block.title }}</h3>
-<p class="caption">{{ block.note }}</p>
-{{ table(block) }}
-{% endfor %}
+{{ titled(performance) }}
 {% if methods %}
 <p class="hint">How the AUC was computed. {{ methods | join(" ") }}</p>
 {% endif %}
@@ -137,11 +140,7 @@ PAGE = """\
 <section id="per-site">
 <h2>How the models do at each hospital</h2>
 <p>AUC with 95% confidence interval of the {{ run | lower }} models among each hospital's own patients of a test set that several hospitals share. One hospital has few test patients: its intervals are wide, and differences between hospitals may be chance.</p>
-{% for block in per_site %}
-<h3>{{ block.title }}</h3>
-{% if block.note %}<p class="caption">{{ block.note }}</p>{% endif %}
-{{ table(block) }}
-{% endfor %}
+{{ titled(per_site) }}
 </section>
 {% endif %}
 
@@ -153,11 +152,7 @@ PAGE = """\
 {{ gallery("strata", "AUC in subgroups") }}
 <p class="caption">One row a model, with its 95% confidence interval; filled and open markers are the subgroups named below each figure. The grey line at 0.5 is chance.</p>
 {% endif %}
-{% for block in strata %}
-<h3>{{ block.title }}</h3>
-{% if block.note %}<p class="caption">{{ block.note }}</p>{% endif %}
-{{ table(block) }}
-{% endfor %}
+{{ titled(strata) }}
 </section>
 {% endif %}
 
