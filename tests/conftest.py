@@ -12,6 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# No test asserts a wall time. Where CI runs, every call draws the same examples: what fails there
+# fails again when one looks into it, and a change is not refused for another's luck.
+settings.register_profile("fedlnm", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("fedlnm")
 
 TABULAR_STUDY = """
 name = "tabular"

@@ -54,7 +54,7 @@ def test_variants_and_networks_of_other_noise_and_rate_add_up(tmp_path: Path) ->
     assert expected > stepwise((1.0, 0.25, 9))
 
 
-@limits(max_examples=10, deadline=None)
+@limits(max_examples=10)
 @given(st.lists(st.tuples(SETTINGS, st.integers(1, 5)), min_size=1, max_size=5), st.randoms())
 def test_any_order_of_spending_is_the_same_and_more_is_never_less(parts, random) -> None:  # type: ignore[no-untyped-def]
     spendings = [Spending("dl2d", "final", *setting, steps) for setting, steps in parts]

@@ -31,7 +31,7 @@ values = st.recursive(
 
 
 @given(values)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_plain_data_survives_a_message(value: Any) -> None:
     assert decode(encode(value)) == value
 
@@ -45,7 +45,7 @@ def test_plain_data_survives_a_message(value: Any) -> None:
         max_size=5,
     )
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_arrays_survive_a_message_bit_for_bit(arrays: list[Any]) -> None:
     back = decode(encode(tuple(arrays)))
     assert len(back) == len(arrays)

@@ -59,7 +59,7 @@ def projection(tables: Tables) -> Project:
 
 
 @given(st.permutations(NAMES).flatmap(lambda order: st.integers(1, 6).map(lambda k: order[:k])))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_narrowing_a_chain_keeps_every_value(wanted: list[str]) -> None:
     tables = Tables()
     impute = Impute(columns=NAMES, fill=np.arange(6.0), indicators=("x1", "x4"))

@@ -32,7 +32,7 @@ def unit(values: np.ndarray) -> np.ndarray:
 @given(
     st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 12)] * 3), st.integers(0, 99)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_resizing_is_that_of_torch(old, new, seed):
     values = np.random.default_rng(seed).normal(size=old).astype(np.float32)
     reference = torch.nn.functional.interpolate(
@@ -42,7 +42,7 @@ def test_resizing_is_that_of_torch(old, new, seed):
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.floats(-1, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_resizing_keeps_a_constant_and_the_range(old, new, value):
     values = np.full((old, 3), value, dtype=np.float32)
     np.testing.assert_allclose(resize_linear(values, (new, 3)), value, atol=1e-6)

@@ -21,7 +21,7 @@ def direct(scores: Any, labels: Any) -> tuple[Any, Any]:
 
 
 @given(n=st.integers(8, 50), seed=st.integers(0, 999), digits=st.integers(0, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_midranks_match_comparing_all_pairs(n: int, seed: int, digits: int) -> None:
     random = np.random.default_rng(seed)
     labels = np.concatenate([[0, 0, 1, 1], random.integers(0, 2, n - 4)]).astype(float)

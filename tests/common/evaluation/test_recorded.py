@@ -23,7 +23,7 @@ def cells_of(values: Any, decimals: int) -> Cells:
     values=st.lists(st.integers(-60, 90), min_size=1, max_size=40),
     decimals=st.integers(0, 3),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_quantiles_of_recorded_values_are_those_of_numpy(values: list[int], decimals: int) -> None:
     recorded = np.round(np.array(values) / 10.0**decimals, decimals)
     cells = cells_of(recorded, decimals)

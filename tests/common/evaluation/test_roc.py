@@ -10,7 +10,7 @@ from common.evaluation.roc import roc_from_histogram, roc_points, youden, youden
 
 
 @given(n=st.integers(4, 60), seed=st.integers(0, 999), digits=st.integers(0, 2))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_points_and_cutoff_match_scikit_learn(n: int, seed: int, digits: int) -> None:
     random = np.random.default_rng(seed)
     labels = np.concatenate([[0, 1], random.integers(0, 2, n - 2)]).astype(float)

@@ -47,7 +47,7 @@ def consistent(counts: Any, hidden: Any, minimum: int) -> list[Any]:
 
 
 @given(levels=LEVELS, missing=st.integers(0, 5), minimum=st.integers(2, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_withheld_cell_has_at_least_two_possible_values(
     levels: list[int], missing: int, minimum: int
 ) -> None:
@@ -66,7 +66,7 @@ def test_every_withheld_cell_has_at_least_two_possible_values(
     first=st.tuples(st.integers(1, 2), st.integers(3, 12), st.integers(0, 3)),
     second=st.tuples(st.integers(3, 40), st.integers(3, 40), st.just(0)),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_band_of_p_leaves_at_least_two_possible_values(
     first: tuple[int, ...], second: tuple[int, ...]
 ) -> None:

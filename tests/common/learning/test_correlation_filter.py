@@ -23,7 +23,7 @@ def naive(correlation: Any, names: Any, threshold: float) -> list[int]:
 
 
 @given(p=st.integers(0, 12), seed=st.integers(0, 500), threshold=st.sampled_from([0.2, 0.5, 0.9]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_matches_the_rule_word_by_word(p: int, seed: int, threshold: float) -> None:
     random = np.random.default_rng(seed)
     raw = np.round(random.uniform(-1, 1, (p, p)), 1)

@@ -74,7 +74,7 @@ def test_one_long_tail_is_drawn_in(shape: str) -> None:
     counts=st.lists(st.integers(0, 20), min_size=1, max_size=8),
     widths=st.lists(st.floats(0.01, 5.0), min_size=9, max_size=9),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_knots_never_decrease_and_are_finite(counts: list[int], widths: list[float]) -> None:
     edges = np.concatenate([[-np.inf], np.cumsum(widths[: len(counts) - 1]), [np.inf]])
     cells = HistogramResult(edges=edges[None], counts=np.array([counts], dtype=float))

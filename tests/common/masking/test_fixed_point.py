@@ -17,7 +17,7 @@ STEPS = st.sampled_from([0.5, 2.0**-24, 2.0**-32, 2.0**-40])
     step=STEPS,
     order=st.permutations(range(5)),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_ring_sums_are_the_same_in_any_order_and_within_the_steps(
     values: Any, step: float, order: Any
 ) -> None:

@@ -45,7 +45,7 @@ def numbers(seed: int, size: int, width: Any) -> Any:
     seed=st.integers(0, 2**32),
     data=st.data(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_masks_cancel_bit_for_bit_for_any_sites_in_any_order(
     names: list[str], width: Any, size: int, seed: int, data: st.DataObject
 ) -> None:

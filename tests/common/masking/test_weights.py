@@ -19,7 +19,7 @@ LONG = 300_000  # more than two chunks
     step=st.sampled_from([STEP, 2.0**-21, 2.0**-28]),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_sums_are_the_same_in_any_order_and_within_the_steps(
     sites: int, dtype: Any, step: float, seed: int
 ) -> None:

@@ -62,7 +62,7 @@ def test_nothing_is_joined_where_no_cell_is_small(minimum: int) -> None:
     held=st.lists(st.lists(st.integers(0, 9), min_size=8, max_size=8), min_size=2, max_size=5),
     minimum=st.integers(1, 5),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_site_is_ever_left_with_few_rows_of_others(held: Any, minimum: int) -> None:
     # as merge_cells hands them on, and every site with enough rows in all
     own = np.array(held, dtype=float)

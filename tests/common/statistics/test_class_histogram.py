@@ -74,7 +74,7 @@ def test_a_repeated_value_is_noticed_and_a_cell_without_pairs_is_like_the_others
     counts=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=25),
     minimum=st.integers(0, 4),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_joined_cells_hold_none_or_enough_and_lose_nobody(
     counts: list[tuple[int, int]], minimum: int
 ) -> None:

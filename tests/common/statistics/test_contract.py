@@ -170,7 +170,7 @@ def test_fixed_point_is_within_the_declared_scale(statistic: Any, rows: Rows) ->
 
 @pytest.mark.parametrize(("statistic", "rows"), SITE_FREE, ids=lambda x: type(x).__name__)
 @given(owner=st.lists(st.integers(0, 4), min_size=N, max_size=N), order=st.permutations(range(5)))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_any_split_in_any_order_sums_to_the_whole(
     statistic: Any, rows: Rows, owner: list[int], order: list[int]
 ) -> None:

@@ -16,7 +16,7 @@ NUMBERS = st.floats(min_value=-1e30, max_value=1e30, allow_nan=False).filter(
 
 
 @given(values=st.lists(NUMBERS, min_size=1, max_size=30), cut=st.integers(0, 30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_sum_is_the_correctly_rounded_one_whatever_the_split(values: Any, cut: int) -> None:
     column = np.array(values)[:, None]
     digits = exact_column_sums(column[:cut]) + exact_column_sums(column[cut:])

@@ -56,7 +56,7 @@ def test_an_unknown_fold_and_missing_values_are_errors(rows: Any) -> None:
     limit=st.floats(0.1, 4.0),
     cells=st.integers(2, 8),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_clipping_never_puts_a_row_outside_that_was_inside(
     values: Any, limit: float, cells: int
 ) -> None:

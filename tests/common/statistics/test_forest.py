@@ -108,7 +108,7 @@ def test_weights_change_with_seed_label_and_fold_but_not_with_rounding() -> None
     draws=st.lists(st.integers(-1, 6), min_size=1, max_size=4),
     fold=st.integers(-1, 2),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_split_of_the_rows_gives_the_same_sum_exactly(
     owner: list[int], draws: list[int], fold: int
 ) -> None:

@@ -22,7 +22,7 @@ def data() -> tuple[Any, Any, Any]:
 
 
 @given(p=st.integers(0, 6), seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_unpacking_inverts_packing(p: int, seed: int) -> None:
     matrix = np.random.default_rng(seed).normal(size=(p, p))
     matrix = matrix + matrix.T

@@ -57,7 +57,7 @@ def test_a_site_alone_sends_no_small_cell_and_marks_those_it_withholds(rows: Any
     counts=st.lists(st.integers(0, 6), min_size=1, max_size=30),
     minimum=st.integers(2, 8),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_joined_cells_are_never_small_and_keep_all_rows(counts: list[int], minimum: int) -> None:
     before = np.array(counts, dtype=np.float64)
     after = join_small(before, minimum)

@@ -39,7 +39,7 @@ def test_keys_stand_in_the_order_of_the_schema_whatever_order_they_came_in(
     assert list(json.loads(to_json(parse(tree))))[:4] == ["schema", "study", "run", "warnings"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0, 1))
 def test_floats_keep_every_digit(value: float) -> None:
     text = to_json(parse(_with_auc(value)))
