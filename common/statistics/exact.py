@@ -15,12 +15,15 @@ from common.statistics.base import Float
 
 DIGITS = 8
 _BITS, _LOWEST = 32, -112
+_MASK = 2**_BITS - 1
 _UNITS = 2.0 ** (_LOWEST + _BITS * np.arange(DIGITS))
 LIMIT = float(_UNITS[-1]) * 2.0**_BITS  # 2^144, about 2e43
 
 
 def exact_column_sums(values: Float) -> Float:
     """Digits (p, 8), whole numbers, lowest first, of the column sums of `values` (n, p).
+
+    They follow from the sums alone: all numbers of rows with the same sum are the same.
 
     Exact down to 2^-112 (2e-34) for up to two million rows over all sites.
 
@@ -37,7 +40,20 @@ def exact_column_sums(values: Float) -> Float:
         digit = np.trunc(rest / _UNITS[place])
         digits[:, place] = digit.sum(axis=0)
         rest = rest - digit * _UNITS[place]
-    return digits
+    return _carried(digits)
+
+
+def _carried(digits: Float) -> Float:
+    """The digits of the sums themselves: those of single rows would tell the largest among them."""
+    carried = np.empty_like(digits)
+    for column, own in enumerate(digits):
+        total = sum(int(digit) << (_BITS * place) for place, digit in enumerate(own))
+        sign, rest = (-1 if total < 0 else 1), abs(total)
+        for place in range(DIGITS - 1):
+            carried[column, place] = sign * (rest & _MASK)
+            rest >>= _BITS
+        carried[column, -1] = sign * rest
+    return carried
 
 
 def from_digits(digits: Float) -> Float:
