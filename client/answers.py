@@ -14,7 +14,10 @@ from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
 from common.bundle_signature import check_files
 from common.disclosure import (
+    FormError,
     check_enrolment,
+    check_models,
+    check_out_of_fold,
     check_out_of_fold_rows,
     check_rounds,
     check_sum,
@@ -47,7 +50,7 @@ from common.statistics.base import Rows, describe
 from common.statistics.placements import DeLongResult
 from common.strata import TABLE, level_codes, level_names, strata_columns
 from common.study import FEWEST_MASKED
-from common.views import Joined, View, leaves_rows_out, materialise
+from common.views import Joined, View, materialise
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
 
@@ -121,7 +124,7 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
         sites = len(study.members(item.subset))
         found.append(to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites))
     if refusals:
-        return Refused(refusals=_unique(refusals))
+        return Refused(refusals=_first_of_each_rule(refusals))
     hidden = end_to_end(
         _hidden(workspace, request, item, rings)
         for item, rings in zip(request.items, found, strict=True)
@@ -140,8 +143,13 @@ def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: Rin
     return RingSums(hide(rings.wide, item="wide"), hide(rings.narrow, item="narrow"))
 
 
-def _unique(refusals: list[Refusal]) -> tuple[Refusal, ...]:
-    seen = {(r.rule, r.threshold, r.subject): r for r in refusals}
+def _first_of_each_rule(refusals: list[Refusal]) -> tuple[Refusal, ...]:
+    """One answer says little, also where a question has a thousand items; the screen says all."""
+    seen: dict[str, Refusal] = {}
+    for one in refusals:
+        if one.rule in seen:
+            SCREEN.info("refused too: rule %s, %s", one.rule, one.subject)
+        seen.setdefault(one.rule, one)
     return tuple(seen.values())
 
 
@@ -185,9 +193,11 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
 
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
     """The declared row-level exchange: out-of-fold probabilities, shuffled, to three decimals."""
+    try:
+        check_out_of_fold(request.columns, workspace.study)
+    except FormError as error:
+        return Refused(refusals=(refusal("form", workspace.privacy, str(error)),))
     view = View(source=Joined(parts=tuple(request.columns.values())))
-    if leaves_rows_out(view):
-        raise ValueError("out-of-fold rows are those of all training patients")
     table = materialise(view, workspace.tables, "train")
     refusals = check_out_of_fold_rows(table, workspace.privacy)
     if refusals:
@@ -201,7 +211,7 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
     )
 
 
-def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
+def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | Refused:
     """Score the site's own test patients with the final bundle; scores stay at the site.
 
     Of a set that this site alone holds all measures go back, of its part of another the areas.
@@ -210,6 +220,10 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply:
     if study.coordinator_key:
         check_files(request.bundle, study.coordinator_key)
     bundle = Bundle.from_files(request.bundle)
+    try:
+        check_models(bundle.models, study)
+    except FormError as error:
+        return Refused(refusals=(refusal("form", privacy, str(error)),))
     cutoffs = np.array([bundle.cutoffs[name] for name in bundle.models])
     counts: dict[str, tuple[int, int]] = {}
     evaluations: dict[str, Evaluation] = {}
@@ -248,8 +262,6 @@ def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
         from client.deep import score_networks
 
         score_networks(workspace, bundle, subset)
-    if any(leaves_rows_out(view) for view in bundle.models.values()):
-        raise ValueError("a model has to score all test patients")
     scored = [materialise(view, workspace.tables, subset) for view in bundle.models.values()]
     patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, subset)]
     values = np.hstack([rows.values for rows in scored])

@@ -106,9 +106,15 @@ def _remember(request: EnrolRequest, settings: SiteSettings) -> None:
 
 
 def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) -> RecordDict:
-    """Compute, unless an earlier release forbids it; write into the ledger what leaves."""
+    """Compute, unless an earlier release forbids it; write into the ledger what leaves.
+
+    A failure is written down like a refusal: that there was one can tell of the numbers.
+    """
     refusals = workspace.releases.refusals(kind, request)
-    reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
+    try:
+        reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
+    except Exception as error:
+        reply = _scrub(error, workspace.settings)
     if isinstance(reply, Refused):
         for one in reply.refusals:
             SCREEN.warning(

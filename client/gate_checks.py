@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from client.gate_strata import check_strata
 from client.gate_types import StoppedError, expect
 from client.tables import clinical_columns
+from common.disclosure import FormError, check_form, check_out_of_fold
 from common.errors import InputError, SignatureError
 from common.evaluation.local import Evaluation
 from common.exchanges import (
@@ -70,6 +72,8 @@ def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> Non
 def sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
     """As many numbers as the statistics over these views declare; masked where the study masks."""
     study = context.study
+    for item in request.items:
+        _expect_form(check_form, item.view, study)
     found = [_sizes(item, context) for item in request.items]
     for ring, bits, column in ((reply.wide, 64, 0), (reply.narrow, 32, 1)):
         own = [size[column] for size in found]
@@ -103,6 +107,7 @@ def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
     study, privacy = context.study, context.privacy
     expect(study.fusion.pooling == "rows", "not_declared", "the study does not share rows")
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
+    _expect_form(check_out_of_fold, request.columns, study)
     probabilities, labels = reply.probabilities, reply.labels
     n = labels.size
     expect(labels.shape == (n,), "shape", "the labels")
@@ -119,6 +124,8 @@ def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
 def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContext) -> None:
     """Measures of the test sets asked for, of enough patients, for as many models as asked."""
     study = context.study
+    most = len(study.base_models) + len(study.fusion_models)
+    expect(request.edges.shape[0] <= most, "not_declared", "more models than the study has")
     known = set(request.test_sets) & {t.name for t in study.test_sets if context.site in t.sites}
     alone = {name for name in known if len(study.test_set(name).sites) == 1}
     expect(set(reply.counts) <= known, "shape", "counts of a set that was not asked for")
@@ -134,6 +141,13 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
     for name, evaluation in reply.evaluations.items():
         _check_areas(evaluation.delong, request, reply.counts[name], context)
         _check_evaluation(evaluation, request)
+
+
+def _expect_form(check: Callable[[Any, Study], None], asked: Any, study: Study) -> None:
+    try:
+        check(asked, study)
+    except FormError as error:
+        raise StoppedError("not_declared", f"asked for in another form: {error}") from None
 
 
 def _subsets(study: Study, site: str) -> list[str]:

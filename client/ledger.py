@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.durable import alone, append_durably, sync_folder, write_durably
 from common.errors import StudyError
 from common.ledger.chain import FIRST, Head, entry_is_by, head_path, read_head, seal
-from common.ledger.entry import Entry, Record, read_line
+from common.ledger.entry import Entry, Item, Record, read_line
 from common.ledger.verify import read_entries
 from common.masking.identity import public_text
 
@@ -41,6 +41,7 @@ class EarlierRelease:
     roster: str
     participants: tuple[str, ...]
     membership: str
+    request: str
 
 
 class Companions(NamedTuple):
@@ -48,6 +49,28 @@ class Companions(NamedTuple):
 
     participants: tuple[str, ...]
     roster: str
+
+
+REFUSED = "refused"
+# rules that look at nothing but the questions before
+LIMITS = frozenset({"refusals", "releases"})
+# stops of the gate that depend on the numbers of a reply; others on its form or the request alone
+_STOPS_BY_NUMBERS = frozenset({"value", "too_few", "not_masked", "problem"})
+
+
+def question_of(items: Sequence[Item]) -> str:
+    """SHA-256 (hex) of all that one exchange asks for, numbers included."""
+    asked = sorted(f"{item.subset}/{item.request}" for item in items)
+    return hashlib.sha256("\n".join(asked).encode()).hexdigest()
+
+
+def tells_of_numbers(entry: Entry) -> bool:
+    """Whether an entry is about an answer that was not given because of the site's numbers."""
+    if not entry.study or entry.exchange == "query.enrol":
+        return False
+    if entry.decision == "refused":
+        return entry.reason not in LIMITS
+    return entry.decision == "stopped" and entry.reason in _STOPS_BY_NUMBERS
 
 
 class Ledger:
@@ -64,6 +87,7 @@ class Ledger:
         self._by_statistic: dict[str, list[EarlierRelease]] = {}
         self._by_subset: dict[str, dict[str, set[str]]] = {}
         self._by_membership: dict[str, set[Companions]] = {}
+        self._questions: dict[tuple[str, str], set[str]] = {}
 
     @classmethod
     def open(cls, path: Path, private: Ed25519PrivateKey) -> Ledger:
@@ -135,6 +159,17 @@ class Ledger:
         known = self._by_subset.get(subset, {})
         return tuple(digest for digest, studies in known.items() if study in (None, *studies))
 
+    def questions(self, study: str, kind: str) -> frozenset[str]:
+        """Different questions of a study, by digest (see `question_of`).
+
+        Parameters
+        ----------
+        kind : an exchange = those it released an answer to; "refused" = those that were refused,
+            or failed, and told by that how the numbers are.
+        """
+        self._catch_up()
+        return frozenset(self._questions.get((study, kind), ()))
+
     def companions(self, membership: str) -> tuple[Companions, ...]:
         """With which sites the same patients were summed before; sums in the clear are left out."""
         self._catch_up()
@@ -145,7 +180,7 @@ class Ledger:
         size = self.path.stat().st_size if self.path.is_file() else 0
         if size < self._looked:
             self._looked, self._by_statistic, self._by_subset = 0, {}, {}
-            self._by_membership = {}
+            self._by_membership, self._questions = {}, {}
         if size == self._looked:
             return
         with self.path.open("rb") as file:
@@ -160,8 +195,14 @@ class Ledger:
                     raise self._broken(f"a line is {error}") from None
 
     def _note(self, entry: Entry) -> None:
+        if tells_of_numbers(entry):
+            asked = question_of(entry.items) if entry.items else entry.hash
+            self._questions.setdefault((entry.study, REFUSED), set()).add(asked)
         if entry.decision != "released":
             return
+        if entry.items:
+            asked = question_of(entry.items)
+            self._questions.setdefault((entry.study, entry.exchange), set()).add(asked)
         for item in entry.items:
             release = EarlierRelease(
                 entry.number,
@@ -170,6 +211,7 @@ class Ledger:
                 entry.roster,
                 item.participants,
                 item.membership,
+                item.request,
             )
             self._by_statistic.setdefault(item.statistic, []).append(release)
             if item.membership:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flwr.app import RecordDict
 
 from client.cohort import Cohort
-from client.ledger import Companions, Ledger, ledger_path
+from client.ledger import REFUSED, Companions, Ledger, ledger_path, question_of
 from client.membership import Membership, Memberships, membership_refusal
 from client.privacy_budget import PrivacyBudget
 from client.rosters import Rosters
 from client.site import SiteSettings
 from client.state import RunTables
 from common.codec import buffers_of, header_of, size_of
+from common.disclosure import refusal, stricter
 from common.exchanges import (
     EnrolRequest,
     EvaluateRequest,
@@ -33,6 +35,8 @@ from common.masking.agreement import roster_digest
 from common.study import FEWEST_MASKED, Study
 
 Shapes = dict[str, tuple[int, ...]]
+# answers that tell of single patients, or of one hospital's test patients
+_ABOUT_ROWS = ("query.rows", "evaluate.handout")
 
 
 class Releases:
@@ -45,6 +49,7 @@ class Releases:
 
     def __init__(self, settings: SiteSettings, study: Study, run: str, cohort: Cohort) -> None:
         self._study, self._run, self._cohort = study, run, cohort
+        self._privacy = stricter(study.privacy, settings.privacy)
         private = identity.load(settings.identity).private
         self._ledger = Ledger.open(ledger_path(settings.work), private)
         self._memberships = Memberships(settings.work)
@@ -63,12 +68,13 @@ class Releases:
         items = list(self._items(exchange, request))
         found: list[Refusal] = []
         with self._ledger.exclusive():
+            found.extend(self._too_many(exchange, items))
             for subset in dict.fromkeys(item.subset for item in items):
                 now, known = self._membership(subset), self._ledger.memberships(subset)
                 before = [self._memberships.recall(d).members for d in known if d != now.digest]
-                refusal = membership_refusal(before, now.members)
-                if refusal is not None:
-                    found.append(refusal)
+                changed = membership_refusal(before, now.members)
+                if changed is not None:
+                    found.append(changed)
             for item in items:
                 found.extend(self._other_sites(item))
         return tuple({(r.rule, r.subject): r for r in found}.values())
@@ -97,6 +103,27 @@ class Releases:
                 epsilon=self.epsilon() if isinstance(request, TrainRequest) and private else None,
             )
         )
+
+    def _too_many(self, exchange: str, items: Sequence[Item]) -> Iterator[Refusal]:
+        """What refusals, failures and repeated answers would tell, one by one."""
+        study, privacy = self._study.digest(), self._privacy
+        if exchange == "query.enrol":
+            return
+        asked = {question_of(items)}
+        if len(self._ledger.questions(study, REFUSED) - asked) >= privacy.max_refusals:
+            yield refusal("refusals", privacy, "a study with many questions refused before")
+        if exchange in _ABOUT_ROWS:
+            known = self._ledger.questions(study, exchange)
+            if len(known | asked) > privacy.max_releases:
+                yield refusal("releases", privacy, "the same of other models before")
+        tables: dict[str, set[str]] = defaultdict(set)
+        for item in items:
+            if item.subset != "train" and len(self._study.members(item.subset)) == 1:
+                tables[item.statistic].add(item.request)
+        for statistic, own in tables.items():
+            earlier = self._ledger.released_before(statistic, study)
+            if len(own | {one.request for one in earlier}) > privacy.max_releases:
+                yield refusal("releases", privacy, "other tables of a set before")
 
     def epsilon(self) -> float:
         """What the run has cost a patient so far; 0 without differential privacy."""
@@ -152,7 +179,7 @@ class Releases:
             shapes = {"probabilities": (len(request.columns),)}
             yield self._item(what, "train", request_digest(request.columns), shapes)
         elif isinstance(request, EvaluateRequest):
-            digest = request_digest(request.bundle)
+            digest = request_digest(request.bundle, request.edges, request.cuts)
             for subset in request.test_sets:
                 yield self._item("evaluation of the final models", subset, digest, {})
 

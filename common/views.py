@@ -110,8 +110,14 @@ def table(name: str) -> View:
 def leaves_rows_out(view: View) -> bool:
     """Whether any step of a view, or of a view within it, keeps only some of the rows."""
     parts = view.source.parts if isinstance(view.source, Joined | ByFold) else ()
-    own = any(isinstance(step, InLevel) for step in view.transforms)
+    own = any(_leaves_rows_out(step) for step in view.transforms)
     return own or any(leaves_rows_out(part) for part in parts)
+
+
+def _leaves_rows_out(step: Any) -> bool:
+    """Whether a step does, or one of those that it is made of."""
+    inner = getattr(step, "steps", ())
+    return isinstance(step, InLevel) or any(_leaves_rows_out(part) for part in inner)
 
 
 def materialise(view: View, tables: TableReader, subset: str) -> Rows:

@@ -364,11 +364,19 @@ class Federation:
             raise RefusedError(
                 f"refuses: rule {first.rule}, threshold {first.threshold:g}, {first.subject}",
                 where=where,
-                remedy="bring more patients or agree on another threshold in study and site",
+                remedy=_REMEDIES.get(first.rule, _MORE_PATIENTS),
             )
         if not isinstance(decoded, CATALOGUE[exchange].reply):
             raise SiteError("a reply that is not in the catalogue", where=where)
         return decoded
+
+
+_MORE_PATIENTS = "bring more patients or agree on another threshold in study and site"
+_REMEDIES = {
+    "form": "the same release must run at the coordinator and at every site",
+    "refusals": "find out why so much was refused; the site's people approve a new study file",
+    "releases": "go on with the run there is, or have the site's people approve a new study file",
+}
 
 
 def _ratio(total: float, count: float) -> float:

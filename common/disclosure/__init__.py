@@ -5,6 +5,7 @@ threshold and the subject; never the value.
 """
 
 from common.disclosure.descriptions import DESCRIPTIONS, Description
+from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.disclosure.refusing import refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
@@ -20,7 +21,11 @@ from common.disclosure.training import (
 __all__ = [
     "DESCRIPTIONS",
     "Description",
+    "FormError",
     "check_enrolment",
+    "check_form",
+    "check_models",
+    "check_out_of_fold",
     "check_out_of_fold_rows",
     "check_rounds",
     "check_sum",

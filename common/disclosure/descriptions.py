@@ -190,6 +190,29 @@ DESCRIPTIONS: dict[str, Description] = {
         " stratum. Levels cannot be combined, and a column is cut in two at one place a run.",
         fixed=1.0,
     ),
+    "form": Description(
+        "patients that a made-up model or table would single out",
+        "Questions name the steps that turn a table into what is summed. A hospital answers only"
+        " where these are the steps of a fitted model, each once and in their order: filling,"
+        " standardising, normal scores, components, limits, a machine, a probability. Of a test set"
+        " that it holds alone it sums the table as it is. Whether the numbers in a step were fitted"
+        " or made up, no hospital can see.",
+        fixed=1.0,
+    ),
+    "refusals": Description(
+        "small counts that refusals would tell, one by one",
+        "A refusal says that a number fell short, and a failure that one was out of range. After"
+        " this many different questions of a study were refused or failed a hospital answers"
+        " nothing more of it, until it is asked about another study that its people have approved.",
+        setting="max_refusals",
+    ),
+    "releases": Description(
+        "single patients, by asking again with other models",
+        "Out-of-fold rows, measures of a hospital's own test patients, and tables of a test set"
+        " that it holds alone are each given for at most this many different questions in one"
+        " study; the same question again has the same answer.",
+        setting="max_releases",
+    ),
     "participants": Description(
         "what one hospital contributes to a sum",
         "The same sum over other hospitals, a second time, would tell by subtraction what those"

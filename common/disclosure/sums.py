@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common.disclosure.asked import Asked
+from common.disclosure.forms import FormError, check_form, is_own_table
 from common.disclosure.grams import check_bounded, check_fold_gram, check_gram, check_rank_gram
 from common.disclosure.levels import check_levels
 from common.disclosure.refusing import Refusals, once
@@ -68,9 +69,16 @@ def check_sum(
     aimed = check_levels(asked)
     if aimed:
         return aimed
+    try:
+        check_form(view, study)
+    except FormError as error:
+        return asked.refuse("form", str(error))
     if asked.trains:
         return once((*check_training_sum(rows, study.folds, privacy), *rule(asked)))
     study.test_set(subset)
     if statistic.rule not in DESCRIBES:
         return asked.refuse("subset", f"a sum over patients of {subset}")
-    return once(rule(asked))
+    found = once(rule(asked))
+    if not found and asked.alone and not is_own_table(view):
+        return asked.refuse("form", f"a view of {subset}, held by one site")
+    return found

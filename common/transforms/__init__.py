@@ -6,7 +6,14 @@ it then needs; a view uses it to send along only what a selected model really us
 """
 
 from common.transforms.base import Columns, Transform
-from common.transforms.columns import Clip, Impute, Rename, Select, Standardise
+from common.transforms.columns import (
+    Clip,
+    Impute,
+    Rename,
+    Select,
+    Standardise,
+    is_filling,
+)
 from common.transforms.forest import Forest
 from common.transforms.in_level import InLevel
 from common.transforms.linear import Linear, Project, Sigmoid
@@ -30,4 +37,5 @@ __all__ = [
     "Stack",
     "Standardise",
     "Transform",
+    "is_filling",
 ]

@@ -154,3 +154,10 @@ class _Chain:
             small, needed = step.restrict(needed)
             steps.insert(0, small)
         return _Chain(steps=tuple(steps)), needed
+
+
+def is_filling(step: Any) -> bool:
+    """Whether a step fills missing values and chooses columns, and does nothing else."""
+    if isinstance(step, _Chain):
+        return all(isinstance(part, Select) or is_filling(part) for part in step.steps)
+    return isinstance(step, Impute)

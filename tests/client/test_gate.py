@@ -33,9 +33,10 @@ from common.masking.layout import sizes
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
 from common.study import Study
-from common.transforms import Select
+from common.transforms import Clip, Select
 from common.views import table
 from sim.identities import simulated_identity
+from tests.fixtures.models import out_of_fold
 
 RING = np.random.default_rng(0)
 
@@ -279,11 +280,11 @@ def test_a_cost_in_privacy_passes_where_the_study_adds_noise(
 # -- rows ------------------------------------------------------------------------------------------
 
 
-def rows_of(study: Study, n: int = 40, columns: int = 2) -> tuple[RowsRequest, RowsReply]:
+def rows_of(study: Study, n: int = 40) -> tuple[RowsRequest, RowsReply]:
     rng = np.random.default_rng(1)
-    views = {f"m{i}": table("clinical") for i in range(columns)}
+    views = {"clinical": out_of_fold(study, ("marker", "age"))}
     labels = (np.arange(n) % 2).astype(np.float64)
-    probabilities = np.round(rng.random((n, columns)), 3)
+    probabilities = np.round(rng.random((n, 1)), 3)
     request = RowsRequest("r", study.digest(), views)
     return request, RowsReply("c", request.digest, probabilities, labels)
 
@@ -300,7 +301,7 @@ def test_rows_to_three_decimals_pass(study: Study, context: GateContext) -> None
         (lambda p, y: (p + 1.0, y), "value"),
         (lambda p, y: (np.full_like(p, np.nan), y), "value"),
         (lambda p, y: (p, y * 2), "value"),
-        (lambda p, y: (p[:, :1], y), "shape"),
+        (lambda p, y: (p[:, :0], y), "shape"),
         (lambda p, y: (p, y[1:]), "shape"),
         (lambda p, y: (np.hstack([p, p]), y), "shape"),
         (lambda p, y: (p.astype(np.float32), y), "dtype"),
@@ -314,6 +315,25 @@ def test_other_rows_are_stopped(
     request, reply = rows_of(study)
     other = RowsReply("c", request.digest, *change(reply.probabilities, reply.labels))
     assert code("query.rows", request, other, context) == expected
+
+
+def test_rows_of_anything_but_the_studys_models_are_stopped(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = rows_of(study)
+    for columns in ({"clinical": table("clinical")}, {"marker": request.columns["clinical"]}):
+        other = RowsRequest("r", study.digest(), columns)
+        told = replace(reply, request=other.digest)
+        assert code("query.rows", other, told, context) == "not_declared"
+
+
+def test_sums_over_a_table_made_up_are_stopped(study: Study, context: GateContext) -> None:
+    request, reply = sums_of(study, "train")
+    twice = request.items[0].view.then(Clip(limit=3.0), Clip(limit=3.0))
+    item = replace(request.items[0], view=twice)
+    other = replace(request, items=(item,))
+    told = replace(reply, request=other.digest)
+    assert code("query.sum", other, told, context) == "not_declared"
 
 
 def test_rows_are_stopped_where_the_study_shares_none(study: Study, context: GateContext) -> None:

@@ -23,6 +23,12 @@ def code(request: Any, reply: Any, context: GateContext) -> str:
 
 
 @pytest.fixture
+def study(study: Study) -> Study:
+    """With two models."""
+    return study.model_copy(update={"fusion_models": ("fusion_decision",)})
+
+
+@pytest.fixture
 def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
     rng = np.random.default_rng(2)
     n = 30
@@ -47,6 +53,13 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
 def test_a_true_evaluation_passes(evaluation: Any, context: GateContext) -> None:
     request, reply = evaluation
     assert code(request, reply, context) == ""
+
+
+def test_more_models_than_the_study_has_are_stopped(evaluation: Any, context: GateContext) -> None:
+    request, reply = evaluation
+    more = replace(request, edges=np.vstack([request.edges, request.edges]))
+    told = replace(reply, request=more.digest)
+    assert code(more, told, context) == "not_declared"
 
 
 def spoiled(evaluation: Any, path: str, value: Any) -> Any:

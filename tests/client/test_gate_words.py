@@ -13,7 +13,7 @@ from client.gate_words import CODES, SUBJECT_WORDS, problem_kinds
 from common.ledger.entry import Record
 
 ROOT = Path(__file__).resolve().parents[2]
-MAKERS = {"Refusal", "refusal", "refuse"}
+MAKERS = {"Refusal", "refusal", "refuse", "FormError"}
 
 
 def subjects() -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 from common.disclosure import check_sum
 from common.statistics.base import Rows
 from common.study import PrivacySettings, Study, parse_study
-from common.transforms import Clip
+from common.transforms import Clip, Select
 from common.views import View, table
 
 STUDY = """
@@ -28,6 +28,7 @@ test_sets = [
 ]
 """
 CLIPPED = table("clinical").then(Clip(limit=3.0))
+OWN_TABLE = table("coded").then(Select(columns=("c0",)))
 
 
 def make_study(extra: str = "") -> Study:
@@ -55,10 +56,11 @@ def ask(
     *,
     study: Study | None = None,
     privacy: PrivacySettings | None = None,
-    view: View = CLIPPED,
+    view: View | None = None,
 ) -> list[tuple[str, float]]:
     """Rules that refuse, with their thresholds."""
     study = study or make_study()
+    view = view or (OWN_TABLE if subset == "one" else CLIPPED)
     found = check_sum(statistic, rows, subset, study, privacy or study.privacy, view)
     return [(refusal.rule, refusal.threshold) for refusal in found]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.disclosure.grams import bounded, plain_columns
+from common.learning.normal_scores import score_grid
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.rank_gram import RankGram
@@ -100,7 +101,7 @@ def test_a_fold_gram_has_enough_of_each_class_in_each_fold(rows: Any, asked: Any
 
 
 def normal_scores(p: int, limit: float = 3.0) -> NormalScores:
-    ends = np.array([-limit, limit])
+    ends = score_grid(limit)
     columns = tuple(f"c{i}" for i in range(p))
     return NormalScores(columns=columns, knots=np.tile(ends, (p, 1)), scores=ends)
 

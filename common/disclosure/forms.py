@@ -1,0 +1,213 @@
+"""The forms a view may have: the steps of a fitted model, each once and in their order.
+
+Views travel as data, and rules look at what they give. A view of free form could be aimed: steps
+that turn a table into zeros and ones about one patient make a harmless sum, or a probability, into
+a question about that patient. So a view is taken only where it has one of the forms that fitted
+models have. That its numbers were fitted, and not made up, no form can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from common.learning.normal_scores import score_grid
+from common.plain import to_tree
+from common.study import Study
+from common.transforms import (
+    Clip,
+    Forest,
+    Impute,
+    InLevel,
+    KernelMap,
+    Linear,
+    NormalScores,
+    Project,
+    Rename,
+    Select,
+    Sigmoid,
+    Stack,
+    Standardise,
+    is_filling,
+)
+from common.views import ByFold, Joined, Paired, Table, View, leaves_rows_out
+
+NETWORKS = ("dl2d", "dl3d")
+# a view takes each of them once, in this order; a selection of columns may stand anywhere
+_ORDER: dict[type[Any], int] = {
+    Impute: 1,
+    Standardise: 2,
+    NormalScores: 3,
+    Project: 4,
+    Clip: 5,
+    KernelMap: 6,
+    Linear: 7,
+    Stack: 7,
+    Forest: 7,
+    Sigmoid: 8,
+    Rename: 9,
+    InLevel: 10,
+}
+_ON_MODELS = (Stack, Forest, Rename)
+_ON_FOLDS = (Sigmoid, Rename)
+
+
+class FormError(ValueError):
+    """A view of a form that no model has; the words say which."""
+
+
+class _Kind(IntEnum):
+    """How much a view has been through; what is joined comes from the kinds below."""
+
+    FEATURES = 0
+    MODEL = 1
+    STACKED = 2
+    TABLE = 3
+
+
+def check_form(view: View, study: Study) -> None:
+    """Whether a view has a form of the study's models.
+
+    Raises
+    ------
+    FormError : it has not, or holds a number that is none.
+    """
+    _kind(view, study)
+    for array in to_tree(view)[1]:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise FormError("a number that is not finite")
+
+
+def is_own_table(view: View) -> bool:
+    """Whether a view is clinical columns as they are, and nothing else."""
+    plain = all(isinstance(step, Select) for step in view.transforms)
+    return plain and isinstance(view.source, Table) and view.source.name == "coded"
+
+
+def check_out_of_fold(columns: Mapping[str, View], study: Study) -> None:
+    """Whether these are out-of-fold probabilities of the study's own models.
+
+    Raises
+    ------
+    FormError : another name, other folds, or a view that does not end in the model's probability.
+    """
+    for name, view in columns.items():
+        _check_model(name, view, study)
+        source = view.source
+        if not isinstance(source, ByFold) or len(source.parts) != study.folds:
+            raise FormError("out-of-fold rows that are not by fold")
+        for fold, part in enumerate(source.parts):
+            _check_probability(name, view, part, f"fold{fold}")
+
+
+def check_models(models: Mapping[str, View], study: Study) -> None:
+    """Whether these are final models of the study: its names, each ending in a probability.
+
+    Raises
+    ------
+    FormError : another name, or a view of another form.
+    """
+    for name, view in models.items():
+        _check_model(name, view, study)
+        if name in NETWORKS:
+            _check_probability(name, view, view, "final")
+        elif not _fitted(view):
+            raise FormError("a final model that was not fitted")
+
+
+def _check_model(name: str, view: View, study: Study) -> None:
+    check_form(view, study)
+    if leaves_rows_out(view):
+        raise FormError("a model of some of the patients")
+    if name not in (*study.base_models, *study.fusion_models):
+        raise FormError("a model that the study does not have")
+
+
+def _check_probability(name: str, view: View, part: View, variant: str) -> None:
+    """A network's own probabilities, or a decision value made into one."""
+    if name in NETWORKS:
+        wanted = View(source=Table(name=f"{name}/{variant}/probability"))
+        same = to_tree(part)[0] == to_tree(wanted.then(Select(columns=(name,))))[0]
+        if not same or (view is not part and view.transforms):
+            raise FormError("probabilities that are not the network's own")
+        return
+    steps = [type(step) for step in view.transforms]
+    if steps != [Sigmoid] or not part.transforms or not isinstance(part.transforms[-1], Linear):
+        raise FormError("rows that do not end in a probability")
+    if name in ("clinical", "radiomics") and _tables(part) != {name}:
+        raise FormError("a model of another table")
+
+
+def _fitted(view: View) -> bool:
+    """Whether the last step but a new name gives a probability."""
+    steps = [step for step in view.transforms if not isinstance(step, Rename)]
+    return bool(steps) and isinstance(steps[-1], Sigmoid | Stack | Forest)
+
+
+def _tables(view: View) -> set[str]:
+    """Names of the base tables that a view starts from."""
+    source = view.source
+    if isinstance(source, Table):
+        return {source.name}
+    if isinstance(source, Paired):
+        return {source.first.name, source.second.name}
+    return set().union(*(_tables(part) for part in source.parts))
+
+
+def _kind(view: View, study: Study) -> _Kind:
+    last = _check_steps(view, study)
+    source = view.source
+    if isinstance(source, Table | Paired):
+        return _Kind.FEATURES if last <= _ORDER[Project] else _Kind.MODEL
+    if not isinstance(source, Joined | ByFold) or not source.parts:
+        raise FormError("a view without a known source")
+    inner = max(_kind(part, study) for part in source.parts)
+    if isinstance(source, ByFold):
+        return _by_fold(view, source, inner)
+    if inner == _Kind.FEATURES:
+        return _Kind.MODEL
+    _only(view, _ON_MODELS)
+    stacked = any(isinstance(step, Stack | Forest) for step in view.transforms)
+    if inner > (_Kind.MODEL if stacked else _Kind.STACKED):
+        raise FormError("models on models on models")
+    return _Kind.STACKED if stacked else _Kind.TABLE
+
+
+def _by_fold(view: View, source: ByFold, inner: _Kind) -> _Kind:
+    _only(view, _ON_FOLDS)
+    if inner > _Kind.STACKED or any(isinstance(part.source, ByFold) for part in source.parts):
+        raise FormError("folds within folds")
+    return max(inner, _Kind.MODEL)
+
+
+def _only(view: View, allowed: tuple[type[Any], ...]) -> None:
+    for step in view.transforms:
+        if not isinstance(step, (Select, *allowed)):
+            raise FormError(f"{type(step).__name__} on other models")
+
+
+def _check_steps(view: View, study: Study) -> int:
+    """The place in the order of the last step."""
+    last = 0
+    for step in view.transforms:
+        place = _ORDER[Impute] if is_filling(step) else _ORDER.get(type(step), 0)
+        if isinstance(step, Select):
+            continue
+        if place <= last:
+            raise FormError(f"{type(step).__name__} at another place than in a model")
+        _check_numbers(step, study)
+        last = place
+    return last
+
+
+def _check_numbers(step: Any, study: Study) -> None:
+    clip = study.selection.clip
+    if isinstance(step, Standardise) and not (step.scale > 0).all():
+        raise FormError("a scale that is none")
+    if isinstance(step, Clip) and step.limit != clip:
+        raise FormError("another limit than the study's")
+    if isinstance(step, NormalScores) and not np.array_equal(step.scores, score_grid(clip)):
+        raise FormError("other scores than the study's")

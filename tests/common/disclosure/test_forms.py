@@ -1,0 +1,152 @@
+"""Views have the forms of fitted models; what is made up to aim at a patient has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from common.disclosure import FormError, check_form, check_models, check_out_of_fold
+from common.learning.normal_scores import score_grid
+from common.study import Study
+from common.transforms import (
+    Clip,
+    Forest,
+    Impute,
+    InLevel,
+    Linear,
+    NormalScores,
+    Project,
+    Select,
+    Sigmoid,
+    Standardise,
+)
+from common.transforms.columns import _Chain
+from common.views import ByFold, Joined, View, table
+from tests.fixtures.models import clinical_decision, clinical_probability, out_of_fold
+
+X = ("x",)
+ONE, ZERO = np.ones(1), np.zeros(1)
+FILL = Impute(columns=X, fill=ZERO)
+SCALE = Standardise(columns=X, mean=ZERO, scale=ONE)
+SCORES = NormalScores(columns=X, knots=score_grid(3.0)[None], scores=score_grid(3.0))
+CLIP = Clip(limit=3.0)
+LINE = Linear(columns=X, weights=ONE, intercept=0.0, name="d")
+SURE = Sigmoid(a=-1.0, b=0.0)
+RAW = table("clinical").then(Select(columns=X))
+WOODS = Forest(
+    columns=X,
+    feature=np.full((1, 1), -1),
+    threshold=np.zeros((1, 1)),
+    value=np.zeros((1, 3)),
+    name="fusion_decision",
+)
+
+
+@pytest.fixture
+def study(study: Callable[..., Study]) -> Study:
+    return study()
+
+
+def features() -> View:
+    axes = Project(columns=X, mean=ZERO, axes=np.ones((1, 1)), names=("pc",))
+    return table("dl3d/final/features").then(Select(columns=X), SCALE, SCORES, axes)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        RAW,
+        RAW.then(FILL).restrict(X).then(SCALE).restrict(X).then(CLIP, LINE, SURE),
+        View(source=Joined(parts=(RAW.then(FILL, SCALE), features()))).then(SCALE, CLIP, LINE),
+        View(source=ByFold(parts=(RAW.then(SCALE, LINE),) * 5)).then(SURE),
+        View(source=Joined(parts=(RAW.then(SCALE, LINE, SURE), RAW.then(LINE)))).then(WOODS),
+        View(
+            source=ByFold(
+                parts=(View(source=Joined(parts=(RAW.then(LINE, SURE),))).then(WOODS),) * 5
+            )
+        ),
+    ],
+    ids=["table", "clinical", "feature fusion", "out of fold", "stacker", "stackers by fold"],
+)
+def test_what_models_are_made_of_is_answered(study: Study, view: View) -> None:
+    check_form(view, study)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        RAW.then(SCALE, CLIP, SCALE),
+        RAW.then(SCALE, SCALE),
+        RAW.then(CLIP, CLIP),
+        RAW.then(LINE, SCALE, CLIP),
+        RAW.then(LINE, LINE),
+        RAW.then(SURE, LINE),
+        RAW.then(_Chain(steps=(FILL, InLevel(column="x", level=1, columns=X)))),
+        RAW.then(_Chain(steps=(SCALE, CLIP))),
+        RAW.then(SCALE, Clip(limit=1e-9)),
+        RAW.then(NormalScores(columns=X, knots=np.zeros((1, 2)), scores=np.array([0.0, 1.0]))),
+        RAW.then(Standardise(columns=X, mean=ZERO, scale=ZERO)),
+        RAW.then(Standardise(columns=X, mean=ZERO * np.nan, scale=ONE)),
+        RAW.then("a step that is none"),
+        View(source=Joined(parts=(RAW.then(LINE),))).then(SCALE),
+        View(source=ByFold(parts=(RAW.then(SCALE),) * 5)).then(CLIP),
+        View(source=ByFold(parts=(View(source=ByFold(parts=(RAW,))),))),
+        View(source="clinical"),
+        View(source=Joined(parts=())),
+    ],
+)
+def test_what_no_model_is_made_of_is_refused(study: Study, view: View) -> None:
+    with pytest.raises(FormError):
+        check_form(view, study)
+
+
+def test_rows_are_the_studys_out_of_fold_probabilities(study: Study) -> None:
+    check_out_of_fold({"clinical": out_of_fold(study, X)}, study)
+
+
+@pytest.mark.parametrize("name", ["marker", "radiomics", "fusion_feature"])
+def test_rows_of_a_model_that_the_study_has_not_are_refused(study: Study, name: str) -> None:
+    with pytest.raises(FormError, match="does not have"):
+        check_out_of_fold({name: out_of_fold(study, X)}, study)
+
+
+def test_rows_that_are_no_probabilities_by_fold_are_refused(study: Study) -> None:
+    decision = clinical_decision(study, X)
+    few = View(source=ByFold(parts=(decision,) * (study.folds - 1)), transforms=(SURE,))
+    other = table("radiomics").then(SCALE, LINE)
+    for view in (
+        RAW.then(FILL, SCALE, CLIP),
+        clinical_probability(study, X),
+        few,
+        View(source=ByFold(parts=(decision,) * study.folds)),
+        View(source=ByFold(parts=(RAW.then(FILL, SCALE, CLIP),) * study.folds), transforms=(SURE,)),
+        View(source=ByFold(parts=(other,) * study.folds), transforms=(SURE,)),
+    ):
+        with pytest.raises(FormError):
+            check_out_of_fold({"clinical": view}, study)
+
+
+def test_rows_of_a_network_are_its_own_probabilities(study: Study) -> None:
+    study = study.model_copy(update={"base_models": ("dl2d",)})
+
+    def by_fold(what: str) -> View:
+        parts = [table(f"dl2d/fold{k}/{what}").then(Select(columns=("dl2d",))) for k in range(5)]
+        return View(source=ByFold(parts=tuple(parts)))
+
+    check_out_of_fold({"dl2d": by_fold("probability")}, study)
+    for view in (by_fold("features"), by_fold("probability").then(SURE)):
+        with pytest.raises(FormError):
+            check_out_of_fold({"dl2d": view}, study)
+
+
+def test_final_models_are_the_studys_and_end_in_a_probability(study: Study) -> None:
+    check_models({"clinical": clinical_probability(study, X)}, study)
+    for models in (
+        {"clinical": clinical_decision(study, X)},
+        {"clinical": RAW.then(SCALE, CLIP)},
+        {f"threshold{k}": clinical_probability(study, X) for k in range(465)},
+    ):
+        with pytest.raises(FormError):
+            check_models(models, study)
