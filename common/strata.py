@@ -1,8 +1,8 @@
 """Strata of a study: which levels there are, and which level a patient belongs to.
 
 A column with two levels, or with unordered ones, is taken as it is. A continuous column and an
-ordinal one with more levels are cut in two at the median of the training patients, as the paper
-compares T1-2 with T3-4.
+ordinal one with more levels are cut in two at the median of the training patients, which belongs to
+the lower part, as the paper compares T1-2 with T3-4.
 """
 
 from __future__ import annotations

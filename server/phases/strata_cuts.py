@@ -23,8 +23,8 @@ def strata_cuts(federation: Federation) -> dict[str, float]:
     """Cut by column, of the strata that need one; two rounds.
 
     Of a continuous column the median of the training patients, to the decimals that the column has
-    or to three digits; it comes from a histogram of 64 cells. Of an ordinal one the last level of
-    the lower part, the parts being as equal as they can be.
+    or to three digits; it comes from a histogram of 64 cells. Of an ordinal one the median level,
+    the last of the lower part.
     """
     columns = tuple(c for c in strata_columns(federation.study) if is_cut(c))
     if not columns:
@@ -60,11 +60,19 @@ def _cut(column: ClinicalColumn, found: HistogramResult, index: int) -> float:
     if counts.sum() < 1:
         return float("nan")
     if column.kind == "ordinal":
-        below = np.cumsum(counts)[: len(column.levels) - 1] / counts.sum()
-        return float(np.argmin(np.abs(below - 0.5)))
+        return _median_level(counts[: len(column.levels)])
     middle = float(quantiles(counts, Cells(edges, edges[:-1], edges[1:]), np.array([0.5]))[0])
     if not np.isfinite(middle):
         return float("nan")
     if column.decimals is not None:
         return round(middle, column.decimals)
     return float(f"{middle:.3g}")
+
+
+def _median_level(counts: Float) -> float:
+    """The first level up to which half of the patients are, but not the last that has any."""
+    # whole numbers, so that exactly one half is not missed by rounding
+    upto = np.cumsum(np.rint(counts))
+    median = int(np.argmax(2.0 * upto >= upto[-1]))
+    last = int(np.flatnonzero(np.rint(counts))[-1])
+    return float(max(min(median, last - 1), 0))

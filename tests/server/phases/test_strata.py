@@ -15,6 +15,7 @@ from common.evaluation.level_areas import areas_by_level, difference_test
 from common.exchanges import SumItem
 from common.statistics.base import Rows, add, zeros
 from common.statistics.class_histogram import QUANTILES, score_edges
+from common.strata import level_codes, level_names
 from common.study import PrivacySettings, Study, parse_study
 from common.views import materialise
 from server.federation import Federation
@@ -157,29 +158,79 @@ def test_the_test_of_two_areas_is_the_square_of_z() -> None:
     assert difference_test([0.8, np.nan], [0.1, np.nan])[1] == 0
 
 
-def test_cuts_are_medians_of_all_training_patients(memory_study: Any, federated: Any) -> None:
+def strata_study(memory_study: Any, *columns: dict[str, Any]) -> Study:
     text = memory_study().model_dump(mode="json")
-    text["clinical"] = [
-        {"name": "age", "kind": "continuous"},
-        {"name": "stage", "kind": "ordinal", "levels": ["1", "2", "3", "4"]},
-    ]
-    text["strata"] = ["age", "stage"]
-    study = Study.model_validate(text)
-    rng = np.random.default_rng(1)
-    values = np.column_stack([rng.normal(62, 9, 200), rng.choice(4, 200, p=[0.3, 0.25, 0.25, 0.2])])
-    sites = {
+    text["clinical"] = list(columns)
+    text["strata"] = [column["name"] for column in columns]
+    return Study.model_validate(text)
+
+
+def coded_sites(values: Any, columns: tuple[str, ...]) -> Any:
+    """Training patients of three unequal sites, in random order."""
+    order = np.random.default_rng(2).permutation(len(values))
+    shares = np.split(order, [len(order) * 3 // 10, len(order) * 13 // 20])
+    return {
         name: {
             "coded": Rows(
                 values=values[own],
-                columns=("age", "stage"),
-                label=np.zeros(own.size),
+                columns=columns,
+                label=np.arange(own.size) % 2 * 1.0,
                 fold=np.arange(own.size) % 5,
             )
         }
-        for name, own in zip("abc", np.split(np.arange(200), [60, 130]), strict=True)
+        for name, own in zip("abc", shares, strict=True)
     }
-    for name in sites:
-        sites[name]["coded"].label[:] = np.arange(len(sites[name]["coded"].label)) % 2
-    cuts = strata_cuts(federated(sites, study))
+
+
+def test_cuts_are_medians_of_all_training_patients(memory_study: Any, federated: Any) -> None:
+    study = strata_study(
+        memory_study,
+        {"name": "age", "kind": "continuous"},
+        {"name": "stage", "kind": "ordinal", "levels": ["1", "2", "3", "4"]},
+    )
+    rng = np.random.default_rng(1)
+    values = np.column_stack([rng.normal(62, 9, 200), rng.choice(4, 200, p=[0.3, 0.25, 0.25, 0.2])])
+    cuts = strata_cuts(federated(coded_sites(values, ("age", "stage")), study))
     assert cuts["age"] == pytest.approx(np.median(values[:, 0]), abs=0.5)
     assert cuts["stage"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("patients", "low", "high"),
+    [
+        # the training, internal and external sets of the paper
+        ((96, 117, 67, 20), "T1 to T2", "T3 to T4"),
+        ((31, 34, 19, 6), "T1 to T2", "T3 to T4"),
+        ((33, 52, 29, 6), "T1 to T2", "T3 to T4"),
+        ((2, 6, 15, 21), "T1 to T3", "T4"),
+        # half of the patients up to a level are enough
+        ((20, 30, 30, 20), "T1 to T2", "T3 to T4"),
+        ((50, 20, 20, 10), "T1", "T2 to T4"),
+        ((49, 21, 20, 10), "T1 to T2", "T3 to T4"),
+        # a median at the top, of all levels or of those that occur, leaves somebody above the cut
+        ((10, 10, 20, 60), "T1 to T3", "T4"),
+        ((30, 70, 0, 0), "T1", "T2 to T4"),
+        ((60, 0, 0, 40), "T1", "T2 to T4"),
+    ],
+)
+def test_the_median_level_is_the_last_of_the_lower_part(
+    memory_study: Any, federated: Any, patients: tuple[int, ...], low: str, high: str
+) -> None:
+    stage = {"name": "stage", "kind": "ordinal", "levels": ["T1", "T2", "T3", "T4"]}
+    study = strata_study(memory_study, stage)
+    values = np.repeat(np.arange(4.0), patients)[:, None]
+    cuts = strata_cuts(federated(coded_sites(values, ("stage",)), study))
+    assert level_names(study.clinical[0], cuts["stage"]) == (low, high)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, None])
+def test_patients_at_a_continuous_median_belong_to_the_lower_part(
+    memory_study: Any, federated: Any, decimals: int | None
+) -> None:
+    study = strata_study(memory_study, {"name": "age", "kind": "continuous", "decimals": decimals})
+    # every fifth patient is 62, as many are younger as are older
+    ages = np.concatenate([np.linspace(40, 61, 80), np.full(40, 62.0), np.linspace(63, 84, 80)])
+    cuts = strata_cuts(federated(coded_sites(ages[:, None], ("age",)), study))
+    codes = level_codes(study, ages[:, None], cuts)[:, 0]
+    assert (codes[ages == 62.0] == 0.0).all()
+    assert (codes[ages > 63.0] == 1.0).all()
