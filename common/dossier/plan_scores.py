@@ -9,8 +9,7 @@ import numpy as np
 from common.dossier.asked import Asked, Phase, sums
 from common.evaluation.local import Evaluation
 from common.statistics.class_histogram import (
-    QUANTILES,
-    TAILS,
+    MOST_CELLS,
     ClassCells,
     ClassHistogram,
 )
@@ -33,7 +32,6 @@ from common.study import Study
 PROBABILITY_CELLS = 100
 DEPTH = 4
 LOOKS = (1, 2, 1, 2, 1, 2)
-MOST_CELLS = THRESHOLDS.size + 2 * TAILS.size + QUANTILES.size + 1
 Parts = dict[str, tuple[int, ...]]
 
 

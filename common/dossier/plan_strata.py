@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from common.dossier.asked import Asked, sums
-from common.dossier.plan_scores import MOST_CELLS
-from common.statistics.class_histogram import ClassCells, ClassHistogram
+from common.statistics.class_histogram import MOST_CELLS, ClassCells, ClassHistogram
 from common.statistics.histogram import Histogram
 from common.statistics.placements import Placements
 from common.statistics.table1 import GroupSums

@@ -15,8 +15,13 @@ from common.statistics.packing import complete, matches
 from common.statistics.scores import THRESHOLDS
 
 QUANTILES: Float = np.arange(1, 50) / 50.0
-# models that are sure of themselves crowd their probabilities next to 0 and 1
-TAILS: Float = 10.0 ** -np.arange(2.5, 8.5, 0.5)
+# models that are sure of themselves crowd their probabilities next to 0 and 1; next to 1 a double
+# resolves 2**-53, next to 0 far less
+TAILS: Float = 10.0 ** -np.arange(2.5, 16.0, 0.5)
+NEXT_TO_ONE: Float = 2.0 ** -np.array([52.0, 53.0])
+NEXT_TO_ZERO: Float = 10.0 ** -np.array([16.0, 20.0, 25.0, 31.0, 39.0, 49.0, 61.0, 76.0, 95.0])
+FIXED: Float = np.concatenate([THRESHOLDS, TAILS, NEXT_TO_ZERO, 1.0 - TAILS, 1.0 - NEXT_TO_ONE])
+MOST_CELLS = FIXED.size + QUANTILES.size + 1
 
 # a part with this share of a cell's rows stands for the cell
 MAIN = 2.0 / 3.0
@@ -103,7 +108,7 @@ class ClassHistogram:
 
 
 def score_edges(quantiles: Float) -> Float:
-    """Edges (k, cells + 1) for probabilities: the 99 thresholds, and quantiles of each model.
+    """Edges (k, cells + 1) for probabilities: thresholds, tails, and quantiles of each model.
 
     Thresholds alone leave a model whose probabilities crowd into a narrow range with few cells.
 
@@ -111,8 +116,7 @@ def score_edges(quantiles: Float) -> Float:
     ----------
     quantiles : (k, q) of each model's training probabilities, for instance at `QUANTILES`.
     """
-    fixed = np.concatenate([THRESHOLDS, TAILS, 1.0 - TAILS])
-    return _padded([np.union1d(fixed, own[(own > 0) & (own < 1)]) for own in quantiles])
+    return _padded([np.union1d(FIXED, own[(own > 0) & (own < 1)]) for own in quantiles])
 
 
 def merge_class(histogram: ClassHistogramResult, label: int, minimum: int) -> ClassCells:

@@ -173,17 +173,18 @@ class _Others:
         return lower
 
     def below_spread(self, other: _Others) -> Float:
-        """The mean of `below` over each cell of the other class, evenly spread likewise."""
-        integral = self._integral(other.upper) - self._integral(other.lower)
-        return _over(integral, other.upper - other.lower)
+        """The mean of `below` over each cell of the other class, evenly spread likewise.
 
-    def _integral(self, scores: Float) -> Float:
-        """Integral of `below` from 0 to each score."""
+        From differences within the cells: those of integrals from 0 lose all digits in cells that
+        are narrower than what a number next to 1 resolves to.
+        """
         width = self.upper - self.lower
-        inside = np.clip(scores[:, None] - self.lower, 0.0, width)
-        beyond = np.maximum(scores[:, None] - self.upper, 0.0)
-        integral: Float = (0.5 * _over(inside**2, width) + beyond) @ self.counts
-        return integral
+        low, high = other.lower[:, None], other.upper[:, None]
+        first = np.clip(low - self.lower, 0.0, width)
+        last = np.clip(high - self.lower, 0.0, width)
+        inside = 0.5 * _over((last - first) * (last + first), np.broadcast_to(width, last.shape))
+        beyond = np.maximum(high - np.maximum(low, self.upper), 0.0)
+        return _over((inside + beyond) @ self.counts, other.upper - other.lower)
 
 
 def _over(part: Float, width: Float) -> Float:

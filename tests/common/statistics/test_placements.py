@@ -105,6 +105,26 @@ def test_four_unequal_sites_come_close_to_pooled_rows(rows: Any, summed: Any, sh
     assert max(ratios) < 0.015
 
 
+@pytest.mark.parametrize("scale", [20, 30, 50])
+def test_models_that_are_very_sure_come_close_to_pooled_rows(
+    rows: Any, summed: Any, scale: int
+) -> None:
+    # at these scales a twentieth to a fifth of the probabilities are rounded to 1
+    gaps, ratios = [], []
+    for seed in range(20):
+        training, _ = labels_and_logits(1000 + seed, 400)
+        quantiles = np.quantile(np.round(sigmoid(scale * (training - 0.5)), 3), QUANTILES)[None]
+        logits, labels = labels_and_logits(seed)
+        scores = sigmoid(scale * (logits - 0.5))[:, None]
+        result = two_rounds(rows(scores, labels), summed, score_edges(quantiles))
+        auc, covariance = direct(scores, labels)
+        gaps.append(abs(result.auc[0] - auc[0]))
+        ratios.append(abs(np.sqrt(result.covariance[0, 0] / covariance[0, 0]) - 1.0))
+    assert np.mean(gaps) < 1e-3
+    assert max(gaps) < 3e-3
+    assert np.mean(ratios) < 0.01
+
+
 def test_paired_covariances_come_close_to_pooled_rows(rows: Any, summed: Any) -> None:
     scores, labels = example(300, 4, 3)
     edges = score_edges(np.quantile(scores, QUANTILES, axis=0).T)
