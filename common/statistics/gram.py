@@ -11,6 +11,9 @@ from common.statistics.base import Float, Int, Rows, Sums
 from common.statistics.fold_histogram import Support
 from common.statistics.packing import complete, matches, pack, packed_size, unpack
 
+# below this share of a score's squares its variance is what rounding left
+FLAT = 1e-12
+
 
 @plain
 class CentredGram:
@@ -25,6 +28,13 @@ class CentredGram:
     gram: Float
     xy: Float
     yy: float
+
+    def spread(self, weights: Float, intercept: float) -> tuple[float, float]:
+        """Mean and standard deviation of x @ weights + intercept; 0.0 where all are the same."""
+        mean = float(self.mean_x @ weights) + intercept
+        variance = max(float(weights @ self.gram @ weights), 0.0) / self.n
+        flat = variance <= FLAT * (variance + mean**2)
+        return mean, 0.0 if flat else float(np.sqrt(variance))
 
 
 @plain

@@ -91,6 +91,8 @@ def _record(final: Outer, machine: Machine) -> dict[str, Any]:
             "gamma": machine.gamma,
             "intercept": machine.intercept,
             "weights": weights,
+            "decision_mean": machine.mean,
+            "decision_sd": machine.deviation,
         },
     }
 

@@ -1,7 +1,9 @@
 """Support vector machines of one arm: every cost, fold and kernel width shares the rounds.
 
 An outer problem chooses its cost (and, with the RBF kernel, its width) by the squared hinge loss on
-the inner folds it may see; the smaller cost wins a tie.
+the inner folds it may see; the smaller cost wins a tie. Decision values spread the wider the larger
+the cost is, so each machine's are put on mean 0 and standard deviation 1 over the rows it was
+fitted on: one sigmoid and one cut-off are to serve the values of all outer problems.
 """
 
 from __future__ import annotations
@@ -54,9 +56,10 @@ class Machine:
 
     Parameters
     ----------
-    decision : view that ends in the decision value.
+    decision : view that ends in the decision value, on mean 0 and standard deviation 1.
     columns : what the weights belong to.
-    weights : (columns,). intercept : added to them.
+    weights : (columns,), as fitted. intercept : added to them.
+    mean, deviation : of the fitted decision value over the training rows; 0.0 where it is constant.
     cost : C. gamma : width of the RBF kernel, None for a linear machine.
     """
 
@@ -64,19 +67,25 @@ class Machine:
     columns: Names
     weights: Float
     intercept: float
+    mean: float
+    deviation: float
     cost: float
     gamma: float | None
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A block of problems of one outer problem inside a batch: costs by inner folds and final."""
+    """A block of problems of one outer problem inside a batch: costs by inner folds and final.
+
+    `gram` is of the columns asked for.
+    """
 
     outer: Outer
     batch: SvmBatch
     start: int
     asked: View
     model: View
+    gram: FoldGramResult
     gamma: float | None
 
 
@@ -126,7 +135,7 @@ def _linear(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
         batch = SvmBatch(gram, problems, tolerance=study.svm.tolerance)
         asked = view.restrict(columns)
         entries.extend(
-            _Entry(outer, batch, start, asked, outer.view.restrict(outer.columns), None)
+            _Entry(outer, batch, start, asked, outer.view.restrict(outer.columns), gram, None)
             for outer, start in zip(members, starts, strict=True)
         )
     return entries
@@ -178,7 +187,7 @@ def _rbf(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
     for (outer, _, gamma), (view, _), gram in zip(plans, kept, grams, strict=True):
         problems = _problems(study, outer, None)
         batch = SvmBatch(gram, problems, tolerance=study.svm.tolerance)
-        entries.append(_Entry(outer, batch, 0, view, view, gamma))
+        entries.append(_Entry(outer, batch, 0, view, view, gram, gamma))
     return entries
 
 
@@ -216,15 +225,26 @@ def _choose(study: Study, name: str, entries: Sequence[_Entry]) -> Machine:
             rows = float(entry.batch.validation_rows[at].sum())
             candidates.append((loss / max(rows, 1.0), cost, entry, first + inner))
     _, cost, entry, position = min(candidates, key=lambda candidate: candidate[:2])
+    return _machine(name, entry, entry.batch.weights[position], cost)
+
+
+def _machine(name: str, entry: _Entry, fitted: Float, cost: float) -> Machine:
+    """The machine with these weights (asked columns + 1,), the intercept last."""
     own, asked = entry.model.outputs(), entry.asked.outputs()
-    weights = entry.batch.weights[position]
-    kept = weights[[asked.index(column) for column in own]]
-    step = Linear(columns=own, weights=kept, intercept=float(weights[-1]), name=name)
+    weights, intercept = fitted[[asked.index(column) for column in own]], float(fitted[-1])
+    seen = entry.gram.training(entry.outer.excluded)
+    mean, deviation = seen.spread(fitted[:-1], intercept)
+    scale = deviation if deviation > 0 else 1.0
+    step = Linear(
+        columns=own, weights=weights / scale, intercept=(intercept - mean) / scale, name=name
+    )
     return Machine(
         decision=entry.model.then(step),
         columns=own,
-        weights=kept,
-        intercept=float(weights[-1]),
+        weights=weights,
+        intercept=intercept,
+        mean=mean,
+        deviation=deviation,
         cost=cost,
         gamma=entry.gamma,
     )

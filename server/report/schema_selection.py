@@ -72,13 +72,20 @@ class Correlation(Record):
 
 
 class Svm(Record):
-    """The SVM on the selected features, in standardised units; no weights with the RBF kernel."""
+    """The SVM on the selected features, in standardised units; no weights with the RBF kernel.
+
+    Weights and intercept are those of the machine as fitted. Its decision value minus
+    `decision_mean`, divided by `decision_sd`, is what Platt's scaling takes (no division by 0);
+    null where an earlier release wrote the file.
+    """
 
     kernel: Literal["linear", "rbf"] = "linear"
     cost: Finite
     gamma: Finite | None = None
     weights: dict[str, Finite]
     intercept: Finite
+    decision_mean: Number = None
+    decision_sd: Number = None
 
 
 class Selection(Record):

@@ -103,7 +103,8 @@ def _selection_items(chosen: Selection) -> list[tuple[str, str, Cell]]:
     items.append(("lasso", "alpha", chosen.alpha))
     items += [("coefficient", name, value) for name, value in chosen.coefficients.items()]
     if chosen.svm is not None:
-        items += [("svm", "cost", chosen.svm.cost), ("svm", "intercept", chosen.svm.intercept)]
+        parts = ("cost", "intercept", "decision_mean", "decision_sd")
+        items += [("svm", part, getattr(chosen.svm, part)) for part in parts]
         items += [("weight", name, value) for name, value in chosen.svm.weights.items()]
     return items + [("note", note, None) for note in chosen.notes]
 

@@ -110,7 +110,8 @@ def principal_axes(values: Float, components: int) -> Float:
 class LinearFit:
     """Reference of one outer problem.
 
-    LASSO over all columns (p,); the SVM over the columns of the LASSO's support, intercept last.
+    LASSO over all columns (p,); the SVM over the columns of the LASSO's support, intercept last,
+    its decision values on mean 0 and standard deviation 1 over the rows it was fitted on.
     """
 
     alpha: float
@@ -148,6 +149,13 @@ def machine(x: Float, y: Float, cost: float) -> Float:
     return np.append(model.coef_[0], model.intercept_)
 
 
+def on_unit_scale(x: Float, weights: Float) -> Float:
+    """Weights and intercept whose decision values over these rows have mean 0 and deviation 1."""
+    decision = x @ weights[:-1] + weights[-1]
+    shifted = np.append(weights[:-1], weights[-1] - decision.mean())
+    return np.asarray(shifted / decision.std())
+
+
 def squared_hinge(x: Float, y: Float, weights: Float) -> Float:
     """Loss (n,) of a machine."""
     margin = np.where(y > 0.5, 1.0, -1.0) * (x @ weights[:-1] + weights[-1])
@@ -180,7 +188,8 @@ def nested_linear(
         ]
         errors.append(np.concatenate(losses).mean())
     cost = costs[int(np.argmin(errors))]
-    return LinearFit(alpha, coefficients, support, cost, machine(narrow[rows], y[rows], cost))
+    weights = on_unit_scale(narrow[rows], machine(narrow[rows], y[rows], cost))
+    return LinearFit(alpha, coefficients, support, cost, weights)
 
 
 def platt(decision: Float, label: Float) -> tuple[float, float]:

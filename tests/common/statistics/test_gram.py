@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error
 
+from common.statistics.base import Rows
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.packing import pack, unpack
 
@@ -64,6 +65,30 @@ def test_validation_error_matches_predictions_on_the_fold(
         3, np.column_stack([model.coef_, 0 * model.coef_]), np.array([model.intercept_, 0.5])
     )
     assert both == pytest.approx([expected, 0.25])
+
+
+@pytest.mark.parametrize("excluded", [(), (2,)])
+def test_mean_and_deviation_of_a_linear_score_are_those_of_the_rows(
+    rows: Any, summed: Any, data: Any, excluded: tuple[int, ...]
+) -> None:
+    values, label, fold = data
+    result = summed(FoldGram(folds=5), rows(values, label, fold)).training(excluded)
+    keep = (fold >= 0) & ~np.isin(fold, excluded)
+    weights = np.linspace(-0.4, 0.7, values.shape[1])
+    score = values[keep] @ weights - 0.3
+    mean, deviation = result.spread(weights, -0.3)
+    assert mean == pytest.approx(score.mean(), abs=1e-8)
+    assert deviation == pytest.approx(score.std(), rel=1e-7)
+
+
+def test_a_score_that_is_the_same_for_all_rows_has_no_deviation_whatever_rounding_left() -> None:
+    random = np.random.default_rng(0)
+    values = np.column_stack([np.full(60, 0.7) + 1e-13 * random.normal(size=60)] * 2)
+    statistic = FoldGram(folds=5)
+    table = Rows(values, ("a", "b"), np.arange(60) % 2 * 1.0, np.arange(60) % 5)
+    result = statistic.finalise(statistic.from_rows(table)).training()
+    assert result.spread(np.array([1.0, 2.0]), 0.5) == (pytest.approx(2.6), 0.0)
+    assert result.spread(np.zeros(2), 0.0) == (0.0, 0.0)
 
 
 def test_augmented_gram_ends_in_ones(rows: Any, summed: Any, data: Any) -> None:
