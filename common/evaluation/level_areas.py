@@ -14,6 +14,9 @@ from common.statistics.base import Float, Rows
 from common.statistics.placements import DeLongResult, delong_unknown
 from common.study import PrivacySettings
 
+# what is left of a variance of 0 is rounding
+NO_VARIANCE = 1e-14
+
 
 @plain
 class LevelAreas:
@@ -84,15 +87,25 @@ def _classes(label: Float) -> Float:
     return np.array([label.size - positives, positives])
 
 
+def without_variance(areas: Sequence[float], variances: Sequence[float]) -> list[int]:
+    """Levels that have an area and no variance: it is 0 or 1, or all probabilities are equal."""
+    return [
+        level
+        for level, (area, variance) in enumerate(zip(areas, variances, strict=True))
+        if np.isfinite(area) and not variance > NO_VARIANCE
+    ]
+
+
 def difference_test(areas: Sequence[float], variances: Sequence[float]) -> tuple[float, int, float]:
     """Whether areas of different patients differ: statistic, degrees of freedom, two-sided p.
 
     Cochran's Q: squared distances from the mean weighted by precision. Of two areas it is the
-    square of z = (a - b) / sqrt(var a + var b). NaN where fewer than two areas have a variance.
+    square of z = (a - b) / sqrt(var a + var b). NaN with fewer than two areas, and where one has no
+    variance: its weight does not exist, and without it another question would be answered.
     """
     a, v = np.asarray(areas, dtype=np.float64), np.asarray(variances, dtype=np.float64)
-    known = np.isfinite(a) & np.isfinite(v) & (v > 1e-14)
-    if known.sum() < 2:
+    known = np.isfinite(a)
+    if known.sum() < 2 or without_variance(areas, variances):
         return float("nan"), 0, float("nan")
     a, weight = a[known], 1.0 / v[known]
     mean = float((weight * a).sum() / weight.sum())

@@ -19,6 +19,7 @@ from common.evaluation.level_areas import (
     difference_test,
     hidden_levels,
     levels_told,
+    without_variance,
 )
 from common.exchanges import EvaluateReply, SumItem
 from common.statistics.base import Float
@@ -102,12 +103,22 @@ def _add(
     if found is None or len(found.areas) < 2:
         return
     for column, model in enumerate(names):
-        areas = [float(area.auc[column]) for area in found.areas]
-        variances = [float(area.covariance[column, column]) for area in found.areas]
-        statistic, freedom, p = difference_test(areas, variances)
-        if freedom:
-            row = {**key, "model": model, "levels": freedom + 1, "statistic": statistic, "p": p}
-            findings.strata_tests.append(row)
+        test = _test(found, levels, column)
+        if test is not None:
+            findings.strata_tests.append({**key, "model": model, **test})
+
+
+def _test(found: LevelAreas, levels: tuple[str, ...], column: int) -> dict[str, Any] | None:
+    """Whether the areas of a model differ, or why that was not tested; None with fewer than two."""
+    areas = [float(area.auc[column]) for area in found.areas]
+    variances = [float(area.covariance[column, column]) for area in found.areas]
+    number = int(np.isfinite(areas).sum())
+    if number < 2:
+        return None
+    statistic, _, p = difference_test(areas, variances)
+    sure = [levels[level] for level in without_variance(areas, variances)]
+    note = f"not tested: the AUC of {', '.join(sure)} has no variance" if sure else ""
+    return {"levels": number, "statistic": statistic, "p": p, "note": note}
 
 
 def _level_row(found: LevelAreas, level: int, column: int) -> dict[str, Any]:

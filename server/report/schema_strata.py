@@ -25,7 +25,7 @@ class StratumTest(Record):
     """Whether the AUC of a model differs between the levels of a column that have one.
 
     Cochran's Q over `levels` levels, chi-square with one degree of freedom fewer; of two levels it
-    is the square of the z of two independent areas.
+    is the square of the z of two independent areas. Null = not tested, `note` says why.
     """
 
     run: RunName
@@ -35,3 +35,4 @@ class StratumTest(Record):
     levels: Count
     statistic: Number = None
     p: Share = None
+    note: str = ""

@@ -29,7 +29,8 @@ def strata_blocks(results: Results) -> list[Block]:
         for variable in dict.fromkeys(row.variable for row in own):
             lines += _lines(results, [row for row in own if row.variable == variable], shown)
         columns = ("Subgroup", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))
-        blocks.append(Block(set_label(name), _note(own), columns, tuple(lines), f"strata-{name}"))
+        note = " ".join([*_without_area(own), *_without_test(results, name)])
+        blocks.append(Block(set_label(name), note, columns, tuple(lines), f"strata-{name}"))
     return blocks
 
 
@@ -78,7 +79,7 @@ def _tests(results: Results, name: str, variable: str) -> dict[str, StratumTest]
     }
 
 
-def _note(rows: list[Stratum]) -> str:
+def _without_area(rows: list[Stratum]) -> list[str]:
     """Which levels have no AUC, and why."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
@@ -87,7 +88,20 @@ def _note(rows: list[Stratum]) -> str:
             name = f"{words.humanise(row.variable)} {row.level}"
             if name not in names:
                 names.append(name)
-    return " ".join(f"No AUC for {words.join(names)} ({why})." for why, names in reasons.items())
+    return [f"No AUC for {words.join(names)} ({why})." for why, names in reasons.items()]
+
+
+def _without_test(results: Results, name: str) -> list[str]:
+    """Of which differences of a set there is no P, and why."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for test in results.strata_tests:
+        if (test.run, test.set) == (main_run(results), name) and test.note:
+            models = reasons.setdefault((test.variable, test.note), [])
+            models.append(words.MODEL_LABELS[test.model])
+    return [
+        f"No P for {words.humanise(variable)}, {words.join(models)} ({why})."
+        for (variable, why), models in reasons.items()
+    ]
 
 
 def _sets(results: Results) -> list[str]:

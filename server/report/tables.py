@@ -36,7 +36,7 @@ STRATA_COLUMNS = (
     *("run", "set", "model", "variable", "level"),
     *("n", "positives", "auc", "ci_low", "ci_high", "note"),
 )
-STRATA_TEST_COLUMNS = ("run", "set", "model", "variable", "levels", "statistic", "p")
+STRATA_TEST_COLUMNS = ("run", "set", "model", "variable", "levels", "statistic", "p", "note")
 LEDGER_COLUMNS = ("run", "site", "exchange", "released", "refused", "stopped", "bytes")
 
 

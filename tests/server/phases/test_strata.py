@@ -21,6 +21,7 @@ from common.views import materialise
 from server.federation import Federation
 from server.phases.strata import FEW, SMALL, UNMASKED, StrataFindings, strata_findings
 from server.phases.strata_cuts import strata_cuts
+from server.report.schema_strata import StratumTest
 
 NAMES = ("clinical", "radiomics")
 N = 160
@@ -156,6 +157,32 @@ def test_the_test_of_two_areas_is_the_square_of_z() -> None:
     assert (statistic, freedom) == (pytest.approx(z**2), 1)
     assert p == pytest.approx(2 * stats.norm.sf(z))
     assert difference_test([0.8, np.nan], [0.1, np.nan])[1] == 0
+
+
+def test_areas_of_which_one_has_no_variance_are_not_tested() -> None:
+    # what is left of three would be a test of two, under the name of all
+    for areas, variances in (([1.0, 0.7], [0.0, 0.006]), ([0.8, 1.0, 0.7], [0.004, 0.0, 0.006])):
+        statistic, freedom, p = difference_test(areas, variances)
+        assert freedom == 0
+        assert np.isnan(statistic) and np.isnan(p)
+
+
+def test_a_level_in_perfect_order_takes_the_test_away_and_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = SCORES.copy()
+    ordered = LEVEL == 0
+    scores[ordered, 1] = 0.15 + 0.6 * LABELS[ordered]
+    monkeypatch.setitem(globals(), "SCORES", scores)
+    found, _ = find(LEVEL)
+    areas = {(row["model"], row["level"]): row["auc"] for row in found.strata}
+    assert areas["radiomics", "female"] == 1.0
+    clinical, radiomics = found.strata_tests
+    assert clinical["p"] > 0 and clinical["note"] == ""
+    assert (radiomics["model"], radiomics["levels"]) == ("radiomics", 2)
+    assert np.isnan(radiomics["statistic"]) and np.isnan(radiomics["p"])
+    assert radiomics["note"] == "not tested: the AUC of female has no variance"
+    StratumTest(run="federated", **radiomics)
 
 
 def strata_study(memory_study: Any, *columns: dict[str, Any]) -> Study:

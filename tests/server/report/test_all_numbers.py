@@ -11,8 +11,9 @@ import pytest
 from common.figures.drawing import Drawing
 from server.report import words
 from server.report.page import render
-from server.report.results import Results
+from server.report.results import Results, parse
 from server.report.tables import write_tables
+from tests.fixtures import synthetic_results
 
 DASH = "\N{EN DASH}"
 
@@ -105,6 +106,16 @@ def test_strata_stand_with_their_counts_and_p(
     assert shown == expected
     tests = [row[2:] for row in rows["strata"] if row and row[0].endswith(": P")]
     assert tests == [["0.75"] * 6] * 4
+
+
+def test_a_difference_that_was_not_tested_is_named_with_its_reason() -> None:
+    tree = synthetic_results.build()
+    why = "not tested: the AUC of T1 to T2 has no variance"
+    for test in tree["strata_tests"]:
+        if (test["set"], test["model"]) == ("external_1", "clinical"):
+            test |= {"statistic": None, "p": None, "note": why}
+    page = render(parse(tree))
+    assert page.count(f"No P for T stage, Clinical ({why}).") == 1
 
 
 def test_each_hospitals_own_evaluation_stands_with_its_counts(
