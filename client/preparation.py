@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from client.imaging.cache import ContentCache
+from client.imaging.cache import CROPS_VERSION, ContentCache
 from client.imaging.errors import PatientError
 from client.imaging.settings import settings_text
 from client.imaging.source import image_files, split_roi
@@ -240,7 +240,8 @@ class _Keys:
         cache: ContentCache,
     ) -> None:
         self.imaging, self.radiomics, self.cache = imaging, radiomics, cache
-        self.crops = {"what": "crops", "libraries": _versions(_LIBRARIES[:2])}
+        self.crops: dict[str, object] = {"what": "crops", "made": CROPS_VERSION}
+        self.crops["libraries"] = _versions(_LIBRARIES[:2])
         if imaging is not None:
             self.crops["settings"] = imaging.model_dump(mode="json")
         self.features = {"what": "features", "libraries": _versions(_LIBRARIES)}

@@ -25,6 +25,9 @@ from client.imaging.known import KnownFiles
 CODE_VERSION = 2
 """Raised whenever the same files and settings would give other crops or features."""
 
+CROPS_VERSION = 2
+"""Raised where only the crops would be others: features take far longer, and stay."""
+
 _CHUNK = 1 << 20
 _DAMAGED = (
     OSError,

@@ -38,9 +38,10 @@ def crop3d(image: sitk.Image, mask: sitk.Image, settings: ImagingSettings) -> Pa
 def crop2d(image: sitk.Image, mask: sitk.Image, settings: ImagingSettings) -> Patch:
     """Axial patches of the ROI, float32 (slices, S, S) in [0, 1], axes z, y, x.
 
-    The slice with the largest cross-section (the lowest of equals) and up to
-    `crop2d_slices_each_side` above and below it, not beyond the tumour; the bounding rectangle of
-    the largest section cuts them all. Linear resizing to a square, in-plane only.
+    The slice with the largest cross-section (the lowest of equals) and the nearest slices with
+    tumour above and below it, up to `crop2d_slices_each_side` each: a slice without any would teach
+    the network the patient's label by what is no tumour. The bounding rectangle of the largest
+    section cuts them all. Linear resizing to a square, in-plane only.
 
     Parameters
     ----------
@@ -50,11 +51,12 @@ def crop2d(image: sitk.Image, mask: sitk.Image, settings: ImagingSettings) -> Pa
     areas = inside.sum(axis=(1, 2))
     filled = np.flatnonzero(areas)
     largest, each = int(areas.argmax()), settings.crop2d_slices_each_side
-    first, last = max(largest - each, filled[0]), min(largest + each, filled[-1])
+    middle = int(np.searchsorted(filled, largest))
+    taken = filled[max(middle - each, 0) : middle + each + 1]
     rows = np.flatnonzero(inside[largest].any(axis=1))
     columns = np.flatnonzero(inside[largest].any(axis=0))
     section = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    voxels = sitk.GetArrayViewFromImage(image)[(slice(first, last + 1), *section)]
+    voxels = sitk.GetArrayViewFromImage(image)[(slice(None), *section)][taken]
     size = settings.crop2d_size
     return resize_linear(_unit(voxels, settings), (voxels.shape[0], size, size))
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
+from client import preparation as preparation_module
 from client.imaging import cache as cache_module
 from client.imaging import patient as patient_module
-from client.imaging.cache import ContentCache
+from client.imaging.cache import CROPS_VERSION, ContentCache
 from client.imaging.crops import crop2d, crop3d
 from client.imaging.patient import features_gib
 from client.imaging.preprocess import preprocess
@@ -152,6 +153,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(jobs, cache, monkeypatch):
     done = count_work(monkeypatch)
     assert run(jobs, cache).problems == ()
     assert 0 < len(done) < 3 + 5
+
+
+def test_a_change_of_the_crops_alone_makes_no_feature_anew(jobs, cache, monkeypatch):
+    first = run(jobs, cache)
+    done = count_work(monkeypatch)
+    monkeypatch.setattr(preparation_module, "CROPS_VERSION", CROPS_VERSION + 1)
+    again = run(jobs, cache)
+    assert done == ["crop3d"] * 3
+    assert not set(again.crop_keys.values()) & set(first.crop_keys.values())
+    assert again.feature_keys == first.feature_keys
 
 
 def test_new_settings_and_new_files_are_made_anew_and_nothing_else(jobs, cache, monkeypatch):

@@ -105,9 +105,23 @@ def test_crop2d_is_cut_by_the_largest_section_and_not_by_the_whole_roi():
     values = np.zeros(inside.shape)
     values[6] = np.linspace(-125, 225, 60)[None, :]
     crop = crop2d(*images(values, inside), SMALL)
-    assert crop.shape[0] == 3
+    assert crop.shape[0] == 2
     expected = resize_linear(unit(values)[6, 20:30, 20:30].astype(np.float32), (32, 32))
-    np.testing.assert_allclose(crop[2], expected, atol=1e-6)
+    np.testing.assert_allclose(crop[1], expected, atol=1e-6)
+
+
+def test_crop2d_takes_the_nearest_slices_with_tumour_and_none_without():
+    inside = np.zeros((30, 40, 40), dtype=bool)
+    inside[12, 10:30, 10:30] = True  # the largest
+    holding = [2, 5, 9, 10, 12, 16, 17, 25]
+    for z in holding:
+        inside[z, 15:20, 15:20] = True
+    values = np.broadcast_to(10.0 * np.arange(30)[:, None, None], inside.shape)
+    for each, taken in ((2, [9, 10, 12, 16, 17]), (3, [5, 9, 10, 12, 16, 17, 25]), (9, holding)):
+        chosen = ImagingSettings(crop2d_size=16, crop2d_slices_each_side=each)
+        crop = crop2d(*images(values, inside), chosen)
+        expected = unit(10.0 * np.array(taken))
+        np.testing.assert_allclose(crop.mean(axis=(1, 2)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("each", "slices"), [(0, 1), (2, 5), (40, 31)])
