@@ -16,7 +16,7 @@ from common.views import View, table
 from server.federation import Federation
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
-from server.phases.rare import fold_histograms, frequent_clinical, split
+from server.phases.rare import fold_histograms, frequent_alone, frequent_clinical, split
 from server.phases.standardise import standardise
 
 
@@ -38,8 +38,7 @@ def fit_clinical(federation: Federation) -> Arm:
     impute = Impute(columns=known, fill=fill, indicators=_indicators(federation.study, lacking))
     filled = raw.restrict(known).then(impute)
     (scaled,), (constant,) = standardise(federation, [filled])
-    view, support, rare = _without_rare(federation, scaled)
-    notes = _merged(rare)
+    view, support, rare, notes = _without_rare(federation, scaled)
     nobody = [name for name in columns if name not in known]
     if nobody:
         notes.append(f"no site has a value of {', '.join(nobody)}: left out")
@@ -56,20 +55,43 @@ def fit_clinical(federation: Federation) -> Arm:
     return fit_linear_arm(federation, "clinical", views, [support] * outer, views, selection)
 
 
-def _without_rare(federation: Federation, view: View) -> tuple[View, Support, tuple[str, ...]]:
-    """The view without nearly constant columns, its evidence, and names of these; one round."""
+def _without_rare(
+    federation: Federation, view: View
+) -> tuple[View, Support, tuple[str, ...], list[str]]:
+    """The view without nearly constant columns, its evidence, names of these, notes; one round."""
     study, names = federation.study, view.outputs()
     (found,) = federation.sum_many(fold_histograms(study, [view]))
     stays = frequent_clinical(study, names, found)
     kept, rare = split(names, stays)
-    return view.restrict(kept), found.support().narrow(np.flatnonzero(stays)), rare
+    alone = split(names, frequent_alone(study, names, found))[0]
+    support = found.support().narrow(np.flatnonzero(stays))
+    return view.restrict(kept), support, rare, _merged(study, rare, alone)
 
 
-def _merged(rare: tuple[str, ...]) -> list[str]:
-    if not rare:
-        return []
-    listed = ", ".join(rare)
-    return [f"too few patients differ in {listed}: left out, a level joins its reference level"]
+def _merged(study: Study, rare: tuple[str, ...], alone: tuple[str, ...]) -> list[str]:
+    """Why columns were left out: too few differ in them, or have the level they are told from.
+
+    Parameters
+    ----------
+    alone : columns that are frequent by their own counts.
+    """
+    notes = []
+    few = [name for name in rare if name not in alone]
+    if few:
+        listed = ", ".join(few)
+        notes.append(
+            f"too few patients differ in {listed}: left out, a level joins its reference level"
+        )
+    for column in study.clinical:
+        levels = {f"{column.name}={level}" for level in column.levels}
+        joins = [name for name in rare if name in alone and name in levels]
+        if joins:
+            which = "the rarest other level, joins" if len(joins) == 1 else "the rarest ones, join"
+            notes.append(
+                f"too few patients have the reference level {column.name}={column.levels[0]}:"
+                f" {', '.join(joins)}, {which} it"
+            )
+    return notes
 
 
 def fill_values(study: Study, columns: tuple[str, ...], mean: Float) -> Float:

@@ -15,7 +15,7 @@ from common.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import FoldHistogram, FoldHistogramResult, Support
 from common.statistics.rank_gram import first_edges
-from common.study import Study
+from common.study import ClinicalColumn, Study
 from common.views import View
 
 Names = tuple[str, ...]
@@ -53,29 +53,47 @@ def frequent_in_all(study: Study, support: Support) -> Mask:
     return np.asarray(support.apart.sum(axis=0) > study.privacy.min_category - 0.5)
 
 
+def frequent_alone(study: Study, names: Names, found: FoldHistogramResult) -> Mask:
+    """Clinical columns (p,) in which enough rows differ; of a 0/1 column both values must be."""
+    stays = frequent(study, found.support())
+    rows, ones = _rows_and_ones(found)
+    for column in study.clinical:
+        levels = _levels(column)
+        flags = {f"{name}:missing" for name in (column.name, *levels)}
+        coded = [i for i, name in enumerate(names) if name in levels or name in flags]
+        rarer = np.minimum(ones, rows - ones)[:, coded].min(axis=0)
+        stays[coded] &= rarer > study.privacy.min_category - 0.5
+    return stays
+
+
 def frequent_clinical(study: Study, names: Names, found: FoldHistogramResult) -> Mask:
     """Clinical columns (p,) that stay; a level left out joins the reference level.
 
-    Of a 0/1 column both values must be frequent. The patients at the reference level are those
-    whose level columns are all 0, so when they are few the rarest level joins them.
+    The patients at the reference level are those whose level columns are all 0, so when they are
+    few the rarest level joins them.
     """
     fewest = study.privacy.min_category
-    stays = frequent(study, found.support())
-    rows = found.counts.sum(axis=2)
-    # standardised, 1 lies above zero and 0 below
-    ones = found.counts[:, :, CELLS // 2 :].sum(axis=2)
+    stays = frequent_alone(study, names, found)
+    rows, ones = _rows_and_ones(found)
     for column in study.clinical:
-        levels = {f"{column.name}={level}" for level in column.levels}
-        flags = {f"{name}:missing" for name in (column.name, *levels)}
-        coded = [i for i, name in enumerate(names) if name in levels or name in flags]
-        stays[coded] &= np.minimum(ones, rows - ones)[:, coded].min(axis=0) > fewest - 0.5
-        at = np.array([i for i in coded if names[i] in levels], dtype=np.int64)
+        levels = _levels(column)
+        at = np.array([i for i, name in enumerate(names) if name in levels], dtype=np.int64)
         while (kept := at[stays[at]]).size:
             reference = rows[:, kept[0]] - ones[:, kept].sum(axis=1)
             if reference.min() > fewest - 0.5:
                 break
             stays[kept[np.argmin(ones[:, kept].sum(axis=0))]] = False
     return stays
+
+
+def _levels(column: ClinicalColumn) -> set[str]:
+    return {f"{column.name}={level}" for level in column.levels}
+
+
+def _rows_and_ones(found: FoldHistogramResult) -> tuple[Float, Float]:
+    """Rows, and rows with a 1 in each 0/1 column, by fold (K, p)."""
+    # standardised, 1 lies above zero and 0 below
+    return found.counts.sum(axis=2), found.counts[:, :, CELLS // 2 :].sum(axis=2)
 
 
 def split(names: Names, stays: Mask) -> tuple[Names, Names]:

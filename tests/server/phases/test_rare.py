@@ -203,6 +203,22 @@ def test_a_rare_reference_level_is_joined_by_the_rarest_other(
     assert "site=middle" in in_grams(known)
 
 
+def test_the_note_tells_a_rare_level_from_one_that_joins_a_rare_reference_level(
+    federated: Any, sites: Any, study: Study
+) -> None:
+    values, label = patients()
+    values[:, 3:6] = 0.0
+    values[np.arange(200), 3 + (np.arange(200) % 20 >= 14)] = 1.0  # middle 140, lower 60
+    values[:3, 3:6] = 0.0  # three at the reference level, none at "other"
+    notes = fit_clinical(federated(sites(values, label), study)).selection["notes"]
+    (few,) = [note for note in notes if note.startswith("too few patients differ in")]
+    assert "sign=yes" in few and "site=lower" not in few
+    assert (
+        "too few patients have the reference level site=upper: site=lower, the rarest other level,"
+        " joins it"
+    ) in notes
+
+
 def test_nothing_but_rare_columns_stops_with_a_remedy(
     federated: Any, sites: Any, study: Study
 ) -> None:
