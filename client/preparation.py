@@ -166,6 +166,7 @@ def prepare(
     workers: int,
     memory_gib: float,
     progress: Progress | None = None,
+    window: ImagingSettings | None = None,
 ) -> Preparation:
     """Make the crops and features that the cache does not hold yet.
 
@@ -180,12 +181,13 @@ def prepare(
     workers : processes; 1 = all in this process, which a lack of memory may then kill.
     memory_gib : bound on the estimated memory of all processes together.
     progress : called with patients done, patients in all, and the id of the last one.
+    window : of the features; None = all of HU.
 
     Raises
     ------
     StudyError : the site's installation cannot give the features that the study asks for.
     """
-    hashing = _Keys(imaging, radiomics, cache)
+    hashing = _Keys(imaging, radiomics, cache, window)
     with ThreadPoolExecutor(max(workers, 1)) as threads:
         plans = list(threads.map(hashing.plan, jobs))
     cache.known.save()
@@ -238,8 +240,10 @@ class _Keys:
         imaging: ImagingSettings | None,
         radiomics: RadiomicsSettings | None,
         cache: ContentCache,
+        window: ImagingSettings | None,
     ) -> None:
         self.imaging, self.radiomics, self.cache = imaging, radiomics, cache
+        self.window = window
         self.crops: dict[str, object] = {"what": "crops", "made": CROPS_VERSION}
         self.crops["libraries"] = _versions(_LIBRARIES[:2])
         if imaging is not None:
@@ -247,6 +251,9 @@ class _Keys:
         self.features = {"what": "features", "libraries": _versions(_LIBRARIES)}
         if radiomics is not None:
             self.features["settings"] = settings_text(radiomics.settings)
+            if window is not None:
+                clipped = {"window", "level", "order"}
+                self.features["window"] = window.model_dump(mode="json", include=clipped)
 
     def plan(self, job: PatientJob) -> _Plan:
         """Keys of a patient, and the work that is left."""
@@ -293,6 +300,7 @@ class _Keys:
             imaging=self.imaging,
             radiomics=self.radiomics,
             cache=self.cache.folder,
+            window=self.window,
         )
 
 

@@ -56,6 +56,7 @@ def prepare_images(
         jobs,
         imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
         radiomics=study.radiomics if "radiomics" in study.base_models else None,
+        window=study.radiomics_window,
         cache=ContentCache(settings.cache),
         workers=settings.preparation_workers,
         memory_gib=settings.memory_gib,

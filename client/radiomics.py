@@ -25,11 +25,12 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from client.imaging.errors import PatientError
 from client.imaging.geometry import cut, roi_box
-from client.imaging.preprocess import SPLINE_SUPPORT
+from client.imaging.preprocess import SPLINE_SUPPORT, windowed
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
 from client.imaging.settings import settings_file
 from client.imaging.threads import one_thread
 from common.errors import StudyError
+from common.study import ImagingSettings
 
 Features = NDArray[np.float64]
 _MUTED = ("radiomics", "pykwalify")
@@ -61,13 +62,25 @@ def extract(
 
 
 def extract_roi(
-    image: sitk.Image, mask: sitk.Image, settings_name: str, expected: int, *, where: str = ""
+    image: sitk.Image,
+    mask: sitk.Image,
+    settings_name: str,
+    expected: int,
+    *,
+    where: str = "",
+    window: ImagingSettings | None = None,
 ) -> tuple[tuple[str, ...], Features]:
-    """`extract` for an image and mask already read; `where` names the mask in errors."""
+    """`extract` for an image and mask already read.
+
+    Parameters
+    ----------
+    where : names the mask in errors.
+    window : clip the image to this window, in this block's order; None = as it is.
+    """
     with _alone_and_quiet():
         tool = _tool(settings_name)
         try:
-            found = tool.extractor.execute(*_resampled(image, mask, tool.resampling))
+            found = tool.extractor.execute(*_resampled(image, mask, tool.resampling, window))
         except (ValueError, RuntimeError) as error:
             raise PatientError(
                 f"no features: {_in_a_line(error)}",
@@ -116,23 +129,26 @@ def _tool(settings_name: str) -> _Tool:
 
 
 def _resampled(
-    image: sitk.Image, mask: sitk.Image, settings: dict[str, Any]
+    image: sitk.Image, mask: sitk.Image, settings: dict[str, Any], window: ImagingSettings | None
 ) -> tuple[sitk.Image, sitk.Image]:
     """What PyRadiomics' own resampling makes of the ROI and its padding.
 
     It lays its grid by the mask alone, so the mask stays whole; the image, whose spline prefilter
-    is what takes the time, is cut to the part that decides the wanted voxels.
+    is what takes the time, is cut to the part that decides the wanted voxels. A window is clipped
+    to before and after, as `preprocess` does.
     """
     wanted = settings.get("resampledPixelSpacing")
     if wanted is None:
-        return image, mask
+        return (image if window is None else windowed(image, window)), mask
     spacing = np.array(image.GetSpacing())
     padding = np.ceil((settings["padDistance"] + 2) * np.maximum(wanted, spacing) / spacing)
     first, last = roi_box(mask)
     reach = padding.astype(np.int64) + SPLINE_SUPPORT
     near = cut(image, first - reach, last + reach)
-    made: tuple[sitk.Image, sitk.Image] = imageoperations.resampleImage(near, mask, **settings)
-    return made
+    if window is not None and window.order == "window_first":
+        near = windowed(near, window)
+    made, roi = imageoperations.resampleImage(near, mask, **settings)
+    return (made if window is None else windowed(made, window)), roi
 
 
 def _check(

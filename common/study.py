@@ -112,10 +112,14 @@ class ImagingSettings(Settings):
 
 
 class RadiomicsSettings(Settings):
-    """The feature-extraction file of `common/presets`, and how many features it must give."""
+    """The feature-extraction file of `common/presets`, and how many features it must give.
+
+    With `window` the features are those of the image clipped to the window of `[imaging]`.
+    """
 
     settings: str = "radiomics-1834"
     expected_features: int = Field(1834, ge=1)
+    window: bool = False
 
 
 class SelectionSettings(Settings):
@@ -268,6 +272,11 @@ class Study(Settings):
     def needs_images(self) -> bool:
         """Whether any model looks at CT images."""
         return any(model != "clinical" for model in self.base_models)
+
+    @property
+    def radiomics_window(self) -> ImagingSettings | None:
+        """Where the window is that radiomics features are computed in; None = in all HU."""
+        return self.imaging if self.radiomics.window else None
 
     @property
     def roster(self) -> dict[str, str]:

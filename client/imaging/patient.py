@@ -33,7 +33,8 @@ _BYTES_A_VOXEL = 16.0
 class Work:
     """What is missing in the cache for one patient.
 
-    `crops` is the key under which the crops are to be stored, `features` the keys by reading.
+    `crops` is the key under which the crops are to be stored, `features` the keys by reading;
+    `window` is that of the features, None = all of HU.
     """
 
     image: Path
@@ -43,6 +44,7 @@ class Work:
     imaging: ImagingSettings | None
     radiomics: RadiomicsSettings | None
     cache: Path
+    window: ImagingSettings | None = None
 
 
 @dataclass
@@ -132,7 +134,12 @@ def _extract(work: Work, image: sitk.Image, reading: str, done: Done) -> bool:
     path, wanted = work.masks[reading], work.radiomics
     mask = read_mask(path, image)
     names, values = extract_roi(
-        image, mask, wanted.settings, wanted.expected_features, where=path.name
+        image,
+        mask,
+        wanted.settings,
+        wanted.expected_features,
+        where=path.name,
+        window=work.window,
     )
     # names as bytes: numpy would store four bytes a letter, each as long as the longest name
     text = np.frombuffer("\n".join(names).encode(), dtype=np.uint8)

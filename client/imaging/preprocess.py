@@ -95,6 +95,11 @@ def window_range(settings: ImagingSettings) -> tuple[float, float]:
     return settings.level - settings.window / 2, settings.level + settings.window / 2
 
 
+def windowed(image: sitk.Image, settings: ImagingSettings) -> sitk.Image:
+    """The image as float32, clipped to the window."""
+    return sitk.Clamp(image, sitk.sitkFloat32, *window_range(settings))
+
+
 def preprocess(
     image: sitk.Image, mask: sitk.Image, settings: ImagingSettings
 ) -> tuple[sitk.Image, sitk.Image]:
@@ -111,19 +116,18 @@ def preprocess(
     PatientError : the ROI vanishes on the new grid, or lies wholly outside the window.
     """
     image, mask = sitk.DICOMOrient(image, "LPS"), sitk.DICOMOrient(mask, "LPS")
-    low, high = window_range(settings)
     grid = Grid.over(image, settings.spacing_mm)
     first, last = _neighbourhood(mask, grid)
     wanted = grid.part(first, last)
     near_image, near_mask, shift = _source(image, mask, wanted)
     wanted = Grid(wanted.size, wanted.spacing, wanted.offset - shift)
     if settings.order == "window_first":
-        near_image = sitk.Clamp(near_image, sitk.sitkFloat32, low, high)
+        near_image = windowed(near_image, settings)
     exact = np.allclose(image.GetSpacing(), settings.spacing_mm, rtol=0, atol=_ALMOST)
     made = wanted.nearest(near_image) if exact else wanted.spline(near_image)
-    made = sitk.Clamp(made, sitk.sitkFloat32, low, high)
+    made = windowed(made, settings)
     roi = wanted.nearest(near_mask)
-    _check(made, roi, (low, high), settings.spacing_mm)
+    _check(made, roi, window_range(settings), settings.spacing_mm)
     return made, roi
 
 

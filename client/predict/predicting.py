@@ -128,6 +128,7 @@ def _prepared(
         jobs,
         imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
         radiomics=study.radiomics if "radiomics" in study.base_models else None,
+        window=study.radiomics_window,
         cache=ContentCache(folder),
         workers=workers,
         memory_gib=MEMORY_GIB,

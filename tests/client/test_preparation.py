@@ -108,6 +108,15 @@ def test_gives_the_crops_and_features_of_each_patient_in_the_order_asked_for(job
         np.testing.assert_array_equal(sections[row], crop2d(*near, IMAGING))
 
 
+def test_features_in_a_window_are_kept_apart_from_those_in_all_hu(jobs, cache):
+    plain = run(jobs[:1], cache, imaging=None)
+    clipped = run(jobs[:1], cache, imaging=None, window=ImagingSettings(window=100.0))
+    names, values = clipped.features("r1", ["P1"])
+    highest = names.index("original_firstorder_Maximum")
+    assert values[0, highest] == 100.0  # level 50, half of the width above it
+    assert plain.features("r1", ["P1"])[1][0, highest] > 100.0
+
+
 def test_a_missing_reading_is_a_row_of_nan(jobs, cache):
     made = run(jobs, cache)
     names, values = made.features("r2", ["P1", "P2", "P3"])

@@ -16,6 +16,7 @@ from client import radiomics
 from client.imaging.errors import PatientError
 from client.radiomics import extract, extract_roi, feature_names, to_csv
 from common.errors import InputError, StudyError
+from common.study import ImagingSettings
 
 PRESET = Path(__file__).parents[2] / "common" / "presets" / "radiomics-1834.yaml"
 STS = Path(__file__).parents[3] / "shared" / "data" / "sts"
@@ -119,6 +120,29 @@ def test_integer_and_float_files_of_the_same_ct_agree(tmp_path):
     np.testing.assert_array_equal(
         extract(*whole, NAME, EXPECTED)[1], extract(*other, NAME, EXPECTED)[1]
     )
+
+
+@pytest.mark.parametrize("order", ["window_first", "resample_first"])
+def test_a_window_clips_what_the_features_see_and_leaves_the_shape(tmp_path, order):
+    image, mask = files(tmp_path, (0.83, 0.83, 2.7), (14, 40, 40), (7, 20, 20))
+    read = sitk.ReadImage(str(image)), sitk.ReadImage(str(mask))
+    whole = dict(zip(*extract_roi(*read, "radiomics-original", 105), strict=True))
+    window = ImagingSettings(order=order)
+    clipped = dict(zip(*extract_roi(*read, "radiomics-original", 105, window=window), strict=True))
+    assert whole["original_firstorder_Maximum"] > 225
+    assert whole["original_firstorder_Minimum"] < -125
+    assert clipped["original_firstorder_Maximum"] == 225
+    assert clipped["original_firstorder_Minimum"] == -125
+    shapes = [name for name in whole if "_shape_" in name]
+    assert [clipped[name] for name in shapes] == [whole[name] for name in shapes]
+
+
+def test_features_in_a_window_are_those_of_the_clipped_image(small, tmp_path):
+    clipped = tmp_path / "clipped.nii.gz"
+    sitk.WriteImage(sitk.Clamp(sitk.ReadImage(str(small[0])), sitk.sitkFloat32, -125, 225), clipped)
+    read = sitk.ReadImage(str(small[0])), sitk.ReadImage(str(small[1]))
+    found = extract_roi(*read, NAME, EXPECTED, window=ImagingSettings())
+    assert_same(*found, direct(clipped, small[1]))
 
 
 def test_first_order_and_shape_agree_with_numpy_and_geometry(small, features):
