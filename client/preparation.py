@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from client.imaging.cache import CROPS_VERSION, ContentCache
 from client.imaging.errors import PatientError
-from client.imaging.settings import settings_text
 from client.imaging.source import image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
+from common.radiomics_settings import settings_text
 from common.study import ImagingSettings, RadiomicsSettings
 
 if TYPE_CHECKING:

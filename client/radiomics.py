@@ -27,9 +27,9 @@ from client.imaging.errors import PatientError
 from client.imaging.geometry import cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
-from client.imaging.settings import settings_file
 from client.imaging.threads import one_thread
 from common.errors import StudyError
+from common.radiomics_settings import settings_file
 from common.study import ImagingSettings
 
 Features = NDArray[np.float64]

@@ -41,6 +41,7 @@ from server.phases.participants import participants
 from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
 from server.phases.training_columns import training_columns
+from server.recorded_settings import recorded_settings
 from server.software import software_versions
 
 T = TypeVar("T")
@@ -239,6 +240,7 @@ class StudyRun:
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "machine": f"{platform.system()} {platform.machine()}",
             },
+            "settings": recorded_settings(study),
             "warnings": self._warnings(),
             **tables,
             "table1": rows1,

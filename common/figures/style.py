@@ -68,6 +68,17 @@ figure svg { display: block; width: 100%; height: auto; stroke-linejoin: round; 
 figure svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif !important; }
 figcaption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .columns { display: grid; gap: 0 32px; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); align-items: start; }
+.remarks { margin: .4rem 0 1.2rem; padding-left: 1.2rem; max-width: 46rem; }
+.remarks li { margin-bottom: .3rem; }
+.settings { columns: 2 420px; column-gap: 32px; margin-top: 1.6rem; }
+.settings .group { break-inside: avoid; padding-bottom: .4rem; }
+.settings h3 { margin-top: 0; }
+.settings .scroll { margin: .2rem 0 1rem; }
+.settings table { width: 100%; table-layout: fixed; font-size: .84rem; }
+.settings th, .settings td { padding: 4px 8px; text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 0; }
+.settings th:first-child { padding-left: 0; position: static; }
+.settings td small { white-space: normal; }
+pre { font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; background: var(--wash); padding: .8rem 1rem; }
 .facts { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: 6px 24px; margin: 0; font-size: .92rem; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; overflow-wrap: anywhere; }

@@ -10,7 +10,17 @@ from markupsafe import Markup
 
 from common.figures.drawing import Drawing, inline
 from common.figures.style import STYLE
-from server.report import appendix, flow, per_site, sections, strata, summary, table1, words
+from server.report import (
+    appendix,
+    choices_table,
+    flow,
+    per_site,
+    sections,
+    strata,
+    summary,
+    table1,
+    words,
+)
 from server.report.figures import draw_figures
 from server.report.reading import main_run, runs
 from server.report.schema import Results
@@ -76,5 +86,9 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         transfers=appendix.transfer_blocks(results),
         refusals=appendix.refusal_block(results),
         timing=appendix.timing_block(results),
+        settings=choices_table.settings_blocks(results),
+        settings_sentence=choices_table.settings_sentence(results),
+        remarks=choices_table.remarks(results),
+        radiomics_file=choices_table.radiomics_file(results),
         facts=appendix.facts(results),
     )

@@ -19,6 +19,7 @@ from server.report.schema_base import (
 )
 from server.report.schema_flow import LedgerSummary, Participant
 from server.report.schema_selection import Selection
+from server.report.schema_settings import RecordedSettings
 from server.report.schema_strata import Stratum, StratumTest
 
 SCHEMA = 1
@@ -288,6 +289,7 @@ class Results(Record):
     schema_number: Literal[1] = Field(1, alias="schema")
     study: StudyInfo
     run: RunInfo
+    settings: RecordedSettings | None = None
     warnings: tuple[str, ...] = ()
     performance: tuple[Performance, ...] = ()
     site_performance: tuple[SitePerformance, ...] = ()

@@ -250,6 +250,33 @@ PAGE = """\
 </section>
 {% endif %}
 
+{% if settings %}
+<section id="settings">
+<h2>What was chosen, and what the paper says of it</h2>
+<p>The paper is that of Wang et al., eClinicalMedicine 2024;67:102385. {{ settings_sentence }}</p>
+{% if remarks %}
+<h3>What differs from the paper, or completes it, and is no setting</h3>
+<ul class="remarks">
+{% for remark in remarks %}<li>{{ remark }}</li>
+{% endfor %}
+</ul>
+{% endif %}
+<div class="settings">
+{% for block in settings %}
+<div class="group">
+<h3>{{ block.title }}</h3>
+{{ table(block) }}
+</div>
+{% endfor %}
+</div>
+{% if radiomics_file %}
+<details><summary>The settings file of the radiomics features</summary>
+<pre>{{ radiomics_file }}</pre>
+</details>
+{% endif %}
+</section>
+{% endif %}
+
 <section id="facts">
 <h2>What is needed to repeat it</h2>
 <dl class="facts">

@@ -46,6 +46,13 @@ def test_the_report_says_what_the_networks_started_from(finished: Path) -> None:
     assert "computer-made" in warnings
     page = (finished / "report" / "index.html").read_text(encoding="utf-8")
     assert "random weights" in page
+    assert "differs from the paper: Med3D" in page
+
+
+def test_the_report_says_which_radiomics_features_these_are(finished: Path) -> None:
+    settings = results_of(finished)["settings"]
+    assert settings["radiomics"]["settings"] == "radiomics-original"
+    assert "are those of radiomics-original, not the 1834" in " ".join(settings["remarks"])
 
 
 def test_icc_uses_the_hospital_with_repeat_readings(finished: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
+from common.study import load_study
+
 NAMES = ("a", "b", "c")
 
 
@@ -61,6 +63,18 @@ def test_there_is_a_row_for_every_run_and_set(finished: Path) -> None:
     found = {(row["run"], row["set"]) for row in rows}
     runs = ("federated", "pooled", "local:a", "local:b", "local:c")
     assert found == {(run, name) for run in runs for name in ("train", "internal", "external_1")}
+
+
+def test_the_settings_of_the_federated_study_stand_in_the_results_and_on_the_page(
+    finished: Path,
+) -> None:
+    study = json.loads(load_study(finished / "study.toml").model_dump_json())
+    settings = results_of(finished)["settings"]
+    for block in ("selection", "privacy", "fusion", "waiting"):
+        assert settings[block] == study[block]  # not a reference's, which has no thresholds
+    assert [column["name"] for column in settings["clinical"]] == ["marker", "age", "sex", "stage"]
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'id="settings"' in page and "reconstruction" not in page
 
 
 def test_federated_equals_pooled_within_the_histograms_error(finished: Path) -> None:

@@ -101,6 +101,16 @@ def test_no_table_has_to_be_pushed_on_a_wide_screen(page: Any) -> None:
     assert pushed == []
 
 
+def test_settings_are_read_on_a_telephone_without_pushing(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.locator("#settings details summary").click()
+    wide = page.eval_on_selector_all(
+        "#settings .scroll, #settings pre, #settings td, #settings th",
+        "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)",
+    )
+    assert wide == []
+
+
 def test_no_words_of_a_figure_are_cut_off(page: Any) -> None:
     cut = page.eval_on_selector_all(
         "figure svg",
