@@ -14,7 +14,7 @@ StepName = Literal["columns", "constant", "rare", "tied", "spearman", "icc", "la
 class SelectionStep(Record):
     """What was left after a step: the names, or only how many where names say nothing (PCA).
 
-    `constant` is the exception: it lists the features that were dropped as they never vary.
+    `constant`, `rare` and `tied` are the exceptions: they list the features that were dropped.
     """
 
     step: StepName
@@ -23,7 +23,7 @@ class SelectionStep(Record):
 
     @property
     def size(self) -> int | None:
-        """How many features were left (`constant`: dropped)."""
+        """How many features were left, or dropped."""
         return len(self.names) if self.names is not None else self.count
 
 
