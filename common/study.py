@@ -68,7 +68,8 @@ class ClinicalColumn(Settings):
     `binary` and `categorical` take `levels` (the first is the reference); `ordinal` takes `levels`
     in order and enters the model as 0, 1, 2, ...; `continuous` is a number. An empty cell is a
     missing value, and so is any text in `missing`. Table 1 gives mean and SD of a continuous
-    column, or with `summary = "median"` median and quartiles; `decimals` makes these exact.
+    column, or with `summary = "median"` median and quartiles; `decimals` makes these exact where
+    the values fit 1024 cells of one recorded value each.
     """
 
     name: str = Name
@@ -81,7 +82,7 @@ class ClinicalColumn(Settings):
         None,
         ge=0,
         le=6,
-        description="number of decimals recorded; makes medians and rank tests exact",
+        description="number of decimals recorded; exact medians and rank tests within 1024 cells",
     )
 
     @model_validator(mode="after")
