@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
+from server.report.correlation import p_values
 from server.report.schema import Results
 from server.report.schema_selection import Selection
 
@@ -18,7 +21,7 @@ def more_tables(results: Results) -> dict[str, Table]:
         "participants": _participants(results),
         "lasso_cv": _by_arm(results, ["alpha", "error", "spread"], _errors),
         "lasso_path": _by_arm(results, ["feature", "alpha", "coefficient"], _path),
-        "correlation": _by_arm(results, ["feature_a", "feature_b", "correlation"], _pairs),
+        "correlation": _by_arm(results, ["feature_a", "feature_b", "correlation", "p"], _pairs),
         "training": _training(results),
     }
 
@@ -57,10 +60,11 @@ def _path(chosen: Selection) -> Iterator[list[Cell]]:
 def _pairs(chosen: Selection) -> Iterator[list[Cell]]:
     """Every pair once."""
     if chosen.correlation is not None:
-        names = chosen.correlation.names
+        names, p = chosen.correlation.names, p_values(chosen.correlation)
         for i, row in enumerate(chosen.correlation.values):
             for j in range(i):
-                yield [names[i], names[j], row[j]]
+                told = None if np.isnan(p[i, j]) else float(p[i, j])
+                yield [names[i], names[j], row[j], told]
 
 
 def _training(results: Results) -> Table:

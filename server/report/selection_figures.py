@@ -12,9 +12,11 @@ from matplotlib.ticker import NullFormatter
 
 from common.figures.drawing import BLACK, BLUE, GREY, LIGHT, LINE_STYLES, VERMILION, Drawing, draw
 from server.report import words
+from server.report.correlation import p_values
 from server.report.reading import main_run
 from server.report.schema import Results
 from server.report.schema_selection import Correlation, LassoPath, Selection
+from server.report.sections import SIGNIFICANT
 
 # numbers are written into the squares of a matrix that is not larger
 MOST_NUMBERS = 12
@@ -105,6 +107,9 @@ def _paint_correlation(axes: Axes, found: Correlation) -> None:
             for j in range(count):
                 text = words.number(values[i, j], 1)
                 axes.text(j, i, text, ha="center", va="center", fontsize=6.5)
+    above = 0.2 if count <= MOST_NUMBERS else 0.0  # its number
+    for i, j in np.argwhere(p_values(found) < SIGNIFICANT).tolist():
+        axes.text(j, i - above, "*", ha="center", va="center", fontsize=6.5)
     axes.set_xticks(range(count), [str(i + 1) for i in range(count)], fontsize=6.5)
     labels = [f"{words.shorten(name, 34)}  {i + 1}" for i, name in enumerate(found.names)]
     axes.set_yticks(range(count), labels, fontsize=6.5)

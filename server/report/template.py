@@ -180,7 +180,7 @@ PAGE = """\
 {% endif %}
 {% if figures.get("correlation") %}
 <h3>How far the selected features say the same</h3>
-<p class="caption">Spearman rank correlation of every two selected features over the training patients of all hospitals. Vermilion: they rise together; blue: one falls as the other rises; white: unrelated. Columns are numbered as the rows are. Features that correlate above the study's threshold were left out before.</p>
+<p class="caption">Spearman rank correlation of every two selected features over the training patients of all hospitals. Vermilion: they rise together; blue: one falls as the other rises; white: unrelated. An asterisk: P below 0.05 (t approximation, two-sided, not corrected for the number of pairs); tables/correlation.csv has every P. Columns are numbered as the rows are. Features that correlate above the study's threshold were left out before.</p>
 {{ gallery("correlation", "Correlation of the selected features", true) }}
 {% endif %}
 </section>
