@@ -45,10 +45,11 @@ class EarlierRelease:
 
 
 class Companions(NamedTuple):
-    """Sites among whose numbers a sum was hidden, and the digest of the roster they are on."""
+    """Sites among whose numbers a sum was hidden; digests of their roster and of the study."""
 
     participants: tuple[str, ...]
     roster: str
+    study: str
 
 
 REFUSED = "refused"
@@ -219,7 +220,7 @@ class Ledger:
                 digests.setdefault(item.membership, set()).add(entry.study)
             if item.membership and item.participants:
                 known = self._by_membership.setdefault(item.membership, set())
-                known.add(Companions(tuple(sorted(item.participants)), entry.roster))
+                known.add(Companions(tuple(sorted(item.participants)), entry.roster, entry.study))
 
     # -- the end of the file, always under the lock ------------------------------------------------
 

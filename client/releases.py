@@ -10,7 +10,8 @@ from typing import Any
 from flwr.app import RecordDict
 
 from client.cohort import Cohort
-from client.ledger import REFUSED, Companions, Ledger, ledger_path, question_of
+from client.companions import EarlierSums
+from client.ledger import REFUSED, Ledger, ledger_path, question_of
 from client.membership import Membership, Memberships, membership_refusal
 from client.privacy_budget import PrivacyBudget
 from client.rosters import Rosters
@@ -56,7 +57,8 @@ class Releases:
         self._rosters = Rosters(settings.work)
         self._roster = roster_digest(study.roster)
         proven = [one for one in study.left if self._rosters.proves(one)]
-        self._left = {(one.site, one.roster) for one in proven}
+        left = ((one.site, one.roster) for one in proven)
+        self._earlier = EarlierSums(settings.work, study, left)
         self._known: dict[str, Membership] = {}
         self._budget = PrivacyBudget(RunTables(settings.work, run).folder)
 
@@ -141,21 +143,12 @@ class Releases:
         """The same patients summed with a few sites more or less give these few away.
 
         Whatever the sum is called: another name, or an idle step, may stand for the same numbers.
-        Who left for good has allowed it, and from then on hides nobody else.
         """
-        if not item.participants:
-            return
-        for earlier in self._ledger.companions(item.membership):
-            changed = set(earlier.participants) ^ set(item.participants)
-            if 0 < len(changed - self._gone(earlier)) < FEWEST_MASKED:
-                yield Refusal(
-                    "participants", FEWEST_MASKED, "sites changed since the same sum was released"
-                )
-                return
-
-    def _gone(self, earlier: Companions) -> set[str]:
-        """Sites of an earlier sum that have left for good."""
-        return {site for site in earlier.participants if (site, earlier.roster) in self._left}
+        known = self._ledger.companions(item.membership) if item.participants else ()
+        if known and self._earlier.tell_too_much(item.subset, item.participants, known):
+            yield Refusal(
+                "participants", FEWEST_MASKED, "sites changed since the same sum was released"
+            )
 
     def _items(self, exchange: str, request: Any) -> Iterator[Item]:
         if isinstance(request, EnrolRequest):
@@ -199,7 +192,7 @@ class Releases:
             positives=sum(patient.label for patient in patients),
             membership=membership,
             participants=self._study.members(subset) if masked else (),
-            left=tuple(sorted({site for one in earlier for site in self._gone(one)})),
+            left=tuple(sorted({site for one in earlier for site in self._earlier.gone(one)})),
         )
 
     def _holds(self, subset: str) -> bool:

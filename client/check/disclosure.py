@@ -35,10 +35,25 @@ from common.views import Paired, Table, View, materialise, table
 # of the others the coordinator's question or the other hospitals' patients decide
 CHECKED = frozenset(
     {
-        *("sites", "rows", "class", "fold", "fold_class", "paired", "consent", "svm_cost"),
+        *(
+            "sites",
+            "masking",
+            "rows",
+            "class",
+            "fold",
+            "fold_class",
+            "paired",
+            "consent",
+            "svm_cost",
+        ),
         *("out_of_fold_rows", "test_rows", "test_class", "membership"),
     }
 )
+# of refusals that no patient more would lift
+REMEDIES = {
+    "consent": "decide with the privacy officer, and write it into site.toml",
+    "participants": "ask the coordinator for a study with fewer test sets over the same patients",
+}
 KINDS = (
     "disclosure.enrolment",
     "disclosure.training",
@@ -186,8 +201,7 @@ def _told(kind: str, severity: Severity, own: Own, refusals: Iterable[Refusal]) 
             whose = "the study's" if ours == theirs else "this site's own, in site.toml"
             remedy += f", or talk about privacy.{setting} ({whose})"
         least = f", at least {refusal.threshold:g} needed" if setting else ""
-        if refusal.rule == "consent":
-            remedy = "decide with the privacy officer, and write it into site.toml"
+        remedy = REMEDIES.get(refusal.rule, remedy)
         yield Finding(
             kind,
             severity,

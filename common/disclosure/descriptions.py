@@ -218,7 +218,8 @@ DESCRIPTIONS: dict[str, Description] = {
         "The same sum over other hospitals, a second time, would tell by subtraction what those"
         " gave that came or went. A hospital refuses when fewer than this many have changed. Only"
         " those do not count that left for good and have signed themselves that their own numbers"
-        " may be found so.",
+        " may be found so. The same holds for several sums together, and for the test sets that a"
+        " study names.",
         fixed=FEWEST_MASKED,
     ),
     "membership": Description(

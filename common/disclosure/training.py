@@ -10,6 +10,7 @@ from common.disclosure.refusing import Refusals, refusal
 from common.exchanges import Refusal
 from common.statistics.base import Rows
 from common.study import PrivacySettings, Study
+from common.study_sums import sets_too_close
 
 
 def smaller_class(rows: Rows) -> int:
@@ -98,6 +99,8 @@ def check_enrolment(
     counts : patients and positives by subset.
     """
     found: list[Refusal] = []
+    if sets_too_close(study) is not None:
+        found.append(refusal("participants", privacy, "test sets that differ by few sites"))
     if study.privacy.mode == "faithful" and privacy.mode != "faithful":
         found.append(refusal("consent", privacy, 'privacy.mode = "faithful" in site.toml'))
     if "train" in counts:

@@ -19,6 +19,7 @@ from common.statistics.exact import from_digits
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Select, Standardise
 from common.views import table
+from tests.conftest import TABULAR_STUDY, write_tabular_hospital
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 COLUMNS = ("marker", "stage")
@@ -185,3 +186,53 @@ def test_two_test_sets_of_the_same_patients_that_differ_by_a_site_are_refused(
         federation.enrol()
         for subset in ("internal", "all"):
             totals(federation, SumItem(Means(), VIEW, subset))
+
+
+# -- sums that tell of a site only together --------------------------------------------------------
+
+FANO = ("abc", "ade", "afg", "bdf", "beg", "cdg", "cef")
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> Path:
+    """Seven hospitals with test patients, and a study that names no test set over them yet."""
+    for index, name in enumerate("abcdefg"):
+        write_tabular_hospital(tmp_path / name, name, 40, 12 + index, 0)
+    return tmp_path
+
+
+def seven_with(coordinator: Any, folder: Path, sets: tuple[str, ...]) -> Any:
+    """A study over the seven with test sets over the sites named."""
+    head, rest = TABULAR_STUDY.split("sites = [", 1)
+    names = ", ".join(f'{{ name = "{site}" }}' for site in "abcdefg")
+    lines = "".join(
+        f'{{ name = "t{i}", split = "internal_test", sites = {list(one)} }},\n'
+        for i, one in enumerate(sets)
+    )
+    tables = rest[rest.index("[[clinical]]") :]
+    text = f"{head}sites = [{names}]\ntest_sets = [\n{lines}]\n{tables}"
+    (folder / "study.toml").write_text(text, encoding="utf-8")
+    open_workspace.cache_clear()
+    return coordinator.rehearse(folder)
+
+
+def test_a_study_whose_test_sets_give_every_site_together_is_refused_at_enrolment(
+    coordinator: Any, seven: Path
+) -> None:
+    federation = seven_with(coordinator, seven, FANO).federation()
+    with pytest.raises(RefusedError, match="refuses: rule participants"):
+        federation.enrol()
+
+
+def test_two_studies_whose_test_sets_give_every_site_together_are_not_both_answered(
+    coordinator: Any, seven: Path
+) -> None:
+    for label, sets in (("first", FANO[:4]), ("second", FANO[4:])):
+        federation = seven_with(coordinator, seven, sets).federation(label)
+        federation.enrol()
+        items = [SumItem(Means(), VIEW, f"t{i}") for i in range(len(sets))]
+        if label == "second":
+            with pytest.raises(RefusedError, match="refuses: rule participants"):
+                federation.sum_many(items)
+        else:
+            federation.sum_many(items)

@@ -48,6 +48,37 @@ sites = ["a", "b", "c", "d"]
     check_test_sets_apart(parse_study(other), where="study.toml")
 
 
+def seven_sites(sets: dict[str, str], split: str = "internal_test") -> Study:
+    """Seven sites, of which the last does not train, and test sets over the sites named."""
+    names = ", ".join(
+        f'{{ name = "{site}", trains = {str(site != "g").lower()} }}' for site in "abcdefg"
+    )
+    tables = "".join(
+        f'[[test_sets]]\nname = "{name}"\nsplit = "{split}"\nsites = {list(sites)}\n'
+        for name, sites in sets.items()
+    )
+    head = 'name = "s"\nendpoint = "e"\nbase_models = ["clinical"]\nfusion_models = []\n'
+    column = 'clinical = [{ name = "x", kind = "continuous" }]\n'
+    return parse_study(f"{head}{column}sites = [{names}]\n{tables}")
+
+
+def test_sets_that_tell_of_a_site_only_together_are_refused_by_name() -> None:
+    fano = ("abc", "ade", "afg", "bdf", "beg", "cdg", "cef")
+    with pytest.raises(InputError, match="give those of b and c away") as caught:
+        check_test_sets_apart(
+            seven_sites({f"t{i}": sites for i, sites in enumerate(fano)}), where="study.toml"
+        )
+    assert "test sets t3, t4, t5 and t6 hold" in str(caught.value)
+    assert "fewer of these sets" in str(caught.value)
+    check_test_sets_apart(seven_sites({"t0": "abc", "t1": "def", "t2": "abcdef"}), where="s")
+
+
+def test_a_test_set_of_training_patients_is_compared_with_the_training_itself() -> None:
+    with pytest.raises(InputError, match="train and five hold the same patients but for those"):
+        check_test_sets_apart(seven_sites({"five": "abcde"}, split="train"), where="study.toml")
+    check_test_sets_apart(seven_sites({"six": "abcdef"}, split="train"), where="study.toml")
+
+
 def test_the_paper_preset_spells_out_the_defaults() -> None:
     assert parse_study(MINIMAL + 'preset = "paper"\n') == parse_study(MINIMAL)
     written = tomllib.loads(preset_text("paper"))

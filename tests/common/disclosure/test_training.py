@@ -106,3 +106,12 @@ def test_enrolment_counts_training_patients_and_not_test_patients(study: Any) ->
     assert not check_enrolment(study(), USUAL, {"train": (30, 10), "spread": (2, 2)})
     found = check_enrolment(study(), USUAL, {"train": (9, 4)})
     assert rules(found) == [("rows", 10), ("class", 5)]
+
+
+def test_a_study_whose_test_sets_tell_of_few_sites_together_is_refused(study: Any) -> None:
+    sites = study().sites
+    four = study().model_copy(update={"sites": (*sites, sites[0].model_copy(update={"name": "d"}))})
+    wider = four.test_set("spread").model_copy(update={"name": "wider", "sites": tuple("abcd")})
+    asked = four.model_copy(update={"test_sets": (*four.test_sets, wider)})
+    assert rules(check_enrolment(asked, USUAL, {})) == [("participants", 3)]
+    assert not check_enrolment(four, USUAL, {})
