@@ -16,6 +16,7 @@ from common.bundle_signature import check_files
 from common.disclosure import (
     FormError,
     check_enrolment,
+    check_masking,
     check_models,
     check_out_of_fold,
     check_out_of_fold_rows,
@@ -116,6 +117,7 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
         refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
         if item.statistic.rule == "gradient":
             refusals.extend(check_rounds(workspace.rounds.with_this(item), privacy))
+        refusals.extend(check_masking(study, privacy, (item.subset,)))
         if item.subset in study.too_few_to_mask():
             refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
         if len(refusals) > before:
@@ -160,6 +162,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     plan = request.plan
     out = (plan.excluded_fold, plan.validation_fold)
     refusals = list(check_weights(rows, out, plan.total, study, workspace.privacy))
+    refusals.extend(check_masking(study, workspace.privacy, ("train",)))
     if "train" in study.too_few_to_mask():
         refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
     if refusals:

@@ -38,6 +38,7 @@ from common.masking.update import update_sizes
 from common.statistics.placements import DeLongResult
 from common.statistics.scores import THRESHOLDS
 from common.study import Study
+from common.study_sums import left_in_clear, subsets_of
 
 if TYPE_CHECKING:
     from client.gate import GateContext
@@ -55,10 +56,11 @@ _IMAGE_TYPE = re.compile(
 def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> None:
     """This machine's software, counts and columns that the study calls for."""
     study = context.study
+    _expect_no_clear_sums(context, *subsets_of(study, context.site))
     versions = {name: text for name, text in reply.software.items() if name != DEVICE}
     expect(versions == dict(context.software), "text", "versions are not this machine's")
     expect(reply.software.get(DEVICE, "CPU") in DEVICES, "text", "a device that is not known")
-    expect(set(reply.counts) == set(_subsets(study, context.site)), "shape", "counts of subsets")
+    expect(set(reply.counts) == set(subsets_of(study, context.site)), "shape", "counts of subsets")
     for n, positives in reply.counts.values():
         _check_counts(n, positives)
     _check_columns(reply.columns, study)
@@ -74,6 +76,7 @@ def sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
     study = context.study
     for item in request.items:
         _expect_form(check_form, item.view, study)
+    _expect_no_clear_sums(context, *{item.subset for item in request.items})
     found = [_sizes(item, context) for item in request.items]
     for ring, bits, column in ((reply.wide, 64, 0), (reply.narrow, 32, 1)):
         own = [size[column] for size in found]
@@ -88,6 +91,7 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     """As many numbers as there are weights, and the loss sums; masked where the study masks."""
     study = context.study
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
+    _expect_no_clear_sums(context, "train")
     settings = study.dl2d if request.network == "dl2d" else study.dl3d
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
     expect(not request.control.size or settings.strategy == "scaffold", "shape", "the control")
@@ -150,9 +154,10 @@ def _expect_form(check: Callable[[Any, Study], None], asked: Any, study: Study) 
         raise StoppedError("not_declared", f"asked for in another form: {error}") from None
 
 
-def _subsets(study: Study, site: str) -> list[str]:
-    training = ["train"] if site in study.training_sites else []
-    return training + [test.name for test in study.test_sets if site in test.sites]
+def _expect_no_clear_sums(context: GateContext, *subsets: str) -> None:
+    """What this site's own file wants masked does not leave for a study that does not mask."""
+    clear = left_in_clear(context.study, context.privacy.masking, subsets)
+    expect(not clear, "not_masked", "masking in site.toml is stricter than the study's")
 
 
 def _check_counts(n: int, positives: int) -> None:
@@ -195,7 +200,9 @@ def _check_key(key: SignedKey, request: EnrolRequest, context: GateContext) -> N
 
 
 def _sizes(item: SumItem, context: GateContext) -> tuple[int, int]:
-    expect(item.subset in _subsets(context.study, context.site), "shape", "a subset of other sites")
+    expect(
+        item.subset in subsets_of(context.study, context.site), "shape", "a subset of other sites"
+    )
     try:
         return sizes(item.statistic, len(item.view.outputs()))
     except (AttributeError, TypeError, ValueError):

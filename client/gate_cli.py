@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +18,12 @@ from client.rosters import Rosters
 from client.site import SiteSettings, load_site
 from client.state import remember_study
 from common.console import consoles
+from common.disclosure import DESCRIPTIONS, check_enrolment, check_masking, stricter
 from common.errors import InputError, UsageError
 from common.masking import identity
 from common.processes import interrupt_when_terminated
 from common.study import Study, load_study
+from common.study_sums import subsets_of
 
 console, screen = consoles()
 RELEASE = Path(client.__file__).resolve().parent.parent
@@ -111,6 +113,7 @@ def _approve(
         _check_coordinator(study, settings)
         told = approval_text.describe_study(study, settings.name, settings.privacy)
         _tell((*told, *approval_text.describe_left(study, Rosters(settings.work))))
+        _tell(_would_refuse(study, settings))
         _show_dossier(study, settings, whole_dossier)
         _confirm(ask)
         remember_study(settings.work, study)
@@ -149,6 +152,19 @@ def _check_coordinator(study: Study, settings: SiteSettings) -> None:
 def _tell(lines: Iterable[str]) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False)
+
+
+def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
+    """Lines about what this hospital's own file does not allow, whoever its patients are."""
+    privacy = stricter(study.privacy, settings.privacy)
+    subsets = subsets_of(study, settings.name)
+    refusals = (*check_enrolment(study, privacy, {}), *check_masking(study, privacy, subsets))
+    for refusal in refusals:
+        protects = DESCRIPTIONS[refusal.rule].protects
+        yield (
+            f"THIS HOSPITAL WOULD REFUSE IT, approved or not: {refusal.subject} (rule"
+            f" {refusal.rule}, protects {protects})"
+        )
 
 
 def _show_dossier(study: Study, settings: SiteSettings, whole: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from common.errors import InputError
-from common.study import FEWEST_MASKED, Study
+from common.study import FEWEST_MASKED, Masking, Study
 from common.sums_apart import told_together
 
 Names = tuple[str, ...]
@@ -21,6 +23,31 @@ def check_maskable(study: Study, *, where: str) -> None:
             remedy="add a site, or say openly under [privacy] that sums go unmasked: masking ="
             ' "off" ("where_possible" masks all sums over three sites and more)',
         )
+
+
+def left_in_clear(study: Study, masking: Masking, subsets: Iterable[str]) -> Names:
+    """Of these subsets, those whose sums a site wants masked, and this study does not mask.
+
+    Parameters
+    ----------
+    masking : the stricter of the study's word and the site's own; the study's own alone is no
+        matter of this function.
+    """
+    if masking == study.privacy.masking or masking == "off":
+        return ()
+    least = FEWEST_MASKED if masking == "where_possible" else 2
+    return tuple(
+        subset
+        for subset in subsets
+        if not study.masked(subset)
+        and (len(study.members(subset)) >= least or (masking == "required" and subset == "train"))
+    )
+
+
+def subsets_of(study: Study, site: str) -> list[str]:
+    """Subsets in which a site takes part."""
+    training = ["train"] if site in study.training_sites else []
+    return training + [test.name for test in study.test_sets if site in test.sites]
 
 
 def check_test_sets_apart(study: Study, *, where: str) -> None:

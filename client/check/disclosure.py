@@ -52,6 +52,7 @@ CHECKED = frozenset(
 # of refusals that no patient more would lift
 REMEDIES = {
     "consent": "decide with the privacy officer, and write it into site.toml",
+    "masking": 'ask the coordinator for a study that masks, or change "masking" in site.toml',
     "participants": "ask the coordinator for a study with fewer test sets over the same patients",
 }
 KINDS = (

@@ -12,6 +12,7 @@ from common.disclosure.sums import check_sum
 from common.disclosure.thresholds import stricter
 from common.disclosure.training import (
     check_enrolment,
+    check_masking,
     check_out_of_fold_rows,
     check_rounds,
     check_training_sum,
@@ -24,6 +25,7 @@ __all__ = [
     "FormError",
     "check_enrolment",
     "check_form",
+    "check_masking",
     "check_models",
     "check_out_of_fold",
     "check_out_of_fold_rows",

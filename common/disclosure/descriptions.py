@@ -36,6 +36,13 @@ DESCRIPTIONS: dict[str, Description] = {
         " its own numbers off the sum and would hold the other's.",
         fixed=FEWEST_MASKED,
     ),
+    "masking": Description(
+        "what one hospital contributes to a sum",
+        "A hospital whose own site file asks for masks takes no part in a study that sends its sums"
+        " in the clear: required allows no sum over hospitals without masks, where_possible none"
+        " over three hospitals and more.",
+        fixed=1.0,
+    ),
     "rows": Description(
         "single patients behind a mean, a standard deviation or any other sum",
         "A hospital takes part in sums over training patients only with at least this many, and"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from common.disclosure.refusing import Refusals, refusal
 from common.exchanges import Refusal
 from common.statistics.base import Rows
 from common.study import PrivacySettings, Study
-from common.study_sums import sets_too_close
+from common.study_sums import left_in_clear, sets_too_close
 
 
 def smaller_class(rows: Rows) -> int:
@@ -84,6 +84,12 @@ def check_rounds(count: int, privacy: PrivacySettings) -> Refusals:
     return ()
 
 
+def check_masking(study: Study, privacy: PrivacySettings, subsets: Iterable[str]) -> Refusals:
+    """Sums that the site's own file wants masked, and that this study would send in the clear."""
+    short = left_in_clear(study, privacy.masking, subsets)
+    return tuple(refusal("masking", privacy, f"sums over sites, {subset}") for subset in short)
+
+
 def check_enrolment(
     study: Study, privacy: PrivacySettings, counts: Mapping[str, tuple[int, int]]
 ) -> Refusals:
@@ -101,6 +107,7 @@ def check_enrolment(
     found: list[Refusal] = []
     if sets_too_close(study) is not None:
         found.append(refusal("participants", privacy, "test sets that differ by few sites"))
+    found.extend(check_masking(study, privacy, counts))
     if study.privacy.mode == "faithful" and privacy.mode != "faithful":
         found.append(refusal("consent", privacy, 'privacy.mode = "faithful" in site.toml'))
     if "train" in counts:

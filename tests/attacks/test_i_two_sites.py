@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.workspace import open_workspace
 from common.errors import RefusedError
 from common.exchanges import Refused, RoundPlan, SumItem, SumReply, SumRequest
 from common.masking.pairwise import mask_vector
@@ -76,3 +77,19 @@ def test_masks_would_not_help_two_sites(coordinator: Any, tabular: Path) -> None
     }
     assert not (masked["a"] == true["a"]).any()
     assert np.array_equal(masked["a"] + masked["b"] - true["b"], true["a"])
+
+
+def test_a_site_that_wants_masks_gives_nothing_to_a_study_without(
+    coordinator: Any, tabular: Path
+) -> None:
+    rehearsal = coordinator.rehearse(tabular, '\n[privacy]\nmasking = "off"\n')
+    federation = rehearsal.federation()
+    federation.enrol()
+    with rehearsal.sites["a"].open("a", encoding="utf-8") as file:
+        file.write('\n[privacy]\nmasking = "required"\n')
+    open_workspace.cache_clear()
+    with pytest.raises(RefusedError, match="rule masking"):
+        federation.sum_many([ITEM])
+    with pytest.raises(RefusedError, match="rule masking"):
+        rehearsal.federation("second").enrol()
+    assert isinstance(said(federation, "query.sum")["a"], Refused)

@@ -12,6 +12,7 @@ from flwr.app import RecordDict
 from client.gate import CHECKS, GateContext, inspect, read_request
 from client.gate_types import StoppedError
 from common.codec import decode, encode
+from common.disclosure import stricter
 from common.exchanges import (
     CATALOGUE,
     EnrolReply,
@@ -32,7 +33,7 @@ from common.masking.agreement import announce, roster_digest
 from common.masking.layout import sizes
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
-from common.study import Study
+from common.study import PrivacySettings, Study
 from common.transforms import Clip, Select
 from common.views import table
 from sim.identities import simulated_identity
@@ -187,11 +188,23 @@ def test_one_sum_among_others_that_lacks_its_mask_is_stopped(
 
 def test_sums_that_the_study_does_not_mask_may_be_plain(study: Study, context: GateContext) -> None:
     privacy = study.privacy.model_copy(update={"masking": "off"})
-    plain = replace(context, study=study.model_copy(update={"privacy": privacy}))
+    clear = study.model_copy(update={"privacy": privacy})
+    plain = replace(context, study=clear, privacy=privacy)
     request, reply = sums_of(study, "train")
     small = replace(reply, wide=np.arange(reply.wide.size, dtype=np.uint64))
     assert code("query.sum", request, small, plain) == ""
     assert code("query.sum", request, small, context) == "not_masked"
+
+
+@pytest.mark.parametrize(("own", "expected"), [("required", "not_masked"), ("off", "")])
+def test_what_the_sites_own_file_wants_masked_does_not_leave_in_the_clear(
+    study: Study, context: GateContext, own: Any, expected: str
+) -> None:
+    privacy = study.privacy.model_copy(update={"masking": "off"})
+    asked = study.model_copy(update={"privacy": privacy})
+    site = replace(context, study=asked, privacy=stricter(privacy, PrivacySettings(masking=own)))
+    assert code("query.sum", *sums_of(asked, "train"), site) == expected
+    assert code("train.network", *training(asked, 1), site) == expected
 
 
 def test_sums_over_a_subset_of_other_sites_are_stopped(study: Study, context: GateContext) -> None:

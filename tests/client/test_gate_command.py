@@ -175,3 +175,17 @@ def test_a_file_that_is_no_app_cannot_be_approved(site: Path, tmp_path: Path) ->
     (tmp_path / "x.fab").write_bytes(b"no zip")
     done = RUNNER.invoke(app, ["approve", str(tmp_path / "x.fab"), "--site", str(site), "--yes"])
     assert "not a FAB file" in str(done.exception)
+
+
+@pytest.mark.parametrize(("own", "told"), [("required", True), ("off", False)])
+def test_a_study_that_sends_in_the_clear_what_this_site_wants_masked_is_called_so(
+    site: Path, study: Study, tmp_path: Path, own: str, told: bool
+) -> None:
+    with site.open("a", encoding="utf-8") as file:
+        file.write(f'\n[privacy]\nmasking = "{own}"\n')
+    privacy = study.privacy.model_copy(update={"masking": "off"})
+    path = write_study(study.model_copy(update={"privacy": privacy}), tmp_path / "open.toml")
+    done = RUNNER.invoke(app, ["approve", str(path), "--site", str(site)], input="n\n")
+    shown = " ".join(done.output.split())
+    words = "WOULD REFUSE IT, approved or not: sums over sites, train (rule masking"
+    assert (words in shown) == told

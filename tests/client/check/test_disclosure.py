@@ -96,6 +96,17 @@ def test_a_study_of_plain_values_needs_the_sites_own_word(own: Reader, study: St
     assert not faults(look_at_rules(dataclasses.replace(plain, settings=allowed)))
 
 
+def test_a_study_that_sends_in_the_clear_what_the_site_wants_masked_is_a_problem(
+    own: Reader, study: Study
+) -> None:
+    privacy = study.privacy.model_copy(update={"masking": "off"})
+    plain = own("a", privacy=PrivacySettings(masking="required"))
+    plain = dataclasses.replace(plain, study=study.model_copy(update={"privacy": privacy}))
+    found = list(look_at_rules(plain))
+    assert rules(found) == {("disclosure.enrolment", "masking")}
+    assert "ask the coordinator for a study that masks" in faults(found)[0].remedy
+
+
 def test_a_site_that_only_tests_is_not_asked_for_training(own: Reader, study: Study) -> None:
     sites = tuple(s.model_copy(update={"trains": s.name != "c"}) for s in study.sites)
     rows = list(look_at_rules(own("c", train=0, sites=sites)))

@@ -115,3 +115,27 @@ def test_a_study_whose_test_sets_tell_of_few_sites_together_is_refused(study: An
     asked = four.model_copy(update={"test_sets": (*four.test_sets, wider)})
     assert rules(check_enrolment(asked, USUAL, {})) == [("participants", 3)]
     assert not check_enrolment(four, USUAL, {})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "own", "expected"),
+    [
+        ("off", "required", ["train", "spread", "two"]),
+        ("off", "where_possible", ["train", "spread"]),
+        ("where_possible", "required", ["two"]),
+        ("where_possible", "where_possible", []),
+        ("required", "off", []),
+        ("off", "off", []),
+    ],
+)
+def test_a_site_takes_no_part_in_sums_that_its_own_file_wants_masked(
+    study: Any, theirs: str, own: Any, expected: list[str]
+) -> None:
+    asked = study(f'[privacy]\nmasking = "{theirs}"\n')
+    privacy = stricter(asked.privacy, PrivacySettings(masking=own))
+    counts = {"train": (60, 20), "spread": (20, 8), "two": (20, 8)}
+    found = check_enrolment(asked, privacy, counts)
+    assert rules(found) == [("masking", 1)] * len(expected)
+    assert [refusal.subject for refusal in found] == [
+        f"sums over sites, {name}" for name in expected
+    ]
