@@ -9,6 +9,7 @@ from importlib import metadata
 
 import numpy as np
 
+from client.fixed_levels import FixedLevels
 from client.state import StoredTable
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
@@ -116,7 +117,9 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
         privacy, before = workspace.privacy, len(refusals)
         refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
         if item.statistic.rule == "gradient":
-            refusals.extend(check_rounds(workspace.rounds.with_this(item), privacy))
+            refusals.extend(
+                check_rounds(item.statistic, workspace.rounds.with_this(item), study, privacy)
+            )
         refusals.extend(check_masking(study, privacy, (item.subset,)))
         if item.subset in study.too_few_to_mask():
             refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
@@ -276,23 +279,17 @@ def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
 def _fix_levels(
     workspace: Workspace, subset: str, cuts: Mapping[str, float]
 ) -> tuple[Refusal, ...]:
-    """Keep the level of every test patient as the table `strata`; once made, it stays.
-
-    Levels cut anew would tell by subtraction the patients that lie between two cuts.
-    """
+    """Keep the level of every test patient as the table `strata`; once made, it stays."""
     study, tables = workspace.study, workspace.tables
     if not study.strata:
         return ()
     codes = level_codes(study, tables.read("coded", subset).values, cuts)
     patients = tuple(p.patient_id for p in workspace.cohort.subset(study, subset))
-    try:
-        known = workspace.run_tables.read(TABLE, subset)
-    except KeyError:
-        workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
-        return ()
-    if known.patients == patients and np.array_equal(known.values, codes, equal_nan=True):
-        return ()
-    return (refusal("levels", workspace.privacy, f"other levels of {subset} than before"),)
+    fixed = FixedLevels(workspace.settings.work)
+    if not fixed.admit(study.digest(), patients, codes):
+        return (refusal("levels", workspace.privacy, f"other levels of {subset} than before"),)
+    workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
+    return ()
 
 
 def _by_level(

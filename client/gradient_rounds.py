@@ -1,4 +1,4 @@
-"""How many gradients a run was given on the same columns; each tells a little of some patients."""
+"""How many gradients a study was given on the same tables; each tells a little of some patients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from client.digest_pairs import DigestPairs
+from client.state import safe_name
+from common.disclosure.gradients import tables_read
 from common.exchanges import SumItem
 from common.ledger.asked import request_digest
 
@@ -13,27 +15,30 @@ FILE = "gradient-rounds.txt"
 
 
 class GradientRounds:
-    """Counts over all processes of a run.
+    """Counts over all processes and runs of a study: a run's name is the coordinator's choice.
 
     Parameters
     ----------
-    folder : the run's folder at this site.
+    work : the site's work folder.
+    study : its digest.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._pairs = DigestPairs(folder / FILE)
+    def __init__(self, work: Path, study: str) -> None:
+        self._pairs = DigestPairs(work / "gradients" / safe_name(study) / FILE)
         self._items: dict[str, set[str]] = defaultdict(set)
 
-    def with_this(self, item: SumItem) -> int:
-        """Different gradients on the item's columns, this one among them.
+    def with_this(self, item: SumItem) -> dict[str, int]:
+        """Different questions on each base table that the item reads, this one among them.
 
-        The same question once more, as after an interruption, has the same answer and counts once.
+        The same question once more, as after an interruption or in another run, has the same
+        answer and counts once.
         """
-        view = request_digest(item.view, item.subset)
+        keys = {base: request_digest(base, item.subset) for base in tables_read(item.view)}
         with self._pairs.exclusive():
             for known, asked in self._pairs.new():
                 self._items[known].add(asked)
-            if item.digest not in self._items[view]:
-                self._pairs.add([(view, item.digest)])
-                self._items[view].add(item.digest)
-        return len(self._items[view])
+            new = [key for key in keys.values() if item.digest not in self._items[key]]
+            self._pairs.add((key, item.digest) for key in new)
+            for key in new:
+                self._items[key].add(item.digest)
+        return {base: len(self._items[key]) for base, key in keys.items()}

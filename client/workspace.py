@@ -37,7 +37,7 @@ class Workspace:
         self.run_tables = RunTables(settings.work, run)
         self.cohort, self.images, self.excluded = load_patients(settings, study)
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
-        self.rounds = GradientRounds(self.run_tables.folder)
+        self.rounds = GradientRounds(settings.work, study.digest())
         self.masks = RunMasks(settings, study, run, self.run_tables.folder)
         # within one process no reply is lost
         self.owed = Owed(self.run_tables.folder) if settings.deployment else None

@@ -254,7 +254,7 @@ class EvaluateRequest:
     """The final bundle, as bytes by file name, and the test sets to score with it.
 
     `edges` (k, cells + 1) are those of the class-wise histogram of each model's scores. `cuts` says
-    where strata that are no levels by themselves are cut in two; a site takes one such set a run.
+    where strata that are no levels by themselves are cut in two; a site takes one such set a study.
     """
 
     run: str

@@ -6,6 +6,7 @@ threshold and the subject; never the value.
 
 from common.disclosure.descriptions import DESCRIPTIONS, Description
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
+from common.disclosure.gradients import check_rounds
 from common.disclosure.refusing import refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
@@ -14,7 +15,6 @@ from common.disclosure.training import (
     check_enrolment,
     check_masking,
     check_out_of_fold_rows,
-    check_rounds,
     check_training_sum,
     check_weights,
 )

@@ -138,7 +138,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "svm_rounds": Description(
         "patients near the boundary of a support vector machine",
         "Each gradient tells a little of the patients near the boundary. At most this many are"
-        " given on the same columns in one run, and never a second derivative.",
+        " given for each machine that the study fits, with all its costs and folds at once,"
+        " whatever its runs are called; the same question again counts once. A second derivative is"
+        " never given.",
         setting="max_svm_rounds",
     ),
     "svm_cost": Description(
@@ -194,7 +196,8 @@ DESCRIPTIONS: dict[str, Description] = {
         "patients who are singled out by a question about some of the patients only",
         "Sums over part of the patients are given in one form: histograms of scores, and placements"
         " made of them, for the test patients in one level of a column that the study declares a"
-        " stratum. Levels cannot be combined, and a column is cut in two at one place a run.",
+        " stratum. Levels cannot be combined, and a column is cut in two at one place a study,"
+        " whatever its runs are called.",
         fixed=1.0,
     ),
     "form": Description(

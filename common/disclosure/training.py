@@ -72,18 +72,6 @@ def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
     return tuple(found)
 
 
-def check_rounds(count: int, privacy: PrivacySettings) -> Refusals:
-    """How many gradients of a support vector machine were asked for on one view in one run.
-
-    Parameters
-    ----------
-    count : of them, with the one now asked for.
-    """
-    if count > privacy.max_svm_rounds:
-        return (refusal("svm_rounds", privacy, "gradients on the same columns"),)
-    return ()
-
-
 def check_masking(study: Study, privacy: PrivacySettings, subsets: Iterable[str]) -> Refusals:
     """Sums that the site's own file wants masked, and that this study would send in the clear."""
     short = left_in_clear(study, privacy.masking, subsets)

@@ -72,7 +72,7 @@ class GivenWorkspace(Workspace):
         check_cohort(cohort, study)
         self.cohort, self.images, self.excluded = cohort, images, 0
         self.tables = SiteTables(cohort, study, self.run_tables, images)
-        self.rounds = GradientRounds(self.run_tables.folder)
+        self.rounds = GradientRounds(settings.work, study.digest())
         self.masks = RunMasks(settings, study, RUN, self.run_tables.folder)
 
 

@@ -8,7 +8,6 @@ import pytest
 from common.disclosure import (
     check_enrolment,
     check_out_of_fold_rows,
-    check_rounds,
     check_training_sum,
     check_weights,
     stricter,
@@ -76,13 +75,6 @@ def test_weights_need_enough_rows_outside_the_fold_left_out(rows: Any, study: An
 )
 def test_rows_leave_only_among_enough(rows: Any, n: int, positives: int, expected: Any) -> None:
     assert rules(check_out_of_fold_rows(rows(np.zeros((n, 1)), positives), USUAL)) == expected
-
-
-def test_gradients_are_counted() -> None:
-    assert not check_rounds(60, USUAL)
-    assert rules(check_rounds(61, USUAL)) == [("svm_rounds", 60)]
-    tight = stricter(USUAL, PrivacySettings(max_svm_rounds=10))
-    assert rules(check_rounds(11, tight)) == [("svm_rounds", 10)]
 
 
 @pytest.mark.parametrize(

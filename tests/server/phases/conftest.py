@@ -68,7 +68,7 @@ class Hospitals:
                     study=study,
                     tables=Memory(tables),
                     privacy=stricter(study.privacy, None),
-                    rounds=SimpleNamespace(with_this=lambda item: 1),
+                    rounds=SimpleNamespace(with_this=lambda item: {}),
                     masks=RunMasks(SiteSettings(name=name), study, "memory", Path("unused")),
                 ),
             )

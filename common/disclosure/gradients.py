@@ -1,0 +1,76 @@
+"""How many gradients of support vector machines a study may have.
+
+Each tells a little of the patients near the boundary. Whether two views show the same columns
+cannot be told from what they are made of: a step that changes nothing makes another view, a table
+joined on makes other columns. So what is counted is every question that reads a table, against all
+that the study's own models ask of that table; see `server.phases.machines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.disclosure.refusing import Refusals, refusal
+from common.study import PrivacySettings, Study
+from common.views import ByFold, Joined, Paired, Table, View
+
+# other names of the same columns
+SAME = {"coded": "clinical"}
+
+
+def tables_read(view: View) -> frozenset[str]:
+    """Base tables below a view; all readings of radiomics, or all of one network, are one."""
+    source = view.source
+    if isinstance(source, Table):
+        return frozenset({_base(source.name)})
+    if isinstance(source, Paired):
+        return frozenset({_base(source.first.name), _base(source.second.name)})
+    if isinstance(source, Joined | ByFold):
+        return frozenset().union(*(tables_read(part) for part in source.parts))
+    raise ValueError("a view without a known source")
+
+
+def _base(name: str) -> str:
+    base = name.split("/")[0].split(":")[0]
+    return SAME.get(base, base)
+
+
+def machine_views(study: Study, base: str) -> int:
+    """Over how many views of a base table the study fits machines, each in rounds of its own.
+
+    A linear model asks for all its folds at once, but where the features of a network, which are
+    others in every fold, go in; with a kernel every fold and width has features of its own.
+    """
+    separate = study.folds + 1
+    if base not in study.base_models:
+        return 0
+    kernel = separate * len(study.svm.gammas) if study.svm.kernel == "rbf" else 0
+    views = (kernel or 1) if base in ("clinical", "radiomics") else 0
+    if "fusion_feature" in study.fusion_models:
+        networks = bool({"dl2d", "dl3d"} & set(study.base_models))
+        views += kernel or (separate if networks else 1)
+    return views
+
+
+def machines_at_once(study: Study) -> int:
+    """Most machines that one question is about: costs, folds left out, folds judged on."""
+    folds = study.folds
+    return len(study.svm.cost_grid) * (folds * folds + folds + 1)
+
+
+def check_rounds(
+    statistic: Any, asked: Mapping[str, int], study: Study, privacy: PrivacySettings
+) -> Refusals:
+    """Gradients of no more machines, and no more often, than the study's models need at most.
+
+    Parameters
+    ----------
+    asked : different questions so far that read a base table, the one now asked among them.
+    """
+    if statistic.weights.shape[0] > machines_at_once(study):
+        return (refusal("svm_rounds", privacy, "gradients of more machines than the study has"),)
+    for base, count in asked.items():
+        if count > privacy.max_svm_rounds * machine_views(study, base):
+            return (refusal("svm_rounds", privacy, "gradients on the same columns"),)
+    return ()

@@ -1,0 +1,87 @@
+"""Gradients are counted by the tables they read, against what the study's own models need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.disclosure import check_rounds, stricter
+from common.disclosure.gradients import machine_views, machines_at_once, tables_read
+from common.statistics.svm import SvmGradient
+from common.study import PrivacySettings, Study, parse_study
+from common.transforms import Clip, Select
+from common.views import ByFold, Joined, Paired, Table, View, table
+
+ALL = """
+name = "s"
+endpoint = "event"
+sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
+clinical = [{ name = "x", kind = "continuous" }]
+test_sets = []
+"""
+CLINICAL = ALL + 'base_models = ["clinical"]\nfusion_models = []\n'
+TABULAR = ALL + 'base_models = ["clinical", "radiomics"]\n'
+RBF = '[svm]\nkernel = "rbf"\ngammas = [0.5, 1.0]\n'
+
+
+def gradient(problems: int = 1) -> SvmGradient:
+    return SvmGradient(
+        weights=np.zeros((problems, 2)),
+        excluded=np.zeros((problems, 5)),
+        validation=np.zeros(problems, dtype=np.int64),
+    )
+
+
+def rules(study: Study, asked: dict[str, int], privacy: Any = None, problems: int = 1) -> Any:
+    found = check_rounds(gradient(problems), asked, study, privacy or study.privacy)
+    return [(refusal.rule, refusal.threshold) for refusal in found]
+
+
+def test_a_table_is_found_below_whatever_is_laid_over_it() -> None:
+    clinical = table("clinical").then(Select(columns=("x",)), Clip(limit=3.0))
+    network = table("dl3d/outer2/features")
+    paired = View(source=Paired(Table("radiomics:r1"), Table("radiomics:r2")))
+    assert tables_read(clinical.then(Clip(limit=2.9))) == {"clinical"}
+    assert tables_read(table("coded")) == {"clinical"}
+    assert tables_read(View(source=Joined(parts=(clinical, network)))) == {"clinical", "dl3d"}
+    assert tables_read(View(source=ByFold(parts=(paired, clinical)))) == {"clinical", "radiomics"}
+
+
+@pytest.mark.parametrize(
+    ("text", "views"),
+    [
+        (CLINICAL, {"clinical": 1, "radiomics": 0, "dl3d": 0}),
+        (TABULAR, {"clinical": 2, "radiomics": 2, "dl2d": 0}),
+        (ALL, {"clinical": 7, "radiomics": 7, "dl2d": 6, "dl3d": 6, "scores": 0}),
+        (CLINICAL + RBF, {"clinical": 12, "radiomics": 0}),
+        (ALL + RBF, {"clinical": 24, "radiomics": 24, "dl3d": 12}),
+    ],
+)
+def test_views_are_those_of_the_models_that_read_the_table(
+    text: str, views: dict[str, int]
+) -> None:
+    study = parse_study(text)
+    assert {base: machine_views(study, base) for base in views} == views
+
+
+def test_more_questions_than_the_models_need_at_most_are_refused() -> None:
+    one, all_models = parse_study(CLINICAL), parse_study(ALL)
+    assert rules(one, {"clinical": 60}) == []
+    assert rules(one, {"clinical": 61}) == [("svm_rounds", 60)]
+    assert rules(all_models, {"clinical": 420, "dl3d": 360}) == []
+    assert rules(all_models, {"clinical": 1, "dl3d": 361}) == [("svm_rounds", 60)]
+    tight = stricter(one.privacy, PrivacySettings(max_svm_rounds=10))
+    assert rules(one, {"clinical": 11}, tight) == [("svm_rounds", 10)]
+
+
+def test_a_table_that_no_machine_of_the_study_reads_gives_none() -> None:
+    assert rules(parse_study(CLINICAL), {"radiomics": 1}) == [("svm_rounds", 60)]
+
+
+def test_one_question_is_about_no_more_machines_than_the_study_has() -> None:
+    study = parse_study(CLINICAL)
+    assert machines_at_once(study) == 3 * 31
+    assert rules(study, {"clinical": 1}, problems=93) == []
+    assert rules(study, {"clinical": 1}, problems=94) == [("svm_rounds", 60)]
