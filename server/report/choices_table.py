@@ -38,8 +38,8 @@ def settings_sentence(results: Results) -> str:
     found = Counter(_kind(verdict) for verdict in _verdicts(results.settings))
     return (
         f"{found.total()} choices: {found[Origin.PAPER]} the paper's, {found[Origin.OPEN]} left"
-        f" open by it, {found[Origin.ADDED]} not in it, most of them as its patients were in one place,"
-        f" and {found[DIFFERS]} different from it, in bold."
+        f" open by it, {found[Origin.ADDED]} not in it, most of them as its patients were in one"
+        f" place, and {found[DIFFERS]} different from it, in bold."
     )
 
 

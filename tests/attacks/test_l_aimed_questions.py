@@ -1,4 +1,4 @@
-"""Attack (k): questions that are made up so that their answers tell of single patients."""
+"""Attack (l): questions that are made up so that their answers tell of single patients."""
 
 from __future__ import annotations
 
