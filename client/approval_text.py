@@ -1,19 +1,11 @@
-"""What a person approves, in plain words: a study, or the app that computes it."""
+"""What a person approves when it is a study, in plain words."""
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-from typing import Literal
 
 from client.rosters import Rosters
 from common.disclosure import DESCRIPTIONS, stricter
-from common.errors import InputError
 from common.exchanges import CATALOGUE
 from common.masking import identity
 from common.study import PrivacySettings, SiteEntry, Study
@@ -26,8 +18,6 @@ LEAVES = {
     "query.rows": "one line a training patient: probabilities to 3 decimals and the label, no ids",
     "evaluate.handout": "counts, areas under the curve and curves of this site's test patients",
 }
-PACKAGES = ("client", "common", "server", "strategies", "sim")
-_SHOWN = 20
 
 
 def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iterator[str]:
@@ -117,83 +107,3 @@ def _rounds(study: Study) -> str:
         if name in study.base_models
     ]
     return ", ".join([*networks, f"support vector machines at most {study.svm.max_rounds}"])
-
-
-@dataclass(frozen=True)
-class App:
-    """A FAB file.
-
-    Parameters
-    ----------
-    digest : SHA-256 of the file, hexadecimal.
-    name, version : as its pyproject.toml says.
-    files : bytes by path inside the file.
-    """
-
-    digest: str
-    name: str
-    version: str
-    files: dict[str, bytes]
-
-
-def read_app(path: Path) -> App:
-    """Read a FAB file without running anything of it.
-
-    Raises
-    ------
-    InputError : not a FAB file.
-    """
-    content = path.read_bytes()
-    try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-            files = {name: archive.read(name) for name in names}
-        project = tomllib.loads(files["pyproject.toml"].decode())["project"]
-        name, version = str(project["name"]), str(project["version"])
-    except (zipfile.BadZipFile, KeyError, ValueError):
-        raise InputError(
-            "not a FAB file", where=str(path), remedy="give the file that flwr build makes"
-        ) from None
-    return App(hashlib.sha256(content).hexdigest(), name, version, files)
-
-
-Difference = Literal["changed", "not in this release"]
-
-
-def differences(app: App, release: Path) -> dict[str, Difference]:
-    """Files of an app that are not those of the release installed here.
-
-    Parameters
-    ----------
-    release : folder with the installed packages.
-    """
-    found: dict[str, Difference] = {}
-    for name, content in sorted(app.files.items()):
-        if Path(name).parts[0] not in PACKAGES:
-            continue
-        own = release / name
-        if not own.is_file():
-            found[name] = "not in this release"
-        elif own.read_bytes() != content:
-            found[name] = "changed"
-    return found
-
-
-def describe_app(app: App, release: Path) -> Iterator[str]:
-    """Lines about an app."""
-    yield f"app {app.name} {app.version}, SHA-256 {app.digest}"
-    yield f"{len(app.files)} files, which run on this machine with this user's rights"
-    different = differences(app, release)
-    if not different:
-        yield "its code is that of the release installed here, to the byte"
-        return
-    yield f"{len(different)} files are NOT those of the release installed here:"
-    for name, how in list(different.items())[:_SHOWN]:
-        yield f"  {name}: {how}"
-    if len(different) > _SHOWN:
-        yield f"  and {len(different) - _SHOWN} more"
-
-
-def is_app(path: Path) -> bool:
-    """Whether a file is an app and not a study."""
-    return path.suffix == ".fab"

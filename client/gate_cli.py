@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-import client
-from client import approval_text, approvals
+from client import approval_app, approval_text, approvals
 from client.rosters import Rosters
 from client.site import SiteSettings, load_site
 from client.state import remember_study
+from common.app_file import RELEASE
 from common.console import consoles
 from common.disclosure import DESCRIPTIONS, check_enrolment, check_masking, stricter
 from common.errors import InputError, UsageError
@@ -26,7 +26,6 @@ from common.study import Study, load_study
 from common.study_sums import subsets_of
 
 console, screen = consoles()
-RELEASE = Path(client.__file__).resolve().parent.parent
 SiteOption = Annotated[Path, typer.Option(help="site.toml, or its folder")]
 
 
@@ -47,7 +46,7 @@ def approve(
     """
     if sum((what is not None, listed, revoke is not None)) != 1:
         raise UsageError("give one of STUDY_OR_FAB, --list and --revoke", where="approve")
-    if dossier and (what is None or approval_text.is_app(what)):
+    if dossier and (what is None or approval_app.is_app(what)):
         raise UsageError("--dossier goes with a study.toml", where="approve")
     settings = settings_of(site)
     private = identity.load(settings.identity).private
@@ -102,9 +101,9 @@ def _approve(
 ) -> None:
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="give a study.toml or a .fab file")
-    if approval_text.is_app(path):
-        app = approval_text.read_app(path)
-        _tell(approval_text.describe_app(app, RELEASE))
+    if approval_app.is_app(path):
+        app = approval_app.read_app(path)
+        _tell(approval_app.describe_app(app, RELEASE))
         _confirm(ask)
         approvals.approve(settings.work, private, "app", app.digest, f"{app.name} {app.version}")
     else:

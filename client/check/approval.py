@@ -95,7 +95,7 @@ def _app(approved: Sequence[Approval]) -> Findings:
         yield from not_checked((APP,), f"{PACKAGE} is not installed as a package")
         return
     if any(one.name == own for one in approved):
-        yield ok(APP, f"an app of the installed release is approved ({own})")
+        yield ok(APP, f"an app that calls itself the installed release ({own}) is approved")
     elif approved:
         names = ", ".join(sorted({one.name for one in approved}))
         yield problem(

@@ -6,13 +6,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.app_file import build_app
 from common.durable import write_durably
 from common.errors import InputError
 from common.masking import identity
 from common.study import Study, load_study
 from common.study_file import write_study
 from common.study_sums import check_maskable, check_test_sets_apart
-from server.deployment.app_file import build_app
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import read_roster
 

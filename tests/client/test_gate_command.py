@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from typer.testing import CliRunner
 
 from client import approval_text, approvals
 from client.cli import app
-from client.gate_cli import RELEASE
 from client.site import load_site
 from client.state import recall_study
 from client.study_dossier import dossier_path
+from common.app_file import build_app
 from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
 from common.exchanges import CATALOGUE
@@ -46,14 +47,19 @@ def study_file(study: Study, tmp_path: Path) -> Path:
     return write_study(study, tmp_path / "study.toml")
 
 
+@pytest.fixture(scope="module")
+def release() -> bytes:
+    return build_app()
+
+
 @pytest.fixture
-def fab(tmp_path: Path) -> Path:
-    """An app with one file of this release and one that was changed."""
+def fab(release: bytes, tmp_path: Path) -> Path:
+    """The app of this release with one file changed and one more."""
     path = tmp_path / "app.fab"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("pyproject.toml", '[project]\nname = "fedlnm"\nversion = "0.1.0"\n')
-        archive.writestr("client/gate.py", (RELEASE / "client" / "gate.py").read_bytes())
-        archive.writestr("client/app.py", "import os\n")
+    with zipfile.ZipFile(BytesIO(release)) as own, zipfile.ZipFile(path, "w") as archive:
+        for name in own.namelist():
+            changed = name == "client/app.py"
+            archive.writestr(name, b"import os\n" if changed else own.read(name))
         archive.writestr("client/spy.py", "import socket\n")
     return path
 
@@ -114,10 +120,19 @@ def test_nothing_is_approved_on_no(site: Path, study_file: Path) -> None:
 def test_an_app_is_compared_with_the_release_installed_here(site: Path, fab: Path) -> None:
     done = RUNNER.invoke(app, ["approve", str(fab), "--site", str(site.parent), "--yes"])
     assert done.exit_code == 0, done.output
-    assert "2 files are NOT those of the release" in done.output
+    assert "it is NOT the release installed here: 2 files differ" in done.output
     assert "client/app.py: changed" in done.output
     assert "client/spy.py: not in this release" in done.output
     assert digests(site, "app") == {hashlib.sha256(fab.read_bytes()).hexdigest()}
+
+
+def test_the_app_of_the_release_is_called_so(site: Path, release: bytes, tmp_path: Path) -> None:
+    (tmp_path / "own.fab").write_bytes(release)
+    command = ["approve", str(tmp_path / "own.fab"), "--site", str(site.parent)]
+    done = RUNNER.invoke(app, command, input="y\n")
+    assert done.exit_code == 0, done.output
+    assert "it is that of the release installed here: every file, to the byte" in done.output
+    assert "NOT" not in done.output
 
 
 def test_approvals_are_listed_and_taken_back(site: Path, fab: Path, study_file: Path) -> None:

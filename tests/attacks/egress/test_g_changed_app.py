@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.app import Context, Message
+from flwr.cli.install import install_from_fab
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from client.app import app, enrol
+from client.approval_app import describe_app, read_app
+from common.app_file import RELEASE
 from common.codec import decode
 from common.exchanges import EnrolReply, EnrolRequest, Problem, SumRequest
 from common.study import Study
@@ -32,6 +37,38 @@ def test_building_again_gives_the_same_app(app_folder: Path, fab: bytes) -> None
     subprocess.run([program, "build", "--app", again], cwd=again, check=True, capture_output=True)
     (made,) = again.glob("*.fab")
     assert made.read_bytes() == fab
+
+
+def test_an_app_that_runs_other_code_beside_the_releases_files_is_not_called_the_release(
+    fab: bytes, tmp_path: Path
+) -> None:
+    """The component and a library are the server's own; no file of the release is changed."""
+    with zipfile.ZipFile(BytesIO(fab)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    config = files["pyproject.toml"]
+    files["pyproject.toml"] = config.replace(b'"client.app:app"', b'"evil:app"')
+    files["evil.py"] = b"print('anything')\nfrom client.app import app\n"
+    files["numpy/__init__.py"] = b""
+    entries = {n: hashlib.sha256(data).hexdigest() for n, data in files.items() if n[0] != "."}
+    lines = [f"{name},{digest},{len(files[name]) * 8}" for name, digest in entries.items()]
+    files[".info/CONTENT"] = "\n".join(lines).encode()
+    path = tmp_path / "fedlnm.fab"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    installed = install_from_fab(path.read_bytes(), tmp_path / "flower", skip_prompt=True)
+    assert (installed / "evil.py").is_file(), "Flower takes it"
+    told = "\n".join(describe_app(read_app(path), RELEASE))
+    assert "it is NOT the release installed here" in told
+    assert "evil.py: not in this release" in told
+    assert "numpy/__init__.py: not in this release" in told
+    assert "pyproject.toml: changed (tool.flwr.app.components.clientapp)" in told
+
+
+def test_the_release_itself_is_called_so(fab: bytes, tmp_path: Path) -> None:
+    (tmp_path / "fedlnm.fab").write_bytes(fab)
+    told = "\n".join(describe_app(read_app(tmp_path / "fedlnm.fab"), RELEASE))
+    assert "it is that of the release installed here" in told
 
 
 def test_without_the_gate_a_changed_app_runs(
