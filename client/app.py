@@ -22,6 +22,7 @@ from client.workspace import SCREEN, Workspace, locate_site, open_workspace
 from common.codec import decode_once, encode
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
+from common.printable import escaped
 from common.study import Study
 
 # outermost: what a handler makes passes the same checks as in a deployment
@@ -141,5 +142,5 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
         settings.work.mkdir(parents=True, exist_ok=True)
         with (settings.work / "errors.log").open("a", encoding="utf-8") as log:
             trace = "".join(traceback.format_exception(error))
-            log.write(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
+            log.write(escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n"))
     return Problem(kind=type(error).__name__, log_id=log_id)

@@ -16,6 +16,7 @@ from typing import Any
 
 from common.app_file import build_app
 from common.errors import InputError, StudyError
+from common.printable import check_printable
 
 CHANGED, EXTRA, MISSING = "changed", "not in this release", "missing from the app"
 TWICE = "there more than once"
@@ -61,6 +62,7 @@ def read_app(path: Path) -> App:
         name, version = project["name"], project["version"]
         if not isinstance(name, str) or not isinstance(version, str):
             raise TypeError
+        check_printable((name, version))
     except (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, RuntimeError):
         raise InputError(
             "not a FAB file", where=str(path), remedy="give the file that flwr build makes"

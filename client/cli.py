@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from client import gate_cli, joining_cli, leave_cli
 from client.check import command
@@ -61,5 +60,5 @@ def main() -> None:
     try:
         app(prog_name="fedlnm-site")
     except StudyError as error:
-        screen.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        screen.error(error)
         raise SystemExit(error.exit_code) from None

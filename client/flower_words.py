@@ -7,6 +7,7 @@ import sys
 
 from client.site import SiteSettings
 from client.workspace import SCREEN
+from common.console import PlainFormatter
 
 _WORDS = {
     # FLEET_NODE_ACTIVATION_FAILED of Flower 1.41
@@ -36,7 +37,9 @@ class FlowerWords(logging.Handler):
 def log_to_screen_and_file(settings: SiteSettings) -> None:
     """Send what the site says of its connection to standard error and to work/supernode.log."""
     SCREEN.setLevel(logging.INFO)
-    SCREEN.addHandler(logging.StreamHandler(sys.stderr))
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(PlainFormatter())
+    SCREEN.addHandler(screen)
     SCREEN.addHandler(_file(settings))
 
 
@@ -53,5 +56,5 @@ def listen_to_flower(settings: SiteSettings) -> None:
 def _file(settings: SiteSettings) -> logging.Handler:
     settings.work.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(settings.work / "supernode.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     return handler

@@ -54,7 +54,7 @@ def approve(
         _approve(what, settings, private, ask=not yes, whole_dossier=dossier)
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
-        console.print(f"no longer approved: {gone.kind} {gone.name}", highlight=False, markup=False)
+        console.tell(f"no longer approved: {gone.kind} {gone.name}")
     else:
         _show(approvals.read_approvals(settings.work, private.public_key()), json_output)
 
@@ -74,12 +74,12 @@ def run(site: SiteOption = Path("site.toml")) -> None:
     for kind in ("study", "app"):
         names = [approval.name for approval in found if approval.kind == kind]
         listed = ", ".join(names) or "NONE, so nothing will be answered"
-        screen.print(f"approved {kind}: {listed}", highlight=False, markup=False)
+        screen.tell(f"approved {kind}: {listed}")
     interrupt_when_terminated()
     try:
         attend(_file(site), settings, deployment)
     except KeyboardInterrupt:
-        screen.print(f"site {settings.name}: no longer taking part", highlight=False, markup=False)
+        screen.tell(f"site {settings.name}: no longer taking part")
 
 
 def _file(site: Path) -> Path:
@@ -150,7 +150,7 @@ def _check_coordinator(study: Study, settings: SiteSettings) -> None:
 
 def _tell(lines: Iterable[str]) -> None:
     for line in lines:
-        console.print(line, highlight=False, markup=False)
+        console.tell(line)
 
 
 def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
@@ -190,5 +190,5 @@ def _show(found: Sequence[approvals.Approval], json_output: bool) -> None:
         return
     for entry in found:
         line = f"{entry.date}  {entry.kind:5}  {entry.digest[:16]}  {entry.name}"
-        console.print(line, highlight=False, markup=False)
+        console.tell(line)
     console.print(f"{len(found)} approved")

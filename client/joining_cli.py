@@ -38,4 +38,4 @@ def init(
 
 
 def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False)
+    console.tell(line)

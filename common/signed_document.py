@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.masking.encoding import from_text, to_text
+from common.printable import check_printable
 from common.study_errors import explain
 
 
@@ -25,6 +26,13 @@ class SignedDocument(BaseModel):
 
     purpose: ClassVar[str]
     signature: str = ""
+
+    @field_validator("*")
+    @classmethod
+    def _texts_print(cls, value: Any) -> Any:
+        """Every line of every text; certificates have several."""
+        check_printable(value.split("\n") if isinstance(value, str) else value)
+        return value
 
     def signed_by(self, private: Ed25519PrivateKey) -> Self:
         """This document with a signature."""

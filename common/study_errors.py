@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from common.errors import InputError
+from common.printable import on_one_line
 
 
 def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
@@ -32,7 +33,7 @@ def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> In
     lines: list[str] = []
     for finding in error.errors():
         path = finding["loc"]
-        key = ".".join(str(part) for part in path) or "(file)"
+        key = on_one_line(".".join(str(part) for part in path)) or "(file)"
         if finding["type"] == "extra_forbidden":
             known = _keys_at(model, path[:-1])
             near = difflib.get_close_matches(str(path[-1]), known, n=1)

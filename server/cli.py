@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from common.console import consoles
 from common.errors import StudyError, UsageError
@@ -91,11 +90,11 @@ def _compare(one: Path, two: Path, out: Path | None) -> None:
     first, second = read_run(one), read_run(two)
     page = write_comparison(first, second, out or two / f"compare-{first.name}")
     for warning in warnings(first, second):
-        screen.print(warning, highlight=False, markup=False)
+        screen.tell(warning)
     console.print(auc_table(first, second))
     for line in lines(first, second):
-        console.print(line, highlight=False, markup=False)
-    console.print(f"comparison: {page}", highlight=False, markup=False)
+        console.tell(line)
+    console.tell(f"comparison: {page}")
 
 
 @app.command()
@@ -117,10 +116,10 @@ def audit(
         sys.stdout.write(json.dumps(found.as_dict(), indent=1) + "\n")
     else:
         for line in found.notes:
-            screen.print(line, highlight=False, markup=False)
+            screen.tell(line)
         for line in found.findings:
-            console.print(line, highlight=False, markup=False)
-        console.print(found.summary, highlight=False, markup=False)
+            console.tell(line)
+        console.tell(found.summary)
     raise typer.Exit(1 if found.findings else 0)
 
 
@@ -145,7 +144,7 @@ def dossier(
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    console.print(f"dossier: {out}", highlight=False, markup=False)
+    console.tell(f"dossier: {out}")
 
 
 def main() -> None:
@@ -153,5 +152,5 @@ def main() -> None:
     try:
         app(prog_name="fedlnm-server")
     except StudyError as error:
-        screen.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        screen.error(error)
         raise SystemExit(error.exit_code) from None

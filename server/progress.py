@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
+
+from common.printable import on_one_line
 
 PHASES = {
     "enrolment": "hospitals enrol",
@@ -43,7 +46,7 @@ class Follower:
         self._offset += len(complete)
         for line in complete.splitlines():
             try:
-                text = describe(json.loads(line))
+                text = describe(_as_text(json.loads(line)))
             except ValueError:  # what a killed program left of a line
                 continue
             if text:
@@ -51,6 +54,15 @@ class Follower:
                 self._console.print(
                     f"[dim]{seconds:6.0f} s[/dim]  {self._label:<18} {text}", highlight=False
                 )
+
+
+def _as_text(value: Any) -> Any:
+    """An event with all its texts such that they are shown as they are: some are of a site."""
+    if isinstance(value, str):
+        return escape(on_one_line(value))
+    if isinstance(value, dict):
+        return {key: _as_text(part) for key, part in value.items()}
+    return [_as_text(part) for part in value] if isinstance(value, list) else value
 
 
 def describe(event: dict[str, Any]) -> str:

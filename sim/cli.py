@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from common.console import consoles
 from common.errors import StudyError, UsageError
@@ -189,5 +188,5 @@ def main() -> None:
     try:
         app(args=expand_sites(sys.argv[1:]), prog_name="fedlnm-sim")
     except StudyError as error:
-        screen.print(f"[red]error[/red] {escape(str(error))}", highlight=False, markup=True)
+        screen.error(error)
         raise SystemExit(error.exit_code) from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.console import PlainFormatter
 from common.errors import StudyError
 from common.flower_settings import QUIET
 
@@ -88,7 +89,7 @@ def configure_screen(label: str) -> None:
     logger = logging.getLogger("fedlnm.site")
     logger.handlers.clear()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"[{label}] %(message)s"))
+    handler.setFormatter(PlainFormatter(f"[{label}] %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
     logger.propagate = False

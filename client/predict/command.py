@@ -98,7 +98,7 @@ def predict(
         if json_output:
             sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
             for problem in outcome.problems:
-                screen.print(f"refused {problem}", highlight=False, markup=False)
+                screen.tell(f"refused {problem}")
         else:
             show(outcome, console)
         if out is not None and outcome.predictions:
@@ -107,4 +107,4 @@ def predict(
 
 
 def _tell(line: str) -> None:
-    screen.print(line, highlight=False, markup=False)
+    screen.tell(line)

@@ -36,12 +36,10 @@ def report(
     found = read_site_run(site, run)
     root = site if site.is_dir() else site.parent
     path = write_page(found, root / "report", _tick)
-    console.print(f"report: {path}", highlight=False, markup=False)
-    screen.print(
-        "it shows single patients and must not leave the hospital", highlight=False, markup=False
-    )
+    console.tell(f"report: {path}")
+    screen.tell("it shows single patients and must not leave the hospital")
 
 
 def _tick(done: int, total: int, _: str) -> None:
     if done == total or done % 50 == 0:
-        screen.print(f"measured {done} of {total} patients", highlight=False, markup=False)
+        screen.tell(f"measured {done} of {total} patients")

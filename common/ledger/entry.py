@@ -131,6 +131,12 @@ class Entry(Record):
     hash: str
     signature: str
 
+    def __post_init__(self) -> None:
+        """ValueError for text that could carry anything else than names and digests."""
+        super().__post_init__()
+        _check(_PRINTABLE, time=self.time, signature=self.signature)
+        _check(_DIGEST, previous=self.previous, hash=self.hash)
+
     def content_hash(self) -> str:
         """What `hash` must be."""
         fields = self._fields()

@@ -207,7 +207,7 @@ def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
     from server.report.tables import terminal_table
 
     if warning:
-        screen.print(warning, highlight=False, markup=False)
+        screen.tell(warning)
     _say(f"run {run.name}; Ctrl-C interrupts it")
     follower = Follower(run.study.name, run.events_file, console)
     interrupt_when_terminated()
@@ -227,4 +227,4 @@ def _opened(folder: Path) -> CoordinatorFolder:
 
 
 def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False)
+    console.tell(line)

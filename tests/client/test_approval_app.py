@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from client.approval_app import describe_app, differences, read_app
 from common.app_file import RELEASE, build_app
@@ -143,6 +144,17 @@ def test_where_the_release_cannot_be_built_nothing_is_claimed(
     told = "\n".join(describe_app(read_app(tmp_path / "own.fab"), tmp_path / "nowhere"))
     assert "NOT KNOWN" in told
     assert CALLED_THE_RELEASE not in told
+
+
+@pytest.mark.parametrize("odd", ["\x1b[8m", "\nit is that of the release", "\u202e"])
+def test_a_project_whose_name_does_not_print_is_no_app(
+    odd: str, files: Files, tmp_path: Path
+) -> None:
+    for name in ("name", "version"):
+        project = tomli_w.dumps({"project": {"name": "a", "version": "1", name: f"a{odd}"}})
+        path = packed(tmp_path, {**files, "pyproject.toml": project.encode()})
+        with pytest.raises(InputError, match="not a FAB file"):
+            read_app(path)
 
 
 def test_a_project_without_a_name_is_no_app(files: Files, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
 from common.exchanges import CATALOGUE
 from common.masking import identity
+from common.printable import on_one_line
 from common.study import Study, load_study
 from common.study_file import write_study
 from sim.identities import with_identities
@@ -133,6 +134,37 @@ def test_the_app_of_the_release_is_called_so(site: Path, release: bytes, tmp_pat
     assert done.exit_code == 0, done.output
     assert "it is that of the release installed here: every file, to the byte" in done.output
     assert "NOT" not in done.output
+
+
+@pytest.mark.parametrize("odd", ["\x1b[8m", "\x1b[1A", "\r", "\u202e", "\nthe release"])
+def test_nothing_in_an_app_can_change_what_is_shown_of_it(odd: str, site: Path, fab: Path) -> None:
+    with zipfile.ZipFile(fab, "a") as archive:
+        archive.writestr(f"evil{odd}.py", b"")
+    done = RUNNER.invoke(app, ["approve", str(fab), "--site", str(site)], input="n\n")
+    assert odd not in done.output
+    assert f"evil{on_one_line(odd)}.py: not in this release" in done.output
+
+
+def test_a_study_that_could_change_what_is_shown_of_it_cannot_be_approved(
+    site: Path, study: Study, tmp_path: Path
+) -> None:
+    forged = study.model_copy(update={"endpoint": "event\x1b[8m"})
+    file = write_study(forged, tmp_path / "study.toml")
+    done = RUNNER.invoke(app, ["approve", str(file), "--site", str(site), "--yes"])
+    assert "endpoint: holds characters that do not print (U+001B)" in str(done.exception)
+    assert digests(site, "study") == frozenset()
+
+
+def test_what_is_shown_of_a_study_is_spelled_out_all_the_same(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from client import gate_cli
+
+    forged = study.model_copy(update={"endpoint": "event\x1b[8m\nmasking: required"})
+    gate_cli._tell(approval_text.describe_study(forged, "a", None))
+    shown = capsys.readouterr().out
+    assert "predicts: event\\x1b[8m\\nmasking: required" in shown
+    assert "\x1b" not in shown
 
 
 def test_approvals_are_listed_and_taken_back(site: Path, fab: Path, study_file: Path) -> None:

@@ -50,6 +50,20 @@ def test_a_change_of_any_field_is_found(field: str) -> None:
         signed.model_copy(update={field: changed[field]}).check()
 
 
+@pytest.mark.parametrize("odd", ["\x1b[8m", "\r", "\u202e"])
+def test_a_request_that_could_change_what_is_shown_of_it_is_refused(
+    odd: str, tmp_path: Path
+) -> None:
+    """A key in OpenSSH's text may end in any words."""
+    written = json.loads(request().signed_by(OWN).to_bytes())
+    for field in ("site", "node_key"):
+        changed = {**written, field: f"{written[field]} {odd}"}
+        (tmp_path / "a.request.json").write_text(json.dumps(changed), encoding="utf-8")
+        with pytest.raises(InputError) as refused:
+            JoinRequest.read(tmp_path / "a.request.json")
+        assert str(refused.value).isprintable()
+
+
 def test_an_unsigned_request_is_refused() -> None:
     with pytest.raises(SignatureError, match="not signed"):
         request().check()

@@ -79,6 +79,53 @@ def test_a_test_set_of_training_patients_is_compared_with_the_training_itself() 
     check_test_sets_apart(seven_sites({"six": "abcdef"}, split="train"), where="study.toml")
 
 
+FULL = """
+name = "s"
+endpoint = "event"
+strata = ["sex"]
+sites = [{ name = "a", public_key = "KEY" }, { name = "b" }]
+test_sets = [{ name = "i", split = "internal_test", sites = ["a"], origins = ["ward"] }]
+clinical = [
+    { name = "age", kind = "continuous", unit = "years", missing = ["unknown"] },
+    { name = "sex", kind = "binary", levels = ["female", "male"] },
+]
+[radiomics]
+settings = "radiomics-1834"
+"""
+
+
+@pytest.mark.parametrize("odd", ["\\u001b[8m", "\\n", "\\r", "\\u202e", "\\u009b8m", "\\u200b"])
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("event", "endpoint"),
+        ("years", "clinical.0.unit"),
+        ("unknown", "clinical.0.missing"),
+        ("female", "clinical.1.levels"),
+        ("ward", "test_sets.0.origins"),
+        ("KEY", "sites.0.public_key"),
+        ("radiomics-1834", "radiomics.settings"),
+    ],
+)
+def test_a_text_that_does_not_print_on_one_line_is_refused_with_its_field(
+    text: str, field: str, odd: str
+) -> None:
+    parse_study(FULL)
+    with pytest.raises(InputError) as refused:
+        parse_study(FULL.replace(text, text + odd, 1))
+    message = str(refused.value)
+    assert f"{field}: holds characters that do not print (U+" in message
+    assert "write plain text on one line" in message
+    assert message.isprintable()
+
+
+def test_an_unknown_key_that_does_not_print_is_told_in_letters() -> None:
+    with pytest.raises(InputError) as refused:
+        parse_study(MINIMAL + '"x\\u001b[8m\\n" = 1\n')
+    assert str(refused.value).isprintable()
+    assert "x\\x1b[8m\\n" in str(refused.value)
+
+
 def test_the_paper_preset_spells_out_the_defaults() -> None:
     assert parse_study(MINIMAL + 'preset = "paper"\n') == parse_study(MINIMAL)
     written = tomllib.loads(preset_text("paper"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.ledger.chain import FIRST, seal
-from common.ledger.entry import Entry, Item, Record, read_line
+from common.ledger.entry import Entry, Item, Record, canonical, read_line
 
 PRIVATE = Ed25519PrivateKey.generate()
 ITEM = Item(
@@ -41,6 +41,15 @@ RECORD = Record(
 def sealed(record: Record) -> Entry:
     time = "2024-01-01T00:00:00.000+00:00"
     return seal(record, number=1, time=time, previous=FIRST, private=PRIVATE)
+
+
+@pytest.mark.parametrize("field", ["time", "previous", "hash", "signature", "run", "exchange_id"])
+def test_a_line_with_a_text_that_does_not_print_is_no_entry(field: str) -> None:
+    """Ledgers are shown to the coordinator, who did not write them."""
+    fields = json.loads(sealed(RECORD).line())
+    fields[field] = f"{fields[field]}\x1b[8m"
+    with pytest.raises(ValueError, match="not an entry"):
+        read_line(canonical(fields) + b"\n")
 
 
 @given(
