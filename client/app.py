@@ -20,6 +20,7 @@ from client.site import SiteSettings, load_site
 from client.state import remember_study
 from client.workspace import SCREEN, Workspace, locate_site, open_workspace
 from common.codec import decode_once, encode
+from common.durable import append_durably, open_folder
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
 from common.printable import escaped
@@ -75,6 +76,7 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
         if not path.name:  # a simulated node beyond the study's sites
             return Message(encode(_nobody()), reply_to=message)
         settings = load_site(path)
+        open_folder(settings.work)
         request = decode_once(message.content)
         if not isinstance(request, CATALOGUE[kind].request):
             raise StudyError("the request is not the one this exchange has", where="request")
@@ -139,8 +141,7 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
     told = error if isinstance(error, StudyError) else f"{type(error).__name__}: {error}"
     SCREEN.error("site %s: %s [log %s]", name, told, log_id)
     if settings is not None:
-        settings.work.mkdir(parents=True, exist_ok=True)
-        with (settings.work / "errors.log").open("a", encoding="utf-8") as log:
-            trace = "".join(traceback.format_exception(error))
-            log.write(escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n"))
+        trace = "".join(traceback.format_exception(error))
+        words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
+        append_durably(settings.work / "errors.log", words.encode())
     return Problem(kind=type(error).__name__, log_id=log_id)

@@ -15,6 +15,7 @@ from client.predict.command import predict
 from client.report import command as report_command
 from common.console import consoles
 from common.errors import StudyError
+from common.processes import write_for_this_user_alone
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +57,7 @@ def radiomics(
 
 def main() -> None:
     """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
+    write_for_this_user_alone()
     logging.getLogger("fedlnm.site").addHandler(logging.NullHandler())
     try:
         app(prog_name="fedlnm-site")

@@ -8,6 +8,7 @@ import sys
 from client.site import SiteSettings
 from client.workspace import SCREEN
 from common.console import PlainFormatter
+from common.durable import open_folder
 
 _WORDS = {
     # FLEET_NODE_ACTIVATION_FAILED of Flower 1.41
@@ -54,7 +55,9 @@ def listen_to_flower(settings: SiteSettings) -> None:
 
 
 def _file(settings: SiteSettings) -> logging.Handler:
-    settings.work.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(settings.work / "supernode.log", encoding="utf-8")
+    open_folder(settings.work)
+    path = settings.work / "supernode.log"
+    path.touch(mode=0o600)  # the site's own words on its screen can name a patient
+    handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     return handler

@@ -19,6 +19,7 @@ from client.state import remember_study
 from common.app_file import RELEASE
 from common.console import consoles
 from common.disclosure import DESCRIPTIONS, check_enrolment, check_masking, stricter
+from common.durable import open_folder
 from common.errors import InputError, UsageError
 from common.masking import identity
 from common.processes import interrupt_when_terminated
@@ -87,8 +88,10 @@ def _file(site: Path) -> Path:
 
 
 def settings_of(site: Path) -> SiteSettings:
-    """Settings from a site.toml or its folder."""
-    return load_site(_file(site))
+    """Settings from a site.toml or its folder; its work folder is there, and private."""
+    settings = load_site(_file(site))
+    open_folder(settings.work)
+    return settings
 
 
 def _approve(

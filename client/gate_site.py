@@ -25,7 +25,7 @@ from client.state import recall_study
 from client.workspace import SCREEN
 from common.codec import encode
 from common.disclosure import stricter
-from common.durable import append_durably
+from common.durable import append_durably, open_folder
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, EnrolRequest, Problem
 from common.ledger.entry import Record
@@ -126,7 +126,7 @@ class SiteGate:
             "code": code,
             "words": words,
         }
-        self.settings.work.mkdir(parents=True, exist_ok=True)
+        open_folder(self.settings.work)
         append_durably(self.settings.work / "gate.log", json.dumps(entry).encode() + b"\n")
         self._to_ledger(code, exchange, asked)
         return log_id

@@ -131,6 +131,7 @@ def forget_own_code() -> None:
 
 def main() -> None:
     """Run Flower's SuperExec with the warm process in place of its executor."""
+    os.umask(0o077)  # what an app and its libraries write is for this user alone
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(writing)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.durable import alone, append_durably, sync_folder, write_durably
+from common.durable import alone, append_durably, make_folder, sync_folder, write_durably
 from common.errors import StudyError
 from common.ledger.chain import FIRST, Head, entry_is_by, head_path, read_head, seal
 from common.ledger.entry import Entry, Item, Record, read_line
@@ -99,7 +99,7 @@ class Ledger:
         StudyError : its head is missing, or is not this key's.
         """
         ledger = cls(path, private)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with ledger.exclusive():
             begun = path.is_file() and path.stat().st_size > 0
             if not begun and not head_path(path).exists():

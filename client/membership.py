@@ -62,7 +62,6 @@ class Memberships:
         """Store a membership and return its digest; before the release is written down."""
         path = self._path(membership.digest)
         if not path.is_file():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_durably(path, "".join(f"{m}\n" for m in sorted(membership.members)).encode())
         return membership.digest
 

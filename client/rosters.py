@@ -37,7 +37,6 @@ class Rosters:
         digest = roster_digest(roster)
         path = self._path(digest)
         if not path.is_file():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_durably(path, json.dumps(dict(roster), sort_keys=True, indent=1).encode() + b"\n")
         return digest
 

@@ -6,6 +6,7 @@ written whole and then moved into place, so an interruption never leaves half a 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.durable import make_folder
 from common.errors import StudyError
 from common.statistics.base import Float
 from common.study import Study
@@ -39,8 +41,8 @@ def safe_name(text: str) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file (mode 0600) so that it is there completely or not at all."""
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -85,15 +87,14 @@ class RunTables:
     def write(self, name: str, subset: str, table: StoredTable) -> None:
         """Store a table of a subset's patients under its name."""
         path = self._path(f"{name}@{subset}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part.npz")
+        content = io.BytesIO()
         np.savez(
-            temporary,
+            content,
             values=table.values,
             patients=np.array(table.patients, dtype=np.str_),
             columns=np.array(table.columns, dtype=np.str_),
         )
-        temporary.replace(path)
+        write_whole(path, content.getvalue())
 
     def read(self, name: str, subset: str) -> StoredTable:
         """The table of this name and subset; KeyError when the run has not made it."""

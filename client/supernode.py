@@ -49,6 +49,7 @@ from client.site import Deployment, SiteSettings, load_site
 from client.workspace import SCREEN
 from common.errors import StudyError
 from common.flower_arrays import join_arrays_once
+from common.processes import write_for_this_user_alone
 
 FLOWER = "1.41.0"
 SEAM = {
@@ -382,6 +383,7 @@ def main() -> None:
     """Run the SuperNode of the site.toml that is the first argument, until it is stopped."""
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
+    write_for_this_user_alone()
     site = Path(sys.argv[1])
     settings = load_site(site)
     sys.argv = command_line(site, settings)

@@ -1,13 +1,38 @@
-"""Private files that survive a crash: there completely or not at all, for the owner alone."""
+"""Private files that survive a crash: there completely or not at all, for the owner alone.
+
+Whoever writes them says so with each: in a simulation the sites share a process, and its umask,
+with a server that has files for others.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, each for the owner alone (0700)."""
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def exposed_mode(path: Path) -> int:
+    """The mode of a file or folder that users beside its owner can get at; 0 for any other."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return mode if mode & 0o077 else 0
+
+
+def open_folder(folder: Path) -> None:
+    """Make a folder, or take one that is this user's own away from all others."""
+    make_folder(folder)
+    if exposed_mode(folder) and folder.stat().st_uid == os.geteuid():
+        folder.chmod(0o700)
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -72,7 +97,7 @@ def alone(lock: Path) -> Iterator[None]:
     ----------
     lock : a file that stands for the right, made where it is missing.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(lock.parent)
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -82,7 +107,7 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 def _part(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     with os.fdopen(handle, "wb") as file:
         file.write(data)

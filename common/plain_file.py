@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.durable import place_durably
+from common.durable import make_folder, place_durably
 from common.plain import from_tree, to_tree
 
 
@@ -27,7 +27,7 @@ def write_plain(path: Path, value: Any, notes: str = "") -> None:
 
     tree, arrays = to_tree(value)
     numbered = {str(i): np.asarray(array, order="C") for i, array in enumerate(arrays)}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = path.with_name(f".{path.name}.part")
     save_file(numbered, part, metadata={"tree": json.dumps(tree), "notes": notes})
     place_durably(part, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
 import ssl
@@ -18,6 +19,14 @@ from common.errors import StudyError
 
 STOP_SECONDS, READY_SECONDS = 20.0, 60.0
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
+
+
+def write_for_this_user_alone() -> None:
+    """Let this process, and those it starts, make files that no other user can get at.
+
+    For programs that are a hospital's alone: whatever a library writes beside our own files.
+    """
+    os.umask(0o077)
 
 
 class BackgroundProgram:

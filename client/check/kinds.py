@@ -49,6 +49,7 @@ KINDS: dict[str, str] = {
     "keys.identity": "the site's identity key is there, private, and the one the study names",
     "keys.node": "the node's key is there, private, and of the right kind",
     "keys.others": "other keys at this site are private",
+    "machine.private": "what studies keep here is for this user alone",
     "machine.disk": "there is room for what is kept on disk",
     "machine.memory": "there is memory for preparation and training",
     "machine.device": "what networks are trained on",

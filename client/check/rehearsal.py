@@ -85,6 +85,7 @@ def rehearse(folder: Path, study_file: Path, wish: Wish, progress: Progress | No
     found += approval.look_at_approvals(study, settings)
     found += software.look_at_software()
     found += keys.look_at_keys(study, settings)
+    found += storage.look_at_privacy(settings)
     contact = visit(settings.deployment) if settings.deployment else None
     found += coordinator.look_at_coordinator(settings.deployment, contact)
     found += clock.look_at_clock(settings, contact)

@@ -1,19 +1,21 @@
-"""Room on disk for what the study keeps at a site."""
+"""What the study keeps at a site: room for it on disk, and whether it is this user's alone."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.check.finding import Findings, ok, problem, warning
+from client.check.finding import Findings, ok, or_ok, problem, warning
 from client.check.network_memory import crop_voxels
 from client.site import SiteSettings
 from common.dossier.markdown import size
 from common.dossier.network_size import width_of
+from common.durable import exposed_mode
 from common.study import Study
 
-KIND = "machine.disk"
+KIND, PRIVATE = "machine.disk", "machine.private"
 FLOAT32, FLOAT64 = 4, 8
 # entries of the cache carry names of features, and a file system gives whole blocks
 _ENTRY = 64 * 1024
@@ -77,6 +79,20 @@ def look_at_disk(study: Study, settings: SiteSettings, patients: int, contours: 
             yield warning(KIND, str(room.folder), what, remedy)
         else:
             yield ok(KIND, what, str(room.folder))
+
+
+def look_at_privacy(settings: SiteSettings) -> Findings:
+    """Whether other users of this machine can look into the folders with patients' data."""
+    found = []
+    for folder in (settings.work, settings.cache):
+        if not folder.is_dir() or not (mode := exposed_mode(folder)):
+            continue
+        what = f"other users of this machine can get into this folder (mode {mode:04o})"
+        own = folder.stat().st_uid == os.geteuid()
+        blamed = warning if own else problem
+        remedy = f"chmod 700 {folder}" if own else "name a folder of this user's own in site.toml"
+        found.append(blamed(PRIVATE, str(folder), what, remedy))
+    yield from or_ok(found, {PRIVATE: "work and cache are for this user alone"})
 
 
 def _existing(folder: Path) -> Path:

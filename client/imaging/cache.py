@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from client.imaging.errors import PatientError
 from client.imaging.known import KnownFiles
+from common.durable import make_folder
 
 CODE_VERSION = 2
 """Raised whenever the same files and settings would give other crops or features."""
@@ -111,7 +112,7 @@ class ContentCache:
     def put(self, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Store arrays under a key; an interruption leaves the old entry or none."""
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
         try:
             with os.fdopen(handle, "wb") as file:

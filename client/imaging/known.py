@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from common.durable import make_folder
+
 
 class KnownFiles:
     """A JSON file of answers, by a hash of paths, sizes and times: no path can be read in it.
@@ -55,7 +57,7 @@ class KnownFiles:
             return
         self._known = _read(self._path) | self._known | self._new
         self._new = {}
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._path.parent)
         handle, part = tempfile.mkstemp(dir=self._path.parent, prefix=".part-")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(self._known, file)

@@ -14,6 +14,7 @@ from client.predict.page import render
 from client.predict.pdf import find_browser, print_page
 from client.predict.predicting import pictures_of
 from client.predict.scoring import Predictor
+from common.durable import make_folder
 from common.errors import InputError
 
 Tell = Callable[[str], None]
@@ -46,7 +47,7 @@ def write(outcome: Outcome, predictor: Predictor, folder: Path, wish: Wish, tell
     ----------
     tell : is given lines about what was written.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     text = json.dumps(outcome.as_dict(), indent=1, allow_nan=False)
     (folder / "prediction.json").write_text(text + "\n", encoding="utf-8")
     names = _page_names(outcome)

@@ -19,6 +19,7 @@ from client.report.source import SiteRun
 from client.report.template import PAGE
 from client.state import write_whole
 from client.workspace import Progress
+from common.durable import make_folder
 from common.figures.drawing import Drawing, inline
 from common.figures.labels import MODEL_LABELS
 from common.figures.style import STYLE
@@ -28,7 +29,7 @@ Shown = tuple[str, str, Markup]
 
 def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> Path:
     """Write `index.html` with mode 0600 into a folder that its owner alone may enter; its path."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     path = folder / "index.html"
     # a file made by write_whole is its owner's alone, from its first byte on
     write_whole(path, render(run, progress).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,27 @@ def test_an_error_with_a_patients_id_and_a_path_stays_at_the_site(
     log = (site.parent / "work" / "errors.log").read_text(encoding="utf-8")
     assert reply.log_id in log
     assert "Muster-Max-1962" in log
+
+
+def test_what_a_site_writes_is_for_one_user_alone(site: Path, tabular: Path) -> None:
+    """A log of errors names patients; the process here is a server's as well."""
+    work = site.parent / "work"
+    work.mkdir()
+    work.chmod(0o755)  # as somebody made it by hand
+    before = os.umask(0o022)
+    try:
+        assert isinstance(enrol(site, tabular)[0], EnrolReply)
+        assert isinstance(ask(site, "query.sum", sum_request("0" * 64))[0], Problem)
+        assert isinstance(ask(site, "query.sum", RowsRequest("r", "0" * 64, {}))[0], Problem)
+        path = tabular / "a" / "cohort.csv"
+        path.write_text(path.read_text().replace("a7,0", "Muster-Max-1962,7", 1))
+        open_workspace.cache_clear()
+        assert isinstance(enrol(site, tabular)[0], Problem)
+    finally:
+        os.umask(before)
+    kept = [work, *work.rglob("*")]
+    assert {"errors.log", "gate.log", "ledger.jsonl", "studies"} <= {path.name for path in kept}
+    assert not [path for path in kept if path.stat().st_mode & 0o077]
 
 
 def test_an_unexpected_error_leaves_as_its_kind_only(site: Path, tabular: Path) -> None:

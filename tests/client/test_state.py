@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,19 @@ def test_whatever_passes_as_a_name_is_one_path_component(name: str) -> None:
     except StudyError:
         return
     assert Path("folder", safe).resolve().parent == Path("folder").resolve()
+
+
+def test_tables_with_patients_ids_are_for_one_user_alone(tmp_path: Path) -> None:
+    work = tmp_path / "new" / "work"
+    before = os.umask(0o022)
+    try:
+        RunTables(work, "r").write("scores", "i", StoredTable(("a1",), ("x",), np.zeros((1, 1))))
+        write_whole(work / "studies" / "s.json", b"{}")
+    finally:
+        os.umask(before)
+    kept = [work.parent, work, *work.rglob("*")]
+    assert len(kept) == 7
+    assert not [path for path in kept if path.stat().st_mode & 0o077]
 
 
 def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ def test_all_six_models_are_evaluated_on_every_set(finished: Path) -> None:
     assert all(row["auc"] is not None for row in rows)
 
 
+def test_what_the_hospitals_keep_of_images_is_for_one_user_alone(finished: Path) -> None:
+    kept = [path for work in finished.rglob("work") for path in (work, *work.rglob("*"))]
+    assert any("features" in path.name for path in kept)
+    assert not [path for path in kept if path.stat().st_mode & 0o077]
+
+
 def test_the_report_says_what_the_networks_started_from(finished: Path) -> None:
     warnings = " ".join(results_of(finished)["warnings"])
     assert "random weights" in warnings

@@ -58,6 +58,14 @@ def test_a_run_leaves_what_the_architecture_says(finished: Path) -> None:
     assert not list(finished.rglob("*.pkl"))
 
 
+def test_what_the_hospitals_keep_is_for_one_user_alone(finished: Path) -> None:
+    """The folder as well as every file in it; beside it lies what the server has for all."""
+    kept = [path for work in finished.rglob("work") for path in (work, *work.rglob("*"))]
+    assert any(path.name.startswith("scores.") for path in kept)
+    open_to_others = [path for path in kept if path.stat().st_mode & 0o077]
+    assert not open_to_others
+
+
 def test_there_is_a_row_for_every_run_and_set(finished: Path) -> None:
     rows = results_of(finished)["performance"]
     found = {(row["run"], row["set"]) for row in rows}

@@ -15,7 +15,12 @@ from client.check.clock import look_at_clock
 from client.check.device import look_at_device
 from client.check.finding import Finding
 from client.check.memory import look_at_memory, memory_there
-from client.check.storage import look_at_disk, needed_in_cache, needed_in_work
+from client.check.storage import (
+    look_at_disk,
+    look_at_privacy,
+    needed_in_cache,
+    needed_in_work,
+)
 from client.site import SiteSettings
 from common.study import Study, load_study
 
@@ -62,6 +67,24 @@ def test_what_the_cache_holds_is_not_needed_again(
     free(monkeypatch, 2 * needed_in_work(study, 30))
     (row,) = look_at_disk(study, settings, 30, 40)
     assert row.severity == "ok"
+
+
+def test_folders_that_others_can_get_into_are_found(
+    settings: SiteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = look_at_privacy(settings)
+    assert row.severity == "ok", "neither is there yet"
+    settings.work.mkdir(parents=True)
+    settings.cache.mkdir(mode=0o700)
+    settings.work.chmod(0o750)
+    (row,) = look_at_privacy(settings)
+    assert (row.severity, row.where) == ("warning", str(settings.work))
+    assert "mode 0750" in row.what
+    assert row.remedy == f"chmod 700 {settings.work}"
+    monkeypatch.setattr(storage.os, "geteuid", lambda: settings.work.stat().st_uid + 1)
+    (row,) = look_at_privacy(settings)
+    assert row.severity == "problem"
+    assert "this user's own" in row.remedy
 
 
 def test_needs_on_disk_cover_what_a_preparation_writes(
