@@ -99,7 +99,9 @@ def _compare(one: Path, two: Path, out: Path | None) -> None:
 
 @app.command()
 def audit(
-    run: Annotated[Path, typer.Argument(help="folder with sites/NAME/ledger.jsonl")],
+    run: Annotated[
+        Path, typer.Argument(help="folder with the two files of each ledger in sites/NAME")
+    ],
     study: Annotated[
         Path | None, typer.Option(help="study.toml with the sites' public keys")
     ] = None,

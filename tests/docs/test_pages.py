@@ -167,8 +167,15 @@ def test_following_both_pages_brings_a_study_to_its_end(
     (run,) = (coordinator.folder / "hub" / "runs").iterdir()
     assert json.loads((run / "results.json").read_text(encoding="utf-8"))["performance"]
     assert "finished" in coordinator.follow(6, "anytime")
-    for hospital in hospitals.values():
+    folder = {"tabular-DATE-TIME": run.name}
+    for name, hospital in hospitals.items():
         hospital.follow(7, "after-run")
+        # on the page the hospital's folder is called like the hospital
+        shutil.copytree(
+            hospital.folder / f"site-{name}.ledger", coordinator.folder / f"{name}.ledger"
+        )
+        coordinator.follow(7, "each-ledger", **folder, qilu=name)
+    assert "they agree" in coordinator.follow(7, "all-ledgers", **folder)
     coordinator.follow(7)
     for party in (coordinator, *hospitals.values()):
         assert sorted(set(map(str, party.typed))) == sorted(set(map(str, blocks(party.page))))
