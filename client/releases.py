@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,12 @@ from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.study import FEWEST_MASKED, Study
 
+# failures of the machine, which tell nothing of the numbers
+_MACHINE_FAULTS = frozenset(
+    name
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, OSError | MemoryError)
+) | {"OutOfMemoryError"}
 Shapes = dict[str, tuple[int, ...]]
 # answers that tell of single patients, or of one hospital's test patients
 _ABOUT_ROWS = ("query.rows", "evaluate.handout")
@@ -203,7 +210,7 @@ def _decision(reply: Any) -> tuple[Decision, str]:
     if isinstance(reply, Refused):
         return "refused", reply.refusals[0].rule
     if isinstance(reply, Problem):
-        return "stopped", "problem"
+        return "stopped", "fault" if reply.kind in _MACHINE_FAULTS else "problem"
     return "released", ""
 
 

@@ -214,7 +214,7 @@ class PrivacySettings(Settings):
     max_svm_rounds: int = Field(60, ge=1, le=60)
     max_tree_depth: int = Field(4, ge=1)
     max_plain_columns: int = Field(20, ge=0)
-    max_refusals: int = Field(20, ge=1)
+    max_refusals: int = Field(8, ge=1)
     max_releases: int = Field(5, ge=1)
     mode: Mode = "guarded"
     masking: Masking = "required"

@@ -373,6 +373,9 @@ class Federation:
 
 _MORE_PATIENTS = "bring more patients or agree on another threshold in study and site"
 _REMEDIES = {
+    "masking": "mask the study's sums, or say less under [privacy] in that hospital's site.toml",
+    "consent": 'write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
+    "membership": "ask again when more patients have changed, or under the cohort of before",
     "form": "the same release must run at the coordinator and at every site",
     "refusals": "find out why so much was refused; the site's people approve a new study file",
     "releases": "go on with the run there is, or have the site's people approve a new study file",

@@ -153,8 +153,9 @@ def _always(study: Study) -> Iterator[str]:
             " of the two others. It is trusted not to."
         )
     yield (
-        "**Questions made to harm.** The coordinator chooses the questions. Rules, gate and masks"
-        " limit what an answer tells; it is not proven that no question could single out a patient."
+        "**Questions made to harm.** The coordinator chooses the questions. They must have the form"
+        " of the study's models; whether their numbers were fitted or made up no hospital can see."
+        " With numbers that are made up an answer can single out a patient."
     )
     yield "**False answers.** A hospital that sends wrong numbers is not found out by this system."
 

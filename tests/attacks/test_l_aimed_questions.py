@@ -198,6 +198,22 @@ def test_failures_are_in_the_ledger_and_a_site_falls_silent_after_many(aimed: Ai
     assert isinstance(aimed.sums("b", fine), SumReply)
 
 
+def test_a_fault_of_the_machine_is_in_the_ledger_and_silences_nobody(
+    aimed: Aimed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("client.answers.to_rings", full)
+    most = aimed.rehearsal.study.privacy.max_refusals
+    for which in range(most + 1):
+        view = RAW.then(Impute(columns=MARKER, fill=np.array([float(which)])))
+        assert isinstance(aimed.sums("a", SumItem(Means(), view, "train")), Problem)
+    assert aimed.ledger("a").entries()[-1].reason == "fault"
+    monkeypatch.undo()
+    assert isinstance(aimed.sums("a", SumItem(Means(), RAW, "train")), SumReply)
+
+
 def test_the_same_question_refused_again_and_again_silences_nobody(aimed: Aimed) -> None:
     for _ in range(aimed.rehearsal.study.privacy.max_refusals + 1):
         assert isinstance(aimed.sums("a", too_large(0)), Problem)
