@@ -8,16 +8,12 @@ at: seven sums over three of seven sites each, any two of which differ by four, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from itertools import combinations
-
-from common.masking import FEWEST
 
 Names = tuple[str, ...]
 Group = frozenset[str]
-Vector = tuple[int, ...]
 
 
 def told_together(sums: Mapping[str, Collection[str]]) -> tuple[Names, Names] | None:
@@ -40,49 +36,54 @@ def told_together(sums: Mapping[str, Collection[str]]) -> tuple[Names, Names] | 
 
 
 def few_told(sums: Collection[Collection[str]]) -> Names:
-    """Fewer than three sites of which sums tell together; empty where every vector needs more."""
+    """One or two sites of which sums tell together; empty where it takes three or more."""
     return _few_told(frozenset(frozenset(one) for one in sums))
 
 
 @lru_cache(maxsize=1024)
 def _few_told(sums: frozenset[Group]) -> Names:
-    """A vector has the same number for sites that stand in the same sums, so these go together."""
-    alike: dict[Vector, list[str]] = {}
-    ordered = sorted(sums, key=sorted)
-    for site in sorted(frozenset().union(*sums)):
-        pattern = tuple(int(site in members) for members in ordered)
-        alike.setdefault(pattern, []).append(site)
-    columns = list(alike)
-    whole = _rank(columns)
-    for few in _supports([len(alike[column]) for column in columns]):
-        others = [column for index, column in enumerate(columns) if index not in few]
-        if _rank(others) < whole:
-            return tuple(sorted(site for index in few for site in alike[columns[index]]))
+    """By what every vector of the space is at right angles to: the numbers that add up to nothing.
+
+    A vector of one site is there where all of these have a zero for it; one of two sites where the
+    two have numbers in the same proportion in all of them.
+    """
+    sites = sorted(frozenset().union(*sums))
+    alike: dict[tuple[Fraction, ...], str] = {}
+    for site, numbers in zip(sites, _at_right_angles(sites, sums), strict=True):
+        first = next((number for number in numbers if number), None)
+        if first is None:
+            return (site,)
+        proportion = tuple(number / first for number in numbers)
+        if proportion in alike:
+            return (alike[proportion], site)
+        alike[proportion] = site
     return ()
 
 
-def _supports(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Groups of columns, by number, of fewer sites than masks take; small ones first."""
-    small = [index for index, size in enumerate(sizes) if size < FEWEST]
-    for count in range(1, FEWEST):
-        for chosen in combinations(small, count):
-            if sum(sizes[index] for index in chosen) < FEWEST:
-                yield chosen
+def _at_right_angles(sites: Sequence[str], sums: Iterable[Group]) -> list[list[Fraction]]:
+    """A row a site, a column for every vector of a basis of what is at right angles to all sums."""
+    rows = [[Fraction(site in members) for site in sites] for members in sorted(sums, key=sorted)]
+    pivots = _reduce(rows, len(sites))
+    free = [column for column in range(len(sites)) if column not in pivots]
+    found = [[Fraction(column == other) for other in free] for column in range(len(sites))]
+    for row, pivot in enumerate(pivots):
+        found[pivot] = [-rows[row][column] for column in free]
+    return found
 
 
-def _rank(vectors: Sequence[Vector]) -> int:
-    """Rank over the rationals, exactly."""
-    rows = [[Fraction(number) for number in vector] for vector in vectors]
-    rank = 0
-    for column in range(len(vectors[0]) if vectors else 0):
-        at = next((i for i in range(rank, len(rows)) if rows[i][column]), None)
+def _reduce(rows: list[list[Fraction]], columns: int) -> list[int]:
+    """Bring rows to reduced echelon form, exactly and in place; the column of each pivot."""
+    pivots: list[int] = []
+    for column in range(columns):
+        rank = len(pivots)
+        at = next((index for index in range(rank, len(rows)) if rows[index][column]), None)
         if at is None:
             continue
-        pivot = rows[at]
-        rows[rank], rows[at] = pivot, rows[rank]
-        for index in range(rank + 1, len(rows)):
-            factor = rows[index][column] / pivot[column]
-            if factor:
-                rows[index] = [a - factor * b for a, b in zip(rows[index], pivot, strict=True)]
-        rank += 1
-    return rank
+        rows[rank], rows[at] = rows[at], rows[rank]
+        pivot = rows[rank] = [number / rows[rank][column] for number in rows[rank]]
+        for index, row in enumerate(rows):
+            if index != rank and row[column]:
+                factor = row[column]
+                rows[index] = [a - factor * b for a, b in zip(row, pivot, strict=True)]
+        pivots.append(column)
+    return pivots

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.masking import FEWEST
 from common.sums_apart import few_told, told_together
 
 FANO = ("abc", "ade", "afg", "bdf", "beg", "cdg", "cef")
@@ -77,5 +78,9 @@ def test_a_combination_of_few_sites_is_found_wherever_floating_point_finds_one(
 
 def test_many_sites_and_sums_are_looked_at_in_no_time() -> None:
     rng = np.random.default_rng(3)
-    sums = [[f"s{i}" for i in np.flatnonzero(rng.random(40) < 0.5)] for _ in range(12)]
+    sums = [[f"s{i}" for i in np.flatnonzero(rng.random(60) < 0.5)] for _ in range(20)]
     assert few_told(sums) == ()
+
+
+def test_masks_take_three_sites_as_the_search_has_it() -> None:
+    assert FEWEST == 3
