@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +87,34 @@ def tabular(tabular_master: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def imaging_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all processes of this call of pytest."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Whether the caller is the one process that has to make this folder; others wait for it."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder.with_suffix(".made")
+        yield not done.exists()
+        done.touch()
+
+
+@pytest.fixture(scope="session")
+def imaging_master(shared_folder: Path) -> Path:
     """Four phantom hospitals with images, and a study small enough for a test."""
+    folder = shared_folder / "imaging-hospitals"
+    with made_once(folder) as first:
+        if first:
+            write_imaging_hospitals(folder)
+    return folder
+
+
+def write_imaging_hospitals(folder: Path) -> None:
+    """Three hospitals that train and one that does not; one contoured some tumours repeatedly."""
     import tomllib
 
     import tomli_w
@@ -108,7 +136,6 @@ def imaging_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
         external_sets=(("external_1", ("harbour",)),),
         radius_mm=(5.0, 6.5),
     )
-    folder = tmp_path_factory.mktemp("imaging")
     generate(folder, seed=5, plan=plan, workers=1)
     study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
     narrow = {"widths": [4, 8, 8, 16], "rounds": 2, "average_last": 0.0}
@@ -116,28 +143,23 @@ def imaging_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study["radiomics"] = {"settings": "radiomics-original", "expected_features": 105}
     study["imaging"] = {"crop2d_slices_each_side": 1}
     (folder / "study.toml").write_text(tomli_w.dumps(study), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="session")
-def imaging_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared images shared by the tests of one process."""
-    return tmp_path_factory.mktemp("cache")
+def imaging_cache(shared_folder: Path) -> Path:
+    """Prepared images shared by all tests."""
+    return shared_folder / "imaging-cache"
 
 
 @pytest.fixture(scope="session")
-def imaging_run(imaging_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imaging_run(imaging_master: Path, imaging_cache: Path, shared_folder: Path) -> Path:
     """A finished study of the hospitals with images; made once for all processes of the tests."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent  # of this one call of pytest, whatever its processes
-    out = root / "imaging-run"
-    with (root / "imaging-run.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (out / "results.json").is_file():
+    out = shared_folder / "imaging-run"
+    with made_once(out) as first:
+        if first:
             command = [sys.executable, "-m", "sim", "run", str(imaging_master / "study.toml")]
             sites = [str(imaging_master / name) for name in ("north", "south", "west", "harbour")]
-            command += ["--sites", *sites, "--out", str(out), "--cache", str(root / "run-cache")]
+            command += ["--sites", *sites, "--out", str(out), "--cache", str(imaging_cache)]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
             assert done.returncode == 0, done.stderr + done.stdout
     return out

@@ -206,6 +206,8 @@ def test_the_ledgers_of_an_interrupted_run_agree(disturbed: tuple[Path, dict[str
     assert all(report.entries.values())
 
 
+# the strategy that carries most from round to round, at the sites and on the server
+@pytest.mark.parametrize("study_file", ["fedbn"], indirect=True)
 def test_a_killed_run_goes_on_and_ends_the_same(
     undisturbed: tuple[Path, dict[str, Any]],
     study_file: Path,
