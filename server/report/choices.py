@@ -249,6 +249,8 @@ PRIVACY = (
     Choice("Most rounds of a support vector machine", ("max_svm_rounds",), ADDED),
     Choice("Most levels of a tree from counts", ("max_tree_depth",), ADDED, counts=_BINS),
     Choice("Most columns of a matrix without normal scores", ("max_plain_columns",), ADDED),
+    Choice("Most releases of one kind with other models", ("max_releases",), ADDED),
+    Choice("Most refused questions a hospital bears", ("max_refusals",), ADDED),
 )
 
 NOISE = (
