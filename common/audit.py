@@ -1,40 +1,52 @@
 """Ledgers of several sites side by side: what one site alone cannot see.
 
 A coordinator that cheats must show different things to different sites, or ask the same thing twice
-with and without one of them. Each site wrote down what it was shown.
+with and without one of them, or ask one site alone until its refusals tell what it wants to know.
+Each site wrote down what it was shown, and what it did not answer.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from common.ledger.entry import Entry, Item
 
-Kind = Literal["study", "roster", "request", "missing", "participants"]
+Kind = Literal["study", "roster", "request", "missing", "stopped", "alone", "participants"]
 _DIFFERENT: tuple[tuple[Literal["study", "roster"], str], ...] = (
     ("study", "were shown different studies"),
     ("roster", "were shown different rosters"),
 )
+_ENROLMENT = "query.enrol"
+# a coordinator names each of these exchanges; without the name it is not known which one it was
+_NAMED = ("query.sum", "train.network")
 
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """Something that does not fit between ledgers: at which sites, in which run and exchange."""
+    """Something that does not fit between ledgers: at which sites, in which run and exchange.
+
+    Parameters
+    ----------
+    others : sites whose ledgers do not have what those of `sites` have, where that is found.
+    """
 
     kind: Kind
     sites: tuple[str, ...]
     run: str
     exchange: str
     words: str
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"run {self.run}, exchange {self.exchange}: {' and '.join(self.sites)} {self.words}"
 
 
 class _Exchange(NamedTuple):
+    """What the coordinator calls it; where it has no name, its kind: there is one in a run."""
+
     run: str
     name: str
 
@@ -48,6 +60,16 @@ class _Seen(NamedTuple):
     def about(self, subset: str) -> bool:
         """Whether it is about this subset."""
         return any(item.subset == subset for item in self.entry.items)
+
+    @property
+    def declined(self) -> bool:
+        """Whether the site was asked and did not give what it was asked for."""
+        return self.entry.decision != "released"
+
+    @property
+    def wordless(self) -> bool:
+        """Whether it was stopped before the site knew what it was about."""
+        return self.declined and not self.entry.items
 
 
 _Exchanges = Mapping[_Exchange, Sequence[_Seen]]
@@ -63,18 +85,30 @@ def audit(ledgers: Mapping[str, Sequence[Entry]]) -> list[AuditFinding]:
     exchanges: dict[_Exchange, list[_Seen]] = defaultdict(list)
     for site, entries in ledgers.items():
         for entry in entries:
-            # what has no run concerns this site alone: a repair, a stopped message, its leaving
-            if entry.run and entry.decision != "repaired":
-                exchanges[_Exchange(entry.run, entry.exchange_id)].append(_Seen(site, entry))
+            if name := _name(entry):
+                exchanges[_Exchange(entry.run, name)].append(_Seen(site, entry))
+    asked = _Asked(exchanges)
     found = [f for exchange, seen in exchanges.items() for f in _shown(exchange, seen)]
-    return found + _missing(exchanges) + _other_participants(exchanges)
+    found += _missing(exchanges, asked)
+    found += _alone(exchanges, asked, {site for site, entries in ledgers.items() if entries})
+    return found + _other_participants(exchanges)
+
+
+def _name(entry: Entry) -> str:
+    """Of the exchange; empty where the entry is no part of one that others could have had."""
+    # what has no run concerns this site alone: a repair, a message nobody could read, its leaving
+    if not entry.run or entry.decision == "repaired":
+        return ""
+    unknown = not entry.exchange_id and entry.exchange in _NAMED
+    return "" if unknown else entry.exchange_id or entry.exchange
 
 
 def _shown(exchange: _Exchange, seen: Sequence[_Seen]) -> list[AuditFinding]:
     """One exchange under two studies, under two rosters, or with two requests."""
     found = []
     for kind, words in _DIFFERENT:
-        if len({getattr(one.entry, kind) for one in seen}) > 1:
+        # what was stopped early has neither
+        if len({getattr(one.entry, kind) for one in seen} - {""}) > 1:
             found.append(_finding(kind, exchange, (one.site for one in seen), words))
     requests: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for one in seen:
@@ -83,39 +117,124 @@ def _shown(exchange: _Exchange, seen: Sequence[_Seen]) -> list[AuditFinding]:
     for subset, by_site in requests.items():
         if len({frozenset(digests) for digests in by_site.values()}) > 1:
             words = f"were asked for different things about {subset}"
+            if declined := sorted({one.site for one in seen if one.declined and one.about(subset)}):
+                words += f" ({' and '.join(declined)} did not answer)"
             found.append(_finding("request", exchange, by_site, words))
     return found
 
 
-def _missing(exchanges: _Exchanges) -> list[AuditFinding]:
+class _Asked:
+    """Who had to be asked what, by all ledgers together."""
+
+    def __init__(self, exchanges: _Exchanges) -> None:
+        self._of_run: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        self._of_study: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        self._requests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+        self._in_run: dict[str, set[str]] = defaultdict(set)
+        for one in (one for seen in exchanges.values() for one in seen):
+            entry = one.entry
+            self._in_run[entry.run].add(one.site)
+            for item in entry.items:
+                sites = {one.site, *item.participants}
+                self._of_run[entry.run, entry.roster, item.subset] |= sites
+                self._of_study[entry.study, entry.roster, item.subset] |= sites
+                self._requests[entry.run, entry.roster, one.site].add(item.request)
+
+    def holders(self, entry: Entry, subset: str) -> set[str]:
+        """Sites that had to be asked about a subset where the one with this entry was.
+
+        They are those that it was masked with, or that were asked about the subset in another
+        exchange under the same roster. Before all have enrolled a run asks for nothing else; until
+        then it may be waiting for some.
+        """
+        if entry.exchange == _ENROLMENT:
+            return self._of_run[entry.run, entry.roster, subset]
+        return self._of_study[entry.study, entry.roster, subset]
+
+    def in_run(self, run: str) -> set[str]:
+        """Sites that have any entry of a run."""
+        return self._in_run[run]
+
+    def again(self, run: str, roster: str, site: str, requests: set[str]) -> bool:
+        """Whether all this was asked of the site in some exchange of the run.
+
+        A coordinator that was interrupted asks all sites the same again.
+        """
+        return requests <= self._requests[run, roster, site]
+
+
+def _missing(exchanges: _Exchanges, asked: _Asked) -> list[AuditFinding]:
     """Releases about a subset that stand in some ledgers and not in those of other holders.
 
-    A holder is a site that the release was masked with, or that was asked about the subset in
-    another exchange of the run under the same roster. A coordinator that was interrupted asks all
-    sites the same again; what only some had answered stays under masks that never cancel.
+    Of a sum that was asked again, what only some had answered stays under masks that never cancel.
     """
-    holders: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    answered: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for one in (one for seen in exchanges.values() for one in seen):
-        for item in one.entry.items:
-            holders[one.entry.run, one.entry.roster, item.subset] |= {one.site, *item.participants}
-            answered[one.entry.run, one.entry.roster, one.site].add(item.request)
-    absences: dict[tuple[str, str, str], list[_Exchange]] = defaultdict(list)
+    absences: dict[tuple[str, str, str, bool], list[_Exchange]] = defaultdict(list)
     for exchange, seen in exchanges.items():
-        for roster, subset in _released(seen):
+        for entry, subset in _subsets(one for one in seen if not one.declined):
             present = {one.site for one in seen if one.about(subset)}
-            for site in sorted(holders[exchange.run, roster, subset] - present):
-                if not _masked_requests(seen, subset) <= answered[exchange.run, roster, site]:
-                    absences[exchange.run, site, subset].append(exchange)
+            silent = {one.site for one in seen if one.wordless}
+            for site in sorted(asked.holders(entry, subset) - present):
+                requests = _masked_requests(seen, subset)
+                if not asked.again(exchange.run, entry.roster, site, requests):
+                    absences[exchange.run, site, subset, site in silent].append(exchange)
     found = []
-    for (_, site, subset), where in absences.items():
-        times = "this exchange" if len(where) == 1 else f"this and {len(where) - 1} more exchanges"
-        words = (
-            f"has no entry about {subset} for {times}, others have: "
-            "it never answered, its ledger is not here or was cut"
-        )
-        found.append(_finding("missing", where[0], [site], words))
+    for (_, site, subset, stopped), where in absences.items():
+        if stopped:
+            words = f"stopped {_times(where)} in which others released of {subset}"
+            words += ": it wrote down why, but not what it had been asked"
+        else:
+            words = f"has no entry about {subset} for {_times(where)}, others have: "
+            words += "it was not asked or never answered, or its ledger is not here or was cut"
+        found.append(_finding("stopped" if stopped else "missing", where[0], [site], words))
     return found
+
+
+def _alone(exchanges: _Exchanges, asked: _Asked, here: set[str]) -> list[AuditFinding]:
+    """What sites refused or stopped and nobody released, and other holders were never asked.
+
+    Parameters
+    ----------
+    here : sites that have a ledger; of the others it is said elsewhere that theirs is missing.
+    """
+    apart: dict[tuple[str, tuple[str, ...], tuple[str, ...], str], list[_Exchange]] = {}
+    for exchange, seen in exchanges.items():
+        if any(not one.declined for one in seen):
+            continue
+        sites = {one.site for one in seen}
+        for entry, subset in _subsets(seen):
+            present = {one.site for one in seen if one.about(subset) or one.wordless}
+            requests = {i.request for o in seen for i in o.entry.items if i.subset == subset}
+            absent = {
+                site
+                for site in (asked.holders(entry, subset) & here) - present
+                if not asked.again(exchange.run, entry.roster, site, requests)
+            }
+            if absent:
+                key = (exchange.run, _sorted(present), _sorted(absent), f" about {subset}")
+                apart.setdefault(key, []).append(exchange)
+        if all(one.wordless for one in seen) and (others := asked.in_run(exchange.run) - sites):
+            key = (exchange.run, _sorted(sites), _sorted(others), "")
+            apart.setdefault(key, []).append(exchange)
+    return [
+        AuditFinding(
+            "alone",
+            present,
+            run,
+            where[0].name,
+            f"refused or stopped {_times(where)}{about} that {' and '.join(absent)} never had: a"
+            " question put to some sites only, or the run was broken off there",
+            absent,
+        )
+        for (run, present, absent, about), where in apart.items()
+    ]
+
+
+def _sorted(sites: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(sites))
+
+
+def _times(where: Sequence[_Exchange]) -> str:
+    return "this exchange" if len(where) == 1 else f"this and {len(where) - 1} more exchanges"
 
 
 def _masked_requests(seen: Sequence[_Seen], subset: str) -> set[str]:
@@ -124,10 +243,13 @@ def _masked_requests(seen: Sequence[_Seen], subset: str) -> set[str]:
     return {item.request if item.masked else "" for item in items}
 
 
-def _released(seen: Sequence[_Seen]) -> list[tuple[str, str]]:
-    """Rosters and subsets under which somebody released."""
-    released = (one.entry for one in seen if one.entry.decision == "released")
-    return sorted({(entry.roster, item.subset) for entry in released for item in entry.items})
+def _subsets(seen: Iterable[_Seen]) -> Iterator[tuple[Entry, str]]:
+    """Each roster and subset that the entries are about, with the first entry that is."""
+    first: dict[tuple[str, str], Entry] = {}
+    for one in seen:
+        for item in one.entry.items:
+            first.setdefault((one.entry.roster, item.subset), one.entry)
+    yield from ((entry, subset) for (_, subset), entry in sorted(first.items(), key=lambda f: f[0]))
 
 
 def _other_participants(exchanges: _Exchanges) -> list[AuditFinding]:
@@ -135,7 +257,7 @@ def _other_participants(exchanges: _Exchanges) -> list[AuditFinding]:
     releases: dict[tuple[str, str], dict[frozenset[str], tuple[_Exchange, Item]]] = {}
     sites: dict[tuple[str, str], set[str]] = defaultdict(set)
     for exchange, seen in exchanges.items():
-        for one in (one for one in seen if one.entry.decision == "released"):
+        for one in (one for one in seen if not one.declined):
             for item in one.entry.items:
                 key = (one.entry.study, item.statistic)
                 groups = releases.setdefault(key, {})

@@ -14,9 +14,9 @@ SITES = ("a", "b", "c")
 
 
 def entry(number: int, subset: str = "train", **changes: Any) -> Entry:
-    """Entry of exchange `number`; `request` and `participants` go to its item."""
+    """Entry of exchange `number`; `what`, `request` and `participants` go to its item."""
     item = Item(
-        what="Means: clinical",
+        what=changes.pop("what", "Means: clinical"),
         subset=subset,
         request=changes.pop("request", f"{number:064x}"),
         shapes={"sum": (3,)},
@@ -127,6 +127,124 @@ def test_a_sum_that_was_asked_again_in_another_run_or_roster_or_unmasked_is_stil
 def test_a_refusal_is_an_answer() -> None:
     ledgers = honest()
     ledgers["c"][4] = entry(5, decision="refused", reason="rows")
+    assert audit(ledgers) == []
+
+
+def stopped(number: int, **changes: Any) -> Entry:
+    """A problem that came up before it was known what the exchange was about."""
+    nothing = {"items": (), "study": "", "roster": "", "reason": "problem"}
+    return dataclasses.replace(entry(number, decision="stopped"), **{**nothing, **changes})
+
+
+def test_a_problem_is_no_silence() -> None:
+    ledgers = honest()
+    ledgers["c"][3:] = [stopped(4), stopped(5, study="c" * 64)]
+    (finding,) = audit(ledgers)
+    assert (finding.kind, finding.sites, finding.exchange) == ("stopped", ("c",), "4")
+    assert "stopped this and 1 more exchanges in which others released of train" in str(finding)
+    assert "never answered" not in str(finding)
+
+
+def test_a_problem_with_what_was_asked_is_an_answer() -> None:
+    ledgers = honest()
+    ledgers["c"][4] = entry(5, decision="stopped", reason="problem")
+    assert audit(ledgers) == []
+
+
+def test_another_request_to_a_site_that_stopped_it_is_found() -> None:
+    ledgers = honest()
+    ledgers["b"][2] = entry(3, request="f" * 64, decision="stopped", reason="problem")
+    (finding,) = audit(ledgers)
+    assert (finding.kind, finding.sites, finding.exchange) == ("request", SITES, "3")
+    assert "(b did not answer)" in str(finding)
+
+
+def test_a_problem_after_which_all_were_asked_again_is_no_finding() -> None:
+    ledgers = honest()
+    for site in SITES:
+        ledgers[site].append(entry(6, exchange_id="resumed/5", request=f"{5:064x}"))
+    ledgers["c"][4] = stopped(5)
+    assert audit(ledgers) == []
+
+
+def test_a_problem_that_does_not_say_in_which_exchange_is_left_out() -> None:
+    ledgers = honest()
+    ledgers["c"].append(stopped(6, exchange_id=""))
+    assert audit(ledgers) == []
+
+
+@pytest.mark.parametrize("decision", ["refused", "stopped"])
+def test_questions_that_one_site_alone_was_asked_and_refused_are_found(decision: str) -> None:
+    """Its refusals could tell, one by one, what no single answer would."""
+    ledgers = honest()
+    for number in range(6, 11):
+        asked = entry(number, decision=decision, reason="support", request=f"{number:064x}")
+        ledgers["a"].append(dataclasses.replace(asked, exchange_id=f"s/{number}"))
+    (finding,) = audit(ledgers)
+    assert (finding.kind, finding.sites, finding.others) == ("alone", ("a",), ("b", "c"))
+    assert finding.exchange == "s/6"
+    assert "refused or stopped this and 4 more exchanges about train that b and c never had" in str(
+        finding
+    )
+
+
+def test_messages_that_one_site_alone_stopped_unread_are_found() -> None:
+    ledgers = honest()
+    ledgers["a"] += [stopped(6), stopped(7)]
+    (finding,) = audit(ledgers)
+    assert (finding.kind, finding.sites, finding.others) == ("alone", ("a",), ("b", "c"))
+    assert "stopped this and 1 more exchanges that b and c never had" in str(finding)
+
+
+def test_a_question_that_all_refused_or_that_all_were_asked_again_is_no_finding() -> None:
+    ledgers = honest()
+    for site in SITES:
+        ledgers[site].append(entry(6, decision="refused", reason="rows"))
+    clear: dict[str, Any] = {"what": "rows", "participants": ()}
+    ledgers["a"].append(entry(7, decision="refused", reason="rows", **clear))
+    for site in SITES:
+        again = entry(8, exchange_id="resumed/7", request=f"{7:064x}", **clear)
+        ledgers[site].append(again)
+    assert audit(ledgers) == []
+
+
+def test_a_refusal_about_a_subset_of_one_site_is_no_finding() -> None:
+    ledgers = honest()
+    alone = {"subset": "external", "participants": ()}
+    ledgers["c"].append(entry(6, decision="refused", reason="rows", **alone))
+    assert audit(ledgers) == []
+
+
+def test_a_ledger_that_is_not_here_is_not_missed_anew_at_every_refusal() -> None:
+    ledgers = honest()
+    for site in ("a", "b"):
+        ledgers[site].append(entry(6, decision="refused", reason="rows"))
+    del ledgers["c"]
+    assert [f.kind for f in audit(ledgers)] == ["missing"]
+
+
+def test_a_run_that_only_one_site_was_asked_anything_in_is_found() -> None:
+    """In the clear nothing names the other sites; they show in the study's other runs."""
+    ledgers = honest()
+    clear: dict[str, Any] = {"exchange_id": "", "participants": ()}
+    enrolled = {**clear, "exchange": "query.enrol", "what": "enrolment"}
+    rows = {**clear, "exchange": "query.rows", "what": "out-of-fold rows"}
+    for site in SITES:
+        ledgers[site].append(entry(1, request="b" * 64, **enrolled))
+    ledgers["a"] += [entry(1, run="r2", **enrolled), entry(2, run="r2", **rows)]
+    found = audit(ledgers)
+    assert [(f.kind, f.sites, f.run, f.exchange) for f in found] == [
+        ("missing", ("b",), "r2", "query.rows"),
+        ("missing", ("c",), "r2", "query.rows"),
+    ]
+
+
+def test_a_run_that_is_still_waiting_for_a_site_is_no_finding() -> None:
+    ledgers = honest()
+    enrolment: dict[str, Any] = {"exchange": "query.enrol", "exchange_id": "", "run": "r2"}
+    for site in ("a", "b"):
+        ledgers[site].append(entry(6, what="enrolment", participants=(), **enrolment))
+    ledgers["c"].append(stopped(6, **enrolment))
     assert audit(ledgers) == []
 
 
