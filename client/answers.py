@@ -84,6 +84,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     columns = {"clinical": workspace.tables.read("clinical", "train").columns}
     if workspace.images is not None and workspace.images.has_features:
         columns["radiomics"] = workspace.tables.read("radiomics", "train").columns
+    workspace.frozen.remember()
     return EnrolReply(
         site=workspace.name,
         **request.echo,

@@ -77,6 +77,11 @@ class Preparation:
     feature_keys: Mapping[str, Mapping[str, str]]
     problems: tuple[PatientProblem, ...]
 
+    def files_key(self, image: Path, mask: Path) -> str:
+        """Digest of the files of a contour and its image, whatever is made of them."""
+        file, roi = split_roi(mask)
+        return self.cache.key_of([*image_files(image), file], {"roi": roi})
+
     def features(
         self, reading: str, patients: Sequence[str]
     ) -> tuple[tuple[str, ...], NDArray[np.float64]]:

@@ -29,6 +29,15 @@ class PreparedImages:
         """Whether radiomics features were extracted."""
         return self._preparation.radiomics is not None
 
+    def files_of(self, patient: Patient) -> dict[str, str]:
+        """By reading, a digest of image and contour as they are; nothing that is known is read."""
+        if patient.image is None:
+            return {}
+        return {
+            reading: self._preparation.files_key(patient.image, mask)
+            for reading, mask in sorted(patient.masks.items())
+        }
+
     def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
         """Names, and values (patients, features) with NaN rows where a reading is missing."""
         return self._preparation.features(reading, patients)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
+from client.frozen import FrozenCohort
 from client.gradient_rounds import GradientRounds
 from client.masks import RunMasks
 from client.owed import Owed
@@ -36,6 +37,8 @@ class Workspace:
         self.settings, self.study = settings, study
         self.run_tables = RunTables(settings.work, run)
         self.cohort, self.images, self.excluded = load_patients(settings, study)
+        self.frozen = FrozenCohort(self.run_tables.folder, study, self.cohort, self.images)
+        self.frozen.check()
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
         self.rounds = GradientRounds(settings.work, study.digest())
         self.masks = RunMasks(settings, study, run, self.run_tables.folder)

@@ -34,6 +34,7 @@ from sim.references import (
 from sim.sites import find_sites, place_sites, write_site
 
 POLL_SECONDS = 0.5
+FEDERATED = "federated"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
         simulation.cache,
         exclude_bad_patients=simulation.exclude_bad_patients,
     )
-    prepare_all(sites, study, console)
+    prepare_all(sites, with_identities(study), console)
     jobs = _jobs(simulation, study, data, sites)
     _run_all(jobs, console)
     trees = [json.loads((job.out / "run.json").read_text(encoding="utf-8")) for job in jobs]
@@ -94,7 +95,14 @@ def simulate(simulation: Simulation, console: Console) -> Any:
 
 
 def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
-    """Check every hospital's cohort and prepare its images, one hospital after the other."""
+    """Check every hospital's cohort and prepare its images, one hospital after the other.
+
+    Parameters
+    ----------
+    study : as the hospitals are shown it.
+    """
+    from client.frozen import FrozenCohort
+    from client.state import RunTables
     from client.workspace import load_patients
 
     configure_screen("check")
@@ -102,7 +110,11 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
     for name, path in sites.items():
         start = time.monotonic()
         try:
-            cohort, _, excluded = load_patients(load_site(path), study, _ticker(name, console))
+            settings = load_site(path)
+            cohort, images, excluded = load_patients(settings, study, _ticker(name, console))
+            # each hospital looks again; here nothing has begun yet, and no reference either
+            folder = RunTables(settings.work, FEDERATED).folder
+            FrozenCohort(folder, study, cohort, images).check()
         except StudyError as error:
             console.print(f"[red]{name}: cannot take part[/red]", highlight=False)
             failed.append(error)
@@ -136,7 +148,7 @@ def _jobs(
     # written out in full, so that all runs share every setting whatever becomes of the preset
     file = write_study(with_identities(study), out / "input" / "study.toml")
     key = place_coordinator(out / "input")
-    jobs = [Job("federated", file, sites, out, simulation.engine, key)]
+    jobs = [Job(FEDERATED, file, sites, out, simulation.engine, key)]
     if "pooled" in simulation.references:
         folder = out / "references" / "pooled"
         pool_cohorts(data, study, folder / "data")

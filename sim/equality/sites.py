@@ -18,6 +18,7 @@ from flwr.clientapp import ClientApp
 
 from client import answers
 from client.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
+from client.frozen import FrozenCohort
 from client.gradient_rounds import GradientRounds
 from client.masks import RunMasks
 from client.prepared import PreparedImages
@@ -71,6 +72,7 @@ class GivenWorkspace(Workspace):
         cohort.patients = assign_folds(cohort.patients, study)
         check_cohort(cohort, study)
         self.cohort, self.images, self.excluded = cohort, images, 0
+        self.frozen = FrozenCohort(self.run_tables.folder, study, cohort, images)
         self.tables = SiteTables(cohort, study, self.run_tables, images)
         self.rounds = GradientRounds(settings.work, study.digest())
         self.masks = RunMasks(settings, study, RUN, self.run_tables.folder)

@@ -63,9 +63,9 @@ def sum_request(study: str, *items: SumItem) -> SumRequest:
     return SumRequest(run="r", study=study, session="s", number=1, items=items, keys=())
 
 
-def enrol(site: Path, tabular: Path) -> tuple[Any, bytes]:
+def enrol(site: Path, tabular: Path, run: str = "r") -> tuple[Any, bytes]:
     study = with_identities(load_study(tabular / "study.toml"))
-    request = EnrolRequest(run="r", study=study.digest(), study_json=study.model_dump_json())
+    request = EnrolRequest(run=run, study=study.digest(), study_json=study.model_dump_json())
     return ask(site, "query.enrol", request)
 
 
@@ -173,7 +173,7 @@ def test_a_cohort_that_lost_one_patient_is_refused_and_the_same_again_is_not(
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:5] + lines[6:]), encoding="utf-8")
     open_workspace.cache_clear()
-    reply, raw = enrol(site, tabular)
+    reply, raw = enrol(site, tabular, "another")
     assert isinstance(reply, Refused)
     assert {r.rule for r in reply.refusals} == {"membership"}
     assert lines[5].split(",")[0].encode() not in raw

@@ -187,3 +187,19 @@ def test_another_studys_checkpoint_is_refused(tabular: Path, tmp_path: Path) -> 
     done = run_study(tabular, out)
     assert done.returncode == 1
     assert "the checkpoint belongs to another study" in done.stderr
+
+
+def test_a_corrected_cohort_is_never_mixed_with_what_an_earlier_run_found(
+    tabular: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert run_study(tabular, out).returncode == 0
+    before = (out / "results.json").read_bytes()
+    path = tabular / "b" / "cohort.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",0,", ",1,", 3), encoding="utf-8")
+    done = run_study(tabular, out, "--reference", "pooled")
+    assert done.returncode == 1
+    assert "site b: the cohort changed since run federated began" in done.stderr
+    assert "another --out folder" in done.stderr
+    assert (out / "results.json").read_bytes() == before
+    assert not (out / "references").exists()
