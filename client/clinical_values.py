@@ -7,14 +7,17 @@ import math
 from common.errors import InputError
 from common.study import ClinicalColumn
 
+LARGEST = 1e15
+"""No record has such numbers; a slip of the keys would drown all others in a sum."""
+
 
 def coded_value(text: str, column: ClinicalColumn) -> float:
     """A number, the index of a level, or NaN for a missing value.
 
     Raises
     ------
-    InputError : not a number, too many decimals, or a level that the study does not know; without
-        a place, which the caller knows.
+    InputError : not a number, too large, too many decimals, or a level that the study does not
+        know; without a place, which the caller knows.
     """
     if text == "" or level_index(text, column.missing) is not None:
         return math.nan
@@ -27,6 +30,8 @@ def coded_value(text: str, column: ClinicalColumn) -> float:
     value = number(text)
     if value is None or not math.isfinite(value):
         raise InputError(f'"{text}" is not a number', remedy="correct or empty the cell")
+    if abs(value) >= LARGEST:
+        raise InputError(f'"{text}" is too large ({LARGEST:g} and more)', remedy="correct the cell")
     if column.decimals is not None and round(value, column.decimals) != value:
         raise InputError(
             f'"{text}" has more than {column.decimals} decimals',
@@ -36,7 +41,9 @@ def coded_value(text: str, column: ClinicalColumn) -> float:
 
 
 def number(text: str) -> float | None:
-    """The number that a text is, None where it is none."""
+    """The number that a text is, None where it is none; 6_0 is a slip of the keys, not 60."""
+    if "_" in text:
+        return None
     try:
         return float(text)
     except ValueError:

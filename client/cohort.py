@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from client.clinical_values import coded_value, number
+from client.cohort_file import missing_columns, read_table, repeated_ids, row_number
 from client.imaging.source import split_roi
 from common.errors import InputError
 from common.study import ClinicalColumn, Study
@@ -24,6 +24,8 @@ SPLITS = ("train", "internal_test", "external_test")
 READINGS = ("r1_repeat", "r2", "r2_repeat")
 # who is compared with whom: each reader with himself, and the two readers
 READING_PAIRS = (("r1", "r1_repeat"), ("r1", "r2"), ("r2", "r2_repeat"))
+# of the table of a pooled reference; no study can declare a column of this name
+ORIGIN = "pooled:hospital"
 ADD_COLUMN = "add the column (cells may be empty) or take it out of study.toml"
 ONE_ROW = "keep one row per patient"
 
@@ -34,7 +36,7 @@ class Patient:
 
     `clinical` holds the coded values: a number, the index of the level, or NaN when missing.
     `origin` is the hospital the patient comes from: the site itself, unless a pooled reference
-    holds several hospitals' patients.
+    holds several hospitals' patients and puts `prefix` before their ids.
     """
 
     patient_id: str
@@ -45,6 +47,12 @@ class Patient:
     clinical: Mapping[str, float]
     image: Path | None
     masks: Mapping[str, Path]
+    prefix: str = ""
+
+    @property
+    def own_id(self) -> str:
+        """The id at the patient's own hospital."""
+        return self.patient_id.removeprefix(self.prefix)
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,12 @@ class Cohort:
         return [p for p in self.patients if p.split == test.split and p.origin in test.hospitals]
 
 
-def read_cohort(data: Path, site: str, study: Study) -> Cohort:
+def read_cohort(data: Path, site: str, study: Study, *, pooled: bool = False) -> Cohort:
     """Read and check `data/cohort.csv`.
+
+    Parameters
+    ----------
+    pooled : the column `ORIGIN` names each patient's hospital; elsewhere it means nothing.
 
     Raises
     ------
@@ -99,10 +111,12 @@ def read_cohort(data: Path, site: str, study: Study) -> Cohort:
             where=f"{path} column patient_id",
             remedy=ONE_ROW,
         )
-    return read_rows(frame, data, site, study)
+    return read_rows(frame, data, site, study, pooled=pooled)
 
 
-def read_rows(frame: pd.DataFrame, data: Path, site: str, study: Study) -> Cohort:
+def read_rows(
+    frame: pd.DataFrame, data: Path, site: str, study: Study, *, pooled: bool = False
+) -> Cohort:
     """The patients of a table that has all columns, every patient once.
 
     Parameters
@@ -113,62 +127,15 @@ def read_rows(frame: pd.DataFrame, data: Path, site: str, study: Study) -> Cohor
     cohort = Cohort(site=site, patients=[])
     for position, row in zip(frame.index, frame.to_dict("records"), strict=True):
         where = f"cohort.csv row {row_number(position)}"
-        reader = _RowReader({str(k): str(v).strip() for k, v in row.items()}, where, data)
-        patient = reader.patient(site, study, readings)
+        cells = {str(name): str(cell) for name, cell in row.items()}
+        reader = _RowReader(cells, where, data)
+        origin = cells[ORIGIN] if pooled else site
+        patient = reader.patient(origin, study, readings, prefix=f"{origin}/" if pooled else "")
         cohort.problems.extend(reader.problems)
         if not reader.problems:
             cohort.patients.append(patient)
     cohort.patients = assign_folds(cohort.patients, study)
     return cohort
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Cells of a cohort.csv as text.
-
-    Raises
-    ------
-    InputError : no such file, not CSV.
-    """
-    if not path.is_file():
-        raise InputError("no such file", where=str(path), remedy="put cohort.csv there")
-    try:
-        with warnings.catch_warnings():
-            # a decimal comma in every row would otherwise move all columns after it
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-            )
-    except pd.errors.ParserWarning:
-        raise InputError(
-            "rows have more cells than there are columns",
-            where=str(path),
-            remedy="put values with a comma in quotation marks, and write decimals with a point",
-        ) from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot be read as CSV: {error}", where=str(path), remedy="save it as UTF-8 CSV"
-        ) from None
-
-
-def missing_columns(frame: pd.DataFrame, study: Study) -> list[str]:
-    """Columns that the study reads and the table lacks."""
-    needed = ["patient_id", "label", "split", *(column.name for column in study.clinical)]
-    needed += ["image", "mask"] if study.needs_images else []
-    return [name for name in needed if name not in frame.columns]
-
-
-def repeated_ids(frame: pd.DataFrame) -> dict[str, list[int]]:
-    """Rows of the file by patient id, of patients that have several."""
-    ids = frame["patient_id"].str.strip()
-    return {
-        str(patient): [row_number(i) for i in frame.index[ids == patient]]
-        for patient in ids[ids.duplicated() & (ids != "")].unique()
-    }
-
-
-def row_number(position: object) -> int:
-    """Row of the file, as spreadsheets count, of a row of the table."""
-    return int(str(position)) + 2
 
 
 class _RowReader:
@@ -183,7 +150,9 @@ class _RowReader:
         place = f"{self.where} column {column}"
         self.problems.append(RowProblem(self.patient_id, place, what, remedy, column))
 
-    def patient(self, site: str, study: Study, readings: list[str]) -> Patient:
+    def patient(
+        self, origin: str, study: Study, readings: list[str], *, prefix: str = ""
+    ) -> Patient:
         """The row as a patient; to be used only when `problems` stays empty."""
         if not self.row["patient_id"]:
             self.problem("patient_id", "empty", "give every patient an id")
@@ -193,8 +162,7 @@ class _RowReader:
         label = self._label()
         clinical = {c.name: self._clinical(c) for c in study.clinical}
         image, masks = self._files(readings) if study.needs_images else (None, {})
-        origin = self.row.get("origin") or site
-        return Patient(self.patient_id, origin, label, split, -1, clinical, image, masks)
+        return Patient(self.patient_id, origin, label, split, -1, clinical, image, masks, prefix)
 
     def _label(self) -> int:
         text = self.row["label"]
@@ -247,7 +215,7 @@ def assign_folds(patients: list[Patient], study: Study) -> list[Patient]:
     origins = sorted({p.origin for p in patients})
     for origin in origins:
         own = [p for p in patients if p.split == "train" and p.origin == origin]
-        own.sort(key=lambda p: (p.label, _hash(study.seed, origin, p.patient_id)))
+        own.sort(key=lambda p: (p.label, _hash(study.seed, origin, p.own_id)))
         for position, patient in enumerate(own):
             fold_of[patient.patient_id] = position % study.folds
     return [
@@ -256,8 +224,7 @@ def assign_folds(patients: list[Patient], study: Study) -> list[Patient]:
     ]
 
 
-def _hash(seed: int, origin: str, patient_id: str) -> str:
-    own_id = patient_id.removeprefix(f"{origin}/")
+def _hash(seed: int, origin: str, own_id: str) -> str:
     return hashlib.sha256(f"{seed}/{origin}/{own_id}".encode()).hexdigest()
 
 

@@ -74,6 +74,7 @@ class SiteSettings(BaseModel):
     workers: int = Field(0, ge=0, description="processes for preparation; 0 = one per core")
     memory_gib: float = Field(8.0, gt=0)
     exclude_bad_patients: bool = False
+    pooled: bool = Field(False, description="the imagined hospital of a pooled reference")
     privacy: PrivacySettings | None = None
     approvals: Literal["required", "open"] = "required"
     deployment: Deployment | None = None

@@ -66,7 +66,7 @@ def load_patients(
     ------
     InputError : the cohort is unusable, or has bad patients and the site did not say to go on.
     """
-    cohort = read_cohort(settings.data, settings.name, study)
+    cohort = read_cohort(settings.data, settings.name, study, pooled=settings.pooled)
     images = None
     problems: list[RowProblem | PatientProblem] = list(cohort.problems)
     if study.needs_images:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from client.cohort import ORIGIN
+from client.cohort_file import read_table
 from client.site import SiteSettings
 from common.study import NetworkSettings, PrivacySettings, SiteEntry, Study, TestSet
 
@@ -74,14 +76,20 @@ def local_study(study: Study, name: str) -> Study:
 def pool_cohorts(data: Mapping[str, Path], study: Study, folder: Path) -> None:
     """Write one cohort.csv of all hospitals: absolute paths, ids prefixed with the hospital.
 
-    Rows of training split from hospitals that do not train are left out, as the study does.
+    Rows of training split from hospitals that do not train are left out, as the study does. A row
+    without an id stays without: it is as unusable as at its hospital.
+
+    Parameters
+    ----------
+    data : the folder with cohort.csv, by hospital.
     """
     frames = []
     for name, source in data.items():
-        frame = pd.read_csv(source / "cohort.csv", dtype=str, keep_default_na=False)
+        frame = read_table(source / "cohort.csv")
         if name not in study.training_sites:
             frame = frame[frame["split"] != "train"]
-        frame = frame.assign(origin=name, patient_id=name + "/" + frame["patient_id"])
+        ids = [f"{name}/{patient}" if patient else "" for patient in frame["patient_id"]]
+        frame = frame.assign(**{ORIGIN: name, "patient_id": ids})
         for column in PATHS:
             if column in frame:
                 frame[column] = [str(source / text) if text else "" for text in frame[column]]
@@ -98,6 +106,7 @@ def pooled_settings(study: Study, run: Path, cache: Path) -> SiteSettings:
         work=(run / "work").resolve(),
         cache=cache.resolve(),
         exclude_bad_patients=True,
+        pooled=True,
         privacy=consent(study),
         approvals="open",
     )

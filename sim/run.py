@@ -31,7 +31,7 @@ from sim.references import (
     pooled_settings,
     pooled_study,
 )
-from sim.sites import find_sites, place_sites, write_site
+from sim.sites import data_folder, find_sites, place_sites, write_site
 
 POLL_SECONDS = 0.5
 FEDERATED = "federated"
@@ -151,7 +151,8 @@ def _jobs(
     jobs = [Job(FEDERATED, file, sites, out, simulation.engine, key)]
     if "pooled" in simulation.references:
         folder = out / "references" / "pooled"
-        pool_cohorts(data, study, folder / "data")
+        cohorts = {name: data_folder(own) for name, own in data.items()}
+        pool_cohorts(cohorts, study, folder / "data")
         path = write_site(folder, pooled_settings(study, folder, simulation.cache))
         place_identities([("pooled", path)])
         file = write_study(pooled_study(study), folder / "input" / "study.toml")

@@ -12,9 +12,17 @@ from common.errors import InputError
 from common.study import PrivacySettings, Study
 from sim.identities import place_identities
 
+SITE_FILE = "site.toml"
+
+
+def data_folder(folder: Path) -> Path:
+    """Where a hospital's cohort.csv is: its folder, unless its own site.toml says otherwise."""
+    own = folder / SITE_FILE
+    return load_site(own).data if own.is_file() else folder
+
 
 def find_sites(folders: Sequence[Path], study: Study) -> dict[str, Path]:
-    """Data folder by site name, in roster order.
+    """Folder by site name, in roster order.
 
     A folder's name is the site's name unless its own site.toml gives another.
 
@@ -24,11 +32,13 @@ def find_sites(folders: Sequence[Path], study: Study) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for folder in folders:
-        if not (folder / "cohort.csv").is_file():
-            raise InputError(
-                "no cohort.csv in this folder", where=str(folder), remedy="give hospital folders"
-            )
-        own = folder / "site.toml"
+        data = data_folder(folder)
+        if not (data / "cohort.csv").is_file():
+            remedy = "give hospital folders"
+            if data != folder:
+                remedy = f"put it there, or correct data in {folder / SITE_FILE}"
+            raise InputError("no cohort.csv in this folder", where=str(data), remedy=remedy)
+        own = folder / SITE_FILE
         name = load_site(own).name if own.is_file() else folder.resolve().name
         if name in found:
             raise InputError(f"two folders are called {name}", where="--sites")
@@ -55,7 +65,7 @@ def write_site(folder: Path, settings: SiteSettings) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     # what the hospital did not write is left to the study, thresholds above all
     values = settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
-    path = folder / "site.toml"
+    path = folder / SITE_FILE
     path.write_text(tomli_w.dumps(values), encoding="utf-8")
     return path
 
@@ -79,7 +89,7 @@ def place_sites(
     """
     placed = {}
     for name, folder in data.items():
-        own = folder / "site.toml"
+        own = folder / SITE_FILE
         settings = load_site(own) if own.is_file() else SiteSettings(name=name)
         changes: dict[str, object] = {
             "data": settings.data if own.is_file() else folder,

@@ -25,12 +25,9 @@ from client.cohort import (
     ONE_ROW,
     Cohort,
     RowProblem,
-    missing_columns,
     read_rows,
-    read_table,
-    repeated_ids,
-    row_number,
 )
+from client.cohort_file import missing_columns, read_table, repeated_ids, row_number
 from common.errors import InputError
 from common.study import Study
 
@@ -93,7 +90,7 @@ def _repeated(frame: pd.DataFrame) -> Findings:
     """Patients in several rows, and ids that may be the same patient's."""
     found: list[Finding] = []
     for patient, rows in repeated_ids(frame).items():
-        splits = {str(frame["split"].iloc[row - row_number(0)]).strip() for row in rows}
+        splits = {str(frame["split"].loc[row - row_number(0)]) for row in rows}
         listed = f"rows {', '.join(map(str, rows))}"
         if len(splits) > 1:
             what = f"one patient in the splits {' and '.join(sorted(splits))} ({listed})"
@@ -102,7 +99,7 @@ def _repeated(frame: pd.DataFrame) -> Findings:
         else:
             what = f"duplicate patient ({listed})"
             found.append(problem("cohort.duplicate", patient, what, ONE_ROW))
-    ids = frame["patient_id"].str.strip()
+    ids = frame["patient_id"]
     return or_ok((*found, *_alike(ids)), dict.fromkeys(_IDS, f"{ids.nunique()} patients"))
 
 
@@ -123,7 +120,7 @@ def _alike(ids: pd.Series) -> Findings:
 
 def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with the first row of every patient; rows without an id stay."""
-    ids = frame["patient_id"].str.strip()
+    ids = frame["patient_id"]
     return frame[(ids == "") | ~ids.duplicated()]
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 from client.check.finding import Findings, or_ok, warning
 from client.check.identifiers import naming_column, plain_id, reasons, shared_words
 from client.check.listing import listed
-from client.cohort import READINGS, row_number
+from client.cohort import READINGS
+from client.cohort_file import row_number
 from common.study import Study
 
 FILE_COLUMNS = ("image", "mask", *(f"mask_{reading}" for reading in READINGS))
@@ -46,7 +47,7 @@ def _ids(frame: pd.DataFrame, site: str) -> Findings:
     for why, rows in _by_reason(((patient,) for patient in ids), known):
         yield warning(
             "identifiers.cohort",
-            f"cohort.csv column patient_id, {_rows(rows)}",
+            f"cohort.csv column patient_id, {_rows(frame, rows)}",
             f"ids that look like {why}",
             PSEUDONYMISE,
         )
@@ -68,7 +69,7 @@ def _files(frame: pd.DataFrame, site: str) -> Findings:
         for why, rows in _by_reason(others, known):
             yield warning(
                 "identifiers.files",
-                f"cohort.csv column {column}, {_rows(rows)}",
+                f"cohort.csv column {column}, {_rows(frame, rows)}",
                 f"names of files or folders that look like {why}",
                 "rename them after the pseudonym",
             )
@@ -93,6 +94,6 @@ def _by_reason(
     yield from found.items()
 
 
-def _rows(positions: Sequence[int]) -> str:
-    numbers = [str(row_number(position)) for position in positions]
+def _rows(frame: pd.DataFrame, positions: Sequence[int]) -> str:
+    numbers = [str(row_number(frame.index[position])) for position in positions]
     return f"row{'s' if len(numbers) > 1 else ''} {listed(numbers)}"

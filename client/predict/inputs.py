@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from client.clinical_values import coded_value
-from client.cohort import read_table, repeated_ids, row_number
+from client.cohort_file import read_table, repeated_ids, row_number
 from client.imaging.source import split_roi
 from client.preparation import PatientProblem
 from common.errors import InputError, UsageError
@@ -126,7 +126,7 @@ def read_cases(path: Path, study: Study) -> tuple[list[Case], list[PatientProble
     cases: list[Case] = []
     problems: list[PatientProblem] = []
     for position, row in zip(frame.index, frame.to_dict("records"), strict=True):
-        texts = {str(k): str(v).strip() for k, v in row.items()}
+        texts = {str(k): str(v) for k, v in row.items()}
         name = texts["patient_id"] or f"(row {row_number(position)})"
         try:
             cases.append(_case_of_row(name, texts, path.parent, study))

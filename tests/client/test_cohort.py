@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.cohort import check_cohort, read_cohort
+from client.cohort import ORIGIN, check_cohort, read_cohort
 from common.errors import InputError
 from common.study import Study, parse_study
 
@@ -98,6 +98,8 @@ def test_an_empty_file_says_so(tmp_path: Path, study: Study) -> None:
         ("p9,2,train,60,1", "row 5 column label", '"2" is not 0 or 1'),
         ("p9,,train,60,1", "row 5 column label", '"" is not 0 or 1'),
         ("p9,0,train,old,1", "row 5 column age", '"old" is not a number'),
+        ("p9,0,train,6_0,1", "row 5 column age", '"6_0" is not a number'),
+        ("p9,0,train,-1e15,1", "row 5 column age", '"-1e15" is too large (1e+15 and more)'),
         ("p9,0,train,60.25,1", "row 5 column age", '"60.25" has more than 1 decimals'),
         (",0,train,60,1", "row 5 column patient_id", "empty"),
     ],
@@ -166,9 +168,23 @@ def test_folds_are_balanced_and_do_not_depend_on_the_files_order(
 
 
 def test_folds_are_the_same_when_hospitals_are_pooled(tmp_path: Path, study: Study) -> None:
-    rows = [f"p{i},{i % 2},train,50,1" for i in range(20)]
+    # the first of them as if it were prefixed already
+    rows = [f"{'a/' if i == 0 else ''}p{i},{i % 2},train,50,1" for i in range(20)]
     own = read_cohort(write(tmp_path, rows), "a", study)
     pooled_rows = [f"a/{row},a" for row in rows] + [f"b/{row},b" for row in rows]
-    pooled = read_cohort(write(tmp_path, pooled_rows, HEADER + ",origin"), "pooled", study)
-    from_a = {p.patient_id.removeprefix("a/"): p.fold for p in pooled.patients if p.origin == "a"}
+    folder = write(tmp_path, pooled_rows, f"{HEADER},{ORIGIN}")
+    pooled = read_cohort(folder, "pooled", study, pooled=True)
+    from_a = {p.own_id: p.fold for p in pooled.patients if p.origin == "a"}
     assert from_a == {p.patient_id: p.fold for p in own.patients}
+
+
+@pytest.mark.parametrize("name", ["origin", ORIGIN])
+def test_a_hospitals_own_column_of_origins_moves_nobody(
+    tmp_path: Path, study: Study, name: str
+) -> None:
+    plain = read_cohort(write(tmp_path, GOOD), "a", study)
+    own = write(tmp_path, [f"{row},b" for row in GOOD], f"{HEADER},{name}")
+    cohort = read_cohort(own, "a", study)
+    assert {p.origin for p in cohort.patients} == {"a"}
+    assert len(cohort.subset(study, "internal")) == 1
+    assert [p.fold for p in cohort.patients] == [p.fold for p in plain.patients]

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from client.cohort import read_cohort
 from client.site import load_site
 from common.disclosure import stricter
+from common.errors import InputError
 from common.study import load_study, parse_study
 from common.study_file import write_study
-from sim.references import local_study, pooled_settings, pooled_study
-from sim.sites import place_sites, write_site
+from sim.references import local_study, pool_cohorts, pooled_settings, pooled_study
+from sim.sites import data_folder, find_sites, place_sites, write_site
 
 
 def test_a_written_study_is_the_same_study(tmp_path: Path) -> None:
@@ -69,3 +73,34 @@ def test_a_hospitals_own_threshold_survives_placing_and_stands_alone(tmp_path: P
     ).values()
     own = load_site(placed).privacy
     assert own is not None and own.model_fields_set == {"min_rows"}
+
+
+def test_the_pooled_reference_deals_the_folds_of_the_hospitals(tabular: Path) -> None:
+    study = load_study(tabular / "study.toml")
+    path = tabular / "a" / "cohort.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [f"  {row.replace(',train,', ', train ,')},b" for row in lines[1:]]
+    path.write_text("\n".join([lines[0] + ",origin", *rows, ",0,train,1,60,male,1,b"]) + "\n")
+    data = {name: tabular / name for name in "abc"}
+    pool_cohorts(data, study, tabular / "pool")
+    pooled = read_cohort(tabular / "pool", "pooled", pooled_study(study), pooled=True)
+    assert [problem.column for problem in pooled.problems] == ["patient_id"]
+    for name, folder in data.items():
+        own = read_cohort(folder, name, study)
+        folds = {p.own_id: p.fold for p in pooled.patients if p.origin == name}
+        assert folds == {p.patient_id: p.fold for p in own.patients}
+
+
+def test_a_hospitals_site_toml_says_where_its_cohort_is(tabular: Path) -> None:
+    elsewhere = tabular / "elsewhere"
+    (tabular / "a").rename(elsewhere)
+    (tabular / "a").mkdir()
+    site = tabular / "a" / "site.toml"
+    site.write_text('name = "a"\ndata = "../elsewhere"\n', encoding="utf-8")
+    study = load_study(tabular / "study.toml")
+    found = find_sites([tabular / name for name in "abc"], study)
+    assert list(found) == ["a", "b", "c"]
+    assert (data_folder(found["a"]) / "cohort.csv").is_file()
+    (elsewhere / "cohort.csv").unlink()
+    with pytest.raises(InputError, match=r"no cohort.csv in this folder -> .*correct data in"):
+        find_sites([tabular / name for name in "abc"], study)
