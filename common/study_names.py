@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from common.study import Study
 
 
+# a model of the outcome, of the split or of a path would be a model of nothing
+OWN_COLUMNS = ("patient_id", "label", "split", "image", "mask", "exam_offset_days")
+
+
 def check_names(study: Study) -> None:
     """ValueError when a name is used twice, is not known, or is of a site that left."""
     names = study.site_names
@@ -26,6 +30,12 @@ def check_names(study: Study) -> None:
             if site not in names:
                 raise ValueError(f"test_sets: {test.name} names the unknown site {site}")
     columns = [column.name for column in study.clinical]
+    for column in columns:
+        if column in OWN_COLUMNS or column.startswith("mask_"):
+            raise ValueError(
+                f"clinical: cohort.csv has a column {column} of its own, which is no clinical value;"
+                " give yours another name"
+            )
     if len(set(columns)) != len(columns):
         raise ValueError("clinical: a column is declared twice")
     if "clinical" in study.base_models and not columns:

@@ -1,4 +1,4 @@
-"""Hospitals that left stand in the study with their own word, and nowhere else."""
+"""Names refer to one thing; hospitals that left are there with their own word alone."""
 
 from __future__ import annotations
 
@@ -69,3 +69,13 @@ def test_one_statement_of_a_site_for_a_roster_is_enough() -> None:
 def test_a_statement_that_the_site_did_not_sign_is_named(changes: dict[str, str]) -> None:
     with pytest.raises(InputError, match=r"left: site [de]: its statement of leaving is not one"):
         study(LEFT.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    "name", ["label", "split", "patient_id", "image", "mask", "mask_r2", "exam_offset_days"]
+)
+def test_the_outcome_and_other_columns_of_the_file_itself_are_no_clinical_values(name: str) -> None:
+    written = study().model_dump(exclude={"clinical"}, exclude_none=True)
+    column = {"name": name, "kind": "continuous"}
+    with pytest.raises(ValueError, match=f"cohort.csv has a column {name} of its own"):
+        Study.model_validate({**written, "clinical": [column]})
