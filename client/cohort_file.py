@@ -12,6 +12,7 @@ import pandas as pd
 
 from common.errors import InputError
 from common.study import Study
+from common.text_file import read_written
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 _SAVE_AS = "save it as UTF-8 CSV"
@@ -61,10 +62,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="put cohort.csv there")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("not UTF-8 text", where=str(path), remedy=_SAVE_AS) from None
+    text = read_written(path, _SAVE_AS)
     if "\0" in text:
         row = text[: text.index("\0")].count("\n") + 1
         raise InputError(

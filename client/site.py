@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from common.errors import InputError
 from common.study import PrivacySettings
 from common.study_errors import explain
+from common.text_file import read_written
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:[0-9]{1,2})?)$"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -95,7 +96,7 @@ def load_site(path: Path) -> SiteSettings:
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="run fedlnm-site init")
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
+        written = tomllib.loads(read_written(path))
         settings = SiteSettings.model_validate(written)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"not valid TOML: {error}", where=str(path)) from None

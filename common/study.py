@@ -25,6 +25,7 @@ from common.study_networks import NetworkSettings as NetworkSettings
 from common.study_presets import merge, preset_text
 from common.study_private import DifferentialPrivacy, check_trains_privately
 from common.study_strategy import refusal_of_masks
+from common.text_file import read_written
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
 FusionModelName = Literal["fusion_feature", "fusion_decision"]
@@ -372,4 +373,4 @@ def load_study(path: Path) -> Study:
     """Read and validate a study file; InputError when it is missing or wrong."""
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="give the path of a study.toml")
-    return parse_study(path.read_text(encoding="utf-8"), where=str(path))
+    return parse_study(read_written(path), where=str(path))

@@ -15,6 +15,7 @@ from common.errors import StudyError
 from common.flower_arrays import join_arrays_once
 from common.masking import identity
 from common.study import load_study
+from common.text_file import read_written
 from server.demonstration import prepare_demonstration
 from server.dossier import write_dossier
 from server.events import Events
@@ -64,7 +65,7 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
     """The study over this grid; the rows of results.json."""
     path, out = Path(str(config["study"])), Path(str(config["out"]))
     study = load_study(path)
-    (out / "study.toml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    (out / "study.toml").write_text(read_written(path), encoding="utf-8")
     label = str(config.get("label", "federated"))
     write_dossier(study, out, label)
     name = str(config.get("run-name", "")) or label.replace(":", "-")

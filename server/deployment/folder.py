@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.errors import InputError
 from common.joining import ADDRESS
 from common.study_errors import explain
+from common.text_file import read_written
 
 SETTINGS = "coordinator.toml"
 
@@ -145,7 +146,7 @@ class CoordinatorFolder:
                 remedy="make one with fedlnm-server init FOLDER --address HOST:PORT",
             )
         try:
-            return CoordinatorSettings.model_validate(tomllib.loads(path.read_text("utf-8")))
+            return CoordinatorSettings.model_validate(tomllib.loads(read_written(path)))
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"not valid TOML: {error}", where=str(path)) from None
         except ValidationError as error:
