@@ -14,8 +14,8 @@ from client.ledger_cli import ledger
 from client.predict.command import predict
 from client.report import command as report_command
 from common.console import consoles
-from common.errors import StudyError
 from common.processes import write_for_this_user_alone
+from common.program import run_program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,7 +31,7 @@ app.command()(gate_cli.run)
 app.command()(leave_cli.leave)
 app.command()(predict)
 app.command()(report_command.report)
-console, screen = consoles()
+console, _ = consoles()
 
 
 @app.callback()
@@ -59,8 +59,4 @@ def main() -> None:
     """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
     write_for_this_user_alone()
     logging.getLogger("fedlnm.site").addHandler(logging.NullHandler())
-    try:
-        app(prog_name="fedlnm-site")
-    except StudyError as error:
-        screen.error(error)
-        raise SystemExit(error.exit_code) from None
+    run_program(lambda: app(prog_name="fedlnm-site"))

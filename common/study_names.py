@@ -33,8 +33,8 @@ def check_names(study: Study) -> None:
     for column in columns:
         if column in OWN_COLUMNS or column.startswith("mask_"):
             raise ValueError(
-                f"clinical: cohort.csv has a column {column} of its own, which is no clinical value;"
-                " give yours another name"
+                f"clinical: cohort.csv has a column {column} of its own, which is no clinical"
+                " value; give yours another name"
             )
     if len(set(columns)) != len(columns):
         raise ValueError("clinical: a column is declared twice")

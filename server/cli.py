@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from common.console import consoles
-from common.errors import StudyError, UsageError
+from common.errors import UsageError
+from common.program import run_program
 from common.study import load_study
 from server.deployment import commands
 
@@ -151,8 +152,4 @@ def dossier(
 
 def main() -> None:
     """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
-    try:
-        app(prog_name="fedlnm-server")
-    except StudyError as error:
-        screen.error(error)
-        raise SystemExit(error.exit_code) from None
+    run_program(lambda: app(prog_name="fedlnm-server"))
