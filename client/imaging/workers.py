@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from common.workers import WorkerPool
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -38,12 +39,14 @@ class BoundedPool:
 
     def __init__(self, workers: int, memory_gib: float) -> None:
         self.workers, self.memory_gib = workers, memory_gib
-        self._executor: ProcessPoolExecutor | None = None
+        self._executor: WorkerPool | None = None
 
     def __enter__(self) -> BoundedPool:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._executor is not None:
+            self._executor.end()
         self._stop()
 
     def run(
@@ -124,12 +127,9 @@ class BoundedPool:
             else:
                 yield position, result
 
-    def _pool(self) -> ProcessPoolExecutor:
+    def _pool(self) -> WorkerPool:
         if self._executor is None:
-            # spawn: a fork of a process with threads (gRPC, ITK) may hang
-            self._executor = ProcessPoolExecutor(
-                self.workers, mp_context=multiprocessing.get_context("spawn")
-            )
+            self._executor = WorkerPool(self.workers)
         return self._executor
 
     def _stop(self) -> None:
