@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from common.console import consoles
-from common.errors import StudyError, UsageError
+from common.errors import UsageError
+from common.program import run_program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,7 +72,7 @@ def run(
 
     Example: fedlnm-sim run study.toml --sites hospital_a hospital_b --reference pooled
     """
-    from sim.run import Simulation, simulate
+    from sim.run import Simulation, UnfinishedError, simulate
 
     if engine not in ("inprocess", "flower"):
         raise UsageError(f'unknown engine "{engine}"', remedy="use inprocess or flower")
@@ -89,8 +90,11 @@ def run(
         exclude_bad_patients=exclude_bad_patients,
     )
     target = screen if json_output else console
+    unfinished: UnfinishedError | None = None
     try:
         results = simulate(simulation, target)
+    except UnfinishedError as error:
+        unfinished, results = error, error.results
     except KeyboardInterrupt:
         screen.print(f"interrupted; give the same command with --out {folder} to go on")
         raise typer.Exit(130) from None
@@ -100,6 +104,8 @@ def run(
     target.print(f"report: {folder / 'report' / 'index.html'}", highlight=False)
     if json_output:
         sys.stdout.write((folder / "results.json").read_text(encoding="utf-8"))
+    if unfinished is not None:
+        raise unfinished
 
 
 @app.command()
@@ -185,8 +191,4 @@ def expand_sites(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
-    try:
-        app(args=expand_sites(sys.argv[1:]), prog_name="fedlnm-sim")
-    except StudyError as error:
-        screen.error(error)
-        raise SystemExit(error.exit_code) from None
+    run_program(lambda: app(args=expand_sites(sys.argv[1:]), prog_name="fedlnm-sim"))

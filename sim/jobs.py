@@ -13,6 +13,7 @@ from typing import Literal
 from common.console import PlainFormatter
 from common.errors import StudyError
 from common.flower_settings import QUIET
+from common.program import in_words
 
 Engine = Literal["inprocess", "flower"]
 
@@ -81,6 +82,8 @@ def run_job(job: Job) -> Outcome:
             _run_in_process(job)
     except StudyError as error:
         return Outcome(job.label, str(error), error.exit_code)
+    except OSError as error:
+        return Outcome(job.label, str(in_words(error)), 1)
     return Outcome(job.label)
 
 

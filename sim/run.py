@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from common.errors import StudyError
 from common.study import Study, load_study
 from common.study_file import write_study
 from common.study_sums import check_maskable, check_test_sets_apart
+from common.workers import WorkerPool
 from server.progress import Follower, follow
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
@@ -61,12 +61,29 @@ class Simulation:
     exclude_bad_patients: bool = False
 
 
+class UnfinishedError(StudyError):
+    """References that could not finish beside a federated run that did.
+
+    Parameters
+    ----------
+    results : of all that finished; they are written.
+    """
+
+    def __init__(self, results: Any, errors: Sequence[StudyError]) -> None:
+        self.results = results
+        super().__init__(
+            "; ".join(map(str, errors)),
+            remedy="the results are without it; the same command with the same --out tries again",
+        )
+
+
 def simulate(simulation: Simulation, console: Console) -> Any:
     """Run it all; the validated results.
 
     Raises
     ------
-    StudyError : wrong input, or a run that could not finish.
+    StudyError : wrong input, or a federated run that could not finish.
+    UnfinishedError : a reference could not; all others are written.
     """
     from server.outputs import write_outputs
 
@@ -84,14 +101,21 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     )
     prepare_all(sites, with_identities(study), console)
     jobs = _jobs(simulation, study, data, sites)
-    _run_all(jobs, console)
-    trees = [json.loads((job.out / "run.json").read_text(encoding="utf-8")) for job in jobs]
+    failed = _run_all(jobs, console)
+    if FEDERATED in failed:
+        raise failed[FEDERATED]
+    finished = [job for job in jobs if job.label not in failed]
+    trees = [json.loads((job.out / "run.json").read_text(encoding="utf-8")) for job in finished]
     tree = merge_results(trees)
+    tree["warnings"] += [f"No reference: {error}" for error in failed.values()]
     _add_phantom_facts(tree, data)
     tree["ledger"] = ledger_rows(sites)
     tree["timing"]["whole study"] = {"federated": time.monotonic() - started}
     console.print("writing the report", highlight=False)
-    return write_outputs(tree, simulation.out)
+    results = write_outputs(tree, simulation.out)
+    if failed:
+        raise UnfinishedError(results, list(failed.values()))
+    return results
 
 
 def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
@@ -173,31 +197,45 @@ def _jobs(
     return jobs
 
 
-def _run_all(jobs: Sequence[Job], console: Console) -> None:
-    """Run the jobs side by side, one a core, the federated one first."""
+def _run_all(jobs: Sequence[Job], console: Console) -> dict[str, StudyError]:
+    """Run the jobs side by side, one a core, the federated one first; what failed, by label."""
     for job in jobs:
         job.out.mkdir(parents=True, exist_ok=True)
     followers = [Follower(job.label, job.out / "events.jsonl", console) for job in jobs]
-    workers = min(len(jobs), len(os.sched_getaffinity(0)))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures: list[Future[Outcome]] = [pool.submit(run_job, job) for job in jobs]
+    pool = WorkerPool(min(len(jobs), len(os.sched_getaffinity(0))))
+    with pool:
         try:
+            futures = {job.label: pool.submit(run_job, job) for job in jobs}
             _wait(futures, followers)
         except BaseException:
-            for future in futures:
-                future.cancel()
+            pool.end()
             raise
-    for outcome in (future.result() for future in futures if not future.cancelled()):
-        if outcome.error:
-            raise outcome.as_error()
+    # a fault of the program itself is shown with its trace
+    crash = futures[FEDERATED].exception()
+    if crash is not None:
+        raise crash
+    return {job.label: error for job in jobs if (error := _error(job, futures[job.label]))}
 
 
-def _wait(futures: Sequence[Future[Outcome]], followers: Sequence[Follower]) -> None:
-    while not all(future.done() for future in futures):
+def _error(job: Job, future: Future[Outcome]) -> StudyError | None:
+    """Why a job has not finished."""
+    if future.cancelled():
+        return StudyError("not begun", where=job.label)
+    crash = future.exception()
+    if crash is not None:
+        what = f"{type(crash).__name__}: {crash}"
+        return StudyError(what, where=job.label, remedy=f"see {job.out / 'crash.log'}")
+    outcome = future.result()
+    return outcome.as_error() if outcome.error else None
+
+
+def _wait(futures: Mapping[str, Future[Outcome]], followers: Sequence[Follower]) -> None:
+    """Until all are done; without the federated run, no reference is worth beginning."""
+    federated = futures[FEDERATED]
+    while not all(future.done() for future in futures.values()):
         follow(followers)
-        if any(f.done() and not f.cancelled() and f.result().error for f in futures):
-            for future in futures:
+        if federated.done() and (federated.exception() or federated.result().error):
+            for future in futures.values():
                 future.cancel()
         time.sleep(POLL_SECONDS)
     follow(followers)
