@@ -91,7 +91,8 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "restarted":
         return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
     if kind == "resumed":
-        return "going on with an interrupted run"
+        complete = "this run was complete; its results are taken as they are"
+        return complete if event.get("complete") else "going on with an interrupted run"
     if kind == "failed":
         return "[red]stopped[/red]"
     if kind == "finished":

@@ -203,6 +203,7 @@ class StudyRun:
             phases=phases_of(study),
             rounds=rounds,
             trainings=trainings,
+            complete=self.checkpoint.has("evaluation"),
         )
 
     def _results(

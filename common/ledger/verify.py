@@ -78,8 +78,9 @@ def named_key(path: Path) -> Ed25519PublicKey:
 
     Raises
     ------
-    InputError : the head is missing or unreadable.
+    InputError : no such ledger, or its head is missing or unreadable.
     """
+    _check_there(path)
     try:
         head = read_head(head_path(path))
     except ValueError:
@@ -106,10 +107,14 @@ def _read(path: Path) -> tuple[dict[int, Entry | None], list[Finding]]:
 
 
 def _lines(path: Path) -> Iterable[tuple[int, bytes]]:
-    if not path.is_file():
-        raise InputError("no such ledger", where=str(path), remedy="give a ledger.jsonl")
+    _check_there(path)
     with path.open("rb") as file:
         yield from enumerate(file, start=1)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise InputError("no such ledger", where=str(path), remedy="give a ledger.jsonl")
 
 
 def _contents(entries: dict[int, Entry], public_key: Ed25519PublicKey) -> list[Finding]:

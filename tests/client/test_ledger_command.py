@@ -11,8 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.ledger import Ledger
+from common.errors import InputError
 from common.ledger.chain import head_path
 from common.ledger.entry import Item, Record
+from common.ledger.verify import named_key
 from common.masking import identity
 
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("a", "b", "c")}
@@ -120,6 +122,11 @@ def test_verify_does_not_take_another_sites_key(folder: Path) -> None:
     done = run("client", "ledger", "verify", path, "--key", other)
     assert done.returncode == 1
     assert "no entry is signed by this key" in done.stdout
+
+
+def test_verify_of_no_file_says_that_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nono: no such ledger -> give a ledger\.jsonl"):
+        named_key(tmp_path / "nono")
 
 
 def test_audit_passes_ledgers_that_agree(folder: Path) -> None:
