@@ -85,8 +85,8 @@ def _patients(rows: Iterable[tuple[str, Performance | None, Performance | None]]
 
 def _counted(row: Performance) -> str:
     if row.positives is None:
-        return f"{row.n} patients"
-    return f"{row.n} patients, {row.positives} with the finding"
+        return words.patients(row.n)
+    return f"{words.patients(row.n)}, {row.positives} with the finding"
 
 
 def settings_block(first: ComparedRun, second: ComparedRun) -> Block | None:

@@ -152,7 +152,10 @@ function performance(run) {
   const find = (model, set) => run.performance.find((row) => row.model === model && row.set === set);
   const cell = (row) => !row ? "" : el("span", {}, number(row.auc),
     row.ci_low === null ? null : el("small", {}, " (" + number(row.ci_low) + "\\u2013" + number(row.ci_high) + ")"));
-  const size = (set) => set + " (n = " + run.performance.find((row) => row.set === set).n + ")";
+  const size = (set) => {
+    const n = run.performance.find((row) => row.set === set).n;
+    return set + " (n = " + (n === null ? "withheld" : n) + ")";
+  };
   return [el("h2", {}, "Area under the ROC curve (AUC)"),
     el("p", {}, "With 95 % confidence intervals; on the training set out-of-fold."),
     table(["Model", ...sets.map(size)], models.map((model) =>

@@ -28,6 +28,7 @@ from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, De
 from common.transforms import Select
 from common.views import View, table
 from server.federation import Federation
+from server.phases.participants import shown_counts
 from server.phases.strata import strata_findings
 from server.phases.strata_cuts import strata_cuts
 
@@ -80,18 +81,19 @@ def evaluate_test_sets(
     replies = federation.evaluate(files, edges, cuts)
     names = tuple(bundle.models)
     sets = [test.name for test in federation.study.test_sets]
+    minimum = federation.study.privacy.min_cell
     spread = [name for name in sets if len(federation.sites_with(name)) > 1]
     findings = Findings()
     for subset in sets:
         if subset not in spread:
             (site,) = federation.sites_with(subset)
-            _at_one_site(findings, subset, names, bundle.cutoffs, replies[site])
+            _at_one_site(findings, subset, names, bundle.cutoffs, replies[site], minimum)
     summed = [name for name in spread if _may_be_summed(federation, name, replies)]
     for subset in spread:
         if subset not in summed:
             own = [replies[site].counts[subset] for site in federation.sites_with(subset)]
             counts = sum(n for n, _ in own), sum(positives for _, positives in own)
-            _withheld(findings, subset, names, bundle.cutoffs, counts)
+            _withheld(findings, subset, names, bundle.cutoffs, shown_counts(*counts, minimum))
     if summed:
         view = table("scores").then(Select(columns=names))
         findings.extend(evaluate_over_sites(federation, summed, names, view, bundle.cutoffs, edges))
@@ -223,13 +225,15 @@ def _at_one_site(
     names: Sequence[str],
     cutoffs: Mapping[str, float],
     reply: EvaluateReply,
+    minimum: int,
 ) -> None:
     """Rows of a set that its one site evaluated, or what may be said of it."""
     evaluation = reply.evaluations.get(subset)
     if evaluation is not None:
         _add(findings, subset, names, evaluation, cutoffs, [EXACT] * len(names))
         return
-    _withheld(findings, subset, names, cutoffs, reply.counts[subset])
+    counts = shown_counts(*reply.counts[subset], minimum)
+    _withheld(findings, subset, names, cutoffs, counts)
 
 
 def _may_be_summed(
@@ -246,13 +250,12 @@ def _withheld(
     subset: str,
     names: Sequence[str],
     cutoffs: Mapping[str, float],
-    counts: tuple[int, int],
+    counts: Mapping[str, int | None],
 ) -> None:
-    """Rows of a set of which no more may be told than its patients and positives."""
-    n, positives = counts
+    """Rows of a set of which no more may be told than its patients and positives, if that."""
     method = "withheld by the site: too few patients, or too few of one class"
     for model in names:
-        known = {"n": n, "positives": positives, "cutoff": float(cutoffs[model])}
+        known = {**counts, "cutoff": float(cutoffs[model])}
         findings.performance.append({"model": model, "set": subset, **known, "method": method})
 
 

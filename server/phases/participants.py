@@ -36,10 +36,20 @@ def participants(federation: Federation) -> list[dict[str, Any]]:
     ]
 
 
+def shown_counts(n: int, positives: int, minimum: int) -> dict[str, int | None]:
+    """Counts of a whole set as they may be published: small ones, and what gives them away, None.
+
+    Parameters
+    ----------
+    minimum : smallest count that may be shown.
+    """
+    small = [0 < count < minimum for count in (n, positives, n - positives)]
+    return {"n": None if small[0] else n, "positives": None if any(small) else positives}
+
+
 def _shown(counts: dict[str, tuple[int, int]], minimum: int) -> dict[str, dict[str, int | None]]:
     if len(counts) < 2:
-        # a set at one site: these numbers are the set's own, which the results tell anyway
-        return {site: {"n": n, "positives": p} for site, (n, p) in counts.items()}
+        return {site: shown_counts(n, p, minimum) for site, (n, p) in counts.items()}
     pairs = np.array(list(counts.values()), dtype=np.float64)
     outcomes = np.vstack([pairs[:, 1], pairs[:, 0] - pairs[:, 1]])
     few = [suppress(np.append(row, 0.0), minimum)[:-1] for row in outcomes]

@@ -93,7 +93,7 @@ def _paint(axes: Axes, results: Results, sets: list[str]) -> None:
 
 def _set_text(results: Results, name: str, count: ParticipantCount) -> str:
     held = [one for one in results.participants if name in one.sets]
-    n = "withheld" if count.n is None else f"{count.n} patients"
+    n = words.patients(count.n)
     positives = "withheld" if count.positives is None else str(count.positives)
     return f"{set_label(name)}\n{n}\n{positives} with finding\n{_hospitals(held)}"
 

@@ -73,12 +73,13 @@ class Performance(Record):
     """One model of one run on one set; on `train` the predictions are out-of-fold.
 
     `correct`, `tp`, `tn` count patients at the frozen cut-off; `method` says how the AUC was made.
+    Counts that a disclosure rule withholds are null.
     """
 
     run: RunName
     model: ModelName
     set: str
-    n: Count
+    n: MaybeCount
     positives: MaybeCount = None
     auc: Share = None
     ci_low: Share = None
@@ -92,7 +93,9 @@ class Performance(Record):
     @property
     def negatives(self) -> int | None:
         """Patients without the endpoint."""
-        return None if self.positives is None else self.n - self.positives
+        if self.n is None or self.positives is None:
+            return None
+        return self.n - self.positives
 
     @property
     def accuracy(self) -> float | None:

@@ -180,7 +180,7 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
     known = next((found for row in rows if (found := primary(row, run))), rows[0].any_row)
     if known is None:
         return ""
-    parts = [f"{known.n} patients"]
+    parts = [words.patients(known.n)]
     if known.positives is not None and known.n:
         share = 100 * known.positives / known.n
         parts.append(f"{known.positives} ({share:.0f} %) with {results.study.endpoint}")

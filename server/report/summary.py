@@ -134,7 +134,7 @@ def _card(results: Results, row: MatrixRow, run: str) -> Card:
     positives = "" if main.positives is None else f", {main.positives} positive"
     return Card(
         title=set_label(row.set),
-        patients=f"{main.n} patients{positives}",
+        patients=f"{words.patients(main.n)}{positives}",
         auc=words.auc(main.auc),
         interval=words.interval(main.ci_low, main.ci_high),
         lines=tuple(lines),

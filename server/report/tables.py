@@ -150,7 +150,9 @@ def _wanted(cells: dict[str, str], optional: dict[str, bool]) -> list[str]:
 def _set_cell(row: MatrixRow) -> str:
     known = row.any_row
     label = set_label(row.set)
-    return f"{label} (n={known.n})" if known else label
+    if known is None:
+        return label
+    return f"{label} (n={'withheld' if known.n is None else known.n})"
 
 
 def _with_interval(row: Performance | None) -> str:

@@ -54,6 +54,11 @@ def humanise(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def patients(n: int | None) -> str:
+    """How many patients; their number may be withheld."""
+    return "patients withheld" if n is None else f"{n} patients"
+
+
 def shorten(name: str, limit: int) -> str:
     """A long name without its middle."""
     half = (limit - 1) // 2

@@ -119,11 +119,18 @@ def test_a_set_too_small_to_be_told_of_does_not_stop_the_study(
     text = (tabular / "study.toml").read_text(encoding="utf-8")
     text += "[privacy]\nmin_rows = 35\n"
     (tabular / "study.toml").write_text(text, encoding="utf-8")
+    rows = (tabular / "c" / "cohort.csv").read_text(encoding="utf-8").splitlines()
+    external = [row for row in rows if ",1,external_test," in row]
+    for row in external[1:]:  # one patient alone has the endpoint
+        rows[rows.index(row)] = row.replace(",1,external_test,", ",0,external_test,")
+    (tabular / "c" / "cohort.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     done = run_study(tabular, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     results = results_of(tmp_path / "run")
     (row,) = [r for r in results["performance"] if r["set"] == "external_1"]
-    assert (row["n"], row["positives"], row["auc"], row["correct"]) == (30, 12, None, None)
+    assert (row["n"], row["positives"], row["auc"], row["correct"]) == (30, None, None, None)
+    (site,) = [s for s in results["participants"] if s["site"] == "c"]
+    assert site["sets"]["external_1"] == {"n": 30, "positives": None}
     assert row["method"].startswith("withheld by the site")
     assert not [r for r in results["roc"] if r["set"] == "external_1"]
     assert not results["site_performance"]

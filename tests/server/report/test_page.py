@@ -5,15 +5,18 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from common.figures.drawing import Drawing
 from server.report.appendix import timing_block
 from server.report.page import render, write_report
 from server.report.results import Results, parse, to_json
+from server.report.tables import terminal_table
 
 
 class Reader(HTMLParser):
@@ -141,6 +144,24 @@ def test_warnings_and_research_use_stand_above_the_results(page: str, whole: Res
 def test_refusals_are_listed_and_withheld_counts_say_so(page: str) -> None:
     assert "table1 sex=female, external_1" in page
     assert "withheld" in page
+
+
+def test_a_set_whose_numbers_are_all_withheld_says_so_everywhere(tree: dict[str, Any]) -> None:
+    counts = dict.fromkeys(("n", "positives", "correct", "tp", "tn", "auc", "ci_low", "ci_high"))
+    for row in tree["performance"]:
+        row.update(counts if row["set"] == "external_2" else {})
+    for key in ("delong", "roc", "calibration", "decision_curve", "strata", "strata_tests"):
+        tree[key] = [row for row in tree[key] if row["set"] != "external_2"]
+    for one in tree["participants"]:
+        if "external_2" in one["sets"]:
+            one["sets"]["external_2"] = {"n": None, "positives": None}
+    results = parse(tree)
+    page = render(results)
+    assert "patients withheld" in page
+    assert "None" not in re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
+    console = Console(width=200, file=StringIO())
+    console.print(terminal_table(results))
+    assert "(n=withheld)" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_one_model_without_references_is_a_whole_page(tabular: Results, tmp_path: Path) -> None:
