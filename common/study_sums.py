@@ -16,9 +16,13 @@ def check_maskable(study: Study, *, where: str) -> None:
     for subset in study.too_few_to_mask():
         members = study.members(subset)
         what = "training" if subset == "train" else f"test set {subset}"
+        why = (
+            "a sum over one site is that site's own"
+            if len(members) == 1
+            else "of two sites each could take its own numbers off the sum"
+        )
         raise InputError(
-            f"{what} has {len(members)} site(s), and masking takes {FEWEST_MASKED}: of two sites"
-            " each could take its own numbers off the sum",
+            f"{what} has {len(members)} site(s), and masking takes {FEWEST_MASKED}: {why}",
             where=where,
             remedy="add a site, or say openly under [privacy] that sums go unmasked: masking ="
             ' "off" ("where_possible" masks all sums over three sites and more)',

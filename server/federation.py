@@ -375,7 +375,11 @@ _MORE_PATIENTS = "bring more patients or agree on another threshold in study and
 _REMEDIES = {
     "masking": "mask the study's sums, or say less under [privacy] in that hospital's site.toml",
     "consent": 'write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
-    "membership": "ask again when more patients have changed, or under the cohort of before",
+    "levels": "run over the cohort and the cuts of the first evaluation",
+    "membership": "that hospital puts its cohort back, or changes it by at least 10 patients",
+    "participants": "keep the sites of the earlier sums, change three or more at once, or add the"
+    " statement of the one that left (fedlnm-site leave)",
+    "sites": 'add a site, or write masking = "where_possible" or "off" openly in the study',
     "form": "the same release must run at the coordinator and at every site",
     "refusals": "find out why so much was refused; the site's people approve a new study file",
     "releases": "go on with the run there is, or have the site's people approve a new study file",

@@ -170,16 +170,11 @@ def compare_scores(findings: Findings, z: Float, scored: Float, traffic: tuple[i
 
 
 def compare_components(
-    findings: Findings, federation: WatchedFederation, view: View, tables: PooledTables
+    findings: Findings, federation: WatchedFederation, tables: PooledTables
 ) -> None:
-    """Principal components of all columns, as normal scores in guarded mode.
-
-    Parameters
-    ----------
-    view : z-scored columns.
-    """
+    """Principal components of all columns, as normal scores in guarded mode."""
     federation.part = "components"
-    (projected,) = principal_components(federation, [view], "radiomics")
+    (projected,) = principal_components(federation, [raw_view(federation)], "radiomics")
     axes = next(step for step in projected.transforms if isinstance(step, Project)).axes
     taken = View(source=projected.source, transforms=projected.transforms[:-1])
     values = materialise(taken, tables, "train").values

@@ -29,6 +29,7 @@ def findings(folder: Path, out: Path) -> dict[str, Any]:
     for key in ("timing", "run", "transfers", "warnings", "software"):
         del tree[key]
     del tree["study"]["digest"]
+    del tree["settings"]["privacy"]["masking"]
     return tree
 
 
