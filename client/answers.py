@@ -52,6 +52,7 @@ from common.statistics.base import Rows, describe
 from common.statistics.placements import DeLongResult
 from common.strata import TABLE, level_codes, level_names, strata_columns
 from common.study import FEWEST_MASKED
+from common.study_sums import subsets_of
 from common.views import Joined, View, materialise
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
@@ -71,10 +72,8 @@ def software() -> dict[str, str]:
 def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     """Say who takes part: counts per subset, and which tables and readings there are."""
     study, cohort = workspace.study, workspace.cohort
-    subsets = ["train"] if workspace.name in study.training_sites else []
-    subsets += [t.name for t in study.test_sets if workspace.name in t.sites]
     counts: dict[str, tuple[int, int]] = {}
-    for subset in subsets:
+    for subset in subsets_of(study, workspace.name):
         patients = cohort.subset(study, subset)
         counts[subset] = (len(patients), sum(p.label for p in patients))
     refusals = check_enrolment(study, workspace.privacy, counts)

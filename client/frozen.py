@@ -15,6 +15,7 @@ from client.cohort import Cohort, Patient
 from client.state import write_whole
 from common.errors import InputError
 from common.study import Study
+from common.study_sums import subsets_of
 
 if TYPE_CHECKING:
     from client.prepared import PreparedImages
@@ -60,8 +61,7 @@ class FrozenCohort:
 
 def _digest(study: Study, cohort: Cohort, images: PreparedImages | None) -> str:
     """SHA-256 (hex) of what the study uses of the cohort, whatever the order of its rows."""
-    subsets = ["train"] if cohort.site in study.training_sites else []
-    subsets += [test.name for test in study.test_sets if cohort.site in test.sites]
+    subsets = subsets_of(study, cohort.site)
     used = {p.patient_id: p for subset in subsets for p in cohort.subset(study, subset)}
     rows = [_row(used[patient], images) for patient in sorted(used)]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -107,6 +107,18 @@ def table(name: str) -> View:
     return View(source=Table(name=name))
 
 
+def base_tables(view: View) -> frozenset[str]:
+    """Names of the base tables that a view starts from; ValueError for an unknown source."""
+    source = view.source
+    if isinstance(source, Table):
+        return frozenset({source.name})
+    if isinstance(source, Paired):
+        return frozenset({source.first.name, source.second.name})
+    if isinstance(source, Joined | ByFold):
+        return frozenset().union(*(base_tables(part) for part in source.parts))
+    raise ValueError("a view without a known source")
+
+
 def leaves_rows_out(view: View) -> bool:
     """Whether any step of a view, or of a view within it, keeps only some of the rows."""
     parts = view.source.parts if isinstance(view.source, Joined | ByFold) else ()

@@ -33,7 +33,7 @@ from common.transforms import (
     Standardise,
     is_filling,
 )
-from common.views import ByFold, Joined, Paired, Table, View, leaves_rows_out
+from common.views import ByFold, Joined, Paired, Table, View, base_tables, leaves_rows_out
 
 NETWORKS = ("dl2d", "dl3d")
 # a view takes each of them once, in this order; a selection of columns may stand anywhere
@@ -137,7 +137,7 @@ def _check_probability(name: str, view: View, part: View, variant: str) -> None:
     steps = [type(step) for step in view.transforms]
     if steps != [Sigmoid] or not part.transforms or not isinstance(part.transforms[-1], Linear):
         raise FormError("rows that do not end in a probability")
-    if name in ("clinical", "radiomics") and _tables(part) != {name}:
+    if name in ("clinical", "radiomics") and base_tables(part) != {name}:
         raise FormError("a model of another table")
 
 
@@ -145,16 +145,6 @@ def _fitted(view: View) -> bool:
     """Whether the last step but a new name gives a probability."""
     steps = [step for step in view.transforms if not isinstance(step, Rename)]
     return bool(steps) and isinstance(steps[-1], Sigmoid | Stack | Forest)
-
-
-def _tables(view: View) -> set[str]:
-    """Names of the base tables that a view starts from."""
-    source = view.source
-    if isinstance(source, Table):
-        return {source.name}
-    if isinstance(source, Paired):
-        return {source.first.name, source.second.name}
-    return set().union(*(_tables(part) for part in source.parts))
 
 
 def _kind(view: View, study: Study) -> _Kind:

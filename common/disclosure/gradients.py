@@ -13,7 +13,7 @@ from typing import Any
 
 from common.disclosure.refusing import Refusals, refusal
 from common.study import PrivacySettings, Study
-from common.views import ByFold, Joined, Paired, Table, View
+from common.views import View, base_tables
 
 # other names of the same columns
 SAME = {"coded": "clinical"}
@@ -21,14 +21,7 @@ SAME = {"coded": "clinical"}
 
 def tables_read(view: View) -> frozenset[str]:
     """Base tables below a view; all readings of radiomics, or all of one network, are one."""
-    source = view.source
-    if isinstance(source, Table):
-        return frozenset({_base(source.name)})
-    if isinstance(source, Paired):
-        return frozenset({_base(source.first.name), _base(source.second.name)})
-    if isinstance(source, Joined | ByFold):
-        return frozenset().union(*(tables_read(part) for part in source.parts))
-    raise ValueError("a view without a known source")
+    return frozenset(_base(name) for name in base_tables(view))
 
 
 def _base(name: str) -> str:
