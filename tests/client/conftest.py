@@ -9,6 +9,7 @@ import pytest
 from client.gate import GateContext
 from common.study import Study, load_study
 from sim.identities import with_identities
+from sim.sites import place_sites
 
 
 @pytest.fixture
@@ -19,3 +20,12 @@ def study(tabular_master: Path) -> Study:
 @pytest.fixture
 def context(study: Study) -> GateContext:
     return GateContext(site="c", study=study, privacy=study.privacy, software={"python": "3.11.7"})
+
+
+@pytest.fixture
+def site(tabular: Path) -> Path:
+    """site.toml of one hospital with a table, placed as a simulation places it."""
+    placed = place_sites(
+        {"a": tabular / "a"}, tabular / "run", tabular / "cache", exclude_bad_patients=False
+    )
+    return placed["a"]

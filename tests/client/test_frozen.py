@@ -24,21 +24,12 @@ from common.study import Study, load_study, parse_study
 from common.views import table
 from sim.identities import with_identities
 from sim.inprocess import task_identity
-from sim.sites import place_sites
 
 
 @pytest.fixture(autouse=True)
 def node_identity() -> Iterator[None]:
     with task_identity(7):
         yield
-
-
-@pytest.fixture
-def site(tabular: Path) -> Path:
-    placed = place_sites(
-        {"a": tabular / "a"}, tabular / "run", tabular / "cache", exclude_bad_patients=False
-    )
-    return placed["a"]
 
 
 @pytest.fixture

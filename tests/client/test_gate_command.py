@@ -25,17 +25,8 @@ from common.printable import on_one_line
 from common.study import Study, load_study
 from common.study_file import write_study
 from sim.identities import with_identities
-from sim.sites import place_sites
 
 RUNNER = CliRunner()
-
-
-@pytest.fixture
-def site(tabular: Path) -> Path:
-    placed = place_sites(
-        {"a": tabular / "a"}, tabular / "run", tabular / "cache", exclude_bad_patients=False
-    )
-    return placed["a"]
 
 
 @pytest.fixture
