@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from client.clinical_values import coded_value, number
-from client.cohort_file import missing_columns, read_table, repeated_ids, row_number
+from client.clinical_values import coded_value
+from client.cohort_file import (
+    missing_columns,
+    near_misses,
+    read_table,
+    repeated_ids,
+    row_number,
+)
 from client.imaging.source import split_roi
 from common.errors import InputError
+from common.lookalike import plain_text
+from common.printable import on_one_line
 from common.study import ClinicalColumn, Study
+from common.written import number
 
 SPLITS = ("train", "internal_test", "external_test")
 READINGS = ("r1_repeat", "r2", "r2_repeat")
@@ -28,6 +38,7 @@ READING_PAIRS = (("r1", "r1_repeat"), ("r1", "r2"), ("r2", "r2_repeat"))
 ORIGIN = "pooled:hospital"
 ADD_COLUMN = "add the column (cells may be empty) or take it out of study.toml"
 ONE_ROW = "keep one row per patient"
+_STAND_IN = re.compile(r"\(row [0-9]+\)")
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,8 @@ def read_cohort(data: Path, site: str, study: Study, *, pooled: bool = False) ->
     """
     path = data / "cohort.csv"
     frame = read_table(path)
+    for fault in near_misses(frame, read_columns(study)):
+        raise InputError(fault.what, where=str(path), remedy=fault.remedy)
     missing = missing_columns(frame, study)
     if missing:
         raise InputError(f"missing column {', '.join(missing)}", where=str(path), remedy=ADD_COLUMN)
@@ -112,6 +125,30 @@ def read_cohort(data: Path, site: str, study: Study, *, pooled: bool = False) ->
             remedy=ONE_ROW,
         )
     return read_rows(frame, data, site, study, pooled=pooled)
+
+
+def read_columns(study: Study) -> tuple[str, ...]:
+    """Return the columns of cohort.csv that mean something to a study, optional ones included."""
+    own = ("patient_id", "label", "split", *(column.name for column in study.clinical))
+    files = ("image", "mask", *(f"mask_{reading}" for reading in READINGS))
+    return own + (files if study.needs_images else ())
+
+
+def stand_in(row: object) -> str:
+    """Return what a row without an id is called."""
+    return f"(row {row})"
+
+
+def id_problem(patient: str) -> tuple[str, str] | None:
+    """Return what is wrong with a patient's id, and the remedy; None where nothing is."""
+    if not patient:
+        return "empty", "give every patient an id"
+    if _STAND_IN.fullmatch(patient):
+        return "an id like the name of a row without one", "give the patient another id"
+    if patient[0] in "='\u2018\u2019`":
+        what = f"an id cannot begin with {patient[0]}, with which spreadsheets mark texts"
+        return what, "write the id alone"
+    return None
 
 
 def read_rows(
@@ -143,7 +180,7 @@ class _RowReader:
 
     def __init__(self, row: dict[str, str], where: str, data: Path) -> None:
         self.row, self.where, self.data = row, where, data
-        self.patient_id = row["patient_id"] or f"(row {where.rsplit(' ', 1)[-1]})"
+        self.patient_id = row["patient_id"] or stand_in(where.rsplit(" ", 1)[-1])
         self.problems: list[RowProblem] = []
 
     def problem(self, column: str, what: str, remedy: str) -> None:
@@ -154,11 +191,13 @@ class _RowReader:
         self, origin: str, study: Study, readings: list[str], *, prefix: str = ""
     ) -> Patient:
         """The row as a patient; to be used only when `problems` stays empty."""
-        if not self.row["patient_id"]:
-            self.problem("patient_id", "empty", "give every patient an id")
-        split = self.row["split"]
+        wrong = id_problem(self.row["patient_id"].removeprefix(prefix))
+        if wrong is not None:
+            self.problem("patient_id", *wrong)
+        split = plain_text(self.row["split"])
         if split not in SPLITS:
-            self.problem("split", f'unknown split "{split}"', f"use one of {', '.join(SPLITS)}")
+            what = f'unknown split "{on_one_line(split)}"'
+            self.problem("split", what, f"use one of {', '.join(SPLITS)}")
         label = self._label()
         clinical = {c.name: self._clinical(c) for c in study.clinical}
         image, masks = self._files(readings) if study.needs_images else (None, {})
@@ -168,7 +207,8 @@ class _RowReader:
         text = self.row["label"]
         value = number(text)
         if value not in (0.0, 1.0):
-            self.problem("label", f'"{text}" is not 0 or 1', "1 = positive, 0 = negative")
+            what = f'"{on_one_line(text)}" is not 0 or 1'
+            self.problem("label", what, "1 = positive, 0 = negative")
             return 0
         return int(value)
 

@@ -26,6 +26,7 @@ from common.study_presets import merge, preset_text
 from common.study_private import DifferentialPrivacy, check_trains_privately
 from common.study_strategy import refusal_of_masks
 from common.text_file import read_written
+from common.written import check_levels
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
 FusionModelName = Literal["fusion_feature", "fusion_decision"]
@@ -96,8 +97,7 @@ class ClinicalColumn(Settings):
             raise ValueError("a binary column needs exactly two levels")
         if self.kind in ("categorical", "ordinal") and len(self.levels) < 2:
             raise ValueError(f"{self.kind} column needs at least two levels")
-        if len(set(self.levels)) != len(self.levels):
-            raise ValueError("a level is listed twice")
+        check_levels(self.levels, self.missing)
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,14 +21,25 @@ from client.check.finding import (
     warning,
 )
 from client.check.identifiers import plain_id
+from client.check.listing import listed
 from client.cohort import (
     ADD_COLUMN,
     ONE_ROW,
     Cohort,
     RowProblem,
+    read_columns,
     read_rows,
 )
-from client.cohort_file import missing_columns, read_table, repeated_ids, row_number
+from client.cohort_file import (
+    ends_in_a_line,
+    missing_columns,
+    near_misses,
+    read_table,
+    repeated_ids,
+    row_number,
+    same_patient,
+)
+from client.table_text import Fault, TableError
 from common.errors import InputError
 from common.study import Study
 
@@ -36,6 +48,8 @@ FILES = ("image.missing", "mask.missing")
 _KIND = {"patient_id": "cohort.id", "label": "cohort.label", "split": "cohort.split"}
 _CELLS = ("cohort.id", "cohort.label", "cohort.split", "cohort.level", "cohort.number")
 _IDS = ("cohort.duplicate", "cohort.two_splits")
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?$|[0-9]+[eE][+-]?[0-9]+$")
+_WHOLE, _GROUPED = re.compile(r"[+-]?[0-9]+"), re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 
 
 @dataclass(frozen=True)
@@ -64,9 +78,10 @@ def look_at_rows(data: Path, site: str, study: Study) -> CohortLook:
             raise InputError("no patients", where=str(path), remedy="add a row for every patient")
     except InputError as error:
         why = not_checked(("cohort.columns", *rest), "cohort.csv cannot be read")
-        return CohortLook(None, None, (problem_of("cohort.file", error), *why))
+        return CohortLook(None, None, (*_file_problems(error), *why))
     missing = missing_columns(frame, study)
-    head = (ok("cohort.file", f"{len(frame)} rows"), *_columns(missing, len(frame.columns)))
+    misses = near_misses(frame, read_columns(study))
+    head = (*_whole(path, len(frame)), *_columns(missing, misses, len(frame.columns)))
     unreadable = {*CORE, *(("image", "mask") if study.needs_images else ())} & set(missing)
     if unreadable:
         why = not_checked(rest, f"no column {', '.join(sorted(unreadable))}")
@@ -74,15 +89,38 @@ def look_at_rows(data: Path, site: str, study: Study) -> CohortLook:
     once = _first_rows(frame.assign(**dict.fromkeys(missing, "")))
     cohort = read_rows(once, data, site, study)
     fine = dict.fromkeys((*_CELLS, *files), f"{len(once)} rows")
-    cells = or_ok(_cells(cohort.problems, study), fine)
+    cells = or_ok((*_cells(cohort.problems, study), *_doubtful(frame, study)), fine)
     return CohortLook(frame, cohort, (*head, *_repeated(frame), *cells))
 
 
-def _columns(missing: Iterable[str], there: int) -> Findings:
+def _file_problems(error: InputError) -> Findings:
+    """Yield every fault of a file that cannot be read."""
+    if not isinstance(error, TableError):
+        yield problem_of("cohort.file", error)
+        return
+    for fault in error.faults:
+        yield problem("cohort.file", f"cohort.csv {fault.place}".rstrip(), fault.what, fault.remedy)
+
+
+def _whole(path: Path, rows: int) -> Findings:
+    """Yield how many rows were read, or a warning where the file may have been cut off."""
+    if ends_in_a_line(path):
+        yield ok("cohort.file", f"{rows} rows")
+        return
+    yield warning(
+        "cohort.file",
+        "cohort.csv",
+        f"{rows} rows, the last of which does not end with a line break",
+        "make sure that the file is complete: of a copy that was cut off, the last value is wrong",
+    )
+
+
+def _columns(missing: Iterable[str], misses: Iterable[Fault], there: int) -> Findings:
     found = [
         problem("cohort.columns", "cohort.csv", f"missing column {name}", ADD_COLUMN)
         for name in missing
     ]
+    found += [problem("cohort.columns", "cohort.csv", miss.what, miss.remedy) for miss in misses]
     return or_ok(found, {"cohort.columns": f"{there} columns"})
 
 
@@ -103,6 +141,42 @@ def _repeated(frame: pd.DataFrame) -> Findings:
     return or_ok((*found, *_alike(ids)), dict.fromkeys(_IDS, f"{ids.nunique()} patients"))
 
 
+def _doubtful(frame: pd.DataFrame, study: Study) -> Findings:
+    """Yield what can be read, but that a spreadsheet may have changed."""
+    ids = [row_number(at) for at, patient in frame["patient_id"].items() if _DECIMAL.match(patient)]
+    if ids:
+        yield warning(
+            "cohort.id",
+            f"cohort.csv column patient_id, {_rows(ids)}",
+            "ids written as decimal numbers: a program may have rounded them or dropped zeros",
+            "export the column as text",
+        )
+    for column in study.clinical:
+        if column.kind == "continuous" and column.name in frame.columns:
+            rows = _thousands(frame[column.name])
+            if rows and column.decimals is None:
+                yield warning(
+                    "cohort.number",
+                    f"cohort.csv column {column.name}, {_rows(rows)}",
+                    "numbers with three decimals among whole ones: the point may separate"
+                    " thousands, so that 1.234 is meant for 1234",
+                    "write thousands without a separator",
+                )
+
+
+def _thousands(cells: pd.Series) -> list[int]:
+    """Return the rows of a column whose points may all separate thousands."""
+    whole = [cell for cell in cells if _WHOLE.fullmatch(cell)]
+    rows = [row_number(at) for at, cell in cells.items() if _GROUPED.fullmatch(cell)]
+    others = len([cell for cell in cells if cell]) - len(whole) - len(rows)
+    # below 1000 there is nothing to separate
+    return rows if whole and not others and max(map(len, whole)) <= 3 else []
+
+
+def _rows(numbers: list[int]) -> str:
+    return f"row{'s' if len(numbers) > 1 else ''} {listed([str(number) for number in numbers])}"
+
+
 def _alike(ids: pd.Series) -> Findings:
     """Ids that differ in case, punctuation or leading zeros alone."""
     groups: dict[str, set[str]] = defaultdict(set)
@@ -121,7 +195,7 @@ def _alike(ids: pd.Series) -> Findings:
 def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with the first row of every patient; rows without an id stay."""
     ids = frame["patient_id"]
-    return frame[(ids == "") | ~ids.duplicated()]
+    return frame[(ids == "") | ~ids.map(same_patient).duplicated()]
 
 
 def _cells(problems: Iterable[RowProblem], study: Study) -> Findings:

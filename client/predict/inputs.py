@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from client.check.listing import listed
 from client.clinical_values import coded_value
-from client.cohort_file import read_table, repeated_ids, row_number
+from client.cohort import ONE_ROW, id_problem, stand_in
+from client.cohort_file import near_misses, read_table, repeated_ids, row_number
 from client.imaging.source import split_roi
 from client.preparation import PatientProblem
 from common.errors import InputError, UsageError
@@ -115,27 +117,40 @@ def read_cases(path: Path, study: Study) -> tuple[list[Case], list[PatientProble
     ------
     InputError : no such file, not CSV, no patient_id, a patient listed twice, no rows.
     """
-    frame = read_table(path)
-    if "patient_id" not in frame.columns:
-        raise InputError("no column patient_id", where=path.name, remedy="give every row an id")
-    if frame.empty:
-        raise InputError("no patients", where=path.name, remedy="add a row for every patient")
-    if repeated_ids(frame):
-        where, remedy = f"{path.name} column patient_id", "keep one row per patient"
-        raise InputError("a patient is listed twice", where=where, remedy=remedy)
+    frame = _table(path, study)
     cases: list[Case] = []
     problems: list[PatientProblem] = []
     for position, row in zip(frame.index, frame.to_dict("records"), strict=True):
         texts = {str(k): str(v) for k, v in row.items()}
-        name = texts["patient_id"] or f"(row {row_number(position)})"
+        number = row_number(position)
+        name = texts["patient_id"] or stand_in(number)
         try:
             cases.append(_case_of_row(name, texts, path.parent, study))
         except InputError as error:
-            problems.append(PatientProblem(name, error.where, error.what, error.remedy))
+            where = f"{path.name} row {number} {error.where}".rstrip()
+            problems.append(PatientProblem(name, where, error.what, error.remedy))
     return cases, problems, _lacking(frame, study)
 
 
+def _table(path: Path, study: Study) -> pd.DataFrame:
+    frame = read_table(path)
+    known = ("patient_id", *(column.name for column in study.clinical), "image", "mask")
+    for fault in near_misses(frame, known):
+        raise InputError(fault.what, where=path.name, remedy=fault.remedy)
+    if "patient_id" not in frame.columns:
+        raise InputError("no column patient_id", where=path.name, remedy="give every row an id")
+    if frame.empty:
+        raise InputError("no patients", where=path.name, remedy="add a row for every patient")
+    for patient, rows in repeated_ids(frame).items():
+        what = f"duplicate patient {patient} (rows {listed([str(row) for row in rows])})"
+        raise InputError(what, where=f"{path.name} column patient_id", remedy=ONE_ROW)
+    return frame
+
+
 def _case_of_row(name: str, row: Mapping[str, str], folder: Path, study: Study) -> Case:
+    wrong = id_problem(row["patient_id"])
+    if wrong is not None:
+        raise InputError(wrong[0], where="column patient_id", remedy=wrong[1])
     clinical: dict[str, float] = {}
     for column in study.clinical:
         try:
@@ -151,10 +166,10 @@ def _case_of_row(name: str, row: Mapping[str, str], folder: Path, study: Study) 
     paths = [folder / text for text in (image, mask) if text]
     for path in paths:
         if not split_roi(path)[0].exists():
-            raise InputError("no such file", where=path.name, remedy="correct the path")
+            raise InputError("no such file", where=f"file {path.name}", remedy="correct the path")
     known = any(not math.isnan(value) for value in clinical.values())
     if not known and not paths:
-        raise InputError("nothing is known of the patient", where="row", remedy="fill the cells")
+        raise InputError("nothing is known of the patient", where="", remedy="fill the cells")
     return Case(name, clinical if known else None, *(paths or (None, None)))
 
 

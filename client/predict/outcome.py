@@ -19,7 +19,8 @@ class Outcome:
 
     Parameters
     ----------
-    problems : patients that could not be predicted, and why.
+    problems : patients that could not be predicted, and why; with the predictions they are all
+        that were read.
     warnings : sentences about all patients together.
     """
 
@@ -27,6 +28,13 @@ class Outcome:
     predictions: tuple[Prediction, ...]
     problems: tuple[PatientProblem, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many patients were read, how many of them predicted and how many refused."""
+        predicted = len(self.predictions)
+        refused = len({problem.patient_id for problem in self.problems})
+        return {"read": predicted + refused, "predicted": predicted, "refused": refused}
 
     @property
     def software(self) -> dict[str, str]:
@@ -48,6 +56,7 @@ class Outcome:
             },
             "software": self.software,
             "warnings": list(self.warnings),
+            "counts": self.counts,
             "patients": [prediction_as_dict(one) for one in self.predictions],
             "refused": [
                 {"patient": p.patient_id, "where": p.file, "what": p.what, "remedy": p.remedy}

@@ -21,7 +21,7 @@ from client.predict.verify import Opened
 from client.preparation import PatientJob, PatientProblem, prepare
 from client.prepared import PreparedImages
 from client.site import DEVICE_PATTERN
-from common.errors import UsageError
+from common.errors import StudyError, UsageError
 
 # gibibytes, as in site.toml
 MEMORY_GIB = 8.0
@@ -67,7 +67,8 @@ def predict(
     Raises
     ------
     InputError : a device that is not there.
-    StudyError : this installation cannot give the features that the study asks for.
+    StudyError : this installation cannot give the features that the study asks for; a patient is
+        neither predicted nor refused.
     """
     predictor = Predictor(opened, find_compute(machine.device))
     with _cache(machine.cache) as folder:
@@ -77,7 +78,18 @@ def predict(
         predictions = tuple(predictor.predict(case, images) for case in usable)
     everything = (*opened.warnings, *warnings)
     outcome = Outcome(opened, predictions, (*problems, *found), everything)
+    _check_all_are_there(outcome, len(cases) + len(problems))
     return outcome, predictor
+
+
+def _check_all_are_there(outcome: Outcome, given: int) -> None:
+    """Raise StudyError unless every patient given was predicted or refused."""
+    if outcome.counts["read"] != given:
+        raise StudyError(
+            f"{given} patients were read, but {outcome.counts['read']} predicted or refused",
+            where="predict",
+            remedy="use none of the results, and report this: a patient was lost",
+        )
 
 
 def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pictures:

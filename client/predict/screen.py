@@ -25,6 +25,10 @@ def show(outcome: Outcome, console: Console) -> None:
         _show_patient(prediction, console)
     for problem in outcome.problems:
         console.print(f"[red]refused[/red] {escape(str(problem))}", highlight=False)
+    counts = outcome.counts
+    if counts["read"] > 1:
+        told = ", ".join(f"{number} {what}" for what, number in counts.items())
+        console.print(f"patients: {told}", highlight=False)
 
 
 def _show_patient(prediction: Prediction, console: Console) -> None:

@@ -79,10 +79,9 @@ def test_a_decimal_comma_in_every_row_moves_no_column(tmp_path: Path, study: Stu
         read_cohort(write(tmp_path, rows), "a", study)
 
 
-def test_cells_left_out_at_the_end_of_a_row_are_empty(tmp_path: Path, study: Study) -> None:
-    cohort = read_cohort(write(tmp_path, [*GOOD, "p4,0,train,60"]), "a", study)
-    assert not cohort.problems
-    assert str(cohort.patients[3].clinical["stage"]) == "nan"
+def test_cells_left_out_at_the_end_of_a_row_are_refused(tmp_path: Path, study: Study) -> None:
+    with pytest.raises(InputError, match=r"line 5: rows have fewer cells .*\(4 cells, 5 columns\)"):
+        read_cohort(write(tmp_path, [*GOOD, "p4,0,train,60"]), "a", study)
 
 
 def test_an_empty_file_says_so(tmp_path: Path, study: Study) -> None:
@@ -102,6 +101,9 @@ def test_an_empty_file_says_so(tmp_path: Path, study: Study) -> None:
         ("p9,0,train,-1e15,1", "row 5 column age", '"-1e15" is too large (1e+15 and more)'),
         ("p9,0,train,60.25,1", "row 5 column age", '"60.25" has more than 1 decimals'),
         (",0,train,60,1", "row 5 column patient_id", "empty"),
+        ("'9,0,train,60,1", "row 5 column patient_id", "an id cannot begin with '"),
+        ('"=""9""",0,train,60,1', "row 5 column patient_id", "an id cannot begin with ="),
+        ("(row 3),0,train,60,1", "row 5 column patient_id", "an id like the name of a row"),
     ],
 )
 def test_a_bad_cell_is_a_problem_of_that_patient_alone(
@@ -111,8 +113,21 @@ def test_a_bad_cell_is_a_problem_of_that_patient_alone(
     assert len(cohort.patients) == 3
     (problem,) = cohort.problems
     assert where in problem.where
-    assert problem.what == what
+    assert problem.what.startswith(what)
     assert problem.remedy
+
+
+def test_splits_are_read_as_they_are_seen(tmp_path: Path, study: Study) -> None:
+    rows = [row.replace("train", "\u00a0train\u200b") for row in GOOD]
+    cohort = read_cohort(write(tmp_path, rows), "a", study)
+    assert [p.split for p in cohort.patients] == ["train", "train", "internal_test"]
+
+
+def test_a_misspelt_optional_column_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    study = parse_study(STUDY.replace('["clinical"]', '["clinical", "dl3d"]'))
+    header = "patient_id,image,mask,Mask_R2,label,split,age,stage"
+    with pytest.raises(InputError, match=r"the column Mask_R2 is not read: .* -> call it mask_r2"):
+        read_cohort(write(tmp_path, ["p1,i,m,m2,0,train,60,1"], header=header), "a", study)
 
 
 def test_missing_image_and_mask_files_are_problems(tmp_path: Path) -> None:
