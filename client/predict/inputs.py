@@ -17,6 +17,7 @@ from client.cohort_file import near_misses, read_table, repeated_ids, row_number
 from client.imaging.source import split_roi
 from client.preparation import PatientProblem
 from common.errors import InputError, UsageError
+from common.lookalike import plain_text
 from common.study import ClinicalColumn, Study
 
 # a comma begins a new pair only where a name and "=" follow, so that a level may hold one
@@ -77,7 +78,9 @@ def case_of(
 def _clinical_options(study: Study, texts: Sequence[str]) -> dict[str, float] | None:
     known = {column.name: column for column in study.clinical}
     given: dict[str, float] = {}
-    for pair in (pair for text in texts for pair in _NEXT_PAIR.split(text) if pair.strip()):
+    for pair in (
+        pair for text in texts for pair in _NEXT_PAIR.split(plain_text(text)) if pair.strip()
+    ):
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or name not in known:
             raise UsageError(

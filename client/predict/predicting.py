@@ -78,11 +78,11 @@ def predict(
         predictions = tuple(predictor.predict(case, images) for case in usable)
     everything = (*opened.warnings, *warnings)
     outcome = Outcome(opened, predictions, (*problems, *found), everything)
-    _check_all_are_there(outcome, len(cases) + len(problems))
+    check_all_are_there(outcome, len(cases) + len(problems))
     return outcome, predictor
 
 
-def _check_all_are_there(outcome: Outcome, given: int) -> None:
+def check_all_are_there(outcome: Outcome, given: int) -> None:
     """Raise StudyError unless every patient given was predicted or refused."""
     if outcome.counts["read"] != given:
         raise StudyError(

@@ -274,6 +274,7 @@ def test_bad_patients_of_a_cohort_leave_the_others_alone(
     done = call(bundle, "--coordinator-key", KEY, "--cohort", cohort, *options)
     assert done.code == 1
     assert [p["patient"] for p in done.tree["patients"]] == ["harbour-004"]
+    assert done.tree["counts"] == {"read": 4, "predicted": 1, "refused": 3}
     refused = {p["patient"]: p["what"] for p in done.tree["refused"]}
     assert refused["harbour-001"] == 'unknown level "T9"'
     assert refused["harbour-002"] == "no such file"
