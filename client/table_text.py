@@ -139,7 +139,11 @@ def _content(lines: Iterator[tuple[int, str]], sheet: Sheet) -> Iterator[tuple[i
             continue
         if said.lstrip(' \t"').startswith("#"):
             what = 'a line that begins with "#", as comments do'
-            sheet.fault(number, what, "delete it; no patient's id begins with #")
+            sheet.fault(
+                number,
+                what,
+                "delete it, or begin the first cell of a patient with something else than #",
+            )
         elif said.replace(",", "").strip():
             yield number, said
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from client.cohort import ORIGIN, check_cohort, read_cohort
+from client.cohort_file import read_table
+from client.table_text import TableError
 from common.errors import InputError
 from common.study import Study, parse_study
 
+HEART = Path(__file__).parents[3] / "shared" / "data" / "heart"
 STUDY = """
 name = "small"
 endpoint = "event"
@@ -203,3 +210,80 @@ def test_a_hospitals_own_column_of_origins_moves_nobody(
     assert {p.origin for p in cohort.patients} == {"a"}
     assert len(cohort.subset(study, "internal")) == 1
     assert [p.fold for p in cohort.patients] == [p.fold for p in plain.patients]
+
+
+DAMAGE = st.lists(
+    st.tuples(
+        st.integers(0, 400), st.binary(max_size=2) | st.sampled_from([b'"', b",", b"\n", b"\r"])
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("damaged")
+
+
+def damaged(content: bytes, damage: list[tuple[int, bytes]]) -> bytes:
+    for at, put in damage:
+        place = at % len(content)
+        # nothing to put in takes a byte away
+        content = content[:place] + put + content[place + (not put) :]
+    return content
+
+
+def records(content: bytes) -> int:
+    """Lines that hold more than separators, without the heading."""
+    lines = re.split(r"\r\n|\r|\n", content.decode("utf-8-sig"))
+    return sum(bool(line.replace('""', "").replace(",", "").strip()) for line in lines) - 1
+
+
+@settings(max_examples=300)
+@given(DAMAGE)
+def test_every_patient_of_a_damaged_file_is_read_listed_or_the_file_refused(
+    scratch: Path, damage: list[tuple[int, bytes]]
+) -> None:
+    content = damaged("\n".join([HEADER, *GOOD, 'p4,1,train,"61.5",2', ""]).encode(), damage)
+    (scratch / "cohort.csv").write_bytes(content)
+    try:
+        cohort = read_cohort(scratch, "a", parse_study(STUDY))
+    except InputError as error:
+        assert error.remedy
+    else:
+        bad = {problem.patient_id for problem in cohort.problems}
+        assert len(cohort.patients) + len(bad) == records(content)
+
+
+@pytest.mark.skipif(not HEART.is_dir(), reason="the real data are not on this machine")
+@settings(max_examples=60)
+@given(st.sets(st.integers(1, 200), min_size=1, max_size=3), st.integers(0, 8))
+def test_quotation_marks_left_open_in_a_real_file_swallow_nobody(
+    scratch: Path, rows: set[int], cell: int
+) -> None:
+    lines = (HEART / "va" / "cohort.csv").read_text(encoding="utf-8").splitlines()
+    for row in rows:
+        cells = lines[row].split(",")
+        lines[row] = ",".join([*cells[:cell], f'"{cells[cell]}', *cells[cell + 1 :]])
+    (scratch / "cohort.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(TableError) as caught:
+        read_table(scratch / "cohort.csv")
+    (fault,) = caught.value.faults
+    assert fault.lines == tuple(row + 1 for row in sorted(rows))
+
+
+@pytest.mark.skipif(not HEART.is_dir(), reason="the real data are not on this machine")
+@pytest.mark.parametrize("hospital", ["cleveland", "hungarian", "switzerland", "va"])
+def test_real_files_are_read_as_pandas_reads_them(hospital: str) -> None:
+    path = HEART / hospital / "cohort.csv"
+    reference = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert read_table(path).to_dict("list") == reference.to_dict("list")
+
+
+def test_an_id_is_judged_as_at_its_own_hospital_when_hospitals_are_pooled(
+    tmp_path: Path, study: Study
+) -> None:
+    rows = [f"b/{row},b" for row in [*GOOD, "'9,0,train,60,1"]]
+    pooled = read_cohort(write(tmp_path, rows, f"{HEADER},{ORIGIN}"), "pooled", study, pooled=True)
+    assert [problem.patient_id for problem in pooled.problems] == ["b/'9"]
