@@ -228,7 +228,7 @@ def _fits(sheet: Sheet, names: Sequence[str], row: Row) -> bool:
     if there > wanted:
         remedy = (
             "put values with a comma in quotation marks, write decimals with a point, and end no"
-            " row with a comma that the heading does not have"
+            " row with a comma that the heading does not have; row numbers need a name too"
         )
         what = f"rows have more cells than there are columns ({counted}, {wanted} columns)"
     else:

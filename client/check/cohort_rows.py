@@ -25,6 +25,7 @@ from client.check.listing import listed
 from client.cohort import (
     ADD_COLUMN,
     ONE_ROW,
+    SPLITS,
     Cohort,
     RowProblem,
     read_columns,
@@ -41,6 +42,7 @@ from client.cohort_file import (
 )
 from client.table_text import Fault, TableError
 from common.errors import InputError
+from common.lookalike import plain_text
 from common.study import Study
 
 CORE = ("patient_id", "label", "split")
@@ -89,7 +91,7 @@ def look_at_rows(data: Path, site: str, study: Study) -> CohortLook:
     once = _first_rows(frame.assign(**dict.fromkeys(missing, "")))
     cohort = read_rows(once, data, site, study)
     fine = dict.fromkeys((*_CELLS, *files), f"{len(once)} rows")
-    cells = or_ok((*_cells(cohort.problems, study), *_doubtful(frame, study)), fine)
+    cells = or_ok((*_cells(cohort.problems, study), *_doubtful(frame, site, study)), fine)
     return CohortLook(frame, cohort, (*head, *_repeated(frame), *cells))
 
 
@@ -141,8 +143,8 @@ def _repeated(frame: pd.DataFrame) -> Findings:
     return or_ok((*found, *_alike(ids)), dict.fromkeys(_IDS, f"{ids.nunique()} patients"))
 
 
-def _doubtful(frame: pd.DataFrame, study: Study) -> Findings:
-    """Yield what can be read, but that a spreadsheet may have changed."""
+def _doubtful(frame: pd.DataFrame, site: str, study: Study) -> Findings:
+    """Yield what can be read, but may not be meant."""
     ids = [row_number(at) for at, patient in frame["patient_id"].items() if _DECIMAL.match(patient)]
     if ids:
         yield warning(
@@ -151,6 +153,7 @@ def _doubtful(frame: pd.DataFrame, study: Study) -> Findings:
             "ids written as decimal numbers: a program may have rounded them or dropped zeros",
             "export the column as text",
         )
+    yield from _unused(frame, site, study)
     for column in study.clinical:
         if column.kind == "continuous" and column.name in frame.columns:
             rows = _thousands(frame[column.name])
@@ -162,6 +165,22 @@ def _doubtful(frame: pd.DataFrame, study: Study) -> Findings:
                     " thousands, so that 1.234 is meant for 1234",
                     "write thousands without a separator",
                 )
+
+
+def _unused(frame: pd.DataFrame, site: str, study: Study) -> Findings:
+    """Yield the splits whose patients no part of the study looks at."""
+    used = {test.split for test in study.test_sets if site in test.hospitals}
+    used |= {"train"} if site in study.training_sites else set()
+    for split in SPLITS:
+        count = int((frame["split"].map(plain_text) == split).sum())
+        if count and split not in used and site in study.site_names:
+            yield warning(
+                "cohort.split",
+                "cohort.csv column split",
+                f"{count} row{'s' if count > 1 else ''} with {split}, which the study does not use"
+                " at this site",
+                "make sure that these patients are to be left out",
+            )
 
 
 def _thousands(cells: pd.Series) -> list[int]:

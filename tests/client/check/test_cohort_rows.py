@@ -222,3 +222,12 @@ def test_a_file_that_may_have_been_cut_off_is_a_warning(tmp_path: Path, study: S
     found = look_at_rows(tmp_path, "a", study)
     assert by_kind(found, "cohort.file").severity == "warning"
     assert found.cohort is not None and len(found.cohort.patients) == 1
+
+
+def test_rows_that_the_study_does_not_use_here_are_counted(tmp_path: Path, study: Study) -> None:
+    rows = ["p1,0,train,60,1", "p2,1,internal_test,60,1", "p3,1,internal_test,60,1"]
+    found = by_kind(look(tmp_path, study, rows), "cohort.split")
+    assert (found.severity, found.what) == (
+        "warning",
+        "2 rows with internal_test, which the study does not use at this site",
+    )
