@@ -17,9 +17,9 @@ LARGEST = 1e15
 """No record has such numbers; a slip of the keys would drown all others in a sum."""
 SMALLEST = 1e-300
 """What is nearer to zero, and not zero, loses digits as a number."""
-_MISSING = """
+_MISSING = r"""
 - -- --- . .. ? / n/a na n.a. n.a nan nil none null unknown unk missing not_known k.a. k.a ka nd
-n.d. n/d tbd x xxx
+n.d. n/d tbd x xxx \n
 """
 MISSING_WORDS = frozenset(_MISSING.split())
 """What people write where they have no value. It is one only where the study says so."""

@@ -201,6 +201,15 @@ def _quotation_fault(said: str, at: int) -> tuple[str, str]:
 def _take_columns(sheet: Sheet, heading: Row, rows: Sequence[Row]) -> None:
     """Give the sheet its columns and rows, if the rows fit the heading."""
     names = tuple(plain_text(name) for name in heading.cells)
+    if len(names) == 1 and "," in names[0]:
+        what = "the whole line stands in quotation marks"
+        sheet.fault(heading.line, what, "take them away: they belong around single cells")
+        return
+    below = next((row.line for row in rows if "patient_id" in map(plain_text, row.cells)), None)
+    if "patient_id" not in names and below is not None:
+        what = f"text above the heading, which is in line {below}"
+        sheet.fault(heading.line, what, "delete the lines above the heading")
+        return
     whole = [row for row in rows if _fits(sheet, names, row)]
     used = [at for at, name in enumerate(names) if name or any(row.cells[at] for row in whole)]
     for at in used:

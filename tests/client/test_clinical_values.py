@@ -64,6 +64,7 @@ def test_what_the_study_calls_missing_is_missing(text: str) -> None:
         ("-", 'list "-" under missing'),
         ("Unknown", 'list "Unknown" under missing'),
         ("nan", 'list "nan" under missing'),
+        (r"\N", r'list "\N" under missing'),
         ("\uff11\uff12", "write it with the digits 0 to 9"),
         ("\u0661\u0662", "write it with the digits 0 to 9"),
         ("5\u00b2", "write it with the digits 0 to 9"),

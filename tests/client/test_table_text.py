@@ -194,6 +194,9 @@ def test_doubtful_rows_are_refused_by_line(
         ("patient_id,,age", "column 2 has values but no name"),
         (",patient_id,age", "column 1 has values but no name"),
         ("# exported today", 'a line that begins with "#"'),
+        (f"Export of 2024\n\n{HEAD}", "text above the heading, which is in line 3"),
+        (f"Export,,\n{HEAD}", "text above the heading, which is in line 2"),
+        (f'"{HEAD}"', "the whole line stands in quotation marks"),
     ],
 )
 def test_a_doubtful_heading_is_refused(heading: str, what: str) -> None:
