@@ -109,7 +109,7 @@ def read_cohort(data: Path, site: str, study: Study, *, pooled: bool = False) ->
     """
     path = data / "cohort.csv"
     frame = read_table(path)
-    for fault in near_misses(frame, read_columns(study)):
+    for fault in near_misses(frame, known_columns(study)):
         raise InputError(fault.what, where=str(path), remedy=fault.remedy)
     missing = missing_columns(frame, study)
     if missing:
@@ -127,7 +127,7 @@ def read_cohort(data: Path, site: str, study: Study, *, pooled: bool = False) ->
     return read_rows(frame, data, site, study, pooled=pooled)
 
 
-def read_columns(study: Study) -> tuple[str, ...]:
+def known_columns(study: Study) -> tuple[str, ...]:
     """Return the columns of cohort.csv that mean something to a study, optional ones included."""
     own = ("patient_id", "label", "split", *(column.name for column in study.clinical))
     files = ("image", "mask", *(f"mask_{reading}" for reading in READINGS))
@@ -145,9 +145,9 @@ def id_problem(patient: str) -> tuple[str, str] | None:
         return "empty", "give every patient an id"
     if _STAND_IN.fullmatch(patient):
         return "an id like the name of a row without one", "give the patient another id"
-    if patient[0] in "='\u2018\u2019`":
-        what = f"an id cannot begin with {patient[0]}, with which spreadsheets mark texts"
-        return what, "write the id alone"
+    if patient[0] in "#='\u2018\u2019`":
+        remedy = "write the id alone, without the mark of a spreadsheet or a comment"
+        return f"an id cannot begin with {patient[0]}", remedy
     return None
 
 

@@ -28,7 +28,7 @@ from client.cohort import (
     SPLITS,
     Cohort,
     RowProblem,
-    read_columns,
+    known_columns,
     read_rows,
 )
 from client.cohort_file import (
@@ -82,7 +82,7 @@ def look_at_rows(data: Path, site: str, study: Study) -> CohortLook:
         why = not_checked(("cohort.columns", *rest), "cohort.csv cannot be read")
         return CohortLook(None, None, (*_file_problems(error), *why))
     missing = missing_columns(frame, study)
-    misses = near_misses(frame, read_columns(study))
+    misses = near_misses(frame, known_columns(study))
     head = (*_whole(path, len(frame)), *_columns(missing, misses, len(frame.columns)))
     unreadable = {*CORE, *(("image", "mask") if study.needs_images else ())} & set(missing)
     if unreadable:

@@ -110,6 +110,7 @@ def test_an_empty_file_says_so(tmp_path: Path, study: Study) -> None:
         (",0,train,60,1", "row 5 column patient_id", "empty"),
         ("'9,0,train,60,1", "row 5 column patient_id", "an id cannot begin with '"),
         ('"=""9""",0,train,60,1', "row 5 column patient_id", "an id cannot begin with ="),
+        ("\u00a0#9,0,train,60,1", "row 5 column patient_id", "an id cannot begin with #"),
         ("(row 3),0,train,60,1", "row 5 column patient_id", "an id like the name of a row"),
     ],
 )
