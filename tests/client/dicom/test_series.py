@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from pydicom.uid import EnhancedCTImageStorage, PositronEmissionTomographyImageStorage, generate_uid
 
+from client.imaging.geometry import stored_axes
 from client.imaging.reading import PatientError, read_image
 
 ORIENTATIONS = {
@@ -33,6 +34,7 @@ def test_a_voxel_lies_where_the_standard_says_whatever_way_the_series_is_turned(
 ):
     ct = make_series(tmp_path / "ct", ORIENTATIONS[name])
     image = read_image(ct.folder)
+    image = stored_axes(image).undo().apply(image)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), ct.hu)
     for voxel in [(0, 0, 0), (23, 0, 0), (0, 17, 0), (5, 7, 5)]:
         place = image.TransformIndexToPhysicalPoint(voxel)
