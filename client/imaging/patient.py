@@ -68,10 +68,10 @@ def reading_gib(image: Path) -> float:
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2
         return _PROCESS_GIB + size * _BYTES_A_VOXEL / _GIB
     try:
-        size = read_volume_header(image).size
+        shape = read_volume_header(image).size
     except PatientError:
         return _PROCESS_GIB  # the one who reads it will say what is wrong
-    return _PROCESS_GIB + float(np.prod(size)) * _BYTES_A_VOXEL / _GIB
+    return _PROCESS_GIB + float(np.prod(shape)) * _BYTES_A_VOXEL / _GIB
 
 
 def features_gib(mask: sitk.Image, spacing_mm: float = 1.0) -> float:

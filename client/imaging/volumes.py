@@ -31,7 +31,8 @@ _PARSERS: Mapping[str, Callable[[bytes], Parsed]] = {
 _GZIP = b"\x1f\x8b"
 _START = 1 << 20
 """Bytes at the start of a file that hold its header; with their extensions, few are larger."""
-_CHUNK = 1 << 20
+_MOST_PACKED = 1100
+"""Bytes that one byte of compressed data can stand for: 1032 (zlib's technical details)."""
 _AGAIN = "copy or export the file again"
 
 
@@ -138,8 +139,12 @@ def _source(path: Path) -> _Source:
             where=path.name,
             remedy="; ".join(remedies),
         )
-    if not packed:
-        _check_length(path, header)
+    if packed or header.packing != "none":
+        _check_packed_length(path, header)
+    else:
+        behind = path.stat().st_size - header.offset
+        if behind != header.needed:
+            raise _wrong_length(path, behind, header.needed)
     return _Source(path, packed, header)
 
 
@@ -153,17 +158,19 @@ def _start(path: Path) -> tuple[bytes, bool]:
         return file.read(_START), packed
 
 
-def _check_length(path: Path, header: VolumeHeader) -> None:
-    """Compare the file's length with the header's sizes, where it tells without decompressing."""
-    behind = path.stat().st_size - header.offset
-    if header.packing == "none" and behind != header.needed:
-        raise _wrong_length(path, behind, header.needed)
-    if header.packed is not None and behind != header.packed:
+def _check_packed_length(path: Path, header: VolumeHeader) -> None:
+    """Compare the file's length with the header's sizes, as far as it tells without unpacking."""
+    size = path.stat().st_size
+    if header.packed is not None and size - header.offset != header.packed:
         raise PatientError(
-            f"CompressedDataSize says {header.packed} bytes, {behind} follow the header",
+            f"CompressedDataSize says {header.packed} bytes, {size - header.offset} follow the "
+            "header",
             where=path.name,
             remedy=_AGAIN,
         )
+    if header.needed > size * _MOST_PACKED:
+        # memory for so many is not even asked for
+        raise _unreadable(path, f"truncated, {size} bytes cannot hold {header.needed} of voxels")
 
 
 def _raw(source: _Source) -> bytes:

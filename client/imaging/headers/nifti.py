@@ -210,10 +210,8 @@ def _offset_faults(fields: _Fields, start: bytes) -> Iterator[Fault]:
             f"set vox_offset to {first}, or convert the volume again from the original series",
         )
         return
-    if not start[first - 4]:
-        return
     at = first
-    while at + 8 <= min(offset, len(start)):
+    while start[first - 4] and at + 8 <= min(offset, len(start)):
         size = struct.unpack_from(f"{fields.order}i", start, at)[0]
         if size < 8 or at + size > offset:
             yield Fault(
@@ -222,6 +220,11 @@ def _offset_faults(fields: _Fields, start: bytes) -> Iterator[Fault]:
             )
             return
         at += size
+    if any(start[at : int(offset)]):
+        yield Fault(
+            f"vox_offset is {offset:g}, and from byte {at} to there lies what is no extension",
+            f"set vox_offset to {at}, or convert the volume again from the original series",
+        )
 
 
 def _orientation_faults(fields: _Fields) -> Iterator[Fault]:

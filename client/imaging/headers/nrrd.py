@@ -57,6 +57,13 @@ _SAME = {
     "axismins": "axis mins",
     "axismaxs": "axis maxs",
 }
+_FIELDS = {
+    *("dimension", "space", "space dimension", "space units", "space origin", "space directions"),
+    *("measurement frame", "type", "block size", "encoding", "endian", "content", "min", "max"),
+    *("old min", "old max", "data file", "line skip", "byte skip", "number", "sample units"),
+    *("sizes", "spacings", "thicknesses", "axis mins", "axis maxs", "centerings", "centers"),
+    *("labels", "units", "kinds"),
+}
 _ONE_FILE = "save it as one .nrrd file, raw or gzip"
 
 
@@ -69,6 +76,11 @@ def parse(start: bytes) -> Parsed:
     if offset is None and "data file" not in fields:
         return None, (Fault("unreadable: truncated, no empty line ends its header"),)
     faults = [Fault(f'the header has the field "{name}" twice') for name in repeated]
+    faults += [
+        Fault(f'the header has a field "{name}", which NRRD does not know')
+        for name in fields
+        if name not in _FIELDS
+    ]
     faults += _storage_faults(fields)
     sizes = _integers(fields.get("sizes", ""))
     faults += _shape_faults(fields, sizes)
@@ -82,9 +94,8 @@ def parse(start: bytes) -> Parsed:
 def pairs(start: bytes) -> dict[str, str]:
     """Return the pairs of key and value, and the text of the field `content`."""
     lines, _ = _lines(start)
-    found = dict(
-        tuple(part.strip() for part in line.split(":=", 1)) for line in lines[1:] if ":=" in line
-    )
+    split = [line.split(":=", 1) for line in lines[1:] if ":=" in line]
+    found = {key.strip(): value.strip() for key, value in split}
     content = _fields(lines[1:])[0].get("content")
     return found if content is None else {**found, "content": content}
 

@@ -188,6 +188,10 @@ BAD = {
         {"extension": extension(32, stated=64)},
         r"an extension of 64 bytes at byte 352 does not end before vox_offset \(384\)",
     ),
+    "vox_offset behind the first voxels": (
+        {"vox_offset": 356, "voxels": VOXELS.tobytes() + bytes(4)},
+        "vox_offset is 356, and from byte 352 to there lies what is no extension",
+    ),
     "extension without length": ({"extension": extension(32, stated=0)}, "extension of 0 bytes"),
     "slope of zero": (
         {"scl_slope": 0, "scl_inter": -1024},
@@ -258,6 +262,13 @@ def test_the_header_alone_tells_without_reading_voxels(tmp_path, name):
     path = tmp_path / "ct.nii"
     path.write_bytes(nifti(**BAD[name][0]))
     with pytest.raises(PatientError, match=BAD[name][1]):
+        check_volume_header(path)
+
+
+def test_sizes_that_no_compressed_file_could_hold_are_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "ct.nii.gz"
+    path.write_bytes(gzip.compress(nifti(dim=(3, 30000, 30000, 30000, 1, 1, 1, 1))))
+    with pytest.raises(PatientError, match=r"truncated, \d+ bytes cannot hold 54000000000000 of"):
         check_volume_header(path)
 
 

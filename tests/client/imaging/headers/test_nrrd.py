@@ -111,6 +111,7 @@ BAD = {
         {"space_directions": "(0.0008,0,0) (0,0.0008,0) (0,0,0.0025)"},
         "space units states no unit of length, and a spacing of 0.0008",
     ),
+    "a misspelt field": ({"spacing": "1 1 1"}, 'a field "spacing", which NRRD does not know'),
     "no origin": ({"space_origin": None}, "space origin is missing, not a point"),
     "an origin that is no number": ({"space_origin": "(nan,0,0)"}, "the origin is nan, 0, 0"),
     "decimal commas": ({"space_origin": "(-5,0,7,0,11,0)"}, "space origin is .*, not a point"),
