@@ -178,8 +178,12 @@ BAD = {
     "quaternion that is no number": ({"quatern": (NAN, 0, 0)}, "the quaternion or offset"),
     "vox_offset of zero": ({"vox_offset": 0}, "vox_offset is 0"),
     "vox_offset in the header": ({"vox_offset": 348}, "vox_offset is 348"),
-    "vox_offset beyond the voxels": ({"vox_offset": 354}, "truncated, 238 of 240 bytes of voxels"),
-    "vox_offset beyond the file": ({"vox_offset": 9999}, "truncated, 0 of 240 bytes of voxels"),
+    "vox_offset beyond the voxels": ({"vox_offset": 354}, "vox_offset is 354, and from byte 352"),
+    "vox_offset beyond the file": ({"vox_offset": 9999}, "vox_offset is 9999, and from byte 352"),
+    "vox_offset in front of an end that is missing": (
+        {"vox_offset": 384, "extension": bytes(32), "flag": 0, "voxels": VOXELS.tobytes()[:-2]},
+        "truncated, 238 of 240 bytes of voxels",
+    ),
     "vox_offset before an extension's end": (
         {"vox_offset": 352, "extension": extension(32)},
         "more bytes than voxels",
