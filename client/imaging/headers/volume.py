@@ -20,8 +20,8 @@ Packing = Literal["none", "gzip", "zlib"]
 SHEAR_DEGREES = 0.05
 """Largest departure of two axes from a right angle: 0.3 mm over a stack of 30 cm.
 
-Cosines rounded to three decimals, as some programs write them, are off by up to 0.06 degrees each
-way but by less between axes; the smallest tilt of a gantry is half a degree.
+Cosines rounded to four decimals are off by up to 0.01 degrees; gantries tilt by half a degree or
+more.
 """
 
 RELATIVE = 1e-4
