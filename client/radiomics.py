@@ -24,7 +24,7 @@ from radiomics import imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from client.imaging.errors import PatientError
-from client.imaging.geometry import cut, roi_box
+from client.imaging.geometry import IDENTITY, at_origin, cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
 from client.imaging.threads import one_thread
@@ -135,16 +135,21 @@ def _resampled(
 
     It lays its grid by the mask alone, so the mask stays whole; the image, whose spline prefilter
     is what takes the time, is cut to the part that decides the wanted voxels. A window is clipped
-    to before and after, as `preprocess` does.
+    to before and after, as `preprocess` does. Both are moved to origin 0: by their coordinates in
+    the patient, rounding would decide which of two equally near voxels the mask takes.
     """
+    mask = at_origin(mask)
     wanted = settings.get("resampledPixelSpacing")
     if wanted is None:
+        image = at_origin(image)
         return (image if window is None else windowed(image, window)), mask
     spacing = np.array(image.GetSpacing())
     padding = np.ceil((settings["padDistance"] + 2) * np.maximum(wanted, spacing) / spacing)
     first, last = roi_box(mask)
     reach = padding.astype(np.int64) + SPLINE_SUPPORT
     near = cut(image, first - reach, last + reach)
+    near.SetOrigin((np.maximum(first - reach, 0) * spacing).tolist())
+    near.SetDirection(IDENTITY)
     if window is not None and window.order == "window_first":
         near = windowed(near, window)
     made, roi = imageoperations.resampleImage(near, mask, **settings)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
 from client.check.identifiers import naming_column, plain_id, reasons
 from client.dicom.header import read_header
 from client.imaging.errors import PatientError
+from client.imaging.headers import metaimage, nrrd
 from client.imaging.source import is_dicom, split_roi
+from client.imaging.volumes import ending, first_bytes
 
 # may hold a pseudonym once identity is removed
 PSEUDONYMS = ("PatientName", "PatientID", "AccessionNumber")
@@ -36,18 +34,17 @@ _REMOVED = re.compile(
     r"(?:anon\w*|de-?ident\w*|removed|none|unknown|patient|x+|0+)[\W\d_]*", re.IGNORECASE
 )
 IDENTIFIER, BURNED_IN = "a field for a person's data", "says that a name is drawn into the image"
-# offset and bytes of the text fields of a NIfTI-1 header (nifti1.h), and where extensions begin
+# offset and bytes of the text fields of a header, by its length (nifti1.h, nifti2.h)
 _NIFTI_TEXTS = {
-    "db_name": (14, 18),
-    "descrip": (148, 80),
-    "aux_file": (228, 24),
-    "intent_name": (328, 16),
+    348: {
+        "db_name": (14, 18),
+        "descrip": (148, 80),
+        "aux_file": (228, 24),
+        "intent_name": (328, 16),
+    },
+    540: {"descrip": (240, 80), "aux_file": (320, 24), "intent_name": (508, 16)},
 }
-# what ITK itself notes of a file it reads
-_OF_ITK = ("ITK_", "NRRD_")
-_NIFTI_EXTENSION = 348
 _NIFTI_DICOM = 2
-_START = 1 << 16
 
 
 def identifying_fields(path: Path, pseudonym: str) -> dict[str, str]:
@@ -66,9 +63,13 @@ def identifying_fields(path: Path, pseudonym: str) -> dict[str, str]:
         return found
     if is_dicom(file):
         return _dicom(file, pseudonym)
-    if file.name.lower().endswith((".nii", ".nii.gz")):
+    kind = ending(file)
+    if kind in (".nii", ".nii.gz"):
         return dict(_nifti(file, pseudonym))
-    return dict(_texts(file, pseudonym))
+    if kind:
+        pairs = nrrd.pairs if kind == ".nrrd" else metaimage.pairs
+        return dict(_texts(pairs(first_bytes(file)), pseudonym))
+    return {}
 
 
 def _dicom(path: Path, pseudonym: str) -> dict[str, str]:
@@ -88,42 +89,31 @@ def _dicom(path: Path, pseudonym: str) -> dict[str, str]:
 
 
 def _nifti(path: Path, pseudonym: str) -> Iterator[tuple[str, str]]:
-    start = _first_bytes(path)
-    for name, (offset, size) in _NIFTI_TEXTS.items():
+    start = first_bytes(path)
+    order, length = _nifti_layout(start)
+    for name, (offset, size) in _NIFTI_TEXTS.get(length, {}).items():
         text = start[offset : offset + size].split(b"\0")[0].decode("latin-1").strip()
         yield from _told(name, text, pseudonym)
-    if len(start) > _NIFTI_EXTENSION + 12 and start[_NIFTI_EXTENSION]:
-        order = "<" if struct.unpack_from("<i", start)[0] == _NIFTI_EXTENSION else ">"
-        size, code = struct.unpack_from(f"{order}2i", start, _NIFTI_EXTENSION + 4)
-        content = start[_NIFTI_EXTENSION + 12 : _NIFTI_EXTENSION + 4 + max(size, 8)]
+    if length and len(start) > length + 12 and start[length]:
+        size, code = struct.unpack_from(f"{order}2i", start, length + 4)
+        content = start[length + 12 : length + 4 + max(size, 8)]
         if code == _NIFTI_DICOM:
             yield "extension", "a DICOM header"
         else:
             yield from _told("extension", content.decode("latin-1").strip("\0 "), pseudonym)
 
 
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rb") if packed else path.open("rb") as file:
-            return file.read(_START)
-    except (OSError, EOFError, zlib.error):
-        return b""
+def _nifti_layout(start: bytes) -> tuple[str, int]:
+    """Return byte order and length of the header; 0 where it is none."""
+    for order in "<>":
+        if len(start) >= 4 and struct.unpack_from(f"{order}i", start)[0] in _NIFTI_TEXTS:
+            return order, struct.unpack_from(f"{order}i", start)[0]
+    return "<", 0
 
 
-def _texts(path: Path, pseudonym: str) -> Iterator[tuple[str, str]]:
-    """Key and value pairs of NRRD and MetaImage files."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return  # whoever reads the image will say so
-    for key in reader.GetMetaDataKeys():
-        value = str(reader.GetMetaData(key)).strip()
-        if key.startswith(_OF_ITK):
-            continue
+def _texts(pairs: Mapping[str, str], pseudonym: str) -> Iterator[tuple[str, str]]:
+    """Look through pairs of key and value of NRRD and MetaImage files."""
+    for key, value in pairs.items():
         if (
             value
             and not _same(value, pseudonym)

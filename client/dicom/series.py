@@ -15,6 +15,7 @@ from pydicom.uid import CTImageStorage
 from client.dicom.header import conforming, kind_of, read_header
 from client.dicom.identity import SeriesIdentity
 from client.imaging.errors import PatientError
+from client.imaging.headers.volume import axis_faults
 from client.imaging.source import is_dicom
 
 _NEEDED = [
@@ -31,6 +32,7 @@ _NEEDED = [
 _TAGS = [*_NEEDED, "ImageType", "FrameOfReferenceUID", "RescaleType"]
 _GAP_TOLERANCE_MM = 0.01
 _TILT_TOLERANCE_MM = 0.1
+_UNIT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _slice(path: Path, header: pydicom.FileDataset) -> _Slice:
         orientation = tuple(float(v) for v in header.ImageOrientationPatient)
         position = np.array([float(v) for v in header.ImagePositionPatient])
         normal = np.cross(orientation[:3], orientation[3:])
+        _check_axes(path, orientation, normal)
         spacing = (float(v) for v in header.PixelSpacing)
         return _Slice(
             path=path,
@@ -152,6 +155,21 @@ def _slice(path: Path, header: pydicom.FileDataset) -> _Slice:
             orientation=orientation,
             position=position,
             height=float(normal @ position),
+        )
+
+
+def _check_axes(path: Path, orientation: tuple[float, ...], normal: NDArray[np.float64]) -> None:
+    """Refuse rows and columns that are not at right angles, or no unit vectors."""
+    axes = np.column_stack([orientation[:3], orientation[3:], normal])
+    for fault in axis_faults(axes, "ImageOrientationPatient"):
+        raise PatientError(fault.what, where=path.name, remedy=fault.remedy)
+    lengths = np.linalg.norm(axes[:, :2], axis=0)
+    if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
+        raise PatientError(
+            f"ImageOrientationPatient has vectors of length {lengths[0]:.4g} and {lengths[1]:.4g}, "
+            "not 1",
+            where=path.name,
+            remedy="export the original series from the scanner or the archive",
         )
 
 

@@ -18,6 +18,7 @@ from client.imaging.preprocess import preprocess
 from client.imaging.reading import read_image, read_mask
 from client.imaging.source import image_files
 from client.imaging.threads import one_thread
+from client.imaging.volumes import read_volume_header
 from client.radiomics import extract_roi
 from common.errors import StudyError
 from common.study import ImagingSettings, RadiomicsSettings
@@ -66,13 +67,11 @@ def reading_gib(image: Path) -> float:
     if folder.is_dir():
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2
         return _PROCESS_GIB + size * _BYTES_A_VOXEL / _GIB
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(image))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+        shape = read_volume_header(image).size
+    except PatientError:
         return _PROCESS_GIB  # the one who reads it will say what is wrong
-    return _PROCESS_GIB + float(np.prod(reader.GetSize())) * _BYTES_A_VOXEL / _GIB
+    return _PROCESS_GIB + float(np.prod(shape)) * _BYTES_A_VOXEL / _GIB
 
 
 def features_gib(mask: sitk.Image, spacing_mm: float = 1.0) -> float:

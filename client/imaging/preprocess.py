@@ -9,7 +9,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 
 from client.imaging.errors import PatientError
-from client.imaging.geometry import Index, cut, roi_box
+from client.imaging.geometry import IDENTITY, Index, at_origin, cut, roi_box
 from common.study import ImagingSettings
 
 SPLINE_SUPPORT = 32
@@ -52,18 +52,24 @@ class Grid:
         return Grid(last - first + 1, self.spacing, self.offset + first * self.spacing)
 
     def spline(self, image: sitk.Image) -> sitk.Image:
-        """Values of the cubic B-spline through an image, in the image's pixel type."""
-        return sitk.Resample(
-            image,
+        """Values of the cubic B-spline through an image, in the image's pixel type.
+
+        They are found at origin 0, so that where an image lies changes no value.
+        """
+        made = sitk.Resample(
+            at_origin(image),
             self.size.tolist(),
             sitk.Transform(),
             sitk.sitkBSpline,
-            self._origin(image),
+            self.offset.tolist(),
             self.spacing.tolist(),
-            image.GetDirection(),
+            IDENTITY,
             0.0,
             image.GetPixelID(),
         )
+        made.SetOrigin(self._origin(image))
+        made.SetDirection(image.GetDirection())
+        return made
 
     def nearest(self, image: sitk.Image) -> sitk.Image:
         """Values of the nearest voxels of an image; of two equally near, those further on.
@@ -103,7 +109,7 @@ def windowed(image: sitk.Image, settings: ImagingSettings) -> sitk.Image:
 def preprocess(
     image: sitk.Image, mask: sitk.Image, settings: ImagingSettings
 ) -> tuple[sitk.Image, sitk.Image]:
-    """Windowed image (float32, HU) and mask (uint8) with cubic voxels, in LPS orientation.
+    """Windowed image (float32, HU) and mask (uint8) with cubic voxels.
 
     Both cover the ROI's bounding cube and a few voxels around it, as far as the image reaches; the
     voxels are those that the whole image would give. The image is resampled by a cubic B-spline,
@@ -111,11 +117,14 @@ def preprocess(
     the window before and after, as the spline overshoots at clipped edges; "resample_first" clips
     after resampling only. An image that has the wanted spacing already is not interpolated.
 
+    Parameters
+    ----------
+    image, mask : from `read_image` and `read_mask`, so that their axes are those of LPS.
+
     Raises
     ------
     PatientError : the ROI vanishes on the new grid, or lies wholly outside the window.
     """
-    image, mask = sitk.DICOMOrient(image, "LPS"), sitk.DICOMOrient(mask, "LPS")
     grid = Grid.over(image, settings.spacing_mm)
     first, last = _neighbourhood(mask, grid)
     wanted = grid.part(first, last)

@@ -11,19 +11,22 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from client.dicom.masks import read_dicom_mask
 from client.dicom.series import read_series
 from client.imaging.errors import PatientError
-from client.imaging.nifti import examine
+from client.imaging.geometry import oriented, stored_axes, stored_grid
+from client.imaging.headers.volume import axis_faults
 from client.imaging.source import is_dicom, split_roi
+from client.imaging.volumes import check_volume_header, read_volume
 
-__all__ = ["GEOMETRY_TOLERANCE", "PatientError", "read_image", "read_mask"]
+__all__ = ["GEOMETRY_TOLERANCE", "PatientError", "check_volume_header", "read_image", "read_mask"]
 
 GEOMETRY_TOLERANCE = 1e-3
 """Largest difference of spacing (mm), origin (mm) and direction cosines of image and mask."""
 
-_FORMATS = (".nii", ".nii.gz", ".nrrd", ".mha")
-
 
 def read_image(path: Path) -> sitk.Image:
-    """A CT volume in HU as float32, whatever type the file stores, in the file's orientation.
+    """Read a CT volume in HU as float32, in LPS, whatever type and order the file stores.
+
+    Axes are exchanged and reversed so that x, y and z run as nearly as they can towards the
+    patient's left, back and head; no value is interpolated.
 
     Parameters
     ----------
@@ -31,19 +34,22 @@ def read_image(path: Path) -> sitk.Image:
 
     Raises
     ------
-    PatientError : no such file, an unknown format, unreadable, truncated, not 3-D, several values
-        a voxel, a voxel that is not finite; of DICOM, whatever `read_series` refuses.
+    PatientError : whatever `check_volume_header` refuses; unreadable, truncated, axes that are not
+        at right angles, a voxel that is not finite; of DICOM, whatever `read_series` refuses.
     """
     if not path.is_dir() and not is_dicom(path):
-        return _read_volume(path)
+        return oriented(read_volume(path))
     read, identity = read_series(path)
-    image = _checked(read, path)
+    image = oriented(_checked(read, path))
     identity.attach(image)
     return image
 
 
 def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
-    """The ROI on the grid of `image`: uint8, 1 inside and 0 outside.
+    """Read the ROI on the grid of `image`: uint8, 1 inside and 0 outside.
+
+    Its voxels are laid on the image's by index: a geometry that differs within the tolerance is
+    replaced by the image's, so that rounded headers move no voxel.
 
     Parameters
     ----------
@@ -58,8 +64,14 @@ def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
         `read_dicom_mask` refuses.
     """
     path, roi = split_roi(path)
-    mask = read_dicom_mask(path, image, roi) if is_dicom(path) else _read_mask_volume(path, roi)
+    if is_dicom(path):
+        # contours are drawn on the slices of the series, whatever way these lie
+        drawn = read_dicom_mask(path, stored_grid(image), roi)
+        mask = stored_axes(image).apply(drawn)
+    else:
+        mask = oriented(_read_mask_volume(path, roi))
     _check_geometry(mask, image, path.name)
+    mask.CopyInformation(image)
     values = sitk.GetArrayViewFromImage(mask)
     _check_labels(values, path.name)
     inside = sitk.GetArrayViewFromImage(image)[values > 0]
@@ -78,62 +90,28 @@ def _read_mask_volume(path: Path, roi: str | None) -> sitk.Image:
         raise PatientError("a folder instead of a mask", where=path.name, remedy=remedy)
     if roi is not None:
         raise PatientError(f'no DICOM, so it has no ROI "{roi}"', where=path.name, remedy=remedy)
-    return _read_volume(path)
+    return read_volume(path)
 
 
-def _read_volume(path: Path) -> sitk.Image:
-    if not path.exists():
-        raise PatientError("no such file", where=path.name, remedy="correct the path in cohort.csv")
-    if not path.name.lower().endswith(_FORMATS):
+def _checked(image: sitk.Image, path: Path) -> sitk.Image:
+    """Return a series as float32: 3-D, upright and finite."""
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise PatientError(
-            "not a known image format",
+            "not one grey-value volume",
             where=path.name,
-            remedy=f"use {', '.join(_FORMATS)} or DICOM",
+            remedy="give a single-frame CT series",
         )
-    remedy = "copy or export the file again"
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        findings = examine(path)
-        if findings.missing:
-            raise PatientError(f"unreadable: {findings.missing}", where=path.name, remedy=remedy)
-        _check_finite(findings.not_finite, path)
-    try:
-        read = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        if "orthonormal" in str(error):
-            what = "the axes of the volume are not at right angles (sheared or gantry-tilted)"
-            remedy = "resample it to a rectangular grid"
-        else:
-            what = "unreadable: damaged, truncated, or not what its name says"
-        raise PatientError(what, where=path.name, remedy=remedy) from None
-    return _checked(read, path)
-
-
-def _check_finite(bad: int, path: Path) -> None:
+    axes = np.reshape(image.GetDirection(), (3, 3))
+    for fault in axis_faults(axes, "Image Orientation (Patient)"):
+        raise PatientError(fault.what, where=path.name, remedy=fault.remedy)
+    made = sitk.Cast(image, sitk.sitkFloat32)
+    bad = int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(made))))
     if bad:
         raise PatientError(
             f"{bad} voxels are not finite numbers",
             where=path.name,
-            remedy="export the file again from the original series or segmentation",
+            remedy="export the series again from the scanner or the archive",
         )
-
-
-def _checked(image: sitk.Image, path: Path) -> sitk.Image:
-    """A 3-D volume of finite numbers, as float32."""
-    shape = " x ".join(str(n) for n in image.GetSize())
-    if image.GetDimension() != 3:
-        raise PatientError(
-            f"not 3-D: {image.GetDimension()} dimensions ({shape})",
-            where=path.name,
-            remedy="save the one volume that was segmented",
-        )
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise PatientError(
-            f"{image.GetNumberOfComponentsPerPixel()} values a voxel instead of one",
-            where=path.name,
-            remedy="save a grey-value volume, not colours or vectors",
-        )
-    made = sitk.Cast(image, sitk.sitkFloat32)
-    _check_finite(int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(made)))), path)
     return made
 
 

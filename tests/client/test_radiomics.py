@@ -14,6 +14,7 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from client import radiomics
 from client.imaging.errors import PatientError
+from client.imaging.geometry import plain_mm
 from client.radiomics import extract, extract_roi, feature_names, to_csv
 from common.errors import InputError, StudyError
 from common.study import ImagingSettings
@@ -47,13 +48,20 @@ def files(folder: Path, spacing, shape, centre, dtype=np.float32) -> tuple[Path,
 
 
 def direct(image: Path, mask: Path) -> dict[str, float]:
-    """PyRadiomics by itself on the whole files."""
+    """PyRadiomics by itself on the whole files, but for the rounding of their headers."""
     extractor = RadiomicsFeatureExtractor(str(PRESET))
     logging.getLogger("radiomics").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = extractor.execute(str(image), str(mask))
+        found = extractor.execute(*(plain(path) for path in (image, mask)))
     return {k: float(v) for k, v in found.items() if not k.startswith("diagnostics_")}
+
+
+def plain(path: Path) -> sitk.Image:
+    image = sitk.ReadImage(str(path))
+    image.SetSpacing([plain_mm(value) for value in image.GetSpacing()])
+    image.SetOrigin((0, 0, 0))
+    return image
 
 
 def assert_same(names, values, reference):

@@ -99,6 +99,31 @@ def test_keys_and_values_of_an_nrrd_are_read(tmp_path: Path) -> None:
     assert identifying_fields(path, "p1") == {"PatientName": IDENTIFIER, "scanned": "a date"}
 
 
+@pytest.mark.parametrize("name", ["ct.MHA", "CT.Mha", "ct.mha"])
+def test_keys_of_a_meta_image_are_read_whatever_the_case_of_its_ending(
+    tmp_path: Path, name: str
+) -> None:
+    content = volume(tmp_path / "plain.mha").read_bytes()
+    (tmp_path / name).write_bytes(b"PatientName = x\nComment = 2021-03-12\n" + content)
+    assert identifying_fields(tmp_path / name, "p1") == {
+        "PatientName": IDENTIFIER,
+        "Comment": "a date",
+    }
+
+
+def test_free_text_of_a_nifti_2_header_is_read(tmp_path: Path) -> None:
+    content = bytearray(560)
+    content[:12] = struct.pack("<i8s", 540, b"n+2\0\r\n\x1a\n")
+    content[240:250] = b"Doe, Jane\0"
+    content[540] = 1
+    content[544:552] = struct.pack("<2i", 16, 2)
+    (tmp_path / "ct.nii").write_bytes(bytes(content))
+    assert identifying_fields(tmp_path / "ct.nii", "p1") == {
+        "descrip": "a person's name",
+        "extension": "a DICOM header",
+    }
+
+
 @pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.dcm", "missing.nii"])
 def test_a_file_that_cannot_be_read_is_left_to_the_reader(tmp_path: Path, name: str) -> None:
     if "missing" not in name:

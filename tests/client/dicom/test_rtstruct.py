@@ -9,6 +9,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, RTDoseStorage, generate_uid
 
+from client.imaging.geometry import stored_axes
 from client.imaging.reading import PatientError, read_image, read_mask
 
 OUTER = [(3.5, 2.5), (15.5, 2.5), (15.5, 12.5), (3.5, 12.5)]
@@ -28,7 +29,10 @@ def contours(ct, planes=(1, 2, 3), corners=OUTER, **changes) -> list[Dataset]:
 
 
 def mask_of(ct, path) -> np.ndarray:
-    return sitk.GetArrayFromImage(read_mask(path, read_image(ct.folder)))
+    """The mask in the order of the slices that it was drawn on."""
+    image = read_image(ct.folder)
+    mask = stored_axes(image).undo().apply(read_mask(path, image))
+    return sitk.GetArrayFromImage(mask)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
+from client.imaging.geometry import stored_axes
 from client.imaging.reading import PatientError, read_image, read_mask
 
 
@@ -22,7 +23,10 @@ def block() -> np.ndarray:
 
 
 def mask_of(ct, path) -> np.ndarray:
-    return sitk.GetArrayFromImage(read_mask(path, read_image(ct.folder)))
+    """The mask in the order of the slices that it was drawn on."""
+    image = read_image(ct.folder)
+    mask = stored_axes(image).undo().apply(read_mask(path, image))
+    return sitk.GetArrayFromImage(mask)
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from pydicom.uid import EnhancedCTImageStorage, PositronEmissionTomographyImageStorage, generate_uid
 
+from client.imaging.geometry import stored_axes
 from client.imaging.reading import PatientError, read_image
 
 ORIENTATIONS = {
@@ -33,10 +34,27 @@ def test_a_voxel_lies_where_the_standard_says_whatever_way_the_series_is_turned(
 ):
     ct = make_series(tmp_path / "ct", ORIENTATIONS[name])
     image = read_image(ct.folder)
+    image = stored_axes(image).undo().apply(image)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), ct.hu)
     for voxel in [(0, 0, 0), (23, 0, 0), (0, 17, 0), (5, 7, 5)]:
         place = image.TransformIndexToPhysicalPoint(voxel)
         np.testing.assert_allclose(place, ct.patient(*voxel), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "what"),
+    [
+        ((1, 0, 0, 0.2588, 0.9659, 0), r"not at right angles: 15\.00 degrees off by ImageOrient"),
+        ((1, 0, 0, 0.002, 1, 0), r"not at right angles: 0\.11 degrees off by ImageOrientation"),
+        ((1, 0, 0, 0, 2, 0), "ImageOrientationPatient has vectors of length 1 and 2, not 1"),
+        ((1, 0, 0, 1, 0, 0), "ImageOrientationPatient gives an axis without a length"),
+    ],
+)
+def test_refuses_rows_and_columns_that_are_not_at_right_angles(ct, orientation, what):
+    for k in range(6):
+        ct.change(k, ImageOrientationPatient=[float(v) for v in orientation])
+    with pytest.raises(PatientError, match=what):
+        read_image(ct.folder)
 
 
 def test_each_slice_is_read_by_its_own_rescale(ct):

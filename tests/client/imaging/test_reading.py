@@ -87,7 +87,7 @@ def test_the_reading_library_alone_would_take_a_cut_nifti_for_whole(tmp_path):
 def test_refuses_other_formats_cut_in_half(tmp_path, name):
     path = write(tmp_path / name, hu())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(PatientError, match="unreadable: damaged, truncated, or not what its name"):
+    with pytest.raises(PatientError, match=r"unreadable: truncated, \d+ of 53760 bytes"):
         read_image(path)
 
 
@@ -159,9 +159,9 @@ def test_refuses_a_mask_on_another_grid_and_never_moves_it(tmp_path, image, geom
         read_mask(path, image)
 
 
-def test_a_geometry_that_differs_by_rounding_only_passes(tmp_path, image):
+def test_a_mask_whose_geometry_differs_by_rounding_only_takes_the_image_s(tmp_path, image):
     path = write(tmp_path / "roi.nrrd", ball(), origin=(-5.0004, 7.0, 11.0))
-    assert read_mask(path, image).GetOrigin()[0] == -5.0004
+    assert read_mask(path, image).GetOrigin() == image.GetOrigin()
 
 
 def test_refuses_a_mask_of_another_size_or_direction(tmp_path, image):
@@ -170,7 +170,7 @@ def test_refuses_a_mask_of_another_size_or_direction(tmp_path, image):
     ):
         read_mask(write(tmp_path / "roi.nrrd", ball()[:-1]), image)
     turned = volume(ball())
-    turned.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    turned.SetDirection((0.96, 0.28, 0, -0.28, 0.96, 0, 0, 0, 1))
     sitk.WriteImage(turned, str(tmp_path / "turned.nrrd"))
     with pytest.raises(PatientError, match="mask geometry: direction"):
         read_mask(tmp_path / "turned.nrrd", image)
