@@ -1,0 +1,122 @@
+"""Names that look the same but are spelled differently: compare them, and show what differs.
+
+A name that was copied from another program may hold a no-break space, a zero-width character or
+an accent of its own ("e" and U+0301 in place of "é"). Nobody can see that on a screen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+
+_DRAWN_AS_NOTHING = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0")
+"""Letters and marks of no width; Unicode calls them default ignorable (DerivedCoreProperties)."""
+_SPACES = frozenset("\t\n\v\f\r\x85\u2028\u2029")
+_ALIKE_ENOUGH = 0.8
+_MOST_SHOWN = 3
+
+
+def plain_text(text: str) -> str:
+    r"""Return a text as it is seen: composed (NFC), without invisible characters and outer spaces.
+
+    Two names are the same if their plain texts are equal. Letter case and the width of a run of
+    spaces count; whatever the kind of a space, it is a space.
+
+    Examples
+    --------
+    >>> plain_text("\ufeffGTV\u00a01\u200b ")
+    'GTV 1'
+    >>> plain_text("Le\u0301sion") == "L\u00e9sion"
+    True
+    """
+    seen = (" " if _is_space(one) else one for one in text if not _is_invisible(one))
+    return unicodedata.normalize("NFC", "".join(seen)).strip()
+
+
+def nearest(text: str, others: Iterable[str]) -> str | None:
+    """Return the one of several names that a text was most likely meant to be, if any is close.
+
+    A name that differs only in letter case, spaces or the form of its letters comes first.
+    """
+    names = list(others)
+    same = [name for name in names if _skeleton(name) == _skeleton(text)]
+    if same:
+        return same[0]
+    by_skeleton = {_skeleton(name): name for name in reversed(names)}
+    close = difflib.get_close_matches(_skeleton(text), by_skeleton, 1, _ALIKE_ENOUGH)
+    return by_skeleton[close[0]] if close else None
+
+
+def difference(a: str, b: str) -> str:
+    r"""Say in what two texts differ, character by character where it cannot be seen.
+
+    Examples
+    --------
+    >>> difference("GTV", "GTV\u200b")
+    '"GTV" and "GTV" differ only in characters that cannot be seen: U+200B ZERO WIDTH SPACE'
+    >>> difference("gtv", "GTV")
+    '"gtv" and "GTV" differ only in upper and lower case'
+    >>> difference("GT", "G\u0422")
+    '"GT" and "GТ" differ: T (U+0054) is not Т (U+0422 CYRILLIC CAPITAL LETTER TE)'
+    """
+    plain_a, plain_b = plain_text(a), plain_text(b)
+    pair = f'"{plain_a}" and "{plain_b}"'
+    if a == b:
+        return f"{pair} are the same"
+    if plain_a == plain_b:
+        hidden = [one for one in dict.fromkeys(a + b) if _is_odd(one)]
+        if not hidden:
+            return f"{pair} differ only in outer spaces or in how their accents are stored"
+        shown = ", ".join(_code_and_name(one) for one in hidden[:_MOST_SHOWN])
+        return f"{pair} differ only in characters that cannot be seen: {shown}"
+    if plain_a.casefold() == plain_b.casefold():
+        return f"{pair} differ only in upper and lower case"
+    if plain_a.split() == plain_b.split():
+        return f"{pair} differ only in the number of spaces"
+    return f"{pair} differ: {_first_difference(plain_a, plain_b)}"
+
+
+def _first_difference(a: str, b: str) -> str:
+    """Name the characters of the first place at which two texts differ."""
+    for tag, i, _, j, _ in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if tag == "replace":
+            return f"{_named(a[i])} is not {_named(b[j])}"
+        if tag == "delete":
+            return f"the second lacks {_named(a[i])}"
+        if tag == "insert":
+            return f"the first lacks {_named(b[j])}"
+    raise ValueError("the texts are the same")
+
+
+def _skeleton(text: str) -> str:
+    """Reduce a name to what it has in common with all that are easily taken for it."""
+    folded = unicodedata.normalize("NFKC", plain_text(text)).casefold()
+    return "".join(one for one in folded if one.isalnum()) or folded
+
+
+def _is_space(one: str) -> bool:
+    return one in _SPACES or unicodedata.category(one) == "Zs"
+
+
+def _is_invisible(one: str) -> bool:
+    if one in _SPACES:
+        return False
+    selector = "\ufe00" <= one <= "\ufe0f" or "\U000e0100" <= one <= "\U000e01ef"
+    return selector or one in _DRAWN_AS_NOTHING or unicodedata.category(one) in ("Cf", "Cc")
+
+
+def _is_odd(one: str) -> bool:
+    return one != " " and (_is_space(one) or _is_invisible(one))
+
+
+def _named(one: str) -> str:
+    if one == " ":
+        return "a space"
+    if one.isascii():
+        return f"{one} (U+{ord(one):04X})"
+    return f"{one} ({_code_and_name(one)})"
+
+
+def _code_and_name(one: str) -> str:
+    return f"U+{ord(one):04X} {unicodedata.name(one, '')}".strip()
