@@ -28,12 +28,18 @@ from client.cohort import (
     read_rows,
 )
 from client.cohort_file import missing_columns, read_table, repeated_ids, row_number
+from client.confirmed import COLUMN as CONFIRMED
 from common.errors import InputError
 from common.study import Study
 
 CORE = ("patient_id", "label", "split")
 FILES = ("image.missing", "mask.missing")
-_KIND = {"patient_id": "cohort.id", "label": "cohort.label", "split": "cohort.split"}
+_KIND = {
+    "patient_id": "cohort.id",
+    "label": "cohort.label",
+    "split": "cohort.split",
+    CONFIRMED: "mask.confirmed",
+}
 _CELLS = ("cohort.id", "cohort.label", "cohort.split", "cohort.level", "cohort.number")
 _IDS = ("cohort.duplicate", "cohort.two_splits")
 

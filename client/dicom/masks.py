@@ -7,9 +7,9 @@ from pathlib import Path
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
+from client.confirmed import NOTHING
 from client.dicom.header import conforming, kind_of, read_header, sop_class
 from client.dicom.identity import SeriesIdentity
-from client.dicom.roi import NOTHING_CONFIRMED
 from client.dicom.rtstruct import check_contour_header, read_contours
 from client.dicom.segments import SEGMENT_TAGS, chosen_segment
 from client.imaging.errors import PatientError
@@ -22,7 +22,7 @@ def read_dicom_mask(
     image: sitk.Image,
     roi: str | None,
     *,
-    confirmed: frozenset[str] = NOTHING_CONFIRMED,
+    confirmed: frozenset[str] = NOTHING,
 ) -> sitk.Image:
     """The ROI of an RTSTRUCT or DICOM-SEG on the grid of `image`, uint8.
 
@@ -43,7 +43,7 @@ def check_mask_header(
     identity: SeriesIdentity,
     roi: str | None,
     *,
-    confirmed: frozenset[str] = NOTHING_CONFIRMED,
+    confirmed: frozenset[str] = NOTHING,
 ) -> None:
     """Refuse an RTSTRUCT or DICOM-SEG by its header alone, within milliseconds.
 

@@ -10,15 +10,12 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from client.confirmed import COLUMN, FRAME_OF_REFERENCE
 from client.dicom.identity import SeriesIdentity
 from client.imaging.errors import PatientError
 from client.imaging.geometry import voxels_to_patient
 from common.lookalike import difference, nearest, plain_text
 
-FRAME_OF_REFERENCE = "frame_of_reference"
-CONFIRMABLE = (FRAME_OF_REFERENCE,)
-"""Words of the column `confirmed` of cohort.csv: findings that a hospital may overrule."""
-NOTHING_CONFIRMED: frozenset[str] = frozenset()
 _LISTED = 20
 _STRAY_SHARE = 0.01
 """Share of the ROI's voxels up to which a missing part is taken for a stray one."""
@@ -90,8 +87,8 @@ def check_frames(
         said,
         where=where,
         remedy="export both together, and de-identify both in one go; or look at the ROI on the"
-        f" images, and if it lies right, write {FRAME_OF_REFERENCE} into the column confirmed of"
-        " this patient's row",
+        f" images, and if it lies right, write {FRAME_OF_REFERENCE} into the column {COLUMN} of"
+        " this patient's row of cohort.csv",
     )
 
 

@@ -13,6 +13,7 @@ import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 
+from client.confirmed import NOTHING
 from client.dicom.header import conforming, read_header
 from client.dicom.identity import SeriesIdentity
 from client.dicom.polygons import (
@@ -22,7 +23,7 @@ from client.dicom.polygons import (
     combine,
     overlap_in_part,
 )
-from client.dicom.roi import NOTHING_CONFIRMED, check_frames, choose, on_grid
+from client.dicom.roi import check_frames, choose, on_grid
 from client.dicom.rounding import Course, courses, reach_of, rounding_step, snapped, undecided
 from client.imaging.errors import PatientError
 from client.imaging.geometry import voxels_to_patient
@@ -67,7 +68,7 @@ def read_contours(
     image: sitk.Image,
     roi: str | None,
     *,
-    confirmed: frozenset[str] = NOTHING_CONFIRMED,
+    confirmed: frozenset[str] = NOTHING,
 ) -> sitk.Image:
     """The ROI on the grid of `image`, uint8: voxels whose centre lies within its contours.
 
@@ -92,7 +93,7 @@ def read_contours(
     header = read_header(path, _TAGS)
     with conforming(where):
         contours = _contours(header, identity, roi, confirmed, where)
-        steps = np.array([rounding_step(axis) for axis in _points(contours).T])
+        steps = np.array([rounding_step(axis) for axis in _points(contours).T], dtype=np.float64)
         drawn = _on_slices(contours, steps, image, identity, where)
     to_pixels = np.linalg.inv(voxels_to_patient(image))[:2, :3]
     reach = reach_of(steps, to_pixels)
@@ -108,7 +109,7 @@ def check_contour_header(
     identity: SeriesIdentity,
     roi: str | None,
     *,
-    confirmed: frozenset[str] = NOTHING_CONFIRMED,
+    confirmed: frozenset[str] = NOTHING,
 ) -> None:
     """Refuse contours that cannot be used, by all that is known without the image's voxels.
 

@@ -9,9 +9,10 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 
+from client.confirmed import NOTHING
 from client.dicom.header import conforming
 from client.dicom.identity import SeriesIdentity
-from client.dicom.roi import NOTHING_CONFIRMED, on_grid
+from client.dicom.roi import on_grid
 from client.dicom.segments import chosen_segment
 from client.imaging.errors import PatientError
 from client.imaging.geometry import voxels_to_patient
@@ -25,7 +26,7 @@ def read_segment(
     image: sitk.Image,
     label: str | None,
     *,
-    confirmed: frozenset[str] = NOTHING_CONFIRMED,
+    confirmed: frozenset[str] = NOTHING,
 ) -> sitk.Image:
     """The segment on the grid of `image`, uint8; its frames may come in any order and direction.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
+from client.confirmed import NOTHING
 from client.dicom.masks import read_dicom_mask
 from client.dicom.series import read_series
 from client.imaging.errors import PatientError
@@ -42,7 +43,7 @@ def read_image(path: Path) -> sitk.Image:
     return image
 
 
-def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
+def read_mask(path: Path, image: sitk.Image, *, confirmed: frozenset[str] = NOTHING) -> sitk.Image:
     """The ROI on the grid of `image`: uint8, 1 inside and 0 outside.
 
     Parameters
@@ -50,6 +51,7 @@ def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
     path : NIfTI, NRRD or MHA file, RTSTRUCT or DICOM-SEG; of these two, "#" and a name may follow,
         and must where the file holds several ROIs.
     image : from `read_image`.
+    confirmed : findings that the hospital has looked at and found right, see `client.confirmed`.
 
     Raises
     ------
@@ -58,7 +60,10 @@ def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
         `read_dicom_mask` refuses.
     """
     path, roi = split_roi(path)
-    mask = read_dicom_mask(path, image, roi) if is_dicom(path) else _read_mask_volume(path, roi)
+    if is_dicom(path):
+        mask = read_dicom_mask(path, image, roi, confirmed=confirmed)
+    else:
+        mask = _read_mask_volume(path, roi)
     _check_geometry(mask, image, path.name)
     values = sitk.GetArrayViewFromImage(mask)
     _check_labels(values, path.name)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from client.clinical_values import coded_value
 from client.cohort_file import read_table, repeated_ids, row_number
+from client.confirmed import COLUMN, NOTHING, confirmed_words
 from client.imaging.source import split_roi
 from client.preparation import PatientProblem
 from common.errors import InputError, UsageError
@@ -30,16 +31,23 @@ class Case:
     patient_id : as given; empty where nobody gave one. It stands in the report, nowhere else.
     clinical : coded values of all clinical columns, NaN where missing; None = no clinical data.
     image, mask : both or neither.
+    confirmed : findings of the mask's header that somebody has looked at and found right.
     """
 
     patient_id: str
     clinical: Mapping[str, float] | None
     image: Path | None
     mask: Path | None
+    confirmed: frozenset[str] = NOTHING
 
 
 def case_of(
-    study: Study, patient_id: str, image: Path | None, mask: Path | None, clinical: Sequence[str]
+    study: Study,
+    patient_id: str,
+    image: Path | None,
+    mask: Path | None,
+    clinical: Sequence[str],
+    confirmed: frozenset[str] = NOTHING,
 ) -> Case:
     """The patient that the options of the command describe.
 
@@ -69,7 +77,7 @@ def case_of(
     for option, path in (("--image", image), ("--mask", mask)):
         if path is not None and not split_roi(path)[0].exists():
             raise InputError("no such file", where=path.name, remedy=f"correct {option}")
-    return Case(patient_id, _clinical_options(study, clinical), image, mask)
+    return Case(patient_id, _clinical_options(study, clinical), image, mask, confirmed)
 
 
 def _clinical_options(study: Study, texts: Sequence[str]) -> dict[str, float] | None:
@@ -155,7 +163,9 @@ def _case_of_row(name: str, row: Mapping[str, str], folder: Path, study: Study) 
     known = any(not math.isnan(value) for value in clinical.values())
     if not known and not paths:
         raise InputError("nothing is known of the patient", where="row", remedy="fill the cells")
-    return Case(name, clinical if known else None, *(paths or (None, None)))
+    confirmed = confirmed_words(row.get(COLUMN, ""))
+    given, contour = paths or (None, None)
+    return Case(name, clinical if known else None, given, contour, confirmed)
 
 
 def _lacking(frame: pd.DataFrame, study: Study) -> list[str]:
