@@ -97,7 +97,7 @@ def _skeleton(text: str) -> str:
 
 
 def _may_be_drawn_alike(a: str, b: str) -> bool:
-    """Whether texts differ only where one of them has a letter of another script."""
+    """Tell if texts differ only where one of them has a letter of another script."""
     a, b = plain_text(a).casefold(), plain_text(b).casefold()
     pairs = list(zip(a, b, strict=False))
     return len(a) == len(b) and all(x == y or x.isascii() != y.isascii() for x, y in pairs)

@@ -126,7 +126,7 @@ def _look_at_masks(seen: Look, job: Job, image: sitk.Image) -> None:
 
 
 def _is_refused_unconfirmed(mask: Path, image: sitk.Image) -> bool:
-    """Whether a mask that can be read owes it to the site's word."""
+    """Tell if a mask can be read only on the site's word."""
     path, roi = split_roi(mask)
     if not is_dicom(path):
         return False

@@ -67,7 +67,7 @@ def check_mask_header(
 
 
 def _holds_contours(path: Path) -> bool:
-    """Whether the file is an RTSTRUCT; otherwise it is a DICOM-SEG."""
+    """Tell an RTSTRUCT from a DICOM-SEG, and refuse other files."""
     header = read_header(path, [])
     kind = sop_class(header)
     if kind not in (

@@ -100,7 +100,7 @@ def combine(polygons: Sequence[Polygon], traced: Sequence[bool], shape: tuple[in
 
 
 def overlap_in_part(polygons: Sequence[Polygon], shape: tuple[int, int], reach: Reach) -> bool:
-    """Whether two polygons share pixels and neither lies within the other, or they are the same.
+    """Tell if two polygons overlap with neither inside the other, or are the same.
 
     Union or exclusive disjunction? Nobody can tell what such contours are meant to say. Two are
     the same where they differ in pixels alone that lie within reach of both paths.

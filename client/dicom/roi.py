@@ -1,4 +1,4 @@
-"""What contours and segments have in common: their choice by name, their place on the grid."""
+"""Parts that contours and segments share: choice by name, frame of reference, place on the grid."""
 
 from __future__ import annotations
 
@@ -109,8 +109,9 @@ def on_grid(inside: NDArray[np.bool_], image: sitk.Image, where: str) -> sitk.Im
         places = [float(to_patient[axis] @ (column, row, k, 1)) for k in missing]
         listed = ", ".join(f"{'xyz'[axis]} = {place:.1f}" for place in places[:_LISTED])
         more = ", ..." if len(places) > _LISTED else ""
+        slices = "slice" if len(missing) == 1 else "slices"
         raise PatientError(
-            f"the ROI skips {len(missing)} slices between others ({listed}{more} mm)",
+            f"the ROI skips {len(missing)} {slices} between others ({listed}{more} mm)",
             where=where,
             remedy="interpolate these slices where it was drawn, or delete the stray contours"
             " beyond them, and export it again",

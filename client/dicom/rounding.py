@@ -1,4 +1,4 @@
-"""What the rounding of a contour's coordinates leaves open.
+"""Tell traced from drawn contours though their coordinates are rounded.
 
 Tools that trace a mask lead the contour from voxel centre to voxel centre (OpenCV, rt-utils), and
 the voxels on the path belong to it. Hand-drawn contours pay no heed to the grid, and a voxel
@@ -36,7 +36,7 @@ _TELLING = 0.25
 
 
 class Course(Enum):
-    """How a contour runs: anywhere, through the centres of pixels, or one cannot tell."""
+    """Course of a contour: anywhere, through the centres of pixels, or nobody can tell."""
 
     DRAWN = "drawn"
     TRACED = "traced"
@@ -111,7 +111,7 @@ def _step(values: NDArray[np.float64]) -> float:
 
 
 def _reaches(reach: Reach) -> Iterator[Reach]:
-    """What rounding may do to a corner, and what cutting digits off."""
+    """Yield how far rounding may move a corner, and how far cutting digits off."""
     yield reach
     if max(reach) > 2 * FLOAT_ERROR:
         yield 2 * reach[0], 2 * reach[1]
@@ -133,7 +133,7 @@ def _on_centres(polygon: Polygon, reach: Reach) -> bool:
 
 
 def _by_neighbours(polygon: Polygon) -> bool:
-    """Whether every edge runs along a row, a column or a diagonal, as from pixel to neighbour."""
+    """Tell if every edge runs along a row, column or diagonal, as from pixel to neighbour."""
     way = np.abs(np.roll(np.rint(polygon), -1, axis=0) - np.rint(polygon))
     return bool(((way.min(axis=1) == 0) | (way[:, 0] == way[:, 1])).all())
 

@@ -1,4 +1,4 @@
-"""Which segment of a DICOM-SEG is meant, and whether its header lets it be used (PS3.3, A.51)."""
+"""Choose a segment of a DICOM-SEG, and refuse what its header rules out (PS3.3, A.51)."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ both = pytest.mark.parametrize("make", [contours, segments])
 @both
 def test_a_slice_left_out_is_refused_by_its_place(tmp_path: Path, ct: Series, make) -> None:
     path = make(ct, tmp_path / "m.dcm", (0, 1, 3, 4))
-    with pytest.raises(PatientError, match=re.escape("skips 1 slices between others (z = 35.0 mm")):
+    with pytest.raises(PatientError, match=re.escape("skips 1 slice between others (z = 35.0 mm")):
         read_mask(path, read_image(ct.folder))
 
 
