@@ -95,7 +95,7 @@ def read_contours(
         contours = _contours(header, identity, roi, confirmed, where)
         steps = np.array([rounding_step(axis) for axis in _points(contours).T], dtype=np.float64)
         drawn = _on_slices(contours, steps, image, identity, where)
-    to_pixels = np.linalg.inv(voxels_to_patient(image))[:2, :3]
+    to_pixels = np.linalg.inv(voxels_to_patient(image))[:2, :3].astype(np.float64)
     reach = reach_of(steps, to_pixels)
     told = courses([one.polygon for one in drawn], reach)
     drawn = [_settled(one, course, where) for one, course in zip(drawn, told, strict=True)]
