@@ -46,11 +46,16 @@ def radiomics(
     out: Annotated[Path, typer.Option(help="CSV file to write")],
     settings: Annotated[str, typer.Option(help="settings file of this release")] = "radiomics-1834",
     expected: Annotated[int, typer.Option(help="number of features it must give")] = 1834,
+    confirmed: Annotated[
+        str, typer.Option(help="frame_of_reference: you have looked, and the contour lies right")
+    ] = "",
 ) -> None:
     """Extract the radiomics features of one ROI."""
+    from client.confirmed import confirmed_words
     from client.radiomics import extract, to_csv
 
-    names, values = extract(image, mask, settings, expected)
+    words = confirmed_words(confirmed, "--confirmed")
+    names, values = extract(image, mask, settings, expected, confirmed=words)
     to_csv(out, names, values)
     console.print(f"{len(names)} features written to {out}", highlight=False)
 

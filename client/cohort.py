@@ -23,6 +23,7 @@ from client.cohort_file import (
     repeated_ids,
     row_number,
 )
+from client.confirmed import COLUMN, NOTHING, confirmed_words
 from client.imaging.source import split_roi
 from common.errors import InputError
 from common.lookalike import plain_text
@@ -47,7 +48,8 @@ class Patient:
 
     `clinical` holds the coded values: a number, the index of the level, or NaN when missing.
     `origin` is the hospital the patient comes from: the site itself, unless a pooled reference
-    holds several hospitals' patients and puts `prefix` before their ids.
+    holds several hospitals' patients and puts `prefix` before their ids. `confirmed` are findings
+    of the masks' headers that the hospital has looked at and found right.
     """
 
     patient_id: str
@@ -59,6 +61,7 @@ class Patient:
     image: Path | None
     masks: Mapping[str, Path]
     prefix: str = ""
+    confirmed: frozenset[str] = NOTHING
 
     @property
     def own_id(self) -> str:
@@ -130,7 +133,7 @@ def read_cohort(data: Path, site: str, study: Study, *, pooled: bool = False) ->
 def known_columns(study: Study) -> tuple[str, ...]:
     """Return the columns of cohort.csv that mean something to a study, optional ones included."""
     own = ("patient_id", "label", "split", *(column.name for column in study.clinical))
-    files = ("image", "mask", *(f"mask_{reading}" for reading in READINGS))
+    files = ("image", "mask", *(f"mask_{reading}" for reading in READINGS), COLUMN)
     return own + (files if study.needs_images else ())
 
 
@@ -201,7 +204,17 @@ class _RowReader:
         label = self._label()
         clinical = {c.name: self._clinical(c) for c in study.clinical}
         image, masks = self._files(readings) if study.needs_images else (None, {})
-        return Patient(self.patient_id, origin, label, split, -1, clinical, image, masks, prefix)
+        confirmed = self._confirmed() if study.needs_images else NOTHING
+        return Patient(
+            self.patient_id, origin, label, split, -1, clinical, image, masks, prefix, confirmed
+        )
+
+    def _confirmed(self) -> frozenset[str]:
+        try:
+            return confirmed_words(self.row.get(COLUMN, ""))
+        except InputError as error:
+            self.problem(COLUMN, error.what, error.remedy)
+            return NOTHING
 
     def _label(self) -> int:
         text = self.row["label"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from client.confirmed import NOTHING
 from client.imaging.cache import CROPS_VERSION, ContentCache
 from client.imaging.errors import PatientError
 from client.imaging.source import image_files, split_roi
@@ -39,11 +40,13 @@ class PatientJob:
     image : volume, or folder of a DICOM series, or a file of it.
     masks : "r1" (the main mask) and, where they exist, "r1_repeat", "r2" and "r2_repeat"; volume,
         RTSTRUCT or DICOM-SEG, of these two "#" and the ROI's name where there are several.
+    confirmed : findings that the hospital has looked at and found right.
     """
 
     patient_id: str
     image: Path
     masks: Mapping[str, Path]
+    confirmed: frozenset[str] = NOTHING
 
 
 @dataclass(frozen=True)
@@ -271,20 +274,23 @@ class _Keys:
             r: mask for r, mask in job.masks.items() if self._readable(plan, [split_roi(mask)[0]])
         }
         if self.imaging is not None and MAIN_READING in masks:
-            plan.crops = self._key(job.image, masks[MAIN_READING], self.crops)
+            plan.crops = self._key(job, masks[MAIN_READING], self.crops)
         if self.radiomics is not None:
             for reading, mask in masks.items():
-                plan.features[reading] = self._key(job.image, mask, self.features)
+                plan.features[reading] = self._key(job, mask, self.features)
         keys = [*([plan.crops] if plan.crops else []), *plan.features.values()]
         plan.stored = {key for key in keys if self.cache.holds(key)}
         if plan.stored != set(keys):
             plan.work = self._work(plan, masks)
         return plan
 
-    def _key(self, image: Path, mask: Path, made: Mapping[str, object]) -> str:
+    def _key(self, job: PatientJob, mask: Path, made: Mapping[str, object]) -> str:
         file, roi = split_roi(mask)
         settings = made if roi is None else {**made, "roi": roi}
-        return self.cache.key_of([*image_files(image), file], settings)
+        if job.confirmed:
+            # who takes the word back is refused, whatever was made while it stood
+            settings = {**settings, "confirmed": sorted(job.confirmed)}
+        return self.cache.key_of([*image_files(job.image), file], settings)
 
     def _readable(self, plan: _Plan, files: Sequence[Path]) -> bool:
         try:
@@ -306,6 +312,7 @@ class _Keys:
             radiomics=self.radiomics,
             cache=self.cache.folder,
             window=self.window,
+            confirmed=plan.job.confirmed,
         )
 
 

@@ -60,7 +60,11 @@ def prepare_images(
     progress: Progress | None = None,
 ) -> tuple[PreparedImages, tuple[PatientProblem, ...]]:
     """Make what the study needs of these patients' images and the cache does not hold yet."""
-    jobs = [PatientJob(p.patient_id, p.image, p.masks) for p in patients if p.image is not None]
+    jobs = [
+        PatientJob(p.patient_id, p.image, p.masks, p.confirmed)
+        for p in patients
+        if p.image is not None
+    ]
     preparation = prepare(
         jobs,
         imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,

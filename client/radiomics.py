@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from radiomics import imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
+from client.confirmed import NOTHING
 from client.imaging.errors import PatientError
 from client.imaging.geometry import IDENTITY, at_origin, cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
@@ -37,7 +38,12 @@ _MUTED = ("radiomics", "pykwalify")
 
 
 def extract(
-    image_path: Path, mask_path: Path, settings_name: str, expected: int
+    image_path: Path,
+    mask_path: Path,
+    settings_name: str,
+    expected: int,
+    *,
+    confirmed: frozenset[str] = NOTHING,
 ) -> tuple[tuple[str, ...], Features]:
     """Names and values (features,) of one ROI, in PyRadiomics' order, without diagnostics.
 
@@ -49,6 +55,7 @@ def extract(
     ----------
     settings_name : a .yaml file of `common/presets`, without its ending.
     expected : how many features it has to give.
+    confirmed : findings of the mask's header that somebody has looked at and found right.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def extract(
     StudyError : another number of features: the site's installation differs from the study's.
     """
     image = read_image(image_path)
-    mask = read_mask(mask_path, image)
+    mask = read_mask(mask_path, image, confirmed=confirmed)
     return extract_roi(image, mask, settings_name, expected, where=mask_path.name)
 
 

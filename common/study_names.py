@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 # a model of the outcome, of the split or of a path would be a model of nothing
-OWN_COLUMNS = ("patient_id", "label", "split", "image", "mask", "exam_offset_days")
+OWN_COLUMNS = ("patient_id", "label", "split", "image", "mask", "confirmed", "exam_offset_days")
 
 
 def check_names(study: Study) -> None:

@@ -40,6 +40,7 @@ from client.cohort_file import (
     row_number,
     same_patient,
 )
+from client.confirmed import COLUMN as CONFIRMED
 from client.table_text import Fault, TableError
 from common.errors import InputError
 from common.lookalike import plain_text
@@ -47,7 +48,12 @@ from common.study import Study
 
 CORE = ("patient_id", "label", "split")
 FILES = ("image.missing", "mask.missing")
-_KIND = {"patient_id": "cohort.id", "label": "cohort.label", "split": "cohort.split"}
+_KIND = {
+    "patient_id": "cohort.id",
+    "label": "cohort.label",
+    "split": "cohort.split",
+    CONFIRMED: "mask.confirmed",
+}
 _CELLS = ("cohort.id", "cohort.label", "cohort.split", "cohort.level", "cohort.number")
 _IDS = ("cohort.duplicate", "cohort.two_splits")
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?$|[0-9]+[eE][+-]?[0-9]+$")

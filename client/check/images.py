@@ -20,12 +20,14 @@ from client.imaging.source import image_files
 from client.imaging.workers import BoundedPool, Killed, Task
 from client.site import SiteSettings
 
+CONFIRMED = "mask.confirmed"
 KINDS = (
     "image.unusable",
     "image.geometry",
     "image.units",
     "image.shared",
     "mask.unusable",
+    CONFIRMED,
     "mask.place",
     "mask.size",
     "mask.readings",
@@ -65,6 +67,7 @@ def look_at_images(
     remarks = {patient: tuple(_remarks(one)) for patient, one in seen.items()}
     bad |= {patient for patient, own in remarks.items() if any(map(_spoils, own))}
     findings.extend(_gathered(remarks))
+    findings.extend(_confirmed(patients, seen))
     findings.extend(_shared(patients))
     findings.extend(_headers(seen))
     count = sum(len(p.masks) for p in patients)
@@ -80,7 +83,9 @@ def _all(
     patients: Sequence[Patient], settings: SiteSettings, progress: Progress | None
 ) -> dict[str, Look]:
     """By patient, in the order of the cohort."""
-    jobs = {p.patient_id: Job(p.patient_id, p.image, p.masks) for p in patients if p.image}
+    jobs = {
+        p.patient_id: Job(p.patient_id, p.image, p.masks, p.confirmed) for p in patients if p.image
+    }
     ids = list(jobs)
     tasks = [Task(jobs[patient], reading_gib(jobs[patient].image)) for patient in ids]
     seen: dict[str, Look] = {}
@@ -134,6 +139,28 @@ def _gathered(remarks: Mapping[str, Iterable[Remark]]) -> Findings:
             patients[remark].append(patient)
     for remark, ids in patients.items():
         yield Finding(remark.kind, remark.severity, listed(ids), remark.what, remark.remedy)
+
+
+def _confirmed(patients: Sequence[Patient], seen: Mapping[str, Look]) -> Findings:
+    """Patients whose contours are used on the site's word, and those who need no such word."""
+    own = [p.patient_id for p in patients if p.confirmed and p.patient_id in seen]
+    used = [patient for patient in own if seen[patient].overruled]
+    if used:
+        yield warning(
+            CONFIRMED,
+            listed(used),
+            "contours in another frame of reference than the images are used, as confirmed in"
+            " cohort.csv",
+            "make sure that somebody has looked at these contours on these images",
+        )
+    idle = [p for p in own if not seen[p].overruled and not seen[p].problems]
+    if idle:
+        yield warning(
+            CONFIRMED,
+            listed(idle),
+            "confirmed in cohort.csv, but there is nothing to confirm",
+            "empty the cell: it would hide a later mix-up of files",
+        )
 
 
 def _shared(patients: Sequence[Patient]) -> Findings:

@@ -31,6 +31,7 @@ KINDS: dict[str, str] = {
     "image.prepared": "crops and features can be made of every image",
     "mask.missing": "every contour is where cohort.csv says",
     "mask.unusable": "every contour fits its image, and has one label",
+    "mask.confirmed": "what the site confirmed of contours is known, and needed",
     "mask.place": "the region of interest lies in soft tissue, inside the image",
     "mask.size": "regions have plausible volumes, in one piece",
     "mask.readings": "repeat readings are of the same tumour, and are not copies",

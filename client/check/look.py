@@ -15,10 +15,14 @@ from scipy import ndimage
 
 from client.check.headers import identifying_fields
 from client.cohort import READING_PAIRS
+from client.confirmed import NOTHING
+from client.dicom.identity import SeriesIdentity
+from client.dicom.masks import check_mask_header
 from client.imaging.errors import PatientError
 from client.imaging.geometry import roi_box
 from client.imaging.patient import features_gib
 from client.imaging.reading import read_image, read_mask
+from client.imaging.source import is_dicom, split_roi
 from client.imaging.threads import one_thread
 
 AIR_HU, SOFT_HU = -500.0, (-200.0, 300.0)
@@ -28,11 +32,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """Files of one patient; `pseudonym` may stand in their headers."""
+    """Files of one patient; `pseudonym` may stand in their headers, `confirmed` in the cohort."""
 
     pseudonym: str
     image: Path
     masks: Mapping[str, Path]
+    confirmed: frozenset[str] = NOTHING
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,14 @@ class Look:
     problems : (kind of finding, file, what, remedy).
     regions : by reading.
     overlaps : Dice coefficient of the pairs of readings that are there.
+    overruled : readings whose contours are read only because the site confirmed them.
     fields : by file, names of header fields that tell of somebody, and why; never their values.
     """
 
     image: ImageFacts | None = None
     regions: dict[str, RegionFacts] = field(default_factory=dict)
     overlaps: dict[tuple[str, str], float] = field(default_factory=dict)
+    overruled: list[str] = field(default_factory=list)
     fields: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: list[tuple[str, str, str, str]] = field(default_factory=list)
 
@@ -106,13 +113,28 @@ def look(job: Job) -> Look:
 def _look_at_masks(seen: Look, job: Job, image: sitk.Image) -> None:
     inside: dict[str, Inside] = {}
     for reading, path in job.masks.items():
-        mask = _guarded(seen, "mask.unusable", path.name, partial(read_mask, path, image))
+        read = partial(read_mask, path, image, confirmed=job.confirmed)
+        mask = _guarded(seen, "mask.unusable", path.name, read)
         if mask is not None:
+            if job.confirmed and _is_refused_unconfirmed(path, image):
+                seen.overruled.append(reading)
             seen.regions[reading] = region_facts(image, mask)
             inside[reading] = sitk.GetArrayFromImage(mask) > 0
     for first, second in READING_PAIRS:
         if first in inside and second in inside:
             seen.overlaps[first, second] = dice(inside[first], inside[second])
+
+
+def _is_refused_unconfirmed(mask: Path, image: sitk.Image) -> bool:
+    """Tell if a mask can be read only on the site's word."""
+    path, roi = split_roi(mask)
+    if not is_dicom(path):
+        return False
+    try:
+        check_mask_header(path, SeriesIdentity.of(image, path.name), roi)
+    except PatientError:
+        return True
+    return False
 
 
 def image_facts(image: sitk.Image) -> ImageFacts:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 Polygon = NDArray[np.float64]
 """Corners (n, 2) as column and row; whole numbers are the centres of pixels. It closes itself."""
 Plane = NDArray[np.bool_]
+Reach = tuple[float, float]
+"""Pixels along columns and rows within which a centre counts as met."""
 
-ON_THE_PATH = 1e-3
-"""Pixels within which a centre counts as met: coordinates are rounded in files."""
+FLOAT_ERROR = 1e-3
+"""Pixels by which arithmetic and storage in 32 bits move a corner."""
 
 
 def interior(polygon: Polygon, shape: tuple[int, int]) -> Plane:
@@ -32,46 +34,87 @@ def interior(polygon: Polygon, shape: tuple[int, int]) -> Plane:
     return filled
 
 
-def traced(polygon: Polygon) -> bool:
-    """Whether every corner is the centre of a pixel.
+def near_path(polygon: Polygon, shape: tuple[int, int], reach: Reach) -> Plane:
+    """Pixels (rows, columns) whose centre lies within reach of the path.
 
-    Nobody draws so: such a path was led along the outermost pixels of a mask (OpenCV, rt-utils),
-    which are meant to be part of it. Without its path the ROI would lose that rim.
+    These are the pixels that may come to lie on the other side when every corner moves by up to
+    `reach`: then no point of an edge moves any further.
     """
-    return bool(np.abs(polygon - np.rint(polygon)).max() <= ON_THE_PATH)
+    rows, columns = shape
+    near = np.zeros(shape, dtype=np.bool_)
+    x, y, dx, dy = _edges(polygon)
+    low, high = np.minimum(y, y + dy) - reach[1], np.maximum(y, y + dy) + reach[1]
+    first, last = max(int(np.ceil(low.min())), 0), min(int(np.floor(high.max())), rows - 1)
+    level = dy == 0
+    rise = np.where(level, 1.0, dy)
+    for row in range(first, last + 1):
+        touched = np.flatnonzero((low <= row) & (row <= high))
+        # the part of each edge that lies in the band of the row
+        ends = [
+            np.clip((row + side - y[touched]) / rise[touched], 0, 1)
+            for side in (-reach[1], reach[1])
+        ]
+        begin = np.where(level[touched], 0.0, ends[0]) * dx[touched] + x[touched]
+        end = np.where(level[touched], 1.0, ends[1]) * dx[touched] + x[touched]
+        left = np.ceil(np.minimum(begin, end) - reach[0]).clip(0, columns).astype(np.int64)
+        right = np.floor(np.maximum(begin, end) + reach[0]).clip(-1, columns - 1).astype(np.int64)
+        met = right >= left
+        steps = np.zeros(columns + 1, dtype=np.int64)
+        np.add.at(steps, left[met], 1)
+        np.add.at(steps, right[met] + 1, -1)
+        near[row] = np.cumsum(steps)[:-1] > 0
+    return near
+
+
+def band_area(polygon: Polygon, reach: Reach) -> float:
+    """Pixels expected within reach of a path that pays no heed to the grid: its area."""
+    _, _, dx, dy = _edges(polygon)
+    return float(2 * (np.abs(dy) * reach[0] + np.abs(dx) * reach[1]).sum())
+
+
+def length_in_pixels(polygon: Polygon) -> float:
+    """Pixels on a path that meets the centre of each: steps to a neighbour, diagonal ones too."""
+    _, _, dx, dy = _edges(polygon)
+    return float(np.maximum(np.abs(dx), np.abs(dy)).sum())
 
 
 def outline(polygon: Polygon, shape: tuple[int, int]) -> Plane:
     """Pixels (rows, columns) whose centre lies on the path."""
-    # what lies along a row is found by columns, and the other way round
-    return _met_in_rows(polygon, shape) | _met_in_rows(polygon[:, ::-1], shape[::-1]).T
+    return near_path(polygon, shape, (FLOAT_ERROR, FLOAT_ERROR))
 
 
-def combine(polygons: Sequence[Polygon], shape: tuple[int, int]) -> Plane:
+def combine(polygons: Sequence[Polygon], traced: Sequence[bool], shape: tuple[int, int]) -> Plane:
     """The ROI that several polygons of a plane make together (DICOM PS3.3, C.8.8.6.3).
 
     Their exclusive disjunction: what lies in one polygon is in, a polygon within it is a hole,
-    one within the hole is in again. The path of a traced polygon is part of the ROI.
+    one within the hole is in again. The path of a traced polygon is part of the ROI: it was led
+    along the outermost pixels of a mask, which would lose that rim without it.
     """
     inside = np.zeros(shape, dtype=np.bool_)
     for polygon in polygons:
         inside ^= interior(polygon, shape)
-    for polygon in filter(traced, polygons):
-        inside |= outline(polygon, shape)
+    for polygon, on_centres in zip(polygons, traced, strict=True):
+        if on_centres:
+            inside |= outline(polygon, shape)
     return inside
 
 
-def overlap_in_part(polygons: Sequence[Polygon], shape: tuple[int, int]) -> bool:
-    """Whether two polygons share pixels and neither lies within the other, or they are the same.
+def overlap_in_part(polygons: Sequence[Polygon], shape: tuple[int, int], reach: Reach) -> bool:
+    """Tell if two polygons overlap with neither inside the other, or are the same.
 
-    Union or exclusive disjunction? Nobody can tell what such contours are meant to say.
+    Union or exclusive disjunction? Nobody can tell what such contours are meant to say. Two are
+    the same where they differ in pixels alone that lie within reach of both paths.
     """
     planes = [interior(polygon, shape) for polygon in polygons]
     for i, one in enumerate(planes):
-        for other in planes[:i]:
-            shared = int(np.count_nonzero(one & other))
-            sizes = sorted((int(np.count_nonzero(one)), int(np.count_nonzero(other))))
-            if shared and (shared < sizes[0] or sizes[0] == sizes[1]):
+        for j, other in enumerate(planes[:i]):
+            if not (one & other).any():
+                continue
+            apart = one ^ other
+            if (one & apart).any() and (other & apart).any():
+                return True
+            near = near_path(polygons[i], shape, reach) & near_path(polygons[j], shape, reach)
+            if not (apart & ~near).any():
                 return True
     return False
 
@@ -80,22 +123,3 @@ def _edges(polygon: Polygon) -> tuple[NDArray[np.float64], ...]:
     """Where each edge begins, x and y, and how far it goes."""
     way = np.roll(polygon, -1, axis=0) - polygon
     return polygon[:, 0], polygon[:, 1], way[:, 0], way[:, 1]
-
-
-def _met_in_rows(polygon: Polygon, shape: tuple[int, int]) -> Plane:
-    """Pixel centres at which an edge meets the line of their row."""
-    rows, columns = shape
-    met = np.zeros(shape, dtype=np.bool_)
-    x, y, dx, dy = _edges(polygon)
-    low, high = np.minimum(y, y + dy) - ON_THE_PATH, np.maximum(y, y + dy) + ON_THE_PATH
-    first, last = max(int(np.ceil(low.min())), 0), min(int(np.floor(high.max())), rows - 1)
-    # of an edge along its row only the first corner is found here
-    rise = np.where(np.abs(dy) > ON_THE_PATH, dy, np.inf)
-    for row in range(first, last + 1):
-        touched = (low <= row) & (row <= high)
-        along = np.clip((row - y[touched]) / rise[touched], 0, 1)
-        at = x[touched] + along * dx[touched]
-        near = np.rint(at).astype(np.int64)
-        good = (np.abs(at - near) <= ON_THE_PATH) & (near >= 0) & (near < columns)
-        met[row, near[good]] = True
-    return met

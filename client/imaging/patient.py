@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
+from client.confirmed import NOTHING
 from client.imaging.cache import ContentCache
 from client.imaging.crops import crop2d, crop3d
 from client.imaging.errors import PatientError
@@ -35,7 +36,8 @@ class Work:
     """What is missing in the cache for one patient.
 
     `crops` is the key under which the crops are to be stored, `features` the keys by reading;
-    `window` is that of the features, None = all of HU.
+    `window` is that of the features, None = all of HU; `confirmed` are findings that the hospital
+    overruled.
     """
 
     image: Path
@@ -46,6 +48,7 @@ class Work:
     radiomics: RadiomicsSettings | None
     cache: Path
     window: ImagingSettings | None = None
+    confirmed: frozenset[str] = NOTHING
 
 
 @dataclass
@@ -102,7 +105,7 @@ def look_and_crop(work: Work) -> Done:
 
 
 def _look(work: Work, image: sitk.Image, reading: str, done: Done) -> bool:
-    mask = read_mask(work.masks[reading], image)
+    mask = read_mask(work.masks[reading], image, confirmed=work.confirmed)
     if reading in work.features:
         done.feature_gib[reading] = features_gib(mask)
     if reading == MAIN_READING and work.crops and work.imaging:
@@ -131,7 +134,7 @@ def _extract(work: Work, image: sitk.Image, reading: str, done: Done) -> bool:
     if work.radiomics is None:
         raise ValueError("features asked for without radiomics settings")
     path, wanted = work.masks[reading], work.radiomics
-    mask = read_mask(path, image)
+    mask = read_mask(path, image, confirmed=work.confirmed)
     names, values = extract_roi(
         image,
         mask,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
+from client.confirmed import NOTHING
 from client.dicom.masks import read_dicom_mask
 from client.dicom.series import read_series
 from client.imaging.errors import PatientError
@@ -45,7 +46,7 @@ def read_image(path: Path) -> sitk.Image:
     return image
 
 
-def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
+def read_mask(path: Path, image: sitk.Image, *, confirmed: frozenset[str] = NOTHING) -> sitk.Image:
     """Read the ROI on the grid of `image`: uint8, 1 inside and 0 outside.
 
     Its voxels are laid on the image's by index: a geometry that differs within the tolerance is
@@ -56,6 +57,7 @@ def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
     path : NIfTI, NRRD or MHA file, RTSTRUCT or DICOM-SEG; of these two, "#" and a name may follow,
         and must where the file holds several ROIs.
     image : from `read_image`.
+    confirmed : findings that the hospital has looked at and found right, see `client.confirmed`.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def read_mask(path: Path, image: sitk.Image) -> sitk.Image:
     path, roi = split_roi(path)
     if is_dicom(path):
         # contours are drawn on the slices of the series, whatever way these lie
-        drawn = read_dicom_mask(path, stored_grid(image), roi)
+        drawn = read_dicom_mask(path, stored_grid(image), roi, confirmed=confirmed)
         mask = stored_axes(image).apply(drawn)
     else:
         mask = oriented(_read_mask_volume(path, roi))

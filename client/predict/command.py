@@ -24,6 +24,9 @@ def predict(
         Path | None,
         typer.Option(help="contour of the tumour on that CT; rtstruct.dcm#GTV names one"),
     ] = None,
+    confirmed: Annotated[
+        str, typer.Option(help="frame_of_reference: you have looked, and the contour lies right")
+    ] = "",
     clinical: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE,NAME=VALUE; what is left out is missing")
     ] = None,
@@ -73,6 +76,7 @@ def predict(
     Exit code 0: all patients predicted. 1: a bundle, image or contour was refused. 2: wrong usage,
     such as a clinical column that the study does not know.
     """
+    from client.confirmed import confirmed_words
     from client.predict import verify
     from client.predict.inputs import case_of, read_cases
     from client.predict.predicting import Machine, check_device
@@ -80,7 +84,7 @@ def predict(
     from client.predict.screen import show
     from client.predict.writing import Wish, check_folder, write
 
-    if cohort is not None and (image or mask or clinical):
+    if cohort is not None and (image or mask or clinical or confirmed):
         raise UsageError("--cohort with data of a single patient", where="predict")
     check_device(device)
     if out is not None:
@@ -91,7 +95,8 @@ def predict(
         if cohort is not None:
             cases, problems, warnings = read_cases(cohort, opened.study)
         else:
-            cases = [case_of(opened.study, patient, image, mask, clinical or [])]
+            words = confirmed_words(confirmed, "--confirmed")
+            cases = [case_of(opened.study, patient, image, mask, clinical or [], words)]
             problems, warnings = [], []
         machine = Machine(device, workers, cache)
         outcome, predictor = predict_all(opened, cases, machine, problems, warnings)

@@ -14,6 +14,7 @@ from client.check.listing import listed
 from client.clinical_values import coded_value
 from client.cohort import ONE_ROW, id_problem, stand_in
 from client.cohort_file import near_misses, read_table, repeated_ids, row_number
+from client.confirmed import COLUMN, NOTHING, confirmed_words
 from client.imaging.source import split_roi
 from client.preparation import PatientProblem
 from common.errors import InputError, UsageError
@@ -33,16 +34,23 @@ class Case:
     patient_id : as given; empty where nobody gave one. It stands in the report, nowhere else.
     clinical : coded values of all clinical columns, NaN where missing; None = no clinical data.
     image, mask : both or neither.
+    confirmed : findings of the mask's header that somebody has looked at and found right.
     """
 
     patient_id: str
     clinical: Mapping[str, float] | None
     image: Path | None
     mask: Path | None
+    confirmed: frozenset[str] = NOTHING
 
 
 def case_of(
-    study: Study, patient_id: str, image: Path | None, mask: Path | None, clinical: Sequence[str]
+    study: Study,
+    patient_id: str,
+    image: Path | None,
+    mask: Path | None,
+    clinical: Sequence[str],
+    confirmed: frozenset[str] = NOTHING,
 ) -> Case:
     """The patient that the options of the command describe.
 
@@ -72,7 +80,7 @@ def case_of(
     for option, path in (("--image", image), ("--mask", mask)):
         if path is not None and not split_roi(path)[0].exists():
             raise InputError("no such file", where=path.name, remedy=f"correct {option}")
-    return Case(patient_id, _clinical_options(study, clinical), image, mask)
+    return Case(patient_id, _clinical_options(study, clinical), image, mask, confirmed)
 
 
 def _clinical_options(study: Study, texts: Sequence[str]) -> dict[str, float] | None:
@@ -137,7 +145,7 @@ def read_cases(path: Path, study: Study) -> tuple[list[Case], list[PatientProble
 
 def _table(path: Path, study: Study) -> pd.DataFrame:
     frame = read_table(path)
-    known = ("patient_id", *(column.name for column in study.clinical), "image", "mask")
+    known = ("patient_id", *(column.name for column in study.clinical), "image", "mask", COLUMN)
     for fault in near_misses(frame, known):
         raise InputError(fault.what, where=path.name, remedy=fault.remedy)
     if "patient_id" not in frame.columns:
@@ -173,7 +181,9 @@ def _case_of_row(name: str, row: Mapping[str, str], folder: Path, study: Study) 
     known = any(not math.isnan(value) for value in clinical.values())
     if not known and not paths:
         raise InputError("nothing is known of the patient", where="", remedy="fill the cells")
-    return Case(name, clinical if known else None, *(paths or (None, None)))
+    confirmed = confirmed_words(row.get(COLUMN, ""))
+    given, contour = paths or (None, None)
+    return Case(name, clinical if known else None, given, contour, confirmed)
 
 
 def _lacking(frame: pd.DataFrame, study: Study) -> list[str]:

@@ -75,7 +75,8 @@ def crop_of(case: Case, settings: ImagingSettings) -> Crop:
     """
     image_path, masks = job_files(case)
     image = read_image(image_path)
-    near, roi = preprocess(image, read_mask(masks["r1"], image), settings)
+    mask = read_mask(masks["r1"], image, confirmed=case.confirmed)
+    near, roi = preprocess(image, mask, settings)
     low, high = window_range(settings)
     # the contour goes the way of the image: as one that holds the two ends of the window
     drawn = sitk.Cast(roi, sitk.sitkFloat32) * (high - low) + low

@@ -133,7 +133,9 @@ def _prepared(
     opened: Opened, cases: Sequence[Case], workers: int, folder: Path
 ) -> tuple[PreparedImages | None, tuple[PatientProblem, ...]]:
     study = opened.study
-    jobs = [PatientJob(c.patient_id, *job_files(c)) for c in cases if c.image is not None]
+    jobs = [
+        PatientJob(c.patient_id, *job_files(c), c.confirmed) for c in cases if c.image is not None
+    ]
     if not jobs or not study.needs_images:
         return None, ()
     made = prepare(

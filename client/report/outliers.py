@@ -58,7 +58,7 @@ def _measured(patient: Patient) -> Measures:
     if patient.image is None:
         raise ValueError("a patient without an image")
     image = read_image(patient.image)
-    mask = read_mask(patient.masks["r1"], image)
+    mask = read_mask(patient.masks["r1"], image, confirmed=patient.confirmed)
     inside = sitk.GetArrayViewFromImage(mask) > 0
     values = sitk.GetArrayViewFromImage(image)[inside].astype(np.float64)
     spacing = image.GetSpacing()

@@ -55,6 +55,7 @@ def render(run: SiteRun, progress: Progress | None = None) -> str:
         endpoint=run.study.endpoint,
         counts=_counts(run),
         excluded=run.excluded,
+        confirmed=run.confirmed,
         measured=len(measured),
         outliers=outliers(measured),
         curves=_by_set(curves),

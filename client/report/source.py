@@ -64,6 +64,12 @@ class SiteRun:
             return []
         return self.cohort.subset(self.study, subset)
 
+    @property
+    def confirmed(self) -> int:
+        """Patients of the run whose contours are used on the site's word (cohort.csv)."""
+        own = {p.patient_id for name in self.subsets for p in self.patients(name) if p.confirmed}
+        return len(own)
+
     def table(self, name: str, subset: str) -> StoredTable | None:
         """A table that the run made; None where it has not made it."""
         try:

@@ -36,7 +36,7 @@ PAGE = """\
 <p class="stay" role="note">This page shows single patients. It must not leave the hospital.</p>
 <p class="kicker">Hospital {{ site }}</p>
 <h1>{{ study }}: our own patients</h1>
-<p class="lead">Run {{ run }}. Finding: {{ endpoint }}. {{ counts }}.{% if excluded %} {{ excluded }} left out, as their data could not be used.{% endif %}</p>
+<p class="lead">Run {{ run }}. Finding: {{ endpoint }}. {{ counts }}.{% if excluded %} {{ excluded }} left out, as their data could not be used.{% endif %}{% if confirmed %} The contours of {{ confirmed }} are used on this hospital's word (column confirmed of cohort.csv).{% endif %}</p>
 <p class="notice"><b>For research use only.</b> Not a medical device: do not base the care of a patient on it.</p>
 </header>
 

@@ -80,6 +80,8 @@ def test_what_differs_is_named(a: str, b: str, said: str) -> None:
         ("GTV-1", "GTV 1"),
         ("\uff27\uff34\uff36", "GTV"),
         ("TumourLeft", "Tumor left"),
+        ("GT\u0412", "GTV"),
+        ("PTV", None),
         ("bladder", None),
     ],
 )

@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path as Curve
+from matplotlib.transforms import Bbox
 
-from client.dicom.polygons import combine, interior, outline, overlap_in_part, traced
+from client.dicom.polygons import combine, interior, near_path, outline, overlap_in_part
 
 SHAPE = (12, 16)
+NO_REACH = (0.0, 0.0)
+ROUND = (0.249, 0.251)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
@@ -28,7 +31,9 @@ def test_a_pixel_is_in_when_its_centre_is():
 
 
 corners = st.lists(
-    st.tuples(st.floats(-2, 18, width=32), st.floats(-2, 14, width=32)), min_size=3, max_size=12
+    st.tuples(st.integers(-64, 576), st.integers(-64, 448)).map(lambda p: (p[0] / 32, p[1] / 32)),
+    min_size=3,
+    max_size=12,
 )
 
 
@@ -65,27 +70,27 @@ def test_a_polygon_within_another_is_a_hole_and_one_within_it_is_in_again():
     expected = pixels(slice(1, 11), slice(1, 13))
     expected &= ~pixels(slice(3, 9), slice(4, 11))
     expected |= pixels(slice(5, 7), slice(6, 8))
-    np.testing.assert_array_equal(combine(ring, SHAPE), expected)
-    assert not overlap_in_part(ring, SHAPE)
+    np.testing.assert_array_equal(combine(ring, [False] * 3, SHAPE), expected)
+    assert not overlap_in_part(ring, SHAPE, NO_REACH)
 
 
 def test_a_keyhole_is_a_hole():
     outer, hole = box(0.5, 0.5, 12.5, 10.5), box(3.5, 2.5, 10.5, 8.5)
     keyhole = np.vstack([outer, outer[:1], hole[:1], hole[::-1], outer[:1]])
-    np.testing.assert_array_equal(combine([keyhole], SHAPE), combine([outer, hole], SHAPE))
+    apart = combine([outer, hole], [False, False], SHAPE)
+    np.testing.assert_array_equal(combine([keyhole], [False], SHAPE), apart)
 
 
 def test_a_path_led_along_the_rim_of_a_mask_gives_back_the_mask():
     path = np.array([(3, 2), (8, 2), (9, 3), (9, 7), (6, 9), (3, 9)], dtype=float)
-    assert traced(path) and traced(path + 4e-4) and not traced(path + 0.125)
-    mask = combine([path], SHAPE)
+    mask = combine([path], [True], SHAPE)
     assert mask[2, 3:9].all() and mask[2:10, 3].all() and mask[9, 3:7].all() and mask[3:8, 9].all()
     assert mask.sum() == np.count_nonzero(interior(path, SHAPE) | outline(path, SHAPE))
 
 
 @pytest.mark.parametrize("dot", [[(5, 4)], [(5, 4), (7, 4)]])
 def test_a_traced_dot_or_line_is_its_pixels(dot):
-    found = combine([np.array(dot, dtype=float)], SHAPE)
+    found = combine([np.array(dot, dtype=float)], [True], SHAPE)
     np.testing.assert_array_equal(found, pixels(slice(4, 5), slice(5, dot[-1][0] + 1)))
 
 
@@ -99,7 +104,33 @@ def test_a_traced_dot_or_line_is_its_pixels(dot):
     ],
 )
 def test_only_a_partial_overlap_and_a_repetition_are_ambiguous(other, ambiguous):
-    assert overlap_in_part([box(1.5, 1.5, 8.5, 9.5), other], SHAPE) is ambiguous
+    assert overlap_in_part([box(1.5, 1.5, 8.5, 9.5), other], SHAPE, NO_REACH) is ambiguous
+
+
+def test_a_hole_no_farther_from_the_rim_than_rounding_reaches_is_the_contour_again():
+    drawn, again = box(1.55, 1.5, 8.5, 9.5), box(1.5, 1.5, 8.5, 8.95)
+    assert not overlap_in_part([drawn, again], SHAPE, NO_REACH)
+    assert overlap_in_part([drawn, again], SHAPE, (0.6, 0.6))
+
+
+@given(corners, st.tuples(st.floats(0.001, 0.4), st.floats(0.001, 0.4)), st.integers(0, 999))
+def test_only_pixels_near_the_path_change_sides_when_corners_move(points, reach, seed):
+    polygon = np.array(points)
+    moved = polygon + np.random.default_rng(seed).uniform(-1, 1, polygon.shape) * reach
+    changed = interior(polygon, SHAPE) ^ interior(moved, SHAPE)
+    near = near_path(polygon, SHAPE, (reach[0] + 1e-9, reach[1] + 1e-9))
+    assert not (changed & ~near).any()
+
+
+@given(corners)
+def test_the_pixels_near_a_path_are_those_that_matplotlib_finds(points):
+    rows, columns = np.indices(SHAPE)
+    curve = Curve(np.vstack([points, points[:1]]))
+    near = near_path(np.array(points), SHAPE, (0.25, 0.25))
+    for row, column in zip(rows.ravel(), columns.ravel(), strict=True):
+        small, large = (Bbox.from_extents(column - r, row - r, column + r, row + r) for r in ROUND)
+        assert near[row, column] or not curve.intersects_bbox(small, filled=False)
+        assert not near[row, column] or curve.intersects_bbox(large, filled=False)
 
 
 def test_a_polygon_beyond_the_plane_is_cut_off():

@@ -128,7 +128,7 @@ def test_refuses_a_contour_across_the_slices(tmp_path, ct):
 
 def test_refuses_an_roi_drawn_on_every_second_slice(tmp_path, ct):
     path = ct.rtstruct(tmp_path / "rt.dcm", {"GTV": contours(ct, (1, 3, 5))})
-    with pytest.raises(PatientError, match="skips slices: 3 are drawn, no two of them neighbours"):
+    with pytest.raises(PatientError, match=r"skips 2 slices .*\(z = 35.0, z = 40.0 mm\)"):
         mask_of(ct, path)
 
 
@@ -209,7 +209,7 @@ def test_refuses_a_contour_that_names_another_slice_than_it_lies_on(tmp_path, ct
 
 def test_refuses_contour_data_cut_short(tmp_path, ct):
     drawn = contours(ct, NumberOfContourPoints=5)
-    with pytest.raises(PatientError, match=r"rt\.dcm: not a DICOM file, damaged, or against"):
+    with pytest.raises(PatientError, match=r"rt\.dcm: .* says that it has 5 points, and has 4"):
         mask_of(ct, ct.rtstruct(tmp_path / "rt.dcm", {"GTV": drawn}))
 
 

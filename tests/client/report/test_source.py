@@ -1,0 +1,32 @@
+"""Counts that the site's report tells of its own run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client.cohort import Cohort, Patient
+from client.report.source import SiteRun
+from client.site import SiteSettings
+from common.study import parse_study
+
+STUDY = parse_study("""
+name = "small"
+endpoint = "event"
+base_models = ["dl3d"]
+fusion_models = []
+sites = [{ name = "a" }]
+test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
+""")
+
+
+def patient(number: int, split: str, *words: str) -> Patient:
+    files = (Path("ct"), {"r1": Path("rt.dcm")})
+    return Patient(f"p{number}", "a", 0, split, -1, {}, *files, confirmed=frozenset(words))
+
+
+def test_patients_used_on_the_sites_word_are_counted_in_the_sets_of_the_study() -> None:
+    word = "frame_of_reference"
+    patients = [patient(1, "train", word), patient(2, "train"), patient(3, "internal_test", word)]
+    patients.append(patient(4, "external_test", word))  # of no set of this study
+    settings = SiteSettings(name="a", workers=1)
+    assert SiteRun("run", settings, STUDY, Cohort("a", patients), None, 0).confirmed == 2
