@@ -23,7 +23,7 @@ from client.imaging.errors import PatientError
 from client.imaging.known import KnownFiles
 from common.durable import make_folder
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised whenever the same files and settings would give other crops or features."""
 
 CROPS_VERSION = 2
