@@ -15,10 +15,12 @@ from scipy import ndimage
 
 from client.check.headers import identifying_fields
 from client.cohort import READING_PAIRS
+from client.dicom.series import survey_series
 from client.imaging.errors import PatientError
 from client.imaging.geometry import roi_box
 from client.imaging.patient import features_gib
 from client.imaging.reading import read_image, read_mask
+from client.imaging.source import is_dicom
 from client.imaging.threads import one_thread
 
 AIR_HU, SOFT_HU = -500.0, (-200.0, 300.0)
@@ -77,12 +79,16 @@ class Look:
     regions : by reading.
     overlaps : Dice coefficient of the pairs of readings that are there.
     fields : by file, names of header fields that tell of somebody, and why; never their values.
+    passed_over : files in the folder of a DICOM series that are not read, by what they are.
+    hints : why slices of the series may be missing.
     """
 
     image: ImageFacts | None = None
     regions: dict[str, RegionFacts] = field(default_factory=dict)
     overlaps: dict[tuple[str, str], float] = field(default_factory=dict)
     fields: dict[str, dict[str, str]] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    hints: tuple[str, ...] = ()
     problems: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
@@ -99,6 +105,9 @@ def look(job: Job) -> Look:
         if image is None:
             return seen
         seen.image = _guarded(seen, kind, name, partial(image_facts, image))
+        if job.image.is_dir() or is_dicom(job.image):
+            survey = survey_series(job.image)
+            seen.passed_over, seen.hints = survey.passed_over, survey.hints
         _look_at_masks(seen, job, image)
     return seen
 

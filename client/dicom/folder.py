@@ -26,6 +26,9 @@ from client.imaging.source import DICOM_ENDINGS, begins_as_dicom
 _TAGS: tuple[str | int, ...] = (
     "SOPInstanceUID",
     "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "PatientID",
+    "SpacingBetweenSlices",
     "FrameOfReferenceUID",
     "Modality",
     "ImageType",
@@ -57,23 +60,23 @@ class Found:
 
     @property
     def series(self) -> str:
-        """Its Series Instance UID; empty where it has none."""
+        """Return its Series Instance UID; empty where it has none."""
         return str(self.header.get("SeriesInstanceUID") or "")
 
     @property
     def localizer(self) -> bool:
-        """Whether it is an overview, across which slices were planned."""
+        """Tell whether it is an overview on which the slices were planned."""
         return "LOCALIZER" in (self.header.get("ImageType") or ())
 
     @property
     def kind(self) -> str:
-        """What it is, in the standard's words."""
+        """Name it in the standard's words."""
         kind = kind_of(self.header)
         return f"localizer ({kind})" if self.localizer else kind
 
     @property
     def is_slice(self) -> bool:
-        """Whether it is a CT image and no localizer."""
+        """Tell whether it is a CT image and no localizer."""
         return kind_of(self.header) == CTImageStorage.name and not self.localizer
 
 
@@ -146,7 +149,7 @@ def worth_a_look(kind: str) -> bool:
 
 
 def _files(folder: Path, contents: Contents) -> Iterator[tuple[Path, str]]:
-    """All files in a folder, each with the name of its sub-folder; links to folders are counted."""
+    """Yield all files, each with the name of its sub-folder; count links to folders."""
     for place, names, files in os.walk(folder, onerror=_refuse_folder):
         here = Path(place)
         names.sort()
@@ -165,7 +168,7 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def _start(path: Path) -> bytes | None:
-    """First bytes of a file; None where it is none, or cannot be read."""
+    """Read the first bytes of a file; None where it is none, or cannot be read."""
     try:
         if not path.is_file():
             return None
@@ -183,7 +186,7 @@ def _may_be_dicom(path: Path, start: bytes) -> bool:
 
 
 def _kind_of_other(path: Path, start: bytes | None, endings: Set[str]) -> str:
-    """What a file that is not DICOM is.
+    """Name what a file is that is not DICOM.
 
     Raises
     ------
@@ -240,5 +243,5 @@ def _refuse(path: Path, what: str, remedy: str) -> NoReturn:
 
 
 def listed(kinds: Sequence[str]) -> str:
-    """Each kind with its number ("2 x CT Image Storage, 1 x localizer")."""
+    """Count each kind ("2 x CT Image Storage, 1 x localizer")."""
     return ", ".join(f"{n} x {kind}" for kind, n in sorted(Counter(kinds).items()))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from client.imaging.errors import PatientError
@@ -45,7 +46,7 @@ def read_elements(path: Path, tags: Sequence[str | int], *, pixels: bool) -> pyd
         start = file.read(DICOM_START)
     bare = not has_preamble(start) and begins_with_data_set(start)
     return pydicom.dcmread(
-        path, stop_before_pixels=not pixels, specific_tags=list(tags), force=bare
+        path, stop_before_pixels=not pixels, specific_tags=[Tag(tag) for tag in tags], force=bare
     )
 
 

@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import get_j2k_parameters
-from pydicom.uid import ExplicitVRBigEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from client.dicom.header import EXPORT_AGAIN, conforming, numbers, read_elements
 from client.imaging.errors import PatientError
@@ -122,7 +126,7 @@ def describe(header: pydicom.FileDataset, where: str) -> PixelDescription:
     if signed not in (0, 1):
         _refuse(f"Pixel Representation is {signed}, not 0 or 1", where)
     _, little = header.original_encoding
-    compressed, big = _encoding(header)
+    compressed, big = _encoding(header, where)
     if compressed and allocated > 16:
         _refuse("compressed pixels of 32 bits", where, _UNCOMPRESSED)
     if allocated == 8 and (big or not little):
@@ -197,11 +201,13 @@ def _check_aspect(header: pydicom.Dataset, where: str) -> None:
         _refuse("Pixel Aspect Ratio and Pixel Spacing contradict each other", where)
 
 
-def _encoding(header: pydicom.FileDataset) -> tuple[bool, bool]:
+def _encoding(header: pydicom.FileDataset, where: str) -> tuple[bool, bool]:
     """Tell whether pixels are compressed, and whether the file is big-endian."""
     syntax = header.file_meta.get("TransferSyntaxUID")
     if syntax is None:  # no file meta information: pydicom found out
         return False, not header.original_encoding[1]
+    if syntax.is_private or not syntax.is_transfer_syntax:
+        _refuse("a transfer syntax that is not of the standard", where, _UNCOMPRESSED)
     return bool(syntax.is_encapsulated), syntax == ExplicitVRBigEndian
 
 
@@ -218,7 +224,7 @@ def _overlay_bits(header: pydicom.Dataset) -> int:
 def _values(
     words: NDArray[np.int64], description: PixelDescription, where: str
 ) -> NDArray[np.int64]:
-    """Values in the low bits of pixels; the bits above hold their sign, declared overlays or 0."""
+    """Take values from the low bits; those above hold their sign, declared overlays or 0."""
     mask = (1 << description.stored) - 1
     values, above = words & mask, words & ~mask & ~description.overlays
     if description.signed:
@@ -238,7 +244,7 @@ def _values(
 
 
 def _plain(path: Path, description: PixelDescription) -> NDArray[np.int64]:
-    """Containers of uncompressed pixels, as unsigned numbers."""
+    """Read the containers of uncompressed pixels, as unsigned numbers."""
     data = _pixel_data(path)
     rows, columns = description.shape
     size = rows * columns * description.allocated // 8
@@ -252,7 +258,7 @@ def _plain(path: Path, description: PixelDescription) -> NDArray[np.int64]:
 
 
 def _decompressed(path: Path, description: PixelDescription) -> NDArray[np.int64]:
-    """Containers of compressed pixels, as unsigned numbers.
+    """Decompress the containers of pixels, as unsigned numbers.
 
     GDCM reads files only: for a moment the pixels lie in one without any header of the patient,
     which is readable for this user alone.
@@ -273,9 +279,10 @@ def _decompressed(path: Path, description: PixelDescription) -> NDArray[np.int64
         reader.SetImageIO("GDCMImageIO")
         reader.SetFileName(str(bare))
         try:
-            read = sitk.GetArrayFromImage(reader.Execute()).ravel().astype(np.int64)
+            image = reader.Execute()
         except RuntimeError:
             _refuse("its pixels cannot be decoded", where, _UNCOMPRESSED)
+    read: NDArray[np.int64] = sitk.GetArrayFromImage(image).ravel().astype(np.int64)
     if read.size != description.shape[0] * description.shape[1]:
         _refuse("the decoded pixels are not as many as Rows x Columns", where, _UNCOMPRESSED)
     # a sign may or may not be meant by the highest bit of the compressed data
@@ -289,7 +296,7 @@ def _decompressed(path: Path, description: PixelDescription) -> NDArray[np.int64
 def _write_bare(
     path: Path, source: pydicom.FileDataset, description: PixelDescription, signed: bool
 ) -> None:
-    """The compressed pixels of a slice under a header that says nothing of their meaning."""
+    """Write the compressed pixels under a header that says nothing of their meaning."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
@@ -308,7 +315,7 @@ def _write_bare(
 
 
 def _codestream(data: bytes) -> tuple[int, bool]:
-    """Bits of a value by the compressed data's own header (0 where it has none), and its sign."""
+    """Read bits (0: not known) and sign of a value from the compressed data's own header."""
     found = get_j2k_parameters(data)
     if found:
         return int(found.get("precision", 0)), bool(found.get("is_signed", False))

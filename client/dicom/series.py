@@ -22,6 +22,7 @@ from client.imaging.errors import PatientError
 _NEEDED = ("SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 _MULTI_FRAME = (EnhancedCTImageStorage.name, LegacyConvertedEnhancedCTImageStorage.name)
 _PARALLEL = 0.01
+_MUCH_LESS = 0.9
 _SINGLE_SLICES = "give the folder of a CT series, exported as single slices"
 
 
@@ -86,6 +87,7 @@ def survey_series(path: Path) -> SeriesSurvey:
     contents = read_folder(folder)
     uid = wanted or _only_series(contents, folder.name)
     own = contents.slices[uid]
+    _check_one_scan(own, folder.name)
     found = [_slice(one) for one in own]
     slices = tuple(sorted(found, key=lambda s: s.height))
     _check_strays(uid, slices[0], contents, folder.name)
@@ -96,7 +98,7 @@ def survey_series(path: Path) -> SeriesSurvey:
         slices=slices,
         grid=grid,
         passed_over=_passed_over(uid, contents),
-        hints=tuple(_hints([one.header for one in own])),
+        hints=tuple(_hints([one.header for one in own], grid.spacing[2])),
     )
 
 
@@ -123,6 +125,17 @@ def _only_series(contents: Contents, where: str) -> str:
             remedy="keep one series a folder, the one that was segmented, or name one of its files",
         )
     return next(iter(contents.slices))
+
+
+def _check_one_scan(own: Sequence[Found], where: str) -> None:
+    """Refuse slices under one series UID that come from several studies or patients."""
+    for tag, what in (("StudyInstanceUID", "studies"), ("PatientID", "patient numbers")):
+        if len({str(one.header.get(tag) or "") for one in own}) > 1:
+            raise PatientError(
+                f"slices of several {what} under one series UID",
+                where=where,
+                remedy="export the one series that was segmented again, into a folder of its own",
+            )
 
 
 def _slice(found: Found) -> Slice:
@@ -180,14 +193,17 @@ def _passed_over(uid: str, contents: Contents) -> Mapping[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _hints(headers: Sequence[pydicom.Dataset]) -> Iterator[str]:
+def _hints(headers: Sequence[pydicom.Dataset], distance: float) -> Iterator[str]:
     """Say what headers tell of slices that are not there."""
     count = len(headers)
+    between = [_number(header, "SpacingBetweenSlices") for header in headers]
+    if any(0 < abs(own) < _MUCH_LESS * distance for own in between if own is not None):
+        yield "Spacing Between Slices is less than their distance"
     for tag in ("ImagesInAcquisition", "NumberOfSeriesRelatedInstances"):
-        most = max((_count(header, tag) or 0 for header in headers), default=0)
+        most = max((_number(header, tag) or 0 for header in headers), default=0)
         if most > count:
             yield f"{tag} is larger than the number of slices"
-    known = [_count(header, "InstanceNumber") for header in headers]
+    known = [_number(header, "InstanceNumber") for header in headers]
     placed = sorted({number for number in known if number is not None})
     if len(placed) < count:
         return
@@ -197,10 +213,10 @@ def _hints(headers: Sequence[pydicom.Dataset]) -> Iterator[str]:
         yield "instance numbers begin above 1"
 
 
-def _count(header: pydicom.Dataset, tag: str) -> int | None:
+def _number(header: pydicom.Dataset, tag: str) -> float | None:
     if header.get_item(tag) is None:
         return None
     try:
-        return int(numbers(header, tag, 1, "")[0])
+        return numbers(header, tag, 1, "")[0]
     except PatientError:
         return None

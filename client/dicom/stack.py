@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pydicom
@@ -21,11 +22,11 @@ _TILT_TOLERANCE_MM = 0.1
 """Largest shift of a slice within its plane."""
 
 _GAP_TOLERANCE_MM, _GAP_TOLERANCE = 0.01, 0.01
-"""Largest distance of a slice from its place, in mm or in slice distances if that is more."""
+"""Largest error of a slice's place and of a gap, in mm or in slice distances if that is more."""
 
 _ROUNDED_MM = 0.1
 _ROUNDED_TOLERANCE_MM, _ROUNDED_TOLERANCE = 0.1, 0.2
-"""The same where positions are rounded to `_ROUNDED_MM`: in mm, or in distances if that is less.
+"""That of a place where positions are rounded to `_ROUNDED_MM`: in mm, or in distances if less.
 
 Rounding moves a slice by 0.05 mm at most, and the line through all of them by less than that. A
 missing slice moves one by 0.21 distances at least.
@@ -56,12 +57,12 @@ class Slice:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """Direction across the slices (PS3.3, C.7.6.2.1.1)."""
+        """Return the direction across the slices (PS3.3, C.7.6.2.1.1)."""
         return np.cross(self.orientation[:3], self.orientation[3:])
 
     @property
     def height(self) -> float:
-        """Place along the normal, in mm."""
+        """Return the place along the normal, in mm."""
         return float(self.normal @ self.position)
 
 
@@ -158,16 +159,11 @@ def _check_alike(slices: Sequence[Slice], where: str) -> None:
 
 
 def _check_doubled(slices: Sequence[Slice], heights: NDArray[np.float64], where: str) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, Slice] = {}
     for one in slices:
-        other = seen.setdefault(one.instance, one.path.name)
-        if other != one.path.name:
-            names = " and ".join(sorted((other, one.path.name)))
-            raise PatientError(
-                f"two files of the same slice ({names})",
-                where=where,
-                remedy="delete the copy, after a look at which of them is whole",
-            )
+        other = seen.setdefault(one.instance, one)
+        if other is not one:
+            _refuse_twins(one, other, where)
     gaps = np.diff(heights)
     if gaps.min() < max(_GAP_TOLERANCE_MM, _GAP_TOLERANCE * float(np.median(gaps))):
         at = slices[int(gaps.argmin()) + 1].path.name
@@ -178,8 +174,19 @@ def _check_doubled(slices: Sequence[Slice], heights: NDArray[np.float64], where:
         )
 
 
+def _refuse_twins(one: Slice, other: Slice, where: str) -> NoReturn:
+    names = " and ".join(sorted((one.path.name, other.path.name)))
+    if np.array_equal(one.position, other.position):
+        what = f"two files of the same slice ({names})"
+        remedy = "delete the copy, after a look at which of them is whole"
+    else:
+        what = f"two slices with the same SOP Instance UID ({names})"
+        remedy = "export or de-identify the series again: every slice needs a UID of its own"
+    raise PatientError(what, where=where, remedy=remedy)
+
+
 def _even(heights: NDArray[np.float64]) -> tuple[float, float]:
-    """Distance of slices and height of the first: by the ends, or where that misses, by all."""
+    """Find the distance of slices and the first height: by the ends, or else by all."""
     steps = np.arange(len(heights))
     distance = float(heights[-1] - heights[0]) / (len(heights) - 1)
     if np.abs(heights - heights[0] - distance * steps).max() < _EXACT_MM:
@@ -196,14 +203,14 @@ def _check_even(
     first: float,
     where: str,
 ) -> None:
-    off = np.abs(heights - first - distance * np.arange(len(heights)))
-    tolerance = max(_GAP_TOLERANCE_MM, _GAP_TOLERANCE * distance)
-    if _rounded(np.array([s.position for s in slices])):
-        tolerance = max(tolerance, min(_ROUNDED_TOLERANCE_MM, _ROUNDED_TOLERANCE * distance))
-    # a line through two slices fits always
-    if off.max() <= tolerance + 1e-9:
-        return
     gaps = np.diff(heights)
+    off = float(np.abs(heights - first - distance * np.arange(len(heights))).max())
+    strict = max(_GAP_TOLERANCE_MM, _GAP_TOLERANCE * distance)
+    if max(off, float(np.abs(gaps - distance).max())) <= strict:
+        return
+    rounded = _rounded(np.array([s.position for s in slices]))
+    if rounded and off <= min(_ROUNDED_TOLERANCE_MM, _ROUNDED_TOLERANCE * distance) + 1e-9:
+        return
     usual = float(np.median(gaps))
     worst = int(np.abs(gaps - usual).argmax())
     raise PatientError(

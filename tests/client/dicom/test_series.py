@@ -102,6 +102,20 @@ def test_refuses_a_copy_of_a_slice_and_names_both_files(ct):
         read_image(ct.folder)
 
 
+def test_refuses_two_slices_that_a_tool_gave_the_same_uid(ct):
+    ct.change(3, SOPInstanceUID=ct.instances[1])
+    with pytest.raises(PatientError, match=r"the same SOP Instance UID \(3\.dcm and 5\.dcm\)"):
+        read_image(ct.folder)
+
+
+@pytest.mark.parametrize("tag", ["StudyInstanceUID", "PatientID"])
+def test_refuses_scans_that_a_tool_gave_the_same_series_uid(ct, tag):
+    for k in range(3, 6):
+        ct.change(k, **{tag: "1.2.3"})
+    with pytest.raises(PatientError, match=r"slices of several .* under one series UID"):
+        read_image(ct.folder)
+
+
 def test_refuses_another_slice_at_the_same_place(ct):
     ct.write(ct.folder / "again.dcm", 3)
     with pytest.raises(PatientError, match="two slices at the same place"):
