@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -47,6 +48,7 @@ _RESOURCE_FORK = b"\x00\x05\x16\x07"
 _GZIP = b"\x1f\x8b"
 _START = 1024
 _PRINTED = bytes({9, 10, 12, 13, 27, *range(32, 127), *range(128, 256)})
+_NUMBER = re.compile(r"\d")
 _WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -203,12 +205,16 @@ def _kind_of_other(path: Path, start: bytes | None, endings: Set[str]) -> str:
         if could_be:
             _refuse(path, f"{what}: it could be a slice", "copy or export it again, or delete it")
         return what
-    if start.startswith(_WIDE_TEXT) or not start.translate(None, _PRINTED):
+    text = start.startswith(_WIDE_TEXT) or not start.translate(None, _PRINTED)
+    # a page or a pointer may have come in place of a slice, but no README is one
+    numbered = not ending.strip(".0123456789") and bool(_NUMBER.search(name))
+    if text and not numbered and ending not in endings:
         return f"{ending or 'text'} file"
     if could_be:
         what = "not a DICOM file, though by its name it could be a slice"
         _refuse(path, what, "copy or export it again, or delete it")
-    return f"archive ({ending})" if ending in _ARCHIVES else f"{ending} file"
+    archive = ending in _ARCHIVES and not name.endswith(".nii.gz")
+    return f"archive ({ending})" if archive else f"{ending} file"
 
 
 def _without_content(path: Path, start: bytes | None) -> str:

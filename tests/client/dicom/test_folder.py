@@ -112,9 +112,10 @@ def test_text_is_passed_over_under_any_name(ct, text):
     assert passed_over(ct) == {"text file": 1}
 
 
-def test_a_page_saved_as_a_slice_is_refused(ct):
-    (ct.folder / "6.dcm").write_text("<html>session expired</html>")
-    with pytest.raises(PatientError, match=r"^6\.dcm: not a DICOM file"):
+@pytest.mark.parametrize("name", ["6.dcm", "IM0006", "6", "1.2.840.6"])
+def test_a_page_saved_as_a_slice_is_refused(ct, name):
+    (ct.folder / name).write_text("<html>session expired</html>")
+    with pytest.raises(PatientError, match=rf"^{re.escape(name)}: not a DICOM file"):
         read_image(ct.folder)
 
 
@@ -122,9 +123,10 @@ def test_an_ending_that_the_slices_have_makes_a_file_one_of_them(ct):
     for k in range(6):
         ct.slice(k).rename(ct.slice(k).with_suffix(".img"))
     assert read_image(ct.folder).GetSize() == (24, 18, 6)
-    (ct.folder / "7.img").touch()
-    with pytest.raises(PatientError, match=r"^7\.img: an empty file"):
-        read_image(ct.folder)
+    for content, what in ((b"", "an empty file"), (b"version 1\n", "not a DICOM file")):
+        (ct.folder / "7.img").write_bytes(content)
+        with pytest.raises(PatientError, match=rf"^7\.img: {what}"):
+            read_image(ct.folder)
 
 
 def test_a_resource_fork_is_no_slice(ct):
