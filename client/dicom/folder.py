@@ -208,7 +208,7 @@ def _kind_of_other(path: Path, start: bytes | None, endings: Set[str]) -> str:
     text = start.startswith(_WIDE_TEXT) or not start.translate(None, _PRINTED)
     # a page or a pointer may have come in place of a slice, but no README is one
     numbered = not ending.strip(".0123456789") and bool(_NUMBER.search(name))
-    if text and not numbered and ending not in endings:
+    if text and not numbered and (not ending or ending not in endings):
         return f"{ending or 'text'} file"
     if could_be:
         what = "not a DICOM file, though by its name it could be a slice"

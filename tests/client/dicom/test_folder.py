@@ -107,7 +107,10 @@ def test_a_file_that_is_no_slice_is_passed_over_and_counted(ct, name, content):
 
 
 @pytest.mark.parametrize("text", [b"read me\r\n", "Größe\n".encode("latin-1"), b"\xff\xfea\0b\0"])
-def test_text_is_passed_over_under_any_name(ct, text):
+@pytest.mark.parametrize("slices", ["{}.dcm", "IM{}"])
+def test_text_is_passed_over_whatever_the_slices_are_called(ct, text, slices):
+    for k in range(6):
+        ct.slice(k).rename(ct.folder / slices.format(f"x{k}"))
     (ct.folder / "README").write_bytes(text)
     assert passed_over(ct) == {"text file": 1}
 
