@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from client.check.finding import Severity
 from client.check.look import AIR_HU, SOFT_HU, ImageFacts, RegionFacts
+from client.dicom.folder import worth_a_look
 
 VOXEL_MM = (0.05, 20.0)
 VOLUME_MM = (10.0, 3000.0)
@@ -31,6 +32,28 @@ class Remark:
     severity: Severity
     what: str
     remedy: str
+
+
+def passed_over(kinds: Mapping[str, int]) -> Iterator[Remark]:
+    """Count files that are not read with a series; warn where they could hold slices."""
+    doubtful = {kind: n for kind, n in kinds.items() if worth_a_look(kind)}
+    plain = {kind: n for kind, n in kinds.items() if kind not in doubtful}
+    if doubtful:
+        remedy = "check that the series that was segmented is the one that is read"
+        yield Remark("image.passed_over", "warning", _counted(doubtful), remedy)
+    if plain:
+        yield Remark("image.passed_over", "ok", _counted(plain), "")
+
+
+def _counted(kinds: Mapping[str, int]) -> str:
+    return "passed over: " + ", ".join(f"{n} x {kind}" for kind, n in kinds.items())
+
+
+def complete(hints: Iterable[str]) -> Iterator[Remark]:
+    """Warn where headers tell of more slices than there are; at an end, spacing cannot."""
+    remedy = "compare with the number of slices in the archive; a cropped series may be meant"
+    for hint in hints:
+        yield Remark("image.complete", "warning", f"slices may be missing: {hint}", remedy)
 
 
 def geometry(image: ImageFacts) -> Iterator[Remark]:

@@ -23,6 +23,8 @@ from client.site import SiteSettings
 CONFIRMED = "mask.confirmed"
 KINDS = (
     "image.unusable",
+    "image.passed_over",
+    "image.complete",
     "image.geometry",
     "image.units",
     "image.shared",
@@ -116,6 +118,8 @@ def _killed(job: Job) -> Look:
 def _remarks(seen: Look) -> Iterator[Remark]:
     if seen.image is None:
         return
+    yield from image_rules.passed_over(seen.passed_over)
+    yield from image_rules.complete(seen.hints)
     yield from image_rules.geometry(seen.image)
     units = tuple(image_rules.units(seen.image))
     yield from units

@@ -25,6 +25,8 @@ KINDS: dict[str, str] = {
     "cohort.missing": "columns have values",
     "image.missing": "every image is where cohort.csv says",
     "image.unusable": "every image can be read to its end",
+    "image.passed_over": "files that lie with a DICOM series and are not read",
+    "image.complete": "headers of a DICOM series tell of no slices that are not there",
     "image.geometry": "voxels and volumes have plausible sizes",
     "image.units": "grey values are HU",
     "image.shared": "no two patients have the same image",

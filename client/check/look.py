@@ -18,6 +18,7 @@ from client.cohort import READING_PAIRS
 from client.confirmed import NOTHING
 from client.dicom.identity import SeriesIdentity
 from client.dicom.masks import check_mask_header
+from client.dicom.series import survey_series
 from client.imaging.errors import PatientError
 from client.imaging.geometry import roi_box
 from client.imaging.patient import features_gib
@@ -83,6 +84,8 @@ class Look:
     overlaps : Dice coefficient of the pairs of readings that are there.
     overruled : readings whose contours are read only because the site confirmed them.
     fields : by file, names of header fields that tell of somebody, and why; never their values.
+    passed_over : files in the folder of a DICOM series that are not read, by what they are.
+    hints : why slices of the series may be missing.
     """
 
     image: ImageFacts | None = None
@@ -90,6 +93,8 @@ class Look:
     overlaps: dict[tuple[str, str], float] = field(default_factory=dict)
     overruled: list[str] = field(default_factory=list)
     fields: dict[str, dict[str, str]] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    hints: tuple[str, ...] = ()
     problems: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
@@ -106,6 +111,9 @@ def look(job: Job) -> Look:
         if image is None:
             return seen
         seen.image = _guarded(seen, kind, name, partial(image_facts, image))
+        if job.image.is_dir() or is_dicom(job.image):
+            survey = survey_series(job.image)
+            seen.passed_over, seen.hints = survey.passed_over, survey.hints
         _look_at_masks(seen, job, image)
     return seen
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from client.imaging.errors import PatientError
+from client.imaging.source import DICOM_START, begins_with_data_set, has_preamble
 from common.errors import StudyError
 
+EXPORT_AGAIN = "export the original series from the scanner or the archive"
 
-def read_header(path: Path, tags: Sequence[str]) -> pydicom.FileDataset:
-    """The elements named in `tags`, as far as they are there; no other is kept.
+
+def read_header(path: Path, tags: Sequence[str | int]) -> pydicom.FileDataset:
+    """Read the elements named in `tags`, as far as they are there; no other is kept.
 
     Raises
     ------
@@ -23,12 +28,54 @@ def read_header(path: Path, tags: Sequence[str]) -> pydicom.FileDataset:
         file's preface does, was cut short.
     """
     with conforming(path.name):
-        wanted = ["SOPClassUID", *tags]
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+        header = read_elements(path, ["SOPClassUID", *tags], pixels=False)
         announced = header.file_meta.get("MediaStorageSOPClassUID")
         if not sop_class(header) or announced not in (None, sop_class(header)):
             raise EOFError
         return header
+
+
+def read_elements(path: Path, tags: Sequence[str | int], *, pixels: bool) -> pydicom.FileDataset:
+    """Read elements of a DICOM file, whether it has a preamble or begins with its data set.
+
+    Raises
+    ------
+    Exception : whatever pydicom makes of a file that is not DICOM; see `conforming`.
+    """
+    with path.open("rb") as file:
+        start = file.read(DICOM_START)
+    bare = not has_preamble(start) and begins_with_data_set(start)
+    return pydicom.dcmread(
+        path, stop_before_pixels=not pixels, specific_tags=[Tag(tag) for tag in tags], force=bare
+    )
+
+
+def numbers(header: pydicom.Dataset, tag: str, count: int, where: str) -> tuple[float, ...]:
+    """Return the values of an element that must hold `count` finite numbers.
+
+    Raises
+    ------
+    PatientError : the element is missing or empty, holds another number of values, or something
+        that is not a number. The message never quotes a value.
+    """
+    written = header.get_item(tag)
+    if written is None or written.value in (None, "", b""):
+        raise PatientError(f"a CT slice has no {tag}", where=where, remedy=EXPORT_AGAIN)
+    comma = isinstance(written.value, bytes) and b"," in written.value
+    try:
+        with conforming(where):
+            value = header[tag].value
+            several = value if isinstance(value, Sequence) and not isinstance(value, str) else None
+            found = tuple(float(v) for v in ([value] if several is None else several))
+    except PatientError:
+        found = (math.nan,)
+    if not all(math.isfinite(v) for v in found):
+        hint = ": it has a decimal comma, where DICOM has a point" if comma else ""
+        raise PatientError(f"{tag} is not a number{hint}", where=where, remedy=EXPORT_AGAIN)
+    if len(found) != count:
+        what = f"{tag} holds {len(found)} values instead of {count}"
+        raise PatientError(what, where=where, remedy=EXPORT_AGAIN)
+    return found
 
 
 def sop_class(header: pydicom.FileDataset) -> UID:

@@ -2,229 +2,221 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
-from numpy.typing import NDArray
-from pydicom.uid import CTImageStorage
+from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from client.dicom.header import conforming, kind_of, read_header
+from client.dicom.folder import Contents, Found, listed, read_file, read_folder
+from client.dicom.header import EXPORT_AGAIN, conforming, kind_of, numbers
 from client.dicom.identity import SeriesIdentity
+from client.dicom.pixels import read_hu
+from client.dicom.stack import Grid, Slice, place, read_slice
 from client.imaging.errors import PatientError
-from client.imaging.headers.volume import axis_faults
-from client.imaging.source import is_dicom
 
-_NEEDED = [
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-    "RescaleSlope",
-    "RescaleIntercept",
-]
-_TAGS = [*_NEEDED, "ImageType", "FrameOfReferenceUID", "RescaleType"]
-_GAP_TOLERANCE_MM = 0.01
-_TILT_TOLERANCE_MM = 0.1
-_UNIT_TOLERANCE = 1e-3
+_NEEDED = ("SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_MULTI_FRAME = (EnhancedCTImageStorage.name, LegacyConvertedEnhancedCTImageStorage.name)
+_PARALLEL = 0.01
+_MUCH_LESS = 0.9
+_SINGLE_SLICES = "give the folder of a CT series, exported as single slices"
 
 
 @dataclass(frozen=True)
-class _Slice:
-    """One slice; `grid` is rows, columns and their spacing, `height` the place along the normal."""
+class SeriesSurvey:
+    """What the headers in the folder of a series say, before any pixel is read.
 
-    path: Path
-    instance: str
-    frame_of_reference: str
-    grid: tuple[float, ...]
-    orientation: tuple[float, ...]
-    position: NDArray[np.float64]
-    height: float
+    Parameters
+    ----------
+    slices : in the order of the volume.
+    passed_over : how many files are not read, by what they are.
+    hints : why slices may be missing at an end of the series, where spacing cannot tell.
+    """
+
+    identity: SeriesIdentity
+    slices: tuple[Slice, ...]
+    grid: Grid
+    passed_over: Mapping[str, int]
+    hints: tuple[str, ...]
 
 
 def read_series(path: Path) -> tuple[sitk.Image, SeriesIdentity]:
-    """A CT series in HU as float32, and which series it is.
+    """Read a CT series in HU as float32, and which series it is.
 
     Slices lie where Image Position (Patient) says; their names and numbers do not matter.
 
     Parameters
     ----------
-    path : folder with one CT series, or one slice of the series that is meant; files that are not
+    path : folder with one CT series, or one slice of the series that is meant; other objects than
         CT slices, and localizers, are passed over.
 
     Raises
     ------
-    PatientError : no CT series or several, a damaged file, a slice without position or rescale or
-        in other units than HU, slices of different size or frame of reference, not parallel,
-        shifted (gantry tilt), missing, doubled or unevenly spaced, pixels that cannot be decoded.
+    PatientError : whatever `survey_series` and `read_hu` refuse.
+    """
+    survey = survey_series(path)
+    volume = np.stack([read_hu(s.path, s.pixels) for s in survey.slices])
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing(survey.grid.spacing)
+    image.SetOrigin(survey.grid.origin)
+    image.SetDirection(survey.grid.direction)
+    return image, survey.identity
+
+
+def check_series_headers(path: Path) -> SeriesIdentity:
+    """Raise everything that `read_series` refuses for its headers, without reading a pixel."""
+    return survey_series(path).identity
+
+
+def survey_series(path: Path) -> SeriesSurvey:
+    """Read the headers of a series, place its slices, and count what else lies in the folder.
+
+    Raises
+    ------
+    PatientError : no CT series or several, a file that could be a slice and cannot be used, slices
+        in a sub-folder, without position or rescale, in other units than HU, with pixels that
+        contradict their description, of different size or frame of reference, not parallel,
+        shifted (gantry tilt), missing, doubled or unevenly spaced.
     """
     folder = path if path.is_dir() else path.parent
     wanted = _series_of(path) if path != folder else None
-    series = _slices_by_series(folder)
-    if wanted is None and len(series) > 1:
-        raise PatientError(
-            f"{len(series)} CT series in one folder",
-            where=folder.name,
-            remedy="keep one series a folder, the one that was segmented, or name one of its files",
-        )
-    uid = wanted or next(iter(series))
-    slices = sorted(series[uid], key=lambda s: s.height)
-    _check_alike(slices, folder.name)
-    _check_stack(slices, folder.name)
+    contents = read_folder(folder)
+    uid = wanted or _only_series(contents, folder.name)
+    own = contents.slices[uid]
+    _check_one_scan(own, folder.name)
+    found = [_slice(one) for one in own]
+    slices = tuple(sorted(found, key=lambda s: s.height))
+    _check_strays(uid, slices[0], contents, folder.name)
+    grid = place(slices, folder.name)
     instances = tuple(s.instance for s in slices)
-    identity = SeriesIdentity(uid, slices[0].frame_of_reference, instances)
-    return _read_pixels([s.path for s in slices], folder.name), identity
-
-
-def _slices_by_series(folder: Path) -> dict[str, list[_Slice]]:
-    series: dict[str, list[_Slice]] = defaultdict(list)
-    others: Counter[str] = Counter()
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and is_dicom(p)):
-        header = read_header(path, _TAGS)
-        kind = _kind(header)
-        if kind == CTImageStorage.name:
-            series[_uid_of(header, path)].append(_slice(path, header))
-        else:
-            others[kind] += 1
-    if not series:
-        found = ", ".join(f"{n} x {kind}" for kind, n in sorted(others.items()))
-        raise PatientError(
-            f"no CT series in the folder ({found or 'no DICOM files'})",
-            where=folder.name,
-            remedy="give the folder of a CT series, exported as single slices",
-        )
-    return series
+    return SeriesSurvey(
+        identity=SeriesIdentity(uid, slices[0].frame_of_reference, instances),
+        slices=slices,
+        grid=grid,
+        passed_over=_passed_over(uid, contents),
+        hints=tuple(_hints([one.header for one in own], grid.spacing[2])),
+    )
 
 
 def _series_of(path: Path) -> str:
-    header = read_header(path, _TAGS)
-    kind = _kind(header)
-    if kind != CTImageStorage.name:
+    found = read_file(path)
+    if not found.is_slice:
+        what = f"not a CT slice but {found.kind}"
+        raise PatientError(what, where=path.name, remedy=f"{_SINGLE_SLICES}, or one of its files")
+    return found.series
+
+
+def _only_series(contents: Contents, where: str) -> str:
+    if not contents.slices:
+        kinds = [
+            f"{one.kind} in the sub-folder {one.folder}" if one.folder else one.kind
+            for one in contents.strays
+        ]
+        what = f"no CT series in the folder ({listed(kinds) or 'no DICOM files'})"
+        raise PatientError(what, where=where, remedy=_SINGLE_SLICES)
+    if len(contents.slices) > 1:
         raise PatientError(
-            f"not a CT slice but {kind}",
-            where=path.name,
-            remedy="give the folder of a CT series, exported as single slices, or one of its files",
+            f"{len(contents.slices)} CT series in one folder",
+            where=where,
+            remedy="keep one series a folder, the one that was segmented, or name one of its files",
         )
-    return _uid_of(header, path)
+    return next(iter(contents.slices))
 
 
-def _kind(header: pydicom.FileDataset) -> str:
-    localizer = "LOCALIZER" in (header.get("ImageType") or ())
-    return f"localizer ({kind_of(header)})" if localizer else kind_of(header)
-
-
-def _uid_of(header: pydicom.FileDataset, path: Path) -> str:
-    _check_complete(header, path)
-    return str(header.SeriesInstanceUID)
-
-
-def _check_complete(header: pydicom.FileDataset, path: Path) -> None:
-    for tag in _NEEDED:
-        if header.get(tag) in (None, ""):
+def _check_one_scan(own: Sequence[Found], where: str) -> None:
+    """Refuse slices under one series UID that come from several studies or patients."""
+    for tag, what in (("StudyInstanceUID", "studies"), ("PatientID", "patient numbers")):
+        if len({str(one.header.get(tag) or "") for one in own}) > 1:
             raise PatientError(
-                f"a CT slice has no {tag}",
-                where=path.name,
-                remedy="export the original series from the scanner or the archive",
+                f"slices of several {what} under one series UID",
+                where=where,
+                remedy="export the one series that was segmented again, into a folder of its own",
             )
-    if header.get("RescaleType") not in (None, "", "HU"):
+
+
+def _slice(found: Found) -> Slice:
+    where = found.path.name
+    with conforming(where):
+        for tag in _NEEDED:
+            item = found.header.get_item(tag)
+            if item is None or item.value in (None, "", b""):
+                what = f"a CT slice has no {tag}"
+                raise PatientError(what, where=where, remedy=EXPORT_AGAIN)
+        if found.header.get("Modality") not in (None, "", "CT"):
+            raise PatientError(
+                "a CT slice by its class, but of another modality",
+                where=where,
+                remedy=EXPORT_AGAIN,
+            )
+        return read_slice(found.path, found.header)
+
+
+def _check_strays(uid: str, first: Slice, contents: Contents, where: str) -> None:
+    """Refuse files of the series that are not read, though they lie like its slices."""
+    remedy = "keep all slices of the series in one folder, and nothing else of it"
+    strays = [one for one in contents.strays if one.series == uid]
+    below = [one for one in strays if one.folder and one.is_slice]
+    if below:
         raise PatientError(
-            "the voxels are not in HU: Rescale Type says otherwise",
-            where=path.name,
-            remedy="give the CT itself, not a map computed from it",
-        )
-
-
-def _slice(path: Path, header: pydicom.FileDataset) -> _Slice:
-    with conforming(path.name):
-        orientation = tuple(float(v) for v in header.ImageOrientationPatient)
-        position = np.array([float(v) for v in header.ImagePositionPatient])
-        normal = np.cross(orientation[:3], orientation[3:])
-        _check_axes(path, orientation, normal)
-        spacing = (float(v) for v in header.PixelSpacing)
-        return _Slice(
-            path=path,
-            instance=str(header.SOPInstanceUID),
-            frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
-            grid=(float(header.Rows), float(header.Columns), *spacing),
-            orientation=orientation,
-            position=position,
-            height=float(normal @ position),
-        )
-
-
-def _check_axes(path: Path, orientation: tuple[float, ...], normal: NDArray[np.float64]) -> None:
-    """Refuse rows and columns that are not at right angles, or no unit vectors."""
-    axes = np.column_stack([orientation[:3], orientation[3:], normal])
-    for fault in axis_faults(axes, "ImageOrientationPatient"):
-        raise PatientError(fault.what, where=path.name, remedy=fault.remedy)
-    lengths = np.linalg.norm(axes[:, :2], axis=0)
-    if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
-        raise PatientError(
-            f"ImageOrientationPatient has vectors of length {lengths[0]:.4g} and {lengths[1]:.4g}, "
-            "not 1",
-            where=path.name,
-            remedy="export the original series from the scanner or the archive",
-        )
-
-
-def _check_alike(slices: list[_Slice], where: str) -> None:
-    remedy = "export the one series that was segmented again"
-    if len(slices) < 2:
-        raise PatientError("the series has one slice only", where=where, remedy=remedy)
-    if np.ptp([s.grid for s in slices], axis=0).max() > 1e-4:
-        raise PatientError("slices of different size or pixel spacing", where=where, remedy=remedy)
-    if len({s.frame_of_reference for s in slices}) > 1:
-        raise PatientError("slices of different frames of reference", where=where, remedy=remedy)
-    if np.ptp([s.orientation for s in slices], axis=0).max() > 1e-4:
-        raise PatientError("the slices are not parallel", where=where, remedy=remedy)
-
-
-def _check_stack(slices: list[_Slice], where: str) -> None:
-    """Whether slices, in the order of their heights, stand straight above each other, evenly."""
-    remedy = "export the whole series again, or resample it to even slices"
-    heights = np.array([s.height for s in slices])
-    gaps = np.diff(heights)
-    usual = float(np.median(gaps))
-    tolerance = max(_GAP_TOLERANCE_MM, 0.01 * usual)
-    if gaps.min() < tolerance:
-        at = slices[int(gaps.argmin()) + 1].path.name
-        raise PatientError(f"two slices at the same place ({at})", where=where, remedy=remedy)
-    if gaps.max() - usual > tolerance or usual - gaps.min() > tolerance:
-        worst = int(np.abs(gaps - usual).argmax())
-        raise PatientError(
-            f"missing or unevenly spaced slices: {gaps[worst]:.2f} mm before "
-            f"{slices[worst + 1].path.name}, {usual:.2f} mm elsewhere",
+            f"slices of the series lie in sub-folders ({listed([s.folder for s in below])})",
             where=where,
             remedy=remedy,
         )
-    first = slices[0]
-    normal = np.cross(first.orientation[:3], first.orientation[3:])
-    ways = np.array([s.position - first.position for s in slices])
-    shift = float(np.linalg.norm(ways - np.outer(heights - heights[0], normal), axis=1).max())
-    if shift > _TILT_TOLERANCE_MM:
-        raise PatientError(
-            f"the slices are shifted against each other by up to {shift:.1f} mm (gantry tilt)",
-            where=where,
-            remedy="export the tilt-corrected series, or resample it to a rectangular grid",
-        )
+    for one in strays:
+        if kind_of(one.header) in _MULTI_FRAME or _parallel(one, first):
+            what = f"{one.kind} among the slices, of the same series ({one.path.name})"
+            raise PatientError(what, where=where, remedy=remedy)
 
 
-def _read_pixels(files: list[Path], where: str) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(file) for file in files])
-    # every slice by its own rescale: the type of the first might not hold the others' values
-    reader.SetOutputPixelType(sitk.sitkFloat32)
+def _parallel(found: Found, other: Slice) -> bool:
+    if not found.header.get_item("ImageOrientationPatient"):
+        return False
     try:
-        return reader.Execute()
-    except RuntimeError:
-        raise PatientError(
-            "a slice of the series cannot be decoded",
-            where=where,
-            remedy="export the series again, uncompressed",
-        ) from None
+        own = numbers(found.header, "ImageOrientationPatient", 6, found.path.name)
+    except PatientError:
+        return True  # it has a place, and nobody can tell which
+    return bool(np.abs(np.subtract(own, other.orientation)).max() < _PARALLEL)
+
+
+def _passed_over(uid: str, contents: Contents) -> Mapping[str, int]:
+    counts = Counter(contents.others)
+    for series, slices in contents.slices.items():
+        if series != uid:
+            counts["CT slice of another series"] += len(slices)
+    for one in contents.strays:
+        kind = "CT slice of another series" if one.is_slice else one.kind
+        counts[f"{kind} in a sub-folder" if one.folder else kind] += 1
+    return dict(sorted(counts.items()))
+
+
+def _hints(headers: Sequence[pydicom.Dataset], distance: float) -> Iterator[str]:
+    """Say what headers tell of slices that are not there."""
+    count = len(headers)
+    between = [_number(header, "SpacingBetweenSlices") for header in headers]
+    if any(0 < abs(own) < _MUCH_LESS * distance for own in between if own is not None):
+        yield "Spacing Between Slices is less than their distance"
+    for tag in ("ImagesInAcquisition", "NumberOfSeriesRelatedInstances"):
+        most = max((_number(header, tag) or 0 for header in headers), default=0)
+        if most > count:
+            yield f"{tag} is larger than the number of slices"
+    known = [_number(header, "InstanceNumber") for header in headers]
+    placed = sorted({number for number in known if number is not None})
+    if len(placed) < count:
+        return
+    if placed[-1] - placed[0] >= count:
+        yield "instance numbers leave gaps"
+    elif placed[0] > 1:
+        yield "instance numbers begin above 1"
+
+
+def _number(header: pydicom.Dataset, tag: str) -> float | None:
+    if header.get_item(tag) is None:
+        return None
+    try:
+        return numbers(header, tag, 1, "")[0]
+    except PatientError:
+        return None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-_PREAMBLE = 128
+DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+DICOM_START = 132
+"""Bytes that tell whether a file is DICOM."""
+
 _MAGIC = b"DICM"
-_ENDINGS = (".dcm", ".ima")
+_FIRST_GROUPS = (2, 8)
+_FIRST_ELEMENTS = 0x100
+_LONGEST_FIRST = 256
 
 
 def split_roi(path: Path) -> tuple[Path, str | None]:
@@ -24,15 +30,58 @@ def split_roi(path: Path) -> tuple[Path, str | None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM (PS3.10, 7.1) or bears its name; False where there is no file."""
+    """Tell whether a file is DICOM, by its first bytes or its ending; False where there is none."""
     try:
         with path.open("rb") as file:
-            start = file.read(_PREAMBLE + len(_MAGIC))
+            start = file.read(DICOM_START)
     except OSError:
         return False
-    return start[_PREAMBLE:] == _MAGIC or path.suffix.lower() in _ENDINGS
+    return begins_as_dicom(start) or path.suffix.lower() in DICOM_ENDINGS
+
+
+def begins_as_dicom(start: bytes) -> bool:
+    """Tell whether a file begins as PS3.10, 7.1 asks, or with a bare data set."""
+    return has_preamble(start) or begins_with_data_set(start)
+
+
+def has_preamble(start: bytes) -> bool:
+    """Tell whether the first `DICOM_START` bytes of a file are a preamble and its prefix."""
+    return start[DICOM_START - len(_MAGIC) : DICOM_START] == _MAGIC
+
+
+def begins_with_data_set(start: bytes) -> bool:
+    """Tell whether a file begins with a first element of DICOM (PS3.5, 7.1), without a preamble.
+
+    Some archives and research tools leave out preamble and file meta information.
+    """
+    if len(start) < 8:
+        return False
+    for order in ("little", "big"):
+        group = int.from_bytes(start[:2], order)
+        element = int.from_bytes(start[2:4], order)
+        if group not in _FIRST_GROUPS or element >= _FIRST_ELEMENTS:
+            continue
+        if start[4:6].isalpha() and start[4:6].isupper():  # a value representation
+            return True
+        # implicit is always little, and group 2 is always explicit
+        length = int.from_bytes(start[4:8], "little")
+        if order == "little" and group == 8 and length <= _LONGEST_FIRST:
+            return True
+    return False
 
 
 def image_files(image: Path) -> list[Path]:
-    """The files and folders that decide what is read: one DICOM slice stands for its series."""
-    return [image.parent, image] if is_dicom(image) else [image]
+    """List the files and folders that decide what is read.
+
+    One DICOM slice stands for its series. Sub-folders count as well, since slices in one of them
+    are found and refused.
+    """
+    if image.is_dir():
+        return [image, *_folders_in(image)]
+    if is_dicom(image):
+        return [image.parent, image, *_folders_in(image.parent)]
+    return [image]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(Path(place) / name for place, names, _ in os.walk(folder) for name in names)

@@ -112,8 +112,30 @@ def test_refuses_unevenly_spaced_slices(ct):
         read_image(ct.folder)
 
 
-def test_refuses_a_doubled_slice(ct):
-    (ct.folder / "copy.dcm").write_bytes(ct.slice(3).read_bytes())
+def test_refuses_a_copy_of_a_slice_and_names_both_files(ct):
+    (ct.folder / "3 (1).dcm").write_bytes(ct.slice(3).read_bytes())
+    with pytest.raises(
+        PatientError, match=r"two files of the same slice \(3 \(1\)\.dcm and 3\.dcm"
+    ):
+        read_image(ct.folder)
+
+
+def test_refuses_two_slices_that_a_tool_gave_the_same_uid(ct):
+    ct.change(3, SOPInstanceUID=ct.instances[1])
+    with pytest.raises(PatientError, match=r"the same SOP Instance UID \(3\.dcm and 5\.dcm\)"):
+        read_image(ct.folder)
+
+
+@pytest.mark.parametrize("tag", ["StudyInstanceUID", "PatientID"])
+def test_refuses_scans_that_a_tool_gave_the_same_series_uid(ct, tag):
+    for k in range(3, 6):
+        ct.change(k, **{tag: "1.2.3"})
+    with pytest.raises(PatientError, match=r"slices of several .* under one series UID"):
+        read_image(ct.folder)
+
+
+def test_refuses_another_slice_at_the_same_place(ct):
+    ct.write(ct.folder / "again.dcm", 3)
     with pytest.raises(PatientError, match="two slices at the same place"):
         read_image(ct.folder)
 
@@ -161,7 +183,7 @@ def test_a_slice_cut_short_is_refused_and_never_passed_over(ct, left):
 
 def test_pixels_cut_short_are_refused(ct):
     ct.slice(5).write_bytes(ct.slice(5).read_bytes()[:-30])
-    with pytest.raises(PatientError, match="a slice of the series cannot be decoded"):
+    with pytest.raises(PatientError, match=r"1\.dcm: 834 bytes of pixels where .* ask for 864"):
         read_image(ct.folder)
 
 
