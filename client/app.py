@@ -6,6 +6,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -111,14 +112,17 @@ def _remember(request: EnrolRequest, settings: SiteSettings) -> None:
 def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) -> RecordDict:
     """Compute, unless an earlier release forbids it; write into the ledger what leaves.
 
-    A failure is written down like a refusal: that there was one can tell of the numbers.
+    A failure is written down like a refusal: that there was one can tell of the numbers. At
+    enrolment the handler itself asks what earlier releases forbid, so that one answer says all.
     """
-    refusals = workspace.releases.refusals(kind, request)
+    enrols = isinstance(request, EnrolRequest)
+    refusals = () if enrols else workspace.releases.refusals(kind, request)
     try:
         reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
     except Exception as error:
         reply = _scrub(error, workspace.settings)
     if isinstance(reply, Refused):
+        reply = replace(reply, site=workspace.name)
         for one in reply.refusals:
             SCREEN.warning(
                 "site %s refuses %s: rule %s, threshold %g, %s",
@@ -144,4 +148,4 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
         trace = "".join(traceback.format_exception(error))
         words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
         append_durably(settings.work / "errors.log", words.encode())
-    return Problem(kind=type(error).__name__, log_id=log_id)
+    return Problem(kind=type(error).__name__, log_id=log_id, site=settings.name if settings else "")

@@ -34,7 +34,6 @@ from client.check.finding import (
     problem_of,
 )
 from client.cohort import Cohort, assign_folds
-from client.prepared import PreparedImages
 from client.site import SiteSettings, load_site
 from common.errors import StudyError
 from common.study import Study, load_study
@@ -124,13 +123,13 @@ def _look_at_patients(
         return
     cohort = rows.cohort
     report.findings += clinical_units.look_at_values(cohort.patients, study)
-    images = _look_at_images(report, cohort, study, settings, progress)
+    _look_at_images(report, cohort, study, settings, progress)
     cohort.patients = assign_folds(cohort.patients, study)
     report.patients = len(cohort.patients)
     counts = classes.count(cohort, study)
     report.counts, report.folds = counts.subsets, counts.folds
     report.findings += classes.look_at_counts(cohort, study, counts)
-    _look_at_rules(report, cohort, study, settings, images)
+    _look_at_rules(report, cohort, study, settings)
 
 
 def _look_at_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
@@ -158,7 +157,7 @@ def _look_at_images(
     study: Study,
     settings: SiteSettings,
     progress: Progress | None,
-) -> PreparedImages | None:
+) -> None:
     """Read every image, then prepare what can be; patients who cannot be used leave the cohort."""
     report.findings += _no_images(study)
     training = len(cohort.subset(study, "train"))
@@ -167,7 +166,7 @@ def _look_at_images(
     report.findings += disk
     if not study.needs_images:
         report.findings += memory.look_at_memory(study, settings, training, None)
-        return None
+        return
     from client.check.images import look_at_images
 
     look = look_at_images(cohort.patients, settings, progress)
@@ -178,8 +177,8 @@ def _look_at_images(
     full = any(finding.severity == "problem" for finding in disk)
     if full:
         report.findings += not_checked((PREPARED,), "too little room on disk")
-        return None
-    return _prepare(report, cohort, study, settings, progress)
+        return
+    _prepare(report, cohort, study, settings, progress)
 
 
 def _prepare(
@@ -188,21 +187,20 @@ def _prepare(
     study: Study,
     settings: SiteSettings,
     progress: Progress | None,
-) -> PreparedImages | None:
+) -> None:
     from client.prepared import prepare_images
 
     try:
-        images, problems = prepare_images(cohort.patients, settings, study, progress)
+        _, problems = prepare_images(cohort.patients, settings, study, progress)
     except StudyError as error:
         # not a patient's fault: the installation gives other features than the study asks for
         report.findings.append(problem_of(PREPARED, error))
-        return None
+        return
     found = [
         problem(PREPARED, f"{one.patient_id}: {one.file}", one.what, one.remedy) for one in problems
     ]
     report.findings += or_ok(found, {PREPARED: f"{len(cohort.patients)} patients"})
     _leave_out(cohort, frozenset(one.patient_id for one in problems))
-    return images if images.has_features else None
 
 
 def _leave_out(cohort: Cohort, bad: frozenset[str]) -> None:
@@ -214,11 +212,10 @@ def _look_at_rules(
     cohort: Cohort,
     study: Study,
     settings: SiteSettings,
-    images: PreparedImages | None,
 ) -> None:
     from client.check import disclosure
 
-    own = disclosure.Own(cohort, study, settings, images)
+    own = disclosure.Own(cohort, study, settings)
     report.findings += disclosure.look_at_rules(own)
     report.findings += disclosure.look_at_masking(study)
     report.findings += earlier.look_at_earlier(cohort, study, settings)

@@ -37,7 +37,7 @@ def own(tabular_master: Path, study: Study) -> Reader:
         training = [p for p in cohort.patients if p.split == "train"][:train]
         others = [p for p in cohort.patients if p.split != "train"]
         cohort.patients = assign_folds([*training, *others], changed)
-        return Own(cohort, changed, SiteSettings(name=site, privacy=privacy), None)
+        return Own(cohort, changed, SiteSettings(name=site, privacy=privacy))
 
     return read
 
