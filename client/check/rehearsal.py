@@ -167,13 +167,22 @@ def _look_at_images(
     if not study.needs_images:
         report.findings += memory.look_at_memory(study, settings, training, None)
         return
-    from client.check.images import look_at_images
+    from client.check.images import look_at_headers, look_at_images
 
+    headers = look_at_headers(cohort.patients, settings, progress)
+    report.findings += headers.findings
     look = look_at_images(cohort.patients, settings, progress)
-    report.findings += look.findings
+    # whoever reads the voxels meets the faults of a header again
+    told = {finding.kind for finding in headers.findings}
+    report.findings += [
+        finding
+        for finding in look.findings
+        if finding not in headers.findings
+        and not (finding.severity == "ok" and finding.kind in told)
+    ]
     largest = look.gib if cohort.patients else None
     report.findings += memory.look_at_memory(study, settings, training, largest)
-    _leave_out(cohort, look.bad)
+    _leave_out(cohort, headers.bad | look.bad)
     full = any(finding.severity == "problem" for finding in disk)
     if full:
         report.findings += not_checked((PREPARED,), "too little room on disk")

@@ -38,6 +38,7 @@ class _Slice:
     """One slice; `grid` is rows, columns and their spacing, `height` the place along the normal."""
 
     path: Path
+    series: str
     instance: str
     frame_of_reference: str
     grid: tuple[float, ...]
@@ -62,7 +63,32 @@ def read_series(path: Path) -> tuple[sitk.Image, SeriesIdentity]:
         in other units than HU, slices of different size or frame of reference, not parallel,
         shifted (gantry tilt), missing, doubled or unevenly spaced, pixels that cannot be decoded.
     """
-    folder = path if path.is_dir() else path.parent
+    slices = _checked_slices(path)
+    return _read_pixels([s.path for s in slices], _folder(path).name), _identity_of(slices)
+
+
+def check_series_headers(path: Path) -> SeriesIdentity:
+    """Which series `read_series` would read, by its headers alone.
+
+    Raises
+    ------
+    PatientError : as `read_series`, but for pixels that cannot be decoded.
+    """
+    return _identity_of(_checked_slices(path))
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _identity_of(slices: list[_Slice]) -> SeriesIdentity:
+    first, instances = slices[0], tuple(s.instance for s in slices)
+    return SeriesIdentity(first.series, first.frame_of_reference, instances)
+
+
+def _checked_slices(path: Path) -> list[_Slice]:
+    """Slices of the one series that is meant, from the lowest up."""
+    folder = _folder(path)
     wanted = _series_of(path) if path != folder else None
     series = _slices_by_series(folder)
     if wanted is None and len(series) > 1:
@@ -75,9 +101,7 @@ def read_series(path: Path) -> tuple[sitk.Image, SeriesIdentity]:
     slices = sorted(series[uid], key=lambda s: s.height)
     _check_alike(slices, folder.name)
     _check_stack(slices, folder.name)
-    instances = tuple(s.instance for s in slices)
-    identity = SeriesIdentity(uid, slices[0].frame_of_reference, instances)
-    return _read_pixels([s.path for s in slices], folder.name), identity
+    return slices
 
 
 def _slices_by_series(folder: Path) -> dict[str, list[_Slice]]:
@@ -146,6 +170,7 @@ def _slice(path: Path, header: pydicom.FileDataset) -> _Slice:
         spacing = (float(v) for v in header.PixelSpacing)
         return _Slice(
             path=path,
+            series=str(header.SeriesInstanceUID),
             instance=str(header.SOPInstanceUID),
             frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
             grid=(float(header.Rows), float(header.Columns), *spacing),
