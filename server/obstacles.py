@@ -68,8 +68,8 @@ class ObstaclesError(StudyError):
         self.rows, self.note = tuple(rows), note
         if len(self.rows) == 1:
             (one,) = self.rows
-            also = f"; {note}" if note else ""
-            super().__init__(f"{one.what}{also}", where=f"site {one.site}", remedy=one.remedy)
+            also = f" ({note})" if note else ""
+            super().__init__(one.what, where=f"site {one.site}", remedy=f"{one.remedy}{also}")
             return
         sites = len({row.site for row in self.rows})
         who = f"{sites} sites cannot take part" if sites > 1 else "one site cannot take part"
@@ -140,7 +140,8 @@ def without(rows: Sequence[Obstacle], study: Study) -> str:
             said.append(_role(subset, 0))
         elif study.privacy.masking == "required" and _too_few(subset, len(left)):
             said.append(f"{_role(subset, len(left))}, and masking takes {FEWEST_MASKED}")
-    return f"without these, {'; '.join(said)}" if said else ""
+    names = ", ".join(dict.fromkeys(row.site for row in rows))
+    return f"without {names}, {'; '.join(said)}" if said else ""
 
 
 def _too_few(subset: str, left: int) -> bool:

@@ -205,7 +205,7 @@ def test_every_row_names_the_setting_and_the_role_that_would_let_the_site_in(six
 def test_what_the_others_could_not_do_without_them_is_said(six: Study) -> None:
     error, _ = stop(six, breaking, dict(zip("abcdef", "abcdef", strict=True)))
     # e could still test, and f could still train if it did
-    assert error.note == "without these, 2 sites would train, and masking takes 3"
+    assert error.note == "without a, b, e, f, 2 sites would train, and masking takes 3"
     rows = [Obstacle("a", "w", "r", subset="train")]
     assert without(rows, six) == ""
     assert "no sites would hold t" in without([Obstacle(s, "w", "r") for s in "ef"], six)
