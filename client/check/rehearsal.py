@@ -27,6 +27,8 @@ from client.check.finding import (
     Finding,
     Report,
     Speed,
+    gathered,
+    not_applicable,
     not_checked,
     or_ok,
     placed,
@@ -94,6 +96,7 @@ def rehearse(folder: Path, study_file: Path, wish: Wish, progress: Progress | No
     report.load = transfer.load_of(study, settings.name, training)
     report.speed = _speed(settings, contact, wish.bandwidth)
     found += transfer.look_at_transfer(report.load, report.speed)
+    report.findings = gathered(found)
     return report
 
 
@@ -148,7 +151,7 @@ def _images(study: Study) -> tuple[str, ...]:
 
 def _no_images(study: Study) -> tuple[Finding, ...]:
     kinds = () if study.needs_images else (*placed("image"), *placed("mask"), HEADERS)
-    return tuple(not_checked(kinds, "the study reads no images"))
+    return tuple(not_applicable(kinds, "the study reads no images"))
 
 
 def _look_at_images(
