@@ -32,10 +32,12 @@ class FirstPass:
 
     Parameters
     ----------
+    cohort : usable patients so far; None where cohort.csv cannot be read.
     reasons : what the site's people have to put right.
     told : what the site would refuse, and withhold.
     """
 
+    cohort: Cohort | None
     reasons: tuple[Reason, ...]
     told: Foretold
 
@@ -49,7 +51,7 @@ def first_pass(settings: SiteSettings, study: Study) -> FirstPass:
     try:
         cohort = read_cohort(settings.data, settings.name, study, pooled=settings.pooled)
     except InputError as error:
-        return FirstPass((Reason(error.where, error.what, error.remedy),), Foretold((), ()))
+        return FirstPass(None, (Reason(error.where, error.what, error.remedy),), Foretold((), ()))
     bad = [
         (p.patient_id, Reason(f"{p.patient_id}: {p.where}", p.what, p.remedy))
         for p in cohort.problems
@@ -64,7 +66,7 @@ def first_pass(settings: SiteSettings, study: Study) -> FirstPass:
     counted = not (cohort.problems and not settings.exclude_bad_patients) and not short
     privacy = stricter(study.privacy, settings.privacy)
     told = foretold(cohort, study, privacy) if counted else Foretold((), ())
-    return FirstPass((*reasons, *short), told)
+    return FirstPass(cohort, (*reasons, *short), told)
 
 
 def _headers(cohort: Cohort, settings: SiteSettings, study: Study) -> list[tuple[str, Reason]]:

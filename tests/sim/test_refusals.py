@@ -11,10 +11,12 @@ import pytest
 import tomli_w
 
 from client.ledger import REFUSED, Ledger, ledger_path
-from client.site import load_site
+from client.site import SiteSettings, load_site
 from client.workspace import open_workspace
+from common.errors import InputError
 from common.masking import identity
-from common.study import Study, load_study
+from common.study import load_study
+from common.study_file import write_study
 from server.events import read_events
 from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, Outcome, run_job
@@ -58,16 +60,9 @@ def run_here(hospitals: Path, out: Path) -> Outcome:
     study = load_study(hospitals / "study.toml")
     data = find_sites([hospitals / name for name in NAMES], study)
     sites = place_sites(data, out, hospitals / "cache", exclude_bad_patients=False)
-    file = out / "input" / "study.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    complete = with_identities(study)
-    file.write_text(tomli_w.dumps(_written(complete)), encoding="utf-8")
+    file = write_study(with_identities(study), out / "input" / "study.toml")
     key = place_coordinator(out / "input")
     return run_job(Job("federated", file, sites, out, identity=key))
-
-
-def _written(study: Study) -> dict[str, object]:
-    return study.model_dump(mode="json", exclude_none=True)
 
 
 def broken() -> set[tuple[str, str, str, float]]:
@@ -113,3 +108,27 @@ def test_six_broken_thresholds_stop_a_simulation_once_before_it_begins(hospitals
         assert f"privacy.{LIMITS[row['site']][0]} in site.toml of {row['site']}" in row["remedy"]
     assert "Who cannot take part, and why" in done.stderr
     assert not (hospitals / "run" / "events.jsonl").exists()
+
+
+def test_what_counts_forbid_is_refused_before_an_image_is_prepared(
+    imaging_master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[str] = []
+
+    def not_now(patients: object, settings: SiteSettings, *_: object) -> None:
+        prepared.append(settings.name)
+        raise InputError("prepared in vain")
+
+    monkeypatch.setattr("client.prepared.prepare_images", not_now)
+    study = load_study(imaging_master / "study.toml")
+    strict = study.privacy.model_copy(update={"min_rows": 1000})
+    out = tmp_path / "run"
+    data = find_sites([imaging_master / name for name in study.site_names], study)
+    sites = place_sites(data, out, tmp_path / "cache", exclude_bad_patients=False)
+    file = write_study(
+        with_identities(study.model_copy(update={"privacy": strict})), out / "input" / "study.toml"
+    )
+    key = place_coordinator(out / "input")
+    outcome = run_job(Job("federated", file, sites, out, identity=key))
+    assert {row.site for row in outcome.rows if row.rule == "rows"} == set(study.training_sites)
+    assert set(prepared) == set(study.site_names) - set(study.training_sites)
