@@ -85,11 +85,7 @@ class Releases:
                 if changed is not None:
                     found.append(changed)
             for item in items:
-                found.extend(self._other_sites(item.subset, item.membership, item.participants))
-            if isinstance(request, EnrolRequest):  # the sums that the study is bound to ask for
-                for item in items:
-                    sites = self._participants(item.subset)
-                    found.extend(self._other_sites(item.subset, item.membership, sites))
+                found.extend(self._other_sites(item))
         return tuple({(r.rule, r.subject): r for r in found}.values())
 
     def record(self, exchange: str, request: Any, reply: Any, content: RecordDict) -> None:
@@ -150,19 +146,13 @@ class Releases:
             self._known[subset] = self._memberships.of(p.patient_id for p in patients)
         return self._known[subset]
 
-    def _participants(self, subset: str) -> tuple[str, ...]:
-        """Sites among whose numbers a sum over this subset is hidden."""
-        return self._study.members(subset) if self._study.masked(subset) else ()
-
-    def _other_sites(
-        self, subset: str, membership: str, participants: tuple[str, ...]
-    ) -> Iterator[Refusal]:
+    def _other_sites(self, item: Item) -> Iterator[Refusal]:
         """The same patients summed with a few sites more or less give these few away.
 
         Whatever the sum is called: another name, or an idle step, may stand for the same numbers.
         """
-        known = self._ledger.companions(membership) if participants else ()
-        if known and self._earlier.tell_too_much(subset, participants, known):
+        known = self._ledger.companions(item.membership) if item.participants else ()
+        if known and self._earlier.tell_too_much(item.subset, item.participants, known):
             yield Refusal(
                 "participants", FEWEST_MASKED, "sites changed since the same sum was released"
             )
@@ -197,9 +187,9 @@ class Releases:
         self, what: str, subset: str, request: str, shapes: Shapes, *, summed: bool = False
     ) -> Item:
         patients = self._cohort.subset(self._study, subset)
-        participants = self._participants(subset) if summed else ()
+        masked = summed and self._study.masked(subset)
         membership = self._membership(subset).digest
-        earlier = self._ledger.companions(membership) if participants else ()
+        earlier = self._ledger.companions(membership) if masked else ()
         return Item(
             what=what,
             subset=subset,
@@ -208,7 +198,7 @@ class Releases:
             rows=len(patients),
             positives=sum(patient.label for patient in patients),
             membership=membership,
-            participants=participants,
+            participants=self._study.members(subset) if masked else (),
             left=tuple(sorted({site for one in earlier for site in self._earlier.gone(one)})),
         )
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from common.disclosure import DESCRIPTIONS
 from common.disclosure.foretelling import TRAIN, subset_of
-from common.errors import StudyError
+from common.errors import RefusedError, SiteError
 from common.exchanges import Refusal
 from common.printable import on_one_line
 from common.study import FEWEST_MASKED, Study
@@ -29,6 +29,8 @@ _REMEDIES = {
     "refusals": "find out why so much was refused; the site's people approve a new study file",
     "releases": "go on with the run there is, or have the site's people approve a new study file",
 }
+# about a site's whole part in the study
+_OF_ALL = ("consent", "participants", "membership")
 MISSING = "start it, or take it off the roster"
 
 
@@ -56,8 +58,8 @@ class Obstacle:
         return f"site {self.site}: {self.what}{advice}"
 
 
-class ObstaclesError(StudyError):
-    """Sites cannot take part; every reason of every site is in `rows`.
+class ObstaclesError(RefusedError, SiteError):
+    """Sites refuse, or cannot go on, or both; every reason of every site is in `rows`.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def remedy_of(one: Refusal) -> str:
 
 def of_refusal(site: str, one: Refusal, study: Study) -> Obstacle:
     """Return a refusal as a row, with the setting and the role that would let the site in."""
-    subset = subset_of(one, study)
+    subset = "" if one.rule in _OF_ALL else subset_of(one, study)
     return Obstacle(
         site, refusal_words(one), _lets_in(site, one, subset, study), subset, one.rule,
         one.threshold,
