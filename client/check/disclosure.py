@@ -27,7 +27,6 @@ CHECKED = frozenset(
             "consent",
             "svm_cost",
             "cells",
-            "weights",
         ),
         *("out_of_fold_rows", "test_rows", "test_class", "membership"),
     }
@@ -70,9 +69,7 @@ class Own:
 def look_at_rules(own: Own) -> Findings:
     """Ask what enrolment asks: every rule that this site's patients alone decide."""
     told = foretold(own.cohort, own.study, own.privacy)
-    # whether sums can be masked is a row of its own
-    stops = [one for one in told.stops if one.rule != "sites"]
-    found = [_finding(own, one, "problem") for one in stops]
+    found = [_finding(own, one, "problem") for one in told.stops]
     found += [_finding(own, one, "warning") for one in told.withheld]
     trained = "nothing would be refused" if own.trains else "this site does not train"
     yield from or_ok(

@@ -65,11 +65,6 @@ def foretell(
     """
     counts = {name: (own.n, int(own.label.sum())) for name, own in rows.items()}
     stops = [*check_enrolment(study, privacy, counts)]
-    stops += [
-        refusal("sites", privacy, f"a sum over sites, {subset}")
-        for subset in study.too_few_to_mask()
-        if subset in rows
-    ]
     withheld: list[Refusal] = []
     for subset, own in rows.items():
         if subset == TRAIN:

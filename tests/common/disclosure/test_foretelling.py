@@ -179,9 +179,3 @@ def test_no_refusal_tells_a_count_and_the_gate_lets_each_out(
     assert not unknown_in_refusals(found, None, study, privacy)
     # words and thresholds do not change with the numbers that fall short
     assert not any(any(letter.isdigit() for letter in one.subject) for one in found)
-
-
-def test_a_set_whose_sums_cannot_be_masked_is_refused_by_its_sites() -> None:
-    asked = study_of("clinical", more="")
-    told = foretell(asked, asked.privacy, {"two": rows_of(outcomes(30, 12), trains=False)}, {})
-    assert [(one.rule, subset_of(one, asked)) for one in told.stops] == [("sites", "two")]
