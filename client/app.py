@@ -117,9 +117,9 @@ def _remember(request: EnrolRequest, settings: SiteSettings) -> None:
 
 
 def _refused_early(settings: SiteSettings, request: Any) -> RecordDict | None:
-    """What counts alone forbid, before the images are prepared for it, which may take hours.
+    """Refuse what counts alone forbid before the images are prepared, which may take hours.
 
-    None where nothing is refused so far, or the site cannot take part for other reasons.
+    Returns None where nothing is refused so far, or the site cannot take part for other reasons.
     """
     if not isinstance(request, EnrolRequest):
         return None

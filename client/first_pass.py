@@ -1,4 +1,4 @@
-"""All that stands between one site and a study, as far as rows, headers and counts tell.
+"""Look at one site as a study would: rows, columns, files, headers, counts.
 
 Takes seconds: no voxel is read and nothing is prepared.
 """
@@ -28,7 +28,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class FirstPass:
-    """What was found.
+    """Result of the look at one site.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _headers(cohort: Cohort, settings: SiteSettings, study: Study) -> list[tuple
 
 
 def _first(reasons: list[Reason]) -> list[Reason]:
-    """As many as a person reads, and how many more there are."""
+    """Cut a list to as many as a person reads, and say how many more there are."""
     if len(reasons) <= MOST_LISTED:
         return reasons
     more = f"{len(reasons) - MOST_LISTED} more problems with patients"

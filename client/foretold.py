@@ -1,4 +1,4 @@
-"""What this site would refuse of a study, from its cohort alone: no image has to be read."""
+"""List what this site would refuse of a study, from its cohort alone: no image is read."""
 
 from __future__ import annotations
 

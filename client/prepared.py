@@ -56,7 +56,7 @@ class PreparedImages:
 def header_problems(
     patients: Sequence[Patient], settings: SiteSettings
 ) -> tuple[PatientProblem, ...]:
-    """What the headers of these patients' images say against them, in the order of the cohort."""
+    """Return what headers say against these patients' images, in the order of the cohort."""
     known = ContentCache(settings.cache).known
     found = look_first(jobs_of(patients), known, settings.preparation_workers)
     known.save()

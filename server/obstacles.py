@@ -1,4 +1,4 @@
-"""Why sites cannot take part in a study: all of it in one table, with what would let each in."""
+"""Put all that keeps sites out of a study into one table, with what would let each in."""
 
 from __future__ import annotations
 

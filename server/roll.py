@@ -1,4 +1,4 @@
-"""Who of the roster has answered at enrolment, and who cannot take part."""
+"""Keep the roll at enrolment: sites that answered, and reasons why some cannot take part."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def look_at_rules(own: Own) -> Findings:
 
 
 def _readings(own: Own) -> str:
-    """How many patients were read twice, in words."""
+    """Say how many patients were read twice."""
     if "radiomics" not in own.study.base_models or not own.trains:
         return "the study asks this site for none"
     masks = [set(p.masks) for p in own.cohort.subset(own.study, "train")]

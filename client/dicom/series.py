@@ -68,7 +68,7 @@ def read_series(path: Path) -> tuple[sitk.Image, SeriesIdentity]:
 
 
 def check_series_headers(path: Path) -> SeriesIdentity:
-    """Which series `read_series` would read, by its headers alone.
+    """Return which series `read_series` would read, by its headers alone.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _identity_of(slices: list[_Slice]) -> SeriesIdentity:
 
 
 def _checked_slices(path: Path) -> list[_Slice]:
-    """Slices of the one series that is meant, from the lowest up."""
+    """Return the slices of the one series that is meant, from the lowest up."""
     folder = _folder(path)
     wanted = _series_of(path) if path != folder else None
     series = _slices_by_series(folder)

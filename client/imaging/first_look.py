@@ -1,4 +1,4 @@
-"""What headers alone tell of one patient's images: found in seconds, before any voxel is read."""
+"""Check the headers of one patient's images: takes seconds, before any voxel is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HeaderProblem:
-    """Why an image or a mask cannot be used; `file` is a name without its folder."""
+    """One reason why an image or a mask cannot be used; `file` is a name without its folder."""
 
     kind: Kind
     file: str
@@ -52,7 +52,7 @@ def first_look(
 
 
 def _check_image(path: Path) -> SeriesIdentity | None:
-    """Check an image; which series it is, None for a volume."""
+    """Check an image; return which series it is, None for a volume."""
     if path.is_dir() or is_dicom(path):
         return check_series_headers(path)
     _check_volume(path)
@@ -107,7 +107,7 @@ def _check_volume(path: Path) -> None:
 
 
 def _guarded(found: list[HeaderProblem], kind: Kind, file: str, check: Callable[[], T]) -> T | None:
-    """What a check gives, or None and one more problem: one patient never stops the others."""
+    """Return what a check gives, or None and note a problem: one patient never stops the others."""
     try:
         return check()
     except PatientError as error:

@@ -1,4 +1,4 @@
-"""All refusals that a site's own patients decide, known before anything is computed.
+"""Find all refusals that a site's own patients decide, before anything is computed.
 
 The rules themselves are asked, with the questions that the phases of this study will ask. What
 depends on the other sites' patients (cells of ranks, columns with few rows apart) cannot be known
@@ -37,7 +37,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Foretold:
-    """What a site would refuse.
+    """Refusals of one site, known before the run.
 
     Parameters
     ----------
