@@ -10,13 +10,13 @@ from importlib import metadata
 import numpy as np
 
 from client.fixed_levels import FixedLevels
+from client.foretold import foretold
 from client.state import StoredTable
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
 from common.bundle_signature import check_files
 from common.disclosure import (
     FormError,
-    check_enrolment,
     check_masking,
     check_models,
     check_out_of_fold,
@@ -27,6 +27,7 @@ from common.disclosure import (
     check_weights,
     refusal,
 )
+from common.disclosure.refusing import once
 from common.evaluation.delong import exact
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.local import Evaluation, evaluate_locally
@@ -70,15 +71,16 @@ def software() -> dict[str, str]:
 
 
 def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
-    """Say who takes part: counts per subset, and which tables and readings there are."""
+    """Say who takes part, or all that this site would refuse of the study, in one answer."""
     study, cohort = workspace.study, workspace.cohort
     counts: dict[str, tuple[int, int]] = {}
     for subset in subsets_of(study, workspace.name):
         patients = cohort.subset(study, subset)
         counts[subset] = (len(patients), sum(p.label for p in patients))
-    refusals = check_enrolment(study, workspace.privacy, counts)
-    if refusals:
-        return Refused(refusals=refusals)
+    told = foretold(cohort, study, workspace.privacy)
+    earlier = workspace.releases.refusals("query.enrol", request)
+    if told.stops or earlier:
+        return Refused(refusals=once((*told.stops, *earlier)), withheld=told.withheld)
     readings = {r for p in cohort.subset(study, "train") for r in p.masks} - {"r1"}
     columns = {"clinical": workspace.tables.read("clinical", "train").columns}
     if workspace.images is not None and workspace.images.has_features:
@@ -93,6 +95,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
         readings=tuple(sorted(readings)),
         excluded=workspace.excluded,
         key=workspace.masks.announce(),
+        withheld=told.withheld,
     )
 
 

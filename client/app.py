@@ -6,6 +6,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -15,11 +16,14 @@ from flwr.clientapp import ClientApp
 from threadpoolctl import ThreadpoolController
 
 from client import answers
+from client.first_pass import first_pass
 from client.gate_mod import gate_mod
+from client.releases import Releases
 from client.site import SiteSettings, load_site
-from client.state import remember_study
+from client.state import recall_study, remember_study
 from client.workspace import SCREEN, Workspace, locate_site, open_workspace
 from common.codec import decode_once, encode
+from common.disclosure.refusing import once
 from common.durable import append_durably, open_folder
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
@@ -83,8 +87,12 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
         if isinstance(request, EnrolRequest):
             _remember(request, settings)
         with _libraries(len(sys.modules)).limit(limits=settings.threads):
-            workspace = open_workspace(path, request.study, request.run)
-            content = _release(workspace, kind, request, handler)
+            early = _refused_early(settings, request)
+            if early is None:
+                workspace = open_workspace(path, request.study, request.run)
+                content = _release(workspace, kind, request, handler)
+            else:
+                content = early
     except Exception as error:  # the scrub: nothing of the text may leave
         content = encode(_scrub(error, settings))
     return Message(content, reply_to=message)
@@ -108,24 +116,51 @@ def _remember(request: EnrolRequest, settings: SiteSettings) -> None:
     remember_study(settings.work, study)
 
 
+def _refused_early(settings: SiteSettings, request: Any) -> RecordDict | None:
+    """Refuse what counts alone forbid before the images are prepared, which may take hours.
+
+    Returns None where nothing is refused so far, or the site cannot take part for other reasons.
+    """
+    if not isinstance(request, EnrolRequest):
+        return None
+    study = recall_study(settings.work, request.study)
+    if not study.needs_images:
+        return None
+    found = first_pass(settings, study)
+    if found.cohort is None or found.reasons or not found.told.stops:
+        return None
+    releases = Releases(settings, study, request.run, found.cohort)
+    stops = once((*found.told.stops, *releases.refusals("query.enrol", request)))
+    refused = Refused(refusals=stops, withheld=found.told.withheld)
+    return _leave(releases, settings.name, "query.enrol", request, refused)
+
+
 def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) -> RecordDict:
     """Compute, unless an earlier release forbids it; write into the ledger what leaves.
 
-    A failure is written down like a refusal: that there was one can tell of the numbers.
+    A failure is written down like a refusal: that there was one can tell of the numbers. At
+    enrolment the handler itself asks what earlier releases forbid, so that one answer says all.
     """
-    refusals = workspace.releases.refusals(kind, request)
+    enrols = isinstance(request, EnrolRequest)
+    refusals = () if enrols else workspace.releases.refusals(kind, request)
     try:
         reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
     except Exception as error:
         reply = _scrub(error, workspace.settings)
+    return _leave(workspace.releases, workspace.name, kind, request, reply)
+
+
+def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -> RecordDict:
+    """Write a reply into the ledger, and a refusal on the site's own screen too."""
     if isinstance(reply, Refused):
+        reply = replace(reply, site=site)
         for one in reply.refusals:
             SCREEN.warning(
                 "site %s refuses %s: rule %s, threshold %g, %s",
-                *(workspace.name, kind, one.rule, one.threshold, one.subject),
+                *(site, kind, one.rule, one.threshold, one.subject),
             )
     content = encode(reply)
-    workspace.releases.record(kind, request, reply, content)
+    releases.record(kind, request, reply, content)
     return content
 
 
@@ -144,4 +179,4 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
         trace = "".join(traceback.format_exception(error))
         words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
         append_durably(settings.work / "errors.log", words.encode())
-    return Problem(kind=type(error).__name__, log_id=log_id)
+    return Problem(kind=type(error).__name__, log_id=log_id, site=settings.name if settings else "")

@@ -166,6 +166,8 @@ def _check_kind(exchange: str, reply: Any) -> None:
 
 
 def _check_words(request: Any, reply: Any, context: GateContext) -> None:
+    if isinstance(reply, REPLIES_IN_PLACE):
+        expect(reply.site in ("", context.site), "other_question", CODES["other_question"])
     if isinstance(reply, Problem):
         expect(not unknown_in_problem(reply), "text", "a problem of an unknown kind")
     unknown = unknown_in_refusals(refusals_of(reply), request, context.study, context.privacy)

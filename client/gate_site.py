@@ -113,7 +113,8 @@ class SiteGate:
         code = error.code if isinstance(error, StoppedError) else "gate_failed"
         known = isinstance(error, StudyError)
         words = str(error) if known else "".join(traceback.format_exception(error))
-        return encode(Problem(kind=code, log_id=self.note(code, words, asked.exchange, asked)))
+        log_id = self.note(code, words, asked.exchange, asked)
+        return encode(Problem(kind=code, log_id=log_id, site=self.settings.name))
 
     def note(self, code: str, words: str, exchange: str, asked: Asked | None = None) -> str:
         """An entry in the site's own log and, without its text, in the ledger; the entry's id."""

@@ -107,9 +107,8 @@ def unknown_in_refusals(
 
 def refusals_of(reply: Any) -> tuple[Refusal, ...]:
     """The refusals in a reply."""
-    if isinstance(reply, Refused):
-        return reply.refusals
-    return tuple(getattr(reply, "withheld", ()))
+    refused = reply.refusals if isinstance(reply, Refused) else ()
+    return (*refused, *getattr(reply, "withheld", ()))
 
 
 def _request_words(request: Any) -> set[str]:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.confirmed import NOTHING
-from client.imaging.cache import CROPS_VERSION, ContentCache
+from client.imaging.cache import CODE_VERSION, CROPS_VERSION, ContentCache
 from client.imaging.errors import PatientError
+from client.imaging.known import KnownFiles
 from client.imaging.source import image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 MAIN_READING = "r1"
 Found = TypeVar("Found")
 Progress = Callable[[int, int, str], None]
+LOOK_VERSION = 1
+"""Raised whenever the same headers would be judged otherwise."""
+
 _LIBRARIES = ("SimpleITK", "numpy", "scipy", "PyWavelets", "pyradiomics-bhklab", "trimesh")
 
 
@@ -51,12 +56,16 @@ class PatientJob:
 
 @dataclass(frozen=True)
 class PatientProblem:
-    """Why a patient cannot be used; `file` is a name without its folder."""
+    """Why a patient cannot be used; `file` is a name without its folder.
+
+    `kind` says which of the two a header is of; what comes up later is all of the image.
+    """
 
     patient_id: str
     file: str
     what: str
     remedy: str
+    kind: Literal["image", "mask"] = "image"
 
     def __str__(self) -> str:
         return f"{self.patient_id}: {self.file}: {self.what} -> {self.remedy}"
@@ -206,6 +215,54 @@ def prepare(
             if progress is not None:
                 progress(finished, len(plans), plan.job.patient_id)
     return _collect(plans, imaging, radiomics, cache)
+
+
+def look_first(
+    jobs: Sequence[PatientJob], known: KnownFiles, workers: int
+) -> tuple[PatientProblem, ...]:
+    """Check the headers of all patients' files, before anything is prepared.
+
+    Files that are known to be without fault are not looked at again until they change.
+    """
+    with ThreadPoolExecutor(max(workers, 1)) as threads:
+        found = list(threads.map(partial(_first_look, known), jobs))
+    return tuple(problem for problems in found for problem in problems)
+
+
+def _first_look(known: KnownFiles, job: PatientJob) -> list[PatientProblem]:
+    found: list[PatientProblem] = []
+
+    def look() -> str:
+        """That there is no fault is all that is kept: a problem names files."""
+        from client.imaging.first_look import first_look
+
+        for one in first_look(job.image, job.masks, confirmed=job.confirmed):
+            found.append(PatientProblem(job.patient_id, one.file, one.what, one.remedy, one.kind))
+        if found:
+            raise _FaultError
+        return "no fault"
+
+    masks = [split_roi(mask) for mask in job.masks.values()]
+    files = [*image_files(job.image), *(file for file, _ in masks)]
+    asked = (CODE_VERSION, LOOK_VERSION, [roi for _, roi in masks], sorted(job.confirmed))
+    try:
+        listed = [file for path in files for file in _files_in(path)]
+        known.ask(f"headers {asked}", listed, look)
+    except _FaultError:
+        pass
+    except OSError:  # a file that is not there
+        if not found:
+            with suppress(_FaultError):
+                look()
+    return found
+
+
+class _FaultError(Exception):
+    """A patient's headers are not without fault."""
+
+
+def _files_in(path: Path) -> list[Path]:
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
 @dataclass

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from client.cohort import Patient
 from client.imaging.cache import ContentCache
-from client.preparation import PatientJob, PatientProblem, Preparation, prepare
+from client.preparation import PatientJob, PatientProblem, Preparation, look_first, prepare
 from client.site import SiteSettings
 from common.statistics.base import Float
 from common.study import Study
@@ -53,6 +53,25 @@ class PreparedImages:
         return [patch for stack in stacks for patch in stack], index.astype(np.int64)
 
 
+def header_problems(
+    patients: Sequence[Patient], settings: SiteSettings
+) -> tuple[PatientProblem, ...]:
+    """Return what headers say against these patients' images, in the order of the cohort."""
+    known = ContentCache(settings.cache).known
+    found = look_first(jobs_of(patients), known, settings.preparation_workers)
+    known.save()
+    return found
+
+
+def jobs_of(patients: Sequence[Patient]) -> list[PatientJob]:
+    """Return the files of the patients who have an image."""
+    return [
+        PatientJob(p.patient_id, p.image, p.masks, p.confirmed)
+        for p in patients
+        if p.image is not None
+    ]
+
+
 def prepare_images(
     patients: Sequence[Patient],
     settings: SiteSettings,
@@ -60,13 +79,8 @@ def prepare_images(
     progress: Progress | None = None,
 ) -> tuple[PreparedImages, tuple[PatientProblem, ...]]:
     """Make what the study needs of these patients' images and the cache does not hold yet."""
-    jobs = [
-        PatientJob(p.patient_id, p.image, p.masks, p.confirmed)
-        for p in patients
-        if p.image is not None
-    ]
     preparation = prepare(
-        jobs,
+        jobs_of(patients),
         imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
         radiomics=study.radiomics if "radiomics" in study.base_models else None,
         window=study.radiomics_window,

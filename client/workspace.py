@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,24 +62,37 @@ def load_patients(
 ) -> tuple[Cohort, PreparedImages | None, int]:
     """Read and check the cohort and its images; usable patients, and how many were left out.
 
+    Rows and headers come first, and stop the site before anything is prepared.
+
     Raises
     ------
     InputError : the cohort is unusable, or has bad patients and the site did not say to go on.
     """
     cohort = read_cohort(settings.data, settings.name, study, pooled=settings.pooled)
-    images = None
     problems: list[RowProblem | PatientProblem] = list(cohort.problems)
     if study.needs_images:
-        from client.prepared import prepare_images
+        from client.prepared import header_problems
 
-        images, found = prepare_images(cohort.patients, settings, study, progress)
-        problems.extend(found)
+        problems.extend(header_problems(cohort.patients, settings))
     report_problems(settings, problems)
     bad = {problem.patient_id for problem in problems}
+    _leave_out(cohort, study, bad)
+    if not study.needs_images:
+        return cohort, None, len(bad)
+    from client.prepared import prepare_images
+
+    images, found = prepare_images(cohort.patients, settings, study, progress)
+    report_problems(settings, found)
+    spoilt = {problem.patient_id for problem in found}
+    _leave_out(cohort, study, spoilt)
+    return cohort, images, len(bad | spoilt)
+
+
+def _leave_out(cohort: Cohort, study: Study, bad: Collection[str]) -> None:
+    """Go on with the other patients, as far as they are what the study expects."""
     kept = [p for p in cohort.patients if p.patient_id not in bad]
     cohort.patients = assign_folds(kept, study)
     check_cohort(cohort, study)
-    return cohort, images, len(bad)
 
 
 def report_problems(settings: SiteSettings, problems: Sequence[object]) -> None:

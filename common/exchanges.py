@@ -37,6 +37,15 @@ DEVICES = ("CPU", "GPU")
 
 
 @plain
+class Refusal:
+    """A disclosure rule says no: which rule, its threshold, about what. Never the value."""
+
+    rule: str
+    threshold: float
+    subject: str
+
+
+@plain
 class EnrolRequest:
     """Here is the study; are you ready? `study_json` is the validated study, canonical."""
 
@@ -57,7 +66,8 @@ class EnrolReply:
     `software` has versions, and under `DEVICE` one of `DEVICES` where the study has networks.
     `counts` maps "train" and each test set to (patients, positives); `columns` names the columns of
     its base tables; `readings` the repeat readings of the contours it has; `excluded` counts
-    patients left out on the site's word.
+    patients left out on the site's word. `withheld` says which results of its test sets the site
+    will keep to itself.
     """
 
     site: str
@@ -68,6 +78,7 @@ class EnrolReply:
     readings: tuple[str, ...]
     excluded: int
     key: SignedKey | None = None
+    withheld: tuple[Refusal, ...] = ()
 
 
 @plain
@@ -241,15 +252,6 @@ class RowsReply:
 
 
 @plain
-class Refusal:
-    """A disclosure rule says no: which rule, its threshold, about what. Never the value."""
-
-    rule: str
-    threshold: float
-    subject: str
-
-
-@plain
 class EvaluateRequest:
     """The final bundle, as bytes by file name, and the test sets to score with it.
 
@@ -297,9 +299,15 @@ class EvaluateReply:
 
 @plain
 class Refused:
-    """Reply in place of any other: what the site refuses and why."""
+    """Reply in place of any other: what the site refuses and why.
+
+    At enrolment `refusals` are all that the study cannot go on with, and `withheld` what it can go
+    on without.
+    """
 
     refusals: tuple[Refusal, ...]
+    site: str = ""
+    withheld: tuple[Refusal, ...] = ()
 
 
 @plain
@@ -307,11 +315,12 @@ class Problem:
     """Reply in place of any other: something went wrong at the site.
 
     Only a kind and the id of an entry in the site's own log: the text of an error can carry a
-    patient's name or a path.
+    patient's name or a path. `site` is empty where the node could not read its site.toml.
     """
 
     kind: str
     log_id: str
+    site: str = ""
 
 
 def answers(request: Any, reply: Any, site: str) -> bool:

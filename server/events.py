@@ -1,8 +1,10 @@
 """What happens in a run, as it happens: appended to events.jsonl, told to whoever listens.
 
 Of the run: started, resumed (both with the phases and rounds planned), phase, phase_done, round,
-stacker, refused, restarted, finished, failed, crashed. Of its sites: enrolled, contact (a reply was
-taken), waiting (who is late, every half minute), lost, asked_again, late_reply, stray_reply.
+stacker, refused, not_enrolled (the table of all that stands against the study), restarted,
+finished, failed, crashed. Of its sites: enrolled, foretold (what one will withhold), contact (a
+reply was taken), waiting (who is late, every half minute), lost, asked_again, late_reply,
+stray_reply.
 """
 
 from __future__ import annotations

@@ -20,12 +20,14 @@ from common.codec import decode, encode, size_of
 from common.errors import RefusedError, SiteError
 from common.exchanges import (
     CATALOGUE,
+    REPLIES_IN_PLACE,
     EnrolReply,
     EnrolRequest,
     EvaluateReply,
     EvaluateRequest,
     Problem,
     Ranges,
+    Refusal,
     Refused,
     RoundPlan,
     RowsReply,
@@ -40,8 +42,10 @@ from common.statistics.base import Float
 from common.study import Study
 from common.views import View
 from server.events import Events
+from server.obstacles import ObstaclesError, refusal_words, remedy_of, without
 from server.questions import Questions, Wire
 from server.replies import check_answer
+from server.roll import Roll
 from server.rounds import OutOfFoldRows, RequestContent, TrainingRound
 from server.totals import SumTotals, UpdateTotals
 from server.transfers import TransferLog
@@ -94,39 +98,60 @@ class Federation:
     def enrol(self) -> dict[str, EnrolReply]:
         """Show the study to every node and wait until all sites of the roster have answered.
 
+        Refusals and problems are collected: the study stops once, with all that stands against it.
+
         Raises
         ------
-        SiteError : a site cannot go on, did not answer in time, or runs other software.
+        ObstaclesError : sites refuse, cannot go on, or did not answer in time.
+        SiteError : a site runs other software.
         """
         request = EnrolRequest(
             run=self.run, study=self.study.digest(), study_json=self.study.model_dump_json()
         )
         content = encode(request)
         questions = Questions(self.wire, "query.enrol", self.study.waiting.enrol_seconds)
-        waiting = set(self.study.site_names)
+        roll = Roll(self.study)
         self.transfers.begin("query.enrol")
-        while waiting:
+        while not roll.complete:
             if new := self._new_nodes():
                 questions.ask(dict.fromkeys(new, lambda: content))
             for node, reply in questions.poll():
-                member = self._open(reply, "query.enrol", self._registered[node])
-                if self._registered[node] or member.site in waiting:
-                    check_answer(request, member, self._registered[node] or member.site)
-                    waiting.discard(member.site)
-                    self.nodes[member.site], self.members[member.site] = node, member
-                    self._heard(member.site, "query.enrol", reply, size_of(content))
-                    self.events.tell("enrolled", site=member.site, counts=member.counts)
-            if waiting and questions.overdue:
-                raise SiteError(
-                    f"not enrolled in time: {', '.join(sorted(waiting))}",
-                    where="enrolment",
-                    remedy="start these sites, or take them off the roster",
-                )
-            if waiting:
-                questions.wait(sorted(waiting))
+                self._enter(roll, node, reply, request, size_of(content))
+            if not roll.complete and questions.overdue:
+                roll.give_up()
+            elif not roll.complete:
+                questions.wait(sorted(roll.waiting))
+        if roll.obstacles:
+            error = ObstaclesError(roll.obstacles, without(roll.obstacles, self.study))
+            self.events.tell("not_enrolled", **error.as_dict())
+            raise error
         self._check_columns()
         self._check_keys()
         return self.members
+
+    def _enter(
+        self, roll: Roll, node: int, reply: Message, request: EnrolRequest, down: int
+    ) -> None:
+        """Enter one answer: of a site that takes part, of one that cannot, or of no site."""
+        site = self._registered[node]
+        try:
+            answer = self._read(reply, "query.enrol", site or self._name_of(node))
+            site = site or answer.site
+            if isinstance(answer, Problem):
+                raise _problem(answer, site or self._name_of(node))
+            if isinstance(answer, Refused):
+                self._note(answer, site)
+                roll.refused(site, answer)
+            elif self._registered[node] or answer.site in roll.waiting:
+                check_answer(request, answer, site)
+                self.nodes[site], self.members[site] = node, answer
+                roll.answered(site)
+                self.events.tell("enrolled", site=site, counts=answer.counts)
+                self._foretell(site, answer.withheld)
+        except SiteError as error:
+            roll.cannot(site, self._name_of(node), error)
+        if site in self.study.site_names:
+            self._heard(site, "query.enrol", reply, down)
 
     def sum(self, statistic: Any, view: View, subset: str = "train") -> Any:
         """One statistic over one view, summed over the sites that have the subset, finalised."""
@@ -339,7 +364,23 @@ class Federation:
 
     def _open(self, reply: Message, exchange: str, site: str) -> Any:
         """Decode a reply; raise what stands in its place."""
-        where = f"site {site}" if site else "a site"
+        answer = self._read(reply, exchange, site)
+        if isinstance(answer, Problem):
+            raise _problem(answer, site)
+        if isinstance(answer, Refused):
+            self._note(answer, site)
+            first = answer.refusals[0]
+            raise RefusedError(refusal_words(first), where=f"site {site}", remedy=remedy_of(first))
+        return answer
+
+    def _read(self, reply: Message, exchange: str, site: str) -> Any:
+        """Decode a reply, a refusal or a problem among them.
+
+        Raises
+        ------
+        SiteError : an error of Flower's, or nothing that the catalogue has.
+        """
+        where = f"site {site}"
         if reply.has_error():
             code = reply.error.code
             unknown = (f"Flower reports error {code}", "see the site's own screen and log")
@@ -349,41 +390,30 @@ class Federation:
             decoded = decode(reply.content)
         except ValueError as error:
             raise SiteError(f"unreadable reply: {error}", where=where) from None
-        if isinstance(decoded, Problem):
-            raise SiteError(
-                f"cannot go on ({decoded.kind}, its log {decoded.log_id})",
-                where=where,
-                remedy="the site's own screen and errors.log say why",
-            )
-        if isinstance(decoded, Refused):
-            for refusal in decoded.refusals:
-                entry = {"site": site or "?", **vars(refusal)}
-                self.refusals.append(entry)
-                self.events.tell("refused", **entry)
-            first = decoded.refusals[0]
-            raise RefusedError(
-                f"refuses: rule {first.rule}, threshold {first.threshold:g}, {first.subject}",
-                where=where,
-                remedy=_REMEDIES.get(first.rule, _MORE_PATIENTS),
-            )
-        if not isinstance(decoded, CATALOGUE[exchange].reply):
+        if not isinstance(decoded, (CATALOGUE[exchange].reply, *REPLIES_IN_PLACE)):
             raise SiteError("a reply that is not in the catalogue", where=where)
         return decoded
 
+    def _note(self, refused: Refused, site: str) -> None:
+        """Keep what a site refuses for events and results."""
+        for refusal in refused.refusals:
+            entry = {"site": site, **vars(refusal)}
+            self.refusals.append(entry)
+            self.events.tell("refused", **entry)
+        self._foretell(site, refused.withheld)
 
-_MORE_PATIENTS = "bring more patients or agree on another threshold in study and site"
-_REMEDIES = {
-    "masking": "mask the study's sums, or say less under [privacy] in that hospital's site.toml",
-    "consent": 'write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
-    "levels": "run over the cohort and the cuts of the first evaluation",
-    "membership": "that hospital puts its cohort back, or changes it by at least 10 patients",
-    "participants": "keep the sites of the earlier sums, change three or more at once, or add the"
-    " statement of the one that left (fedlnm-site leave)",
-    "sites": 'add a site, or write masking = "where_possible" or "off" openly in the study',
-    "form": "the same release must run at the coordinator and at every site",
-    "refusals": "find out why so much was refused; the site's people approve a new study file",
-    "releases": "go on with the run there is, or have the site's people approve a new study file",
-}
+    def _foretell(self, site: str, withheld: Sequence[Refusal]) -> None:
+        """Say what a site will keep to itself; results note it when it does."""
+        for refusal in withheld:
+            self.events.tell("foretold", site=site, **vars(refusal))
+
+
+def _problem(problem: Problem, site: str) -> SiteError:
+    return SiteError(
+        f"cannot go on ({problem.kind}, its log {problem.log_id})",
+        where=f"site {site}",
+        remedy="the site's own screen and errors.log say why",
+    )
 
 
 def _ratio(total: float, count: float) -> float:

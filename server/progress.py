@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from common.printable import on_one_line
+from server.obstacles import Obstacle, obstacle_table
 
 PHASES = {
     "enrolment": "hospitals enrol",
@@ -46,9 +47,12 @@ class Follower:
         self._offset += len(complete)
         for line in complete.splitlines():
             try:
-                text = describe(_as_text(json.loads(line)))
+                event = json.loads(line)
             except ValueError:  # what a killed program left of a line
                 continue
+            if event["kind"] == "not_enrolled":
+                self._console.print(obstacle_table([Obstacle(**row) for row in event["rows"]]))
+            text = describe(_as_text(event))
             if text:
                 seconds = time.monotonic() - self._start
                 self._console.print(
@@ -83,6 +87,10 @@ def describe(event: dict[str, Any]) -> str:
         return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
     if kind == "refused":
         return f"  [yellow]{event['site']} refuses: {event['rule']}, {event['subject']}[/yellow]"
+    if kind == "foretold":
+        return f"  {event['site']} will withhold: {event['rule']}, {event['subject']}"
+    if kind == "not_enrolled":
+        return f"  [yellow]{event['note']}[/yellow]" if event["note"] else ""
     if kind == "waiting":
         late = ", ".join(_late(site) for site in event["sites"])
         return f"  [yellow]waiting for {late}[/yellow]"

@@ -49,6 +49,7 @@ class RunProgress:
     seconds_left : estimate, None = unknown, before anything like it was measured.
     sites : by name.
     message : why it has stopped.
+    obstacles : every reason of every site that could not enrol, where that is why.
     """
 
     state: State = "not started"
@@ -65,6 +66,7 @@ class RunProgress:
     seconds_left: float | None = None
     sites: Mapping[str, SiteContact] = field(default_factory=dict)
     message: str = ""
+    obstacles: Sequence[Mapping[str, Any]] = ()
 
 
 def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
@@ -99,7 +101,15 @@ def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
         else None,
         sites=_sites(told),
         message=message,
+        obstacles=_obstacles(told, plan) if state == "stopped" else (),
     )
+
+
+def _obstacles(
+    told: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    """Rows of the table of those who could not enrol, in the last start of the run."""
+    return tuple(_last(_since(told, plan), "not_enrolled").get("rows", ()))
 
 
 def _fraction(

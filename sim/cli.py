@@ -72,6 +72,7 @@ def run(
 
     Example: fedlnm-sim run study.toml --sites hospital_a hospital_b --reference pooled
     """
+    from server.obstacles import ObstaclesError
     from sim.run import Simulation, UnfinishedError, simulate
 
     if engine not in ("inprocess", "flower"):
@@ -95,6 +96,10 @@ def run(
         results = simulate(simulation, target)
     except UnfinishedError as error:
         unfinished, results = error, error.results
+    except ObstaclesError as error:
+        if json_output:
+            sys.stdout.write(json.dumps({"not_enrolled": error.as_dict()}, indent=1) + "\n")
+        raise
     except KeyboardInterrupt:
         screen.print(f"interrupted; give the same command with --out {folder} to go on")
         raise typer.Exit(130) from None

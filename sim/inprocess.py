@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -45,6 +46,7 @@ class InProcessGrid(Grid):
         self._app = client_app
         self._run = Run.create_empty(RUN_ID)
         first = SERVER_NODE + 1
+        self._nodes = [NodeInfo(node_id=first + i, name=site) for i, site in enumerate(sites)]
         self._contexts = {
             first + i: Context(
                 run_id=RUN_ID,
@@ -81,6 +83,10 @@ class InProcessGrid(Grid):
     def get_node_ids(self) -> Iterable[int]:
         """Ids of all nodes."""
         return list(self._contexts)
+
+    def get_nodes(self) -> list[NodeInfo]:
+        """All nodes, by the names that a deployment registers them under."""
+        return self._nodes
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Take messages; each is answered when it is pulled, so one reply exists at a time."""

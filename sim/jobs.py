@@ -14,6 +14,7 @@ from common.console import PlainFormatter
 from common.errors import StudyError
 from common.flower_settings import QUIET
 from common.program import in_words
+from server.obstacles import Obstacle, ObstaclesError
 
 Engine = Literal["inprocess", "flower"]
 
@@ -56,14 +57,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: an error to show, or nothing."""
+    """How a job ended: an error to show, or nothing.
+
+    Parameters
+    ----------
+    rows, note : of sites that could not take part.
+    """
 
     label: str
     error: str = ""
     exit_code: int = 0
+    rows: tuple[Obstacle, ...] = ()
+    note: str = ""
 
     def as_error(self) -> StudyError:
         """The job's error, to be raised in the process that started it."""
+        if self.rows:
+            return ObstaclesError(self.rows, self.note)
         error = StudyError(self.error, where=self.label)
         error.exit_code = self.exit_code
         return error
@@ -80,6 +90,8 @@ def run_job(job: Job) -> Outcome:
             run_flower(job.sites, job.run_config, job.out)
         else:
             _run_in_process(job)
+    except ObstaclesError as error:
+        return Outcome(job.label, str(error), error.exit_code, error.rows, error.note)
     except StudyError as error:
         return Outcome(job.label, str(error), error.exit_code)
     except OSError as error:

@@ -19,6 +19,7 @@ from common.study import Study, load_study
 from common.study_file import write_study
 from common.study_sums import check_maskable, check_test_sets_apart
 from common.workers import WorkerPool
+from server.obstacles import Obstacle, ObstaclesError, obstacle_table, of_refusal, without
 from server.progress import Follower, follow
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
@@ -118,6 +119,33 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     return results
 
 
+def look_at_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
+    """Look at every hospital's rows, files, headers and counts, before the first image is prepared.
+
+    Raises
+    ------
+    ObstaclesError : hospitals cannot take part; the table on screen lists every reason.
+    """
+    from client.first_pass import first_pass
+
+    rows: list[Obstacle] = []
+    for name, path in sites.items():
+        try:
+            found = first_pass(load_site(path), study)
+        except StudyError as error:
+            rows.append(_obstacle(name, error.where, error.what, error.remedy))
+            continue
+        rows += [_obstacle(name, one.where, one.what, one.remedy) for one in found.reasons]
+        rows += [of_refusal(name, one, study) for one in found.told.stops]
+    if rows:
+        console.print(obstacle_table(rows))
+        raise ObstaclesError(rows, without(rows, study))
+
+
+def _obstacle(site: str, where: str, what: str, remedy: str) -> Obstacle:
+    return Obstacle(site, f"{where}: {what}" if where else what, remedy)
+
+
 def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
     """Check every hospital's cohort and prepare its images, one hospital after the other.
 
@@ -130,6 +158,7 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
     from client.workspace import load_patients
 
     configure_screen("check")
+    look_at_all(sites, study, console)
     failed: list[StudyError] = []
     for name, path in sites.items():
         start = time.monotonic()

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from client.approvals import Approval, read_approvals
-from client.check.finding import Findings, not_checked, ok, problem, problem_of, warning
+from client.check.coordinator import NO_DEPLOYMENT
+from client.check.finding import (
+    Findings,
+    not_applicable,
+    not_checked,
+    ok,
+    problem,
+    problem_of,
+    warning,
+)
 from client.check.software import PACKAGE
 from client.site import Deployment, SiteSettings
 from common.errors import InputError, StudyError
@@ -36,7 +45,9 @@ def look_at_roster(study: Study, site: str) -> Findings:
 def look_at_coordinator_key(study: Study, deployment: Deployment | None) -> Findings:
     """Studies of anybody else are not approved here."""
     own = deployment.coordinator_key if deployment else ""
-    if not own:
+    if deployment is None:
+        yield from not_applicable((COORDINATOR,), NO_DEPLOYMENT)
+    elif not own:
         yield from not_checked((COORDINATOR,), "site.toml names no coordinator_key")
     elif study.coordinator_key != own:
         yield problem(

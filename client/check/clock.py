@@ -11,7 +11,15 @@ import client
 from client.approvals import approvals_path
 from client.check.contact import Contact
 from client.check.coordinator import NO_DEPLOYMENT
-from client.check.finding import Finding, Findings, not_checked, ok, problem, warning
+from client.check.finding import (
+    Finding,
+    Findings,
+    not_applicable,
+    not_checked,
+    ok,
+    problem,
+    warning,
+)
 from client.ledger import ledger_path
 from client.site import SiteSettings
 
@@ -33,7 +41,7 @@ def look_at_clock(settings: SiteSettings, contact: Contact | None) -> Findings:
     else:
         yield ok(KIND, "later than all that was written here")
     if contact is None:
-        yield from not_checked((KIND,), f"not against the coordinator's: {NO_DEPLOYMENT}")
+        yield from not_applicable((KIND,), NO_DEPLOYMENT)
     elif contact.ahead is None:
         yield from not_checked(
             (KIND,), "not against the coordinator's, which did not tell the time"

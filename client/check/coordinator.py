@@ -9,7 +9,15 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 
 from client.check.contact import SECONDS, Contact, address, proxy_for
-from client.check.finding import Finding, Findings, not_checked, ok, problem, warning
+from client.check.finding import (
+    Finding,
+    Findings,
+    not_applicable,
+    not_checked,
+    ok,
+    problem,
+    warning,
+)
 from client.site import Deployment
 
 REACH, CERTIFICATE = "coordinator.reach", "coordinator.certificate"
@@ -22,7 +30,7 @@ _NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 def look_at_coordinator(deployment: Deployment | None, contact: Contact | None) -> Findings:
     """What a visit showed; `contact` is None where none was made."""
     if deployment is None or contact is None:
-        yield from not_checked((REACH, CERTIFICATE), NO_DEPLOYMENT)
+        yield from not_applicable((REACH, CERTIFICATE), NO_DEPLOYMENT)
         return
     host, port = address(deployment)
     where = f"{host}:{port}"

@@ -9,8 +9,9 @@ from typing import Literal
 from client.check.kinds import KINDS
 from common.errors import StudyError
 
-Severity = Literal["ok", "not checked", "warning", "problem"]
-SEVERITIES: tuple[Severity, ...] = ("ok", "not checked", "warning", "problem")
+Severity = Literal["ok", "not applicable", "not checked", "warning", "problem"]
+SEVERITIES: tuple[Severity, ...] = ("ok", "not applicable", "not checked", "warning", "problem")
+NOT_APPLICABLE = "study.not_applicable"
 SCHEMA = 1
 
 
@@ -22,7 +23,7 @@ class Finding:
     ----------
     kind : one of `KINDS`; ValueError otherwise.
     severity : `problem` has to be put right, `warning` should be looked at, `not checked` could not
-        be found out.
+        be found out, `not applicable` is nothing that this study asks of this site.
     where : file, row, patient, host or setting; empty where the whole site is meant.
     what : in words; with `not checked`, why.
     remedy : what to do; empty when there is nothing to do.
@@ -71,6 +72,39 @@ def not_checked(kinds: Iterable[str], why: str, remedy: str = "") -> Findings:
     """A row each for what could not be looked at."""
     for kind in kinds:
         yield Finding(kind, "not checked", "", why, remedy)
+
+
+def not_applicable(kinds: Iterable[str], why: str) -> Findings:
+    """A row each for what this study does not ask of this site; `gathered` makes them one."""
+    for kind in kinds:
+        yield Finding(kind, "not applicable", "", why)
+
+
+def gathered(found: Iterable[Finding]) -> list[Finding]:
+    """The same rows, with all that do not apply as one row at the end."""
+    rows = list(found)
+    kinds: dict[str, list[str]] = {}
+    for row in rows:
+        if row.severity == "not applicable":
+            kinds.setdefault(row.what, []).append(row.kind)
+    kept = [row for row in rows if row.severity != "not applicable"]
+    if not kinds:
+        return kept
+    told = "; ".join(f"{why} ({', '.join(_by_topic(own))})" for why, own in kinds.items())
+    what = f"not applicable to this study: {told}"
+    return [*kept, Finding(NOT_APPLICABLE, "not applicable", "", what)]
+
+
+def _by_topic(kinds: Iterable[str]) -> Iterator[str]:
+    """Names of kinds; a whole topic is one name ("image.*")."""
+    own = dict.fromkeys(kinds)
+    for kind in own:
+        topic = kind.partition(".")[0]
+        whole = placed(topic)
+        if not set(whole) <= set(own):
+            yield kind
+        elif kind == next(name for name in own if name in whole):
+            yield f"{topic}.*"
 
 
 def or_ok(found: Iterable[Finding], fine: Mapping[str, str]) -> Findings:

@@ -18,6 +18,8 @@ from client.imaging.errors import PatientError
 from client.imaging.patient import reading_gib
 from client.imaging.source import image_files
 from client.imaging.workers import BoundedPool, Killed, Task
+from client.preparation import look_first
+from client.prepared import jobs_of
 from client.site import SiteSettings
 
 CONFIRMED = "mask.confirmed"
@@ -53,6 +55,22 @@ class ImagesLook:
     bad: frozenset[str]
     gib: float
     findings: tuple[Finding, ...]
+
+
+def look_at_headers(
+    patients: Sequence[Patient], settings: SiteSettings, progress: Progress | None
+) -> ImagesLook:
+    """Check headers alone, and say at once what they tell: reading all voxels takes far longer."""
+    known = ContentCache(settings.cache).known  # read, not written: the disk may be full
+    seen = look_first(jobs_of(patients), known, settings.preparation_workers)
+    found = tuple(
+        problem(f"{one.kind}.unusable", f"{one.patient_id}: {one.file}", one.what, one.remedy)
+        for one in seen
+    )
+    if progress is not None:
+        for finding in found:
+            progress(0, len(patients), str(finding))
+    return ImagesLook(frozenset(one.patient_id for one in seen), 0.0, found)
 
 
 def look_at_images(

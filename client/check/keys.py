@@ -10,9 +10,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
+from client.check.coordinator import NO_DEPLOYMENT
 from client.check.finding import (
     Finding,
     Findings,
+    not_applicable,
     not_checked,
     or_ok,
     problem,
@@ -72,8 +74,8 @@ def _identity(study: Study, settings: SiteSettings) -> Findings:
 
 def _node(deployment: Deployment | None) -> Findings:
     if deployment is None or deployment.node_key is None:
-        why = "site.toml has no [deployment]"
-        yield from not_checked((NODE,), "insecure = true: no key is used" if deployment else why)
+        why = "insecure = true: no key is used" if deployment else NO_DEPLOYMENT
+        yield from not_applicable((NODE,), why)
         return
     path = deployment.node_key
     remedy = "make it with fedlnm-site init, and have the coordinator register it"

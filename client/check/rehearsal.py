@@ -27,6 +27,8 @@ from client.check.finding import (
     Finding,
     Report,
     Speed,
+    gathered,
+    not_applicable,
     not_checked,
     or_ok,
     placed,
@@ -34,7 +36,6 @@ from client.check.finding import (
     problem_of,
 )
 from client.cohort import Cohort, assign_folds
-from client.prepared import PreparedImages
 from client.site import SiteSettings, load_site
 from common.errors import StudyError
 from common.study import Study, load_study
@@ -95,6 +96,7 @@ def rehearse(folder: Path, study_file: Path, wish: Wish, progress: Progress | No
     report.load = transfer.load_of(study, settings.name, training)
     report.speed = _speed(settings, contact, wish.bandwidth)
     found += transfer.look_at_transfer(report.load, report.speed)
+    report.findings = gathered(found)
     return report
 
 
@@ -124,13 +126,13 @@ def _look_at_patients(
         return
     cohort = rows.cohort
     report.findings += clinical_units.look_at_values(cohort.patients, study)
-    images = _look_at_images(report, cohort, study, settings, progress)
+    _look_at_images(report, cohort, study, settings, progress)
     cohort.patients = assign_folds(cohort.patients, study)
     report.patients = len(cohort.patients)
     counts = classes.count(cohort, study)
     report.counts, report.folds = counts.subsets, counts.folds
     report.findings += classes.look_at_counts(cohort, study, counts)
-    _look_at_rules(report, cohort, study, settings, images)
+    _look_at_rules(report, cohort, study, settings)
 
 
 def _look_at_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
@@ -149,7 +151,7 @@ def _images(study: Study) -> tuple[str, ...]:
 
 def _no_images(study: Study) -> tuple[Finding, ...]:
     kinds = () if study.needs_images else (*placed("image"), *placed("mask"), HEADERS)
-    return tuple(not_checked(kinds, "the study reads no images"))
+    return tuple(not_applicable(kinds, "the study reads no images"))
 
 
 def _look_at_images(
@@ -158,7 +160,7 @@ def _look_at_images(
     study: Study,
     settings: SiteSettings,
     progress: Progress | None,
-) -> PreparedImages | None:
+) -> None:
     """Read every image, then prepare what can be; patients who cannot be used leave the cohort."""
     report.findings += _no_images(study)
     training = len(cohort.subset(study, "train"))
@@ -167,19 +169,28 @@ def _look_at_images(
     report.findings += disk
     if not study.needs_images:
         report.findings += memory.look_at_memory(study, settings, training, None)
-        return None
-    from client.check.images import look_at_images
+        return
+    from client.check.images import look_at_headers, look_at_images
 
+    headers = look_at_headers(cohort.patients, settings, progress)
+    report.findings += headers.findings
     look = look_at_images(cohort.patients, settings, progress)
-    report.findings += look.findings
+    # whoever reads the voxels meets the faults of a header again
+    told = {finding.kind for finding in headers.findings}
+    report.findings += [
+        finding
+        for finding in look.findings
+        if finding not in headers.findings
+        and not (finding.severity == "ok" and finding.kind in told)
+    ]
     largest = look.gib if cohort.patients else None
     report.findings += memory.look_at_memory(study, settings, training, largest)
-    _leave_out(cohort, look.bad)
+    _leave_out(cohort, headers.bad | look.bad)
     full = any(finding.severity == "problem" for finding in disk)
     if full:
         report.findings += not_checked((PREPARED,), "too little room on disk")
-        return None
-    return _prepare(report, cohort, study, settings, progress)
+        return
+    _prepare(report, cohort, study, settings, progress)
 
 
 def _prepare(
@@ -188,21 +199,20 @@ def _prepare(
     study: Study,
     settings: SiteSettings,
     progress: Progress | None,
-) -> PreparedImages | None:
+) -> None:
     from client.prepared import prepare_images
 
     try:
-        images, problems = prepare_images(cohort.patients, settings, study, progress)
+        _, problems = prepare_images(cohort.patients, settings, study, progress)
     except StudyError as error:
         # not a patient's fault: the installation gives other features than the study asks for
         report.findings.append(problem_of(PREPARED, error))
-        return None
+        return
     found = [
         problem(PREPARED, f"{one.patient_id}: {one.file}", one.what, one.remedy) for one in problems
     ]
     report.findings += or_ok(found, {PREPARED: f"{len(cohort.patients)} patients"})
     _leave_out(cohort, frozenset(one.patient_id for one in problems))
-    return images if images.has_features else None
 
 
 def _leave_out(cohort: Cohort, bad: frozenset[str]) -> None:
@@ -214,11 +224,10 @@ def _look_at_rules(
     cohort: Cohort,
     study: Study,
     settings: SiteSettings,
-    images: PreparedImages | None,
 ) -> None:
     from client.check import disclosure
 
-    own = disclosure.Own(cohort, study, settings, images)
+    own = disclosure.Own(cohort, study, settings)
     report.findings += disclosure.look_at_rules(own)
     report.findings += disclosure.look_at_masking(study)
     report.findings += earlier.look_at_earlier(cohort, study, settings)

@@ -10,6 +10,7 @@ from client.check.finding import SEVERITIES, Finding, Report, Severity
 
 _COLOURS: dict[Severity, str] = {
     "ok": "green",
+    "not applicable": "dim",
     "not checked": "cyan",
     "warning": "yellow",
     "problem": "red",
@@ -20,7 +21,7 @@ def show(report: Report, console: Console) -> None:
     """Tables, and the verdict as the last line."""
     console.print(_patients(report))
     console.print(_findings(report))
-    numbers = ", ".join(f"{len(report.of(severity))} {severity}" for severity in SEVERITIES[1:])
+    numbers = ", ".join(f"{len(report.of(severity))} {severity}" for severity in SEVERITIES[2:])
     console.print(f"{'ready' if report.ready else 'not ready'}: {numbers}", highlight=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from client.check.finding import Findings, Load, Speed, not_checked, ok, warning
+from client.check.finding import Findings, Load, Speed, not_applicable, not_checked, ok, warning
 from common.dossier.asked import EVERYBODY, Phase
 from common.dossier.markdown import size
 from common.dossier.plan import plan
@@ -48,7 +48,7 @@ def _of_phase(phase: Phase, study: Study, site: str, training: int) -> Load:
 def look_at_transfer(loads: Sequence[Load], speed: Speed | None) -> Findings:
     """The largest answer and all together, and the time for a question and its answer."""
     if not loads:
-        yield from not_checked((PAYLOAD, TIME), "the study asks nothing of this site")
+        yield from not_applicable((PAYLOAD, TIME), "the study asks nothing of this site")
         return
     total = sum(load.total for load in loads)
     heaviest = max(loads, key=lambda load: load.largest)

@@ -5,6 +5,7 @@ threshold and the subject; never the value.
 """
 
 from common.disclosure.descriptions import DESCRIPTIONS, Description
+from common.disclosure.foretelling import Foretold, foretell
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.disclosure.gradients import check_rounds
 from common.disclosure.refusing import refusal
@@ -22,6 +23,7 @@ from common.disclosure.training import (
 __all__ = [
     "DESCRIPTIONS",
     "Description",
+    "Foretold",
     "FormError",
     "check_enrolment",
     "check_form",
@@ -34,6 +36,7 @@ __all__ = [
     "check_test_set",
     "check_training_sum",
     "check_weights",
+    "foretell",
     "refusal",
     "stricter",
 ]

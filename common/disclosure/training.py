@@ -13,6 +13,12 @@ from common.study import PrivacySettings, Study
 from common.study_sums import left_in_clear, sets_too_close
 
 
+def fits_machines(study: Study) -> bool:
+    """Return whether a study fits linear models or support vector machines over the sites."""
+    models = {*study.base_models, *study.fusion_models}
+    return bool({"clinical", "radiomics", "fusion_feature"} & models)
+
+
 def smaller_class(rows: Rows) -> int:
     """Rows of the class that has fewer."""
     positives = int(np.count_nonzero(rows.label > 0.5))
@@ -104,6 +110,7 @@ def check_enrolment(
             found.append(refusal("rows", privacy, "training rows"))
         if min(positives, rows - positives) < privacy.min_per_class:
             found.append(refusal("class", privacy, "training rows of one class"))
-        if max(study.svm.cost_grid) > 1.0 and rows < privacy.min_rows_weak_penalty:
+        weak = fits_machines(study) and max(study.svm.cost_grid) > 1.0
+        if weak and rows < privacy.min_rows_weak_penalty:
             found.append(refusal("svm_cost", privacy, "training rows for a cost above 1"))
     return tuple(found)

@@ -13,6 +13,7 @@ from common.errors import StudyError
 from server.deployment.control import Control
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
+from server.obstacles import Obstacle
 from server.progress import PHASES
 from server.run_progress import RunProgress, SiteContact, progress_of
 
@@ -54,6 +55,8 @@ class RunStatus:
         yield f"run {self.run}{of}: {self.state}, begun {_time(self.begun)}"
         if self.state == "stopped":
             yield f"  {now.message}"
+            for row in now.obstacles:
+                yield f"  {Obstacle(**row)}"
         phase = PHASES.get(now.phase, now.phase) or "none yet"
         yield f"phase: {phase}" + (f" ({now.number} of {now.phases})" if now.phases else "")
         yield f"done: {int(100 * now.fraction)} %"

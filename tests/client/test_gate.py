@@ -325,6 +325,24 @@ def test_problems_and_refusals_pass_with_known_words_only(
     assert {code("query.sum", request, reply, context) for reply in stopped} == {"text"}
 
 
+def test_a_refusal_or_a_problem_names_its_own_site_or_none(
+    study: Study, context: GateContext
+) -> None:
+    request, _ = sums_of(study, "train")
+    refusals = (Refusal("rows", 10, "training rows"),)
+    for site, expected in (("c", ""), ("", ""), ("b", "other_question")):
+        for reply in (Refused(refusals, site=site), Problem("InputError", "0a1b2c3d", site=site)):
+            assert code("query.sum", request, reply, context) == expected
+
+
+def test_what_a_site_will_withhold_has_known_words_only(study: Study, context: GateContext) -> None:
+    request, _ = sums_of(study, "train")
+    stop = (Refusal("rows", 10, "training rows"),)
+    for subject, expected in (("patients of internal", ""), ("patients of Muster", "text")):
+        reply = Refused(stop, "c", withheld=(Refusal("test_rows", 10, subject),))
+        assert code("query.sum", request, reply, context) == expected
+
+
 def test_what_was_not_asked_or_is_unknown_is_stopped(study: Study, context: GateContext) -> None:
     request, reply = sums_of(study, "train")
     assert code("query.sum", None, reply, context) == "not_asked"

@@ -10,7 +10,7 @@ import pytest
 from client.gate import GateContext, inspect
 from client.gate_types import StoppedError
 from common.codec import decode, encode
-from common.exchanges import EnrolReply, EnrolRequest
+from common.exchanges import EnrolReply, EnrolRequest, Refusal
 from common.masking.agreement import announce, roster_digest
 from common.study import Study
 from sim.identities import simulated_identity
@@ -45,6 +45,12 @@ def test_a_true_enrolment_passes(enrolment: Any, context: GateContext) -> None:
     assert decode(verdict.content).site == "c"
 
 
+def test_an_enrolment_may_say_what_it_will_withhold(enrolment: Any, context: GateContext) -> None:
+    request, reply = enrolment
+    told = replace(reply, withheld=(Refusal("test_class", 5, "patients of one class of internal"),))
+    assert inspect("query.enrol", request, encode(told), context).passed
+
+
 def test_an_enrolment_may_say_what_it_trains_on(enrolment: Any, context: GateContext) -> None:
     request, reply = enrolment
     told = replace(reply, software=dict(context.software) | {"device": "GPU"})
@@ -63,6 +69,8 @@ def test_an_enrolment_may_say_what_it_trains_on(enrolment: Any, context: GateCon
         ("columns", {"clinical": ("marker", "age", "sex=male", "Muster")}),
         ("columns", {"clinical": ("marker", "age", "sex=male", "stage"), "names": ("Muster",)}),
         ("readings", ("r2", "r2")),
+        ("withheld", (Refusal("test_rows", 10, "patients of Muster"),)),
+        ("withheld", (Refusal("test_rows", 11, "patients of internal"),)),
         ("excluded", -1),
         ("excluded", True),
     ],

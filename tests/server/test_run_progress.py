@@ -168,3 +168,17 @@ def test_a_training_that_stopped_early_leaves_less_to_do() -> None:
     run.tell("stopped_early", network="dl2d", variant="fold0", round=2, best=1)
     assert run.progress.rounds_planned == 17
     assert run.progress.rounds_done == 2
+
+
+def test_who_could_not_enrol_is_told_until_the_run_goes_on() -> None:
+    row = {"site": "b", "what": "refuses: rule rows", "remedy": "more patients"}
+    stopped = [
+        {"time": 0.0, "kind": "started", "phases": ["enrolment"], "rounds": {}},
+        {"time": 1.0, "kind": "not_enrolled", "rows": [row], "note": ""},
+        {"time": 2.0, "kind": "failed", "message": "site b: refuses", "exit_code": 1},
+    ]
+    assert list(progress_of(stopped, 3.0).obstacles) == [row]
+    resumed = [*stopped, {"time": 3.0, "kind": "resumed", "phases": ["enrolment"], "rounds": {}}]
+    assert list(progress_of(resumed, 4.0).obstacles) == []
+    failed = {"time": 5.0, "kind": "failed", "message": "no reply in time", "exit_code": 1}
+    assert list(progress_of([*resumed, failed], 6.0).obstacles) == []

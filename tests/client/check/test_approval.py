@@ -85,7 +85,7 @@ def test_a_study_of_another_coordinator_is_a_problem(study: Study) -> None:
     ours = study.model_copy(update={"coordinator_key": "ours"})
     assert [row.severity for row in look_at_coordinator_key(theirs, INSECURE)] == ["problem"]
     assert [row.severity for row in look_at_coordinator_key(ours, INSECURE)] == ["ok"]
-    assert [row.severity for row in look_at_coordinator_key(ours, None)] == ["not checked"]
+    assert [row.severity for row in look_at_coordinator_key(ours, None)] == ["not applicable"]
 
 
 def test_what_the_study_wants_of_the_site_is_said(study: Study) -> None:

@@ -101,7 +101,7 @@ def test_the_hospitals_own_proxy_is_used_and_named(
 
 def test_without_a_deployment_nothing_is_visited() -> None:
     rows = list(look_at_coordinator(None, None))
-    assert {row.severity for row in rows} == {"not checked"}
+    assert {row.severity for row in rows} == {"not applicable"}
     assert all("[deployment]" in row.what for row in rows)
 
 

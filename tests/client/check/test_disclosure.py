@@ -12,6 +12,7 @@ from client.check.classes import count, look_at_counts
 from client.check.disclosure import CHECKED, Own, look_at_masking, look_at_rules, not_decided_here
 from client.check.finding import Finding
 from client.cohort import assign_folds, read_cohort
+from client.foretold import foretold
 from client.site import SiteSettings
 from common.disclosure import DESCRIPTIONS
 from common.study import PrivacySettings, Study, load_study
@@ -37,7 +38,7 @@ def own(tabular_master: Path, study: Study) -> Reader:
         training = [p for p in cohort.patients if p.split == "train"][:train]
         others = [p for p in cohort.patients if p.split != "train"]
         cohort.patients = assign_folds([*training, *others], changed)
-        return Own(cohort, changed, SiteSettings(name=site, privacy=privacy), None)
+        return Own(cohort, changed, SiteSettings(name=site, privacy=privacy))
 
     return read
 
@@ -112,6 +113,31 @@ def test_a_site_that_only_tests_is_not_asked_for_training(own: Reader, study: St
     rows = list(look_at_rules(own("c", train=0, sites=sites)))
     (training,) = (row for row in rows if row.kind == "disclosure.training")
     assert (training.severity, training.what) == ("ok", "this site does not train")
+
+
+@pytest.mark.parametrize("site", ["a", "b", "c"])
+@pytest.mark.parametrize(
+    "stricter_than_the_study",
+    [
+        {"min_rows": 46},
+        {"min_rows": 41, "min_per_class": 17, "min_cell": 4},
+        {"min_rows_per_fold": 10, "min_class_per_fold": 4, "min_oof_rows": 50},
+        {"masking": "required", "min_rows": 1000},
+    ],
+    ids=str,
+)
+def test_what_enrolment_would_refuse_or_withhold_is_listed_and_nothing_else(
+    own: Reader, site: str, stricter_than_the_study: dict[str, object]
+) -> None:
+    mine = own(site, privacy=PrivacySettings.model_validate(stricter_than_the_study))
+    told = foretold(mine.cohort, mine.study, mine.privacy)
+    found = list(look_at_rules(mine))
+    by_severity = {"problem": told.stops, "warning": told.withheld}
+    for severity, refusals in by_severity.items():
+        listed = [row.what for row in found if row.severity == severity]
+        assert len(listed) == len(refusals)
+        for one in refusals:
+            assert any(one.subject in what and f"(rule {one.rule}," in what for what in listed)
 
 
 def test_two_sites_cannot_be_masked(study: Study) -> None:

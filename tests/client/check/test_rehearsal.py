@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from client.check import storage
-from client.check.finding import Finding, Report
+from client.check.finding import NOT_APPLICABLE, Finding, Report, placed
 from client.check.kinds import KINDS
 from client.check.rehearsal import Wish, rehearse, site_of
+from client.check.screen import show
 from common.study import load_study
 from common.study_file import write_study
 
@@ -25,7 +28,12 @@ def check(folder: Path, study: Path, cache: Path | None = None) -> Report:
 
 
 def kinds(report: Report) -> set[str]:
-    return {finding.kind for finding in report.findings}
+    """Kinds of all rows, and those that the one row of what does not apply names."""
+    found = {finding.kind for finding in report.findings}
+    for finding in report.of("not applicable"):
+        for name in re.findall(r"[a-z]+\.[a-z_*]+", finding.what):
+            found |= set(placed(name.removesuffix(".*"))) if name.endswith("*") else {name}
+    return found & set(KINDS)
 
 
 def test_every_kind_has_a_row_at_a_good_hospital(imaging_master: Path, imaging_cache: Path) -> None:
@@ -49,6 +57,43 @@ def test_every_kind_has_a_row_when_little_can_be_read(
     report = check(folder, master / "study.toml")
     assert kinds(report) == set(KINDS)
     assert not report.ready
+
+
+def test_what_does_not_apply_is_one_row_and_what_could_not_be_looked_at_is_not(
+    tabular_master: Path,
+) -> None:
+    report = check(tabular_master / "a", tabular_master / "study.toml")
+    (row,) = report.of("not applicable")
+    assert row.kind == NOT_APPLICABLE
+    assert row.what.startswith("not applicable to this study: ")
+    assert "the study reads no images (image.*, mask.*, identifiers.headers)" in row.what
+    assert "no coordinator is known (study.coordinator, keys.node, coordinator.*" in row.what
+    assert not [f for f in report.findings if f.kind.startswith(("image.", "mask."))]
+    rest = {finding.kind for finding in report.of("not checked")}
+    assert "disclosure.others" in rest
+    assert len(rest) < 8
+    listed = json.loads(json.dumps(report.as_dict()))["findings"]
+    assert [f["what"] for f in listed if f["severity"] == "not applicable"] == [row.what]
+    lines = shown(report)
+    assert lines.count("not applicable to this study") == 1
+
+
+def shown(report: Report) -> str:
+    console = Console(width=300, record=True, file=io.StringIO())
+    show(report, console)
+    return console.export_text()
+
+
+def test_a_study_of_images_says_nothing_of_images_in_that_row(
+    imaging_master: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "north"
+    folder.mkdir()
+    (folder / "cohort.csv").write_text("", encoding="utf-8")
+    report = check(folder, imaging_master / "study.toml")
+    (row,) = report.of("not applicable")
+    assert "image" not in row.what
+    assert {"image.unusable", "mask.place"} <= {f.kind for f in report.of("not checked")}
 
 
 def test_what_was_not_checked_says_why(tabular_master: Path) -> None:

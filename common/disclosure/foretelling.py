@@ -1,0 +1,139 @@
+"""Find all refusals that a site's own patients decide, before anything is computed.
+
+The rules themselves are asked, with the questions that the phases of this study will ask. What
+depends on the other sites' patients (cells of ranks, columns with few rows apart) cannot be known
+at one site, and is left to the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from common.disclosure.refusing import Refusals, once, refusal
+from common.disclosure.scores import check_test_set
+from common.disclosure.sums import check_sum
+from common.disclosure.training import (
+    check_enrolment,
+    check_fold_classes,
+    check_out_of_fold_rows,
+    check_training_sum,
+    check_weights,
+    fits_machines,
+)
+from common.exchanges import Refusal
+from common.networks.schedule import validation_fold
+from common.statistics.base import Rows
+from common.statistics.moments import Means
+from common.statistics.table1 import GroupSums, ProtectedLevelCounts
+from common.study import PrivacySettings, Study
+from common.transforms import Select
+from common.views import table
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """Refusals of one site, known before the run.
+
+    Parameters
+    ----------
+    stops : the study cannot go on without these answers.
+    withheld : about test sets; the study goes on without these parts of its results.
+    """
+
+    stops: Refusals
+    withheld: Refusals
+
+
+def foretell(
+    study: Study, privacy: PrivacySettings, rows: Mapping[str, Rows], twice: Mapping[str, int]
+) -> Foretold:
+    """Ask every rule that one site's patients decide, for the models and test sets of a study.
+
+    A refusal names rule, threshold and a constant subject; no count can be read from it.
+
+    Parameters
+    ----------
+    privacy : thresholds in force at the site, see `stricter`.
+    rows : the table of clinical columns as they are ("coded"), by subset in which the site takes
+        part.
+    twice : training patients with both readings, by pair of readings ("r1 and r2").
+    """
+    counts = {name: (own.n, int(own.label.sum())) for name, own in rows.items()}
+    stops = [*check_enrolment(study, privacy, counts)]
+    withheld: list[Refusal] = []
+    for subset, own in rows.items():
+        if subset == TRAIN:
+            stops += _training(study, privacy, own)
+            stops += _readings(study, privacy, twice)
+        else:
+            stops += _table1(study, privacy, subset, own)
+            withheld += check_test_set(own, subset, privacy)
+    return Foretold(once(stops), once(withheld))
+
+
+def subset_of(one: Refusal, study: Study) -> str:
+    """Return the test set that a foretold refusal is about, "train" where it is about none."""
+    for name in (test.name for test in study.test_sets):
+        if one.subject.endswith((f" of {name}", f", {name}")) or f" of {name}, " in one.subject:
+            return name
+    return TRAIN
+
+
+def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Refusal]:
+    yield from check_training_sum(rows, study.folds, privacy)
+    if fits_machines(study):
+        yield from check_fold_classes(rows, study.folds, privacy)
+    blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
+    settings = [block for name, block in blocks.items() if name in study.base_models]
+    for fold in range(-1, study.folds if settings else -1):
+        for folds in sorted({(fold, validation_fold(s, fold, study.folds)) for s in settings}):
+            # a total that is not this site's alone, as the coordinator would say
+            yield from check_weights(rows, folds, rows.n + 1, study, privacy)
+    if study.fusion.pooling == "rows":
+        yield from check_out_of_fold_rows(rows, privacy)
+
+
+def _readings(study: Study, privacy: PrivacySettings, twice: Mapping[str, int]) -> Refusals:
+    """Repeat readings enter the intraclass correlation, from enough patients or not at all."""
+    if "radiomics" not in study.base_models:
+        return ()
+    if any(0 < count < privacy.min_category for count in twice.values()):
+        return (refusal("paired", privacy, "patients read twice"),)
+    return ()
+
+
+def _table1(study: Study, privacy: PrivacySettings, subset: str, rows: Rows) -> Iterator[Refusal]:
+    """Table 1 of a test set; the coordinator asks by the study's thresholds, not by the site's."""
+    continuous = [c.name for c in study.clinical if c.kind == "continuous"]
+    counted = [c for c in study.clinical if c.kind != "continuous" or c.summary == "median"]
+    fewest = study.privacy.min_rows
+    if len(study.members(subset)) == 1:
+        if continuous:
+            sums = GroupSums(centre=np.zeros(len(continuous)), minimum=fewest)
+            yield from _sum(study, privacy, subset, rows, continuous, sums)
+        if counted:  # levels, and cells of a histogram: one rule for both
+            levels = max(len(c.levels) for c in counted)
+            counts = ProtectedLevelCounts(levels=levels, minimum=study.privacy.min_cell)
+            yield from _sum(study, privacy, subset, rows, [c.name for c in counted], counts)
+    elif study.clinical and rows.n >= fewest:  # of smaller parts the coordinator asks for no table
+        names = [column.name for column in study.clinical]
+        yield from _sum(study, privacy, subset, rows, names, Means())
+
+
+def _sum(
+    study: Study,
+    privacy: PrivacySettings,
+    subset: str,
+    rows: Rows,
+    names: list[str],
+    statistic: object,
+) -> Refusals:
+    places = [rows.columns.index(name) for name in names]
+    own = replace(rows, values=rows.values[:, places], columns=tuple(names))
+    view = table("coded").then(Select(columns=tuple(names)))
+    return check_sum(statistic, own, subset, study, privacy, view)
