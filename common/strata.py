@@ -42,7 +42,7 @@ def level_names(column: ClinicalColumn, cut: float | None) -> tuple[str, ...]:
     if cut is None:
         return ()
     if column.kind == "continuous":
-        value = f"{cut:g} {column.unit}".strip()
+        value = f"{cut:.12g} {column.unit}".strip()
         return f"up to {value}", f"over {value}"
     low, high = column.levels[: int(cut) + 1], column.levels[int(cut) + 1 :]
     return _span(low), _span(high)

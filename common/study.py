@@ -70,8 +70,8 @@ class ClinicalColumn(Settings):
     `binary` and `categorical` take `levels` (the first is the reference); `ordinal` takes `levels`
     in order and enters the model as 0, 1, 2, ...; `continuous` is a number. An empty cell is a
     missing value, and so is any text in `missing`. Table 1 gives mean and SD of a continuous
-    column, or with `summary = "median"` median and quartiles; `decimals` makes these exact where
-    the values fit 1024 cells of one recorded value each.
+    column, or with `summary = "median"` median and quartiles, within one recorded unit or 1 % of
+    their distance; with `decimals` all is exact where 1024 recorded values cover the column.
     """
 
     name: str = Name

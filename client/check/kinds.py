@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "cohort.number": "numbers are numbers, with the decimals that the study names",
     "cohort.units": "values are plausible in the study's unit, and among the others",
     "cohort.missing": "columns have values",
+    "cohort.skewed": "values are not on a scale that suggests a logarithm",
     "image.missing": "every image is where cohort.csv says",
     "image.unusable": "every image can be read to its end",
     "image.passed_over": "files that lie with a DICOM series and are not read",

@@ -119,7 +119,13 @@ def _look_at_patients(
     report.findings += rows.findings
     _look_at_names(report, rows, settings.name, study)
     if rows.cohort is None:
-        kinds = ("cohort.units", "cohort.missing", *placed("counts"), *placed("disclosure"))
+        kinds = (
+            "cohort.units",
+            "cohort.missing",
+            "cohort.skewed",
+            *placed("counts"),
+            *placed("disclosure"),
+        )
         kinds += (*_images(study), "machine.disk", "machine.memory")
         report.findings += not_checked(kinds, "the rows of cohort.csv cannot be read")
         report.findings += _no_images(study)

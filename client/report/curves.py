@@ -20,7 +20,7 @@ class SiteCurve:
 
     Parameters
     ----------
-    low, high : auc's 95 % interval, by DeLong.
+    low, high : auc's 95 % interval, see `auc_interval`.
     grid, band_low, band_high : false-positive rates, and the band of the sensitivity there.
     """
 
@@ -59,18 +59,20 @@ def curves_of(run: SiteRun) -> tuple[list[SiteCurve], list[str]]:
 def _curve(subset: str, model: str, scores: Float, labels: Float) -> SiteCurve:
     area = exact(scores[:, None], labels)
     auc = float(area.auc[0])
-    low, high = auc_interval(auc, float(area.covariance[0, 0]))
+    positives = int(labels.sum())
+    variance = float(area.covariance[0, 0])
+    interval = auc_interval(auc, variance, labels.size - positives, positives)
     grid = np.linspace(0.0, 1.0, 101)
     band_low, band_high = band(scores, labels, grid)
     return SiteCurve(
         subset=subset,
         model=model,
         n=labels.size,
-        positives=int(labels.sum()),
+        positives=positives,
         curve=roc_points(scores, labels),
         auc=auc,
-        low=low,
-        high=high,
+        low=interval.low,
+        high=interval.high,
         grid=grid,
         band_low=band_low,
         band_high=band_high,

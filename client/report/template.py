@@ -56,7 +56,7 @@ PAGE = """\
 <section id="roc">
 <h2>How well the models judge our test patients</h2>
 {% if curves %}
-<p>ROC curves with pointwise 95% bands (2000 bootstrap samples within each class); AUC with DeLong's 95% interval. One hospital has few test patients: bands are wide, and the study's own report is what counts. Where a model separates these few patients wholly, band and interval have no width: that is how they are computed, not certainty.</p>
+<p>ROC curves with pointwise 95% bands (2000 bootstrap samples within each class); AUC with DeLong's 95% interval, or Newcombe's where a model separates the patients wholly and DeLong's would have no width. One hospital has few test patients: bands are wide, and the study's own report is what counts. Where a model separates these few patients wholly, the band has no width: that is how it is computed, not certainty.</p>
 {% for title, note, found in curves %}
 <h3>{{ title }}</h3><p class="caption">{{ note }}</p>
 <div class="small">{{ gallery(found, "ROC curve, " ~ title) }}</div>

@@ -77,7 +77,9 @@ DESCRIPTIONS: dict[str, Description] = {
     "cells": Description(
         "small cells of a table",
         "A table of a test set that one hospital holds alone leaves it only with cells below this"
-        " number withheld or joined, and with a second cell withheld where one could be computed.",
+        " number withheld or joined, and with a second cell withheld where one could be computed."
+        " Median and quartiles of a column leave it only where at least this many patients lie in"
+        " each quarter, with no more digits than a table needs.",
         setting="min_cell",
     ),
     "rank_cells": Description(

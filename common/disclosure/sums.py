@@ -11,7 +11,7 @@ from common.disclosure.grams import check_bounded, check_fold_gram, check_gram, 
 from common.disclosure.levels import check_levels
 from common.disclosure.refusing import Refusals, once
 from common.disclosure.scores import check_bin_counts, check_placements, check_scores
-from common.disclosure.tables import allow, check_cells, check_paired, check_rows
+from common.disclosure.tables import allow, check_cells, check_paired, check_quartiles, check_rows
 from common.disclosure.training import check_training_sum
 from common.statistics.base import Rows
 from common.study import PrivacySettings, Study
@@ -26,6 +26,7 @@ RULES: dict[str, Rule] = {
     "folds": allow,
     "cells": check_cells,
     "rank_histogram": check_cells,
+    "quartiles": check_quartiles,
     "support": check_cells,
     "rank_gram": check_rank_gram,
     "gram": check_gram,
@@ -38,7 +39,15 @@ RULES: dict[str, Rule] = {
     "placements": check_placements,
 }
 # what describes test patients; everything else serves to fit a model
-DESCRIBES = {"rows", "cells", "rank_histogram", "score_histogram", "scores", "placements"}
+DESCRIBES = {
+    "rows",
+    "cells",
+    "rank_histogram",
+    "quartiles",
+    "score_histogram",
+    "scores",
+    "placements",
+}
 
 
 def check_sum(

@@ -11,6 +11,7 @@ import numpy as np
 
 from common.disclosure.asked import Asked
 from common.disclosure.refusing import Refusals
+from common.statistics.site_quartiles import UNKNOWN_DECIMALS
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 
 
@@ -50,6 +51,22 @@ def check_cells(asked: Asked) -> Refusals:
             return asked.refuse("cells", f"a table of {asked.subset}, held by one site")
         return ()
     return asked.stands_alone() if asked.seen and not asked.trains else ()
+
+
+def check_quartiles(asked: Asked) -> Refusals:
+    """Median and quartiles of a set that this site holds alone, as the study records them."""
+    statistic, privacy = asked.statistic, asked.privacy
+    recorded = {column.name: column.decimals for column in asked.study.clinical}
+    names = asked.view.outputs()
+    own = [recorded.get(name) for name in names]
+    declared = [UNKNOWN_DECIMALS if decimals is None else decimals for decimals in own]
+    if not asked.alone or statistic.decimals.tolist() != declared:
+        return asked.refuse("form", "quartiles of another set or column than a study's Table 1")
+    if statistic.fewest < privacy.min_rows:
+        return asked.refuse("rows", f"quartiles of {asked.subset}")
+    if statistic.minimum < privacy.min_cell:
+        return asked.refuse("cells", f"quartiles of {asked.subset}, held by one site")
+    return ()
 
 
 def allow(asked: Asked) -> Refusals:

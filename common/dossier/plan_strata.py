@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from common.dossier.asked import Asked, sums
+from common.dossier.plan_table1 import site_quartiles
+from common.learning.quantile_cells import MOST_CELLS as QUANTILE_CELLS
+from common.learning.quantile_cells import ROUNDS
 from common.statistics.class_histogram import MOST_CELLS, ClassCells, ClassHistogram
 from common.statistics.histogram import Histogram
 from common.statistics.placements import Placements
-from common.statistics.table1 import GroupSums
+from common.statistics.table1 import JoinedHistogram
 from common.strata import is_cut, most_levels, strata_columns
 from common.study import Study
-
-# as the coordinator's phase has it
-CUT_CELLS = 64
 
 
 def strata_cuts(study: Study) -> tuple[tuple[Asked, ...], int]:
@@ -21,9 +21,16 @@ def strata_cuts(study: Study) -> tuple[tuple[Asked, ...], int]:
     width = sum(is_cut(column) for column in strata_columns(study))
     if not width:
         return (), 0
-    histogram = Histogram(edges=np.zeros((width, CUT_CELLS + 1)))
-    moments = GroupSums(centre=np.zeros(width))
-    return (sums(study, moments, width), sums(study, histogram, width)), 2
+    if len(study.members("train")) == 1 and study.privacy.min_cell > 1:
+        joined = JoinedHistogram(
+            edges=np.zeros((width, QUANTILE_CELLS + 1)), minimum=study.privacy.min_cell
+        )
+        return (
+            sums(study, joined, width, rounds=ROUNDS),
+            sums(study, site_quartiles(study, width), width),
+        ), ROUNDS
+    histogram = Histogram(edges=np.zeros((width, QUANTILE_CELLS + 1)))
+    return (sums(study, histogram, width, rounds=ROUNDS),), ROUNDS
 
 
 def strata_over_sites(study: Study, models: int) -> tuple[tuple[Asked, ...], int]:

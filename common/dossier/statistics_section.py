@@ -10,6 +10,7 @@ from typing import Any
 from common.dossier.markdown import code, document, table
 from common.dossier.texts import RuleText, StatisticText, rule_text, statistic_texts
 from common.statistics.registry import statistic_classes
+from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.table1 import JoinedHistogram, ProtectedLevelCounts
 
 INTRODUCTION = """\
@@ -73,7 +74,7 @@ def _one(cls: type[Any], text: StatisticText, rules: RuleText) -> str:
             for part, step in cls.step.items()
         ],
     )
-    alone = cls in (JoinedHistogram, ProtectedLevelCounts)
+    alone = cls in (JoinedHistogram, ProtectedLevelCounts, SiteQuartiles)
     return document(
         f"{text.about} In the code: *{_plain(first_sentence(cls))}*",
         parts,

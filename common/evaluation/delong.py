@@ -1,37 +1,98 @@
-"""Area under the curve: DeLong's interval and paired test."""
+"""Area under the curve: its confidence interval, and DeLong's paired test."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 from common.statistics.base import Float
 from common.statistics.placements import DeLongResult, delong_from_sums
 
+DELONG, NEWCOMBE = "delong", "newcombe"
+# what is left of a variance of zero is rounding
+NO_VARIANCE = 1e-14
 
-def auc_interval(auc: float, variance: float, level: float = 0.95) -> tuple[float, float]:
-    """Normal confidence interval, cut to [0, 1]; NaN where the variance is unknown."""
+
+@dataclass(frozen=True)
+class AucInterval:
+    """A confidence interval, and its method: "delong", "newcombe", or empty where there is none."""
+
+    low: float
+    high: float
+    method: str
+
+
+def auc_interval(
+    auc: float, variance: float, negatives: float, positives: float, level: float = 0.95
+) -> AucInterval:
+    """DeLong's interval cut to [0, 1]; Newcombe's where DeLong's has no width.
+
+    DeLong's variance is zero where a model separates the classes wholly (an AUC of 0 or 1) or does
+    not tell patients apart at all. That says nothing of how sure the AUC is.
+
+    Parameters
+    ----------
+    variance : DeLong's; NaN where it is unknown, which makes the interval unknown.
+    negatives, positives : patients of either class.
+    """
     if not (math.isfinite(auc) and math.isfinite(variance)):
+        return AucInterval(math.nan, math.nan, "")
+    if variance <= NO_VARIANCE:
+        low, high = newcombe_interval(auc, negatives, positives, level)
+        return AucInterval(low, high, NEWCOMBE)
+    half = float(stats.norm.ppf(0.5 + level / 2.0)) * math.sqrt(variance)
+    return AucInterval(max(auc - half, 0.0), min(auc + half, 1.0), DELONG)
+
+
+def newcombe_interval(
+    auc: float, negatives: float, positives: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Score interval of an AUC, never empty (Newcombe 2006, Stat Med 25:559-573, method 5).
+
+    The limits are the areas a that lie z standard errors from the AUC, with Hanley and McNeil's
+    variance at a itself and N = (m + n) / 2 - 1 in place of m - 1 and n - 1:
+    a (1 - a) (1 + N (1 - a) / (2 - a) + N a / (1 + a)) / (m n).
+
+    >>> low, high = newcombe_interval(1.0, 10, 10)
+    >>> 0.7 < low < 0.9, high
+    (True, 1.0)
+    """
+    if not (math.isfinite(auc) and min(negatives, positives) >= 1):
         return math.nan, math.nan
-    half = float(stats.norm.ppf(0.5 + level / 2.0)) * math.sqrt(max(variance, 0.0))
-    return max(auc - half, 0.0), min(auc + half, 1.0)
+    z = float(stats.norm.ppf(0.5 + level / 2.0))
+    inner = (negatives + positives) / 2.0 - 1.0
+
+    def excess(area: float) -> float:
+        """Squared distance less the square of z standard errors, negative within the interval."""
+        spread = 1.0 + inner * (1.0 - area) / (2.0 - area) + inner * area / (1.0 + area)
+        share = z * z * area * (1.0 - area) * spread / (negatives * positives)
+        return (auc - area) ** 2 - share
+
+    edge = 1e-12
+    low = 0.0 if auc <= edge else float(brentq(excess, 0.0, min(auc, 1.0 - edge)))
+    high = 1.0 if auc >= 1.0 - edge else float(brentq(excess, max(auc, edge), 1.0))
+    return low, high
 
 
 def paired_test(result: DeLongResult, a: int, b: int) -> tuple[float, float]:
     """Z and two-sided p of the difference between areas `a` and `b` of the same rows.
 
-    A difference of zero with no variance gives (0, 1). A difference that has no variance (perfect
-    against perfectly wrong) or areas without variance give NaN: the test does not exist.
+    A difference of zero with no variance gives (0, 1), as of a model against itself. Two areas that
+    both have no variance, and a difference that has none, give NaN: the test does not exist.
     """
     difference = float(result.auc[a] - result.auc[b])
     cov = result.covariance
     variance = float(cov[a, a] + cov[b, b] - cov[a, b] - cov[b, a])
     if not (math.isfinite(difference) and math.isfinite(variance)):
         return math.nan, math.nan
+    if max(float(cov[a, a]), float(cov[b, b])) <= NO_VARIANCE:
+        return math.nan, math.nan
     # what is left of two equal variances minus twice their covariance is rounding
-    if variance <= 1e-14:
+    if variance <= NO_VARIANCE:
         return (0.0, 1.0) if abs(difference) <= 1e-7 else (math.nan, math.nan)
     z = difference / math.sqrt(variance)
     return z, 2.0 * float(stats.norm.sf(abs(z)))

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from common.evaluation.delong import exact
+from common.evaluation.delong import NO_VARIANCE, exact
 from common.evaluation.suppression import Mask, suppress
 from common.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.placements import DeLongResult, delong_unknown
 from common.study import PrivacySettings
-
-# what is left of a variance of 0 is rounding
-NO_VARIANCE = 1e-14
 
 
 @plain

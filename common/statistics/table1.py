@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -30,17 +29,6 @@ class GroupResult:
         """Sample standard deviation (ddof = 1); NaN below two values."""
         spread = np.sqrt(self.squares / np.maximum(self.n - 1.0, 1.0))
         return np.where(self.n >= 2, spread, np.nan)
-
-
-def merge_groups(groups: Sequence[GroupResult]) -> GroupResult:
-    """All groups as one (Chan, Golub and LeVeque 1983)."""
-    n = np.sum([group.n for group in groups], axis=0)
-    means = np.array([np.nan_to_num(group.mean) for group in groups])
-    sizes = np.array([group.n for group in groups])
-    mean = (sizes * means).sum(axis=0) / np.maximum(n, 1.0)
-    squares = np.sum([group.squares for group in groups], axis=0)
-    squares = squares + (sizes * (means - mean) ** 2).sum(axis=0)
-    return GroupResult(n=n, mean=np.where(n > 0, mean, np.nan), squares=squares)
 
 
 @plain

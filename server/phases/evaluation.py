@@ -324,9 +324,12 @@ def _measures(
 
 def _area(delong: DeLongResult, column: int) -> dict[str, Any]:
     auc = float(delong.auc[column])
-    low, high = auc_interval(auc, float(delong.covariance[column, column]))
+    negatives = delong.n - delong.positives
+    variance = float(delong.covariance[column, column])
+    found = auc_interval(auc, variance, negatives, delong.positives)
     counts = {"n": delong.n, "positives": delong.positives}
-    return {**counts, "auc": auc, "ci_low": low, "ci_high": high}
+    interval = {"ci_low": found.low, "ci_high": found.high, "ci_method": found.method}
+    return {**counts, "auc": auc, **interval}
 
 
 def _site_rows(

@@ -121,16 +121,17 @@ def _test(found: LevelAreas, levels: tuple[str, ...], column: int) -> dict[str, 
     return {"levels": number, "statistic": statistic, "p": p, "note": note}
 
 
-def _level_row(found: LevelAreas, level: int, column: int) -> dict[str, Any]:
-    if found.hidden[level] > 0.5:
+def _level_row(levels: LevelAreas, level: int, column: int) -> dict[str, Any]:
+    if levels.hidden[level] > 0.5:
         return {"note": SMALL}
-    negatives, positives = (round(float(count)) for count in found.counts[level])
-    area = found.areas[level]
+    negatives, positives = (round(float(count)) for count in levels.counts[level])
+    area = levels.areas[level]
     auc = float(area.auc[column])
-    low, high = auc_interval(auc, float(area.covariance[column, column]))
+    found = auc_interval(auc, float(area.covariance[column, column]), negatives, positives)
     counts = {"n": negatives + positives, "positives": positives}
     note = "" if np.isfinite(auc) else FEW
-    return {**counts, "auc": auc, "ci_low": low, "ci_high": high, "note": note}
+    interval = {"ci_low": found.low, "ci_high": found.high, "ci_method": found.method}
+    return {**counts, "auc": auc, **interval, "note": note}
 
 
 @dataclass(frozen=True)

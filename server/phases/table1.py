@@ -1,6 +1,7 @@
 """Table 1: the study sets side by side, tested, from counts and sums only.
 
-Two rounds; three when a median column does not say how many decimals were recorded.
+Two rounds for most studies; more, up to 13, where a column of medians is very skewed or has many
+ties, see `server.phases.quartiles`.
 """
 
 from __future__ import annotations
@@ -9,31 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from common.evaluation.recorded import Cells, padded, recorded_cells
 from common.evaluation.suppression import suppress
 from common.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.counts import LevelCounts
-from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.moments import Means
-from common.statistics.rank_gram import first_edges, refine_edges
-from common.statistics.table1 import (
-    GroupSums,
-    JoinedHistogram,
-    ProtectedCountResult,
-    ProtectedLevelCounts,
-    merge_groups,
-)
+from common.statistics.table1 import GroupSums, ProtectedCountResult, ProtectedLevelCounts
 from common.study import ClinicalColumn, PrivacySettings
 from common.transforms import Select
 from common.views import View, table
 from server.federation import Federation
 from server.lockstep import Procedure, in_lockstep
+from server.phases.quartiles import CountedSet, find_quartiles
 from server.phases.table1_rows import StudySet, level_rows, mean_row, median_row
 
 Columns = tuple[ClinicalColumn, ...]
 Rows = dict[str, list[dict[str, Any]]]
-MOST_GROUPED_CELLS, ROWS_PER_CELL = 64, 10
 
 
 def table1(federation: Federation) -> list[dict[str, Any]]:
@@ -45,8 +37,8 @@ def table1(federation: Federation) -> list[dict[str, Any]]:
     for found in in_lockstep(
         federation,
         _means(federation, tuple(c for c in numbers if c.summary == "mean")),
-        _recorded_medians(federation, tuple(c for c in medians if c.decimals is not None)),
-        _grouped_medians(federation, tuple(c for c in medians if c.decimals is None)),
+        _medians(federation, tuple(c for c in medians if c.decimals is not None)),
+        _medians(federation, tuple(c for c in medians if c.decimals is None)),
         _levels(federation, tuple(c for c in clinical if c.kind != "continuous")),
     ):
         by_name |= found
@@ -85,38 +77,31 @@ def _means(federation: Federation, columns: Columns) -> Procedure[Rows]:
     return {c.name: [mean_row(c, sets, groups, i, privacy)] for i, c in enumerate(columns)}
 
 
-def _recorded_medians(federation: Federation, columns: Columns) -> Procedure[Rows]:
-    """Medians and rank tests on cells that hold one recorded value each."""
+def _medians(federation: Federation, columns: Columns) -> Procedure[Rows]:
+    """Medians, quartiles and rank tests; the columns agree in whether their decimals are known."""
     if not columns:
         return {}
-    view, sets = _view(columns), study_sets(federation)
-    n, mean, deviation = yield from _moments(view, sets, federation.study.privacy)
-    cells = [
-        recorded_cells(float(n[i]), float(mean[i]), float(deviation[i]), c.decimals or 0)
-        for i, c in enumerate(columns)
-    ]
-    width = max(one.low.size for one in cells)
-    edges = np.array([padded(one.edges, width) for one in cells])
-    histograms = yield _histograms(federation, edges, view, sets)
-    return _median_rows(federation, columns, histograms, cells)
+    sets, privacy = study_sets(federation), federation.study.privacy
+    recorded = all(column.decimals is not None for column in columns)
+    counted = [_counted_set(federation, one, recorded=recorded) for one in sets]
+    findings = yield from find_quartiles(columns, counted, privacy, ranks=True)
+    return {
+        column.name: [median_row(column, sets, own, privacy)]
+        for column, own in zip(columns, findings, strict=True)
+    }
 
 
-def _grouped_medians(federation: Federation, columns: Columns) -> Procedure[Rows]:
-    """Medians and rank tests on cells that hold about equal shares of all rows."""
-    if not columns:
-        return {}
-    view, sets = _view(columns), study_sets(federation)
-    n, mean, deviation = yield from _moments(view, sets, federation.study.privacy)
-    scale = np.where(deviation > 0, deviation, np.maximum(1e-6 * np.abs(mean), 1e-12))
-    cells = int(np.clip(n.min() // ROWS_PER_CELL, 4, MOST_GROUPED_CELLS))
-    standard = first_edges(len(columns), cells)
-    first = yield _histograms(federation, _unscaled(standard, mean, scale), view, sets)
-    counts = np.sum([histogram.counts for histogram in first], axis=0)
-    standard = refine_edges(HistogramResult(edges=standard, counts=counts), cells)
-    edges = _unscaled(standard, mean, scale)
-    histograms = yield _histograms(federation, edges, view, sets)
-    found = [Cells(edges=own, low=own[:-1], high=own[1:]) for own in edges]
-    return _median_rows(federation, columns, histograms, found)
+def _counted_set(federation: Federation, one: StudySet, *, recorded: bool) -> CountedSet:
+    """Say how a set is counted: with small cells joined where a site's part can be seen.
+
+    The study declares with the decimals of a column that its values are counted one by one.
+    """
+    seen = one.alone or not (recorded or federation.study.masked(one.name))
+    return CountedSet(
+        name=one.name,
+        hospitals=len(federation.sites_with(one.name)),
+        joined=seen and federation.study.privacy.min_cell > 1,
+    )
 
 
 def _levels(federation: Federation, columns: Columns) -> Procedure[Rows]:
@@ -178,37 +163,3 @@ def _group_sums(
         SumItem(GroupSums(centre=centre, minimum=privacy.min_rows if s.alone else 0), view, s.name)
         for s in sets
     ]
-
-
-def _moments(
-    view: View, sets: list[StudySet], privacy: PrivacySettings
-) -> Procedure[tuple[Float, Float, Float]]:
-    """Values, mean and SD (ddof = 0) over all sets; 0 and 0 where nobody has a value."""
-    groups = yield _group_sums(np.zeros(len(view.outputs())), view, sets, privacy)
-    whole = merge_groups(groups)
-    deviation = np.sqrt(whole.squares / np.maximum(whole.n, 1.0))
-    return whole.n, np.nan_to_num(whole.mean), deviation
-
-
-def _histograms(
-    federation: Federation, edges: Float, view: View, sets: list[StudySet]
-) -> list[SumItem]:
-    """A histogram a set; one that a single site holds alone comes joined to cells not too small."""
-    minimum = federation.study.privacy.min_cell
-    joined, plain = JoinedHistogram(edges=edges, minimum=minimum), Histogram(edges=edges)
-    return [SumItem(joined if s.alone and minimum > 1 else plain, view, s.name) for s in sets]
-
-
-def _median_rows(
-    federation: Federation, columns: Columns, histograms: list[Any], cells: list[Cells]
-) -> Rows:
-    sets, privacy = study_sets(federation), federation.study.privacy
-    rows: Rows = {}
-    for index, (column, own) in enumerate(zip(columns, cells, strict=True)):
-        counts = np.array([histogram.counts[index, : own.low.size] for histogram in histograms])
-        rows[column.name] = [median_row(column, sets, counts, own, privacy)]
-    return rows
-
-
-def _unscaled(edges: Float, mean: Float, scale: Float) -> Float:
-    return mean[:, None] + scale[:, None] * edges

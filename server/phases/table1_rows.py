@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from common.evaluation.p_band import p_band
-from common.evaluation.recorded import Cells, quantiles
 from common.evaluation.suppression import Mask, suppress
 from common.evaluation.table1 import (
     TestResult,
@@ -20,8 +19,7 @@ from common.evaluation.table1 import (
 from common.statistics.base import Float
 from common.statistics.table1 import GroupResult
 from common.study import ClinicalColumn, PrivacySettings
-
-QUARTILES = np.array([0.25, 0.5, 0.75])
+from server.phases.quartiles import UNORDERED, ColumnFindings
 
 
 @dataclass(frozen=True)
@@ -106,33 +104,39 @@ def mean_row(
 def median_row(
     column: ClinicalColumn,
     sets: Sequence[StudySet],
-    counts: Float,
-    cells: Cells,
+    found: ColumnFindings,
     privacy: PrivacySettings,
 ) -> dict[str, Any]:
     """Median and quartiles a set; sets with fewer values than `min_rows` take no part.
 
-    Parameters
-    ----------
-    counts : (sets, cells).
+    Nor does a set in the test whose cells had to be joined so much that its ranks are not known.
     """
-    n = counts.sum(axis=1)
+    n = found.counts.sum(axis=1)
     enough = n >= privacy.min_rows
-    joined = any(group.alone for group in sets) and privacy.min_cell > 1
-    grouped = joined or not cells.exact(counts.sum(axis=0))
     values, missing = _present(sets, n, privacy)
     for position, group in enumerate(sets):
-        low, middle, high = quantiles(counts[position], cells, QUARTILES)
         shown = bool(enough[position] and n[position])
-        named = {"q1": low, "median": middle, "q3": high}
-        values[group.name] |= {
-            name: float(value) if shown and np.isfinite(value) else None
-            for name, value in named.items()
-        }
-    test = rank_test(counts[enough])
-    if grouped:
+        cell = values[group.name]
+        for name, quantile in zip(("q1", "median", "q3"), found.quartiles[position], strict=True):
+            cell[name] = quantile.value if shown and np.isfinite(quantile.value) else None
+        cell["note"] = found.notes[position] if shown else ""
+    used = enough & found.usable
+    test, note = _ranked(found, used)
+    left_out = [s.name for s, out in zip(sets, enough & ~found.usable, strict=True) if out]
+    if left_out and not note:
+        note = f"without {', '.join(left_out)}: {UNORDERED}"
+    return _row(column, None, values, missing, test) | {"note": note}
+
+
+def _ranked(found: ColumnFindings, used: Mask) -> tuple[TestResult, str]:
+    """The rank test of these sets, or why there is none."""
+    test = rank_test(found.counts[used])
+    if not found.comparable(used):
+        return TestResult(test=test.test, statistic=np.nan, p=np.nan), f"P withheld: {UNORDERED}"
+    joined = any(one.joined for one, wanted in zip(found.sets, used, strict=True) if wanted)
+    if joined or found.unsorted(used).any():
         test = TestResult(test=f"{test.test} (grouped)", statistic=test.statistic, p=test.p)
-    return _row(column, None, values, missing, test)
+    return test, ""
 
 
 def _present(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from server.report import words
 from server.report.reading import main_run, models, set_label
 from server.report.schema import Results, SitePerformance
-from server.report.sections import Block, Cell, Line
+from server.report.sections import Block, Cell, Line, interval_warnings
 
 
 def per_site_blocks(results: Results) -> list[Block]:
@@ -21,7 +21,9 @@ def per_site_blocks(results: Results) -> list[Block]:
             lines = tuple(_line(site, [r for r in own if r.site == site], shown) for site in held)
             missing = [site for site in one.sites if site not in held]
             key = f"site-{one.name}"
-            blocks.append(Block(set_label(one.name), _note(missing), columns, lines, key))
+            warnings = interval_warnings([(row.site, row) for row in own])
+            note = " ".join([*_note(missing), *warnings])
+            blocks.append(Block(set_label(one.name), note, columns, lines, key))
     return blocks
 
 
@@ -38,7 +40,9 @@ def _auc(row: SitePerformance | None) -> Cell:
     return Cell(words.auc(row.auc), words.interval(row.ci_low, row.ci_high), row.model)
 
 
-def _note(missing: list[str]) -> str:
+def _note(missing: list[str]) -> list[str]:
     if not missing:
-        return ""
-    return f"No AUC of {words.join(missing)}: too few patients there, with or without the finding."
+        return []
+    return [
+        f"No AUC of {words.join(missing)}: too few patients there, with or without the finding."
+    ]

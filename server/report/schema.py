@@ -84,6 +84,7 @@ class Performance(Record):
     auc: Share = None
     ci_low: Share = None
     ci_high: Share = None
+    ci_method: Literal["", "delong", "newcombe"] = ""
     cutoff: Number = None
     correct: MaybeCount = None
     tp: MaybeCount = None
@@ -140,6 +141,7 @@ class SitePerformance(Record):
     auc: Share = None
     ci_low: Share = None
     ci_high: Share = None
+    ci_method: Literal["", "delong", "newcombe"] = ""
     method: str = ""
 
 
@@ -171,7 +173,8 @@ class Roc(Record):
 class Table1Cell(Record):
     """Count and percentage of a level, or mean and SD, or median and quartiles.
 
-    `suppressed` = something in it is null because a disclosure rule withholds it.
+    `suppressed` = something in it is null because a disclosure rule withholds it; `note` says why
+    a median or quartile is null that no such rule withholds.
     """
 
     n: MaybeCount = None
@@ -182,13 +185,14 @@ class Table1Cell(Record):
     q1: Number = None
     q3: Number = None
     suppressed: bool = False
+    note: str = ""
 
 
 class Table1Row(Record):
     """One line of Table 1; `level` is null for a continuous variable; one P a variable.
 
     `missing` counts patients without a value; `p_band` holds the ends of a band that P lies in,
-    where P itself would give withheld counts away.
+    where P itself would give withheld counts away. `note` says why P is null or without some sets.
     """
 
     variable: str
@@ -200,6 +204,7 @@ class Table1Row(Record):
     test: str | None = None
     p: Share = None
     p_band: tuple[Share, Share] | None = None
+    note: str = ""
 
 
 class CalibrationBin(Record):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from server.report.schema_base import Count, MaybeCount, ModelName, Number, Record, RunName, Share
 
 
@@ -18,6 +20,7 @@ class Stratum(Record):
     auc: Share = None
     ci_low: Share = None
     ci_high: Share = None
+    ci_method: Literal["", "delong", "newcombe"] = ""
     note: str = ""
 
 

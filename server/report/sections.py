@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from common.evaluation.delong import NEWCOMBE
 from server.report import words
 from server.report.reading import (
     MatrixRow,
@@ -18,10 +19,13 @@ from server.report.reading import (
     primary,
     set_label,
 )
-from server.report.schema import Performance, Results
+from server.report.schema import Performance, Results, SitePerformance
 from server.report.schema_selection import Selection
+from server.report.schema_strata import Stratum
 
 SIGNIFICANT = 0.05
+# patients with the endpoint below which an AUC comes with a warning
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,35 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
     for test in results.study.test_sets:
         if test.name == known.set:
             note += f" From {words.join(list(test.sites))}."
-    return note
+    own = [(words.MODEL_LABELS[row.model], found) for row in rows if (found := primary(row, run))]
+    return " ".join([note, *interval_warnings(own)])
+
+
+def interval_warnings(
+    rows: Sequence[tuple[str, Performance | SitePerformance | Stratum]],
+) -> list[str]:
+    """Say which confidence intervals are to be read with care: of few patients, or Newcombe's.
+
+    Parameters
+    ----------
+    rows : what each row is about, and the row.
+    """
+    told = [(label, row) for label, row in rows if row.auc is not None]
+    few = [label for label, row in told if row.positives is not None and row.positives < FEW]
+    wide = [label for label, row in told if row.ci_method == NEWCOMBE]
+    warnings = []
+    if few:
+        who = "" if len(few) == len(told) else f" ({words.join(list(dict.fromkeys(few)))})"
+        warnings.append(
+            f"Warning: fewer than {FEW} patients with the endpoint{who}; AUCs and intervals are"
+            " uncertain."
+        )
+    if wide:
+        warnings.append(
+            f"Warning: the AUC of {words.join(list(dict.fromkeys(wide)))} has no variance by"
+            " DeLong, so its interval is Newcombe's score interval."
+        )
+    return warnings
 
 
 _CELLS = re.compile(r" \((\d+) and (\d+) cells\)")

@@ -12,7 +12,7 @@ from server.report import words
 from server.report.reading import main_run, models, set_label, sets
 from server.report.schema import Results
 from server.report.schema_strata import Stratum, StratumTest
-from server.report.sections import Block, Cell, Line
+from server.report.sections import Block, Cell, Line, interval_warnings
 
 MARKERS = "os^Dv<>P"
 Group = tuple[str, str]  # variable, level
@@ -29,7 +29,9 @@ def strata_blocks(results: Results) -> list[Block]:
         for variable in dict.fromkeys(row.variable for row in own):
             lines += _lines(results, [row for row in own if row.variable == variable], shown)
         columns = ("Subgroup", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))
-        note = " ".join([*_without_area(own), *_without_test(results, name)])
+        labelled = [(f"{words.humanise(row.variable)} {row.level}", row) for row in own]
+        warnings = interval_warnings(labelled)
+        note = " ".join([*_without_area(own), *_without_test(results, name), *warnings])
         blocks.append(Block(set_label(name), note, columns, tuple(lines), f"strata-{name}"))
     return blocks
 

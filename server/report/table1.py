@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import groupby
 
 from server.report import words
@@ -18,7 +19,10 @@ WITHHELD_NOTE = (
     " and set from which it could be worked out, or the mean or median of few patients. The test"
     " knows the withheld counts; its P is then given as a range, or not at all."
 )
-GROUPED_NOTE = "Grouped: values were counted in cells, so median, quartiles and P are approximate."
+GROUPED_NOTE = (
+    "Grouped: values were counted in cells, so P is approximate; medians and quartiles are within"
+    " one recorded unit or 1 % of the distance between the quartiles."
+)
 
 
 def block(results: Results) -> Block | None:
@@ -80,7 +84,7 @@ def _continuous(row: Table1Row, cell: Table1Cell | None) -> str:
             digits = row.decimals if whole else row.decimals + 1
         quartiles = f"{words.number(cell.q1, digits)}{words.EN_DASH}{words.number(cell.q3, digits)}"
         return f"{words.number(cell.median, digits)} ({quartiles})"
-    return WITHHELD if cell.suppressed else words.MISSING
+    return WITHHELD if cell.suppressed or cell.note else words.MISSING
 
 
 def _digits(spread: float | None) -> int:
@@ -100,6 +104,7 @@ def _p(row: Table1Row) -> str:
     low, high = row.p_band or (None, None)
     if low is None or high is None:
         withheld = any(cell.suppressed for cell in row.sets.values()) and row.level is not None
+        withheld |= row.note.startswith("P withheld")
         return WITHHELD if withheld and row.p is None else words.p_value(row.p)
     if low == 0:
         return f"<{high:g}"
@@ -117,6 +122,19 @@ def _note(rows: tuple[Table1Row, ...]) -> str:
     cells = [(row, cell) for row in rows for cell in row.sets.values()]
     withheld = any(c.suppressed or (r.level is not None and c.n is None) for r, c in cells)
     grouped = any("grouped" in (row.test or "") for row in rows)
-    return " ".join(
-        note for note, wanted in ((WITHHELD_NOTE, withheld), (GROUPED_NOTE, grouped)) if wanted
-    )
+    notes = ((WITHHELD_NOTE, withheld), (GROUPED_NOTE, grouped))
+    return " ".join([*(note for note, wanted in notes if wanted), *_reasons(rows)])
+
+
+def _reasons(rows: tuple[Table1Row, ...]) -> Iterator[str]:
+    """Why a median, a quartile or P is missing: a sentence a variable and reason."""
+    for row in rows:
+        label = words.humanise(row.variable)
+        by_note: dict[str, list[str]] = {}
+        for name, cell in row.sets.items():
+            if cell.note:
+                by_note.setdefault(cell.note, []).append(set_label(name))
+        for note, sets in by_note.items():
+            yield f"{label}, {' and '.join(sets)}: median or quartiles withheld; {note}."
+        if row.note:
+            yield f"{label}: {row.note}."

@@ -27,14 +27,16 @@ __all__ = ["LocalSummary", "MatrixRow", "performance_matrix", "terminal_table", 
 
 PERFORMANCE_COLUMNS = (
     *("run", "model", "set", "n", "positives", "auc", "ci_low", "ci_high", "cutoff"),
-    *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method"),
+    *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method", "ci_method"),
 )
 SITE_COLUMNS = (
     *("run", "set", "site", "model", "n", "positives", "auc", "ci_low", "ci_high", "method"),
+    "ci_method",
 )
 STRATA_COLUMNS = (
     *("run", "set", "model", "variable", "level"),
     *("n", "positives", "auc", "ci_low", "ci_high", "note"),
+    "ci_method",
 )
 STRATA_TEST_COLUMNS = ("run", "set", "model", "variable", "levels", "statistic", "p", "note")
 LEDGER_COLUMNS = ("run", "site", "exchange", "released", "refused", "stopped", "bytes")
@@ -79,14 +81,16 @@ def _table1(results: Results) -> list[list[Cell]]:
     parts = ("n", "percent", "mean", "sd", "median", "q1", "q3")
     head: list[Cell] = ["variable", "level", "kind"]
     head += [f"{name}_{part}" for name in names for part in (*parts, "missing")]
-    rows: list[list[Cell]] = [[*head, "test", "p", "p_low", "p_high"]]
+    rows: list[list[Cell]] = [[*head, "test", "p", "p_low", "p_high", "note"]]
     for row in results.table1:
         line: list[Cell] = [row.variable, row.level, row.kind]
         for name in names:
             cell = row.sets.get(name)
             line += [getattr(cell, part) if cell else None for part in parts]
             line.append(row.missing.get(name))
-        rows.append([*line, row.test, row.p, *(row.p_band or (None, None))])
+        notes = [f"{name}: {cell.note}" for name, cell in row.sets.items() if cell.note]
+        note = "; ".join([*notes, *([row.note] if row.note else [])])
+        rows.append([*line, row.test, row.p, *(row.p_band or (None, None)), note])
     return rows
 
 

@@ -84,7 +84,8 @@ def _cells(found: _Largest, row: Row, level: int, present: Mapping[str, Float]) 
         exact = {"mean": values.mean(), "sd": values.std(ddof=1)}
         quartiles = np.quantile(values, [0.25, 0.5, 0.75])
         exact |= dict(zip(("q1", "median", "q3"), quartiles, strict=True))
-        grouped = "(grouped)" in row["test"]
+        # a site that holds a set alone rounds its quartiles
+        grouped = "(grouped)" in row["test"] or bool(row.get("note"))
         for key in exact.keys() & cell.keys():
             if not grouped and cell[key] is not None:
                 difference = float(abs(cell[key] - exact[key]) / exact["sd"])
@@ -94,11 +95,13 @@ def _cells(found: _Largest, row: Row, level: int, present: Mapping[str, Float]) 
 def _p(found: _Largest, rows: Sequence[Row], present: Mapping[str, Float], study: Study) -> None:
     """Compare p, or the band published in its place.
 
-    A set that one site holds alone and holds cells back of takes no part.
+    A set that one site holds alone, and holds cells back of or had to join too many, takes no part.
     """
     first = rows[0]
     alone = {test.name for test in study.test_sets if len(test.sites) == 1}
-    dropped = {s for row in rows for s in alone if row["sets"][s]["suppressed"]}
+    note = str(first.get("note", ""))
+    left_out = {s for s in alone if note.startswith("without") and s in note}
+    dropped = {s for row in rows for s in alone if row["sets"][s]["suppressed"]} | left_out
     used = [values for s, values in present.items() if s not in dropped and values.size]
     name = str(first["test"])
     exact = _test(name.removesuffix(" (grouped)"), used, len(rows))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.dossier import general_dossier, plan_linear, plan_scores, plan_table1, study_dossier
+from common.dossier import general_dossier, plan_linear, plan_scores, study_dossier
 from common.study import load_study
 from server.cli import app
 from server.dossier import DOSSIER, dossier_of, write_dossier
-from server.phases import fusion_bins, linear, rare, table1
+from server.phases import fusion_bins, linear, rare
 
 TRANSFERS = """run,site,exchange,phase,rounds,messages,bytes_up,bytes_down
 federated,a,query.sum,clinical,7,7,1500,1
@@ -22,7 +22,6 @@ pooled,pooled,query.sum,clinical,9,9,999999,1
 def test_the_plan_has_the_numbers_of_the_phases() -> None:
     assert plan_linear.PLATT_ROUNDS == linear.PLATT_ROUNDS
     assert plan_linear.SUPPORT_CELLS == rare.CELLS
-    assert plan_table1.MOST_GROUPED_CELLS == table1.MOST_GROUPED_CELLS
     assert plan_scores.DEPTH == fusion_bins.DEPTH
     assert fusion_bins.CELLS.size - 1 == plan_scores.PROBABILITY_CELLS
     assert sorted(plan_scores.LOOKS) == sorted(looks for _, looks in fusion_bins.SETTINGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.check.clinical_units import centre, look_at_values, possible
+from client.check.clinical_units import centre, look_at_values, possible, suggests_logarithm
 from client.check.finding import Finding
 from client.cohort import Patient
 from common.study import Study, parse_study
@@ -79,3 +79,36 @@ def test_units_are_known_in_several_spellings() -> None:
 def test_the_quartiles_of_a_normal_column_give_its_deviation() -> None:
     values = np.random.default_rng(0).normal(10, 3, 100_000)
     assert centre(values) == pytest.approx((10, 3), rel=0.02)
+
+
+@pytest.mark.parametrize("sigma", [1.2, 2.0, 3.0])
+def test_a_column_that_suggests_a_logarithm_is_named(study: Study, sigma: float) -> None:
+    rng = np.random.default_rng(1)
+    ages, diameters = rng.normal(60, 9, 200), rng.lognormal(0.5, sigma, 200).clip(0.01, 240)
+    found = list(look_at_values(patients(ages.tolist(), diameters.tolist()), study))
+    skewed = [one for one in found if one.kind == "cohort.skewed"]
+    assert faults(skewed) == [("warning", "cohort.skewed", "column diameter")]
+    assert 'summary = "median"' in skewed[0].remedy
+    median = study.clinical[1].model_copy(update={"summary": "median"})
+    told = study.model_copy(update={"clinical": (study.clinical[0], median)})
+    again = list(look_at_values(patients(ages.tolist(), diameters.tolist()), told))
+    (remedy,) = [one.remedy for one in again if one.severity == "warning" and "skew" in one.kind]
+    assert "summary" not in remedy and "logarithm" in remedy
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(2).normal(60, 9, 300),
+        np.random.default_rng(2).uniform(1, 9, 300),
+        np.random.default_rng(2).poisson(6, 300).astype(float),
+        # one slip, zeros, few values, all the same
+        np.append(np.random.default_rng(2).normal(50, 5, 300), 1e6),
+        np.append(np.random.default_rng(2).lognormal(0, 2, 300), 0.0),
+        np.random.default_rng(2).lognormal(0, 2, 12),
+        np.full(60, 4.2),
+        np.full(60, np.nan),
+    ],
+)
+def test_other_columns_suggest_no_logarithm(values: np.ndarray) -> None:
+    assert not suggests_logarithm(values)

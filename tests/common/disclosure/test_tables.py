@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,15 @@ from common.statistics.counts import LevelCounts
 from common.statistics.histogram import Histogram
 from common.statistics.icc import PairedMoments
 from common.statistics.moments import Means
+from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 from common.study import PrivacySettings
+from common.transforms import Select
+from common.views import table
 
 EDGES = np.array([[-np.inf, 0.0, np.inf]])
 CENTRE = np.zeros(1)
+CODED = table("coded").then(Select(columns=("x",)))
 OPEN = '[privacy]\nmasking = "where_possible"\n'
 
 
@@ -68,6 +73,26 @@ def test_a_table_of_one_site_comes_protected(
     rows: Any, asked: Any, statistic: Any, expected: Any
 ) -> None:
     assert asked(statistic, rows(np.zeros((30, 1))), "one") == expected
+
+
+@pytest.mark.parametrize(
+    ("subset", "changes", "expected"),
+    [
+        ("one", {}, []),
+        ("one", {"fewest": 9}, [("rows", 10)]),
+        ("one", {"minimum": 2}, [("cells", 3)]),
+        # more digits than the study records
+        ("one", {"decimals": np.array([6])}, [("form", 1)]),
+        # the sum over hospitals is no quartile
+        ("spread", {}, [("form", 1)]),
+        ("two", {}, [("form", 1)]),
+    ],
+)
+def test_quartiles_are_told_of_a_set_at_one_site_as_the_study_records_them(
+    rows: Any, asked: Any, subset: str, changes: Any, expected: Any
+) -> None:
+    statistic = replace(SiteQuartiles(decimals=np.array([-1]), fewest=10, minimum=3), **changes)
+    assert asked(statistic, rows(np.zeros((30, 1))), subset, view=CODED) == expected
 
 
 def test_a_site_may_ask_for_larger_cells_and_a_study_for_none(rows: Any, asked: Any) -> None:

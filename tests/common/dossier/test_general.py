@@ -31,6 +31,7 @@ from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram
 from common.statistics.registry import statistic_classes
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
+from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 from common.study import parse_study
@@ -72,6 +73,7 @@ EXAMPLES: list[Any] = [
     PlattSums(a=np.zeros(POINTS), b=np.zeros(POINTS), positives=1, negatives=1),
     ProtectedLevelCounts(levels=LEVELS, minimum=3),
     RankGram(edges=EDGES, counts=np.zeros((COLUMNS, CELLS))),
+    SiteQuartiles(decimals=np.zeros(COLUMNS, dtype=np.int64), fewest=10, minimum=3),
     SvmGradient(
         weights=np.zeros((PROBLEMS, COLUMNS + 1)),
         excluded=np.zeros((PROBLEMS, FOLDS)),

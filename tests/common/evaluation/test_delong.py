@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from common.evaluation.delong import auc_interval, exact, paired_test
+from common.evaluation.delong import auc_interval, exact, newcombe_interval, paired_test
 
 
 def direct(scores: Any, labels: Any) -> tuple[Any, Any]:
@@ -63,13 +64,77 @@ def test_one_class_gives_nan_throughout() -> None:
     result = exact(np.random.default_rng(2).random((9, 2)), np.ones(9))
     assert np.isnan(result.auc).all()
     assert all(math.isnan(value) for value in paired_test(result, 0, 1))
-    assert all(math.isnan(v) for v in auc_interval(result.auc[0], result.covariance[0, 0]))
+    interval = auc_interval(result.auc[0], result.covariance[0, 0], 0, 9)
+    assert math.isnan(interval.low) and math.isnan(interval.high) and interval.method == ""
 
 
 def test_interval_is_normal_and_stays_within_zero_and_one() -> None:
-    assert auc_interval(0.8, 0.04**2) == pytest.approx((0.8 - 0.0783986, 0.8 + 0.0783986))
-    assert auc_interval(0.97, 0.04**2)[1] == 1.0
-    assert auc_interval(0.8, 0.0) == (0.8, 0.8)
+    found = auc_interval(0.8, 0.04**2, 50, 50)
+    assert (found.low, found.high) == pytest.approx((0.8 - 0.0783986, 0.8 + 0.0783986))
+    assert found.method == "delong"
+    assert auc_interval(0.97, 0.04**2, 50, 50).high == 1.0
+
+
+@pytest.mark.parametrize("auc", [0.0, 0.5, 1.0])
+def test_an_area_without_variance_has_newcombes_interval_which_is_not_empty(auc: float) -> None:
+    found = auc_interval(auc, 0.0, 12, 9)
+    assert found.method == "newcombe"
+    assert 0.0 <= found.low <= auc <= found.high <= 1.0
+    assert 0.05 < found.high - found.low < 0.9
+
+
+@given(auc=st.floats(0.0, 1.0), negatives=st.integers(1, 300), positives=st.integers(1, 300))
+@settings(max_examples=200, deadline=None)
+def test_limits_lie_z_standard_errors_away_and_mirror(
+    auc: float, negatives: int, positives: int
+) -> None:
+    low, high = newcombe_interval(auc, negatives, positives)
+    assert low <= auc <= high
+    mirrored = newcombe_interval(1.0 - auc, positives, negatives)
+    assert mirrored == pytest.approx((1.0 - high, 1.0 - low), abs=1e-6)
+    n = (negatives + positives) / 2 - 1
+    for limit in (low, high):
+        # Hanley and McNeil 1982 with Q1 = a / (2 - a), Q2 = 2 a^2 / (1 + a)
+        q1, q2 = limit / (2 - limit), 2 * limit**2 / (1 + limit)
+        variance = (limit * (1 - limit) + n * (q1 - limit**2) + n * (q2 - limit**2)) / (
+            negatives * positives
+        )
+        if 1e-9 < limit < 1 - 1e-9:
+            z = abs(auc - limit) / math.sqrt(variance)
+            assert z == pytest.approx(1.959964, rel=1e-3)
+
+
+def test_a_perfect_area_of_few_patients_excludes_what_chance_would_give() -> None:
+    # of 5 against 5 all orders but one in 252 are imperfect
+    low, high = newcombe_interval(1.0, 5, 5)
+    assert (0.55 < low < 0.8, high) == (True, 1.0)
+    narrower = [newcombe_interval(1.0, n, n)[0] for n in (5, 10, 20, 50, 200)]
+    assert narrower == sorted(narrower)
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.5, 3.0])
+def test_newcombes_interval_covers_the_true_area(shift: float) -> None:
+    rng = np.random.default_rng(3)
+    true = stats.norm.cdf(shift / math.sqrt(2))
+    draws = 1500
+    scores = rng.normal(size=(27, draws))
+    scores[:15] += shift
+    auc = roc_areas(scores, np.arange(27) < 15)
+    covered = sum(low <= true <= high for low, high in (newcombe_interval(a, 12, 15) for a in auc))
+    assert 0.93 <= covered / draws <= 0.985
+
+
+def roc_areas(scores: Any, positive: Any) -> list[float]:
+    psi = scores[positive][:, None] > scores[~positive][None]
+    return [float(a) for a in psi.mean(axis=(0, 1))]
+
+
+def test_two_models_without_variance_have_no_test() -> None:
+    labels = np.repeat([0.0, 1.0], 10)
+    result = exact(np.column_stack([labels, 2 * labels, 0 * labels]), labels)
+    assert result.auc.tolist() == [1.0, 1.0, 0.5]
+    for pair in ((0, 1), (0, 2), (1, 2)):
+        assert all(math.isnan(value) for value in paired_test(result, *pair))
 
 
 def test_missing_scores_are_an_error() -> None:

@@ -26,6 +26,7 @@ from common.statistics.placements import Placements
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram, first_edges
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
+from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 
@@ -96,6 +97,7 @@ CASES: list[tuple[Any, Rows]] = [
     (GroupSums(centre=CENTRE), ROWS),
     (ProtectedLevelCounts(levels=4, minimum=3), table(CODES)),
     (JoinedHistogram(edges=EDGES, minimum=3), ROWS),
+    (SiteQuartiles(decimals=np.array([2, -1, 2]), fewest=10, minimum=3), ROWS),
     (
         NodeCounts(
             edges=np.tile(GRID, (P, 1)),
@@ -121,6 +123,7 @@ NOT_SITE_FREE = (
     Placements,
     ProtectedLevelCounts,
     JoinedHistogram,
+    SiteQuartiles,
 )
 SITE_FREE = [case for case in CASES if type(case[0]) not in NOT_SITE_FREE]
 

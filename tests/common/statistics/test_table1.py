@@ -10,7 +10,6 @@ from common.statistics.table1 import (
     GroupSums,
     ProtectedLevelCounts,
     join_small,
-    merge_groups,
 )
 
 
@@ -33,16 +32,6 @@ def test_nobody_has_neither_mean_nor_deviation(rows: Any, summed: Any) -> None:
 def test_a_constant_column_has_its_own_mean_and_no_deviation(rows: Any, summed: Any) -> None:
     result = summed(GroupSums(centre=np.array([0.1])), rows(np.full((40, 1), 0.1)))
     assert (result.mean[0], result.deviation[0]) == (0.1, 0.0)
-
-
-def test_merged_groups_are_the_group_of_all(rows: Any, summed: Any) -> None:
-    values = np.random.default_rng(1).normal(5, 2, (60, 2))
-    values[:20, 1] = np.nan
-    statistic = GroupSums(centre=np.zeros(2))
-    parts = [summed(statistic, rows(values[a:b])) for a, b in ((0, 20), (20, 47), (47, 60))]
-    whole = merge_groups(parts)
-    np.testing.assert_allclose(whole.mean, np.nanmean(values, axis=0), rtol=1e-13)
-    np.testing.assert_allclose(whole.deviation, np.nanstd(values, axis=0, ddof=1), rtol=1e-12)
 
 
 def test_a_site_alone_sends_no_small_cell_and_marks_those_it_withholds(rows: Any) -> None:

@@ -261,3 +261,47 @@ def test_patients_at_a_continuous_median_belong_to_the_lower_part(
     codes = level_codes(study, ages[:, None], cuts)[:, 0]
     assert (codes[ages == 62.0] == 0.0).all()
     assert (codes[ages > 63.0] == 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [
+        (RANDOM.lognormal(4, 2.5, 200), None),
+        (np.round(RANDOM.lognormal(4, 2.5, 200), 1), 1),
+        (np.append(RANDOM.normal(60, 9, 199), 1e6), None),
+        (1e9 + RANDOM.normal(0, 1, 200), None),
+        (np.append(RANDOM.pareto(0.5, 199), 1e12), None),
+        (-RANDOM.lognormal(0, 3, 200), None),
+    ],
+)
+def test_a_skewed_column_is_cut_into_halves(
+    memory_study: Any, federated: Any, values: Any, decimals: int | None
+) -> None:
+    study = strata_study(memory_study, {"name": "x", "kind": "continuous", "decimals": decimals})
+    cuts = strata_cuts(federated(coded_sites(values[:, None], ("x",)), study))
+    codes = level_codes(study, values[:, None], cuts)[:, 0]
+    assert 90 <= codes.sum() <= 110
+    low, _ = level_names(study.clinical[0], cuts["x"])
+    assert float(low.removeprefix("up to ")) == cuts["x"]
+
+
+@pytest.mark.parametrize("decimals", [1, None])
+@pytest.mark.parametrize("rest", [np.linspace(1, 400, 80), RANDOM.lognormal(4, 1, 80).clip(0, 499)])
+def test_where_most_patients_have_the_highest_value_the_others_are_the_lower_part(
+    memory_study: Any, federated: Any, rest: Any, decimals: int | None
+) -> None:
+    study = strata_study(memory_study, {"name": "x", "kind": "continuous", "decimals": decimals})
+    values = np.concatenate([np.round(rest, 1), np.full(120, 500.0)])
+    cuts = strata_cuts(federated(coded_sites(values[:, None], ("x",)), study))
+    codes = level_codes(study, values[:, None], cuts)[:, 0]
+    assert (codes[values == 500.0] == 1.0).all()
+    assert 70 <= (codes == 0.0).sum() <= 80
+
+
+def test_where_most_patients_have_the_lowest_value_they_are_the_lower_part(
+    memory_study: Any, federated: Any
+) -> None:
+    study = strata_study(memory_study, {"name": "x", "kind": "continuous"})
+    values = np.concatenate([np.zeros(130), RANDOM.exponential(30, 70)])
+    cuts = strata_cuts(federated(coded_sites(values[:, None], ("x",)), study))
+    assert cuts == {"x": 0.0}

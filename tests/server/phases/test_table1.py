@@ -216,7 +216,7 @@ def test_without_decimals_medians_are_close_and_labelled(tmp_path: Path) -> None
         assert share == pytest.approx(0.5, abs=0.05)
 
 
-def test_two_rounds_and_a_third_only_without_decimals(tmp_path: Path) -> None:
+def test_columns_of_medians_take_two_rounds_with_decimals_and_without(tmp_path: Path) -> None:
     federation, _ = study_over(tmp_path, INTERNAL, OPEN)
     federation.transfers.phase = "table1"
     table1(federation)
@@ -230,8 +230,7 @@ def test_two_rounds_and_a_third_only_without_decimals(tmp_path: Path) -> None:
     def rounds(one: Federation) -> set[int]:
         return {r["messages"] for r in one.transfers.table() if r["phase"] == "table1"}
 
-    assert rounds(federation) == {3}
-    assert rounds(again) == {2}
+    assert rounds(federation) == rounds(again) == {2}
 
 
 def test_columns_that_tell_nothing_have_no_p_and_say_how_many_are_missing(tmp_path: Path) -> None:
@@ -283,13 +282,18 @@ def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
     rows = table1(federation)
     sent = [r.counts for item, r in seen if item.subset == "external" and hasattr(r, "counts")]
     levels, *histograms = sorted(sent, key=lambda counts: counts.shape[1])
-    assert len(histograms) == 3
+    assert len(histograms) == 2
     for counts in (levels[:, :-1], *histograms):
         assert ((counts == 0) | (counts >= 5)).all()
     own = [row for row in pooled if row["patient_id"].startswith("c")]
     assert 0 < column(own, "rare", "external").count("yes") < 5
     assert row_of(rows, "rare", "no")["sets"]["external"]["n"] is None
-    assert row_of(rows, "size")["test"] == "Kruskal-Wallis (grouped)"
+    # its cells of five among some thirty patients leave the ranks too uncertain
+    size = row_of(rows, "size")
+    assert (size["test"], size["note"][:16]) == ("Mann-Whitney", "without external")
+    whole = numbers(own, "size", "external")
+    found = [size["sets"]["external"][key] for key in ("q1", "median", "q3")]
+    assert found == pytest.approx(np.quantile(whole, [0.25, 0.5, 0.75]), rel=1e-12)
 
     def of_c(name: str, groups: list[str]) -> Any:
         return np.array(

@@ -221,3 +221,14 @@ def test_the_time_of_the_whole_command_is_not_added_to_the_phases(tree: dict[str
         ("All phases", "5.0 s"),
         ("Whole command, with preparation and references", "50.0 s"),
     ]
+
+
+def test_an_interval_that_delong_leaves_empty_is_named_and_few_positives_are_warned_of(
+    tree: dict[str, Any],
+) -> None:
+    for row in tree["performance"]:
+        if row["set"] == "internal" and row["run"] == "federated":
+            row.update(auc=1.0, ci_low=0.8, ci_high=1.0, ci_method="newcombe")
+    text = render(parse(tree))
+    assert "no variance by DeLong, so its interval is Newcombe" in text
+    assert "0.800\N{EN DASH}1.000" in text

@@ -104,3 +104,14 @@ def test_mean_of_few_is_withheld_and_of_nobody_missing(shown: Any) -> None:
         "\N{EN DASH}",
         "\N{EN DASH}",
     ]
+
+
+def test_a_median_that_is_not_known_well_enough_is_withheld_and_says_why(shown: Any) -> None:
+    gap = {"n": 40, "median": None, "q1": None, "q3": None, "note": "not within the bound"}
+    row = continuous(sets={"train": gap}, p=None, note="P withheld: the order is not known")
+    block = shown(row)
+    assert texts(block)[0][1:3] == ["withheld", "withheld"]
+    assert "Age (years), Training: median or quartiles withheld; not within the bound." in (
+        block.note.replace("Training set", "Training")
+    )
+    assert "Age (years): P withheld: the order is not known." in block.note
