@@ -140,6 +140,13 @@ def size(region: RegionFacts) -> Iterator[Remark]:
             "a contour in several pieces",
             "check for stray voxels; crops and shape features take all pieces as one tumour",
         )
+    if region.skipped:
+        yield Remark(
+            "mask.size",
+            "warning",
+            "a contour that skips slices between others",
+            "interpolate these slices where it was drawn, unless they are free of tumour",
+        )
 
 
 def readings(

@@ -18,6 +18,7 @@ from client.cohort import READING_PAIRS
 from client.confirmed import NOTHING
 from client.dicom.identity import SeriesIdentity
 from client.dicom.masks import check_mask_header
+from client.dicom.roi import missing_slices
 from client.dicom.series import survey_series
 from client.imaging.errors import PatientError
 from client.imaging.geometry import roi_box
@@ -52,6 +53,7 @@ class RegionFacts:
     at_border : whether it reaches the edge of the image.
     apart : share of its voxels that lie outside its largest piece.
     gib : memory that its radiomics features take.
+    skipped : slices, along the patient's length, without it though it goes on behind them.
     """
 
     volume_cm3: float
@@ -59,6 +61,7 @@ class RegionFacts:
     at_border: bool
     apart: float
     gib: float
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ def region_facts(image: sitk.Image, mask: sitk.Image) -> RegionFacts:
         at_border=bool((first == 0).any() or (last == end).any()),
         apart=1.0 - largest / count,
         gib=features_gib(mask),
+        skipped=len(missing_slices(inside)),
     )
 
 

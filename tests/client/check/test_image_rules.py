@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
 from client.check import image_rules
 from client.check.image_rules import Remark
-from client.check.look import ImageFacts, RegionFacts
+from client.check.look import ImageFacts, RegionFacts, region_facts
 
 CT = ImageFacts((512, 512, 90), (0.8, 0.8, 2.5), -1024.0, 2400.0, 0.5, 0.4)
 TUMOUR = RegionFacts(12.0, 60.0, at_border=False, apart=0.0, gib=0.4)
@@ -74,9 +76,9 @@ def test_a_contour_in_air_or_bone_is_a_problem(median: float) -> None:
 
 def test_contours_at_the_edge_in_pieces_or_of_odd_size_are_warnings() -> None:
     at_border = dataclasses.replace(TUMOUR, at_border=True)
-    odd = dataclasses.replace(TUMOUR, volume_cm3=0.001, apart=0.4)
+    odd = dataclasses.replace(TUMOUR, volume_cm3=0.001, apart=0.4, skipped=1)
     assert [severity for severity, _ in remarks(image_rules.place("r", at_border))] == ["warning"]
-    assert [severity for severity, _ in remarks(image_rules.size(odd))] == ["warning", "warning"]
+    assert [severity for severity, _ in remarks(image_rules.size(odd))] == ["warning"] * 3
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,13 @@ def test_a_repeat_of_nothing_is_said() -> None:
     (remark,) = image_rules.readings({"r1": 0, "r2_repeat": 0}, {})
     assert isinstance(remark, Remark)
     assert "mask_r2_repeat without mask_r2" in remark.what
+
+
+def test_a_volume_that_skips_a_slice_is_seen() -> None:
+    inside = np.zeros((9, 12, 12), dtype=np.uint8)
+    inside[2:7, 3:9, 3:9] = 1
+    image = sitk.GetImageFromArray(np.random.default_rng(1).normal(40, 9, inside.shape))
+    whole = region_facts(image, sitk.GetImageFromArray(inside))
+    inside[4] = 0
+    gapped = region_facts(image, sitk.GetImageFromArray(inside))
+    assert (whole.skipped, gapped.skipped) == (0, 1)
