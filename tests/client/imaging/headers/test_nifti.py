@@ -244,7 +244,7 @@ def test_a_contradiction_is_refused_by_its_name(tmp_path, name, packed):
     assert caught.value.where == path.name and caught.value.remedy
 
 
-@pytest.mark.parametrize("name", set(BAD) - {n for n in BAD if "vox_offset" in n})
+@pytest.mark.parametrize("name", [name for name in BAD if "vox_offset" not in name])
 def test_nifti_2_is_refused_for_the_same_reasons(tmp_path, name):
     changes, what = BAD[name]
     path = tmp_path / "ct.nii"
