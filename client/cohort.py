@@ -26,7 +26,7 @@ from client.cohort_file import (
 from client.confirmed import COLUMN, NOTHING, confirmed_words
 from client.imaging.source import split_roi
 from common.errors import InputError
-from common.lookalike import plain_text
+from common.lookalike import difference, nearest, plain_text
 from common.printable import on_one_line
 from common.study import ClinicalColumn, Study
 from common.written import number
@@ -154,6 +154,32 @@ def id_problem(patient: str) -> tuple[str, str] | None:
     return None
 
 
+def path_remedy(data: Path, text: str) -> str:
+    """Say where a path of cohort.csv leaves the folders that there are.
+
+    Parameters
+    ----------
+    data : the folder of cohort.csv.
+    text : a cell that leads to no file.
+    """
+    if "://" in text:
+        return "give the path of a file, relative to cohort.csv, instead of an address"
+    if "\\" in text:
+        return "write / between folders, as in images/ct.nii.gz"
+    at = data
+    for part in Path(text).parts:
+        if not (at / part).exists():
+            break
+        at /= part
+    else:
+        return "correct the path"
+    names = sorted(one.name for one in at.iterdir()) if at.is_dir() else []
+    near = nearest(part.partition("#")[0], names)
+    if near is not None:
+        return f"correct the path: {difference(part.partition('#')[0], near)}"
+    return f'correct the path: the folder "{at.name}" has nothing called "{on_one_line(part)}"'
+
+
 def read_rows(
     frame: pd.DataFrame, data: Path, site: str, study: Study, *, pooled: bool = False
 ) -> Cohort:
@@ -252,7 +278,7 @@ class _RowReader:
             return None
         path = self.data / text
         if not split_roi(path)[0].exists():
-            self.problem(column, f"missing file {Path(text).name}", "correct the path")
+            self.problem(column, f"missing file {Path(text).name}", path_remedy(self.data, text))
             return None
         return path
 

@@ -41,12 +41,27 @@ def nearest(text: str, others: Iterable[str]) -> str | None:
     """
     names = list(others)
     same = [name for name in names if _skeleton(name) == _skeleton(text)]
-    same += [name for name in names if _may_be_drawn_alike(name, text)]
+    same += [name for name in names if may_be_drawn_alike(name, text)]
     if same:
         return same[0]
     by_skeleton = {_skeleton(name): name for name in reversed(names)}
     close = difflib.get_close_matches(_skeleton(text), by_skeleton, 1, _ALIKE_ENOUGH)
     return by_skeleton[close[0]] if close else None
+
+
+def may_be_drawn_alike(a: str, b: str) -> bool:
+    r"""Tell if texts differ only where one of them has a letter of another script or width.
+
+    Examples
+    --------
+    >>> may_be_drawn_alike("P01", "\u042001"), may_be_drawn_alike("P01", "\uff3001")
+    (True, True)
+    >>> may_be_drawn_alike("P01", "Q01")
+    False
+    """
+    a, b = plain_text(a).casefold(), plain_text(b).casefold()
+    pairs = list(zip(a, b, strict=False))
+    return len(a) == len(b) and all(x == y or x.isascii() != y.isascii() for x, y in pairs)
 
 
 def difference(a: str, b: str) -> str:
@@ -94,13 +109,6 @@ def _skeleton(text: str) -> str:
     """Reduce a name to what it has in common with all that are easily taken for it."""
     folded = unicodedata.normalize("NFKC", plain_text(text)).casefold()
     return "".join(one for one in folded if one.isalnum()) or folded
-
-
-def _may_be_drawn_alike(a: str, b: str) -> bool:
-    """Tell if texts differ only where one of them has a letter of another script."""
-    a, b = plain_text(a).casefold(), plain_text(b).casefold()
-    pairs = list(zip(a, b, strict=False))
-    return len(a) == len(b) and all(x == y or x.isascii() != y.isascii() for x, y in pairs)
 
 
 def _is_space(one: str) -> bool:

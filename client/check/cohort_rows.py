@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from client.cohort_file import (
 from client.confirmed import COLUMN as CONFIRMED
 from client.table_text import Fault, TableError
 from common.errors import InputError
-from common.lookalike import plain_text
+from common.lookalike import difference, may_be_drawn_alike, plain_text
 from common.study import Study
 
 CORE = ("patient_id", "label", "split")
@@ -57,6 +57,10 @@ _KIND = {
 _CELLS = ("cohort.id", "cohort.label", "cohort.split", "cohort.level", "cohort.number")
 _IDS = ("cohort.duplicate", "cohort.two_splits")
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?$|[0-9]+[eE][+-]?[0-9]+$")
+_SUMMARIES = frozenset(
+    ("total", "totals", "sum", "mean", "average", "median", "min", "max", "sd", "std", "count")
+    + ("summe", "gesamt", "mittel", "mittelwert", "anzahl", "somme", "moyenne", "media")
+)
 _WHOLE, _GROUPED = re.compile(r"[+-]?[0-9]+"), re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 
 
@@ -159,6 +163,14 @@ def _doubtful(frame: pd.DataFrame, site: str, study: Study) -> Findings:
             "ids written as decimal numbers: a program may have rounded them or dropped zeros",
             "export the column as text",
         )
+    sums = [row_number(at) for at, name in frame["patient_id"].items() if _is_summary(name)]
+    if sums:
+        yield warning(
+            "cohort.id",
+            f"cohort.csv column patient_id, {_rows(sums)}",
+            "an id that reads like a line of totals",
+            "delete the line if it is not a patient",
+        )
     yield from _unused(frame, site, study)
     for column in study.clinical:
         if column.kind == "continuous" and column.name in frame.columns:
@@ -198,12 +210,35 @@ def _thousands(cells: pd.Series) -> list[int]:
     return rows if whole and not others and max(map(len, whole)) <= 3 else []
 
 
+def _is_summary(patient: str) -> bool:
+    """Tell if an id names what spreadsheets put below a table."""
+    words = re.findall(r"[^\W\d_]+", patient.casefold())
+    return bool(words) and words[0] in _SUMMARIES and not re.search("[0-9]", patient)
+
+
 def _rows(numbers: list[int]) -> str:
     return f"row{'s' if len(numbers) > 1 else ''} {listed([str(number) for number in numbers])}"
 
 
+def _drawn_alike(ids: Sequence[str]) -> Findings:
+    """Yield ids that hold a letter or digit of another script and look like another id."""
+    for patient in ids:
+        if patient.isascii():
+            continue
+        twins = [one for one in ids if one != patient and may_be_drawn_alike(one, patient)]
+        twins = [one for one in twins if plain_id(one) != plain_id(patient)]
+        if twins and (patient < twins[0] or twins[0].isascii()):
+            yield warning(
+                "cohort.duplicate",
+                f"{twins[0]}, {patient}",
+                f"ids that look the same: {difference(twins[0], patient)}",
+                "make sure that they are different patients",
+            )
+
+
 def _alike(ids: pd.Series) -> Findings:
-    """Ids that differ in case, punctuation or leading zeros alone."""
+    """Yield ids that differ in case, punctuation or leading zeros alone, or only look the same."""
+    yield from _drawn_alike(list(dict.fromkeys(ids)))
     groups: dict[str, set[str]] = defaultdict(set)
     for patient in ids:
         groups[plain_id(patient)].add(patient)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.cohort import ORIGIN, check_cohort, read_cohort
+from client.cohort import ORIGIN, check_cohort, path_remedy, read_cohort
 from client.cohort_file import read_table
 from client.table_text import TableError
 from common.errors import InputError
@@ -288,3 +288,28 @@ def test_an_id_is_judged_as_at_its_own_hospital_when_hospitals_are_pooled(
     rows = [f"b/{row},b" for row in [*GOOD, "'9,0,train,60,1"]]
     pooled = read_cohort(write(tmp_path, rows, f"{HEADER},{ORIGIN}"), "pooled", study, pooled=True)
     assert [problem.patient_id for problem in pooled.problems] == ["b/'9"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("images\\p1.nii.gz", "write / between folders"),
+        ("file:///data/p1.nii.gz", "instead of an address"),
+        ("images/P1.nii.gz", "differ only in upper and lower case"),
+        ("Images/p1.nii.gz", "differ only in upper and lower case"),
+        ("images/p2345.nii.gz", 'the folder "images" has nothing called "p2345.nii.gz"'),
+        ("elsewhere/p1.nii.gz", 'has nothing called "elsewhere"'),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_where_it_leaves_the_folders(
+    tmp_path: Path, cell: str, words: str
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "p1.nii.gz").touch()
+    assert words in path_remedy(tmp_path, cell)
+
+
+def test_a_name_in_another_unicode_form_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "L\u00e9sion.nii.gz").touch()
+    remedy = path_remedy(tmp_path, "Le\u0301sion.nii.gz")
+    assert "how their accents are stored" in remedy

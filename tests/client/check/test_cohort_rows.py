@@ -188,6 +188,33 @@ def test_ids_that_look_the_same_are_duplicates(tmp_path: Path, study: Study, oth
     assert found.cohort is not None and len(found.cohort.patients) == 1
 
 
+@pytest.mark.parametrize("other", ["\u042001", "\uff3001", "P\uff101", "p\u0661\uff11"])
+def test_ids_of_another_script_that_look_the_same_are_a_warning(
+    tmp_path: Path, study: Study, other: str
+) -> None:
+    plain = "P11" if "\u0661" in other else "P01"
+    found = look(tmp_path, study, [f"{plain},0,train,60,1", f"{other},1,train,61,1"])
+    assert by_kind(found, "cohort.duplicate").severity == "warning"
+    assert by_kind(found, "cohort.duplicate").what.startswith("ids that")
+
+
+@pytest.mark.parametrize(
+    ("name", "doubtful"),
+    [
+        ("Mittelwert", True),
+        ("Total:", True),
+        ("mean", True),
+        ("sum-12", False),
+        ("meanwell", False),
+    ],
+)
+def test_a_line_of_totals_is_a_warning(
+    tmp_path: Path, study: Study, name: str, doubtful: bool
+) -> None:
+    found = look(tmp_path, study, ["P01,0,train,60,1", f"{name},1,train,61,1"])
+    assert (by_kind(found, "cohort.id").severity == "warning") == doubtful
+
+
 def test_ids_that_a_program_made_decimals_of_are_duplicates_and_doubtful(
     tmp_path: Path, study: Study
 ) -> None:
