@@ -57,9 +57,9 @@ _KIND = {
 _CELLS = ("cohort.id", "cohort.label", "cohort.split", "cohort.level", "cohort.number")
 _IDS = ("cohort.duplicate", "cohort.two_splits")
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?$|[0-9]+[eE][+-]?[0-9]+$")
-_SUMMARIES = frozenset(
-    ("total", "totals", "sum", "mean", "average", "median", "min", "max", "sd", "std", "count")
-    + ("summe", "gesamt", "mittel", "mittelwert", "anzahl", "somme", "moyenne", "media")
+_SUMMARIES = re.compile(
+    "totals?|sum|mean|average|median|min|max|sd|std|count|summe|gesamt|mittel(wert)?|anzahl"
+    "|somme|moyenne|media"
 )
 _WHOLE, _GROUPED = re.compile(r"[+-]?[0-9]+"), re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 
@@ -213,7 +213,8 @@ def _thousands(cells: pd.Series) -> list[int]:
 def _is_summary(patient: str) -> bool:
     """Tell if an id names what spreadsheets put below a table."""
     words = re.findall(r"[^\W\d_]+", patient.casefold())
-    return bool(words) and words[0] in _SUMMARIES and not re.search("[0-9]", patient)
+    summary = bool(words) and _SUMMARIES.fullmatch(words[0]) is not None
+    return summary and not re.search("[0-9]", patient)
 
 
 def _rows(numbers: list[int]) -> str:
