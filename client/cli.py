@@ -31,7 +31,7 @@ app.command()(gate_cli.run)
 app.command()(leave_cli.leave)
 app.command()(predict)
 app.command()(report_command.report)
-console, _ = consoles()
+console, screen = consoles()
 
 
 @app.callback()
@@ -55,6 +55,7 @@ def radiomics(
     from client.radiomics import extract, to_csv
 
     words = confirmed_words(confirmed, "--confirmed")
+    screen.print(f"extracting {expected} features (seconds to minutes)", highlight=False)
     names, values = extract(image, mask, settings, expected, confirmed=words)
     to_csv(out, names, values)
     console.print(f"{len(names)} features written to {out}", highlight=False)

@@ -22,7 +22,6 @@ from common.disclosure import DESCRIPTIONS, check_enrolment, check_masking, stri
 from common.durable import open_folder
 from common.errors import InputError, UsageError
 from common.masking import identity
-from common.processes import interrupt_when_terminated
 from common.study import Study, load_study
 from common.study_sums import subsets_of
 
@@ -76,7 +75,6 @@ def run(site: SiteOption = Path("site.toml")) -> None:
         names = [approval.name for approval in found if approval.kind == kind]
         listed = ", ".join(names) or "NONE, so nothing will be answered"
         screen.tell(f"approved {kind}: {listed}")
-    interrupt_when_terminated()
     try:
         attend(_file(site), settings, deployment)
     except KeyboardInterrupt:

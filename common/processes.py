@@ -58,7 +58,7 @@ class BackgroundProgram:
                 stderr=subprocess.STDOUT if output else None,
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
 
     @property
@@ -95,8 +95,9 @@ def stop_all(programs: Sequence[BackgroundProgram]) -> None:
         program._end()
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGTERM)
+def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
+    """Let Linux send this process a signal when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal_number)
 
 
 def interrupt_when_terminated() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from common.console import consoles
 from common.errors import StudyError
+from common.processes import interrupt_when_terminated
 
 _REMEDIES = {
     errno.EEXIST: "a file of that name is in the way: give another folder, or move it",
@@ -28,7 +29,11 @@ _REMEDIES = {
 
 
 def run_program(commands: Callable[[], object]) -> None:
-    """Run a program's commands to their end; SystemExit with its exit code and words on screen."""
+    """Run a program's commands to their end; SystemExit with its exit code and words on screen.
+
+    A request to end (SIGTERM) does what Ctrl-C does, so that workers end and nothing is lost.
+    """
+    interrupt_when_terminated()
     try:
         commands()
     except StudyError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 
 from common.errors import InputError, UsageError
+from common.workers import WorkerPool
 from sim.phantom_anatomy import Tumour, scan
 from sim.phantom_clinical import (
     COLUMNS,
@@ -164,7 +164,7 @@ def _drawn(tasks: list[_Task], workers: int) -> Iterator[dict[str, str]]:
     if workers <= 1:
         yield from map(_draw_patient, tasks)
         return
-    with ProcessPoolExecutor(max_workers=workers) as pool:
+    with WorkerPool(workers) as pool:
         yield from pool.map(_draw_patient, tasks, chunksize=4)
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
+from common.progress import ProgressBar
 from common.study import Study, load_study
 from common.study_file import write_study
 from common.study_sums import check_maskable, check_test_sets_apart
@@ -164,7 +165,8 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
         start = time.monotonic()
         try:
             settings = load_site(path)
-            cohort, images, excluded = load_patients(settings, study, _ticker(name, console))
+            with ProgressBar(console, name) as progress:
+                cohort, images, excluded = load_patients(settings, study, progress)
             # each hospital looks again; here nothing has begun yet, and no reference either
             folder = RunTables(settings.work, FEDERATED).folder
             FrozenCohort(folder, study, cohort, images).check()
@@ -180,18 +182,6 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
         )
     if failed:
         raise failed[0]
-
-
-def _ticker(name: str, console: Console) -> Any:
-    last = [time.monotonic()]
-
-    def tick(done: int, total: int, what: str) -> None:
-        """A line every ten seconds."""
-        if done == total or time.monotonic() - last[0] > 10.0:
-            last[0] = time.monotonic()
-            console.print(f"  {name}: {what} {done}/{total}", highlight=False)
-
-    return tick
 
 
 def _jobs(

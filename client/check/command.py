@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,20 +30,20 @@ def check(
 
     Rows, images and contours, what would be refused, identifiers, keys, versions, disk, memory,
     clock, and the coordinator with the line to it. Exit code 0: ready. 1: something must be put
-    right first; every finding is listed.
+    right first; every finding is listed. Ctrl-C shows what was found so far; images that were
+    prepared by then are not prepared again.
     """
     from client.check.rehearsal import Wish, rehearse
-    from client.check.screen import show
+    from client.check.screen import show, tell
+    from common.progress import ProgressBar
 
     wish = Wish(cache=cache, bandwidth=bandwidth)
-    report = rehearse(site, study, wish, progress=None if json_output else _tick)
+    with ProgressBar(screen) as progress:
+        report = rehearse(site, study, wish, progress, partial(tell, console=screen))
     if json_output:
         sys.stdout.write(json.dumps(report.as_dict(), indent=1) + "\n")
     else:
         show(report, console)
+    if report.stopped:
+        raise typer.Exit(130)
     raise typer.Exit(0 if report.ready else 1)
-
-
-def _tick(done: int, total: int, what: str) -> None:
-    if done == total or done % 10 == 0:
-        screen.print(f"  {done}/{total} {what}", highlight=False)

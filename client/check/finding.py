@@ -12,7 +12,7 @@ from common.errors import StudyError
 Severity = Literal["ok", "not applicable", "not checked", "warning", "problem"]
 SEVERITIES: tuple[Severity, ...] = ("ok", "not applicable", "not checked", "warning", "problem")
 NOT_APPLICABLE = "study.not_applicable"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,7 @@ class Report:
     ----------
     counts : patients and positives by subset.
     folds : patients and positives of every training fold; empty where the site does not train.
+    stopped : somebody stopped the check before it had looked at everything.
     """
 
     site: str
@@ -173,11 +174,12 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     load: tuple[Load, ...] = ()
     speed: Speed | None = None
+    stopped: bool = False
 
     @property
     def ready(self) -> bool:
-        """Whether nothing has to be put right."""
-        return not self.of("problem")
+        """Whether everything was looked at and nothing has to be put right."""
+        return not self.stopped and not self.of("problem")
 
     def of(self, severity: Severity) -> list[Finding]:
         """Findings of one severity, in the order in which they were found."""
@@ -190,6 +192,7 @@ class Report:
             "site": self.site,
             "study": {"name": self.study, "digest": self.digest},
             "ready": self.ready,
+            "stopped": self.stopped,
             "patients": self.patients,
             "counts": dict(self.counts),
             "folds": list(self.folds),

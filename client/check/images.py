@@ -57,9 +57,7 @@ class ImagesLook:
     findings: tuple[Finding, ...]
 
 
-def look_at_headers(
-    patients: Sequence[Patient], settings: SiteSettings, progress: Progress | None
-) -> ImagesLook:
+def look_at_headers(patients: Sequence[Patient], settings: SiteSettings) -> ImagesLook:
     """Check headers alone, and say at once what they tell: reading all voxels takes far longer."""
     known = ContentCache(settings.cache).known  # read, not written: the disk may be full
     seen = look_first(jobs_of(patients), known, settings.preparation_workers)
@@ -67,9 +65,6 @@ def look_at_headers(
         problem(f"{one.kind}.unusable", f"{one.patient_id}: {one.file}", one.what, one.remedy)
         for one in seen
     )
-    if progress is not None:
-        for finding in found:
-            progress(0, len(patients), str(finding))
     return ImagesLook(frozenset(one.patient_id for one in seen), 0.0, found)
 
 

@@ -41,6 +41,7 @@ from common.errors import StudyError
 from common.study import Study, load_study
 
 Progress = Callable[[int, int, str], None]
+Tell = Callable[[Finding], None]
 HEADERS, PREPARED = "identifiers.headers", "image.prepared"
 
 
@@ -68,8 +69,20 @@ def site_of(folder: Path) -> SiteSettings:
     return SiteSettings(name=resolved.name, identity=resolved / "keys" / "identity.pem", **paths)
 
 
-def rehearse(folder: Path, study_file: Path, wish: Wish, progress: Progress | None) -> Report:
+def rehearse(
+    folder: Path,
+    study_file: Path,
+    wish: Wish,
+    progress: Progress | None,
+    tell: Tell = lambda _: None,
+) -> Report:
     """Look at a site as the study would, and at all that lies between it and the coordinator.
+
+    An interruption (Ctrl-C) ends it early: the report holds what was found by then.
+
+    Parameters
+    ----------
+    tell : called with what is doubtful or wrong before each piece of work that takes long.
 
     Raises
     ------
@@ -80,6 +93,33 @@ def rehearse(folder: Path, study_file: Path, wish: Wish, progress: Progress | No
     if wish.cache is not None:
         settings = settings.model_copy(update={"cache": wish.cache.resolve()})
     report = Report(site=settings.name, study=study.name, digest=study.digest())
+    try:
+        _look(report, study, settings, wish, _Told(report, progress, tell))
+    except KeyboardInterrupt:
+        report.stopped = True
+    report.findings = gathered(report.findings)
+    return report
+
+
+@dataclass
+class _Told:
+    """Progress of the check, and those of its findings that a person has not seen yet."""
+
+    report: Report
+    progress: Progress | None
+    tell: Tell
+    seen: int = 0
+
+    def news(self) -> None:
+        """Tell what has been found since the last time and is not as it should be."""
+        for finding in self.report.findings[self.seen :]:
+            if finding.severity in ("warning", "problem"):
+                self.tell(finding)
+        self.seen = len(self.report.findings)
+
+
+def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, told: _Told) -> None:
+    """Fill the report, the quick looks first."""
     found = report.findings
     found += approval.look_at_roster(study, settings.name)
     found += approval.look_at_coordinator_key(study, settings.deployment)
@@ -91,13 +131,11 @@ def rehearse(folder: Path, study_file: Path, wish: Wish, progress: Progress | No
     found += coordinator.look_at_coordinator(settings.deployment, contact)
     found += clock.look_at_clock(settings, contact)
     found += device.look_at_device(study, settings)
-    _look_at_patients(report, study, settings, progress)
+    _look_at_patients(report, study, settings, told)
     training = report.counts.get("train", (0, 0))[0]
     report.load = transfer.load_of(study, settings.name, training)
     report.speed = _speed(settings, contact, wish.bandwidth)
     found += transfer.look_at_transfer(report.load, report.speed)
-    report.findings = gathered(found)
-    return report
 
 
 def _speed(
@@ -111,9 +149,7 @@ def _speed(
     return Speed(measured, measured=True) if measured is not None else None
 
 
-def _look_at_patients(
-    report: Report, study: Study, settings: SiteSettings, progress: Progress | None
-) -> None:
+def _look_at_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
     """Rows, images, and what the rules make of the patients that are left."""
     rows = look_at_rows(settings.data, settings.name, study)
     report.findings += rows.findings
@@ -132,7 +168,7 @@ def _look_at_patients(
         return
     cohort = rows.cohort
     report.findings += clinical_units.look_at_values(cohort.patients, study)
-    _look_at_images(report, cohort, study, settings, progress)
+    _look_at_images(report, cohort, study, settings, told)
     cohort.patients = assign_folds(cohort.patients, study)
     report.patients = len(cohort.patients)
     counts = classes.count(cohort, study)
@@ -165,7 +201,7 @@ def _look_at_images(
     cohort: Cohort,
     study: Study,
     settings: SiteSettings,
-    progress: Progress | None,
+    told: _Told,
 ) -> None:
     """Read every image, then prepare what can be; patients who cannot be used leave the cohort."""
     report.findings += _no_images(study)
@@ -178,16 +214,18 @@ def _look_at_images(
         return
     from client.check.images import look_at_headers, look_at_images
 
-    headers = look_at_headers(cohort.patients, settings, progress)
+    told.news()
+    headers = look_at_headers(cohort.patients, settings)
     report.findings += headers.findings
-    look = look_at_images(cohort.patients, settings, progress)
+    told.news()
+    look = look_at_images(cohort.patients, settings, told.progress)
     # whoever reads the voxels meets the faults of a header again
-    told = {finding.kind for finding in headers.findings}
+    kinds = {finding.kind for finding in headers.findings}
     report.findings += [
         finding
         for finding in look.findings
         if finding not in headers.findings
-        and not (finding.severity == "ok" and finding.kind in told)
+        and not (finding.severity == "ok" and finding.kind in kinds)
     ]
     largest = look.gib if cohort.patients else None
     report.findings += memory.look_at_memory(study, settings, training, largest)
@@ -196,7 +234,8 @@ def _look_at_images(
     if full:
         report.findings += not_checked((PREPARED,), "too little room on disk")
         return
-    _prepare(report, cohort, study, settings, progress)
+    told.news()
+    _prepare(report, cohort, study, settings, told.progress)
 
 
 def _prepare(

@@ -22,7 +22,17 @@ def show(report: Report, console: Console) -> None:
     console.print(_patients(report))
     console.print(_findings(report))
     numbers = ", ".join(f"{len(report.of(severity))} {severity}" for severity in SEVERITIES[2:])
-    console.print(f"{'ready' if report.ready else 'not ready'}: {numbers}", highlight=False)
+    verdict = "ready" if report.ready else "not ready"
+    if report.stopped:
+        verdict = "stopped, so not everything was looked at"
+    console.print(f"{verdict}: {numbers}", highlight=False)
+
+
+def tell(finding: Finding, console: Console) -> None:
+    """Show a finding as soon as it is made, while the check goes on."""
+    colour = _COLOURS[finding.severity]
+    line = f"[{colour}]{finding.severity}[/{colour}] {finding.kind}: {escape(str(finding))}"
+    console.print(line, highlight=False)
 
 
 def _patients(report: Report) -> Table:

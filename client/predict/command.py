@@ -11,6 +11,7 @@ import typer
 
 from common.console import consoles
 from common.errors import UsageError
+from common.progress import ProgressBar
 
 console, screen = consoles()
 
@@ -99,7 +100,8 @@ def predict(
             cases = [case_of(opened.study, patient, image, mask, clinical or [], words)]
             problems, warnings = [], []
         machine = Machine(device, workers, cache)
-        outcome, predictor = predict_all(opened, cases, machine, problems, warnings)
+        with ProgressBar(screen) as progress:
+            outcome, predictor = predict_all(opened, cases, machine, problems, warnings, progress)
         if json_output:
             sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
             for problem in outcome.problems:

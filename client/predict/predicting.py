@@ -18,7 +18,7 @@ from client.predict.outcome import Outcome
 from client.predict.page import Pictures
 from client.predict.scoring import Prediction, Predictor, job_files
 from client.predict.verify import Opened
-from client.preparation import PatientJob, PatientProblem, prepare
+from client.preparation import PatientJob, PatientProblem, Progress, prepare
 from client.prepared import PreparedImages
 from client.site import DEVICE_PATTERN
 from common.errors import StudyError, UsageError
@@ -57,12 +57,14 @@ def predict(
     machine: Machine,
     problems: Sequence[PatientProblem] = (),
     warnings: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> tuple[Outcome, Predictor]:
     """Score all patients that can be used; the others are among the outcome's problems.
 
     Parameters
     ----------
     problems, warnings : what was found before.
+    progress : called with patients prepared, patients in all, and the id of the last one.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def predict(
     """
     predictor = Predictor(opened, find_compute(machine.device))
     with _cache(machine.cache) as folder:
-        images, found = _prepared(opened, cases, machine.workers, folder)
+        images, found = _prepared(opened, cases, machine.workers, folder, progress)
         bad = {problem.patient_id for problem in found}
         usable = [case for case in cases if case.patient_id not in bad]
         predictions = tuple(predictor.predict(case, images) for case in usable)
@@ -130,7 +132,11 @@ def _cache(folder: Path | None) -> Iterator[Path]:
 
 
 def _prepared(
-    opened: Opened, cases: Sequence[Case], workers: int, folder: Path
+    opened: Opened,
+    cases: Sequence[Case],
+    workers: int,
+    folder: Path,
+    progress: Progress | None,
 ) -> tuple[PreparedImages | None, tuple[PatientProblem, ...]]:
     study = opened.study
     jobs = [
@@ -146,5 +152,6 @@ def _prepared(
         cache=ContentCache(folder),
         workers=workers,
         memory_gib=MEMORY_GIB,
+        progress=progress,
     )
     return PreparedImages(made), made.problems

@@ -13,7 +13,6 @@ from common.console import consoles
 from common.errors import InputError, UsageError
 from common.joining import JoinRequest
 from common.masking import identity
-from common.processes import interrupt_when_terminated
 from common.study import load_study
 from server.deployment.enrolment import enrol as enrol_site
 from server.deployment.enrolment import expel
@@ -210,7 +209,6 @@ def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
         screen.tell(warning)
     _say(f"run {run.name}; Ctrl-C interrupts it")
     follower = Follower(run.study.name, run.events_file, console)
-    interrupt_when_terminated()
     try:
         Supervisor(folder, run, follower.poll).supervise()
     except KeyboardInterrupt:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from common.processes import interrupt_when_terminated
 from server.live.serving import LiveServer
 from server.live.source import LiveRun
 
 
 def serve(run: LiveRun, port: int, say: Callable[[str], None]) -> None:
     """Serve the page of a run; returns at Ctrl-C, which is how it is meant to end."""
-    interrupt_when_terminated()
     with LiveServer(run.read, port) as server:
         say(f"page of the run, for this machine only: {server.url}")
         say("Ctrl-C ends the page; the run goes on")

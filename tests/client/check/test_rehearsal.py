@@ -163,3 +163,35 @@ def test_every_kind_is_explained_in_the_documentation() -> None:
     text = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+?) \|", text, flags=re.MULTILINE))
     assert {kind for kind in listed if "." in kind} == set(KINDS)
+
+
+def test_what_is_wrong_is_told_before_the_long_work_and_kept_when_it_is_stopped(
+    imaging_master: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "harbour"
+    shutil.copytree(imaging_master / "harbour", folder)
+    table = folder / "cohort.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    cells = lines[1].split(",")
+    cells[lines[0].split(",").index("label")] = "7"
+    table.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n", encoding="utf-8")
+    told: list[Finding] = []
+
+    def stop(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    study = imaging_master / "study.toml"
+    report = rehearse(folder, study, Wish(cache=tmp_path / "cache"), stop, told.append)
+    assert "cohort.label" in {finding.kind for finding in told}
+    assert not {finding.severity for finding in told} & {"ok", "not checked"}
+    assert report.stopped
+    assert not report.ready
+    assert {finding.kind for finding in told} <= {finding.kind for finding in report.findings}
+    assert report.as_dict()["stopped"] is True
+
+
+def test_a_stopped_check_says_so_last() -> None:
+    out = io.StringIO()
+    report = Report(site="a", study="s", digest="0" * 64, stopped=True)
+    show(report, Console(file=out, width=120))
+    assert out.getvalue().splitlines()[-1].startswith("stopped, so not everything was looked at")
