@@ -10,6 +10,7 @@ import typer
 
 from client import gate_cli, joining_cli, leave_cli
 from client.check import command
+from client.imaging.radiomics import Engine
 from client.ledger_cli import ledger
 from client.predict.command import predict
 from client.report import command as report_command
@@ -46,11 +47,14 @@ def radiomics(
     out: Annotated[Path, typer.Option(help="CSV file to write")],
     settings: Annotated[str, typer.Option(help="settings file of this release")] = "radiomics-1834",
     expected: Annotated[int, typer.Option(help="number of features it must give")] = 1834,
+    engine: Annotated[
+        Engine, typer.Option(help="pyradiomics = with the untouched library, ten times slower")
+    ] = "fast",
 ) -> None:
     """Extract the radiomics features of one ROI."""
     from client.radiomics import extract, to_csv
 
-    names, values = extract(image, mask, settings, expected)
+    names, values = extract(image, mask, settings, expected, engine=engine)
     to_csv(out, names, values)
     console.print(f"{len(names)} features written to {out}", highlight=False)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from client.imaging.cache import CROPS_VERSION, ContentCache
 from client.imaging.errors import PatientError
+from client.imaging.radiomics import Engine
 from client.imaging.source import image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
 MAIN_READING = "r1"
 Found = TypeVar("Found")
 Progress = Callable[[int, int, str], None]
-_LIBRARIES = ("SimpleITK", "numpy", "scipy", "PyWavelets", "pyradiomics-bhklab", "trimesh")
+_LIBRARIES = (
+    "SimpleITK",
+    "numpy",
+    "scipy",
+    "PyWavelets",
+    "pyradiomics-bhklab",
+    "trimesh",
+    "numba",
+)
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,7 @@ def prepare(
     memory_gib: float,
     progress: Progress | None = None,
     window: ImagingSettings | None = None,
+    engine: Engine = "fast",
 ) -> Preparation:
     """Make the crops and features that the cache does not hold yet.
 
@@ -187,12 +197,13 @@ def prepare(
     memory_gib : bound on the estimated memory of all processes together.
     progress : called with patients done, patients in all, and the id of the last one.
     window : of the features; None = all of HU.
+    engine : of the features; each engine's are kept apart, so that a change makes them anew.
 
     Raises
     ------
     StudyError : the site's installation cannot give the features that the study asks for.
     """
-    hashing = _Keys(imaging, radiomics, cache, window)
+    hashing = _Keys(imaging, radiomics, cache, window, engine)
     with ThreadPoolExecutor(max(workers, 1)) as threads:
         plans = list(threads.map(hashing.plan, jobs))
     cache.known.save()
@@ -246,14 +257,16 @@ class _Keys:
         radiomics: RadiomicsSettings | None,
         cache: ContentCache,
         window: ImagingSettings | None,
+        engine: Engine,
     ) -> None:
         self.imaging, self.radiomics, self.cache = imaging, radiomics, cache
-        self.window = window
+        self.window, self.engine = window, engine
         self.crops: dict[str, object] = {"what": "crops", "made": CROPS_VERSION}
         self.crops["libraries"] = _versions(_LIBRARIES[:2])
         if imaging is not None:
             self.crops["settings"] = imaging.model_dump(mode="json")
-        self.features = {"what": "features", "libraries": _versions(_LIBRARIES)}
+        self.features: dict[str, object] = {"what": "features", "engine": engine}
+        self.features["libraries"] = _versions(_LIBRARIES)
         if radiomics is not None:
             self.features["settings"] = settings_text(radiomics.settings)
             if window is not None:
@@ -306,6 +319,7 @@ class _Keys:
             radiomics=self.radiomics,
             cache=self.cache.folder,
             window=self.window,
+            engine=self.engine,
         )
 
 

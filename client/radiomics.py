@@ -26,6 +26,8 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 from client.imaging.errors import PatientError
 from client.imaging.geometry import cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
+from client.imaging.radiomics import Engine
+from client.imaging.radiomics.engine import FastExtractor
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
 from client.imaging.threads import one_thread
 from common.errors import StudyError
@@ -37,7 +39,12 @@ _MUTED = ("radiomics", "pykwalify")
 
 
 def extract(
-    image_path: Path, mask_path: Path, settings_name: str, expected: int
+    image_path: Path,
+    mask_path: Path,
+    settings_name: str,
+    expected: int,
+    *,
+    engine: Engine = "fast",
 ) -> tuple[tuple[str, ...], Features]:
     """Names and values (features,) of one ROI, in PyRadiomics' order, without diagnostics.
 
@@ -49,6 +56,7 @@ def extract(
     ----------
     settings_name : a .yaml file of `common/presets`, without its ending.
     expected : how many features it has to give.
+    engine : "pyradiomics" computes with the untouched library.
 
     Raises
     ------
@@ -58,7 +66,7 @@ def extract(
     """
     image = read_image(image_path)
     mask = read_mask(mask_path, image)
-    return extract_roi(image, mask, settings_name, expected, where=mask_path.name)
+    return extract_roi(image, mask, settings_name, expected, where=mask_path.name, engine=engine)
 
 
 def extract_roi(
@@ -69,6 +77,7 @@ def extract_roi(
     *,
     where: str = "",
     window: ImagingSettings | None = None,
+    engine: Engine = "fast",
 ) -> tuple[tuple[str, ...], Features]:
     """`extract` for an image and mask already read.
 
@@ -78,7 +87,7 @@ def extract_roi(
     window : clip the image to this window, in this block's order; None = as it is.
     """
     with _alone_and_quiet():
-        tool = _tool(settings_name)
+        tool = _tool(settings_name, engine)
         try:
             found = tool.extractor.execute(*_resampled(image, mask, tool.resampling, window))
         except (ValueError, RuntimeError) as error:
@@ -119,10 +128,11 @@ class _Tool:
 
 
 @cache
-def _tool(settings_name: str) -> _Tool:
+def _tool(settings_name: str, engine: Engine) -> _Tool:
     # kept: reading and validating the YAML takes as long as the features of a small ROI
     with resources.as_file(settings_file(settings_name)) as path:
-        extractor = RadiomicsFeatureExtractor(str(path), additionalInfo=False)
+        kind = FastExtractor if engine == "fast" else RadiomicsFeatureExtractor
+        extractor = kind(str(path), additionalInfo=False)
     resampling = dict(extractor.settings)
     extractor.settings["resampledPixelSpacing"] = None
     return _Tool(extractor, resampling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def _bands(wavelet: pywt.Wavelet, volume: Values, axis: int) -> Iterator[tuple[s
 
 
 def _lbp(image: sitk.Image, mask: sitk.Image, region: Region, own: Settings) -> Made:
-    around = _sphere()
+    around = lbp.sphere()
     own_choice = any(name.startswith("lbp3D") for name in own)
     found = None
     if around is not None and not own_choice:
@@ -132,8 +132,3 @@ def _lbp(image: sitk.Image, mask: sitk.Image, region: Region, own: Settings) -> 
         return
     for name, values in zip(("m1", "m2", "k"), found, strict=True):
         yield f"lbp-3D-{name}", values
-
-
-@cache
-def _sphere() -> lbp.Sphere | None:
-    return lbp.sphere()

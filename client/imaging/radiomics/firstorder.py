@@ -12,6 +12,8 @@ from client.imaging.radiomics.prepared import Prepared, Seen
 
 Doubles = NDArray[np.float64]
 
+FEW = 10_000
+
 PERCENTILES = (10, 25, 50, 75, 90)
 
 
@@ -47,7 +49,7 @@ class FirstOrder(Prepared, RadiomicsFirstOrder):  # type: ignore[misc]  # PyRadi
 
     @cached_property
     def _second_moment(self) -> Doubles:
-        return self._average(np.power(self._deviations, 2))
+        return self._average(power(self._deviations, 2))
 
     @cached_property
     def _shifted_energy(self) -> Doubles:
@@ -99,17 +101,31 @@ class FirstOrder(Prepared, RadiomicsFirstOrder):  # type: ignore[misc]  # PyRadi
         return np.sum(np.where(within, np.absolute(values - mean[:, None]), 0), 1) / count
 
     def getSkewnessFeatureValue(self) -> Doubles:
-        m2, m3 = self._second_moment, self._average(np.power(self._deviations, 3))
+        m2, m3 = self._second_moment, self._average(power(self._deviations, 3))
         m2 = np.where(m2 == 0, 1, m2)
         return m3 / m2**1.5
 
     def getKurtosisFeatureValue(self) -> Doubles:
-        m2, m4 = self._second_moment, self._average(np.power(self._deviations, 4))
+        m2, m4 = self._second_moment, self._average(power(self._deviations, 4))
         m2 = np.where(m2 == 0, 1, m2)
         return m4 / m2**2.0
 
     def getVarianceFeatureValue(self) -> Doubles:
         return np.sqrt(self._average(self._deviations * self._deviations)) ** 2
+
+
+def power(values: Doubles, exponent: int) -> Doubles:
+    """Return values to the power of 2, 3 or 4.
+
+    Multiplying is many times faster than `numpy.power` and differs in the last bit. Where few
+    values may cancel to nothing even that would show, and few are fast in any case.
+    """
+    if values.size <= FEW:
+        return np.power(values, exponent)
+    square = values * values
+    if exponent == 2:
+        return square
+    return square * (values if exponent == 3 else square)
 
 
 def percentiles(values: Doubles) -> dict[int, float]:

@@ -158,11 +158,8 @@ class GLCM(Prepared, RadiomicsGLCM):  # type: ignore[misc]  # PyRadiomics has no
 
 def angles_with_pairs(texture: Texture) -> list[int]:
     """Return the angles along which two voxels are neighbours; the only one in any case."""
-    region = texture.levels.region
-    flat = texture.levels.ranks
-    if len(region.steps) == 1:
-        return [0]
-    return [a for a, step in enumerate(region.steps) if flat[region.places + step].any()]
+    paired = texture.levels.region.paired
+    return [0] if len(paired) == 1 else [int(a) for a in np.flatnonzero(paired)]
 
 
 def pairs_of(texture: Texture, angle: int) -> Pairs:

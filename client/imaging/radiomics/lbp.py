@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -138,13 +139,12 @@ def images(
     m1, m2, k = (np.empty(len(places)) for _ in range(3))
     table = _first_level(around.harmonics)
     parts = np.ascontiguousarray(around.harmonics[:, 1:])
+    compiled_holds = _kurtosis_holds()
     for first, last in _blocks(rows, len(places)):
         here = places[first:last]
         samples = np.empty((len(here), len(around.vertices)), dtype=image.dtype)
         _sample(prepared, here, image.shape, samples)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            k[first:last] = kurtosis(samples, axis=1)
+        k[first:last] = _kurtosis(samples) if compiled_holds else _original_kurtosis(samples)
         counts, sums = _coefficients(samples, image.reshape(-1)[here], parts)
         m2[first:last] = _norms(sums, parts)
         m1[first:last] = table[counts]
@@ -261,6 +261,72 @@ def _sample_rows(
                     x = places[i] - row * width
                     samples[i, v] = total[x - x0] if inside_x[v, x] else 0.0
         first = last
+
+
+def _original_kurtosis(samples: Floats) -> Floats:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found: Floats = kurtosis(samples, axis=1)
+    return found
+
+
+@cache
+def _kurtosis_holds() -> bool:
+    """Whether the installed scipy and numpy have the kurtosis that is compiled here.
+
+    Its sums are theirs to the last bit; another release may add in another order.
+    """
+    samples = np.random.default_rng(0).normal(0, 40, (200, 42)).astype(np.float32)
+    samples[::7] = samples[::7, :1]
+    samples[3::7] = np.round(samples[3::7] / 60)
+    return np.array_equal(_kurtosis(samples), _original_kurtosis(samples), equal_nan=True)
+
+
+@compiled
+def _kurtosis(samples: Floats) -> Floats:
+    """Return scipy's excess kurtosis of each row, in the samples' own precision."""
+    n, width = samples.shape
+    found = np.empty(n, dtype=samples.dtype)
+    count = samples.dtype.type(width)
+    three = samples.dtype.type(3)
+    eps = np.finfo(samples.dtype).eps
+    square = np.empty(width, dtype=samples.dtype)
+    for i in range(n):
+        mean = _paired_sum(samples[i]) / count
+        for v in range(width):
+            step = samples[i, v] - mean
+            square[v] = step * step
+        m2 = _paired_sum(square) / count
+        for v in range(width):
+            square[v] = square[v] * square[v]
+        m4 = _paired_sum(square) / count
+        limit = eps * mean
+        if m2 <= limit * limit:
+            found[i] = np.nan
+        else:
+            found[i] = m4 / (m2 * m2) - three
+    return found
+
+
+@compiled
+def _paired_sum(values: Floats) -> Any:
+    """Add up 8 to 128 values as numpy does: eight sums of every eighth value, then these."""
+    a, b, c, d = values[0], values[1], values[2], values[3]
+    e, f, g, h = values[4], values[5], values[6], values[7]
+    whole = len(values) - len(values) % 8
+    for k in range(8, whole, 8):
+        a += values[k]
+        b += values[k + 1]
+        c += values[k + 2]
+        d += values[k + 3]
+        e += values[k + 4]
+        f += values[k + 5]
+        g += values[k + 6]
+        h += values[k + 7]
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for k in range(whole, len(values)):
+        total += values[k]
+    return total
 
 
 def _first_level(harmonics: Complex) -> Doubles:

@@ -1,4 +1,4 @@
-"""Counts for GLCM, GLRLM, GLSZM, GLDM and NGTDM in one pass over the ROI and its neighbours."""
+"""Counts for GLCM, GLRLM, GLSZM, GLDM and NGTDM over the ROI and its neighbours."""
 
 from __future__ import annotations
 
@@ -57,22 +57,94 @@ class Texture:
         runs = np.zeros((len(region.steps), n, max(region.inside.shape)), dtype=np.int32)
         dependences = np.zeros((n, 27), dtype=np.int64)
         differences = np.zeros(n)
-        parents = np.zeros(len(levels.ranks), dtype=np.int32)
-        _count(
+        _compare(
             levels.ranks,
             levels.present,
             region.places,
             region.steps,
             region.neighbours,
-            region.padded[1] * region.padded[2],
-            pairs,
-            runs,
             dependences,
             differences,
-            parents,
         )
+        length = np.empty(len(levels.ranks), dtype=np.int32)
+        for a, step in enumerate(region.steps):
+            _follow(levels.ranks, region.places, step, length, pairs[a], runs[a])
+        parents = _join(levels.ranks, region.places, region.padded[1], region.padded[2])
         zones, sizes = _zones(levels.ranks, region.places, parents, n)
         return Matrices(pairs, runs, dependences, differences, zones, sizes)
+
+
+@compiled
+def _compare(
+    ranks: Counts,
+    present: Ints,
+    places: Ints,
+    steps: Ints,
+    neighbours: Counts,
+    dependences: Ints,
+    differences: Doubles,
+) -> None:
+    """Compare each voxel with its neighbours, for GLDM and NGTDM.
+
+    Goes by stretches of voxels that lie side by side, so that a step is one loop over two arrays.
+    """
+    even = present[len(present) - 1] == len(present)
+    total = np.empty(len(ranks), dtype=np.int64)
+    equal = np.empty(len(ranks), dtype=np.int32)
+    first = 0
+    while first < len(places):
+        last = first + 1
+        while last < len(places) and places[last] == places[last - 1] + 1:
+            last += 1
+        n = last - first
+        here = ranks[places[first] : places[first] + n]
+        for i in range(n):
+            total[i] = 0
+            equal[i] = 0
+        for a in range(len(steps)):
+            for side in (-1, 1):
+                start = places[first] + side * steps[a]
+                there = ranks[start : start + n]
+                if even:
+                    for i in range(n):
+                        total[i] += there[i]
+                        equal[i] += there[i] == here[i]
+                else:
+                    for i in range(n):
+                        equal[i] += there[i] == here[i]
+                        if there[i] > 0:
+                            total[i] += present[there[i] - 1]
+        for i in range(n):
+            rank = here[i] - 1
+            dependences[rank, equal[i]] += 1
+            if neighbours[first + i] > 0:
+                differences[rank] += abs(present[rank] - total[i] / neighbours[first + i])
+        first = last
+
+
+@compiled
+def _follow(
+    ranks: Counts, places: Ints, step: int, length: Counts, pairs: Counts, runs: Counts
+) -> None:
+    """Count pairs and runs along one angle, for GLCM and GLRLM.
+
+    A run counts where it ends; `length` holds that of the run so far where it goes on, and
+    anything elsewhere.
+    """
+    dense = len(pairs) > 0
+    for i in range(len(places)):
+        place = places[i]
+        rank = ranks[place]
+        after = ranks[place + step]
+        run = 0
+        if ranks[place - step] == rank:
+            run = length[place - step] + 1
+        if after == rank:
+            length[place] = run
+        else:
+            runs[rank - 1, run] += 1
+        if dense and after > 0:
+            pairs[rank - 1, after - 1] += 1
 
 
 @compiled
@@ -85,66 +157,52 @@ def _root(parents: Counts, place: int) -> int:
 
 
 @compiled
-def _count(
-    ranks: Counts,
-    present: Ints,
-    places: Ints,
-    steps: Ints,
-    neighbours: Counts,
-    plane: int,
-    pairs: Counts,
-    runs: Counts,
-    dependences: Ints,
-    differences: Doubles,
-    parents: Counts,
-) -> None:
-    """Visit each voxel and its 26 neighbours once, in raster order.
+def _join(ranks: Counts, places: Ints, height: int, width: int) -> Counts:
+    """Join neighbours of one level into zones, for GLSZM; each voxel is given its zone's first.
 
-    `length[p, a]` is that of the run along angle a which ends at voxel p so far; two planes are
-    remembered, as no step goes farther back.
+    The voxel right below touches all other neighbours that come earlier, so where it is of the
+    same level they are joined already; the one before in the slice touches all but three.
     """
-    ring = 2 * plane
-    n_angles = len(steps)
-    length = np.zeros((ring, n_angles), dtype=np.int32)
-    dense = pairs.shape[1] > 0
+    parents = np.zeros(len(ranks), dtype=np.int32)
+    plane = height * width
     for i in range(len(places)):
         place = places[i]
         rank = ranks[place]
-        slot = place % ring
         parents[place] = place
-        root = place
-        total = 0
-        equal = 0
-        for a in range(n_angles):
-            after = ranks[place + steps[a]]
-            before = ranks[place - steps[a]]
-            run = 0
-            if before > 0:
-                total += present[before - 1]
-                if before == rank:
-                    equal += 1
-                    back = slot - steps[a]
-                    if back < 0:
-                        back += ring
-                    run = length[back, a] + 1
-                    other = _root(parents, place - steps[a])
-                    if other < root:
-                        parents[root] = other
-                        root = other
-                    elif other > root:
-                        parents[other] = root
-            if after > 0:
-                total += present[after - 1]
-                if dense:
-                    pairs[a, rank - 1, after - 1] += 1
-            if after == rank:
-                equal += 1
-                length[slot, a] = run
+        if ranks[place - plane] == rank:
+            parents[place] = _root(parents, place - plane)
+            continue
+        for dy in (-1, 0, 1):
+            row = place - plane + dy * width
+            if dy == 0:
+                # the voxel right below is of another level
+                _link(ranks, parents, place, row - 1)
+                _link(ranks, parents, place, row + 1)
+            elif ranks[row] == rank:
+                _link(ranks, parents, place, row)
             else:
-                runs[a, rank - 1, run] += 1
-        dependences[rank - 1, equal] += 1
-        if neighbours[i] > 0:
-            differences[rank - 1] += abs(present[rank - 1] - total / neighbours[i])
+                _link(ranks, parents, place, row - 1)
+                _link(ranks, parents, place, row + 1)
+        row = place - width
+        if ranks[row] == rank:
+            _link(ranks, parents, place, row)
+        else:
+            _link(ranks, parents, place, row - 1)
+            _link(ranks, parents, place, row + 1)
+            _link(ranks, parents, place, place - 1)
+    return parents
+
+
+@compiled
+def _link(ranks: Counts, parents: Counts, place: int, other: int) -> None:
+    """Join the zones of two voxels if they are of one level."""
+    if ranks[other] == ranks[place]:
+        one = _root(parents, place)
+        two = _root(parents, other)
+        if one < two:
+            parents[two] = one
+        elif two < one:
+            parents[one] = two
 
 
 @compiled

@@ -28,6 +28,7 @@ class Region:
     angles : (n, 3) steps z, y, x that GLCM and GLRLM go along, in PyRadiomics' order.
     steps : the same as differences of flat indices.
     neighbours : how many of the 26 neighbours of each voxel lie in the ROI.
+    paired : of each angle, whether any two voxels are neighbours along it.
     crossed : of each angle, whether a line along it meets the ROI more than once.
     """
 
@@ -38,6 +39,7 @@ class Region:
     angles: Ints
     steps: Ints
     neighbours: NDArray[np.int32]
+    paired: Mask
     crossed: Mask
 
     @property
@@ -56,21 +58,22 @@ def region(mask: Mask) -> Region:
     steps = angles @ strides
     flat = padded.reshape(-1)
     neighbours = np.zeros(len(places), dtype=np.int32)
-    touching = np.zeros(len(angles), dtype=np.bool_)
+    paired = np.zeros(len(angles), dtype=np.bool_)
     for a, step in enumerate(steps):
         after = flat[places + step]
-        touching[a] = after.any()
+        paired[a] = after.any()
         neighbours += after
         neighbours += flat[places - step]
     crossed = np.array(
         [
             near or _meets_twice(places, padded.shape, angle)
-            for near, angle in zip(touching, angles, strict=True)
+            for near, angle in zip(paired, angles, strict=True)
         ],
         dtype=np.bool_,
     )
     depth, height, width = padded.shape
-    return Region(mask, inside, places, (depth, height, width), angles, steps, neighbours, crossed)
+    shape = (depth, height, width)
+    return Region(mask, inside, places, shape, angles, steps, neighbours, paired, crossed)
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...]:
