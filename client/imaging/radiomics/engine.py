@@ -79,7 +79,9 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
         found.update(self._shape(image, mask, box, where))
         for kind, own in self.enabledImagetypes.items():
             for name, values in filtered(kind, image, mask, where, {**settings, **own}):
-                found.update(self._classes(image, mask, box, where, name, values, {**settings, **own}))
+                found.update(
+                    self._classes(image, mask, box, where, name, values, {**settings, **own})
+                )
         return found
 
     def _is_usual(self, image: object) -> bool:

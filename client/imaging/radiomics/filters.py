@@ -66,7 +66,11 @@ def _original(image: sitk.Image, region: Region, own: Settings) -> Made:
 
 
 def _scaled(
-    name: str, scale: Callable[[Values, Any], Values], image: sitk.Image, region: Region, _: Settings
+    name: str,
+    scale: Callable[[Values, Any], Values],
+    image: sitk.Image,
+    region: Region,
+    _: Settings,
 ) -> Made:
     """A function of each voxel and of the largest absolute value in the box."""
     box = sitk.GetArrayViewFromImage(image)

@@ -34,9 +34,7 @@ class NGTDM(Prepared, RadiomicsNGTDM):  # type: ignore[misc]  # PyRadiomics has 
         if not self._many:
             return super().getContrastFeatureValue()
         p, s, i, n = self._columns()
-        total = sum(
-            np.sum(p[rows, None] * p * (i[rows, None] - i) ** 2) for rows in self._bands()
-        )
+        total = sum(np.sum(p[rows, None] * p * (i[rows, None] - i) ** 2) for rows in self._bands())
         levels = len(p)
         return np.array([total * np.sum(s) / n / (levels * (levels - 1))])
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.radiomics.matrices import Texture
@@ -55,6 +54,6 @@ class Prepared:
 
 @cache
 def names_of(kind: Any) -> dict[str, bool]:
-    # PyRadiomics looks through the class each time: as long as the features of a small ROI
+    """Return the features of a class, and whether each is deprecated; looked up once a process."""
     found: dict[str, bool] = kind.getFeatureNames()
     return found

@@ -40,7 +40,11 @@ class Shape(RadiomicsShape):  # type: ignore[misc]  # PyRadiomics has no types
         self.maskArray = np.pad(inside, 1)
         self.pixelSpacing = np.array(spacing[::-1])
         self.labelledVoxelCoordinates = np.where(self.maskArray)
-        steps = (float(self.pixelSpacing[0]), float(self.pixelSpacing[1]), float(self.pixelSpacing[2]))
+        steps = (
+            float(self.pixelSpacing[0]),
+            float(self.pixelSpacing[1]),
+            float(self.pixelSpacing[2]),
+        )
         self.SurfaceArea, self.Volume = surface_and_volume(self.maskArray, steps)
         self.diameters = diameters(self.maskArray, self.pixelSpacing)
         self.eigenValues = self._eigenvalues()
@@ -96,7 +100,7 @@ def cubes(spacing: tuple[float, float, float]) -> Cubes:
 
 
 def surface_and_volume(mask: Mask, spacing: tuple[float, float, float]) -> tuple[float, float]:
-    """Return area and volume of PyRadiomics' mesh around a mask that nothing touches the edge of."""
+    """Return area and volume of PyRadiomics' mesh; the mask does not touch the array's edge."""
     numbers = _cube_numbers(mask)
     counts, places = _tally(numbers)
     table = cubes(spacing)
@@ -180,7 +184,7 @@ def _hull(points: Doubles) -> Doubles:
 
 @compiled
 def _farthest(points: Doubles, planes: Ints) -> float:
-    """Return the largest squared distance of two points of one plane; `planes` is where each begins."""
+    """Return the largest squared distance within a plane; `planes` is where each begins."""
     largest = 0.0
     for plane in range(len(planes) - 1):
         for i in range(planes[plane], planes[plane + 1]):

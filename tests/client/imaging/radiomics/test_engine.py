@@ -24,7 +24,7 @@ Features = dict[str, float]
 def tissue(shape=SHAPE, seed=0) -> np.ndarray:
     """Noise on smooth hills, some air, in HU."""
     random = np.random.default_rng(seed)
-    z, y, x = np.indices(shape)
+    z, y, _ = np.indices(shape)
     values = 40 + 60 * np.sin(z / 3) * np.cos(y / 4) + random.normal(0, 40, shape)
     values[:, : shape[1] // 4] -= 700
     return values.astype(np.float32)
@@ -46,6 +46,12 @@ def scattered() -> np.ndarray:
     """Voxels none of which touches another."""
     mask = np.zeros(SHAPE, dtype=np.uint8)
     mask[4:18:3, 5:17:4, 6:16:5] = 1
+    return mask
+
+
+def far_apart() -> np.ndarray:
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask[3, 4, 5] = mask[10, 15, 18] = 1
     return mask
 
 
@@ -80,9 +86,12 @@ MASKS: dict[str, Callable[[], np.ndarray]] = {
     "one column": lambda: box(slice(5, 17), slice(9, 10), slice(6, 15)),
     "one row": lambda: box(slice(5, 17), slice(6, 15), slice(9, 10)),
     "eight voxels": lambda: box(slice(9, 11), slice(9, 11), slice(9, 11)),
-    "two components": lambda: ball(centre=(6, 6, 6), radius=3) + ball(centre=(15, 16, 17), radius=4),
+    "two components": lambda: (
+        ball(centre=(6, 6, 6), radius=3) + ball(centre=(15, 16, 17), radius=4)
+    ),
     "a hole": hollow,
     "scattered": scattered,
+    "two voxels on no common line": far_apart,
     "speckled": speckled,
     "the edge": lambda: ball(centre=(2, 11, 23), radius=6),
     "all edges": touching_all_edges,
@@ -143,7 +152,9 @@ def test_a_clipped_image_has_the_values_of_pyradiomics():
     assert_equal(np.clip(tissue(), 20, 60), ball(radius=7))
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+)
 def test_any_order_of_axes_has_the_values_of_pyradiomics(order):
     values, mask = tissue((15, 20, 26)), ball((15, 20, 26), (6, 9, 14), 4.3)
     assert_equal(values.transpose(order), mask.transpose(order), (0.83, 0.97, 2.7))

@@ -77,7 +77,9 @@ def test_kurtosis_is_scipys(kind):
 
 
 def test_another_kurtosis_of_scipy_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(lbp, "_original_kurtosis", lambda samples: kurtosis(samples, axis=1) * 1.0001)
+    monkeypatch.setattr(
+        lbp, "_original_kurtosis", lambda samples: kurtosis(samples, axis=1) * 1.0001
+    )
     lbp._kurtosis_holds.cache_clear()
     try:
         assert not lbp._kurtosis_holds()
