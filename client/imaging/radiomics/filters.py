@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from radiomics import imageoperations
 
 from client.imaging.radiomics import lbp
+from client.imaging.radiomics.log import FEWEST, laplacian
 from client.imaging.radiomics.region import Region
 
 Values = NDArray[Any]
@@ -33,6 +34,7 @@ def filtered(kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own
     filters: Mapping[str, Filter] = {
         "Original": _original,
         "Wavelet": _wavelet,
+        "LoG": _log,
         "Square": partial(_scaled, "square", _square),
         "SquareRoot": partial(_scaled, "squareroot", _square_root),
         "Logarithm": partial(_scaled, "logarithm", _logarithm),
@@ -40,16 +42,18 @@ def filtered(kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own
     }
     if kind == "LBP3D":
         yield from _lbp(image, mask, region, own)
-    elif kind in filters and not _changed(kind, own):
+    elif kind in filters and not _special(kind, image, own):
         yield from filters[kind](image, region, own)
     else:
         yield from _upstream(kind, image, mask, region, own)
 
 
-def _changed(kind: str, own: Settings) -> bool:
-    """Whether settings ask for more than the replacement here can do."""
-    wavelet = ("level", 1), ("start_level", 0)
-    return kind == "Wavelet" and any(own.get(name, usual) != usual for name, usual in wavelet)
+def _special(kind: str, image: sitk.Image, own: Settings) -> bool:
+    """Whether the settings or the image ask for more than the replacement here can do."""
+    if kind == "LoG":
+        return bool(image.GetPixelID() != sitk.sitkFloat32 or min(image.GetSize()) < FEWEST)
+    usual = ("level", 1), ("start_level", 0)
+    return kind == "Wavelet" and any(own.get(name, value) != value for name, value in usual)
 
 
 def _upstream(
@@ -67,7 +71,7 @@ def _original(image: sitk.Image, region: Region, own: Settings) -> Made:
 
 def _scaled(
     name: str,
-    scale: Callable[[Values, Any], Values],
+    scale: Callable[[Values, np.float64], Values],
     image: sitk.Image,
     region: Region,
     _: Settings,
@@ -78,23 +82,40 @@ def _scaled(
     yield name, scale(box[region.mask].astype(np.float64), np.abs(largest))
 
 
-def _square(values: Values, largest: Any) -> Values:
-    return ((1 / np.sqrt(largest)) * values) ** 2
+def _square(values: Values, largest: np.float64) -> Values:
+    scaled: Values = (1 / np.sqrt(largest)) * values
+    return scaled**2
 
 
-def _square_root(values: Values, largest: Any) -> Values:
+def _square_root(values: Values, largest: np.float64) -> Values:
     positive = values > 0
     roots = np.sqrt(np.abs(values) * largest)
-    return np.where(positive, roots, -roots)
+    scaled: Values = np.where(positive, roots, -roots)
+    return scaled
 
 
-def _logarithm(values: Values, largest: Any) -> Values:
+def _logarithm(values: Values, largest: np.float64) -> Values:
     logarithms = np.log(np.abs(values) + 1)
-    return np.where(values > 0, logarithms, -logarithms) * (largest / np.log(largest + 1))
+    scaled: Values = np.where(values > 0, logarithms, -logarithms)
+    return scaled * (largest / np.log(largest + 1))
 
 
-def _exponential(values: Values, largest: Any) -> Values:
-    return np.exp((np.log(largest) / largest) * values)
+def _exponential(values: Values, largest: np.float64) -> Values:
+    scaled: Values = np.exp((np.log(largest) / largest) * values)
+    return scaled
+
+
+def _log(image: sitk.Image, region: Region, own: Settings) -> Made:
+    """Each sigma that the box is large enough for."""
+    spacing = image.GetSpacing()
+    for sigma in own.get("sigma", ()):
+        fits = all(
+            size >= np.ceil(sigma / step) + 1
+            for size, step in zip(image.GetSize(), spacing, strict=True)
+        )
+        if sigma > 0 and fits:
+            made = laplacian(sitk.GetArrayViewFromImage(image), spacing, float(sigma))
+            yield f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D", made[region.mask]
 
 
 def _wavelet(image: sitk.Image, region: Region, own: Settings) -> Made:

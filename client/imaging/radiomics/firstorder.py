@@ -41,11 +41,12 @@ class FirstOrder(Prepared, RadiomicsFirstOrder):  # type: ignore[misc]  # PyRadi
 
     @cached_property
     def _mean(self) -> Doubles:
-        return np.sum(self.targetVoxelArray, 1) / self.targetVoxelArray.shape[1]
+        return self._average(self.targetVoxelArray)
 
     @cached_property
     def _deviations(self) -> Doubles:
-        return self.targetVoxelArray - self._mean[:, None]
+        deviations: Doubles = self.targetVoxelArray - self._mean[:, None]
+        return deviations
 
     @cached_property
     def _second_moment(self) -> Doubles:
@@ -53,25 +54,30 @@ class FirstOrder(Prepared, RadiomicsFirstOrder):  # type: ignore[misc]  # PyRadi
 
     @cached_property
     def _shifted_energy(self) -> Doubles:
-        return np.sum((self.targetVoxelArray + self.voxelArrayShift) ** 2, 1)
+        energy: Doubles = np.sum((self.targetVoxelArray + self.voxelArrayShift) ** 2, 1)
+        return energy
 
     def _average(self, values: Doubles) -> Doubles:
-        return np.sum(values, 1) / self.targetVoxelArray.shape[1]
+        total: Doubles = np.sum(values, 1)
+        return total / self.targetVoxelArray.shape[1]
 
     def getEnergyFeatureValue(self) -> Doubles:
         return self._shifted_energy
 
     def getRootMeanSquaredFeatureValue(self) -> Doubles:
-        return np.sqrt(self._shifted_energy / self.targetVoxelArray.shape[1])
+        root: Doubles = np.sqrt(self._shifted_energy / self.targetVoxelArray.shape[1])
+        return root
 
     def getMinimumFeatureValue(self) -> Doubles:
-        return np.min(self.targetVoxelArray, 1)
+        smallest: Doubles = np.min(self.targetVoxelArray, 1)
+        return smallest
 
     def getMaximumFeatureValue(self) -> Doubles:
-        return np.max(self.targetVoxelArray, 1)
+        largest: Doubles = np.max(self.targetVoxelArray, 1)
+        return largest
 
     def getRangeFeatureValue(self) -> Doubles:
-        return np.max(self.targetVoxelArray, 1) - np.min(self.targetVoxelArray, 1)
+        return self.getMaximumFeatureValue() - self.getMinimumFeatureValue()
 
     def get10PercentileFeatureValue(self) -> Doubles:
         return np.array([self._percentiles[10]])
@@ -98,7 +104,8 @@ class FirstOrder(Prepared, RadiomicsFirstOrder):  # type: ignore[misc]  # PyRadi
         within = (values >= low) & (values <= high)
         count = np.count_nonzero(within)
         mean = np.sum(np.where(within, values, 0), 1) / count
-        return np.sum(np.where(within, np.absolute(values - mean[:, None]), 0), 1) / count
+        total: Doubles = np.sum(np.where(within, np.absolute(values - mean[:, None]), 0), 1)
+        return total / count
 
     def getSkewnessFeatureValue(self) -> Doubles:
         m2, m3 = self._second_moment, self._average(power(self._deviations, 3))

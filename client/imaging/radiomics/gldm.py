@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from numpy.typing import NDArray
 from radiomics.gldm import RadiomicsGLDM
 
 from client.imaging.radiomics.prepared import Prepared
+from client.imaging.radiomics.sizes import named, size_features
+
+NAMES = (
+    "SmallDependenceEmphasis",
+    "LargeDependenceEmphasis",
+    "GrayLevelNonUniformity",
+    None,
+    "DependenceNonUniformity",
+    "DependenceNonUniformityNormalized",
+    None,
+    "GrayLevelVariance",
+    "DependenceVariance",
+    "DependenceEntropy",
+    "LowGrayLevelEmphasis",
+    "HighGrayLevelEmphasis",
+    "SmallDependenceLowGrayLevelEmphasis",
+    "SmallDependenceHighGrayLevelEmphasis",
+    "LargeDependenceLowGrayLevelEmphasis",
+    "LargeDependenceHighGrayLevelEmphasis",
+)
 
 
 class GLDM(Prepared, RadiomicsGLDM):  # type: ignore[misc]  # PyRadiomics has no types
-    """PyRadiomics' class and formulas; only the counting is another."""
+    """A voxel with k equal neighbours counts as a dependence of size k + 1."""
 
-    gldm_a = 0
-
-    def _calculateMatrix(self, voxelCoordinates: None = None) -> NDArray[np.float64]:
-        counts = self.seen.texture.matrices.dependences
-        sizes = np.flatnonzero(counts.any(axis=0))
-        matrix = np.ascontiguousarray(counts[:, sizes][None], dtype=np.float64)
-        values = self.coefficients
-        values["pd"] = np.sum(matrix, 1)
-        values["pg"] = np.sum(matrix, 2)
-        values["Nz"] = np.sum(values["pd"], 1)
-        values["ivector"] = values["grayLevels"].astype(float)
-        values["jvector"] = sizes + 1.0
-        return matrix
+    def computed(self) -> Mapping[str, float]:
+        counts, present = self.seen.texture.matrices.dependences, self.seen.texture.levels.present
+        return named(size_features(counts, present, np.arange(1, counts.shape[1] + 1)), NAMES)

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from numpy.typing import NDArray
 from radiomics.glrlm import RadiomicsGLRLM
 
 from client.imaging.radiomics.prepared import Prepared
+from client.imaging.radiomics.sizes import named, size_features
+
+NAMES = (
+    "ShortRunEmphasis",
+    "LongRunEmphasis",
+    "GrayLevelNonUniformity",
+    "GrayLevelNonUniformityNormalized",
+    "RunLengthNonUniformity",
+    "RunLengthNonUniformityNormalized",
+    "RunPercentage",
+    "GrayLevelVariance",
+    "RunVariance",
+    "RunEntropy",
+    "LowGrayLevelRunEmphasis",
+    "HighGrayLevelRunEmphasis",
+    "ShortRunLowGrayLevelEmphasis",
+    "ShortRunHighGrayLevelEmphasis",
+    "LongRunLowGrayLevelEmphasis",
+    "LongRunHighGrayLevelEmphasis",
+)
 
 
 class GLRLM(Prepared, RadiomicsGLRLM):  # type: ignore[misc]  # PyRadiomics has no types
-    """PyRadiomics' class and formulas; only the counting is another."""
+    """Mean over the angles; one along which no line meets two voxels says nothing."""
 
-    weightingNorm = None  # noqa: N815 - the original's name
-
-    def _calculateMatrix(self, voxelCoordinates: None = None) -> NDArray[np.float64]:
-        runs = self.seen.texture.matrices.runs
-        crossed = self.seen.texture.levels.region.crossed
-        # an angle along which no two voxels lie says nothing, and is left out unless it is the only
-        runs = runs[crossed] if len(runs) > 1 else np.where(crossed[:, None, None], runs, 0)
-        longest = int(np.flatnonzero(runs.any(axis=(0, 1)))[-1]) + 1 if runs.any() else 1
-        matrix = np.ascontiguousarray(runs[:, :, :longest].transpose(1, 2, 0)[None], dtype=float)
-        number = np.sum(matrix, (1, 2))
-        number[number == 0] = np.nan
-        self.coefficients["Nr"] = number
-        return matrix
+    def computed(self) -> Mapping[str, float]:
+        levels = self.seen.texture.levels
+        runs = self.seen.texture.matrices.runs[levels.region.crossed]
+        if not len(runs):
+            return dict.fromkeys(NAMES, np.nan)
+        longest = int(np.flatnonzero(runs.any(axis=(0, 1)))[-1]) + 1
+        lengths = np.arange(1, longest + 1)
+        short = np.ascontiguousarray(runs[:, :, :longest])
+        found = [size_features(one, levels.present, lengths) for one in short]
+        return named(np.mean(found, axis=0), NAMES)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+
 from radiomics.glszm import RadiomicsGLSZM
 
 from client.imaging.radiomics.prepared import Prepared
+from client.imaging.radiomics.sizes import named, size_features
+
+NAMES = (
+    "SmallAreaEmphasis",
+    "LargeAreaEmphasis",
+    "GrayLevelNonUniformity",
+    "GrayLevelNonUniformityNormalized",
+    "SizeZoneNonUniformity",
+    "SizeZoneNonUniformityNormalized",
+    "ZonePercentage",
+    "GrayLevelVariance",
+    "ZoneVariance",
+    "ZoneEntropy",
+    "LowGrayLevelZoneEmphasis",
+    "HighGrayLevelZoneEmphasis",
+    "SmallAreaLowGrayLevelEmphasis",
+    "SmallAreaHighGrayLevelEmphasis",
+    "LargeAreaLowGrayLevelEmphasis",
+    "LargeAreaHighGrayLevelEmphasis",
+)
 
 
 class GLSZM(Prepared, RadiomicsGLSZM):  # type: ignore[misc]  # PyRadiomics has no types
-    """PyRadiomics' class and formulas on a matrix of the zone sizes that occur.
+    """On a matrix of the zone sizes that occur, not of every size up to the largest."""
 
-    The original has a column for every size up to the largest, and drops the empty ones.
-    """
-
-    def _calculateMatrix(self, voxelCoordinates: None = None) -> NDArray[np.float64]:
-        return self.seen.texture.matrices.zones[None].astype(np.float64)
-
-    def _calculateCoefficients(self) -> None:
-        values = self.coefficients
-        values["ps"] = np.sum(self.P_glszm, 1)
-        values["pg"] = np.sum(self.P_glszm, 2)
-        values["ivector"] = values["grayLevels"].astype(float)
-        values["jvector"] = self.seen.texture.matrices.zone_sizes.astype(np.float64)
-        values["Nz"] = np.sum(self.P_glszm, (1, 2))
-        values["Np"] = np.sum(values["ps"] * values["jvector"][None, :], 1)
+    def computed(self) -> Mapping[str, float]:
+        made, present = self.seen.texture.matrices, self.seen.texture.levels.present
+        return named(size_features(made.zones, present, made.zone_sizes), NAMES)

@@ -66,9 +66,7 @@ class Texture:
             dependences,
             differences,
         )
-        length = np.empty(len(levels.ranks), dtype=np.int32)
-        for a, step in enumerate(region.steps):
-            _follow(levels.ranks, region.places, step, length, pairs[a], runs[a])
+        _follow(levels.ranks, region.places, region.steps, pairs, runs)
         parents = _join(levels.ranks, region.places, region.padded[1], region.padded[2])
         zones, sizes = _zones(levels.ranks, region.places, parents, n)
         return Matrices(pairs, runs, dependences, differences, zones, sizes)
@@ -123,28 +121,29 @@ def _compare(
 
 
 @compiled
-def _follow(
-    ranks: Counts, places: Ints, step: int, length: Counts, pairs: Counts, runs: Counts
-) -> None:
-    """Count pairs and runs along one angle, for GLCM and GLRLM.
+def _follow(ranks: Counts, places: Ints, steps: Ints, pairs: Counts, runs: Counts) -> None:
+    """Count pairs and runs along each angle, for GLCM and GLRLM.
 
     A run counts where it ends; `length` holds that of the run so far where it goes on, and
     anything elsewhere.
     """
-    dense = len(pairs) > 0
-    for i in range(len(places)):
-        place = places[i]
-        rank = ranks[place]
-        after = ranks[place + step]
-        run = 0
-        if ranks[place - step] == rank:
-            run = length[place - step] + 1
-        if after == rank:
-            length[place] = run
-        else:
-            runs[rank - 1, run] += 1
-        if dense and after > 0:
-            pairs[rank - 1, after - 1] += 1
+    length = np.empty(len(ranks), dtype=np.int32)
+    dense = pairs.shape[1] > 0
+    for a in range(len(steps)):
+        step = steps[a]
+        for i in range(len(places)):
+            place = places[i]
+            rank = ranks[place]
+            after = ranks[place + step]
+            run = 0
+            if ranks[place - step] == rank:
+                run = length[place - step] + 1
+            if after == rank:
+                length[place] = run
+            else:
+                runs[a, rank - 1, run] += 1
+            if dense and after > 0:
+                pairs[a, rank - 1, after - 1] += 1
 
 
 @compiled

@@ -2,76 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from radiomics.ngtdm import RadiomicsNGTDM
 
-from client.imaging.radiomics.matrices import MOST_DENSE_LEVELS
+from client.imaging.radiomics.jit import compiled
 from client.imaging.radiomics.prepared import Prepared
 
 Doubles = NDArray[np.float64]
 
-_ROWS = 64
+NAMES = ("Coarseness", "Contrast", "Busyness", "Complexity", "Strength")
 
 
 class NGTDM(Prepared, RadiomicsNGTDM):  # type: ignore[misc]  # PyRadiomics has no types
-    """PyRadiomics' class and formulas; only the counting is another.
+    """The sums over pairs of levels are loops: the original holds matrices of levels x levels."""
 
-    Its formulas hold matrices of levels x levels; with more levels than a CT has, the sums over
-    them are taken in bands of rows.
-    """
-
-    def _calculateMatrix(self, voxelCoordinates: None = None) -> Doubles:
-        levels = self.seen.texture.levels
-        columns = (levels.counts, self.seen.texture.matrices.differences, levels.present)
-        return np.stack([column.astype(np.float64) for column in columns], axis=1)[None]
-
-    @property
-    def _many(self) -> bool:
-        return bool(self.P_ngtdm.shape[1] > MOST_DENSE_LEVELS)
-
-    def getContrastFeatureValue(self) -> Doubles:
-        if not self._many:
-            return super().getContrastFeatureValue()
-        p, s, i, n = self._columns()
-        total = sum(np.sum(p[rows, None] * p * (i[rows, None] - i) ** 2) for rows in self._bands())
-        levels = len(p)
-        return np.array([total * np.sum(s) / n / (levels * (levels - 1))])
-
-    def getBusynessFeatureValue(self) -> Doubles:
-        if not self._many:
-            return super().getBusynessFeatureValue()
-        p, s, i, _ = self._columns()
-        total = sum(np.sum(np.abs(i[rows, None] * p[rows, None] - i * p)) for rows in self._bands())
-        return np.array([np.sum(p * s) / total if total else 0.0])
-
-    def getComplexityFeatureValue(self) -> Doubles:
-        if not self._many:
-            return super().getComplexityFeatureValue()
-        p, s, i, n = self._columns()
-        total = sum(
-            np.sum(
-                np.abs(i[rows, None] - i)
-                * (p[rows, None] * s[rows, None] + p * s)
-                / (p[rows, None] + p)
-            )
-            for rows in self._bands()
+    def computed(self) -> Mapping[str, float]:
+        levels, texture = self.seen.texture.levels, self.seen.texture
+        found = _features(
+            levels.counts.astype(np.float64),
+            texture.matrices.differences,
+            levels.present.astype(np.float64),
         )
-        return np.array([total / n])
+        return dict(zip(NAMES, found.tolist(), strict=True))
 
-    def getStrengthFeatureValue(self) -> Doubles:
-        if not self._many:
-            return super().getStrengthFeatureValue()
-        p, s, i, _ = self._columns()
-        total = sum(
-            np.sum((p[rows, None] + p) * (i[rows, None] - i) ** 2) for rows in self._bands()
-        )
-        return np.array([total / np.sum(s) if np.sum(s) else 0.0])
 
-    def _columns(self) -> tuple[Doubles, Doubles, Doubles, float]:
-        values = self.coefficients
-        return values["p_i"][0], values["s_i"][0], values["ivector"][0], float(values["Nvp"][0])
-
-    def _bands(self) -> list[slice]:
-        n = self.P_ngtdm.shape[1]
-        return [slice(start, start + _ROWS) for start in range(0, n, _ROWS)]
+@compiled
+def _features(counts: Doubles, s: Doubles, gray: Doubles) -> Doubles:
+    """Return the five features; every level occurs, p is its share of the voxels."""
+    n = counts.sum()
+    p = counts / n
+    contrast = 0.0
+    busyness = 0.0
+    complexity = 0.0
+    strength = 0.0
+    for one in range(len(p)):
+        for two in range(len(p)):
+            apart = gray[one] - gray[two]
+            contrast += p[one] * p[two] * apart**2
+            busyness += abs(gray[one] * p[one] - gray[two] * p[two])
+            weight = (p[one] * s[one] + p[two] * s[two]) / (p[one] + p[two])
+            complexity += abs(apart) * weight
+            strength += (p[one] + p[two]) * apart**2
+    total = s.sum()
+    weighted = (p * s).sum()
+    levels = len(p)
+    found = np.zeros(5)
+    found[0] = 1 / weighted if weighted != 0 else 1000000.0
+    found[1] = contrast * total / n / (levels * (levels - 1)) if levels > 1 else 0.0
+    found[2] = weighted / busyness if busyness != 0 else 0.0
+    found[3] = complexity / n
+    found[4] = strength / total if total != 0 else 0.0
+    return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Shape(RadiomicsShape):  # type: ignore[misc]  # PyRadiomics has no types
         self.coefficients: dict[str, Any] = {}
         self.enabledFeatures: dict[str, bool] = {}
         self.featureValues: dict[str, Any] = {}
-        self.featureNames = names_of(type(self))
+        self.featureNames = names_of(cast(Hashable, type(self)))
         self.maskArray = np.pad(inside, 1)
         self.pixelSpacing = np.array(spacing[::-1])
         self.labelledVoxelCoordinates = np.where(self.maskArray)
@@ -55,7 +55,8 @@ class Shape(RadiomicsShape):  # type: ignore[misc]  # PyRadiomics has no types
         physical = coordinates * self.pixelSpacing[None, :]
         physical -= np.mean(physical, axis=0)
         physical /= np.sqrt(len(coordinates))
-        values: Doubles = np.linalg.eigvals(np.dot(physical.T.copy(), physical))
+        # of a symmetric matrix they are real
+        values = cast(Doubles, np.linalg.eigvals(np.dot(physical.T.copy(), physical)))
         values[(values < 0) & (values > -1e-10)] = 0
         values.sort()
         return values
@@ -177,9 +178,10 @@ def _line_ends(corners: Ints, axis: int) -> Ints:
 def _hull(points: Doubles) -> Doubles:
     """Return the corners of the convex hull; all points where they do not span a volume."""
     try:
-        return points[ConvexHull(points).vertices]
+        corners: Ints = ConvexHull(points).vertices
     except QhullError:
         return points
+    return points[corners]
 
 
 @compiled

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-from client.imaging.radiomics import glcm, matrices, ngtdm
+from client.imaging.radiomics import glcm, matrices
 from client.imaging.radiomics.engine import FastExtractor
 
 PRESETS = Path(__file__).parents[4] / "common" / "presets"
@@ -168,8 +168,6 @@ def test_few_and_many_grey_levels_have_the_values_of_pyradiomics(factor):
 def test_more_levels_than_a_ct_has_are_summed_in_bands_to_the_same_values(monkeypatch):
     for module, name, few in (
         (matrices, "MOST_DENSE_LEVELS", 4),
-        (ngtdm, "MOST_DENSE_LEVELS", 4),
-        (ngtdm, "_ROWS", 3),
         (glcm, "_ROWS", 3),
     ):
         monkeypatch.setattr(module, name, few)
