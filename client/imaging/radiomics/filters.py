@@ -83,8 +83,8 @@ def _scaled(
 
 
 def _square(values: Values, largest: np.float64) -> Values:
-    scaled: Values = (1 / np.sqrt(largest)) * values
-    return scaled**2
+    scaled: Values = ((1 / np.sqrt(largest)) * values) ** 2
+    return scaled
 
 
 def _square_root(values: Values, largest: np.float64) -> Values:

@@ -103,22 +103,29 @@ def axis_of(offsets: Doubles, size: int) -> Axis | None:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A volume's spline coefficients, mirrored at its borders, and its axes (z, y, x)."""
+    """A volume's spline coefficients, mirrored at its borders, and where its samples lie.
+
+    `order` (42,) are the vertices, those with the same offsets along z and y together; `groups`
+    numbers these. The axes (z, y, x) are in that order.
+    """
 
     coefficients: Doubles
     axes: tuple[Axis, Axis, Axis]
     groups: Ints
+    order: Ints
 
 
 def sampler(image: Floats, vertices: Doubles) -> Sampler | None:
     """Prepare to sample a volume (z, y, x) around its voxels; None where tables do not suffice."""
-    axes = [axis_of(vertices[:, d], size) for d, size in enumerate(image.shape)]
+    _, numbers = np.unique(vertices[:, :2], axis=0, return_inverse=True)
+    groups = numbers.reshape(-1).astype(np.int64)
+    order = np.argsort(groups, kind="stable")
+    axes = [axis_of(vertices[order, d], size) for d, size in enumerate(image.shape)]
     if axes[0] is None or axes[1] is None or axes[2] is None:
         return None
     coefficients = spline_filter(image, 3, output=np.float64, mode="constant")
     mirrored = np.pad(coefficients, (BEFORE, AFTER), mode="reflect")
-    _, groups = np.unique(vertices[:, :2], axis=0, return_inverse=True)
-    return Sampler(mirrored, (axes[0], axes[1], axes[2]), groups.reshape(-1).astype(np.int64))
+    return Sampler(mirrored, (axes[0], axes[1], axes[2]), groups[order], order)
 
 
 def images(
@@ -173,6 +180,7 @@ def _sample(prepared: Sampler, places: Ints, shape: tuple[int, ...], samples: Fl
     _sample_rows(
         prepared.coefficients,
         prepared.groups,
+        prepared.order,
         starts,
         z.weights,
         y.weights,
@@ -188,9 +196,35 @@ def _sample(prepared: Sampler, places: Ints, shape: tuple[int, ...], samples: Fl
 
 
 @compiled
+def _scale(out: Doubles, line: Doubles, wz: float, wy: float, start: int, n: int) -> None:
+    """Multiply a stretch of coefficients by two weights."""
+    for i in range(n):
+        out[start + i] = line[start + i] * wz * wy
+
+
+@compiled
+def _add_taps(
+    total: Doubles, products: Doubles, base: int, weights: Doubles, start: int, n: int
+) -> None:
+    """Add up the taps of n voxels of a row; on its own, the compiler makes vectors of it."""
+    for i in range(n):
+        total[i] = 0.0
+    for r in range(16):
+        p = products[r]
+        for i in range(n):
+            s = total[i]
+            s += p[base + i] * weights[0, start + i]
+            s += p[base + i + 1] * weights[1, start + i]
+            s += p[base + i + 2] * weights[2, start + i]
+            s += p[base + i + 3] * weights[3, start + i]
+            total[i] = s
+
+
+@compiled
 def _sample_rows(
     coefficients: Doubles,
     groups: Ints,
+    order: Ints,
     starts: Ints,
     weights_z: Doubles,
     weights_y: Doubles,
@@ -210,8 +244,7 @@ def _sample_rows(
     """
     reach = width + BEFORE + AFTER
     products = np.empty((16, reach))
-    total = np.empty(width)
-    n_vertices = len(groups)
+    totals = np.empty((len(groups), width))
     first = 0
     while first < len(places):
         row = places[first] // width
@@ -222,44 +255,22 @@ def _sample_rows(
         y = row - z * height
         x0 = places[first] - row * width
         n = places[last - 1] - row * width - x0 + 1
-        for group in range(n_vertices):
-            made = False
-            for v in range(n_vertices):
-                if groups[v] != group:
-                    continue
-                if not (inside_z[v, z] and inside_y[v, y]):
-                    for i in range(first, last):
-                        samples[i, v] = 0.0
-                    continue
-                if not made:
-                    made = True
-                    for kz in range(4):
-                        wz = weights_z[v, kz, z]
-                        for ky in range(4):
-                            wy = weights_y[v, ky, y]
-                            line = coefficients[z + starts[0, v] + kz, y + starts[1, v] + ky]
-                            out = products[4 * kz + ky]
-                            for i in range(x0, x0 + n + 5):
-                                out[i] = line[i] * wz * wy
-                shift = starts[2, v]
-                for i in range(n):
-                    total[i] = 0.0
-                w0 = weights_x[v, 0, x0 : x0 + n]
-                w1 = weights_x[v, 1, x0 : x0 + n]
-                w2 = weights_x[v, 2, x0 : x0 + n]
-                w3 = weights_x[v, 3, x0 : x0 + n]
-                for r in range(16):
-                    p = products[r, x0 + shift : x0 + shift + n + 3]
-                    for i in range(n):
-                        s = total[i]
-                        s += p[i] * w0[i]
-                        s += p[i + 1] * w1[i]
-                        s += p[i + 2] * w2[i]
-                        s += p[i + 3] * w3[i]
-                        total[i] = s
-                for i in range(first, last):
-                    x = places[i] - row * width
-                    samples[i, v] = total[x - x0] if inside_x[v, x] else 0.0
+        known = -1
+        for v in range(len(groups)):
+            if inside_z[v, z] and inside_y[v, y]:
+                if groups[v] != known:
+                    known = groups[v]
+                    for tap in range(16):
+                        line = coefficients[z + starts[0, v] + tap // 4, y + starts[1, v] + tap % 4]
+                        wz, wy = weights_z[v, tap // 4, z], weights_y[v, tap % 4, y]
+                        _scale(products[tap], line, wz, wy, x0, n + 5)
+                _add_taps(totals[v], products, x0 + starts[2, v], weights_x[v], x0, n)
+            else:
+                totals[v, :n] = 0.0
+        for i in range(first, last):
+            x = places[i] - row * width
+            for v in range(len(groups)):
+                samples[i, order[v]] = totals[v, x - x0] if inside_x[v, x] else 0.0
         first = last
 
 

@@ -52,9 +52,10 @@ class Texture:
         """Count everything."""
         levels = self.levels
         region, n = levels.region, len(levels.present)
-        dense = n if n <= MOST_DENSE_LEVELS else 0
+        # row and column 0 take what is outside the ROI
+        dense = n + 1 if n <= MOST_DENSE_LEVELS else 1
         pairs = np.zeros((len(region.steps), dense, dense), dtype=np.int32)
-        runs = np.zeros((len(region.steps), n, max(region.inside.shape)), dtype=np.int32)
+        runs = np.zeros((len(region.steps), n + 1, max(region.inside.shape)), dtype=np.int32)
         dependences = np.zeros((n, 27), dtype=np.int64)
         differences = np.zeros(n)
         _compare(
@@ -69,6 +70,7 @@ class Texture:
         _follow(levels.ranks, region.places, region.steps, pairs, runs)
         parents = _join(levels.ranks, region.places, region.padded[1], region.padded[2])
         zones, sizes = _zones(levels.ranks, region.places, parents, n)
+        pairs, runs = np.ascontiguousarray(pairs[:, 1:, 1:]), runs[:, 1:]
         return Matrices(pairs, runs, dependences, differences, zones, sizes)
 
 
@@ -124,26 +126,24 @@ def _compare(
 def _follow(ranks: Counts, places: Ints, steps: Ints, pairs: Counts, runs: Counts) -> None:
     """Count pairs and runs along each angle, for GLCM and GLRLM.
 
-    A run counts where it ends; `length` holds that of the run so far where it goes on, and
-    anything elsewhere.
+    A run counts where it ends. There are no branches: in noise they would be guessed wrong.
     """
-    length = np.empty(len(ranks), dtype=np.int32)
-    dense = pairs.shape[1] > 0
+    length = np.zeros(len(ranks), dtype=np.int32)
+    dense = pairs.shape[1] > 1
+    width, longest = pairs.shape[1], runs.shape[2]
     for a in range(len(steps)):
         step = steps[a]
+        pair_counts = pairs[a].reshape(-1)
+        run_counts = runs[a].reshape(-1)
         for i in range(len(places)):
             place = places[i]
             rank = ranks[place]
             after = ranks[place + step]
-            run = 0
-            if ranks[place - step] == rank:
-                run = length[place - step] + 1
-            if after == rank:
-                length[place] = run
-            else:
-                runs[a, rank - 1, run] += 1
-            if dense and after > 0:
-                pairs[a, rank - 1, after - 1] += 1
+            run = (length[place - step] + 1) * (ranks[place - step] == rank)
+            length[place] = run
+            run_counts[rank * longest + run] += after != rank
+            if dense:
+                pair_counts[rank * width + after] += 1
 
 
 @compiled
