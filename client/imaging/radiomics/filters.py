@@ -96,8 +96,8 @@ def _square_root(values: Values, largest: np.float64) -> Values:
 
 def _logarithm(values: Values, largest: np.float64) -> Values:
     logarithms = np.log(np.abs(values) + 1)
-    scaled: Values = np.where(values > 0, logarithms, -logarithms)
-    return scaled * (largest / np.log(largest + 1))
+    scaled: Values = np.where(values > 0, logarithms, -logarithms) * (largest / np.log(largest + 1))
+    return scaled
 
 
 def _exponential(values: Values, largest: np.float64) -> Values:
