@@ -21,7 +21,7 @@ from client.imaging.radiomics.glszm import GLSZM
 from client.imaging.radiomics.levels import levels_of
 from client.imaging.radiomics.matrices import Texture
 from client.imaging.radiomics.ngtdm import NGTDM
-from client.imaging.radiomics.prepared import Seen
+from client.imaging.radiomics.prepared import Seen, names_of
 from client.imaging.radiomics.region import Region, region
 from client.imaging.radiomics.shape import Shape
 
@@ -117,7 +117,7 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
     ) -> Mapping[str, Any]:
         """Features of one image type, in the order of the settings."""
         kinds = [kind for kind in self.enabledFeatures if not kind.startswith("shape")]
-        if not np.isfinite(values).all() or any(kind not in CLASSES for kind in kinds):
+        if not (np.isfinite(values).all() and all(map(self._is_replaced, kinds))):
             whole = _image(values, where, image)
             cut, cut_mask = imageoperations.cropToTumorMask(whole, mask, box)
             untouched: Mapping[str, Any] = self.computeFeatures(cut, cut_mask, name, **settings)
@@ -128,6 +128,13 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
         for kind in kinds:
             found |= self._run(name, kind, CLASSES[kind](seen))
         return found
+
+    def _is_replaced(self, kind: str) -> bool:
+        """Whether the replacement of a class has all features that are wanted of it."""
+        if kind not in CLASSES:
+            return False
+        deprecated = names_of(CLASSES[kind])
+        return not any(deprecated.get(name, True) for name in self.enabledFeatures[kind] or ())
 
     def _run(self, image_type: str, kind: str, features: Any) -> dict[str, Any]:
         for feature in self.enabledFeatures[kind] or ():

@@ -12,7 +12,7 @@ from client.imaging.radiomics.prepared import Prepared, Seen
 
 Doubles = NDArray[np.float64]
 
-FEW = 10_000
+FEW = 2_000
 
 PERCENTILES = (10, 25, 50, 75, 90)
 

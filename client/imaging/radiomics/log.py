@@ -9,6 +9,7 @@ as there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class Recursion:
     feedback: Doubles
 
 
+@cache
 def gaussian(sigma: float) -> Recursion:
     """Return the filter of a Gaussian; sigma in voxels."""
     forward, poles = _oscillations(sigma, *_GAUSSIAN)
@@ -51,6 +53,7 @@ def gaussian(sigma: float) -> Recursion:
     return _recursion(forward / gain, poles)
 
 
+@cache
 def second_derivative(sigma: float, scale: float) -> Recursion:
     """Return the filter of a Gaussian's second derivative; sigma in voxels, scale = factor."""
     smooth, poles = _oscillations(sigma, *_GAUSSIAN)

@@ -179,16 +179,26 @@ def test_other_pixels_have_the_values_of_pyradiomics(kind):
     assert_equal(tissue().astype(kind), ball())
 
 
-def test_other_settings_go_through_the_untouched_code(monkeypatch):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"setting": {"binCount": 16, "weightingNorm": "euclidean"}},
+        {"setting": {"resegmentRange": [-50, 90]}},
+        {"setting": {"force2D": True}, "featureClass": {"glcm": ["MCC", "Id"]}},
+        {"imageType": {"LBP3D": {"lbp3DLevels": 3}, "Wavelet": {"level": 2}}},
+        {"featureClass": {"glcm": ["SumAverage", "MCC", "Id"], "gldm": ["DependencePercentage"]}},
+        {"featureClass": {"shape": ["Compactness1"], "firstorder": ["StandardDeviation"]}},
+    ],
+)
+def test_settings_beyond_the_replacements_have_the_values_of_pyradiomics(settings):
     pair = volume(tissue()), volume(ball())
-    results = []
-    for kind in (FastExtractor, RadiomicsFeatureExtractor):
-        extractor = kind(
-            {"setting": {"binCount": 16, "weightingNorm": "euclidean"}}, additionalInfo=False
-        )
-        results.append(dict(extractor.execute(*pair)))
-    assert results[0] == results[1]
-    assert len(results[0]) > 90
+    ours, theirs = (
+        kind(settings, additionalInfo=False).execute(*pair)
+        for kind in (FastExtractor, RadiomicsFeatureExtractor)
+    )
+    assert list(ours) == list(theirs) and ours
+    for name, value in theirs.items():
+        assert float(ours[name]) == pytest.approx(float(value), rel=1e-9, nan_ok=True), name
 
 
 def test_the_mask_and_the_image_are_left_as_they_were():

@@ -57,7 +57,7 @@ def test_another_engine_computes_anew(tmp_path):
             engine=engine,
         )
         assert made.problems == ()
-        keys.update(made.feature_keys["p1"].values())
+        keys.add(made.feature_keys["r1"]["p1"])
     assert len(keys) == 2
 
 
