@@ -160,7 +160,7 @@ def test_any_order_of_axes_has_the_values_of_pyradiomics(order):
     assert_equal(values.transpose(order), mask.transpose(order), (0.83, 0.97, 2.7))
 
 
-@pytest.mark.parametrize("factor", [0.01, 30.0])
+@pytest.mark.parametrize("factor", [0.01, 8.0])
 def test_few_and_many_grey_levels_have_the_values_of_pyradiomics(factor):
     assert_equal(tissue() * np.float32(factor), ball(radius=6))
 
