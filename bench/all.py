@@ -13,11 +13,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from bench import deployment, peers, sites, transport
+from bench import deployment, peers, radiomics, sites, transport
 from bench.comparison import Figures, say
 from bench.tables import RESULTS, ROOT, conditions, put_section
 
-PARTS = ("masking", "transport", "peers", "sites", "deployment")
+PARTS = ("masking", "transport", "peers", "sites", "deployment", "radiomics")
 
 
 class Bench:
@@ -40,6 +40,7 @@ class Bench:
             "peers": self._peers,
             "sites": self._sites,
             "deployment": self._deployment,
+            "radiomics": self._radiomics,
         }
         return parts[name]()
 
@@ -61,6 +62,9 @@ class Bench:
 
     def _deployment(self) -> str:
         return deployment.text(deployment.measure_deployment())
+
+    def _radiomics(self) -> str:
+        return radiomics.text(radiomics.measure(radiomics.cases()))
 
 
 def main() -> None:

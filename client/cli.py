@@ -10,6 +10,7 @@ import typer
 
 from client import gate_cli, joining_cli, leave_cli
 from client.check import command
+from client.imaging.radiomics import Engine
 from client.ledger_cli import ledger
 from client.predict.command import predict
 from client.report import command as report_command
@@ -49,6 +50,9 @@ def radiomics(
     confirmed: Annotated[
         str, typer.Option(help="frame_of_reference: you have looked, and the contour lies right")
     ] = "",
+    engine: Annotated[
+        Engine, typer.Option(help="pyradiomics = with the untouched library, ten times slower")
+    ] = "fast",
 ) -> None:
     """Extract the radiomics features of one ROI."""
     from client.confirmed import confirmed_words
@@ -56,7 +60,7 @@ def radiomics(
 
     words = confirmed_words(confirmed, "--confirmed")
     screen.print(f"extracting {expected} features (seconds to minutes)", highlight=False)
-    names, values = extract(image, mask, settings, expected, confirmed=words)
+    names, values = extract(image, mask, settings, expected, confirmed=words, engine=engine)
     to_csv(out, names, values)
     console.print(f"{len(names)} features written to {out}", highlight=False)
 

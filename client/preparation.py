@@ -18,6 +18,7 @@ from client.confirmed import NOTHING
 from client.imaging.cache import CODE_VERSION, CROPS_VERSION, ContentCache
 from client.imaging.errors import PatientError
 from client.imaging.known import KnownFiles
+from client.imaging.radiomics import Engine
 from client.imaging.source import image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
@@ -33,7 +34,15 @@ Progress = Callable[[int, int, str], None]
 LOOK_VERSION = 1
 """Raised whenever the same headers would be judged otherwise."""
 
-_LIBRARIES = ("SimpleITK", "numpy", "scipy", "PyWavelets", "pyradiomics-bhklab", "trimesh")
+_LIBRARIES = (
+    "SimpleITK",
+    "numpy",
+    "scipy",
+    "PyWavelets",
+    "pyradiomics-bhklab",
+    "trimesh",
+    "numba",
+)
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,7 @@ def prepare(
     memory_gib: float,
     progress: Progress | None = None,
     window: ImagingSettings | None = None,
+    engine: Engine = "fast",
 ) -> Preparation:
     """Make the crops and features that the cache does not hold yet.
 
@@ -199,12 +209,13 @@ def prepare(
     memory_gib : bound on the estimated memory of all processes together.
     progress : called with patients done, patients in all, and the id of the last one.
     window : of the features; None = all of HU.
+    engine : of the features; each engine's are kept apart, so that a change makes them anew.
 
     Raises
     ------
     StudyError : the site's installation cannot give the features that the study asks for.
     """
-    hashing = _Keys(imaging, radiomics, cache, window)
+    hashing = _Keys(imaging, radiomics, cache, window, engine)
     with ThreadPoolExecutor(max(workers, 1)) as threads:
         plans = list(threads.map(hashing.plan, jobs))
     cache.known.save()
@@ -306,14 +317,16 @@ class _Keys:
         radiomics: RadiomicsSettings | None,
         cache: ContentCache,
         window: ImagingSettings | None,
+        engine: Engine,
     ) -> None:
         self.imaging, self.radiomics, self.cache = imaging, radiomics, cache
-        self.window = window
+        self.window, self.engine = window, engine
         self.crops: dict[str, object] = {"what": "crops", "made": CROPS_VERSION}
         self.crops["libraries"] = _versions(_LIBRARIES[:2])
         if imaging is not None:
             self.crops["settings"] = imaging.model_dump(mode="json")
-        self.features = {"what": "features", "libraries": _versions(_LIBRARIES)}
+        self.features: dict[str, object] = {"what": "features", "engine": engine}
+        self.features["libraries"] = _versions(_LIBRARIES)
         if radiomics is not None:
             self.features["settings"] = settings_text(radiomics.settings)
             if window is not None:
@@ -370,6 +383,7 @@ class _Keys:
             cache=self.cache.folder,
             window=self.window,
             confirmed=plan.job.confirmed,
+            engine=self.engine,
         )
 
 

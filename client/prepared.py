@@ -87,6 +87,7 @@ def prepare_images(
         cache=ContentCache(settings.cache),
         workers=settings.preparation_workers,
         memory_gib=settings.memory_gib,
+        engine=settings.engine,
         progress=progress,
     )
     return PreparedImages(preparation), preparation.problems

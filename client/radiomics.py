@@ -27,6 +27,8 @@ from client.confirmed import NOTHING
 from client.imaging.errors import PatientError
 from client.imaging.geometry import IDENTITY, at_origin, cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
+from client.imaging.radiomics import Engine
+from client.imaging.radiomics.engine import FastExtractor
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
 from client.imaging.threads import one_thread
 from common.errors import StudyError
@@ -44,6 +46,7 @@ def extract(
     expected: int,
     *,
     confirmed: frozenset[str] = NOTHING,
+    engine: Engine = "fast",
 ) -> tuple[tuple[str, ...], Features]:
     """Names and values (features,) of one ROI, in PyRadiomics' order, without diagnostics.
 
@@ -56,6 +59,7 @@ def extract(
     settings_name : a .yaml file of `common/presets`, without its ending.
     expected : how many features it has to give.
     confirmed : findings of the mask's header that somebody has looked at and found right.
+    engine : "pyradiomics" computes with the untouched library.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def extract(
     """
     image = read_image(image_path)
     mask = read_mask(mask_path, image, confirmed=confirmed)
-    return extract_roi(image, mask, settings_name, expected, where=mask_path.name)
+    return extract_roi(image, mask, settings_name, expected, where=mask_path.name, engine=engine)
 
 
 def extract_roi(
@@ -76,6 +80,7 @@ def extract_roi(
     *,
     where: str = "",
     window: ImagingSettings | None = None,
+    engine: Engine = "fast",
 ) -> tuple[tuple[str, ...], Features]:
     """`extract` for an image and mask already read.
 
@@ -85,7 +90,7 @@ def extract_roi(
     window : clip the image to this window, in this block's order; None = as it is.
     """
     with _alone_and_quiet():
-        tool = _tool(settings_name)
+        tool = _tool(settings_name, engine)
         try:
             found = tool.extractor.execute(*_resampled(image, mask, tool.resampling, window))
         except (ValueError, RuntimeError) as error:
@@ -126,10 +131,11 @@ class _Tool:
 
 
 @cache
-def _tool(settings_name: str) -> _Tool:
+def _tool(settings_name: str, engine: Engine) -> _Tool:
     # kept: reading and validating the YAML takes as long as the features of a small ROI
     with resources.as_file(settings_file(settings_name)) as path:
-        extractor = RadiomicsFeatureExtractor(str(path), additionalInfo=False)
+        kind = FastExtractor if engine == "fast" else RadiomicsFeatureExtractor
+        extractor = kind(str(path), additionalInfo=False)
     resampling = dict(extractor.settings)
     extractor.settings["resampledPixelSpacing"] = None
     return _Tool(extractor, resampling)

@@ -74,6 +74,9 @@ class SiteSettings(BaseModel):
     loaders: int = Field(1, ge=0, description="threads that read crops ahead of the training")
     workers: int = Field(0, ge=0, description="processes for preparation; 0 = one per core")
     memory_gib: float = Field(8.0, gt=0)
+    engine: Literal["fast", "pyradiomics"] = Field(
+        "fast", description="of the radiomics features; pyradiomics = with the untouched library"
+    )
     exclude_bad_patients: bool = False
     pooled: bool = Field(False, description="the imagined hospital of a pooled reference")
     privacy: PrivacySettings | None = None

@@ -16,6 +16,7 @@ from client.imaging.crops import crop2d, crop3d
 from client.imaging.errors import PatientError
 from client.imaging.geometry import roi_box
 from client.imaging.preprocess import preprocess
+from client.imaging.radiomics import Engine
 from client.imaging.reading import read_image, read_mask
 from client.imaging.source import image_files
 from client.imaging.threads import one_thread
@@ -49,6 +50,7 @@ class Work:
     cache: Path
     window: ImagingSettings | None = None
     confirmed: frozenset[str] = NOTHING
+    engine: Engine = "fast"
 
 
 @dataclass
@@ -142,6 +144,7 @@ def _extract(work: Work, image: sitk.Image, reading: str, done: Done) -> bool:
         wanted.expected_features,
         where=path.name,
         window=work.window,
+        engine=work.engine,
     )
     # names as bytes: numpy would store four bytes a letter, each as long as the longest name
     text = np.frombuffer("\n".join(names).encode(), dtype=np.uint8)

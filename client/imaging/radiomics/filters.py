@@ -1,0 +1,159 @@
+"""The image types: values in the ROI of what each filter makes of the padded box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pywt
+import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
+from numpy.typing import NDArray
+from radiomics import imageoperations
+
+from client.imaging.radiomics import lbp
+from client.imaging.radiomics.log import FEWEST, laplacian
+from client.imaging.radiomics.region import Region
+
+Values = NDArray[Any]
+Made = Iterator[tuple[str, Values]]
+Settings = Mapping[str, Any]
+Filter = Callable[[sitk.Image, Region, Settings], Made]
+
+
+def filtered(kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own: Settings) -> Made:
+    """Yield name and ROI values (n,) of each image that a filter makes, one at a time.
+
+    Parameters
+    ----------
+    kind : PyRadiomics' name of the filter.
+    image, mask : the padded box.
+    own : the settings, with those of this image type.
+    """
+    filters: Mapping[str, Filter] = {
+        "Original": _original,
+        "Wavelet": _wavelet,
+        "LoG": _log,
+        "Square": partial(_scaled, "square", _square),
+        "SquareRoot": partial(_scaled, "squareroot", _square_root),
+        "Logarithm": partial(_scaled, "logarithm", _logarithm),
+        "Exponential": partial(_scaled, "exponential", _exponential),
+    }
+    if kind == "LBP3D":
+        yield from _lbp(image, mask, region, own)
+    elif kind in filters and not _special(kind, image, own):
+        yield from filters[kind](image, region, own)
+    else:
+        yield from _upstream(kind, image, mask, region, own)
+
+
+def _special(kind: str, image: sitk.Image, own: Settings) -> bool:
+    """Whether the settings or the image ask for more than the replacement here can do."""
+    if kind == "LoG":
+        return bool(image.GetPixelID() != sitk.sitkFloat32 or min(image.GetSize()) < FEWEST)
+    usual = ("level", 1), ("start_level", 0)
+    return kind == "Wavelet" and any(own.get(name, value) != value for name, value in usual)
+
+
+def _upstream(
+    kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own: Settings
+) -> Made:
+    """PyRadiomics' own filter."""
+    make = getattr(imageoperations, f"get{kind}Image")
+    for made, name, _ in make(image, mask, **own):
+        yield name, sitk.GetArrayViewFromImage(made)[region.mask]
+
+
+def _original(image: sitk.Image, region: Region, own: Settings) -> Made:
+    yield "original", sitk.GetArrayViewFromImage(image)[region.mask]
+
+
+def _scaled(
+    name: str,
+    scale: Callable[[Values, np.float64], Values],
+    image: sitk.Image,
+    region: Region,
+    _: Settings,
+) -> Made:
+    """A function of each voxel and of the largest absolute value in the box."""
+    box = sitk.GetArrayViewFromImage(image)
+    largest = np.maximum(box.max().astype(np.float64), -box.min().astype(np.float64))
+    yield name, scale(box[region.mask].astype(np.float64), np.abs(largest))
+
+
+def _square(values: Values, largest: np.float64) -> Values:
+    scaled: Values = ((1 / np.sqrt(largest)) * values) ** 2
+    return scaled
+
+
+def _square_root(values: Values, largest: np.float64) -> Values:
+    positive = values > 0
+    roots = np.sqrt(np.abs(values) * largest)
+    scaled: Values = np.where(positive, roots, -roots)
+    return scaled
+
+
+def _logarithm(values: Values, largest: np.float64) -> Values:
+    logarithms = np.log(np.abs(values) + 1)
+    scaled: Values = np.where(values > 0, logarithms, -logarithms) * (largest / np.log(largest + 1))
+    return scaled
+
+
+def _exponential(values: Values, largest: np.float64) -> Values:
+    scaled: Values = np.exp((np.log(largest) / largest) * values)
+    return scaled
+
+
+def _log(image: sitk.Image, region: Region, own: Settings) -> Made:
+    """Each sigma that the box is large enough for."""
+    spacing = image.GetSpacing()
+    for sigma in own.get("sigma", ()):
+        fits = all(
+            size >= np.ceil(sigma / step) + 1
+            for size, step in zip(image.GetSize(), spacing, strict=True)
+        )
+        if sigma > 0 and fits:
+            made = laplacian(sitk.GetArrayViewFromImage(image), spacing, float(sigma))
+            yield f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D", made[region.mask]
+
+
+def _wavelet(image: sitk.Image, region: Region, own: Settings) -> Made:
+    """The eight decompositions, along x, y and z in turn, LLL last as PyRadiomics has it.
+
+    It makes all of them before it gives the first; here there are never more than three volumes.
+    """
+    box = sitk.GetArrayViewFromImage(image)
+    even = np.pad(box, [(0, size % 2) for size in box.shape], "wrap")
+    made = partial(_bands, pywt.Wavelet(own.get("wavelet", "coif1")))
+    inside = region.mask
+    lowest = np.empty(0)
+    for x, along_x in made(even, 2):
+        for y, along_y in made(along_x, 1):
+            for z, along_z in made(along_y, 0):
+                values = along_z[tuple(slice(size) for size in inside.shape)][inside]
+                if x + y + z == "LLL":
+                    lowest = values
+                else:
+                    yield f"wavelet-{x}{y}{z}", values
+    yield "wavelet-LLL", lowest
+
+
+def _bands(wavelet: pywt.Wavelet, volume: Values, axis: int) -> Iterator[tuple[str, Values]]:
+    low, high = pywt.swt(volume, wavelet, level=1, start_level=0, axis=axis)[0]
+    yield "L", low
+    del low
+    yield "H", high
+
+
+def _lbp(image: sitk.Image, mask: sitk.Image, region: Region, own: Settings) -> Made:
+    around = lbp.sphere()
+    own_choice = any(name.startswith("lbp3D") for name in own)
+    found = None
+    if around is not None and not own_choice:
+        found = lbp.images(sitk.GetArrayViewFromImage(image), region.mask, around)
+    if found is None:
+        yield from _upstream("LBP3D", image, mask, region, own)
+        return
+    for name, values in zip(("m1", "m2", "k"), found, strict=True):
+        yield f"lbp-3D-{name}", values

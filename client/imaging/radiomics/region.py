@@ -1,0 +1,107 @@
+"""The ROI's geometry, worked out once and shared by every image type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_STEPS = (1, 0, -1)
+
+
+@dataclass(frozen=True)
+class Region:
+    """An ROI in its box.
+
+    Parameters
+    ----------
+    mask : (z, y, x), of the whole padded box that the filters see.
+    inside : the same, cut to the ROI's bounding box.
+    places : flat index of each voxel, in raster order, in the bounding box with one voxel of
+        padding on each side; a neighbour is then always a valid index.
+    padded : shape of that padded bounding box.
+    angles : (n, 3) steps z, y, x that GLCM and GLRLM go along, in PyRadiomics' order.
+    steps : the same as differences of flat indices.
+    neighbours : how many of the 26 neighbours of each voxel lie in the ROI.
+    paired : of each angle, whether any two voxels are neighbours along it.
+    crossed : of each angle, whether a line along it meets the ROI more than once.
+    """
+
+    mask: Mask
+    inside: Mask
+    places: Ints
+    padded: tuple[int, int, int]
+    angles: Ints
+    steps: Ints
+    neighbours: NDArray[np.int32]
+    paired: Mask
+    crossed: Mask
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return len(self.places)
+
+
+def region(mask: Mask) -> Region:
+    """Work out the geometry of a mask (z, y, x) with at least one voxel."""
+    inside = mask[bounding_box(mask)]
+    padded = np.pad(inside, 1)
+    places = np.flatnonzero(padded)
+    angles = _angles(inside.shape)
+    strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    steps = angles @ strides
+    flat = padded.reshape(-1)
+    neighbours = np.zeros(len(places), dtype=np.int32)
+    paired = np.zeros(len(angles), dtype=np.bool_)
+    for a, step in enumerate(steps):
+        after = flat[places + step]
+        paired[a] = after.any()
+        neighbours += after
+        neighbours += flat[places - step]
+    crossed = np.array(
+        [
+            near or _meets_twice(places, padded.shape, angle)
+            for near, angle in zip(paired, angles, strict=True)
+        ],
+        dtype=np.bool_,
+    )
+    depth, height, width = padded.shape
+    shape = (depth, height, width)
+    return Region(mask, inside, places, shape, angles, steps, neighbours, paired, crossed)
+
+
+def bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """Return the smallest box around the voxels of a mask."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        found = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
+
+
+def _angles(shape: tuple[int, ...]) -> Ints:
+    """One of each pair of opposite steps to a neighbour, none along an axis of a single voxel."""
+    steps = [
+        (z, y, x)
+        for z in _STEPS
+        for y in _STEPS
+        for x in _STEPS
+        if all(step == 0 or size > 1 for step, size in zip((z, y, x), shape, strict=True))
+    ]
+    return np.array(steps[: len(steps) // 2], dtype=np.int64).reshape(-1, 3)
+
+
+def _meets_twice(places: Ints, shape: tuple[int, ...], angle: NDArray[Any]) -> bool:
+    """Whether two voxels, neighbours or not, lie on one line along the angle."""
+    coordinates = np.stack(np.unravel_index(places, shape), axis=1)
+    axis = int(np.flatnonzero(angle)[0])
+    along = coordinates[:, axis] * angle[axis]
+    lines = coordinates - along[:, None] * angle
+    return len(np.unique(lines, axis=0)) < len(places)
