@@ -160,7 +160,8 @@ def _grid_of(frames: list[_Frame], image: sitk.Image) -> _Grid:
     steps = np.array([min(rounding_step(axis), _ROUNDED_MM) for axis in places.T])
     moved = np.abs(to_voxels[:3, :3]) @ (steps / 2) + 1e-3
     least = np.array([_OFF_GRID, _OFF_GRID, _OFF_SLICE])
-    return _Grid(to_voxels, image.GetSize(), np.maximum(least, moved).clip(max=_MOST_OFF))
+    off: NDArray[np.float64] = np.maximum(least, moved).clip(max=_MOST_OFF)
+    return _Grid(to_voxels, image.GetSize(), off)
 
 
 def _check_doubled(frames: list[_Frame], grid: _Grid, where: str) -> None:
@@ -173,8 +174,8 @@ def _check_doubled(frames: list[_Frame], grid: _Grid, where: str) -> None:
             _refuse(f"frames {other} and {frame.number} hold the segment in the same place", where)
 
 
-def _only_value(plane: NDArray[np.generic], frame: _Frame, where: str) -> NDArray[np.bool_]:
-    own = plane > 0
+def _only_value(plane: NDArray[np.integer], frame: _Frame, where: str) -> NDArray[np.bool_]:
+    own: NDArray[np.bool_] = plane != 0
     if own.any() and plane[own].min() != plane[own].max():
         what = f"frame {frame.number} of a binary segmentation holds several labels"
         _refuse(what, where, "save it as a label map, or each segment in frames of its own")

@@ -100,7 +100,7 @@ def decimal_comma(ct: Series) -> None:
         (changed(HighBit=11), "contradict each other"),
         (changed(PhotometricInterpretation="RGB"), "neither MONOCHROME1 nor MONOCHROME2"),
         (changed(NumberOfFrames=3), "a multi-frame image (3 frames in one file)"),
-        (changed(ImageOrientationPatient=[1, 0, 0, 0.2, 1, 0]), "at right angles"),
+        (changed(ImageOrientationPatient=[1, 0, 0, 0.28, 0.96, 0]), "at right angles"),
     ],
 )
 def test_each_fault_of_pixels_and_files_is_a_problem_of_the_patient(
