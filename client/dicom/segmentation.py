@@ -155,7 +155,7 @@ def _several(
 
 
 def _grid_of(frames: list[_Frame], image: sitk.Image) -> _Grid:
-    to_voxels = np.linalg.inv(voxels_to_patient(image))
+    to_voxels = np.linalg.inv(voxels_to_patient(image)).astype(np.float64)
     places = np.array([frame.position for frame in frames]).reshape(-1, 3)
     steps = np.array([min(rounding_step(axis), _ROUNDED_MM) for axis in places.T])
     moved = np.abs(to_voxels[:3, :3]) @ (steps / 2) + 1e-3
