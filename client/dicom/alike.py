@@ -28,6 +28,9 @@ ALIKE_TAGS = (
 )
 """Elements that one reconstruction of one scan has in common; tube current and time are not."""
 
+_MEASURED, _ABOUT = ("SliceThickness", "KVP", "ReconstructionDiameter"), 0.02
+"""Elements that some exporters compute anew for every slice, and their relative error."""
+
 _FEWEST, _ALTERNATING = 6, 0.75
 """Slices, and share of steps at which a value changes, from which two series are interleaved."""
 
@@ -54,7 +57,7 @@ def differing(headers: Sequence[pydicom.Dataset], where: str) -> Mapping[str, in
     for tag in ALIKE_TAGS:
         values = [_plain(header, tag) for header in headers]
         kinds, count = len(set(values)), len(values)
-        if kinds < 2:
+        if kinds < 2 or (tag in _MEASURED and _about_equal(values)):
             continue
         found[tag] = kinds
         changes = sum(a != b for a, b in pairwise(values))
@@ -101,6 +104,16 @@ def check_rescale(slices: Sequence[Slice], volume: NDArray[np.float32], where: s
                 where=where,
                 remedy=f"{EXPORT_AGAIN}: one rescale is wrong",
             )
+
+
+def _about_equal(values: Sequence[str]) -> bool:
+    if "" in values:
+        return False
+    try:
+        own = [float(value) for value in values]
+    except ValueError:
+        return False
+    return max(own) - min(own) <= _ABOUT * max(map(abs, own))
 
 
 def _plain(header: pydicom.Dataset, tag: str) -> str:

@@ -71,6 +71,12 @@ def test_a_number_of_its_own_for_every_slice_is_no_second_scan(body):
     assert survey_series(body.folder).differing == {"AcquisitionNumber": 6}
 
 
+def test_a_thickness_computed_anew_for_every_slice_is_no_second_scan(body):
+    for k in range(6):
+        body.change(k, SliceThickness=2.5 + 0.004 * (k % 2))
+    assert survey_series(body.folder).differing == {}
+
+
 @pytest.mark.parametrize("digits", [3, 4, 5])
 def test_rounded_cosines_move_no_slice(tmp_path, digits):
     turned = np.radians(0.3)
