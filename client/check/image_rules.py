@@ -16,6 +16,8 @@ THICK_MM = 5.0
 FAT_HU = -50.0
 # scaled to 0...1, z-scores and percentages stay below; a CT holds fat and bone or contrast
 SMALLEST_RANGE = 150.0
+# metal ends at 3071 as a rule, and at 30710 on a tenfold scale; 16 bits without a sign at 64511
+HIGHEST_HU = 32_000.0
 LEAST_SOFT = 0.01
 REGION_CM3 = (0.05, 1000.0)
 MOST_APART = 0.05
@@ -54,6 +56,15 @@ def complete(hints: Iterable[str]) -> Iterator[Remark]:
     remedy = "compare with the number of slices in the archive; a cropped series may be meant"
     for hint in hints:
         yield Remark("image.complete", "warning", f"slices may be missing: {hint}", remedy)
+
+
+def one_scan(differing: Mapping[str, int]) -> Iterator[Remark]:
+    """Warn where slices of a series differ in what one reconstruction of one scan has in common."""
+    if differing:
+        tags = ", ".join(f"{tag} ({count} values)" for tag, count in differing.items())
+        what = f"slices of one series differ in {tags}"
+        remedy = "look whether it is two scans or reconstructions in one, and export the right one"
+        yield Remark("image.complete", "warning", what, remedy)
 
 
 def geometry(image: ImageFacts) -> Iterator[Remark]:
@@ -99,6 +110,10 @@ def units(image: ImageFacts) -> Iterator[Remark]:
         low, high = SOFT_HU
         what = f"not in HU: {image.soft:.1%} of the voxels lie between {low:g} and {high:g}"
         yield Remark("image.units", "problem", what, remedy)
+    elif image.high > HIGHEST_HU:
+        what = f"not in HU: values up to {image.high:.0f}, above any metal"
+        fix = "export the series again: negative values were written as unsigned numbers"
+        yield Remark("image.units", "problem", what, fix)
     elif image.air == 0:
         yield Remark(
             "image.units",

@@ -133,6 +133,7 @@ def _remarks(seen: Look) -> Iterator[Remark]:
         return
     yield from image_rules.passed_over(seen.passed_over)
     yield from image_rules.complete(seen.hints)
+    yield from image_rules.one_scan(seen.differing)
     yield from image_rules.geometry(seen.image)
     units = tuple(image_rules.units(seen.image))
     yield from units

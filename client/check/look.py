@@ -89,6 +89,7 @@ class Look:
     fields : by file, names of header fields that tell of somebody, and why; never their values.
     passed_over : files in the folder of a DICOM series that are not read, by what they are.
     hints : why slices of the series may be missing.
+    differing : elements that slices of a series should have in common; how many values they have.
     """
 
     image: ImageFacts | None = None
@@ -98,6 +99,7 @@ class Look:
     fields: dict[str, dict[str, str]] = field(default_factory=dict)
     passed_over: Mapping[str, int] = field(default_factory=dict)
     hints: tuple[str, ...] = ()
+    differing: Mapping[str, int] = field(default_factory=dict)
     problems: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
@@ -117,6 +119,7 @@ def look(job: Job) -> Look:
         if job.image.is_dir() or is_dicom(job.image):
             survey = survey_series(job.image)
             seen.passed_over, seen.hints = survey.passed_over, survey.hints
+            seen.differing = survey.differing
         _look_at_masks(seen, job, image)
     return seen
 

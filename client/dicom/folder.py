@@ -19,6 +19,7 @@ from typing import NoReturn
 import pydicom
 from pydicom.uid import CTImageStorage
 
+from client.dicom.alike import ALIKE_TAGS
 from client.dicom.header import kind_of, read_header
 from client.dicom.pixels import PIXEL_TAGS
 from client.imaging.errors import PatientError
@@ -38,6 +39,7 @@ _TAGS: tuple[str | int, ...] = (
     "InstanceNumber",
     "ImagesInAcquisition",
     "NumberOfSeriesRelatedInstances",
+    *ALIKE_TAGS,
     *PIXEL_TAGS,
 )
 _SYSTEM_FILES = frozenset(

@@ -52,6 +52,8 @@ _FRAME_MARKERS = {
     0xCF,
     0xF7,
 }
+_HIGHEST_HU = 10_000.0
+"""HU that no padding comes out above by design; bone ends at 2000, and metal at 3071 as a rule."""
 _UNCOMPRESSED = "export the series again, uncompressed"
 
 PIXEL_TAGS: tuple[str | int, ...] = (
@@ -65,6 +67,8 @@ PIXEL_TAGS: tuple[str | int, ...] = (
     "RescaleIntercept",
     "RescaleType",
     "ModalityLUTSequence",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     *(
         group << 16 | element
         for group in _OVERLAY_GROUPS
@@ -83,6 +87,7 @@ class PixelDescription:
     shape : rows and columns.
     allocated, stored : bits of a pixel's container, and of the value in its low end.
     overlays : bits of the container that the header declares to be overlays.
+    padding : least and greatest stored value of pixels outside the scanner's circle, if declared.
     order : "<" or ">", of the bytes of uncompressed pixels.
     compressed : whether pixels are encapsulated.
     """
@@ -96,6 +101,7 @@ class PixelDescription:
     intercept: float
     order: str
     compressed: bool
+    padding: tuple[int, int] | None = None
 
 
 def describe(header: pydicom.FileDataset, where: str) -> PixelDescription:
@@ -141,6 +147,7 @@ def describe(header: pydicom.FileDataset, where: str) -> PixelDescription:
         intercept=intercept,
         order="<" if little else ">",
         compressed=compressed,
+        padding=_padding(header, stored, bool(signed), where),
     )
 
 
@@ -158,6 +165,7 @@ def read_hu(path: Path, description: PixelDescription) -> NDArray[np.float32]:
     read = _decompressed if description.compressed else _plain
     values = _values(read(path, description), description, path.name)
     hu = values.astype(np.float64) * description.slope + description.intercept
+    _check_padding(values, hu, description.padding, path.name)
     return hu.astype(np.float32).reshape(description.shape)
 
 
@@ -219,6 +227,41 @@ def _overlay_bits(header: pydicom.Dataset) -> int:
         if position is not None and allocated is not None and (allocated.value or 1) > 1:
             bits |= 1 << int(position.value or 0)
     return bits
+
+
+def _padding(
+    header: pydicom.Dataset, stored: int, signed: bool, where: str
+) -> tuple[int, int] | None:
+    """Read the stored values of padding, as pixels of this description hold them."""
+    found: list[int] = []
+    for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        written = header.get_item(tag)
+        if written is not None and written.value not in (None, "", b""):
+            value = int(numbers(header, tag, 1, where)[0]) & (1 << stored) - 1
+            negative = signed and value >> stored - 1
+            found.append(value - (1 << stored) if negative else value)
+        elif not found:
+            return None
+    return min(found), max(found)
+
+
+def _check_padding(
+    values: NDArray[np.int64],
+    hu: NDArray[np.float64],
+    padding: tuple[int, int] | None,
+    where: str,
+) -> None:
+    """Refuse padding that comes out brighter than metal: its sign was lost."""
+    if padding is None:
+        return
+    own = hu[(values >= padding[0]) & (values <= padding[1])]
+    if own.size and own.max() > _HIGHEST_HU:
+        _refuse(
+            f"{own.size} voxels hold the Pixel Padding Value, which comes out at {own.max():.0f}"
+            " HU, above any tissue or metal",
+            where,
+            f"{EXPORT_AGAIN}: a negative padding was written as an unsigned number",
+        )
 
 
 def _values(

@@ -16,6 +16,10 @@ Reach = tuple[float, float]
 FLOAT_ERROR = 1e-3
 """Pixels by which arithmetic and storage in 32 bits move a corner."""
 
+_FINE = 4
+PROBE = 1 / _FINE**2
+"""Pixels that a point from `crossed_over` stands for."""
+
 
 def interior(polygon: Polygon, shape: tuple[int, int]) -> Plane:
     """Pixels (rows, columns) whose centre is inside by the even-odd rule.
@@ -23,15 +27,50 @@ def interior(polygon: Polygon, shape: tuple[int, int]) -> Plane:
     Of centres exactly on the path each belongs to one side, so that polygons that share an edge
     never share a pixel. A channel to a hole ("keyhole") that is arbitrarily narrow leaves no trace.
     """
+    odd: Plane = windings(polygon, shape) % 2 == 1
+    return odd
+
+
+def windings(polygon: Polygon, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Count how often the path runs around the centre of each pixel (rows, columns).
+
+    Clockwise turns on the screen count as positive, others as negative.
+    """
     rows, columns = shape
-    filled = np.zeros(shape, dtype=np.bool_)
+    turns = np.zeros(shape, dtype=np.int64)
     x, y, dx, dy = _edges(polygon)
     first, last = max(int(np.ceil(y.min())), 0), min(int(np.floor(y.max())), rows - 1)
     for row in range(first, last + 1):
-        crossed = (y <= row) != (y + dy <= row)
-        at = np.sort(x[crossed] + (row - y[crossed]) * dx[crossed] / dy[crossed])
-        filled[row] = np.searchsorted(at, np.arange(columns), side="right") % 2 == 1
-    return filled
+        crossed = np.flatnonzero((y <= row) != (y + dy <= row))
+        at = x[crossed] + (row - y[crossed]) * dx[crossed] / dy[crossed]
+        order = np.argsort(at)
+        sums = np.concatenate([[0], np.cumsum(-np.sign(dy[crossed][order]).astype(np.int64))])
+        turns[row] = sums[np.searchsorted(at[order], np.arange(columns), side="right")]
+    return turns
+
+
+def crossed_over(polygon: Polygon, reach: Reach) -> tuple[float, NDArray[np.float64]]:
+    """Find where a path crosses itself: what it winds around twice, or against the rest.
+
+    A path that touches itself or runs back along itself, as channels to holes and bridges between
+    pieces do, winds around everything once and one way only. What lies within reach of the path
+    does not count: rounding may move it across.
+
+    Returns
+    -------
+    Share of the whole that is wound so, and (n, 2) points there, each for `PROBE` of a pixel. They
+    are denser than pixels, which a zigzag may all leave on one side.
+    """
+    low = np.floor(polygon.min(axis=0))
+    fine = (polygon - low) * _FINE - 0.5
+    columns, rows = (int(n) for n in np.ceil(fine.max(axis=0)) + 1)
+    turns = windings(fine, (rows, columns))
+    positive, negative = int((turns > 0).sum()), int((turns < 0).sum())
+    found = (turns < 0 if positive >= negative else turns > 0) | (np.abs(turns) > 1)
+    if found.any():
+        found &= ~near_path(fine, (rows, columns), (_FINE * reach[0], _FINE * reach[1]))
+    places = (np.argwhere(found)[:, ::-1] + 0.5) / _FINE + low
+    return len(places) / max(positive + negative, 1), places
 
 
 def near_path(polygon: Polygon, shape: tuple[int, int], reach: Reach) -> Plane:

@@ -18,9 +18,11 @@ from client.dicom.header import conforming, read_header
 from client.dicom.identity import SeriesIdentity
 from client.dicom.polygons import (
     FLOAT_ERROR,
+    PROBE,
     Polygon,
     Reach,
     combine,
+    crossed_over,
     overlap_in_part,
 )
 from client.dicom.roi import check_frames, choose, on_grid
@@ -34,6 +36,8 @@ _OFF_SLICE, _MOST_OFF = 0.1, 0.25
 """Slice distances by which a contour may miss its slice, and by which at most when rounded."""
 _MOST_UNDECIDED = 0.01
 """Share of an ROI that may be its rim or not: far less than what two readers differ by."""
+_MOST_CROSSED, _LOOP = 0.01, 2
+"""Share of a contour's pixels, or their number, that a loop of an unsteady hand may take."""
 _STRAY = "delete stray points and lines of the ROI, and export it again"
 _AGAIN = "export the contours again"
 _DECIMALS = "export the contours with at least three decimals, or the mask as DICOM-SEG"
@@ -85,8 +89,8 @@ def read_contours(
     Raises
     ------
     PatientError : the image is no DICOM series; whatever `check_contour_header` refuses; contours
-        that name another slice, lie between slices, beyond the image or across it, overlap in
-        part, skip slices, or whose rounding leaves the ROI open.
+        that name another slice, lie between slices, beyond the image or across it, cross
+        themselves, overlap in part, skip slices, or whose rounding leaves the ROI open.
     """
     where = path.name
     identity = SeriesIdentity.of(image, where)
@@ -99,6 +103,8 @@ def read_contours(
     reach = reach_of(steps, to_pixels)
     told = courses([one.polygon for one in drawn], reach)
     drawn = [_settled(one, course, where) for one, course in zip(drawn, told, strict=True)]
+    for one in drawn:
+        _check_simple(one, image, reach, where)
     inside = _filled(drawn, image.GetSize(), reach, where)
     _check_decided(drawn, inside, reach, steps, where)
     return on_grid(inside, image, where)
@@ -142,6 +148,26 @@ def _settled(one: _Drawn, course: Course, where: str) -> _Drawn:
     if few or np.linalg.svd(one.polygon - one.polygon.mean(axis=0))[1][1] <= FLOAT_ERROR:
         _refuse(f"{one.contour.place} has {len(one.polygon)} points and no inside", where, _STRAY)
     return one
+
+
+def _check_simple(one: _Drawn, image: sitk.Image, reach: Reach, where: str) -> None:
+    """Refuse a contour that crosses itself: nobody can tell what its loops enclose.
+
+    A slip of the hand turns a corner of the ROI inside out; points in a wrong order (sorted in a
+    table, say) make a zigzag of half its size.
+    """
+    share, places = crossed_over(one.polygon, reach)
+    pixels = len(places) * PROBE
+    if pixels < _LOOP or share <= _MOST_CROSSED:
+        return
+    place = voxels_to_patient(image)[:3] @ (*places[0], one.plane, 1)
+    near = ", ".join(f"{v:.1f}" for v in place)
+    _refuse(
+        f"{one.contour.place} crosses itself: {share:.0%} of it lies in loops, the first at"
+        f" ({near}) mm",
+        where,
+        "correct the contour there, or the order of its points, and export it again",
+    )
 
 
 def _filled(
@@ -241,7 +267,13 @@ def _contour(item: pydicom.Dataset, where: str) -> _Contour:
     points = numbers.reshape(-1, 3)
     named = item.get("ContourImageSequence") or ()
     instances = frozenset(str(image.ReferencedSOPInstanceUID) for image in named)
-    contour = _Contour(points, str(item.ContourGeometricType), instances)
+    contour = _Contour(points, str(item.get("ContourGeometricType") or ""), instances)
+    if not contour.kind:
+        _refuse(
+            f"{contour.place} does not say whether it is closed (no ContourGeometricType)",
+            where,
+            _AGAIN,
+        )
     said = item.get("NumberOfContourPoints")
     if said is not None and int(said) != len(points):
         what = f"{contour.place} says that it has {said} points, and has {len(points)}"

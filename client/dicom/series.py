@@ -12,6 +12,7 @@ import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
+from client.dicom.alike import check_rescale, differing
 from client.dicom.folder import Contents, Found, listed, read_file, read_folder
 from client.dicom.header import EXPORT_AGAIN, conforming, kind_of, numbers
 from client.dicom.identity import SeriesIdentity
@@ -35,6 +36,7 @@ class SeriesSurvey:
     slices : in the order of the volume.
     passed_over : how many files are not read, by what they are.
     hints : why slices may be missing at an end of the series, where spacing cannot tell.
+    differing : elements that slices should have in common, and how many values they have.
     """
 
     identity: SeriesIdentity
@@ -42,6 +44,7 @@ class SeriesSurvey:
     grid: Grid
     passed_over: Mapping[str, int]
     hints: tuple[str, ...]
+    differing: Mapping[str, int]
 
 
 def read_series(path: Path) -> tuple[sitk.Image, SeriesIdentity]:
@@ -56,10 +59,11 @@ def read_series(path: Path) -> tuple[sitk.Image, SeriesIdentity]:
 
     Raises
     ------
-    PatientError : whatever `survey_series` and `read_hu` refuse.
+    PatientError : whatever `survey_series`, `read_hu` and `check_rescale` refuse.
     """
     survey = survey_series(path)
     volume = np.stack([read_hu(s.path, s.pixels) for s in survey.slices])
+    check_rescale(survey.slices, volume, path.name)
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing(survey.grid.spacing)
     image.SetOrigin(survey.grid.origin)
@@ -80,7 +84,7 @@ def survey_series(path: Path) -> SeriesSurvey:
     PatientError : no CT series or several, a file that could be a slice and cannot be used, slices
         in a sub-folder, without position or rescale, in other units than HU, with pixels that
         contradict their description, of different size or frame of reference, not parallel,
-        shifted (gantry tilt), missing, doubled or unevenly spaced.
+        shifted (gantry tilt), missing, doubled, unevenly spaced, or of two series interleaved.
     """
     folder = path if path.is_dir() else path.parent
     wanted = _series_of(path) if path != folder else None
@@ -88,8 +92,8 @@ def survey_series(path: Path) -> SeriesSurvey:
     uid = wanted or _only_series(contents, folder.name)
     own = contents.slices[uid]
     _check_one_scan(own, folder.name)
-    found = [_slice(one) for one in own]
-    slices = tuple(sorted(found, key=lambda s: s.height))
+    placed = sorted(((_slice(one), one.header) for one in own), key=lambda pair: pair[0].height)
+    slices, headers = tuple(one for one, _ in placed), [header for _, header in placed]
     _check_strays(uid, slices[0], contents, folder.name)
     grid = place(slices, folder.name)
     instances = tuple(s.instance for s in slices)
@@ -98,7 +102,8 @@ def survey_series(path: Path) -> SeriesSurvey:
         slices=slices,
         grid=grid,
         passed_over=_passed_over(uid, contents),
-        hints=tuple(_hints([one.header for one in own], grid.spacing[2])),
+        hints=tuple(_hints(headers, grid.spacing[2])),
+        differing=differing(headers, folder.name),
     )
 
 

@@ -59,7 +59,9 @@ class Slice:
     @property
     def normal(self) -> NDArray[np.float64]:
         """Return the direction across the slices (PS3.3, C.7.6.2.1.1)."""
-        return np.cross(self.orientation[:3], self.orientation[3:])
+        across = np.cross(self.orientation[:3], self.orientation[3:])
+        normal: NDArray[np.float64] = across / np.linalg.norm(across)  # cosines may be rounded
+        return normal
 
     @property
     def height(self) -> float:
@@ -143,7 +145,8 @@ def place(slices: Sequence[Slice], where: str) -> Grid:
         )
     exact = middle is flat[0] and first == heights[0]
     origin = slices[0].position if exact else middle + first * normal
-    rows, columns = np.reshape(slices[0].orientation, (2, 3))
+    axes = np.reshape(slices[0].orientation, (2, 3))
+    rows, columns = axes / np.linalg.norm(axes, axis=1, keepdims=True)
     between_rows, between_columns = slices[0].spacing
     return Grid(
         spacing=(between_columns, between_rows, distance),

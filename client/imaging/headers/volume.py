@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 Packing = Literal["none", "gzip", "zlib"]
 
-SHEAR_DEGREES = 0.05
-"""Largest departure of two axes from a right angle: 0.3 mm over a stack of 30 cm.
+SHEAR_DEGREES = 0.1
+"""Largest departure of two axes from a right angle: 0.5 mm over a stack of 30 cm.
 
-Cosines rounded to four decimals are off by up to 0.01 degrees; gantries tilt by half a degree or
+Cosines rounded to three decimals are off by up to 0.1 degrees; gantries tilt by half a degree or
 more.
 """
 

@@ -64,6 +64,32 @@ def test_a_series_that_ends_too_early_by_its_numbers_is_a_warning(ct: Series) ->
     assert row.what == "slices may be missing: instance numbers begin above 1"
 
 
+def test_two_scans_in_one_series_are_a_warning_that_names_what_differs(ct: Series) -> None:
+    for k in (3, 4, 5):
+        ct.change(k, ConvolutionKernel="B70f", SliceThickness=5)
+    (row,) = rows(ct)
+    assert (row.kind, row.severity) == ("image.complete", "warning")
+    assert row.what == (
+        "slices of one series differ in ConvolutionKernel (2 values), SliceThickness (2 values)"
+    )
+
+
+def in_turn(ct: Series) -> None:
+    for k in (1, 3, 5):
+        ct.change(k, AcquisitionNumber=2)
+
+
+def other_intercept(ct: Series) -> None:
+    ct.change(2, RescaleIntercept=1500)
+
+
+def bright_padding(ct: Series) -> None:
+    made = pydicom.dcmread(ct.slice(2))
+    made.add_new("PixelPaddingValue", "US", 63536)
+    made.PixelData = b"\x30\xf8" + made.PixelData[2:]
+    made.save_as(ct.slice(2))
+
+
 def changed(**changes: object) -> Callable[[Series], None]:
     return lambda ct: ct.change(2, **changes)
 
@@ -95,12 +121,15 @@ def decimal_comma(ct: Series) -> None:
         (empty_slice, "an empty file: it could be a slice"),
         (in_sub_folder, "slices of the series lie in sub-folders (1 x rest)"),
         (beyond_the_bits, "bits above the 10 that Bits Stored allows"),
+        (in_turn, "slices alternate between 2 values of AcquisitionNumber"),
+        (other_intercept, "HU jump by"),
+        (bright_padding, "1 voxels hold the Pixel Padding Value, which comes out at 62512 HU"),
         (decimal_comma, "PixelSpacing is not a number: it has a decimal comma"),
         (changed(RescaleSlope=0), "Rescale Slope is 0"),
         (changed(HighBit=11), "contradict each other"),
         (changed(PhotometricInterpretation="RGB"), "neither MONOCHROME1 nor MONOCHROME2"),
         (changed(NumberOfFrames=3), "a multi-frame image (3 frames in one file)"),
-        (changed(ImageOrientationPatient=[1, 0, 0, 0.2, 1, 0]), "at right angles"),
+        (changed(ImageOrientationPatient=[1, 0, 0, 0.28, 0.96, 0]), "at right angles"),
     ],
 )
 def test_each_fault_of_pixels_and_files_is_a_problem_of_the_patient(

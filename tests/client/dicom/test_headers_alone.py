@@ -16,7 +16,7 @@ def test_the_headers_alone_name_the_same_series(ct):
 
 
 def test_a_missing_slice_is_found_before_a_pixel_is_decoded(ct, monkeypatch):
-    monkeypatch.setattr("client.dicom.series._read_pixels", lambda *_: pytest.fail("pixels"))
+    monkeypatch.setattr("client.dicom.series.read_hu", lambda *_: pytest.fail("pixels"))
     sorted(ct.folder.iterdir())[2].unlink()
     with pytest.raises(PatientError, match="missing or unevenly spaced slices"):
         check_series_headers(ct.folder)

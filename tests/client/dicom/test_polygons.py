@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Curve
 from matplotlib.transforms import Bbox
 
-from client.dicom.polygons import combine, interior, near_path, outline, overlap_in_part
+from client.dicom.polygons import (
+    combine,
+    crossed_over,
+    interior,
+    near_path,
+    outline,
+    overlap_in_part,
+)
 
 SHAPE = (12, 16)
 NO_REACH = (0.0, 0.0)
@@ -137,3 +144,41 @@ def test_a_polygon_beyond_the_plane_is_cut_off():
     np.testing.assert_array_equal(
         interior(box(-5, -5, 2.5, 30), SHAPE), pixels(slice(0, 12), slice(0, 3))
     )
+
+
+def circle(radius: float, count: int = 40) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([7.3 + radius * np.cos(angle), 5.6 + radius * np.sin(angle)], axis=1)
+
+
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize(
+    ("crossed", "share"),
+    [
+        (np.array([(1, 1), (9, 9), (9, 1), (1, 9)], dtype=float), 0.5),  # a figure of eight
+        (np.vstack([circle(4), circle(4)]), 1.0),  # drawn around twice
+        (np.vstack([circle(4), circle(2)]), 0.25),  # an inner loop the same way
+        (circle(5)[np.lexsort(circle(5).T)], 0.2),  # points sorted in a table
+    ],
+)
+def test_a_path_that_crosses_itself_is_found_whatever_way_it_runs(crossed, share, way):
+    found, places = crossed_over(crossed[::way], NO_REACH)
+    assert found == pytest.approx(share, abs=0.25) and found > 0.05
+    assert (places >= crossed.min(axis=0)).all() and (places <= crossed.max(axis=0)).all()
+
+
+@given(st.lists(st.floats(1.5, 5.5), min_size=3, max_size=40), st.sampled_from([1, -1]))
+def test_a_star_shaped_contour_never_crosses_itself(radii, way):
+    angle = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
+    around = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.array(radii)[:, None]
+    assert crossed_over((around + 6.5)[::way], NO_REACH)[0] == 0
+
+
+@given(st.sampled_from([0.0, 0.05, 0.1]), st.integers(0, 999))
+def test_channels_and_bridges_do_not_cross_however_they_are_rounded(by, seed):
+    hole, piece = box(3.5, 2.5, 6.5, 8.5), box(11.5, 2.5, 14.5, 8.5)
+    outer = box(0.5, 0.5, 9.5, 10.5)
+    keyhole = [outer, outer[:1], hole[:1], hole[::-1], outer[:1]]
+    path = np.vstack([*keyhole, outer[:2], piece, piece[:1], outer[1:2]])
+    moved = path + np.random.default_rng(seed).uniform(-by, by, path.shape)
+    assert crossed_over(moved, (by + 1e-3, by + 1e-3))[0] == 0

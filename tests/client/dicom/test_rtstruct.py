@@ -245,3 +245,33 @@ def test_no_message_holds_what_the_file_says_of_the_patient(tmp_path, ct):
     with pytest.raises(PatientError) as caught:
         mask_of(ct, path)
     assert "ecret" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("corners", "what"),
+    [
+        ([(3.5, 2.5), (15.5, 12.5), (15.5, 2.5), (3.5, 12.5)], "49% of it lies in loops"),
+        ([*OUTER, *OUTER], "100% of it lies in loops"),
+    ],
+)
+def test_refuses_a_contour_that_crosses_itself_and_says_where(tmp_path, ct, corners, what):
+    path = ct.rtstruct(tmp_path / "rt.dcm", {"GTV": [*contours(ct), ct.contour(4, corners)]})
+    said = (
+        rf"the contour at \(-7\.2, -17\.8, 40\.0\) mm crosses itself: {what}, the first at \(-?\d"
+    )
+    with pytest.raises(PatientError, match=said):
+        mask_of(ct, path)
+
+
+def test_a_loop_of_an_unsteady_hand_is_no_crossing(tmp_path, ct):
+    loop = [(15.5, 6.5), (16.1, 7.5), (16.1, 6.5), (15.5, 7.5)]
+    drawn = [*OUTER[:2], *loop, *OUTER[2:]]
+    path = ct.rtstruct(tmp_path / "rt.dcm", {"GTV": contours(ct, corners=drawn)})
+    assert mask_of(ct, path).sum() in range(3 * 118, 3 * 122)
+
+
+def test_refuses_a_contour_that_does_not_say_whether_it_is_closed(tmp_path, ct):
+    item = ct.contour(2, OUTER, ContourGeometricType=None)
+    path = ct.rtstruct(tmp_path / "rt.dcm", {"GTV": [item]})
+    with pytest.raises(PatientError, match="does not say whether it is closed"):
+        mask_of(ct, path)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Callable
+from itertools import permutations
 
 import numpy as np
 import pydicom
@@ -9,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
 from client.imaging.geometry import stored_axes
 from client.imaging.reading import PatientError, read_image, read_mask
+from tests.client.dicom.conftest import Series
 
 
 def ball() -> np.ndarray:
@@ -131,3 +135,91 @@ def test_refuses_a_segmentation_beside_an_image_that_is_no_dicom_series(tmp_path
     sitk.WriteImage(read_image(ct.folder), str(tmp_path / "ct.nrrd"))
     with pytest.raises(PatientError, match="the image is not the DICOM series"):
         read_mask(path, read_image(tmp_path / "ct.nrrd"))
+
+
+@pytest.mark.parametrize("order", list(permutations(("GTV", "node", "organ"))))
+def test_a_label_map_gives_the_voxels_of_the_wanted_label_alone(tmp_path, ct, order):
+    z, y, x = np.indices((6, 18, 24))
+    gtv, node = ball().astype(bool), block().astype(bool)
+    organ = ((z - 2.4) ** 2 * 2 + (y - 8) ** 2 + (x - 15) ** 2 < 60) & ~gtv & ~node
+    masks = {"GTV": gtv, "node": node, "organ": organ}
+    path = ct.seg(tmp_path / "seg.dcm", {name: masks[name] for name in order}, "LABELMAP")
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(mask_of(ct, path.with_name(f"seg.dcm#{name}")), mask)
+
+
+def frames_of(made: pydicom.Dataset) -> list[pydicom.Dataset]:
+    return list(made.PerFrameFunctionalGroupsSequence)
+
+
+def moved_by_a_slice(made: pydicom.Dataset) -> None:
+    for frame in frames_of(made):
+        place = frame.PlanePositionSequence[0]
+        x, y, z = (float(v) for v in place.ImagePositionPatient)
+        place.ImagePositionPatient = [x, y, z + 2.5]
+
+
+def twice(made: pydicom.Dataset) -> None:
+    pixels = made.pixel_array.astype(np.uint8)
+    made.BitsAllocated, made.BitsStored, made.HighBit = 8, 8, 7
+    made.PixelData = np.concatenate([pixels, 0 * pixels[1:2]]).tobytes()
+    made.NumberOfFrames += 1
+    made.PerFrameFunctionalGroupsSequence.append(copy.deepcopy(frames_of(made)[1]))
+
+
+def fewer_items(made: pydicom.Dataset) -> None:
+    made.PerFrameFunctionalGroupsSequence = frames_of(made)[:-1]
+
+
+def no_place(made: pydicom.Dataset) -> None:
+    del frames_of(made)[2].PlanePositionSequence
+
+
+def no_numbers(made: pydicom.Dataset) -> None:
+    frames_of(made)[2].PlanePositionSequence[0].ImagePositionPatient = [0, 0]
+
+
+def several_labels(made: pydicom.Dataset) -> None:
+    pixels = made.pixel_array.astype(np.uint8)
+    made.BitsAllocated, made.BitsStored, made.HighBit = 8, 8, 7
+    pixels[:, 8, 15] = 2
+    made.PixelData = pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (moved_by_a_slice, "frame 1 names another slice than the one its position lies on"),
+        (twice, "frames 2 and 5 hold the segment in the same place"),
+        (fewer_items, "4 frames by its header, which describes 3 of them"),
+        (no_place, "frame 3 has no PlanePositionSequence"),
+        (no_numbers, "ImagePositionPatient of frame 3 is missing, or not 3 finite numbers"),
+        (several_labels, "frame 1 of a binary segmentation holds several labels"),
+    ],
+)
+def test_refuses_frames_that_contradict_themselves(
+    tmp_path, ct, spoil: Callable[[pydicom.Dataset], None], what: str
+):
+    mask = ball()
+    mask[[0, 5]] = 0  # so that frames can be moved within the series
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": mask})
+    made = pydicom.dcmread(path)
+    spoil(made)
+    made.save_as(path)
+    with pytest.raises(PatientError, match=rf"seg\.dcm: {re.escape(what)}"):
+        mask_of(ct, path)
+
+
+@pytest.mark.parametrize("distance", [0.45, 1.0, 2.5])
+def test_frames_whose_positions_are_rounded_belong_to_the_nearest_slice(
+    tmp_path, ct: Series, distance
+):
+    ct.origin, ct.distance = np.array([-10.03, -20.04, 30.02]), distance
+    ct.instances = [ct.write(ct.slice(k), k) for k in range(6)]
+    path = ct.seg(tmp_path / "seg.dcm", {"GTV": ball()})
+    made = pydicom.dcmread(path)
+    for frame in frames_of(made):
+        place = frame.PlanePositionSequence[0]
+        place.ImagePositionPatient = [round(float(v), 1) for v in place.ImagePositionPatient]
+    made.save_as(path)
+    np.testing.assert_array_equal(mask_of(ct, path), ball())
