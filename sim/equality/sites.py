@@ -22,6 +22,7 @@ from client.frozen import FrozenCohort
 from client.gradient_rounds import GradientRounds
 from client.masks import RunMasks
 from client.prepared import PreparedImages
+from client.releases import Releases
 from client.site import SiteSettings
 from client.state import RunTables
 from client.tables import SiteTables
@@ -75,6 +76,7 @@ class GivenWorkspace(Workspace):
         self.frozen = FrozenCohort(self.run_tables.folder, study, cohort, images)
         self.tables = SiteTables(cohort, study, self.run_tables, images)
         self.rounds = GradientRounds(settings.work, study.digest())
+        self.releases = Releases(settings, study, RUN, cohort)
         self.masks = RunMasks(settings, study, RUN, self.run_tables.folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import re
 import warnings
 from pathlib import Path
@@ -217,7 +218,9 @@ def test_what_gdcm_compresses_is_read(ct, codec):
     plain = sitk.Cast(image, sitk.sitkInt16)
     for key in image.GetMetaDataKeys():
         plain.SetMetaData(key, image.GetMetaData(key))
+    before = locale.setlocale(locale.LC_CTYPE)
     writer.Execute(plain)
+    locale.setlocale(locale.LC_CTYPE, before)  # ITK leaves that of C behind
     coded = pydicom.dcmread(ct.folder / "coded")
     assert coded.file_meta.TransferSyntaxUID.is_encapsulated
     made = pydicom.dcmread(ct.slice(2))

@@ -42,7 +42,7 @@ def gone(path: Path) -> None:
 
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (flat, "not 3-D: 2 dimensions"),
-    (colours, "3 values a voxel"),
+    (colours, "not 3-D: 5 dimensions"),
     (gone, "no such file"),
 ]
 

@@ -32,7 +32,7 @@ def test_the_column_of_a_cohort_is_read_and_unknown_words_refuse_the_patient(
     cases, problems, _ = read_cases(path, STUDY)
     assert [case.confirmed for case in cases] == [WORD, frozenset()]
     assert [(p.patient_id, p.file, p.what) for p in problems] == [
-        ("p3", "column confirmed", 'unknown word "yes"')
+        ("p3", "cohort.csv row 4 column confirmed", 'unknown word "yes"')
     ]
 
 
