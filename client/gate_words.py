@@ -56,8 +56,8 @@ grow has have held in is it its known leave left less level levels limit machine
 matrix mode model models more name network networks no none not number of on one only or other
 others out out-of-fold outside over own part patients place positive privacy privacy.mode
 probabilities probability quartiles questions rank ranks read refused release released rows s same
-scale scores set sets share since site site.toml sites small smaller some source split statistic study
-sum sums table tables test than that the their them this to train training tree twice two under
+scale scores set sets share since site site.toml sites small smaller some source split statistic
+study sum sums table tables test than that the their them this to train training tree twice two under
 values view was weights were with within without
 """
 SUBJECT_WORDS = frozenset(_SUBJECT_WORDS.split())
