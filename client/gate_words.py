@@ -49,16 +49,16 @@ PatientError _ArrayMemoryError _UFuncNoLoopError
 """
 
 _SUBJECT_WORDS = """
-1 Table a above all an and another apart are as asked at before bin bins bounded by category cell
-cells change changed class classes clipped column columns cost counts decision differ do does each
+1 a above all an and another apart are as asked at before bin bins bounded by category cell cells
+change changed class classes clipped column columns cost counts decision differ do does each
 earlier edge end faithful few fewer final finite fitted fold folds for forest form from gradients
 grow has have held in is it its known leave left less level levels limit machines made many masked
 matrix mode model models more name network networks no none not number of on one only or other
 others out out-of-fold outside over own part patients place positive privacy privacy.mode
 probabilities probability quartiles questions rank ranks read refused release released rows s same
 scale scores set sets share since site site.toml sites small smaller some source split statistic
-study sum sums table tables test than that the their them this to train training tree twice two under
-values view was weights were with within without
+study sum sums Table table tables test than that the their them this to train training tree twice
+two under values view was weights were with within without
 """
 SUBJECT_WORDS = frozenset(_SUBJECT_WORDS.split())
 _WORD = re.compile(r"[\w.-]+")
