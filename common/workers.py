@@ -75,23 +75,26 @@ class WorkerPool(ProcessPoolExecutor):
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Hold Ctrl-C back, so that processes started here never hear it and this one hears it after.
+    """Hold Ctrl-C and requests to end back while a process starts; they are heard afterwards.
 
-    A blocked signal stays blocked in a program that is started; a handler does not.
+    An interruption in between would leave a process without what it is to do. A blocked signal
+    stays blocked in a program that is started, so it never hears Ctrl-C; a handler does not stay.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     missed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: missed.append(number))
+    held = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, lambda number, _: missed.append(number)) for one in held]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
-        if missed:
-            signal.raise_signal(signal.SIGINT)
+        for one, handler in zip(held, before, strict=True):
+            signal.signal(one, handler)
+        for number in dict.fromkeys(missed):
+            signal.raise_signal(number)
 
 
 def _begin(kill: bool) -> None:

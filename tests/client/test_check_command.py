@@ -102,7 +102,7 @@ def test_a_good_hospital_is_ready(
     done = check(imaging_master / "harbour", imaging_master / "study.toml", imaging_cache)
     assert done.returncode == 0, done.stderr
     findings = json.loads(done.stdout)
-    assert findings["schema"] == 1
+    assert findings["schema"] == 2
     assert findings["ready"] is True
     assert findings["counts"] == {"external_1": [12, 6]}
 
