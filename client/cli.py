@@ -51,7 +51,8 @@ def radiomics(
         str, typer.Option(help="frame_of_reference: you have looked, and the contour lies right")
     ] = "",
     engine: Annotated[
-        Engine, typer.Option(help="pyradiomics = with the untouched library, ten times slower")
+        Engine,
+        typer.Option(help="pyradiomics = with the untouched library, up to eight times slower"),
     ] = "fast",
 ) -> None:
     """Extract the radiomics features of one ROI."""
