@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(
 
 MARK = "FEDLNM_TEST_MARK"
 SIGNALS = [signal.SIGTERM, signal.SIGKILL, signal.SIGINT]
-PATIENCE = 5.0
+# where CI runs, other tests compute on the same cores
+PATIENCE = 15.0 if os.environ.get("CI") else 5.0
 Command = Callable[[Path, Path], list[str]]
 
 
