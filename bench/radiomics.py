@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Taken:
-    """What an extraction took, and its values; NaN seconds where it failed."""
+    """Seconds and memory of an extraction, and its values; NaN seconds where it failed."""
 
     seconds: float
     peak: float
@@ -69,7 +69,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times as long PyRadiomics takes."""
+        """Return how many times as long PyRadiomics takes."""
         return self.theirs.seconds / self.ours.seconds
 
     @property

@@ -16,13 +16,13 @@ from common.written import level_index, number
 LARGEST = 1e15
 """No record has such numbers; a slip of the keys would drown all others in a sum."""
 SMALLEST = 1e-300
-"""What is nearer to zero, and not zero, loses digits as a number."""
+"""Smallest number other than zero; one nearer to zero loses digits."""
 _MISSING = r"""
 - -- --- . .. ? / n/a na n.a. n.a nan nil none null unknown unk missing not_known k.a. k.a ka nd
 n.d. n/d tbd x xxx \n
 """
 MISSING_WORDS = frozenset(_MISSING.split())
-"""What people write where they have no value. It is one only where the study says so."""
+"""Words for a missing value, which count as one only where the study says so."""
 
 _MONTH = "jan|feb|mar|m\u00e4r|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
 _DATE = (

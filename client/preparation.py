@@ -244,7 +244,7 @@ def _first_look(known: KnownFiles, job: PatientJob) -> list[PatientProblem]:
     found: list[PatientProblem] = []
 
     def look() -> str:
-        """That there is no fault is all that is kept: a problem names files."""
+        """Keep no more than that there is no fault: a problem names files."""
         from client.imaging.first_look import first_look
 
         for one in first_look(job.image, job.masks, confirmed=job.confirmed):

@@ -147,7 +147,7 @@ def without(rows: Sequence[Obstacle], study: Study) -> str:
 
 
 def _too_few(subset: str, left: int) -> bool:
-    """Whether sums over so many sites would be refused; one site's test set has none."""
+    """Tell if sums over so many sites would be refused; one site's test set has none."""
     return (1 if subset == TRAIN else 2) <= left < FEWEST_MASKED
 
 

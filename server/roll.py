@@ -30,7 +30,7 @@ class Roll:
 
     @property
     def complete(self) -> bool:
-        """Whether every site has answered.
+        """Tell if every site has answered.
 
         A node of a simulation has no name, and one that cannot read its site.toml cannot say which
         site it is: it stands for one of those that are waited for.

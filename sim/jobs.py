@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: an error to show, or nothing.
+    """End of a job: an error to show, or nothing.
 
     Parameters
     ----------

@@ -178,7 +178,7 @@ class Report:
 
     @property
     def ready(self) -> bool:
-        """Whether everything was looked at and nothing has to be put right."""
+        """Tell if everything was looked at and nothing has to be put right."""
         return not self.stopped and not self.of("problem")
 
     def of(self, severity: Severity) -> list[Finding]:

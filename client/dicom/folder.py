@@ -1,4 +1,4 @@
-"""What lies in the folder of a CT series: its slices, and everything that is passed over.
+"""Read the folder of a CT series: its slices, and everything that is passed over.
 
 A file that could be a slice is read or refused. Whatever else there is, is counted by kind, so that
 nothing is left out without a word.

@@ -80,7 +80,7 @@ PIXEL_TAGS: tuple[str | int, ...] = (
 
 @dataclass(frozen=True)
 class PixelDescription:
-    """How a slice's pixels are stored, and what they mean.
+    """Storage and meaning of a slice's pixels.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ _SINGLE_SLICES = "give the folder of a CT series, exported as single slices"
 
 @dataclass(frozen=True)
 class SeriesSurvey:
-    """What the headers in the folder of a series say, before any pixel is read.
+    """Survey of the headers in the folder of a series, before any pixel is read.
 
     Parameters
     ----------

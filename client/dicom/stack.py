@@ -27,7 +27,7 @@ _GAP_TOLERANCE_MM, _GAP_TOLERANCE = 0.01, 0.01
 
 _ROUNDED_MM = 0.1
 _ROUNDED_TOLERANCE_MM, _ROUNDED_TOLERANCE = 0.1, 0.2
-"""That of a place where positions are rounded to `_ROUNDED_MM`: in mm, or in distances if less.
+"""Largest error of a place rounded to `_ROUNDED_MM`: in mm, or in slice distances if less.
 
 Rounding moves a slice by 0.05 mm at most, and the line through all of them by less than that. A
 missing slice moves one by 0.21 distances at least.
@@ -71,7 +71,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where an even stack of slices lies: mm along columns, rows and slices, first voxel, axes."""
+    """Place of an even stack of slices: mm along columns, rows and slices, first voxel, axes."""
 
     spacing: tuple[float, float, float]
     origin: tuple[float, ...]

@@ -20,7 +20,7 @@ _EQUAL_DIGITS = 6
 
 @dataclass(frozen=True)
 class StoredAxes:
-    """How a file stores a volume: the way back from LPS.
+    """Storage order of a volume in its file: the way back from LPS.
 
     Parameters
     ----------

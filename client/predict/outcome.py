@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many patients were read, how many of them predicted and how many refused."""
+        """Count how many patients were read, how many of them predicted and how many refused."""
         predicted = len(self.predictions)
         refused = len({problem.patient_id for problem in self.problems})
         return {"read": predicted + refused, "predicted": predicted, "refused": refused}

@@ -9,4 +9,4 @@ from __future__ import annotations
 from typing import Literal
 
 Engine = Literal["fast", "pyradiomics"]
-"""Which code computes the features: this package, or the untouched library."""
+"""Code that computes the features: this package, or the untouched library."""

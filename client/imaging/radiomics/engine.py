@@ -63,6 +63,7 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
         label_channel: int | None = None,
         voxelBased: bool = False,
     ) -> OrderedDict[str, Any]:
+        """Compute the features of an ROI, as PyRadiomics' method of this name does."""
         plain = label is None and label_channel is None and not voxelBased
         if not (plain and self._is_usual(imageFilepath)):
             untouched: OrderedDict[str, Any] = super().execute(
@@ -130,7 +131,7 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
         return found
 
     def _is_replaced(self, kind: str) -> bool:
-        """Whether the replacement of a class has all features that are wanted of it."""
+        """Tell if the replacement of a class has all features that are wanted of it."""
         if kind not in CLASSES:
             return False
         deprecated = names_of(CLASSES[kind])

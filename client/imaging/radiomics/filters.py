@@ -49,7 +49,7 @@ def filtered(kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own
 
 
 def _special(kind: str, image: sitk.Image, own: Settings) -> bool:
-    """Whether the settings or the image ask for more than the replacement here can do."""
+    """Tell if the settings or the image ask for more than the replacement here can do."""
     if kind == "LoG":
         return bool(image.GetPixelID() != sitk.sitkFloat32 or min(image.GetSize()) < FEWEST)
     usual = ("level", 1), ("start_level", 0)

@@ -66,6 +66,7 @@ class GLCM(Prepared, RadiomicsGLCM):  # type: ignore[misc]  # PyRadiomics has no
         self.weightingNorm = None
 
     def computed(self) -> Mapping[str, float]:
+        """Return the features by name; those left out go through the original class."""
         texture, present = self.seen.texture, self.seen.texture.levels.present
         angles = angles_with_pairs(texture)
         if len(angles) < 2 or len(present) == 1:

@@ -34,6 +34,7 @@ class GLRLM(Prepared, RadiomicsGLRLM):  # type: ignore[misc]  # PyRadiomics has 
     """Mean over the angles; one along which no line meets two voxels says nothing."""
 
     def computed(self) -> Mapping[str, float]:
+        """Return the features by name; NaN where the ROI has no run."""
         levels = self.seen.texture.levels
         runs = self.seen.texture.matrices.runs[levels.region.crossed]
         if not len(runs):

@@ -66,7 +66,7 @@ def sphere() -> Sphere | None:
 
 @dataclass(frozen=True)
 class Axis:
-    """Where along one axis the samples of each vertex lie.
+    """Find where along one axis the samples of each vertex lie.
 
     `start` (42,) is the first tap relative to the voxel, in the padded image;
     `weights` (42, 4, n) are those of the taps, `inside` (42, n) says that the sample is in the
@@ -159,7 +159,7 @@ def images(
 
 
 def _rows(places: Ints, width: int) -> Ints:
-    """Where in `places` a new row of the volume begins."""
+    """Find where in `places` a new row of the volume begins."""
     row = places // width
     return np.concatenate(([0], np.flatnonzero(np.diff(row)) + 1)).astype(np.int64)
 
@@ -283,7 +283,7 @@ def _original_kurtosis(samples: Floats) -> Floats:
 
 @cache
 def _kurtosis_holds() -> bool:
-    """Whether the installed scipy and numpy have the kurtosis that is compiled here.
+    """Tell if the installed scipy and numpy have the kurtosis that is compiled here.
 
     Its sums are theirs to the last bit; another release may add in another order.
     """

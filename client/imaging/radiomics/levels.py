@@ -19,7 +19,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Levels:
-    """What the texture classes see of an image.
+    """Grey levels of an image, as the texture classes see them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What PyRadiomics' feature classes are given instead of images: values and levels of the ROI."""
+"""Give PyRadiomics' feature classes values and levels of the ROI instead of images."""
 
 from __future__ import annotations
 

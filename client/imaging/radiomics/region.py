@@ -99,7 +99,7 @@ def _angles(shape: tuple[int, ...]) -> Ints:
 
 
 def _meets_twice(places: Ints, shape: tuple[int, ...], angle: NDArray[Any]) -> bool:
-    """Whether two voxels, neighbours or not, lie on one line along the angle."""
+    """Tell if two voxels, neighbours or not, lie on one line along the angle."""
     coordinates = np.stack(np.unravel_index(places, shape), axis=1)
     axis = int(np.flatnonzero(angle)[0])
     along = coordinates[:, axis] * angle[axis]
