@@ -55,6 +55,7 @@ class BackgroundProgram:
                 stderr=subprocess.STDOUT if output else None,
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
+                process_group=0,  # Ctrl-C is for this process alone, which then ends them
             )
 
     @property
