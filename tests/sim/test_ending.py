@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import matplotlib
 import pytest
 import typer
 
@@ -245,13 +246,14 @@ def marked(mark: str) -> set[int]:
 @contextmanager
 def started(arguments: list[str], out: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     mark = uuid4().hex
-    own = {MARK: mark, "PYTHONPATH": str(Path.cwd()), "XDG_CACHE_HOME": str(out / "cache")}
+    # a demonstration goes into the user's cache; where no font is known, matplotlib looks for all
+    own = {"XDG_CACHE_HOME": str(out / "cache"), "MPLCONFIGDIR": matplotlib.get_cachedir()}
     with (out / SCREEN).open("wb") as screen:
         program = subprocess.Popen(
             [sys.executable, *arguments],
             stdout=screen,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **own, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **own, MARK: mark, "PYTHONPATH": str(Path.cwd())},
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
