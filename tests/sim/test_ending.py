@@ -183,17 +183,17 @@ TERM, KILL = (signal.SIGTERM,), (signal.SIGKILL,)
 LONG = (
     # the command, what keeps its workers' resources, and at least one worker
     Long("site", "check", check, several(3)),
-    Long("site", "predict", predict, several(3)),
+    Long("site", "predict", predict, several(3), daily=KILL),
     # with SuperNode and launcher, a keeper of each, and the process that forks
-    Long("site", "run", site_run, several(6)),
+    Long("site", "run", site_run, several(6), daily=KILL + TERM),
     Long("site", "report", site_report, alone, TERM),
     Long("site", "radiomics", radiomics, alone, TERM),
-    Long("server", "run", server_run, written("coordinator/runs/*/study.toml")),
+    Long("server", "run", server_run, written("coordinator/runs/*/study.toml"), daily=KILL + TERM),
     # another way to the same
     Long("server", "resume", resume, written("coordinator/runs/*/study.toml"), KILL),
     Long("server", "status", status, alone, TERM),
     Long("server", "report", server_report, alone, TERM),
-    Long("sim", "phantom", phantom, several(3)),
+    Long("sim", "phantom", phantom, several(3), daily=KILL),
     Long("sim", "demonstration", nothing, several(3), KILL),
     Long("sim", "run", sim_run, several(3)),
     Long(
@@ -205,7 +205,7 @@ LONG = (
         note="--engine flower",
     ),
     # while the first command of its setting up is given
-    Long("sim", "rehearse", rehearse, several(3)),
+    Long("sim", "rehearse", rehearse, several(3), daily=KILL),
     Long(
         "sim",
         "rehearse",
