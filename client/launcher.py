@@ -87,7 +87,7 @@ def serve_forks(requests: TextIOWrapper) -> None:
     take_arrays_in_once()
     forget_own_code()
     gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the SuperExec, which closes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the SuperExec hears Ctrl-C, and closes
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes of messages
     for line in requests:
         if os.fork() == 0:

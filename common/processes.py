@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -15,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from common import keeper
 from common.errors import StudyError
 
 STOP_SECONDS, READY_SECONDS = 20.0, 60.0
-_PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def write_for_this_user_alone() -> None:
@@ -30,9 +29,7 @@ def write_for_this_user_alone() -> None:
 
 
 class BackgroundProgram:
-    """A program in the background.
-
-    On Linux it is stopped by the system when this process dies, however that happens.
+    """A program in the background, which on Linux ends with this process as `kept` says.
 
     Parameters
     ----------
@@ -53,12 +50,12 @@ class BackgroundProgram:
                 self.log.parent.mkdir(parents=True, exist_ok=True)
                 output = stack.enter_context(self.log.open("ab"))
             self._process = subprocess.Popen(  # noqa: S603
-                self._command,
+                kept(self._command),
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+                process_group=0,  # Ctrl-C is for this process alone, which then ends them
             )
 
     @property
@@ -95,9 +92,15 @@ def stop_all(programs: Sequence[BackgroundProgram]) -> None:
         program._end()
 
 
-def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
-    """Let Linux send this process a signal when the thread that started it ends."""
-    ctypes.CDLL(None).prctl(_PARENT_DIED, signal_number)
+def kept(command: Sequence[str]) -> list[str]:
+    """Return the command line of a program that ends with this process, and all it starts with it.
+
+    That holds however this process ends, also if it is killed. Only Linux offers it; elsewhere the
+    command is as it was.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command]
 
 
 def interrupt_when_terminated() -> None:

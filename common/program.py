@@ -7,6 +7,7 @@ something that people can act on, whichever command meets it.
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Callable
 
 from common.console import consoles
@@ -40,6 +41,9 @@ def run_program(commands: Callable[[], object]) -> None:
         _end(error)
     except OSError as error:
         _end(in_words(error))
+    finally:
+        # Python looks through all objects before it ends, which takes two seconds with torch
+        gc.freeze()
 
 
 def in_words(error: OSError) -> StudyError:

@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing.connection import wait
 from typing import ParamSpec, TypeVar
 
-from common.processes import die_with_parent
+from common.keeper import die_with_parent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,7 +102,7 @@ def _begin(kill: bool) -> None:
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if kill and sys.platform == "linux":
-        die_with_parent(signal.SIGKILL)
+        die_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 
 from common.demonstration import demonstration_folder
 from common.errors import StudyError
+from common.processes import kept
 
 MOST_HOSPITALS = 6
 NODE_POLLS = 120
@@ -33,7 +34,7 @@ def prepare_demonstration(grid: Grid) -> dict[str, str]:
     hospitals = str(min(nodes, MOST_HOSPITALS))
     command = [sys.executable, "-m", "sim", "demonstration", "--hospitals", hospitals]
     root = Path(__file__).resolve().parent.parent
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(kept(command), cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise StudyError(
             f"the phantom hospitals could not be made: {done.stderr.strip()[-300:]}",

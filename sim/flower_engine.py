@@ -12,7 +12,7 @@ from typing import Any
 
 from common.errors import StudyError
 from common.flower_settings import flower_environment, flower_program
-from common.processes import BackgroundProgram, free_port, wait_until_ready
+from common.processes import BackgroundProgram, free_port, kept, wait_until_ready
 from server.events import read_events
 
 LOG = "flower.log"
@@ -47,7 +47,9 @@ def run_flower(sites: Mapping[str, Path], run_config: Mapping[str, str], out: Pa
     events = out / "events.jsonl"
     before = events.stat().st_size if events.is_file() else 0
     with _superlink(out) as environment, (out / LOG).open("ab") as log:
-        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)  # noqa: S603
+        subprocess.run(  # noqa: S603
+            kept(command), stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
+        )
     _check_finished(out, list(read_events(events, before)))
 
 

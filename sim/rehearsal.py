@@ -23,7 +23,7 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.processes import BackgroundProgram, free_port, stop_all
+from common.processes import BackgroundProgram, free_port, kept, stop_all
 from common.study import load_study
 from common.study_file import write_study
 from server.deployment.folder import CoordinatorFolder
@@ -187,7 +187,9 @@ def command(who: str, *arguments: object, show: bool = False) -> None:
     StudyError : it failed; with what it said.
     """
     line = [*program(who), *(str(argument) for argument in arguments)]
-    done = subprocess.run(line, capture_output=not show, text=True, env=environment(), check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        kept(line), capture_output=not show, text=True, env=environment(), check=False
+    )
     if done.returncode:
         words = (done.stderr or "").strip().splitlines()
         raise StudyError(words[-1] if words else "see above", where=f"fedlnm-{who} {arguments[0]}")

@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from common.processes import kept
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _SECONDS = 60
 
@@ -27,7 +29,7 @@ def print_page(browser: str, page: Path) -> Path | None:
         command += [f"--user-data-dir={profile}", f"--print-to-pdf={made}", page.resolve().as_uri()]
         try:
             # no shell; the program was found on the path, and the file is ours
-            subprocess.run(command, capture_output=True, timeout=_SECONDS, check=True)  # noqa: S603
+            subprocess.run(kept(command), capture_output=True, timeout=_SECONDS, check=True)  # noqa: S603
         except (OSError, subprocess.SubprocessError):
             return None
     return made if made.is_file() else None

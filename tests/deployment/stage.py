@@ -22,6 +22,7 @@ from client.approvals import approve
 from client.joining import join
 from client.site import load_site
 from client.state import remember_study
+from common import keeper
 from common.audit import audit
 from common.joining import Invitation, JoinRequest
 from common.ledger.verify import readable_entries, verify
@@ -106,14 +107,14 @@ def until(holds: Callable[[], bool], what: str, *logs: Path, seconds: float = PA
 
 
 def processes(*words: str) -> list[psutil.Process]:
-    """Running programs that this test has started and whose command line holds all these words."""
+    """Running programs of this test whose command line holds all these words, keepers apart."""
     found = []
     for one in psutil.Process().children(recursive=True):
         try:
             line = " ".join(one.cmdline())
         except psutil.Error:
             continue
-        if all(word in line for word in words):
+        if keeper.__file__ not in line and all(word in line for word in words):
             found.append(one)
     return found
 

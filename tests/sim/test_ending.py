@@ -3,42 +3,230 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import matplotlib
 import pytest
+import typer
+
+import client.cli
+import server.cli
+import sim.cli
+from client.joining import join
+from common.joining import Invitation, JoinRequest
+from common.processes import free_port
+from common.study import load_study
+from server.deployment.enrolment import enrol
+from server.deployment.folder import CoordinatorSettings
+from server.deployment.founding import found
+from server.deployment.preparing import prepare
+from server.deployment.run_folder import new_run
+from sim.rehearsal import Rehearsal
+from sim.sites import find_sites
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="looks for processes in /proc, as Linux has it"
 )
 
 MARK = "FEDLNM_TEST_MARK"
-SIGNALS = [signal.SIGTERM, signal.SIGKILL, signal.SIGINT]
+SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 # where CI runs, other tests compute on the same cores
 PATIENCE = 15.0 if os.environ.get("CI") else 5.0
-Command = Callable[[Path, Path], list[str]]
+SCREEN = "screen.log"
+SHORT = {
+    "site": {"init", "approve", "leave", "ledger show", "ledger verify"},
+    "server": {"init", "enrol", "prepare", "renew", "audit", "dossier"},
+    "sim": set[str](),
+}
+Fixture = Callable[[str], Path]
+Ready = Callable[[Path, int], bool]
 
 
-def phantom(hospitals: Path, out: Path) -> list[str]:
-    return ["-m", "sim", "phantom", "--out", str(out / "phantom")]
+def several(processes: int) -> Ready:
+    """Wait for so many processes, keepers among them."""
+    return lambda _, count: count >= processes
 
 
-def check(hospitals: Path, out: Path) -> list[str]:
-    study = str(hospitals / "study.toml")
-    return ["-m", "client", "check", str(hospitals / "north"), "--study", study]
+def alone(out: Path, count: int) -> bool:
+    """Wait for a word on the screen; what starts no process can leave none."""
+    if not (out / SCREEN).read_bytes():
+        return False
+    assert count == 1
+    return True
 
 
-def run(hospitals: Path, out: Path) -> list[str]:
-    study = str(hospitals / "study.toml")
-    sites = [str(hospitals / name) for name in ("north", "south", "west", "harbour")]
-    cache = ["--cache", str(out / "cache")]
-    return ["-m", "sim", "run", study, "--sites", *sites, "--out", str(out / "run"), *cache]
+def written(files: str, word: str = "") -> Ready:
+    """Wait for a word in a file."""
+    return lambda out, _: any(word in path.read_text() for path in out.glob(files))
+
+
+# -- what is given to the commands --------------------------------------------------------------
+
+
+def check(fixture: Fixture, out: Path) -> list[object]:
+    hospitals = fixture("imaging_master")
+    return [hospitals / "north", "--study", hospitals / "study.toml"]
+
+
+def site_run(fixture: Fixture, out: Path) -> list[object]:
+    return ["--site", deployed(fixture("tabular_master"), out).site("a")]
+
+
+def predict(fixture: Fixture, out: Path) -> list[object]:
+    cohort = fixture("imaging_master") / "north" / "cohort.csv"
+    bundle = fixture("imaging_run") / "bundle"
+    return [bundle, "--cohort", cohort, "--unverified", "--workers", 2]
+
+
+def site_report(fixture: Fixture, out: Path) -> list[object]:
+    site = fixture("imaging_run") / "sites" / "north"
+    return [shutil.copytree(site, out / "site")]
+
+
+def radiomics(fixture: Fixture, out: Path) -> list[object]:
+    north = fixture("imaging_master") / "north"
+    image, mask = north / "images/north-001.nii.gz", north / "masks/r1/north-001.nii.gz"
+    return [image, mask, "--out", out / "features.csv"]
+
+
+def server_run(fixture: Fixture, out: Path) -> list[object]:
+    return [deployed(fixture("tabular_master"), out).hub.root, "tabular"]
+
+
+def resume(fixture: Fixture, out: Path) -> list[object]:
+    hub = deployed(fixture("tabular_master"), out).hub
+    new_run(hub, prepare(hub, fixture("tabular_master") / "study.toml"))
+    return [hub.root]
+
+
+def status(fixture: Fixture, out: Path) -> list[object]:
+    (out / "run").mkdir()
+    return [out / "run", "--web"]
+
+
+def server_report(fixture: Fixture, out: Path) -> list[object]:
+    (out / "run").mkdir()
+    shutil.copy(fixture("imaging_run") / "results.json", out / "run")
+    return [out / "run"]
+
+
+def phantom(fixture: Fixture, out: Path) -> list[object]:
+    return ["--out", out / "phantom"]
+
+
+def sim_run(fixture: Fixture, out: Path) -> list[object]:
+    return [*study_and_sites(fixture("imaging_master"), out), "--cache", out / "cache"]
+
+
+def sim_run_by_flower(fixture: Fixture, out: Path) -> list[object]:
+    return [*study_and_sites(fixture("tabular_master"), out), "--engine", "flower"]
+
+
+def rehearse(fixture: Fixture, out: Path) -> list[object]:
+    return study_and_sites(fixture("tabular_master"), out)
+
+
+def nothing(fixture: Fixture, out: Path) -> list[object]:
+    return []
+
+
+def study_and_sites(hospitals: Path, out: Path) -> list[object]:
+    sites = [hospitals / name for name in load_study(hospitals / "study.toml").site_names]
+    return [hospitals / "study.toml", "--sites", *sites, "--out", out / "run"]
+
+
+def deployed(tabular: Path, out: Path) -> Rehearsal:
+    """A coordinator that has prepared a study, and hospitals that it has enrolled."""
+    study = load_study(tabular / "study.toml")
+    rehearsal = Rehearsal(out, find_sites([tabular / name for name in study.site_names], study))
+    port = free_port()
+    settings = CoordinatorSettings(address=f"127.0.0.1:{port}", port=port)
+    hub = found(rehearsal.hub.root, settings)
+    for name in study.site_names:
+        joined = join(rehearsal.site(name), name, Invitation.read(hub.invitation), free_port())
+        enrol(hub, JoinRequest.read(joined.request_file), replace=False)
+    prepare(hub, tabular / "study.toml")
+    return rehearsal
+
+
+@dataclass(frozen=True)
+class Long:
+    """A command that may take longer than some seconds.
+
+    Parameters
+    ----------
+    arguments : made from fixtures and a fresh folder, beside what the command needs there.
+    ready : tells from that folder, and from how many processes there are, that work has begun.
+    signals : for what starts no process SIGTERM alone: it does what Ctrl-C does.
+    daily : the other signals are left to `make rehearse-faults`.
+    """
+
+    program: str
+    command: str
+    arguments: Callable[[Fixture, Path], list[object]]
+    ready: Ready
+    signals: tuple[signal.Signals, ...] = SIGNALS
+    daily: tuple[signal.Signals, ...] = SIGNALS
+    note: str = ""
+
+
+TERM, KILL = (signal.SIGTERM,), (signal.SIGKILL,)
+LONG = (
+    # the command, what keeps its workers' resources, and at least one worker
+    Long("site", "check", check, several(3)),
+    Long("site", "predict", predict, several(3), daily=KILL),
+    # with SuperNode and launcher, a keeper of each, and the process that forks
+    Long("site", "run", site_run, several(6), daily=KILL + TERM),
+    Long("site", "report", site_report, alone, TERM),
+    Long("site", "radiomics", radiomics, alone, TERM),
+    Long("server", "run", server_run, written("coordinator/runs/*/study.toml"), daily=KILL + TERM),
+    # another way to the same
+    Long("server", "resume", resume, written("coordinator/runs/*/study.toml"), KILL),
+    Long("server", "status", status, alone, TERM),
+    Long("server", "report", server_report, alone, TERM),
+    Long("sim", "phantom", phantom, several(3), daily=KILL),
+    Long("sim", "demonstration", nothing, several(3), KILL),
+    Long("sim", "run", sim_run, several(3)),
+    Long(
+        "sim",
+        "run",
+        sim_run_by_flower,
+        written("run/events.jsonl", '"contact"'),
+        daily=KILL,
+        note="--engine flower",
+    ),
+    # while the first command of its setting up is given
+    Long("sim", "rehearse", rehearse, several(3), daily=KILL),
+    Long(
+        "sim",
+        "rehearse",
+        rehearse,
+        written("run/coordinator/runs/*/events.jsonl", '"contact"'),
+        daily=(),
+        note="amid the study",
+    ),
+    Long("sim", "equality", nothing, alone, TERM),
+)
+MODULES = {"site": "client", "server": "server", "sim": "sim"}
+
+
+def cases() -> list[object]:
+    found: list[object] = []
+    for one in LONG:
+        for number in one.signals:
+            name = f"{one.program} {one.command} {one.note}-{number.name}"
+            marks = () if number in one.daily else (pytest.mark.faults,)
+            found.append(pytest.param(one, number, id=name, marks=marks))
+    return found
 
 
 def marked(mark: str) -> set[int]:
@@ -58,12 +246,14 @@ def marked(mark: str) -> set[int]:
 @contextmanager
 def started(arguments: list[str], out: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     mark = uuid4().hex
-    with (out / "screen.log").open("wb") as screen:
+    # a demonstration goes into the user's cache; where no font is known, matplotlib looks for all
+    own = {"XDG_CACHE_HOME": str(out / "cache"), "MPLCONFIGDIR": matplotlib.get_cachedir()}
+    with (out / SCREEN).open("wb") as screen:
         program = subprocess.Popen(
             [sys.executable, *arguments],
             stdout=screen,
             stderr=subprocess.STDOUT,
-            env={**os.environ, MARK: mark, "PYTHONPATH": str(Path.cwd())},
+            env={**os.environ, **own, MARK: mark, "PYTHONPATH": str(Path.cwd())},
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
@@ -71,19 +261,20 @@ def started(arguments: list[str], out: Path) -> Iterator[tuple[subprocess.Popen[
         yield program, mark
     finally:
         for left in marked(mark):
-            os.kill(left, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
         program.wait()
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize("command", [phantom, check, run])
+@pytest.mark.parametrize(("command", "number"), cases())
 def test_no_process_is_left_of_a_command_that_was_ended(
-    command: Command, number: signal.Signals, imaging_master: Path, tmp_path: Path
+    command: Long, number: signal.Signals, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    with started(command(imaging_master, tmp_path), tmp_path) as (program, mark):
-        # the command, what keeps its workers' resources, and at least one worker
-        while len(marked(mark)) < 3:
-            assert program.poll() is None, (tmp_path / "screen.log").read_text()
+    given = map(str, command.arguments(request.getfixturevalue, tmp_path))
+    words = ["-m", MODULES[command.program], command.command, *given]
+    with started(words, tmp_path) as (program, mark):
+        while not command.ready(tmp_path, len(marked(mark))):
+            assert program.poll() is None, (tmp_path / SCREEN).read_text()
             time.sleep(0.1)
         if number == signal.SIGINT:
             os.killpg(program.pid, number)  # as a terminal does: to all of them
@@ -94,4 +285,21 @@ def test_no_process_is_left_of_a_command_that_was_ended(
             time.sleep(0.1)
         assert not marked(mark)
         if number != signal.SIGKILL:  # then a worker may be left with half a message
-            assert "Traceback" not in (tmp_path / "screen.log").read_text()
+            assert "Traceback" not in (tmp_path / SCREEN).read_text()
+
+
+def names(app: typer.Typer) -> Iterator[str]:
+    """Commands as they are typed, those of groups with the group's name."""
+    tree = typer.main.get_command(app)
+    assert isinstance(tree, typer.core.TyperGroup)
+    for name, one in tree.commands.items():
+        inner: Mapping[str, object] = getattr(one, "commands", {})
+        yield from (f"{name} {word}" for word in inner) if inner else (name,)
+
+
+def test_every_command_is_known_to_be_long_or_short() -> None:
+    apps = {"site": client.cli.app, "server": server.cli.app, "sim": sim.cli.app}
+    for program, app in apps.items():
+        long = {one.command for one in LONG if one.program == program}
+        assert set(names(app)) == long | SHORT[program]
+        assert not long & SHORT[program]
