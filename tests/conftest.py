@@ -142,6 +142,10 @@ def write_imaging_hospitals(folder: Path) -> None:
     study["dl2d"], study["dl3d"] = dict(narrow), dict(narrow)
     study["radiomics"] = {"settings": "radiomics-original", "expected_features": 105}
     study["imaging"] = {"crop2d_slices_each_side": 1}
+    study["folds"] = 3
+    # a column of each kind that Table 1 knows
+    study["clinical"][0] |= {"summary": "median", "decimals": 0}
+    study["clinical"][-2] |= {"summary": "median"}
     (folder / "study.toml").write_text(tomli_w.dumps(study), encoding="utf-8")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,9 @@ from common.ledger.chain import head_path
 from common.ledger.entry import Item, Record
 from common.ledger.verify import named_key
 from common.masking import identity
+from tests.fixtures.programs import run_program
 
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("a", "b", "c")}
-
-
-def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def record(number: int) -> Record:
@@ -77,7 +71,7 @@ def edit(folder: Path, name: str) -> Path:
 
 
 def test_show_tells_when_what_how_many_and_the_decision(folder: Path) -> None:
-    done = run("client", "ledger", "show", folder / "sites" / "a")
+    done = run_program("client", "ledger", "show", folder / "sites" / "a")
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())
     for expected in ("a: 4 entries", "query.sum", "45 (18+)", "3 sites", "4321", "refused: class"):
@@ -86,12 +80,12 @@ def test_show_tells_when_what_how_many_and_the_decision(folder: Path) -> None:
 
 def test_show_gives_the_latest_as_json(folder: Path) -> None:
     site = folder / "sites" / "a" / "site.toml"
-    done = run("client", "ledger", "show", "--site", site, "--last", 2, "--json")
+    done = run_program("client", "ledger", "show", "--site", site, "--last", 2, "--json")
     assert [entry["number"] for entry in json.loads(done.stdout)] == [3, 4]
 
 
 def test_show_without_a_site_is_wrong_usage() -> None:
-    done = run("client", "ledger", "show")
+    done = run_program("client", "ledger", "show")
     assert done.returncode == 2
     assert "which site" in done.stderr
 
@@ -99,19 +93,19 @@ def test_show_without_a_site_is_wrong_usage() -> None:
 def test_verify_passes_an_intact_ledger_and_says_whose_key_it_took(folder: Path) -> None:
     path = folder / "sites" / "a" / "work" / "ledger.jsonl"
     public = KEYS["a"].public_key()
-    done = run("client", "ledger", "verify", path)
+    done = run_program("client", "ledger", "verify", path)
     assert (done.returncode, done.stdout) == (0, "intact\n")
     assert identity.fingerprint(public) in done.stderr
-    done = run("client", "ledger", "verify", path, "--key", identity.public_text(public))
+    done = run_program("client", "ledger", "verify", path, "--key", identity.public_text(public))
     assert (done.returncode, done.stdout, done.stderr) == (0, "intact\n", "")
 
 
 def test_verify_names_the_line_that_was_edited(folder: Path) -> None:
     path = edit(folder, "a")
-    done = run("client", "ledger", "verify", path)
+    done = run_program("client", "ledger", "verify", path)
     assert done.returncode == 1
     assert "line 1: edited" in done.stdout
-    done = run("client", "ledger", "verify", path, "--json")
+    done = run_program("client", "ledger", "verify", path, "--json")
     assert done.returncode == 1
     assert [(f["line"], f["kind"]) for f in json.loads(done.stdout)] == [(1, "edited")]
 
@@ -119,7 +113,7 @@ def test_verify_names_the_line_that_was_edited(folder: Path) -> None:
 def test_verify_does_not_take_another_sites_key(folder: Path) -> None:
     path = folder / "sites" / "a" / "work" / "ledger.jsonl"
     other = identity.public_text(KEYS["b"].public_key())
-    done = run("client", "ledger", "verify", path, "--key", other)
+    done = run_program("client", "ledger", "verify", path, "--key", other)
     assert done.returncode == 1
     assert "no entry is signed by this key" in done.stdout
 
@@ -130,7 +124,7 @@ def test_verify_of_no_file_says_that_there_is_none(tmp_path: Path) -> None:
 
 
 def test_audit_passes_ledgers_that_agree(folder: Path) -> None:
-    done = run("server", "audit", folder, "--study", folder / "study.toml")
+    done = run_program("server", "audit", folder, "--study", folder / "study.toml")
     assert (done.returncode, done.stdout) == (0, "12 entries of 3 sites: they agree\n"), done.stderr
     assert done.stderr == ""
 
@@ -143,7 +137,7 @@ def test_audit_finds_an_edit_a_cut_and_a_foreign_key(folder: Path) -> None:
     for path in (work / "ledger.jsonl", head_path(work / "ledger.jsonl")):
         path.unlink()
     Ledger.open(work / "ledger.jsonl", Ed25519PrivateKey.generate()).append(record(0))
-    done = run("server", "audit", folder, "--study", folder / "study.toml", "--json")
+    done = run_program("server", "audit", folder, "--study", folder / "study.toml", "--json")
     assert done.returncode == 1
     findings = json.loads(done.stdout)["findings"]
     assert any(f.startswith("site a: line 1: edited") for f in findings)
@@ -154,12 +148,12 @@ def test_audit_finds_an_edit_a_cut_and_a_foreign_key(folder: Path) -> None:
 
 def test_audit_misses_no_site_of_the_study(folder: Path) -> None:
     (folder / "sites" / "c" / "work" / "ledger.jsonl").unlink()
-    done = run("server", "audit", folder, "--study", folder / "study.toml")
+    done = run_program("server", "audit", folder, "--study", folder / "study.toml")
     assert done.returncode == 1
     assert "site c: no ledger" in done.stdout
 
 
 def test_audit_without_ledgers_says_where_to_put_them(tmp_path: Path) -> None:
-    done = run("server", "audit", tmp_path)
+    done = run_program("server", "audit", tmp_path)
     assert done.returncode == 1
     assert "sites/NAME" in done.stderr

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.programs import Finished, run_simulation
+
 NAMES = ("a", "b", "c")
 
 
-def run_study(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
-    command += [str(folder / name) for name in NAMES]
-    command += ["--out", str(folder / "run"), "--cache", str(folder / "cache"), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+def run_study(folder: Path, *options: str) -> Finished:
+    return run_simulation(folder, NAMES, folder / "run", "--cache", folder / "cache", *options)
 
 
 def replace(path: Path, old: str, new: str, count: int = -1) -> None:

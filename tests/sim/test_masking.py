@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fixtures.programs import Finished, run_simulation
+
 NAMES = ("a", "b", "c")
 
 
-def run_study(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
-    command += [str(folder / name) for name in NAMES]
-    command += ["--out", str(out), "--cache", str(out.parent / "cache")]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+def run_study(folder: Path, out: Path) -> Finished:
+    return run_simulation(folder, NAMES, out, "--cache", out.parent / "cache")
 
 
 def findings(folder: Path, out: Path) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.conftest import write_tabular_hospital
+from tests.fixtures.programs import run_simulation
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "paper.md"
 HEAD = 'name = "layout"\nendpoint = "event"\nbase_models = ["clinical"]\nfusion_models = []\n'
@@ -26,10 +25,7 @@ def run_study(folder: Path, text: str) -> tuple[int, str]:
     for name, sizes in sites.items():
         write_tabular_hospital(folder / name, name, *sizes)
     (folder / "study.toml").write_text(HEAD + text + COLUMNS, encoding="utf-8")
-    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
-    command += [*(str(folder / name) for name in sites), "--out", str(folder / "run")]
-    command += ["--cache", str(folder / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = run_simulation(folder, tuple(sites), folder / "run", "--cache", folder / "cache")
     return done.returncode, done.stdout + done.stderr
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, Outcome, run_job
 from sim.sites import find_sites, place_sites
 from tests.conftest import TABULAR_STUDY, write_tabular_hospital
+from tests.fixtures.programs import run_simulation
 
 NAMES = "abcdef"
 # of 50 training patients 20 are positive; folds of 10 have 4 of them; f alone holds a test set
@@ -95,10 +94,8 @@ def test_six_broken_thresholds_stop_a_deployed_study_once_at_enrolment(hospitals
 
 def test_six_broken_thresholds_stop_a_simulation_once_before_it_begins(hospitals: Path) -> None:
     ask_for(hospitals, 1)
-    command = [sys.executable, "-m", "sim", "run", str(hospitals / "study.toml"), "--json"]
-    command += ["--out", str(hospitals / "run"), "--cache", str(hospitals / "cache"), "--sites"]
-    command += [str(hospitals / name) for name in NAMES]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    cache = hospitals / "cache"
+    done = run_simulation(hospitals, NAMES, hospitals / "run", "--cache", cache, "--json")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     rows = json.loads(done.stdout)["not_enrolled"]["rows"]

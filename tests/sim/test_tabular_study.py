@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
 from common.study import load_study
+from tests.fixtures.programs import Finished, run_simulation
 
 NAMES = ("a", "b", "c")
 
 
-def run_study(
-    folder: Path, out: Path, *options: str, names: tuple[str, ...] = NAMES
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
-    command += [str(folder / name) for name in names]
-    command += ["--out", str(out), "--cache", str(out.parent / "cache"), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+def run_study(folder: Path, out: Path, *options: str, names: tuple[str, ...] = NAMES) -> Finished:
+    return run_simulation(folder, names, out, "--cache", out.parent / "cache", *options)
 
 
 @pytest.fixture(scope="module")

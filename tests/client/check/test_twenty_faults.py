@@ -7,8 +7,6 @@ import gzip
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from client.site import load_site
 from common.masking import identity
 from common.study import Study, load_study
 from common.study_file import write_study
+from tests.fixtures.programs import run_program
 
 NAME = "north"
 Cells = dict[str, str]
@@ -264,9 +263,10 @@ def spoilt(
 @pytest.fixture(scope="module")
 def findings(spoilt: Partner, imaging_cache: Path) -> list[dict[str, str]]:
     """What one check says."""
-    command = [sys.executable, "-m", "client", "check", str(spoilt.folder), "--json"]
-    command += ["--study", str(spoilt.folder.parent / "study.toml"), "--cache", str(imaging_cache)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    study = spoilt.folder.parent / "study.toml"
+    done = run_program(
+        *("client", "check", spoilt.folder, "--json", "--study", study, "--cache", imaging_cache)
+    )
     assert done.returncode == 1, done.stderr
     found: list[dict[str, str]] = json.loads(done.stdout)["findings"]
     return found

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def north(finished_study: Path) -> Path:
-    return finished_study / "sites" / "north"
+def north(imaging_run: Path) -> Path:
+    return imaging_run / "sites" / "north"
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def test_probabilities_are_those_that_the_site_kept(north: Path) -> None:
         assert row.probabilities["fusion_decision"] is None
 
 
-def test_areas_of_a_set_of_one_site_are_those_of_the_study(finished_study: Path) -> None:
-    curves, without = curves_of(read_site_run(finished_study / "sites" / "harbour", None))
+def test_areas_of_a_set_of_one_site_are_those_of_the_study(imaging_run: Path) -> None:
+    curves, without = curves_of(read_site_run(imaging_run / "sites" / "harbour", None))
     assert without == []
-    results = json.loads((finished_study / "results.json").read_text(encoding="utf-8"))
+    results = json.loads((imaging_run / "results.json").read_text(encoding="utf-8"))
     told = {row["model"]: row for row in results["performance"] if row["set"] == "external_1"}
     assert {curve.model for curve in curves} == set(told)
     for curve in curves:
@@ -116,7 +116,7 @@ def test_a_site_that_has_answered_nothing_is_told(north: Path, tmp_path: Path) -
         read_site_run(tmp_path, None)
 
 
-def test_nothing_of_it_reaches_the_coordinators_side(page: str, finished_study: Path) -> None:
+def test_nothing_of_it_reaches_the_coordinators_side(page: str, imaging_run: Path) -> None:
     assert "north-0" in page
-    for path in (finished_study / "report" / "index.html", finished_study / "results.json"):
+    for path in (imaging_run / "report" / "index.html", imaging_run / "results.json"):
         assert "north-0" not in path.read_text(encoding="utf-8")
