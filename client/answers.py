@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from functools import partial
-from importlib import metadata
 
 import numpy as np
 
 from client.fixed_levels import FixedLevels
 from client.foretold import foretold
 from client.state import StoredTable
+from client.versions import software
 from client.workspace import SCREEN, Workspace
 from common.bundle import Bundle
 from common.bundle_signature import check_files
@@ -55,19 +54,6 @@ from common.strata import TABLE, level_codes, level_names, strata_columns
 from common.study import FEWEST_MASKED
 from common.study_sums import subsets_of
 from common.views import Joined, View, materialise
-
-SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
-
-
-def software() -> dict[str, str]:
-    """Versions that decide whether two sites compute the same."""
-    versions = {"python": platform.python_version()}
-    for name in (*SOFTWARE, "pyradiomics-bhklab"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
 
 
 def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:

@@ -7,7 +7,7 @@ which app may run at all is for `client.approvals`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,30 +15,12 @@ from flwr.app import RecordDict
 from pydantic import ValidationError
 
 from client import gate_checks
-from client.gate_types import StoppedError, conform, expect
+from client.gate_types import GateContext, StoppedError, conform, expect
 from client.gate_words import CODES, refusals_of, unknown_in_problem, unknown_in_refusals
 from common.codec import decode, decode_once, encode
 from common.errors import StudyError
 from common.exchanges import CATALOGUE, REPLIES_IN_PLACE, EnrolRequest, Problem, answers
-from common.study import PrivacySettings, Study
-
-
-@dataclass(frozen=True)
-class GateContext:
-    """What a site knows, beside the request.
-
-    Parameters
-    ----------
-    site : its name.
-    study : as approved.
-    privacy : the stricter of the study's and the site's thresholds.
-    software : versions on this machine, as enrolment must give them.
-    """
-
-    site: str
-    study: Study
-    privacy: PrivacySettings
-    software: Mapping[str, str]
+from common.study import Study
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.gate_strata import check_strata
-from client.gate_types import StoppedError, expect
+from client.gate_types import GateContext, StoppedError, expect
 from client.tables import clinical_columns
 from common.disclosure import FormError, check_form, check_out_of_fold
 from common.errors import InputError, SignatureError
@@ -39,9 +39,6 @@ from common.statistics.placements import DeLongResult
 from common.statistics.scores import THRESHOLDS
 from common.study import Study
 from common.study_sums import left_in_clear, subsets_of
-
-if TYPE_CHECKING:
-    from client.gate import GateContext
 
 READINGS = ("r1_repeat", "r2", "r2_repeat")
 MOST_PATIENTS = 10_000_000

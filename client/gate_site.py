@@ -14,14 +14,14 @@ from typing import Any
 from flwr.app import Error, RecordDict
 from flwr.common.constant import ErrorCode
 
-from client.answers import software
 from client.approvals import Kind, approved, read_approvals
-from client.gate import GateContext, approved_study, inspect, read_request
-from client.gate_types import StoppedError
+from client.gate import approved_study, inspect, read_request
+from client.gate_types import GateContext, StoppedError
 from client.gate_words import CODES
 from client.ledger import Ledger, ledger_path
 from client.site import SiteSettings
 from client.state import recall_study
+from client.versions import software
 from client.workspace import SCREEN
 from common.codec import encode
 from common.disclosure import stricter

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from client.gate_types import expect
+from client.gate_types import GateContext, expect
 from common.evaluation.level_areas import LevelAreas, levels_told
 from common.exchanges import EvaluateRequest
 from common.strata import level_names, strata_columns
 from common.study import PrivacySettings
-
-if TYPE_CHECKING:
-    from client.gate import GateContext
 
 MOST_PATIENTS = 10_000_000
 

@@ -1,17 +1,38 @@
-"""What a stopped reply is, and whether a value is exactly of its declared type."""
+"""Types of the gate: what a site knows, a stopped reply, and values exactly of a declared type."""
 
 from __future__ import annotations
 
 import dataclasses
 import types
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from common.errors import StudyError
+from common.study import PrivacySettings, Study
 
 LONGEST_TEXT = 200
 LONGEST_LIST = 10_000
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """What a site knows, beside the request.
+
+    Parameters
+    ----------
+    site : its name.
+    study : as approved.
+    privacy : the stricter of the study's and the site's thresholds.
+    software : versions on this machine, as enrolment must give them.
+    """
+
+    site: str
+    study: Study
+    privacy: PrivacySettings
+    software: Mapping[str, str]
 
 
 class StoppedError(StudyError):

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from common.errors import InputError
 from common.study import FEWEST_MASKED, Masking, Study
-from common.sums_apart import told_together
 
 Names = tuple[str, ...]
 
@@ -54,37 +53,6 @@ def subsets_of(study: Study, site: str) -> list[str]:
     return training + [test.name for test in study.test_sets if site in test.sites]
 
 
-def check_test_sets_apart(study: Study, *, where: str) -> None:
-    """InputError when sums over test sets would give a few sites away by subtraction."""
-    found = sets_too_close(study)
-    if found is None:
-        return
-    sets, sites = (_listed(names) for names in found)
-    kind = "" if "train" in found[0] else "test sets "
-    words = f"hold the same patients but for those of {sites}: their sums would give these away"
-    if len(found[0]) > 2:
-        words = f"hold the same patients in part: their sums would give those of {sites} away"
-    raise InputError(
-        f"{kind}{sets} {words} by subtraction",
-        where=where,
-        remedy="keep one of the two sets, or let them differ by three sites or by all"
-        if len(found[0]) == 2
-        else "keep fewer of these sets: equal ones, and ones without a common site, are no risk",
-    )
-
-
-def sets_too_close(study: Study) -> tuple[Names, Names] | None:
-    """Masked sums over the same patients that tell of too few sites together, and of which.
-
-    Site by site the patients of a split are the same in every set that names it.
-    """
-    for split in dict.fromkeys(("train", *(test.split for test in study.test_sets))):
-        found = told_together(masked_over(study, split))
-        if found is not None:
-            return found
-    return None
-
-
 def masked_over(study: Study, split: str) -> dict[str, Names]:
     """Sites by subset whose sums are masked, of all subsets that are made of a split."""
     named = ["train"] if split == "train" else []
@@ -95,7 +63,3 @@ def masked_over(study: Study, split: str) -> dict[str, Names]:
 def split_of(study: Study, subset: str) -> str:
     """The split that a subset is made of."""
     return "train" if subset == "train" else study.test_set(subset).split
-
-
-def _listed(names: Names) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

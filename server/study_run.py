@@ -19,6 +19,7 @@ from common.bundle import Bundle, save_files
 from common.bundle_signature import sign_files
 from common.statistics.base import Float
 from common.study import BASE_MODELS, Study
+from common.versions import installed
 from server.checkpoint import Checkpoint, Slot
 from server.federation import Federation
 from server.phases.arm import Arm
@@ -42,7 +43,8 @@ from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
 from server.phases.training_columns import training_columns
 from server.recorded_settings import recorded_settings
-from server.software import software_versions
+
+SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "skops")
 
 T = TypeVar("T")
 
@@ -135,7 +137,7 @@ class StudyRun:
             models=decision.models,
             networks={name: trained["final"].weights for name, trained in self.trained.items()},
             cutoffs=decision.cutoffs,
-            software=software_versions(),
+            software=installed(*SOFTWARE),
             settings=study.canonical(),
             training=training_columns(arms),
         )
@@ -252,7 +254,7 @@ class StudyRun:
             "privacy": self._privacy(),
             "transfers": [{**row, **run} for row in self.federation.transfers.table()],
             "timing": {phase: {self.label: s} for phase, s in self.timing.items()},
-            "software": software_versions(),
+            "software": installed(*SOFTWARE),
         }
 
     def _privacy(self) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from common.errors import StudyError
 from common.progress import ProgressBar
 from common.study import Study, load_study
 from common.study_file import write_study
-from common.study_sums import check_maskable, check_test_sets_apart
+from common.study_sums import check_maskable
+from common.sums_apart import check_test_sets_apart
 from common.workers import WorkerPool
 from server.obstacles import Obstacle, ObstaclesError, obstacle_table, of_refusal, without
 from server.progress import Follower, follow

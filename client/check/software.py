@@ -7,8 +7,8 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-from client.answers import software
 from client.check.finding import Findings, not_checked, ok, or_ok, problem, problem_of
+from client.versions import software
 from common.errors import StudyError
 
 PACKAGE = "fedlnm"

@@ -10,7 +10,8 @@ from common.disclosure.refusing import Refusals, refusal
 from common.exchanges import Refusal
 from common.statistics.base import Rows
 from common.study import PrivacySettings, Study
-from common.study_sums import left_in_clear, sets_too_close
+from common.study_sums import left_in_clear
+from common.sums_apart import sets_too_close
 
 
 def fits_machines(study: Study) -> bool:

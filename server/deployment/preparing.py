@@ -12,7 +12,8 @@ from common.errors import InputError
 from common.masking import identity
 from common.study import Study, load_study
 from common.study_file import write_study
-from common.study_sums import check_maskable, check_test_sets_apart
+from common.study_sums import check_maskable
+from common.sums_apart import check_test_sets_apart
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import read_roster
 

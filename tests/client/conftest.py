@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.gate import GateContext
+from client.gate_types import GateContext
 from common.study import Study, load_study
 from sim.identities import with_identities
 from sim.sites import place_sites

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-from client.gate import CHECKS, GateContext, inspect, read_request
-from client.gate_types import StoppedError
+from client.gate import CHECKS, inspect, read_request
+from client.gate_types import GateContext, StoppedError
 from common.codec import encode
 from common.disclosure import stricter
 from common.exchanges import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from client.gate import GateContext, inspect
-from client.gate_types import StoppedError
+from client.gate import inspect
+from client.gate_types import GateContext, StoppedError
 from common.codec import decode, encode
 from common.exchanges import EnrolReply, EnrolRequest, Refusal
 from common.masking.agreement import announce, roster_digest

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.gate import GateContext, inspect
+from client.gate import inspect
+from client.gate_types import GateContext
 from common.codec import encode
 from common.evaluation.local import evaluate_locally
 from common.exchanges import EvaluateReply, EvaluateRequest

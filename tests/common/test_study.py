@@ -10,7 +10,7 @@ import pytest
 from common.errors import InputError
 from common.study import Study, load_study, parse_study
 from common.study_presets import preset_text
-from common.study_sums import check_test_sets_apart
+from common.sums_apart import check_test_sets_apart
 
 MINIMAL = """
 name = "s"

@@ -15,7 +15,8 @@ from scipy.stats import norm, rankdata
 
 from common.errors import UsageError
 from common.study import load_study, parse_study
-from common.study_sums import check_maskable, check_test_sets_apart
+from common.study_sums import check_maskable
+from common.sums_apart import check_test_sets_apart
 from sim.phantom import (
     DEFAULT,
     FILE_COLUMNS,

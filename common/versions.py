@@ -1,17 +1,19 @@
-"""Versions of what the coordinator computes with."""
+"""Versions of installed packages."""
 
 from __future__ import annotations
 
 import platform
 from importlib import metadata
 
-PACKAGES = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "skops")
 
+def installed(*packages: str) -> dict[str, str]:
+    """Return Python's version and that of each package; "not installed" for one that is missing.
 
-def software_versions() -> dict[str, str]:
-    """Version by package; "not installed" for what is missing."""
+    >>> sorted(installed("no-such-package"))
+    ['no-such-package', 'python']
+    """
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

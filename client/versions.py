@@ -1,0 +1,12 @@
+"""Versions of what a site computes with."""
+
+from __future__ import annotations
+
+from common.versions import installed
+
+SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
+
+
+def software() -> dict[str, str]:
+    """Return the versions that decide whether two sites compute the same."""
+    return installed(*SOFTWARE, "pyradiomics-bhklab")
