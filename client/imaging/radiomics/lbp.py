@@ -11,7 +11,6 @@ by the last bit, and a voxel on the other side of a percentile is a visible diff
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
 from scipy.stats import kurtosis
 
-from client.imaging.radiomics.jit import compiled
+from client.imaging.radiomics.jit import compiled, fma
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
@@ -33,6 +32,10 @@ TAPS = 4
 
 BEFORE, AFTER = 2, 3
 """Voxels that are mirrored at the borders, so that no tap leaves the array."""
+
+_STRETCH, _STEP = 128, 4
+"""Most voxels of a row at a time; their number is rounded up, as a rest of a vector is slow."""
+_LINE = _STRETCH + 4 * _STEP
 
 BLOCK = 2048
 """Voxels at a time: their samples fit into the processor's cache."""
@@ -106,11 +109,13 @@ class Sampler:
     """A volume's spline coefficients, mirrored at its borders, and where its samples lie.
 
     `order` (42,) are the vertices, those with the same offsets along z and y together; `groups`
-    numbers these. The axes (z, y, x) are in that order.
+    numbers these. The axes (z, y, x) are in that order. `stretches` (stretches, 42, 4 * _LINE)
+    are the weights along x.
     """
 
     coefficients: Doubles
     axes: tuple[Axis, Axis, Axis]
+    stretches: Doubles
     groups: Ints
     order: Ints
 
@@ -124,8 +129,22 @@ def sampler(image: Floats, vertices: Doubles) -> Sampler | None:
     if axes[0] is None or axes[1] is None or axes[2] is None:
         return None
     coefficients = spline_filter(image, 3, output=np.float64, mode="constant")
-    mirrored = np.pad(coefficients, (BEFORE, AFTER), mode="reflect")
-    return Sampler(mirrored, (axes[0], axes[1], axes[2]), groups[order], order)
+    ends = (BEFORE, AFTER)
+    mirrored = np.pad(coefficients, (ends, ends, (BEFORE, AFTER + _STEP)), mode="reflect")
+    return Sampler(
+        mirrored, (axes[0], axes[1], axes[2]), _stretches(axes[2].weights), groups[order], order
+    )
+
+
+def _stretches(weights: Doubles) -> Doubles:
+    """Cut the weights along x (42, 4, n) into pieces of _STRETCH voxels, each in one block."""
+    count, taps, n = weights.shape
+    pieces = -(-n // _STRETCH)
+    found = np.zeros((pieces, count, taps, _LINE))
+    for piece in range(pieces):
+        part = weights[:, :, piece * _STRETCH : (piece + 1) * _STRETCH]
+        found[piece, :, :, : part.shape[2]] = part
+    return found.reshape(pieces, count, taps * _LINE)
 
 
 def images(
@@ -142,82 +161,71 @@ def images(
     if prepared is None:
         return None
     places = np.flatnonzero(roi)
-    rows = _rows(places, roi.shape[2])
+    centres = image.reshape(-1)[places]
     m1, m2, k = (np.empty(len(places)) for _ in range(3))
     table = _first_level(around.harmonics)
-    parts = np.ascontiguousarray(around.harmonics[:, 1:])
-    compiled_holds = _kurtosis_holds()
-    for first, last in _blocks(rows, len(places)):
-        here = places[first:last]
-        samples = np.empty((len(here), len(around.vertices)), dtype=image.dtype)
-        _sample(prepared, here, image.shape, samples)
-        k[first:last] = _kurtosis(samples) if compiled_holds else _original_kurtosis(samples)
-        counts, sums = _coefficients(samples, image.reshape(-1)[here], parts)
-        m2[first:last] = _norms(sums, parts)
-        m1[first:last] = table[counts]
+    parts = np.ascontiguousarray(around.harmonics[:, 1:].T)
+    squares = _squares if _squares_hold() else _original_squares
+    kurtoses = _kurtosis if _kurtosis_holds() else _original_kurtosis
+    for first in range(0, len(places), BLOCK):
+        here = slice(first, first + BLOCK)
+        samples = _sample(prepared, places[here], image)
+        k[here] = kurtoses(samples)
+        counts, sums = _coefficients(samples, centres[here], parts)
+        m2[here] = np.real(np.sqrt(squares(sums, parts)))
+        m1[here] = table[counts]
     return m1, m2, k
 
 
-def _rows(places: Ints, width: int) -> Ints:
-    """Find where in `places` a new row of the volume begins."""
-    row = places // width
-    return np.concatenate(([0], np.flatnonzero(np.diff(row)) + 1)).astype(np.int64)
-
-
-def _blocks(rows: Ints, count: int) -> Iterator[tuple[int, int]]:
-    """Ranges of about BLOCK voxels that begin where rows begin."""
-    first = 0
-    while first < count:
-        after = np.searchsorted(rows, first + BLOCK)
-        last = int(rows[after]) if after < len(rows) else count
-        yield first, last
-        first = last
-
-
-def _sample(prepared: Sampler, places: Ints, shape: tuple[int, ...], samples: Floats) -> None:
-    z, y, x = prepared.axes
-    starts = np.stack([z.start, y.start, x.start])
+def _sample(prepared: Sampler, places: Ints, image: Floats) -> Floats:
+    """Sample the spline around voxels; returns (42, n) in the image's precision."""
+    axes = prepared.axes
+    samples = np.empty((len(prepared.order), len(places)), dtype=image.dtype)
     _sample_rows(
         prepared.coefficients,
         prepared.groups,
         prepared.order,
-        starts,
-        z.weights,
-        y.weights,
-        x.weights,
-        z.inside,
-        y.inside,
-        x.inside,
+        np.stack([axis.start for axis in axes]),
+        axes[0].weights,
+        axes[1].weights,
+        prepared.stretches,
+        axes[0].inside,
+        axes[1].inside,
+        axes[2].inside,
         places,
-        shape[1],
-        shape[2],
         samples,
     )
+    return samples
 
 
 @compiled
-def _scale(out: Doubles, line: Doubles, wz: float, wy: float, start: int, n: int) -> None:
+def _add_taps(total: Doubles, products: Doubles, weights: Doubles, n: int) -> None:
+    """Add up the taps of n voxels; all strides are constants, so the compiler makes vectors."""
+    for i in range(n):
+        s = 0.0
+        a = weights[i]
+        b = weights[i + _LINE]
+        c = weights[i + _LINE * 2]
+        d = weights[i + _LINE * 3]
+        for r in range(16):
+            s += products[i + r * _LINE] * a
+            s += products[i + r * _LINE + 1] * b
+            s += products[i + r * _LINE + 2] * c
+            s += products[i + r * _LINE + 3] * d
+        total[i] = s
+
+
+@compiled
+def _multiply(product: Doubles, line: Doubles, wz: float, wy: float, n: int) -> None:
     """Multiply a stretch of coefficients by two weights."""
     for i in range(n):
-        out[start + i] = line[start + i] * wz * wy
+        product[i] = line[i] * wz * wy
 
 
 @compiled
-def _add_taps(
-    total: Doubles, products: Doubles, base: int, weights: Doubles, start: int, n: int
-) -> None:
-    """Add up the taps of n voxels of a row; on its own, the compiler makes vectors of it."""
-    for i in range(n):
-        total[i] = 0.0
-    for r in range(16):
-        p = products[r]
-        for i in range(n):
-            s = total[i]
-            s += p[base + i] * weights[0, start + i]
-            s += p[base + i + 1] * weights[1, start + i]
-            s += p[base + i + 2] * weights[2, start + i]
-            s += p[base + i + 3] * weights[3, start + i]
-            total[i] = s
+def _up(n: int) -> int:
+    """Round up to whole steps."""
+    return (n + _STEP - 1) // _STEP * _STEP
 
 
 @compiled
@@ -228,56 +236,60 @@ def _sample_rows(
     starts: Ints,
     weights_z: Doubles,
     weights_y: Doubles,
-    weights_x: Doubles,
+    stretches: Doubles,
     inside_z: NDArray[np.bool_],
     inside_y: NDArray[np.bool_],
     inside_x: NDArray[np.bool_],
     places: Ints,
-    height: int,
-    width: int,
     samples: Floats,
 ) -> None:
-    """Sample the spline around voxels that are sorted by row.
+    """Sample the spline around voxels in raster order, a stretch of a row at a time.
 
     Adds c * w_z * w_y * w_x over the 4 x 4 x 4 taps in that order, as scipy does; the products
     with w_z and w_y are shared by the vertices of a group and by neighbouring voxels.
     """
-    reach = width + BEFORE + AFTER
-    products = np.empty((16, reach))
-    totals = np.empty((len(groups), width))
+    height, width = inside_y.shape[1], inside_x.shape[1]
+    products = np.zeros(16 * _LINE)
+    total = np.empty(_LINE)
     first = 0
     while first < len(places):
         row = places[first] // width
-        last = first + 1
-        while last < len(places) and places[last] // width == row:
-            last += 1
         z = row // height
         y = row - z * height
         x0 = places[first] - row * width
-        n = places[last - 1] - row * width - x0 + 1
+        stretch = x0 // _STRETCH
+        before = x0 - stretch * _STRETCH
+        end = row * width + min(width, (stretch + 1) * _STRETCH)
+        last = first + 1
+        while last < len(places) and places[last] < end:
+            last += 1
+        n = places[last - 1] - places[first] + 1
         known = -1
         for v in range(len(groups)):
-            if inside_z[v, z] and inside_y[v, y]:
-                if groups[v] != known:
-                    known = groups[v]
-                    for tap in range(16):
-                        line = coefficients[z + starts[0, v] + tap // 4, y + starts[1, v] + tap % 4]
-                        wz, wy = weights_z[v, tap // 4, z], weights_y[v, tap % 4, y]
-                        _scale(products[tap], line, wz, wy, x0, n + 5)
-                _add_taps(totals[v], products, x0 + starts[2, v], weights_x[v], x0, n)
-            else:
-                totals[v, :n] = 0.0
-        for i in range(first, last):
-            x = places[i] - row * width
-            for v in range(len(groups)):
-                samples[i, order[v]] = totals[v, x - x0] if inside_x[v, x] else 0.0
+            out = samples[order[v]]
+            if not (inside_z[v, z] and inside_y[v, y]):
+                out[first:last] = 0.0
+                continue
+            if groups[v] != known:
+                known = groups[v]
+                for tap in range(16):
+                    line = coefficients[z + starts[0, v] + tap // 4, y + starts[1, v] + tap % 4]
+                    wz, wy = weights_z[v, tap // 4, z], weights_y[v, tap % 4, y]
+                    _multiply(products[tap * _LINE :], line[x0:], wz, wy, _up(n + 5))
+            _add_taps(total, products[starts[2, v] :], stretches[stretch, v, before:], _up(n))
+            for i in range(first, last):
+                out[i] = total[places[i] - places[first]]
+            if not (inside_x[v, x0] and inside_x[v, x0 + n - 1]):
+                for i in range(first, last):
+                    if not inside_x[v, places[i] - row * width]:
+                        out[i] = 0.0
         first = last
 
 
 def _original_kurtosis(samples: Floats) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        found: Floats = kurtosis(samples, axis=1)
+        found: Floats = kurtosis(np.ascontiguousarray(samples.T), axis=1)
     return found
 
 
@@ -287,83 +299,84 @@ def _kurtosis_holds() -> bool:
 
     Its sums are theirs to the last bit; another release may add in another order.
     """
-    samples = np.random.default_rng(0).normal(0, 40, (200, 42)).astype(np.float32)
-    samples[::7] = samples[::7, :1]
-    samples[3::7] = np.round(samples[3::7] / 60)
+    samples = np.random.default_rng(0).normal(0, 40, (42, 200)).astype(np.float32)
+    samples[:, ::7] = samples[:1, ::7]
+    samples[:, 3::7] = np.round(samples[:, 3::7] / 60)
     return np.array_equal(_kurtosis(samples), _original_kurtosis(samples), equal_nan=True)
 
 
 @compiled
 def _kurtosis(samples: Floats) -> Floats:
-    """Return scipy's excess kurtosis of each row, in the samples' own precision."""
-    n, width = samples.shape
-    found = np.empty(n, dtype=samples.dtype)
-    count = samples.dtype.type(width)
-    three = samples.dtype.type(3)
+    """Return scipy's excess kurtosis of each column, in the samples' own precision."""
+    width, n = samples.shape
+    kind = samples.dtype.type
+    count, three = kind(width), kind(3)
     eps = np.finfo(samples.dtype).eps
-    square = np.empty(width, dtype=samples.dtype)
+    square = np.empty_like(samples)
+    mean = _paired_sums(samples)
     for i in range(n):
-        mean = _paired_sum(samples[i]) / count
-        for v in range(width):
-            step = samples[i, v] - mean
-            square[v] = step * step
-        m2 = _paired_sum(square) / count
-        for v in range(width):
-            square[v] = square[v] * square[v]
-        m4 = _paired_sum(square) / count
-        limit = eps * mean
-        if m2 <= limit * limit:
-            found[i] = np.nan
-        else:
-            found[i] = m4 / (m2 * m2) - three
-    return found
+        mean[i] /= count
+    for v in range(width):
+        for i in range(n):
+            step = samples[v, i] - mean[i]
+            square[v, i] = step * step
+    m2 = _paired_sums(square)
+    for v in range(width):
+        for i in range(n):
+            square[v, i] *= square[v, i]
+    m4 = _paired_sums(square)
+    for i in range(n):
+        second = m2[i] / count
+        limit = eps * mean[i]
+        flat = second <= limit * limit
+        m4[i] = np.nan if flat else m4[i] / count / (second * second) - three
+    return m4
 
 
 @compiled
-def _paired_sum(values: Floats) -> Any:
-    """Add up 8 to 128 values as numpy does: eight sums of every eighth value, then these."""
-    a, b, c, d = values[0], values[1], values[2], values[3]
-    e, f, g, h = values[4], values[5], values[6], values[7]
+def _paired_sums(values: Floats) -> Floats:
+    """Add up 8 to 128 rows as numpy adds values: eight sums of every eighth, then these."""
     whole = len(values) - len(values) % 8
-    for k in range(8, whole, 8):
-        a += values[k]
-        b += values[k + 1]
-        c += values[k + 2]
-        d += values[k + 3]
-        e += values[k + 4]
-        f += values[k + 5]
-        g += values[k + 6]
-        h += values[k + 7]
-    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    sums = values[:8].copy()
+    for k in range(8, whole):
+        row, into = values[k], sums[k % 8]
+        for i in range(values.shape[1]):
+            into[i] += row[i]
+    a, b, c, d, e, f, g, h = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7]
+    total = np.empty_like(a)
+    for i in range(len(total)):
+        total[i] = ((a[i] + b[i]) + (c[i] + d[i])) + ((e[i] + f[i]) + (g[i] + h[i]))
     for k in range(whole, len(values)):
-        total += values[k]
+        for i in range(len(total)):
+            total[i] += values[k, i]
     return total
 
 
 def _first_level(harmonics: Complex) -> Doubles:
     """Return m1 for each number of marks: Y_0^0 is the same at every vertex."""
     n = len(harmonics)
-    marked = np.where(np.arange(n)[None, :] < np.arange(n + 1)[:, None], 1.0, -1.0)
-    first = np.ascontiguousarray(harmonics[:, :1])
-    return _norms(_coefficients(marked, np.zeros(n + 1), first)[1], first)
+    marked = np.where(np.arange(n)[:, None] < np.arange(n + 1)[None, :], 1.0, -1.0)
+    first = np.ascontiguousarray(harmonics[:, :1].T)
+    sums = _coefficients(marked, np.zeros(n + 1), first)[1]
+    return np.real(np.sqrt(_original_squares(sums, first)))
 
 
-def _norms(coefficients: Complex, harmonics: Complex) -> Doubles:
-    """Return the norm over the vertices of one level's sum of harmonics.
+def _original_squares(sums: Complex, harmonics: Complex) -> Complex:
+    """Return the sum over the vertices of the squares of one level's sum of harmonics.
 
     PyRadiomics squares the complex sum as it is (f ** 2, not |f| ** 2) and takes the real part of
     the root. Products are numpy's, whose last bit depends on the processor, as are the original's.
 
     Parameters
     ----------
-    coefficients : of each voxel, (n, orders).
-    harmonics : of each vertex, (42, orders).
+    sums : of each voxel's marked vertices, (orders, n).
+    harmonics : of each vertex, (orders, 42).
     """
-    total = np.multiply(coefficients[:, 0, None], harmonics[:, 0].copy())
-    for order in range(1, harmonics.shape[1]):
-        total += np.multiply(coefficients[:, order, None], harmonics[:, order].copy())
+    total = np.multiply(sums[0][:, None], harmonics[0])
+    for order in range(1, len(harmonics)):
+        total += np.multiply(sums[order][:, None], harmonics[order])
     np.square(total, out=total)
-    return np.real(np.sqrt(_row_sums(total)))
+    return _row_sums(total)
 
 
 @compiled
@@ -376,20 +389,56 @@ def _row_sums(values: Complex) -> Complex:
     return sums
 
 
+@cache
+def _squares_hold() -> bool:
+    """Tell if numpy multiplies complex numbers on this processor as the compiled loop does."""
+    random = np.random.default_rng(0)
+    real, imaginary = random.normal(size=(2, 3, 300))
+    sums = real + 1j * imaginary
+    return np.array_equal(
+        _squares(sums, sums[:, :42].copy()), _original_squares(sums, sums[:, :42].copy())
+    )
+
+
+@compiled
+def _squares(sums: Complex, harmonics: Complex) -> Complex:
+    """Work out the same with fused products, as numpy does where the processor has them."""
+    orders, n = sums.shape
+    a, b = sums.real.copy(), sums.imag.copy()
+    real, imaginary = np.zeros(n), np.zeros(n)
+    for v in range(harmonics.shape[1]):
+        c, d = harmonics[0, v].real, harmonics[0, v].imag
+        e, f = harmonics[1, v].real, harmonics[1, v].imag
+        g, h = harmonics[2, v].real, harmonics[2, v].imag
+        for i in range(n):
+            x = fma(a[0, i], c, -(b[0, i] * d))
+            y = fma(a[0, i], d, b[0, i] * c)
+            x += fma(a[1, i], e, -(b[1, i] * f))
+            y += fma(a[1, i], f, b[1, i] * e)
+            x += fma(a[2, i], g, -(b[2, i] * h))
+            y += fma(a[2, i], h, b[2, i] * g)
+            real[i] += fma(x, x, -(y * y))
+            imaginary[i] += fma(x, y, y * x)
+    return real + 1j * imaginary
+
+
 @compiled
 def _coefficients(samples: Floats, centres: Floats, harmonics: Complex) -> tuple[Ints, Complex]:
-    """Return the number of marks of each voxel, and the sums of the marked vertices' harmonics.
+    """Return each voxel's number of marks (n,) and sums of marked harmonics (orders, n).
 
-    A mark is a sample that is at least the centre.
+    A mark is a sample (42, n) that is at least the centre.
     """
-    n, vertices = samples.shape
-    orders = harmonics.shape[1]
+    vertices, n = samples.shape
+    orders = len(harmonics)
     counts = np.zeros(n, dtype=np.int64)
-    sums = np.zeros((n, orders), dtype=np.complex128)
-    for i in range(n):
-        for v in range(vertices):
-            if samples[i, v] >= centres[i]:
-                counts[i] += 1
-                for order in range(orders):
-                    sums[i, order] += harmonics[v, order]
-    return counts, sums
+    real, imaginary = np.zeros((orders, n)), np.zeros((orders, n))
+    for v in range(vertices):
+        for i in range(n):
+            counts[i] += samples[v, i] >= centres[i]
+        for order in range(orders):
+            x, y = harmonics[order, v].real, harmonics[order, v].imag
+            for i in range(n):
+                marked = samples[v, i] >= centres[i]
+                real[order, i] += x if marked else 0.0
+                imaginary[order, i] += y if marked else 0.0
+    return counts, real + 1j * imaginary
