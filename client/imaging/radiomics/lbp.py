@@ -26,6 +26,7 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 Ints = NDArray[np.int64]
+Index = np.uint64
 
 TAPS = 4
 """Coefficients of a cubic spline along one axis."""
@@ -182,13 +183,13 @@ def _sample(prepared: Sampler, places: Ints, image: Floats) -> Floats:
     axes = prepared.axes
     samples = np.empty((len(prepared.order), len(places)), dtype=image.dtype)
     _sample_rows(
-        prepared.coefficients,
+        prepared.coefficients.reshape(-1),
         prepared.groups,
         prepared.order,
         np.stack([axis.start for axis in axes]),
         axes[0].weights,
         axes[1].weights,
-        prepared.stretches,
+        prepared.stretches.reshape(-1),
         axes[0].inside,
         axes[1].inside,
         axes[2].inside,
@@ -199,27 +200,37 @@ def _sample(prepared: Sampler, places: Ints, image: Floats) -> Floats:
 
 
 @compiled
-def _add_taps(total: Doubles, products: Doubles, weights: Doubles, n: int) -> None:
-    """Add up the taps of n voxels; all strides are constants, so the compiler makes vectors."""
+def _add_taps(
+    total: Doubles, products: Doubles, start: Index, weights: Doubles, at: Index, n: Index
+) -> None:
+    """Add up the taps of n voxels; all strides are constants, so the compiler makes vectors.
+
+    Indices are unsigned and arrays whole: a slice, or a sign, takes longer than a short stretch.
+    """
+    line = np.uint64(_LINE)
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
     for i in range(n):
         s = 0.0
-        a = weights[i]
-        b = weights[i + _LINE]
-        c = weights[i + _LINE * 2]
-        d = weights[i + _LINE * 3]
-        for r in range(16):
-            s += products[i + r * _LINE] * a
-            s += products[i + r * _LINE + 1] * b
-            s += products[i + r * _LINE + 2] * c
-            s += products[i + r * _LINE + 3] * d
+        a = weights[at + i]
+        b = weights[at + i + line]
+        c = weights[at + i + line * two]
+        d = weights[at + i + line * three]
+        for r in range(np.uint64(16)):
+            tap = start + i + r * line
+            s += products[tap] * a
+            s += products[tap + one] * b
+            s += products[tap + two] * c
+            s += products[tap + three] * d
         total[i] = s
 
 
 @compiled
-def _multiply(product: Doubles, line: Doubles, wz: float, wy: float, n: int) -> None:
+def _multiply(
+    products: Doubles, start: Index, lines: Doubles, at: Index, wz: float, wy: float, n: Index
+) -> None:
     """Multiply a stretch of coefficients by two weights."""
     for i in range(n):
-        product[i] = line[i] * wz * wy
+        products[start + i] = lines[at + i] * wz * wy
 
 
 @compiled
@@ -249,6 +260,7 @@ def _sample_rows(
     with w_z and w_y are shared by the vertices of a group and by neighbouring voxels.
     """
     height, width = inside_y.shape[1], inside_x.shape[1]
+    rows, row_length = height + BEFORE + AFTER, width + BEFORE + AFTER + _STEP
     products = np.zeros(16 * _LINE)
     total = np.empty(_LINE)
     first = 0
@@ -273,10 +285,25 @@ def _sample_rows(
             if groups[v] != known:
                 known = groups[v]
                 for tap in range(16):
-                    line = coefficients[z + starts[0, v] + tap // 4, y + starts[1, v] + tap % 4]
-                    wz, wy = weights_z[v, tap // 4, z], weights_y[v, tap % 4, y]
-                    _multiply(products[tap * _LINE :], line[x0:], wz, wy, _up(n + 5))
-            _add_taps(total, products[starts[2, v] :], stretches[stretch, v, before:], _up(n))
+                    line = (z + starts[0, v] + tap // 4) * rows + y + starts[1, v] + tap % 4
+                    _multiply(
+                        products,
+                        np.uint64(tap * _LINE),
+                        coefficients,
+                        np.uint64(line * row_length + x0),
+                        weights_z[v, tap // 4, z],
+                        weights_y[v, tap % 4, y],
+                        np.uint64(_up(n + 5)),
+                    )
+            weights_at = (stretch * len(groups) + v) * TAPS * _LINE + before
+            _add_taps(
+                total,
+                products,
+                np.uint64(starts[2, v]),
+                stretches,
+                np.uint64(weights_at),
+                np.uint64(_up(n)),
+            )
             for i in range(first, last):
                 out[i] = total[places[i] - places[first]]
             if not (inside_x[v, x0] and inside_x[v, x0 + n - 1]):

@@ -24,6 +24,7 @@ class Region:
     inside : the same, cut to the ROI's bounding box.
     places : flat index of each voxel, in raster order, in the bounding box with one voxel of
         padding on each side; a neighbour is then always a valid index.
+    stretches : where in `places` each stretch of voxels side by side begins, and their number.
     padded : shape of that padded bounding box.
     angles : (n, 3) steps z, y, x that GLCM and GLRLM go along, in PyRadiomics' order.
     steps : the same as differences of flat indices.
@@ -35,6 +36,7 @@ class Region:
     mask: Mask
     inside: Mask
     places: Ints
+    stretches: Ints
     padded: tuple[int, int, int]
     angles: Ints
     steps: Ints
@@ -53,6 +55,8 @@ def region(mask: Mask) -> Region:
     inside = mask[bounding_box(mask)]
     padded = np.pad(inside, 1)
     places = np.flatnonzero(padded)
+    breaks = np.flatnonzero(np.diff(places) != 1) + 1
+    stretches = np.concatenate(([0], breaks, [len(places)])).astype(np.int64)
     angles = _angles(inside.shape)
     strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
     steps = angles @ strides
@@ -73,7 +77,9 @@ def region(mask: Mask) -> Region:
     )
     depth, height, width = padded.shape
     shape = (depth, height, width)
-    return Region(mask, inside, places, shape, angles, steps, neighbours, paired, crossed)
+    return Region(
+        mask, inside, places, stretches, shape, angles, steps, neighbours, paired, crossed
+    )
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...]:
