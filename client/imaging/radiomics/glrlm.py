@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from radiomics.glrlm import RadiomicsGLRLM
+from numpy.typing import NDArray
 
-from client.imaging.radiomics.prepared import Prepared
+from client.imaging.radiomics.jit import compiled
+from client.imaging.radiomics.seen import Seen
 from client.imaging.radiomics.sizes import named, size_features
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 NAMES = (
     "ShortRunEmphasis",
@@ -30,17 +34,24 @@ NAMES = (
 )
 
 
-class GLRLM(Prepared, RadiomicsGLRLM):  # type: ignore[misc]  # PyRadiomics has no types
-    """Mean over the angles; one along which no line meets two voxels says nothing."""
+def features(seen: Seen) -> Mapping[str, float]:
+    """Return the features by name, the mean over the angles; NaN where the ROI has no run.
 
-    def computed(self) -> Mapping[str, float]:
-        """Return the features by name; NaN where the ROI has no run."""
-        levels = self.seen.texture.levels
-        runs = self.seen.texture.matrices.runs[levels.region.crossed]
-        if not len(runs):
-            return dict.fromkeys(NAMES, np.nan)
-        longest = int(np.flatnonzero(runs.any(axis=(0, 1)))[-1]) + 1
-        lengths = np.arange(1, longest + 1)
-        short = np.ascontiguousarray(runs[:, :, :longest])
-        found = [size_features(one, levels.present, lengths) for one in short]
-        return named(np.mean(found, axis=0), NAMES)
+    An angle along which no line meets two voxels says nothing.
+    """
+    levels = seen.texture.levels
+    if not levels.region.crossed.any():
+        return dict.fromkeys(NAMES, np.nan)
+    runs = seen.texture.matrices.runs
+    return named(_mean(runs, levels.region.crossed, levels.present), NAMES)
+
+
+@compiled
+def _mean(runs: NDArray[np.int32], crossed: NDArray[np.bool_], present: Ints) -> Doubles:
+    """Return the mean of the features of the angles that count."""
+    lengths = np.arange(1, runs.shape[2] + 1)
+    total = np.zeros(16)
+    for angle in range(len(runs)):
+        if crossed[angle]:
+            total += size_features(runs[angle], present, lengths)
+    return total / crossed.sum()

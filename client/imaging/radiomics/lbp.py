@@ -430,7 +430,7 @@ def _squares_hold() -> bool:
 @compiled
 def _squares(sums: Complex, harmonics: Complex) -> Complex:
     """Work out the same with fused products, as numpy does where the processor has them."""
-    orders, n = sums.shape
+    n = sums.shape[1]
     a, b = sums.real.copy(), sums.imag.copy()
     real, imaginary = np.zeros(n), np.zeros(n)
     for v in range(harmonics.shape[1]):

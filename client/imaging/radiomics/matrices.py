@@ -30,7 +30,7 @@ class Matrices:
 
     Parameters
     ----------
-    pairs : (angles, levels, levels) level and the one before; empty where there are too many levels.
+    pairs : (angles, levels, levels) level and the one before; empty with too many levels.
     runs : (angles, levels, longest) runs by length - 1.
     dependences : (levels, 27) voxels by their number of equal neighbours.
     differences : (levels,) sum of distances to the mean of the neighbours.
@@ -40,9 +40,9 @@ class Matrices:
 
     pairs: Counts
     runs: Counts
-    dependences: Ints
+    dependences: Counts
     differences: Doubles
-    zones: Ints
+    zones: Counts
     zone_sizes: Ints
 
 
@@ -57,7 +57,7 @@ class Texture:
         """Count everything."""
         levels = self.levels
         region, n = levels.region, len(levels.present)
-        dependences = np.zeros((n, 27), dtype=np.int64)
+        dependences = np.zeros((n, 27), dtype=np.int32)
         differences = np.zeros(n)
         _compare(
             levels.ranks,
@@ -312,7 +312,7 @@ def _link(ranks: Counts, parents: Counts, place: int, other: int) -> None:
 
 
 @compiled
-def _zones(ranks: Counts, places: Ints, parents: Counts, levels: int) -> tuple[Ints, Ints]:
+def _zones(ranks: Counts, places: Ints, parents: Counts, levels: int) -> tuple[Counts, Ints]:
     """Return zones by level and size, and the sizes that occur.
 
     A voxel's way leads to earlier ones only, so theirs are one step long when it is looked at.
@@ -330,7 +330,7 @@ def _zones(ranks: Counts, places: Ints, parents: Counts, levels: int) -> tuple[I
     found = np.flatnonzero(column[1:]) + 1
     for i in range(len(found)):
         column[found[i]] = i
-    zones = np.zeros((levels, len(found)), dtype=np.int64)
+    zones = np.zeros((levels, len(found)), dtype=np.int32)
     for i in range(len(places)):
         size = sizes[places[i]]
         if size > 0:

@@ -6,27 +6,24 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from radiomics.ngtdm import RadiomicsNGTDM
 
 from client.imaging.radiomics.jit import compiled
-from client.imaging.radiomics.prepared import Prepared
+from client.imaging.radiomics.seen import Seen
 
 Doubles = NDArray[np.float64]
 
 NAMES = ("Coarseness", "Contrast", "Busyness", "Complexity", "Strength")
 
 
-class NGTDM(Prepared, RadiomicsNGTDM):  # type: ignore[misc]  # PyRadiomics has no types
-    """The sums over pairs of levels are loops: the original holds matrices of levels x levels."""
-
-    def computed(self) -> Mapping[str, float]:
-        levels, texture = self.seen.texture.levels, self.seen.texture
-        found = _features(
-            levels.counts.astype(np.float64),
-            texture.matrices.differences,
-            levels.present.astype(np.float64),
-        )
-        return dict(zip(NAMES, found.tolist(), strict=True))
+def features(seen: Seen) -> Mapping[str, float]:
+    """Return the features by name; PyRadiomics holds matrices of levels x levels for them."""
+    levels, texture = seen.texture.levels, seen.texture
+    found = _features(
+        levels.counts.astype(np.float64),
+        texture.matrices.differences,
+        levels.present.astype(np.float64),
+    )
+    return dict(zip(NAMES, found.tolist(), strict=True))
 
 
 @compiled

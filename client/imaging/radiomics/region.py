@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.imaging.radiomics.jit import compiled
+
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -63,11 +65,7 @@ def region(mask: Mask) -> Region:
     flat = padded.reshape(-1)
     neighbours = np.zeros(len(places), dtype=np.int32)
     paired = np.zeros(len(angles), dtype=np.bool_)
-    for a, step in enumerate(steps):
-        after = flat[places + step]
-        paired[a] = after.any()
-        neighbours += after
-        neighbours += flat[places - step]
+    _count(flat, places, steps, neighbours, paired)
     crossed = np.array(
         [
             near or _meets_twice(places, padded.shape, angle)
@@ -80,6 +78,18 @@ def region(mask: Mask) -> Region:
     return Region(
         mask, inside, places, stretches, shape, angles, steps, neighbours, paired, crossed
     )
+
+
+@compiled
+def _count(
+    inside: Mask, places: Ints, steps: Ints, neighbours: NDArray[np.int32], paired: Mask
+) -> None:
+    """Count each voxel's neighbours, and mark the angles that have any."""
+    for i in range(len(places)):
+        for a in range(len(steps)):
+            after = inside[places[i] + steps[a]]
+            paired[a] |= after
+            neighbours[i] += after + inside[places[i] - steps[a]]
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...]:
