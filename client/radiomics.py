@@ -171,8 +171,10 @@ def _resampled(
     near.SetDirection(IDENTITY)
     if window is not None and window.order == "window_first":
         near = windowed(near, window)
-    resample = on_grid if engine == "fast" else imageoperations.resampleImage
-    made, roi = resample(near, mask, **settings)
+    if engine == "fast":
+        made, roi = on_grid(near, mask, first, last, settings)
+    else:
+        made, roi = imageoperations.resampleImage(near, mask, **settings)
     return (made if window is None else windowed(made, window)), roi
 
 

@@ -8,6 +8,7 @@ order of additions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,17 +51,40 @@ class Axis:
     inside: NDArray[np.bool_]
 
 
-def on_grid(image: sitk.Image, mask: sitk.Image, **settings: Any) -> tuple[sitk.Image, sitk.Image]:
-    """Resample as PyRadiomics' `resampleImage`: its grid and mask, and the image by our spline."""
-    nearest = {**settings, "interpolator": sitk.sitkNearestNeighbor}
-    grid, roi = imageoperations.resampleImage(image, mask, **nearest)
+def on_grid(
+    image: sitk.Image, mask: sitk.Image, first: Ints, last: Ints, settings: Mapping[str, Any]
+) -> tuple[sitk.Image, sitk.Image]:
+    """Resample as PyRadiomics' `resampleImage` does, on the same grid.
+
+    Parameters
+    ----------
+    image : at least the part of it that decides the wanted voxels.
+    mask : whole, as the grid depends on its size.
+    first, last : voxels of the ROI's bounding box, along x, y and z.
+    """
+    spacing, wanted = np.array(mask.GetSpacing()), np.array(settings["resampledPixelSpacing"])
+    new = np.where((wanted == 0) | (first == last), spacing, wanted)
     usual = settings.get("interpolator") in ("sitkBSpline", sitk.sitkBSpline)
-    if usual and np.allclose(grid.GetSpacing(), image.GetSpacing()):
-        return grid, roi
-    made = resampled(image, grid) if usual else None
-    if made is None:
-        return imageoperations.resampleImage(image, mask, **settings)
-    return made, roi
+    if not usual or np.allclose(image.GetSpacing(), new):
+        made: tuple[sitk.Image, sitk.Image] = imageoperations.resampleImage(image, mask, **settings)
+        return made
+    finer, padding = spacing / new, settings.get("padDistance", 5)
+    low = np.maximum(np.floor((first - 0.5) * finer - padding), 0)
+    high = np.ceil((last + 0.5) * finer + padding)
+    high = np.minimum(high, np.ceil(np.array(mask.GetSize()) * finer) - 1)
+    start = 0.5 * (new - spacing) / spacing + low / finer
+    place = sitk.ResampleImageFilter()
+    place.SetSize((high - low + 1).astype(int).tolist())
+    place.SetOutputSpacing(new.tolist())
+    place.SetOutputDirection(mask.GetDirection())
+    place.SetOutputOrigin(mask.TransformContinuousIndexToPhysicalPoint(start.tolist()))
+    place.SetInterpolator(sitk.sitkNearestNeighbor)
+    roi = place.Execute(mask)
+    values = resampled(image, roi)
+    if values is None:
+        place.SetInterpolator(sitk.sitkBSpline)
+        values = place.Execute(image)
+    return values, roi
 
 
 def resampled(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
