@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ Ints = NDArray[np.int64]
 Made = Iterator[tuple[str, Values]]
 Settings = Mapping[str, Any]
 Filter = Callable[[sitk.Image, Region, Settings], Made]
+
+_WAVELET = "coif1"
 
 
 def filtered(kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own: Settings) -> Made:
@@ -58,6 +60,11 @@ def _special(kind: str, image: sitk.Image, own: Settings) -> bool:
         return bool(image.GetPixelID() != sitk.sitkFloat32 or min(image.GetSize()) < FEWEST)
     if kind == "Gradient":
         return bool(image.GetPixelID() != sitk.sitkFloat32)
+    if (
+        kind == "Wavelet"
+        and min(image.GetSize()) < _taps(own.get("wavelet", _WAVELET), "d")[0].size
+    ):
+        return True
     usual = ("level", 1), ("start_level", 0)
     return kind == "Wavelet" and any(own.get(name, value) != value for name, value in usual)
 
@@ -145,24 +152,25 @@ def _log(image: sitk.Image, region: Region, own: Settings) -> Made:
             for size, step in zip(image.GetSize(), spacing, strict=True)
         )
         if sigma > 0 and fits:
-            made = laplacian(sitk.GetArrayViewFromImage(image), spacing, float(sigma))
-            yield f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D", made[region.mask]
+            made = laplacian(sitk.GetArrayViewFromImage(image), region.box, spacing, float(sigma))
+            yield f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D", made[region.inside]
 
 
 def _wavelet(image: sitk.Image, region: Region, own: Settings) -> Made:
     """The eight decompositions, along x, y and z in turn, LLL last as PyRadiomics has it.
 
-    It makes all of them before it gives the first; here there are never more than three volumes.
+    It makes all of them, whole, before it gives the first.
     """
     box = sitk.GetArrayViewFromImage(image)
     even = np.pad(box, [(0, size % 2) for size in box.shape], "wrap")
-    made = partial(_bands, pywt.Wavelet(own.get("wavelet", "coif1")))
-    inside = region.mask
+    if even.dtype != np.float32:
+        even = even.astype(np.float64)
+    made = partial(_bands, _taps(own.get("wavelet", _WAVELET), even.dtype.char), region.box)
     lowest = np.empty(0)
     for x, along_x in made(even, 2):
         for y, along_y in made(along_x, 1):
             for z, along_z in made(along_y, 0):
-                values = along_z[tuple(slice(size) for size in inside.shape)][inside]
+                values = along_z[region.inside]
                 if x + y + z == "LLL":
                     lowest = values
                 else:
@@ -170,11 +178,52 @@ def _wavelet(image: sitk.Image, region: Region, own: Settings) -> Made:
     yield "wavelet-LLL", lowest
 
 
-def _bands(wavelet: pywt.Wavelet, volume: Values, axis: int) -> Iterator[tuple[str, Values]]:
-    low, high = pywt.swt(volume, wavelet, level=1, start_level=0, axis=axis)[0]
-    yield "L", low
-    del low
-    yield "H", high
+@cache
+def _taps(wavelet: str, kind: str) -> tuple[Values, Values]:
+    """Return the low and the high filter as PyWavelets rounds them, from its answer to a pulse."""
+    count = pywt.Wavelet(wavelet).dec_len
+    pulse = np.zeros(2 * count, dtype=kind)
+    pulse[count // 2] = 1
+    low, high = pywt.swt(pulse, wavelet, level=1, start_level=0)[0]
+    return low[:count].copy(), high[:count].copy()
+
+
+def _bands(
+    taps: tuple[Values, Values], box: tuple[slice, ...], volume: Values, axis: int
+) -> Iterator[tuple[str, Values]]:
+    """Yield the low and the high band along an axis, in the ROI's box along it."""
+    shape = list(volume.shape)
+    shape[axis] = box[axis].stop - box[axis].start
+    for name, filter_ in zip("LH", taps, strict=True):
+        made = np.empty(shape, dtype=volume.dtype)
+        planes, out = volume, made
+        if axis != 1:
+            other = 0 if axis == 0 else 2
+            planes, out = planes.swapaxes(other, 1), out.swapaxes(other, 1)
+        _convolve(planes, out, filter_, box[axis].start)
+        yield name, made
+
+
+@compiled
+def _convolve(planes: Values, out: Values, taps: Values, first: int) -> None:
+    """Filter planes (n, lines) along their first axis, wrapped around, from place `first` on.
+
+    Adds in the order of PyWavelets, where what lies beyond the end comes first, nearest last.
+    """
+    n, lines = planes.shape[1:]
+    total = np.empty(lines, dtype=planes.dtype)
+    for plane in range(len(planes)):
+        for i in range(out.shape[1]):
+            total[:] = 0
+            ahead = first + i + len(taps) // 2
+            beyond = max(ahead - n + 1, 0)
+            for j in range(len(taps)):
+                tap = beyond - 1 - j if j < beyond else j
+                source = (ahead - tap) % n
+                for k in range(lines):
+                    total[k] += taps[tap] * planes[plane, source, k]
+            for k in range(lines):
+                out[plane, i, k] = total[k]
 
 
 def _lbp(image: sitk.Image, mask: sitk.Image, region: Region, own: Settings) -> Made:

@@ -191,7 +191,7 @@ def percentiles(values: Doubles) -> dict[int, float]:
 
 def _ordered(values: Doubles, wanted: Ints) -> Doubles:
     """Return the values at some places of the sorted array; sorts only the bins they lie in."""
-    if len(values) <= FEW:
+    if len(values) < 4 * _BINS:
         return np.partition(values, wanted)[wanted]
     smallest, scale = values.min(), _BINS / np.ptp(values)
     if not np.isfinite(scale):

@@ -91,26 +91,28 @@ def _recursion(forward: Doubles, poles: Doubles) -> Recursion:
     return Recursion(forward, backward, feedback)
 
 
-def laplacian(image: Singles, spacing: tuple[float, ...], sigma: float) -> Singles:
-    """Return the scale-normalised Laplacian of Gaussian of a volume (z, y, x).
+def laplacian(
+    image: Singles, box: tuple[slice, ...], spacing: tuple[float, ...], sigma: float
+) -> Singles:
+    """Return the scale-normalised Laplacian of Gaussian of a box in a volume (z, y, x).
 
     Parameters
     ----------
     spacing : x, y, z in mm.
     sigma : mm.
     """
-    total = np.zeros(image.shape, dtype=np.float32)
+    total = np.zeros([side.stop - side.start for side in box], dtype=np.float32)
     for axis in range(3):
-        made = _filtered(image, 2 - axis, second_derivative(sigma / spacing[axis], sigma**2))
+        made = _filtered(image, 2 - axis, box, second_derivative(sigma / spacing[axis], sigma**2))
         for other in range(3):
             if other != axis:
-                made = _filtered(made, 2 - other, gaussian(sigma / spacing[other]))
+                made = _filtered(made, 2 - other, box, gaussian(sigma / spacing[other]))
         total = (total + made * (1.0 / np.float64(spacing[axis]) ** 2)).astype(np.float32)
     return total
 
 
-def _filtered(image: Singles, axis: int, filter_: Recursion) -> Singles:
-    """Filter along an axis."""
+def _filtered(image: Singles, axis: int, box: tuple[slice, ...], filter_: Recursion) -> Singles:
+    """Filter along an axis; after that, only the box is needed along it."""
     made = np.empty_like(image)
     # planes that hold whole lines of the axis; the axis first
     planes = image.swapaxes(0, 1) if axis == 0 else image
@@ -118,7 +120,9 @@ def _filtered(image: Singles, axis: int, filter_: Recursion) -> Singles:
     if axis == 2:
         planes, out = planes.swapaxes(1, 2), out.swapaxes(1, 2)
     _filter_planes(planes, out, filter_.forward, filter_.backward, filter_.feedback)
-    return made
+    needed = [slice(None)] * 3
+    needed[axis] = box[axis]
+    return made[tuple(needed)]
 
 
 @compiled

@@ -23,7 +23,8 @@ class Region:
     Parameters
     ----------
     mask : (z, y, x), of the whole padded box that the filters see.
-    inside : the same, cut to the ROI's bounding box.
+    box : the ROI's bounding box in it.
+    inside : the mask, cut to that.
     places : flat index of each voxel, in raster order, in the bounding box with one voxel of
         padding on each side; a neighbour is then always a valid index.
     stretches : where in `places` each stretch of voxels side by side begins, and their number.
@@ -36,6 +37,7 @@ class Region:
     """
 
     mask: Mask
+    box: tuple[slice, ...]
     inside: Mask
     places: Ints
     stretches: Ints
@@ -54,7 +56,8 @@ class Region:
 
 def region(mask: Mask) -> Region:
     """Work out the geometry of a mask (z, y, x) with at least one voxel."""
-    inside = mask[bounding_box(mask)]
+    box = bounding_box(mask)
+    inside = mask[box]
     padded = np.pad(inside, 1)
     places = np.flatnonzero(padded)
     breaks = np.flatnonzero(np.diff(places) != 1) + 1
@@ -76,7 +79,7 @@ def region(mask: Mask) -> Region:
     depth, height, width = padded.shape
     shape = (depth, height, width)
     return Region(
-        mask, inside, places, stretches, shape, angles, steps, neighbours, paired, crossed
+        mask, box, inside, places, stretches, shape, angles, steps, neighbours, paired, crossed
     )
 
 
