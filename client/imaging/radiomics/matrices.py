@@ -91,7 +91,7 @@ def _compare(
     stretches: Ints,
     steps: Ints,
     neighbours: Counts,
-    dependences: Ints,
+    dependences: Counts,
     differences: Doubles,
 ) -> None:
     """Compare each voxel with its neighbours, for GLDM and NGTDM.
@@ -206,7 +206,7 @@ def _number(
     n: Index,
     width: int,
     columns: int,
-    keep: int,
+    keep: np.int32,
 ) -> None:
     """Number the place in the table where each voxel counts, and keep its position in its run."""
     for i in range(n):
@@ -219,7 +219,7 @@ def _number(
 
 @compiled
 def _number_row(
-    keys: Keys, ranks: Counts, first: Index, n: Index, width: int, columns: int, keep: int
+    keys: Keys, ranks: Counts, first: Index, n: Index, width: int, columns: int, keep: np.int32
 ) -> None:
     """Do the same along the stretch itself, one voxel after the other."""
     before, position = 0, 0

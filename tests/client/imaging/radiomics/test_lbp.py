@@ -48,6 +48,22 @@ def test_the_borders_of_a_small_image_are_mirrored_as_scipy_does(shape):
     assert_same(noise(shape=shape), np.ones(shape, dtype=bool))
 
 
+def test_a_processor_with_other_products_of_complex_numbers_has_the_same_images(monkeypatch):
+    monkeypatch.setattr(lbp, "_squares_hold", lambda: False)
+    assert_same(noise(), noise(1) > 60)
+
+
+def test_products_that_are_rounded_apart_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(
+        lbp, "_squares", lambda sums, parts: lbp._original_squares(sums * 1j, parts)
+    )
+    lbp._squares_hold.cache_clear()
+    try:
+        assert not lbp._squares_hold()
+    finally:
+        lbp._squares_hold.cache_clear()
+
+
 def test_blocks_do_not_show(monkeypatch):
     monkeypatch.setattr(lbp, "BLOCK", 7)
     assert_same(noise(), noise(1) > 0)
