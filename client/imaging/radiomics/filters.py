@@ -20,6 +20,7 @@ from client.imaging.radiomics.region import Region
 Values = NDArray[Any]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Index = np.uint64
 Made = Iterator[tuple[str, Values]]
 Settings = Mapping[str, Any]
 Filter = Callable[[sitk.Image, Region, Settings], Made]
@@ -196,34 +197,53 @@ def _bands(
     shape[axis] = box[axis].stop - box[axis].start
     for name, filter_ in zip("LH", taps, strict=True):
         made = np.empty(shape, dtype=volume.dtype)
-        planes, out = volume, made
-        if axis != 1:
-            other = 0 if axis == 0 else 2
-            planes, out = planes.swapaxes(other, 1), out.swapaxes(other, 1)
-        _convolve(planes, out, filter_, box[axis].start)
+        plane, line = (1, 2) if axis == 0 else (0, 3 - axis)
+        order = [plane, axis, line]
+        steps = [[array.strides[k] // array.itemsize for k in order] for array in (volume, made)]
+        layout = np.array([[volume.shape[k] for k in order], *steps])
+        _convolve(
+            volume.reshape(-1), made.reshape(-1), layout, filter_, box[axis].start, shape[axis]
+        )
         yield name, made
 
 
 @compiled
-def _convolve(planes: Values, out: Values, taps: Values, first: int) -> None:
-    """Filter planes (n, lines) along their first axis, wrapped around, from place `first` on.
+def _convolve(
+    volume: Values, made: Values, layout: Ints, taps: Values, first: int, needed: int
+) -> None:
+    """Filter lines, wrapped around, and keep `needed` places from `first` on.
 
     Adds in the order of PyWavelets, where what lies beyond the end comes first, nearest last.
+    `layout` has the numbers of planes, places and lines, and their strides before and after.
     """
-    n, lines = planes.shape[1:]
-    total = np.empty(lines, dtype=planes.dtype)
-    for plane in range(len(planes)):
-        for i in range(out.shape[1]):
-            total[:] = 0
+    planes, n, lines = layout[0, 0], layout[0, 1], layout[0, 2]
+    total = np.empty(lines, dtype=volume.dtype)
+    for plane in range(planes):
+        for i in range(needed):
+            for k in range(lines):
+                total[k] = 0
             ahead = first + i + len(taps) // 2
             beyond = max(ahead - n + 1, 0)
             for j in range(len(taps)):
                 tap = beyond - 1 - j if j < beyond else j
-                source = (ahead - tap) % n
-                for k in range(lines):
-                    total[k] += taps[tap] * planes[plane, source, k]
-            for k in range(lines):
-                out[plane, i, k] = total[k]
+                at = plane * layout[1, 0] + (ahead - tap) % n * layout[1, 1]
+                _add(total, volume, np.uint64(at), np.uint64(layout[1, 2]), taps[tap])
+            at = plane * layout[2, 0] + i * layout[2, 1]
+            _put(made, np.uint64(at), np.uint64(layout[2, 2]), total)
+
+
+@compiled
+def _add(total: Values, volume: Values, at: Index, stride: Index, weight: Any) -> None:
+    """Add one tap to each line."""
+    for k in range(np.uint64(len(total))):
+        total[k] += weight * volume[at + k * stride]
+
+
+@compiled
+def _put(made: Values, at: Index, stride: Index, total: Values) -> None:
+    """Write one place of each line."""
+    for k in range(np.uint64(len(total))):
+        made[at + k * stride] = total[k]
 
 
 def _lbp(image: sitk.Image, mask: sitk.Image, region: Region, own: Settings) -> Made:

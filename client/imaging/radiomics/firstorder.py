@@ -169,7 +169,7 @@ def _stretch(terms: Doubles, n: int) -> float:
     total = ((a + b) + (c + d)) + ((e + f) + (g + h))
     for i in range(n // 8 * 8, n):
         total += terms[i]
-    return total
+    return float(total)
 
 
 def percentiles(values: Doubles) -> dict[int, float]:
@@ -204,7 +204,8 @@ def _ordered(values: Doubles, wanted: Ints) -> Doubles:
     kept = _of_bins(values, smallest, scale, taken, int(counts[taken].sum()))
     left_out = np.cumsum(np.where(taken, 0, counts))
     places = wanted - left_out[bins]
-    return np.partition(kept, places)[places]
+    found: Doubles = np.partition(kept, places)[places]
+    return found
 
 
 @compiled

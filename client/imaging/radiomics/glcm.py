@@ -77,7 +77,8 @@ def features(seen: Seen, wanted: Sequence[str]) -> Mapping[str, float]:
         )
     if len(angles) < 2 or not NAMES.issuperset(wanted):
         matrix = _matrix(pairs_of(texture, angles), len(present))
-        return _Original(matrix, present, wanted).execute()
+        found: Mapping[str, float] = _Original(matrix, present, wanted).execute()
+        return found
     gray, ng = present.astype(np.float64), int(present[-1])
     together = max(1, _ENTRIES // len(present) ** 2)
     parts = [
@@ -85,8 +86,8 @@ def features(seen: Seen, wanted: Sequence[str]) -> Mapping[str, float]:
         for start in range(0, len(angles), together)
     ]
     names = list(parts[0])
-    found = np.concatenate([[part[name] for name in names] for part in parts], axis=1)
-    return dict(zip(names, np.nanmean(found, axis=1).tolist(), strict=True))
+    shares = np.concatenate([[part[name] for name in names] for part in parts], axis=1)
+    return dict(zip(names, np.nanmean(shares, axis=1).tolist(), strict=True))
 
 
 class _Original(RadiomicsGLCM):  # type: ignore[misc]  # PyRadiomics has no types
@@ -235,7 +236,10 @@ def _listed(counts: NDArray[np.int32], angles: Ints) -> tuple[Ints, Ints, Ints, 
     k = 0
     for a in range(len(angles)):
         one = counts[angles[a]]
-        total = 2.0 * one.sum()
+        total = 0.0
+        for i in range(n):
+            for j in range(n):
+                total += 2.0 * one[i, j]
         for i in range(n):
             for j in range(n):
                 count = one[i, j] + one[j, i]

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from client.imaging.radiomics.jit import compiled
 from client.imaging.radiomics.seen import Seen
 from client.imaging.radiomics.sizes import named, size_features
-
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 NAMES = (
     "ShortRunEmphasis",
@@ -42,16 +37,7 @@ def features(seen: Seen) -> Mapping[str, float]:
     levels = seen.texture.levels
     if not levels.region.crossed.any():
         return dict.fromkeys(NAMES, np.nan)
-    runs = seen.texture.matrices.runs
-    return named(_mean(runs, levels.region.crossed, levels.present), NAMES)
-
-
-@compiled
-def _mean(runs: NDArray[np.int32], crossed: NDArray[np.bool_], present: Ints) -> Doubles:
-    """Return the mean of the features of the angles that count."""
-    lengths = np.arange(1, runs.shape[2] + 1)
-    total = np.zeros(16)
-    for angle in range(len(runs)):
-        if crossed[angle]:
-            total += size_features(runs[angle], present, lengths)
-    return total / crossed.sum()
+    lengths = np.arange(1, seen.texture.matrices.runs.shape[2] + 1)
+    runs = seen.texture.matrices.runs[levels.region.crossed]
+    found = [size_features(one, levels.present, lengths) for one in runs]
+    return named(np.mean(found, axis=0), NAMES)

@@ -280,7 +280,8 @@ def _sample_rows(
         for v in range(len(groups)):
             out = samples[order[v]]
             if not (inside_z[v, z] and inside_y[v, y]):
-                out[first:last] = 0.0
+                for i in range(first, last):
+                    out[i] = 0.0
                 continue
             if groups[v] != known:
                 known = groups[v]
@@ -363,28 +364,26 @@ def _kurtosis(samples: Floats) -> Floats:
 @compiled
 def _paired_sums(values: Floats) -> Floats:
     """Add up 8 to 128 rows as numpy adds values: eight sums of every eighth, then these."""
-    whole = len(values) - len(values) % 8
+    rows, n = values.shape
+    whole = rows - rows % 8
     sums = values[:8].copy()
     for k in range(8, whole):
-        row, into = values[k], sums[k % 8]
-        for i in range(values.shape[1]):
-            into[i] += row[i]
-    a, b, c, d, e, f, g, h = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7]
-    total = np.empty_like(a)
-    for i in range(len(total)):
-        total[i] = ((a[i] + b[i]) + (c[i] + d[i])) + ((e[i] + f[i]) + (g[i] + h[i]))
-    for k in range(whole, len(values)):
-        for i in range(len(total)):
+        for i in range(n):
+            sums[k % 8, i] += values[k, i]
+    total = np.empty(n, dtype=values.dtype)
+    for i in range(n):
+        first = (sums[0, i] + sums[1, i]) + (sums[2, i] + sums[3, i])
+        total[i] = first + ((sums[4, i] + sums[5, i]) + (sums[6, i] + sums[7, i]))
+    for k in range(whole, rows):
+        for i in range(n):
             total[i] += values[k, i]
     return total
 
 
 def _first_level(harmonics: Complex) -> Doubles:
     """Return m1 for each number of marks: Y_0^0 is the same at every vertex."""
-    n = len(harmonics)
-    marked = np.where(np.arange(n)[:, None] < np.arange(n + 1)[None, :], 1.0, -1.0)
     first = np.ascontiguousarray(harmonics[:, :1].T)
-    sums = _coefficients(marked, np.zeros(n + 1), first)[1]
+    sums = np.concatenate(([0], np.cumsum(first[0])))[None]
     return np.real(np.sqrt(_original_squares(sums, first)))
 
 
@@ -403,17 +402,16 @@ def _original_squares(sums: Complex, harmonics: Complex) -> Complex:
     for order in range(1, len(harmonics)):
         total += np.multiply(sums[order][:, None], harmonics[order])
     np.square(total, out=total)
-    return _row_sums(total)
+    # from left to right; numpy's sum would add in pairs
+    added: Complex = np.cumsum(total, axis=1)[:, -1]
+    return added
 
 
-@compiled
-def _row_sums(values: Complex) -> Complex:
-    """Add up each row from left to right; numpy would add in pairs."""
-    sums = np.zeros(len(values), dtype=np.complex128)
-    for i in range(len(values)):
-        for v in range(values.shape[1]):
-            sums[i] += values[i, v]
-    return sums
+def _squares(sums: Complex, harmonics: Complex) -> Complex:
+    """Work out the same in a compiled loop."""
+    found = np.zeros(sums.shape[1], dtype=np.complex128)
+    _add_squares(sums, harmonics, found)
+    return found
 
 
 @cache
@@ -428,44 +426,46 @@ def _squares_hold() -> bool:
 
 
 @compiled
-def _squares(sums: Complex, harmonics: Complex) -> Complex:
-    """Work out the same with fused products, as numpy does where the processor has them."""
-    n = sums.shape[1]
-    a, b = sums.real.copy(), sums.imag.copy()
-    real, imaginary = np.zeros(n), np.zeros(n)
+def _add_squares(sums: Complex, harmonics: Complex, found: Complex) -> None:
+    """Use fused products, as numpy does where the processor has them."""
     for v in range(harmonics.shape[1]):
         c, d = harmonics[0, v].real, harmonics[0, v].imag
         e, f = harmonics[1, v].real, harmonics[1, v].imag
         g, h = harmonics[2, v].real, harmonics[2, v].imag
-        for i in range(n):
-            x = fma(a[0, i], c, -(b[0, i] * d))
-            y = fma(a[0, i], d, b[0, i] * c)
-            x += fma(a[1, i], e, -(b[1, i] * f))
-            y += fma(a[1, i], f, b[1, i] * e)
-            x += fma(a[2, i], g, -(b[2, i] * h))
-            y += fma(a[2, i], h, b[2, i] * g)
-            real[i] += fma(x, x, -(y * y))
-            imaginary[i] += fma(x, y, y * x)
-    return real + 1j * imaginary
+        for i in range(len(found)):
+            a, b = sums[0, i].real, sums[0, i].imag
+            x, y = fma(a, c, -(b * d)), fma(a, d, b * c)
+            a, b = sums[1, i].real, sums[1, i].imag
+            x += fma(a, e, -(b * f))
+            y += fma(a, f, b * e)
+            a, b = sums[2, i].real, sums[2, i].imag
+            x += fma(a, g, -(b * h))
+            y += fma(a, h, b * g)
+            found[i] += complex(fma(x, x, -(y * y)), fma(x, y, y * x))
 
 
-@compiled
 def _coefficients(samples: Floats, centres: Floats, harmonics: Complex) -> tuple[Ints, Complex]:
     """Return each voxel's number of marks (n,) and sums of marked harmonics (orders, n).
 
     A mark is a sample (42, n) that is at least the centre.
     """
-    vertices, n = samples.shape
-    orders = len(harmonics)
+    n, orders = len(centres), len(harmonics)
     counts = np.zeros(n, dtype=np.int64)
-    real, imaginary = np.zeros((orders, n)), np.zeros((orders, n))
-    for v in range(vertices):
-        for i in range(n):
+    parts = np.zeros((2, orders, n))
+    _add_marks(samples, centres, np.stack([harmonics.real, harmonics.imag]), counts, parts)
+    return counts, parts[0] + 1j * parts[1]
+
+
+@compiled
+def _add_marks(
+    samples: Floats, centres: Floats, harmonics: Doubles, counts: Ints, parts: Doubles
+) -> None:
+    """Add up marks, and the real and imaginary parts of their harmonics (2, orders, 42)."""
+    for v in range(len(samples)):
+        for i in range(len(counts)):
             counts[i] += samples[v, i] >= centres[i]
-        for order in range(orders):
-            x, y = harmonics[order, v].real, harmonics[order, v].imag
-            for i in range(n):
-                marked = samples[v, i] >= centres[i]
-                real[order, i] += x if marked else 0.0
-                imaginary[order, i] += y if marked else 0.0
-    return counts, real + 1j * imaginary
+        for part in range(2):
+            for order in range(harmonics.shape[1]):
+                x = harmonics[part, order, v]
+                for i in range(len(counts)):
+                    parts[part, order, i] += x if samples[v, i] >= centres[i] else 0.0

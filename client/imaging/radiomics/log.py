@@ -18,6 +18,7 @@ from client.imaging.radiomics.jit import compiled
 
 Doubles = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Ints = NDArray[np.int64]
 Index = np.uint64
 
 FEWEST = 4
@@ -101,6 +102,7 @@ def laplacian(
     spacing : x, y, z in mm.
     sigma : mm.
     """
+    image = np.array(image)
     total = np.zeros([side.stop - side.start for side in box], dtype=np.float32)
     for axis in range(3):
         made = _filtered(image, 2 - axis, box, second_derivative(sigma / spacing[axis], sigma**2))
@@ -113,27 +115,37 @@ def laplacian(
 
 def _filtered(image: Singles, axis: int, box: tuple[slice, ...], filter_: Recursion) -> Singles:
     """Filter along an axis; after that, only the box is needed along it."""
-    made = np.empty_like(image)
-    # planes that hold whole lines of the axis; the axis first
-    planes = image.swapaxes(0, 1) if axis == 0 else image
-    out = made.swapaxes(0, 1) if axis == 0 else made
-    if axis == 2:
-        planes, out = planes.swapaxes(1, 2), out.swapaxes(1, 2)
-    _filter_planes(planes, out, filter_.forward, filter_.backward, filter_.feedback)
-    needed = [slice(None)] * 3
-    needed[axis] = box[axis]
-    return made[tuple(needed)]
+    shape = list(image.shape)
+    shape[axis] = box[axis].stop - box[axis].start
+    made = np.empty(shape, dtype=np.float32)
+    plane, line = (1, 2) if axis == 0 else (0, 3 - axis)
+    order = [plane, axis, line]
+    steps = [[array.strides[k] // 4 for k in order] for array in (image, made)]
+    counts = [image.shape[k] for k in order]
+    coefficients = np.concatenate([filter_.forward, filter_.backward, filter_.feedback])
+    _filter_planes(
+        image.reshape(-1),
+        made.reshape(-1),
+        np.array([counts, *steps]),
+        box[axis].start,
+        shape[axis],
+        coefficients,
+    )
+    return made
 
 
 @compiled
 def _filter_planes(
-    planes: Singles, out: Singles, forward: Doubles, backward: Doubles, feedback: Doubles
+    image: Singles, made: Singles, layout: Ints, start: int, needed: int, coefficients: Doubles
 ) -> None:
     """Filter each plane (n, lines) along its first axis; values go on as at the borders.
 
-    Some lines at a time, whose values of one place lie side by side.
+    Some lines at a time, whose values of one place lie side by side. `layout` has the numbers of
+    planes, places and lines, and their strides in the image and in what is made of it, where
+    `needed` places from `start` on are kept.
     """
-    n, lines = planes.shape[1:]
+    forward, backward, feedback = coefficients[:4], coefficients[4:8], coefficients[8:]
+    planes, n, lines = layout[0, 0], layout[0, 1], layout[0, 2]
     sum_d = 1.0 + feedback[0] + feedback[1] + feedback[2] + feedback[3]
     still_n = (forward[0] + forward[1] + forward[2] + forward[3]) / sum_d
     still_m = (backward[0] + backward[1] + backward[2] + backward[3]) / sum_d
@@ -142,30 +154,46 @@ def _filter_planes(
     w = np.zeros((n + 5, _LINES))
     flat_x, flat_y, flat_w = x.reshape(-1), y.reshape(-1), w.reshape(-1)
     line = np.uint64(_LINES)
-    for plane in range(len(planes)):
+    for plane in range(planes):
         for first in range(0, lines, _LINES):
             m = min(_LINES, lines - first)
             for i in range(n):
-                for k in range(m):
-                    x[i + 4, k] = planes[plane, i, first + k]
+                at = np.uint64(plane * layout[1, 0] + i * layout[1, 1] + first * layout[1, 2])
+                _read(x, i + 4, image, at, np.uint64(layout[1, 2]), np.uint64(m))
             for k in range(m):
-                start, end = x[4, k], x[n + 3, k]
+                begin, end = x[4, k], x[n + 3, k]
                 for i in range(4):
-                    x[i, k] = start
+                    x[i, k] = begin
                     x[n + 4 + i, k] = end
-                    y[i, k] = start * still_n
+                    y[i, k] = begin * still_n
                     w[n + i, k] = end * still_m
             many = np.uint64((m + _STEP - 1) // _STEP * _STEP)
-            at = np.uint64(0)
+            here = np.uint64(0)
             for _ in range(n):
-                _forth(flat_x, flat_y, at, many, forward, feedback)
-                at += line
+                _forth(flat_x, flat_y, here, many, forward, feedback)
+                here += line
             for _ in range(n):
-                at -= line
-                _back(flat_x, flat_w, at, many, backward, feedback)
-            for i in range(n):
-                for k in range(m):
-                    out[plane, i, first + k] = y[i + 4, k] + w[i, k]
+                here -= line
+                _back(flat_x, flat_w, here, many, backward, feedback)
+            for i in range(needed):
+                at = np.uint64(plane * layout[2, 0] + i * layout[2, 1] + first * layout[2, 2])
+                _write(made, at, np.uint64(layout[2, 2]), y, w, start + i, np.uint64(m))
+
+
+@compiled
+def _read(x: Doubles, row: int, image: Singles, at: Index, stride: Index, n: Index) -> None:
+    """Copy one place of some lines."""
+    for k in range(n):
+        x[row, k] = image[at + k * stride]
+
+
+@compiled
+def _write(
+    made: Singles, at: Index, stride: Index, y: Doubles, w: Doubles, row: int, n: Index
+) -> None:
+    """Add the two parts of one place of some lines."""
+    for k in range(n):
+        made[at + k * stride] = y[row + 4, k] + w[row, k]
 
 
 @compiled

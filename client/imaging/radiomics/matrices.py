@@ -57,6 +57,7 @@ class Texture:
         """Count everything."""
         levels = self.levels
         region, n = levels.region, len(levels.present)
+        longest = max(region.inside.shape)
         dependences = np.zeros((n, 27), dtype=np.int32)
         differences = np.zeros(n)
         _compare(
@@ -66,6 +67,7 @@ class Texture:
             region.stretches,
             region.steps,
             region.neighbours,
+            longest,
             dependences,
             differences,
         )
@@ -75,7 +77,7 @@ class Texture:
             region.stretches,
             region.steps,
             n,
-            max(region.inside.shape),
+            longest,
             n <= MOST_DENSE_LEVELS,
         )
         parents = _join(levels.ranks, region.places, region.padded[1], region.padded[2])
@@ -91,6 +93,7 @@ def _compare(
     stretches: Ints,
     steps: Ints,
     neighbours: Counts,
+    longest: int,
     dependences: Counts,
     differences: Doubles,
 ) -> None:
@@ -98,21 +101,21 @@ def _compare(
 
     Goes by stretches of voxels that lie side by side, so that a step is one loop over the array.
     """
-    longest = np.diff(stretches).max() + ROOM
-    total = np.empty(longest, dtype=np.int32)
-    equal = np.empty(longest, dtype=np.int32)
+    total = np.empty(longest + ROOM, dtype=np.int32)
+    equal = np.empty(longest + ROOM, dtype=np.int32)
     gray = ranks
     if present[len(present) - 1] != len(present):
         level = np.zeros(len(present) + 1, dtype=np.int32)
         for i in range(len(present)):
             level[i + 1] = present[i]
-        gray = np.empty_like(ranks)
+        gray = np.empty(len(ranks), dtype=np.int32)
         for i in range(len(ranks)):
             gray[i] = level[ranks[i]]
     for stretch in range(len(stretches) - 1):
         first, n = places[stretches[stretch]], stretches[stretch + 1] - stretches[stretch]
-        total[:] = 0
-        equal[:] = 0
+        for i in range(longest + ROOM):
+            total[i] = 0
+            equal[i] = 0
         for a in range(len(steps)):
             _add_neighbours(
                 gray, np.uint64(first), np.uint64(steps[a]), np.uint64(_up(n)), total, equal

@@ -97,9 +97,10 @@ def resampled(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
     x, y, z = (axis_of(image, grid, axis) for axis in range(3))
     volume = np.empty((image.GetSize()[2], image.GetSize()[1], x.last - x.first))
     _prefilter(sitk.GetArrayViewFromImage(image), volume, x.first, y.first, y.last)
-    part = volume[z.first : z.last, y.first : y.last]
     out = np.empty(tuple(reversed(grid.GetSize())), dtype=np.float32)
-    _evaluate(part, out, x.taps, y.taps, z.taps, x.weights, y.weights, z.weights)
+    _evaluate(
+        volume, out, x.taps, y.taps, z.taps + z.first, x.weights, y.weights, z.weights, y.first
+    )
     for axis, where in enumerate((z, y, x)):
         if not where.inside.all():
             np.moveaxis(out, axis, 0)[~where.inside] = 0
@@ -218,12 +219,13 @@ def _evaluate(
     weights_x: Doubles,
     weights_y: Doubles,
     weights_z: Doubles,
+    y_first: int,
 ) -> None:
     """Add up w_x * w_y * w_z * c over the 4 x 4 x 4 taps of each new voxel, x first.
 
     Each row of coefficients is laid out along the new voxels once, for all rows that need it.
     """
-    rows, width = coefficients.shape[1], out.shape[2]
+    rows, width = taps_y.max() + 1, out.shape[2]
     laid = np.empty((4, rows, 4, width))
     holds = np.full(4, -1)
     total = np.empty(width)
@@ -235,7 +237,9 @@ def _evaluate(
                 for y in range(rows):
                     for a in range(4):
                         for x in range(width):
-                            laid[source % 4, y, a, x] = coefficients[source, y, taps_x[a, x]]
+                            laid[source % 4, y, a, x] = coefficients[
+                                source, y_first + y, taps_x[a, x]
+                            ]
         for y in range(out.shape[1]):
             total[:] = 0.0
             for c in range(4):
