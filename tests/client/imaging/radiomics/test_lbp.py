@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from radiomics import imageoperations
-from scipy.ndimage import map_coordinates
 from scipy.stats import kurtosis
 
 from client.imaging.radiomics import lbp
@@ -67,16 +66,6 @@ def test_products_that_are_rounded_apart_would_be_noticed(monkeypatch):
 def test_blocks_do_not_show(monkeypatch):
     monkeypatch.setattr(lbp, "BLOCK", 7)
     assert_same(noise(), noise(1) > 0)
-
-
-def test_samples_are_those_of_map_coordinates():
-    image, roi = noise(), np.ones(SHAPE, dtype=bool)
-    around = lbp.sphere()
-    prepared = lbp.sampler(image, around.vertices)
-    places = np.flatnonzero(roi)
-    samples = lbp._sample(prepared, places, image).T
-    at = np.array(np.nonzero(roi))[:, :, None] + around.vertices.T[:, None, :]
-    np.testing.assert_array_equal(samples, map_coordinates(image, at, order=3))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
