@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +103,10 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     )
     prepare_all(sites, with_identities(study), console)
     jobs = _jobs(simulation, study, data, sites)
-    failed = _run_all(jobs, console)
+    failed = _run_all(jobs, console, lambda: _show_federated(simulation.out, data, console))
     if FEDERATED in failed:
         raise failed[FEDERATED]
-    finished = [job for job in jobs if job.label not in failed]
-    trees = [json.loads((job.out / "run.json").read_text(encoding="utf-8")) for job in finished]
-    tree = merge_results(trees)
+    tree = merge_results([_results_of(job.out) for job in jobs if job.label not in failed])
     tree["warnings"] += [f"No reference: {error}" for error in failed.values()]
     _add_phantom_facts(tree, data)
     tree["ledger"] = ledger_rows(sites)
@@ -216,8 +214,15 @@ def _jobs(
     return jobs
 
 
-def _run_all(jobs: Sequence[Job], console: Console) -> dict[str, StudyError]:
-    """Run the jobs side by side, one a core, the federated one first; what failed, by label."""
+def _run_all(
+    jobs: Sequence[Job], console: Console, show: Callable[[], None]
+) -> dict[str, StudyError]:
+    """Run the jobs side by side, one a core, the federated one first; what failed, by label.
+
+    Parameters
+    ----------
+    show : called once if the federated run is done while a reference goes on.
+    """
     for job in jobs:
         job.out.mkdir(parents=True, exist_ok=True)
     followers = [Follower(job.label, job.out / "events.jsonl", console) for job in jobs]
@@ -225,7 +230,7 @@ def _run_all(jobs: Sequence[Job], console: Console) -> dict[str, StudyError]:
     with pool:
         try:
             futures = {job.label: pool.submit(run_job, job) for job in jobs}
-            _wait(futures, followers)
+            _wait(futures, followers, show)
         except BaseException:
             pool.end()
             raise
@@ -248,16 +253,41 @@ def _error(job: Job, future: Future[Outcome]) -> StudyError | None:
     return outcome.as_error() if outcome.error else None
 
 
-def _wait(futures: Mapping[str, Future[Outcome]], followers: Sequence[Follower]) -> None:
+def _wait(
+    futures: Mapping[str, Future[Outcome]],
+    followers: Sequence[Follower],
+    show: Callable[[], None],
+) -> None:
     """Until all are done; without the federated run, no reference is worth beginning."""
-    federated = futures[FEDERATED]
+    federated, shown = futures[FEDERATED], False
     while not all(future.done() for future in futures.values()):
+        done = federated.done()  # before the events are read: its last one comes before the table
         follow(followers)
-        if federated.done() and (federated.exception() or federated.result().error):
+        if done and (federated.exception() or federated.result().error):
             for future in futures.values():
                 future.cancel()
+        elif done and not shown:
+            shown = True
+            show()
         time.sleep(POLL_SECONDS)
     follow(followers)
+
+
+def _show_federated(out: Path, data: Mapping[str, Path], console: Console) -> None:
+    """Print the table of the federated run, for which nobody has to wait for the references."""
+    from server.report.results import parse
+    from server.report.tables import terminal_table
+
+    tree = _results_of(out)
+    _add_phantom_facts(tree, data)
+    console.print(terminal_table(parse(tree, where=str(out / "run.json"))))
+    console.print("the references go on; the report follows them", highlight=False)
+
+
+def _results_of(out: Path) -> dict[str, Any]:
+    """Rows of results.json that one run has left."""
+    rows: dict[str, Any] = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    return rows
 
 
 def _add_phantom_facts(tree: dict[str, Any], data: Mapping[str, Path]) -> None:

@@ -19,12 +19,18 @@ from common.study import load_study
 NAMES = ("a", "b", "c")
 
 
+def run_command(
+    folder: Path, out: Path, *options: str, names: tuple[str, ...] = NAMES
+) -> list[str]:
+    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
+    command += [str(folder / name) for name in names]
+    return [*command, "--out", str(out), "--cache", str(out.parent / "cache"), *options]
+
+
 def run_study(
     folder: Path, out: Path, *options: str, names: tuple[str, ...] = NAMES
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
-    command += [str(folder / name) for name in names]
-    command += ["--out", str(out), "--cache", str(out.parent / "cache"), *options]
+    command = run_command(folder, out, *options, names=names)
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
