@@ -7,13 +7,16 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from client.site import load_site
+from client.imaging.workers import BoundedPool
+from client.site import SiteSettings, load_site
 from common.errors import StudyError
 from common.progress import ProgressBar
 from common.study import Study, load_study
@@ -152,34 +155,45 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
     ----------
     study : as the hospitals are shown it.
     """
+    configure_screen("check")
+    look_at_all(sites, study, console)
+    failed: list[StudyError] = []
+    with ExitStack() as stack:
+        # a new process takes seconds: hospitals with the same bounds share theirs
+        pool_of = cache(lambda *bounds: stack.enter_context(BoundedPool(*bounds)))
+        for name, path in sites.items():
+            start = time.monotonic()
+            try:
+                settings = load_site(path)
+                pool = pool_of(settings.preparation_workers, settings.memory_gib)
+                patients, excluded = _prepare(settings, study, console, pool)
+            except StudyError as error:
+                console.print(f"[red]{name}: cannot take part[/red]", highlight=False)
+                failed.append(error)
+                continue
+            left = f", {excluded} left out" if excluded else ""
+            seconds = time.monotonic() - start
+            console.print(
+                f"{name}: {patients} patients ready{left} ({seconds:.0f} s)", highlight=False
+            )
+    if failed:
+        raise failed[0]
+
+
+def _prepare(
+    settings: SiteSettings, study: Study, console: Console, pool: BoundedPool
+) -> tuple[int, int]:
+    """Prepare one hospital; its patients, and how many were left out."""
     from client.frozen import FrozenCohort
     from client.state import RunTables
     from client.workspace import load_patients
 
-    configure_screen("check")
-    look_at_all(sites, study, console)
-    failed: list[StudyError] = []
-    for name, path in sites.items():
-        start = time.monotonic()
-        try:
-            settings = load_site(path)
-            with ProgressBar(console, name) as progress:
-                cohort, images, excluded = load_patients(settings, study, progress)
-            # each hospital looks again; here nothing has begun yet, and no reference either
-            folder = RunTables(settings.work, FEDERATED).folder
-            FrozenCohort(folder, study, cohort, images).check()
-        except StudyError as error:
-            console.print(f"[red]{name}: cannot take part[/red]", highlight=False)
-            failed.append(error)
-            continue
-        left = f", {excluded} left out" if excluded else ""
-        seconds = time.monotonic() - start
-        console.print(
-            f"{name}: {len(cohort.patients)} patients ready{left} ({seconds:.0f} s)",
-            highlight=False,
-        )
-    if failed:
-        raise failed[0]
+    with ProgressBar(console, settings.name) as progress:
+        cohort, images, excluded = load_patients(settings, study, progress, pool)
+    # each hospital looks again; here nothing has begun yet, and no reference either
+    folder = RunTables(settings.work, FEDERATED).folder
+    FrozenCohort(folder, study, cohort, images).check()
+    return len(cohort.patients), excluded
 
 
 def _jobs(
