@@ -1,4 +1,4 @@
-"""The federated results are on the screen while the references still run."""
+"""A simulation shows its results early and prepares its hospitals in few processes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Timer
 
+import pytest
+from rich.console import Console
+
+from client.imaging.workers import BoundedPool
+from client.site import SiteSettings
 from common.durable import alone
+from common.study import Study, load_study
+from sim import run
+from sim.identities import with_identities
+from sim.sites import place_sites
 from tests.sim.test_tabular_study import run_command
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 300.0
 
 
 def test_the_federated_table_appears_while_a_reference_is_held_back(
@@ -45,16 +54,25 @@ def test_the_federated_table_appears_while_a_reference_is_held_back(
     assert whole[-1].startswith("report: ")
 
 
-def test_without_references_the_table_is_shown_once(tabular: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        run_command(tabular, tmp_path / "run"),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert done.stdout.count("Federated (95% CI)") == 1
-    assert "the references go on" not in done.stdout
+def test_hospitals_with_the_same_bounds_share_the_processes_that_prepare(
+    tabular: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study(tabular / "study.toml")
+    (tabular / "c" / "site.toml").write_text('name = "c"\nmemory_gib = 2.0\n', encoding="utf-8")
+    data = {name: tabular / name for name in "abc"}
+    sites = place_sites(data, tmp_path / "run", tmp_path / "cache", exclude_bad_patients=False)
+    used: dict[str, BoundedPool] = {}
+
+    def keep(
+        settings: SiteSettings, study: Study, console: Console, pool: BoundedPool
+    ) -> tuple[int, int]:
+        used[settings.name] = pool
+        return 1, 0
+
+    monkeypatch.setattr(run, "_prepare", keep)
+    run.prepare_all(sites, with_identities(study), Console(quiet=True))
+    assert used["a"] is used["b"] is not used["c"]
+    assert (used["a"].memory_gib, used["c"].memory_gib) == (8.0, 2.0)
 
 
 def _through(words: str, lines: Iterator[str]) -> Iterator[str]:
