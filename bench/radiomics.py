@@ -192,7 +192,9 @@ def work(engine: str, image: str, mask: str) -> None:
     from client.imaging.reading import read_image, read_mask
 
     extract = _extractor(engine)
-    extract(*_ball())
+    for _ in range(2):
+        # the first call loads modules, after which the second looks for their threads
+        extract(*_ball())
     volume = read_image(Path(image))
     roi = read_mask(Path(mask), volume)
     for one in (volume, roi):

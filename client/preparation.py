@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -194,6 +194,7 @@ def prepare(
     progress: Progress | None = None,
     window: ImagingSettings | None = None,
     engine: Engine = "fast",
+    pool: BoundedPool | None = None,
 ) -> Preparation:
     """Make the crops and features that the cache does not hold yet.
 
@@ -210,6 +211,7 @@ def prepare(
     progress : called with patients done, patients in all, and the id of the last one.
     window : of the features; None = all of HU.
     engine : of the features; each engine's are kept apart, so that a change makes them anew.
+    pool : in place of one of its own with so many workers and so much memory; it stays open.
 
     Raises
     ------
@@ -220,7 +222,10 @@ def prepare(
         plans = list(threads.map(hashing.plan, jobs))
     cache.known.save()
     finished = 0
-    with closing(_work_off(plans, workers, memory_gib)) as ready:
+    with (
+        nullcontext(pool) if pool else BoundedPool(workers, memory_gib) as open_pool,
+        closing(_work_off(plans, open_pool)) as ready,
+    ):
         for plan in ready:
             finished += 1
             if progress is not None:
@@ -387,9 +392,7 @@ class _Keys:
         )
 
 
-def _work_off(
-    plans: Sequence[_Plan], workers: int, memory_gib: float
-) -> Generator[_Plan, None, None]:
+def _work_off(plans: Sequence[_Plan], pool: BoundedPool) -> Generator[_Plan, None, None]:
     """Do what is left to do; yields each patient when it is finished."""
     waiting = [plan for plan in plans if plan.work is not None]
     yield from (plan for plan in plans if plan.work is None)
@@ -397,23 +400,22 @@ def _work_off(
         return
     from client.imaging.patient import extract_missing, look_and_crop, reading_gib
 
-    with BoundedPool(workers, memory_gib) as pool:
-        looks = [Task(p.work, reading_gib(p.work.image)) for p in waiting if p.work is not None]
-        extracting: list[tuple[_Plan, Task[Work]]] = []
-        for position, done in pool.run(look_and_crop, looks):
-            plan, work = waiting[position], looks[position].argument
-            plan.take(done)
-            sizes = {} if isinstance(done, Killed) else done.feature_gib
-            if not sizes:
-                yield plan
-                continue
-            features = {r: key for r, key in work.features.items() if r in sizes}
-            task = Task(replace(work, features=features), max(sizes.values()))
-            extracting.append((plan, task))
-        for position, done in pool.run(extract_missing, [task for _, task in extracting]):
-            plan = extracting[position][0]
-            plan.take(done)
+    looks = [Task(p.work, reading_gib(p.work.image)) for p in waiting if p.work is not None]
+    extracting: list[tuple[_Plan, Task[Work]]] = []
+    for position, done in pool.run(look_and_crop, looks):
+        plan, work = waiting[position], looks[position].argument
+        plan.take(done)
+        sizes = {} if isinstance(done, Killed) else done.feature_gib
+        if not sizes:
             yield plan
+            continue
+        features = {r: key for r, key in work.features.items() if r in sizes}
+        task = Task(replace(work, features=features), max(sizes.values()))
+        extracting.append((plan, task))
+    for position, done in pool.run(extract_missing, [task for _, task in extracting]):
+        plan = extracting[position][0]
+        plan.take(done)
+        yield plan
 
 
 def _collect(

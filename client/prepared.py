@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from client.cohort import Patient
 from client.imaging.cache import ContentCache
+from client.imaging.workers import BoundedPool
 from client.preparation import PatientJob, PatientProblem, Preparation, look_first, prepare
 from client.site import SiteSettings
 from common.statistics.base import Float
@@ -77,6 +78,7 @@ def prepare_images(
     settings: SiteSettings,
     study: Study,
     progress: Progress | None = None,
+    pool: BoundedPool | None = None,
 ) -> tuple[PreparedImages, tuple[PatientProblem, ...]]:
     """Make what the study needs of these patients' images and the cache does not hold yet."""
     preparation = prepare(
@@ -89,5 +91,6 @@ def prepare_images(
         memory_gib=settings.memory_gib,
         engine=settings.engine,
         progress=progress,
+        pool=pool,
     )
     return PreparedImages(preparation), preparation.problems

@@ -29,6 +29,7 @@ from client.imaging.geometry import IDENTITY, at_origin, cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
 from client.imaging.radiomics import Engine
 from client.imaging.radiomics.engine import FastExtractor
+from client.imaging.radiomics.spline import on_grid
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
 from client.imaging.threads import one_thread
 from common.errors import StudyError
@@ -92,7 +93,8 @@ def extract_roi(
     with _alone_and_quiet():
         tool = _tool(settings_name, engine)
         try:
-            found = tool.extractor.execute(*_resampled(image, mask, tool.resampling, window))
+            volumes = _resampled(image, mask, tool.resampling, window, engine)
+            found = tool.extractor.execute(*volumes)
         except (ValueError, RuntimeError) as error:
             raise PatientError(
                 f"no features: {_in_a_line(error)}",
@@ -142,7 +144,11 @@ def _tool(settings_name: str, engine: Engine) -> _Tool:
 
 
 def _resampled(
-    image: sitk.Image, mask: sitk.Image, settings: dict[str, Any], window: ImagingSettings | None
+    image: sitk.Image,
+    mask: sitk.Image,
+    settings: dict[str, Any],
+    window: ImagingSettings | None,
+    engine: Engine,
 ) -> tuple[sitk.Image, sitk.Image]:
     """What PyRadiomics' own resampling makes of the ROI and its padding.
 
@@ -165,7 +171,10 @@ def _resampled(
     near.SetDirection(IDENTITY)
     if window is not None and window.order == "window_first":
         near = windowed(near, window)
-    made, roi = imageoperations.resampleImage(near, mask, **settings)
+    if engine == "fast":
+        made, roi = on_grid(near, mask, first, last, settings)
+    else:
+        made, roi = imageoperations.resampleImage(near, mask, **settings)
     return (made if window is None else windowed(made, window)), roi
 
 
@@ -196,8 +205,8 @@ def _check(
             where="radiomics.expected_features",
             remedy="install pyradiomics-bhklab 3.1.4, or correct the number in study.toml",
         )
-    strange = [name for name, value in zip(names, values, strict=True) if not np.isfinite(value)]
-    if strange:
+    if not np.isfinite(values).all():
+        strange = [names[k] for k in np.flatnonzero(~np.isfinite(values))]
         raise PatientError(
             f"{len(strange)} features are not finite numbers, the first is {strange[0]}",
             where=where,

@@ -23,6 +23,7 @@ from common.errors import InputError
 from common.study import PrivacySettings, Study
 
 if TYPE_CHECKING:
+    from client.imaging.workers import BoundedPool
     from client.preparation import PatientProblem
     from client.prepared import PreparedImages
 
@@ -58,11 +59,18 @@ class Workspace:
 
 
 def load_patients(
-    settings: SiteSettings, study: Study, progress: Progress | None = None
+    settings: SiteSettings,
+    study: Study,
+    progress: Progress | None = None,
+    pool: BoundedPool | None = None,
 ) -> tuple[Cohort, PreparedImages | None, int]:
     """Read and check the cohort and its images; usable patients, and how many were left out.
 
     Rows and headers come first, and stop the site before anything is prepared.
+
+    Parameters
+    ----------
+    pool : of processes that prepare images; None = the site's own, ended in the end.
 
     Raises
     ------
@@ -81,7 +89,7 @@ def load_patients(
         return cohort, None, len(bad)
     from client.prepared import prepare_images
 
-    images, found = prepare_images(cohort.patients, settings, study, progress)
+    images, found = prepare_images(cohort.patients, settings, study, progress, pool)
     report_problems(settings, found)
     spoilt = {problem.patient_id for problem in found}
     _leave_out(cohort, study, spoilt)

@@ -30,6 +30,8 @@ def plain_text(text: str) -> str:
     >>> plain_text("Le\u0301sion") == "L\u00e9sion"
     True
     """
+    if text.isascii() and text.isprintable():  # most texts: nothing in them is hidden
+        return text.strip()
     seen = (" " if _is_space(one) else one for one in text if not _is_invisible(one))
     return unicodedata.normalize("NFC", "".join(seen)).strip()
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 _CLASSES: dict[str, type[Any]] = {}
 _CLASS_KEY, _ARRAY_KEY = "__class__", "__array__"
+_LEAVES = frozenset({type(None), bool, int, float, str})
 
 
 @dataclass_transform(frozen_default=True)
@@ -53,6 +54,9 @@ def _walk(item: Any, arrays: list[NDArray[Any]]) -> Any:
     if isinstance(item, np.generic):
         return item.item()
     if isinstance(item, tuple | list):
+        # a long list of names or numbers, which most of a message is made of
+        if _LEAVES.issuperset(map(type, item)):
+            return list(item)
         return [_walk(part, arrays) for part in item]
     if isinstance(item, dict):
         return {_string_key(key): _walk(part, arrays) for key, part in item.items()}
@@ -81,6 +85,8 @@ def from_tree(tree: Any, arrays: list[NDArray[Any]]) -> Any:
 def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
     """One value from its tree."""
     if isinstance(item, list):
+        if _LEAVES.issuperset(map(type, item)):
+            return tuple(item)
         return tuple(_build(part, arrays) for part in item)
     if not isinstance(item, dict):
         return item

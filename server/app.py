@@ -20,7 +20,6 @@ from server.demonstration import prepare_demonstration
 from server.dossier import write_dossier
 from server.events import Events
 from server.federation import Federation
-from server.outputs import write_outputs
 from server.study_run import StudyRun
 
 app = ServerApp()
@@ -48,6 +47,8 @@ def main(grid: Grid, context: Context) -> None:
             results = run_configured_study(grid, config, events)
         (out / "run.json").write_text(json.dumps(results), encoding="utf-8")
         if config["report"] == "yes":
+            from server.outputs import write_outputs  # loads matplotlib, which no run needs
+
             write_outputs(results, out)
             print(f"report: {out / 'report' / 'index.html'}")
         events.tell("finished")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from client.site import load_site
+from client.imaging.workers import BoundedPool
+from client.site import SiteSettings, load_site
 from common.errors import StudyError
 from common.progress import ProgressBar
 from common.study import Study, load_study
@@ -104,12 +107,10 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     )
     prepare_all(sites, with_identities(study), console)
     jobs = _jobs(simulation, study, data, sites)
-    failed = _run_all(jobs, console)
+    failed = _run_all(jobs, console, lambda: _show_federated(simulation.out, data, console))
     if FEDERATED in failed:
         raise failed[FEDERATED]
-    finished = [job for job in jobs if job.label not in failed]
-    trees = [json.loads((job.out / "run.json").read_text(encoding="utf-8")) for job in finished]
-    tree = merge_results(trees)
+    tree = merge_results([_results_of(job.out) for job in jobs if job.label not in failed])
     tree["warnings"] += [f"No reference: {error}" for error in failed.values()]
     _add_phantom_facts(tree, data)
     tree["ledger"] = ledger_rows(sites)
@@ -155,34 +156,45 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
     ----------
     study : as the hospitals are shown it.
     """
+    configure_screen("check")
+    look_at_all(sites, study, console)
+    failed: list[StudyError] = []
+    with ExitStack() as stack:
+        # a new process takes seconds: hospitals with the same bounds share theirs
+        pool_of = cache(lambda *bounds: stack.enter_context(BoundedPool(*bounds)))
+        for name, path in sites.items():
+            start = time.monotonic()
+            try:
+                settings = load_site(path)
+                pool = pool_of(settings.preparation_workers, settings.memory_gib)
+                patients, excluded = _prepare(settings, study, console, pool)
+            except StudyError as error:
+                console.print(f"[red]{name}: cannot take part[/red]", highlight=False)
+                failed.append(error)
+                continue
+            left = f", {excluded} left out" if excluded else ""
+            seconds = time.monotonic() - start
+            console.print(
+                f"{name}: {patients} patients ready{left} ({seconds:.0f} s)", highlight=False
+            )
+    if failed:
+        raise failed[0]
+
+
+def _prepare(
+    settings: SiteSettings, study: Study, console: Console, pool: BoundedPool
+) -> tuple[int, int]:
+    """Prepare one hospital; its patients, and how many were left out."""
     from client.frozen import FrozenCohort
     from client.state import RunTables
     from client.workspace import load_patients
 
-    configure_screen("check")
-    look_at_all(sites, study, console)
-    failed: list[StudyError] = []
-    for name, path in sites.items():
-        start = time.monotonic()
-        try:
-            settings = load_site(path)
-            with ProgressBar(console, name) as progress:
-                cohort, images, excluded = load_patients(settings, study, progress)
-            # each hospital looks again; here nothing has begun yet, and no reference either
-            folder = RunTables(settings.work, FEDERATED).folder
-            FrozenCohort(folder, study, cohort, images).check()
-        except StudyError as error:
-            console.print(f"[red]{name}: cannot take part[/red]", highlight=False)
-            failed.append(error)
-            continue
-        left = f", {excluded} left out" if excluded else ""
-        seconds = time.monotonic() - start
-        console.print(
-            f"{name}: {len(cohort.patients)} patients ready{left} ({seconds:.0f} s)",
-            highlight=False,
-        )
-    if failed:
-        raise failed[0]
+    with ProgressBar(console, settings.name) as progress:
+        cohort, images, excluded = load_patients(settings, study, progress, pool)
+    # each hospital looks again; here nothing has begun yet, and no reference either
+    folder = RunTables(settings.work, FEDERATED).folder
+    FrozenCohort(folder, study, cohort, images).check()
+    return len(cohort.patients), excluded
 
 
 def _jobs(
@@ -217,8 +229,15 @@ def _jobs(
     return jobs
 
 
-def _run_all(jobs: Sequence[Job], console: Console) -> dict[str, StudyError]:
-    """Run the jobs side by side, one a core, the federated one first; what failed, by label."""
+def _run_all(
+    jobs: Sequence[Job], console: Console, show: Callable[[], None]
+) -> dict[str, StudyError]:
+    """Run the jobs side by side, one a core, the federated one first; what failed, by label.
+
+    Parameters
+    ----------
+    show : called once if the federated run is done while a reference goes on.
+    """
     for job in jobs:
         job.out.mkdir(parents=True, exist_ok=True)
     followers = [Follower(job.label, job.out / "events.jsonl", console) for job in jobs]
@@ -226,7 +245,7 @@ def _run_all(jobs: Sequence[Job], console: Console) -> dict[str, StudyError]:
     with pool:
         try:
             futures = {job.label: pool.submit(run_job, job) for job in jobs}
-            _wait(futures, followers)
+            _wait(futures, followers, show)
         except BaseException:
             pool.end()
             raise
@@ -249,16 +268,41 @@ def _error(job: Job, future: Future[Outcome]) -> StudyError | None:
     return outcome.as_error() if outcome.error else None
 
 
-def _wait(futures: Mapping[str, Future[Outcome]], followers: Sequence[Follower]) -> None:
+def _wait(
+    futures: Mapping[str, Future[Outcome]],
+    followers: Sequence[Follower],
+    show: Callable[[], None],
+) -> None:
     """Until all are done; without the federated run, no reference is worth beginning."""
-    federated = futures[FEDERATED]
+    federated, shown = futures[FEDERATED], False
     while not all(future.done() for future in futures.values()):
+        done = federated.done()  # before the events are read: its last one comes before the table
         follow(followers)
-        if federated.done() and (federated.exception() or federated.result().error):
+        if done and (federated.exception() or federated.result().error):
             for future in futures.values():
                 future.cancel()
+        elif done and not shown:
+            shown = True
+            show()
         time.sleep(POLL_SECONDS)
     follow(followers)
+
+
+def _show_federated(out: Path, data: Mapping[str, Path], console: Console) -> None:
+    """Print the table of the federated run, for which nobody has to wait for the references."""
+    from server.report.results import parse
+    from server.report.tables import terminal_table
+
+    tree = _results_of(out)
+    _add_phantom_facts(tree, data)
+    console.print(terminal_table(parse(tree, where=str(out / "run.json"))))
+    console.print("the references go on; the report follows them", highlight=False)
+
+
+def _results_of(out: Path) -> dict[str, Any]:
+    """Rows of results.json that one run has left."""
+    rows: dict[str, Any] = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    return rows
 
 
 def _add_phantom_facts(tree: dict[str, Any], data: Mapping[str, Path]) -> None:

@@ -53,8 +53,9 @@ def fit_stacker(
     pooled rows; the one the study names (default: the paper's forest) is refitted on all of them.
     Second comes float64 (n,), its cross-validated probability of each row.
     """
+    from sklearn.base import clone
     from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import ParameterGrid, StratifiedKFold, cross_val_predict
     from skops.io import dumps
 
     study = federation.study
@@ -62,17 +63,21 @@ def fit_stacker(
     x = rows.probabilities[:, [rows.columns.index(name) for name in names]]
     y = rows.labels.astype(np.int64)
     splitter = StratifiedKFold(n_splits=5, shuffle=True, random_state=study.seed % 2**32)
+    folds = list(splitter.split(x, y))
     fitted: dict[str, Any] = {}
     predicted: dict[str, Float] = {}
     scores: dict[str, float] = {}
     for name, (estimator, grid) in _candidates(study).items():
         if name not in study.fusion.candidates and name != study.fusion.stacker:
             continue
-        search = GridSearchCV(estimator, grid, scoring="roc_auc", cv=splitter, refit=True)
-        fitted[name] = search.fit(x, y).best_estimator_
-        predicted[name] = cross_val_predict(
-            fitted[name], x, y, cv=splitter, method="predict_proba"
-        )[:, 1]
+        tried = [clone(estimator).set_params(**chosen) for chosen in ParameterGrid(grid)]
+        # a grid search would fit the best once more in every fold to tell what it predicts there
+        held_out = [
+            cross_val_predict(one, x, y, cv=folds, method="predict_proba")[:, 1] for one in tried
+        ]
+        means = [np.mean([roc_auc_score(y[at], p[at]) for _, at in folds]) for p in held_out]
+        best = int(np.argmax(means))
+        fitted[name], predicted[name] = tried[best].fit(x, y), held_out[best]
         scores[name] = float(roc_auc_score(y, predicted[name]))
         federation.events.tell("stacker", candidate=name, auc=scores[name])
     used: str = study.fusion.stacker

@@ -20,7 +20,7 @@ from client.imaging.crops import crop2d, crop3d
 from client.imaging.patient import features_gib
 from client.imaging.preprocess import preprocess
 from client.imaging.reading import read_image, read_mask
-from client.imaging.workers import Killed
+from client.imaging.workers import BoundedPool, Killed
 from client.preparation import (
     PatientJob,
     Preparation,
@@ -142,6 +142,18 @@ def test_two_processes_give_what_one_gives(jobs, cache, tmp_path):
             shared.features(reading, everyone)[1], alone.features(reading, everyone)[1]
         )
     np.testing.assert_array_equal(shared.crops3d(everyone), alone.crops3d(everyone))
+
+
+def test_processes_that_are_handed_in_stay_for_the_next_site(jobs, cache):
+    def processes() -> set[int | None]:
+        return {child.pid for child in multiprocessing.active_children()}
+
+    with BoundedPool(2, 4.0) as pool:
+        run(jobs[:2], cache, radiomics=None, pool=pool)
+        first = processes()
+        run(jobs[2:], cache, radiomics=None, pool=pool)
+        assert len(first) == 2 and processes() == first
+    assert not processes() & first
 
 
 def test_a_second_run_makes_nothing_again(jobs, cache, monkeypatch):

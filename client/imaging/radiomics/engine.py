@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,28 +11,33 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 from radiomics import imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
+from radiomics.firstorder import RadiomicsFirstOrder
+from radiomics.glcm import RadiomicsGLCM
+from radiomics.gldm import RadiomicsGLDM
+from radiomics.glrlm import RadiomicsGLRLM
+from radiomics.glszm import RadiomicsGLSZM
+from radiomics.ngtdm import RadiomicsNGTDM
 
+from client.imaging.radiomics import firstorder, glcm, gldm, glrlm, glszm, ngtdm
 from client.imaging.radiomics.filters import filtered
-from client.imaging.radiomics.firstorder import FirstOrder
-from client.imaging.radiomics.glcm import GLCM
-from client.imaging.radiomics.gldm import GLDM
-from client.imaging.radiomics.glrlm import GLRLM
-from client.imaging.radiomics.glszm import GLSZM
 from client.imaging.radiomics.levels import levels_of
 from client.imaging.radiomics.matrices import Texture
-from client.imaging.radiomics.ngtdm import NGTDM
-from client.imaging.radiomics.prepared import Seen, names_of
-from client.imaging.radiomics.region import Region, region
+from client.imaging.radiomics.region import Region, bounding_box, region
+from client.imaging.radiomics.seen import Seen, names_of
 from client.imaging.radiomics.shape import Shape
 
-CLASSES: Mapping[str, Any] = {
-    "firstorder": FirstOrder,
-    "glcm": GLCM,
-    "gldm": GLDM,
-    "glrlm": GLRLM,
-    "glszm": GLSZM,
-    "ngtdm": NGTDM,
+Names = tuple[str, ...]
+Features = Callable[[Seen, Names], Mapping[str, float]]
+
+CLASSES: Mapping[str, tuple[type, Features]] = {
+    "firstorder": (RadiomicsFirstOrder, lambda seen, _: firstorder.features(seen)),
+    "glcm": (RadiomicsGLCM, glcm.features),
+    "gldm": (RadiomicsGLDM, lambda seen, _: gldm.features(seen)),
+    "glrlm": (RadiomicsGLRLM, lambda seen, _: glrlm.features(seen)),
+    "glszm": (RadiomicsGLSZM, lambda seen, _: glszm.features(seen)),
+    "ngtdm": (RadiomicsNGTDM, lambda seen, _: ngtdm.features(seen)),
 }
+"""Class of PyRadiomics that names the features, and what replaces it."""
 
 _USUAL: Mapping[str, Any] = {
     "binCount": None,
@@ -71,19 +76,67 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
             )
             return untouched
         settings = dict(self.settings)
-        image, mask = self.loadImage(imageFilepath, maskFilepath, None, **settings)
-        box, corrected = imageoperations.checkMask(image, mask, **settings)
-        mask = mask if corrected is None else corrected
+        image, mask, box = self._checked(imageFilepath, maskFilepath, settings)
         inside = sitk.GetArrayViewFromImage(mask) == settings.get("label", 1)
         where = region(inside)
         found: OrderedDict[str, Any] = OrderedDict()
         found.update(self._shape(image, mask, box, where))
+        wanted = self._wanted()
+        flat: dict[int, Texture] = {}
         for kind, own in self.enabledImagetypes.items():
             for name, values in filtered(kind, image, mask, where, {**settings, **own}):
-                found.update(
-                    self._classes(image, mask, box, where, name, values, {**settings, **own})
-                )
+                if wanted is not None and np.isfinite(values).all():
+                    levels = levels_of(values, where, {**settings, **own})
+                    texture = Texture(levels)
+                    if len(levels.present) == 1:
+                        # all images of this one level have the same matrices
+                        texture = flat.setdefault(int(levels.present[0]), texture)
+                    seen = Seen(values, image.GetSpacing(), texture, {**settings, **own})
+                    for prefix, names, features in wanted:
+                        made = features(seen, names)
+                        start = f"{name}_{prefix}_"
+                        found.update({start + one: made[one] for one in names})
+                else:
+                    whole = _image(values, where, image)
+                    cut, cut_mask = imageoperations.cropToTumorMask(whole, mask, box)
+                    found.update(self.computeFeatures(cut, cut_mask, name, **{**settings, **own}))
         return found
+
+    def _checked(
+        self, image: sitk.Image, mask: sitk.Image, settings: Mapping[str, Any]
+    ) -> tuple[sitk.Image, sitk.Image, NDArray[Any]]:
+        """Return what PyRadiomics' loading and checking do, and the ROI's box; quickly if sound."""
+        done = (settings.get(name) for name in ("normalize", "preCrop", "minimumROISize"))
+        same = _same_grid(image, mask) and not any(done)
+        if same and settings.get("resampledPixelSpacing") is None and _is_whole(mask):
+            inside = sitk.GetArrayViewFromImage(mask) == settings.get("label", 1)
+            if inside.any():
+                ends = [(side.start, side.stop - 1) for side in reversed(bounding_box(inside))]
+                sides = sum(last > first for first, last in ends)
+                if sides >= max(settings.get("minimumROIDimensions", 2), 1):
+                    return image, mask, np.array(ends).reshape(-1)
+        image, mask = self.loadImage(image, mask, None, **settings)
+        box, corrected = imageoperations.checkMask(image, mask, **settings)
+        return image, mask if corrected is None else corrected, box
+
+    def _wanted(self) -> list[tuple[str, Names, Features]] | None:
+        """Return class, names and replacement in the order of the settings.
+
+        None if a class or feature has no replacement.
+        """
+        wanted = []
+        for kind, chosen in self.enabledFeatures.items():
+            if kind.startswith("shape"):
+                continue
+            if kind not in CLASSES:
+                return None
+            original, features = CLASSES[kind]
+            deprecated = names_of(original)
+            if any(deprecated.get(name, True) for name in chosen or ()):
+                return None
+            usual = (name for name, old in deprecated.items() if not old)
+            wanted.append((kind, tuple(dict.fromkeys(chosen or usual)), features))
+        return wanted
 
     def _is_usual(self, image: object) -> bool:
         if not isinstance(image, sitk.Image) or image.GetDimension() != 3:
@@ -104,44 +157,26 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
         if "shape" not in self.enabledFeatures:
             return {}
         shape = Shape(where.inside, image.GetSpacing(), self.settings)
-        return self._run("original", "shape", shape)
+        for feature in self.enabledFeatures["shape"] or ():
+            shape.enableFeatureByName(feature)
+        values = shape.execute()
+        return {f"original_shape_{name}": value for name, value in values.items()}
 
-    def _classes(
-        self,
-        image: sitk.Image,
-        mask: sitk.Image,
-        box: NDArray[Any],
-        where: Region,
-        name: str,
-        values: NDArray[Any],
-        settings: Mapping[str, Any],
-    ) -> Mapping[str, Any]:
-        """Features of one image type, in the order of the settings."""
-        kinds = [kind for kind in self.enabledFeatures if not kind.startswith("shape")]
-        if not (np.isfinite(values).all() and all(map(self._is_replaced, kinds))):
-            whole = _image(values, where, image)
-            cut, cut_mask = imageoperations.cropToTumorMask(whole, mask, box)
-            untouched: Mapping[str, Any] = self.computeFeatures(cut, cut_mask, name, **settings)
-            return untouched
-        texture = Texture(levels_of(values, where, settings))
-        seen = Seen(values, image.GetSpacing(), texture, settings)
-        found: dict[str, Any] = {}
-        for kind in kinds:
-            found |= self._run(name, kind, CLASSES[kind](seen))
-        return found
 
-    def _is_replaced(self, kind: str) -> bool:
-        """Tell if the replacement of a class has all features that are wanted of it."""
-        if kind not in CLASSES:
-            return False
-        deprecated = names_of(CLASSES[kind])
-        return not any(deprecated.get(name, True) for name in self.enabledFeatures[kind] or ())
+def _same_grid(one: sitk.Image, other: sitk.Image) -> bool:
+    return bool(
+        one.GetSize() == other.GetSize()
+        and one.GetSpacing() == other.GetSpacing()
+        and one.GetOrigin() == other.GetOrigin()
+        and one.GetDirection() == other.GetDirection()
+    )
 
-    def _run(self, image_type: str, kind: str, features: Any) -> dict[str, Any]:
-        for feature in self.enabledFeatures[kind] or ():
-            features.enableFeatureByName(feature)
-        values = features.execute()
-        return {f"{image_type}_{kind}_{name}": value for name, value in values.items()}
+
+def _is_whole(mask: sitk.Image) -> bool:
+    """Tell if a mask has one whole number a voxel."""
+    return np.dtype(sitk.GetArrayViewFromImage(mask).dtype).kind in "ui" and (
+        mask.GetNumberOfComponentsPerPixel() == 1
+    )
 
 
 def _image(values: NDArray[Any], where: Region, like: sitk.Image) -> sitk.Image:

@@ -1,124 +1,74 @@
-"""First-order features: each mean, deviation and order statistic worked out once."""
+"""First-order features: each moment and order statistic worked out once, in few passes.
+
+Sums are taken over the same values as PyRadiomics', in numpy's order.
+"""
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
-from radiomics.firstorder import RadiomicsFirstOrder
 
-from client.imaging.radiomics.prepared import Prepared, Seen
+from client.imaging.radiomics.jit import compiled
+from client.imaging.radiomics.seen import Seen
 
 Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 FEW = 2_000
 
 PERCENTILES = (10, 25, 50, 75, 90)
 
+_BINS = 4096
+_EPS = np.spacing(1)
 
-class FirstOrder(Prepared, RadiomicsFirstOrder):  # type: ignore[misc]  # PyRadiomics has no types
-    """PyRadiomics' class on the ROI's values.
 
-    It asks numpy's functions for arrays with missing values for everything, several times; here
-    nothing is missing, and what two features need is kept. Sums are taken over the same values in
-    the same order.
-    """
+def features(seen: Seen) -> Mapping[str, float]:
+    """Return the features by name."""
+    values = seen.values.astype(np.float64)
+    n, smallest, largest = len(values), float(values.min()), float(values.max())
+    mean = float(np.sum(values)) / n
+    found = percentiles(values)
+    low, high = found[10], found[90]
+    shift = float(seen.settings.get("voxelArrayShift", 0))
+    energy, absolute, second, third, fourth, robust, count = _sums(
+        values, mean, shift, low, high, 0, n
+    )
+    if n <= FEW:
+        second, third, fourth = (float(np.sum(power(values - mean, k))) for k in (2, 3, 4))
+    m2, m3, m4 = np.array([second, third, fourth]) / n
+    # NaN where no value lies within, as from numpy
+    within = np.float64(count)
+    apart = _apart(values, float(robust / within), low, high, 0, n) / within
+    scale = m2 if m2 != 0 else np.float64(1)
+    p = seen.texture.levels.counts / n
+    return {
+        "10Percentile": low,
+        "90Percentile": high,
+        "Energy": energy,
+        "Entropy": float(-np.sum(p * np.log2(p + _EPS))),
+        "InterquartileRange": found[75] - found[25],
+        "Kurtosis": float(m4 / scale**2.0),
+        "Maximum": largest,
+        "Mean": mean,
+        "MeanAbsoluteDeviation": absolute / n,
+        "Median": found[50],
+        "Minimum": smallest,
+        "Range": largest - smallest,
+        "RobustMeanAbsoluteDeviation": float(apart),
+        "RootMeanSquared": float(np.sqrt(energy / n)),
+        "Skewness": float(m3 / scale**1.5),
+        "TotalEnergy": energy * prod(seen.spacing),
+        "Uniformity": float(np.sum(p**2)),
+        "Variance": float(np.sqrt(_variance(values, mean)) ** 2) if n <= FEW else float(m2),
+    }
 
-    def __init__(self, seen: Seen) -> None:
-        super().__init__(seen)
-        self.pixelSpacing = seen.spacing
-        self.voxelArrayShift = seen.settings.get("voxelArrayShift", 0)
-        self.targetVoxelArray = seen.values.astype(np.float64).reshape((1, -1))
 
-    def _initCalculation(self, voxelCoordinates: None = None) -> None:
-        counts = self.seen.texture.levels.counts.reshape((1, -1))
-        self.coefficients["p_i"] = counts / np.sum(counts, 1, keepdims=True).astype(np.float64)
-
-    @cached_property
-    def _percentiles(self) -> dict[int, float]:
-        return percentiles(self.targetVoxelArray[0])
-
-    @cached_property
-    def _mean(self) -> Doubles:
-        return self._average(self.targetVoxelArray)
-
-    @cached_property
-    def _deviations(self) -> Doubles:
-        deviations: Doubles = self.targetVoxelArray - self._mean[:, None]
-        return deviations
-
-    @cached_property
-    def _second_moment(self) -> Doubles:
-        return self._average(power(self._deviations, 2))
-
-    @cached_property
-    def _shifted_energy(self) -> Doubles:
-        energy: Doubles = np.sum((self.targetVoxelArray + self.voxelArrayShift) ** 2, 1)
-        return energy
-
-    def _average(self, values: Doubles) -> Doubles:
-        total: Doubles = np.sum(values, 1)
-        return total / self.targetVoxelArray.shape[1]
-
-    def getEnergyFeatureValue(self) -> Doubles:
-        return self._shifted_energy
-
-    def getRootMeanSquaredFeatureValue(self) -> Doubles:
-        root: Doubles = np.sqrt(self._shifted_energy / self.targetVoxelArray.shape[1])
-        return root
-
-    def getMinimumFeatureValue(self) -> Doubles:
-        smallest: Doubles = np.min(self.targetVoxelArray, 1)
-        return smallest
-
-    def getMaximumFeatureValue(self) -> Doubles:
-        largest: Doubles = np.max(self.targetVoxelArray, 1)
-        return largest
-
-    def getRangeFeatureValue(self) -> Doubles:
-        return self.getMaximumFeatureValue() - self.getMinimumFeatureValue()
-
-    def get10PercentileFeatureValue(self) -> Doubles:
-        return np.array([self._percentiles[10]])
-
-    def get90PercentileFeatureValue(self) -> Doubles:
-        return np.array([self._percentiles[90]])
-
-    def getInterquartileRangeFeatureValue(self) -> Doubles:
-        return np.array([self._percentiles[75] - self._percentiles[25]])
-
-    def getMedianFeatureValue(self) -> Doubles:
-        return np.array([self._percentiles[50]])
-
-    def getMeanFeatureValue(self) -> Doubles:
-        return self._mean
-
-    def getMeanAbsoluteDeviationFeatureValue(self) -> Doubles:
-        return self._average(np.absolute(self._deviations))
-
-    def getRobustMeanAbsoluteDeviationFeatureValue(self) -> Doubles:
-        values = self.targetVoxelArray
-        low, high = self._percentiles[10], self._percentiles[90]
-        # x - p < 0 is x < p for all doubles: subtraction underflows gradually
-        within = (values >= low) & (values <= high)
-        count = np.count_nonzero(within)
-        mean = np.sum(np.where(within, values, 0), 1) / count
-        total: Doubles = np.sum(np.where(within, np.absolute(values - mean[:, None]), 0), 1)
-        return total / count
-
-    def getSkewnessFeatureValue(self) -> Doubles:
-        m2, m3 = self._second_moment, self._average(power(self._deviations, 3))
-        m2 = np.where(m2 == 0, 1, m2)
-        return m3 / m2**1.5
-
-    def getKurtosisFeatureValue(self) -> Doubles:
-        m2, m4 = self._second_moment, self._average(power(self._deviations, 4))
-        m2 = np.where(m2 == 0, 1, m2)
-        return m4 / m2**2.0
-
-    def getVarianceFeatureValue(self) -> Doubles:
-        return np.sqrt(self._average(self._deviations * self._deviations)) ** 2
+def _variance(values: Doubles, mean: float) -> float:
+    deviations = values - mean
+    return float(np.sum(deviations * deviations)) / len(values)
 
 
 def power(values: Doubles, exponent: int) -> Doubles:
@@ -135,18 +85,147 @@ def power(values: Doubles, exponent: int) -> Doubles:
     return square * (values if exponent == 3 else square)
 
 
+Seven = tuple[float, float, float, float, float, float, float]
+
+
+@compiled
+def _sums(
+    values: Doubles, mean: float, shift: float, low: float, high: float, first: int, n: int
+) -> Seven:
+    """Return the energy, the absolute deviations, their powers 2 to 4, and sum and number within.
+
+    Halves are added as numpy does it, down to stretches of at most 128 values.
+    """
+    if n > 128:
+        half = n // 2 - n // 2 % 8
+        a = _sums(values, mean, shift, low, high, first, half)
+        b = _sums(values, mean, shift, low, high, first + half, n - half)
+        return (
+            a[0] + b[0],
+            a[1] + b[1],
+            a[2] + b[2],
+            a[3] + b[3],
+            a[4] + b[4],
+            a[5] + b[5],
+            a[6] + b[6],
+        )
+    terms = np.empty((7, 128))
+    for i in range(n):
+        value = values[first + i]
+        step, shifted = value - mean, value + shift
+        square = step * step
+        within = low <= value <= high
+        terms[0, i] = shifted * shifted
+        terms[1, i] = abs(step)
+        terms[2, i] = square
+        terms[3, i] = square * step
+        terms[4, i] = square * square
+        terms[5, i] = value if within else 0.0
+        terms[6, i] = 1.0 if within else 0.0
+    return (
+        _stretch(terms[0], n),
+        _stretch(terms[1], n),
+        _stretch(terms[2], n),
+        _stretch(terms[3], n),
+        _stretch(terms[4], n),
+        _stretch(terms[5], n),
+        _stretch(terms[6], n),
+    )
+
+
+@compiled
+def _apart(values: Doubles, mean: float, low: float, high: float, first: int, n: int) -> float:
+    """Return the sum of absolute deviations of the values between two bounds."""
+    if n > 128:
+        half = n // 2 - n // 2 % 8
+        before = _apart(values, mean, low, high, first, half)
+        return before + _apart(values, mean, low, high, first + half, n - half)
+    terms = np.empty(128)
+    for i in range(n):
+        value = values[first + i]
+        terms[i] = abs(value - mean) if low <= value <= high else 0.0
+    return _stretch(terms, n)
+
+
+@compiled
+def _stretch(terms: Doubles, n: int) -> float:
+    """Add up to 128 values as numpy does: eight sums of every eighth value, then these."""
+    if n < 8:
+        total = 0.0
+        for i in range(n):
+            total += terms[i]
+        return total
+    a, b, c, d = terms[0], terms[1], terms[2], terms[3]
+    e, f, g, h = terms[4], terms[5], terms[6], terms[7]
+    for k in range(1, n // 8):
+        a += terms[8 * k]
+        b += terms[8 * k + 1]
+        c += terms[8 * k + 2]
+        d += terms[8 * k + 3]
+        e += terms[8 * k + 4]
+        f += terms[8 * k + 5]
+        g += terms[8 * k + 6]
+        h += terms[8 * k + 7]
+    total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for i in range(n // 8 * 8, n):
+        total += terms[i]
+    return float(total)
+
+
 def percentiles(values: Doubles) -> dict[int, float]:
     """Return numpy's percentiles 10, 25, 75 and 90 and its median, by sorting once in part."""
     last = len(values) - 1
     places = {q: last * (q / 100) for q in PERCENTILES}
-    middle = {len(values) // 2, last // 2}
+    middle = sorted({len(values) // 2, last // 2})
     below = {q: int(np.floor(place)) for q, place in places.items()}
-    wanted = middle | set(below.values()) | {min(k + 1, last) for k in below.values()}
-    ordered = np.partition(values, sorted(wanted))
+    wanted = sorted({*middle, *below.values(), *(min(k + 1, last) for k in below.values())})
+    ordered = dict(zip(wanted, _ordered(values, np.array(wanted)).tolist(), strict=True))
     found = {}
     for q, place in places.items():
         low, high = ordered[below[q]], ordered[min(below[q] + 1, last)]
         part, step = place - below[q], high - low
-        found[q] = float(low + step * part if part < 0.5 else high - step * (1 - part))
-    found[50] = float(np.mean(ordered[sorted(middle)]))
+        found[q] = low + step * part if part < 0.5 else high - step * (1 - part)
+    found[50] = float(np.mean([ordered[k] for k in middle]))
     return found
+
+
+def _ordered(values: Doubles, wanted: Ints) -> Doubles:
+    """Return the values at some places of the sorted array; sorts only the bins they lie in."""
+    if len(values) < 4 * _BINS:
+        return np.partition(values, wanted)[wanted]
+    smallest, scale = values.min(), _BINS / np.ptp(values)
+    if not np.isfinite(scale):
+        return np.partition(values, wanted)[wanted]
+    counts = _histogram(values, smallest, scale)
+    ends = np.cumsum(counts)
+    bins = np.searchsorted(ends, wanted, side="right")
+    taken = np.zeros(_BINS, dtype=np.bool_)
+    taken[bins] = True
+    kept = _of_bins(values, smallest, scale, taken, int(counts[taken].sum()))
+    left_out = np.cumsum(np.where(taken, 0, counts))
+    places = wanted - left_out[bins]
+    found: Doubles = np.partition(kept, places)[places]
+    return found
+
+
+@compiled
+def _histogram(values: Doubles, smallest: float, scale: float) -> Ints:
+    """Count the values by bins of equal width."""
+    counts = np.zeros(_BINS, dtype=np.int64)
+    for i in range(len(values)):
+        counts[min(int((values[i] - smallest) * scale), _BINS - 1)] += 1
+    return counts
+
+
+@compiled
+def _of_bins(
+    values: Doubles, smallest: float, scale: float, taken: NDArray[np.bool_], many: int
+) -> Doubles:
+    """Return the values of some bins."""
+    kept = np.empty(many)
+    k = 0
+    for i in range(len(values)):
+        if taken[min(int((values[i] - smallest) * scale), _BINS - 1)]:
+            kept[k] = values[i]
+            k += 1
+    return kept

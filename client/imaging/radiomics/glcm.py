@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from radiomics.glcm import RadiomicsGLCM
 
+from client.imaging.radiomics.firstorder import power
 from client.imaging.radiomics.jit import compiled
 from client.imaging.radiomics.matrices import Texture, pair_keys
-from client.imaging.radiomics.prepared import Prepared, Seen
+from client.imaging.radiomics.seen import Seen
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,6 +25,12 @@ _ROWS = 256
 """Rows at a time of the products of two margins."""
 _ENTRIES = 200_000
 """Most entries of the matrices that are worked on at a time, if one angle has no more."""
+
+_JOINT = "Autocorrelation JointAverage JointEnergy JointEntropy MaximumProbability SumSquares"
+_CLUSTERS = "ClusterProminence ClusterShade ClusterTendency Contrast Correlation Imc1 Imc2"
+_SUMS = "DifferenceAverage DifferenceEntropy DifferenceVariance SumEntropy"
+_INVERSE = "Id Idm Idmn Idn InverseVariance"
+NAMES = frozenset(f"{_JOINT} {_CLUSTERS} {_SUMS} {_INVERSE}".split())
 
 (
     _JOINT_ENTROPY,
@@ -51,41 +61,57 @@ class Pairs:
     p: Doubles
 
 
-class GLCM(Prepared, RadiomicsGLCM):  # type: ignore[misc]  # PyRadiomics has no types
-    """Lists of pairs instead of matrices of levels x levels x angles.
+def features(seen: Seen, wanted: Sequence[str]) -> Mapping[str, float]:
+    """Return the wanted features by name, from lists of pairs instead of whole matrices.
 
     Each sum adds the same numbers in the same order as numpy does over the whole matrix: what is
     left out is zero. Imc2 is a root of what two such sums differ by, so the last bit can show.
-    Over a single angle numpy adds in another order: there the whole matrix is made and the
-    original formulas stand.
+    Over a single angle numpy adds in another order: there, and for the two features that are not
+    replaced, the whole matrix is made and the original formulas stand.
     """
+    texture, present = seen.texture, seen.texture.levels.present
+    angles = angles_with_pairs(texture)
+    if len(present) == 1:
+        return _flat(
+            int(present[0]), len(angles), bool(texture.levels.region.paired.any()), tuple(wanted)
+        )
+    if len(angles) < 2 or not NAMES.issuperset(wanted):
+        matrix = _matrix(pairs_of(texture, angles), len(present))
+        found: Mapping[str, float] = _Original(matrix, present, wanted).execute()
+        return found
+    gray, ng = present.astype(np.float64), int(present[-1])
+    together = max(1, _ENTRIES // len(present) ** 2)
+    parts = [
+        _by_angle(pairs_of(texture, angles[start : start + together]), gray, ng)
+        for start in range(0, len(angles), together)
+    ]
+    names = list(parts[0])
+    shares = np.concatenate([[part[name] for name in names] for part in parts], axis=1)
+    return dict(zip(names, np.nanmean(shares, axis=1).tolist(), strict=True))
 
-    def __init__(self, seen: Seen) -> None:
-        super().__init__(seen)
+
+class _Original(RadiomicsGLCM):  # type: ignore[misc]  # PyRadiomics has no types
+    """PyRadiomics' formulas on a matrix (1, levels, levels, angles)."""
+
+    def __init__(self, matrix: Doubles, present: Ints, wanted: Sequence[str]) -> None:
+        self.logger = logging.getLogger("radiomics")
+        self.voxelBased = False
         self.symmetricalGLCM = True
-        self.weightingNorm = None
-
-    def computed(self) -> Mapping[str, float]:
-        """Return the features by name; those left out go through the original class."""
-        texture, present = self.seen.texture, self.seen.texture.levels.present
-        angles = angles_with_pairs(texture)
-        if len(angles) < 2 or len(present) == 1:
-            return {}
-        gray, ng = present.astype(np.float64), self.coefficients["Ng"]
-        together = max(1, _ENTRIES // len(present) ** 2)
-        parts = [
-            _by_angle(pairs_of(texture, angles[start : start + together]), gray, ng)
-            for start in range(0, len(angles), together)
-        ]
-        names = list(parts[0])
-        found = np.concatenate([[part[name] for name in names] for part in parts], axis=1)
-        return dict(zip(names, np.nanmean(found, axis=1).tolist(), strict=True))
+        self.enabledFeatures = dict.fromkeys(wanted, True)
+        self.featureValues: dict[str, Any] = {}
+        self.coefficients = {"grayLevels": present, "Ng": int(present[-1])}
+        self.P_glcm = matrix
 
     def _initCalculation(self, voxelCoordinates: None = None) -> None:
-        texture = self.seen.texture
-        pairs = pairs_of(texture, angles_with_pairs(texture))
-        self.P_glcm = _matrix(pairs, len(texture.levels.present))
         self._calculateCoefficients()
+
+
+@cache
+def _flat(level: int, angles: int, paired: bool, wanted: tuple[str, ...]) -> Mapping[str, float]:
+    """Return the features of an ROI of a single level, the same for every image."""
+    matrix = np.full((1, 1, 1, angles), 1.0 if paired else np.nan)
+    found = _Original(matrix, np.array([level]), wanted).execute()
+    return {name: float(value) for name, value in found.items()}
 
 
 def angles_with_pairs(texture: Texture) -> Ints:
@@ -127,8 +153,8 @@ def _by_angle(pairs: Pairs, gray: Doubles, ng: int) -> dict[str, Doubles]:
         uy,
         np.log2(pairs.p + _EPS),
         np.log2(both + _EPS),
-        deviation**4,
-        deviation**3,
+        power(deviation, 4),
+        power(deviation, 3),
         deviation,
     )
     k = np.arange(ng, dtype=np.float64)[:, None]
@@ -210,7 +236,10 @@ def _listed(counts: NDArray[np.int32], angles: Ints) -> tuple[Ints, Ints, Ints, 
     k = 0
     for a in range(len(angles)):
         one = counts[angles[a]]
-        total = 2.0 * one.sum()
+        total = 0.0
+        for i in range(n):
+            for j in range(n):
+                total += 2.0 * one[i, j]
         for i in range(n):
             for j in range(n):
                 count = one[i, j] + one[j, i]

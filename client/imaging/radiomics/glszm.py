@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from radiomics.glszm import RadiomicsGLSZM
-
-from client.imaging.radiomics.prepared import Prepared
+from client.imaging.radiomics.seen import Seen
 from client.imaging.radiomics.sizes import named, size_features
 
 NAMES = (
@@ -29,9 +27,7 @@ NAMES = (
 )
 
 
-class GLSZM(Prepared, RadiomicsGLSZM):  # type: ignore[misc]  # PyRadiomics has no types
-    """On a matrix of the zone sizes that occur, not of every size up to the largest."""
-
-    def computed(self) -> Mapping[str, float]:
-        made, present = self.seen.texture.matrices, self.seen.texture.levels.present
-        return named(size_features(made.zones, present, made.zone_sizes), NAMES)
+def features(seen: Seen) -> Mapping[str, float]:
+    """Return the features by name, from the zone sizes that occur."""
+    made, present = seen.texture.matrices, seen.texture.levels.present
+    return named(size_features(made.zones, present, made.zone_sizes), NAMES)

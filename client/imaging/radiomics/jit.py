@@ -6,10 +6,11 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from numba.core import config
+from numba.extending import intrinsic
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +29,16 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         config.CACHE_DIR = _KEPT
     decorated = numba.njit(cache=kept, fastmath=False, error_model="numpy", boundscheck=False)
     return cast(Callable[P, R], decorated(function))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(_: Any, a: Any, b: Any, c: Any) -> Any:
+    """Multiply and add with a single rounding, for compiled loops that have to round as numpy."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return numba.float64(a, b, c), generate
 
 
 def cache_folder(beside: Path, environment: dict[str, str], user: int) -> str | None:

@@ -16,6 +16,9 @@ from client.imaging.radiomics.region import Region
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+ROOM = 8
+"""Voxels that loops go beyond the last one, so that they end with a whole vector."""
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -26,7 +29,7 @@ class Levels:
     region : the ROI.
     present : the grey levels that occur, ascending; PyRadiomics counts them from 1.
     counts : voxels of each of them.
-    ranks : (padded bounding box, flat) 1 + position in `present`, 0 outside the ROI.
+    ranks : (padded bounding box, flat, and ROOM) 1 + position in `present`, 0 outside the ROI.
     """
 
     region: Region
@@ -45,7 +48,7 @@ def levels_of(values: NDArray[Any], region: Region, settings: Mapping[str, Any])
     edges = np.asarray(getBinEdges(ends, **settings))
     bins, counts = _binned(values.astype(np.float64), edges.astype(np.float64))
     present = np.flatnonzero(counts)
-    ranks = np.zeros(int(np.prod(region.padded)), dtype=np.int32)
+    ranks = np.zeros(int(np.prod(region.padded)) + ROOM, dtype=np.int32)
     _place(bins, present, len(counts), region.places, ranks)
     return Levels(region, present, counts[present], ranks)
 

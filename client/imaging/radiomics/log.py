@@ -18,9 +18,14 @@ from client.imaging.radiomics.jit import compiled
 
 Doubles = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Index = np.uint64
 
 FEWEST = 4
 """Voxels along an axis, for a recursion of fourth order to start."""
+
+_LINES, _STEP = 64, 8
+"""Lines that are filtered side by side, and the vectors that their number is rounded up to."""
 
 _FREQUENCIES = np.array([0.6681, 2.0787])
 _DECAYS = np.array([-1.3932, -1.3732])
@@ -87,73 +92,140 @@ def _recursion(forward: Doubles, poles: Doubles) -> Recursion:
     return Recursion(forward, backward, feedback)
 
 
-def laplacian(image: Singles, spacing: tuple[float, ...], sigma: float) -> Singles:
-    """Return the scale-normalised Laplacian of Gaussian of a volume (z, y, x).
+def laplacian(
+    image: Singles, box: tuple[slice, ...], spacing: tuple[float, ...], sigma: float
+) -> Singles:
+    """Return the scale-normalised Laplacian of Gaussian of a box in a volume (z, y, x).
 
     Parameters
     ----------
     spacing : x, y, z in mm.
     sigma : mm.
     """
-    total = np.zeros(image.shape, dtype=np.float32)
+    image = np.array(image)
+    total = np.zeros([side.stop - side.start for side in box], dtype=np.float32)
     for axis in range(3):
-        made = _filtered(image, 2 - axis, second_derivative(sigma / spacing[axis], sigma**2))
+        made = _filtered(image, 2 - axis, box, second_derivative(sigma / spacing[axis], sigma**2))
         for other in range(3):
             if other != axis:
-                made = _filtered(made, 2 - other, gaussian(sigma / spacing[other]))
+                made = _filtered(made, 2 - other, box, gaussian(sigma / spacing[other]))
         total = (total + made * (1.0 / np.float64(spacing[axis]) ** 2)).astype(np.float32)
     return total
 
 
-def _filtered(image: Singles, axis: int, filter_: Recursion) -> Singles:
-    """Filter along an axis."""
-    made = np.empty_like(image)
-    # planes that hold whole lines of the axis; the axis first
-    planes = image.swapaxes(0, 1) if axis == 0 else image
-    out = made.swapaxes(0, 1) if axis == 0 else made
-    if axis == 2:
-        planes, out = planes.swapaxes(1, 2), out.swapaxes(1, 2)
-    _filter_planes(planes, out, filter_.forward, filter_.backward, filter_.feedback)
+def _filtered(image: Singles, axis: int, box: tuple[slice, ...], filter_: Recursion) -> Singles:
+    """Filter along an axis; after that, only the box is needed along it."""
+    shape = list(image.shape)
+    shape[axis] = box[axis].stop - box[axis].start
+    made = np.empty(shape, dtype=np.float32)
+    plane, line = (1, 2) if axis == 0 else (0, 3 - axis)
+    order = [plane, axis, line]
+    steps = [[array.strides[k] // 4 for k in order] for array in (image, made)]
+    counts = [image.shape[k] for k in order]
+    coefficients = np.concatenate([filter_.forward, filter_.backward, filter_.feedback])
+    _filter_planes(
+        image.reshape(-1),
+        made.reshape(-1),
+        np.array([counts, *steps]),
+        box[axis].start,
+        shape[axis],
+        coefficients,
+    )
     return made
 
 
 @compiled
 def _filter_planes(
-    planes: Singles, out: Singles, forward: Doubles, backward: Doubles, feedback: Doubles
+    image: Singles, made: Singles, layout: Ints, start: int, needed: int, coefficients: Doubles
 ) -> None:
-    """Filter each plane (n, lines) along its first axis; values go on as at the borders."""
-    n, lines = planes.shape[1:]
+    """Filter each plane (n, lines) along its first axis; values go on as at the borders.
+
+    Some lines at a time, whose values of one place lie side by side. `layout` has the numbers of
+    planes, places and lines, and their strides in the image and in what is made of it, where
+    `needed` places from `start` on are kept.
+    """
+    forward, backward, feedback = coefficients[:4], coefficients[4:8], coefficients[8:]
+    planes, n, lines = layout[0, 0], layout[0, 1], layout[0, 2]
     sum_d = 1.0 + feedback[0] + feedback[1] + feedback[2] + feedback[3]
     still_n = (forward[0] + forward[1] + forward[2] + forward[3]) / sum_d
     still_m = (backward[0] + backward[1] + backward[2] + backward[3]) / sum_d
+    x = np.zeros((n + 9, _LINES))
+    y = np.zeros((n + 4, _LINES))
+    w = np.zeros((n + 5, _LINES))
+    flat_x, flat_y, flat_w = x.reshape(-1), y.reshape(-1), w.reshape(-1)
+    line = np.uint64(_LINES)
+    for plane in range(planes):
+        for first in range(0, lines, _LINES):
+            m = min(_LINES, lines - first)
+            for i in range(n):
+                at = np.uint64(plane * layout[1, 0] + i * layout[1, 1] + first * layout[1, 2])
+                _read(x, i + 4, image, at, np.uint64(layout[1, 2]), np.uint64(m))
+            for k in range(m):
+                begin, end = x[4, k], x[n + 3, k]
+                for i in range(4):
+                    x[i, k] = begin
+                    x[n + 4 + i, k] = end
+                    y[i, k] = begin * still_n
+                    w[n + i, k] = end * still_m
+            many = np.uint64((m + _STEP - 1) // _STEP * _STEP)
+            here = np.uint64(0)
+            for _ in range(n):
+                _forth(flat_x, flat_y, here, many, forward, feedback)
+                here += line
+            for _ in range(n):
+                here -= line
+                _back(flat_x, flat_w, here, many, backward, feedback)
+            for i in range(needed):
+                at = np.uint64(plane * layout[2, 0] + i * layout[2, 1] + first * layout[2, 2])
+                _write(made, at, np.uint64(layout[2, 2]), y, w, start + i, np.uint64(m))
+
+
+@compiled
+def _read(x: Doubles, row: int, image: Singles, at: Index, stride: Index, n: Index) -> None:
+    """Copy one place of some lines."""
+    for k in range(n):
+        x[row, k] = image[at + k * stride]
+
+
+@compiled
+def _write(
+    made: Singles, at: Index, stride: Index, y: Doubles, w: Doubles, row: int, n: Index
+) -> None:
+    """Add the two parts of one place of some lines."""
+    for k in range(n):
+        made[at + k * stride] = y[row + 4, k] + w[row, k]
+
+
+@compiled
+def _forth(
+    x: Doubles, y: Doubles, at: Index, lines: Index, forward: Doubles, feedback: Doubles
+) -> None:
+    """Find one place of the forward part.
+
+    Indices are unsigned and strides are constants, so that the compiler makes vectors.
+    """
     f0, f1, f2, f3 = forward[0], forward[1], forward[2], forward[3]
+    d0, d1, d2, d3 = feedback[0], feedback[1], feedback[2], feedback[3]
+    one, two, three = np.uint64(_LINES), np.uint64(2 * _LINES), np.uint64(3 * _LINES)
+    here = at + np.uint64(4 * _LINES)
+    for i in range(lines):
+        k = here + i
+        value = x[k] * f0 + x[k - one] * f1 + x[k - two] * f2 + x[k - three] * f3
+        fed = y[k - one] * d0 + y[k - two] * d1 + y[k - three] * d2 + y[at + i] * d3
+        y[k] = value - fed
+
+
+@compiled
+def _back(
+    x: Doubles, w: Doubles, at: Index, lines: Index, backward: Doubles, feedback: Doubles
+) -> None:
+    """Find one place of the backward part."""
     b0, b1, b2, b3 = backward[0], backward[1], backward[2], backward[3]
     d0, d1, d2, d3 = feedback[0], feedback[1], feedback[2], feedback[3]
-    x = np.empty((n + 9, lines))
-    y = np.empty((n + 4, lines))
-    w = np.empty((n + 5, lines))
-    for plane in range(len(planes)):
-        for i in range(n):
-            for k in range(lines):
-                x[i + 4, k] = planes[plane, i, k]
-        for i in range(4):
-            for k in range(lines):
-                x[i, k] = x[4, k]
-                x[n + 4 + i, k] = x[n + 3, k]
-                y[i, k] = x[4, k] * still_n
-                w[n + i, k] = x[n + 3, k] * still_m
-        for i in range(n):
-            a0, a1, a2, a3 = x[i + 4], x[i + 3], x[i + 2], x[i + 1]
-            p0, p1, p2, p3, q = y[i + 3], y[i + 2], y[i + 1], y[i], y[i + 4]
-            for k in range(lines):
-                value = a0[k] * f0 + a1[k] * f1 + a2[k] * f2 + a3[k] * f3
-                q[k] = value - (p0[k] * d0 + p1[k] * d1 + p2[k] * d2 + p3[k] * d3)
-        for i in range(n - 1, -1, -1):
-            a0, a1, a2, a3 = x[i + 5], x[i + 6], x[i + 7], x[i + 8]
-            p0, p1, p2, p3, q = w[i + 1], w[i + 2], w[i + 3], w[i + 4], w[i]
-            for k in range(lines):
-                value = a0[k] * b0 + a1[k] * b1 + a2[k] * b2 + a3[k] * b3
-                q[k] = value - (p0[k] * d0 + p1[k] * d1 + p2[k] * d2 + p3[k] * d3)
-        for i in range(n):
-            for k in range(lines):
-                out[plane, i, k] = y[i + 4, k] + w[i, k]
+    one, two, three = np.uint64(_LINES), np.uint64(2 * _LINES), np.uint64(3 * _LINES)
+    ahead, after = at + np.uint64(5 * _LINES), at + one
+    for i in range(lines):
+        k, j = ahead + i, after + i
+        value = x[k] * b0 + x[k + one] * b1 + x[k + two] * b2 + x[k + three] * b3
+        fed = w[j] * d0 + w[j + one] * d1 + w[j + two] * d2 + w[j + three] * d3
+        w[at + i] = value - fed

@@ -9,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.radiomics.jit import compiled
-from client.imaging.radiomics.levels import Levels
+from client.imaging.radiomics.levels import ROOM, Levels
 
 Counts = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Keys = NDArray[np.uint32]
+Index = np.uint64
 
 MOST_DENSE_LEVELS = 1024
 """Levels up to which a matrix of pairs is dense; a CT in bins of 25 HU has a few hundred."""
+
+_SMALL_TABLE = 4096
+"""Entries of a table that is held twice while counting."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Matrices:
 
     Parameters
     ----------
-    pairs : (angles, levels, levels) level and its next one; empty where there are too many levels.
+    pairs : (angles, levels, levels) level and the one before; empty with too many levels.
     runs : (angles, levels, longest) runs by length - 1.
     dependences : (levels, 27) voxels by their number of equal neighbours.
     differences : (levels,) sum of distances to the mean of the neighbours.
@@ -35,9 +40,9 @@ class Matrices:
 
     pairs: Counts
     runs: Counts
-    dependences: Ints
+    dependences: Counts
     differences: Doubles
-    zones: Ints
+    zones: Counts
     zone_sizes: Ints
 
 
@@ -52,25 +57,31 @@ class Texture:
         """Count everything."""
         levels = self.levels
         region, n = levels.region, len(levels.present)
-        # row and column 0 take what is outside the ROI
-        dense = n + 1 if n <= MOST_DENSE_LEVELS else 1
-        pairs = np.zeros((len(region.steps), dense, dense), dtype=np.int32)
-        runs = np.zeros((len(region.steps), n + 1, max(region.inside.shape)), dtype=np.int32)
-        dependences = np.zeros((n, 27), dtype=np.int64)
+        longest = max(region.inside.shape)
+        dependences = np.zeros((n, 27), dtype=np.int32)
         differences = np.zeros(n)
         _compare(
             levels.ranks,
             levels.present,
             region.places,
+            region.stretches,
             region.steps,
             region.neighbours,
+            longest,
             dependences,
             differences,
         )
-        _follow(levels.ranks, region.places, region.steps, pairs, runs)
+        pairs, runs = _follow(
+            levels.ranks,
+            region.places,
+            region.stretches,
+            region.steps,
+            n,
+            longest,
+            n <= MOST_DENSE_LEVELS,
+        )
         parents = _join(levels.ranks, region.places, region.padded[1], region.padded[2])
         zones, sizes = _zones(levels.ranks, region.places, parents, n)
-        pairs, runs = np.ascontiguousarray(pairs[:, 1:, 1:]), runs[:, 1:]
         return Matrices(pairs, runs, dependences, differences, zones, sizes)
 
 
@@ -79,71 +90,170 @@ def _compare(
     ranks: Counts,
     present: Ints,
     places: Ints,
+    stretches: Ints,
     steps: Ints,
     neighbours: Counts,
-    dependences: Ints,
+    longest: int,
+    dependences: Counts,
     differences: Doubles,
 ) -> None:
     """Compare each voxel with its neighbours, for GLDM and NGTDM.
 
-    Goes by stretches of voxels that lie side by side, so that a step is one loop over two arrays.
+    Goes by stretches of voxels that lie side by side, so that a step is one loop over the array.
     """
-    even = present[len(present) - 1] == len(present)
-    total = np.empty(len(ranks), dtype=np.int64)
-    equal = np.empty(len(ranks), dtype=np.int32)
-    first = 0
-    while first < len(places):
-        last = first + 1
-        while last < len(places) and places[last] == places[last - 1] + 1:
-            last += 1
-        n = last - first
-        here = ranks[places[first] : places[first] + n]
-        for i in range(n):
+    total = np.empty(longest + ROOM, dtype=np.int32)
+    equal = np.empty(longest + ROOM, dtype=np.int32)
+    gray = ranks
+    if present[len(present) - 1] != len(present):
+        level = np.zeros(len(present) + 1, dtype=np.int32)
+        for i in range(len(present)):
+            level[i + 1] = present[i]
+        gray = np.empty(len(ranks), dtype=np.int32)
+        for i in range(len(ranks)):
+            gray[i] = level[ranks[i]]
+    for stretch in range(len(stretches) - 1):
+        first, n = places[stretches[stretch]], stretches[stretch + 1] - stretches[stretch]
+        for i in range(longest + ROOM):
             total[i] = 0
             equal[i] = 0
         for a in range(len(steps)):
-            for side in (-1, 1):
-                start = places[first] + side * steps[a]
-                there = ranks[start : start + n]
-                if even:
-                    for i in range(n):
-                        total[i] += there[i]
-                        equal[i] += there[i] == here[i]
-                else:
-                    for i in range(n):
-                        equal[i] += there[i] == here[i]
-                        if there[i] > 0:
-                            total[i] += present[there[i] - 1]
+            _add_neighbours(
+                gray, np.uint64(first), np.uint64(steps[a]), np.uint64(_up(n)), total, equal
+            )
         for i in range(n):
-            rank = here[i] - 1
+            rank = ranks[first + i] - 1
             dependences[rank, equal[i]] += 1
-            if neighbours[first + i] > 0:
-                differences[rank] += abs(present[rank] - total[i] / neighbours[first + i])
-        first = last
+            around = neighbours[stretches[stretch] + i]
+            if around > 0:
+                differences[rank] += abs(present[rank] - total[i] / around)
 
 
 @compiled
-def _follow(ranks: Counts, places: Ints, steps: Ints, pairs: Counts, runs: Counts) -> None:
+def _up(n: int) -> int:
+    """Round up to whole vectors; the voxels too many are looked at again, or never used."""
+    return (n + ROOM - 1) // ROOM * ROOM
+
+
+@compiled
+def _add_neighbours(
+    gray: Counts, first: Index, step: Index, n: Index, total: Counts, equal: Counts
+) -> None:
+    """Add the levels of the two neighbours along a step, and how many are the voxel's own.
+
+    Indices are unsigned and arrays whole: a slice, or a sign, takes longer than a short stretch.
+    """
+    for i in range(n):
+        here, before, after = gray[first + i], gray[first - step + i], gray[first + step + i]
+        total[i] += before + after
+        equal[i] += (before == here) + (after == here)
+
+
+@compiled
+def _follow(
+    ranks: Counts,
+    places: Ints,
+    stretches: Ints,
+    steps: Ints,
+    levels: int,
+    longest: int,
+    dense: bool,
+) -> tuple[Counts, Counts]:
     """Count pairs and runs along each angle, for GLCM and GLRLM.
 
-    A run counts where it ends. There are no branches: in noise they would be guessed wrong.
+    Each voxel counts once: by its level and the other one before it, or, where that is the same,
+    by its level and its position in the run. All runs of more than k voxels have a voxel at
+    position k, and pairs of one level are the positions but the first.
     """
-    length = np.zeros(len(ranks), dtype=np.int32)
-    dense = pairs.shape[1] > 1
-    width, longest = pairs.shape[1], runs.shape[2]
+    others = levels + 1 if dense else 1
+    keep = np.int32(-1 if dense else 0)
+    width = others + longest - 1
+    size = levels * width
+    # neighbours often count in one place, where one increment would wait for the other
+    second = size if size <= _SMALL_TABLE else 0
+    counts = np.zeros(size + second, dtype=np.int32)
+    apart = counts[second:]
+    positions = np.zeros(len(ranks), dtype=np.int32)
+    keys = np.empty(longest + ROOM, dtype=np.uint32)
+    n_pairs = levels if dense else 0
+    pairs = np.zeros((len(steps), n_pairs, n_pairs), dtype=np.int32)
+    runs = np.zeros((len(steps), levels, longest), dtype=np.int32)
     for a in range(len(steps)):
-        step = steps[a]
-        pair_counts = pairs[a].reshape(-1)
-        run_counts = runs[a].reshape(-1)
-        for i in range(len(places)):
-            place = places[i]
-            rank = ranks[place]
-            after = ranks[place + step]
-            run = (length[place - step] + 1) * (ranks[place - step] == rank)
-            length[place] = run
-            run_counts[rank * longest + run] += after != rank
-            if dense:
-                pair_counts[rank * width + after] += 1
+        step = np.uint64(steps[a])
+        counts[:] = 0
+        for stretch in range(len(stretches) - 1):
+            first = np.uint64(places[stretches[stretch]])
+            n = stretches[stretch + 1] - stretches[stretch]
+            if steps[a] == 1:
+                _number_row(keys, ranks, first, np.uint64(n), width, others - 1, keep)
+            else:
+                many = np.uint64(_up(n))
+                _number(keys, positions, ranks, first, step, many, width, others - 1, keep)
+            for i in range(n // 2):
+                counts[keys[2 * i]] += 1
+                apart[keys[2 * i + 1]] += 1
+            if n % 2:
+                counts[keys[n - 1]] += 1
+        for i in range(second):
+            counts[i] += apart[i]
+        _spread(counts, width, others, pairs[a], runs[a])
+    return pairs, runs
+
+
+@compiled
+def _number(
+    keys: Keys,
+    positions: Counts,
+    ranks: Counts,
+    first: Index,
+    step: Index,
+    n: Index,
+    width: int,
+    columns: int,
+    keep: np.int32,
+) -> None:
+    """Number the place in the table where each voxel counts, and keep its position in its run."""
+    for i in range(n):
+        here, before = ranks[first + i], ranks[first - step + i]
+        position = positions[first - step + i] + 1 if before == here else 0
+        positions[first + i] = position
+        column = columns + position if position > 0 else before & keep
+        keys[i] = (here - 1) * width + column
+
+
+@compiled
+def _number_row(
+    keys: Keys, ranks: Counts, first: Index, n: Index, width: int, columns: int, keep: np.int32
+) -> None:
+    """Do the same along the stretch itself, one voxel after the other."""
+    before, position = 0, 0
+    for i in range(n):
+        here = ranks[first + i]
+        position = position + 1 if before == here else 0
+        column = columns + position if position > 0 else before & keep
+        before = here
+        keys[i] = (here - 1) * width + column
+
+
+@compiled
+def _spread(counts: Counts, width: int, others: int, pairs: Counts, runs: Counts) -> None:
+    """Turn one angle's counts into pairs (level, level before) and runs (level, length - 1)."""
+    longest = runs.shape[1]
+    for level in range(len(runs)):
+        row = counts[level * width : (level + 1) * width]
+        begun = 0
+        for column in range(others):
+            begun += row[column]
+        inner = 0
+        for k in range(1, longest):
+            there = row[others + k - 1]
+            runs[level, k - 1] = begun - there
+            inner += there
+            begun = there
+        runs[level, longest - 1] = begun
+        for other in range(len(pairs)):
+            pairs[level, other] = row[other + 1]
+        if len(pairs):
+            pairs[level, level] = inner
 
 
 @compiled
@@ -205,12 +315,16 @@ def _link(ranks: Counts, parents: Counts, place: int, other: int) -> None:
 
 
 @compiled
-def _zones(ranks: Counts, places: Ints, parents: Counts, levels: int) -> tuple[Ints, Ints]:
-    """Return zones by level and size, and the sizes that occur."""
+def _zones(ranks: Counts, places: Ints, parents: Counts, levels: int) -> tuple[Counts, Ints]:
+    """Return zones by level and size, and the sizes that occur.
+
+    A voxel's way leads to earlier ones only, so theirs are one step long when it is looked at.
+    """
     sizes = np.zeros(len(ranks), dtype=np.int32)
     largest = 0
     for i in range(len(places)):
-        root = _root(parents, places[i])
+        root = parents[parents[places[i]]]
+        parents[places[i]] = root
         sizes[root] += 1
         largest = max(largest, sizes[root])
     column = np.zeros(largest + 1, dtype=np.int64)
@@ -219,7 +333,7 @@ def _zones(ranks: Counts, places: Ints, parents: Counts, levels: int) -> tuple[I
     found = np.flatnonzero(column[1:]) + 1
     for i in range(len(found)):
         column[found[i]] = i
-    zones = np.zeros((levels, len(found)), dtype=np.int64)
+    zones = np.zeros((levels, len(found)), dtype=np.int32)
     for i in range(len(places)):
         size = sizes[places[i]]
         if size > 0:

@@ -6,34 +6,32 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from radiomics.ngtdm import RadiomicsNGTDM
 
 from client.imaging.radiomics.jit import compiled
-from client.imaging.radiomics.prepared import Prepared
+from client.imaging.radiomics.seen import Seen
 
 Doubles = NDArray[np.float64]
 
-NAMES = ("Coarseness", "Contrast", "Busyness", "Complexity", "Strength")
 
-
-class NGTDM(Prepared, RadiomicsNGTDM):  # type: ignore[misc]  # PyRadiomics has no types
-    """The sums over pairs of levels are loops: the original holds matrices of levels x levels."""
-
-    def computed(self) -> Mapping[str, float]:
-        levels, texture = self.seen.texture.levels, self.seen.texture
-        found = _features(
-            levels.counts.astype(np.float64),
-            texture.matrices.differences,
-            levels.present.astype(np.float64),
-        )
-        return dict(zip(NAMES, found.tolist(), strict=True))
+def features(seen: Seen) -> Mapping[str, float]:
+    """Return the features by name; PyRadiomics holds matrices of levels x levels for them."""
+    levels, s = seen.texture.levels, seen.texture.matrices.differences
+    n, count = levels.counts.sum(), len(levels.present)
+    p = levels.counts / n
+    contrast, busyness, complexity, strength = _pairs(p, s, levels.present.astype(np.float64))
+    total, weighted = float(s.sum()), float((p * s).sum())
+    return {
+        "Coarseness": 1 / weighted if weighted != 0 else 1000000.0,
+        "Contrast": contrast * total / n / (count * (count - 1)) if count > 1 else 0.0,
+        "Busyness": weighted / busyness if busyness != 0 else 0.0,
+        "Complexity": complexity / n,
+        "Strength": strength / total if total != 0 else 0.0,
+    }
 
 
 @compiled
-def _features(counts: Doubles, s: Doubles, gray: Doubles) -> Doubles:
-    """Return the five features; every level occurs, p is its share of the voxels."""
-    n = counts.sum()
-    p = counts / n
+def _pairs(p: Doubles, s: Doubles, gray: Doubles) -> tuple[float, float, float, float]:
+    """Return the sums over pairs of levels; every level occurs, p is its share of the voxels."""
     contrast = 0.0
     busyness = 0.0
     complexity = 0.0
@@ -46,13 +44,4 @@ def _features(counts: Doubles, s: Doubles, gray: Doubles) -> Doubles:
             weight = (p[one] * s[one] + p[two] * s[two]) / (p[one] + p[two])
             complexity += abs(apart) * weight
             strength += (p[one] + p[two]) * apart**2
-    total = s.sum()
-    weighted = (p * s).sum()
-    levels = len(p)
-    found = np.zeros(5)
-    found[0] = 1 / weighted if weighted != 0 else 1000000.0
-    found[1] = contrast * total / n / (levels * (levels - 1)) if levels > 1 else 0.0
-    found[2] = weighted / busyness if busyness != 0 else 0.0
-    found[3] = complexity / n
-    found[4] = strength / total if total != 0 else 0.0
-    return found
+    return contrast, busyness, complexity, strength

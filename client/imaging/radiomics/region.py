@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.imaging.radiomics.jit import compiled
+
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -21,9 +23,11 @@ class Region:
     Parameters
     ----------
     mask : (z, y, x), of the whole padded box that the filters see.
-    inside : the same, cut to the ROI's bounding box.
+    box : the ROI's bounding box in it.
+    inside : the mask, cut to that.
     places : flat index of each voxel, in raster order, in the bounding box with one voxel of
         padding on each side; a neighbour is then always a valid index.
+    stretches : where in `places` each stretch of voxels side by side begins, and their number.
     padded : shape of that padded bounding box.
     angles : (n, 3) steps z, y, x that GLCM and GLRLM go along, in PyRadiomics' order.
     steps : the same as differences of flat indices.
@@ -33,8 +37,10 @@ class Region:
     """
 
     mask: Mask
+    box: tuple[slice, ...]
     inside: Mask
     places: Ints
+    stretches: Ints
     padded: tuple[int, int, int]
     angles: Ints
     steps: Ints
@@ -50,20 +56,19 @@ class Region:
 
 def region(mask: Mask) -> Region:
     """Work out the geometry of a mask (z, y, x) with at least one voxel."""
-    inside = mask[bounding_box(mask)]
+    box = bounding_box(mask)
+    inside = mask[box]
     padded = np.pad(inside, 1)
     places = np.flatnonzero(padded)
+    breaks = np.flatnonzero(np.diff(places) != 1) + 1
+    stretches = np.concatenate(([0], breaks, [len(places)])).astype(np.int64)
     angles = _angles(inside.shape)
     strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
     steps = angles @ strides
     flat = padded.reshape(-1)
     neighbours = np.zeros(len(places), dtype=np.int32)
     paired = np.zeros(len(angles), dtype=np.bool_)
-    for a, step in enumerate(steps):
-        after = flat[places + step]
-        paired[a] = after.any()
-        neighbours += after
-        neighbours += flat[places - step]
+    _count(flat, places, steps, neighbours, paired)
     crossed = np.array(
         [
             near or _meets_twice(places, padded.shape, angle)
@@ -73,7 +78,21 @@ def region(mask: Mask) -> Region:
     )
     depth, height, width = padded.shape
     shape = (depth, height, width)
-    return Region(mask, inside, places, shape, angles, steps, neighbours, paired, crossed)
+    return Region(
+        mask, box, inside, places, stretches, shape, angles, steps, neighbours, paired, crossed
+    )
+
+
+@compiled
+def _count(
+    inside: Mask, places: Ints, steps: Ints, neighbours: NDArray[np.int32], paired: Mask
+) -> None:
+    """Count each voxel's neighbours, and mark the angles that have any."""
+    for i in range(len(places)):
+        for a in range(len(steps)):
+            after = inside[places[i] + steps[a]]
+            paired[a] |= after
+            neighbours[i] += after + inside[places[i] - steps[a]]
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...]:

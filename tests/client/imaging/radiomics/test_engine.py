@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from client.imaging.radiomics import glcm, matrices
 from client.imaging.radiomics.engine import FastExtractor
 
 PRESETS = Path(__file__).parents[4] / "common" / "presets"
-SHAPE = (22, 23, 24)
+SHAPE = (18, 19, 20)
 
 Features = dict[str, float]
 
@@ -87,22 +88,27 @@ MASKS: dict[str, Callable[[], np.ndarray]] = {
     "one row": lambda: box(slice(5, 17), slice(6, 15), slice(9, 10)),
     "eight voxels": lambda: box(slice(9, 11), slice(9, 11), slice(9, 11)),
     "two components": lambda: (
-        ball(centre=(6, 6, 6), radius=3) + ball(centre=(15, 16, 17), radius=4)
+        ball(centre=(5, 5, 5), radius=3) + ball(centre=(12, 13, 14), radius=4)
     ),
     "a hole": hollow,
     "scattered": scattered,
     "two voxels on no common line": far_apart,
     "speckled": speckled,
-    "the edge": lambda: ball(centre=(2, 11, 23), radius=6),
+    "the edge": lambda: ball(centre=(2, 11, 19), radius=6),
     "all edges": touching_all_edges,
-    "the whole image": lambda: np.ones(SHAPE, dtype=np.uint8),
 }
+
+
+@cache
+def extractor_of(kind: type, preset: str) -> RadiomicsFeatureExtractor:
+    extractor = kind(str(PRESETS / f"radiomics-{preset}.yaml"), additionalInfo=False)
+    extractor.settings["resampledPixelSpacing"] = None
+    return extractor
 
 
 def extracted(kind: type, image: sitk.Image, mask: sitk.Image, preset="1834") -> Features | str:
     """Features, or the error's text."""
-    extractor = kind(str(PRESETS / f"radiomics-{preset}.yaml"), additionalInfo=False)
-    extractor.settings["resampledPixelSpacing"] = None
+    extractor = extractor_of(kind, preset)
     logging.getLogger("radiomics").setLevel(logging.CRITICAL + 1)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -142,9 +148,21 @@ def test_a_hard_mask_has_the_values_of_pyradiomics(name):
         assert len(found) == 1834
 
 
+def test_a_mask_of_the_whole_image_has_the_values_of_pyradiomics():
+    shape = (10, 11, 12)
+    assert_equal(tissue(shape), np.ones(shape, dtype=np.uint8))
+
+
 @pytest.mark.parametrize("value", [0.0, 25.0, 40.5, -1000.0])
-def test_an_roi_of_one_value_has_the_values_of_pyradiomics(value):
-    assert_equal(np.full(SHAPE, value, dtype=np.float32), ball())
+def test_an_image_of_one_value_has_the_values_of_pyradiomics(value):
+    assert_equal(np.full((12, 13, 14), value, dtype=np.float32), ball((12, 13, 14)))
+
+
+@pytest.mark.parametrize("value", [0.0, 40.5])
+def test_an_roi_of_one_value_among_others_has_the_values_of_pyradiomics(value):
+    values, mask = tissue(), ball()
+    values[mask == 1] = value
+    assert_equal(values, mask)
 
 
 def test_a_clipped_image_has_the_values_of_pyradiomics():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from radiomics import cMatrices
 
-from client.imaging.radiomics.levels import Levels
+from client.imaging.radiomics.levels import ROOM, Levels
 from client.imaging.radiomics.matrices import Texture
 from client.imaging.radiomics.region import bounding_box, region
 
@@ -29,7 +29,7 @@ def texture(levels: np.ndarray) -> Texture:
     where = region(levels > 0)
     inside = levels[levels > 0]
     present, counts = np.unique(inside, return_counts=True)
-    ranks = np.zeros(int(np.prod(where.padded)), dtype=np.int32)
+    ranks = np.zeros(int(np.prod(where.padded)) + ROOM, dtype=np.int32)
     ranks[where.places] = np.searchsorted(present, inside) + 1
     return Texture(Levels(where, present, counts, ranks))
 
@@ -45,7 +45,7 @@ def test_counts_are_those_of_pyradiomics(levels):
         pairs, angles = cMatrices.calculate_glcm(levels, mask, distances, highest, False, 0)
         np.testing.assert_array_equal(ours.levels.region.angles, angles)
         np.testing.assert_array_equal(
-            made.pairs, pairs[0][rows][:, rows].transpose(2, 0, 1), "pairs"
+            made.pairs, pairs[0][rows][:, rows].transpose(2, 1, 0), "pairs"
         )
         length = max(levels.shape)
         runs, _ = cMatrices.calculate_glrlm(levels, mask, highest, length, False, 0)

@@ -29,7 +29,7 @@ def peak_after(radius):
     return size**3, int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
 SETTINGS = ("radiomics-1834", 1834)
-print(json.dumps([peak_after(15), peak_after(38)]))
+print(json.dumps([peak_after(15), peak_after(32)]))
 """
 
 

@@ -39,6 +39,24 @@ def test_the_engines_agree():
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("spacing", [(0.9, 0.8, 2.7), (1.4, 1.3, 0.6)])
+@pytest.mark.parametrize("place", ["inside", "at the edge", "in one slice"])
+def test_the_engines_agree_on_a_resampled_image(spacing, place):
+    image, mask = volumes()
+    voxels = sitk.GetArrayFromImage(mask)
+    if place == "at the edge":
+        voxels = np.roll(voxels, 5, axis=(0, 1, 2))
+    if place == "in one slice":
+        voxels[:8] = voxels[9:] = 0
+    mask = sitk.GetImageFromArray(voxels)
+    for one in (image, mask):
+        one.SetSpacing(spacing)
+    ours = extract_roi(image, mask, "radiomics-original", 105)
+    theirs = extract_roi(image, mask, "radiomics-original", 105, engine="pyradiomics")
+    assert ours[0] == theirs[0]
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-9, atol=0)
+
+
 def test_another_engine_computes_anew(tmp_path):
     image, mask = volumes()
     sitk.WriteImage(image, tmp_path / "image.nii.gz")
