@@ -9,9 +9,10 @@ import numpy as np
 
 from client.fixed_levels import FixedLevels
 from client.foretold import foretold
+from client.site import LOG
 from client.state import StoredTable
 from client.versions import software
-from client.workspace import SCREEN, Workspace
+from client.workspace import Workspace
 from common.bundle import Bundle
 from common.bundle_signature import check_files
 from common.disclosure import (
@@ -92,7 +93,7 @@ def _device(workspace: Workspace) -> dict[str, str]:
     from client.deep import compute_of
 
     compute = compute_of(workspace)
-    SCREEN.info("site %s: networks run on %s", workspace.name, compute.words())
+    LOG.info("site %s: networks run on %s", workspace.name, compute.words())
     return {DEVICE: "GPU" if compute.on_gpu else "CPU"}
 
 
@@ -114,7 +115,7 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
             refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
         if len(refusals) > before:
             continue
-        SCREEN.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
+        LOG.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
         sites = len(study.members(item.subset))
         found.append(to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites))
     if refusals:
@@ -142,7 +143,7 @@ def _first_of_each_rule(refusals: list[Refusal]) -> tuple[Refusal, ...]:
     seen: dict[str, Refusal] = {}
     for one in refusals:
         if one.rule in seen:
-            SCREEN.info("refused too: rule %s, %s", one.rule, one.subject)
+            LOG.info("refused too: rule %s, %s", one.rule, one.subject)
         seen.setdefault(one.rule, one)
     return tuple(seen.values())
 

@@ -19,9 +19,9 @@ from client import answers
 from client.first_pass import first_pass
 from client.gate_mod import gate_mod
 from client.releases import Releases
-from client.site import SiteSettings, load_site
+from client.site import LOG, SiteSettings, load_site, locate_site
 from client.state import recall_study, remember_study
-from client.workspace import SCREEN, Workspace, locate_site, open_workspace
+from client.workspace import Workspace, open_workspace
 from common.codec import decode_once, encode
 from common.disclosure.refusing import once
 from common.durable import append_durably, open_folder
@@ -155,7 +155,7 @@ def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -
     if isinstance(reply, Refused):
         reply = replace(reply, site=site)
         for one in reply.refusals:
-            SCREEN.warning(
+            LOG.warning(
                 "site %s refuses %s: rule %s, threshold %g, %s",
                 *(site, kind, one.rule, one.threshold, one.subject),
             )
@@ -174,7 +174,7 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
     log_id = secrets.token_hex(4)
     name = settings.name if settings else "(unknown)"
     told = error if isinstance(error, StudyError) else f"{type(error).__name__}: {error}"
-    SCREEN.error("site %s: %s [log %s]", name, told, log_id)
+    LOG.error("site %s: %s [log %s]", name, told, log_id)
     if settings is not None:
         trace = "".join(traceback.format_exception(error))
         words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")

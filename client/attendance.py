@@ -13,9 +13,8 @@ from client.check.contact import visit
 from client.check.coordinator import look_at_coordinator
 from client.check.finding import Finding
 from client.flower_words import log_to_screen_and_file
-from client.site import Deployment, SiteSettings
+from client.site import LOG, Deployment, SiteSettings
 from client.supernode import superexec_secret
-from client.workspace import SCREEN
 from common.durable import write_durably
 from common.errors import StudyError
 from common.flower_settings import flower_environment
@@ -35,7 +34,7 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
     """
     log_to_screen_and_file(settings)
     for finding in obstacles(settings, deployment):
-        SCREEN.error("site %s: %s", settings.name, finding)
+        LOG.error("site %s: %s", settings.name, finding)
         if finding.kind != "coordinator.reach":  # that passes by itself
             raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
     node, launcher = _programs(site, settings, deployment)
@@ -84,11 +83,11 @@ def _keep_running(
         while not node.wait(1.0):
             if not launcher.running:
                 # a message that the launcher had taken up would never be answered
-                SCREEN.warning("site %s: the launcher of apps ended; starting again", settings.name)
+                LOG.warning("site %s: the launcher of apps ended; starting again", settings.name)
                 node.stop()
         failures = 0 if monotonic() - started > _STEADY_SECONDS else failures + 1
         pause = WAITS[min(failures, len(WAITS)) - 1] if failures else WAITS[0]
         for finding in obstacles(settings, deployment):
-            SCREEN.error("site %s: %s", settings.name, finding)
-        SCREEN.warning("site %s: not connected; trying again in %g s", settings.name, pause)
+            LOG.error("site %s: %s", settings.name, finding)
+        LOG.warning("site %s: not connected; trying again in %g s", settings.name, pause)
         sleep(pause)

@@ -88,7 +88,7 @@ def training_draws(
                 starts = torch.randint(0, room + 1, (len(chosen), axes), generator=generator)
                 yield Draw(chosen, starts.numpy(), flips.numpy())
             else:
-                yield _centred(chosen, room, axes)
+                yield centred(chosen, room, axes)
 
 
 def evaluation_draws(crops: Crops, settings: NetworkSettings) -> Iterator[Draw]:
@@ -97,10 +97,11 @@ def evaluation_draws(crops: Crops, settings: NetworkSettings) -> Iterator[Draw]:
     everything = np.arange(len(crops.images))
     for start in range(0, len(everything), settings.batch_size):
         chosen = everything[start : start + settings.batch_size]
-        yield _centred(chosen, room, crops.images[0].ndim)
+        yield centred(chosen, room, crops.images[0].ndim)
 
 
-def _centred(chosen: Indices, room: int, axes: int) -> Draw:
+def centred(chosen: Indices, room: int, axes: int) -> Draw:
+    """Return a draw that takes the middle of each crop, unflipped."""
     shape = (len(chosen), axes)
     return Draw(chosen, np.full(shape, room // 2), np.zeros(shape, dtype=np.bool_))
 

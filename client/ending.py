@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from client.workspace import SCREEN
+from client.site import LOG
 
 
 def end_with_this_thread(program: Callable[[], None]) -> NoReturn:
@@ -27,7 +27,7 @@ def end_with_this_thread(program: Callable[[], None]) -> NoReturn:
     except KeyboardInterrupt:
         code = 130
     except BaseException as error:
-        SCREEN.error("Flower gave its connection up: %s", type(error).__name__)
+        LOG.error("Flower gave its connection up: %s", type(error).__name__)
         traceback.print_exc()
     logging.shutdown()
     sys.stdout.flush()

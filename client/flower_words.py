@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from client.site import SiteSettings
-from client.workspace import SCREEN
+from client.site import LOG, SiteSettings
 from common.console import PlainFormatter
 from common.durable import open_folder
 
@@ -32,16 +31,16 @@ class FlowerWords(logging.Handler):
         message = record.getMessage()
         for code, words in _WORDS.items():
             if code in message:
-                SCREEN.error("site %s: %s", self._site, words)
+                LOG.error("site %s: %s", self._site, words)
 
 
 def log_to_screen_and_file(settings: SiteSettings) -> None:
     """Send what the site says of its connection to standard error and to work/supernode.log."""
-    SCREEN.setLevel(logging.INFO)
+    LOG.setLevel(logging.INFO)
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(PlainFormatter())
-    SCREEN.addHandler(screen)
-    SCREEN.addHandler(_file(settings))
+    LOG.addHandler(screen)
+    LOG.addHandler(_file(settings))
 
 
 def listen_to_flower(settings: SiteSettings) -> None:

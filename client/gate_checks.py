@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from client.gate_strata import check_strata
 from client.gate_types import GateContext, StoppedError, expect
-from client.tables import clinical_columns
 from common.disclosure import FormError, check_form, check_out_of_fold
 from common.errors import InputError, SignatureError
 from common.evaluation.local import Evaluation
@@ -164,7 +163,7 @@ def _check_counts(n: int, positives: int) -> None:
 def _check_columns(columns: dict[str, tuple[str, ...]], study: Study) -> None:
     known = {"clinical"} | ({"radiomics"} if study.needs_images else set())
     expect("clinical" in columns and set(columns) <= known, "text", "tables that are not known")
-    expect(columns["clinical"] == clinical_columns(study), "text", "clinical columns")
+    expect(columns["clinical"] == study.clinical_columns, "text", "clinical columns")
     features = columns.get("radiomics", ())
     expect(len(set(features)) == len(features), "text", "a feature is listed twice")
     if "radiomics" in columns:

@@ -13,8 +13,7 @@ from flwr.app import Context, Message, RecordDict
 from client.gate import same_record
 from client.gate_site import Asked, SiteGate
 from client.gate_types import StoppedError
-from client.site import load_site
-from client.workspace import locate_site
+from client.site import load_site, locate_site
 from common.codec import encode
 from common.errors import StudyError
 from common.exchanges import EnrolReply, Problem

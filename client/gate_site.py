@@ -19,10 +19,9 @@ from client.gate import approved_study, inspect, read_request
 from client.gate_types import GateContext, StoppedError
 from client.gate_words import CODES
 from client.ledger import Ledger, ledger_path
-from client.site import SiteSettings
+from client.site import LOG, SiteSettings
 from client.state import recall_study
 from client.versions import software
-from client.workspace import SCREEN
 from common.codec import encode
 from common.disclosure import stricter
 from common.durable import append_durably, open_folder
@@ -119,7 +118,7 @@ class SiteGate:
     def note(self, code: str, words: str, exchange: str, asked: Asked | None = None) -> str:
         """An entry in the site's own log and, without its text, in the ledger; the entry's id."""
         log_id = secrets.token_hex(4)
-        SCREEN.error("site %s: stopped (%s) [log %s]", self.settings.name, code, log_id)
+        LOG.error("site %s: stopped (%s) [log %s]", self.settings.name, code, log_id)
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "log": log_id,
@@ -144,4 +143,4 @@ class SiteGate:
             private = identity.load(self.settings.identity).private
             Ledger.open(ledger_path(self.settings.work), private).append(record)
         except StudyError as error:  # it stays stopped, whatever became of the ledger
-            SCREEN.error("site %s: not in the ledger: %s", self.settings.name, error)
+            LOG.error("site %s: not in the ledger: %s", self.settings.name, error)

@@ -23,9 +23,10 @@ from client.deep import (
 )
 from client.local_rules import Controlled, LocalRule, Proximal
 from client.privacy_budget import PrivacyBudget
+from client.site import LOG
 from client.training import loss_of, train_locally
 from client.training_state import TrainingState
-from client.workspace import SCREEN, Workspace
+from client.workspace import Workspace
 from common.exchanges import TrainRequest
 from common.masking.update import SUMS, Update
 from common.masking.weights import on_grid16
@@ -81,7 +82,7 @@ class _Round:
             sums[2:4] = self._keep(model)
         words = compute_of(self.workspace).words()
         told = (self.workspace.name, network, self.request.variant, words)
-        SCREEN.debug("site %s: %s %s on %s", *told)
+        LOG.debug("site %s: %s %s on %s", *told)
         return Update(change, control, sums)
 
     # -- what is there -------------------------------------------------------------------------

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from client.batches import Crops, Draw, Indices, _centred
+from client.batches import Crops, Draw, Indices, centred
 from client.compute import CPU, Compute, repeatable
 from client.loading import load
-from client.training import _on_device, _optimiser, _placed, _weights_of
+from client.training import class_weights, make_optimiser, on_device, place_model
 from common.networks.resnet import Kind, ScoringNetwork, prepare
 from common.study_networks import NetworkSettings
 from common.study_private import DifferentialPrivacy, check_trains_privately
@@ -101,11 +101,11 @@ def train_privately(
     draws = _patient_draws(
         crops, patients, settings, rate, steps, generator or unpredictable(CPU.device)
     )
-    separable = _separable(_placed(model, kind, compute), settings)
+    separable = _separable(place_model(model, kind, compute), settings)
     noise = generator or unpredictable(compute.device)
     losses: list[tuple[torch.Tensor, int]] = []
     with repeatable(compute, tensor_float=settings.precision != "float32"):
-        optimiser = _optimiser(separable, settings, learning_rate)
+        optimiser = make_optimiser(separable, settings, learning_rate)
         stepper = _Stepper(separable, kind, settings, private, optimiser, expected, noise)
         for draw, images in load(crops, draws, settings.input_size, compute.loaders):
             losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
@@ -184,10 +184,10 @@ class _Stepper:
         return loss
 
     def _gradients(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
-        weights = _on_device(_weights_of(label, self.settings), self.device)
-        _, logits = self.model(prepare(self.kind, _on_device(images, self.device)).contiguous())
+        weights = on_device(class_weights(label, self.settings), self.device)
+        _, logits = self.model(prepare(self.kind, on_device(images, self.device)).contiguous())
         loss = binary_cross_entropy_with_logits(
-            logits, _on_device(label, self.device), weights, reduction="sum"
+            logits, on_device(label, self.device), weights, reduction="sum"
         )
         with warnings.catch_warnings():
             # images need no gradients themselves; those of the first layer are there all the same
@@ -238,7 +238,7 @@ def _patient_draws(
             starts = torch.randint(0, room + 1, shape, generator=generator)
             yield Draw(chosen, starts.numpy(), flips.numpy())
         else:
-            yield _centred(chosen, room, axes)
+            yield centred(chosen, room, axes)
 
 
 def _separable(model: ScoringNetwork, settings: NetworkSettings) -> ScoringNetwork:

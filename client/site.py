@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from common.demonstration import demonstration_sites
 from common.errors import InputError
 from common.study import PrivacySettings
 from common.study_errors import explain
 from common.text_file import read_written
+
+LOG = logging.getLogger("fedlnm.site")
+"""What a hospital reads on its own screen and in its own log."""
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:[0-9]{1,2})?)$"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -127,3 +133,24 @@ def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
         if (path := getattr(deployment, name)) is not None
     }
     return deployment.model_copy(update=paths)
+
+
+def locate_site(node_config: Mapping[str, object], run_config: Mapping[str, object]) -> Path:
+    """Return the path of site.toml: given to the node, or listed by partition in a simulation.
+
+    Raises
+    ------
+    InputError : neither is given.
+    """
+    if "site-config" in node_config:
+        return Path(str(node_config["site-config"]))
+    if "partition-id" in node_config:
+        listing = Path(str(run_config.get("site-configs") or demonstration_sites()))
+        paths = [line for line in listing.read_text(encoding="utf-8").splitlines() if line]
+        index = int(str(node_config["partition-id"]))
+        return Path(paths[index]) if index < len(paths) else Path()
+    raise InputError(
+        "this node does not know its site.toml",
+        where="node configuration",
+        remedy="start it with --node-config 'site-config=\"/path/to/site.toml\"'",
+    )

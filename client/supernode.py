@@ -45,8 +45,7 @@ from client.flower_words import listen_to_flower, log_to_screen_and_file
 from client.gate_site import Asked, SiteGate
 from client.gate_types import StoppedError, expect
 from client.gate_words import CODES
-from client.site import Deployment, SiteSettings, load_site
-from client.workspace import SCREEN
+from client.site import LOG, Deployment, SiteSettings, load_site
 from common.errors import StudyError
 from common.flower_arrays import join_arrays_once
 from common.processes import write_for_this_user_alone
@@ -170,7 +169,7 @@ class GatedNode:
             except RunNotRunningException:
                 raise
             except Exception as error:  # as Flower does: this message is lost, the site goes on
-                SCREEN.error("a message did not arrive whole: %s", error)
+                LOG.error("a message did not arrive whole: %s", error)
                 return None
             turn.append(self._judge(message, dict(parts), state, get_run))
             return received if turn[0].answer is None else None
@@ -391,7 +390,7 @@ def main() -> None:
     listen_to_flower(settings)
     join_arrays_once()
     with GatedNode(SiteGate(settings)).installed():
-        SCREEN.info("site %s: the gate is in place", settings.name)
+        LOG.info("site %s: the gate is in place", settings.name)
         end_with_this_thread(flower_supernode)
 
 

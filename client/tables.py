@@ -10,7 +10,7 @@ import numpy as np
 from client.cohort import Cohort, Patient
 from client.state import RunTables
 from common.statistics.base import Float, Int, Rows
-from common.study import ClinicalColumn, Study
+from common.study import Study
 
 
 class FeatureSource(Protocol):
@@ -18,20 +18,6 @@ class FeatureSource(Protocol):
 
     def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
         """Names, and values (patients, features) with NaN rows where a reading is missing."""
-
-
-def clinical_columns(study: Study) -> tuple[str, ...]:
-    """Names of the clinical table's columns: one a number or order, one a non-reference level."""
-    names: list[str] = []
-    for column in study.clinical:
-        names.extend(_names(column))
-    return tuple(names)
-
-
-def _names(column: ClinicalColumn) -> list[str]:
-    if column.kind in ("continuous", "ordinal"):
-        return [column.name]
-    return [f"{column.name}={level}" for level in column.levels[1:]]
 
 
 def clinical_table(patients: Sequence[Patient], study: Study) -> Float:
@@ -83,7 +69,7 @@ class SiteTables:
     def _read(self, name: str, subset: str) -> Rows:
         patients = self._cohort.subset(self._study, subset)
         if name == "clinical":
-            columns, values = clinical_columns(self._study), clinical_table(patients, self._study)
+            columns, values = self._study.clinical_columns, clinical_table(patients, self._study)
         elif name == "coded":
             columns = tuple(c.name for c in self._study.clinical)
             values = coded_table(patients, self._study)

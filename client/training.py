@@ -122,7 +122,7 @@ def loss_of(
         return 0.0, 0
     _, logits = _evaluate(model, kind, crops, settings, compute)
     losses = np.logaddexp(0.0, logits) - crops.label * logits
-    return float((_weights_of(crops.label, settings) * losses).sum()), len(losses)
+    return float((class_weights(crops.label, settings) * losses).sum()), len(losses)
 
 
 class _Stepper:
@@ -138,23 +138,23 @@ class _Stepper:
         rule: LocalRule | None,
     ) -> None:
         self.rule = rule
-        self.model, self.kind, self.settings = _placed(model, kind, compute), kind, settings
+        self.model, self.kind, self.settings = place_model(model, kind, compute), kind, settings
         model.train()
         if settings.norm == "frozen":
             _freeze_statistics(model)
         self.device = compute.device
-        self.optimiser = _optimiser(model, settings, learning_rate)
+        self.optimiser = make_optimiser(model, settings, learning_rate)
         self.type = compute.sixteen_bits(settings.precision)
         # small gradients would vanish in float16; bfloat16 has the range of float32
         self.scaler = torch.GradScaler(self.device.type, enabled=self.type == torch.float16)
 
     def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
         """The mean loss of a batch, before the step."""
-        weights = _on_device(_weights_of(label, self.settings), self.device)
+        weights = on_device(class_weights(label, self.settings), self.device)
         with torch.autocast(self.device.type, self.type, enabled=self.type is not None):
             _, logits = self.model(_ready(images, self.kind, self.device))
         loss = binary_cross_entropy_with_logits(
-            logits.float(), _on_device(label, self.device), weights
+            logits.float(), on_device(label, self.device), weights
         )
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -176,7 +176,7 @@ def _evaluate(
 
     Always in float32: what a network says of a patient must not depend on the device.
     """
-    _placed(model, kind, compute).eval()
+    place_model(model, kind, compute).eval()
     features, logits = [], []
     with torch.inference_mode(), repeatable(compute, tensor_float=False):
         draws = evaluation_draws(crops, settings)
@@ -187,7 +187,8 @@ def _evaluate(
     return np.concatenate(features), np.concatenate(logits)
 
 
-def _placed(model: ScoringNetwork, kind: Kind, compute: Compute) -> ScoringNetwork:
+def place_model(model: ScoringNetwork, kind: Kind, compute: Compute) -> ScoringNetwork:
+    """Move a network to the device, in the memory layout that is fast there."""
     model.to(compute.device, memory_format=_MEMORY[kind])  # type: ignore[call-overload]
     return model
 
@@ -198,9 +199,10 @@ def _freeze_statistics(model: nn.Module) -> None:
             module.eval()
 
 
-def _optimiser(
+def make_optimiser(
     model: ScoringNetwork, settings: NetworkSettings, learning_rate: float
 ) -> torch.optim.Optimizer:
+    """Return the optimiser that the study names, new at every round."""
     if settings.optimiser == "sgd":
         return torch.optim.SGD(
             model.parameters(),
@@ -213,17 +215,19 @@ def _optimiser(
     )
 
 
-def _weights_of(label: NDArray[np.float32], settings: NetworkSettings) -> NDArray[np.float32]:
+def class_weights(label: NDArray[np.float32], settings: NetworkSettings) -> NDArray[np.float32]:
+    """Return the weight of each patient's loss (n,), by class."""
     return np.where(label > 0, settings.class_weights[1], settings.class_weights[0]).astype(
         np.float32
     )
 
 
 def _ready(images: NDArray[np.float32], kind: Kind, device: torch.device) -> torch.Tensor:
-    return prepare(kind, _on_device(images, device)).contiguous(memory_format=_MEMORY[kind])
+    return prepare(kind, on_device(images, device)).contiguous(memory_format=_MEMORY[kind])
 
 
-def _on_device(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+def on_device(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+    """Copy an array to the device; pinned memory first where that is a GPU."""
     tensor = torch.from_numpy(array)
     # from pinned memory the copy goes on beside the computation
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)

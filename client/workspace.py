@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +13,9 @@ from client.gradient_rounds import GradientRounds
 from client.masks import RunMasks
 from client.owed import Owed
 from client.releases import Releases
-from client.site import SiteSettings, load_site
+from client.site import LOG, SiteSettings, load_site
 from client.state import RunTables, recall_study
 from client.tables import SiteTables
-from common.demonstration import demonstration_sites
 from common.disclosure import stricter
 from common.errors import InputError
 from common.study import PrivacySettings, Study
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from client.prepared import PreparedImages
 
 Progress = Callable[[int, int, str], None]
-SCREEN = logging.getLogger("fedlnm.site")
 
 
 class Workspace:
@@ -106,7 +103,7 @@ def _leave_out(cohort: Cohort, study: Study, bad: Collection[str]) -> None:
 def report_problems(settings: SiteSettings, problems: Sequence[object]) -> None:
     """List every bad patient on the site's own screen; stop unless the site said to go on."""
     for problem in problems:
-        SCREEN.warning("site %s: %s", settings.name, problem)
+        LOG.warning("site %s: %s", settings.name, problem)
     if problems and not settings.exclude_bad_patients:
         listed = "; ".join(str(problem) for problem in problems[:5])
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
@@ -115,27 +112,6 @@ def report_problems(settings: SiteSettings, problems: Sequence[object]) -> None:
             where=f"site {settings.name}",
             remedy="correct them, or set exclude_bad_patients = true in site.toml to go on without",
         )
-
-
-def locate_site(node_config: Mapping[str, object], run_config: Mapping[str, object]) -> Path:
-    """Path of site.toml: given to the node, or listed by partition in a simulation.
-
-    Raises
-    ------
-    InputError : neither is given.
-    """
-    if "site-config" in node_config:
-        return Path(str(node_config["site-config"]))
-    if "partition-id" in node_config:
-        listing = Path(str(run_config.get("site-configs") or demonstration_sites()))
-        paths = [line for line in listing.read_text(encoding="utf-8").splitlines() if line]
-        index = int(str(node_config["partition-id"]))
-        return Path(paths[index]) if index < len(paths) else Path()
-    raise InputError(
-        "this node does not know its site.toml",
-        where="node configuration",
-        remedy="start it with --node-config 'site-config=\"/path/to/site.toml\"'",
-    )
 
 
 @lru_cache(maxsize=256)

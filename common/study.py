@@ -262,6 +262,17 @@ class Study(Settings):
     differential_privacy: DifferentialPrivacy = DifferentialPrivacy()
 
     @property
+    def clinical_columns(self) -> tuple[str, ...]:
+        """Columns of the clinical table: one a number or order, one a level but the first."""
+        names: list[str] = []
+        for column in self.clinical:
+            if column.kind in ("continuous", "ordinal"):
+                names.append(column.name)
+            else:
+                names += [f"{column.name}={level}" for level in column.levels[1:]]
+        return tuple(names)
+
+    @property
     def training_sites(self) -> tuple[str, ...]:
         """Names of the sites whose patients train the models, in roster order."""
         return tuple(site.name for site in self.sites if site.trains)

@@ -18,7 +18,7 @@ from client.predict.ranges import Outside, TrainingRanges
 from client.predict.verify import Opened
 from client.predict.words import labels_of
 from client.prepared import PreparedImages
-from client.tables import clinical_columns, clinical_table
+from client.tables import clinical_table
 from client.training import infer
 from common.networks.resnet import Kind
 from common.statistics.base import Float, Rows
@@ -107,7 +107,7 @@ class Predictor:
         study, found = self.opened.study, {}
         if case.clinical is not None:
             values = clinical_table([_patient(case)], study)
-            found["clinical"] = (clinical_columns(study), values)
+            found["clinical"] = (study.clinical_columns, values)
         if case.image is not None and images is not None:
             if images.has_features:
                 found["radiomics"] = images.features("r1", [case.patient_id])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from scipy import stats
@@ -12,7 +13,6 @@ from common.evaluation.suppression import Mask, suppress
 from common.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.placements import DeLongResult, delong_unknown
-from common.study import PrivacySettings
 
 
 @plain
@@ -45,7 +45,23 @@ def hidden_levels(counts: Float, missing: Float, minimum: int) -> Mask:
     return suppress(rows[:, 0], minimum)[:-1] | suppress(rows[:, 1], minimum)[:-1]
 
 
-def levels_told(counts: Float, hidden: Mask, privacy: PrivacySettings) -> Mask:
+class Thresholds(Protocol):
+    """The thresholds that decide which levels are told, as a study's privacy settings have them."""
+
+    @property
+    def min_rows(self) -> int:
+        """Fewest patients of a level."""
+
+    @property
+    def min_per_class(self) -> int:
+        """Fewest patients of a level in either class."""
+
+    @property
+    def min_cell(self) -> int:
+        """Smallest count that may be told."""
+
+
+def levels_told(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask:
     """Levels with patients enough of both outcomes for an area, as a test set must have them."""
     enough = (counts.sum(axis=1) >= privacy.min_rows) & (
         counts.min(axis=1) >= max(privacy.min_per_class, 1)
@@ -54,7 +70,7 @@ def levels_told(counts: Float, hidden: Mask, privacy: PrivacySettings) -> Mask:
     return told
 
 
-def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: PrivacySettings) -> LevelAreas:
+def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: Thresholds) -> LevelAreas:
     """Exact areas of the rows at hand, small levels withheld.
 
     Parameters

@@ -15,8 +15,7 @@ import pytest
 from client import attendance
 from client.flower_words import FlowerWords
 from client.joining import join
-from client.site import SiteSettings, load_site
-from client.workspace import SCREEN
+from client.site import LOG, SiteSettings, load_site
 from common.errors import StudyError
 from common.joining import Invitation
 from common.masking import identity
@@ -27,9 +26,9 @@ from server.deployment.authority import Pair, make_authority, make_server
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Handlers that a test adds are gone after it."""
-    before = list(SCREEN.handlers)
+    before = list(LOG.handlers)
     yield
-    SCREEN.handlers[:] = before
+    LOG.handlers[:] = before
 
 
 @pytest.fixture(scope="module")

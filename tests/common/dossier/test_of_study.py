@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from client.tables import clinical_columns
 from common.dossier import study_dossier
 from common.dossier.markdown import shape, size, table
 from common.dossier.plan import model_columns, plan
@@ -138,7 +137,7 @@ def test_a_hospital_that_left_and_what_its_word_gives_away_are_said() -> None:
 def test_columns_of_the_model_are_those_a_site_makes() -> None:
     study = study_with()
     made = [name for column in study.clinical for name in model_columns(column)]
-    assert tuple(made) == clinical_columns(study)
+    assert tuple(made) == study.clinical_columns
 
 
 def test_a_finished_run_shows_what_was_sent_beside_the_bound() -> None:
