@@ -192,9 +192,10 @@ def work(engine: str, image: str, mask: str) -> None:
     from client.imaging.reading import read_image, read_mask
 
     extract = _extractor(engine)
-    for _ in range(2):
-        # the first call loads modules, after which the second looks for their threads
-        extract(*_ball())
+    # the first call loads modules, after which the second looks for their threads
+    extract(*_ball(5))
+    # many voxels go through loops of their own, which are compiled at their first call
+    extract(*_ball(20 if engine == "fast" else 5))
     volume = read_image(Path(image))
     roi = read_mask(Path(mask), volume)
     for one in (volume, roi):
@@ -234,11 +235,12 @@ def _extractor(engine: str) -> Callable[[sitk.Image, sitk.Image], dict[str, floa
     return ours if engine == "fast" else theirs
 
 
-def _ball() -> tuple[sitk.Image, sitk.Image]:
-    """Noise in a ball, at 0.9 mm so that it is resampled."""
-    values = np.random.default_rng(0).normal(50, 20, (16, 16, 16)).astype(np.float32)
-    z, y, x = np.indices(values.shape) - 7.5
-    mask = sitk.GetImageFromArray((z**2 + y**2 + x**2 < 25).astype(np.uint8))
+def _ball(radius: int) -> tuple[sitk.Image, sitk.Image]:
+    """Return noise in a ball, at 0.9 mm so that it is resampled; the radius is in voxels."""
+    side = 2 * radius + 6
+    values = np.random.default_rng(0).normal(50, 20, (side,) * 3).astype(np.float32)
+    z, y, x = np.indices(values.shape) - (side - 1) / 2
+    mask = sitk.GetImageFromArray((z**2 + y**2 + x**2 < radius**2).astype(np.uint8))
     image = sitk.GetImageFromArray(values)
     for one in (image, mask):
         one.SetSpacing((0.9, 0.9, 0.9))
