@@ -26,19 +26,19 @@ from sklearn.metrics import roc_auc_score
 
 from bench.tables import conditions, put_section
 from client.app import app
-from client.deep import crops_of, own_norms
-from client.training import infer
+from client.training.inference import crops_of, own_norms
+from client.training.loop import infer
 from client.workspace import Workspace, open_workspace
 from common.networks.flat import norm_ranges, with_parts
 from common.networks.resnet import network_with
-from common.study import NetworkSettings, Study, load_study
-from common.study_file import write_study
-from server.federation import Federation
+from common.study.file import write_study
+from common.study.model import NetworkSettings, Study, load_study
+from server.federation.federation import Federation
 from server.phases.deep import rows_per_fold, train_variant
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import with_identities
-from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.phantom import DEFAULT, generate
-from sim.phantom_plan import PhantomPlan, Scanner
+from sim.phantom.generate import DEFAULT, generate
+from sim.phantom.plan import PhantomPlan, Scanner
 from sim.sites import find_sites, place_sites
 
 SEEDS = (20240101, 1, 2)

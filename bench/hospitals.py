@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.study import Study, parse_study
+from common.study.model import Study, parse_study
 
 TRAINING_PATIENTS, TEST_PATIENTS = 40, 10
 _STUDY = """

@@ -2,7 +2,7 @@
 
 The ServerApp asks through `Federation.train`; every site answers through its ClientApp: gate,
 approvals, disclosure rules, ledger, masks. The one thing replaced is the training itself
-(`client.local_training.train_network`), which adds 1 to every weight.
+(`client.training.loop.round.train_network`), which adds 1 to every weight.
 
 python -m bench.inprocess --payload big --sites 4 --rounds 5 --folder FOLDER
 """
@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 
 from bench.hospitals import TRAINING_PATIENTS, site_names, study_of, write_hospitals
 from bench.payload import note, numbers_of
-from common.exchanges import RoundPlan, TrainRequest
-from common.flower_settings import QUIET
 from common.masking.update import Update
-from common.study import NetworkSettings, load_study
-from common.study_file import write_study
-from server.checkpoint import Checkpoint, Slot
-from server.events import Events
-from server.federation import Federation
+from common.messages.exchanges import RoundPlan, TrainRequest
+from common.study.file import write_study
+from common.study.model import NetworkSettings, load_study
+from common.utils.flower_settings import QUIET
+from server.federation.federation import Federation
+from server.progress.events import Events
+from server.run.checkpoint import Checkpoint, Slot
+from sim.engines.inprocess import run_in_process
 from sim.identities import with_identities
-from sim.inprocess import run_in_process
 from sim.jobs import configure_screen
 from sim.sites import place_sites
 from strategies.model import GlobalModel
@@ -101,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.update(QUIET)
     configure_screen("bench")
-    import client.local_training
+    import client.training.round
     from client.app import app as client_app
 
     vars(client.local_training)["train_network"] = add_one

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from client.app import app
-from client.compute import find_compute
-from common.study import Study, load_study
-from common.study_file import write_study
-from server.federation import Federation
+from client.training.device import find_compute
+from common.study.file import write_study
+from common.study.model import Study, load_study
+from server.federation.federation import Federation
 from server.phases.deep import Network, rows_per_fold, train_variant
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import with_identities
-from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.phantom import generate
-from sim.phantom_plan import DEFAULT
+from sim.phantom.generate import generate
+from sim.phantom.plan import DEFAULT
 from sim.sites import find_sites, place_sites
 
 PATIENTS, ROUNDS = 300, {"dl2d": 50, "dl3d": 300}

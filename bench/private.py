@@ -15,21 +15,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from client.batches import Crops
-from client.cohort import Patient, read_cohort
-from client.compute import CPU
-from client.prepared import PreparedImages, prepare_images
-from client.privacy_budget import Spending, epsilon_of
-from client.private_training import train_privately
+from client.data.cohort import Patient, read_cohort
+from client.imaging.prepared import PreparedImages, prepare_images
 from client.site import SiteSettings
-from client.training import infer
+from client.store.privacy_budget import Spending, epsilon_of
+from client.training.batches import Crops
+from client.training.device import CPU
+from client.training.dp_sgd import train_privately
+from client.training.loop import infer
 from common.networks.flat import flatten, load_flat
 from common.networks.resnet import ScoringNetwork, build_network
 from common.networks.schedule import averaged_rounds, learning_rate_at
 from common.statistics.base import Float
-from common.study import Study, load_study
-from common.study_networks import NetworkSettings
-from common.study_private import DifferentialPrivacy
+from common.study.model import Study, load_study
+from common.study.networks import NetworkSettings
+from common.study.private_training import DifferentialPrivacy
 
 NOISE = (0.0, 0.5, 0.8, 1.2, 2.0)
 Hospital = tuple[list[Patient], PreparedImages]

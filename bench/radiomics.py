@@ -105,8 +105,8 @@ def _real() -> Iterator[Case]:
 
 
 def _phantoms(folder: Path) -> Iterator[Case]:
-    from sim.phantom import DEFAULT, generator_of, tumour_of
-    from sim.phantom_anatomy import scan
+    from sim.phantom.anatomy import scan
+    from sim.phantom.generate import DEFAULT, generator_of, tumour_of
 
     for index in range(PHANTOMS):
         hospital = DEFAULT.hospitals[index % len(DEFAULT.hospitals)]
@@ -215,9 +215,9 @@ def _extractor(engine: str) -> Callable[[sitk.Image, sitk.Image], dict[str, floa
 
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
+    from client.imaging.radiomics.extraction import extract_roi
     from client.imaging.threads import one_thread
-    from client.radiomics import extract_roi
-    from common.radiomics_settings import settings_file
+    from common.study.radiomics_settings import settings_file
 
     def ours(image: sitk.Image, mask: sitk.Image) -> dict[str, float]:
         names, values = extract_roi(image, mask, SETTINGS, EXPECTED)

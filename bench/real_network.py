@@ -17,16 +17,16 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from bench.payload import note
-from common.exchanges import RoundPlan
-from common.flower_settings import QUIET
-from common.study import load_study
-from common.study_file import write_study
-from server.federation import Federation
+from common.messages.exchanges import RoundPlan
+from common.study.file import write_study
+from common.study.model import load_study
+from common.utils.flower_settings import QUIET
+from server.federation.federation import Federation
+from sim.engines.inprocess import run_in_process
 from sim.identities import with_identities
-from sim.inprocess import run_in_process
 from sim.jobs import configure_screen
-from sim.phantom import generate
-from sim.phantom_plan import HospitalPlan, PhantomPlan, Scanner
+from sim.phantom.generate import generate
+from sim.phantom.plan import HospitalPlan, PhantomPlan, Scanner
 from sim.sites import find_sites, place_sites
 from strategies.model import GlobalModel
 
@@ -97,9 +97,9 @@ def server_app(rounds: int) -> ServerApp:
 
 def timed_training() -> None:
     """Let every site note how long it trains."""
-    import client.local_training
+    import client.training.round
 
-    train = client.local_training.train_network
+    train = client.training.round.train_network
 
     def timed(workspace: Any, request: Any) -> Any:
         """As before."""

@@ -15,20 +15,20 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from threadpoolctl import ThreadpoolController
 
-from client import answers
-from client.first_pass import first_pass
-from client.gate_mod import gate_mod
-from client.releases import Releases
+from client import handlers as answers
+from client.check.first_pass import first_pass
+from client.gate.mod import gate_mod
 from client.site import LOG, SiteSettings, load_site, locate_site
-from client.state import recall_study, remember_study
+from client.store.releases import Releases
+from client.store.state import recall_study, remember_study
 from client.workspace import Workspace, open_workspace
-from common.codec import decode_once, encode
 from common.disclosure.refusing import once
-from common.durable import append_durably, open_folder
 from common.errors import StudyError
-from common.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
-from common.printable import escaped
-from common.study import Study
+from common.messages.codec import decode_once, encode
+from common.messages.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
+from common.study.model import Study
+from common.utils.durable import append_durably, open_folder
+from common.utils.printable import escaped
 
 # outermost: what a handler makes passes the same checks as in a deployment
 app = ClientApp(mods=[gate_mod])

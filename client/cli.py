@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from client import gate_cli, joining_cli, leave_cli
-from client.check import command
+from client.commands import approve as gate_cli
+from client.commands import check as command
+from client.commands import init_cli as joining_cli
+from client.commands import leave as leave_cli
+from client.commands import report as report_command
+from client.commands.ledger import ledger
+from client.commands.predict import predict
 from client.imaging.radiomics import Engine
-from client.ledger_cli import ledger
-from client.predict.command import predict
-from client.report import command as report_command
-from common.console import consoles
-from common.processes import write_for_this_user_alone
-from common.program import run_program
+from common.utils.console import consoles
+from common.utils.processes import write_for_this_user_alone
+from common.utils.program import run_program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,8 +58,8 @@ def radiomics(
     ] = "fast",
 ) -> None:
     """Extract the radiomics features of one ROI."""
-    from client.confirmed import confirmed_words
-    from client.radiomics import extract, to_csv
+    from client.data.confirmed import confirmed_words
+    from client.imaging.radiomics.extraction import extract, to_csv
 
     words = confirmed_words(confirmed, "--confirmed")
     screen.print(f"extracting {expected} features (seconds to minutes)", highlight=False)

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from common.demonstration import demonstration_sites
 from common.errors import InputError
-from common.study import PrivacySettings
-from common.study_errors import explain
-from common.text_file import read_written
+from common.study.errors import explain
+from common.study.model import PrivacySettings
+from common.utils.text_file import read_written
 
 LOG = logging.getLogger("fedlnm.site")
 """What a hospital reads on its own screen and in its own log."""

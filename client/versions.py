@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.versions import installed
+from common.utils.versions import installed
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
 

@@ -7,23 +7,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from client.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
-from client.frozen import FrozenCohort
-from client.gradient_rounds import GradientRounds
-from client.masks import RunMasks
-from client.owed import Owed
-from client.releases import Releases
+from client.data.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
+from client.data.tables import SiteTables
 from client.site import LOG, SiteSettings, load_site
-from client.state import RunTables, recall_study
-from client.tables import SiteTables
+from client.store.fingerprint import FrozenCohort
+from client.store.gradient_rounds import GradientRounds
+from client.store.masks import RunMasks
+from client.store.releases import Releases
+from client.store.reply_cache import Owed
+from client.store.state import RunTables, recall_study
 from common.disclosure import stricter
 from common.errors import InputError
-from common.study import PrivacySettings, Study
+from common.study.model import PrivacySettings, Study
 
 if TYPE_CHECKING:
+    from client.imaging.preparation import PatientProblem
+    from client.imaging.prepared import PreparedImages
     from client.imaging.workers import BoundedPool
-    from client.preparation import PatientProblem
-    from client.prepared import PreparedImages
 
 Progress = Callable[[int, int, str], None]
 
@@ -76,7 +76,7 @@ def load_patients(
     cohort = read_cohort(settings.data, settings.name, study, pooled=settings.pooled)
     problems: list[RowProblem | PatientProblem] = list(cohort.problems)
     if study.needs_images:
-        from client.prepared import header_problems
+        from client.imaging.prepared import header_problems
 
         problems.extend(header_problems(cohort.patients, settings))
     report_problems(settings, problems)
@@ -84,7 +84,7 @@ def load_patients(
     _leave_out(cohort, study, bad)
     if not study.needs_images:
         return cohort, None, len(bad)
-    from client.prepared import prepare_images
+    from client.imaging.prepared import prepare_images
 
     images, found = prepare_images(cohort.patients, settings, study, progress, pool)
     report_problems(settings, found)

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from common.console import consoles
 from common.errors import UsageError
-from common.program import run_program
-from common.study import load_study
+from common.study.model import load_study
+from common.utils.console import consoles
+from common.utils.program import run_program
 from server.deployment import commands
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def report(
 
 
 def _report(run: Path) -> None:
-    from server.outputs import write_outputs
+    from server.report.outputs import write_outputs
     from server.report.results import read
     from server.report.tables import terminal_table
 
@@ -112,7 +112,7 @@ def audit(
 
     Exit code 0: each is intact and they agree. 1: something does not fit; every finding is listed.
     """
-    from server.audit import audit_run
+    from server.commands.audit import audit_run
 
     found = audit_run(run, load_study(study) if study else None)
     if json_output:
@@ -139,7 +139,7 @@ def dossier(
     sent.
     """
     from common.dossier import general_dossier
-    from server.dossier import dossier_of
+    from server.commands.dossier import dossier_of
 
     text = general_dossier() if study is None else dossier_of(study)
     if out is None:

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from common.console import consoles
 from common.errors import UsageError
-from common.program import run_program
+from common.utils.console import consoles
+from common.utils.program import run_program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +35,7 @@ def phantom(
     small: Annotated[bool, typer.Option(help="six small hospitals, for a quick look")] = False,
 ) -> None:
     """Write hospitals of computer-made patients: CT volumes, contours, cohort.csv, study.toml."""
-    from sim.phantom import DEFAULT, SMALL, generate
+    from sim.phantom.generate import DEFAULT, SMALL, generate
 
     plan = SMALL if small else DEFAULT
 
@@ -72,7 +72,7 @@ def run(
 
     Example: fedlnm-sim run study.toml --sites hospital_a hospital_b --reference pooled
     """
-    from server.obstacles import ObstaclesError
+    from server.federation.obstacles import ObstaclesError
     from sim.run import Simulation, UnfinishedError, simulate
 
     if engine not in ("inprocess", "flower"):

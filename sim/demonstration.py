@@ -6,11 +6,11 @@ import dataclasses
 
 from common.demonstration import demonstration_folder, demonstration_sites
 from common.errors import UsageError
-from common.study import load_study
-from common.study_file import write_study
+from common.study.file import write_study
+from common.study.model import load_study
 from sim.identities import place_coordinator, with_identities
-from sim.phantom import SMALL, generate
-from sim.phantom_plan import PhantomPlan
+from sim.phantom.generate import SMALL, generate
+from sim.phantom.plan import PhantomPlan
 from sim.sites import find_sites, place_sites
 
 SEED = 20240101

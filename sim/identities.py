@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.masking import identity
-from common.study import SiteEntry, Study
+from common.study.model import SiteEntry, Study
 
 # no site can be called so
 COORDINATOR = "(coordinator)"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.console import PlainFormatter
 from common.errors import StudyError
-from common.flower_settings import QUIET
-from common.program import in_words
-from server.obstacles import Obstacle, ObstaclesError
+from common.utils.console import PlainFormatter
+from common.utils.flower_settings import QUIET
+from common.utils.program import in_words
+from server.federation.obstacles import Obstacle, ObstaclesError
 
 Engine = Literal["inprocess", "flower"]
 
@@ -85,7 +85,7 @@ def run_job(job: Job) -> Outcome:
     configure_screen(job.label)
     try:
         if job.engine == "flower":
-            from sim.flower_engine import run_flower
+            from sim.engines.flower import run_flower
 
             run_flower(job.sites, job.run_config, job.out)
         else:
@@ -113,6 +113,6 @@ def configure_screen(label: str) -> None:
 def _run_in_process(job: Job) -> None:
     from client.app import app as client_app
     from server.app import app as server_app
-    from sim.inprocess import run_in_process
+    from sim.engines.inprocess import run_in_process
 
     run_in_process(server_app, client_app, job.sites, job.run_config)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from client.cohort import ORIGIN
-from client.cohort_file import read_table
+from client.data.cohort import ORIGIN
+from client.data.cohort_file import read_table
 from client.site import SiteSettings
-from common.study import NetworkSettings, PrivacySettings, SiteEntry, Study, TestSet
+from common.study.model import NetworkSettings, PrivacySettings, SiteEntry, Study, TestSet
 
 PATHS = ("image", "mask", "mask_r1_repeat", "mask_r2", "mask_r2_repeat")
 # a reference releases nothing: all of it happens inside one imagined hospital

@@ -23,16 +23,16 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.processes import BackgroundProgram, free_port, kept, stop_all
-from common.study import load_study
-from common.study_file import write_study
+from common.study.file import write_study
+from common.study.model import load_study
+from common.utils.processes import BackgroundProgram, free_port, kept, stop_all
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import Prepared
 from server.deployment.run_folder import find_run
-from server.outputs import write_outputs
+from server.report.outputs import write_outputs
 from sim.demonstration import demonstration_plan
 from sim.jobs import Job, run_job
-from sim.phantom import generate
+from sim.phantom.generate import generate
 from sim.sites import find_sites, write_site
 
 HOSPITALS, FOLDS, ROUNDS = 4, 3, 2

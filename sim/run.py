@@ -17,15 +17,21 @@ from rich.console import Console
 
 from client.imaging.workers import BoundedPool
 from client.site import SiteSettings, load_site
+from common.disclosure.differencing import check_test_sets_apart
 from common.errors import StudyError
-from common.progress import ProgressBar
-from common.study import Study, load_study
-from common.study_file import write_study
-from common.study_sums import check_maskable
-from common.sums_apart import check_test_sets_apart
-from common.workers import WorkerPool
-from server.obstacles import Obstacle, ObstaclesError, obstacle_table, of_refusal, without
-from server.progress import Follower, follow
+from common.study.file import write_study
+from common.study.model import Study, load_study
+from common.study.sums import check_maskable
+from common.utils.progress import ProgressBar
+from common.utils.workers import WorkerPool
+from server.federation.obstacles import (
+    Obstacle,
+    ObstaclesError,
+    obstacle_table,
+    of_refusal,
+    without,
+)
+from server.progress.screen import Follower, follow
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.ledgers import ledger_rows
@@ -91,7 +97,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     StudyError : wrong input, or a federated run that could not finish.
     UnfinishedError : a reference could not; all others are written.
     """
-    from server.outputs import write_outputs
+    from server.report.outputs import write_outputs
 
     study = load_study(simulation.study)
     check_maskable(study, where=str(simulation.study))
@@ -129,7 +135,7 @@ def look_at_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
     ------
     ObstaclesError : hospitals cannot take part; the table on screen lists every reason.
     """
-    from client.first_pass import first_pass
+    from client.check.first_pass import first_pass
 
     rows: list[Obstacle] = []
     for name, path in sites.items():
@@ -185,8 +191,8 @@ def _prepare(
     settings: SiteSettings, study: Study, console: Console, pool: BoundedPool
 ) -> tuple[int, int]:
     """Prepare one hospital; its patients, and how many were left out."""
-    from client.frozen import FrozenCohort
-    from client.state import RunTables
+    from client.store.fingerprint import FrozenCohort
+    from client.store.state import RunTables
     from client.workspace import load_patients
 
     with ProgressBar(console, settings.name) as progress:

@@ -9,7 +9,7 @@ import tomli_w
 
 from client.site import SiteSettings, load_site
 from common.errors import InputError
-from common.study import PrivacySettings, Study
+from common.study.model import PrivacySettings, Study
 from sim.identities import place_identities
 
 SITE_FILE = "site.toml"

@@ -8,7 +8,7 @@ from typing import Any
 from flwr.serverapp.strategy.fedopt import FedOpt
 from numpy.typing import NDArray
 
-from common.study_strategy import StrategyOptions
+from common.study.strategy import StrategyOptions
 from strategies.base import WEIGHTS, Stateless, Vector
 
 _RATE = 0.01

@@ -33,7 +33,7 @@ class RoundStrategy(Protocol):
         """What is sent beside the weights; empty for most."""
 
     def state(self) -> dict[str, Any]:
-        """All that later rounds depend on, as plain data (see `common.plain`)."""
+        """All that later rounds depend on, as plain data (see `common.messages.plain`)."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from flwr.serverapp import strategy
 
-from common.study_strategy import StrategyOptions
+from common.study.strategy import StrategyOptions
 from strategies.base import Stateless, Vector, record
 
 _RATE = 1.0

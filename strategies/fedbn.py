@@ -1,6 +1,6 @@
 """FedBN (Li et al. 2021): every site keeps its own normalisation layers.
 
-A site trains and predicts with its own (`client.local_training`); the server's average of them is
+A site trains and predicts with its own (`client.training.round`); the server's average of them is
 what hospitals get that did not train, as these have none of their own.
 """
 

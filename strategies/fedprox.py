@@ -1,6 +1,7 @@
 """FedProx (Li et al. 2020), by Flower's own FedProx.
 
-The server averages; a site adds mu (w - w_sent) to its gradients (`client.local_rules.Proximal`).
+The server averages; a site adds mu (w - w_sent) to its gradients, as
+`client.training.local_rules.Proximal` says.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import ClassVar
 
 from flwr.serverapp import strategy
 
-from common.study_strategy import StrategyOptions
+from common.study.strategy import StrategyOptions
 from strategies.base import Stateless
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flwr.serverapp import strategy
 
-from common.study_strategy import StrategyOptions
+from common.study.strategy import StrategyOptions
 from strategies.adaptive import Adaptive, rate_of
 
 

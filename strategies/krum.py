@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from flwr.serverapp import strategy
 
-from common.study_strategy import StrategyOptions
+from common.study.strategy import StrategyOptions
 from strategies.base import Stateless
 
 

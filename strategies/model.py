@@ -13,7 +13,7 @@ from flwr.supercore.logger import FLOWER_LOGGER
 from numpy.typing import NDArray
 
 from common.networks.schedule import averaged_rounds
-from common.study import NetworkSettings
+from common.study.model import NetworkSettings
 from strategies.base import CONTROL, EXAMPLES, STEPS, WEIGHTS, RoundStrategy, Vector, vector_of
 from strategies.registry import make_strategy
 from strategies.shares import Shares
@@ -100,7 +100,7 @@ class GlobalModel:
         return rounds_done if self._best is None else self._best[1]
 
     def state(self) -> dict[str, Any]:
-        """All that later rounds depend on, as plain data (see `common.plain`)."""
+        """All that later rounds depend on, as plain data (see `common.messages.plain`)."""
         best = self._best and {"loss": self._best[0], "round": self._best[1], "w": self._best[2]}
         return {
             "weights": self.weights,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from common.study_networks import NetworkSettings
-from common.study_strategy import StrategyName
+from common.study.networks import NetworkSettings
+from common.study.strategy import StrategyName
 from strategies.fedadam import FedAdam
 from strategies.fedavg import FedAvg
 from strategies.fedavgm import FedAvgM

@@ -1,8 +1,8 @@
 """SCAFFOLD (Karimireddy et al. 2020, algorithm 1) with all sites in every round.
 
-A site corrects its gradients by c - c_i (`client.local_rules.Controlled`). Where the paper weighs
-sites equally, here they count by their patients, in the weights as in c: both are then what one
-hospital with all patients would have. The global step is 1, the paper's own choice.
+A site corrects its gradients by c - c_i (`client.training.local_rules.Controlled`). Where the paper
+weighs sites equally, here they count by their patients, in the weights as in c: both are then what
+one hospital with all patients would have. The global step is 1, the paper's own choice.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def write_imaging_hospitals(folder: Path) -> None:
 
     import tomli_w
 
-    from sim.phantom import generate
-    from sim.phantom_plan import HospitalPlan, PhantomPlan, Scanner
+    from sim.phantom.generate import generate
+    from sim.phantom.plan import HospitalPlan, PhantomPlan, Scanner
 
     fine, coarse = Scanner(1.0, 2.0, 0.7, 9.0, 0.0), Scanner(0.9, 2.5, 0.8, 12.0, 5.0)
     plan = PhantomPlan(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import metadata
 
-from client.approvals import Approval, read_approvals
 from client.check.coordinator import NO_DEPLOYMENT
 from client.check.finding import (
     Findings,
@@ -17,10 +16,11 @@ from client.check.finding import (
     warning,
 )
 from client.check.software import PACKAGE
+from client.gate.approvals import Approval, read_approvals
 from client.site import Deployment, SiteSettings
 from common.errors import InputError, StudyError
 from common.masking import identity
-from common.study import Study
+from common.study.model import Study
 
 SITE, COORDINATOR = "study.site", "study.coordinator"
 STUDY, APP = "study.approval", "study.app"

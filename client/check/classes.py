@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from client.check.finding import Finding, Findings, Severity, ok, or_ok, problem_of
-from client.cohort import Cohort, shortfalls
-from common.study import Study
+from client.data.cohort import Cohort, shortfalls
+from common.study.model import Study
 
 Counts = tuple[int, int]
 

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import stats
 
 from client.check.finding import Finding, Findings, or_ok, problem, warning
-from client.cohort import Patient
+from client.data.cohort import Patient
 from common.statistics.base import Float
-from common.study import ClinicalColumn, Study
+from common.study.model import ClinicalColumn, Study
 
 # what a living patient can have, by the unit that the study names
 POSSIBLE: dict[str, tuple[float, float]] = {

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import client
-from client.approvals import approvals_path
 from client.check.contact import Contact
 from client.check.coordinator import NO_DEPLOYMENT
 from client.check.finding import (
@@ -20,8 +19,9 @@ from client.check.finding import (
     problem,
     warning,
 )
-from client.ledger import ledger_path
+from client.gate.approvals import approvals_path
 from client.site import SiteSettings
+from client.store.ledger import ledger_path
 
 KIND = "machine.clock"
 REMEDY = "let this machine set its clock from a time server"

@@ -22,7 +22,7 @@ from client.check.finding import (
 )
 from client.check.identifiers import plain_id
 from client.check.listing import listed
-from client.cohort import (
+from client.data.cohort import (
     ADD_COLUMN,
     ONE_ROW,
     SPLITS,
@@ -31,7 +31,7 @@ from client.cohort import (
     known_columns,
     read_rows,
 )
-from client.cohort_file import (
+from client.data.cohort_file import (
     ends_in_a_line,
     missing_columns,
     near_misses,
@@ -40,11 +40,11 @@ from client.cohort_file import (
     row_number,
     same_patient,
 )
-from client.confirmed import COLUMN as CONFIRMED
-from client.table_text import Fault, TableError
+from client.data.confirmed import COLUMN as CONFIRMED
+from client.data.table_text import Fault, TableError
 from common.errors import InputError
-from common.lookalike import difference, may_be_drawn_alike, plain_text
-from common.study import Study
+from common.study.model import Study
+from common.utils.lookalike import difference, may_be_drawn_alike, plain_text
 
 CORE = ("patient_id", "label", "split")
 FILES = ("image.missing", "mask.missing")

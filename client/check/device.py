@@ -7,7 +7,7 @@ import os
 from client.check.finding import Findings, ok, problem, warning
 from client.site import SiteSettings
 from common.errors import InputError
-from common.study import Study
+from common.study.model import Study
 
 KIND = "machine.device"
 
@@ -22,7 +22,7 @@ def look_at_device(study: Study, settings: SiteSettings) -> Findings:
     elif not {"dl2d", "dl3d"} & set(study.base_models):
         yield ok(KIND, f"the study trains no network; {told}")
     else:
-        from client.compute import find_compute
+        from client.training.device import find_compute
 
         try:
             compute = find_compute(settings.device)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from client.check.finding import Finding, Findings, Severity, not_checked, ok, or_ok, problem
-from client.cohort import READING_PAIRS, Cohort
-from client.foretold import foretold
+from client.check.foretold import foretold
+from client.data.cohort import READING_PAIRS, Cohort
 from client.site import SiteSettings
 from common.disclosure import DESCRIPTIONS, stricter
 from common.disclosure.foretelling import subset_of
-from common.exchanges import Refusal
-from common.study import FEWEST_MASKED, PrivacySettings, Study
+from common.messages.exchanges import Refusal
+from common.study.model import FEWEST_MASKED, PrivacySettings, Study
 
 # of the others the coordinator's question or the other hospitals' patients decide
 CHECKED = frozenset(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from client.check.finding import Findings, ok, or_ok, problem, problem_of
-from client.cohort import Cohort
-from client.ledger import Ledger, ledger_path
-from client.membership import SMALLEST_CHANGE, Memberships, membership_refusal
+from client.data.cohort import Cohort
 from client.site import SiteSettings
+from client.store.ledger import Ledger, ledger_path
+from client.store.membership import SMALLEST_CHANGE, Memberships, membership_refusal
 from common.errors import StudyError
 from common.masking import identity
-from common.study import Study
+from common.study.model import Study
 
 KIND = "disclosure.earlier"
 

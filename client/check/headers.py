@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from client.check.identifiers import naming_column, plain_id, reasons
-from client.dicom.header import read_header
+from client.imaging.dicom.header import read_header
 from client.imaging.errors import PatientError
 from client.imaging.headers import metaimage, nrrd
 from client.imaging.source import is_dicom, split_roi

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from client.check.finding import Severity
 from client.check.look import AIR_HU, SOFT_HU, ImageFacts, RegionFacts
-from client.dicom.folder import worth_a_look
+from client.imaging.dicom.folder import worth_a_look
 
 VOXEL_MM = (0.05, 20.0)
 VOLUME_MM = (10.0, 3000.0)

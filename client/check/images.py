@@ -12,14 +12,14 @@ from client.check.finding import Finding, Findings, or_ok, problem, warning
 from client.check.image_rules import Remark
 from client.check.listing import listed
 from client.check.look import Job, Look, look
-from client.cohort import Patient
+from client.data.cohort import Patient
 from client.imaging.cache import ContentCache
 from client.imaging.errors import PatientError
 from client.imaging.patient import reading_gib
+from client.imaging.preparation import look_first
+from client.imaging.prepared import jobs_of
 from client.imaging.source import image_files
 from client.imaging.workers import BoundedPool, Killed, Task
-from client.preparation import look_first
-from client.prepared import jobs_of
 from client.site import SiteSettings
 
 CONFIRMED = "mask.confirmed"

@@ -24,7 +24,7 @@ from client.check.finding import (
 from client.site import Deployment, SiteSettings
 from common.errors import InputError
 from common.masking import identity
-from common.study import Study
+from common.study.model import Study
 
 IDENTITY, NODE, OTHERS = "keys.identity", "keys.node", "keys.others"
 _CURVE = "secp384r1"

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from client.check.headers import identifying_fields
-from client.cohort import READING_PAIRS
-from client.confirmed import NOTHING
-from client.dicom.identity import SeriesIdentity
-from client.dicom.masks import check_mask_header
-from client.dicom.roi import missing_slices
-from client.dicom.series import survey_series
+from client.data.cohort import READING_PAIRS
+from client.data.confirmed import NOTHING
+from client.imaging.dicom.identity import SeriesIdentity
+from client.imaging.dicom.masks import check_mask_header
+from client.imaging.dicom.roi import missing_slices
+from client.imaging.dicom.series import survey_series
 from client.imaging.errors import PatientError
 from client.imaging.geometry import roi_box
 from client.imaging.patient import features_gib

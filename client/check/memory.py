@@ -11,7 +11,7 @@ from client.check.network_memory import Kind, training_bytes
 from client.site import SiteSettings
 from common.dossier.markdown import size
 from common.errors import InputError
-from common.study import Study
+from common.study.model import Study
 
 KIND = "machine.memory"
 _GIB = 2**30
@@ -56,7 +56,7 @@ def look_at_memory(
 
 
 def _memory_of_device(settings: SiteSettings, there: int) -> int:
-    from client.compute import find_compute
+    from client.training.device import find_compute
 
     with suppress(InputError):  # of a device that is not there, its own check tells
         return find_compute(settings.device).memory or there

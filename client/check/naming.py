@@ -12,9 +12,9 @@ import pandas as pd
 from client.check.finding import Findings, or_ok, warning
 from client.check.identifiers import naming_column, plain_id, reasons, shared_words
 from client.check.listing import listed
-from client.cohort import READINGS
-from client.cohort_file import row_number
-from common.study import Study
+from client.data.cohort import READINGS
+from client.data.cohort_file import row_number
+from common.study.model import Study
 
 FILE_COLUMNS = ("image", "mask", *(f"mask_{reading}" for reading in READINGS))
 PSEUDONYMISE = "use a pseudonym of the study; nothing of it leaves, but logs and screens show it"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from common.dossier.network_size import network_size
-from common.study import ImagingSettings, NetworkSettings
+from common.study.model import ImagingSettings, NetworkSettings
 
 Kind = Literal["dl2d", "dl3d"]
 FLOAT = 4

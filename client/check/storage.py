@@ -12,8 +12,8 @@ from client.check.network_memory import crop_voxels
 from client.site import SiteSettings
 from common.dossier.markdown import size
 from common.dossier.network_size import width_of
-from common.durable import exposed_mode
-from common.study import Study
+from common.study.model import Study
+from common.utils.durable import exposed_mode
 
 KIND, PRIVATE = "machine.disk", "machine.private"
 FLOAT32, FLOAT64 = 4, 8

@@ -8,7 +8,7 @@ from client.check.finding import Findings, Load, Speed, not_applicable, not_chec
 from common.dossier.asked import EVERYBODY, Phase
 from common.dossier.markdown import size
 from common.dossier.plan import plan
-from common.study import Study
+from common.study.model import Study
 
 PAYLOAD, TIME = "transfer.payload", "transfer.time"
 # What comes is about as much as what goes: weights for weights, and questions carry the totals of

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from client.imaging.errors import PatientError
 from client.imaging.known import KnownFiles
-from common.durable import make_folder
+from common.utils.durable import make_folder
 
 CODE_VERSION = 3
 """Raised whenever the same files and settings would give other crops or features."""

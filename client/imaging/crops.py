@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from client.imaging.geometry import roi_box
 from client.imaging.preprocess import window_range
-from common.study import ImagingSettings
+from common.study.model import ImagingSettings
 
 Patch = NDArray[np.float32]
 

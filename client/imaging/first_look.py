@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from client.confirmed import NOTHING
-from client.dicom.header import read_header
-from client.dicom.identity import SeriesIdentity
-from client.dicom.masks import check_mask_header
-from client.dicom.series import check_series_headers
+from client.data.confirmed import NOTHING
+from client.imaging.dicom.header import read_header
+from client.imaging.dicom.identity import SeriesIdentity
+from client.imaging.dicom.masks import check_mask_header
+from client.imaging.dicom.series import check_series_headers
 from client.imaging.errors import PatientError
 from client.imaging.source import is_dicom, split_roi
 from client.imaging.volumes import check_volume_header
@@ -42,7 +42,7 @@ def first_look(
     ----------
     image : as cohort.csv has it: a volume, a folder of a DICOM series, a DICOM file.
     masks : by reading.
-    confirmed : findings that the hospital has looked at and found right, see `client.confirmed`.
+    confirmed : findings that the hospital found right (`client.data.confirmed`).
     """
     found: list[HeaderProblem] = []
     identity = _guarded(found, "image", image.name, partial(_check_image, image))

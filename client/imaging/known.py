@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from common.durable import make_folder
+from common.utils.durable import make_folder
 
 
 class KnownFiles:

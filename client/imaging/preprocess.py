@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from client.imaging.errors import PatientError
 from client.imaging.geometry import IDENTITY, Index, at_origin, cut, roi_box
-from common.study import ImagingSettings
+from common.study.model import ImagingSettings
 
 SPLINE_SUPPORT = 32
 """Source voxels around a cut beyond which a cubic spline no longer sees the rest of the image.

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
-from client.confirmed import NOTHING
-from client.dicom.masks import read_dicom_mask
-from client.dicom.series import read_series
+from client.data.confirmed import NOTHING
+from client.imaging.dicom.masks import read_dicom_mask
+from client.imaging.dicom.series import read_series
 from client.imaging.errors import PatientError
 from client.imaging.geometry import oriented, stored_axes, stored_grid
 from client.imaging.headers.volume import axis_faults
@@ -57,7 +57,7 @@ def read_mask(path: Path, image: sitk.Image, *, confirmed: frozenset[str] = NOTH
     path : NIfTI, NRRD or MHA file, RTSTRUCT or DICOM-SEG; of these two, "#" and a name may follow,
         and must where the file holds several ROIs.
     image : from `read_image`.
-    confirmed : findings that the hospital has looked at and found right, see `client.confirmed`.
+    confirmed : findings that the hospital found right (`client.data.confirmed`).
 
     Raises
     ------

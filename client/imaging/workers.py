@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from common.workers import WorkerPool
+from common.utils.workers import WorkerPool
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from client.imaging.preparation import PatientProblem
 from client.predict.scoring import Prediction
 from client.predict.verify import Opened, installed
 from client.predict.words import RESEARCH
-from client.preparation import PatientProblem
 
 SOFTWARE = ("fedlnm", "torch", "monai", "numpy", "scikit-learn", "SimpleITK", "pyradiomics-bhklab")
 

@@ -11,7 +11,7 @@ from client.predict.outcome import Outcome
 from client.predict.scoring import Prediction, Score
 from client.predict.template import PAGE, STYLE
 from client.predict.words import label_of, labels_of
-from common.study import Study
+from common.study.model import Study
 
 MOST_LISTED = 8
 _LOOKS_AT = {

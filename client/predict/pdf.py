@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from common.processes import kept
+from common.utils.processes import kept
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _SECONDS = 60

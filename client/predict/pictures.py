@@ -17,7 +17,7 @@ from client.imaging.preprocess import preprocess, window_range
 from client.imaging.reading import read_image, read_mask
 from client.predict.inputs import Case
 from client.predict.scoring import job_files
-from common.study import ImagingSettings
+from common.study.model import ImagingSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.compute import find_compute
-from client.deep import network_settings
 from client.imaging.cache import ContentCache
 from client.imaging.errors import PatientError
+from client.imaging.preparation import PatientJob, PatientProblem, Progress, prepare
+from client.imaging.prepared import PreparedImages
 from client.predict.inputs import Case
 from client.predict.outcome import Outcome
 from client.predict.page import Pictures
 from client.predict.scoring import Prediction, Predictor, job_files
 from client.predict.verify import Opened
-from client.preparation import PatientJob, PatientProblem, Progress, prepare
-from client.prepared import PreparedImages
 from client.site import DEVICE_PATTERN
+from client.training.device import find_compute
+from client.training.inference import network_settings
 from common.errors import StudyError, UsageError
 
 # gibibytes, as in site.toml

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from client.predict.words import labels_of
-from common.bundle import Bundle
+from common.bundle.bundle import Bundle
 from common.statistics.base import Float
-from common.study import ClinicalColumn, Study
+from common.study.model import ClinicalColumn, Study
 from common.transforms import NormalScores, Standardise
-from common.views import ByFold, Joined, Table, View
+from common.transforms.views import ByFold, Joined, Table, View
 
 NETWORKS = {"dl2d": "2D network", "dl3d": "3D network"}
 

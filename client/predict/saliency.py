@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from client.batches import Crops, evaluation_draws
-from client.compute import Compute
-from client.loading import cut
+from client.training.batches import Crops, evaluation_draws
+from client.training.device import Compute
+from client.training.loading import cut
 from common.networks.resnet import ScoringNetwork, prepare
-from common.study_networks import NetworkSettings
+from common.study.networks import NetworkSettings
 
 Volume = NDArray[np.float32]
 SMOOTHING = 0.05

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from client.batches import Crops
-from client.cohort import Patient
-from client.compute import Compute
-from client.deep import kind_of, network_of, network_settings, network_tables
+from client.data.cohort import Patient
+from client.data.tables import clinical_table
+from client.imaging.prepared import PreparedImages
 from client.predict.inputs import Case
 from client.predict.ranges import Outside, TrainingRanges
 from client.predict.verify import Opened
 from client.predict.words import labels_of
-from client.prepared import PreparedImages
-from client.tables import clinical_table
-from client.training import infer
+from client.training.batches import Crops
+from client.training.device import Compute
+from client.training.inference import kind_of, network_of, network_settings, network_tables
+from client.training.loop import infer
 from common.networks.resnet import Kind
 from common.statistics.base import Float, Rows
-from common.views import ByFold, Joined, Paired, Table, View, materialise
+from common.transforms.views import ByFold, Joined, Paired, Table, View, materialise
 
 CLINICAL, IMAGE = "clinical data", "CT with contour"
 _SUBSET = "patient"
@@ -140,7 +140,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class CaseTables:
-    """Implements `common.views.TableReader` for one patient: columns and values (1, p) by name."""
+    """Columns and values (1, p) of one patient by name: a `common.transforms.views.TableReader`."""
 
     found: Mapping[str, tuple[tuple[str, ...], Float]]
 

@@ -13,15 +13,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from client.site import load_site
-from common.bundle import Bundle, Files, read_files
-from common.bundle_signature import SIGNATURE_FILE, check_files, digest_of, signer_of
+from common.bundle.bundle import Bundle, Files, read_files
+from common.bundle.signature import SIGNATURE_FILE, check_files, digest_of, signer_of
 from common.errors import InputError, SignatureError, StudyError, UsageError
-from common.joining import Invitation
 from common.masking import identity
-from common.study import Study
-from common.study_errors import explain
+from common.messages.joining import Invitation
+from common.study.errors import explain
+from common.study.model import Study
 from common.transforms import Stack
-from common.views import ByFold, Joined, View
+from common.transforms.views import ByFold, Joined, View
 
 UNVERIFIED = (
     "NOT VERIFIED: nobody checked who made this bundle or whether it was changed (--unverified)."

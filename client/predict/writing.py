@@ -14,8 +14,8 @@ from client.predict.page import render
 from client.predict.pdf import find_browser, print_page
 from client.predict.predicting import pictures_of
 from client.predict.scoring import Predictor
-from common.durable import make_folder
 from common.errors import InputError
+from common.utils.durable import make_folder
 
 Tell = Callable[[str], None]
 

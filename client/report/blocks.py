@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.report.source import SiteRun
-from common.figures.labels import MODEL_LABELS
+from common.html.labels import MODEL_LABELS
 from common.statistics.base import Float
 
 Mask = NDArray[np.bool_]

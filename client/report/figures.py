@@ -10,17 +10,8 @@ from matplotlib.axes import Axes
 from client.report.blocks import Block, Mask
 from client.report.curves import SiteCurve
 from client.report.maps import clustered, tsne
-from common.figures.drawing import (
-    BLACK,
-    BLUE,
-    GREY,
-    LIGHT,
-    MODEL_STYLE,
-    VERMILION,
-    Drawing,
-    draw,
-)
-from common.figures.labels import MODEL_LABELS
+from common.html.drawing import BLACK, BLUE, GREY, LIGHT, MODEL_STYLE, VERMILION, Drawing, draw
+from common.html.labels import MODEL_LABELS
 from common.statistics.base import Float, Int
 
 MOST_NAMES = 45  # names of patients or features beside a heatmap

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
-from client.cohort import Patient
+from client.data.cohort import Patient
 from client.imaging.errors import PatientError
 from client.imaging.reading import read_image, read_mask
 from client.workspace import Progress

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from client.cohort import Patient
+from client.data.cohort import Patient
 from client.report.blocks import blocks_of
 from client.report.curves import SiteCurve, curves_of
 from client.report.figures import heatmap_of, map_of, model_title, roc_of
@@ -17,12 +17,12 @@ from client.report.outliers import measure_all, outliers
 from client.report.patients import rows_of
 from client.report.source import SiteRun
 from client.report.template import PAGE
-from client.state import write_whole
+from client.store.state import write_whole
 from client.workspace import Progress
-from common.durable import make_folder
-from common.figures.drawing import Drawing, inline
-from common.figures.labels import MODEL_LABELS
-from common.figures.style import STYLE
+from common.html.drawing import Drawing, inline
+from common.html.labels import MODEL_LABELS
+from common.html.style import STYLE
+from common.utils.durable import make_folder
 
 Shown = tuple[str, str, Markup]
 

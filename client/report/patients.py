@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from client.cohort import Patient
+from client.data.cohort import Patient
 from client.report.source import SiteRun
-from common.study import BASE_MODELS, FUSION_MODELS
+from common.study.model import BASE_MODELS, FUSION_MODELS
 
 NETWORKS: tuple[Literal["dl2d", "dl3d"], ...] = ("dl2d", "dl3d")
 PIXELS = 112  # of a crop on the page

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from client.cohort import Cohort, Patient
-from client.gate_cli import settings_of
-from client.ledger import ledger_path
+from client.commands.approve import settings_of
+from client.data.cohort import Cohort, Patient
+from client.data.tables import SiteTables
 from client.site import SiteSettings
-from client.state import RunTables, StoredTable, recall_study
-from client.tables import SiteTables
+from client.store.ledger import ledger_path
+from client.store.state import RunTables, StoredTable, recall_study
 from client.workspace import Progress, load_patients
 from common.errors import InputError
 from common.ledger.verify import read_entries
-from common.study import Study
+from common.study.model import Study
 
 if TYPE_CHECKING:
-    from client.prepared import PreparedImages
+    from client.imaging.prepared import PreparedImages
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.disclosure.refusing import Refusals, refusal
-from common.exchanges import Refusal
+from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
-from common.study import PrivacySettings, Study
-from common.views import View
+from common.study.model import PrivacySettings, Study
+from common.transforms.views import View
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.statistics.rank_gram import FEWEST_ROWS
-from common.study import FEWEST_MASKED
+from common.study.model import FEWEST_MASKED
 
 
 @dataclass(frozen=True)

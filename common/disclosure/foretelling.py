@@ -23,14 +23,14 @@ from common.disclosure.training import (
     check_weights,
     fits_machines,
 )
-from common.exchanges import Refusal
+from common.messages.exchanges import Refusal
 from common.networks.schedule import validation_fold
 from common.statistics.base import Rows
 from common.statistics.moments import Means
 from common.statistics.table1 import GroupSums, ProtectedLevelCounts
-from common.study import PrivacySettings, Study
+from common.study.model import PrivacySettings, Study
 from common.transforms import Select
-from common.views import table
+from common.transforms.views import table
 
 TRAIN = "train"
 

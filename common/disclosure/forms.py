@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from common.learning.normal_scores import score_grid
-from common.plain import to_tree
-from common.study import Study
+from common.messages.plain import to_tree
+from common.study.model import Study
 from common.transforms import (
     Clip,
     Forest,
@@ -33,7 +33,15 @@ from common.transforms import (
     Standardise,
     is_filling,
 )
-from common.views import ByFold, Joined, Paired, Table, View, base_tables, leaves_rows_out
+from common.transforms.views import (
+    ByFold,
+    Joined,
+    Paired,
+    Table,
+    View,
+    base_tables,
+    leaves_rows_out,
+)
 
 NETWORKS = ("dl2d", "dl3d")
 # a view takes each of them once, in this order; a selection of columns may stand anywhere

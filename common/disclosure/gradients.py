@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.disclosure.refusing import Refusals, refusal
-from common.study import PrivacySettings, Study
-from common.views import View, base_tables
+from common.study.model import PrivacySettings, Study
+from common.transforms.views import View, base_tables
 
 # other names of the same columns
 SAME = {"coded": "clinical"}

@@ -14,7 +14,7 @@ from common.statistics.fold_histogram import Support
 from common.statistics.histogram import cell_counts
 from common.statistics.rank_gram import RankGram, ranks_tell
 from common.transforms import Clip, KernelMap, NormalScores, Project, Select, Standardise
-from common.views import ByFold, Joined, View
+from common.transforms.views import ByFold, Joined, View
 
 
 def check_fold_gram(asked: Asked) -> Refusals:

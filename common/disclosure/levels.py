@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from common.disclosure.asked import Asked
 from common.disclosure.refusing import Refusals
-from common.plain import to_tree
-from common.strata import level_view
+from common.messages.plain import to_tree
+from common.study.strata import level_view
 from common.transforms import InLevel
-from common.views import leaves_rows_out
+from common.transforms.views import leaves_rows_out
 
 ALLOWED = {"score_histogram", "placements"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from common.disclosure.descriptions import DESCRIPTIONS
-from common.exchanges import Refusal
-from common.study import PrivacySettings
+from common.messages.exchanges import Refusal
+from common.study.model import PrivacySettings
 
 Refusals = tuple[Refusal, ...]
 

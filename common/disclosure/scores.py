@@ -5,10 +5,10 @@ from __future__ import annotations
 from common.disclosure.asked import Asked
 from common.disclosure.refusing import Refusals, refusal
 from common.disclosure.training import smaller_class
-from common.exchanges import Refusal
+from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.statistics.forest import NodeCounts
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 
 
 def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusals:

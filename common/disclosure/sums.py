@@ -14,8 +14,8 @@ from common.disclosure.scores import check_bin_counts, check_placements, check_s
 from common.disclosure.tables import allow, check_cells, check_paired, check_quartiles, check_rows
 from common.disclosure.training import check_training_sum
 from common.statistics.base import Rows
-from common.study import PrivacySettings, Study
-from common.views import View
+from common.study.model import PrivacySettings, Study
+from common.transforms.views import View
 
 Rule = Callable[[Asked], Refusals]
 

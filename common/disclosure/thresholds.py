@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.study import MASKING, MODES, PrivacySettings
+from common.study.model import MASKING, MODES, PrivacySettings
 
 _CHOICES: dict[str, tuple[Any, ...]] = {"mode": MODES, "masking": MASKING}
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from common.disclosure.differencing import sets_too_close
 from common.disclosure.refusing import Refusals, refusal
-from common.exchanges import Refusal
+from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
-from common.study import PrivacySettings, Study
-from common.study_sums import left_in_clear
-from common.sums_apart import sets_too_close
+from common.study.model import PrivacySettings, Study
+from common.study.sums import left_in_clear
 
 
 def fits_machines(study: Study) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from common.dossier.markdown import shape
 from common.masking.layout import sizes
 from common.statistics.base import describe
-from common.study import Study
+from common.study.model import Study
 
 EVERYBODY = ""
 FRAME = 512  # bytes of a message beside its numbers, at most

@@ -7,7 +7,7 @@ from common.dossier.messages import messages_section
 from common.dossier.rules_section import rules_section
 from common.dossier.statistics_section import statistics_section
 from common.dossier.texts import attacks, text_of
-from common.study import FEWEST_MASKED
+from common.study.model import FEWEST_MASKED
 
 HEAD = """\
 # Privacy dossier

@@ -11,7 +11,7 @@ import numpy as np
 
 from common.dossier.markdown import code, document, table
 from common.dossier.texts import MessageText, message_texts, rule_text
-from common.exchanges import CATALOGUE, REPLIES_IN_PLACE
+from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE
 
 _SCALARS = {str: "text", int: "whole number", float: "number", bool: "yes or no"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.study import NetworkSettings
+from common.study.model import NetworkSettings
 
 _INPUT = {"dl2d": 3, "dl3d": 1}
 _DIMENSIONS = {"dl2d": 2, "dl3d": 3}

@@ -11,7 +11,7 @@ from common.dossier.plan import clinical_width, model_columns, models_of, plan
 from common.dossier.rules_section import thresholds
 from common.dossier.unprotected import unprotected
 from common.masking import identity
-from common.study import SiteEntry, Study
+from common.study.model import SiteEntry, Study
 
 MODELS = {
     "clinical": "clinical values",

@@ -26,7 +26,7 @@ from common.statistics.fold_histogram import FoldHistogram
 from common.statistics.gram import CrossProducts
 from common.statistics.icc import PairedMoments
 from common.statistics.moments import Means, Missingness
-from common.study import ClinicalColumn, NetworkSettings, Study
+from common.study.model import ClinicalColumn, NetworkSettings, Study
 
 PAIRS_OF_READINGS = 3
 BYTES_A_NAME, BYTES_OF_ENROLMENT = 48, 2000

@@ -13,7 +13,7 @@ from common.statistics.histogram import Histogram
 from common.statistics.moments import CentredSquares, Means
 from common.statistics.rank_gram import RankGram
 from common.statistics.svm import SvmGradient
-from common.study import Study
+from common.study.model import Study
 
 # as the coordinator's phases have them
 SUPPORT_CELLS = 16

@@ -24,8 +24,8 @@ from common.statistics.scores import (
     Confusion,
     DecisionCounts,
 )
-from common.strata import most_levels, strata_columns
-from common.study import Study
+from common.study.model import Study
+from common.study.strata import most_levels, strata_columns
 
 # as the coordinator's phase has them: cells of a model's probability, levels of a tree, and of each
 # forest that is compared the columns that a split looks at

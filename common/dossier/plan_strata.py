@@ -12,8 +12,8 @@ from common.statistics.class_histogram import MOST_CELLS, ClassCells, ClassHisto
 from common.statistics.histogram import Histogram
 from common.statistics.placements import Placements
 from common.statistics.table1 import JoinedHistogram
-from common.strata import is_cut, most_levels, strata_columns
-from common.study import Study
+from common.study.model import Study
+from common.study.strata import is_cut, most_levels, strata_columns
 
 
 def strata_cuts(study: Study) -> tuple[tuple[Asked, ...], int]:

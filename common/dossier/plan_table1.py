@@ -13,7 +13,7 @@ from common.statistics.histogram import Histogram
 from common.statistics.moments import Means
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
-from common.study import Study
+from common.study.model import Study
 
 
 def table1(study: Study) -> Phase:

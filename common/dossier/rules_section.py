@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.disclosure import DESCRIPTIONS
 from common.dossier.markdown import document, table
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 
 INTRODUCTION = """\
 A hospital checks them on its own machine before it answers. Thresholds that are settings stand in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.dossier.rules_section import weakened
-from common.study import FEWEST_MASKED, Study
+from common.study.model import FEWEST_MASKED, Study
 
 TRAINING = "the training patients"
 

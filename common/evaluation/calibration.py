@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from common.evaluation.suppression import suppress
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.scores import BINS, BinnedCalibrationResult
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from common.evaluation.delong import NO_VARIANCE, exact
 from common.evaluation.suppression import Mask, suppress
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.placements import DeLongResult, delong_unknown
 

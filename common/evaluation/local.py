@@ -8,7 +8,7 @@ import numpy as np
 
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.delong import exact
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.class_histogram import (
     ClassHistogram,

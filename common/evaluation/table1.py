@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.table1 import GroupResult
 

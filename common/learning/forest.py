@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Int
 from common.statistics.forest import NodeCountResult, NodeCounts
 from common.transforms.base import Columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import lasso_path
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Int
 from common.statistics.gram import CentredGram, FoldGramResult
 

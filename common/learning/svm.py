@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.learning.descent import Descent
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.gram import FoldGramResult
 from common.statistics.svm import SvmGradient, SvmGradientResult

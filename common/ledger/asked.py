@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from common.ledger.entry import LONGEST_TEXT
-from common.plain import to_tree
+from common.messages.plain import to_tree
 from common.statistics.base import describe
-from common.views import ByFold, Joined, Paired, Table, View
+from common.transforms.views import ByFold, Joined, Paired, Table, View
 
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9 _.:/@()+>,*-]")
 

@@ -2,7 +2,7 @@
 
 A chain alone cannot show that its end was cut off; the head, a second small signed file, says how
 many entries there are. Who puts an old ledger and its old head back together shows in the other
-sites' ledgers only (`common.audit`).
+sites' ledgers only (`common.ledger.audit`).
 """
 
 from __future__ import annotations

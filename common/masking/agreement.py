@@ -12,7 +12,7 @@ from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.masking.derivation import PROTOCOL, hkdf_sha256
 from common.masking.encoding import framed, from_text, to_text
-from common.plain import plain
+from common.messages.plain import plain
 
 PUBLIC_BYTES = 32
 _PURPOSE = "ephemeral key"

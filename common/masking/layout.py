@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.masking.fixed_point import from_ring, to_ring
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Sums, flatten
 
 WIDTHS = (64, 32)

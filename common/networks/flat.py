@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from common.plain import plain
+from common.messages.plain import plain
 
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 

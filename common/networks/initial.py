@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.networks.pretrained import load_pretrained
 from common.networks.resnet import Kind, ScoringNetwork, build_network
-from common.study_networks import NetworkSettings
+from common.study.networks import NetworkSettings
 
 
 def initial_network(kind: Kind, settings: NetworkSettings, seed: int) -> tuple[ScoringNetwork, str]:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from common.networks.flat import load_flat
 from common.networks.med3d import dilate, use_padded_shortcuts
-from common.study_networks import NetworkSettings
+from common.study.networks import NetworkSettings
 
 Kind = Literal["dl2d", "dl3d"]
 _CHANNELS: dict[Kind, int] = {"dl2d": 3, "dl3d": 1}

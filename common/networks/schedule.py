@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from common.study_networks import NetworkSettings
+from common.study.networks import NetworkSettings
 
 
 def learning_rate_at(settings: NetworkSettings, round_index: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.plain import plain
+from common.messages.plain import plain
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

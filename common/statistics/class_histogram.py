@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.histogram import cell_counts, cell_of
 from common.statistics.packing import complete, matches

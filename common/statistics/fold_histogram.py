@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
 from common.statistics.histogram import cell_of
 from common.statistics.packing import complete, matches

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.exact import DIGITS, exact_column_sums, from_digits
 from common.statistics.packing import matches

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import stats
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import HistogramResult, cell_of, filled_up

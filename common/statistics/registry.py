@@ -12,7 +12,7 @@ import common.statistics
 def statistic_classes() -> dict[str, type[Any]]:
     """Every class with `from_rows`, `finalise`, `shapes`, a rule and steps, by class name.
 
-    Importing them is what lets a message name them: `common.plain` builds only what it has seen.
+    A message can name them once they are imported: `common.messages.plain` builds nothing else.
     """
     found: dict[str, type[Any]] = {}
     for module_info in pkgutil.iter_modules(common.statistics.__path__):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
 from common.statistics.exact import DIGITS, LIMIT, exact_column_sums, from_digits
 

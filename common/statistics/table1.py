@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.evaluation.suppression import suppress
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.counts import LevelCounts
 from common.statistics.exact import DIGITS, exact_column_sums, from_digits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows
 from common.statistics.forest import reached
 from common.transforms.base import Columns, expect, replace

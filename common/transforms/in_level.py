@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Rows
 from common.transforms.base import Columns, positions
 

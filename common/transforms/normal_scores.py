@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.transforms.base import Columns, expect, positions, replace
 

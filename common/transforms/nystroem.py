@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from common.learning.nystroem import rbf_kernel
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.transforms.base import Columns, expect, positions, replace
 

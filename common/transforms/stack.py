@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Rows
 from common.transforms.base import Columns, expect, replace
 from common.transforms.stackers import Stacker, read_stacker

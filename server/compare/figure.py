@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from common.figures.drawing import BLUE, LIGHT, VERMILION, Drawing, draw
+from common.html.drawing import BLUE, LIGHT, VERMILION, Drawing, draw
 from server.compare.blocks import pairs, set_names
 from server.compare.run import ComparedRun
 from server.report import words

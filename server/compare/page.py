@@ -7,8 +7,8 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from common.figures.drawing import inline
-from common.figures.style import STYLE
+from common.html.drawing import inline
+from common.html.style import STYLE
 from server.compare import blocks
 from server.compare.figure import overviews
 from server.compare.run import ComparedRun

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError, StudyError
-from common.study import load_study
+from common.study.model import load_study
 from server.report.reading import main_run
 from server.report.results import read
 from server.report.schema import Performance, Results

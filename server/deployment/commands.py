@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from common.console import consoles
 from common.errors import InputError, UsageError
-from common.joining import JoinRequest
 from common.masking import identity
-from common.study import load_study
+from common.messages.joining import JoinRequest
+from common.study.model import load_study
+from common.utils.console import consoles
 from server.deployment.enrolment import enrol as enrol_site
 from server.deployment.enrolment import expel
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
@@ -168,7 +168,7 @@ def status(
 
 def _status(folder: Path, name: str | None) -> RunStatus:
     from server.deployment.status import read_status
-    from server.simulated_status import is_run_folder, read_simulated
+    from server.progress.simulated_status import is_run_folder, read_simulated
 
     if name is None and is_run_folder(folder):
         return read_simulated(folder)
@@ -179,7 +179,7 @@ def _status(folder: Path, name: str | None) -> RunStatus:
 def _serve_page(folder: Path, name: str | None, port: int) -> None:
     from server.live.command import serve
     from server.live.source import of_deployment, of_simulation
-    from server.simulated_status import check_run_folder, is_run_folder
+    from server.progress.simulated_status import check_run_folder, is_run_folder
 
     if name is None and is_run_folder(folder):
         if any(folder.iterdir()):  # a run may be about to begin in an empty one
@@ -201,7 +201,7 @@ def renew(folder: Folder) -> None:
 
 def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
     from server.deployment.supervisor import Supervisor
-    from server.progress import Follower
+    from server.progress.screen import Follower
     from server.report.results import read
     from server.report.tables import terminal_table
 

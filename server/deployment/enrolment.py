@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from common.joining import JoinRequest
 from common.masking import identity
+from common.messages.joining import JoinRequest
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import read_roster, write_roster
 

@@ -10,9 +10,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import InputError
-from common.joining import ADDRESS
-from common.study_errors import explain
-from common.text_file import read_written
+from common.messages.joining import ADDRESS
+from common.study.errors import explain
+from common.utils.text_file import read_written
 
 SETTINGS = "coordinator.toml"
 

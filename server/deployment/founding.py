@@ -6,10 +6,10 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.durable import create_durably, write_durably
 from common.errors import InputError
-from common.joining import Invitation
 from common.masking import identity
+from common.messages.joining import Invitation
+from common.utils.durable import create_durably, write_durably
 from server.deployment.authority import (
     SERVER_DAYS,
     Pair,

@@ -6,14 +6,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.app_file import build_app
-from common.durable import write_durably
+from common.disclosure.differencing import check_test_sets_apart
 from common.errors import InputError
 from common.masking import identity
-from common.study import Study, load_study
-from common.study_file import write_study
-from common.study_sums import check_maskable
-from common.sums_apart import check_test_sets_apart
+from common.study.file import write_study
+from common.study.model import Study, load_study
+from common.study.sums import check_maskable
+from common.utils.app_file import build_app
+from common.utils.durable import write_durably
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import read_roster
 

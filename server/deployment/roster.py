@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from common.durable import write_durably
 from common.errors import InputError, SignatureError, StudyError
-from common.joining import JoinRequest
-from common.signed_document import SignedDocument
+from common.messages.joining import JoinRequest
+from common.messages.signed_document import SignedDocument
+from common.utils.durable import write_durably
 
 
 class Roster(SignedDocument):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.study import Study, load_study
+from common.study.model import Study, load_study
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import Prepared
-from server.events import read_events
+from server.progress.events import read_events
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from common.errors import StudyError
-from common.flower_settings import flower_environment, flower_program
-from common.processes import (
-    BackgroundProgram,
-    port_is_taken,
-    stop_all,
-    wait_until_ready,
-)
+from common.utils.flower_settings import flower_environment, flower_program
+from common.utils.processes import BackgroundProgram, port_is_taken, stop_all, wait_until_ready
 from server.deployment.database import prepare_database
 from server.deployment.folder import CoordinatorFolder
 

@@ -13,9 +13,9 @@ from common.errors import StudyError
 from server.deployment.control import Control
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
-from server.obstacles import Obstacle
-from server.progress import PHASES
-from server.run_progress import RunProgress, SiteContact, progress_of
+from server.federation.obstacles import Obstacle
+from server.progress.run import RunProgress, SiteContact, progress_of
+from server.progress.screen import PHASES
 
 State = Literal["not started", "under way", "finished", "stopped", "interrupted"]
 

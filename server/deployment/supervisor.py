@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.errors import StudyError
-from common.joining import node_key_pem
 from common.masking import identity
+from common.messages.joining import node_key_pem
 from server.deployment.control import Control, RunState, UnreachableError
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, read_roster
 from server.deployment.run_folder import RunFolder
 from server.deployment.services import Services
-from server.events import Events
+from server.progress.events import Events
 
 # progress is shown every second; Flower logs a line whenever it is asked how the run stands
 POLL_SECONDS, ASK_SECONDS, SILENT_SECONDS = 1.0, 3.0, 120.0

@@ -14,12 +14,12 @@ from typing import Any
 from rich.text import Text
 
 from server.deployment.status import RunStatus
-from server.events import read_events
 from server.live.curves import curves
-from server.progress import PHASES, describe
+from server.progress.events import read_events
+from server.progress.run import progress_of
+from server.progress.screen import PHASES, describe
 from server.report.reading import MODEL_ORDER, set_label
 from server.report.words import MODEL_LABELS, STACKER_LABELS, humanise, run_label, variant_label
-from server.run_progress import progress_of
 
 LAST_EVENTS = 12
 

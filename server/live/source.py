@@ -13,7 +13,7 @@ from server.deployment.run_folder import RunFolder
 from server.deployment.status import RunStatus, status_of
 from server.live.snapshot import snapshot
 from server.live.tail import EventTail
-from server.simulated_status import EVENTS, simulated_status
+from server.progress.simulated_status import EVENTS, simulated_status
 
 FRESH_SECONDS = 1.0
 Reader = Callable[[Sequence[Mapping[str, Any]]], RunStatus]

@@ -1,6 +1,6 @@
 """Style sheet of the live page: the report's look, and what only this page has."""
 
-from common.figures.style import STYLE as REPORT_STYLE
+from common.html.style import STYLE as REPORT_STYLE
 
 STYLE = (
     REPORT_STYLE

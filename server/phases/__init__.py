@@ -1,1 +1,1 @@
-"""The phases of a study; each reads like pooled code over `server.federation.Federation`."""
+"""The phases of a study; each reads like pooled code over a `Federation`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from common.plain import plain
-from common.views import View
+from common.messages.plain import plain
+from common.transforms.views import View
 
 
 @plain

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import Support
 from common.statistics.moments import Means, Missingness
-from common.study import Study
+from common.study.model import Study
 from common.transforms import Impute, Select
-from common.views import View, table
-from server.federation import Federation
+from common.transforms.views import View, table
+from server.federation.federation import Federation
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
 from server.phases.rare import fold_histograms, frequent_alone, frequent_clinical, split

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.errors import StudyError
-from common.exchanges import SumItem
 from common.learning.pca import principal_axes
+from common.messages.exchanges import SumItem
 from common.statistics.fold_histogram import FoldHistogram, Support
 from common.statistics.gram import CrossProducts
 from common.statistics.histogram import HistogramResult
 from common.statistics.rank_gram import first_edges
-from common.study import Study
+from common.study.model import Study
 from common.transforms import Project, Standardise
-from common.views import View
-from server.federation import Federation
-from server.lockstep import Procedure, in_lockstep
+from common.transforms.views import View
+from server.federation.batching import Procedure, in_lockstep
+from server.federation.federation import Federation
 from server.phases.normal import lay_scores
 from server.phases.rank_cells import Counted, Names, refined, shared, without_ties
 from server.phases.rare import CELLS, frequent_in_all, scaled_edges, split

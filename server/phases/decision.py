@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.plain import plain
+from common.messages.plain import plain
 from common.statistics.base import Float
-from common.study import Study
-from common.views import Joined, View
+from common.study.model import Study
+from common.transforms.views import Joined, View
 from server.phases.arm import Arm
 from server.phases.evaluation import Findings
 

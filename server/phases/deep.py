@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from common.exchanges import Ranges, RoundPlan, Weights
 from common.masking.weights import grid16_for
+from common.messages.exchanges import Ranges, RoundPlan, Weights
+from common.messages.plain import plain
 from common.networks.schedule import learning_rate_at, validation_fold
-from common.plain import plain
 from common.statistics.counts import FoldCounts
-from common.study import NetworkSettings
+from common.study.model import NetworkSettings
 from common.transforms import Select
-from common.views import ByFold, View, table
-from server.checkpoint import Slot
-from server.federation import Federation
+from common.transforms.views import ByFold, View, table
+from server.federation.federation import Federation
+from server.federation.rounds import TrainingRound
 from server.phases.arm import Arm
 from server.phases.components import principal_components
-from server.rounds import TrainingRound
+from server.run.checkpoint import Slot
 
 if TYPE_CHECKING:
     from strategies.model import GlobalModel

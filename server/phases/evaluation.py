@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from common.bundle import Bundle, Files
+from common.bundle.bundle import Bundle, Files
 from common.evaluation.calibration import calibration_table, without_small_bins
 from common.evaluation.decision_curve import decision_curve
 from common.evaluation.delong import auc_interval, paired_test
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
-from common.exchanges import EvaluateReply, SumItem
+from common.messages.exchanges import EvaluateReply, SumItem
 from common.statistics.base import Float, Rows
 from common.statistics.class_histogram import (
     ClassHistogram,
@@ -26,8 +26,8 @@ from common.statistics.class_histogram import (
 from common.statistics.placements import DeLongResult, Placements, delong_unknown
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.transforms import Select
-from common.views import View, table
-from server.federation import Federation
+from common.transforms.views import View, table
+from server.federation.federation import Federation
 from server.phases.participants import shown_counts
 from server.phases.strata import strata_findings
 from server.phases.strata_cuts import strata_cuts

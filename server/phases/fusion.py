@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.views import Joined, View
-from server.federation import Federation
-from server.lockstep import in_lockstep
+from common.transforms.views import Joined, View
+from server.federation.batching import in_lockstep
+from server.federation.federation import Federation
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
 from server.phases.spearman import spearman_filter

@@ -18,8 +18,8 @@ from common.statistics.class_histogram import (
     score_edges,
 )
 from common.statistics.histogram import Histogram
-from common.views import ByFold, View
-from server.federation import Federation
+from common.transforms.views import ByFold, View
+from server.federation.federation import Federation
 from server.phases.arm import Arm
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
 from server.phases.evaluation import evaluate_over_sites

@@ -10,13 +10,13 @@ import numpy as np
 from common.evaluation.roc import youden_cutoff
 from common.statistics.base import Float
 from common.statistics.class_histogram import QUANTILES, score_edges
-from common.study import Study
+from common.study.model import Study
 from common.transforms import Stack
-from server.federation import Federation
+from server.federation.federation import Federation
+from server.federation.rounds import OutOfFoldRows
 from server.phases.arm import Arm
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
 from server.phases.evaluation import evaluate_training
-from server.rounds import OutOfFoldRows
 
 
 def decide_by_rows(federation: Federation, arms: Mapping[str, Arm]) -> Decision:

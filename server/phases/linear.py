@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from common.exchanges import SumItem
 from common.learning.lasso import LassoFit, choose, fallback
 from common.learning.platt import PlattFit
+from common.messages.exchanges import SumItem
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram, FoldGramResult
 from common.transforms import Clip, Sigmoid
-from common.views import ByFold, View
-from server.federation import Federation
+from common.transforms.views import ByFold, View
+from server.federation.federation import Federation
 from server.phases.arm import Arm
 from server.phases.machines import Machine, Outer, fit_machines
 

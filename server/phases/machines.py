@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.exchanges import SumItem
 from common.learning.lasso import LassoFit
 from common.learning.nystroem import (
     gamma_scale,
@@ -23,13 +22,14 @@ from common.learning.nystroem import (
     synthetic_landmarks,
 )
 from common.learning.svm import SvmBatch, SvmProblem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import FoldHistogram, Support
 from common.statistics.gram import FoldGram, FoldGramResult
-from common.study import Study
+from common.study.model import Study
 from common.transforms import KernelMap, Linear
-from common.views import View
-from server.federation import Federation
+from common.transforms.views import View
+from server.federation.federation import Federation
 from server.phases.rare import frequent, scaled_edges, split
 
 Names = tuple[str, ...]

@@ -6,7 +6,7 @@ import numpy as np
 
 from common.learning.normal_scores import knots_of, score_grid
 from common.statistics.fold_histogram import Support
-from common.study import Study
+from common.study.model import Study
 from common.transforms import NormalScores
 from server.phases.rank_cells import Counted
 

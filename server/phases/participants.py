@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common.evaluation.suppression import suppress
-from server.federation import Federation
+from server.federation.federation import Federation
 
 
 def participants(federation: Federation) -> list[dict[str, Any]]:

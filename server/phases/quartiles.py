@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.exchanges import SumItem
 from common.learning.quantile_cells import (
     LARGEST_DOUBT,
     NOTHING,
@@ -29,14 +28,15 @@ from common.learning.quantile_cells import (
     tolerance,
     unsorted_cells,
 )
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.histogram import Histogram
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS, SiteQuartiles
 from common.statistics.table1 import JoinedHistogram
-from common.study import ClinicalColumn, PrivacySettings
+from common.study.model import ClinicalColumn, PrivacySettings
 from common.transforms import Select
-from common.views import View, table
-from server.lockstep import Procedure
+from common.transforms.views import View, table
+from server.federation.batching import Procedure
 
 Columns = Sequence[ClinicalColumn]
 Three = tuple[Quantile, Quantile, Quantile]

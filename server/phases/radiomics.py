@@ -6,9 +6,9 @@ from typing import Any
 
 from common.transforms import Select
 from common.transforms.base import positions
-from common.views import table
-from server.federation import Federation
-from server.lockstep import in_lockstep
+from common.transforms.views import table
+from server.federation.batching import in_lockstep
+from server.federation.federation import Federation
 from server.phases.arm import Arm
 from server.phases.linear import fit_linear_arm
 from server.phases.normal import lay_scores

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float, Int
 from common.statistics.capped_histogram import CappedHistogram, cap_for, share_cells
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.rank_gram import merge_cells, refine_edges
-from common.study import Study
-from common.views import View
-from server.lockstep import Procedure
+from common.study.model import Study
+from common.transforms.views import View
+from server.federation.batching import Procedure
 
 Names = tuple[str, ...]
 # of the rows; by attacks on columns that are zero for many patients, see tests/attacks

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import StudyError
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import FoldHistogram, FoldHistogramResult, Support
 from common.statistics.rank_gram import first_edges
-from common.study import ClinicalColumn, Study
-from common.views import View
+from common.study.model import ClinicalColumn, Study
+from common.transforms.views import View
 
 Names = tuple[str, ...]
 Mask = NDArray[np.bool_]

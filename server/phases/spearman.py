@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from common.exchanges import SumItem
 from common.learning.correlation_filter import greedy_filter
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.rank_gram import RankGram, first_edges, ranks_tell
-from common.study import Study
+from common.study.model import Study
 from common.transforms.base import positions
-from common.views import View
-from server.lockstep import Procedure
+from common.transforms.views import View
+from server.federation.batching import Procedure
 from server.phases.rank_cells import Counted, histograms, refined, shared, without_ties
 from server.phases.rare import fold_histograms, frequent, split
 

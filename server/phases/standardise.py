@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.icc import PairedMoments
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Standardise
-from common.views import Paired, Table, View
-from server.federation import Federation
-from server.lockstep import Procedure
+from common.transforms.views import Paired, Table, View
+from server.federation.batching import Procedure
+from server.federation.federation import Federation
 
 Names = tuple[str, ...]
 

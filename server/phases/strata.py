@@ -21,7 +21,7 @@ from common.evaluation.level_areas import (
     levels_told,
     without_variance,
 )
-from common.exchanges import EvaluateReply, SumItem
+from common.messages.exchanges import EvaluateReply, SumItem
 from common.statistics.base import Float
 from common.statistics.class_histogram import (
     ClassHistogram,
@@ -30,10 +30,10 @@ from common.statistics.class_histogram import (
     merge_classes,
 )
 from common.statistics.placements import DeLongResult, Placements, delong_unknown
-from common.strata import level_names, level_view, strata_columns
+from common.study.strata import level_names, level_view, strata_columns
 from common.transforms import Select
-from common.views import table
-from server.federation import Federation
+from common.transforms.views import table
+from server.federation.federation import Federation
 
 # the histogram of a level has about this many cells at most
 CELLS = 24

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from common.exchanges import SumItem
 from common.learning.quantile_cells import Quantile, Tally, roundest
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.table1 import JoinedHistogram
-from common.strata import is_cut, strata_columns
-from common.study import ClinicalColumn
+from common.study.model import ClinicalColumn
+from common.study.strata import is_cut, strata_columns
 from common.transforms import Select
-from common.views import table
-from server.federation import Federation
-from server.lockstep import Procedure, in_lockstep
+from common.transforms.views import table
+from server.federation.batching import Procedure, in_lockstep
+from server.federation.federation import Federation
 from server.phases.quartiles import ColumnFindings, CountedSet, find_quartiles
 
 # a cut is rounded by at most this share of the distance between the quartiles

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from common.evaluation.suppression import suppress
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.counts import LevelCounts
 from common.statistics.moments import Means
 from common.statistics.table1 import GroupSums, ProtectedCountResult, ProtectedLevelCounts
-from common.study import ClinicalColumn, PrivacySettings
+from common.study.model import ClinicalColumn, PrivacySettings
 from common.transforms import Select
-from common.views import View, table
-from server.federation import Federation
-from server.lockstep import Procedure, in_lockstep
+from common.transforms.views import View, table
+from server.federation.batching import Procedure, in_lockstep
+from server.federation.federation import Federation
 from server.phases.quartiles import CountedSet, find_quartiles
 from server.phases.table1_rows import StudySet, level_rows, mean_row, median_row
 

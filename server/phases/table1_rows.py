@@ -18,7 +18,7 @@ from common.evaluation.table1 import (
 )
 from common.statistics.base import Float
 from common.statistics.table1 import GroupResult
-from common.study import ClinicalColumn, PrivacySettings
+from common.study.model import ClinicalColumn, PrivacySettings
 from server.phases.quartiles import UNORDERED, ColumnFindings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.bundle import TrainingColumns
+from common.bundle.bundle import TrainingColumns
 from common.transforms import Standardise
 from server.phases.arm import Arm
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from common.study import parse_study
-from server.recorded_settings import recorded_settings
+from common.study.model import parse_study
+from server.report.recorded_settings import recorded_settings
 from server.report.schema_settings import RecordedSettings
 
 

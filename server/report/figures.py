@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from common.figures.drawing import (
+from common.html.drawing import (
     BLACK,
     BLUE,
     GREY,

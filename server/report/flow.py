@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from common.figures.drawing import BLACK, GREY, Drawing, draw
+from common.html.drawing import BLACK, GREY, Drawing, draw
 from server.report import words
 from server.report.reading import set_label
 from server.report.schema import Results

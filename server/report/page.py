@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from common.figures.drawing import Drawing, inline
-from common.figures.style import STYLE
+from common.html.drawing import Drawing, inline
+from common.html.style import STYLE
 from server.report import (
     appendix,
     choices_table,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from common.study import BaseModelName, FusionModelName
+from common.study.model import BaseModelName, FusionModelName
 
 ModelName = BaseModelName | FusionModelName
 

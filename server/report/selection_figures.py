@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from common.figures.drawing import BLACK, BLUE, GREY, LIGHT, LINE_STYLES, VERMILION, Drawing, draw
+from common.html.drawing import BLACK, BLUE, GREY, LIGHT, LINE_STYLES, VERMILION, Drawing, draw
 from server.report import words
 from server.report.correlation import p_values
 from server.report.reading import main_run

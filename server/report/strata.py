@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from common.figures.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
+from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
 from server.report import words
 from server.report.reading import main_run, models, set_label, sets
 from server.report.schema import Results

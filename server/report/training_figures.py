@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from common.figures.drawing import BLACK, LINE_STYLES, Dash, Drawing, draw
+from common.html.drawing import BLACK, LINE_STYLES, Dash, Drawing, draw
 from server.report import words
 from server.report.reading import main_run
 from server.report.schema import Results

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from common.figures.labels import MODEL_LABELS as MODEL_LABELS
-from server.progress import PHASES
+from common.html.labels import MODEL_LABELS as MODEL_LABELS
+from server.progress.screen import PHASES
 
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MISSING = EN_DASH

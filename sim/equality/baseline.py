@@ -12,7 +12,7 @@ from scipy import stats
 
 from client.workspace import Workspace
 from common.statistics.base import Float
-from common.study import Study
+from common.study.model import Study
 from sim.equality.findings import Findings, at_most
 from sim.equality.sites import pooled_rows
 

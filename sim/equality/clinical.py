@@ -10,8 +10,8 @@ from scipy import stats
 
 from client.workspace import Workspace
 from common.statistics.base import Float, Int, Rows
-from common.study import ClinicalColumn, Study
-from common.views import materialise
+from common.study.model import ClinicalColumn, Study
+from common.transforms.views import materialise
 from server.phases.arm import Arm
 from sim.equality import references
 from sim.equality.findings import Findings, at_most

@@ -8,10 +8,10 @@ import numpy as np
 
 from client.workspace import Workspace
 from common.statistics.base import Float, Rows
-from common.study import Study
+from common.study.model import Study
 from common.transforms import Project, Select, Standardise
-from common.views import View, materialise, table
-from server.lockstep import in_lockstep
+from common.transforms.views import View, materialise, table
+from server.federation.batching import in_lockstep
 from server.phases.components import principal_components
 from server.phases.rank_cells import MOST_TIED
 from server.phases.spearman import spearman_filter

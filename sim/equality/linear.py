@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from common.statistics.base import Float, Rows
 from common.transforms import Linear, Sigmoid
-from common.views import View, materialise
+from common.transforms.views import View, materialise
 from server.phases.arm import Arm
 from sim.equality import references
 from sim.equality.findings import Findings, at_most

@@ -13,12 +13,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from client.workspace import Workspace
-from common.bundle import Bundle
-from common.bundle_signature import sign_files
+from common.bundle.bundle import Bundle
+from common.bundle.signature import sign_files
 from common.statistics.base import Float, Rows
-from common.study import Study, load_study, parse_study
-from common.views import materialise
-from server.federation import Federation
+from common.study.model import Study, load_study, parse_study
+from common.transforms.views import materialise
+from server.federation.federation import Federation
 from server.phases.arm import Arm
 from server.phases.clinical import fit_clinical
 from server.phases.decision import Decision
@@ -26,6 +26,7 @@ from server.phases.evaluation import evaluate_test_sets
 from server.phases.fusion_rows import decide_by_rows
 from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
+from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality import label_free, references
 from sim.equality.baseline import compare_table1
 from sim.equality.clinical import compare_filling, pooled_clinical
@@ -43,7 +44,6 @@ from sim.equality.sites import (
 from sim.equality.synthetic import Plan, SyntheticCohort, generate
 from sim.equality.testing import compare_test_sets
 from sim.identities import COORDINATOR, simulated_identity, with_identities
-from sim.inprocess import SERVER_NODE, task_identity
 
 SEED = 20240101
 ROUNDS, MEGABYTES, SECONDS = 45, 25.0, 60.0

@@ -16,25 +16,25 @@ import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client import answers
-from client.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
-from client.frozen import FrozenCohort
-from client.gradient_rounds import GradientRounds
-from client.masks import RunMasks
-from client.prepared import PreparedImages
-from client.releases import Releases
+from client import handlers as answers
+from client.data.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
+from client.data.tables import SiteTables
+from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
-from client.state import RunTables
-from client.tables import SiteTables
+from client.store.fingerprint import FrozenCohort
+from client.store.gradient_rounds import GradientRounds
+from client.store.masks import RunMasks
+from client.store.releases import Releases
+from client.store.state import RunTables
 from client.workspace import Workspace
-from common.codec import decode, encode
-from common.exchanges import SumItem
+from common.messages.codec import decode, encode
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float, Rows, describe
-from common.study import Study
-from server.federation import Federation
+from common.study.model import Study
+from server.federation.federation import Federation
+from sim.engines.inprocess import InProcessGrid
 from sim.equality.synthetic import SyntheticCohort
 from sim.identities import place_identities
-from sim.inprocess import InProcessGrid
 
 RUN = "equality"
 
@@ -233,7 +233,7 @@ def pooled_rows(sites: Mapping[str, Workspace], study: Study, table: str, subset
 
 @dataclass(frozen=True)
 class PooledTables:
-    """Implements `common.views.TableReader` over all sites' rows, to apply fitted views to."""
+    """All sites' rows as a `common.transforms.views.TableReader`, to apply fitted views to."""
 
     sites: Mapping[str, Workspace]
     study: Study

@@ -11,7 +11,7 @@ from sklearn.metrics import brier_score_loss
 
 from client.workspace import Workspace
 from common.statistics.base import Float
-from common.study import Study
+from common.study.model import Study
 from server.phases.evaluation import Findings as TestFindings
 from sim.equality import references
 from sim.equality.findings import Findings, Step, at_most

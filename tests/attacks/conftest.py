@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sim.inprocess import SERVER_NODE, task_identity
+from sim.engines.inprocess import SERVER_NODE, task_identity
 
 
 @pytest.fixture

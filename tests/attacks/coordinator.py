@@ -12,17 +12,17 @@ from flwr.common.serde import recorddict_to_proto
 
 from client.app import app
 from client.workspace import Workspace, open_workspace
-from common.codec import decode, encode
-from common.exchanges import SumItem
 from common.masking.layout import RingSums, to_rings
-from common.study import Study, parse_study
-from common.study_file import write_study
-from common.views import materialise
+from common.messages.codec import decode, encode
+from common.messages.exchanges import SumItem
+from common.study.file import write_study
+from common.study.model import Study, parse_study
+from common.transforms.views import materialise
 from server.app import run_configured_study
-from server.events import Events
-from server.federation import Federation
+from server.federation.federation import Federation
+from server.progress.events import Events
+from sim.engines.inprocess import InProcessGrid
 from sim.identities import place_coordinator, with_identities
-from sim.inprocess import InProcessGrid
 from sim.sites import place_sites
 
 Lie = Callable[[str, Any], Any]

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import client.releases
+import client.store.releases
 from client.workspace import open_workspace
 from common.errors import RefusedError, StudyError
-from common.exchanges import Refused, SumItem
 from common.masking.layout import RingSums, from_rings
+from common.messages.exchanges import Refused, SumItem
 from common.statistics.exact import from_digits
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Select, Standardise
-from common.views import table
+from common.transforms.views import table
 from tests.conftest import TABULAR_STUDY, write_tabular_hospital
 
 pytestmark = pytest.mark.usefixtures("server_identity")
@@ -145,7 +145,7 @@ def test_the_same_sum_with_one_site_fewer_is_refused(coordinator: Any, four: Pat
 def test_without_the_rule_the_difference_is_the_sites_statistic(
     coordinator: Any, four: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.releases.Releases, "_other_sites", lambda self, item: iter(()))
+    monkeypatch.setattr(client.store.releases.Releases, "_other_sites", lambda self, item: iter(()))
     everyone, _, first, again = with_and_without_d(coordinator, four, MEANS, MEANS)
     second = again()
     true = from_rings(MEANS.statistic, everyone.true_rings("d", MEANS, "first"), len(COLUMNS))

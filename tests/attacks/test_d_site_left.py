@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import tomli_w
 
-import client.releases
-from client.ledger import ledger_path
+import client.store.releases
+from client.store.ledger import ledger_path
 from common.errors import InputError, RefusedError, SiteError
-from common.exchanges import Refused, SumItem
 from common.ledger.verify import read_entries, verify
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.layout import RingSums, from_rings
 from common.masking.leaving import LeftSite
+from common.messages.exchanges import Refused, SumItem
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Select
-from common.views import table
-from server.audit import audit_run
+from common.transforms.views import table
+from server.commands.audit import audit_run
 from sim.identities import simulated_identity
 
 pytestmark = pytest.mark.usefixtures("server_identity")
@@ -126,7 +126,7 @@ def test_nor_does_a_roster_with_such_a_key_that_the_sites_enrolled_under(
     own = identity.generate()
     forged_roster = {**everyone.study.roster, "d": identity.public_text(own.public_key())}
     for site in ("a", "b", "c"):
-        client.releases.Rosters(everyone.sites[site].parent / "work").keep(forged_roster)
+        client.store.releases.Rosters(everyone.sites[site].parent / "work").keep(forged_roster)
     forged = LeftSite.sign(own, "d", roster_digest(forged_roster))
     expect_refused(coordinator, hospitals, forged)
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-import client.masks
+import client.store.masks
 from common.errors import SignatureError, SiteError
-from common.exchanges import Problem, SumItem, SumReply, SumRequest
 from common.masking.agreement import SignedKey, announce, pair_secrets, roster_digest
 from common.masking.context import mask_context
 from common.masking.encoding import from_text
 from common.masking.pairwise import mask_vector
+from common.messages.exchanges import Problem, SumItem, SumReply, SumRequest
 from common.statistics.moments import Means
 from common.transforms import Select
-from common.views import table
+from common.transforms.views import table
 from sim.identities import simulated_identity
 
 pytestmark = pytest.mark.usefixtures("server_identity")

@@ -26,9 +26,9 @@ from common.statistics.gram import FoldGram
 from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.packing import unpack
 from common.statistics.rank_gram import first_edges, merge_cells, ranks_tell, refine_edges
-from common.study import parse_study
+from common.study.model import parse_study
 from common.transforms import Clip, NormalScores, Select
-from common.views import table
+from common.transforms.views import table
 from server.phases.rank_cells import Counted, untied
 
 PATIENTS, ROWS, COLUMNS, SITES = 300, 61, 500, 3

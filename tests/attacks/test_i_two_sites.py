@@ -10,11 +10,11 @@ import pytest
 
 from client.workspace import open_workspace
 from common.errors import RefusedError
-from common.exchanges import Refused, RoundPlan, SumItem, SumReply, SumRequest
 from common.masking.pairwise import mask_vector
+from common.messages.exchanges import Refused, RoundPlan, SumItem, SumReply, SumRequest
 from common.statistics.moments import Means
 from common.transforms import Select
-from common.views import table
+from common.transforms.views import table
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 ITEM = SumItem(Means(), table("clinical").then(Select(columns=("marker", "stage"))), "train")

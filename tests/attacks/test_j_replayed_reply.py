@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.audit import audit
 from common.errors import SiteError
-from common.exchanges import Problem, RoundPlan, SumItem, SumRequest
+from common.ledger.audit import audit
 from common.masking.context import ContextGuard
 from common.masking.update import Update
+from common.messages.exchanges import Problem, RoundPlan, SumItem, SumRequest
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Select
-from common.views import table
+from common.transforms.views import table
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 VIEW = table("clinical").then(Select(columns=("marker", "stage")))
@@ -63,7 +63,9 @@ def only(site: str, old: Any) -> Callable[[str, Any], Any]:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator that looks at no reply's question."""
-    monkeypatch.setattr("server.federation.check_answer", lambda request, reply, site: None)
+    monkeypatch.setattr(
+        "server.federation.federation.check_answer", lambda request, reply, site: None
+    )
 
 
 MASKS = pytest.mark.parametrize("more", ["", OFF], ids=["masked", "unmasked"])
@@ -132,7 +134,7 @@ def test_a_training_reply_of_an_earlier_round_is_refused(
         nothing = np.zeros(0, dtype=np.float32)
         return Update(np.zeros(50, dtype=np.float32), nothing, np.ones(5))
 
-    monkeypatch.setattr("client.local_training.train_network", train_network)
+    monkeypatch.setattr("client.training.round.train_network", train_network)
     _, federation = enrolled(coordinator, tabular)
     first: dict[str, Any] = {}
     federation.grid.hand_on = lambda site, reply: first.setdefault(site, reply)
@@ -200,7 +202,7 @@ def train(federation: Any) -> None:
 
 def train_twice(federation: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """One question under one number, to sites whose training comes out differently each time."""
-    import client.local_training
+    import client.training.round
 
     def never_the_same(workspace: Any, request: Any) -> Update:
         times[workspace.name] = times.get(workspace.name, 0) + 1

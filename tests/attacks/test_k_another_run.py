@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bundle import Bundle
-from common.bundle_signature import sign_files
+from common.bundle.bundle import Bundle
+from common.bundle.signature import sign_files
 from common.errors import RefusedError
-from common.exchanges import EvaluateReply, EvaluateRequest, SumItem
+from common.messages.exchanges import EvaluateReply, EvaluateRequest, SumItem
 from common.statistics.svm import SvmGradient
 from common.transforms import Clip, Impute, Select, Sigmoid
-from common.views import Joined, View, table
-from server.federation import Federation
+from common.transforms.views import Joined, View, table
+from server.federation.federation import Federation
 from sim.identities import COORDINATOR, simulated_identity
 
 pytestmark = pytest.mark.usefixtures("server_identity")

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from client.ledger import Ledger, ledger_path
+from client.store.ledger import Ledger, ledger_path
 from client.workspace import open_workspace
-from common.bundle import Bundle
-from common.bundle_signature import sign_files
-from common.codec import decode, encode
-from common.exchanges import (
+from common.bundle.bundle import Bundle
+from common.bundle.signature import sign_files
+from common.masking import identity
+from common.messages.codec import decode, encode
+from common.messages.exchanges import (
     EvaluateReply,
     EvaluateRequest,
     Problem,
@@ -27,13 +28,12 @@ from common.exchanges import (
     SumReply,
     SumRequest,
 )
-from common.masking import identity
 from common.statistics.moments import Means
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram
 from common.transforms import Clip, Impute, InLevel, Select, Standardise
 from common.transforms.columns import _Chain
-from common.views import View, table
+from common.transforms.views import View, table
 from sim.identities import COORDINATOR, simulated_identity
 from tests.fixtures.models import clinical_probability, out_of_fold
 
@@ -204,7 +204,7 @@ def test_a_fault_of_the_machine_is_in_the_ledger_and_silences_nobody(
     def full(*_: Any) -> Any:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("client.answers.to_rings", full)
+    monkeypatch.setattr("client.handlers.to_rings", full)
     most = aimed.rehearsal.study.privacy.max_refusals
     for which in range(most + 1):
         view = RAW.then(Impute(columns=MARKER, fill=np.array([float(which)])))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.exchanges import RoundPlan, SumRequest
 from common.masking.layout import sizes
 from common.masking.update import Update, to_update_rings
+from common.messages.exchanges import RoundPlan, SumRequest
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 SITES = ("a", "b", "c")
@@ -239,7 +239,7 @@ def change_of(site: str, seed: int) -> Update:
 def listen_to_training(
     coordinator: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = ""
 ) -> Transcript:
-    import client.local_training
+    import client.training.round
 
     monkeypatch.setattr(
         client.local_training,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from client.gate_types import GateContext
-from common.study import Study, load_study
+from client.gate.schema import GateContext
+from common.study.model import Study, load_study
 from sim.identities import with_identities
 from sim.sites import place_sites
 

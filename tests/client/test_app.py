@@ -12,8 +12,9 @@ from flwr.app import Context, Message, RecordDict
 
 from client.app import app
 from client.workspace import open_workspace
-from common.codec import decode, encode
-from common.exchanges import (
+from common.ledger.entry import read_line
+from common.messages.codec import decode, encode
+from common.messages.exchanges import (
     EnrolReply,
     EnrolRequest,
     Problem,
@@ -22,13 +23,12 @@ from common.exchanges import (
     SumItem,
     SumRequest,
 )
-from common.ledger.entry import read_line
 from common.statistics.counts import LevelCounts
-from common.study import load_study
+from common.study.model import load_study
 from common.transforms import Select
-from common.views import table
+from common.transforms.views import table
+from sim.engines.inprocess import task_identity
 from sim.identities import with_identities
-from sim.inprocess import task_identity
 
 
 @pytest.fixture(autouse=True)

@@ -18,17 +18,17 @@ from typing import Any
 import psutil
 import pytest
 
-from client.approvals import approve
-from client.joining import join
+from client.commands.init import join
+from client.gate.approvals import approve
 from client.site import load_site
-from client.state import remember_study
-from common import keeper
-from common.audit import audit
-from common.joining import Invitation, JoinRequest
+from client.store.state import remember_study
+from common.ledger.audit import audit
 from common.ledger.verify import readable_entries, verify
 from common.masking import identity
-from common.processes import free_port, port_is_taken
-from common.study import Study, load_study
+from common.messages.joining import Invitation, JoinRequest
+from common.study.model import Study, load_study
+from common.utils import keeper
+from common.utils.processes import free_port, port_is_taken
 from server.deployment.enrolment import enrol
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 from server.deployment.founding import found
@@ -251,7 +251,7 @@ class Stage:
 
     def supernode(self, name: str) -> psutil.Process:
         """A hospital's SuperNode, once it runs."""
-        words = ("client.supernode", str(self.rehearsal.site(name)))
+        words = ("client.gate.supernode", str(self.rehearsal.site(name)))
         until(lambda: bool(processes(*words)), f"the SuperNode of {name} runs")
         return processes(*words)[0]
 
@@ -273,7 +273,7 @@ class Stage:
     def _launchers(self, name: str) -> list[psutil.Process]:
         settings = load_site(self.rehearsal.site(name) / "site.toml")
         assert settings.deployment is not None
-        return processes("client.launcher", f"127.0.0.1:{settings.deployment.port}")
+        return processes("client.gate.launcher", f"127.0.0.1:{settings.deployment.port}")
 
     def programs(self, name: str) -> list[psutil.Process]:
         """All of a hospital."""

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from client.approvals import approve, revoke
+from client.gate.approvals import approve, revoke
 from common.masking import identity
 from server.deployment.founding import renew
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from common.processes import BackgroundProgram, free_port, stop_all
+from common.utils.processes import BackgroundProgram, free_port, stop_all
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], "/usr/sbin"])

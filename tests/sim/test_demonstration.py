@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from common.errors import UsageError
-from common.study import parse_study
+from common.study.model import parse_study
 from sim.demonstration import demonstration_plan
-from sim.phantom_study import study_text
+from sim.phantom.study import study_text
 
 
 @pytest.mark.parametrize(

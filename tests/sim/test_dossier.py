@@ -17,7 +17,7 @@ import tomli_w
 
 from common.dossier.asked import Asked
 from common.dossier.plan import plan
-from common.study import Study, load_study
+from common.study.model import Study, load_study
 
 pytestmark = pytest.mark.slow
 HOSPITALS = ("north", "south", "west", "harbour")

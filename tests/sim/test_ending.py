@@ -21,10 +21,10 @@ import typer
 import client.cli
 import server.cli
 import sim.cli
-from client.joining import join
-from common.joining import Invitation, JoinRequest
-from common.processes import free_port
-from common.study import load_study
+from client.commands.init import join
+from common.messages.joining import Invitation, JoinRequest
+from common.study.model import load_study
+from common.utils.processes import free_port
 from server.deployment.enrolment import enrol
 from server.deployment.folder import CoordinatorSettings
 from server.deployment.founding import found

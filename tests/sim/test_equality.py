@@ -15,17 +15,17 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.svm import LinearSVC
 from typer.testing import CliRunner
 
-from client import answers
+from client import handlers as answers
 from client.workspace import Workspace
-from common.exchanges import SumReply, SumRequest
-from common.study import parse_study
+from common.messages.exchanges import SumReply, SumRequest
+from common.study.model import parse_study
 from sim.cli import app
+from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality import command, label_free, references, sites
 from sim.equality.findings import Bound, Finding, Findings, at_most
 from sim.equality.run import STUDY, Comparison, compare_heart, compare_synthetic
 from sim.equality.synthetic import FULL, SMALL, generate
 from sim.identities import with_identities
-from sim.inprocess import SERVER_NODE, task_identity
 
 
 def silent(text: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from rich.console import Console
 
-from common.study import Study, load_study
-from server.obstacles import ObstaclesError
+from common.study.model import Study, load_study
+from server.federation.obstacles import ObstaclesError
 from sim.run import prepare_all
 from sim.sites import find_sites, place_sites
 
@@ -33,7 +33,7 @@ def prepare(
     hospitals: Path, study: Study, monkeypatch: pytest.MonkeyPatch, *, exclude: bool = False
 ) -> ObstaclesError:
     """What stops the simulation, without a single image having been prepared."""
-    monkeypatch.setattr("client.prepared.prepare", lambda *_, **__: pytest.fail("prepared"))
+    monkeypatch.setattr("client.imaging.prepared.prepare", lambda *_, **__: pytest.fail("prepared"))
     data = find_sites([hospitals / name for name in study.site_names], study)
     sites = place_sites(data, hospitals / "run", hospitals / "cache", exclude_bad_patients=exclude)
     with pytest.raises(ObstaclesError) as caught:
@@ -97,7 +97,7 @@ def test_patients_left_out_on_the_sites_word_do_not_count(
 def test_a_long_list_of_patients_is_cut_with_how_many_there_are(
     hospitals: Path, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client.first_pass.MOST_LISTED", 3)
+    monkeypatch.setattr("client.check.first_pass.MOST_LISTED", 3)
     site = study.training_sites[0]
     edit(hospitals, site, ",train,", ",training,", count=5)
     error = prepare(hospitals, study, monkeypatch)

@@ -83,7 +83,7 @@ def test_patient_ids_are_in_no_file_of_the_server(finished: Path) -> None:
 
 
 def test_the_bundle_scores_without_pickle(finished: Path) -> None:
-    from common.bundle import Bundle, read_files
+    from common.bundle.bundle import Bundle, read_files
 
     bundle = Bundle.from_files(read_files(finished / "bundle"))
     assert set(bundle.models) == MODELS

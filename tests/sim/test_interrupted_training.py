@@ -17,13 +17,13 @@ from flwr.app import Message
 
 from client.app import app
 from client.workspace import open_workspace
-from common.study import load_study
-from common.study_file import write_study
+from common.study.file import write_study
+from common.study.model import load_study
 from server.app import run_configured_study
-from server.audit import audit_run
-from server.events import Events, read_events
+from server.commands.audit import audit_run
+from server.progress.events import Events, read_events
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import place_coordinator, with_identities
-from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.sites import place_sites
 
 WEIGHTS = "arrays.safetensors"

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from opacus.accountants import RDPAccountant
 
-from client.ledger import ledger_path
-from client.privacy_budget import PrivacyBudget
+from client.store.ledger import ledger_path
+from client.store.privacy_budget import PrivacyBudget
 from common.ledger.verify import readable_entries
-from common.study import load_study
-from common.study_file import write_study
-from common.study_private import DifferentialPrivacy
+from common.study.file import write_study
+from common.study.model import load_study
+from common.study.private_training import DifferentialPrivacy
 from server.app import run_configured_study
-from server.events import Events
-from server.outputs import write_outputs
+from server.progress.events import Events
+from server.report.outputs import write_outputs
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import place_coordinator, with_identities
-from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.sites import place_sites
 
 HOSPITALS = ("north", "south", "west", "harbour")

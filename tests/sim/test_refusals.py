@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from client.ledger import REFUSED, Ledger, ledger_path
 from client.site import SiteSettings, load_site
+from client.store.ledger import REFUSED, Ledger, ledger_path
 from client.workspace import open_workspace
 from common.errors import InputError
 from common.masking import identity
-from common.study import load_study
-from common.study_file import write_study
-from server.events import read_events
+from common.study.file import write_study
+from common.study.model import load_study
+from server.progress.events import read_events
 from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, Outcome, run_job
 from sim.sites import find_sites, place_sites
@@ -116,7 +116,7 @@ def test_what_counts_forbid_is_refused_before_an_image_is_prepared(
         prepared.append(settings.name)
         raise InputError("prepared in vain")
 
-    monkeypatch.setattr("client.prepared.prepare_images", not_now)
+    monkeypatch.setattr("client.imaging.prepared.prepare_images", not_now)
     study = load_study(imaging_master / "study.toml")
     strict = study.privacy.model_copy(update={"min_rows": 1000})
     out = tmp_path / "run"

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from client.imaging.workers import BoundedPool
 from client.site import SiteSettings
-from common.durable import alone
-from common.study import Study, load_study
+from common.study.model import Study, load_study
+from common.utils.durable import alone
 from sim import run
 from sim.identities import with_identities
 from sim.sites import place_sites

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
-from common.study import load_study
+from common.study.model import load_study
 from tests.fixtures.programs import Finished, run_simulation
 
 NAMES = ("a", "b", "c")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from common.study import NetworkSettings
-from sim.inprocess import SERVER_NODE, task_identity
+from common.study.model import NetworkSettings
+from sim.engines.inprocess import SERVER_NODE, task_identity
 from strategies.model import GlobalModel
 from strategies.shares import Shares
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.plain_file import read_plain, write_plain
-from common.study_strategy import STRATEGIES
+from common.messages.plain_file import read_plain, write_plain
+from common.study.strategy import STRATEGIES
 from strategies.model import GlobalModel
 
 SOME_STATISTICS = np.array([[1, 3]], dtype=np.int64)

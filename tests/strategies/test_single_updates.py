@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.study import parse_study
+from common.study.model import parse_study
 from strategies.shares import Shares
 
 STUDY = """

@@ -18,16 +18,16 @@ import pytest
 import torch
 from torch import nn
 
-from client import local_training
-from client.batches import Crops, batches_an_epoch, training_draws
-from client.state import RunTables
-from common.exchanges import RoundPlan, TrainReply, TrainRequest
+from client.store.state import RunTables
+from client.training import round as local_training
+from client.training.batches import Crops, batches_an_epoch, training_draws
 from common.masking.pairwise import mask_vector
 from common.masking.update import to_update_rings
+from common.messages.exchanges import RoundPlan, TrainReply, TrainRequest
 from common.networks.flat import flatten, load_flat, wide_ranges
-from common.study import NetworkSettings
-from common.study_private import DifferentialPrivacy
-from server.totals import UpdateTotals
+from common.study.model import NetworkSettings
+from common.study.private_training import DifferentialPrivacy
+from server.federation.totals import UpdateTotals
 from strategies.model import GlobalModel
 from strategies.shares import Shares
 

@@ -27,16 +27,16 @@ from flwr.supercore.run import Run
 from flwr.supernode import start_client_internal as flower
 from flwr.supernode.nodestate import NodeStateFactory
 
-from client import approvals
-from client.gate_site import SiteGate
+from client.gate import approvals
+from client.gate.site_gate import SiteGate
+from client.gate.supernode import GatedNode
 from client.site import SiteSettings, load_site
-from client.supernode import GatedNode
-from common.codec import encode
-from common.exchanges import EnrolRequest
 from common.masking import identity
-from common.study import Study, load_study
+from common.messages.codec import encode
+from common.messages.exchanges import EnrolRequest
+from common.study.model import Study, load_study
+from sim.engines.inprocess import task_identity
 from sim.identities import with_identities
-from sim.inprocess import task_identity
 from sim.sites import place_sites, write_site
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,8 +11,8 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from client.app import app
-from common.codec import decode, encode
-from common.exchanges import EnrolRequest, Problem
+from common.messages.codec import decode, encode
+from common.messages.exchanges import EnrolRequest, Problem
 from common.statistics.base import Rows
 
 PATIENT = "Muster-Max-1962"

@@ -9,9 +9,9 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-from client.gate_mod import gate_mod
-from common.codec import decode, encode
-from common.exchanges import EnrolRequest, Problem
+from client.gate.mod import gate_mod
+from common.messages.codec import decode, encode
+from common.messages.exchanges import EnrolRequest, Problem
 
 PATIENT = "Muster-Max-1962"
 

@@ -15,11 +15,11 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from client.app import app, enrol
-from client.approval_app import describe_app, read_app
-from common.app_file import RELEASE
-from common.codec import decode
-from common.exchanges import EnrolReply, EnrolRequest, Problem, SumRequest
-from common.study import Study
+from client.gate.approval_app import describe_app, read_app
+from common.messages.codec import decode
+from common.messages.exchanges import EnrolReply, EnrolRequest, Problem, SumRequest
+from common.study.model import Study
+from common.utils.app_file import RELEASE
 
 
 def test_one_comment_more_is_another_app(fab: bytes, changed_fab: bytes) -> None:
@@ -117,7 +117,7 @@ def test_the_approved_app_runs(approved_node: Any, gated: Any, enrolment: EnrolR
 def test_revoking_an_app_holds_within_a_run(
     approved_node: Any, gated: Any, settings: Any, fab: bytes, enrolment: EnrolRequest
 ) -> None:
-    from client import approvals
+    from client.gate import approvals
     from common.masking import identity
 
     gated()

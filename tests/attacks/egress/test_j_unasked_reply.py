@@ -8,8 +8,8 @@ import pytest
 from flwr.app import Context, Message
 
 from client.app import app
-from common.codec import decode
-from common.exchanges import EnrolReply, EnrolRequest
+from common.messages.codec import decode
+from common.messages.exchanges import EnrolReply, EnrolRequest
 
 
 def unasked(reply_to: Message) -> Message:

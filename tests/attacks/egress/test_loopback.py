@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from client.site import Deployment, load_site
-from common.flower_settings import flower_environment
-from common.processes import BackgroundProgram, free_port, wait_until_ready
-from common.study import Study, load_study
-from common.study_file import write_study
+from common.study.file import write_study
+from common.study.model import Study, load_study
+from common.utils.flower_settings import flower_environment
+from common.utils.processes import BackgroundProgram, free_port, wait_until_ready
 from sim.identities import with_identities
 from sim.sites import place_sites, write_site
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from client.site import Deployment
 from common.masking import identity
-from common.study import SiteEntry, Study
+from common.study.model import SiteEntry, Study
 from server.deployment.authority import Pair, make_authority, make_server
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from client import approvals
 from client.check.approval import (
     look_at_approvals,
     look_at_coordinator_key,
@@ -15,9 +14,10 @@ from client.check.approval import (
 )
 from client.check.finding import Finding
 from client.check.software import PACKAGE
+from client.gate import approvals
 from client.site import Deployment, SiteSettings, load_site
 from common.masking import identity
-from common.study import Study, load_study
+from common.study.model import Study, load_study
 
 INSECURE = Deployment(superlink="127.0.0.1:1", insecure=True, coordinator_key="ours")
 

@@ -7,8 +7,8 @@ import pytest
 
 from client.check.clinical_units import centre, look_at_values, possible, suggests_logarithm
 from client.check.finding import Finding
-from client.cohort import Patient
-from common.study import Study, parse_study
+from client.data.cohort import Patient
+from common.study.model import Study, parse_study
 
 STUDY = """
 name = "s"

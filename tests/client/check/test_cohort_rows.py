@@ -9,7 +9,7 @@ import pytest
 
 from client.check.cohort_rows import CohortLook, look_at_rows
 from client.check.finding import Finding
-from common.study import Study, parse_study
+from common.study.model import Study, parse_study
 
 STUDY = """
 name = "s"

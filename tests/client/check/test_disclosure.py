@@ -11,11 +11,11 @@ import pytest
 from client.check.classes import count, look_at_counts
 from client.check.disclosure import CHECKED, Own, look_at_masking, look_at_rules, not_decided_here
 from client.check.finding import Finding
-from client.cohort import assign_folds, read_cohort
-from client.foretold import foretold
+from client.check.foretold import foretold
+from client.data.cohort import assign_folds, read_cohort
 from client.site import SiteSettings
 from common.disclosure import DESCRIPTIONS
-from common.study import PrivacySettings, Study, load_study
+from common.study.model import PrivacySettings, Study, load_study
 
 
 @pytest.fixture

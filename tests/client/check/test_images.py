@@ -11,9 +11,9 @@ import SimpleITK as sitk  # noqa: N813
 
 from client.check.finding import Finding
 from client.check.images import ImagesLook, look_at_images
-from client.cohort import Patient, read_cohort
+from client.data.cohort import Patient, read_cohort
 from client.site import SiteSettings
-from common.study import load_study
+from common.study.model import load_study
 
 SETTINGS = SiteSettings(name="north", workers=1)
 

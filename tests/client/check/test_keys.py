@@ -13,7 +13,7 @@ from client.check.finding import Finding
 from client.check.keys import look_at_keys
 from client.site import load_site
 from common.masking import identity
-from common.study import Study, load_study
+from common.study.model import Study, load_study
 
 
 @pytest.fixture

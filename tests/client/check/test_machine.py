@@ -22,7 +22,7 @@ from client.check.storage import (
     needed_in_work,
 )
 from client.site import SiteSettings
-from common.study import Study, load_study
+from common.study.model import Study, load_study
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_folders_that_others_can_get_into_are_found(
 def test_needs_on_disk_cover_what_a_preparation_writes(
     study: Study, imaging_master: Path, tmp_path: Path
 ) -> None:
-    from client.cohort import read_cohort
-    from client.prepared import prepare_images
+    from client.data.cohort import read_cohort
+    from client.imaging.prepared import prepare_images
 
     patients = read_cohort(imaging_master / "harbour", "harbour", study).patients[:2]
     settings = SiteSettings(name="harbour", cache=tmp_path / "cache", workers=1)

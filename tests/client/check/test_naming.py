@@ -7,7 +7,7 @@ import pytest
 
 from client.check.finding import Finding
 from client.check.naming import look_at_names
-from common.study import Study, parse_study
+from common.study.model import Study, parse_study
 
 STUDY = """
 name = "s"

@@ -10,7 +10,7 @@ import torch
 
 from client.check.network_memory import FLOAT, Kind, activations, crop_voxels, training_bytes
 from common.networks.resnet import build_network, channels_of
-from common.study import ImagingSettings, NetworkSettings
+from common.study.model import ImagingSettings, NetworkSettings
 
 NARROW: dict[str, Any] = {
     "block": "basic",

@@ -12,9 +12,9 @@ import pytest
 
 from client.check.finding import Finding
 from client.check.images import look_at_images
-from client.cohort import Patient
+from client.data.cohort import Patient
 from client.site import SiteSettings
-from tests.client.dicom.conftest import Series
+from tests.client.imaging.dicom.conftest import Series
 
 SETTINGS = SiteSettings(name="north", workers=1)
 

@@ -9,7 +9,7 @@ import pytest
 from client.check.finding import Load, Speed
 from client.check.transfer import in_words, load_of, look_at_transfer
 from common.dossier.plan import plan
-from common.study import Study, load_study
+from common.study.model import Study, load_study
 
 
 @pytest.fixture

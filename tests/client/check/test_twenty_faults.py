@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from client import approvals
+from client.gate import approvals
 from client.site import load_site
 from common.masking import identity
-from common.study import Study, load_study
-from common.study_file import write_study
+from common.study.file import write_study
+from common.study.model import Study, load_study
 from tests.fixtures.programs import run_program
 
 NAME = "north"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.imaging.crops import crop2d, crop3d, resize_linear
-from common.study import ImagingSettings
+from common.study.model import ImagingSettings
 
 SMALL = ImagingSettings(crop2d_size=32, crop3d_size=24)
 

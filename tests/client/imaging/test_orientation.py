@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from client import radiomics
 from client.imaging.crops import crop2d, crop3d
 from client.imaging.geometry import StoredAxes, oriented, plain_mm, stored_axes, stored_grid
 from client.imaging.preprocess import preprocess
+from client.imaging.radiomics import extraction as radiomics
 from client.imaging.reading import read_image, read_mask
-from common.study import ImagingSettings
+from common.study.model import ImagingSettings
 
 SPACING, SHAPE = (0.8, 0.8, 2.5), (12, 34, 30)
 CROPS = ImagingSettings(crop3d_size=24, crop2d_size=24)

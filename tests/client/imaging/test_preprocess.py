@@ -11,7 +11,7 @@ from client.imaging.errors import PatientError
 from client.imaging.geometry import oriented
 from client.imaging.preprocess import Grid, preprocess
 from client.imaging.reading import read_image, read_mask
-from common.study import ImagingSettings
+from common.study.model import ImagingSettings
 
 STS = Path(__file__).parents[4] / "shared" / "data" / "sts"
 SPACING = (0.7, 0.75, 2.5)

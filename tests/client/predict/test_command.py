@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from client.predict.scoring import base_tables
-from client.state import RunTables
-from common.bundle import Bundle, read_files
+from client.store.state import RunTables
+from common.bundle.bundle import Bundle, read_files
 from tests.client.predict.conftest import KEY, Call
 
 MODELS = ("clinical", "radiomics", "dl2d", "dl3d", "fusion_feature", "fusion_decision")

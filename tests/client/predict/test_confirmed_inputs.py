@@ -8,7 +8,7 @@ import pytest
 
 from client.predict.inputs import case_of, read_cases
 from common.errors import InputError
-from common.study import parse_study
+from common.study.model import parse_study
 
 STUDY = parse_study("""
 name = "small"
@@ -44,7 +44,7 @@ def test_a_single_patient_is_confirmed_by_option(tmp_path: Path) -> None:
 
 
 def test_an_unknown_word_of_the_option_is_refused() -> None:
-    from client.confirmed import confirmed_words
+    from client.data.confirmed import confirmed_words
 
     with pytest.raises(InputError, match="--confirmed: unknown word"):
         confirmed_words("yes", "--confirmed")

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.imaging.preparation import PatientProblem
 from client.predict.inputs import case_of, read_cases
 from client.predict.outcome import Outcome
 from client.predict.predicting import check_all_are_there
 from client.predict.scoring import Prediction
 from client.predict.verify import Opened
-from client.preparation import PatientProblem
 from common.errors import InputError, StudyError, UsageError
-from common.study import parse_study
+from common.study.model import parse_study
 
 STUDY = parse_study("""
 name = "s"

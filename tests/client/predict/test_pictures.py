@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from client.imaging.cache import ContentCache
+from client.imaging.preparation import PatientJob, prepare
 from client.predict.inputs import Case
 from client.predict.pictures import PLANES, Crop, crop_of, picture_of_crop, slices_of
-from client.preparation import PatientJob, prepare
-from common.study import ImagingSettings
+from common.study.model import ImagingSettings
 
 SETTINGS = ImagingSettings(crop3d_size=32, crop2d_size=32)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from client.predict.ranges import TrainingRanges
-from common.bundle import Bundle, TrainingColumns
-from common.study import Study, load_study
+from common.bundle.bundle import Bundle, TrainingColumns
+from common.study.model import Study, load_study
 from common.transforms import Linear, NormalScores, Project, Select, Standardise
-from common.views import Joined, View, table
+from common.transforms.views import Joined, View, table
 
 FEATURES = ("f1", "f2")
 

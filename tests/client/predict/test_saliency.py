@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from client.compute import CPU
 from client.predict import saliency
 from client.predict.saliency import integrated_gradients
+from client.training.device import CPU
 from common.networks.resnet import ScoringNetwork, build_network
-from common.study_networks import NetworkSettings
+from common.study.networks import NetworkSettings
 
 CROP = np.random.default_rng(3).random((20, 20, 20), dtype=np.float32)
 

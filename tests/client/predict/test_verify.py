@@ -12,14 +12,14 @@ import pytest
 
 from client.predict import verify
 from client.predict.verify import blamed_unless_checked, coordinator_key, open_bundle
-from common.bundle import Bundle, save_files
-from common.bundle_signature import sign_files
+from common.bundle.bundle import Bundle, save_files
+from common.bundle.signature import sign_files
 from common.errors import InputError, SignatureError, UsageError
-from common.joining import Invitation
 from common.masking import identity
-from common.study import Study, load_study
+from common.messages.joining import Invitation
+from common.study.model import Study, load_study
 from common.transforms import Linear, Select, Stack
-from common.views import View, table
+from common.transforms.views import View, table
 from tests.client.predict.conftest import KEY, signed
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client.cohort import Cohort, Patient
+from client.data.cohort import Cohort, Patient
 from client.report.source import SiteRun
 from client.site import SiteSettings
-from common.study import parse_study
+from common.study.model import parse_study
 
 STUDY = parse_study("""
 name = "small"

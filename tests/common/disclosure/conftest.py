@@ -10,9 +10,9 @@ import pytest
 
 from common.disclosure import check_sum
 from common.statistics.base import Rows
-from common.study import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study, parse_study
 from common.transforms import Clip, Select
-from common.views import View, table
+from common.transforms.views import View, table
 
 STUDY = """
 name = "s"

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.gate_words import unknown_in_refusals
+from client.gate.vocabulary import unknown_in_refusals
 from common.disclosure import check_sum, check_weights, stricter
 from common.disclosure.foretelling import foretell, subset_of
 from common.disclosure.scores import check_test_set
 from common.disclosure.training import check_out_of_fold_rows
-from common.exchanges import Refusal
+from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
-from common.study import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study, parse_study
 from common.transforms import Clip, Select
-from common.views import table
+from common.transforms.views import table
 
 TEXT = """
 name = "s"

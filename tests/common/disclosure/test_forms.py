@@ -9,7 +9,7 @@ import pytest
 
 from common.disclosure import FormError, check_form, check_models, check_out_of_fold
 from common.learning.normal_scores import score_grid
-from common.study import Study
+from common.study.model import Study
 from common.transforms import (
     Clip,
     Forest,
@@ -23,7 +23,7 @@ from common.transforms import (
     Standardise,
 )
 from common.transforms.columns import _Chain
-from common.views import ByFold, Joined, View, table
+from common.transforms.views import ByFold, Joined, View, table
 from tests.fixtures.models import clinical_decision, clinical_probability, out_of_fold
 
 X = ("x",)

@@ -10,9 +10,9 @@ import pytest
 from common.disclosure import check_rounds, stricter
 from common.disclosure.gradients import machine_views, machines_at_once, tables_read
 from common.statistics.svm import SvmGradient
-from common.study import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study, parse_study
 from common.transforms import Clip, Select
-from common.views import ByFold, Joined, Paired, Table, View, table
+from common.transforms.views import ByFold, Joined, Paired, Table, View, table
 
 ALL = """
 name = "s"

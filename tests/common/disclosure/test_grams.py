@@ -11,7 +11,7 @@ from common.statistics.fold_histogram import Support
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.rank_gram import RankGram
 from common.statistics.svm import SvmGradient
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 from common.transforms import (
     Clip,
     KernelMap,
@@ -21,7 +21,7 @@ from common.transforms import (
     Sigmoid,
     Standardise,
 )
-from common.views import Joined, View, table
+from common.transforms.views import Joined, View, table
 
 RAW = table("clinical")
 ONE = np.ones(1)

@@ -11,10 +11,10 @@ from common.disclosure import check_sum
 from common.statistics.base import Rows
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.moments import Means
-from common.strata import level_view
-from common.study import Study, parse_study
+from common.study.model import Study, parse_study
+from common.study.strata import level_view
 from common.transforms import InLevel, Select
-from common.views import Joined, View, leaves_rows_out, table
+from common.transforms.views import Joined, View, leaves_rows_out, table
 
 STUDY = """
 name = "levels"

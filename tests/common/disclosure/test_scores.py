@@ -11,7 +11,7 @@ from common.statistics.class_histogram import ClassCells, ClassHistogram
 from common.statistics.forest import NodeCounts
 from common.statistics.placements import Placements
 from common.statistics.scores import BrierSums, Confusion, DecisionCounts
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 
 EDGES = np.array([[-np.inf, 0.5, np.inf]])
 SUMS = [ClassHistogram(edges=EDGES), Confusion(cutoffs=np.ones(1)), BrierSums(), DecisionCounts()]

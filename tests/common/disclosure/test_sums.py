@@ -9,8 +9,8 @@ from common.disclosure import DESCRIPTIONS, check_sum
 from common.disclosure.sums import DESCRIBES, RULES
 from common.statistics.moments import Means
 from common.statistics.registry import statistic_classes
-from common.study import PrivacySettings
-from common.views import table
+from common.study.model import PrivacySettings
+from common.transforms.views import table
 
 
 @pytest.mark.parametrize("cls", statistic_classes().values(), ids=lambda cls: cls.__name__)

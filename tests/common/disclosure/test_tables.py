@@ -13,9 +13,9 @@ from common.statistics.icc import PairedMoments
 from common.statistics.moments import Means
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 from common.transforms import Select
-from common.views import table
+from common.transforms.views import table
 
 EDGES = np.array([[-np.inf, 0.0, np.inf]])
 CENTRE = np.zeros(1)

@@ -12,7 +12,7 @@ from common.disclosure import (
     check_weights,
     stricter,
 )
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 
 USUAL = PrivacySettings()
 

@@ -17,7 +17,7 @@ from common.dossier.messages import fields_of, travelling_classes, type_words
 from common.dossier.plan_scores import scores_over_sites
 from common.dossier.statistics_section import axes, first_sentence, rounding
 from common.dossier.texts import Attack, attacks, message_texts, rule_text, statistic_texts
-from common.exchanges import CATALOGUE, REPLIES_IN_PLACE, SumReply, TrainReply
+from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE, SumReply, TrainReply
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.counts import FoldCounts, LevelCounts
@@ -34,7 +34,7 @@ from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, De
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
-from common.study import parse_study
+from common.study.model import parse_study
 
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS, FOLDS, CELLS, LEVELS, PROBLEMS, POINTS, QUESTIONS = 7, 5, 11, 4, 13, 3, 17

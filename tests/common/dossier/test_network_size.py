@@ -9,7 +9,7 @@ import pytest
 from common.dossier.network_size import network_size
 from common.networks.flat import layout_of, wide_ranges
 from common.networks.resnet import Kind, build_network
-from common.study import NetworkSettings
+from common.study.model import NetworkSettings
 
 SETTINGS: list[dict[str, Any]] = [
     {"block": "basic", "layers": (1, 1, 1, 1), "widths": (8, 16, 24, 64), "stem_kernel": 5},

@@ -14,7 +14,7 @@ from common.dossier.plan import model_columns, plan
 from common.dossier.unprotected import unprotected
 from common.masking import identity
 from common.masking.leaving import LeftSite
-from common.study import Study, parse_study
+from common.study.model import Study, parse_study
 
 KEY = identity.generate().public_key()
 PAPER = f"""

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
-from common.codec import decode, encode
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.roc import roc_from_histogram
+from common.messages.codec import decode, encode
 from common.statistics.base import Rows
 from common.statistics.class_histogram import score_edges
 

@@ -8,7 +8,7 @@ from common.ledger.asked import describe_item, request_digest
 from common.ledger.entry import LONGEST_TEXT, Item
 from common.statistics.moments import Means
 from common.transforms import Select
-from common.views import ByFold, Joined, Paired, Table, View, table
+from common.transforms.views import ByFold, Joined, Paired, Table, View, table
 
 
 def test_a_description_names_statistic_tables_and_steps() -> None:

@@ -10,7 +10,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from common.codec import decode, encode
 from common.errors import SignatureError
 from common.masking.agreement import (
     SignedKey,
@@ -21,6 +20,7 @@ from common.masking.agreement import (
 )
 from common.masking.encoding import framed, to_text
 from common.masking.identity import fingerprint, public_text, sign
+from common.messages.codec import decode, encode
 
 SITES = ("cuh", "nan", "qfs", "west")
 RUN, STUDY = "run-1", "5" * 64

@@ -8,7 +8,7 @@ import torch
 
 from common.networks.flat import flatten, layout_of, load_flat
 from common.networks.resnet import build_network
-from common.study import NetworkSettings
+from common.study.model import NetworkSettings
 
 SETTINGS = NetworkSettings(block="basic", layers=(1, 1, 1, 1), widths=(4, 4, 8, 8), stem_kernel=3)
 

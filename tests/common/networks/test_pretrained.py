@@ -12,7 +12,7 @@ import torch
 from common.errors import InputError
 from common.networks.pretrained import load_pretrained
 from common.networks.resnet import Kind, build_network
-from common.study import NetworkSettings
+from common.study.model import NetworkSettings
 
 SETTINGS = NetworkSettings(
     block="bottleneck", layers=(1, 1, 1, 1), widths=(4, 4, 8, 8), stem_kernel=3

@@ -14,7 +14,7 @@ import torch
 from common.errors import InputError
 from common.networks.pretrained import load_pretrained
 from common.networks.resnet import Kind, ScoringNetwork, build_network
-from common.study_networks import NetworkSettings
+from common.study.networks import NetworkSettings
 
 SMALLEST: dict[Kind, str] = {"dl2d": "torchvision_resnet50", "dl3d": "medicalnet_resnet_10"}
 KINDS: tuple[Kind, ...] = ("dl2d", "dl3d")

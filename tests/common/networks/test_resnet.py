@@ -11,7 +11,7 @@ from torch import nn
 from common.networks.flat import flatten
 from common.networks.med3d import PaddedShortcut
 from common.networks.resnet import Kind, build_network, network_with, prepare
-from common.study_networks import NetworkSettings
+from common.study.networks import NetworkSettings
 
 SMALL = NetworkSettings(block="basic", layers=(1, 1, 1, 1), widths=(4, 8, 8, 16), stem_kernel=3)
 SHAPE: dict[Kind, tuple[int, ...]] = {"dl2d": (3, 3, 20, 20), "dl3d": (3, 1, 20, 20, 20)}

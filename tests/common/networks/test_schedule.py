@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from common.networks.schedule import averaged_rounds, learning_rate_at
-from common.study import NetworkSettings
+from common.study.model import NetworkSettings
 
 
 def settings(**changes: object) -> NetworkSettings:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.masking.layout import from_rings, to_rings
-from common.plain import from_tree, to_tree
+from common.messages.plain import from_tree, to_tree
 from common.statistics.base import Rows, add, flatten, zeros
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram, merge_class

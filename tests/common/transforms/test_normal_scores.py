@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.codec import decode, encode
+from common.messages.codec import decode, encode
 from common.statistics.base import Rows
 from common.transforms import NormalScores
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import rbf_kernel
 
-from common.codec import decode, encode
+from common.messages.codec import decode, encode
 from common.statistics.base import Rows
 from common.transforms import KernelMap, Select
-from common.views import materialise, table
+from common.transforms.views import materialise, table
 
 NAMES = ("a", "b", "c", "d")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from client.joining import join
-from common.joining import Invitation, JoinRequest
+from client.commands.init import join
+from common.messages.joining import Invitation, JoinRequest
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 from server.deployment.founding import found
 

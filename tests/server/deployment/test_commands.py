@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from common.errors import InputError, UsageError
-from common.joining import JoinRequest
 from common.masking import identity
+from common.messages.joining import JoinRequest
 from server.cli import app
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import read_roster

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from common.joining import Invitation
 from common.masking import identity
+from common.messages.joining import Invitation
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 from server.deployment.founding import check_certificate, found, renew
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from common.processes import free_port
+from common.utils.processes import free_port
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 from server.deployment.founding import found, renew
 from server.deployment.nginx import FLEET_CALLS

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from common.joining import JoinRequest
 from common.masking import identity
-from common.study import load_study
+from common.messages.joining import JoinRequest
+from common.study.model import load_study
 from server.deployment.enrolment import enrol
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import find_prepared, prepare

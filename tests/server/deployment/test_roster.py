@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from common.errors import InputError, SignatureError
-from common.joining import JoinRequest
 from common.masking import identity
+from common.messages.joining import JoinRequest
 from server.deployment.enrolment import enrol, expel
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, read_roster

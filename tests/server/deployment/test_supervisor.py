@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from common.errors import StudyError
-from common.joining import JoinRequest, node_key_pem
-from common.processes import BackgroundProgram
+from common.messages.joining import JoinRequest, node_key_pem
+from common.utils.processes import BackgroundProgram
 from server.deployment import services as services_module
 from server.deployment import supervisor as supervisor_module
 from server.deployment.control import Node, RunState, UnreachableError

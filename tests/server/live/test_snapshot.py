@@ -8,7 +8,7 @@ from typing import Any
 from server.live.curves import curves
 from server.live.source import of_simulation
 from server.live.tail import EventTail
-from server.run_progress import progress_of
+from server.progress.run import progress_of
 
 
 def told(run: Any) -> dict[str, Any]:

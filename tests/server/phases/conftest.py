@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from flwr.app import Context, Message
 
-from client import answers
-from client.masks import RunMasks
+from client import handlers as answers
 from client.site import SiteSettings
-from common.codec import decode, encode
+from client.store.masks import RunMasks
 from common.disclosure import stricter
-from common.exchanges import EnrolReply
+from common.messages.codec import decode, encode
+from common.messages.exchanges import EnrolReply
 from common.statistics.base import Rows
-from common.study import Study, parse_study
-from server.federation import Federation
-from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from common.study.model import Study, parse_study
+from server.federation.federation import Federation
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 
 Tables = Mapping[str, Rows]
 
@@ -47,7 +47,7 @@ min_cell = 0
 
 @dataclass(frozen=True)
 class Memory:
-    """Implements `common.views.TableReader` over given rows."""
+    """Implements `common.transforms.views.TableReader` over given rows."""
 
     tables: Tables
 

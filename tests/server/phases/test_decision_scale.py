@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.transforms import Linear
-from common.views import View, materialise
+from common.transforms.views import View, materialise
 from server.phases.clinical import fit_clinical
 
 FOLDS = 5

@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from common.errors import RefusedError
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 from common.transforms import Select
-from common.views import materialise, table
-from server.lockstep import in_lockstep
+from common.transforms.views import materialise, table
+from server.federation.batching import in_lockstep
 from server.phases.clinical import fit_clinical
 from server.phases.components import principal_components
 from server.phases.radiomics import fit_radiomics

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Rows, add, zeros
 from common.statistics.class_histogram import QUANTILES, score_edges
-from common.study import PrivacySettings
+from common.study.model import PrivacySettings
 from common.transforms import Select
-from common.views import table
-from server.federation import Federation
+from common.transforms.views import table
+from server.federation.federation import Federation
 from server.phases.evaluation import Findings, evaluate_over_sites, evaluate_training
 
 NAMES = ("clinical", "radiomics")

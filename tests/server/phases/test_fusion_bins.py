@@ -11,21 +11,28 @@ import pytest
 from flwr.app import Context, Message
 from sklearn.metrics import roc_auc_score
 
-from common.bundle import Bundle
-from common.codec import decode, encode
-from common.exchanges import EnrolReply, EnrolRequest, RowsReply, RowsRequest, SumReply, SumRequest
+from common.bundle.bundle import Bundle
 from common.masking.layout import end_to_end, to_rings
+from common.messages.codec import decode, encode
+from common.messages.exchanges import (
+    EnrolReply,
+    EnrolRequest,
+    RowsReply,
+    RowsRequest,
+    SumReply,
+    SumRequest,
+)
 from common.statistics.base import Rows
-from common.study import Study, parse_study
+from common.study.model import Study, parse_study
 from common.transforms import Forest, Select
-from common.views import Joined, View, materialise, table
-from server.federation import Federation
+from common.transforms.views import Joined, View, materialise, table
+from server.federation.federation import Federation
 from server.phases.arm import Arm
 from server.phases.decision import Decision
 from server.phases.fusion_bins import decide_by_bins
 from server.phases.fusion_rows import decide_by_rows
-from server.study_run import StudyRun
-from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from server.run.order import StudyRun
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 
 STUDY = """
 name = "s"

@@ -13,8 +13,8 @@ from common.statistics.base import Rows
 from common.statistics.gram import CrossProducts
 from common.statistics.rank_gram import RankGram
 from common.transforms import NormalScores, Select
-from common.views import materialise, table
-from server.lockstep import in_lockstep
+from common.transforms.views import materialise, table
+from server.federation.batching import in_lockstep
 from server.phases.components import principal_components
 from server.phases.normal import lay_scores
 from server.phases.spearman import spearman_filter

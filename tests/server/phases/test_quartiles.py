@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.exchanges import SumItem
 from common.learning.quantile_cells import ROUNDS
+from common.messages.exchanges import SumItem
 from common.statistics.base import Rows
 from common.statistics.histogram import Histogram
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.table1 import JoinedHistogram
-from common.study import Study
-from server.federation import Federation
+from common.study.model import Study
+from server.federation.federation import Federation
 from server.phases.quartiles import UNMASKED, UNORDERED
 from server.phases.table1 import table1
 

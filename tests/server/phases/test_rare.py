@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from common.errors import RefusedError, StudyError
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.packing import unpack
 from common.statistics.rank_gram import RankGram
-from common.study import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study, parse_study
 from common.transforms import Select, Standardise
-from common.views import table
-from server.federation import Federation
-from server.lockstep import in_lockstep
+from common.transforms.views import table
+from server.federation.batching import in_lockstep
+from server.federation.federation import Federation
 from server.phases import clinical, rare, standardise
 from server.phases.clinical import fit_clinical
 from server.phases.components import principal_components

@@ -12,13 +12,13 @@ from sklearn.metrics import roc_auc_score
 
 from common.evaluation.delong import exact
 from common.evaluation.level_areas import areas_by_level, difference_test
-from common.exchanges import SumItem
+from common.messages.exchanges import SumItem
 from common.statistics.base import Rows, add, zeros
 from common.statistics.class_histogram import QUANTILES, score_edges
-from common.strata import level_codes, level_names
-from common.study import PrivacySettings, Study, parse_study
-from common.views import materialise
-from server.federation import Federation
+from common.study.model import PrivacySettings, Study, parse_study
+from common.study.strata import level_codes, level_names
+from common.transforms.views import materialise
+from server.federation.federation import Federation
 from server.phases.strata import FEW, SMALL, UNMASKED, StrataFindings, strata_findings
 from server.phases.strata_cuts import strata_cuts
 from server.report.schema_strata import StratumTest

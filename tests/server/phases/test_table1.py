@@ -12,10 +12,10 @@ import pytest
 from scipy import stats
 
 from client.app import app
-from common.study import load_study
-from server.federation import Federation
+from common.study.model import load_study
+from server.federation.federation import Federation
 from server.phases.table1 import table1
-from sim.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.sites import place_sites
 
 Table = dict[str, Any]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.figures.drawing import Drawing
+from common.html.drawing import Drawing
 from server.report.figures import draw_figures
 from server.report.results import Results, parse
 from tests.fixtures import synthetic_results

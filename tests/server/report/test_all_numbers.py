@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.figures.drawing import Drawing
+from common.html.drawing import Drawing
 from server.report import words
 from server.report.page import render
 from server.report.results import Results, parse

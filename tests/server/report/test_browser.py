@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.figures.drawing import Drawing
+from common.html.drawing import Drawing
 from server.report.page import write_report
 from server.report.results import Results
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from common.figures.drawing import Drawing, inline
+from common.html.drawing import Drawing, inline
 from server.report.figures import draw_figures, write_figures
 from server.report.results import Results, parse
 

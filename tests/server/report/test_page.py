@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from common.figures.drawing import Drawing
+from common.html.drawing import Drawing
 from server.report.appendix import timing_block
 from server.report.page import render, write_report
 from server.report.results import Results, parse, to_json

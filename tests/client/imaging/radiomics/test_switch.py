@@ -7,14 +7,14 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-from client import radiomics
 from client.imaging.cache import ContentCache
+from client.imaging.preparation import PatientJob, prepare
+from client.imaging.radiomics import extraction as radiomics
 from client.imaging.radiomics.engine import FastExtractor
-from client.preparation import PatientJob, prepare
-from client.radiomics import extract_roi
+from client.imaging.radiomics.extraction import extract_roi
 from client.site import load_site
 from common.errors import InputError
-from common.study import RadiomicsSettings
+from common.study.model import RadiomicsSettings
 
 SETTINGS = RadiomicsSettings(settings="radiomics-original", expected_features=105)
 

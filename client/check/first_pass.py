@@ -1,0 +1,88 @@
+"""Look at one site as a study would: rows, columns, files, headers, counts.
+
+Takes seconds: no voxel is read and nothing is prepared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from client.check.foretold import foretold
+from client.data.cohort import Cohort, assign_folds, read_cohort, shortfalls
+from client.site import SiteSettings
+from common.disclosure import Foretold, stricter
+from common.errors import InputError
+from common.study.model import Study
+
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that has to be put right: what, where, remedy."""
+
+    where: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """Result of the look at one site.
+
+    Parameters
+    ----------
+    cohort : usable patients so far; None where cohort.csv cannot be read.
+    reasons : what the site's people have to put right.
+    told : what the site would refuse, and withhold.
+    """
+
+    cohort: Cohort | None
+    reasons: tuple[Reason, ...]
+    told: Foretold
+
+
+def first_pass(settings: SiteSettings, study: Study) -> FirstPass:
+    """Look at a site's cohort.csv, its columns and files, their headers, and the counts.
+
+    Bad patients count as they do in a run: they are left out where the site says so, and are
+    reasons to stop where it does not.
+    """
+    try:
+        cohort = read_cohort(settings.data, settings.name, study, pooled=settings.pooled)
+    except InputError as error:
+        return FirstPass(None, (Reason(error.where, error.what, error.remedy),), Foretold((), ()))
+    bad = [
+        (p.patient_id, Reason(f"{p.patient_id}: {p.where}", p.what, p.remedy))
+        for p in cohort.problems
+    ]
+    bad += _headers(cohort, settings, study)
+    left_out = {patient for patient, _ in bad} if settings.exclude_bad_patients else set()
+    kept = [p for p in cohort.patients if p.patient_id not in left_out]
+    cohort.patients = assign_folds(kept, study)
+    reasons = [] if settings.exclude_bad_patients else _first([reason for _, reason in bad])
+    short = [Reason(e.where, e.what, e.remedy) for e in shortfalls(cohort, study)]
+    # rows that cannot be read may be the patients that are missing
+    counted = not (cohort.problems and not settings.exclude_bad_patients) and not short
+    privacy = stricter(study.privacy, settings.privacy)
+    told = foretold(cohort, study, privacy) if counted else Foretold((), ())
+    return FirstPass(cohort, (*reasons, *short), told)
+
+
+def _headers(cohort: Cohort, settings: SiteSettings, study: Study) -> list[tuple[str, Reason]]:
+    if not study.needs_images:
+        return []
+    from client.imaging.prepared import header_problems
+
+    return [
+        (one.patient_id, Reason(f"{one.patient_id}: {one.file}", one.what, one.remedy))
+        for one in header_problems(cohort.patients, settings)
+    ]
+
+
+def _first(reasons: list[Reason]) -> list[Reason]:
+    """Cut a list to as many as a person reads, and say how many more there are."""
+    if len(reasons) <= MOST_LISTED:
+        return reasons
+    more = f"{len(reasons) - MOST_LISTED} more problems with patients"
+    return [*reasons[:MOST_LISTED], Reason("", more, "fedlnm-site check lists them all")]

@@ -1,0 +1,279 @@
+"""Everything that is looked at, in order: what a site would bring to a study, told to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.check import (
+    approval,
+    classes,
+    clinical_units,
+    clock,
+    coordinator,
+    device,
+    earlier,
+    keys,
+    memory,
+    naming,
+    software,
+    storage,
+    transfer,
+)
+from client.check.cohort_rows import FILES, CohortLook, look_at_rows
+from client.check.contact import Contact, upload_speed, visit
+from client.check.finding import (
+    Finding,
+    Report,
+    Speed,
+    gathered,
+    not_applicable,
+    not_checked,
+    or_ok,
+    placed,
+    problem,
+    problem_of,
+)
+from client.data.cohort import Cohort, assign_folds
+from client.site import SiteSettings, load_site
+from common.errors import StudyError
+from common.study.model import Study, load_study
+
+Progress = Callable[[int, int, str], None]
+Tell = Callable[[Finding], None]
+HEADERS, PREPARED = "identifiers.headers", "image.prepared"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How to check.
+
+    Parameters
+    ----------
+    cache : where prepared images go, None for the site's own.
+    bandwidth : Mbit/s to reckon with, None to measure.
+    """
+
+    cache: Path | None = None
+    bandwidth: float | None = None
+
+
+def site_of(folder: Path) -> SiteSettings:
+    """Settings from the folder's site.toml, or the defaults under the folder's name."""
+    own = folder if folder.is_file() else folder / "site.toml"
+    if own.is_file():
+        return load_site(own)
+    resolved = folder.resolve()
+    paths = {"data": resolved, "work": resolved / "work", "cache": resolved / "cache"}
+    return SiteSettings(name=resolved.name, identity=resolved / "keys" / "identity.pem", **paths)
+
+
+def rehearse(
+    folder: Path,
+    study_file: Path,
+    wish: Wish,
+    progress: Progress | None,
+    tell: Tell = lambda _: None,
+) -> Report:
+    """Look at a site as the study would, and at all that lies between it and the coordinator.
+
+    An interruption (Ctrl-C) ends it early: the report holds what was found by then.
+
+    Parameters
+    ----------
+    tell : called with what is doubtful or wrong before each piece of work that takes long.
+
+    Raises
+    ------
+    InputError : the study file or site.toml is wrong.
+    """
+    study = load_study(study_file)
+    settings = site_of(folder)
+    if wish.cache is not None:
+        settings = settings.model_copy(update={"cache": wish.cache.resolve()})
+    report = Report(site=settings.name, study=study.name, digest=study.digest())
+    try:
+        _look(report, study, settings, wish, _Told(report, progress, tell))
+    except KeyboardInterrupt:
+        report.stopped = True
+    report.findings = gathered(report.findings)
+    return report
+
+
+@dataclass
+class _Told:
+    """Progress of the check, and those of its findings that a person has not seen yet."""
+
+    report: Report
+    progress: Progress | None
+    tell: Tell
+    seen: int = 0
+
+    def news(self) -> None:
+        """Tell what has been found since the last time and is not as it should be."""
+        for finding in self.report.findings[self.seen :]:
+            if finding.severity in ("warning", "problem"):
+                self.tell(finding)
+        self.seen = len(self.report.findings)
+
+
+def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, told: _Told) -> None:
+    """Fill the report, the quick looks first."""
+    found = report.findings
+    found += approval.look_at_roster(study, settings.name)
+    found += approval.look_at_coordinator_key(study, settings.deployment)
+    found += approval.look_at_approvals(study, settings)
+    found += software.look_at_software()
+    found += keys.look_at_keys(study, settings)
+    found += storage.look_at_privacy(settings)
+    contact = visit(settings.deployment) if settings.deployment else None
+    found += coordinator.look_at_coordinator(settings.deployment, contact)
+    found += clock.look_at_clock(settings, contact)
+    found += device.look_at_device(study, settings)
+    _look_at_patients(report, study, settings, told)
+    training = report.counts.get("train", (0, 0))[0]
+    report.load = transfer.load_of(study, settings.name, training)
+    report.speed = _speed(settings, contact, wish.bandwidth)
+    found += transfer.look_at_transfer(report.load, report.speed)
+
+
+def _speed(
+    settings: SiteSettings, contact: Contact | None, bandwidth: float | None
+) -> Speed | None:
+    if bandwidth is not None:
+        return Speed(bandwidth, measured=False)
+    if settings.deployment is None or contact is None or contact.failure is not None:
+        return None
+    measured = upload_speed(settings.deployment)
+    return Speed(measured, measured=True) if measured is not None else None
+
+
+def _look_at_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
+    """Rows, images, and what the rules make of the patients that are left."""
+    rows = look_at_rows(settings.data, settings.name, study)
+    report.findings += rows.findings
+    _look_at_names(report, rows, settings.name, study)
+    if rows.cohort is None:
+        kinds = (
+            "cohort.units",
+            "cohort.missing",
+            "cohort.skewed",
+            *placed("counts"),
+            *placed("disclosure"),
+        )
+        kinds += (*_images(study), "machine.disk", "machine.memory")
+        report.findings += not_checked(kinds, "the rows of cohort.csv cannot be read")
+        report.findings += _no_images(study)
+        return
+    cohort = rows.cohort
+    report.findings += clinical_units.look_at_values(cohort.patients, study)
+    _look_at_images(report, cohort, study, settings, told)
+    cohort.patients = assign_folds(cohort.patients, study)
+    report.patients = len(cohort.patients)
+    counts = classes.count(cohort, study)
+    report.counts, report.folds = counts.subsets, counts.folds
+    report.findings += classes.look_at_counts(cohort, study, counts)
+    _look_at_rules(report, cohort, study, settings)
+
+
+def _look_at_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
+    if rows.frame is None:
+        kinds = ("identifiers.cohort", "identifiers.files")
+        report.findings += not_checked(kinds, "cohort.csv cannot be read")
+    else:
+        report.findings += naming.look_at_names(rows.frame, site, study)
+
+
+def _images(study: Study) -> tuple[str, ...]:
+    """Kinds about images that this study asks for, but for the paths in cohort.csv."""
+    kinds = (*placed("image"), *placed("mask"), HEADERS)
+    return tuple(kind for kind in kinds if kind not in FILES) if study.needs_images else ()
+
+
+def _no_images(study: Study) -> tuple[Finding, ...]:
+    kinds = () if study.needs_images else (*placed("image"), *placed("mask"), HEADERS)
+    return tuple(not_applicable(kinds, "the study reads no images"))
+
+
+def _look_at_images(
+    report: Report,
+    cohort: Cohort,
+    study: Study,
+    settings: SiteSettings,
+    told: _Told,
+) -> None:
+    """Read every image, then prepare what can be; patients who cannot be used leave the cohort."""
+    report.findings += _no_images(study)
+    training = len(cohort.subset(study, "train"))
+    contours = sum(len(patient.masks) for patient in cohort.patients)
+    disk = tuple(storage.look_at_disk(study, settings, len(cohort.patients), contours))
+    report.findings += disk
+    if not study.needs_images:
+        report.findings += memory.look_at_memory(study, settings, training, None)
+        return
+    from client.check.images import look_at_headers, look_at_images
+
+    told.news()
+    headers = look_at_headers(cohort.patients, settings)
+    report.findings += headers.findings
+    told.news()
+    look = look_at_images(cohort.patients, settings, told.progress)
+    # whoever reads the voxels meets the faults of a header again
+    kinds = {finding.kind for finding in headers.findings}
+    report.findings += [
+        finding
+        for finding in look.findings
+        if finding not in headers.findings
+        and not (finding.severity == "ok" and finding.kind in kinds)
+    ]
+    largest = look.gib if cohort.patients else None
+    report.findings += memory.look_at_memory(study, settings, training, largest)
+    _leave_out(cohort, headers.bad | look.bad)
+    full = any(finding.severity == "problem" for finding in disk)
+    if full:
+        report.findings += not_checked((PREPARED,), "too little room on disk")
+        return
+    told.news()
+    _prepare(report, cohort, study, settings, told.progress)
+
+
+def _prepare(
+    report: Report,
+    cohort: Cohort,
+    study: Study,
+    settings: SiteSettings,
+    progress: Progress | None,
+) -> None:
+    from client.imaging.prepared import prepare_images
+
+    try:
+        _, problems = prepare_images(cohort.patients, settings, study, progress)
+    except StudyError as error:
+        # not a patient's fault: the installation gives other features than the study asks for
+        report.findings.append(problem_of(PREPARED, error))
+        return
+    found = [
+        problem(PREPARED, f"{one.patient_id}: {one.file}", one.what, one.remedy) for one in problems
+    ]
+    report.findings += or_ok(found, {PREPARED: f"{len(cohort.patients)} patients"})
+    _leave_out(cohort, frozenset(one.patient_id for one in problems))
+
+
+def _leave_out(cohort: Cohort, bad: frozenset[str]) -> None:
+    cohort.patients = [patient for patient in cohort.patients if patient.patient_id not in bad]
+
+
+def _look_at_rules(
+    report: Report,
+    cohort: Cohort,
+    study: Study,
+    settings: SiteSettings,
+) -> None:
+    from client.check import disclosure
+
+    own = disclosure.Own(cohort, study, settings)
+    report.findings += disclosure.look_at_rules(own)
+    report.findings += disclosure.look_at_masking(study)
+    report.findings += earlier.look_at_earlier(cohort, study, settings)
+    report.findings += disclosure.not_decided_here()

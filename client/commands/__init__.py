@@ -1,0 +1,1 @@
+"""The commands of `fedlnm-site`, one a file."""

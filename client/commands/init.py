@@ -1,0 +1,128 @@
+"""`fedlnm-site init`: a site's folder with its keys, and the request that it sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from pydantic import ValidationError
+
+from common.errors import InputError
+from common.masking import identity
+from common.messages.joining import Invitation, JoinRequest
+from common.study.errors import explain
+from common.utils.durable import create_durably, write_durably
+
+_SITE = """\
+# Settings of this hospital. Paths are relative to this file's folder.
+
+name = "{name}"              # as in every study; it stands on the coordinator's roster
+
+data = "data"                # folder with cohort.csv (docs/formats.md explains it)
+work = "work"                # what studies keep here: approvals, ledger, logs
+cache = "cache"              # prepared crops and features of patients, no whole images
+identity = "keys/identity.pem"  # signs what leaves; never give it away, never lose it
+
+threads = 1                  # of the numerical libraries
+device = "auto"              # networks: a graphics card where there is one; or cpu, cuda, cuda:1
+workers = 0                  # processes that prepare images; 0 = one per core
+memory_gib = 8.0             # bound for preparing images
+
+# Patients whose data cannot be used stop the site, so that nobody is lost unnoticed.
+# true = go on without them.
+exclude_bad_patients = false
+
+# Nothing is answered but what fedlnm-site approve has allowed.
+approvals = "required"
+
+# Thresholds of this hospital, where they are stricter than a study's:
+# [privacy]
+# min_rows = 20
+
+[deployment]
+superlink = "{address}"  # the coordinator; this machine connects to it and to nothing else
+root_certificates = "keys/coordinator.pem"  # its certificate is checked with this one
+coordinator_key = "{coordinator_key}"  # studies of nobody else are approved
+node_key = "keys/node"       # opens the connection
+port = {port}                  # on this machine only; another for each site on one machine
+"""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What `join` made: the file to send, the fingerprint to compare by phone."""
+
+    request_file: Path
+    fingerprint: str
+
+
+def join(folder: Path, name: str, invitation: Invitation, port: int) -> Joined:
+    """Make keys, site.toml and the request in a folder.
+
+    Raises
+    ------
+    InputError : there are keys or settings already, or `name` cannot be a site's.
+    SignatureError : the invitation was changed by somebody.
+    """
+    invitation.check()
+    for path in (folder / "site.toml", folder / "keys"):
+        if path.exists():
+            raise InputError(
+                "this folder is a site's already, and its keys are never overwritten",
+                where=str(path),
+                remedy="choose another folder",
+            )
+    keys, private, node_key = folder / "keys", identity.generate(), _NodeKey.generate()
+    request = _request(name, private, node_key)
+    identity.save(private, keys / "identity.pem")
+    create_durably(keys / "node", node_key.private)
+    request_file = folder / f"{name}.request.json"
+    write_durably(request_file, request.to_bytes())
+    request_file.chmod(0o644)
+    write_durably(keys / "coordinator.pem", invitation.certificate.encode())
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "work").mkdir(mode=0o700, exist_ok=True)
+    text = _SITE.format(
+        name=name,
+        address=invitation.address,
+        coordinator_key=invitation.coordinator_key,
+        port=port,
+    )
+    (folder / "site.toml").write_text(text, encoding="utf-8")
+    return Joined(request_file, identity.fingerprint(private.public_key()))
+
+
+def _request(name: str, private: Ed25519PrivateKey, node_key: _NodeKey) -> JoinRequest:
+    """InputError unless the name can be a site's."""
+    try:
+        request = JoinRequest(
+            site=name,
+            identity_key=identity.public_text(private.public_key()),
+            node_key=node_key.public,
+        )
+    except ValidationError as error:
+        raise explain(error, where="--name", model=JoinRequest) from None
+    return request.signed_by(private)
+
+
+@dataclass(frozen=True)
+class _NodeKey:
+    """An EC P-384 key, both halves in OpenSSH's form, as Flower takes it."""
+
+    private: bytes
+    public: str
+
+    @classmethod
+    def generate(cls) -> _NodeKey:
+        key = ec.generate_private_key(ec.SECP384R1())
+        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        return cls(private, public.decode())

@@ -1,0 +1,117 @@
+"""`fedlnm-site predict`: what the final models say about a patient."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.errors import UsageError
+from common.utils.console import consoles
+from common.utils.progress import ProgressBar
+
+console, screen = consoles()
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="folder bundle of the coordinator's run")],
+    image: Annotated[
+        Path | None, typer.Option(help="CT: .nii, .nii.gz, .nrrd, .mha, or a DICOM series")
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="contour of the tumour on that CT; rtstruct.dcm#GTV names one"),
+    ] = None,
+    confirmed: Annotated[
+        str, typer.Option(help="frame_of_reference: you have looked, and the contour lies right")
+    ] = "",
+    clinical: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE,NAME=VALUE; what is left out is missing")
+    ] = None,
+    cohort: Annotated[
+        Path | None, typer.Option(help="cohort.csv with many patients, in place of the three")
+    ] = None,
+    patient: Annotated[str, typer.Option(help="what the report calls the patient")] = "patient",
+    out: Annotated[
+        Path | None, typer.Option(help="folder for report (HTML, PDF), JSON and CSV")
+    ] = None,
+    coordinator_key: Annotated[
+        str | None, typer.Option(help="who must have signed: the key, or an invitation.json")
+    ] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="site.toml, whose coordinator_key must have signed")
+    ] = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="use a bundle that nobody checked; said everywhere")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="processes that prepare a cohort")] = 1,
+    cache: Annotated[
+        Path | None, typer.Option(help="keep prepared crops and features there; left out: nowhere")
+    ] = None,
+    saliency_steps: Annotated[
+        int,
+        typer.Option(min=0, help="of the 3D network's map, a pass forth and back each; 0 = no map"),
+    ] = 16,
+    pdf: Annotated[bool, typer.Option(help="print the report too, by chromium")] = True,
+    json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Predict one patient, or a cohort, by the final models. RESEARCH USE ONLY.
+
+    BUNDLE is the folder bundle of the coordinator's run. It is used only if the coordinator signed
+    it: give --coordinator-key or --site.
+
+    Gives the probability of every model, its frozen cut-off, the risk group, and which inputs are
+    outside what the training patients had. Everything stays on this machine.
+
+    \b
+    fedlnm-site predict bundle --site site.toml --image ct.nii.gz --mask tumour.nii.gz \\
+        --clinical age=63,sex=male,t_stage=T3 --out report
+
+    Without clinical data, or without an image, the models that can be used are, and the others are
+    named. Values outside the training range are predicted with a warning.
+
+    Exit code 0: all patients predicted. 1: a bundle, image or contour was refused. 2: wrong usage,
+    such as a clinical column that the study does not know.
+    """
+    from client.data.confirmed import confirmed_words
+    from client.predict import verify
+    from client.predict.inputs import case_of, read_cases
+    from client.predict.predicting import Machine, check_device
+    from client.predict.predicting import predict as predict_all
+    from client.predict.screen import show
+    from client.predict.writing import Wish, check_folder, write
+
+    if cohort is not None and (image or mask or clinical or confirmed):
+        raise UsageError("--cohort with data of a single patient", where="predict")
+    check_device(device)
+    if out is not None:
+        check_folder(out)
+    key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
+    with verify.blamed_unless_checked(key):
+        opened = verify.open_bundle(bundle, key)
+        if cohort is not None:
+            cases, problems, warnings = read_cases(cohort, opened.study)
+        else:
+            words = confirmed_words(confirmed, "--confirmed")
+            cases = [case_of(opened.study, patient, image, mask, clinical or [], words)]
+            problems, warnings = [], []
+        machine = Machine(device, workers, cache)
+        with ProgressBar(screen) as progress:
+            outcome, predictor = predict_all(opened, cases, machine, problems, warnings, progress)
+        if json_output:
+            sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
+            for problem in outcome.problems:
+                screen.tell(f"refused {problem}")
+        else:
+            show(outcome, console)
+        if out is not None and outcome.predictions:
+            write(outcome, predictor, out, Wish(saliency_steps, pdf), _tell)
+    raise typer.Exit(1 if outcome.problems else 0)
+
+
+def _tell(line: str) -> None:
+    screen.tell(line)

@@ -1,0 +1,95 @@
+"""`fedlnm-site run`: keeps the site's SuperNode going, and says in words why it cannot."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+from client.check.clock import look_at_clock
+from client.check.contact import visit
+from client.check.coordinator import look_at_coordinator
+from client.check.finding import Finding
+from client.gate.flower_log import log_to_screen_and_file
+from client.gate.supernode import superexec_secret
+from client.site import LOG, Deployment, SiteSettings
+from common.errors import StudyError
+from common.utils.durable import write_durably
+from common.utils.flower_settings import flower_environment
+from common.utils.processes import BackgroundProgram, stop_all
+
+# a SuperLink takes a node that vanished for present for a minute, and lets it in only after that
+WAITS = (5.0, 10.0, 20.0, 40.0, 60.0)
+_STEADY_SECONDS = 120.0
+
+
+def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
+    """Run the SuperNode until this process is stopped; whenever it ends, start it again.
+
+    Raises
+    ------
+    StudyError : at the start, the coordinator is not who it should be, or the clocks differ.
+    """
+    log_to_screen_and_file(settings)
+    for finding in obstacles(settings, deployment):
+        LOG.error("site %s: %s", settings.name, finding)
+        if finding.kind != "coordinator.reach":  # that passes by itself
+            raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
+    node, launcher = _programs(site, settings, deployment)
+    try:
+        _keep_running(node, launcher, settings, deployment)
+    finally:
+        stop_all([node, launcher])
+
+
+def _programs(
+    site: Path, settings: SiteSettings, deployment: Deployment
+) -> tuple[BackgroundProgram, BackgroundProgram]:
+    """SuperNode and launcher, each a process of its own: Flower reads settings on its import."""
+    environment = flower_environment(settings.work / "flower")
+    secret = superexec_secret(settings)
+    write_durably(secret, secrets.token_bytes(32))
+    python = [sys.executable, "-P", "-m"]
+    launcher = [*python, "client.gate.launcher", "--insecure", "--parent-pid", str(os.getpid())]
+    launcher += ["--runtime-api-address", f"127.0.0.1:{deployment.port}"]
+    launcher += ["--superexec-auth-secret-file", str(secret)]
+    return (
+        BackgroundProgram(
+            [*python, "client.gate.supernode", str(site.resolve())], environment, None
+        ),
+        BackgroundProgram(launcher, environment, None),
+    )
+
+
+def obstacles(settings: SiteSettings, deployment: Deployment) -> list[Finding]:
+    """What keeps this site from the coordinator: its address, its certificate, the clock."""
+    contact = visit(deployment)
+    found = [*look_at_coordinator(deployment, contact), *look_at_clock(settings, contact)]
+    return [finding for finding in found if finding.severity == "problem"]
+
+
+def _keep_running(
+    node: BackgroundProgram,
+    launcher: BackgroundProgram,
+    settings: SiteSettings,
+    deployment: Deployment,
+) -> None:
+    failures = 0
+    while True:
+        started = monotonic()
+        if not launcher.running:
+            launcher.start()
+        node.start()
+        while not node.wait(1.0):
+            if not launcher.running:
+                # a message that the launcher had taken up would never be answered
+                LOG.warning("site %s: the launcher of apps ended; starting again", settings.name)
+                node.stop()
+        failures = 0 if monotonic() - started > _STEADY_SECONDS else failures + 1
+        pause = WAITS[min(failures, len(WAITS)) - 1] if failures else WAITS[0]
+        for finding in obstacles(settings, deployment):
+            LOG.error("site %s: %s", settings.name, finding)
+        LOG.warning("site %s: not connected; trying again in %g s", settings.name, pause)
+        sleep(pause)

@@ -1,0 +1,106 @@
+"""cohort.csv as cells of text, before anything is known of what they mean."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from client.data.table_text import SAVE_AS, Fault, TableError, read_sheet
+from common.errors import InputError
+from common.study.model import Study
+from common.utils.lookalike import difference, plain_text
+from common.utils.text_file import read_as_stored
+
+_WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)\.0+")
+FIRST_ROW = 2
+"""Number of the row below a heading in the first line, from which the table's index counts."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return the cells of a table of patients without spaces around them.
+
+    Every line of the file is a row, and the index tells which (`row_number`). Lines without any
+    content are passed over; columns without a name and without content are left out. Names of
+    columns and patient ids are as they are seen: without invisible characters, accents composed.
+
+    Raises
+    ------
+    InputError : no such file, not UTF-8.
+    TableError : not CSV with commas, quotation marks that contradict each other, rows of another
+        length than the heading, a column twice or without a name, a heading or comment in between.
+    """
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy=f"put {path.name} there")
+    sheet = read_sheet(read_as_stored(path, SAVE_AS))
+    if sheet.faults:
+        raise TableError(sheet.faults, path)
+    index = pd.Index([row.line - FIRST_ROW for row in sheet.rows], dtype="int64")
+    cells = [row.cells for row in sheet.rows]
+    frame = pd.DataFrame(cells, columns=list(sheet.names), index=index, dtype=object)
+    if "patient_id" in frame.columns:
+        frame["patient_id"] = [plain_text(patient) for patient in frame["patient_id"]]
+    return frame
+
+
+def ends_in_a_line(path: Path) -> bool:
+    """Return whether the last line is complete; a copy that was cut off ends anywhere."""
+    return path.read_bytes()[-1:] in (b"\n", b"\r")
+
+
+def missing_columns(frame: pd.DataFrame, study: Study) -> list[str]:
+    """Columns that the study reads and the table lacks."""
+    needed = ["patient_id", "label", "split", *(column.name for column in study.clinical)]
+    needed += ["image", "mask"] if study.needs_images else []
+    return [name for name in needed if name not in frame.columns]
+
+
+def near_misses(frame: pd.DataFrame, known: Iterable[str]) -> list[Fault]:
+    """Columns that are not read, but whose names are nearly those of columns that would be.
+
+    A column that may be left out would otherwise be left out in silence.
+    """
+    found = []
+    for name in known:
+        if name in frame.columns:
+            continue
+        near = next((o for o in map(str, frame.columns) if _letters(o) == _letters(name)), None)
+        if near is not None:
+            what = f"the column {near} is not read: {difference(near, name)}"
+            found.append(Fault((), what, f"call it {name}, or give it a name quite different"))
+    return found
+
+
+def _letters(name: str) -> str:
+    """Return the letters and digits of a name, whatever their case, width and form."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(one for one in folded if one.isalnum())
+
+
+def repeated_ids(frame: pd.DataFrame) -> dict[str, list[int]]:
+    """Rows of the file by patient id, of patients that have several.
+
+    "12.0" is the patient "12": programs that take ids for numbers write them so.
+    """
+    rows: dict[str, list[int]] = defaultdict(list)
+    first: dict[str, str] = {}
+    for position, patient in zip(frame.index, frame["patient_id"], strict=True):
+        if patient:
+            key = first.setdefault(same_patient(patient), patient)
+            rows[key].append(row_number(position))
+    return {patient: listed for patient, listed in rows.items() if len(listed) > 1}
+
+
+def same_patient(patient: str) -> str:
+    """Return what the ids of one patient have in common, however a program wrote them."""
+    decimal = _WHOLE_AS_DECIMAL.fullmatch(patient)
+    return decimal[1] if decimal else patient
+
+
+def row_number(position: object) -> int:
+    """Row of the file, as spreadsheets count, of a row of the table."""
+    return int(str(position)) + FIRST_ROW

@@ -1,0 +1,103 @@
+"""The base tables of a site, row-aligned for one subset of its patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from client.data.cohort import Cohort, Patient
+from client.store.state import RunTables
+from common.statistics.base import Float, Int, Rows
+from common.study.model import Study
+
+
+class FeatureSource(Protocol):
+    """Where radiomics features come from."""
+
+    def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
+        """Names, and values (patients, features) with NaN rows where a reading is missing."""
+
+
+def clinical_table(patients: Sequence[Patient], study: Study) -> Float:
+    """Values (patients, columns) of the clinical table; missing is NaN in all its columns."""
+    blocks: list[Float] = [np.zeros((len(patients), 0))]
+    for column in study.clinical:
+        coded = np.array([p.clinical[column.name] for p in patients], dtype=np.float64)
+        if column.kind in ("continuous", "ordinal"):
+            blocks.append(coded[:, None])
+            continue
+        levels = np.arange(1, len(column.levels))
+        block = (coded[:, None] == levels[None, :]).astype(np.float64)
+        block[np.isnan(coded)] = np.nan
+        blocks.append(block)
+    return np.hstack(blocks)
+
+
+def coded_table(patients: Sequence[Patient], study: Study) -> Float:
+    """Values (patients, clinical columns) as read: numbers, and level indices. For Table 1."""
+    rows = [[p.clinical[c.name] for c in study.clinical] for p in patients]
+    return np.array(rows, dtype=np.float64).reshape(len(patients), len(study.clinical))
+
+
+class SiteTables:
+    """Implements `common.transforms.views.TableReader` over a cohort."""
+
+    def __init__(
+        self, cohort: Cohort, study: Study, run: RunTables, features: FeatureSource | None
+    ) -> None:
+        self._cohort, self._study, self._run, self._features = cohort, study, run, features
+        self._loaded: dict[tuple[str, str], Rows] = {}
+
+    def read(self, name: str, subset: str) -> Rows:
+        """Rows of a base table.
+
+        Raises
+        ------
+        KeyError : no such table at this site.
+        """
+        key = (name, subset)
+        if key in self._loaded:
+            return self._loaded[key]
+        rows = self._read(name, subset)
+        # tables a run makes may be made again with other content; base tables never change
+        if name in ("clinical", "coded") or name.startswith("radiomics"):
+            self._loaded[key] = rows
+        return rows
+
+    def _read(self, name: str, subset: str) -> Rows:
+        patients = self._cohort.subset(self._study, subset)
+        if name == "clinical":
+            columns, values = self._study.clinical_columns, clinical_table(patients, self._study)
+        elif name == "coded":
+            columns = tuple(c.name for c in self._study.clinical)
+            values = coded_table(patients, self._study)
+        elif name.split(":")[0] == "radiomics" and self._features is not None:
+            reading = name.partition(":")[2] or "r1"
+            columns, values = self._features.features(reading, [p.patient_id for p in patients])
+        else:
+            columns, values = self._stored(name, subset, patients)
+        return Rows(
+            values=values,
+            columns=columns,
+            label=np.array([p.label for p in patients], dtype=np.float64),
+            fold=np.array([p.fold for p in patients], dtype=np.int64),
+            origin=_origins(patients),
+        )
+
+    def _stored(
+        self, name: str, subset: str, patients: list[Patient]
+    ) -> tuple[tuple[str, ...], Float]:
+        table = self._run.read(name, subset)
+        place = {patient: i for i, patient in enumerate(table.patients)}
+        rows = [place[p.patient_id] for p in patients]
+        return table.columns, table.values[rows]
+
+
+def _origins(patients: Sequence[Patient]) -> Int | None:
+    """A number a hospital, None where all patients are of one."""
+    names = sorted({patient.origin for patient in patients})
+    if len(names) < 2:
+        return None
+    return np.array([names.index(patient.origin) for patient in patients], dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Guard a site: nothing leaves that the catalogue, an approval and the rules do not allow."""

@@ -1,0 +1,138 @@
+"""What a hospital has approved: studies and apps by digest, each entry signed by the site."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import TypeAdapter, ValidationError
+
+from common.errors import InputError, SignatureError
+from common.masking import identity
+from common.masking.encoding import framed, from_text, to_text
+from common.utils.durable import write_durably
+
+Kind = Literal["study", "app"]
+_PURPOSE = "approval"
+_FEWEST_LETTERS = 8
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One thing that may take part.
+
+    Parameters
+    ----------
+    kind, digest : a study's digest, or the SHA-256 of an app's FAB file; hexadecimal.
+    name : for people.
+    date : UTC, ISO 8601.
+    signature : of all the above, base64.
+    """
+
+    kind: Kind
+    digest: str
+    name: str
+    date: str
+    signature: str
+
+    def message(self) -> bytes:
+        """What is signed."""
+        return framed(self.kind, self.digest, self.name, self.date)
+
+
+_FILE = TypeAdapter(tuple[Approval, ...])
+
+
+def approvals_path(work: Path) -> Path:
+    """The approvals of a site whose work folder this is."""
+    return work / "approvals.json"
+
+
+def read_approvals(work: Path, public: Ed25519PublicKey) -> tuple[Approval, ...]:
+    """All approvals of a site; none when nothing was ever approved.
+
+    Raises
+    ------
+    InputError : the file is not one of approvals.
+    SignatureError : an entry was not made with the site's identity key.
+    """
+    path = approvals_path(work)
+    if not path.is_file():
+        return ()
+    try:
+        found = _FILE.validate_json(path.read_bytes(), strict=True)
+    except ValidationError:
+        raise InputError(
+            "not a file of approvals",
+            where=path.name,
+            remedy="move it away and approve study and app again",
+        ) from None
+    for approval in found:
+        _verify(approval, public)
+    return found
+
+
+def approved(approvals: Iterable[Approval], kind: Kind) -> frozenset[str]:
+    """Digests of all approved things of a kind."""
+    return frozenset(approval.digest for approval in approvals if approval.kind == kind)
+
+
+def approve(work: Path, private: Ed25519PrivateKey, kind: Kind, digest: str, name: str) -> Approval:
+    """Approve a study or an app; approving once more renews the date."""
+    others = [
+        approval
+        for approval in read_approvals(work, private.public_key())
+        if (approval.kind, approval.digest) != (kind, digest)
+    ]
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    bare = Approval(kind, digest, name, date, "")
+    signature = to_text(identity.sign(private, _PURPOSE, bare.message()))
+    made = dataclasses.replace(bare, signature=signature)
+    _write(work, [*others, made])
+    return made
+
+
+def revoke(work: Path, private: Ed25519PrivateKey, digest: str) -> Approval:
+    """Take an approval back; from the next message on it no longer holds.
+
+    Parameters
+    ----------
+    digest : its first letters, eight or more.
+
+    Raises
+    ------
+    InputError : nothing approved begins like this, or more than one thing does.
+    """
+    found = read_approvals(work, private.public_key())
+    meant = [approval for approval in found if approval.digest.startswith(digest)]
+    if len(meant) != 1 or len(digest) < _FEWEST_LETTERS:
+        raise InputError(
+            f"{len(meant)} approvals begin like this",
+            where=f"digest {digest[:16]}",
+            remedy="see fedlnm-site approve --list; give eight letters or more",
+        )
+    _write(work, [approval for approval in found if approval != meant[0]])
+    return meant[0]
+
+
+def _verify(approval: Approval, public: Ed25519PublicKey) -> None:
+    try:
+        signature = from_text(approval.signature, identity.SIGNATURE_BYTES)
+        identity.verify(public, _PURPOSE, approval.message(), signature)
+    except (ValueError, SignatureError):
+        raise SignatureError(
+            "an approval was not made with this site's identity key",
+            where=f"approvals.json, {approval.kind} {approval.digest[:12]}",
+            remedy="nothing is answered until the file is moved away and all is approved again",
+        ) from None
+
+
+def _write(work: Path, approvals: list[Approval]) -> None:
+    text = json.dumps([dataclasses.asdict(approval) for approval in approvals], indent=1)
+    write_durably(approvals_path(work), text.encode() + b"\n")

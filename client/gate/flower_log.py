@@ -1,0 +1,62 @@
+"""Flower's own log of a SuperNode: kept with the time, and put into words where it is a code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from client.site import LOG, SiteSettings
+from common.utils.console import PlainFormatter
+from common.utils.durable import open_folder
+
+_WORDS = {
+    # FLEET_NODE_ACTIVATION_FAILED of Flower 1.41
+    "[code: 2004]": (
+        "the coordinator does not let this node in -> if it was running here a minute ago, this"
+        " passes; else the coordinator has not enrolled this site, or has taken it off: send it"
+        " the request file, and compare fingerprints by phone"
+    ),
+}
+
+
+class FlowerWords(logging.Handler):
+    """Says on the site's screen what a code in Flower's log means."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(logging.ERROR)
+        self._site = site
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one line of Flower's log."""
+        message = record.getMessage()
+        for code, words in _WORDS.items():
+            if code in message:
+                LOG.error("site %s: %s", self._site, words)
+
+
+def log_to_screen_and_file(settings: SiteSettings) -> None:
+    """Send what the site says of its connection to standard error and to work/supernode.log."""
+    LOG.setLevel(logging.INFO)
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(PlainFormatter())
+    LOG.addHandler(screen)
+    LOG.addHandler(_file(settings))
+
+
+def listen_to_flower(settings: SiteSettings) -> None:
+    """Keep Flower's log of this process in work/supernode.log, and explain it."""
+    from flwr.supercore.logger import FLOWER_LOGGER
+
+    file = _file(settings)
+    file.setLevel(logging.INFO)
+    FLOWER_LOGGER.addHandler(file)
+    FLOWER_LOGGER.addHandler(FlowerWords(settings.name))
+
+
+def _file(settings: SiteSettings) -> logging.Handler:
+    open_folder(settings.work)
+    path = settings.work / "supernode.log"
+    path.touch(mode=0o600)  # the site's own words on its screen can name a patient
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler

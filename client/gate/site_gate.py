@@ -1,0 +1,146 @@
+"""The gate of one site: its approvals, its studies, and the log of what was stopped."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from flwr.app import Error, RecordDict
+from flwr.common.constant import ErrorCode
+
+from client.gate.approvals import Kind, approved, read_approvals
+from client.gate.inspect import approved_study, inspect, read_request
+from client.gate.schema import GateContext, StoppedError
+from client.gate.vocabulary import CODES
+from client.site import LOG, SiteSettings
+from client.store.ledger import Ledger, ledger_path
+from client.store.state import recall_study
+from client.versions import software
+from common.disclosure import stricter
+from common.errors import StudyError
+from common.ledger.entry import Record
+from common.masking import identity
+from common.messages.codec import encode
+from common.messages.exchanges import CATALOGUE, EnrolRequest, Problem
+from common.study.model import Study
+from common.utils.durable import append_durably, open_folder
+
+FLOWER_CODES = frozenset(v for n, v in vars(ErrorCode).items() if n.isupper())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A message that was let in; `request` and `study` are None if it was refused."""
+
+    exchange: str
+    request: Any = None
+    study: Study | None = None
+
+
+class SiteGate:
+    """Lets requests in and replies out, and writes down what it stops.
+
+    Parameters
+    ----------
+    settings : of the site. Approvals are read anew for every message, so that revoking works.
+    """
+
+    def __init__(self, settings: SiteSettings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def _software(self) -> Mapping[str, str]:
+        return software()
+
+    def approved(self, kind: Kind) -> frozenset[str] | None:
+        """Digests that this site approved; None where none are required.
+
+        Raises
+        ------
+        StudyError : the identity key or the file of approvals is not there or not right.
+        """
+        if self.settings.approvals == "open":
+            return None
+        public = identity.load(self.settings.identity).private.public_key()
+        return approved(read_approvals(self.settings.work, public), kind)
+
+    def admit(self, exchange: str, content: RecordDict) -> Asked:
+        """A request and its study, before anything is computed.
+
+        Raises
+        ------
+        StoppedError : not a request of the catalogue, or not about a study approved here.
+        """
+        request = read_request(exchange, content)
+        study = approved_study(
+            request,
+            self.settings.name,
+            self.approved("study"),
+            lambda digest: recall_study(self.settings.work, digest),
+        )
+        return Asked(exchange, request, study)
+
+    def release(self, asked: Asked, content: RecordDict) -> RecordDict:
+        """What leaves: the reply in the gate's own encoding, or a `Problem` in its place."""
+        if asked.study is None:
+            return self.stop(StoppedError("not_asked", CODES["not_asked"]), asked)
+        context = GateContext(
+            site=self.settings.name,
+            study=asked.study,
+            privacy=stricter(asked.study.privacy, self.settings.privacy),
+            software=self._software if isinstance(asked.request, EnrolRequest) else {},
+        )
+        verdict = inspect(asked.exchange, asked.request, content, context)
+        if verdict.content is not None:
+            return verdict.content
+        return self.stop(StoppedError(verdict.code, verdict.words), asked)
+
+    def scrubbed(self, error: Error, exchange: str) -> Error:
+        """Flower's error with its code and the id of a log entry that has the text."""
+        code = error.code if error.code in FLOWER_CODES else ErrorCode.UNKNOWN
+        log_id = self.note("app_failed", str(error.reason), exchange)
+        return Error(code, f"see the site's log {log_id}")
+
+    def stop(self, error: Exception, asked: Asked) -> RecordDict:
+        """Write down why something does not leave; what the coordinator gets instead."""
+        code = error.code if isinstance(error, StoppedError) else "gate_failed"
+        known = isinstance(error, StudyError)
+        words = str(error) if known else "".join(traceback.format_exception(error))
+        log_id = self.note(code, words, asked.exchange, asked)
+        return encode(Problem(kind=code, log_id=log_id, site=self.settings.name))
+
+    def note(self, code: str, words: str, exchange: str, asked: Asked | None = None) -> str:
+        """An entry in the site's own log and, without its text, in the ledger; the entry's id."""
+        log_id = secrets.token_hex(4)
+        LOG.error("site %s: stopped (%s) [log %s]", self.settings.name, code, log_id)
+        entry = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "log": log_id,
+            "exchange": exchange,
+            "code": code,
+            "words": words,
+        }
+        open_folder(self.settings.work)
+        append_durably(self.settings.work / "gate.log", json.dumps(entry).encode() + b"\n")
+        self._to_ledger(code, exchange, asked)
+        return log_id
+
+    def _to_ledger(self, code: str, exchange: str, asked: Asked | None) -> None:
+        study = asked.study.digest() if asked and asked.study else ""
+        record = Record(
+            exchange=exchange if exchange in CATALOGUE else "unknown",
+            decision="stopped",
+            study=study,
+            reason=code,
+        )
+        try:
+            private = identity.load(self.settings.identity).private
+            Ledger.open(ledger_path(self.settings.work), private).append(record)
+        except StudyError as error:  # it stays stopped, whatever became of the ledger
+            LOG.error("site %s: not in the ledger: %s", self.settings.name, error)

@@ -1,0 +1,398 @@
+"""Flower's SuperNode with the gate inside: nothing the server ships stands between them.
+
+Wraps three private functions of Flower 1.41 (`SEAM`): what pulls messages and apps, what checks an
+app, and what pushes replies. Another release, or other signatures, and it does not start. The app
+itself runs in a process of its own, which `client.gate.launcher` starts and which can reach the
+server only through this one, as far as the machine's firewall says so too.
+
+`python -m client.gate.supernode SITE.TOML` runs it; people use `fedlnm-site run`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Message, RecordDict
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.supercore.constant import TaskType
+from flwr.supercore.fab import Fab
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
+from flwr.supercore.run import RunNotRunningException
+from flwr.supercore.version import package_version
+from flwr.supernode import start_client_internal as flower
+
+from client.gate.ending import end_with_this_thread
+from client.gate.flower_log import listen_to_flower, log_to_screen_and_file
+from client.gate.schema import StoppedError, expect
+from client.gate.site_gate import Asked, SiteGate
+from client.gate.vocabulary import CODES
+from client.site import LOG, Deployment, SiteSettings, load_site
+from common.errors import StudyError
+from common.messages.flower_arrays import join_arrays_once
+from common.utils.processes import write_for_this_user_alone
+
+FLOWER = "1.41.0"
+SEAM = {
+    "_pull_and_store_message": (
+        "state object_store node_config receive get_run get_fab pull_object "
+        "confirm_message_received trusted_entities"
+    ),
+    "_verify_fab": "fab trusted_entities",
+    "_push_messages": "state object_store send push_object",
+    "_insert_message": "msg state store",
+}
+# Flower looks at an app only when it is told of somebody to trust; the gate looks in their place
+_TRUSTED = {"approvals": "of this site"}
+_POLL_SECONDS, _PARTS_SECONDS = 0.1, 600.0
+# Flower asks for messages every 3 s; after a reply the next one comes sooner, most of the time
+_LIVELY_POLL_SECONDS, _LIVELY_SECONDS = 0.4, 60.0
+Connection = Callable[..., Any]
+
+
+def check_seam() -> None:
+    """Return if Flower is as this module was written for.
+
+    Raises
+    ------
+    StudyError : another release, or the private functions have moved.
+    """
+    moved = [name for name, names in SEAM.items() if _parameters(name) != names.split()]
+    used = flower.start_client_internal.__code__.co_names
+    moved += [name for name in ("_pull_and_store_message", "_push_messages") if name not in used]
+    if package_version != FLOWER or moved:
+        raise StudyError(
+            f"Flower {package_version} is not the one that the gate was made for"
+            + (f" ({', '.join(moved)})" if moved else ""),
+            where="gate",
+            remedy=f"install flwr {FLOWER}; nothing is answered without the gate",
+        )
+
+
+def _parameters(name: str) -> list[str]:
+    function = getattr(flower, name, None)
+    return list(inspect.signature(function).parameters) if function else []
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A message as it came, what the gate made of it, and its own answer where it was refused."""
+
+    message: Message
+    asked: Asked
+    answer: RecordDict | None
+
+
+class GatedNode:
+    """The gate at the seam. `installed` puts it there.
+
+    Parameters
+    ----------
+    gate : of this site.
+    """
+
+    def __init__(self, gate: SiteGate) -> None:
+        self._gate = gate
+        self._open: dict[str, _Received] = {}
+        self._answered: set[str] = set()
+        self._lively_until = 0.0
+        self._pull, self._push = flower._pull_and_store_message, flower._push_messages
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Put the gate into Flower's loop, and take it out again."""
+        check_seam()
+        gated = {
+            "_pull_and_store_message": self.pull_and_store_message,
+            "_verify_fab": self.verify_fab,
+            "_push_messages": self.push_messages,
+        }
+        before = {name: getattr(flower, name) for name in gated}
+        try:
+            for name, function in gated.items():
+                setattr(flower, name, function)
+            yield
+        finally:
+            for name, function in before.items():
+                setattr(flower, name, function)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def pull_and_store_message(
+        self,
+        *,
+        state: Any,
+        object_store: Any,
+        node_config: Any,
+        receive: Connection,
+        get_run: Connection,
+        get_fab: Connection,
+        pull_object: Connection,
+        confirm_message_received: Connection,
+        trusted_entities: Any,
+    ) -> int | None:
+        """Flower's own, but it sees only messages that the gate admits.
+
+        The parts of a message are fetched here, before Flower makes a task of it that an app could
+        take up; Flower then gets them from memory. Whom Flower trusts is not asked.
+        """
+        parts: dict[str, bytes] = {}
+        turn: list[_Received] = []
+
+        def admitted() -> tuple[Message, ObjectTree] | None:
+            """The next message, unless the gate keeps it."""
+            received = self._next(receive)
+            if received is None:
+                return None
+            message, tree = received
+            ids = [node.object_id for node in iterate_object_tree(tree)]
+            try:
+                parts.update(pull_objects(ids, partial(pull_object, message.metadata.run_id)))
+            except RunNotRunningException:
+                raise
+            except Exception as error:  # as Flower does: this message is lost, the site goes on
+                LOG.error("a message did not arrive whole: %s", error)
+                return None
+            turn.append(self._judge(message, dict(parts), state, get_run))
+            return received if turn[0].answer is None else None
+
+        run_id: int | None = self._pull(
+            state=state,
+            object_store=object_store,
+            node_config=node_config,
+            receive=admitted,
+            get_run=get_run,
+            get_fab=partial(_fetch_app, get_fab),
+            pull_object=lambda _, object_id: parts[object_id],
+            confirm_message_received=confirm_message_received,
+            trusted_entities=_TRUSTED,
+        )
+        for received in turn:
+            metadata = received.message.metadata
+            if received.answer is not None:
+                run_id = metadata.run_id
+                confirm_message_received(run_id, metadata.message_id)
+                reply = Message(received.answer, reply_to=received.message)
+                flower._insert_message(reply, state, object_store)
+            if run_id is not None:
+                self._open[metadata.message_id] = received
+        return run_id
+
+    def _next(self, receive: Connection) -> Any:
+        """The next message; while a study is lively it is asked for more often."""
+        while (received := receive()) is None and time.monotonic() < self._lively_until:
+            time.sleep(_LIVELY_POLL_SECONDS)
+        return received
+
+    def _judge(
+        self, message: Message, parts: dict[str, bytes], state: Any, get_run: Connection
+    ) -> _Received:
+        """Admit a message, or answer at once instead of asking the app."""
+        exchange, run_id = message.metadata.message_type, message.metadata.run_id
+        try:
+            run = state.get_run(run_id) or get_run(run_id)
+            self._check_app(run.fab_hash)
+            expect(run.primary_task_type != TaskType.AGENT_APP, "app_not_approved", "an agent")
+            whole = inflate_object_from_contents(message.metadata.message_id, parts)
+            if not isinstance(whole, Message) or not whole.has_content():
+                raise StoppedError("request_unreadable", "a message without content")
+            return _Received(message, self._gate.admit(exchange, whole.content), None)
+        except RunNotRunningException:
+            raise
+        except Exception as error:  # a gate that fails is closed
+            answer = self._gate.stop(error, Asked(exchange))
+            return _Received(message, Asked(exchange), answer)
+
+    def _check_app(self, digest: str) -> None:
+        approved = self._gate.approved("app")
+        if approved is not None and digest not in approved:
+            raise StoppedError("app_not_approved", f"app {digest[:12]!r} is not approved here")
+
+    def verify_fab(self, fab: Fab, trusted_entities: Mapping[str, str]) -> bool:
+        """Whether an app, by its own bytes and not by what the server calls it, is approved."""
+        digest = hashlib.sha256(fab.content).hexdigest()
+        try:
+            expect(digest == fab.hash_str, "app_not_approved", "another app than the server said")
+            self._check_app(digest)
+        except StudyError as error:
+            self._gate.note("app_not_approved", str(error), "app")
+            return False
+        return True
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def push_messages(
+        self, *, state: Any, object_store: Any, send: Connection, push_object: Connection
+    ) -> None:
+        """Flower's own, but whatever it sends goes through the gate."""
+        outlet = _Outlet(send, push_object)
+        self._push(
+            state=state,
+            object_store=object_store,
+            send=partial(self._send, object_store, outlet),
+            push_object=_no_other_way,
+        )
+
+    def _send(
+        self,
+        object_store: Any,
+        outlet: _Outlet,
+        message: Message,
+        object_tree: ObjectTree,
+        seconds: float,
+    ) -> tuple[set[str], str]:
+        """Inspect a reply and send the gate's own form of it; nothing is left to push."""
+        received = self._take(message)
+        if received.answer is not None:
+            clean = Message(received.answer, reply_to=received.message)
+        elif message.has_error():
+            error = self._gate.scrubbed(message.error, received.asked.exchange)
+            clean = Message(error, reply_to=received.message)
+        else:
+            content = self._content(message, object_tree, object_store, received.asked)
+            clean = Message(content, reply_to=received.message)
+        outlet.send(clean, float(round(seconds)))
+        self._lively_until = time.monotonic() + _LIVELY_SECONDS
+        return set(), ""
+
+    def _take(self, message: Message) -> _Received:
+        """The message that this is the first reply to."""
+        message_id = message.metadata.reply_to_message_id
+        received = self._open.pop(message_id, None)
+        if received is None:
+            code = "second_reply" if message_id in self._answered else "not_asked"
+            self._gate.note(code, CODES[code], message.metadata.message_type)
+            raise StoppedError(code, CODES[code])
+        self._answered.add(message_id)
+        return received
+
+    def _content(
+        self, message: Message, tree: ObjectTree, object_store: Any, asked: Asked
+    ) -> RecordDict:
+        try:
+            whole = inflate_object_from_contents(tree.object_id, _parts(tree, object_store))
+            if not isinstance(whole, Message) or not whole.has_content():
+                raise StoppedError("undecodable", "a reply without content")
+        except Exception as error:  # a gate that fails is closed
+            return self._gate.stop(error, asked)
+        return self._gate.release(asked, whole.content)
+
+
+@dataclass(frozen=True)
+class _Outlet:
+    """The one way out: Flower's connection."""
+
+    connection: Connection
+    push_object: Connection
+
+    def send(self, message: Message, seconds: float) -> None:
+        """Send a message and its parts."""
+        message.metadata.__dict__["_message_id"] = message.object_id
+        with no_object_id_recompute():
+            objects = get_all_nested_objects(message)
+            wanted, session = self.connection(message, get_object_tree(message), seconds)
+            push = partial(self.push_object, message.metadata.run_id, session)
+            push_objects(objects, push, object_ids_to_push=wanted)
+
+
+def _parts(tree: ObjectTree, object_store: Any) -> dict[str, bytes]:
+    """The parts of a reply, once the app has handed all of them over.
+
+    Raises
+    ------
+    StoppedError : a part was not announced, or did not come in time.
+    """
+    found: dict[str, bytes] = {}
+    deadline = time.monotonic() + _PARTS_SECONDS
+    for node in iterate_object_tree(tree):
+        while (part := object_store.get(node.object_id)) == b"":
+            expect(time.monotonic() < deadline, "incomplete", CODES["incomplete"])
+            time.sleep(_POLL_SECONDS)
+        if part is None:
+            raise StoppedError("incomplete", CODES["incomplete"])
+        found[node.object_id] = part
+    return found
+
+
+def _fetch_app(get_fab: Connection, fab_hash: str, run_id: int) -> Fab:
+    """The app; marked so that Flower asks `verify_fab` about it."""
+    fab: Fab = get_fab(fab_hash, run_id)
+    return Fab(fab.hash_str, fab.content, {"valid_license": "not looked at"})
+
+
+def _no_other_way(*_: Any) -> None:
+    raise StoppedError("extra_content", "something was to leave past the gate")
+
+
+def deployment_of(site: Path, settings: SiteSettings) -> Deployment:
+    """The site's [deployment].
+
+    Raises
+    ------
+    StudyError : there is none, or the site does not ask for approvals.
+    """
+    deployment = settings.deployment
+    if deployment is None or settings.approvals != "required":
+        raise StudyError(
+            "this site is not set up to take part in a deployment",
+            where=str(site),
+            remedy='give it a [deployment] block, and approvals = "required"',
+        )
+    return deployment
+
+
+def superexec_secret(settings: SiteSettings) -> Path:
+    """By which the SuperNode knows its launcher of apps; new at every start."""
+    return settings.work / "superexec.secret"
+
+
+def command_line(site: Path, settings: SiteSettings) -> list[str]:
+    """Flower's own arguments for this site."""
+    deployment = deployment_of(site, settings)
+    command = ["flower-supernode", "--superlink", deployment.superlink]
+    command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(deployment.port)]
+    command += ["--superexec-auth-secret-file", str(superexec_secret(settings))]
+    command += ["--node-config", f'site-config="{site.resolve()}"']
+    if deployment.insecure:
+        return [*command, "--insecure"]
+    if deployment.root_certificates:
+        command += ["--root-certificates", str(deployment.root_certificates)]
+    return [*command, "--auth-supernode-private-key", str(deployment.node_key)]
+
+
+def main() -> None:
+    """Run the SuperNode of the site.toml that is the first argument, until it is stopped."""
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+
+    write_for_this_user_alone()
+    site = Path(sys.argv[1])
+    settings = load_site(site)
+    sys.argv = command_line(site, settings)
+    log_to_screen_and_file(settings)
+    listen_to_flower(settings)
+    join_arrays_once()
+    with GatedNode(SiteGate(settings)).installed():
+        LOG.info("site %s: the gate is in place", settings.name)
+        end_with_this_thread(flower_supernode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""What a site answers to each exchange: compute, check the disclosure rules, reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from client.check.foretold import foretold
+from client.site import LOG
+from client.store.fixed_levels import FixedLevels
+from client.store.state import StoredTable
+from client.versions import software
+from client.workspace import Workspace
+from common.bundle.bundle import Bundle
+from common.bundle.signature import check_files
+from common.disclosure import (
+    FormError,
+    check_masking,
+    check_models,
+    check_out_of_fold,
+    check_out_of_fold_rows,
+    check_rounds,
+    check_sum,
+    check_test_set,
+    check_weights,
+    refusal,
+)
+from common.disclosure.refusing import once
+from common.evaluation.delong import exact
+from common.evaluation.level_areas import LevelAreas, areas_by_level
+from common.evaluation.local import Evaluation, evaluate_locally
+from common.masking.layout import RingSums, end_to_end, to_rings
+from common.masking.update import to_update_rings
+from common.messages.exchanges import (
+    DEVICE,
+    EnrolReply,
+    EnrolRequest,
+    EvaluateReply,
+    EvaluateRequest,
+    Refusal,
+    Refused,
+    RowsReply,
+    RowsRequest,
+    SumItem,
+    SumReply,
+    SumRequest,
+    TrainReply,
+    TrainRequest,
+)
+from common.statistics.base import Rows, describe
+from common.statistics.placements import DeLongResult
+from common.study.model import FEWEST_MASKED
+from common.study.strata import TABLE, level_codes, level_names, strata_columns
+from common.study.sums import subsets_of
+from common.transforms.views import Joined, View, materialise
+
+
+def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
+    """Say who takes part, or all that this site would refuse of the study, in one answer."""
+    study, cohort = workspace.study, workspace.cohort
+    counts: dict[str, tuple[int, int]] = {}
+    for subset in subsets_of(study, workspace.name):
+        patients = cohort.subset(study, subset)
+        counts[subset] = (len(patients), sum(p.label for p in patients))
+    told = foretold(cohort, study, workspace.privacy)
+    earlier = workspace.releases.refusals("query.enrol", request)
+    if told.stops or earlier:
+        return Refused(refusals=once((*told.stops, *earlier)), withheld=told.withheld)
+    readings = {r for p in cohort.subset(study, "train") for r in p.masks} - {"r1"}
+    columns = {"clinical": workspace.tables.read("clinical", "train").columns}
+    if workspace.images is not None and workspace.images.has_features:
+        columns["radiomics"] = workspace.tables.read("radiomics", "train").columns
+    workspace.frozen.remember()
+    return EnrolReply(
+        site=workspace.name,
+        **request.echo,
+        software=software() | _device(workspace),
+        counts=counts,
+        columns=columns,
+        readings=tuple(sorted(readings)),
+        excluded=workspace.excluded,
+        key=workspace.masks.announce(),
+        withheld=told.withheld,
+    )
+
+
+def _device(workspace: Workspace) -> dict[str, str]:
+    """What this site trains networks on, where the study has any; which card, its screen says."""
+    if not {"dl2d", "dl3d"} & set(workspace.study.base_models):
+        return {}
+    from client.training.inference import compute_of
+
+    compute = compute_of(workspace)
+    LOG.info("site %s: networks run on %s", workspace.name, compute.words())
+    return {DEVICE: "GPU" if compute.on_gpu else "CPU"}
+
+
+def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
+    """All sums of one round, each checked against its rule first, then masked."""
+    study = workspace.study
+    found: list[RingSums] = []
+    refusals: list[Refusal] = []
+    for item in request.items:
+        rows = materialise(item.view, workspace.tables, item.subset)
+        privacy, before = workspace.privacy, len(refusals)
+        refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
+        if item.statistic.rule == "gradient":
+            refusals.extend(
+                check_rounds(item.statistic, workspace.rounds.with_this(item), study, privacy)
+            )
+        refusals.extend(check_masking(study, privacy, (item.subset,)))
+        if item.subset in study.too_few_to_mask():
+            refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
+        if len(refusals) > before:
+            continue
+        LOG.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
+        sites = len(study.members(item.subset))
+        found.append(to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites))
+    if refusals:
+        return Refused(refusals=_first_of_each_rule(refusals))
+    hidden = end_to_end(
+        _hidden(workspace, request, item, rings)
+        for item, rings in zip(request.items, found, strict=True)
+    )
+    return SumReply(site=workspace.name, **request.echo, wide=hidden.wide, narrow=hidden.narrow)
+
+
+def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: RingSums) -> RingSums:
+    hide = partial(
+        workspace.masks.hide,
+        subset=item.subset,
+        keys=request.keys,
+        exchange=f"{request.session}/{request.number}",
+        digest=item.digest,
+    )
+    return RingSums(hide(rings.wide, item="wide"), hide(rings.narrow, item="narrow"))
+
+
+def _first_of_each_rule(refusals: list[Refusal]) -> tuple[Refusal, ...]:
+    """One answer says little, also where a question has a thousand items; the screen says all."""
+    seen: dict[str, Refusal] = {}
+    for one in refusals:
+        if one.rule in seen:
+            LOG.info("refused too: rule %s, %s", one.rule, one.subject)
+        seen.setdefault(one.rule, one)
+    return tuple(seen.values())
+
+
+def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
+    """Train a network locally from the weights sent, or look at its loss and keep its features."""
+    study = workspace.study
+    rows = workspace.tables.read("coded", "train")
+    plan = request.plan
+    out = (plan.excluded_fold, plan.validation_fold)
+    refusals = list(check_weights(rows, out, plan.total, study, workspace.privacy))
+    refusals.extend(check_masking(study, workspace.privacy, ("train",)))
+    if "train" in study.too_few_to_mask():
+        refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
+    if refusals:
+        return Refused(refusals=tuple(refusals))
+    update = partial(_update, workspace, request)
+    return workspace.owed.reply(request, update) if workspace.owed else update()
+
+
+def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
+    from client.training.round import train_network
+
+    update = train_network(workspace, request)
+    sites = len(workspace.study.training_sites)
+    rings = to_update_rings(update, request.wide, sites, request.plan.grid)
+    hide = partial(
+        workspace.masks.hide,
+        subset="train",
+        keys=request.keys,
+        exchange=f"{request.session}/{request.number}",
+        digest=request.digest,
+    )
+    return TrainReply(
+        site=workspace.name,
+        **request.echo,
+        parameters=hide(rings.parameters, item="parameters"),
+        half=hide(rings.half, item="half"),
+        epsilon=workspace.releases.epsilon(),
+        rest=hide(rings.rest, item="rest"),
+    )
+
+
+def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
+    """The declared row-level exchange: out-of-fold probabilities, shuffled, to three decimals."""
+    try:
+        check_out_of_fold(request.columns, workspace.study)
+    except FormError as error:
+        return Refused(refusals=(refusal("form", workspace.privacy, str(error)),))
+    view = View(source=Joined(parts=tuple(request.columns.values())))
+    table = materialise(view, workspace.tables, "train")
+    refusals = check_out_of_fold_rows(table, workspace.privacy)
+    if refusals:
+        return Refused(refusals=refusals)
+    order = np.random.default_rng().permutation(table.n)
+    return RowsReply(
+        site=workspace.name,
+        **request.echo,
+        probabilities=np.round(table.values, 3)[order],
+        labels=table.label[order],
+    )
+
+
+def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | Refused:
+    """Score the site's own test patients with the final bundle; scores stay at the site.
+
+    Of a set that this site alone holds all measures go back, of its part of another the areas.
+    """
+    study, privacy = workspace.study, workspace.privacy
+    if study.coordinator_key:
+        check_files(request.bundle, study.coordinator_key)
+    bundle = Bundle.from_files(request.bundle)
+    try:
+        check_models(bundle.models, study)
+    except FormError as error:
+        return Refused(refusals=(refusal("form", privacy, str(error)),))
+    cutoffs = np.array([bundle.cutoffs[name] for name in bundle.models])
+    counts: dict[str, tuple[int, int]] = {}
+    evaluations: dict[str, Evaluation] = {}
+    parts: dict[str, DeLongResult] = {}
+    strata: dict[str, dict[str, LevelAreas]] = {}
+    withheld: list[Refusal] = []
+    for subset in request.test_sets:
+        rows = _score(workspace, bundle, subset)
+        counts[subset] = (rows.n, int(rows.label.sum()))
+        refusals = (
+            *check_test_set(rows, subset, privacy),
+            *_fix_levels(workspace, subset, request.cuts),
+        )
+        withheld.extend(refusals)
+        if refusals:
+            continue
+        if len(study.test_set(subset).sites) == 1:
+            evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)
+            strata[subset] = _by_level(workspace, rows, subset, request.cuts)
+        else:
+            parts[subset] = exact(rows.values, rows.label)
+    return EvaluateReply(
+        site=workspace.name,
+        **request.echo,
+        counts=counts,
+        evaluations=evaluations,
+        parts=parts,
+        withheld=tuple(withheld),
+        strata=strata,
+    )
+
+
+def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
+    """Probabilities of a test set by every model of the bundle; kept as the table `scores`."""
+    if bundle.networks:
+        from client.training.inference import score_networks
+
+        score_networks(workspace, bundle, subset)
+    scored = [materialise(view, workspace.tables, subset) for view in bundle.models.values()]
+    patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, subset)]
+    values = np.hstack([rows.values for rows in scored])
+    table = StoredTable(tuple(patients), tuple(bundle.models), values)
+    workspace.run_tables.write("scores", subset, table)
+    return workspace.tables.read("scores", subset)
+
+
+def _fix_levels(
+    workspace: Workspace, subset: str, cuts: Mapping[str, float]
+) -> tuple[Refusal, ...]:
+    """Keep the level of every test patient as the table `strata`; once made, it stays."""
+    study, tables = workspace.study, workspace.tables
+    if not study.strata:
+        return ()
+    codes = level_codes(study, tables.read("coded", subset).values, cuts)
+    patients = tuple(p.patient_id for p in workspace.cohort.subset(study, subset))
+    fixed = FixedLevels(workspace.settings.work)
+    if not fixed.admit(study.digest(), patients, codes):
+        return (refusal("levels", workspace.privacy, f"other levels of {subset} than before"),)
+    workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
+    return ()
+
+
+def _by_level(
+    workspace: Workspace, rows: Rows, subset: str, cuts: Mapping[str, float]
+) -> dict[str, LevelAreas]:
+    """Areas within the levels of every stratum, of a set that this site alone holds."""
+    codes = level_codes(workspace.study, workspace.tables.read("coded", subset).values, cuts)
+    return {
+        column.name: areas_by_level(
+            rows,
+            codes[:, position],
+            len(level_names(column, cuts.get(column.name))),
+            workspace.privacy,
+        )
+        for position, column in enumerate(strata_columns(workspace.study))
+    }

@@ -1,0 +1,96 @@
+"""A site's prepared images as the study needs them: crops for the networks, radiomics tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.data.cohort import Patient
+from client.imaging.cache import ContentCache
+from client.imaging.preparation import PatientJob, PatientProblem, Preparation, look_first, prepare
+from client.imaging.workers import BoundedPool
+from client.site import SiteSettings
+from common.statistics.base import Float
+from common.study.model import Study
+
+Progress = Callable[[int, int, str], None]
+
+
+class PreparedImages:
+    """Crops and features by patient id, read from the site's cache."""
+
+    def __init__(self, preparation: Preparation) -> None:
+        self._preparation = preparation
+
+    @property
+    def has_features(self) -> bool:
+        """Whether radiomics features were extracted."""
+        return self._preparation.radiomics is not None
+
+    def files_of(self, patient: Patient) -> dict[str, str]:
+        """By reading, a digest of image and contour as they are; nothing that is known is read."""
+        if patient.image is None:
+            return {}
+        return {
+            reading: self._preparation.files_key(patient.image, mask)
+            for reading, mask in sorted(patient.masks.items())
+        }
+
+    def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
+        """Names, and values (patients, features) with NaN rows where a reading is missing."""
+        return self._preparation.features(reading, patients)
+
+    def crops(
+        self, kind: Literal["dl2d", "dl3d"], patients: Sequence[str]
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+        """Mapped crops (S, S, S) or (S, S), and which of `patients` each belongs to (n,)."""
+        if kind == "dl3d":
+            return self._preparation.crops3d(patients), np.arange(len(patients), dtype=np.int64)
+        stacks = self._preparation.crops2d(patients)
+        index = np.repeat(np.arange(len(stacks)), [len(stack) for stack in stacks])
+        return [patch for stack in stacks for patch in stack], index.astype(np.int64)
+
+
+def header_problems(
+    patients: Sequence[Patient], settings: SiteSettings
+) -> tuple[PatientProblem, ...]:
+    """Return what headers say against these patients' images, in the order of the cohort."""
+    known = ContentCache(settings.cache).known
+    found = look_first(jobs_of(patients), known, settings.preparation_workers)
+    known.save()
+    return found
+
+
+def jobs_of(patients: Sequence[Patient]) -> list[PatientJob]:
+    """Return the files of the patients who have an image."""
+    return [
+        PatientJob(p.patient_id, p.image, p.masks, p.confirmed)
+        for p in patients
+        if p.image is not None
+    ]
+
+
+def prepare_images(
+    patients: Sequence[Patient],
+    settings: SiteSettings,
+    study: Study,
+    progress: Progress | None = None,
+    pool: BoundedPool | None = None,
+) -> tuple[PreparedImages, tuple[PatientProblem, ...]]:
+    """Make what the study needs of these patients' images and the cache does not hold yet."""
+    preparation = prepare(
+        jobs_of(patients),
+        imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
+        radiomics=study.radiomics if "radiomics" in study.base_models else None,
+        window=study.radiomics_window,
+        cache=ContentCache(settings.cache),
+        workers=settings.preparation_workers,
+        memory_gib=settings.memory_gib,
+        engine=settings.engine,
+        progress=progress,
+        pool=pool,
+    )
+    return PreparedImages(preparation), preparation.problems

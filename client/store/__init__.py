@@ -1,0 +1,1 @@
+"""Everything that a site must not forget between two messages."""

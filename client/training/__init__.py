@@ -1,0 +1,1 @@
+"""Local training of networks, and their use."""

@@ -1,0 +1,140 @@
+"""Which crops make up a batch, and how each is cut: drawn from one generator, in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.study.networks import NetworkSettings
+
+Patch = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Image crops of one site's patients.
+
+    Parameters
+    ----------
+    images : n crops, float32 (S, S, S), one a patient (3D), or (S, S), several a patient (2D); the
+        CT window scaled to [0, 1]. They may be mapped from disk and are read batch by batch.
+    patient : int64 (n,), index of the patient a crop belongs to.
+    label : float32 (n,), 1.0 for the positive class, of the crop's patient.
+    """
+
+    images: Sequence[Patch] | Patch
+    patient: Indices
+    label: NDArray[np.float32]
+
+    def room(self, size: int) -> int:
+        """Voxels along each axis by which a crop is longer than `size`.
+
+        Raises
+        ------
+        ValueError : crops smaller than that.
+        """
+        side = int(self.images[0].shape[-1])
+        if side < size:
+            raise ValueError(f"crops of {side} are smaller than the input size {size}")
+        return side - size
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One batch of b crops.
+
+    Parameters
+    ----------
+    chosen : int64 (b,), which crops.
+    starts : int64 (b, axes), the corner of the part that is cut out of each.
+    flips : bool (b, axes), the axes that are turned round.
+    """
+
+    chosen: Indices
+    starts: Indices
+    flips: NDArray[np.bool_]
+
+
+def batches_an_epoch(crops: int, size: int) -> int:
+    """Batches of one pass over the crops; a last one of a single crop is left out."""
+    return crops // size + (crops % size > 1)
+
+
+def training_draws(
+    crops: Crops, settings: NetworkSettings, generator: torch.Generator
+) -> Iterator[Draw]:
+    """Batches for training, pass after pass, without end.
+
+    A last batch of one crop is left out (BatchNorm needs two). With augmentation a crop is turned
+    round on each axis with probability a half, and a random part of it is cut (paper, "Data
+    enhancement strategies"); without, the centre is.
+    """
+    room = crops.room(settings.input_size)
+    axes = crops.images[0].ndim
+    order_of = _ORDERS[settings.sampling]
+    while True:
+        order = order_of(crops.label, generator)
+        for start in range(0, len(order), settings.batch_size):
+            chosen = order[start : start + settings.batch_size]
+            if len(chosen) < 2:
+                continue
+            if settings.augment:
+                flips = torch.rand((len(chosen), axes), generator=generator) < 0.5
+                starts = torch.randint(0, room + 1, (len(chosen), axes), generator=generator)
+                yield Draw(chosen, starts.numpy(), flips.numpy())
+            else:
+                yield centred(chosen, room, axes)
+
+
+def evaluation_draws(crops: Crops, settings: NetworkSettings) -> Iterator[Draw]:
+    """Every crop once, in order, its centre."""
+    room = crops.room(settings.input_size)
+    everything = np.arange(len(crops.images))
+    for start in range(0, len(everything), settings.batch_size):
+        chosen = everything[start : start + settings.batch_size]
+        yield centred(chosen, room, crops.images[0].ndim)
+
+
+def centred(chosen: Indices, room: int, axes: int) -> Draw:
+    """Return a draw that takes the middle of each crop, unflipped."""
+    shape = (len(chosen), axes)
+    return Draw(chosen, np.full(shape, room // 2), np.zeros(shape, dtype=np.bool_))
+
+
+def _shuffled(label: NDArray[np.float32], generator: torch.Generator) -> Indices:
+    return _permutation(len(label), generator)
+
+
+def _balanced(label: NDArray[np.float32], generator: torch.Generator) -> Indices:
+    """As many draws as there are crops, the classes in turn; which comes first is drawn.
+
+    Each class is gone through in random order, again and again where it is the smaller one. Of a
+    site with one class only, the draws are shuffled.
+    """
+    classes = [np.flatnonzero(label == value) for value in (0.0, 1.0)]
+    if not all(len(members) for members in classes):
+        return _shuffled(label, generator)
+    first = int(torch.randint(0, 2, (1,), generator=generator))
+    order = np.empty(len(label), dtype=np.int64)
+    for turn in (0, 1):
+        members = classes[(first + turn) % 2]
+        wanted = len(order[turn::2])
+        passes = [_permutation(len(members), generator) for _ in range(-(-wanted // len(members)))]
+        order[turn::2] = members[np.concatenate(passes)[:wanted]]
+    return order
+
+
+def _permutation(n: int, generator: torch.Generator) -> Indices:
+    order: Indices = torch.randperm(n, generator=generator).numpy()
+    return order
+
+
+_ORDERS: dict[str, Callable[[NDArray[np.float32], torch.Generator], Indices]] = {
+    "shuffled": _shuffled,
+    "balanced": _balanced,
+}

@@ -1,0 +1,105 @@
+"""Networks at a site: their crops, features for fusion, scores for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.data.cohort import Patient
+from client.store.state import StoredTable
+from client.training.batches import Crops
+from client.training.device import Compute, find_compute
+from client.training.loop import infer
+from client.training.state import TrainingState
+from client.workspace import Workspace
+from common.bundle.bundle import Bundle
+from common.networks.flat import load_flat, norm_ranges, with_parts
+from common.networks.resnet import Kind, network_with
+from common.study.model import Study
+from common.study.networks import NetworkSettings
+
+
+def network_settings(study: Study, kind: Kind) -> NetworkSettings:
+    """The study's block of this network."""
+    return study.dl2d if kind == "dl2d" else study.dl3d
+
+
+def kind_of(name: str) -> Kind:
+    """2D or 3D; ValueError for a network that is neither."""
+    if name == "dl2d":
+        return "dl2d"
+    if name == "dl3d":
+        return "dl3d"
+    raise ValueError("unknown network")
+
+
+def compute_of(workspace: Workspace) -> Compute:
+    """The device that site.toml asks for; see `find_compute`."""
+    return find_compute(workspace.settings.device, workspace.settings.loaders)
+
+
+def network_of(study: Study, kind: Kind, weights: Any) -> Any:
+    """The study's network with these weights."""
+    return network_with(weights, kind, network_settings(study, kind))
+
+
+def crops_of(workspace: Workspace, kind: Kind, patients: Sequence[Patient]) -> Crops:
+    """Crops of these patients, with their labels."""
+    if workspace.images is None:
+        raise ValueError("this study has no images")
+    images, index = workspace.images.crops(kind, [p.patient_id for p in patients])
+    label = np.array([p.label for p in patients], dtype=np.float32)
+    return Crops(images=images, patient=index, label=label[index])
+
+
+def store_inference(
+    workspace: Workspace,
+    model: Any,
+    kind: Kind,
+    variant: str,
+    subset: str,
+    patients: Sequence[Patient],
+) -> None:
+    """Write the tables `KIND/VARIANT/features` and `.../probability` of these patients."""
+    settings = network_settings(workspace.study, kind)
+    crops = crops_of(workspace, kind, patients)
+    compute = compute_of(workspace)
+    features, probability = infer(model, kind, crops, settings, len(patients), compute)
+    ids = tuple(p.patient_id for p in patients)
+    for name, (columns, values) in network_tables(kind, variant, features, probability).items():
+        workspace.run_tables.write(name, subset, StoredTable(ids, columns, values))
+
+
+def network_tables(
+    kind: Kind, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
+) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
+    """Columns and values (patients, columns) of the base tables that `infer` gives, by name."""
+    names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
+    return {
+        f"{kind}/{variant}/features": (names, features.astype(np.float64)),
+        f"{kind}/{variant}/probability": ((kind,), probability.astype(np.float64)[:, None]),
+    }
+
+
+def own_norms(folder: Path, network: str, variant: str) -> TrainingState:
+    """The normalisation that a site keeps for itself with FedBN, in one run."""
+    return TrainingState(folder, network, variant, "norms")
+
+
+def score_networks(workspace: Workspace, bundle: Bundle, subset: str) -> None:
+    """Run the bundle's networks over the test patients of a subset.
+
+    With FedBN a site that trained uses its own normalisation; others use the mean of all.
+    """
+    patients = workspace.cohort.subset(workspace.study, subset)
+    for name, weights in bundle.networks.items():
+        kind = kind_of(name)
+        own = own_norms(workspace.run_tables.folder, name, "final").kept()
+        model = network_of(workspace.study, kind, weights)
+        if own is not None:
+            load_flat(model, with_parts(weights, norm_ranges(model), own))
+        store_inference(workspace, model, kind, "final", subset, patients)

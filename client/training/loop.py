@@ -1,0 +1,237 @@
+"""Local training of a network and its use: functions of weights, crops and a seed alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from client.training.batches import Crops, batches_an_epoch, evaluation_draws, training_draws
+from client.training.device import CPU, Compute, repeatable
+from client.training.loading import load
+from client.training.local_rules import LocalRule
+from common.networks.resnet import Kind, ScoringNetwork, prepare
+from common.study.networks import NetworkSettings
+
+# Channels last is the faster layout for convolutions on CPUs; it changes no value of a weight.
+_MEMORY: dict[Kind, torch.memory_format] = {
+    "dl2d": torch.channels_last,
+    "dl3d": torch.channels_last_3d,
+}
+
+
+@dataclass(frozen=True)
+class LocalResult:
+    """What a site's training came to.
+
+    Parameters
+    ----------
+    steps : of the optimiser.
+    samples : crops of the last pass over them, or of all steps where there were fewer.
+    loss_sum : sum of their losses while training.
+    """
+
+    steps: int
+    samples: int
+    loss_sum: float
+
+
+def train_locally(
+    model: ScoringNetwork,
+    kind: Kind,
+    crops: Crops,
+    *,
+    settings: NetworkSettings,
+    learning_rate: float,
+    epochs: int,
+    seed: int,
+    compute: Compute = CPU,
+    rule: LocalRule | None = None,
+) -> LocalResult:
+    """Train `model` in place on one site's crops; it is left on the device.
+
+    The optimiser is made afresh, so nothing but the weights goes from round to round, and every
+    random number comes from `seed`: the result does not depend on what ran before. On a GPU the
+    last bits may differ where the stem pools in 3D: torch adds up that gradient in no fixed order.
+
+    Parameters
+    ----------
+    epochs : passes over the crops, where `settings.local_steps` does not say how many steps.
+    rule : of the strategy, that every gradient goes through.
+
+    Raises
+    ------
+    ValueError : fewer than two crops, or crops smaller than `settings.input_size`.
+    """
+    n = len(crops.images)
+    if n < 2:
+        raise ValueError(f"training needs at least 2 crops, there are {n}")
+    an_epoch = batches_an_epoch(n, settings.batch_size)
+    steps = settings.local_steps or epochs * an_epoch
+    generator = torch.Generator().manual_seed(seed)
+    draws = islice(training_draws(crops, settings, generator), steps)
+    losses: list[tuple[torch.Tensor, int]] = []
+    with repeatable(compute, tensor_float=settings.precision != "float32"):
+        stepper = _Stepper(model, kind, settings, learning_rate, compute, rule)
+        for draw, images in load(crops, draws, settings.input_size, compute.loaders):
+            losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
+    last = losses[-an_epoch:]
+    loss_sum = sum(float(loss) * count for loss, count in last)
+    return LocalResult(steps, sum(count for _, count in last), loss_sum)
+
+
+def infer(
+    model: ScoringNetwork,
+    kind: Kind,
+    crops: Crops,
+    settings: NetworkSettings,
+    patients: int,
+    compute: Compute = CPU,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Features (patients, width) and probability (patients,): means over a patient's crops.
+
+    Raises
+    ------
+    ValueError : a patient without a crop.
+    """
+    counts = np.bincount(crops.patient, minlength=patients).astype(np.float64)
+    if len(counts) != patients or not counts.all():
+        raise ValueError(f"{patients} patients expected, each with at least one crop")
+    features, logits = _evaluate(model, kind, crops, settings, compute)
+    feature_sum = np.zeros((patients, model.width), dtype=np.float64)
+    probability_sum = np.zeros(patients, dtype=np.float64)
+    np.add.at(feature_sum, crops.patient, features)
+    np.add.at(probability_sum, crops.patient, _sigmoid(logits))
+    return (feature_sum / counts[:, None]).astype(np.float32), probability_sum / counts
+
+
+def loss_of(
+    model: ScoringNetwork,
+    kind: Kind,
+    crops: Crops,
+    settings: NetworkSettings,
+    compute: Compute = CPU,
+) -> tuple[float, int]:
+    """Sum of the crops' losses in evaluation mode, and how many crops there are."""
+    if not len(crops.images):
+        return 0.0, 0
+    _, logits = _evaluate(model, kind, crops, settings, compute)
+    losses = np.logaddexp(0.0, logits) - crops.label * logits
+    return float((class_weights(crops.label, settings) * losses).sum()), len(losses)
+
+
+class _Stepper:
+    """A network on its device, with optimiser and precision; one call a batch."""
+
+    def __init__(
+        self,
+        model: ScoringNetwork,
+        kind: Kind,
+        settings: NetworkSettings,
+        learning_rate: float,
+        compute: Compute,
+        rule: LocalRule | None,
+    ) -> None:
+        self.rule = rule
+        self.model, self.kind, self.settings = place_model(model, kind, compute), kind, settings
+        model.train()
+        if settings.norm == "frozen":
+            _freeze_statistics(model)
+        self.device = compute.device
+        self.optimiser = make_optimiser(model, settings, learning_rate)
+        self.type = compute.sixteen_bits(settings.precision)
+        # small gradients would vanish in float16; bfloat16 has the range of float32
+        self.scaler = torch.GradScaler(self.device.type, enabled=self.type == torch.float16)
+
+    def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
+        """The mean loss of a batch, before the step."""
+        weights = on_device(class_weights(label, self.settings), self.device)
+        with torch.autocast(self.device.type, self.type, enabled=self.type is not None):
+            _, logits = self.model(_ready(images, self.kind, self.device))
+        loss = binary_cross_entropy_with_logits(
+            logits.float(), on_device(label, self.device), weights
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.rule or self.settings.gradient_clip:
+            self.scaler.unscale_(self.optimiser)
+        if self.rule:
+            self.rule.adjust(self.model)
+        if self.settings.gradient_clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return loss.detach()
+
+
+def _evaluate(
+    model: ScoringNetwork, kind: Kind, crops: Crops, settings: NetworkSettings, compute: Compute
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
+
+    Always in float32: what a network says of a patient must not depend on the device.
+    """
+    place_model(model, kind, compute).eval()
+    features, logits = [], []
+    with torch.inference_mode(), repeatable(compute, tensor_float=False):
+        draws = evaluation_draws(crops, settings)
+        for _, images in load(crops, draws, settings.input_size, compute.loaders):
+            feature, logit = model(_ready(images, kind, compute.device))
+            features.append(feature.cpu().numpy())
+            logits.append(logit.double().cpu().numpy())
+    return np.concatenate(features), np.concatenate(logits)
+
+
+def place_model(model: ScoringNetwork, kind: Kind, compute: Compute) -> ScoringNetwork:
+    """Move a network to the device, in the memory layout that is fast there."""
+    model.to(compute.device, memory_format=_MEMORY[kind])  # type: ignore[call-overload]
+    return model
+
+
+def _freeze_statistics(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            module.eval()
+
+
+def make_optimiser(
+    model: ScoringNetwork, settings: NetworkSettings, learning_rate: float
+) -> torch.optim.Optimizer:
+    """Return the optimiser that the study names, new at every round."""
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+    return torch.optim.Adam(
+        model.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+
+
+def class_weights(label: NDArray[np.float32], settings: NetworkSettings) -> NDArray[np.float32]:
+    """Return the weight of each patient's loss (n,), by class."""
+    return np.where(label > 0, settings.class_weights[1], settings.class_weights[0]).astype(
+        np.float32
+    )
+
+
+def _ready(images: NDArray[np.float32], kind: Kind, device: torch.device) -> torch.Tensor:
+    return prepare(kind, on_device(images, device)).contiguous(memory_format=_MEMORY[kind])
+
+
+def on_device(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+    """Copy an array to the device; pinned memory first where that is a GPU."""
+    tensor = torch.from_numpy(array)
+    # from pinned memory the copy goes on beside the computation
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1.0 / (1.0 + np.exp(-np.clip(logits, -500.0, 500.0)))

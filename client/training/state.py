@@ -1,0 +1,76 @@
+"""What a site carries from round to round of one training: control variates, own normalisation.
+
+It is kept by round: a round that is asked for a second time, because a reply was lost or the
+coordinator was started again, begins with what the first one began with.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.store.state import safe_name
+from common.errors import StudyError
+from common.messages.plain_file import read_plain, write_plain
+
+Vector = NDArray[np.float32]
+KEPT = "kept"
+
+
+class TrainingState:
+    """Of one training in one run.
+
+    Parameters
+    ----------
+    folder : the run's folder at this site.
+    network, variant : which training.
+    what : is carried.
+    """
+
+    def __init__(self, folder: Path, network: str, variant: str, what: str) -> None:
+        self._folder = folder / "training"
+        self._name = safe_name(f"{network}-{variant}-{what}")
+
+    def before(self, number: int) -> Vector | None:
+        """What is carried into the round of this number; None into round 0.
+
+        Raises
+        ------
+        StudyError : it is not there.
+        """
+        if number == 0:
+            return None
+        path = self._path(str(number))
+        if not path.is_file():
+            raise StudyError(
+                f"what this site carried into round {number} of a training is gone",
+                where=str(path),
+                remedy="bring the file back from a backup, or let the coordinator start a new run",
+            )
+        vector: Vector = read_plain(path)
+        return vector
+
+    def after(self, number: int, carried: Vector) -> None:
+        """Put by what comes out of the round of this number, for the next one."""
+        write_plain(self._path(str(number + 1)), carried)
+
+    def forget_before(self, number: int) -> None:
+        """Remove what was carried into rounds before this one."""
+        for path in self._folder.glob(f"{self._name}.*.safetensors"):
+            which = path.name.removeprefix(f"{self._name}.").removesuffix(".safetensors")
+            if which.isdigit() and int(which) < number:
+                path.unlink()
+
+    def keep(self, carried: Vector) -> None:
+        """Put by what belongs to the finished network."""
+        write_plain(self._path(KEPT), carried)
+
+    def kept(self) -> Vector | None:
+        """What belongs to the finished network; None where nothing does."""
+        path = self._path(KEPT)
+        return read_plain(path) if path.is_file() else None
+
+    def _path(self, which: str) -> Path:
+        return self._folder / f"{self._name}.{which}.safetensors"

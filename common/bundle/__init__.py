@@ -1,0 +1,1 @@
+"""The final model as files, and its signature."""

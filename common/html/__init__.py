@@ -1,0 +1,1 @@
+"""Style of pages and figures, shared by the coordinator's and the hospital's."""

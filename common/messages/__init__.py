@@ -1,0 +1,1 @@
+"""Messages between server and sites: plain data, their encoding, and the catalogue of exchanges."""

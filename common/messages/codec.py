@@ -1,0 +1,169 @@
+"""Plain objects <-> Flower RecordDict.
+
+The number of arrays, not their size, dominates the transfer, so all arrays of one dtype are laid
+end to end in one buffer, and the layout travels in the header. A buffer is what `numpy.save` would
+write, without its copies, which are seconds and gigabytes where a network is large.
+"""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from common.messages.plain import from_tree, to_tree
+
+DTYPES = ("float64", "float32", "int64", "uint64", "uint32", "uint16", "uint8")
+_KIND = "numpy.ndarray"  # what Flower calls such a buffer
+_DECODED = "_fedlnm_decoded"
+
+
+def encode(value: Any) -> RecordDict:
+    """A plain object as a RecordDict with a JSON header and at most one buffer per dtype.
+
+    Raises
+    ------
+    TypeError : an array of a dtype that does not travel.
+    """
+    tree, arrays = to_tree(value)
+    layout: list[list[Any]] = []
+    buffers: dict[str, list[NDArray[Any]]] = {}
+    for array in arrays:
+        dtype = array.dtype.name
+        if dtype not in DTYPES:
+            raise TypeError(f"arrays of {dtype} do not travel")
+        layout.append([dtype, list(array.shape)])
+        buffers.setdefault(dtype, []).append(array.ravel())
+    header = json.dumps({"tree": tree, "layout": layout}, allow_nan=False)
+    record = RecordDict({"header": ConfigRecord({"json": header})})
+    record["arrays"] = ArrayRecord({dtype: _packed(parts) for dtype, parts in buffers.items()})
+    return record
+
+
+def decode(record: RecordDict) -> Any:
+    """The plain object in a RecordDict; its arrays lie in the record's buffers, to be read only.
+
+    Raises
+    ------
+    ValueError : the record is not one that `encode` makes.
+    """
+    try:
+        header = json.loads(header_of(record))
+        tree, layout = header["tree"], header["layout"]
+        buffers = {name: _unpacked(array) for name, array in buffers_of(record).items()}
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"not a message of this system: {type(error).__name__}") from None
+    arrays: list[NDArray[Any]] = []
+    position = dict.fromkeys(buffers, 0)
+    for dtype, shape in layout:
+        if dtype not in DTYPES or dtype not in buffers or buffers[dtype].dtype.name != dtype:
+            raise ValueError(f"the layout names a buffer of {dtype} that is not there")
+        size = int(np.prod(shape, dtype=np.int64))
+        start = position[dtype]
+        part = buffers[dtype][start : start + size]
+        if size < 0 or part.size != size:
+            raise ValueError("a buffer is shorter than its layout says")
+        arrays.append(part.reshape(shape))
+        position[dtype] = start + size
+    if any(position[name] != buffer.size for name, buffer in buffers.items()):
+        raise ValueError("a buffer is longer than its layout says")
+    return from_tree(tree, arrays)
+
+
+def decode_once(record: RecordDict) -> Any:
+    """Like `decode`, and the same object for whoever reads the same record again.
+
+    For requests: the gate and the app read the same one, and so do all sites of one process. What
+    is derived from all of its numbers, such as its digest, is then computed once.
+    """
+    kept = vars(record)
+    if _DECODED not in kept:
+        kept[_DECODED] = decode(record)
+    return kept[_DECODED]
+
+
+def _packed(parts: list[NDArray[Any]]) -> Array:
+    """One-dimensional arrays of one dtype end to end, as `numpy.save` writes them."""
+    own = [np.ascontiguousarray(part) for part in parts]
+    size = sum(part.size for part in own)
+    file = BytesIO()
+    description = {"descr": own[0].dtype.str, "fortran_order": False, "shape": (size,)}
+    npy.write_array_header_1_0(file, description)
+    head = file.getvalue()
+    data = _unpacked_from(own, head)
+    if data is None:
+        data = b"".join([head, *(part.view(np.uint8).data for part in own)])
+    return Array(dtype=own[0].dtype.name, shape=(size,), stype=_KIND, data=data)
+
+
+def _unpacked_from(parts: list[NDArray[Any]], head: bytes) -> bytes | None:
+    """The buffer that `_unpacked` read this one array from, if it has this head and nothing else.
+
+    It is what would be written again, byte by byte, and bytes never change.
+    """
+    base: Any = parts[0]
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if len(parts) > 1 or type(base) is not bytes or not base.startswith(head):
+        return None
+    numbers = np.frombuffer(base, dtype=np.uint8, offset=len(head))
+    same_place = numbers.ctypes.data == parts[0].ctypes.data
+    return base if same_place and numbers.size == parts[0].nbytes else None
+
+
+def _unpacked(array: Array) -> NDArray[Any]:
+    """The numbers of a buffer, where they lie.
+
+    Raises
+    ------
+    ValueError : not what `_packed` makes.
+    """
+    head = BytesIO(array.data)  # no copy
+    if array.stype != _KIND or npy.read_magic(head) != (1, 0):
+        raise ValueError("a buffer of another kind")
+    shape, _, dtype = npy.read_array_header_1_0(head)
+    if len(shape) != 1 or dtype.name not in DTYPES:
+        raise ValueError(f"a buffer of {dtype.name} with {len(shape)} axes")
+    return np.frombuffer(array.data, dtype=dtype, count=shape[0], offset=head.tell())
+
+
+def size_of(record: RecordDict) -> int:
+    """Bytes of a record's header and buffers."""
+    return len(header_of(record).encode()) + sum(
+        len(array.data) for array in buffers_of(record).values()
+    )
+
+
+# Flower's own `config_records` and `array_records` refer to the record and to themselves: once they
+# are used, the record stays in memory until the garbage is collected.
+
+
+def header_of(record: RecordDict) -> str:
+    """The JSON text of a record.
+
+    Raises
+    ------
+    KeyError, TypeError : there is none.
+    """
+    header = record["header"]
+    if not isinstance(header, ConfigRecord):
+        raise TypeError("the header is not one")
+    return str(header["json"])
+
+
+def buffers_of(record: RecordDict) -> dict[str, Array]:
+    """The buffers of a record by dtype.
+
+    Raises
+    ------
+    KeyError, TypeError : there are none.
+    """
+    arrays = record["arrays"]
+    if not isinstance(arrays, ArrayRecord):
+        raise TypeError("the arrays are none")
+    return dict(arrays.items())

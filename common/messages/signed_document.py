@@ -1,0 +1,85 @@
+"""Small JSON files that one party signs and another checks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from common.errors import InputError, SignatureError
+from common.masking import identity
+from common.masking.encoding import from_text, to_text
+from common.study.errors import explain
+from common.utils.printable import check_printable
+
+
+class SignedDocument(BaseModel):
+    """What is signed is all fields but `signature`, as JSON with sorted keys.
+
+    `purpose` keeps a signature under one kind of document from holding under another.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    purpose: ClassVar[str]
+    signature: str = ""
+
+    @field_validator("*")
+    @classmethod
+    def _texts_print(cls, value: Any) -> Any:
+        """Every line of every text; certificates have several."""
+        check_printable(value.split("\n") if isinstance(value, str) else value)
+        return value
+
+    def signed_by(self, private: Ed25519PrivateKey) -> Self:
+        """This document with a signature."""
+        signature = identity.sign(private, self.purpose, self._message())
+        return self.model_copy(update={"signature": to_text(signature)})
+
+    def check_signature(self, public: Ed25519PublicKey) -> None:
+        """Return if the document was signed with this key.
+
+        Raises
+        ------
+        SignatureError : it was not.
+        """
+        try:
+            signature = from_text(self.signature, identity.SIGNATURE_BYTES)
+        except ValueError:
+            raise SignatureError(f"the {self.purpose} is not signed", where=self.purpose) from None
+        identity.verify(public, self.purpose, self._message(), signature)
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        return json.dumps(self.model_dump(mode="json"), indent=1).encode() + b"\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """A file of this kind; its signature is not checked.
+
+        Raises
+        ------
+        InputError : no such file, or not one of this kind.
+        """
+        if not path.is_file():
+            raise InputError("no such file", where=str(path))
+        try:
+            return cls.model_validate(_parsed(path))
+        except ValidationError as error:
+            raise explain(error, where=str(path), model=cls) from None
+
+    def _message(self) -> bytes:
+        fields = self.model_dump(mode="json", exclude={"signature"})
+        return json.dumps(fields, sort_keys=True).encode()
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        raise InputError(
+            "not JSON", where=str(path), remedy="ask for the file again; it came damaged"
+        ) from None

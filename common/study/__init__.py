@@ -1,0 +1,1 @@
+"""study.toml as one validated model."""

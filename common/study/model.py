@@ -1,0 +1,445 @@
+"""The study file: TOML in, one validated model out; its digest is what a site approves.
+
+The defaults are the paper's (`presets/paper.toml` spells them out). A study file names a preset
+with `preset = "phantom"` and writes only what differs from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from common.errors import InputError, SignatureError
+from common.masking import FEWEST
+from common.masking.leaving import LeftSite
+from common.study.block import Positive, Settings
+from common.study.errors import explain
+from common.study.networks import PAPER_2D
+from common.study.networks import NetworkSettings as NetworkSettings
+from common.study.presets import merge, preset_text
+from common.study.private_training import DifferentialPrivacy, check_trains_privately
+from common.study.strategy import refusal_of_masks
+from common.utils.text_file import read_written
+from common.utils.written import check_levels
+
+BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
+FusionModelName = Literal["fusion_feature", "fusion_decision"]
+BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
+FUSION_MODELS: tuple[FusionModelName, ...] = get_args(FusionModelName)
+# a model of the outcome, of the split or of a path would be a model of nothing
+OWN_COLUMNS = ("patient_id", "label", "split", "image", "mask", "confirmed", "exam_offset_days")
+SplitName = Literal["train", "internal_test", "external_test"]
+Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+
+
+class SiteEntry(Settings):
+    """One hospital of the roster."""
+
+    name: str = Name
+    trains: bool = True
+    public_key: str = ""
+
+
+class TestSet(Settings):
+    """A named test set: the patients with this split at these sites.
+
+    `origins` is for a site that holds several hospitals' patients, as the pooled reference does:
+    the hospitals whose patients belong to the set; by default the sites themselves.
+    """
+
+    __test__ = False  # not a pytest class
+
+    name: str = Name
+    split: SplitName
+    sites: tuple[str, ...] = Field(min_length=1)
+    origins: tuple[str, ...] = ()
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Hospitals whose patients belong to the set."""
+        return self.origins or self.sites
+
+
+class ClinicalColumn(Settings):
+    """One clinical column of cohort.csv.
+
+    `binary` and `categorical` take `levels` (the first is the reference); `ordinal` takes `levels`
+    in order and enters the model as 0, 1, 2, ...; `continuous` is a number. An empty cell is a
+    missing value, and so is any text in `missing`. Table 1 gives mean and SD of a continuous
+    column, or with `summary = "median"` median and quartiles, within one recorded unit or 1 % of
+    their distance; with `decimals` all is exact where 1024 recorded values cover the column.
+    """
+
+    name: str = Name
+    kind: Literal["continuous", "binary", "categorical", "ordinal"]
+    levels: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unit: str = ""
+    summary: Literal["mean", "median"] = "mean"
+    decimals: int | None = Field(
+        None,
+        ge=0,
+        le=6,
+        description="number of decimals recorded; exact medians and rank tests within 1024 cells",
+    )
+
+    @model_validator(mode="after")
+    def _levels_match_kind(self) -> Self:
+        if self.kind == "continuous" and self.levels:
+            raise ValueError("a continuous column has no levels")
+        if self.kind != "continuous" and (self.summary != "mean" or self.decimals is not None):
+            raise ValueError("summary and decimals are for continuous columns")
+        if self.kind == "binary" and len(self.levels) != 2:
+            raise ValueError("a binary column needs exactly two levels")
+        if self.kind in ("categorical", "ordinal") and len(self.levels) < 2:
+            raise ValueError(f"{self.kind} column needs at least two levels")
+        check_levels(self.levels, self.missing)
+        return self
+
+
+class ImagingSettings(Settings):
+    """Window, resampling and crops (paper, "CT examination and image preprocessing")."""
+
+    window: float = Field(350.0, gt=0)
+    level: float = 50.0
+    spacing_mm: float = Field(1.0, gt=0)
+    order: Literal["window_first", "resample_first"] = "window_first"
+    crop2d_size: int = Field(256, ge=16)
+    crop2d_slices_each_side: int = Field(6, ge=0)
+    crop3d_size: int = Field(96, ge=16)
+
+
+class RadiomicsSettings(Settings):
+    """The feature-extraction file of `common/presets`, and how many features it must give.
+
+    With `window` the features are those of the image clipped to the window of `[imaging]`.
+    """
+
+    settings: str = "radiomics-1834"
+    expected_features: int = Field(1834, ge=1)
+    window: bool = False
+
+
+class SelectionSettings(Settings):
+    """z-score, Spearman filter, ICC, LASSO (paper, "Feature selection and model construction")."""
+
+    spearman_threshold: float = Field(0.9, gt=0, le=1)
+    spearman_bins: int = Field(64, ge=4)
+    icc_threshold: float = Field(0.75, ge=0, le=1)
+    clip: float = Field(3.0, gt=0)
+    lasso_alphas: int = Field(50, ge=2)
+    lasso_log10_min: float = -3.0
+    lasso_log10_max: float = 0.0
+    lasso_fallback: int = Field(5, ge=1)
+    pca_components: int = Field(256, ge=1)
+
+
+class SvmSettings(Settings):
+    """Support vector machine with squared hinge loss; cost and width chosen by cross-validation.
+
+    Empty `costs` are those of the kernel. `gammas` are multiples of scikit-learn's "scale";
+    `landmarks` is the number of synthetic points that stand in for patients in the RBF kernel.
+    Weaker penalties than a linear machine's default need more rounds than the 60 a site allows.
+    """
+
+    kernel: Literal["linear", "rbf"] = "linear"
+    costs: tuple[Positive, ...] = ()
+    gammas: tuple[Positive, ...] = Field((1.0,), min_length=1)
+    landmarks: int = Field(256, ge=16)
+    max_rounds: int = Field(60, ge=1, le=60)
+    tolerance: float = Field(3e-4, gt=0)
+
+    @property
+    def cost_grid(self) -> tuple[float, ...]:
+        """The costs that are compared, increasing."""
+        default = {"linear": (0.001, 0.01, 0.1), "rbf": (0.01, 0.1, 1.0)}
+        return tuple(sorted(set(self.costs))) or default[self.kernel]
+
+
+class FusionSettings(Settings):
+    """Decision-level fusion: candidates are compared by cross-validation, one is used.
+
+    `pooling` says what the stacker learns from: `rows`, the sites' out-of-fold probabilities, or
+    `bins`, sums of their counts per bin. From bins only a forest can be grown, so that `candidates`
+    count with `rows` alone.
+    """
+
+    stacker: Literal["forest", "svm", "boosting", "best"] = "forest"
+    candidates: tuple[Literal["forest", "svm", "boosting"], ...] = ("forest", "svm", "boosting")
+    trees: int = Field(100, ge=1, le=1000)
+    pooling: Literal["rows", "bins"] = "rows"
+    bins: int = Field(20, ge=2, le=100)
+
+    @model_validator(mode="after")
+    def _bins_grow_a_forest(self) -> Self:
+        if self.pooling == "bins" and self.stacker != "forest":
+            raise ValueError(
+                f'pooling = "bins" cannot fit stacker = "{self.stacker}": use "forest",'
+                ' or pooling = "rows"'
+            )
+        return self
+
+
+Mode = Literal["guarded", "faithful"]
+MODES: tuple[Mode, ...] = get_args(Mode)  # strictest first
+Masking = Literal["required", "where_possible", "off"]
+MASKING: tuple[Masking, ...] = get_args(Masking)  # strictest first
+FEWEST_MASKED = FEWEST
+
+
+class PrivacySettings(Settings):
+    """Thresholds below which a site refuses; a site's own may only be stricter.
+
+    What each protects stands in `common.disclosure.descriptions`. `mode` is `faithful` only where a
+    site's own file says so too.
+
+    `masking` hides every site's sums and weights from the coordinator. It takes three sites, as
+    each of two could take its own numbers off the sum: `required` refuses sums over two,
+    `where_possible` and `off` say openly that they go in the clear.
+    """
+
+    min_rows: int = Field(10, ge=1)
+    min_rows_per_fold: int = Field(5, ge=1)
+    min_per_class: int = Field(5, ge=1)
+    min_class_per_fold: int = Field(3, ge=0)
+    min_oof_rows: int = Field(20, ge=1)
+    min_cell: int = Field(3, ge=0)
+    min_rank_cell: int = Field(5, ge=1)
+    min_rank_others: int = Field(3, ge=0)
+    min_category: int = Field(5, ge=0)
+    min_rows_weak_penalty: int = Field(200, ge=0)
+    max_svm_rounds: int = Field(60, ge=1, le=60)
+    max_tree_depth: int = Field(4, ge=1)
+    max_plain_columns: int = Field(20, ge=0)
+    max_refusals: int = Field(8, ge=1)
+    max_releases: int = Field(5, ge=1)
+    mode: Mode = "guarded"
+    masking: Masking = "required"
+
+
+class WaitingSettings(Settings):
+    """How long the server waits for the sites, in seconds."""
+
+    enrol_seconds: float = Field(86_400.0, gt=0)
+    sum_seconds: float = Field(3_600.0, gt=0)
+    train_seconds: float = Field(86_400.0, gt=0)
+
+
+class Study(Settings):
+    """A whole study. See docs/formats.md for a commented example.
+
+    `coordinator_key` is the identity key (base64) that signs the final models; sites of a study
+    that names one take no others. `left` holds the statements of hospitals that left for good.
+    """
+
+    name: str = Name
+    endpoint: str
+    seed: int = Field(20240101, ge=0)
+    # nested cross-validation: without the outer fold, two must be left to choose by
+    folds: int = Field(5, ge=3, le=20)
+    coordinator_key: str = ""
+    sites: tuple[SiteEntry, ...]
+    left: tuple[LeftSite, ...] = ()
+    test_sets: tuple[TestSet, ...]
+    clinical: tuple[ClinicalColumn, ...] = ()
+    strata: tuple[str, ...] = ()
+    base_models: tuple[BaseModelName, ...] = BASE_MODELS
+    fusion_models: tuple[FusionModelName, ...] = FUSION_MODELS
+    imaging: ImagingSettings = ImagingSettings()
+    radiomics: RadiomicsSettings = RadiomicsSettings()
+    selection: SelectionSettings = SelectionSettings()
+    svm: SvmSettings = SvmSettings()
+    dl2d: NetworkSettings = NetworkSettings(**PAPER_2D)
+    dl3d: NetworkSettings = NetworkSettings()
+    fusion: FusionSettings = FusionSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    waiting: WaitingSettings = WaitingSettings()
+    differential_privacy: DifferentialPrivacy = DifferentialPrivacy()
+
+    @property
+    def clinical_columns(self) -> tuple[str, ...]:
+        """Columns of the clinical table: one a number or order, one a level but the first."""
+        names: list[str] = []
+        for column in self.clinical:
+            if column.kind in ("continuous", "ordinal"):
+                names.append(column.name)
+            else:
+                names += [f"{column.name}={level}" for level in column.levels[1:]]
+        return tuple(names)
+
+    @property
+    def training_sites(self) -> tuple[str, ...]:
+        """Names of the sites whose patients train the models, in roster order."""
+        return tuple(site.name for site in self.sites if site.trains)
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Names of all sites, in roster order."""
+        return tuple(site.name for site in self.sites)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether any model looks at CT images."""
+        return any(model != "clinical" for model in self.base_models)
+
+    @property
+    def radiomics_window(self) -> ImagingSettings | None:
+        """Where the window is that radiomics features are computed in; None = in all HU."""
+        return self.imaging if self.radiomics.window else None
+
+    @property
+    def roster(self) -> dict[str, str]:
+        """Identity key (base64, empty where the study names none) by site."""
+        return {site.name: site.public_key for site in self.sites}
+
+    def members(self, subset: str) -> tuple[str, ...]:
+        """Sites that hold patients of "train" or of a test set, in roster order."""
+        if subset == "train":
+            return self.training_sites
+        members = self.test_set(subset).sites
+        return tuple(site for site in self.site_names if site in members)
+
+    def masked(self, subset: str) -> bool:
+        """Whether sums over this subset are masked."""
+        enough = len(self.members(subset)) >= FEWEST_MASKED
+        return enough and self.privacy.masking != "off"
+
+    def too_few_to_mask(self) -> tuple[str, ...]:
+        """Subsets whose sums would have to be masked, but have too few sites for it.
+
+        A test set at one site has no sums over sites: it is evaluated there.
+        """
+        if self.privacy.masking != "required":
+            return ()
+        fewest = {"train": 1} | {test.name: 2 for test in self.test_sets}
+        return tuple(
+            subset
+            for subset, least in fewest.items()
+            if least <= len(self.members(subset)) < FEWEST_MASKED
+        )
+
+    def test_set(self, name: str) -> TestSet:
+        """The test set of this name; KeyError when there is none."""
+        return {test.name: test for test in self.test_sets}[name]
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical JSON of the validated study."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def canonical(self) -> str:
+        """The validated study as JSON, every key written out, in one line."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @field_validator("dl2d", mode="before")
+    @classmethod
+    def _what_is_left_out_is_the_papers(cls, written: Any) -> Any:
+        return {**PAPER_2D, **written} if isinstance(written, dict) else written
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        _check_names(self)
+        return self
+
+    @model_validator(mode="after")
+    def _strategies_can_be_masked(self) -> Self:
+        for name in {"dl2d", "dl3d"} & set(self.base_models):
+            reason = refusal_of_masks(getattr(self, name).strategy)
+            if reason and self.privacy.masking != "off":
+                raise ValueError(f"[{name}] {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_train_privately(self) -> Self:
+        for name in {"dl2d", "dl3d"} & set(self.base_models):
+            if self.differential_privacy.on:
+                check_trains_privately(getattr(self, name))
+        return self
+
+
+def parse_study(text: str, *, where: str = "study.toml") -> Study:
+    """Read a study from TOML text.
+
+    Raises
+    ------
+    InputError : not TOML, an unknown preset, or any key or value that does not validate.
+    """
+    try:
+        written = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not valid TOML: {error}", where=where) from None
+    preset = written.pop("preset", None)
+    if preset is not None:
+        written = merge(tomllib.loads(preset_text(str(preset))), written)
+    try:
+        return Study.model_validate(written)
+    except ValidationError as error:
+        raise explain(error, where=where, model=Study) from None
+
+
+def load_study(path: Path) -> Study:
+    """Read and validate a study file; InputError when it is missing or wrong."""
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy="give the path of a study.toml")
+    return parse_study(read_written(path), where=str(path))
+
+
+def _check_names(study: Study) -> None:
+    """ValueError when a name is used twice, is not known, or is of a site that left."""
+    names = study.site_names
+    if len(set(names)) != len(names):
+        raise ValueError("sites: a site name is used twice")
+    if not study.training_sites:
+        raise ValueError("sites: no site has trains = true")
+    _check_left(study)
+    sets = [test.name for test in study.test_sets]
+    if len(set(sets)) != len(sets) or "train" in sets:
+        raise ValueError('test_sets: names must be unique, and "train" is taken')
+    for test in study.test_sets:
+        for site in test.sites:
+            if site not in names:
+                raise ValueError(f"test_sets: {test.name} names the unknown site {site}")
+    columns = [column.name for column in study.clinical]
+    for column in columns:
+        if column in OWN_COLUMNS or column.startswith("mask_"):
+            raise ValueError(
+                f"clinical: cohort.csv has a column {column} of its own, which is no clinical"
+                " value; give yours another name"
+            )
+    if len(set(columns)) != len(columns):
+        raise ValueError("clinical: a column is declared twice")
+    if "clinical" in study.base_models and not columns:
+        raise ValueError("clinical: the clinical model needs at least one column")
+    for stratum in study.strata:
+        if stratum not in columns:
+            raise ValueError(f"strata: {stratum} is not a clinical column")
+    if not study.base_models:
+        raise ValueError("base_models: name at least one")
+    if study.fusion_models and len(study.base_models) < 2:
+        raise ValueError("fusion_models: fusion needs at least two base models")
+
+
+def _check_left(study: Study) -> None:
+    """Who left is gone under any name, and has signed it, once for each roster it left."""
+    keys = {key: site for site, key in study.roster.items()}
+    seen: set[tuple[str, str]] = set()
+    for statement in study.left:
+        site = statement.site
+        if site in study.roster:
+            raise ValueError(
+                f"left: {site} is still one of the sites; take it out of sites and test_sets, or"
+                " its statement out of left"
+            )
+        if statement.public_key in keys:
+            raise ValueError(f"left: {site} has the key of site {keys[statement.public_key]}")
+        if (site, statement.roster) in seen:
+            raise ValueError(f"left: a statement of {site} is there twice")
+        seen.add((site, statement.roster))
+        try:
+            statement.verify()
+        except SignatureError as error:
+            raise ValueError(f"left: {error}") from None

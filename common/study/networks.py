@@ -1,0 +1,106 @@
+"""The blocks [dl2d] and [dl3d] of the study file: a network and its federated training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from common.study.block import Positive, Settings
+from common.study.strategy import StrategyName, StrategyOptions
+
+PAPER_2D: dict[str, Any] = {
+    "input_size": 224,
+    "batch_size": 64,
+    "learning_rate": 1e-4,
+    "rounds": 50,
+    "select": "best",
+    "patience": 10,
+}
+"""Where the paper's 2D network differs from its 3D network, which the defaults are those of."""
+
+
+class NetworkSettings(Settings):
+    """Architecture and federated training of one network.
+
+    `widths` are the planes of the four stages; the stem and blocks follow torchvision (2D) and
+    Med3D (3D) when left at the defaults. Med3D's depths: 10 and 18 are `basic` with layers 1 and 2
+    each, 34 is `basic` and 50 `bottleneck` with 3, 4, 6, 3; 18 and 34 have `shortcut` A, strided
+    copies padded with zeros instead of convolutions. `dilated` has its stages 3 and 4 at stride 1
+    with dilation 2 and 4. `norm = "frozen"` leaves the running statistics of pretrained weights as
+    they came.
+
+    A site goes through its patients `local_epochs` times a round, or takes `local_steps` steps
+    where that is not 0. `balanced` sampling draws a site's classes in turn, each without repetition
+    until it is used up; `class_weights` multiply the losses of negative and positive patients.
+    `precision` is that of training: `mixed` computes in 16 bits what bears it, `auto` does so on a
+    GPU alone.
+
+    `average_last` is the share of final rounds whose global weights are averaged into the result
+    (1/rounds or less = the last round only). With `select = "best"` the weights of the round with
+    the least loss on held-out patients of all sites are the result instead, and training stops
+    after `patience` rounds without a better one (0 = never). In the training without fold k these
+    patients are fold k + 1; on all patients as many rounds are trained as was best in the median.
+
+    `transfer_bits = 16` halves what a site sends: changes are rounded, and a site carries what was
+    rounded off over to its next round.
+    """
+
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    stem_kernel: int = 7
+    stem_stride: int = 2
+    stem_pool: bool = True
+    shortcut: Literal["A", "B"] = "B"
+    dilated: bool = False
+    norm: Literal["batch", "frozen", "group"] = "batch"
+    pretrained: str = ""
+    pretrained_sha256: str = ""
+    input_size: int = Field(96, ge=16)
+    rounds: int = Field(300, ge=1)
+    local_epochs: int = Field(1, ge=1)
+    local_steps: int = Field(0, ge=0, description="steps a round; 0 = whole epochs")
+    batch_size: int = Field(8, ge=2)
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    class_weights: tuple[Positive, Positive] = (1.0, 1.0)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    learning_rate: float = Field(0.02, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_rounds: int = Field(0, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    gradient_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
+    precision: Literal["auto", "float32", "mixed"] = "auto"
+    average_last: float = Field(0.0, ge=0, le=1)
+    select: Literal["last", "best"] = "last"
+    patience: int = Field(0, ge=0)
+    augment: bool = True
+    strategy: StrategyName = "fedavg"
+    strategy_options: StrategyOptions = StrategyOptions()
+    transfer_bits: Literal[16, 32] = 32
+
+    @property
+    def validates(self) -> bool:
+        """Whether the loss on held-out patients is looked at in every round."""
+        return self.select == "best"
+
+    @model_validator(mode="after")
+    def _frozen_statistics_are_of_something(self) -> Self:
+        if self.norm == "frozen" and not self.pretrained:
+            raise ValueError('norm = "frozen" keeps statistics of pretrained weights: name these')
+        return self
+
+    @model_validator(mode="after")
+    def _settings_that_go_together(self) -> Self:
+        if self.patience and self.select == "last":
+            raise ValueError('patience counts rounds without a better one: set select = "best"')
+        if self.strategy == "scaffold" and self.transfer_bits == 16:
+            raise ValueError(
+                'strategy "scaffold" needs transfer_bits = 32 for its control variates'
+            )
+        if self.strategy == "fednova" and self.optimiser != "sgd":
+            raise ValueError(
+                'strategy "fednova" is defined for gradient descent: set optimiser = "sgd"'
+            )
+        return self

@@ -1,0 +1,80 @@
+"""Strata of a study: which levels there are, and which level a patient belongs to.
+
+A column with two levels, or with unordered ones, is taken as it is. A continuous column and an
+ordinal one with more levels are cut in two at the median of the training patients, which belongs to
+the lower part, as the paper compares T1-2 with T3-4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.statistics.base import Float
+from common.study.model import ClinicalColumn, Study
+from common.transforms import InLevel, Select
+from common.transforms.views import Joined, View, table
+
+TABLE = "strata"
+
+
+def strata_columns(study: Study) -> tuple[ClinicalColumn, ...]:
+    """The study's strata, in its order."""
+    by_name = {column.name: column for column in study.clinical}
+    return tuple(by_name[name] for name in study.strata)
+
+
+def is_cut(column: ClinicalColumn) -> bool:
+    """Whether the column's levels are made by a cut."""
+    return column.kind == "continuous" or (column.kind == "ordinal" and len(column.levels) > 2)
+
+
+def most_levels(column: ClinicalColumn) -> int:
+    """How many levels there are at most."""
+    return 2 if is_cut(column) else len(column.levels)
+
+
+def level_names(column: ClinicalColumn, cut: float | None) -> tuple[str, ...]:
+    """Levels in words; a column that needs a cut and has none has no levels."""
+    if not is_cut(column):
+        return column.levels
+    if cut is None:
+        return ()
+    if column.kind == "continuous":
+        value = f"{cut:.12g} {column.unit}".strip()
+        return f"up to {value}", f"over {value}"
+    low, high = column.levels[: int(cut) + 1], column.levels[int(cut) + 1 :]
+    return _span(low), _span(high)
+
+
+def _span(levels: tuple[str, ...]) -> str:
+    return levels[0] if len(levels) == 1 else f"{levels[0]} to {levels[-1]}"
+
+
+def level_codes(study: Study, coded: Float, cuts: Mapping[str, float]) -> Float:
+    """Level of every patient in every stratum (n, strata), NaN where there is none.
+
+    Parameters
+    ----------
+    coded : (n, clinical columns), numbers and level indices as read.
+    cuts : by column; a value up to the cut has level 0, one above it level 1.
+    """
+    place = {column.name: i for i, column in enumerate(study.clinical)}
+    codes = np.full((coded.shape[0], len(study.strata)), np.nan)
+    for position, column in enumerate(strata_columns(study)):
+        values = coded[:, place[column.name]]
+        if not is_cut(column):
+            codes[:, position] = values
+        elif column.name in cuts:
+            above = (values > cuts[column.name]).astype(np.float64)
+            codes[:, position] = np.where(np.isfinite(values), above, np.nan)
+    return codes
+
+
+def level_view(models: tuple[str, ...], variable: str, level: int) -> View:
+    """Probabilities of the test patients of one level: the only view that leaves rows out."""
+    scores = table("scores").then(Select(columns=models))
+    levels = table(TABLE).then(Select(columns=(variable,)))
+    step = InLevel(column=variable, level=level, columns=models)
+    return View(source=Joined(parts=(scores, levels)), transforms=(step,))

@@ -1,0 +1,176 @@
+"""A view names what a site computes on: a base table, and the fitted steps laid over it.
+
+Views nest, so a whole model is a view with one column: the probability. The bundle is a set of
+such views; the tables they start from exist only inside a site.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import numpy as np
+
+from common.messages.plain import plain
+from common.statistics.base import Rows
+from common.transforms import Columns, InLevel, Select
+
+
+class TableReader(Protocol):
+    """What a site offers: its base tables, row-aligned for one subset of its patients."""
+
+    def read(self, name: str, subset: str) -> Rows:
+        """Rows of a base table for "train" or for a test set; KeyError for an unknown table."""
+
+
+@plain
+class Table:
+    """A base table of the site: `clinical`, `radiomics:r2`, `dl3d/final/features` ..."""
+
+    name: str
+
+
+@plain
+class Paired:
+    """Two readings of the same patients; the second arrives as `Rows.paired`."""
+
+    first: Table
+    second: Table
+
+
+@plain
+class View:
+    """A source and the steps over it."""
+
+    source: Any
+    transforms: tuple[Any, ...] = ()
+
+    def then(self, *steps: Any) -> View:
+        """This view with further steps."""
+        return View(source=self.source, transforms=(*self.transforms, *steps))
+
+    def outputs(self) -> Columns:
+        """Columns the view ends in, as far as its steps tell; ValueError when they do not."""
+        for step in reversed(self.transforms):
+            names: Columns | None = step.outputs()
+            if names is not None:
+                return names
+        if isinstance(self.source, Joined):
+            return tuple(name for part in self.source.parts for name in part.outputs())
+        if isinstance(self.source, ByFold):
+            return self.source.parts[0].outputs()
+        raise ValueError("the view does not say which columns it has")
+
+    def restrict(self, wanted: Columns) -> View:
+        """The same view for fewer columns, with every step cut down to what they need."""
+        steps: list[Any] = []
+        needed = wanted
+        for step in reversed(self.transforms):
+            small, needed = step.restrict(needed)
+            steps.insert(0, small)
+        if isinstance(self.source, Joined):
+            return View(source=self.source.restrict(needed), transforms=tuple(steps)).ordered(
+                needed
+            )
+        return View(source=self.source, transforms=(Select(columns=needed), *steps))
+
+    def ordered(self, columns: Columns) -> View:
+        """This view with its source's columns put in order before the steps."""
+        return View(source=self.source, transforms=(Select(columns=columns), *self.transforms))
+
+
+@plain
+class Joined:
+    """Columns of several views of the same rows, side by side."""
+
+    parts: tuple[View, ...]
+
+    def restrict(self, wanted: Columns) -> Joined:
+        """Every part cut down to its own wanted columns; parts without any are left out."""
+        kept: list[View] = []
+        for part in self.parts:
+            own = tuple(name for name in part.outputs() if name in wanted)
+            if own:
+                kept.append(part.restrict(own))
+        return Joined(parts=tuple(kept))
+
+
+@plain
+class ByFold:
+    """Out-of-fold: rows of fold k come from part k."""
+
+    parts: tuple[View, ...]
+
+
+def table(name: str) -> View:
+    """The view of a bare base table."""
+    return View(source=Table(name=name))
+
+
+def base_tables(view: View) -> frozenset[str]:
+    """Names of the base tables that a view starts from; ValueError for an unknown source."""
+    source = view.source
+    if isinstance(source, Table):
+        return frozenset({source.name})
+    if isinstance(source, Paired):
+        return frozenset({source.first.name, source.second.name})
+    if isinstance(source, Joined | ByFold):
+        return frozenset().union(*(base_tables(part) for part in source.parts))
+    raise ValueError("a view without a known source")
+
+
+def leaves_rows_out(view: View) -> bool:
+    """Whether any step of a view, or of a view within it, keeps only some of the rows."""
+    parts = view.source.parts if isinstance(view.source, Joined | ByFold) else ()
+    own = any(_leaves_rows_out(step) for step in view.transforms)
+    return own or any(leaves_rows_out(part) for part in parts)
+
+
+def _leaves_rows_out(step: Any) -> bool:
+    """Whether a step does, or one of those that it is made of."""
+    inner = getattr(step, "steps", ())
+    return isinstance(step, InLevel) or any(_leaves_rows_out(part) for part in inner)
+
+
+def materialise(view: View, tables: TableReader, subset: str) -> Rows:
+    """The rows a view stands for at one site.
+
+    Parameters
+    ----------
+    subset : "train" or the name of a test set.
+
+    Raises
+    ------
+    KeyError : a base table the site does not have.
+    ValueError : columns that do not fit the fitted steps.
+    """
+    rows = _source(view.source, tables, subset)
+    for step in view.transforms:
+        rows = step.apply(rows)
+    return rows
+
+
+def _source(source: Any, tables: TableReader, subset: str) -> Rows:
+    if isinstance(source, Table):
+        return tables.read(source.name, subset)
+    if isinstance(source, Paired):
+        first = tables.read(source.first.name, subset)
+        second = tables.read(source.second.name, subset)
+        return _replace(first, paired=second.values)
+    if isinstance(source, Joined):
+        parts = [materialise(part, tables, subset) for part in source.parts]
+        values = np.hstack([part.values for part in parts])
+        columns = tuple(name for part in parts for name in part.columns)
+        return _replace(parts[0], values=values, columns=columns)
+    if isinstance(source, ByFold):
+        parts = [materialise(part, tables, subset) for part in source.parts]
+        first = parts[0]
+        values = np.full_like(first.values, np.nan)
+        for fold, part in enumerate(parts):
+            values[first.fold == fold] = part.values[first.fold == fold]
+        return _replace(first, values=values)
+    raise ValueError("a view without a known source")
+
+
+def _replace(rows: Rows, **changes: Any) -> Rows:
+    return dataclasses.replace(rows, **changes)

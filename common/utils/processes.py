@@ -1,0 +1,153 @@
+"""Programs that run beside this one: started, watched, and stopped with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from common.errors import StudyError
+from common.utils import keeper
+
+STOP_SECONDS, READY_SECONDS = 20.0, 60.0
+
+
+def write_for_this_user_alone() -> None:
+    """Let this process, and those it starts, make files that no other user can get at.
+
+    For programs that are a hospital's alone: whatever a library writes beside our own files.
+    """
+    os.umask(0o077)
+
+
+class BackgroundProgram:
+    """A program in the background, which on Linux ends with this process as `kept` says.
+
+    Parameters
+    ----------
+    log : file that its output is appended to; None = it goes where this program's goes.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path | None
+    ) -> None:
+        self._command, self._environment, self.log = list(command), dict(environment), log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        with ExitStack() as stack:
+            output = None
+            if self.log is not None:
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                output = stack.enter_context(self.log.open("ab"))
+            self._process = subprocess.Popen(  # noqa: S603
+                kept(self._command),
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+                process_group=0,  # Ctrl-C is for this process alone, which then ends them
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within so many seconds."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        return not self.running
+
+    def stop(self) -> None:
+        """Ask it to end, and end it if it does not."""
+        stop_all([self])
+
+    def _ask_to_end(self) -> None:
+        if self._process is not None and self.running:
+            self._process.terminate()
+
+    def _end(self) -> None:
+        if self._process is not None and not self.wait(STOP_SECONDS):
+            self._process.kill()
+            self._process.wait()
+
+
+def stop_all(programs: Sequence[BackgroundProgram]) -> None:
+    """Ask all to end at once, and end those that do not."""
+    for program in programs:
+        program._ask_to_end()
+    for program in programs:
+        program._end()
+
+
+def kept(command: Sequence[str]) -> list[str]:
+    """Return the command line of a program that ends with this process, and all it starts with it.
+
+    That holds however this process ends, also if it is killed. Only Linux offers it; elsewhere the
+    command is as it was.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command]
+
+
+def interrupt_when_terminated() -> None:
+    """Let a request to end (SIGTERM) do what Ctrl-C does, so that everything is put away."""
+
+    def interrupt(*_: object) -> None:
+        """As Ctrl-C."""
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_taken(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until_ready(program: BackgroundProgram, port: int, authority: Path | None = None) -> None:
+    """Return when a program of Flower says on its port that it is well.
+
+    Parameters
+    ----------
+    authority : certificate that its own is checked with; None = it speaks without TLS.
+
+    Raises
+    ------
+    StudyError : it ended, or did not say so in a minute.
+    """
+    context = ssl.create_default_context(cafile=str(authority)) if authority else None
+    url = f"{'https' if authority else 'http'}://127.0.0.1:{port}/health"
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and program.running:
+        try:
+            with urllib.request.urlopen(url, timeout=2, context=context) as answer:  # noqa: S310
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise StudyError(
+        "Flower's SuperLink did not start", where=str(program.log), remedy="the log says why"
+    )

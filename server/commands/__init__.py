@@ -1,0 +1,1 @@
+"""Commands of `fedlnm-server` beside those of a deployment."""

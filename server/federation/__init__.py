@@ -1,0 +1,1 @@
+"""The federation that phases are written against: dispatch, aggregation, transfers."""

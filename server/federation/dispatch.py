@@ -1,0 +1,292 @@
+"""Questions to sites over Flower's grid: asked again where the answer was lost, until it has come.
+
+A SuperLink says that a node is offline (the message is gone then), that an app's process died, or
+that a message is no more there. It does not say that a SuperNode was killed, or lost its
+connection, between taking a message and answering it: so a node that was away since it was asked,
+or is silent for much longer than the others, is asked again too. Sites give the same question the
+same answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flwr.app import DEFAULT_TTL, Message, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+
+from common.errors import SiteError
+from server.federation.replies import is_waited_for
+from server.progress.events import Events
+
+LOST = {
+    ErrorCode.MESSAGE_UNAVAILABLE: "the question was lost",
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "the reply was lost",
+    ErrorCode.NODE_UNAVAILABLE: "not connected",
+    ErrorCode.CLIENT_APP_CRASHED: "its app's process ended",
+}
+MOST_CRASHES = 5
+NOTICE_SECONDS, LOOK_SECONDS = 30.0, 5.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_SHORTEST_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
+# a site is asked again when it takes this many times as long as the slowest that has answered
+_SLOWER, _SHORTEST_PATIENCE = 4.0, 60.0
+Content = Callable[[], RecordDict]
+
+
+@dataclass
+class Wire:
+    """The grid, and what outlasts a round: replies that may still come, though nobody waits.
+
+    Parameters
+    ----------
+    name : of the site that a node is, for people.
+    clock, sleep : as those of `time`.
+    """
+
+    grid: Grid
+    events: Events
+    name: Callable[[int], str]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _late: dict[str, int] = field(default_factory=dict)
+
+    def nodes(self) -> dict[int, Any]:
+        """Flower's description of every node that is online, by its id."""
+        return {node.node_id: node for node in self.grid.get_nodes()}
+
+    def expect_late(self, message_ids: Collection[str], node: int) -> None:
+        """The question was answered by another reply than those to these messages."""
+        self._late.update(dict.fromkeys(message_ids, node))
+
+    def pass_over_late(self) -> None:
+        """Take late replies off the wire, and say so."""
+        for message_id, node in list(self._late.items()):
+            for reply in self.grid.pull_messages([message_id]):
+                self._late.pop(message_id, None)
+                if not reply.has_error():
+                    self.events.tell("late_reply", site=self.name(node))
+
+
+@dataclass
+class _Open:
+    """A question to one node.
+
+    Parameters
+    ----------
+    content : makes it; while it is waited for, a large one is not kept in memory.
+    since, asked : when it was asked for the first and the last time.
+    live : ids of messages that may still be answered.
+    activated : when the node was last connected anew, as Flower says it.
+    due : when to ask again, where nothing is live.
+    """
+
+    content: Content
+    since: float
+    asked: float = 0.0
+    live: list[str] = field(default_factory=list)
+    activated: str = ""
+    due: float = 0.0
+    losses: int = 0
+    crashes: int = 0
+    repeats: int = 0
+    why: str = ""
+
+
+class Questions:
+    """One exchange with several nodes.
+
+    Parameters
+    ----------
+    seconds : the longest wait for all of it.
+    """
+
+    def __init__(self, wire: Wire, exchange: str, seconds: float) -> None:
+        self._wire, self._exchange, self._seconds = wire, exchange, seconds
+        self._began = self._noticed = self._looked = wire.clock()
+        self._pause = _SHORTEST_PAUSE
+        self._open: dict[int, _Open] = {}
+        self._asked: dict[str, int] = {}
+        self._slowest = 0.0
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the longest wait is over."""
+        return self._wire.clock() - self._began > self._seconds
+
+    def ask(self, contents: Mapping[int, Content]) -> None:
+        """Ask these nodes; a content that is the same for several is made once."""
+        nodes = self._wire.nodes()
+        made = {content: content() for content in dict.fromkeys(contents.values())}
+        for node, content in contents.items():
+            self._open[node] = _Open(content, since=self._wire.clock())
+        self._push({node: made[content] for node, content in contents.items()}, nodes)
+
+    def replies(self) -> Iterator[tuple[int, Message]]:
+        """Reply by node as they come, one in memory at a time, until every node has answered.
+
+        Raises
+        ------
+        SiteError : no reply in time, from the wrong node, or an app that dies again and again.
+        """
+        while self._open:
+            yield from self.poll()
+            if self._open and self.overdue:
+                raise self._too_late()
+            if self._open:
+                self.wait()
+
+    def poll(self) -> Iterator[tuple[int, Message]]:
+        """Reply by node, of those that are there; errors that tell of a lost reply are kept."""
+        for node in list(self._open):
+            reply = self._take(node)
+            if reply is not None:
+                self._pause = _SHORTEST_PAUSE
+                yield node, reply
+                del reply  # before the next one is looked for
+
+    def wait(self, missing: Collection[str] = ()) -> None:
+        """Let a little time pass; say who is waited for, and ask again who may have lost it.
+
+        Parameters
+        ----------
+        missing : who is waited for besides those asked.
+        """
+        now = self._wire.clock()
+        if now - self._noticed >= NOTICE_SECONDS:
+            self._noticed = now
+            self._notice(missing)
+        if now - self._looked >= LOOK_SECONDS or any(self._is_due(o) for o in self._open.values()):
+            self._looked = now
+            self._ask_again()
+            self._wire.pass_over_late()
+        self._wire.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    # -- one node -------------------------------------------------------------------------------
+
+    def _push(self, contents: Mapping[int, RecordDict], nodes: Mapping[int, Any]) -> None:
+        """Send a question; a site's clock may be wrong, so it stays good for longer than needed.
+
+        What goes to several nodes is sent together: Flower then looks through it one time.
+        """
+        ttl = self._seconds + DEFAULT_TTL
+        messages = [
+            Message(content, node, self._exchange, ttl=ttl) for node, content in contents.items()
+        ]
+        for node in contents:
+            if node in nodes:
+                self._open[node].activated = nodes[node].last_activated_at
+        # by their ids and not their places: what is not taken may be missing, None or empty
+        taken = set(self._wire.grid.push_messages(messages))
+        for node, message in zip(contents, messages, strict=True):
+            one, message_id = self._open[node], message.metadata.message_id
+            one.asked = self._wire.clock()
+            if message_id and message_id in taken:
+                one.live.append(message_id)
+                self._asked[message_id] = node
+            else:
+                self._postpone(one, "not taken by the SuperLink")
+
+    def _take(self, node: int) -> Message | None:
+        one, site = self._open[node], self._wire.name(node)
+        for message_id in tuple(one.live):
+            for reply in self._wire.grid.pull_messages([message_id]):
+                if not is_waited_for(reply, node, self._asked, f"site {site}"):
+                    self._wire.events.tell("stray_reply", site=site)
+                elif reply.has_error() and reply.error.code in LOST:
+                    self._lose(node, reply)
+                else:
+                    self._close(node, reply.metadata.reply_to_message_id)
+                    return reply
+        return None
+
+    def _close(self, node: int, answered: str) -> None:
+        one = self._open.pop(node)
+        self._slowest = max(self._slowest, self._wire.clock() - one.since)
+        self._wire.expect_late([i for i in one.live if i != answered], node)
+
+    def _lose(self, node: int, reply: Message) -> None:
+        """A message is gone; the question is asked again unless another message stands for it."""
+        one, code = self._open[node], reply.error.code
+        one.live = [i for i in one.live if i != reply.metadata.reply_to_message_id]
+        one.crashes += code == ErrorCode.CLIENT_APP_CRASHED
+        if one.crashes >= MOST_CRASHES:
+            raise SiteError(
+                f"its app's process ended {one.crashes} times while it answered",
+                where=f"site {self._wire.name(node)}",
+                remedy="see that the site has memory enough and look at its log, then resume",
+            )
+        if not one.live:
+            self._postpone(one, LOST[code])
+        self._tell("lost", node, why=LOST[code])
+
+    def _postpone(self, one: _Open, why: str) -> None:
+        one.why = why
+        one.losses += 1
+        back_off = min(_SHORTEST_BACK_OFF * 2.0 ** (one.losses - 1), _LONGEST_BACK_OFF)
+        one.due = self._wire.clock() + back_off
+
+    def _is_due(self, one: _Open) -> bool:
+        return not one.live and self._wire.clock() >= one.due
+
+    # -- asking again ---------------------------------------------------------------------------
+
+    def _ask_again(self) -> None:
+        nodes = self._wire.nodes()
+        for node, one in self._open.items():
+            if node not in nodes:
+                one.why = "not connected"
+                if not one.live:  # one look every few seconds, until it is back
+                    one.due = self._wire.clock() + LOOK_SECONDS
+            elif self._is_due(one):
+                self._repeat(node, nodes, one.why)
+            elif one.live and nodes[node].last_activated_at != one.activated:
+                self._repeat(node, nodes, "it was away")
+            elif one.live and self._is_silent(one):
+                one.repeats += 1
+                self._repeat(node, nodes, "no reply")
+
+    def _is_silent(self, one: _Open) -> bool:
+        patience = self._seconds / 8
+        if self._slowest:
+            usual = max(_SLOWER * self._slowest, _SHORTEST_PATIENCE)
+            patience = min(patience, usual)
+        return self._wire.clock() - one.asked > max(patience, LOOK_SECONDS) * 2.0**one.repeats
+
+    def _repeat(self, node: int, nodes: Mapping[int, Any], why: str) -> None:
+        self._open[node].why = ""
+        self._push({node: self._open[node].content()}, nodes)
+        self._tell("asked_again", node, why=why)
+
+    # -- what people are told -------------------------------------------------------------------
+
+    def _notice(self, missing: Collection[str]) -> None:
+        now = self._wire.clock()
+        sites = [
+            {"site": self._wire.name(node), "seconds": round(now - one.since), "why": one.why}
+            for node, one in self._open.items()
+        ]
+        known = {one["site"] for one in sites}
+        sites += [
+            {"site": name, "seconds": round(now - self._began), "why": "never seen"}
+            for name in missing
+            if name not in known
+        ]
+        self._wire.events.tell("waiting", exchange=self._exchange, sites=sites)
+
+    def _tell(self, kind: str, node: int, *, why: str) -> None:
+        site = self._wire.name(node)
+        self._wire.events.tell(kind, site=site, exchange=self._exchange, why=why)
+
+    def _too_late(self) -> SiteError:
+        names = {self._wire.name(node): one.why for node, one in self._open.items()}
+        reasons = "; ".join(f"{name}: {why}" for name, why in names.items() if why)
+        return SiteError(
+            f"no reply in time{f' ({reasons})' if reasons else ''}",
+            where=f"site{'s' * (len(names) > 1)} {', '.join(names)}",
+            remedy="see that the site is running and connected, then resume",
+        )

@@ -1,0 +1,420 @@
+"""The server's handle on the sites: enrol, sum, train, rows, evaluate.
+
+Phases are written against this class only and read like pooled code. Whatever protects the sums on
+the wire belongs behind `sum_many` and `train`, where no phase sees it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import Message
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+
+from common.errors import RefusedError, SiteError
+from common.masking.agreement import SignedKey, check_roster, roster_digest
+from common.messages.codec import decode, encode, size_of
+from common.messages.exchanges import (
+    CATALOGUE,
+    REPLIES_IN_PLACE,
+    EnrolReply,
+    EnrolRequest,
+    EvaluateReply,
+    EvaluateRequest,
+    Problem,
+    Ranges,
+    Refusal,
+    Refused,
+    RoundPlan,
+    RowsReply,
+    RowsRequest,
+    SumItem,
+    SumRequest,
+    TrainRequest,
+    Weights,
+)
+from common.statistics.base import Float
+from common.study.model import Study
+from common.transforms.views import View
+from server.federation.dispatch import Questions, Wire
+from server.federation.obstacles import ObstaclesError, refusal_words, remedy_of, without
+from server.federation.replies import check_answer
+from server.federation.roll import Roll
+from server.federation.rounds import OutOfFoldRows, RequestContent, TrainingRound
+from server.federation.totals import SumTotals, UpdateTotals
+from server.federation.transfers import TransferLog
+from server.progress.events import Events
+from strategies.shares import Shares
+
+FLOWER_ERRORS = {
+    ErrorCode.INVALID_FAB: (
+        "has not approved the app of this run",
+        "let the site approve it (fedlnm-site approve), then resume",
+    )
+}
+
+
+_NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
+
+
+@dataclass
+class Federation:
+    """The sites of one study, reached over a Flower grid.
+
+    Parameters
+    ----------
+    grid : Flower's grid, of any engine.
+    study : the study.
+    run : name of the run; sites keep what it makes under this name.
+    number : of the next sum or update; a resumed run goes on counting.
+    epsilons : by site, what training has cost its patients so far; 0 without differential privacy.
+    """
+
+    grid: Grid
+    study: Study
+    run: str
+    events: Events = field(default_factory=Events)
+    transfers: TransferLog = field(default_factory=TransferLog)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    nodes: dict[str, int] = field(default_factory=dict)
+    # a resumed run asks anew: under another session no mask is used twice
+    session: str = field(default_factory=lambda: secrets.token_hex(8))
+    members: dict[str, EnrolReply] = field(default_factory=dict)
+    number: int = 0
+    epsilons: dict[str, float] = field(default_factory=dict)
+    wire: Wire = field(init=False)
+    _registered: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.wire = Wire(self.grid, self.events, self._name_of)
+
+    # -- the five exchanges -------------------------------------------------------------------
+
+    def enrol(self) -> dict[str, EnrolReply]:
+        """Show the study to every node and wait until all sites of the roster have answered.
+
+        Refusals and problems are collected: the study stops once, with all that stands against it.
+
+        Raises
+        ------
+        ObstaclesError : sites refuse, cannot go on, or did not answer in time.
+        SiteError : a site runs other software.
+        """
+        request = EnrolRequest(
+            run=self.run, study=self.study.digest(), study_json=self.study.model_dump_json()
+        )
+        content = encode(request)
+        questions = Questions(self.wire, "query.enrol", self.study.waiting.enrol_seconds)
+        roll = Roll(self.study)
+        self.transfers.begin("query.enrol")
+        while not roll.complete:
+            if new := self._new_nodes():
+                questions.ask(dict.fromkeys(new, lambda: content))
+            for node, reply in questions.poll():
+                self._enter(roll, node, reply, request, size_of(content))
+            if not roll.complete and questions.overdue:
+                roll.give_up()
+            elif not roll.complete:
+                questions.wait(sorted(roll.waiting))
+        if roll.obstacles:
+            error = ObstaclesError(roll.obstacles, without(roll.obstacles, self.study))
+            self.events.tell("not_enrolled", **error.as_dict())
+            raise error
+        self._check_columns()
+        self._check_keys()
+        return self.members
+
+    def _enter(
+        self, roll: Roll, node: int, reply: Message, request: EnrolRequest, down: int
+    ) -> None:
+        """Enter one answer: of a site that takes part, of one that cannot, or of no site."""
+        site = self._registered[node]
+        try:
+            answer = self._read(reply, "query.enrol", site or self._name_of(node))
+            site = site or answer.site
+            if isinstance(answer, Problem):
+                raise _problem(answer, site or self._name_of(node))
+            if isinstance(answer, Refused):
+                self._note(answer, site)
+                roll.refused(site, answer)
+            elif self._registered[node] or answer.site in roll.waiting:
+                check_answer(request, answer, site)
+                self.nodes[site], self.members[site] = node, answer
+                roll.answered(site)
+                self.events.tell("enrolled", site=site, counts=answer.counts)
+                self._foretell(site, answer.withheld)
+        except SiteError as error:
+            roll.cannot(site, self._name_of(node), error)
+        if site in self.study.site_names:
+            self._heard(site, "query.enrol", reply, down)
+
+    def sum(self, statistic: Any, view: View, subset: str = "train") -> Any:
+        """One statistic over one view, summed over the sites that have the subset, finalised."""
+        return self.sum_many([SumItem(statistic, view, subset)])[0]
+
+    def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
+        """Several statistics in one round.
+
+        Raises
+        ------
+        RefusedError : a site's disclosure rule refused.
+        """
+        wanted = {site: self._items_for(site, items) for site in self.study.site_names}
+        number = self._next_number()
+        requests = {
+            site: SumRequest(
+                run=self.run,
+                study=self.study.digest(),
+                session=self.session,
+                number=number,
+                items=own,
+                keys=self._keys(),
+            )
+            for site, own in wanted.items()
+            if own
+        }
+        totals = SumTotals(self.study, items)
+        for site, reply in self._ask("query.sum", requests, self.study.waiting.sum_seconds):
+            totals.add(site, reply)
+        return totals.results()
+
+    def train(
+        self,
+        network: str,
+        variant: str,
+        weights: Weights,
+        wide: Ranges,
+        plan: RoundPlan,
+        *,
+        control: Weights = _NO_CONTROL,
+        singly: bool = False,
+    ) -> TrainingRound:
+        """One round of local training at every training site; replies are folded in one by one.
+
+        Parameters
+        ----------
+        wide : (k, 2), ranges of the weights whose changes travel in the wide ring.
+        control : mean control variate of all sites (SCAFFOLD).
+        singly : keep the sites' single changes too; of use only where nothing is masked.
+        """
+        request = TrainRequest(
+            run=self.run,
+            study=self.study.digest(),
+            session=self.session,
+            number=self._next_number(),
+            network=network,
+            variant=variant,
+            weights=weights,
+            control=control,
+            wide=wide,
+            plan=plan,
+            keys=self._keys(),
+        )
+        requests = dict.fromkeys(self.study.training_sites, request)
+        totals = UpdateTotals(request, singly=singly)
+        for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
+            totals.add(site, reply)
+            self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
+            del reply  # before the next one is waited for
+        total = totals.results()
+        loss, samples, held_out, held_out_samples, steps = total.sums
+        shares = Shares(total.change, total.control, float(steps), totals.singles())
+        return TrainingRound(shares, _ratio(loss, samples), _ratio(held_out, held_out_samples))
+
+    def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
+        """The declared row-level exchange: pooled out-of-fold probabilities with labels.
+
+        The rows are sorted by value, so that the result depends neither on the sites' order nor on
+        the order they shuffled their rows into.
+        """
+        request = RowsRequest(run=self.run, study=self.study.digest(), columns=dict(columns))
+        requests = dict.fromkeys(self.study.training_sites, request)
+        probabilities, labels = [], []
+        for site, reply in self._ask("query.rows", requests, self.study.waiting.sum_seconds):
+            if not isinstance(reply, RowsReply):
+                raise SiteError("an unexpected reply", where=f"site {site}")
+            probabilities.append(reply.probabilities)
+            labels.append(reply.labels)
+        table = np.column_stack([np.vstack(probabilities), np.concatenate(labels)])
+        table = table[np.lexsort(table.T)]
+        return OutOfFoldRows(tuple(columns), table[:, :-1], table[:, -1])
+
+    def evaluate(
+        self, files: Mapping[str, Any], edges: Float, cuts: Mapping[str, float]
+    ) -> dict[str, EvaluateReply]:
+        """Hand the final bundle to every site that has test patients; scores stay there.
+
+        Parameters
+        ----------
+        edges : (k, cells + 1), of the class-wise histogram of each model's scores.
+        cuts : where strata are cut in two, by column.
+        """
+        requests = {}
+        for site in self.study.site_names:
+            sets = tuple(t.name for t in self.study.test_sets if site in t.sites)
+            if sets:
+                requests[site] = EvaluateRequest(
+                    run=self.run,
+                    study=self.study.digest(),
+                    bundle=dict(files),
+                    test_sets=sets,
+                    edges=edges,
+                    cuts=dict(cuts),
+                )
+        seconds = self.study.waiting.train_seconds
+        replies = dict(self._ask("evaluate.handout", requests, seconds))
+        return {site: replies[site] for site in requests}
+
+    # -- who has what ---------------------------------------------------------------------------
+
+    def sites_with(self, subset: str) -> tuple[str, ...]:
+        """Sites that hold patients of "train" or of a test set, in roster order."""
+        return self.study.members(subset)
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Columns of a base table, the same at every training site."""
+        return self.members[self.study.training_sites[0]].columns[table]
+
+    def count(self, subset: str) -> tuple[int, int]:
+        """Patients and positives of a subset over all sites."""
+        counts = [self.members[site].counts[subset] for site in self.sites_with(subset)]
+        return sum(n for n, _ in counts), sum(positives for _, positives in counts)
+
+    def _items_for(self, site: str, items: Sequence[SumItem]) -> tuple[SumItem, ...]:
+        return tuple(item for item in items if site in self.sites_with(item.subset))
+
+    def _keys(self) -> tuple[SignedKey, ...]:
+        """Every site's signed key, in roster order; none where nothing is masked."""
+        own = [self.members[name].key for name in self.study.site_names if name in self.members]
+        return tuple(key for key in own if key is not None)
+
+    def _check_keys(self) -> None:
+        """Every site's key is the one it signed for this run; the sites check it again."""
+        keys = self._keys()
+        if keys:
+            roster = roster_digest(self.study.roster)
+            check_roster(keys, self.study.roster, self.run, self.study.digest(), roster)
+
+    def _check_columns(self) -> None:
+        first = self.members[self.study.training_sites[0]]
+        for name in self.study.training_sites[1:]:
+            if self.members[name].columns != first.columns:
+                raise SiteError(
+                    f"its tables have other columns than those of {first.site}",
+                    where=f"site {name}",
+                    remedy="bring both to the same software versions",
+                )
+
+    def _next_number(self) -> int:
+        self.number += 1
+        return self.number - 1
+
+    # -- the wire -------------------------------------------------------------------------------
+
+    def _ask(
+        self, exchange: str, requests: Mapping[str, Any], seconds: float
+    ) -> Iterator[tuple[str, Any]]:
+        """Replies as they come, one at a time, refusals and problems raised.
+
+        Raises
+        ------
+        SiteError : no reply in time; or one to another question, or of another site: nothing of
+            it is handed on.
+        """
+        if not requests:
+            return
+        self.transfers.begin(exchange)
+        questions = Questions(self.wire, exchange, seconds)
+        # each object once: weights that go to every site are encoded one time
+        contents = {id(one): RequestContent(one) for one in requests.values()}
+        questions.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
+        for node, reply in questions.replies():
+            site = self._name_of(node)
+            decoded = self._open(reply, exchange, site)
+            check_answer(requests[site], decoded, site)
+            self._heard(site, exchange, reply, contents[id(requests[site])].size)
+            yield site, decoded
+            del reply, decoded  # before the next one is waited for
+
+    def _new_nodes(self) -> list[int]:
+        """Nodes not seen before that may be sites of this study, by the name Flower has of them.
+
+        Only a deployment names its nodes; others belong to hospitals of other studies.
+        """
+        found = {node: str(info.name) for node, info in self.wire.nodes().items()}
+        new = [n for n in found if found[n] in ("", *self.study.site_names)]
+        new = [node for node in new if node not in self._registered]
+        self._registered.update({node: found[node] for node in new})
+        return new
+
+    def _heard(self, site: str, exchange: str, reply: Message, down: int) -> None:
+        """Count a reply and its request; what was asked again counts once."""
+        up = size_of(reply.content)
+        self.transfers.add(site, exchange, up=up, down=down)
+        self.events.tell("contact", site=site, exchange=exchange, up=up, down=down)
+
+    def _name_of(self, node: int) -> str:
+        names = {number: site for site, number in self.nodes.items()}
+        return names.get(node) or self._registered.get(node) or f"(node {node})"
+
+    def _open(self, reply: Message, exchange: str, site: str) -> Any:
+        """Decode a reply; raise what stands in its place."""
+        answer = self._read(reply, exchange, site)
+        if isinstance(answer, Problem):
+            raise _problem(answer, site)
+        if isinstance(answer, Refused):
+            self._note(answer, site)
+            first = answer.refusals[0]
+            raise RefusedError(refusal_words(first), where=f"site {site}", remedy=remedy_of(first))
+        return answer
+
+    def _read(self, reply: Message, exchange: str, site: str) -> Any:
+        """Decode a reply, a refusal or a problem among them.
+
+        Raises
+        ------
+        SiteError : an error of Flower's, or nothing that the catalogue has.
+        """
+        where = f"site {site}"
+        if reply.has_error():
+            code = reply.error.code
+            unknown = (f"Flower reports error {code}", "see the site's own screen and log")
+            what, remedy = FLOWER_ERRORS.get(code, unknown)
+            raise SiteError(what, where=where, remedy=remedy)
+        try:
+            decoded = decode(reply.content)
+        except ValueError as error:
+            raise SiteError(f"unreadable reply: {error}", where=where) from None
+        if not isinstance(decoded, (CATALOGUE[exchange].reply, *REPLIES_IN_PLACE)):
+            raise SiteError("a reply that is not in the catalogue", where=where)
+        return decoded
+
+    def _note(self, refused: Refused, site: str) -> None:
+        """Keep what a site refuses for events and results."""
+        for refusal in refused.refusals:
+            entry = {"site": site, **vars(refusal)}
+            self.refusals.append(entry)
+            self.events.tell("refused", **entry)
+        self._foretell(site, refused.withheld)
+
+    def _foretell(self, site: str, withheld: Sequence[Refusal]) -> None:
+        """Say what a site will keep to itself; results note it when it does."""
+        for refusal in withheld:
+            self.events.tell("foretold", site=site, **vars(refusal))
+
+
+def _problem(problem: Problem, site: str) -> SiteError:
+    return SiteError(
+        f"cannot go on ({problem.kind}, its log {problem.log_id})",
+        where=f"site {site}",
+        remedy="the site's own screen and errors.log say why",
+    )
+
+
+def _ratio(total: float, count: float) -> float:
+    return float(total / count) if count else float("nan")

@@ -1,0 +1,168 @@
+"""Put all that keeps sites out of a study into one table, with what would let each in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from common.disclosure import DESCRIPTIONS
+from common.disclosure.foretelling import TRAIN, subset_of
+from common.errors import RefusedError, SiteError
+from common.messages.exchanges import Refusal
+from common.study.model import FEWEST_MASKED, Study
+from common.utils.printable import on_one_line
+
+_MORE_PATIENTS = "bring more patients or agree on another threshold in study and site"
+_REMEDIES = {
+    "masking": "mask the study's sums, or say less under [privacy] in that hospital's site.toml",
+    "consent": 'write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
+    "levels": "run over the cohort and the cuts of the first evaluation",
+    "membership": "that hospital puts its cohort back, or changes it by at least 10 patients",
+    "participants": "keep the sites of the earlier sums, change three or more at once, or add the"
+    " statement of the one that left (fedlnm-site leave)",
+    "sites": 'add a site, or write masking = "where_possible" or "off" openly in the study',
+    "form": "the same release must run at the coordinator and at every site",
+    "refusals": "find out why so much was refused; the site's people approve a new study file",
+    "releases": "go on with the run there is, or have the site's people approve a new study file",
+}
+# about a site's whole part in the study
+_OF_ALL = ("consent", "participants", "membership")
+MISSING = "start it, or take it off the roster"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """One reason why a site cannot take part.
+
+    Parameters
+    ----------
+    subset : "train" or a test set where a disclosure rule is about it, else empty.
+    what : a refusal or a problem, in words.
+    remedy : what would let the site in.
+    rule, threshold : of a disclosure rule; empty and None for any other problem.
+    """
+
+    site: str
+    what: str
+    remedy: str
+    subset: str = ""
+    rule: str = ""
+    threshold: float | None = None
+
+    def __str__(self) -> str:
+        advice = f" -> {self.remedy}" if self.remedy else ""
+        return f"site {self.site}: {self.what}{advice}"
+
+
+class ObstaclesError(RefusedError, SiteError):
+    """Sites refuse, or cannot go on, or both; every reason of every site is in `rows`.
+
+    Parameters
+    ----------
+    note : what the others could not do without them; empty where they could go on.
+    """
+
+    def __init__(self, rows: Sequence[Obstacle], note: str = "") -> None:
+        self.rows, self.note = tuple(rows), note
+        if len(self.rows) == 1:
+            (one,) = self.rows
+            also = f" ({note})" if note else ""
+            super().__init__(one.what, where=f"site {one.site}", remedy=f"{one.remedy}{also}")
+            return
+        sites = len({row.site for row in self.rows})
+        who = f"{sites} sites cannot take part" if sites > 1 else "one site cannot take part"
+        listed = "; ".join(f"site {row.site}: {row.what}" for row in self.rows)
+        super().__init__(
+            f"{who}, for {len(self.rows)} reasons: {listed}{f'; {note}' if note else ''}",
+            remedy="the table of reasons says what would let each site in",
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the table for events and --json."""
+        return {"rows": [asdict(row) for row in self.rows], "note": self.note}
+
+
+def refusal_words(one: Refusal) -> str:
+    """Return a refusal in words: rule, threshold, subject."""
+    return f"refuses: rule {one.rule}, threshold {one.threshold:g}, {one.subject}"
+
+
+def remedy_of(one: Refusal) -> str:
+    """Return what to do about a refusal in the middle of a run."""
+    return _REMEDIES.get(one.rule, _MORE_PATIENTS)
+
+
+def of_refusal(site: str, one: Refusal, study: Study) -> Obstacle:
+    """Return a refusal as a row, with the setting and the role that would let the site in."""
+    subset = "" if one.rule in _OF_ALL else subset_of(one, study)
+    return Obstacle(
+        site, refusal_words(one), _lets_in(site, one, subset, study), subset, one.rule,
+        one.threshold,
+    )  # fmt: skip
+
+
+def _lets_in(site: str, one: Refusal, subset: str, study: Study) -> str:
+    if one.rule in _REMEDIES:
+        return _REMEDIES[one.rule]
+    setting = DESCRIPTIONS[one.rule].setting
+    ways = ["more patients"]
+    if setting:
+        own = one.threshold != getattr(study.privacy, setting)
+        place = f"site.toml of {site}" if own else "study.toml"
+        ways.append(f"another privacy.{setting} in {place}")
+    if one.rule == "svm_cost":
+        ways.append("costs of at most 1 in [svm] of study.toml")
+    if one.rule == "paired":
+        ways.append(f"no repeat readings in cohort.csv of {site}")
+    if subset != TRAIN:
+        ways.append(f"no {site} in the test set {subset}")
+    else:
+        tests = any(site in test.sites for test in study.test_sets)
+        ways.append(f"trains = false for {site}" if tests else f"no {site} in the roster")
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}"
+
+
+def without(rows: Sequence[Obstacle], study: Study) -> str:
+    """Say which sums the other sites could not mask without the sites of these rows.
+
+    A site whose rows are all about one test set is missed in that set alone.
+    """
+    said = []
+    for subset in (TRAIN, *(test.name for test in study.test_sets)):
+        members = study.members(subset)
+        gone = {row.site for row in rows if row.subset in ("", subset)}
+        left = [name for name in members if name not in gone]
+        if len(left) == len(members):
+            continue
+        if not left:
+            said.append(_role(subset, 0))
+        elif study.privacy.masking == "required" and _too_few(subset, len(left)):
+            said.append(f"{_role(subset, len(left))}, and masking takes {FEWEST_MASKED}")
+    names = ", ".join(dict.fromkeys(row.site for row in rows))
+    return f"without {names}, {'; '.join(said)}" if said else ""
+
+
+def _too_few(subset: str, left: int) -> bool:
+    """Tell if sums over so many sites would be refused; one site's test set has none."""
+    return (1 if subset == TRAIN else 2) <= left < FEWEST_MASKED
+
+
+def _role(subset: str, left: int) -> str:
+    count = f"{left or 'no'} site{'' if left == 1 else 's'}"
+    return f"{count} would train" if subset == TRAIN else f"{count} would hold {subset}"
+
+
+def obstacle_table(rows: Sequence[Obstacle], title: str = "Who cannot take part, and why") -> Table:
+    """Return the table that a person reads: one row a reason."""
+    table = Table(title=title, title_justify="left", show_lines=True)
+    for heading in ("site", "set", "reason", "what would let it in"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(escape(on_one_line(t)) for t in (row.site, row.subset, row.what, row.remedy))
+        )
+    return table

@@ -1,0 +1,106 @@
+"""Ring sums added up as the sites' replies come in, one reply in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from common.errors import SiteError
+from common.masking.layout import RingSums, from_rings, sizes
+from common.masking.update import Update, UpdateRings, from_update_rings, update_sizes
+from common.messages.exchanges import SumItem, SumReply, TrainReply, TrainRequest, Weights
+from common.study.model import Study
+
+
+class SumTotals:
+    """Totals of the items of one round.
+
+    Parameters
+    ----------
+    study : tells which sites have part in which item.
+    items : of the round, in the order in which the sites answer them.
+    """
+
+    def __init__(self, study: Study, items: Sequence[SumItem]) -> None:
+        self._study, self._items = study, items
+        self._sizes = [sizes(item.statistic, len(item.view.outputs())) for item in items]
+        self._totals = [
+            RingSums(np.zeros(wide, dtype=np.uint64), np.zeros(narrow, dtype=np.uint32))
+            for wide, narrow in self._sizes
+        ]
+
+    def add(self, site: str, reply: SumReply) -> None:
+        """Cut a site's reply into its items and add them.
+
+        Raises
+        ------
+        SiteError : a reply of another size.
+        """
+        own = [i for i, it in enumerate(self._items) if site in self._study.members(it.subset)]
+        expected = np.array([self._sizes[i] for i in own], dtype=np.int64).reshape(-1, 2)
+        if (reply.wide.size, reply.narrow.size) != tuple(expected.sum(axis=0)):
+            raise _another_size(site)
+        starts = np.cumsum(expected, axis=0) - expected
+        for i, (wide, narrow) in zip(own, starts, strict=True):
+            total, (n_wide, n_narrow) = self._totals[i], self._sizes[i]
+            np.add(total.wide, reply.wide[wide : wide + n_wide], out=total.wide)
+            np.add(total.narrow, reply.narrow[narrow : narrow + n_narrow], out=total.narrow)
+
+    def results(self) -> list[Any]:
+        """What every item's sum tells, in order."""
+        found = []
+        for item, total in zip(self._items, self._totals, strict=True):
+            sums = from_rings(item.statistic, total, len(item.view.outputs()))
+            found.append(item.statistic.finalise(sums))
+        return found
+
+
+class UpdateTotals:
+    """Total of one round of training, and where it is asked for the single changes as well.
+
+    Parameters
+    ----------
+    request : what the sites were asked for.
+    singly : keep each site's change; of use only where nothing is masked.
+    """
+
+    def __init__(self, request: TrainRequest, *, singly: bool = False) -> None:
+        self._request, self._singly = request, singly
+        self._total = UpdateRings.zeros(*self._sizes())
+        self._single: dict[str, Weights] = {}
+
+    def add(self, site: str, reply: TrainReply) -> None:
+        """Add a site's share; SiteError when it has another size."""
+        rings = UpdateRings(reply.parameters, reply.half, reply.rest)
+        if rings.sizes != self._sizes():
+            raise _another_size(site)
+        self._total.add(rings)
+        if self._singly:
+            self._single[site] = self._read(rings).change
+
+    def results(self) -> Update:
+        """The sum of what the sites sent."""
+        return self._read(self._total)
+
+    def singles(self) -> tuple[Weights, ...]:
+        """Each site's share of the change, in the order of the sites' names."""
+        return tuple(self._single[site] for site in sorted(self._single))
+
+    def _read(self, rings: UpdateRings) -> Update:
+        request = self._request
+        return from_update_rings(rings, request.trained, request.wide, request.plan.grid)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        request = self._request
+        controls, grid = request.control.size, request.plan.grid
+        return update_sizes(request.trained, request.wide, controls, grid)
+
+
+def _another_size(site: str) -> SiteError:
+    return SiteError(
+        "its sums are not of the size declared",
+        where=f"site {site}",
+        remedy="bring all sites to the same software versions",
+    )

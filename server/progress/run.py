@@ -1,0 +1,242 @@
+"""How far a run has come, and how long it may still take, from its events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Literal
+
+from server.progress.fraction import fraction_done
+
+State = Literal["not started", "under way", "finished", "stopped"]
+_RECENT = 20  # rounds whose pace counts: hospitals get faster and slower
+
+
+@dataclass(frozen=True)
+class SiteContact:
+    """What a site has sent in this run.
+
+    Parameters
+    ----------
+    enrolled : whether it has joined.
+    last_contact : of its last reply, seconds since the epoch; None before the first.
+    bytes_up, bytes_down : of its replies and of the requests to it.
+    waited_for_since : seconds since the epoch, None where nobody waits for it.
+    why : it is late, where that is known.
+    """
+
+    enrolled: bool = False
+    last_contact: float | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    waited_for_since: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """Where a run is.
+
+    Parameters
+    ----------
+    state : as the run itself last said; it cannot say that its machine went down.
+    phase, number, phases : the phase it is in, "" before the first; the how-manieth of how many.
+    network, variant, round, rounds : the last round of training in this phase, and how many the
+        variant has; "" and 0 where none was.
+    rounds_done, rounds_planned : of all network training of the study.
+    fraction : share of the work that is done; it does not fall, and is 1 only at the end.
+    seconds_left : estimate, None = unknown, before anything like it was measured.
+    sites : by name.
+    message : why it has stopped.
+    obstacles : every reason of every site that could not enrol, where that is why.
+    """
+
+    state: State = "not started"
+    phase: str = ""
+    number: int = 0
+    phases: int = 0
+    network: str = ""
+    variant: str = ""
+    round: int = 0
+    rounds: int = 0
+    rounds_done: int = 0
+    rounds_planned: int = 0
+    fraction: float = 0.0
+    seconds_left: float | None = None
+    sites: Mapping[str, SiteContact] = field(default_factory=dict)
+    message: str = ""
+    obstacles: Sequence[Mapping[str, Any]] = ()
+
+
+def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
+    """Where the run is whose events these are, in order.
+
+    Parameters
+    ----------
+    now : seconds since the epoch.
+    """
+    told = list(events)
+    plan = _last(told, "started", "resumed")
+    phase = _last(told, "phase")
+    in_phase = [e for e in _since(told, phase) if e["kind"] == "round"]
+    last_round: Mapping[str, Any] = in_phase[-1] if in_phase else {}
+    rounds = _rounds(told)
+    planned = _planned(told, plan)
+    state, message = _state(told)
+    return RunProgress(
+        state=state,
+        phase=str(phase.get("phase", "")),
+        number=int(phase.get("number", 0)),
+        phases=int(phase.get("phases", 0)),
+        network=str(last_round.get("network", "")),
+        variant=str(last_round.get("variant", "")),
+        round=int(last_round.get("round", 0)),
+        rounds=int(last_round.get("rounds", 0)),
+        rounds_done=sum(map(len, rounds.values())),
+        rounds_planned=sum(planned.values()),
+        fraction=1.0 if state == "finished" else _fraction(told, plan, planned, rounds),
+        seconds_left=_seconds_left(told, plan, planned, rounds, now)
+        if state == "under way"
+        else None,
+        sites=_sites(told),
+        message=message,
+        obstacles=_obstacles(told, plan) if state == "stopped" else (),
+    )
+
+
+def _obstacles(
+    told: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    """Rows of the table of those who could not enrol, in the last start of the run."""
+    return tuple(_last(_since(told, plan), "not_enrolled").get("rows", ()))
+
+
+def _fraction(
+    told: Sequence[Mapping[str, Any]],
+    plan: Mapping[str, Any],
+    planned: Mapping[str, int],
+    rounds: Mapping[str, Mapping[tuple[str, int], float]],
+) -> float:
+    done = {name: len(found) for name, found in rounds.items()}
+    return fraction_done(told, plan.get("phases", ()), plan.get("rounds", {}), planned, done)
+
+
+def _last(told: Sequence[Mapping[str, Any]], *kinds: str) -> Mapping[str, Any]:
+    return next((event for event in reversed(told) if event["kind"] in kinds), {})
+
+
+def _since(
+    told: Sequence[Mapping[str, Any]], start: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    for index in range(len(told) - 1, -1, -1):
+        if told[index] is start:
+            return told[index:]
+    return ()
+
+
+def _state(told: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
+    last = _last(told, "started", "resumed", "finished", "failed", "crashed")
+    kind = last.get("kind", "")
+    if kind in ("failed", "crashed"):
+        return "stopped", str(last.get("message", ""))
+    if kind == "finished":
+        return "finished", ""
+    return ("under way" if told else "not started"), ""
+
+
+def _rounds(told: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[str, int], float]]:
+    """Seconds by variant and round of every network; a round that came twice counts once."""
+    found: dict[str, dict[tuple[str, int], float]] = {}
+    for event in told:
+        if event["kind"] == "round":
+            key = (str(event["variant"]), int(event["round"]))
+            found.setdefault(str(event["network"]), {})[key] = float(event["seconds"])
+    return found
+
+
+def _planned(told: Iterable[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, int]:
+    """Rounds of every network: of a training that has begun its own number, which may be less."""
+    planned: dict[str, int] = dict(plan.get("rounds", {}))
+    trainings = plan.get("trainings")
+    if trainings is None:
+        return planned
+    usual = {name: rounds // trainings for name, rounds in planned.items()}
+    own: dict[tuple[str, str], int] = {}
+    for event in told:
+        if event["kind"] in ("round", "stopped_early"):
+            most = event["rounds" if event["kind"] == "round" else "round"]
+            own[event["network"], event["variant"]] = int(most)
+    for (network, _), most in own.items():
+        planned[network] -= usual[network] - most
+    return planned
+
+
+def _sites(told: Iterable[Mapping[str, Any]]) -> dict[str, SiteContact]:
+    contacts: dict[str, dict[str, Any]] = {}
+    waiting: dict[str, dict[str, Any]] = {}
+    for event in told:
+        kind, when = event["kind"], float(event["time"])
+        if kind in ("started", "resumed", "failed", "crashed", "finished"):
+            waiting = {}
+        elif kind == "enrolled":
+            contacts.setdefault(event["site"], {})["enrolled"] = True
+        elif kind == "contact":
+            known = contacts.setdefault(event["site"], {})
+            known["last_contact"] = when
+            known["bytes_up"] = known.get("bytes_up", 0) + event["up"]
+            known["bytes_down"] = known.get("bytes_down", 0) + event["down"]
+            waiting.pop(event["site"], None)
+        elif kind == "waiting":
+            waiting = {
+                site["site"]: {"waited_for_since": when - site["seconds"], "why": site["why"]}
+                for site in event["sites"]
+            }
+    names = [*contacts, *(name for name in waiting if name not in contacts)]
+    return {name: SiteContact(**contacts.get(name, {}), **waiting.get(name, {})) for name in names}
+
+
+def _seconds_left(
+    told: Sequence[Mapping[str, Any]],
+    plan: Mapping[str, Any],
+    planned: Mapping[str, int],
+    rounds: Mapping[str, Mapping[tuple[str, int], float]],
+    now: float,
+) -> float | None:
+    """What is left of every phase, by its own pace or else that of what is like it.
+
+    Rounds of a network that has had none yet take as long as the slowest network's; any other
+    phase takes as long as the median of those that are done. Enrolment tells nothing of the rest:
+    it waits for people.
+    """
+    pace = {name: median(list(found.values())[-_RECENT:]) for name, found in rounds.items()}
+    # of a phase that was interrupted the last one is the whole
+    done = {str(e["phase"]): float(e["seconds"]) for e in told if e["kind"] == "phase_done"}
+    usual = [seconds for phase, seconds in done.items() if phase not in (*planned, "enrolment")]
+    left = 0.0
+    for phase in _ahead(told, plan, done):
+        if phase in planned:
+            known = pace.get(phase, max(pace.values(), default=None))
+            if known is None:
+                return None
+            left += known * (planned[phase] - len(rounds.get(phase, ())))
+        elif not usual:
+            return None
+        else:
+            left += max(0.0, median(usual) - _spent(told, phase, now))
+    return left
+
+
+def _ahead(
+    told: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], done: Collection[str]
+) -> list[str]:
+    """Phases that are not done, enrolment apart, from the one that the run is in."""
+    phases: Sequence[str] = plan.get("phases", ())
+    current = _last(told, "phase").get("phase")
+    rest = phases[phases.index(current) :] if current in phases else phases
+    return [phase for phase in rest if phase not in (*done, "enrolment")]
+
+
+def _spent(told: Sequence[Mapping[str, Any]], phase: str, now: float) -> float:
+    last = _last(told, "phase")
+    return max(0.0, now - float(last["time"])) if last.get("phase") == phase else 0.0

@@ -1,0 +1,119 @@
+"""Progress of several runs at once, read from their events.jsonl."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from common.utils.printable import on_one_line
+from server.federation.obstacles import Obstacle, obstacle_table
+
+PHASES = {
+    "enrolment": "hospitals enrol",
+    "table1": "Table 1",
+    "clinical": "clinical model",
+    "radiomics": "radiomics model",
+    "dl2d": "2D network",
+    "dl3d": "3D network",
+    "fusion_feature": "feature-level fusion",
+    "fusion_decision": "decision-level fusion",
+    "evaluation": "evaluation at the test hospitals",
+}
+
+
+class Follower:
+    """Prints what is new in the events of a run, one line a step."""
+
+    def __init__(self, label: str, path: Path, console: Console) -> None:
+        self._label, self._path, self._console = label, path, console
+        # a resumed run goes on in the same file
+        self._offset = path.stat().st_size if path.is_file() else 0
+        self._start = time.monotonic()
+
+    def poll(self) -> None:
+        """Print the events written since the last call."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        complete = data[: data.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        for line in complete.splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:  # what a killed program left of a line
+                continue
+            if event["kind"] == "not_enrolled":
+                self._console.print(obstacle_table([Obstacle(**row) for row in event["rows"]]))
+            text = describe(_as_text(event))
+            if text:
+                seconds = time.monotonic() - self._start
+                self._console.print(
+                    f"[dim]{seconds:6.0f} s[/dim]  {self._label:<18} {text}", highlight=False
+                )
+
+
+def _as_text(value: Any) -> Any:
+    """An event with all its texts such that they are shown as they are: some are of a site."""
+    if isinstance(value, str):
+        return escape(on_one_line(value))
+    if isinstance(value, dict):
+        return {key: _as_text(part) for key, part in value.items()}
+    return [_as_text(part) for part in value] if isinstance(value, list) else value
+
+
+def describe(event: dict[str, Any]) -> str:
+    """One line for an event, empty for those that are not worth one."""
+    kind = event["kind"]
+    if kind == "phase":
+        return PHASES.get(event["phase"], str(event["phase"]))
+    if kind == "enrolled":
+        counts = ", ".join(f"{name} {n}" for name, (n, _) in event["counts"].items())
+        return f"  {event['site']} joined ({counts})"
+    if kind == "round" and event["round"] == event["rounds"]:
+        loss = "" if event["loss"] is None else f", training loss {event['loss']:.3f}"
+        return f"  {event['variant']}: {event['rounds']} rounds{loss}"
+    if kind == "stopped_early":
+        best = f"no better one since round {event['best']}"
+        return f"  {event['variant']}: stopped after {event['round']} rounds, {best}"
+    if kind == "stacker":
+        return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
+    if kind == "refused":
+        return f"  [yellow]{event['site']} refuses: {event['rule']}, {event['subject']}[/yellow]"
+    if kind == "foretold":
+        return f"  {event['site']} will withhold: {event['rule']}, {event['subject']}"
+    if kind == "not_enrolled":
+        return f"  [yellow]{event['note']}[/yellow]" if event["note"] else ""
+    if kind == "waiting":
+        late = ", ".join(_late(site) for site in event["sites"])
+        return f"  [yellow]waiting for {late}[/yellow]"
+    if kind == "lost":
+        return f"  {event['site']}: {event['why']}; it will be asked again"
+    if kind == "restarted":
+        return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
+    if kind == "resumed":
+        complete = "this run was complete; its results are taken as they are"
+        return complete if event.get("complete") else "going on with an interrupted run"
+    if kind == "failed":
+        return "[red]stopped[/red]"
+    if kind == "finished":
+        return "finished"
+    return ""
+
+
+def _late(site: dict[str, Any]) -> str:
+    why = f", {site['why']}" if site["why"] else ""
+    return f"{site['site']} ({site['seconds']} s{why})"
+
+
+def follow(followers: Sequence[Follower]) -> None:
+    """Poll all of them once."""
+    for follower in followers:
+        follower.poll()

@@ -1,0 +1,128 @@
+"""What was chosen in a study, for results.json: its settings, and what no setting says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from common.study.model import Study
+from common.study.radiomics_settings import settings_text
+from server.report import words
+
+BLOCKS = (
+    *("imaging", "radiomics", "selection", "svm", "dl2d", "dl3d", "fusion"),
+    *("privacy", "differential_privacy", "waiting"),
+)
+PARTS = ("folds", "base_models", "fusion_models", "strata", "clinical")
+INTERPOLATION = {"image": "cubic B-spline", "roi": "nearest neighbour", "crops": "linear"}
+PAPERS_FEATURES = "radiomics-1834"
+
+
+def recorded_settings(study: Study) -> dict[str, Any]:
+    """The block `settings` of results.json: every setting that shapes the study, and no key.
+
+    Of files with pretrained weights the name is kept and not the folder, which is a path of the
+    coordinator's machine. Costs are those that are compared, where the study names none.
+    """
+    written = study.model_dump(mode="json")
+    found = {name: written[name] for name in (*PARTS, *BLOCKS)}
+    for network in ("dl2d", "dl3d"):
+        found[network]["pretrained"] = PurePath(found[network]["pretrained"]).name
+    found["svm"]["costs"] = list(study.svm.cost_grid)
+    found["interpolation"] = INTERPOLATION
+    with_features = "radiomics" in study.base_models
+    found["radiomics_file"] = settings_text(study.radiomics.settings) if with_features else ""
+    found["remarks"] = [*_of_radiomics(study), *_of_networks(study), *_of_fitting(study)]
+    return found
+
+
+def _networks(study: Study) -> bool:
+    return bool({"dl2d", "dl3d"} & set(study.base_models))
+
+
+def _of_radiomics(study: Study) -> Iterator[str]:
+    if "radiomics" not in study.base_models:
+        return
+    number = study.radiomics.expected_features
+    if study.radiomics.settings == PAPERS_FEATURES:
+        yield (
+            f"The {number} radiomics features are a reconstruction: the paper names the tool,"
+            " PyRadiomics, and the number, and its settings file is not public."
+        )
+    else:
+        yield (
+            f"The {number} radiomics features are those of {study.radiomics.settings}, not the"
+            " 1834 that the paper counts."
+        )
+    if not study.radiomics.window:
+        yield (
+            "Radiomics features see all HU. In the paper the window is part of the preprocessing"
+            " of all images; radiomics.window = true has it so."
+        )
+
+
+def _of_networks(study: Study) -> Iterator[str]:
+    if not _networks(study):
+        return
+    yield (
+        "The optimiser of a network begins anew in every round, without the moments of the last,"
+        " in the pooled reference too."
+    )
+    if "fusion_feature" not in study.fusion_models:
+        return
+    what = "normal scores of " if study.privacy.mode == "guarded" else ""
+    yield (
+        f"Principal components of network features are those of {what}the standardised features."
+        " The paper names no standardising before them."
+    )
+    yield (
+        "No LASSO is run on the features of one network, from which the paper shows seven in 2D"
+        " and six in 3D: network features are selected within the feature fusion alone."
+    )
+    if "radiomics" in study.base_models:
+        yield (
+            "The ICC acts in the feature fusion only in that radiomics features come to it"
+            " filtered by it; network features have no repeat readings."
+        )
+
+
+def _of_fitting(study: Study) -> Iterator[str]:
+    if study.privacy.mode == "guarded":
+        scores = [name for name in ("radiomics", "network") if _has(study, name)]
+        if scores:
+            yield (
+                f"In guarded mode {' and '.join(scores)} features enter the models as normal"
+                " scores of their ranks, for the sake of privacy; the paper has z-scores."
+            )
+        yield (
+            f"In guarded mode z-scores are limited to \N{PLUS-MINUS SIGN}"
+            f"{study.selection.clip:g} before LASSO and machine; the paper has no limit."
+        )
+    chosen = ["cut-offs"]
+    if _linear(study):
+        chosen.append("the Platt scaling of a machine's values")
+    if "fusion_decision" in study.fusion_models:
+        chosen.append("the hyper-parameters of the stacker")
+    yield (
+        "A model is fitted without the fold that it is judged on. Chosen on all out-of-fold"
+        f" probabilities together are {words.join(chosen)}: training-set measures that depend"
+        " on them are slightly optimistic, those of the test sets are not."
+    )
+    if _networks(study) and "fusion_feature" in study.fusion_models:
+        yield (
+            "Within the folds it learns from, the feature fusion chooses penalty and cost on"
+            " network features of patients whom that network was trained on."
+        )
+
+
+def _linear(study: Study) -> bool:
+    tabular = {"clinical", "radiomics"} & set(study.base_models)
+    return bool(tabular) or "fusion_feature" in study.fusion_models
+
+
+def _has(study: Study, name: str) -> bool:
+    """Whether this kind of features enters a linear model."""
+    if name == "radiomics":
+        return "radiomics" in study.base_models
+    return _networks(study) and "fusion_feature" in study.fusion_models

@@ -1,0 +1,1 @@
+"""The order of a study's phases, with checkpoints."""

@@ -1,0 +1,96 @@
+"""What a run has finished, on disk: one file a step, and one for the round a training is at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.messages.plain_file import read_notes, read_plain, write_plain
+from common.utils.durable import write_durably
+
+
+class Checkpoint:
+    """Results of finished steps by name; a step that is there is not run again.
+
+    Parameters
+    ----------
+    folder : where the files are.
+    study : digest of the study; another study's checkpoint is refused.
+    notes : JSON-able, written in the same stroke with every result; what a run counts on its way.
+    """
+
+    def __init__(
+        self, folder: Path, study: str, notes: Callable[[], Mapping[str, Any]] = dict
+    ) -> None:
+        self.folder, self._notes = folder, notes
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = folder / "study"
+        if not mark.is_file():
+            write_durably(mark, study.encode())
+        elif mark.read_text(encoding="utf-8") != study:
+            raise InputError(
+                "the checkpoint belongs to another study",
+                where=str(folder),
+                remedy="give another --out folder",
+            )
+        self._written = int(self.newest().get("written", 0))
+
+    def step(self, name: str, run: Callable[[], Any]) -> Any:
+        """The stored result of this step, or that of running it now."""
+        if self.has(name):
+            return self.read(name)
+        value = run()
+        self.write(name, value)
+        return value
+
+    def has(self, name: str) -> bool:
+        """Whether something is stored under this name."""
+        return self._path(name).is_file()
+
+    def write(self, name: str, value: Any) -> None:
+        """Store a plain value in place of the one before; it is on the disk when this returns."""
+        self._written += 1
+        notes = {**self._notes(), "written": self._written}
+        write_plain(self._path(name), value, json.dumps(notes))
+
+    def read(self, name: str) -> Any:
+        """A stored value."""
+        return read_plain(self._path(name))
+
+    def remove(self, name: str) -> None:
+        """Forget what is stored under this name, if anything is."""
+        self._path(name).unlink(missing_ok=True)
+
+    def newest(self) -> dict[str, Any]:
+        """The notes that were written last; empty before the first."""
+        found: list[dict[str, Any]] = [
+            json.loads(read_notes(path)) for path in self.folder.glob("*.safetensors")
+        ]
+        return max(found, key=lambda notes: int(notes["written"]), default={})
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for how far one step has come."""
+
+    checkpoint: Checkpoint
+    name: str
+
+    def read(self) -> Any:
+        """What was stored last, None where nothing was."""
+        return self.checkpoint.read(self.name) if self.checkpoint.has(self.name) else None
+
+    def write(self, value: Any) -> None:
+        """Store a plain value in place of the one before."""
+        self.checkpoint.write(self.name, value)
+
+    def clear(self) -> None:
+        """The step is done."""
+        self.checkpoint.remove(self.name)

@@ -1,0 +1,1 @@
+"""Phantom hospitals: cohorts, CT volumes and contours with a known ceiling."""

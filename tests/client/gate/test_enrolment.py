@@ -1,0 +1,108 @@
+"""The gate before an enrolment: this machine's software, counts and columns of the study."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from client.gate.inspect import inspect
+from client.gate.schema import GateContext, StoppedError
+from common.masking.agreement import announce, roster_digest
+from common.messages.codec import decode, encode
+from common.messages.exchanges import EnrolReply, EnrolRequest, Refusal
+from common.study.model import Study
+from sim.identities import simulated_identity
+
+
+def code(exchange: str, request: Any, reply: Any, context: GateContext) -> str:
+    return inspect(exchange, request, encode(reply), context).code
+
+
+@pytest.fixture
+def enrolment(study: Study, context: GateContext) -> tuple[EnrolRequest, EnrolReply]:
+    digest = study.digest()
+    private, roster = simulated_identity("c"), roster_digest(study.roster)
+    reply = EnrolReply(
+        site="c",
+        study=digest,
+        software=dict(context.software),
+        counts={"train": (40, 16), "internal": (10, 4), "external_1": (30, 12)},
+        columns={"clinical": ("marker", "age", "sex=male", "stage")},
+        readings=(),
+        excluded=0,
+        key=announce(private, "c", "r", digest, roster)[1],
+    )
+    return EnrolRequest("r", digest, study.model_dump_json()), reply
+
+
+def test_a_true_enrolment_passes(enrolment: Any, context: GateContext) -> None:
+    request, reply = enrolment
+    verdict = inspect("query.enrol", request, encode(reply), context)
+    assert verdict.passed
+    assert verdict.content is not None
+    assert decode(verdict.content).site == "c"
+
+
+def test_an_enrolment_may_say_what_it_will_withhold(enrolment: Any, context: GateContext) -> None:
+    request, reply = enrolment
+    told = replace(reply, withheld=(Refusal("test_class", 5, "patients of one class of internal"),))
+    assert inspect("query.enrol", request, encode(told), context).passed
+
+
+def test_an_enrolment_may_say_what_it_trains_on(enrolment: Any, context: GateContext) -> None:
+    request, reply = enrolment
+    told = replace(reply, software=dict(context.software) | {"device": "GPU"})
+    assert inspect("query.enrol", request, encode(told), context).passed
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("site", "b"),
+        ("study", "0" * 64),
+        ("software", {"python": "3.11.7", "patient": "Muster"}),
+        ("software", {"python": "3.11.7", "device": "Muster"}),
+        ("counts", {"train": (40, 16)}),
+        ("counts", {"train": (40, -1), "internal": (10, 4), "external_1": (30, 12)}),
+        ("columns", {"clinical": ("marker", "age", "sex=male", "Muster")}),
+        ("columns", {"clinical": ("marker", "age", "sex=male", "stage"), "names": ("Muster",)}),
+        ("readings", ("r2", "r2")),
+        ("withheld", (Refusal("test_rows", 10, "patients of Muster"),)),
+        ("withheld", (Refusal("test_rows", 11, "patients of internal"),)),
+        ("excluded", -1),
+        ("excluded", True),
+    ],
+)
+def test_an_enrolment_with_anything_else_is_stopped(
+    enrolment: Any, context: GateContext, field: str, value: Any
+) -> None:
+    request, reply = enrolment
+    assert code("query.enrol", request, replace(reply, **{field: value}), context)
+
+
+@pytest.mark.parametrize("field", ["run", "site", "public_key", "signature", "roster"])
+def test_a_key_that_was_not_signed_for_this_run_is_stopped(
+    enrolment: Any, context: GateContext, field: str
+) -> None:
+    request, reply = enrolment
+    text = getattr(reply.key, field)
+    other = ("B" if text[0] == "A" else "A") + text[1:]
+    key = replace(reply.key, **{field: other})
+    assert code("query.enrol", request, replace(reply, key=key), context) == "text"
+
+
+def test_radiomics_columns_must_be_features_that_pyradiomics_has(context: GateContext) -> None:
+    from client.gate.reply_checks import _check_columns
+
+    radiomics = context.study.radiomics.model_copy(update={"expected_features": 2})
+    study = context.study.model_copy(
+        update={"base_models": ("clinical", "radiomics"), "radiomics": radiomics}
+    )
+    clinical = ("marker", "age", "sex=male", "stage")
+    good = ("original_shape_Elongation", "log-sigma-2-0-mm-3D_glcm_Idmn")
+    _check_columns({"clinical": clinical, "radiomics": good}, study)
+    for bad in ("original_shape_Muster", "Muster_shape_Elongation", "original_shape_Elongation"):
+        with pytest.raises(StoppedError):
+            _check_columns({"clinical": clinical, "radiomics": (good[0], bad)}, study)

@@ -1,0 +1,116 @@
+"""The gate before the measures of a site's test patients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.gate.inspect import inspect
+from client.gate.schema import GateContext
+from common.evaluation.local import evaluate_locally
+from common.messages.codec import encode
+from common.messages.exchanges import EvaluateReply, EvaluateRequest
+from common.statistics.base import Rows
+from common.statistics.class_histogram import score_edges
+from common.statistics.placements import DeLongResult
+from common.study.model import Study
+
+
+def code(request: Any, reply: Any, context: GateContext) -> str:
+    return inspect("evaluate.handout", request, encode(reply), context).code
+
+
+@pytest.fixture
+def study(study: Study) -> Study:
+    """With two models."""
+    return study.model_copy(update={"fusion_models": ("fusion_decision",)})
+
+
+@pytest.fixture
+def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
+    rng = np.random.default_rng(2)
+    n = 30
+    label = (np.arange(n) % 2).astype(np.float64)
+    values = np.clip(rng.normal(0.4 + 0.2 * label[:, None], 0.2, (n, 2)), 0.001, 0.999)
+    rows = Rows(values, ("x", "y"), label, np.full(n, -1))
+    edges = score_edges(np.quantile(values, [0.25, 0.5, 0.75], axis=0).T)
+    request = EvaluateRequest("r", study.digest(), {}, ("internal", "external_1"), edges)
+    found = evaluate_locally(rows, np.array([0.5, 0.5]), edges, 3)
+    part = DeLongResult(20, 10, np.array([0.5, 0.6]), np.eye(2))
+    reply = EvaluateReply(
+        site="c",
+        request=request.digest,
+        counts={"internal": (20, 10), "external_1": (n, n // 2)},
+        evaluations={"external_1": found},
+        parts={"internal": part},
+        withheld=(),
+    )
+    return request, reply
+
+
+def test_a_true_evaluation_passes(evaluation: Any, context: GateContext) -> None:
+    request, reply = evaluation
+    assert code(request, reply, context) == ""
+
+
+def test_more_models_than_the_study_has_are_stopped(evaluation: Any, context: GateContext) -> None:
+    request, reply = evaluation
+    more = replace(request, edges=np.vstack([request.edges, request.edges]))
+    told = replace(reply, request=more.digest)
+    assert code(more, told, context) == "not_declared"
+
+
+def spoiled(evaluation: Any, path: str, value: Any) -> Any:
+    """The evaluation of external_1 with another value at a dotted path."""
+    first, _, rest = path.partition(".")
+    inner = spoiled(getattr(evaluation, first), rest, value) if rest else value
+    return replace(evaluation, **{first: inner})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("brier", np.zeros(3), "shape"),
+        ("confusion.tp", np.array([0.5, 1.0]), "value"),
+        ("confusion.tp", np.zeros(30), "shape"),
+        ("calibration.count", np.zeros((2, 11)), "shape"),
+        ("decision.tp", np.zeros((2, 100)), "shape"),
+        ("decision.n", 31, "value"),
+        ("delong.covariance", np.zeros((30, 2)), "shape"),
+        ("delong.auc", np.array([0.5, 61.0]), "value"),
+        ("histogram.edges", np.array([[-np.inf, 0.123456, np.inf]] * 2), "value"),
+        ("histogram.counts", np.zeros((2, 2, 500)), "shape"),
+        ("brier", ("Muster",), "type"),
+    ],
+)
+def test_a_spoiled_evaluation_is_stopped(
+    evaluation: Any, context: GateContext, path: str, value: Any, expected: str
+) -> None:
+    request, reply = evaluation
+    other = spoiled(reply.evaluations["external_1"], path, value)
+    changed = replace(reply, evaluations={"external_1": other})
+    assert code(request, changed, context) == expected
+
+
+def test_measures_of_few_patients_or_of_a_set_over_sites_are_stopped(
+    evaluation: Any, context: GateContext
+) -> None:
+    request, reply = evaluation
+    few = DeLongResult(9, 5, np.array([0.5, 0.6]), np.eye(2))
+    counts = {**reply.counts, "internal": (9, 5)}
+    small = replace(reply, counts=counts, parts={"internal": few})
+    assert code(request, small, context) == "too_few"
+    own = reply.evaluations["external_1"]
+    wrong = replace(reply, evaluations={"internal": own})
+    assert code(request, wrong, context) == "shape"
+
+
+@pytest.mark.parametrize(("field", "value"), [("site", "b"), ("request", "0" * 64)])
+def test_measures_that_answer_another_question_are_stopped(
+    evaluation: Any, context: GateContext, field: str, value: str
+) -> None:
+    request, reply = evaluation
+    assert code(request, replace(reply, **{field: value}), context) == "other_question"

@@ -1,0 +1,367 @@
+"""The gate on its own: sizes, ranges and names follow from the request, everything else stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import RecordDict
+
+from client.gate.inspect import CHECKS, inspect, read_request
+from client.gate.schema import GateContext, StoppedError
+from common.disclosure import stricter
+from common.masking.layout import sizes
+from common.messages.codec import encode
+from common.messages.exchanges import (
+    CATALOGUE,
+    EnrolRequest,
+    Problem,
+    Refusal,
+    Refused,
+    RoundPlan,
+    RowsReply,
+    RowsRequest,
+    SumItem,
+    SumReply,
+    SumRequest,
+    TrainReply,
+    TrainRequest,
+)
+from common.statistics.gram import FoldGram
+from common.statistics.moments import Means
+from common.study.model import PrivacySettings, Study
+from common.transforms import Clip, Select
+from common.transforms.views import table
+from tests.fixtures.models import out_of_fold
+
+RING = np.random.default_rng(0)
+
+
+def masked(n: int, bits: int = 64) -> Any:
+    """Numbers as a mask leaves them."""
+    dtype = np.uint64 if bits == 64 else np.uint32
+    return RING.integers(0, 2**bits, n, dtype=dtype)
+
+
+def code(exchange: str, request: Any, reply: Any, context: GateContext) -> str:
+    content = reply if isinstance(reply, RecordDict) else encode(reply)
+    return inspect(exchange, request, content, context).code
+
+
+# -- sums ------------------------------------------------------------------------------------------
+
+
+def sums_of(study: Study, *subsets: str, statistic: Any = None) -> tuple[SumRequest, SumReply]:
+    view = table("clinical").then(Select(columns=("age", "marker")))
+    item = statistic or Means()
+    items = tuple(SumItem(item, view, subset) for subset in subsets)
+    request = SumRequest("r", study.digest(), "s", 0, items, ())
+    wide, narrow = (len(subsets) * n for n in sizes(item, 2))
+    return request, SumReply("c", **request.echo, wide=masked(wide), narrow=masked(narrow, 32))
+
+
+def test_sums_of_the_declared_size_pass(study: Study, context: GateContext) -> None:
+    for statistic in (Means(), FoldGram(folds=5)):
+        request, reply = sums_of(study, "train", "internal", statistic=statistic)
+        assert code("query.sum", request, reply, context) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda r: replace(r, wide=r.wide[1:]), "shape"),
+        (lambda r: replace(r, wide=np.append(r.wide, masked(1))), "shape"),
+        (lambda r: replace(r, narrow=np.append(r.narrow, masked(1, 32))), "shape"),
+        (lambda r: replace(r, wide=r.wide.reshape(2, -1)), "shape"),
+        (lambda r: replace(r, wide=r.wide.view(np.int64)), "dtype"),
+        (lambda r: replace(r, wide=r.wide.astype(np.float64)), "dtype"),
+        (lambda r: replace(r, wide=tuple(r.wide.tolist())), "type"),
+        (lambda r: replace(r, wide=r.wide >> np.uint64(20)), "not_masked"),
+        (lambda r: replace(r, number="0"), "type"),
+        (lambda r: RowsReply("c", "", np.zeros((1, 1)), np.zeros(1)), "wrong_reply"),
+        (lambda r: EnrolRequest("r", "s", "j"), "wrong_reply"),
+    ],
+)
+def test_other_sums_are_stopped(
+    study: Study, context: GateContext, change: Any, expected: str
+) -> None:
+    request, reply = sums_of(study, "train", "internal")
+    assert code("query.sum", request, change(reply), context) == expected
+
+
+def test_one_sum_among_others_that_lacks_its_mask_is_stopped(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = sums_of(study, "train", "internal")
+    half = reply.wide.size // 2
+    wide = np.concatenate([reply.wide[:half], np.arange(half, dtype=np.uint64)])
+    assert code("query.sum", request, replace(reply, wide=wide), context) == "not_masked"
+
+
+def test_sums_that_the_study_does_not_mask_may_be_plain(study: Study, context: GateContext) -> None:
+    privacy = study.privacy.model_copy(update={"masking": "off"})
+    clear = study.model_copy(update={"privacy": privacy})
+    plain = replace(context, study=clear, privacy=privacy)
+    request, reply = sums_of(study, "train")
+    small = replace(reply, wide=np.arange(reply.wide.size, dtype=np.uint64))
+    assert code("query.sum", request, small, plain) == ""
+    assert code("query.sum", request, small, context) == "not_masked"
+
+
+@pytest.mark.parametrize(("own", "expected"), [("required", "not_masked"), ("off", "")])
+def test_what_the_sites_own_file_wants_masked_does_not_leave_in_the_clear(
+    study: Study, context: GateContext, own: Any, expected: str
+) -> None:
+    privacy = study.privacy.model_copy(update={"masking": "off"})
+    asked = study.model_copy(update={"privacy": privacy})
+    site = replace(context, study=asked, privacy=stricter(privacy, PrivacySettings(masking=own)))
+    assert code("query.sum", *sums_of(asked, "train"), site) == expected
+    assert code("train.network", *training(asked, 1), site) == expected
+
+
+def test_sums_over_a_subset_of_other_sites_are_stopped(study: Study, context: GateContext) -> None:
+    request, reply = sums_of(study, "external_1")
+    elsewhere = replace(context, site="a")
+    assert code("query.sum", request, reply, context) == ""
+    assert code("query.sum", request, reply, elsewhere) == "shape"
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def training(study: Study, epochs: int) -> tuple[TrainRequest, TrainReply]:
+    plan = RoundPlan(epochs, 0.1, -1, 100, 1, False)
+    weights, wide = np.zeros(50, dtype=np.float32), np.array([[10, 14], [20, 21]])
+    request = TrainRequest("r", study.digest(), "s", 0, "dl2d", "final", weights, wide, plan, ())
+    trained = 50 if epochs else 0
+    rings = masked(trained, 32), masked(5 + (5 if epochs else 0))
+    return request, TrainReply("c", *request.echo.values(), *rings)
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_an_update_of_the_size_of_the_weights_passes(
+    study: Study, context: GateContext, epochs: int
+) -> None:
+    request, reply = training(study, epochs)
+    assert code("train.network", request, reply, context) == ""
+
+
+def test_an_update_of_another_size_or_without_its_mask_is_stopped(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    _, loss_only = training(study, 0)
+    plain = replace(reply, parameters=np.arange(50, dtype=np.uint32))
+    longer = replace(reply, parameters=np.append(reply.parameters, masked(1, 32)))
+    assert code("train.network", request, loss_only, context) == "shape"
+    assert code("train.network", request, longer, context) == "shape"
+    assert code("train.network", request, plain, context) == "not_masked"
+
+
+def with_network(study: Study, context: GateContext, **settings: Any) -> GateContext:
+    """The same site in a study whose 2D network has these settings."""
+    network = study.dl2d.model_copy(update=settings)
+    return replace(context, study=study.model_copy(update={"dl2d": network}))
+
+
+def test_changes_in_sixteen_bits_pass_where_the_study_has_them(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    request = replace(request, plan=replace(request.plan, grid=2.0**-10))
+    nothing = np.zeros(0, dtype=np.uint32)
+    half = masked(50, 32).astype(np.uint16)
+    answer = replace(reply, parameters=nothing, half=half, request=request.digest)
+    sixteen = with_network(study, context, transfer_bits=16)
+    assert code("train.network", request, answer, sixteen) == ""
+    assert code("train.network", request, answer, context) == "shape"
+    bare = replace(answer, half=np.arange(50, dtype=np.uint16))
+    assert code("train.network", request, bare, sixteen) == "not_masked"
+
+
+def test_a_control_variate_passes_where_the_study_has_scaffold(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    request = replace(request, control=np.zeros(50, dtype=np.float32))
+    answer = replace(reply, parameters=masked(100, 32), request=request.digest)
+    scaffold = with_network(study, context, strategy="scaffold")
+    assert code("train.network", request, answer, scaffold) == ""
+    assert code("train.network", request, answer, context) == "shape"
+
+
+def test_a_cost_in_privacy_passes_where_the_study_adds_noise(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    private = study.differential_privacy.model_copy(update={"noise_multiplier": 1.0})
+    noisy = replace(context, study=study.model_copy(update={"differential_privacy": private}))
+    told = replace(reply, epsilon=2.5)
+    assert code("train.network", request, told, noisy) == ""
+    assert code("train.network", request, told, context) == "not_declared"
+    assert code("train.network", request, replace(reply, epsilon=-1.0), noisy) == "value"
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+def rows_of(study: Study, n: int = 40) -> tuple[RowsRequest, RowsReply]:
+    rng = np.random.default_rng(1)
+    views = {"clinical": out_of_fold(study, ("marker", "age"))}
+    labels = (np.arange(n) % 2).astype(np.float64)
+    probabilities = np.round(rng.random((n, 1)), 3)
+    request = RowsRequest("r", study.digest(), views)
+    return request, RowsReply("c", request.digest, probabilities, labels)
+
+
+def test_rows_to_three_decimals_pass(study: Study, context: GateContext) -> None:
+    request, reply = rows_of(study)
+    assert code("query.rows", request, reply, context) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda p, y: (p + 0.0001, y), "value"),
+        (lambda p, y: (p + 1.0, y), "value"),
+        (lambda p, y: (np.full_like(p, np.nan), y), "value"),
+        (lambda p, y: (p, y * 2), "value"),
+        (lambda p, y: (p[:, :0], y), "shape"),
+        (lambda p, y: (p, y[1:]), "shape"),
+        (lambda p, y: (np.hstack([p, p]), y), "shape"),
+        (lambda p, y: (p.astype(np.float32), y), "dtype"),
+        (lambda p, y: (p[:19], y[:19]), "too_few"),
+        (lambda p, y: (p, np.ones_like(y)), "too_few"),
+    ],
+)
+def test_other_rows_are_stopped(
+    study: Study, context: GateContext, change: Any, expected: str
+) -> None:
+    request, reply = rows_of(study)
+    other = RowsReply("c", request.digest, *change(reply.probabilities, reply.labels))
+    assert code("query.rows", request, other, context) == expected
+
+
+def test_rows_of_anything_but_the_studys_models_are_stopped(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = rows_of(study)
+    for columns in ({"clinical": table("clinical")}, {"marker": request.columns["clinical"]}):
+        other = RowsRequest("r", study.digest(), columns)
+        told = replace(reply, request=other.digest)
+        assert code("query.rows", other, told, context) == "not_declared"
+
+
+def test_sums_over_a_table_made_up_are_stopped(study: Study, context: GateContext) -> None:
+    request, reply = sums_of(study, "train")
+    twice = request.items[0].view.then(Clip(limit=3.0), Clip(limit=3.0))
+    item = replace(request.items[0], view=twice)
+    other = replace(request, items=(item,))
+    told = replace(reply, request=other.digest)
+    assert code("query.sum", other, told, context) == "not_declared"
+
+
+def test_rows_are_stopped_where_the_study_shares_none(study: Study, context: GateContext) -> None:
+    fusion = study.fusion.model_copy(update={"pooling": "bins"})
+    bins = replace(context, study=study.model_copy(update={"fusion": fusion}))
+    request, reply = rows_of(study)
+    assert code("query.rows", request, reply, bins) == "not_declared"
+
+
+# -- what a reply answers --------------------------------------------------------------------------
+
+OTHERS = {"site": "b", "session": "t", "number": 1, "request": "0" * 64}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_a_reply_to_another_question_or_in_another_name_is_stopped(
+    study: Study, context: GateContext, field: str
+) -> None:
+    asked: dict[str, tuple[Any, Any]] = {
+        "query.sum": sums_of(study, "train"),
+        "train.network": training(study, 1),
+        "query.rows": rows_of(study),
+    }
+    for exchange, (request, reply) in asked.items():
+        assert code(exchange, request, reply, context) == ""
+        if hasattr(reply, field):
+            other = replace(reply, **{field: OTHERS[field]})
+            assert code(exchange, request, other, context) == "other_question", exchange
+
+
+def test_a_sum_of_the_same_size_over_another_subset_is_another_question(
+    study: Study, context: GateContext
+) -> None:
+    request, _ = sums_of(study, "train")
+    _, other = sums_of(study, "internal")
+    assert code("query.sum", request, other, context) == "other_question"
+
+
+# -- in place of a reply ---------------------------------------------------------------------------
+
+
+def test_problems_and_refusals_pass_with_known_words_only(
+    study: Study, context: GateContext
+) -> None:
+    request, _ = sums_of(study, "train")
+    passing = [
+        Problem("InputError", "0a1b2c3d"),
+        Problem("study_not_approved", "0a1b2c3d"),
+        Refused((Refusal("rows", 10, "training rows"),)),
+        Refused((Refusal("test_rows", 10.0, "patients of external_1"),)),
+        Refused((Refusal("support", 5, "rows that differ in column sex=male"),)),
+    ]
+    stopped = [
+        Problem("Muster", "0a1b2c3d"),
+        Problem("InputError", "Muster"),
+        Refused((Refusal("rows", 10, "row of Muster-Max-1962"),)),
+        Refused((Refusal("Muster", 10, "training rows"),)),
+        Refused((Refusal("rows", 61, "training rows"),)),
+        Refused((Refusal("rows", 10, "training rows " * 40),)),
+    ]
+    assert [code("query.sum", request, reply, context) for reply in passing] == [""] * 5
+    assert {code("query.sum", request, reply, context) for reply in stopped} == {"text"}
+
+
+def test_a_refusal_or_a_problem_names_its_own_site_or_none(
+    study: Study, context: GateContext
+) -> None:
+    request, _ = sums_of(study, "train")
+    refusals = (Refusal("rows", 10, "training rows"),)
+    for site, expected in (("c", ""), ("", ""), ("b", "other_question")):
+        for reply in (Refused(refusals, site=site), Problem("InputError", "0a1b2c3d", site=site)):
+            assert code("query.sum", request, reply, context) == expected
+
+
+def test_what_a_site_will_withhold_has_known_words_only(study: Study, context: GateContext) -> None:
+    request, _ = sums_of(study, "train")
+    stop = (Refusal("rows", 10, "training rows"),)
+    for subject, expected in (("patients of internal", ""), ("patients of Muster", "text")):
+        reply = Refused(stop, "c", withheld=(Refusal("test_rows", 10, subject),))
+        assert code("query.sum", request, reply, context) == expected
+
+
+def test_what_was_not_asked_or_is_unknown_is_stopped(study: Study, context: GateContext) -> None:
+    request, reply = sums_of(study, "train")
+    assert code("query.sum", None, reply, context) == "not_asked"
+    assert code("query.everything", request, reply, context) == "unknown_exchange"
+    assert code("query.sum", request, RecordDict(), context) == "undecodable"
+
+
+def test_a_gate_that_fails_is_closed(context: GateContext) -> None:
+    empty = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint32)
+    reply = SumReply("c", "s", 0, "", *empty)
+    assert code("query.sum", "no request at all", reply, context) == "gate_failed"
+
+
+def test_every_exchange_of_the_catalogue_has_its_check() -> None:
+    assert set(CHECKS) == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("kind", ["query.everything", "query.enrol"])
+def test_a_request_that_its_exchange_does_not_have_is_not_read(study: Study, kind: str) -> None:
+    request, _ = sums_of(study, "train")
+    with pytest.raises(StoppedError):
+        read_request(kind, encode(request))

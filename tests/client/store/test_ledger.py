@@ -1,0 +1,348 @@
+"""The ledger: whatever is done to it shows, and it survives crashes and company."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from client.store.ledger import Ledger, ledger_path
+from client.store.membership import Memberships
+from common.errors import StudyError
+from common.ledger.asked import describe_item, request_digest
+from common.ledger.chain import head_path, read_head, seal
+from common.ledger.entry import Item, Record
+from common.ledger.verify import read_entries, verify
+from common.statistics.moments import Means
+from common.transforms.views import table
+
+PRIVATE = Ed25519PrivateKey.generate()
+PUBLIC = PRIVATE.public_key()
+
+
+def record(number: int, subset: str = "train") -> Record:
+    item = Item(
+        what="Means: clinical",
+        subset=subset,
+        request="a" * 64,
+        shapes={"sum": (3,)},
+        rows=45,
+        positives=18,
+        membership="b" * 64,
+        participants=("a", "b", "c"),
+    )
+    return Record(
+        run="r1",
+        study="c" * 64,
+        exchange="query.sum",
+        exchange_id=str(number),
+        roster="d" * 64,
+        items=(item,),
+        payload=f"{number:064x}",
+        size=120,
+        decision="released",
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger.open(ledger_path(tmp_path / "work"), PRIVATE)
+    for number in range(5):
+        made.append(record(number))
+    return made
+
+
+def rewrite(ledger: Ledger, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    ledger.path.write_bytes(b"".join(change(lines)))
+
+
+def found(ledger: Ledger) -> list[tuple[int, str]]:
+    return [(finding.line, finding.kind) for finding in verify(ledger.path, PUBLIC)]
+
+
+def test_an_untouched_ledger_is_intact(ledger: Ledger) -> None:
+    assert verify(ledger.path, PUBLIC) == []
+    assert [entry.number for entry in ledger.entries()] == [1, 2, 3, 4, 5]
+    assert ledger.entries()[2].exchange_id == "2"
+
+
+def test_a_new_ledger_is_intact_and_cannot_lose_its_head(tmp_path: Path) -> None:
+    made = Ledger.open(tmp_path / "ledger.jsonl", PRIVATE)
+    assert verify(made.path, PUBLIC) == []
+    made.append(record(0))
+    head_path(made.path).unlink()
+    with pytest.raises(StudyError, match="head is missing"):
+        Ledger.open(made.path, PRIVATE)
+
+
+@pytest.mark.parametrize("field", [b'"rows":45', b'"released"', b'"size":120', b'"c"', b"Means"])
+def test_an_edit_is_found_on_its_line(ledger: Ledger, field: bytes) -> None:
+    changed = {b'"released"': b'"refused"', b'"c"': b'"x"', b"Means": b"means"}
+    new = changed.get(field, field[:-1] + b"9")
+    rewrite(ledger, lambda lines: [*lines[:2], lines[2].replace(field, new), *lines[3:]])
+    assert found(ledger) == [(3, "edited")]
+
+
+def test_an_edit_with_a_new_hash_is_found_by_its_signature(ledger: Ledger) -> None:
+    def forge(lines: list[bytes]) -> list[bytes]:
+        entry = dataclasses.replace(ledger.entries()[2], size=1)
+        return [
+            *lines[:2],
+            dataclasses.replace(entry, hash=entry.content_hash()).line(),
+            *lines[3:],
+        ]
+
+    rewrite(ledger, forge)
+    assert found(ledger) == [(3, "other key")]
+
+
+@pytest.mark.parametrize(("gone", "where"), [(0, 1), (1, 2), (3, 4)])
+def test_a_removed_line_is_found_where_it_stood(ledger: Ledger, gone: int, where: int) -> None:
+    rewrite(ledger, lambda lines: lines[:gone] + lines[gone + 1 :])
+    assert found(ledger) == [(where, "removed")]
+    assert f"entry {gone + 1}" in str(verify(ledger.path, PUBLIC)[0])
+
+
+def test_reordered_lines_are_found(ledger: Ledger) -> None:
+    rewrite(ledger, lambda lines: [lines[0], lines[2], lines[1], *lines[3:]])
+    kinds = dict(found(ledger))
+    assert kinds[2] == kinds[3] == "reordered"
+    assert set(kinds.values()) == {"reordered"}
+
+
+def test_a_repeated_line_is_found(ledger: Ledger) -> None:
+    rewrite(ledger, lambda lines: [*lines[:3], lines[2], *lines[3:]])
+    assert (4, "reordered") in found(ledger)
+
+
+@pytest.mark.parametrize("left", [0, 1, 4])
+def test_a_cut_tail_is_found_and_nothing_more_is_written(ledger: Ledger, left: int) -> None:
+    rewrite(ledger, lambda lines: lines[:left])
+    assert found(ledger) == [(0, "tail cut")]
+    with pytest.raises(StudyError, match="end was cut off"):
+        ledger.append(record(9))
+
+
+def test_a_deleted_ledger_is_not_begun_anew(ledger: Ledger) -> None:
+    ledger.path.unlink()
+    with pytest.raises(StudyError, match="end was cut off"):
+        Ledger.open(ledger.path, PRIVATE).append(record(9))
+
+
+def test_an_empty_ledger_that_was_deleted_is_simply_begun(tmp_path: Path) -> None:
+    made = Ledger.open(tmp_path / "ledger.jsonl", PRIVATE)
+    made.path.unlink()
+    assert Ledger.open(made.path, PRIVATE).append(record(0)).number == 1
+    assert verify(made.path, PUBLIC) == []
+
+
+def test_a_missing_head_is_found(ledger: Ledger) -> None:
+    head_path(ledger.path).unlink()
+    assert found(ledger) == [(0, "head")]
+
+
+def test_an_older_head_is_found(ledger: Ledger, tmp_path: Path) -> None:
+    old = head_path(ledger.path).read_bytes()
+    for number in range(2):
+        ledger.append(record(number))
+    head_path(ledger.path).write_bytes(old)
+    assert found(ledger) == [(0, "head")]
+
+
+def test_a_cut_tail_with_a_head_edited_to_match_is_found(ledger: Ledger) -> None:
+    rewrite(ledger, lambda lines: lines[:3])
+    head = read_head(head_path(ledger.path))
+    assert head is not None
+    last = ledger.entries()[-1]
+    forged = dataclasses.replace(head, count=3, hash=last.hash, size=ledger.path.stat().st_size)
+    head_path(ledger.path).write_bytes(forged.text())
+    assert found(ledger) == [(0, "other key")]
+    with pytest.raises(StudyError, match="not signed by this site's key"):
+        ledger.append(record(9))
+
+
+def test_a_ledger_written_anew_under_another_key_is_found(tmp_path: Path) -> None:
+    other = Ledger.open(tmp_path / "ledger.jsonl", Ed25519PrivateKey.generate())
+    for number in range(3):
+        other.append(record(number))
+    assert {kind for _, kind in found(other)} == {"other key"}
+    with pytest.raises(StudyError, match="not signed by this site's key"):
+        Ledger.open(other.path, PRIVATE)
+
+
+def test_one_line_signed_with_another_key_is_found(ledger: Ledger) -> None:
+    def swap(lines: list[bytes]) -> list[bytes]:
+        old = ledger.entries()[2]
+        new = seal(
+            record(77),
+            number=3,
+            time=old.time,
+            previous=old.previous,
+            private=Ed25519PrivateKey.generate(),
+        )
+        return [*lines[:2], new.line(), *lines[3:]]
+
+    rewrite(ledger, swap)
+    assert found(ledger) == [(3, "other key")]
+
+
+def test_an_entry_replaced_by_another_of_the_same_key_is_found(ledger: Ledger) -> None:
+    def replace(lines: list[bytes]) -> list[bytes]:
+        old = ledger.entries()[2]
+        new = seal(record(77), number=3, time=old.time, previous=old.previous, private=PRIVATE)
+        return [*lines[:2], new.line(), *lines[3:]]
+
+    rewrite(ledger, replace)
+    assert found(ledger) == [(4, "edited")]
+
+
+def test_an_unreadable_line_is_found_once(ledger: Ledger) -> None:
+    rewrite(ledger, lambda lines: [*lines[:2], b"what is this\n", *lines[3:]])
+    assert found(ledger) == [(3, "unreadable")]
+    with pytest.raises(StudyError, match=r"ledger\.jsonl line 3: not an entry"):
+        ledger.entries()
+
+
+@pytest.mark.parametrize("cut", [1, 60, -1])
+def test_a_torn_line_is_moved_aside_and_owned_up_to(ledger: Ledger, cut: int) -> None:
+    line = seal(
+        record(6), number=6, time="t", previous=ledger.entries()[-1].hash, private=PRIVATE
+    ).line()
+    with ledger.path.open("ab") as file:
+        file.write(line[:cut])
+    assert found(ledger) == [(6, "unreadable")]
+    ledger.append(record(7))
+    note, after = ledger.entries()[5:]
+    assert (note.decision, note.reason, note.size) == ("repaired", "torn_line", len(line[:cut]))
+    assert after.exchange_id == "7"
+    assert ledger.path.with_suffix(".torn").read_bytes() == line[:cut] + b"\n"
+    assert verify(ledger.path, PUBLIC) == []
+
+
+def test_a_crash_between_line_and_head_loses_nothing(ledger: Ledger) -> None:
+    old = head_path(ledger.path).read_bytes()
+    ledger.append(record(5))
+    head_path(ledger.path).write_bytes(old)
+    assert verify(ledger.path, PUBLIC) == []
+    ledger.append(record(6))
+    assert [entry.number for entry in ledger.entries()] == [1, 2, 3, 4, 5, 6, 7]
+    assert verify(ledger.path, PUBLIC) == []
+
+
+def test_a_foreign_line_after_the_counted_end_stops_the_ledger(ledger: Ledger) -> None:
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    with ledger.path.open("ab") as file:
+        file.write(lines[-1])
+    with pytest.raises(StudyError, match="does not belong there"):
+        ledger.append(record(6))
+
+
+@pytest.mark.parametrize("forged", ["key", "hash"])
+def test_a_forged_line_after_the_counted_end_stops_the_ledger(ledger: Ledger, forged: str) -> None:
+    private = Ed25519PrivateKey.generate() if forged == "key" else PRIVATE
+    last = ledger.entries()[-1]
+    entry = seal(record(6), number=6, time="t", previous=last.hash, private=private)
+    if forged == "hash":
+        entry = dataclasses.replace(entry, size=1)
+    with ledger.path.open("ab") as file:
+        file.write(entry.line())
+    with pytest.raises(StudyError, match="does not belong there"):
+        ledger.append(record(6))
+
+
+def append_many(path: Path, key: bytes, start: int, count: int) -> None:
+    private = Ed25519PrivateKey.from_private_bytes(key)
+    for number in range(start, start + count):
+        Ledger.open(path, private).append(record(number))
+
+
+def test_several_processes_write_one_chain(tmp_path: Path) -> None:
+    path, key = tmp_path / "ledger.jsonl", PRIVATE.private_bytes_raw()
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=append_many, args=(path, key, 100 * i, 25)) for i in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    entries = read_entries(path)
+    assert [entry.number for entry in entries] == list(range(1, 101))
+    assert len({entry.exchange_id for entry in entries}) == 100
+    assert verify(path, PUBLIC) == []
+
+
+def test_looking_and_appending_can_be_one_step(ledger: Ledger) -> None:
+    with ledger.exclusive():
+        assert len(ledger.released_before(record(0).items[0].statistic)) == 5
+        ledger.append(record(5))
+    other = Ledger.open(ledger.path, PRIVATE)
+    assert other.append(record(6)).number == 7
+
+
+def test_earlier_releases_are_found_by_statistic_and_study(ledger: Ledger) -> None:
+    refused = dataclasses.replace(record(8), decision="refused", reason="rows", study="e" * 64)
+    elsewhere = dataclasses.replace(record(9), study="f" * 64)
+    ledger.append(refused)
+    ledger.append(elsewhere)
+    ledger.append(record(10, subset="internal"))
+    statistic = record(0).items[0].statistic
+    assert [e.number for e in ledger.released_before(statistic, "c" * 64)] == [1, 2, 3, 4, 5]
+    assert [e.number for e in ledger.released_before(statistic)] == [1, 2, 3, 4, 5, 7]
+    assert ledger.released_before(statistic, "e" * 64) == ()
+    assert ledger.released_before(statistic)[0].membership == "b" * 64
+    assert ledger.memberships("train") == ("b" * 64,)
+    assert ledger.memberships("external") == ()
+
+
+def test_no_patient_and_no_path_gets_into_any_file(tmp_path: Path) -> None:
+    work = tmp_path / "PLANTED-folder"
+    ledger, memberships = Ledger.open(ledger_path(work), PRIVATE), Memberships(work)
+    membership = memberships.of(f"PLANTED-{i}" for i in range(20))
+    view = table("clinical")
+    item = Item(
+        what=describe_item(Means(), view),
+        subset="train",
+        request=request_digest(Means(), view, "train"),
+        shapes={"sum": (3,)},
+        rows=20,
+        positives=8,
+        membership=memberships.keep(membership),
+    )
+    for decision in ("released", "refused", "stopped"):
+        ledger.append(Record(exchange="query.sum", decision=decision, reason="rows", items=(item,)))
+    with ledger.path.open("ab") as file:
+        file.write(b'{"torn')
+    ledger.append(record(3))
+    files = [path for path in work.rglob("*") if path.is_file()]
+    assert len(files) == 6
+    for path in files:
+        assert b"PLANTED" not in path.read_bytes()
+        assert str(tmp_path).encode() not in path.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_ten_thousand_entries_are_checked_line_by_line(tmp_path: Path) -> None:
+    path, previous, size, lines = tmp_path / "ledger.jsonl", "0" * 64, 0, []
+    made = Ledger.open(path, PRIVATE)
+    for number in range(1, 10_001):
+        entry = seal(record(number), number=number, time="t", previous=previous, private=PRIVATE)
+        previous, size = entry.hash, size + len(entry.line())
+        lines.append(entry.line())
+    path.write_bytes(b"".join(lines))
+    head = read_head(head_path(path))
+    assert head is not None
+    whole = dataclasses.replace(head, count=10_000, hash=previous, size=size).signed(PRIVATE)
+    head_path(path).write_bytes(whole.text())
+    assert verify(path, PUBLIC) == []
+    assert made.append(record(1)).number == 10_001
+    del lines[6_999]
+    path.write_bytes(b"".join(lines))
+    assert (7_000, "removed") in [(f.line, f.kind) for f in verify(path, PUBLIC)]

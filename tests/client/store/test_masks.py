@@ -1,0 +1,138 @@
+"""A site's masks of one run: keys, cancelling sums, and what may not be sent twice."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.site import SiteSettings
+from client.store.masks import KEY_FILE, RunMasks
+from common.errors import RefusedError, SignatureError
+from common.masking import identity
+from common.study.model import Study, parse_study
+from sim.identities import place_identities, simulated_identity, with_identities
+
+NAMES = ("a", "b", "c", "d")
+TEXT = """
+name = "s"
+endpoint = "event"
+base_models = ["clinical"]
+fusion_models = []
+sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d", trains = false }]
+test_sets = [
+    { name = "all", split = "internal_test", sites = ["a", "b", "c", "d"] },
+    { name = "one", split = "external_test", sites = ["d"] },
+]
+clinical = [{ name = "x", kind = "continuous" }]
+"""
+
+
+@pytest.fixture
+def study() -> Study:
+    return with_identities(parse_study(TEXT))
+
+
+def masks_of(folder: Path, study: Study, name: str, run: str = "r") -> RunMasks:
+    home = folder / name
+    place_identities([(name, home / "site.toml")])
+    settings = SiteSettings(name=name, work=home, identity=home / "keys" / "identity.pem")
+    return RunMasks(settings, study, run, home / "runs" / run)
+
+
+def keys_of(sites: dict[str, RunMasks]) -> Any:
+    return tuple(site.announce() for site in sites.values())
+
+
+def hide(masks: RunMasks, vector: Any, keys: Any, **changes: str) -> Any:
+    asked = {"subset": "train", "exchange": "s/1", "digest": "d", "item": "wide", **changes}
+    return masks.hide(vector.copy(), keys=keys, **asked)
+
+
+@pytest.mark.parametrize("dtype", [np.uint64, np.uint32])
+@pytest.mark.parametrize("subset", ["train", "all"])
+def test_masked_vectors_add_up_to_the_plain_sum(
+    tmp_path: Path, study: Study, dtype: Any, subset: str
+) -> None:
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    keys = keys_of(sites)
+    plain = {name: np.arange(9, dtype=dtype) * dtype(i + 1) for i, name in enumerate(NAMES)}
+    members = study.members(subset)
+    masked = {name: hide(sites[name], plain[name], keys, subset=subset) for name in members}
+    expected = sum((plain[name] for name in members), start=np.zeros(9, dtype=dtype))
+    total = sum((masked[name] for name in members), start=np.zeros(9, dtype=dtype))
+    assert np.array_equal(total, expected)
+    assert not any(np.isin(masked[name], plain[name]).any() for name in members)
+
+
+def test_a_set_at_one_site_has_no_mask(tmp_path: Path, study: Study) -> None:
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    vector = np.arange(4, dtype=np.uint64)
+    assert np.array_equal(hide(sites["d"], vector, keys_of(sites), subset="one"), vector)
+
+
+def test_a_new_process_announces_the_same_key_and_masks_the_same(
+    tmp_path: Path, study: Study
+) -> None:
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    keys = keys_of(sites)
+    again = masks_of(tmp_path, study, "a")
+    announced = again.announce()
+    assert announced is not None
+    assert vars(announced) == vars(keys[0])
+    vector = np.arange(5, dtype=np.uint64)
+    assert np.array_equal(hide(sites["a"], vector, keys), hide(again, vector, keys))
+    path = tmp_path / "a" / "runs" / "r" / KEY_FILE
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_another_vector_under_the_same_mask_is_refused_even_by_a_new_process(
+    tmp_path: Path, study: Study
+) -> None:
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    keys = keys_of(sites)
+    hide(sites["a"], np.arange(5, dtype=np.uint64), keys)
+    again = masks_of(tmp_path, study, "a")
+    with pytest.raises(RefusedError, match="already sent under this mask"):
+        hide(again, np.ones(5, dtype=np.uint64), keys)
+    hide(again, np.ones(5, dtype=np.uint64), keys, exchange="s/2")
+
+
+def test_a_coordinator_that_swaps_a_key_is_detected(tmp_path: Path, study: Study) -> None:
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    keys = list(keys_of(sites))
+    own = masks_of(tmp_path / "coordinator", study, "b").announce()
+    forged = type(own)(**{**vars(own), "signature": keys[2].signature})
+    with pytest.raises(SignatureError, match="site b"):
+        hide(sites["a"], np.arange(5, dtype=np.uint64), (keys[0], forged, *keys[2:]))
+
+
+def test_keys_of_another_run_are_refused(tmp_path: Path, study: Study) -> None:
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    others = {name: masks_of(tmp_path, study, name, run="before") for name in NAMES}
+    mixed = (sites["a"].announce(), *keys_of(others)[1:])
+    with pytest.raises(SignatureError, match="signed for another run"):
+        hide(sites["a"], np.arange(5, dtype=np.uint64), mixed)
+
+
+def test_a_study_with_another_key_for_this_site_is_refused(tmp_path: Path, study: Study) -> None:
+    masks = masks_of(tmp_path, study, "a")
+    stranger = identity.public_text(simulated_identity("x").public_key())
+    entries = tuple(
+        entry.model_copy(update={"public_key": stranger}) if entry.name == "a" else entry
+        for entry in study.sites
+    )
+    other = study.model_copy(update={"sites": entries})
+    settings = masks._settings
+    with pytest.raises(RefusedError, match="another identity key for this site"):
+        RunMasks(settings, other, "r", tmp_path / "elsewhere").announce()
+
+
+def test_no_key_is_made_where_nothing_is_masked(tmp_path: Path, study: Study) -> None:
+    off = study.privacy.model_copy(update={"masking": "off"})
+    masks = masks_of(tmp_path, study.model_copy(update={"privacy": off}), "a")
+    assert masks.announce() is None
+    assert not (tmp_path / "a" / "runs").exists()

@@ -1,0 +1,69 @@
+"""Programs in the background end when they should."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from common.errors import StudyError
+from common.utils.processes import (
+    BackgroundProgram,
+    free_port,
+    port_is_taken,
+    stop_all,
+    wait_until_ready,
+)
+
+PATIENT = "import time; time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True);"
+
+
+def python(code: str, log: Path | None = None) -> BackgroundProgram:
+    return BackgroundProgram([sys.executable, "-c", code], {}, log)
+
+
+def test_a_program_is_started_again_and_its_log_goes_on(tmp_path: Path) -> None:
+    program = python("print('said')", tmp_path / "logs" / "log")
+    for _ in range(2):
+        program.start()
+        assert program.wait(10)
+    assert (tmp_path / "logs" / "log").read_text(encoding="utf-8") == "said\nsaid\n"
+
+
+def test_a_program_that_was_never_started_does_not_run_and_can_be_stopped() -> None:
+    program = python(PATIENT)
+    assert not program.running
+    program.stop()
+
+
+def test_all_are_asked_to_end_at_once() -> None:
+    programs = [python(PATIENT) for _ in range(3)]
+    for program in programs:
+        program.start()
+    assert all(program.running for program in programs)
+    stop_all(programs)
+    assert not any(program.running for program in programs)
+
+
+def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    program = python(STUBBORN + PATIENT, tmp_path / "log")
+    program.start()
+    while not (tmp_path / "log").read_bytes():
+        time.sleep(0.02)
+    program.stop()
+    assert not program.running
+
+
+def test_a_program_that_ends_before_it_answers_is_told_of(tmp_path: Path) -> None:
+    program = python("raise SystemExit(3)", tmp_path / "superlink.log")
+    program.start()
+    program.wait(10)
+    with pytest.raises(StudyError, match=r"superlink\.log: Flower's SuperLink did not start"):
+        wait_until_ready(program, free_port())
+
+
+def test_a_free_port_is_not_taken() -> None:
+    assert not port_is_taken(free_port())

@@ -1,0 +1,59 @@
+"""The command and the file in a run's folder; numbers that the plan shares with the phases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from common.dossier import general_dossier, plan_linear, plan_scores, study_dossier
+from common.study.model import load_study
+from server.cli import app
+from server.commands.dossier import DOSSIER, dossier_of, write_dossier
+from server.phases import fusion_bins, linear, rare
+
+TRANSFERS = """run,site,exchange,phase,rounds,messages,bytes_up,bytes_down
+federated,a,query.sum,clinical,7,7,1500,1
+pooled,pooled,query.sum,clinical,9,9,999999,1
+"""
+
+
+def test_the_plan_has_the_numbers_of_the_phases() -> None:
+    assert plan_linear.PLATT_ROUNDS == linear.PLATT_ROUNDS
+    assert plan_linear.SUPPORT_CELLS == rare.CELLS
+    assert plan_scores.DEPTH == fusion_bins.DEPTH
+    assert fusion_bins.CELLS.size - 1 == plan_scores.PROBABILITY_CELLS
+    assert sorted(plan_scores.LOOKS) == sorted(looks for _, looks in fusion_bins.SETTINGS)
+
+
+def test_the_command_prints_the_general_dossier_or_that_of_a_study(tabular_master: Path) -> None:
+    path = tabular_master / "study.toml"
+    assert CliRunner().invoke(app, ["dossier"]).stdout == general_dossier()
+    printed = CliRunner().invoke(app, ["dossier", str(path)]).stdout
+    assert printed == study_dossier(load_study(path))
+
+
+def test_the_command_writes_a_file(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "dossier.md"
+    done = CliRunner().invoke(app, ["dossier", "--out", str(out)])
+    assert done.exit_code == 0
+    assert out.read_text(encoding="utf-8") == general_dossier()
+
+
+def test_the_folder_of_a_run_gives_what_the_federated_run_sent(
+    tabular_master: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text((tabular_master / "study.toml").read_text())
+    assert "rounds measured" not in dossier_of(tmp_path)
+    (tmp_path / "transfers.csv").write_text(TRANSFERS)
+    (line,) = [x for x in dossier_of(tmp_path).splitlines() if x.startswith("| `clinical` |")]
+    assert line.endswith("| 7 | 1.5 kB |")
+
+
+@pytest.mark.parametrize(("label", "written"), [("federated", True), ("local:a", False)])
+def test_only_a_federated_run_gets_a_dossier(
+    label: str, written: bool, tabular_master: Path, tmp_path: Path
+) -> None:
+    write_dossier(load_study(tabular_master / "study.toml"), tmp_path, label)
+    assert (tmp_path / DOSSIER).is_file() is written

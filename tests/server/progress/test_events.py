@@ -1,0 +1,42 @@
+"""Events are lines of JSON, whatever killed who wrote the line before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from server.progress.events import Events, read_events
+
+
+def test_every_event_has_its_time_and_kind(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = Events(path)
+    events.tell("phase", phase="clinical")
+    events.tell("finished")
+    found = list(read_events(path))
+    assert [event["kind"] for event in found] == ["phase", "finished"]
+    assert all(event["time"] > 1_700_000_000 for event in found)
+
+
+def test_a_torn_line_is_passed_over_and_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    Events(path).tell("phase", phase="clinical")
+    with path.open("a") as file:
+        file.write('{"time": 1.0, "ki')
+    assert [event["kind"] for event in read_events(path)] == ["phase"]
+    Events(path).tell("resumed")
+    assert [event["kind"] for event in read_events(path)] == ["phase", "resumed"]
+
+
+def test_reading_can_begin_where_it_left_off(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = Events(path)
+    events.tell("phase", phase="clinical")
+    size = path.stat().st_size
+    events.tell("finished")
+    assert [event["kind"] for event in read_events(path, size)] == ["finished"]
+
+
+def test_a_run_that_has_not_begun_has_no_events(tmp_path: Path) -> None:
+    assert list(read_events(tmp_path / "events.jsonl")) == []
+    Events(tmp_path / "events.jsonl")
+    assert not list(tmp_path.iterdir())
