@@ -104,7 +104,7 @@ def main() -> None:
     import client.training.round
     from client.app import app as client_app
 
-    vars(client.local_training)["train_network"] = add_one
+    vars(client.training.round)["train_network"] = add_one
     folder: Path = options.folder
     study = with_identities(study_of(options.sites))
     data = write_hospitals(folder / "data", site_names(options.sites))

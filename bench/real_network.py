@@ -108,7 +108,7 @@ def timed_training() -> None:
         note(workspace.name, request.plan.seed, received, time.time())
         return answer
 
-    vars(client.local_training)["train_network"] = timed
+    vars(client.training.round)["train_network"] = timed
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
-"""The import rule of the house: common <- client, server, strategies <- sim."""
+"""Import rules of the house: common <- client, server, strategies <- sim; rooms; no circles."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,25 @@ ALLOWED = {
     "server": {"common", "server", "strategies"},
     "sim": set(PACKAGES),
 }
+MOST_LOOSE_FILES = 8
+ROOMS = {
+    "common/statistics": ("common.disclosure", "common.study"),
+    "common/learning": ("common.disclosure", "common.study"),
+    "common/evaluation": ("common.disclosure", "common.study"),
+    "client/gate": (
+        "client.app",
+        "client.check",
+        "client.commands",
+        "client.data",
+        "client.handlers",
+        "client.imaging",
+        "client.predict",
+        "client.report",
+        "client.training",
+        "client.workspace",
+    ),
+}
+"""What the files of a room never import."""
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -44,7 +64,7 @@ def test_reading_a_study_does_not_import_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, common.study, client.cohort; sys.exit('torch' in sys.modules)"
+    code = "import sys, common.study.model, client.data.cohort; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -58,3 +78,75 @@ def test_every_package_file_fits_into_a_flower_app() -> None:
         if path.is_file() and "__pycache__" not in path.parts
     ]
     assert not [str(path) for path in files if path.suffix not in carried]
+
+
+def imported_names(source: str) -> set[str]:
+    """Dotted names of modules, and of what is taken from them."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] in PACKAGES}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_nothing_of_the_rooms_that_build_on_it(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        for name in imported_names(path.read_text(encoding="utf-8")):
+            inside = any(name == other or name.startswith(f"{other}.") for other in ROOMS[room])
+            assert not inside, f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("package", ["client", "common", "server"])
+def test_few_files_lie_outside_a_room(package: str) -> None:
+    assert len(list((ROOT / package).glob("*.py"))) <= MOST_LOOSE_FILES
+
+
+def test_no_file_takes_a_private_name_of_another() -> None:
+    for path in FILES:
+        taken = imported_names(path.read_text(encoding="utf-8"))
+        private = [name for name in taken if name.rsplit(".", 1)[-1].startswith("_")]
+        assert not [name for name in private if not name.endswith("__")], path
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {module_of(path): path for path in FILES}
+    imports = {
+        module: imported_modules(path.read_text(encoding="utf-8"), modules.keys()) - {module}
+        for module, path in modules.items()
+    }
+    assert circle(imports) == []
+
+
+def imported_modules(source: str, modules: Collection[str]) -> set[str]:
+    """Modules that are imported, or that names are taken from."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in modules else node.module)
+    return found & set(modules)
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """What is left when modules without imports are taken away, again and again."""
+    left = dict(imports)
+    while done := {module for module, found in left.items() if not found & left.keys()}:
+        left = {module: found for module, found in left.items() if module not in done}
+    return sorted(left)
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c", "d"]
+    assert circle({"a": {"b"}, "b": set()}) == []

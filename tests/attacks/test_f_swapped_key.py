@@ -113,7 +113,7 @@ def test_a_site_that_is_handed_swapped_keys_sends_no_sum(
 def test_without_the_check_the_coordinator_reads_the_sites_sum(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch, forge: Any
 ) -> None:
-    monkeypatch.setattr(client.masks, "check_roster", lambda keys, *agreed: opened(keys))
+    monkeypatch.setattr(client.store.masks, "check_roster", lambda keys, *agreed: opened(keys))
     federation, swapper, rehearsal = ask(coordinator, tabular, forge)
     federation.sum_many([ITEM])
     (heard,) = [h for h in federation.grid.heard if h.kind == "query.sum" and h.site == VICTIM]

@@ -210,7 +210,7 @@ def train_twice(federation: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return Update(change_of(workspace.name, times[workspace.name]), nothing, np.ones(5))
 
     times: dict[str, int] = {}
-    monkeypatch.setattr(client.local_training, "train_network", never_the_same)
+    monkeypatch.setattr(client.training.round, "train_network", never_the_same)
     for _ in range(2):
         federation.number = 0
         train(federation)

@@ -242,7 +242,7 @@ def listen_to_training(
     import client.training.round
 
     monkeypatch.setattr(
-        client.local_training,
+        client.training.round,
         "train_network",
         lambda workspace, request: change_of(workspace.name, request.plan.seed),
     )

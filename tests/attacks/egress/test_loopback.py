@@ -29,12 +29,12 @@ import json, time
 from pathlib import Path
 from flwr.app import Message
 from flwr.serverapp import ServerApp
-from common.codec import decode, encode
-from common.exchanges import EnrolReply, EnrolRequest, SumItem, SumRequest
+from common.messages.codec import decode, encode
+from common.messages.exchanges import EnrolReply, EnrolRequest, SumItem, SumRequest
 from common.statistics.moments import Means
 from common.study import load_study
 from common.transforms import Select
-from common.views import table
+from common.transforms.views import table
 
 app = ServerApp()
 

@@ -337,7 +337,8 @@ def test_no_crops_and_small_crops_are_refused() -> None:
 
 def test_opacus_is_not_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, client.private_training, client.privacy_budget, common.study_private;"
+        "import sys, client.training.dp_sgd, client.store.privacy_budget;"
+        "import common.study.private_training;"
         "sys.exit('opacus' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

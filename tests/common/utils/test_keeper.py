@@ -30,7 +30,7 @@ os.rename(sys.argv[1] + ".new", sys.argv[1])
 SLEEPS = "time.sleep(60)"
 KEEPS = """
 import os, sys, time
-from common.processes import BackgroundProgram
+from common.utils.processes import BackgroundProgram
 BackgroundProgram(sys.argv[1:], os.environ, None).start()
 time.sleep(60)
 """

@@ -16,7 +16,7 @@ from common.utils.workers import WorkerPool
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from common.workers import WorkerPool
+from common.utils.workers import WorkerPool
 
 def work(path):
     Path(path).touch()

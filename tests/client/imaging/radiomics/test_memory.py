@@ -16,7 +16,7 @@ SCRIPT = r"""
 import json, re
 from pathlib import Path
 import numpy as np, SimpleITK as sitk
-from client.radiomics import extract_roi
+from client.imaging.radiomics.extraction import extract_roi
 
 def peak_after(radius):
     size = 2 * radius + 24
