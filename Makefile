@@ -28,6 +28,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes, once)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@echo "compiling the loops of radiomics (half a minute, once)"
+	$(BIN)/python -m client.imaging.radiomics.warm
 	@touch $(READY)
 
 setup: $(READY)

@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
 from bench.comparison import WORK, say
@@ -189,13 +188,14 @@ def install_mirp() -> str:
 
 def work(engine: str, image: str, mask: str) -> None:
     """Extract one tumour's features and print what that took."""
+    from client.imaging.radiomics.warm import LARGE, SMALL, ball
     from client.imaging.reading import read_image, read_mask
 
     extract = _extractor(engine)
     # the first call loads modules, after which the second looks for their threads
-    extract(*_ball(5))
+    extract(*ball(SMALL))
     # many voxels go through loops of their own, which are compiled at their first call
-    extract(*_ball(20 if engine == "fast" else 5))
+    extract(*ball(LARGE if engine == "fast" else SMALL))
     volume = read_image(Path(image))
     roi = read_mask(Path(mask), volume)
     for one in (volume, roi):
@@ -233,18 +233,6 @@ def _extractor(engine: str) -> Callable[[sitk.Image, sitk.Image], dict[str, floa
         return {name: float(value) for name, value in found.items()}
 
     return ours if engine == "fast" else theirs
-
-
-def _ball(radius: int) -> tuple[sitk.Image, sitk.Image]:
-    """Return noise in a ball, at 0.9 mm so that it is resampled; the radius is in voxels."""
-    side = 2 * radius + 6
-    values = np.random.default_rng(0).normal(50, 20, (side,) * 3).astype(np.float32)
-    z, y, x = np.indices(values.shape) - (side - 1) / 2
-    mask = sitk.GetImageFromArray((z**2 + y**2 + x**2 < radius**2).astype(np.uint8))
-    image = sitk.GetImageFromArray(values)
-    for one in (image, mask):
-        one.SetSpacing((0.9, 0.9, 0.9))
-    return image, mask
 
 
 def text(rows: Sequence[Row]) -> str:
