@@ -32,7 +32,7 @@ from flwr.serverapp import ServerApp
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, EnrolRequest, SumItem, SumRequest
 from common.statistics.moments import Means
-from common.study import load_study
+from common.study.model import load_study
 from common.transforms import Select
 from common.transforms.views import table
 
