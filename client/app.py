@@ -15,7 +15,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from threadpoolctl import ThreadpoolController
 
-from client import handlers as answers
+from client import handlers
 from client.check.first_pass import first_pass
 from client.gate.mod import gate_mod
 from client.site import LOG, SiteSettings, load_site, locate_site
@@ -37,31 +37,31 @@ app = ClientApp(mods=[gate_mod])
 @app.query("enrol")
 def enrol(message: Message, context: Context) -> Message:
     """Is this site ready for the study?"""
-    return _answer(message, context, answers.enrol)
+    return _answer(message, context, handlers.enrol)
 
 
 @app.query("sum")
 def query_sum(message: Message, context: Context) -> Message:
     """Sums of additive statistics."""
-    return _answer(message, context, answers.sums)
+    return _answer(message, context, handlers.sums)
 
 
 @app.train("network")
 def train_network(message: Message, context: Context) -> Message:
     """Local training."""
-    return _answer(message, context, answers.train)
+    return _answer(message, context, handlers.train)
 
 
 @app.query("rows")
 def query_rows(message: Message, context: Context) -> Message:
     """Out-of-fold probabilities."""
-    return _answer(message, context, answers.rows)
+    return _answer(message, context, handlers.rows)
 
 
 @app.evaluate("handout")
 def evaluate_handout(message: Message, context: Context) -> Message:
     """Score the site's test patients."""
-    return _answer(message, context, answers.evaluate)
+    return _answer(message, context, handlers.evaluate)
 
 
 Handler = Callable[..., Any]

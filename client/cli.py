@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from client.commands import approve as gate_cli
-from client.commands import check as command
-from client.commands import init_cli as joining_cli
-from client.commands import leave as leave_cli
-from client.commands import report as report_command
+from client.commands.approve import approve, run
+from client.commands.check import check
+from client.commands.init_cli import init
+from client.commands.leave import leave
 from client.commands.ledger import ledger
 from client.commands.predict import predict
+from client.commands.report import report
 from client.imaging.radiomics import Engine
 from common.utils.console import consoles
 from common.utils.processes import write_for_this_user_alone
@@ -27,13 +27,8 @@ app = typer.Typer(
     help="A hospital's part: join a coordinator, check data, approve studies, take part, predict.",
 )
 app.add_typer(ledger, name="ledger")
-app.command()(joining_cli.init)
-app.command()(command.check)
-app.command()(gate_cli.approve)
-app.command()(gate_cli.run)
-app.command()(leave_cli.leave)
-app.command()(predict)
-app.command()(report_command.report)
+for command in (init, check, approve, run, leave, predict, report):
+    app.command()(command)
 console, screen = consoles()
 
 
@@ -54,7 +49,7 @@ def radiomics(
     ] = "",
     engine: Annotated[
         Engine,
-        typer.Option(help="pyradiomics = with the untouched library, up to eight times slower"),
+        typer.Option(help="pyradiomics = with the untouched library, up to twenty times slower"),
     ] = "fast",
 ) -> None:
     """Extract the radiomics features of one ROI."""

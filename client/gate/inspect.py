@@ -14,7 +14,7 @@ from typing import Any
 from flwr.app import RecordDict
 from pydantic import ValidationError
 
-from client.gate import reply_checks as gate_checks
+from client.gate import reply_checks
 from client.gate.schema import GateContext, StoppedError, conform, expect
 from client.gate.vocabulary import CODES, refusals_of, unknown_in_problem, unknown_in_refusals
 from common.errors import StudyError
@@ -157,9 +157,9 @@ def _check_words(request: Any, reply: Any, context: GateContext) -> None:
 
 
 CHECKS: dict[str, Callable[[Any, Any, GateContext], None]] = {
-    "query.enrol": gate_checks.enrol,
-    "query.sum": gate_checks.sums,
-    "train.network": gate_checks.train,
-    "query.rows": gate_checks.rows,
-    "evaluate.handout": gate_checks.evaluate,
+    "query.enrol": reply_checks.enrol,
+    "query.sum": reply_checks.sums,
+    "train.network": reply_checks.train,
+    "query.rows": reply_checks.rows,
+    "evaluate.handout": reply_checks.evaluate,
 }

@@ -16,7 +16,7 @@ import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client import handlers as answers
+from client import handlers
 from client.data.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
 from client.data.tables import SiteTables
 from client.imaging.prepared import PreparedImages
@@ -141,10 +141,10 @@ class Hospitals:
 
 
 HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
-    "query.enrol": answers.enrol,
-    "query.sum": answers.sums,
-    "query.rows": answers.rows,
-    "evaluate.handout": answers.evaluate,
+    "query.enrol": handlers.enrol,
+    "query.sum": handlers.sums,
+    "query.rows": handlers.rows,
+    "evaluate.handout": handlers.evaluate,
 }
 
 # of a round that several steps share, the first named here carries the bytes

@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.svm import LinearSVC
 from typer.testing import CliRunner
 
-from client import handlers as answers
+from client import handlers
 from client.workspace import Workspace
 from common.messages.exchanges import SumReply, SumRequest
 from common.study.model import parse_study
@@ -62,7 +62,7 @@ def test_a_site_whose_sums_are_slightly_wrong_is_noticed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def wrong(workspace: Workspace, request: SumRequest) -> Any:
-        reply = answers.sums(workspace, request)
+        reply = handlers.sums(workspace, request)
         assert isinstance(reply, SumReply)
         wide = reply.wide.copy()
         wide[0] += np.uint64(workspace.name == "west")  # one patient too many in a count

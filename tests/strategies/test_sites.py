@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from client.store.state import RunTables
-from client.training import round as local_training
+from client.training import round as site_round
 from client.training.batches import Crops, batches_an_epoch, training_draws
 from common.masking.pairwise import mask_vector
 from common.masking.update import to_update_rings
@@ -100,7 +100,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
         load_flat(made, weights)
         return made
 
-    monkeypatch.setattr(local_training, "network_of", network)
+    monkeypatch.setattr(site_round, "network_of", network)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def sites_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             own, chosen = made[workspace.name].crops, [p.index for p in patients]
             return Crops(own.images[chosen], np.arange(len(chosen)), own.label[chosen])
 
-        monkeypatch.setattr(local_training, "crops_of", crops)
+        monkeypatch.setattr(site_round, "crops_of", crops)
         return made
 
     return make
@@ -152,7 +152,7 @@ def federated(
         )
         totals = UpdateTotals(request)
         for name, site in sites.items():
-            update = local_training.train_network(site.workspace, request)
+            update = site_round.train_network(site.workspace, request)
             rings = to_update_rings(update, wide, len(sites), plan.grid)
             reply = TrainReply(name, "x", number, "d", rings.parameters, rings.rest, rings.half)
             totals.add(name, masked(reply, name, list(sites), number) if under_masks else reply)
@@ -169,7 +169,7 @@ def batches(site: Site, settings: NetworkSettings, number: int) -> list[Any]:
     chosen = [p.index for p in site.workspace.cohort.subset(None, "train") if p.fold != 2]
     images, label = site.crops.images[chosen], site.crops.label[chosen]
     crops = Crops(images, np.arange(len(chosen)), label)
-    generator = torch.Generator().manual_seed(local_training.own_seed(70 + number, site.name))
+    generator = torch.Generator().manual_seed(site_round.own_seed(70 + number, site.name))
     steps = settings.local_epochs * batches_an_epoch(len(chosen), settings.batch_size)
     found = []
     for draw in islice(training_draws(crops, settings, generator), steps):
@@ -295,7 +295,7 @@ def test_effective_steps_are_the_sum_of_what_each_gradient_moves(
     for _ in range(steps):  # of a constant gradient of one
         speed = momentum * speed + 1.0
         moved += speed
-    assert local_training.effective_steps(settings, steps) == pytest.approx(moved)
+    assert site_round.effective_steps(settings, steps) == pytest.approx(moved)
 
 
 # -- sixteen bits ----------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> N
     for number in range(6):
         plan = dataclasses.replace(plan_of(number, total), grid=grid)
         request = TrainRequest("r", "s", "x", number, "dl3d", "final", start, wide, plan, ())
-        update = local_training.train_network(sites["a"].workspace, request)
+        update = site_round.train_network(sites["a"].workspace, request)
         multiples = update.change / grid
         assert np.array_equal(multiples, np.rint(multiples))
         sent = sent + update.change.astype(np.float64)
@@ -318,6 +318,6 @@ def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> N
         other.workspace.study = SimpleNamespace(
             **{**vars(sites["a"].workspace.study), "dl3d": plain}
         )
-        true = true + local_training.train_network(other.workspace, request).change
+        true = true + site_round.train_network(other.workspace, request).change
     # what is left out after six rounds is one rounding, not six
     assert np.abs(sent - true).max() <= grid / 2 + 1e-6

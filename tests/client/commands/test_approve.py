@@ -149,10 +149,10 @@ def test_a_study_that_could_change_what_is_shown_of_it_cannot_be_approved(
 def test_what_is_shown_of_a_study_is_spelled_out_all_the_same(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from client.commands import approve as gate_cli
+    from client.commands import approve
 
     forged = study.model_copy(update={"endpoint": "event\x1b[8m\nmasking: required"})
-    gate_cli._tell(approval_text.describe_study(forged, "a", None))
+    approve._tell(approval_text.describe_study(forged, "a", None))
     shown = capsys.readouterr().out
     assert "predicts: event\\x1b[8m\\nmasking: required" in shown
     assert "\x1b" not in shown

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from client.commands import run as attendance
+from client.commands import run
 from client.commands.init import join
 from client.gate.flower_log import FlowerWords
 from client.site import LOG, SiteSettings, load_site
@@ -58,7 +58,7 @@ def unreachable(authority: Pair, tmp_path: Path) -> tuple[Path, SiteSettings]:
 
 def attend(site: Path, settings: SiteSettings) -> None:
     assert settings.deployment is not None
-    attendance.attend(site, settings, settings.deployment)
+    run.attend(site, settings, settings.deployment)
 
 
 class Counted:
@@ -68,7 +68,7 @@ class Counted:
         self.folder, self.pauses = folder, []
         node = self._program("node", "")
         launcher = self._program("launcher", "time.sleep(60)")
-        monkeypatch.setattr(attendance, "_programs", lambda *_: (node, launcher))
+        monkeypatch.setattr(run, "_programs", lambda *_: (node, launcher))
         self.launcher = launcher
 
         def sleep(seconds: float) -> None:
@@ -76,7 +76,7 @@ class Counted:
             if len(self.pauses) == waits:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(attendance, "sleep", sleep)
+        monkeypatch.setattr(run, "sleep", sleep)
 
     pauses: list[float]
 
@@ -104,7 +104,7 @@ def test_when_the_launcher_ends_both_start_again_since_a_message_may_be_lost(
     counted = Counted(tmp_path, monkeypatch, waits=2)
     node = counted._program("node", "time.sleep(600)")
     launcher = counted._program("launcher", "")
-    monkeypatch.setattr(attendance, "_programs", lambda *_: (node, launcher))
+    monkeypatch.setattr(run, "_programs", lambda *_: (node, launcher))
     with pytest.raises(KeyboardInterrupt):
         attend(*unreachable)
     assert (counted.starts("node"), counted.starts("launcher")) == (2, 2)

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from client.imaging.crops import crop2d, crop3d
 from client.imaging.geometry import StoredAxes, oriented, plain_mm, stored_axes, stored_grid
 from client.imaging.preprocess import preprocess
-from client.imaging.radiomics import extraction as radiomics
+from client.imaging.radiomics import extraction
 from client.imaging.reading import read_image, read_mask
 from common.study.model import ImagingSettings
 
@@ -54,8 +54,8 @@ def read(folder: Path, images, ending: str = ".nii") -> tuple[sitk.Image, sitk.I
 
 def handed_over(image: sitk.Image, mask: sitk.Image) -> list[np.ndarray]:
     """What PyRadiomics and the networks are given."""
-    tool = radiomics._tool("radiomics-1834", "fast")
-    resampled = radiomics._resampled(image, mask, tool.resampling, None)
+    tool = extraction._tool("radiomics-1834", "fast")
+    resampled = extraction._resampled(image, mask, tool.resampling, None)
     assert resampled[0].GetDirection() == resampled[1].GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
     near = preprocess(image, mask, CROPS)
     return [*as_arrays(resampled), crop3d(*near, CROPS), crop2d(*near, CROPS)]
@@ -90,9 +90,9 @@ def test_a_mask_may_be_stored_in_another_order_than_its_image(tmp_path, upright)
 
 @pytest.mark.parametrize("orientation", ["LAS", "RAS", "PIR", "SRA"])
 def test_all_1834_features_are_the_same_in_any_order(tmp_path, upright, orientation):
-    names, expected = radiomics.extract_roi(*upright, "radiomics-1834", 1834)
+    names, expected = extraction.extract_roi(*upright, "radiomics-1834", 1834)
     stored = [sitk.DICOMOrient(image, orientation) for image in scan()]
-    found_names, found = radiomics.extract_roi(*read(tmp_path, stored), "radiomics-1834", 1834)
+    found_names, found = extraction.extract_roi(*read(tmp_path, stored), "radiomics-1834", 1834)
     assert found_names == names
     np.testing.assert_array_equal(found, expected)
 
@@ -101,7 +101,7 @@ def test_the_order_decides_the_features_where_nobody_minds_it():
     """Without this the tests above could not fail."""
     settings_ = "radiomics-1834", 1834
     values = [
-        radiomics.extract_roi(*[sitk.DICOMOrient(i, to) for i in scan()], *settings_)[1]
+        extraction.extract_roi(*[sitk.DICOMOrient(i, to) for i in scan()], *settings_)[1]
         for to in ("LPS", "PIR")
     ]
     assert (np.abs(values[1] - values[0]) > 0.1 * np.abs(values[0])).sum() > 200

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flwr.app import Context, Message
 
-from client import handlers as answers
+from client import handlers
 from client.site import SiteSettings
 from client.store.masks import RunMasks
 from common.disclosure import stricter
@@ -78,7 +78,7 @@ class Hospitals:
     def __call__(self, message: Message, context: Context) -> Message:
         self.asked.append(message.metadata.message_type)
         site = Path(str(context.node_config["site-config"])).name
-        handler = {"query.sum": answers.sums, "query.rows": answers.rows}[self.asked[-1]]
+        handler = {"query.sum": handlers.sums, "query.rows": handlers.rows}[self.asked[-1]]
         reply = handler(self._workspaces[site], cast(Any, decode(message.content)))
         return Message(encode(reply), reply_to=message)
 

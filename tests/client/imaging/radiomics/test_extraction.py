@@ -14,7 +14,7 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from client.imaging.errors import PatientError
 from client.imaging.geometry import plain_mm
-from client.imaging.radiomics import extraction as radiomics
+from client.imaging.radiomics import extraction
 from client.imaging.radiomics.extraction import extract, extract_roi, feature_names, to_csv
 from common.errors import InputError, StudyError
 from common.study.model import ImagingSettings
@@ -300,7 +300,7 @@ def test_the_tool_is_set_up_once_a_process(small, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("set up again")
 
-    monkeypatch.setattr(radiomics, "FastExtractor", fail)
+    monkeypatch.setattr(extraction, "FastExtractor", fail)
     again = extract(*small, NAME, EXPECTED)
     assert again[0] == first[0]
     np.testing.assert_array_equal(again[1], first[1])

@@ -9,7 +9,7 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from client.imaging.cache import ContentCache
 from client.imaging.preparation import PatientJob, prepare
-from client.imaging.radiomics import extraction as radiomics
+from client.imaging.radiomics import extraction
 from client.imaging.radiomics.engine import FastExtractor
 from client.imaging.radiomics.extraction import extract_roi
 from client.site import load_site
@@ -27,7 +27,7 @@ def volumes() -> tuple[sitk.Image, sitk.Image]:
 
 
 def test_each_engine_computes_with_its_own_extractor():
-    fast, untouched = (radiomics._tool("radiomics-original", e) for e in ("fast", "pyradiomics"))
+    fast, untouched = (extraction._tool("radiomics-original", e) for e in ("fast", "pyradiomics"))
     assert type(fast.extractor) is FastExtractor
     assert type(untouched.extractor) is RadiomicsFeatureExtractor
 
