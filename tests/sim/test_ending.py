@@ -60,7 +60,7 @@ def alone(out: Path, count: int) -> bool:
     """Wait for a word on the screen; what starts no process can leave none."""
     if not (out / SCREEN).read_bytes():
         return False
-    assert count == 1
+    assert count <= 1, "a short one may have ended already"
     return True
 
 

@@ -17,7 +17,7 @@ from common.errors import StudyError
 SERVE = """
 import json, os, sys
 from types import SimpleNamespace
-from client import launcher
+from client.gate import launcher
 
 def say(text):
     os.write(1, text.encode() + b"\\n")

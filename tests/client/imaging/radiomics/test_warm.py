@@ -12,7 +12,7 @@ from client.imaging.radiomics.warm import ball, compile_loops
 
 def compiled() -> set[tuple[str, str]]:
     """Compiled variants of the loops of this process."""
-    loops = [one for one in gc.get_objects() if isinstance(one, Dispatcher)]
+    loops = [one for one in gc.get_objects() if issubclass(type(one), Dispatcher)]
     return {(one.py_func.__qualname__, str(types)) for one in loops for types in one.signatures}
 
 
