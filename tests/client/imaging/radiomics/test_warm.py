@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import sys
 
 from numba.core.dispatcher import Dispatcher
 
@@ -10,10 +10,15 @@ from client.imaging.radiomics.extraction import extract_roi
 from client.imaging.radiomics.warm import ball, compile_loops
 
 
-def compiled() -> set[tuple[str, str]]:
-    """Compiled variants of the loops of this process."""
-    loops = [one for one in gc.get_objects() if issubclass(type(one), Dispatcher)]
-    return {(one.py_func.__qualname__, str(types)) for one in loops for types in one.signatures}
+def compiled() -> set[tuple[str, str, str]]:
+    """Compiled variants of the package's loops in this process."""
+    found = set()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("client.imaging.radiomics."):
+            for loop in vars(module).values():
+                if isinstance(loop, Dispatcher):
+                    found |= {(name, loop.py_func.__name__, str(t)) for t in loop.signatures}
+    return found
 
 
 def test_another_patient_compiles_nothing_more() -> None:
