@@ -20,6 +20,7 @@ from server.deployment.nginx import FLEET_CALLS
 from server.deployment.roster import read_roster
 from server.deployment.services import Services
 from server.deployment.supervisor import register_sites
+from tests.deployment.stage import until
 
 HOUR = 3600
 
@@ -33,6 +34,12 @@ def superlink(stage: Any) -> Iterator[Control]:
         register_sites(control, read_roster(stage.hub.roster, public))
         yield control
         control.close()
+
+
+def until_logged(stage: Any, line: str) -> None:
+    """Wait for a line of nginx's access log: it is written after the answer."""
+    log = stage.hub.proxy / "access.log"
+    until(lambda: line in log.read_text(encoding="utf-8"), f"nginx logs {line}", log)
 
 
 def status_of(stage: Any, path: str) -> int:
@@ -66,8 +73,7 @@ def test_no_run_can_be_started_from_the_sites_side_of_the_proxy(
         outside.close()
     assert superlink.unfinished_runs() == []
     assert len(superlink.nodes()) == len(stage.lines)
-    log = (stage.hub.proxy / "access.log").read_text(encoding="utf-8")
-    assert '"POST /v1/control/start-run HTTP/1.1" 403' in log
+    until_logged(stage, '"POST /v1/control/start-run HTTP/1.1" 403')
 
 
 @pytest.mark.usefixtures("superlink")
@@ -88,8 +94,7 @@ def test_a_site_that_nobody_enrolled_is_not_let_in(stage: Any, stranger: Path) -
         screen.says(words)
         screen.says("the coordinator has not enrolled this site")
     assert words in (stranger / "work" / "supernode.log").read_text(encoding="utf-8")
-    log = (stage.hub.proxy / "access.log").read_text(encoding="utf-8")
-    assert '"POST /v1/fleet/activate-node HTTP/1.1" 4' in log
+    until_logged(stage, '"POST /v1/fleet/activate-node HTTP/1.1" 4')
 
 
 @pytest.mark.usefixtures("superlink")

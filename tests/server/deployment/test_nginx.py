@@ -154,8 +154,13 @@ def test_a_path_in_disguise_arrives_as_what_it_was_taken_for(
 
 def test_an_attempt_to_start_a_run_is_logged(proxy: Proxy) -> None:
     proxy.ask("/v1/control/start-run?attempt=logged")
+    wanted = '/v1/control/start-run?attempt=logged HTTP/1.1" 403'
     log = proxy.folder.proxy / "access.log"
-    assert '/v1/control/start-run?attempt=logged HTTP/1.1" 403' in log.read_text(encoding="utf-8")
+    # nginx writes the line after it has answered
+    deadline = time.monotonic() + 20
+    while wanted not in log.read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+        time.sleep(0.05)
 
 
 def test_only_calls_with_a_body_get_through(proxy: Proxy, superlink: SuperLinkDouble) -> None:
