@@ -1,4 +1,4 @@
-"""TODO."""
+"""Check the way to the coordinator: its certificate, its answer, and what the study sends."""
 
 from __future__ import annotations
 
