@@ -58,7 +58,7 @@ def _unmet(asked: list[Requirement]) -> Iterator[tuple[str, str, str]]:
 
 
 def _flower() -> Findings:
-    from client.gate.supernode import check_seam
+    from common.flower.supernode import check_seam
 
     try:
         check_seam()

@@ -10,7 +10,7 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.supercore.object_store.sql_object_store import SqlObjectStore
 
-from server.deployment.database import PAGE_BYTES, prepare_database
+from server.deployment.services import PAGE_BYTES, prepare_database
 
 
 def page_bytes(path: Path) -> int:

@@ -8,8 +8,7 @@ from typer.testing import CliRunner
 from common.errors import StudyError
 from server.cli import app
 from server.deployment import commands
-from server.deployment.folder import CoordinatorFolder
-from server.deployment.lock import only_one
+from server.deployment.folder import CoordinatorFolder, only_one
 from server.deployment.preparing import Prepared
 
 

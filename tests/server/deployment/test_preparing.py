@@ -12,9 +12,9 @@ from common.errors import InputError
 from common.masking import identity
 from common.messages.joining import JoinRequest
 from common.study.model import load_study
-from server.deployment.enrolment import enrol
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import find_prepared, prepare
+from server.deployment.roster import enrol
 from server.deployment.run_folder import find_run, new_run
 
 Joiner = Callable[[str], JoinRequest]

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from common.errors import StudyError
+from common.flower.control import Node, RunState, UnreachableError
 from common.messages.joining import JoinRequest, node_key_pem
 from common.utils.processes import BackgroundProgram
 from server.deployment import services as services_module
 from server.deployment import supervisor as supervisor_module
-from server.deployment.control import Node, RunState, UnreachableError
-from server.deployment.enrolment import enrol, expel
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.roster import Roster
+from server.deployment.roster import Roster, enrol, expel
 from server.deployment.run_folder import RunFolder
 from server.deployment.services import Services
 from server.deployment.supervisor import Supervisor, register_sites
