@@ -126,7 +126,7 @@ def submit(port: int, app: FlowerApp | bytes, config: dict[str, Any]) -> None:
 
 def told(out: Path) -> Any:
     """What the coordinator wrote down in the end."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not out.is_file() and time.monotonic() < deadline:
         time.sleep(0.3)
     logs = [path.read_text(errors="replace")[-4000:] for path in out.parent.glob("*.log")]
