@@ -1,4 +1,4 @@
-"""The gate of one site: its approvals, its studies, and the log of what was stopped."""
+"""Gate of one site: its approvals, its studies, and the log of what was stopped."""
 
 from __future__ import annotations
 

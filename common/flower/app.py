@@ -1,4 +1,4 @@
-"""The Flower app of this release as one file (FAB). It holds two files and no code.
+"""Flower app of this release as one file (FAB), which holds two files and no code.
 
 Flower loads `server.app:app` and `client.app:app` from the installed release. Coordinator and
 hospitals make the same bytes of the version that each has installed, so nobody sends an app to
@@ -55,7 +55,7 @@ _LICENSE_TEXT = "This app holds no code. The licence of fedlnm applies.\n"
 
 @dataclass(frozen=True)
 class FlowerApp:
-    """The app of a release.
+    """App of a release.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class FlowerApp:
 
     @cached_property
     def content(self) -> bytes:
-        """The FAB. Nothing is compressed: other machines have other libraries for that."""
+        """Bytes of the FAB. Nothing is compressed: other machines have other libraries for that."""
         files = self.files
         lines = [f"{n},{hashlib.sha256(b).hexdigest()},{8 * len(b)}" for n, b in files.items()]
         files[CONTENT] = "\n".join(lines).encode()

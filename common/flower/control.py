@@ -33,7 +33,7 @@ from common.flower.app import FlowerApp
 
 
 class UnreachableError(StudyError):
-    """The SuperLink does not answer at the moment."""
+    """Error of a SuperLink that does not answer at the moment."""
 
 
 @dataclass(frozen=True)

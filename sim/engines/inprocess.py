@@ -1,4 +1,4 @@
-"""A Flower grid without processes: a message to a node is a call of the ClientApp.
+"""Flower grid without processes: a message to a node is a call of the ClientApp.
 
 No Ray and no network: it starts in the time of the imports and can be stepped through in a
 debugger. ServerApp and ClientApp are the same objects that Flower's own engines run.
@@ -27,7 +27,7 @@ def task_identity(node_id: int) -> AbstractContextManager[None]:
 
 
 class InProcessGrid(Grid):
-    """One node for each site; a pushed message is answered when its reply is pulled.
+    """Grid with one node a site; a pushed message is answered when its reply is pulled.
 
     Parameters
     ----------
@@ -70,15 +70,15 @@ class InProcessGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """A message to a node."""
+        """Return a message to a node."""
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Ids of all nodes."""
+        """Return the ids of all nodes."""
         return list(self._contexts)
 
     def get_nodes(self) -> list[NodeInfo]:
-        """All nodes, by the names that a deployment registers them under."""
+        """Return all nodes, under the names by which a deployment registers them."""
         return self._nodes
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
