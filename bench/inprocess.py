@@ -25,8 +25,7 @@ from bench.payload import note, numbers_of
 from common.flower.programs import QUIET
 from common.masking.update import Update
 from common.messages.exchanges import RoundPlan, TrainRequest
-from common.study.file import write_study
-from common.study.model import NetworkSettings, load_study
+from common.study.model import NetworkSettings, load_study, write_study
 from server.federation.federation import Federation
 from server.progress.events import Events
 from server.run.checkpoint import Checkpoint, Slot

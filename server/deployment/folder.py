@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import InputError, StudyError
 from common.messages.joining import ADDRESS
-from common.study.errors import explain
+from common.study.block import explain
 from common.utils.text_file import read_written
 
 SETTINGS = "coordinator.toml"

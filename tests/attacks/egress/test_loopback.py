@@ -23,8 +23,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from client.site import Deployment, load_site
 from common.flower.app import FlowerApp, installed_app
 from common.flower.programs import flower_environment
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from common.utils.processes import BackgroundProgram, free_port, wait_until_ready
 from sim.identities import with_identities
 from sim.rehearsal import program

@@ -18,8 +18,7 @@ from common.errors import InputError, UsageError
 from common.flower.app import installed_app
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from sim.identities import with_identities
 
 RUNNER = CliRunner()
