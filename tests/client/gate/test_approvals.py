@@ -10,7 +10,7 @@ import pytest
 from client.gate.approvals import approvals_path, approve, read_approvals, revoke
 from common.errors import InputError, SignatureError
 from common.masking import identity
-from common.masking.encoding import framed, to_text
+from common.masking.fixed_point import framed, to_text
 
 KEY = identity.generate()
 STUDY, OTHER = "a" * 64, "b" * 64
