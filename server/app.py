@@ -12,8 +12,8 @@ from flwr.serverapp import Grid, ServerApp
 from threadpoolctl import threadpool_limits
 
 from common.errors import StudyError
+from common.flower.arrays import join_arrays_once
 from common.masking import identity
-from common.messages.flower_arrays import join_arrays_once
 from common.study.model import load_study
 from common.utils.text_file import read_written
 from server.commands.dossier import write_dossier

@@ -43,7 +43,7 @@ def run(folder: CoordinatorFolder, tabular_master: Path) -> RunFolder:
     network = study.dl2d.model_copy(update={"rounds": 12})
     models = ("clinical", "dl2d")
     study = study.model_copy(update={"base_models": models, "dl2d": network})
-    write_study(study, made.input.study_file)
+    write_study(study, made.study_file)
     return made
 
 

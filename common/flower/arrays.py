@@ -1,4 +1,4 @@
-"""How a program takes Flower's large arrays in: put together once, instead of copied four times.
+"""Put Flower's large arrays together once, where Flower copies them four times.
 
 Flower 1.41 copies every part of an array that arrives, joins the copies in a buffer that grows, and
 copies that. For the weights of a large network this is seconds of a round in each program on the
@@ -29,7 +29,7 @@ _ADDRESS.argtypes, _ADDRESS.restype = [ctypes.py_object], ctypes.c_void_p
 
 
 def join_arrays_once() -> None:
-    """From now on, in this process."""
+    """Replace Flower's way of putting arrays together, in this process."""
     Array.inflate = classmethod(_inflate_array)  # type: ignore[assignment,method-assign]
     ArrayChunk.inflate = classmethod(_inflate_chunk)  # type: ignore[assignment,method-assign]
 
@@ -37,7 +37,7 @@ def join_arrays_once() -> None:
 def _inflate_chunk(
     cls: type[ArrayChunk], object_content: bytes, children: dict[str, Any] | None = None
 ) -> ArrayChunk:
-    """The part of an array in what arrived, where it lies.
+    """Return the part of an array where it lies in the bytes that arrived.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def _inflate_chunk(
 def _inflate_array(
     cls: type[Array], object_content: bytes, children: dict[str, Any] | None = None
 ) -> Array:
-    """An array of its parts.
+    """Return an array put together from its parts.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def _inflate_array(
 
 
 def _joined(parts: list[ArrayChunk]) -> bytes:
-    """Bytes of the parts end to end.
+    """Return the bytes of the parts end to end.
 
     Each part then lies in the whole, so that what it came in is given back before the next one is
     copied; a part that another array has too stays readable.

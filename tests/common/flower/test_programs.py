@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.utils.flower_settings import flower_environment
+from common.flower.programs import flower_environment
 
 
 def test_flower_reports_to_nobody_and_installs_nothing() -> None:

@@ -15,8 +15,8 @@ from flwr.app.message.arraychunk import ArrayChunk
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
+from common.flower.arrays import join_arrays_once
 from common.messages.codec import buffers_of, decode, encode
-from common.messages.flower_arrays import join_arrays_once
 
 MIB = 2**20
 

@@ -8,15 +8,13 @@ from typer.testing import CliRunner
 from common.errors import StudyError
 from server.cli import app
 from server.deployment import commands
-from server.deployment.folder import CoordinatorFolder
-from server.deployment.lock import only_one
-from server.deployment.preparing import Prepared
+from server.deployment.folder import CoordinatorFolder, only_one
 
 
 def test_a_second_run_is_refused_and_leaves_no_folder_behind(
     folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "find_prepared", lambda own, _: Prepared(own.for_sites))
+    monkeypatch.setattr(commands, "find_prepared", lambda own, name: own.prepared_study(name))
     with only_one(folder):
         done = CliRunner().invoke(app, ["run", str(folder.root), "tabular"])
     assert "a run is under way in this folder" in str(done.exception)

@@ -11,7 +11,7 @@ from common.errors import InputError
 from common.masking import identity
 from common.messages.joining import Invitation
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
-from server.deployment.founding import check_certificate, found, renew
+from server.deployment.init import check_certificate, make_coordinator, renew
 
 
 def test_key_files_are_for_the_owner_alone(folder: CoordinatorFolder) -> None:
@@ -38,7 +38,7 @@ def test_no_key_is_in_what_is_sent_to_sites(folder: CoordinatorFolder) -> None:
 def test_keys_are_never_overwritten(folder: CoordinatorFolder) -> None:
     before = folder.identity.read_bytes()
     with pytest.raises(InputError, match="never overwritten"):
-        found(folder.root, CoordinatorSettings(address="other.example:443"))
+        make_coordinator(folder.root, CoordinatorSettings(address="other.example:443"))
     assert folder.identity.read_bytes() == before
 
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.gate.approval_text import describe_left
+from client.commands.approve import describe_left
 from client.site import load_site
 from client.store.rosters import Rosters
 from common.masking import identity

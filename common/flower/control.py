@@ -1,7 +1,7 @@
-"""The SuperLink's control interface, on this machine: nodes are registered, runs are started.
+"""Flower's client of a SuperLink's control interface, which registers nodes and starts runs.
 
-Uses Flower's own client of 1.41, which `flwr` on the command line uses too: it hands in the very
-bytes of the app that the hospitals approved, where `flwr run` would build them anew.
+It is the client that the program `flwr` uses, but hands in the app of this release as it is, where
+`flwr run` would build another.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from common.errors import StudyError
+from common.flower.app import FlowerApp
 
 
 class UnreachableError(StudyError):
-    """The SuperLink does not answer at the moment."""
+    """Error of a SuperLink that does not answer at the moment."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A registered site; `status` is registered (never seen), online or offline."""
+    """Registered site; `status` is registered (never seen), online or offline."""
 
     node_id: int
     name: str
@@ -47,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True)
 class RunState:
-    """How a run stands with Flower."""
+    """State of a run in Flower's words."""
 
     status: str
     sub_status: str
@@ -55,22 +56,22 @@ class RunState:
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended, however."""
+        """Tell if it has ended, well or not."""
         return self.status == Status.FINISHED
 
     @property
     def completed(self) -> bool:
-        """Whether it ended well."""
+        """Tell if it ended well."""
         return self.finished and self.sub_status == SubStatus.COMPLETED
 
 
 class Control:
-    """A connection to the SuperLink of this machine.
+    """Connection to the SuperLink of this machine.
 
     Parameters
     ----------
     address : host:port on loopback.
-    authority : certificate that the SuperLink's is checked with.
+    authority : certificate against which the SuperLink's is checked.
     """
 
     def __init__(self, address: str, authority: Path) -> None:
@@ -86,8 +87,8 @@ class Control:
         self._client.close()
 
     def nodes(self) -> list[Node]:
-        """All registered sites."""
-        with _told():
+        """Return all registered sites."""
+        with _explained():
             found = self._client.ListNodes(ListNodesRequest()).nodes_info
         return [Node(info.node_id, info.name, info.public_key, info.status) for info in found]
 
@@ -98,26 +99,21 @@ class Control:
         ----------
         public_key : PEM, of its node key.
         """
-        with _told():
+        with _explained():
             self._client.RegisterNode(RegisterNodeRequest(public_key=public_key, name=name))
 
     def unregister(self, node_id: int) -> None:
-        """Let a site connect no more."""
-        with _told():
+        """Keep a site from connecting."""
+        with _explained():
             self._client.UnregisterNode(UnregisterNodeRequest(node_id=node_id))
 
-    def start_run(self, app: bytes, digest: str, run_config: Mapping[str, str]) -> int:
-        """Start a run of an app; its id.
-
-        Parameters
-        ----------
-        digest : SHA-256 of the app, hexadecimal.
-        """
+    def start_run(self, app: FlowerApp, run_config: Mapping[str, str]) -> int:
+        """Start a run of an app and return its id."""
         config: Any = dict(run_config)
-        with _told():
+        with _explained():
             response = self._client.StartRun(
                 StartRunRequest(
-                    fab=fab_to_proto(Fab(digest, app, {})),
+                    fab=fab_to_proto(Fab(app.digest, app.content, {})),
                     override_config=user_config_to_proto(config),
                 )
             )
@@ -126,26 +122,26 @@ class Control:
         return int(response.run_id)
 
     def run_state(self, run_id: int) -> RunState:
-        """How a run stands."""
-        with _told():
+        """Return the state of a run."""
+        with _explained():
             run = self._client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict[run_id]
         return RunState(run.status.status, run.status.sub_status, run.status.details)
 
     def unfinished_runs(self) -> list[int]:
-        """Runs that Flower takes to be under way."""
-        with _told():
+        """Return the ids of runs that Flower takes to be under way."""
+        with _explained():
             runs = self._client.ListRuns(ListRunsRequest()).run_dict
         return [run_id for run_id, run in runs.items() if run.status.status != Status.FINISHED]
 
     def stop_run(self, run_id: int) -> None:
         """End a run."""
-        with _told():
+        with _explained():
             self._client.StopRun(StopRunRequest(run_id=run_id))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Flower's own words for what went wrong."""
+def _explained() -> Iterator[None]:
+    """Raise what goes wrong as an error of ours, in Flower's words."""
     try:
         yield
     except httpx.HTTPStatusError as error:

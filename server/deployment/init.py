@@ -1,4 +1,4 @@
-"""`fedlnm-server init` and `renew`: make the coordinator's folder, and its certificate anew."""
+"""Make a coordinator's folder, for `fedlnm-server init`, and renew its certificate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from server.deployment.authority import (
 )
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 from server.deployment.nginx import write_proxy
-from server.deployment.readme import readme_text
 
 RENEW_DAYS = 30.0
 
@@ -32,8 +31,43 @@ address = "{address}"
 port = {port}
 """
 
+_README = """\
+# Coordinator of studies with fedlnm
 
-def found(root: Path, settings: CoordinatorSettings) -> CoordinatorFolder:
+Hospitals connect to `{address}`. Only the proxy (nginx) listens there; everything else of Flower
+listens on this machine alone, on port {port}.
+
+| file | what it is | who may see it |
+|---|---|---|
+| `coordinator.toml` | address and port | anyone |
+| `for-sites/invitation.json` | what a new hospital gets first | anyone |
+| `for-sites/STUDY/study.toml` | the study that hospitals read and approve | the hospitals |
+| `roster.json` | hospitals that were enrolled, with their public keys, signed | anyone |
+| `certificates/` | certificate of the authority and of the server | anyone |
+| `nginx/` | configuration of the proxy | anyone |
+| `keys/identity.pem` | signs roster, invitation and final models | this user alone |
+| `keys/authority.key` | signs certificates; keep it offline, `renew` needs it | nobody |
+| `keys/server.key` | of the server's certificate; nginx reads it | this user, nginx |
+| `keys/superexec.secret` | lets the study's program run, and no other | this user alone |
+| `state/` | Flower's database and logs | this user alone |
+| `runs/` | one folder a run: checkpoint, results, report | the study group |
+
+Back up `keys/`, `roster.json` and `runs/`. Whoever has an account on this machine and the
+certificate in `certificates/` can reach Flower's control interface: keep the machine to this
+purpose.
+
+    fedlnm-server enrol   {root} REQUEST.json   a hospital joins
+    fedlnm-server prepare {root} STUDY.toml     the study for the hospitals to approve
+    fedlnm-server run     {root} STUDY          run it
+    fedlnm-server status  {root}                where it is
+    fedlnm-server resume  {root}                go on with an interrupted run
+    fedlnm-server renew   {root}                a new server certificate, once a year
+
+Step by step: docs/coordinator.md of the release.
+"""
+
+
+def make_coordinator(root: Path, settings: CoordinatorSettings) -> CoordinatorFolder:
     """Make a coordinator's folder with fresh keys.
 
     Raises
@@ -60,7 +94,7 @@ def found(root: Path, settings: CoordinatorSettings) -> CoordinatorFolder:
     text = _SETTINGS.format(address=settings.address, port=settings.port)
     folder.settings_file.write_text(text, encoding="utf-8")
     renew(folder)
-    (folder.root / "README.md").write_text(readme_text(folder), encoding="utf-8")
+    (folder.root / "README.md").write_text(_readme(folder), encoding="utf-8")
     return folder
 
 
@@ -94,8 +128,13 @@ def renew(folder: CoordinatorFolder, days: int = SERVER_DAYS) -> None:
     _write_public(folder.invitation, invitation.signed_by(private).to_bytes())
 
 
+def _readme(folder: CoordinatorFolder) -> str:
+    settings = folder.settings()
+    return _README.format(address=settings.address, port=settings.port, root=folder.root)
+
+
 def check_certificate(folder: CoordinatorFolder) -> str:
-    """A warning about the server's certificate, empty where there is none.
+    """Return a warning about the server's certificate, empty where there is none.
 
     Raises
     ------
