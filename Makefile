@@ -74,7 +74,7 @@ dossier: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "build/site/index.html"
+	@echo "open build/site/index.html; for the search: python3 -m http.server --directory build/site"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
