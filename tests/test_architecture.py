@@ -68,18 +68,6 @@ def test_reading_a_study_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_every_package_file_fits_into_a_flower_app() -> None:
-    """Flower leaves other file types out of an app, so they would be missing at every site."""
-    carried = {".py", ".toml", ".md", ".yaml", ".yml", ".json", ".jsonl"}
-    files = [
-        path
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    ]
-    assert not [str(path) for path in files if path.suffix not in carried]
-
-
 def imported_names(source: str) -> set[str]:
     """Dotted names of modules, and of what is taken from them."""
     names: set[str] = set()

@@ -9,8 +9,9 @@ from typing import Any
 
 from client.predict.outcome import Outcome
 from client.predict.scoring import Prediction, Score
-from client.predict.template import PAGE, STYLE
 from client.predict.words import label_of, labels_of
+from common.html import pages
+from common.html.tables import Block, Cell, Line
 from common.study.model import Study
 
 MOST_LISTED = 8
@@ -44,15 +45,11 @@ class Pictures:
 
 def render(outcome: Outcome, prediction: Prediction, pictures: Pictures, when: datetime) -> str:
     """The whole page as text."""
-    from jinja2 import Environment
-    from markupsafe import Markup
-
     study = outcome.opened.study
-    # the style is the only part that is not escaped: names and values come from files
-    page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
     imaging = study.imaging
-    return page.render(
-        style=Markup(STYLE),  # noqa: S704 - a constant of this release
+    return pages.render(
+        "client.predict",
+        "prediction.html",
         patient=prediction.case.patient_id,
         endpoint=study.endpoint,
         study=study.name,
@@ -104,16 +101,15 @@ def _row(score: Score) -> dict[str, Any]:
 
 def _outside(prediction: Prediction) -> dict[str, Any]:
     found = prediction.outside
-    listed = [
-        {
+    lines = tuple(
+        Line(
             # names of radiomics features stay as they are: they are looked up by them
-            "column": one.column.replace("_", " ") if one.table == "clinical" else one.column,
-            "value": one.value,
-            "usual": one.usual,
-            "models": labels_of(one.models) or "no model",
-        }
+            one.column.replace("_", " ") if one.table == "clinical" else one.column,
+            (Cell(one.value), Cell(one.usual), Cell(labels_of(one.models) or "no model")),
+        )
         for one in found[:MOST_LISTED]
-    ]
+    )
+    columns = ("Input", "This patient", "Training patients", "Used by")
     left = len(found) - MOST_LISTED
     more = f"{left} more stand in prediction.json." if left > 0 else ""
     case = prediction.case
@@ -121,6 +117,7 @@ def _outside(prediction: Prediction) -> dict[str, Any]:
         *(["clinical data"] if case.clinical is not None else []),
         *(["features of the image that a model uses"] if case.image is not None else []),
     ]
+    listed = Block("", "", columns, lines)
     return {"outside": listed, "more": more, "checked": ", ".join(checked)}
 
 

@@ -6,25 +6,20 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
-
 from client.data.cohort import Patient
 from client.report.blocks import blocks_of
 from client.report.curves import SiteCurve, curves_of
 from client.report.figures import heatmap_of, map_of, model_title, roc_of
-from client.report.outliers import measure_all, outliers
+from client.report.outliers import Outlier, measure_all, outliers
 from client.report.patients import rows_of
 from client.report.source import SiteRun
-from client.report.template import PAGE
 from client.store.state import write_whole
 from client.workspace import Progress
-from common.html.drawing import Drawing, inline
+from common.html import pages
+from common.html.drawing import Drawing
 from common.html.labels import MODEL_LABELS
-from common.html.style import STYLE
+from common.html.tables import Block, Cell, Line
 from common.utils.durable import make_folder
-
-Shown = tuple[str, str, Markup]
 
 
 def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> Path:
@@ -38,17 +33,12 @@ def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> 
 
 def render(run: SiteRun, progress: Progress | None = None) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=DictLoader({"page.html": PAGE, "page.css": STYLE}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     blocks = blocks_of(run)
     curves, without = curves_of(run)
     measured = measure_all(_all_patients(run), progress) if run.study.needs_images else {}
-    return environment.get_template("page.html").render(
+    return pages.render(
+        "client.report",
+        "site_report.html",
         site=run.settings.name,
         study=run.study.name,
         run=run.name,
@@ -57,11 +47,11 @@ def render(run: SiteRun, progress: Progress | None = None) -> str:
         excluded=run.excluded,
         confirmed=run.confirmed,
         measured=len(measured),
-        outliers=outliers(measured),
+        outliers=_outlier_table(outliers(measured)),
         curves=_by_set(curves),
         without=without,
-        maps=_shown([map_of(block) for block in blocks]),
-        heatmaps=_shown([heatmap_of(block) for block in blocks]),
+        maps=[map_of(block) for block in blocks],
+        heatmaps=[heatmap_of(block) for block in blocks],
         gaps=[
             f"{block.title}: {100 * block.gaps:.1f} % of the values were missing; the feature's"
             " median stands in."
@@ -92,16 +82,27 @@ def _title(subset: str) -> str:
     return "Training set" if subset == "train" else f"Test set {words}"
 
 
-def _by_set(curves: Sequence[SiteCurve]) -> list[tuple[str, str, list[Shown]]]:
+def _by_set(curves: Sequence[SiteCurve]) -> list[tuple[str, str, list[Drawing]]]:
     parts = []
     for subset, group in groupby(curves, key=lambda one: one.subset):
         found = list(group)
         note = f"{found[0].n} patients, {found[0].positives} with the finding."
         drawings = [roc_of(one, model_title(one.model)) for one in found]
-        parts.append((_title(subset), note, _shown(drawings)))
+        parts.append((_title(subset), note, drawings))
     return parts
 
 
-def _shown(drawings: Sequence[Drawing]) -> list[Shown]:
-    # matplotlib escapes what it writes into SVG text
-    return [(d.name, d.title, Markup(inline(d))) for d in drawings]  # noqa: S704
+def _outlier_table(found: Sequence[Outlier]) -> Block:
+    lines = tuple(
+        Line(
+            one.patient,
+            (
+                Cell(one.measure),
+                Cell(f"{one.value:.4g}"),
+                Cell(f"{one.median:.4g}"),
+                Cell(f"{one.deviations:+.1f}"),
+            ),
+        )
+        for one in found
+    )
+    return Block("", "", ("Patient", "What", "Value", "Median here", "Robust SD away"), lines)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
-
-from common.html.drawing import inline
-from common.html.style import STYLE
+from common.html import pages
 from server.compare import blocks
 from server.compare.figure import overviews
 from server.compare.run import ComparedRun
-from server.compare.template import PAGE
 from server.report import words
 
 
@@ -26,27 +21,20 @@ def write_comparison(first: ComparedRun, second: ComparedRun, folder: Path) -> P
 
 def render(first: ComparedRun, second: ComparedRun) -> str:
     """The page as text; the same runs give the same bytes."""
-    environment = Environment(
-        loader=DictLoader({"page.html": PAGE, "page.css": STYLE}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # matplotlib escapes what it writes into SVG text
-    figures = [(d.name, d.title, Markup(inline(d))) for d in overviews(first, second)]  # noqa: S704
     names = [
         (words.arm_label(arm), sorted(one & two), sorted(one - two), sorted(two - one))
         for arm, one, two in blocks.chosen(first, second)
     ]
-    return environment.get_template("page.html").render(
+    return pages.render(
+        "server.compare",
+        "comparison.html",
         first=first,
         second=second,
         label=words.run_label,
         moment=words.moment,
-        warnings=warnings(first, second),
+        remarks=warnings(first, second),
         no_test=blocks.NO_TEST,
-        figures=figures,
+        drawings=list(overviews(first, second)),
         auc=blocks.auc_blocks(first, second),
         settings=blocks.settings_block(first, second),
         features=blocks.features_block(first, second),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -12,9 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from common.errors import UsageError
-from server.live.page import PAGE
-from server.live.script import SCRIPT
-from server.live.style import STYLE
+from common.html.pages import policy_source, render
 
 ADDRESS = "127.0.0.1"
 # Any port: a tunnel (ssh -L) may end at another one. A foreign name that somebody has pointed at
@@ -23,14 +19,11 @@ OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
 Reader = Callable[[], dict[str, Any]]
 
 
-def _source(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
+PAGE = render("server.live", "live.html")
 HEADERS = {
     "Content-Security-Policy": (
-        f"default-src 'none'; script-src {_source(SCRIPT)}; style-src {_source(STYLE)};"
+        f"default-src 'none'; script-src {policy_source(PAGE, 'script')};"
+        f" style-src {policy_source(PAGE, 'style')};"
         " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
         " frame-ancestors 'none'"
     ),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from common.disclosure.descriptions import DESCRIPTIONS
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, runs
 from server.report.schema import Results, Transfer
-from server.report.sections import Block, Cell, Line
 
 WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.choice import DIFFERS, Choice, Origin, Values, paper_defaults
 from server.report.choices import GROUPS, Group
 from server.report.schema import Results
 from server.report.schema_settings import RecordedColumn, RecordedSettings
-from server.report.sections import Block, Cell, Line
 
 KINDS = {
     "continuous": "a number",

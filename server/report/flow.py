@@ -8,11 +8,11 @@ from functools import partial
 from matplotlib.axes import Axes
 
 from common.html.drawing import BLACK, GREY, Drawing, draw
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import set_label
 from server.report.schema import Results
 from server.report.schema_flow import Participant, ParticipantCount
-from server.report.sections import Block, Cell, Line
 
 
 def flow_block(results: Results) -> Block | None:

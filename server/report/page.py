@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
-
-from common.html.drawing import Drawing, inline
-from common.html.style import STYLE
+from common.html import pages
+from common.html.drawing import Drawing
 from server.report import (
     appendix,
     choices_table,
@@ -24,8 +22,6 @@ from server.report import (
 from server.report.figures import draw_figures
 from server.report.reading import main_run, runs
 from server.report.schema import Results
-from server.report.script import SCRIPT, script_hash
-from server.report.template import PAGE
 
 
 def write_report(
@@ -45,20 +41,12 @@ def write_report(
 
 def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
     """The page as text; the same results give the same bytes."""
-    drawn = draw_figures(results) if drawings is None else drawings
-    figures: dict[str, list[tuple[str, str, Markup]]] = {}
-    for drawing in drawn:
-        # matplotlib escapes what it writes into SVG text
-        svg = Markup(inline(drawing))  # noqa: S704
-        figures.setdefault(drawing.section, []).append((drawing.name, drawing.title, svg))
-    environment = Environment(
-        loader=DictLoader({"page.html": PAGE, "page.css": STYLE}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    figures: defaultdict[str, list[Drawing]] = defaultdict(list)
+    for drawing in draw_figures(results) if drawings is None else drawings:
+        figures[drawing.section].append(drawing)
+    return pages.render(
+        "server.report",
+        "report.html",
         results=results,
         figures=figures,
         paragraphs=summary.paragraphs(results),
@@ -77,9 +65,6 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         per_site=per_site.per_site_blocks(results),
         strata=strata.strata_blocks(results),
         ledger=appendix.ledger_block(results),
-        # our own text, and what the policy of the page has the hash of
-        script=Markup(SCRIPT),  # noqa: S704
-        script_hash=Markup(script_hash()),  # noqa: S704
         fusion=appendix.fusion_block(results),
         training=appendix.training_block(results),
         privacy=appendix.privacy_block(results),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, models, set_label
 from server.report.schema import Results, SitePerformance
-from server.report.sections import Block, Cell, Line, interval_warnings
+from server.report.sections import interval_warnings
 
 
 def per_site_blocks(results: Results) -> list[Block]:

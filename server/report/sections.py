@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from common.evaluation.delong import NEWCOMBE
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import (
     MatrixRow,
@@ -26,42 +27,6 @@ from server.report.schema_strata import Stratum
 SIGNIFICANT = 0.05
 # patients with the endpoint below which an AUC comes with a warning
 FEW = 20
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text of a table cell, a second line under it, and what a reader or a test may ask of it.
-
-    `order` is what to sort by where the text is no plain number.
-    """
-
-    text: str
-    small: str = ""
-    key: str = ""
-    strong: bool = False
-    order: float | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A table row: its heading and its cells; a pinned one stays last when others are sorted."""
-
-    head: str
-    cells: tuple[Cell, ...]
-    key: str = ""
-    pinned: bool = False
-
-
-@dataclass(frozen=True)
-class Block:
-    """A table: title, sentence under it, column headings, rows."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-    key: str = ""
-    sortable: bool = True
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from functools import partial
 from matplotlib.axes import Axes
 
 from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, models, set_label, sets
 from server.report.schema import Results
 from server.report.schema_strata import Stratum, StratumTest
-from server.report.sections import Block, Cell, Line, interval_warnings
+from server.report.sections import interval_warnings
 
 MARKERS = "os^Dv<>P"
 Group = tuple[str, str]  # variable, level

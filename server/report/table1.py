@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from itertools import groupby
 
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import set_label
 from server.report.schema import Results, Table1Cell, Table1Row
-from server.report.sections import Block, Cell, Line
 
 WITHHELD = "withheld"
 COUNTS = "Numbers of patients with percentages in parentheses"

@@ -14,6 +14,7 @@ from server.cli import app
 from server.compare import blocks
 from server.compare.page import render, warnings
 from server.compare.run import read_run
+from tests.server.compare.conftest import write_run
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -99,6 +100,19 @@ def test_the_page_asks_nobody_for_anything(runs: tuple[Path, Path]) -> None:
     assert not re.search(r'(src|href)="(?!#)', page)
     assert "<script" not in page
     assert page == render(*map(read_run, runs))
+
+
+def test_names_from_outside_cannot_become_markup(
+    tree: dict[str, Any], runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    nasty = "<script>alert(1)<i>"
+    tree["study"]["name"] = tree["study"]["endpoint"] = nasty
+    tree["software"]["torch"] = nasty
+    tree["selection"]["federated"]["clinical"]["svm"]["weights"][nasty] = 0.5
+    study = (runs[0] / "study.toml").read_text(encoding="utf-8")
+    other = write_run(tmp_path / nasty, tree, study.replace('"event"', f'"{nasty}"'))
+    page = render(read_run(runs[0]), read_run(other))
+    assert "<script" not in page and page.count("&lt;script&gt;alert(1)&lt;i&gt;") >= 7
 
 
 def test_a_run_with_itself_differs_in_nothing(runs: tuple[Path, Path]) -> None:

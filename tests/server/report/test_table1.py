@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from common.html.tables import Block
 from server.report import table1
 from server.report.results import parse
-from server.report.sections import Block
 
 
 def continuous(**changes: Any) -> dict[str, Any]:

@@ -1,23 +1,11 @@
-"""The page's one script: tables sort by a click on a heading. Without it they stand as written.
-
-Inline, as the page has to work from a memory stick; the page's policy names its hash, so that no
-other script runs.
-"""
-
-from __future__ import annotations
-
-import base64
-import hashlib
-
-SCRIPT = """\
 (function () {
   "use strict";
   function value(row, column) {
     var cell = row.cells[column];
     var given = cell.getAttribute("data-order");
     var text = given || (cell.firstChild ? cell.firstChild.textContent.trim() : "");
-    var number = parseFloat(text.replace("\\u2212", "-").replace(/^[<>]/, ""));
-    var nothing = ["", "\\u2013", "withheld"];
+    var number = parseFloat(text.replace("\u2212", "-").replace(/^[<>]/, ""));
+    var nothing = ["", "\u2013", "withheld"];
     return { text: text, number: number, empty: nothing.includes(text) };
   }
   function compare(a, b, sign) {
@@ -50,10 +38,3 @@ SCRIPT = """\
     });
   });
 })();
-"""
-
-
-def script_hash() -> str:
-    """Source expression of the script in a content security policy."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    return f"'sha256-{digest}'"

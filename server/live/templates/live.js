@@ -1,11 +1,3 @@
-"""The live page's script: asks for the run's state every two seconds and draws what has changed.
-
-All text goes through textContent, so nothing in a name or message can become markup.
-"""
-
-from server.live.script_curves import CURVES
-
-_BASICS = """\
 "use strict";
 const EVERY = 2000;
 const shown = {};
@@ -37,7 +29,7 @@ function moment(seconds, now) {
   if (when.toDateString() === today.toDateString()) return clock;
   return when.toLocaleDateString("en-GB", {day: "numeric", month: "short"}) + ", " + clock;
 }
-const number = (value) => value === null || value === undefined ? "\\u2013" : value.toFixed(3);
+const number = (value) => value === null || value === undefined ? "\u2013" : value.toFixed(3);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function table(heads, rows, numbers) {
@@ -64,13 +56,75 @@ function section(id, facts, draw) {
   place.hidden = content === null;
   place.replaceChildren(...(content || []));
 }
-"""
+const BOX = {width: 230, height: 150, left: 46, right: 8, top: 8, bottom: 26};
 
-_SECTIONS = """\
+function svg(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+function ticks(low, high) {
+  const step = 10 ** Math.floor(Math.log10(high - low));
+  const width = [0.2, 0.5, 1].map((part) => part * step).find((one) => (high - low) / one <= 4.5) || step;
+  const found = [];
+  for (let value = Math.ceil(low / width); value <= high / width + 1e-9; value += 1)
+    found.push(Number((value * width).toPrecision(6)));
+  return found;
+}
+function line(points, kind, x, y) {
+  const path = points.map(([round, loss]) => x(round).toFixed(1) + "," + y(loss).toFixed(1));
+  const parts = [svg("polyline", {class: kind, points: path.join(" ")})];
+  if (points.length) {
+    const [round, loss] = points[points.length - 1];
+    parts.push(svg("circle", {class: "dot " + kind, cx: x(round), cy: y(loss), r: 3}));
+  }
+  return parts;
+}
+function panel(training, range) {
+  const most = Math.max(2, training.rounds);
+  const x = (round) => BOX.left + (BOX.width - BOX.left - BOX.right) * (round - 1) / (most - 1);
+  const y = (loss) => BOX.top + (BOX.height - BOX.top - BOX.bottom) * (range[1] - loss) / (range[1] - range[0]);
+  const bottom = BOX.height - BOX.bottom, right = BOX.width - BOX.right;
+  const picture = svg("svg", {viewBox: "0 0 " + BOX.width + " " + BOX.height, role: "img",
+    "aria-label": "Loss by round, " + training.label});
+  for (const value of ticks(...range)) picture.append(
+    svg("line", {class: "grid", x1: BOX.left, x2: right, y1: y(value), y2: y(value)}),
+    svg("text", {x: BOX.left - 5, y: y(value) + 4, "text-anchor": "end"}, String(value)));
+  picture.append(svg("path", {class: "axis", d: "M" + BOX.left + " " + BOX.top + "V" + bottom + "H" + right}));
+  picture.append(svg("text", {x: BOX.left, y: bottom + 15, "text-anchor": "middle"}, "1"),
+    svg("text", {x: right, y: bottom + 15, "text-anchor": "end"}, most + " rounds"));
+  picture.append(...line(training.loss, "train", x, y), ...line(training.held_out_loss, "held", x, y));
+  const told = training.loss.length ? ", now " + number(training.loss[training.loss.length - 1][1]) : "";
+  return el("figure", {}, picture, el("figcaption", {}, capital(training.label) + told));
+}
+function key(kind, text) {
+  const sample = svg("svg", {viewBox: "0 0 34 10", "aria-hidden": "true"},
+    svg("line", {class: kind, x1: 0, x2: 34, y1: 5, y2: 5}));
+  return el("span", {}, sample, text);
+}
+function curves(run) {
+  if (!run.curves.length) return null;
+  const parts = [el("h2", {}, "How the networks learn")];
+  for (const one of run.curves) {
+    const all = one.trainings.flatMap((training) => [...training.loss, ...training.held_out_loss]);
+    const losses = all.map((point) => point[1]);
+    parts.push(el("h3", {}, one.network));
+    if (!losses.length) { parts.push(el("p", {}, "No site tells its loss.")); continue; }
+    const held = one.trainings.some((training) => training.held_out_loss.length);
+    parts.push(el("p", {class: "key"}, key("train", "loss on the patients trained on"),
+      ...(held ? [key("held", "loss on the patients held out")] : [])));
+    const low = Math.min(...losses), high = Math.max(...losses);
+    const margin = Math.max(0.05 * (high - low), 1e-3);
+    parts.push(el("div", {class: "panels"},
+      ...one.trainings.map((training) => panel(training, [low - margin, high + margin]))));
+  }
+  return parts;
+}
 function progress(run) {
   // 100 is kept for the end
   const percent = run.state === "finished" ? 100 : Math.min(99, Math.floor(100 * run.fraction));
-  document.title = percent + " % \\u2013 " + (run.study || run.run);
+  document.title = percent + " % \u2013 " + (run.study || run.run);
   byId("name").textContent = run.study || run.run;
   const begun = run.state === "not started" ? "" : ", begun " + moment(run.begun, run.now);
   byId("about").textContent = "Run " + run.run + begun;
@@ -88,7 +142,7 @@ function progress(run) {
     : run.state === "finished" ? "All phases are done."
     : "Nothing has been asked of the sites yet. Images are prepared first, or sites still connect.";
   if (current && run.rounds) {
-    const fold = run.variant.match(/^fold(\\d+)$/);
+    const fold = run.variant.match(/^fold(\d+)$/);
     text += ", " + (fold ? "fold " + (Number(fold[1]) + 1) : run.variant + " training") + ": round "
       + run.round + " of " + run.rounds;
   }
@@ -125,7 +179,7 @@ function waiting(run) {
 function sites(run) {
   const rows = Object.entries(run.sites).map(([name, site]) => [
     name, site.enrolled ? "joined" : "not yet here", run.connections[name] || "",
-    site.last_contact === null ? "\\u2013" : span(run.now - site.last_contact) + " ago",
+    site.last_contact === null ? "\u2013" : span(run.now - site.last_contact) + " ago",
     bytes(site.bytes_up), bytes(site.bytes_down)]);
   if (!rows.length) return [el("h2", {}, "Sites"), el("p", {}, "None is known yet.")];
   const online = Object.keys(run.connections).length > 0;
@@ -138,7 +192,7 @@ function refusals(run) {
   return [el("h2", {}, "What sites held back"),
     el("p", {}, "A disclosure rule of the site refused these releases."),
     table(["Site", "What was asked for", "Rule", "Threshold"], run.refusals.map((row) =>
-      [row.site, row.subject, row.rule, row.threshold === null ? "\\u2013" : row.threshold]), [3])];
+      [row.site, row.subject, row.rule, row.threshold === null ? "\u2013" : row.threshold]), [3])];
 }
 function performance(run) {
   if (!run.performance.length) {
@@ -151,7 +205,7 @@ function performance(run) {
   const models = [...new Set(run.performance.map((row) => row.model))];
   const find = (model, set) => run.performance.find((row) => row.model === model && row.set === set);
   const cell = (row) => !row ? "" : el("span", {}, number(row.auc),
-    row.ci_low === null ? null : el("small", {}, " (" + number(row.ci_low) + "\\u2013" + number(row.ci_high) + ")"));
+    row.ci_low === null ? null : el("small", {}, " (" + number(row.ci_low) + "\u2013" + number(row.ci_high) + ")"));
   const size = (set) => {
     const n = run.performance.find((row) => row.set === set).n;
     return set + " (n = " + (n === null ? "withheld" : n) + ")";
@@ -163,7 +217,7 @@ function performance(run) {
 }
 function phases(run) {
   if (!run.phase_list.length) return null;
-  const marks = {done: "\\u2713", now: "\\u25B6", ahead: "\\u25CB"};
+  const marks = {done: "\u2713", now: "\u25B6", ahead: "\u25CB"};
   return [el("h2", {}, "Phases"), el("ol", {class: "steps"}, ...run.phase_list.map((phase) =>
     el("li", {class: phase.state}, el("span", {class: "mark", "aria-label": phase.state}, marks[phase.state]),
       el("span", {}, capital(phase.label)),
@@ -210,6 +264,3 @@ async function ask() {
   setTimeout(ask, EVERY);
 }
 ask();
-"""
-
-SCRIPT = _BASICS + CURVES + _SECTIONS
