@@ -73,8 +73,8 @@ def report(
 
 
 def _report(run: Path) -> None:
-    from server.report.outputs import write_outputs
     from server.report.results import read
+    from server.report.study_report import write_outputs
     from server.report.tables import terminal_table
 
     results = read(run / "results.json")

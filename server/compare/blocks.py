@@ -9,8 +9,7 @@ from server.compare.run import ComparedRun
 from server.report import words
 from server.report.appendix import WHOLE
 from server.report.reading import MODEL_ORDER, set_label, sets
-from server.report.schema import Performance
-from server.report.schema_selection import Selection
+from server.report.schema import Performance, Selection
 
 NO_TEST = (
     "There is no P value for a difference between two runs: DeLong's test compares two scores of"

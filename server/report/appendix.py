@@ -1,4 +1,4 @@
-"""The back of the page: training, fusion, network traffic, refusals, times, versions."""
+"""The back of the page: selection, training, fusion, network traffic, refusals, times, versions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,54 @@ from common.disclosure.descriptions import DESCRIPTIONS
 from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, runs
-from server.report.schema import Results, Transfer
+from server.report.schema import Results, Selection, Transfer
 
 WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
+
+
+def selection_block(results: Results) -> Block | None:
+    """How many features were left after each step, by arm."""
+    arms = results.selection.get(main_run(results), {})
+    used = [s for s in words.STEP_LABELS if any(_left(chosen, s) for chosen in arms.values())]
+    if not used:
+        return None
+    lines = tuple(
+        Line(
+            words.arm_label(arm),
+            (
+                *(Cell(_left(chosen, step) or words.MISSING) for step in used),
+                Cell(words.compact(chosen.alpha)),
+                Cell(words.compact(chosen.svm.cost if chosen.svm else None)),
+            ),
+        )
+        for arm, chosen in arms.items()
+    )
+    columns = ("Model", *(words.STEP_LABELS[s] for s in used), "LASSO penalty", "SVM cost")
+    return Block("", "", columns, lines)
+
+
+def _left(chosen: Selection, step: str) -> str:
+    """Features left after a step as text; empty when the arm has no such step."""
+    before: int | None = None
+    for found in chosen.steps:
+        left = found.size
+        if found.step in ("constant", "rare") and left is not None:
+            left = None if before is None else before - left
+        if found.step == step:
+            return "" if left is None else str(left)
+        before = left if left is not None else before
+    return ""
+
+
+def selection_notes(results: Results) -> list[str]:
+    """What the selection had to say, by arm."""
+    arms = results.selection.get(main_run(results), {})
+    return [
+        f"{words.arm_label(arm)}: {note.rstrip('.')}."
+        for arm, chosen in arms.items()
+        for note in chosen.notes
+        if note
+    ]
 
 
 def fusion_block(results: Results) -> Block | None:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 
 from common.html.tables import Block, Cell, Line
 from server.report import words
-from server.report.choice import DIFFERS, Choice, Origin, Values, paper_defaults
-from server.report.choices import GROUPS, Group
-from server.report.schema import Results
-from server.report.schema_settings import RecordedColumn, RecordedSettings
+from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
+from server.report.schema import RecordedColumn, RecordedSettings, Results
 
 KINDS = {
     "continuous": "a number",

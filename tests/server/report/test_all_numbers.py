@@ -10,8 +10,8 @@ import pytest
 
 from common.html.drawing import Drawing
 from server.report import words
-from server.report.page import render
 from server.report.results import Results, parse
+from server.report.study_report import render
 from server.report.tables import write_tables
 from tests.fixtures import synthetic_results
 

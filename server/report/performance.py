@@ -1,4 +1,4 @@
-"""The tables of the page, row by row, as the template prints them."""
+"""How well the models predict: a table a set, and how its numbers came about."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from server.report.reading import (
     primary,
     set_label,
 )
-from server.report.schema import Performance, Results, SitePerformance
-from server.report.schema_selection import Selection
-from server.report.schema_strata import Stratum
+from server.report.schema import Performance, Results, SitePerformance, Stratum
 
 SIGNIFICANT = 0.05
 # patients with the endpoint below which an AUC comes with a warning
@@ -234,48 +232,3 @@ def local_block(results: Results) -> Block | None:
         lines.append(Line(f"{set_label(row.set)}: {words.MODEL_LABELS[row.model]}", cells))
     titles = ("Set and model", *(words.run_label(run) for run in runs))
     return Block("", "", titles, tuple(lines))
-
-
-def selection_block(results: Results) -> Block | None:
-    """How many features were left after each step, by arm."""
-    arms = results.selection.get(main_run(results), {})
-    used = [s for s in words.STEP_LABELS if any(_left(chosen, s) for chosen in arms.values())]
-    if not used:
-        return None
-    lines = tuple(
-        Line(
-            words.arm_label(arm),
-            (
-                *(Cell(_left(chosen, step) or words.MISSING) for step in used),
-                Cell(words.compact(chosen.alpha)),
-                Cell(words.compact(chosen.svm.cost if chosen.svm else None)),
-            ),
-        )
-        for arm, chosen in arms.items()
-    )
-    columns = ("Model", *(words.STEP_LABELS[s] for s in used), "LASSO penalty", "SVM cost")
-    return Block("", "", columns, lines)
-
-
-def _left(chosen: Selection, step: str) -> str:
-    """Features left after a step as text; empty when the arm has no such step."""
-    before: int | None = None
-    for found in chosen.steps:
-        left = found.size
-        if found.step in ("constant", "rare") and left is not None:
-            left = None if before is None else before - left
-        if found.step == step:
-            return "" if left is None else str(left)
-        before = left if left is not None else before
-    return ""
-
-
-def selection_notes(results: Results) -> list[str]:
-    """What the selection had to say, by arm."""
-    arms = results.selection.get(main_run(results), {})
-    return [
-        f"{words.arm_label(arm)}: {note.rstrip('.')}."
-        for arm, chosen in arms.items()
-        for note in chosen.notes
-        if note
-    ]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from common.html.drawing import Drawing
-from server.report.page import write_report
 from server.report.results import Results
+from server.report.study_report import write_report
 
 CHROMIUM = shutil.which("chromium")
 try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.html.tables import Block
-from server.report import table1
+from server.report.patients import table1_block
 from server.report.results import parse
 
 
@@ -37,7 +37,7 @@ def levels(**changes: Any) -> list[dict[str, Any]]:
 def shown(tree: dict[str, Any]) -> Any:
     def show(*rows: dict[str, Any]) -> Block:
         tree["table1"] = list(rows)
-        block = table1.block(parse(tree))
+        block = table1_block(parse(tree))
         assert block is not None
         return block
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from common.html.drawing import Drawing
 from server.report.appendix import timing_block
-from server.report.page import render, write_report
 from server.report.results import Results, parse, to_json
+from server.report.study_report import render, write_report
 from server.report.tables import terminal_table
 
 

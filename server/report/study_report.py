@@ -1,27 +1,49 @@
-"""One self-contained HTML page: no request to anywhere, one script of its own, prints well."""
+"""What a finished run leaves for people: results.json, tables, figures, the page, transfers.csv.
+
+The page is self-contained: no request to anywhere, one script of its own, and it prints well.
+"""
 
 from __future__ import annotations
 
+import csv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.html import pages
 from common.html.drawing import Drawing
-from server.report import (
-    appendix,
-    choices_table,
-    flow,
-    per_site,
-    sections,
-    strata,
-    summary,
-    table1,
-    words,
-)
-from server.report.figures import draw_figures
+from server.report import appendix, choices_table, patients, performance, subgroups, summary, words
+from server.report.figures import draw_figures, write_figures
 from server.report.reading import main_run, runs
-from server.report.schema import Results
+from server.report.results import Results, parse, write
+from server.report.tables import write_tables
+
+TRANSFER_COLUMNS = (
+    "run",
+    "site",
+    "exchange",
+    "phase",
+    "rounds",
+    "messages",
+    "bytes_up",
+    "bytes_down",
+)
+
+
+def write_outputs(tree: Mapping[str, Any], out: Path) -> Results:
+    """Validate the rows of one or several runs and write everything made from them."""
+    results = parse(dict(tree), where=str(out / "results.json"))
+    write(results, out / "results.json")
+    write_tables(results, out)
+    drawings = draw_figures(results)
+    write_figures(drawings, out)
+    write_report(results, out, drawings)
+    with (out / "transfers.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=TRANSFER_COLUMNS)
+        writer.writeheader()
+        writer.writerows(row.model_dump(mode="json") for row in results.transfers)
+    return results
 
 
 def write_report(
@@ -55,15 +77,15 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         run=words.run_label(main_run(results)),
         pooled="pooled" in runs(results),
         started=words.moment(results.run.started),
-        performance=sections.performance_blocks(results),
-        methods=sections.methods(results),
-        local=sections.local_block(results),
-        selection=sections.selection_block(results),
-        selection_notes=sections.selection_notes(results),
-        table1=table1.block(results),
-        participants=flow.flow_block(results),
-        per_site=per_site.per_site_blocks(results),
-        strata=strata.strata_blocks(results),
+        performance=performance.performance_blocks(results),
+        methods=performance.methods(results),
+        local=performance.local_block(results),
+        selection=appendix.selection_block(results),
+        selection_notes=appendix.selection_notes(results),
+        table1=patients.table1_block(results),
+        participants=patients.flow_block(results),
+        per_site=subgroups.per_site_blocks(results),
+        strata=subgroups.strata_blocks(results),
         ledger=appendix.ledger_block(results),
         fusion=appendix.fusion_block(results),
         training=appendix.training_block(results),

@@ -1,4 +1,4 @@
-"""Subgroups on the page: a table and a figure a test set, as the paper's figures S5 and S6."""
+"""AUC in parts of a test set: each subgroup (as the paper's figures S5 and S6), each hospital."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from matplotlib.axes import Axes
 from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
 from common.html.tables import Block, Cell, Line
 from server.report import words
+from server.report.performance import interval_warnings
 from server.report.reading import main_run, models, set_label, sets
-from server.report.schema import Results
-from server.report.schema_strata import Stratum, StratumTest
-from server.report.sections import interval_warnings
+from server.report.schema import Results, SitePerformance, Stratum, StratumTest
 
 MARKERS = "os^Dv<>P"
-Group = tuple[str, str]  # variable, level
 
 
 def strata_blocks(results: Results) -> list[Block]:
@@ -28,7 +26,8 @@ def strata_blocks(results: Results) -> list[Block]:
         own = [row for row in rows if row.set == name]
         lines: list[Line] = []
         for variable in dict.fromkeys(row.variable for row in own):
-            lines += _lines(results, [row for row in own if row.variable == variable], shown)
+            of_variable = [row for row in own if row.variable == variable]
+            lines += _subgroup_lines(results, of_variable, shown)
         columns = ("Subgroup", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))
         labelled = [(f"{words.humanise(row.variable)} {row.level}", row) for row in own]
         warnings = interval_warnings(labelled)
@@ -37,7 +36,7 @@ def strata_blocks(results: Results) -> list[Block]:
     return blocks
 
 
-def _lines(results: Results, rows: list[Stratum], shown: list[str]) -> Iterator[Line]:
+def _subgroup_lines(results: Results, rows: list[Stratum], shown: list[str]) -> Iterator[Line]:
     """A row a level, then the test of the difference between the levels."""
     variable = rows[0].variable
     for level in dict.fromkeys(row.level for row in rows):
@@ -54,7 +53,7 @@ def _lines(results: Results, rows: list[Stratum], shown: list[str]) -> Iterator[
         yield Line(f"{words.humanise(variable)}: P", (Cell(""), *ps), f"{variable}|p", pinned=True)
 
 
-def _auc(row: Stratum | None) -> Cell:
+def _auc(row: Stratum | SitePerformance | None) -> Cell:
     if row is None:
         return Cell(words.MISSING)
     if row.auc is None:
@@ -157,3 +156,37 @@ def _paint(axes: Axes, rows: list[Stratum], shown: list[str]) -> None:
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.4, -0.42 / (0.25 * len(order) + 0.6)), ncols=2
     )
+
+
+def per_site_blocks(results: Results) -> list[Block]:
+    """AUC of every model at each hospital, a table a test set."""
+    rows = [row for row in results.site_performance if row.run == main_run(results)]
+    shown = [model for model in models(results) if any(row.model == model for row in rows)]
+    columns = ("Hospital", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))
+    blocks = []
+    for one in results.study.test_sets:
+        own = [row for row in rows if row.set == one.name]
+        held = [site for site in one.sites if site in {row.site for row in own}]
+        if held:
+            lines = tuple(_line(site, [r for r in own if r.site == site], shown) for site in held)
+            missing = [site for site in one.sites if site not in held]
+            key = f"site-{one.name}"
+            warnings = interval_warnings([(row.site, row) for row in own])
+            note = " ".join([*_sites_without(missing), *warnings])
+            blocks.append(Block(set_label(one.name), note, columns, lines, key))
+    return blocks
+
+
+def _line(site: str, rows: list[SitePerformance], shown: list[str]) -> Line:
+    by_model: dict[str, SitePerformance] = {row.model: row for row in rows}
+    cells = [_auc(by_model.get(model)) for model in shown]
+    patients = Cell(f"{rows[0].n}, {rows[0].positives}", key="n")
+    return Line(site, (patients, *cells), site)
+
+
+def _sites_without(missing: list[str]) -> list[str]:
+    if not missing:
+        return []
+    return [
+        f"No AUC of {words.join(missing)}: too few patients there, with or without the finding."
+    ]
