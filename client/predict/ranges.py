@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from client.predict.words import labels_of
 from common.bundle.bundle import Bundle
+from common.html.labels import labels_of
 from common.statistics.base import Float
 from common.study.model import ClinicalColumn, Study
 from common.transforms import NormalScores, Standardise

@@ -15,11 +15,11 @@ from client.imaging.prepared import PreparedImages
 from client.predict.inputs import Case
 from client.predict.ranges import Outside, TrainingRanges
 from client.predict.verify import Opened
-from client.predict.words import labels_of
 from client.training.batches import Crops
 from client.training.device import Compute
 from client.training.inference import kind_of, network_of, network_settings, network_tables
 from client.training.loop import infer
+from common.html.labels import labels_of
 from common.networks.resnet import Kind
 from common.statistics.base import Float, Rows
 from common.transforms.views import ByFold, Joined, Paired, Table, View, materialise

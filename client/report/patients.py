@@ -12,7 +12,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from client.data.cohort import Patient
-from client.report.source import SiteRun
+from client.report.site_run import SiteRun
 from common.study.model import BASE_MODELS, FUSION_MODELS
 
 NETWORKS: tuple[Literal["dl2d", "dl3d"], ...] = ("dl2d", "dl3d")

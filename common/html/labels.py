@@ -1,5 +1,9 @@
 """The models in words."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 MODEL_LABELS = {
     "clinical": "Clinical",
     "radiomics": "Radiomics",
@@ -8,3 +12,13 @@ MODEL_LABELS = {
     "fusion_feature": "Feature fusion",
     "fusion_decision": "Decision fusion",
 }
+
+
+def label_of(model: str) -> str:
+    """Return a model's name for people; that of an unknown one is its own."""
+    return MODEL_LABELS.get(model, model)
+
+
+def labels_of(models: Iterable[str]) -> str:
+    """Return several names with commas."""
+    return ", ".join(map(label_of, models))

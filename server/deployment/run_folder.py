@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +45,7 @@ class RunFolder:
         """Whether results are there."""
         return any(event["kind"] == "finished" for event in self.events())
 
-    def events(self, offset: int = 0) -> Iterator[dict[str, Any]]:
+    def events(self, offset: int = 0) -> list[dict[str, Any]]:
         """Events that begin at or after this byte of the file."""
         return read_events(self.events_file, offset)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.html.pages import policy_source, render
+from server.live.snapshot import LiveRun
 
 ADDRESS = "127.0.0.1"
 # Any port: a tunnel (ssh -L) may end at another one. A foreign name that somebody has pointed at
@@ -120,3 +121,14 @@ class LiveServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is no news."""
+
+
+def serve(run: LiveRun, port: int, say: Callable[[str], None]) -> None:
+    """Serve the page of a run; returns at Ctrl-C, which is how it is meant to end."""
+    with LiveServer(run.read, port) as server:
+        say(f"page of the run, for this machine only: {server.url}")
+        say("Ctrl-C ends the page; the run goes on")
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            say("the page has ended")

@@ -6,20 +6,71 @@ It holds what the coordinator knows anyway, so nothing of a single patient.
 from __future__ import annotations
 
 import json
+import math
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from server.deployment.status import RunStatus
-from server.live.curves import curves
-from server.progress.events import read_events
+from server.deployment.folder import CoordinatorFolder
+from server.deployment.run_folder import RunFolder
+from server.deployment.status import RunStatus, status_of
+from server.progress.events import EventTail, read_events
 from server.progress.run import progress_of
 from server.progress.screen import PHASES, describe
+from server.progress.simulated_status import EVENTS, simulated_status
 from server.report.reading import MODEL_ORDER, set_label
-from server.report.words import MODEL_LABELS, STACKER_LABELS, humanise, run_label, variant_label
+from server.report.words import (
+    MODEL_LABELS,
+    STACKER_LABELS,
+    arm_label,
+    humanise,
+    run_label,
+    variant_label,
+)
+
+FRESH_SECONDS = 1.0
+Reader = Callable[[Sequence[Mapping[str, Any]]], RunStatus]
+
+
+class LiveRun:
+    """A run as it is now; many pages that ask at once cost no more than one.
+
+    Parameters
+    ----------
+    folder : of the run.
+    status : what its events mean.
+    """
+
+    def __init__(self, folder: Path, status: Reader) -> None:
+        self._folder, self._status = folder, status
+        self._tail = EventTail(folder / EVENTS)
+        self._lock = threading.Lock()
+        self._known: dict[str, Any] = {}
+        self._read_at = -FRESH_SECONDS
+
+    def read(self) -> dict[str, Any]:
+        """What the page shows, at most a second old."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= FRESH_SECONDS:
+                told = self._tail.events()
+                self._known = snapshot(self._status(told), told, self._folder)
+                self._read_at = time.monotonic()
+            return self._known
+
+
+def of_deployment(folder: CoordinatorFolder, run: RunFolder) -> LiveRun:
+    """A run of the coordinator of this folder."""
+    return LiveRun(run.path, lambda told: status_of(folder, run, told))
+
+
+def of_simulation(folder: Path) -> LiveRun:
+    """A run whose folder this is."""
+    return LiveRun(folder, lambda told: simulated_status(folder, told))
+
 
 LAST_EVENTS = 12
 
@@ -112,3 +163,47 @@ def _references(folder: Path) -> list[dict[str, Any]]:
         label = run_label(path.parent.name.replace("local-", "local:", 1))
         rows.append({"label": label, "state": found.state, "fraction": found.fraction})
     return rows
+
+
+Point = tuple[int, float]
+
+
+def curves(told: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of every network its trainings in the order they began.
+
+    Each has points (round, loss) of the training patients and of those held out; a round that was
+    told twice counts as it was told last, and a loss that is no finite number is left out.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for event in told:
+        if event["kind"] != "round":
+            continue
+        one = found.setdefault(
+            (event["network"], event["variant"]), {"rounds": 0, "train": {}, "held": {}}
+        )
+        number = int(event["round"])
+        one["rounds"] = int(event["rounds"])
+        one["train"][number] = event.get("loss")
+        # the loss on the patients held out is that of the round before: it comes with the next
+        one["held"][number - 1] = event.get("held_out_loss")
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for (network, variant), one in found.items():
+        networks.setdefault(network, []).append(
+            {
+                "label": variant_label(variant),
+                "rounds": one["rounds"],
+                "loss": _points(one["train"]),
+                "held_out_loss": _points(one["held"]),
+            }
+        )
+    return [
+        {"network": arm_label(name), "trainings": trainings} for name, trainings in networks.items()
+    ]
+
+
+def _points(values: Mapping[int, float | None]) -> list[Point]:
+    return [
+        (number, float(value))
+        for number, value in sorted(values.items())
+        if number > 0 and value is not None and math.isfinite(value)
+    ]

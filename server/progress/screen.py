@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.markup import escape
 
 from common.utils.printable import on_one_line
 from server.federation.obstacles import Obstacle, obstacle_table
+from server.progress.events import EventTail
 
 PHASES = {
     "enrolment": "hospitals enrol",
@@ -31,25 +31,14 @@ class Follower:
     """Prints what is new in the events of a run, one line a step."""
 
     def __init__(self, label: str, path: Path, console: Console) -> None:
-        self._label, self._path, self._console = label, path, console
+        self._label, self._console = label, console
         # a resumed run goes on in the same file
-        self._offset = path.stat().st_size if path.is_file() else 0
+        self._tail = EventTail(path, path.stat().st_size if path.is_file() else 0)
         self._start = time.monotonic()
 
     def poll(self) -> None:
         """Print the events written since the last call."""
-        if not self._path.is_file():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        complete = data[: data.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:  # what a killed program left of a line
-                continue
+        for event in self._tail.new():
             if event["kind"] == "not_enrolled":
                 self._console.print(obstacle_table([Obstacle(**row) for row in event["rows"]]))
             text = describe(_as_text(event))

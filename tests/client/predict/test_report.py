@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from client.predict.inputs import Case
-from client.predict.outcome import Outcome
-from client.predict.page import Pictures, render
+from client.predict.predicting import Outcome
 from client.predict.ranges import Outside
+from client.predict.report import Pictures, render
 from client.predict.scoring import Prediction, Score
 from client.predict.verify import Opened
 from common.bundle.bundle import Bundle

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+from rich import box
+from rich.table import Table
 
 from common.html.tables import Block, Cell, Line
 from server.compare.run import ComparedRun
@@ -186,3 +189,43 @@ def effort_block(first: ComparedRun, second: ComparedRun) -> Block:
 
 def _duration(seconds: float | None) -> Cell:
     return Cell(ABSENT if seconds is None else words.duration(seconds))
+
+
+def auc_table(first: ComparedRun, second: ComparedRun) -> Table:
+    """AUC of every model on every set in both runs, and the difference."""
+    table = Table(title="Area under the ROC curve (AUC)", title_justify="left", box=box.SIMPLE)
+    table.add_column("Model", no_wrap=True)
+    for header in (first.name, second.name, "Difference"):
+        table.add_column(header, justify="right", overflow="fold")
+    for name in set_names(first, second):
+        table.add_row(set_label(name), "", "", "", style="bold")
+        rows = pairs(first, second, name)
+        for place, (model, a, b) in enumerate(rows):
+            one, two = (a.auc if a else None), (b.auc if b else None)
+            change = signed(difference(one, two))
+            label = f"  {words.MODEL_LABELS[model]}"
+            last = place == len(rows) - 1
+            table.add_row(label, words.auc(one), words.auc(two), change, end_section=last)
+    return table
+
+
+def lines(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
+    """What else differs, briefly."""
+    yield NO_TEST
+    settings = settings_block(first, second)
+    if settings is None:
+        for run in (first, second):
+            if run.note:
+                yield f"settings cannot be compared: {run.name}: {run.note}"
+    else:
+        yield f"settings that differ: {len(settings.lines) or 'none'}"
+        for line in settings.lines:
+            yield f"  {line.head}: {line.cells[0].text} | {line.cells[1].text}"
+    for arm, one, two in chosen(first, second):
+        counts = f"{len(one & two)} in both, {len(one - two)} and {len(two - one)} in one only"
+        yield f"features of {words.arm_label(arm)}: {counts}"
+    for line in effort_block(first, second).lines[-4:]:
+        yield f"{line.head}: {line.cells[0].text} | {line.cells[1].text}"
+    software = software_block(first, second)
+    for line in software.lines:
+        yield f"{line.head}: {line.cells[0].text} | {line.cells[1].text}"

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.report.curves import curves_of
 from client.report.patients import png, rows_of
-from client.report.source import read_site_run
+from client.report.site_run import read_site_run
 from common.errors import InputError
 
 NOTICE = "This page shows single patients. It must not leave the hospital."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from client.data.cohort import Cohort, Patient
-from client.report.page import render
-from client.report.source import SiteRun
+from client.report.site_report import render
+from client.report.site_run import SiteRun
 from client.site import SiteSettings
 from common.study.model import parse_study
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from client.report.blocks import standardised
-from client.report.maps import clustered, perplexity_for, tsne
+from client.report.feature_maps import clustered, perplexity_for, standardised, tsne
 
 
 @pytest.mark.parametrize(("n", "wanted"), [(5, 4 / 3), (31, 10.0), (91, 30.0), (300, 30.0)])

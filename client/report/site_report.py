@@ -1,4 +1,4 @@
-"""The site's page: made from what the run left at the hospital, readable by its owner alone."""
+"""The site's report: made from what the run left at the hospital, readable by its owner alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from itertools import groupby
 from pathlib import Path
 
 from client.data.cohort import Patient
-from client.report.blocks import blocks_of
-from client.report.curves import SiteCurve, curves_of
-from client.report.figures import heatmap_of, map_of, model_title, roc_of
+from client.report.curves import SiteCurve, curves_of, roc_of
+from client.report.feature_maps import blocks_of, heatmap_of, map_of
 from client.report.outliers import Outlier, measure_all, outliers
 from client.report.patients import rows_of
-from client.report.source import SiteRun
+from client.report.site_run import SiteRun
 from client.store.state import write_whole
 from client.workspace import Progress
 from common.html import pages
@@ -87,7 +86,7 @@ def _by_set(curves: Sequence[SiteCurve]) -> list[tuple[str, str, list[Drawing]]]
     for subset, group in groupby(curves, key=lambda one: one.subset):
         found = list(group)
         note = f"{found[0].n} patients, {found[0].positives} with the finding."
-        drawings = [roc_of(one, model_title(one.model)) for one in found]
+        drawings = [roc_of(one, MODEL_LABELS[one.model]) for one in found]
         parts.append((_title(subset), note, drawings))
     return parts
 
