@@ -1,4 +1,4 @@
-"""What the models saw of a patient, and what moved the 3D network: its integrated gradients.
+"""Show the crop that the models saw, and by integrated gradients what moved the 3D network.
 
 M. Sundararajan, A. Taly and Q. Yan, Axiomatic attribution for deep networks, ICML 2017,
 arXiv:1703.01365. What such maps may not be taken for: J. Adebayo et al., Sanity checks for saliency
@@ -118,7 +118,7 @@ def crop_of(case: Case, settings: ImagingSettings) -> Crop:
 
 
 def slices_of(crop: Crop) -> tuple[int, int, int]:
-    """Across z, y and x: where the contour encloses most."""
+    """Return z, y and x at which the contour encloses most."""
     size = range(3)
     areas = [crop.inside.sum(axis=tuple(a for a in size if a != axis)) for axis in size]
     z, y, x = (int(area.argmax()) for area in areas)
@@ -126,7 +126,7 @@ def slices_of(crop: Crop) -> tuple[int, int, int]:
 
 
 def picture_of_crop(crop: Crop) -> str:
-    """Three planes with the contour, as a PNG in a data URI."""
+    """Return three planes with the contour, as a PNG in a data URI."""
 
     def draw(axes: Axes, plane: Plane, at: int) -> None:
         _show(axes, plane, at, crop)
@@ -136,7 +136,7 @@ def picture_of_crop(crop: Crop) -> str:
 
 
 def picture_of_saliency(crop: Crop, saliency: Saliency) -> str:
-    """The same planes with the map laid over them, as a PNG in a data URI."""
+    """Return the same planes with the map laid over them, as a PNG in a data URI."""
     largest = float(np.abs(saliency.values).max()) or 1.0
 
     def draw(axes: Axes, plane: Plane, at: int) -> None:
@@ -149,7 +149,7 @@ def picture_of_saliency(crop: Crop, saliency: Saliency) -> str:
 
 
 def _coloured(relative: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Red above 0, blue below, the clearer the nearer to 0; RGBA (rows, columns, 4)."""
+    """Colour red above 0, blue below, the clearer the nearer to 0; RGBA (rows, columns, 4)."""
     red, blue = np.array(to_rgb(_RED)), np.array(to_rgb(_BLUE))
     colour = np.where(relative[..., None] > 0, red, blue)
     # faint values would tint the whole crop
@@ -228,7 +228,7 @@ SMOOTHING = 0.05
 
 @dataclass(frozen=True)
 class Saliency:
-    """How much each voxel moved the logit.
+    """Influence of each voxel on the logit.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def integrated_gradients(
     compute: Compute,
     steps: int,
 ) -> Saliency:
-    """Crop times the mean gradient of the logit on the straight way from an empty crop to it.
+    """Return crop times mean gradient of the logit between an empty crop and it.
 
     The empty crop holds 0 everywhere, the window's low end: it has no contrast to see anything by.
     The gradients are taken in the middle of `steps` equal parts of the way, in float32.
@@ -284,7 +284,7 @@ def integrated_gradients(
 
 
 def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pictures:
-    """The crop and the map of the 3D network; empty where the patient has no image.
+    """Make the crop and the map of the 3D network; empty where the patient has no image.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Count how many patients were read, how many of them predicted and how many refused."""
+        """Count the patients read, predicted and refused."""
         predicted = len(self.predictions)
         refused = len({problem.patient_id for problem in self.problems})
         return {"read": predicted + refused, "predicted": predicted, "refused": refused}
@@ -53,7 +53,7 @@ class Outcome:
         return installed(SOFTWARE)
 
     def as_dict(self) -> dict[str, Any]:
-        """For `--json` and `prediction.json`."""
+        """Return the tree of `--json` and `prediction.json`."""
         opened = self.opened
         return {
             "research_use_only": RESEARCH,
@@ -77,7 +77,7 @@ class Outcome:
 
 
 def prediction_as_dict(prediction: Prediction) -> dict[str, Any]:
-    """One patient."""
+    """Return one patient's prediction, JSON-able."""
     return {
         "patient": prediction.case.patient_id,
         "models": [
@@ -109,7 +109,7 @@ MEMORY_GIB = 8.0
 
 
 def check_device(device: str) -> None:
-    """UsageError unless it is written as in site.toml."""
+    """Refuse a device that is not written as in site.toml."""
     if not re.fullmatch(DEVICE_PATTERN, device):
         raise UsageError(
             f'device = "{device}"', where="--device", remedy="use auto, cpu, cuda or cuda:1"
@@ -118,7 +118,7 @@ def check_device(device: str) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a prediction may use.
+    """Resources that a prediction may use.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def predict(
 
 
 def check_all_are_there(outcome: Outcome, given: int) -> None:
-    """Raise StudyError unless every patient given was predicted or refused."""
+    """Refuse an outcome unless every patient given was predicted or refused."""
     if outcome.counts["read"] != given:
         raise StudyError(
             f"{given} patients were read, but {outcome.counts['read']} predicted or refused",

@@ -1,4 +1,4 @@
-"""What a prediction shows: on screen, and as JSON, a table, a page a patient and its PDF.
+"""Show a prediction: on screen, and as JSON, a table, a page a patient and its PDF.
 
 The page is self-contained HTML: no script, no request to anywhere.
 """
@@ -35,7 +35,7 @@ from common.utils.processes import kept
 
 
 def show(outcome: Outcome, console: Console) -> None:
-    """Every patient with every model, and all that must be read with it."""
+    """Print every patient with every model, and all that must be read with it."""
     opened = outcome.opened
     console.print(f"[bold red]{RESEARCH}[/bold red]", highlight=False)
     told = f"study {opened.study.name}, {opened.study.endpoint}; bundle {opened.digest[:16]}"
@@ -85,7 +85,7 @@ _LOOKS_AT = {
 
 
 def render(outcome: Outcome, prediction: Prediction, pictures: Pictures, when: datetime) -> str:
-    """The whole page as text."""
+    """Return the whole page as text."""
     study = outcome.opened.study
     imaging = study.imaging
     return pages.render(
@@ -113,7 +113,7 @@ def render(outcome: Outcome, prediction: Prediction, pictures: Pictures, when: d
 
 
 def _headline(scores: tuple[Score, ...]) -> dict[str, str] | None:
-    """The last model that could be used: the fusions stand last."""
+    """Return the last model that could be used: the fusions stand last."""
     usable = [score for score in scores if score.probability is not None]
     if not usable:
         return None
@@ -197,12 +197,12 @@ _SECONDS = 60
 
 
 def find_browser() -> str | None:
-    """Path of a browser that prints, None where there is none."""
+    """Return the path of a browser that prints, None where there is none."""
     return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
 def print_page(browser: str, page: Path) -> Path | None:
-    """Write the PDF beside a page; None where the browser did not."""
+    """Write the PDF beside a page; return None where the browser did not."""
     made = page.with_suffix(".pdf")
     # the browser's sandbox cannot be set up by root; the page is ours, without script or requests
     alone = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -221,14 +221,14 @@ Tell = Callable[[str], None]
 
 
 def check_folder(folder: Path) -> None:
-    """InputError unless it is empty or not there: pages of other patients must not be mixed in."""
+    """Refuse a folder that is not empty: pages of other patients must not be mixed in."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError("not an empty folder", where=str(folder), remedy="choose another one")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the pages are to have.
+    """Options of the pages.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def write(outcome: Outcome, predictor: Predictor, folder: Path, wish: Wish, tell
 
 
 def _page_names(outcome: Outcome) -> list[str]:
-    """By number, as an id may hold anything; predictions.csv tells whose is whose."""
+    """Number the pages, as an id may hold anything; predictions.csv says whose is whose."""
     if len(outcome.predictions) == 1 and not outcome.problems:
         return ["report.html"]
     return [f"report-{number:04d}.html" for number in range(1, len(outcome.predictions) + 1)]

@@ -41,7 +41,7 @@ class SiteCurve:
 
 
 def curves_of(run: SiteRun) -> tuple[list[SiteCurve], list[str]]:
-    """Curves of every test set that has patients of both classes; and of which it has not."""
+    """Return the curves of the test sets with both classes, and reasons for those without."""
     found: list[SiteCurve] = []
     without: list[str] = []
     for subset in run.test_sets:
@@ -83,7 +83,7 @@ def _curve(subset: str, model: str, scores: Float, labels: Float) -> SiteCurve:
 
 
 def band(scores: Float, labels: Float, grid: Float) -> tuple[Float, Float]:
-    """Pointwise 95 % band of the sensitivity at false-positive rates, by bootstrap.
+    """Return the pointwise 95 % band of the sensitivity at false-positive rates, by bootstrap.
 
     Patients are drawn anew within each class, 2000 times, with a fixed seed.
     """
@@ -102,7 +102,7 @@ def band(scores: Float, labels: Float, grid: Float) -> tuple[Float, Float]:
 
 
 def roc_of(curve: SiteCurve, title: str) -> Drawing:
-    """One model's curve with its band."""
+    """Draw one model's curve with its band."""
     paint = partial(_paint_roc, curve=curve)
     name = f"roc-{curve.subset}-{curve.model}"
     return draw("roc", name, title, paint, width=3.0, height=3.1)

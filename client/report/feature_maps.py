@@ -41,7 +41,7 @@ class FeatureBlock:
 
 
 def blocks_of(run: SiteRun) -> list[FeatureBlock]:
-    """Clinical, radiomics and network features, as far as the study has them."""
+    """Return clinical, radiomics and network features, as far as the study has them."""
     sources = {
         "clinical": "clinical",
         "radiomics": "radiomics",
@@ -89,7 +89,7 @@ def _block(run: SiteRun, name: str, table: str) -> FeatureBlock | None:
 
 
 def standardised(values: Float) -> tuple[Float, Mask, float]:
-    """Columns that vary, mean 0 and SD 1; which they are (columns,); the share of gaps.
+    """Return the varying columns with mean 0 and SD 1, which they are, the share of gaps.
 
     A gap gets the median of its column; a column of gaps alone is left out.
     """
@@ -111,12 +111,12 @@ USUAL_PERPLEXITY = 30.0
 
 
 def perplexity_for(n: int) -> float:
-    """30 as usual, less where a third of the other patients are fewer."""
+    """Return 30 as usual, less where a third of the other patients are fewer."""
     return float(min(USUAL_PERPLEXITY, max(1.0, (n - 1) / 3)))
 
 
 def tsne(values: Float) -> Float:
-    """Places (n, 2) of rows (n, p), by t-SNE (van der Maaten and Hinton 2008); always the same.
+    """Place rows (n, p) at (n, 2) by t-SNE (van der Maaten and Hinton 2008); always the same.
 
     Principal components first, at most 50, as its authors advise for many columns.
     """
@@ -136,7 +136,7 @@ def tsne(values: Float) -> Float:
 
 
 def clustered(values: Float) -> tuple[Float, NDArray[np.int64]]:
-    """Linkage of rows (n, p) by average Euclidean distance, and the order of its leaves (n,)."""
+    """Link rows (n, p) by average Euclidean distance; return the tree and its order (n,)."""
     from scipy.cluster.hierarchy import leaves_list, linkage
 
     tree: Float = linkage(values, "average", optimal_ordering=len(values) <= 1000)
@@ -148,7 +148,7 @@ FURTHEST = 2.5  # SD at which the heatmap's colours end
 
 
 def map_of(block: FeatureBlock) -> Drawing:
-    """t-SNE (paper, Fig. 3A-C)."""
+    """Draw the t-SNE map (paper, Fig. 3A-C)."""
     places = tsne(block.values)
     paint = partial(_paint_map, block=block, places=places)
     return draw("maps", f"tsne-{block.name}", block.title, paint, width=3.9, height=3.7)
@@ -170,7 +170,7 @@ def _paint_map(axes: Axes, block: FeatureBlock, places: Float) -> None:
 
 
 def heatmap_of(block: FeatureBlock) -> Drawing:
-    """Patients against features, both in the order of a clustering (paper, Fig. 3D-F)."""
+    """Draw patients against features, both in the order of a clustering (Fig. 3D-F)."""
     tree, rows = clustered(block.values)
     columns = np.zeros(1, dtype=np.int64)
     if len(block.columns) > 1:
@@ -206,7 +206,7 @@ def _paint_heatmap(axes: Axes, block: FeatureBlock, tree: Float, rows: Int, colu
 
 
 def _paint_tree(axes: Axes, positive: Mask, tree: Float) -> None:
-    """Left of the heatmap: who has the finding, and the patients' dendrogram."""
+    """Paint labels and dendrogram of the patients left of the heatmap."""
     from scipy.cluster.hierarchy import dendrogram
 
     strip = axes.inset_axes((-0.035, 0.0, 0.025, 1.0))

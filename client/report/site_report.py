@@ -1,4 +1,4 @@
-"""The site's report: made from what the run left at the hospital, readable by its owner alone."""
+"""Write the site's report from what the run left at the hospital, for its owner's eyes alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.utils.durable import make_folder
 
 
 def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> Path:
-    """Write `index.html` with mode 0600 into a folder that its owner alone may enter; its path."""
+    """Write `index.html` (0600) into a folder that its owner alone may enter; return its path."""
     make_folder(folder)
     path = folder / "index.html"
     # a file made by write_whole is its owner's alone, from its first byte on
@@ -31,7 +31,7 @@ def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> 
 
 
 def render(run: SiteRun, progress: Progress | None = None) -> str:
-    """The page as text."""
+    """Return the page as text."""
     blocks = blocks_of(run)
     curves, without = curves_of(run)
     measured = measure_all(_all_patients(run), progress) if run.study.needs_images else {}

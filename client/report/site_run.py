@@ -1,4 +1,4 @@
-"""What a run left at this site, read again without asking anybody."""
+"""A run's traces at this site, read again without asking anybody."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class SiteRun:
 
 
 def read_site_run(site: Path, run: str | None, progress: Progress | None = None) -> SiteRun:
-    """The run of this name at the site, or the one that its ledger tells of last.
+    """Read the run of this name at the site, or the last one in its ledger.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_site_run(site: Path, run: str | None, progress: Progress | None = None)
 
 
 def _find_run(settings: SiteSettings, wanted: str | None) -> tuple[str, str]:
-    """Name and study digest: the ledger is where both stand together."""
+    """Return name and study digest: the ledger is where both stand together."""
     path = ledger_path(settings.work)
     entries = read_entries(path) if path.is_file() else ()
     known = {entry.run: entry.study for entry in entries if entry.run}

@@ -20,7 +20,7 @@ from server.report.schema import Performance
 
 
 def write_comparison(first: ComparedRun, second: ComparedRun, folder: Path) -> Path:
-    """Write `index.html` into a folder; its path."""
+    """Write `index.html` into a folder and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
     path.write_text(render(first, second), encoding="utf-8")
@@ -28,7 +28,7 @@ def write_comparison(first: ComparedRun, second: ComparedRun, folder: Path) -> P
 
 
 def render(first: ComparedRun, second: ComparedRun) -> str:
-    """The page as text; the same runs give the same bytes."""
+    """Return the page as text; the same runs give the same bytes."""
     names = [
         (words.arm_label(arm), sorted(one & two), sorted(one - two), sorted(two - one))
         for arm, one, two in tables.chosen(first, second)
@@ -53,7 +53,7 @@ def render(first: ComparedRun, second: ComparedRun) -> str:
 
 
 def warnings(first: ComparedRun, second: ComparedRun) -> list[str]:
-    """What makes the two hard to compare."""
+    """Return the reasons why the two are hard to compare."""
     one, two = first.results.study, second.results.study
     found = []
     if one.endpoint != two.endpoint:
@@ -70,7 +70,7 @@ Row = tuple[str, Performance | None, Performance | None]
 
 
 def overviews(first: ComparedRun, second: ComparedRun) -> Iterator[Drawing]:
-    """One figure a set."""
+    """Draw one figure a set."""
     for name in set_names(first, second):
         rows = pairs(first, second, name)[::-1]
         height = 1.0 + 0.42 * len(rows)
@@ -80,7 +80,7 @@ def overviews(first: ComparedRun, second: ComparedRun) -> Iterator[Drawing]:
 
 
 def _paint(axes: Axes, rows: list[Row]) -> None:
-    """The first run a filled blue dot, the second an open diamond below it, with intervals."""
+    """Paint the first run as a blue dot, the second as a diamond below, with intervals."""
     low = AUC_FLOOR
     for place, (_, *both) in enumerate(rows):
         for row, shift, colour, marker in zip(

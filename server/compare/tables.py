@@ -23,33 +23,33 @@ ABSENT = words.MISSING
 
 
 def set_names(first: ComparedRun, second: ComparedRun) -> list[str]:
-    """Sets of either run, those of the first leading."""
+    """Return the sets of either run, those of the first leading."""
     return list(dict.fromkeys([*sets(first.results), *sets(second.results)]))
 
 
 def pairs(
     first: ComparedRun, second: ComparedRun, name: str
 ) -> list[tuple[str, Performance | None, Performance | None]]:
-    """Model, and its performance on a set in each run; models that neither has are left out."""
+    """Return models and their performance on a set in each run, where either has any."""
     one, two = first.performance, second.performance
     found = [(model, one.get((name, model)), two.get((name, model))) for model in MODEL_ORDER]
     return [row for row in found if row[1] is not None or row[2] is not None]
 
 
 def difference(a: float | None, b: float | None) -> float | None:
-    """`b` less `a`, where both are known."""
+    """Return `b` less `a`, where both are known."""
     return None if a is None or b is None else b - a
 
 
 def signed(value: float | None) -> str:
-    """`+0.012`, three decimals, with a true minus sign."""
+    """Write `+0.012`, three decimals, with a true minus sign."""
     if value is None:
         return ABSENT
     return ("+" if round(value, 3) > 0 else "") + words.number(value)
 
 
 def auc_blocks(first: ComparedRun, second: ComparedRun) -> list[Block]:
-    """AUCs of both runs and their difference, a block a set."""
+    """Return the AUCs of both runs and their difference, a block a set."""
     blocks = []
     for name in set_names(first, second):
         rows = pairs(first, second, name)
@@ -74,7 +74,7 @@ def _change(a: Performance | None, b: Performance | None) -> Cell:
 
 
 def _patients(rows: Iterable[tuple[str, Performance | None, Performance | None]]) -> str:
-    """How many patients each run has in a set; a different number is a different set."""
+    """Say how many patients each run has in a set; another number is another set."""
     counts = [
         {_counted(row) for row in column if row is not None}
         for column in list(zip(*rows, strict=True))[1:]
@@ -92,15 +92,15 @@ def _counted(row: Performance) -> str:
 
 
 def settings_block(first: ComparedRun, second: ComparedRun) -> Block | None:
-    """Settings of the study that differ; None where either study is not known."""
+    """Return the settings that differ; None where either study is not known."""
     if not first.settings or not second.settings:
         return None
     return _differing("Setting", first, second, first.settings, second.settings, "not there")
 
 
 def software_block(first: ComparedRun, second: ComparedRun) -> Block:
-    """Packages of other versions, machine and engine included."""
-    return _differing("Software", first, second, _software(first), _software(second), "not told")
+    """Return the packages of other versions, machine and engine included."""
+    return _differing("Software", first, second, _software(first), _software(second), "not known")
 
 
 def _software(run: ComparedRun) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _differing(
 
 
 def features_block(first: ComparedRun, second: ComparedRun) -> Block | None:
-    """How many features each arm chose in each run, and how many are the same."""
+    """Count the features that each arm chose in each run, and in both."""
     lines = []
     for arm, one, two in chosen(first, second):
         either = len(one | two)
@@ -143,7 +143,7 @@ def features_block(first: ComparedRun, second: ComparedRun) -> Block | None:
 
 
 def chosen(first: ComparedRun, second: ComparedRun) -> list[tuple[str, set[str], set[str]]]:
-    """Arm, and the features that its model uses in each run; arms that chose none are left out."""
+    """Return the features that each arm's model uses in each run, where it uses any."""
     one = first.results.selection.get(first.run, {})
     two = second.results.selection.get(second.run, {})
     found = [(arm, _features(one.get(arm)), _features(two.get(arm))) for arm in {**one, **two}]
@@ -160,7 +160,7 @@ def _features(selection: Selection | None) -> set[str]:
 
 
 def effort_block(first: ComparedRun, second: ComparedRun) -> Block:
-    """Seconds of every phase, and bytes."""
+    """Return seconds of every phase, and bytes."""
     runs = (first, second)
     phases = list(dict.fromkeys(p for run in runs for p in run.results.timing if p != WHOLE))
     lines = []
@@ -192,7 +192,7 @@ def _duration(seconds: float | None) -> Cell:
 
 
 def auc_table(first: ComparedRun, second: ComparedRun) -> Table:
-    """AUC of every model on every set in both runs, and the difference."""
+    """Return the AUC of every model on every set in both runs, and the difference."""
     table = Table(title="Area under the ROC curve (AUC)", title_justify="left", box=box.SIMPLE)
     table.add_column("Model", no_wrap=True)
     for header in (first.name, second.name, "Difference"):
@@ -210,7 +210,7 @@ def auc_table(first: ComparedRun, second: ComparedRun) -> Table:
 
 
 def lines(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
-    """What else differs, briefly."""
+    """Return everything else that differs, briefly."""
     yield NO_TEST
     settings = settings_block(first, second)
     if settings is None:

@@ -1,4 +1,4 @@
-"""A web server for one page: on this machine only, reading only, for nobody else's page."""
+"""Serve one page, read-only, to this machine alone and to no other page."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ HEADERS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET of two addresses; there is no way from a request to a file."""
+    """Handler of GET for two addresses; there is no way from a request to a file."""
 
     server: LiveServer
     server_version, sys_version = "fedlnm", ""
     timeout = 10.0  # seconds for a request to arrive
 
     def do_GET(self) -> None:
-        """The page, or what it shows."""
+        """Answer with the page, or with the facts that it shows."""
         hosts = self.headers.get_all("Host") or []
         if len(hosts) != 1 or not OWN_HOST.fullmatch(hosts[0].strip()):
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"not a name of this machine\n")
@@ -85,11 +85,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is there
-        """Nothing on screen: a page that asks every two seconds would fill it."""
+        """Write nothing: a page that asks every two seconds would fill the screen."""
 
 
 class LiveServer(ThreadingHTTPServer):
-    """Serves the page on the loopback address.
+    """Server of the page on the loopback address.
 
     Parameters
     ----------
@@ -116,11 +116,11 @@ class LiveServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://{ADDRESS}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no news."""
+        """Ignore a browser that went away."""
 
 
 def serve(run: LiveRun, port: int, say: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""What the page is told of a run: progress, sites, curves and, at the end, how good the models are.
+"""The facts of the live page: progress, sites, curves and, at the end, the models' AUCs.
 
 It holds what the coordinator knows anyway, so nothing of a single patient.
 """
@@ -53,47 +53,49 @@ class LiveRun:
         self._read_at = -FRESH_SECONDS
 
     def read(self) -> dict[str, Any]:
-        """What the page shows, at most a second old."""
+        """Return everything that the page shows, at most a second old."""
         with self._lock:
             if time.monotonic() - self._read_at >= FRESH_SECONDS:
-                told = self._tail.events()
-                self._known = snapshot(self._status(told), told, self._folder)
+                events = self._tail.events()
+                self._known = snapshot(self._status(events), events, self._folder)
                 self._read_at = time.monotonic()
             return self._known
 
 
 def of_deployment(folder: CoordinatorFolder, run: RunFolder) -> LiveRun:
-    """A run of the coordinator of this folder."""
-    return LiveRun(run.path, lambda told: status_of(folder, run, told))
+    """Follow a run of the coordinator of this folder."""
+    return LiveRun(run.path, lambda events: status_of(folder, run, events))
 
 
 def of_simulation(folder: Path) -> LiveRun:
-    """A run whose folder this is."""
-    return LiveRun(folder, lambda told: simulated_status(folder, told))
+    """Follow the run in this folder."""
+    return LiveRun(folder, lambda events: simulated_status(folder, events))
 
 
 LAST_EVENTS = 12
 
 
-def snapshot(status: RunStatus, told: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
-    """Everything that the page shows, JSON-able."""
+def snapshot(
+    status: RunStatus, events: Sequence[Mapping[str, Any]], folder: Path
+) -> dict[str, Any]:
+    """Return everything that the page shows, JSON-able."""
     return {
         **status.as_dict(),
         "now": time.time(),
-        "last_event": told[-1]["time"] if told else None,
-        "phase_list": _phases(status, told),
-        "curves": curves(told),
-        "stackers": _stackers(told),
+        "last_event": events[-1]["time"] if events else None,
+        "phase_list": _phases(status, events),
+        "curves": curves(events),
+        "stackers": _stackers(events),
         "performance": _performance(folder) if status.state == "finished" else [],
-        "refusals": _refusals(told),
-        "log": _log(told),
+        "refusals": _refusals(events),
+        "log": _log(events),
         "references": _references(folder),
     }
 
 
-def _phases(status: RunStatus, told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    plan = [event for event in told if event["kind"] in ("started", "resumed")]
-    took = {event["phase"]: event["seconds"] for event in told if event["kind"] == "phase_done"}
+def _phases(status: RunStatus, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    plan = [event for event in events if event["kind"] in ("started", "resumed")]
+    took = {event["phase"]: event["seconds"] for event in events if event["kind"] == "phase_done"}
     names: Sequence[str] = plan[-1].get("phases", ()) if plan else ()
     current = status.progress.number - 1
     listed = []
@@ -105,8 +107,8 @@ def _phases(status: RunStatus, told: Sequence[Mapping[str, Any]]) -> list[dict[s
     return listed
 
 
-def _stackers(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = {event["candidate"]: event["auc"] for event in told if event["kind"] == "stacker"}
+def _stackers(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = {event["candidate"]: event["auc"] for event in events if event["kind"] == "stacker"}
     return [
         {"label": STACKER_LABELS.get(name, humanise(name)), "auc": auc}
         for name, auc in found.items()
@@ -114,7 +116,7 @@ def _stackers(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _performance(folder: Path) -> list[dict[str, Any]]:
-    """AUCs of the results, those of the references as well once they are there."""
+    """Return the AUCs of the results, of the references too once they are there."""
     for name in ("results.json", "run.json"):
         try:
             rows = json.loads((folder / name).read_text(encoding="utf-8"))["performance"]
@@ -134,16 +136,16 @@ def _performance(folder: Path) -> list[dict[str, Any]]:
     return []
 
 
-def _refusals(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _refusals(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     kept = ("site", "rule", "threshold", "subject")
-    rows = [e for e in told if e["kind"] in ("refused", "withheld")]
+    rows = [e for e in events if e["kind"] in ("refused", "withheld")]
     return [{"time": row["time"], **{key: row.get(key) for key in kept}} for row in rows]
 
 
-def _log(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The last events worth a line, newest first."""
+def _log(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the last events worth a line, newest first."""
     lines: list[dict[str, Any]] = []
-    for event in reversed(told):
+    for event in reversed(events):
         named = dict(event)
         if "variant" in named:  # people count folds from one, as the curves' captions do
             named["variant"] = variant_label(named["variant"])
@@ -156,7 +158,7 @@ def _log(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _references(folder: Path) -> list[dict[str, Any]]:
-    """Of a simulation: how far the runs for comparison are."""
+    """Return how far the reference runs of a simulation are."""
     rows = []
     for path in sorted(folder.glob("references/*/events.jsonl")):
         found = progress_of(read_events(path), time.time())
@@ -168,14 +170,14 @@ def _references(folder: Path) -> list[dict[str, Any]]:
 Point = tuple[int, float]
 
 
-def curves(told: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of every network its trainings in the order they began.
+def curves(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the trainings of every network in the order they began.
 
     Each has points (round, loss) of the training patients and of those held out; a round that was
-    told twice counts as it was told last, and a loss that is no finite number is left out.
+    reported twice counts as reported last, and a loss that is no finite number is left out.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for event in told:
+    for event in events:
         if event["kind"] != "round":
             continue
         one = found.setdefault(

@@ -1,4 +1,4 @@
-"""What happens in a run, as it happens: appended to events.jsonl, told to whoever listens.
+"""Events of a run as they happen, appended to events.jsonl and passed to a listener.
 
 Of the run: started, resumed (both with the phases and rounds planned), phase, phase_done, round,
 stacker, refused, not_enrolled (the table of all that stands against the study), restarted,
@@ -21,7 +21,7 @@ Listener = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Events:
-    """One line of JSON an event: time (seconds since the epoch), kind, and what the kind says."""
+    """Log of one JSON line an event: time (seconds since the epoch), kind, and details."""
 
     path: Path | None = None
     listener: Listener | None = None
@@ -88,7 +88,7 @@ def read_events(path: Path, offset: int = 0) -> list[dict[str, Any]]:
 
 
 def _end_torn_line(path: Path) -> None:
-    """What comes next must not stick to half a line of a program that was killed."""
+    """End a half-written line of a killed program, so that the next does not stick to it."""
     if not path.is_file() or not path.stat().st_size:
         return
     with path.open("rb") as file:

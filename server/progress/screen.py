@@ -1,4 +1,4 @@
-"""Progress of several runs at once, read from their events.jsonl."""
+"""Print the progress of several runs at once, from their events.jsonl."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHASES = {
 
 
 class Follower:
-    """Prints what is new in the events of a run, one line a step."""
+    """Printer of new events of a run, one line a step."""
 
     def __init__(self, label: str, path: Path, console: Console) -> None:
         self._label, self._console = label, console
@@ -50,7 +50,7 @@ class Follower:
 
 
 def _as_text(value: Any) -> Any:
-    """An event with all its texts such that they are shown as they are: some are of a site."""
+    """Escape all texts of an event: some are a site's."""
     if isinstance(value, str):
         return escape(on_one_line(value))
     if isinstance(value, dict):
@@ -59,7 +59,7 @@ def _as_text(value: Any) -> Any:
 
 
 def describe(event: dict[str, Any]) -> str:
-    """One line for an event, empty for those that are not worth one."""
+    """Return one line for an event, empty for those that are not worth one."""
     kind = event["kind"]
     if kind == "phase":
         return PHASES.get(event["phase"], str(event["phase"]))

@@ -14,7 +14,7 @@ WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
 
 
 def selection_block(results: Results) -> Block | None:
-    """How many features were left after each step, by arm."""
+    """Return how many features were left after each step, by arm."""
     arms = results.selection.get(main_run(results), {})
     used = [s for s in words.STEP_LABELS if any(_left(chosen, s) for chosen in arms.values())]
     if not used:
@@ -35,7 +35,7 @@ def selection_block(results: Results) -> Block | None:
 
 
 def _left(chosen: Selection, step: str) -> str:
-    """Features left after a step as text; empty when the arm has no such step."""
+    """Return the features left after a step as text; empty when the arm has no such step."""
     before: int | None = None
     for found in chosen.steps:
         left = found.size
@@ -48,7 +48,7 @@ def _left(chosen: Selection, step: str) -> str:
 
 
 def selection_notes(results: Results) -> list[str]:
-    """What the selection had to say, by arm."""
+    """Return the notes of the selection, by arm."""
     arms = results.selection.get(main_run(results), {})
     return [
         f"{words.arm_label(arm)}: {note.rstrip('.')}."
@@ -59,7 +59,7 @@ def selection_notes(results: Results) -> list[str]:
 
 
 def fusion_block(results: Results) -> Block | None:
-    """Stackers that were compared for decision fusion."""
+    """Return the stackers that were compared for decision fusion."""
     fusion = results.fusion.get(main_run(results))
     if fusion is None or not fusion.candidates:
         return None
@@ -74,7 +74,7 @@ def fusion_block(results: Results) -> Block | None:
 
 
 def training_block(results: Results) -> Block | None:
-    """Rounds, first and last value of every series of every network."""
+    """Return rounds, first and last value of every series of every network."""
     networks = results.training.get(main_run(results), {})
     lines = []
     for network, variants in networks.items():
@@ -96,7 +96,7 @@ def training_block(results: Results) -> Block | None:
 
 
 def privacy_block(results: Results) -> Block | None:
-    """Epsilon of every site's patients, in the main run."""
+    """Return epsilon of every site's patients, in the main run."""
     rows = [row for row in results.privacy if row.run == main_run(results)]
     if not rows:
         return None
@@ -115,7 +115,7 @@ def privacy_block(results: Results) -> Block | None:
 
 
 def transfer_blocks(results: Results) -> list[Block]:
-    """Messages and bytes of the main run: by site, then by kind of message."""
+    """Return messages and bytes of the main run: by site, kind of message and phase."""
     rows = [row for row in results.transfers if row.run == main_run(results)]
     if not rows:
         return []
@@ -157,7 +157,7 @@ def _bytes(count: int) -> Cell:
 
 
 def ledger_block(results: Results) -> Block | None:
-    """What left each site in the main run, by kind of message, beside the site's own ledger."""
+    """Return replies that left each site in the main run, by kind, beside its own ledger."""
     run = main_run(results)
     rows = [row for row in results.transfers if row.run == run]
     if not rows:
@@ -192,7 +192,7 @@ def _released(rows: list[Transfer]) -> Cell:
 
 
 def refusal_block(results: Results) -> Block | None:
-    """What a site's disclosure rule held back."""
+    """Return the releases that disclosure rules of sites held back."""
     if not results.refusals:
         return None
     lines = tuple(
@@ -211,12 +211,12 @@ def refusal_block(results: Results) -> Block | None:
 
 
 def _protects(rule: str) -> str:
-    """What a disclosure rule is there for; nothing for one of another release."""
+    """Say what a disclosure rule protects; nothing for one of another release."""
     return f"protects {DESCRIPTIONS[rule].protects}" if rule in DESCRIPTIONS else ""
 
 
 def timing_block(results: Results) -> Block | None:
-    """Seconds of every phase, by run."""
+    """Return seconds of every phase, by run."""
     if not results.timing:
         return None
     timed = list(dict.fromkeys(run for phase in results.timing.values() for run in phase))
@@ -245,7 +245,7 @@ def _duration(seconds: float | None) -> Cell:
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
-    """What is needed to run the study again."""
+    """Return everything that is needed to run the study again."""
     study, run = results.study, results.run
     trains = [site.name for site in study.sites if site.trains]
     tests = [site.name for site in study.sites if not site.trains]

@@ -1,4 +1,4 @@
-"""All choices of a study, group by group: what each is called, and where its default comes from.
+"""Every choice of a study, group by group: its name, and the origin of its default.
 
 The paper is Wang et al., eClinicalMedicine 2024;67:102385; docs/paper.md says the same at length.
 What it says of its 2D and 3D networks is not the same.
@@ -19,7 +19,7 @@ from server.report.schema import RecordedSettings
 
 
 class Origin(StrEnum):
-    """Where the default of a setting comes from."""
+    """Origin of a setting's default."""
 
     PAPER = "the paper's"
     OPEN = "left open by the paper"
@@ -32,7 +32,7 @@ Values = Mapping[str, Any]
 
 
 def written(*values: Any) -> str:
-    """Values as they stand in the study file, in words where they are yes or no."""
+    """Write values as they stand in the study file, yes or no in words."""
     return ", ".join(_one(value) for value in values)
 
 
@@ -45,7 +45,7 @@ def _one(value: Any) -> str:
 
 
 def always(settings: RecordedSettings) -> bool:
-    """For choices that count in every study of their group."""
+    """Count in every study of the group."""
     return True
 
 
@@ -75,15 +75,15 @@ class Choice:
     remark: str = ""
 
     def known(self, block: Values) -> bool:
-        """Whether a block has all settings of this choice: one of another release may not."""
+        """Tell if a block has all settings of this choice: one of another release may not."""
         return all(key in block for key in self.keys)
 
-    def told(self, block: Values) -> str:
-        """The chosen values in words."""
+    def in_words(self, block: Values) -> str:
+        """Return the chosen values in words."""
         return self.show(*(block[key] for key in self.keys))
 
     def verdict(self, block: Values, default: Values) -> str:
-        """What the paper says of the choice.
+        """Compare the choice with the paper, in words.
 
         Parameters
         ----------
@@ -95,13 +95,13 @@ class Choice:
         if own == [default[key] for key in self.keys]:
             return self.origin
         if self.origin is Origin.PAPER:
-            return f"{DIFFERS}: {self.told(default)}"
-        return f"{self.origin}; default here: {self.told(default)}"
+            return f"{DIFFERS}: {self.in_words(default)}"
+        return f"{self.origin}; default here: {self.in_words(default)}"
 
 
 @cache
 def paper_defaults() -> RecordedSettings:
-    """Settings of a study that names nothing itself, which has the preset `paper`."""
+    """Return the settings of a study that names none itself: those of preset `paper`."""
     study = parse_study(
         'preset = "paper"\nname = "paper"\nendpoint = "event"\nsites = [{ name = "a" }]\n'
         'test_sets = []\nclinical = [{ name = "x", kind = "continuous" }]\n'
@@ -133,7 +133,7 @@ OPTIONS = {
 
 
 def network_choices(network: Network) -> Sequence[Choice]:
-    """Every choice of `[dl2d]` or `[dl3d]`."""
+    """Return every choice of `[dl2d]` or `[dl3d]`."""
     flat = network == "dl2d"
     return (*_what_it_is(flat=flat), *_how_it_learns(flat=flat), *_over_hospitals())
 
@@ -293,17 +293,17 @@ class Group:
 
 
 def models(*names: str) -> Callable[[RecordedSettings], bool]:
-    """Whether a study has any of these models."""
+    """Return a condition: a study has any of these models."""
     return lambda settings: bool({*settings.base_models, *settings.fusion_models} & set(names))
 
 
 def networks_fused(settings: RecordedSettings) -> bool:
-    """Whether network features enter a linear model."""
+    """Tell if network features enter a linear model."""
     return models("dl2d", "dl3d")(settings) and "fusion_feature" in settings.fusion_models
 
 
 def guarded(settings: RecordedSettings) -> bool:
-    """Whether values are limited before matrices are made of them."""
+    """Tell if values are limited before matrices are made of them."""
     return settings.privacy.get("mode") == "guarded"
 
 

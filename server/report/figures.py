@@ -1,4 +1,4 @@
-"""The figures of the report: what each of them shows."""
+"""The figures of the report."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ AUC_FLOOR = 0.4
 
 
 def draw_figures(results: Results) -> list[Drawing]:
-    """All figures that the results have data for, in the order of the page."""
+    """Draw all figures that the results have data for, in the order of the page."""
     makers: tuple[Callable[[Results], Iterator[Drawing]], ...] = (
         *(draw_flow, _overviews, _rocs, _calibrations, _decision_curves, draw_strata),
         *(draw_lassos, draw_paths, _weights, draw_correlations, draw_trainings),
@@ -61,7 +61,7 @@ def draw_figures(results: Results) -> list[Drawing]:
 
 
 def write_figures(drawings: list[Drawing], run_folder: Path) -> list[Path]:
-    """Write `figures/NAME.svg`; figures of an earlier report that are not drawn now are removed."""
+    """Write `figures/NAME.svg` and remove figures of an earlier report that are not drawn."""
     folder = run_folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{drawing.name}.svg" for drawing in drawings]
@@ -82,7 +82,7 @@ def _overviews(results: Results) -> Iterator[Drawing]:
 
 
 def _paint_overview(axes: Axes, rows: list[MatrixRow], ceiling: float | None) -> None:
-    """Federated point with interval, pooled diamond, bar over the span of the local-only runs."""
+    """Paint the federated AUC with interval, a pooled diamond, a bar over local-only runs."""
     low = AUC_FLOOR
     for place, row in enumerate(rows):
         if row.local is not None:
@@ -152,7 +152,7 @@ def _calibrations(results: Results) -> Iterator[Drawing]:
 
 
 def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
-    """Fusion models and, without them, all models: six zigzags could not be told apart."""
+    """Paint the fusion models, else all: nobody could follow six zigzags."""
     axes.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
     for row in sorted(_fusion_or_all(rows), key=lambda row: _best_first(row.model)):
         points = [
@@ -231,7 +231,7 @@ def _paint_weights(axes: Axes, bars: list[tuple[str, float]], what: str) -> None
 
 
 def _legend_below(axes: Axes, ncols: int = 2) -> None:
-    """Under the axis label, where no line can run through it."""
+    """Put the legend under the axis label, where no line can run through it."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=ncols, handlelength=2.4)
 
 
@@ -244,7 +244,7 @@ MOST_NUMBERS = 12
 
 
 def draw_lassos(results: Results) -> Iterator[Drawing]:
-    """Cross-validated error at each penalty (paper, figure S1)."""
+    """Draw the cross-validated error at each penalty (paper, figure S1)."""
     for arm, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.cv is not None and chosen.cv.alphas:
             paint = partial(_paint_lasso, chosen=chosen)
@@ -278,7 +278,7 @@ def _plain_penalties(axes: Axes) -> None:
 
 
 def draw_paths(results: Results) -> Iterator[Drawing]:
-    """Coefficients along the penalties (paper, figure S1)."""
+    """Draw the coefficients along the penalties (paper, figure S1)."""
     for arm, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.path is not None and chosen.path.coefficients:
             count = len(chosen.path.coefficients)
@@ -301,7 +301,7 @@ def _paint_path(axes: Axes, path: LassoPath, chosen: Selection) -> None:
 
 
 def draw_correlations(results: Results) -> Iterator[Drawing]:
-    """Rank correlation of the selected features over all sites (paper, figure 3G)."""
+    """Draw the rank correlation of the selected features over all sites (figure 3G)."""
     for arm, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.correlation is not None and len(chosen.correlation.names) > 1:
             found = chosen.correlation
@@ -315,7 +315,7 @@ def draw_correlations(results: Results) -> Iterator[Drawing]:
 
 
 def _paint_correlation(axes: Axes, found: Correlation) -> None:
-    """Blue through white to vermilion: dark ends differ for every kind of colour vision."""
+    """Paint blue through white to vermilion, whose ends differ for all colour vision."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = LinearSegmentedColormap.from_list("signed", [BLUE, "white", VERMILION])
@@ -351,7 +351,7 @@ def _paint_correlation(axes: Axes, found: Correlation) -> None:
 
 
 def draw_trainings(results: Results) -> Iterator[Drawing]:
-    """A figure for every network and kind of loss that has a value a round."""
+    """Draw a figure for every network and kind of loss that has a value a round."""
     for network, variants in results.training.get(main_run(results), {}).items():
         for measure in dict.fromkeys(name for series in variants.values() for name in series):
             lines = {

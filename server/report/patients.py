@@ -1,4 +1,4 @@
-"""Who the patients were: their flow, as STARD asks for it, and Table 1."""
+"""The patients of the study: their flow, as STARD asks for it, and Table 1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from server.report.schema import Participant, ParticipantCount, Results, Table1C
 
 
 def flow_block(results: Results) -> Block | None:
-    """Patients of every site by set, with those that have the finding, and those left out."""
+    """Return the patients of every site by set, with the finding, and left out."""
     if not results.participants:
         return None
     sets = _flow_sets(results)
@@ -48,7 +48,7 @@ def _flow_sets(results: Results) -> list[str]:
 
 
 def _total(results: Results, name: str) -> ParticipantCount:
-    """Of a set over all sites: from the performance, where single sites are withheld."""
+    """Total a set over all sites: from the performance, where single sites are withheld."""
     for row in results.performance:
         if row.set == name and row.run in ("federated", "pooled"):
             return ParticipantCount(n=row.n, positives=row.positives)
@@ -62,7 +62,7 @@ def _total(results: Results, name: str) -> ParticipantCount:
 
 
 def draw_flow(results: Results) -> Iterator[Drawing]:
-    """One figure: all patients, those left out, and the sets they went to."""
+    """Draw all patients, those left out, and the sets they went to."""
     if results.participants:
         sets = _flow_sets(results)
         paint = partial(_paint, results=results, sets=sets)
@@ -128,7 +128,7 @@ GROUPED_NOTE = (
 
 
 def table1_block(results: Results) -> Block | None:
-    """Baseline characteristics; a variable with levels has a heading row of its own."""
+    """Return the baseline characteristics; a variable with levels has a heading row."""
     rows = results.table1
     if not rows:
         return None
@@ -190,7 +190,7 @@ def _continuous(row: Table1Row, cell: Table1Cell | None) -> str:
 
 
 def _digits(spread: float | None) -> int:
-    """Decimals that show two digits of the spread, at least one."""
+    """Return the decimals that show two digits of the spread, at least one."""
     if not spread or spread >= 1:
         return 1
     return 1 - math.floor(math.log10(spread))
@@ -229,7 +229,7 @@ def _note(rows: tuple[Table1Row, ...]) -> str:
 
 
 def _reasons(rows: tuple[Table1Row, ...]) -> Iterator[str]:
-    """Why a median, a quartile or P is missing: a sentence a variable and reason."""
+    """Say why a median, a quartile or P is missing: a sentence a variable and reason."""
     for row in rows:
         label = words.humanise(row.variable)
         by_note: dict[str, list[str]] = {}

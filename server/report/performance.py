@@ -1,4 +1,4 @@
-"""How well the models predict: a table a set, and how its numbers came about."""
+"""Performance of the models: a table a set, and how its numbers came about."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Column:
 
 
 def performance_blocks(results: Results) -> list[Block]:
-    """The paper's Table 2, a block a set, with the references beside the federated AUC."""
+    """Return the paper's Table 2, a block a set, references beside the federated AUC."""
     columns = _performance_columns(results)
     blocks = []
     for name, group in groupby(performance_matrix(results), key=lambda row: row.set):
@@ -77,7 +77,7 @@ def _performance_columns(results: Results) -> list[Column]:
 
 
 def _references(results: Results) -> list[str]:
-    """Models to compare with: the fusion models, else the first model of any comparison."""
+    """Return the models to compare with: the fusions, else the first of any comparison."""
     run = main_run(results)
     pairs = [(row.model_a, row.model_b) for row in results.delong if row.run == run]
     compared = [m for m in models(results) if any(m in pair for pair in pairs)]
@@ -166,7 +166,7 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
 def interval_warnings(
     rows: Sequence[tuple[str, Performance | SitePerformance | Stratum]],
 ) -> list[str]:
-    """Say which confidence intervals are to be read with care: of few patients, or Newcombe's.
+    """Name the confidence intervals to read with care: of few patients, or Newcombe's.
 
     Parameters
     ----------
@@ -194,9 +194,9 @@ _CELLS = re.compile(r" \((\d+) and (\d+) cells\)")
 
 
 def methods(results: Results) -> list[str]:
-    """How the AUCs of the main run came about, per set, where a method is given.
+    """Say how the AUCs of the main run were computed, per set, where a method is given.
 
-    Models of a set that differ in the number of cells alone are told of together.
+    Models of a set that differ in the number of cells alone share a sentence.
     """
     run = main_run(results)
     by_method: dict[str, dict[str, list[int]]] = {}
@@ -219,7 +219,7 @@ def _with_cells(name: str, cells: list[int]) -> str:
 
 
 def local_block(results: Results) -> Block | None:
-    """AUC of every hospital that trained alone, by set and model; None when there was none."""
+    """Return the AUC of every hospital that trained alone, by set and model, if any did."""
     runs = local_runs(results)
     if not runs:
         return None

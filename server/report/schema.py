@@ -50,7 +50,7 @@ R = TypeVar("R", bound=Record)
 
 
 def equal_lengths(record: R, *fields: str) -> R:
-    """The record; ValueError unless these fields have one length."""
+    """Return the record; ValueError unless these fields have one length."""
     lengths = {name: len(getattr(record, name)) for name in fields}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
@@ -93,7 +93,7 @@ StepName = Literal["columns", "constant", "rare", "tied", "spearman", "icc", "la
 
 
 class SelectionStep(Record):
-    """What was left after a step: the names, or only how many where names say nothing (PCA).
+    """Features left after a step: the names, or only their number where names say nothing.
 
     `constant`, `rare` and `tied` are the exceptions: they list the features that were dropped.
     """
@@ -104,7 +104,7 @@ class SelectionStep(Record):
 
     @property
     def size(self) -> int | None:
-        """How many features were left, or dropped."""
+        """Number of features left, or dropped."""
         return len(self.names) if self.names is not None else self.count
 
 
@@ -170,7 +170,7 @@ class Svm(Record):
 
 
 class Selection(Record):
-    """From all columns of an arm to its model."""
+    """Selection of an arm's features, from all columns to its model."""
 
     steps: tuple[SelectionStep, ...] = ()
     alpha: Number = None
@@ -252,7 +252,7 @@ class Stratum(Record):
 
 
 class StratumTest(Record):
-    """Whether the AUC of a model differs between the levels of a column that have one.
+    """Test of a difference of a model's AUC between the levels of a column that have one.
 
     Cochran's Q over `levels` levels, chi-square with one degree of freedom fewer; of two levels it
     is the square of the z of two independent areas. Null = not tested, `note` says why.
@@ -287,7 +287,7 @@ class StudyTestSet(Record):
 
 
 class StudyInfo(Record):
-    """Which study was run; `digest` is the SHA-256 (hex) that the sites approved."""
+    """Identity of the study; `digest` is the SHA-256 (hex) that the sites approved."""
 
     name: str
     endpoint: str
@@ -298,7 +298,7 @@ class StudyInfo(Record):
 
 
 class RunInfo(Record):
-    """How it was run: engine, start (ISO 8601), release of this software, machine in words."""
+    """Circumstances of the run: engine, start (ISO 8601), release, machine in words."""
 
     engine: str
     started: str
@@ -511,7 +511,7 @@ class Refusal(Record):
 
 
 class PrivacyCost(Record):
-    """What the networks' training has told of any one patient of a site, at most."""
+    """Most that the networks' training reveals of any one patient of a site."""
 
     run: RunName
     site: str

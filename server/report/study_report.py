@@ -1,4 +1,4 @@
-"""What a finished run leaves for people: results.json, tables, figures, the page, transfers.csv.
+"""Files of a finished run: results.json, tables, figures, the page, transfers.csv.
 
 The page is self-contained: no request to anywhere, one script of its own, and it prints well.
 """
@@ -49,7 +49,7 @@ def write_outputs(tree: Mapping[str, Any], out: Path) -> Results:
 def write_report(
     results: Results, run_folder: Path, drawings: Sequence[Drawing] | None = None
 ) -> Path:
-    """Write `report/index.html`; its path.
+    """Write `report/index.html` and return its path.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def write_report(
 
 
 def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
-    """The page as text; the same results give the same bytes."""
+    """Return the page as text; the same results give the same bytes."""
     figures: defaultdict[str, list[Drawing]] = defaultdict(list)
     for drawing in draw_figures(results) if drawings is None else drawings:
         figures[drawing.section].append(drawing)

@@ -18,7 +18,7 @@ MARKERS = "os^Dv<>P"
 
 
 def strata_blocks(results: Results) -> list[Block]:
-    """AUC within the levels of each column, a table a test set."""
+    """Return the AUC within the levels of each column, a table a test set."""
     rows = [row for row in results.strata if row.run == main_run(results)]
     shown = [model for model in models(results) if any(row.model == model for row in rows)]
     blocks = []
@@ -37,7 +37,7 @@ def strata_blocks(results: Results) -> list[Block]:
 
 
 def _subgroup_lines(results: Results, rows: list[Stratum], shown: list[str]) -> Iterator[Line]:
-    """A row a level, then the test of the difference between the levels."""
+    """Return a row a level, then the test of the difference between the levels."""
     variable = rows[0].variable
     for level in dict.fromkeys(row.level for row in rows):
         by_model: dict[str, Stratum] = {r.model: r for r in rows if r.level == level}
@@ -82,7 +82,7 @@ def _tests(results: Results, name: str, variable: str) -> dict[str, StratumTest]
 
 
 def _without_area(rows: list[Stratum]) -> list[str]:
-    """Which levels have no AUC, and why."""
+    """Say which levels have no AUC, and why."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if row.note:
@@ -94,7 +94,7 @@ def _without_area(rows: list[Stratum]) -> list[str]:
 
 
 def _without_test(results: Results, name: str) -> list[str]:
-    """Of which differences of a set there is no P, and why."""
+    """Say which differences of a set have no P, and why."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for test in results.strata_tests:
         if (test.run, test.set) == (main_run(results), name) and test.note:
@@ -112,7 +112,7 @@ def _sets(results: Results) -> list[str]:
 
 
 def draw_strata(results: Results) -> Iterator[Drawing]:
-    """Areas with intervals by level, a figure a set and column that has any."""
+    """Draw areas with intervals by level, a figure a set and column that has any."""
     for name in _sets(results):
         rows = [r for r in results.strata if r.run == main_run(results) and r.set == name]
         for variable in dict.fromkeys(row.variable for row in rows):
@@ -127,7 +127,7 @@ def draw_strata(results: Results) -> Iterator[Drawing]:
 
 
 def _paint(axes: Axes, rows: list[Stratum], shown: list[str]) -> None:
-    """A row a model; levels one below the other, told apart by marker and filling."""
+    """Paint a row a model; levels below each other, distinguished by marker and filling."""
     levels = list(dict.fromkeys(row.level for row in rows if row.auc is not None))
     order = shown[::-1]
     low = 0.4
@@ -159,7 +159,7 @@ def _paint(axes: Axes, rows: list[Stratum], shown: list[str]) -> None:
 
 
 def per_site_blocks(results: Results) -> list[Block]:
-    """AUC of every model at each hospital, a table a test set."""
+    """Return the AUC of every model at each hospital, a table a test set."""
     rows = [row for row in results.site_performance if row.run == main_run(results)]
     shown = [model for model in models(results) if any(row.model == model for row in rows)]
     columns = ("Hospital", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))

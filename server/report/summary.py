@@ -1,4 +1,4 @@
-"""The top of the page: what was done and found, in plain words."""
+"""The top of the page: a summary in plain words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Card:
 
 
 def paragraphs(results: Results) -> list[str]:
-    """Two or three paragraphs for a reader who reads nothing else."""
+    """Return two or three paragraphs for a reader who reads nothing else."""
     return [text for text in (_what_was_done(results), _what_was_found(results)) if text]
 
 
@@ -93,7 +93,7 @@ def _what_was_found(results: Results) -> str:
 
 
 def references_sentence(results: Results) -> str:
-    """Which references were not run; empty when both were."""
+    """Name the references that were not run; empty when both were."""
     absent = []
     if "pooled" not in runs(results):
         absent.append("training on pooled data")
@@ -105,7 +105,7 @@ def references_sentence(results: Results) -> str:
 
 
 def cards(results: Results) -> list[Card]:
-    """One card a test set (the training set when there is none) for the headline model."""
+    """Return one card a test set (the training set when there is none) for the headline model."""
     model = headline_model(results)
     if model is None:
         return []

@@ -123,7 +123,7 @@ def _selection_items(chosen: Selection) -> list[tuple[str, str, Cell]]:
 
 
 def terminal_table(results: Results) -> Table:
-    """AUC of every model on every test set, for the end of a command; fits 100 columns.
+    """Return the AUC of every model on every test set for the screen, 100 columns wide.
 
     Columns of references that were not run are left out. The training set (out-of-fold) is shown
     only when the study has no test set.
@@ -212,7 +212,7 @@ def _path(chosen: Selection) -> Iterator[list[Cell]]:
 
 
 def _pairs(chosen: Selection) -> Iterator[list[Cell]]:
-    """Every pair once."""
+    """Return every pair once."""
     if chosen.correlation is not None:
         names, p = chosen.correlation.names, p_values(chosen.correlation)
         for i, row in enumerate(chosen.correlation.values):

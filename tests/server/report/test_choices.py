@@ -184,7 +184,7 @@ def test_the_page_shows_every_choice_that_counts_with_its_recorded_value(whole: 
         block = getattr(settings, group.block) if group.block else vars(settings)
         for one in group.choices if group.counts(settings) else ():
             if one.counts(settings):
-                assert (one.words, one.told(block)) in rows
+                assert (one.words, one.in_words(block)) in rows
     for remark in settings.remarks:
         assert remark in reader.text
     assert settings.radiomics_file.strip() in reader.text
