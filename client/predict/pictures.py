@@ -32,7 +32,6 @@ from client.predict.inputs import Case
 from client.predict.scoring import Prediction, Predictor, job_files
 from client.training.batches import Crops, evaluation_draws
 from client.training.device import Compute
-from client.training.inference import network_settings
 from client.training.loading import cut
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.model import ImagingSettings
@@ -302,7 +301,7 @@ def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pic
     shown = picture_of_crop(crop)
     if "dl3d" not in predictor.networks or not steps:
         return Pictures(shown, side_mm=crop.side_mm)
-    model, settings = predictor.networks["dl3d"], network_settings(study, "dl3d")
+    model, settings = predictor.networks["dl3d"], study.network("dl3d")
     saliency = integrated_gradients(model, crop.image, settings, predictor.compute, steps)
     laid = picture_of_saliency(crop, saliency)
     return Pictures(shown, laid, crop.side_mm, saliency.explained)

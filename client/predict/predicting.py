@@ -199,7 +199,7 @@ def _prepared(
         return None, ()
     made = prepare(
         jobs,
-        imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
+        imaging=study.imaging if study.networks else None,
         radiomics=study.radiomics if "radiomics" in study.base_models else None,
         window=study.radiomics_window,
         cache=ContentCache(folder),

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from common.bundle.bundle import Bundle
-from common.html.labels import labels_of
+from common.models import MODELS, labels_of
 from common.statistics.base import Float
 from common.study.model import ClinicalColumn, Study
 from common.transforms import NormalScores, Standardise
 from common.transforms.views import ByFold, Joined, Table, View
-
-NETWORKS = {"dl2d": "2D network", "dl3d": "3D network"}
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ class TrainingRanges:
         if not out:
             return []
         users = {user for i in out for user in self.users(name, columns[i])}
-        what = f"{NETWORKS[network]}: {len(out)} of {len(places)} image features"
+        what = f"{MODELS[network].short}: {len(out)} of {len(places)} image features"
         return [Outside(network, what, "", "of each", tuple(sorted(users)))]
 
 

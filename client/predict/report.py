@@ -27,8 +27,8 @@ from client.predict.predicting import RESEARCH, Outcome
 from client.predict.scoring import Prediction, Predictor, Score
 from common.errors import InputError
 from common.html import pages
-from common.html.labels import label_of, labels_of
 from common.html.tables import Block, Cell, Line
+from common.models import label_of, labels_of
 from common.study.model import Study
 from common.utils.durable import make_folder
 from common.utils.processes import kept

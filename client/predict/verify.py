@@ -18,7 +18,8 @@ from common.bundle.signature import SIGNATURE_FILE, check_files, digest_of, sign
 from common.errors import InputError, SignatureError, StudyError, UsageError
 from common.masking import identity
 from common.messages.joining import Invitation
-from common.study.errors import explain
+from common.models import network_input
+from common.study.block import explain
 from common.study.model import Study
 from common.transforms import Stack
 from common.transforms.views import ByFold, Joined, View
@@ -211,11 +212,10 @@ def _software_warnings(bundle: Bundle) -> tuple[str, ...]:
 
 
 def _norm_warnings(study: Study) -> tuple[str, ...]:
-    names = {"dl2d": "2D", "dl3d": "3D"}
     own = [
-        text
-        for name, text in names.items()
-        if name in study.base_models and getattr(study, name).strategy == "fedbn"
+        f"{network_input(name).dimensions}D"
+        for name in study.networks
+        if study.network(name).strategy == "fedbn"
     ]
     if not own:
         return ()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from client.report.site_run import SiteRun
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw
-from common.html.labels import MODEL_LABELS
+from common.models import MODELS
 from common.statistics.base import Float, Int
 
 Mask = NDArray[np.bool_]
@@ -78,7 +78,7 @@ def _block(run: SiteRun, name: str, table: str) -> FeatureBlock | None:
         return None
     return FeatureBlock(
         name=name,
-        title=MODEL_LABELS[name],
+        title=MODELS[name].label,
         columns=tuple(c for c, k in zip(columns, kept, strict=True) if k),
         values=values,
         patients=tuple(rows),

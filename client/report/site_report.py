@@ -16,8 +16,8 @@ from client.store.state import write_whole
 from client.workspace import Progress
 from common.html import pages
 from common.html.drawing import Drawing
-from common.html.labels import MODEL_LABELS
 from common.html.tables import Block, Cell, Line
+from common.models import MODELS, label_of
 from common.utils.durable import make_folder
 
 
@@ -58,7 +58,7 @@ def render(run: SiteRun, progress: Progress | None = None) -> str:
             if block.gaps
         ],
         patients=[(_title(subset), rows_of(run, subset)) for subset in run.subsets],
-        labels=MODEL_LABELS,
+        label=label_of,
     )
 
 
@@ -86,7 +86,7 @@ def _by_set(curves: Sequence[SiteCurve]) -> list[tuple[str, str, list[Drawing]]]
     for subset, group in groupby(curves, key=lambda one: one.subset):
         found = list(group)
         note = f"{found[0].n} patients, {found[0].positives} with the finding."
-        drawings = [roc_of(one, MODEL_LABELS[one.model]) for one in found]
+        drawings = [roc_of(one, MODELS[one.model].label) for one in found]
         parts.append((_title(subset), note, drawings))
     return parts
 

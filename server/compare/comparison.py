@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from common.html import pages
 from common.html.drawing import BLUE, LIGHT, VERMILION, Drawing, draw
+from common.models import MODELS
 from server.compare import tables
 from server.compare.run import ComparedRun
 from server.compare.tables import pairs, set_names
@@ -98,7 +99,7 @@ def _paint(axes: Axes, rows: list[Row]) -> None:
             axes.plot(row.auc, place + shift, marker, color=colour, mfc=face, mew=1.4, ms=6)
             low = min(low, row.auc)
     axes.axvline(0.5, color=LIGHT, lw=1, zorder=0)
-    axes.set_yticks(range(len(rows)), [words.MODEL_LABELS[model] for model, *_ in rows])
+    axes.set_yticks(range(len(rows)), [MODELS[model].label for model, *_ in rows])
     axes.set(xlim=(max(0.0, low - 0.03), 1.01), ylim=(-0.6, len(rows) - 0.4), xlabel="AUC")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from common.html.tables import Block, Cell, Line
+from common.models import MODELS
 from server.compare.run import ComparedRun
 from server.report import words
 from server.report.appendix import WHOLE
@@ -54,7 +55,7 @@ def auc_blocks(first: ComparedRun, second: ComparedRun) -> list[Block]:
     for name in set_names(first, second):
         rows = pairs(first, second, name)
         lines = tuple(
-            Line(words.MODEL_LABELS[model], (_auc(a), _auc(b), _change(a, b)), model)
+            Line(MODELS[model].label, (_auc(a), _auc(b), _change(a, b)), model)
             for model, a, b in rows
         )
         columns = ("Model", first.name, second.name, "Difference")
@@ -203,7 +204,7 @@ def auc_table(first: ComparedRun, second: ComparedRun) -> Table:
         for place, (model, a, b) in enumerate(rows):
             one, two = (a.auc if a else None), (b.auc if b else None)
             change = signed(difference(one, two))
-            label = f"  {words.MODEL_LABELS[model]}"
+            label = f"  {MODELS[model].label}"
             last = place == len(rows) - 1
             table.add_row(label, words.auc(one), words.auc(two), change, end_section=last)
     return table

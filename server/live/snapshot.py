@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.text import Text
 
+from common.models import MODELS
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
 from server.deployment.status import RunStatus, status_of
@@ -24,7 +25,6 @@ from server.progress.screen import PHASES, describe
 from server.progress.simulated_status import EVENTS, simulated_status
 from server.report.reading import MODEL_ORDER, set_label
 from server.report.words import (
-    MODEL_LABELS,
     STACKER_LABELS,
     arm_label,
     humanise,
@@ -127,7 +127,7 @@ def _performance(folder: Path) -> list[dict[str, Any]]:
             {
                 "set": set_label(row["set"]),
                 "n": row["n"],
-                "model": MODEL_LABELS[row["model"]],
+                "model": MODELS[row["model"]].label,
                 **{key: row[key] for key in ("auc", "ci_low", "ci_high")},
             }
             for row in rows

@@ -10,19 +10,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from common.utils.printable import on_one_line
+from common.models import MODELS
+from common.utils.text_file import on_one_line
 from server.federation.obstacles import Obstacle, obstacle_table
 from server.progress.events import EventTail
 
 PHASES = {
     "enrolment": "hospitals enrol",
     "table1": "Table 1",
-    "clinical": "clinical model",
-    "radiomics": "radiomics model",
-    "dl2d": "2D network",
-    "dl3d": "3D network",
-    "fusion_feature": "feature-level fusion",
-    "fusion_decision": "decision-level fusion",
+    **{name: spec.short for name, spec in MODELS.items()},
     "evaluation": "evaluation at the test hospitals",
 }
 

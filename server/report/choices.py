@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
-from common.study.model import FUSION_MODELS, parse_study
+from common.models import FUSION_MODELS, NetworkName, labels_of
+from common.study.model import parse_study
 from server.report import words
 from server.report.recorded_settings import recorded_settings
 from server.report.schema import RecordedSettings
@@ -110,7 +111,6 @@ def paper_defaults() -> RecordedSettings:
 
 
 PAPER, OPEN, ADDED = Origin.PAPER, Origin.OPEN, Origin.ADDED
-Network = Literal["dl2d", "dl3d"]
 
 RESNET50 = {
     "block": "bottleneck",
@@ -132,7 +132,7 @@ OPTIONS = {
 }
 
 
-def network_choices(network: Network) -> Sequence[Choice]:
+def network_choices(network: NetworkName) -> Sequence[Choice]:
     """Return every choice of `[dl2d]` or `[dl3d]`."""
     flat = network == "dl2d"
     return (*_what_it_is(flat=flat), *_how_it_learns(flat=flat), *_over_hospitals())
@@ -320,6 +320,10 @@ def _images_are_windowed(settings: RecordedSettings) -> bool:
     return bool(windowed) or models("dl2d", "dl3d")(settings)
 
 
+def _labels(names: Sequence[str]) -> str:
+    return labels_of(names) or "none"
+
+
 def _named(labels: dict[str, str]) -> Callable[[Sequence[str]], str]:
     def show(names: Sequence[str]) -> str:
         return ", ".join(labels.get(name, words.humanise(name)) for name in names) or "none"
@@ -332,12 +336,12 @@ def _grid(count: int, low: float, high: float) -> str:
 
 
 STUDY = (
-    Choice("Base models", ("base_models",), PAPER, _named(words.MODEL_LABELS)),
+    Choice("Base models", ("base_models",), PAPER, _labels),
     Choice(
         "Fusion models",
         ("fusion_models",),
         PAPER,
-        _named(words.MODEL_LABELS),
+        _labels,
         counts=models(*FUSION_MODELS),
     ),
     Choice("Folds of the cross-validation", ("folds",), PAPER),

@@ -24,6 +24,7 @@ from common.html.drawing import (
     Drawing,
     draw,
 )
+from common.models import MODELS
 from server.report import words
 from server.report.patients import draw_flow
 from server.report.performance import SIGNIFICANT
@@ -103,7 +104,7 @@ def _paint_overview(axes: Axes, rows: list[MatrixRow], ceiling: float | None) ->
     if ceiling is not None:
         axes.axvline(ceiling, color=GREY, lw=1, ls=(0, (2, 2)), zorder=0)
     axes.axvline(0.5, color=LIGHT, lw=1, zorder=0)
-    labels = [words.MODEL_LABELS[row.model] for row in rows]
+    labels = [MODELS[row.model].label for row in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set(xlim=(max(0.0, low - 0.03), 1.01), ylim=(-0.6, len(rows) - 0.4), xlabel="AUC")
     axes.tick_params(axis="y", length=0)
@@ -137,7 +138,7 @@ def _paint_roc(axes: Axes, curves: list[Roc], aucs: dict[tuple[str, str], float 
     for row in sorted(curves, key=lambda row: _best_first(row.model)):
         colour, dash = MODEL_STYLE[row.model]
         area = words.auc(aucs.get((row.set, row.model)))
-        label = f"{words.MODEL_LABELS[row.model]}, AUC {area}"
+        label = f"{MODELS[row.model].label}, AUC {area}"
         axes.plot(row.fpr, row.tpr, color=colour, ls=dash, label=label)
     _percent_axes(axes, "100 % − specificity", "Sensitivity, %")  # noqa: RUF001  true minus sign
     axes.legend(loc="lower right", borderpad=0, handlelength=2.4)
@@ -161,7 +162,7 @@ def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
             if group.mean_predicted is not None and group.observed is not None
         ]
         colour, dash = MODEL_STYLE[row.model]
-        label = f"{words.MODEL_LABELS[row.model]}, Brier {words.number(row.brier)}"
+        label = f"{MODELS[row.model].label}, Brier {words.number(row.brier)}"
         x, y = [point[0] for point in points], [point[1] for point in points]
         axes.plot(x, y, color=colour, ls=dash, marker="o", ms=4, label=label)
     _percent_axes(axes, "Predicted risk, %", "Observed share, %")
@@ -187,7 +188,7 @@ def _paint_decision(axes: Axes, rows: list[DecisionCurve]) -> None:
     axes.axhline(0, color=BLACK, lw=1, label="Treat none")
     for row in sorted(rows, key=lambda row: _best_first(row.model)):
         colour, dash = MODEL_STYLE[row.model]
-        label = words.MODEL_LABELS[row.model]
+        label = MODELS[row.model].label
         axes.plot(
             row.thresholds, [_nan(v) for v in row.net_benefit], color=colour, ls=dash, label=label
         )

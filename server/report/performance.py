@@ -9,6 +9,7 @@ from itertools import groupby
 
 from common.evaluation.delong import NEWCOMBE
 from common.html.tables import Block, Cell, Line
+from common.models import MODELS
 from server.report import words
 from server.report.reading import (
     MatrixRow,
@@ -43,7 +44,7 @@ def performance_blocks(results: Results) -> list[Block]:
         rows = list(group)
         lines = tuple(
             Line(
-                words.MODEL_LABELS[row.model],
+                MODELS[row.model].label,
                 tuple(column.make(row) for column in columns),
                 row.model,
             )
@@ -71,7 +72,7 @@ def _performance_columns(results: Results) -> list[Column]:
         Column("Specificity, %", lambda row: _of(row, run, _specificity)),
     ]
     for reference in _references(results):
-        title = f"P against {words.MODEL_LABELS[reference].lower()}"
+        title = f"P against {MODELS[reference].label.lower()}"
         columns.append(Column(title, _against(results, run, reference)))
     return columns
 
@@ -159,7 +160,7 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
     for test in results.study.test_sets:
         if test.name == known.set:
             note += f" From {words.join(list(test.sites))}."
-    own = [(words.MODEL_LABELS[row.model], found) for row in rows if (found := primary(row, run))]
+    own = [(MODELS[row.model].label, found) for row in rows if (found := primary(row, run))]
     return " ".join([note, *interval_warnings(own)])
 
 
@@ -229,6 +230,6 @@ def local_block(results: Results) -> Block | None:
         cells = tuple(
             Cell(words.auc(by_run[run].auc if run in by_run else None), key=run) for run in runs
         )
-        lines.append(Line(f"{set_label(row.set)}: {words.MODEL_LABELS[row.model]}", cells))
+        lines.append(Line(f"{set_label(row.set)}: {MODELS[row.model].label}", cells))
     titles = ("Set and model", *(words.run_label(run) for run in runs))
     return Block("", "", titles, tuple(lines))

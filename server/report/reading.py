@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from common.study.model import BASE_MODELS, FUSION_MODELS
+from common.models import BASE_MODELS, FUSION_MODELS
 from server.report.schema import Correlation, Performance, Results
 from server.report.words import humanise
 

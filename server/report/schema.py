@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from common.study.model import BaseModelName, FusionModelName
+from common.models import BaseModelName, FusionModelName
 
 ModelName = BaseModelName | FusionModelName
 

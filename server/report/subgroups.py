@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
 from common.html.tables import Block, Cell, Line
+from common.models import MODELS
 from server.report import words
 from server.report.performance import interval_warnings
 from server.report.reading import main_run, models, set_label, sets
@@ -28,7 +29,7 @@ def strata_blocks(results: Results) -> list[Block]:
         for variable in dict.fromkeys(row.variable for row in own):
             of_variable = [row for row in own if row.variable == variable]
             lines += _subgroup_lines(results, of_variable, shown)
-        columns = ("Subgroup", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))
+        columns = ("Subgroup", "Patients, with finding", *(MODELS[m].label for m in shown))
         labelled = [(f"{words.humanise(row.variable)} {row.level}", row) for row in own]
         warnings = interval_warnings(labelled)
         note = " ".join([*_without_area(own), *_without_test(results, name), *warnings])
@@ -99,7 +100,7 @@ def _without_test(results: Results, name: str) -> list[str]:
     for test in results.strata_tests:
         if (test.run, test.set) == (main_run(results), name) and test.note:
             models = reasons.setdefault((test.variable, test.note), [])
-            models.append(words.MODEL_LABELS[test.model])
+            models.append(MODELS[test.model].label)
     return [
         f"No P for {words.humanise(variable)}, {words.join(models)} ({why})."
         for (variable, why), models in reasons.items()
@@ -149,7 +150,7 @@ def _paint(axes: Axes, rows: list[Stratum], shown: list[str]) -> None:
         label = f"{level} (n={n})"
         axes.plot([], [], marker, mfc=filling, mec=BLACK, ms=5, mew=1.3, ls="", label=label)
     axes.axvline(0.5, color=LIGHT, lw=1, zorder=0)
-    axes.set_yticks(range(len(order)), [words.MODEL_LABELS[model] for model in order])
+    axes.set_yticks(range(len(order)), [MODELS[model].label for model in order])
     axes.set(xlim=(max(0.0, low - 0.03), 1.01), ylim=(-0.6, len(order) - 0.4), xlabel="AUC")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -162,7 +163,7 @@ def per_site_blocks(results: Results) -> list[Block]:
     """Return the AUC of every model at each hospital, a table a test set."""
     rows = [row for row in results.site_performance if row.run == main_run(results)]
     shown = [model for model in models(results) if any(row.model == model for row in rows)]
-    columns = ("Hospital", "Patients, with finding", *(words.MODEL_LABELS[m] for m in shown))
+    columns = ("Hospital", "Patients, with finding", *(MODELS[m].label for m in shown))
     blocks = []
     for one in results.study.test_sets:
         own = [row for row in rows if row.set == one.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.models import MODELS
 from server.report import words
 from server.report.reading import (
     MatrixRow,
@@ -71,7 +72,7 @@ def _what_was_found(results: Results) -> str:
         return "No model was evaluated in this run."
     rows = _headline_rows(results, model)
     where = "on the test sets" if test_sets(results) else "on the training set (out-of-fold)"
-    label = words.MODEL_LABELS[model].lower()
+    label = MODELS[model].label.lower()
     text = f"The {label} model stands for the study in the figures that follow, {where}."
     pooled = _mean_difference([(r.federated, r.pooled) for r in rows])
     alone = [

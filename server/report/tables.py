@@ -12,6 +12,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from common.models import MODELS
 from server.report import words
 from server.report.reading import (
     LocalSummary,
@@ -150,7 +151,7 @@ def terminal_table(results: Results) -> Table:
                 "Local mean (range)": _local_cell(row.local),
                 "Ceiling": "",
             }
-            label = f"  {words.MODEL_LABELS[row.model]}"
+            label = f"  {MODELS[row.model].label}"
             federated = _with_interval(row.federated)
             table.add_row(label, federated, *_wanted(cells, optional), end_section=row is rows[-1])
     return table

@@ -5,17 +5,11 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from common.html.labels import MODEL_LABELS as MODEL_LABELS
+from common.models import MODELS
 from server.progress.screen import PHASES
 
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MISSING = EN_DASH
-
-ARM_LABELS = {
-    **MODEL_LABELS,
-    "deep2d": "2D deep learning",
-    "deep3d": "3D deep learning",
-}
 
 STEP_LABELS = {
     "columns": "All features",
@@ -67,7 +61,7 @@ def shorten(name: str, limit: int) -> str:
 
 def arm_label(arm: str) -> str:
     """Write an arm of the feature selection in words."""
-    return ARM_LABELS.get(arm, humanise(arm))
+    return MODELS[arm].label if arm in MODELS else humanise(arm)
 
 
 def exchange_label(exchange: str) -> str:

@@ -79,7 +79,7 @@ def test_the_coordinator_hears_cpu_or_gpu_and_the_own_screen_which(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Model 5")
     workspace: Any = SimpleNamespace(
         name="a",
-        study=SimpleNamespace(base_models=("clinical", "dl3d")),
+        study=SimpleNamespace(networks=("dl3d",)),
         settings=SimpleNamespace(device="auto", loaders=1),
     )
     with caplog.at_level(logging.INFO, logger="fedlnm.site"):
