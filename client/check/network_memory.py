@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from common.dossier.network_size import network_size
+from common.networks.size import network_size
 from common.study.model import ImagingSettings, NetworkSettings
 
 Kind = Literal["dl2d", "dl3d"]

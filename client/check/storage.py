@@ -11,7 +11,7 @@ from client.check.finding import Findings, ok, or_ok, problem, warning
 from client.check.network_memory import crop_voxels
 from client.site import SiteSettings
 from common.dossier.markdown import size
-from common.dossier.network_size import width_of
+from common.networks.size import width_of
 from common.study.model import Study
 from common.utils.durable import exposed_mode
 

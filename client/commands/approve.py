@@ -171,9 +171,12 @@ def _show_dossier(study: Study, settings: SiteSettings, whole: bool) -> None:
     """What can leave and what is not protected; all of it in a file to read or to pass on."""
     from client.gate.study_dossier import write_dossier
     from common.dossier import in_plain_words
+    from server.phases.program import declared_phases
 
     path = write_dossier(settings.work, study)
-    text = path.read_text(encoding="utf-8") if whole else in_plain_words(study)
+    text = (
+        path.read_text(encoding="utf-8") if whole else in_plain_words(study, declared_phases(study))
+    )
     _tell((*text.splitlines(), f"the whole privacy dossier of this study: {path}"))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from common.dossier import study_dossier
 from common.study.model import Study
 from common.utils.durable import write_durably
+from server.phases.program import declared_phases
 
 
 def dossier_path(work: Path, study: Study) -> Path:
@@ -17,5 +18,5 @@ def dossier_path(work: Path, study: Study) -> Path:
 def write_dossier(work: Path, study: Study) -> Path:
     """Write what can leave in this study, with its real sizes; where it stands."""
     path = dossier_path(work, study)
-    write_durably(path, study_dossier(study).encode())
+    write_durably(path, study_dossier(study, declared_phases(study)).encode())
     return path

@@ -1,4 +1,4 @@
-"""What a run has finished, on disk: one file a step, and one for the round a training is at."""
+"""Finished steps of a run on disk: one file a step, and one for the round of a training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Checkpoint:
     ----------
     folder : where the files are.
     study : digest of the study; another study's checkpoint is refused.
-    notes : JSON-able, written in the same stroke with every result; what a run counts on its way.
+    notes : JSON-able, counts of the run, written in the same stroke with every result.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Checkpoint:
         self._written = int(self.newest().get("written", 0))
 
     def step(self, name: str, run: Callable[[], Any]) -> Any:
-        """The stored result of this step, or that of running it now."""
+        """Return the stored result of this step, or run it now."""
         if self.has(name):
             return self.read(name)
         value = run()
@@ -48,7 +48,7 @@ class Checkpoint:
         return value
 
     def has(self, name: str) -> bool:
-        """Whether something is stored under this name."""
+        """Tell whether something is stored under this name."""
         return self._path(name).is_file()
 
     def write(self, name: str, value: Any) -> None:
@@ -58,15 +58,15 @@ class Checkpoint:
         write_plain(self._path(name), value, json.dumps(notes))
 
     def read(self, name: str) -> Any:
-        """A stored value."""
+        """Return a stored value."""
         return read_plain(self._path(name))
 
     def remove(self, name: str) -> None:
-        """Forget what is stored under this name, if anything is."""
+        """Delete the value under this name, if there is one."""
         self._path(name).unlink(missing_ok=True)
 
     def newest(self) -> dict[str, Any]:
-        """The notes that were written last; empty before the first."""
+        """Return the notes that were written last; empty before the first."""
         found: list[dict[str, Any]] = [
             json.loads(read_notes(path)) for path in self.folder.glob("*.safetensors")
         ]
@@ -78,13 +78,13 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for how far one step has come."""
+    """Place for the progress of one step."""
 
     checkpoint: Checkpoint
     name: str
 
     def read(self) -> Any:
-        """What was stored last, None where nothing was."""
+        """Return the last stored value, None before the first."""
         return self.checkpoint.read(self.name) if self.checkpoint.has(self.name) else None
 
     def write(self, value: Any) -> None:
@@ -92,5 +92,5 @@ class Slot:
         self.checkpoint.write(self.name, value)
 
     def clear(self) -> None:
-        """The step is done."""
+        """Delete the progress of a step that is done."""
         self.checkpoint.remove(self.name)

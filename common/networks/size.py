@@ -1,4 +1,4 @@
-"""How many numbers a network has, counted from its settings: reading a study needs no torch."""
+"""Count the numbers of a network from its settings: reading a study needs no torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _DIMENSIONS = {"dl2d": 2, "dl3d": 3}
 
 
 def width_of(settings: NetworkSettings) -> int:
-    """Number of its features, before the linear output."""
+    """Return the number of its features, before the linear output."""
     return settings.widths[3] * (4 if settings.block == "bottleneck" else 1)
 
 
 def network_size(kind: Literal["dl2d", "dl3d"], settings: NetworkSettings) -> tuple[int, int]:
-    """Numbers in all (weights and running statistics), and how many are running statistics.
+    """Count its numbers (weights and running statistics), and the running statistics alone.
 
     The ResNet of `common.networks.resnet`: a stem, four stages of blocks, one linear output.
     """
