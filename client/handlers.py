@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from client.check.foretold import foretold
+from client.check.disclosure import foretold
 from client.site import LOG
 from client.store.fixed_levels import FixedLevels
 from client.store.state import StoredTable

@@ -23,8 +23,7 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from common.utils.processes import BackgroundProgram, free_port, kept, stop_all
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import Prepared

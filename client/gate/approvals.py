@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
-from common.masking.encoding import framed, from_text, to_text
+from common.masking.fixed_point import framed, from_text, to_text
 from common.utils.durable import write_durably
 
 Kind = Literal["study", "app"]

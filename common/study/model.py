@@ -12,20 +12,19 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from common.errors import InputError, SignatureError
 from common.masking import FEWEST
 from common.masking.leaving import LeftSite
-from common.study.block import Positive, Settings
-from common.study.errors import explain
+from common.study.block import Positive, Settings, explain
 from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.presets import merge, preset_text
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.strategy import refusal_of_masks
-from common.utils.text_file import read_written
-from common.utils.written import check_levels
+from common.utils.text_file import check_levels, read_written
 
 BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
 FusionModelName = Literal["fusion_feature", "fusion_decision"]
@@ -443,3 +442,11 @@ def _check_left(study: Study) -> None:
             statement.verify()
         except SignatureError as error:
             raise ValueError(f"left: {error}") from None
+
+
+def write_study(study: Study, path: Path) -> Path:
+    """Write a study as TOML, every setting spelled out; its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
+    path.write_text(text, encoding="utf-8")
+    return path

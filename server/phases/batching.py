@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
-from common.ledger.asked import request_digest
+from common.ledger.entry import request_digest
 from common.messages.exchanges import SumItem
 from common.transforms.views import View
 from server.phases.protocol import Federation

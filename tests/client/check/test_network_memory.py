@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from client.check.network_memory import FLOAT, Kind, activations, crop_voxels, training_bytes
+from client.check.machine import FLOAT, Kind, activations, crop_voxels, training_bytes
 from common.networks.resnet import build_network, channels_of
 from common.study.model import ImagingSettings, NetworkSettings
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.networks.pretrained import load_pretrained
+from common.networks.initial import load_pretrained
 from common.networks.resnet import Kind, build_network
 from common.study.model import NetworkSettings
 

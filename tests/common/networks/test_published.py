@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.networks.pretrained import load_pretrained
+from common.networks.initial import load_pretrained
 from common.networks.resnet import Kind, ScoringNetwork, build_network
 from common.study.networks import NetworkSettings
 

@@ -206,7 +206,7 @@ def test_the_training_rows_are_those_of_the_other_mode(enrolled: Enrolled) -> No
         assert [[row.get(key) for key in keys] for row in found] == [
             [row.get(key) for key in keys] for row in expected
         ]
-    for found, expected in zip(by_bins.calibration[:3], by_rows.calibration[:3], strict=True):
+    for found, expected in zip(by_bins["calibration"][:3], by_rows["calibration"][:3], strict=True):
         assert found["brier"] == pytest.approx(expected["brier"], abs=1e-12)
 
 
