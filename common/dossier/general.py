@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import math
 import re
+import tomllib
 import types
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from common.disclosure import DESCRIPTIONS
 from common.dossier.markdown import code, document, table
-from common.dossier.texts import (
-    MessageText,
-    RuleText,
-    StatisticText,
-    attacks,
-    message_texts,
-    rule_text,
-    statistic_texts,
-    text_of,
-)
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE
 from common.statistics.registry import statistic_classes
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.table1 import JoinedHistogram, ProtectedLevelCounts
 from common.study.model import FEWEST_MASKED, PrivacySettings
 
+_PACKAGE = "common.dossier"
 HEAD = """\
 # Privacy dossier
 
@@ -51,6 +46,112 @@ set whether that is so."""
 ALONE = "no, as it is only asked of a set that one hospital holds alone"
 MASKED = "yes"
 _SCALARS = {str: "text", int: "whole number", float: "number", bool: "yes or no"}
+
+
+# -- words, kept as data beside this module --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MessageText:
+    """Words for one class that travels.
+
+    Parameters
+    ----------
+    fields : meaning of every field.
+    masked : fields that are masked.
+    attack : of an answer, possible misuse.
+    """
+
+    fields: dict[str, str]
+    masked: tuple[str, ...] = ()
+    attack: str = ""
+
+
+@dataclass(frozen=True)
+class StatisticText:
+    """Words for one statistic.
+
+    Parameters
+    ----------
+    about : an explanation for a reader who does not know statistics.
+    attack : possible misuse.
+    shapes : per part, its axes in words, such as "columns + 1".
+    """
+
+    about: str
+    attack: str
+    shapes: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class RuleText:
+    """Names of rules in `common.disclosure`, by the questions they are checked for."""
+
+    every_sum: tuple[str, ...]
+    training_sum: tuple[str, ...]
+    messages: dict[str, tuple[str, ...]]
+    statistics: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack that was or could be tried; `result` is empty until it was measured."""
+
+    name: str
+    attack: str
+    setting: str
+    result: str
+    source: str
+
+
+def text_of(name: str) -> str:
+    """Read a file of this package."""
+    return resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8")
+
+
+def message_texts() -> dict[str, MessageText]:
+    """Read the words for messages, by class name."""
+    found = tomllib.loads(text_of("fields.toml"))
+    return {
+        name: MessageText(
+            fields=own["fields"],
+            masked=tuple(own.get("masked", ())),
+            attack=own.get("attack", ""),
+        )
+        for name, own in found.items()
+    }
+
+
+def statistic_texts() -> dict[str, StatisticText]:
+    """Read the words for statistics, by class name."""
+    found = tomllib.loads(text_of("statistics.toml"))
+    return {
+        name: StatisticText(
+            about=own["about"],
+            attack=own["attack"],
+            shapes={part: tuple(axes) for part, axes in own["shapes"].items()},
+        )
+        for name, own in found.items()
+    }
+
+
+def rule_text() -> RuleText:
+    """Read which rules are checked when."""
+    found = tomllib.loads(text_of("rules.toml"))
+    return RuleText(
+        every_sum=tuple(found["every_sum"]),
+        training_sum=tuple(found["training_sum"]),
+        messages={name: tuple(own) for name, own in found["messages"].items()},
+        statistics={name: tuple(own) for name, own in found["statistics"].items()},
+    )
+
+
+def attacks() -> tuple[Attack, ...]:
+    """Read the attacks, in the order they are shown."""
+    return tuple(Attack(**entry) for entry in json.loads(text_of("attacks.json")))
+
+
+# -- the dossier ---------------------------------------------------------------------------------
 
 
 def general_dossier() -> str:

@@ -383,7 +383,7 @@ def _test_sets(study: Study) -> Iterator[str]:
         )
     yield (
         "**Numbers of patients.** How many patients, and how many with the endpoint, each hospital"
-        " has in each set is told to the coordinator, also where they are few."
+        " has in each set goes to the coordinator, also where they are few."
     )
 
 
@@ -428,7 +428,7 @@ def _always(study: Study) -> Iterator[str]:
         )
     )
     yield (
-        "**Totals are told to hospitals** where a later question needs them: means, deviations,"
+        "**Totals go to hospitals** where a later question needs them: means, deviations,"
         " counts in intervals, and network weights after every round."
     )
     if study.masked("train"):

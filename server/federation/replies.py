@@ -40,8 +40,8 @@ def is_waited_for(reply: Message, node: int, asked: Mapping[str, int], where: st
 def check_answer(request: Any, reply: Any, site: str) -> None:
     """Return if a reply is this site's, to this request.
 
-    A masked sum of another site, or to another question, cannot be told from the right one by its
-    numbers: it must not come into the total.
+    The numbers of a masked sum do not show its site or its question: a wrong one must not come into
+    the total.
 
     Raises
     ------

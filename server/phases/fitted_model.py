@@ -33,7 +33,7 @@ class FittedModel:
 
     @property
     def selected(self) -> tuple[str, ...]:
-        """Columns of the final model, where they were selected."""
+        """Return the columns of the final model, where they were selected."""
         steps = self.selection.get("steps", ())
         names: tuple[str, ...] = (steps[-1].get("names") or ()) if steps else ()
         return names

@@ -60,7 +60,9 @@ def fit_linear_model(
         rounds = federation.study.svm.max_rounds
         notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
     if inverted:
-        notes.append("out-of-fold decision values told nothing: probabilities stay near the mean")
+        notes.append(
+            "out-of-fold decision values did not follow the label: probabilities stay near the mean"
+        )
     record = _record(outers[-1], svms[-1])
     steps = (*selection.get("steps", ()), {"step": "lasso", "names": outers[-1].columns})
     done = {**selection, **record, "steps": steps, "notes": tuple(notes)}

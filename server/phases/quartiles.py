@@ -104,7 +104,7 @@ class ColumnFindings:
     tally: Tally
 
     def unsorted(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Cells (True) in which these sets (True = used) have several values."""
+        """Find cells (True) in which these sets (True = used) have several values."""
         return unsorted_cells(self.bounds, self.counts[used], self.tally.decimals)
 
     def comparable(self, used: NDArray[np.bool_]) -> bool:
@@ -133,7 +133,7 @@ def find_quartiles(
         joined = dict(zip(last, results, strict=True))
     found = []
     for i, (tally, own) in enumerate(zip(tallies, bounds, strict=True)):
-        told = [
+        shown = [
             _quartiles(tally, one, givers, position, at_site.get((position, i)))
             for position, one in enumerate(sets)
         ]
@@ -141,8 +141,8 @@ def find_quartiles(
         found.append(
             ColumnFindings(
                 sets=tuple(sets),
-                quartiles=tuple(three for three, _ in told),
-                notes=tuple(note for _, note in told),
+                quartiles=tuple(three for three, _ in shown),
+                notes=tuple(note for _, note in shown),
                 bounds=own,
                 counts=counts,
                 usable=_usable(sets, counts, privacy),
@@ -230,8 +230,8 @@ def _quartiles(
 ) -> tuple[Three, str]:
     """Return the quartiles of a set that may be shown, and why others are not."""
     if at_site is not None:
-        told = tuple(Quantile(float(value), 0.0) for value in at_site)
-        return (told[0], told[1], told[2]), "" if np.isfinite(at_site).all() else FEW
+        three = tuple(Quantile(float(value), 0.0) for value in at_site)
+        return (three[0], three[1], three[2]), "" if np.isfinite(at_site).all() else FEW
     if one.joined:
         return (NOTHING, NOTHING, NOTHING), UNMASKED
     index = givers.index(position)

@@ -47,7 +47,7 @@ class Counted:
 
     @property
     def names(self) -> Names:
-        """The columns."""
+        """Return the columns."""
         return self.view.outputs()
 
     def narrow(self, columns: Int) -> Counted:

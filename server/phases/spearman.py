@@ -28,7 +28,7 @@ from server.phases.rank_cells import (
 )
 
 Names = tuple[str, ...]
-NORMAL_NOTE = "few patients: rank correlations come from normal scores, as ranks would tell of them"
+NORMAL_NOTE = "few patients: rank correlations come from normal scores, as ranks could reveal them"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Filtered:
 
     @property
     def names(self) -> Names:
-        """Columns kept."""
+        """Return the columns kept."""
         return self.table.names
 
     def correlation_of(self, wanted: Names) -> dict[str, Any]:

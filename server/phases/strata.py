@@ -171,8 +171,8 @@ def _over_sites(
         one: result.counts[0, :, 0]
         for one, result in zip(levels, first[len(subsets) :], strict=True)
     }
-    hidden, told = _allowed(federation, counts, wholes)
-    areas = _areas(federation, [one for one in levels if told[one]], names, wholes)
+    hidden, shown = _allowed(federation, counts, wholes)
+    areas = _areas(federation, [one for one in levels if shown[one]], names, wholes)
     nothing = delong_unknown(0, 0, len(names))
     found = {}
     for subset, variable in dict.fromkeys((one.subset, one.variable) for one in levels):
@@ -193,15 +193,15 @@ def _allowed(
     """Find levels that are withheld altogether, and those with patients enough for an area."""
     privacy = federation.study.privacy
     hidden: dict[_Level, bool] = {}
-    told: dict[_Level, bool] = {}
+    shown: dict[_Level, bool] = {}
     for subset, variable in dict.fromkeys((one.subset, one.variable) for one in counts):
         own = [one for one in counts if (one.subset, one.variable) == (subset, variable)]
         held = np.array([counts[one] for one in own])
         everyone = wholes[subset].counts[0].sum(axis=1)
         gone = hidden_levels(held, everyone - held.sum(axis=0), privacy.min_cell)
         hidden |= dict(zip(own, gone.tolist(), strict=True))
-        told |= dict(zip(own, levels_told(held, gone, privacy).tolist(), strict=True))
-    return hidden, told
+        shown |= dict(zip(own, levels_told(held, gone, privacy).tolist(), strict=True))
+    return hidden, shown
 
 
 def _areas(

@@ -14,16 +14,20 @@ from common.disclosure import DESCRIPTIONS
 from common.disclosure.sums import RULES
 from common.dossier.general import (
     NOT_MEASURED,
+    Attack,
+    attacks,
     attacks_section,
     axes,
     fields_of,
     first_sentence,
     general_dossier,
+    message_texts,
     rounding,
+    rule_text,
+    statistic_texts,
     travelling_classes,
     type_words,
 )
-from common.dossier.texts import Attack, attacks, message_texts, rule_text, statistic_texts
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE, SumReply, TrainReply
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram

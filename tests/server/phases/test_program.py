@@ -193,6 +193,8 @@ def test_a_resumed_fusion_asks_the_same_though_its_views_are_other_objects(
         asking = Asking(study, real.members, lambda _, items: real.sum_many(items))
         fit_feature_fusion(asking, models)
         digests.append(asking.digests)
+        # without networks all outer problems share one table
+        assert len(asking.asked[0][2]) == 1
     assert digests[0] == digests[1]
 
 
