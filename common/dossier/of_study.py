@@ -382,8 +382,8 @@ def _test_sets(study: Study) -> Iterator[str]:
             " hospital's own patients go in the clear."
         )
     yield (
-        "**Numbers of patients.** How many patients, and how many with the endpoint, each hospital"
-        " has in each set goes to the coordinator, also where they are few."
+        "**Numbers of patients.** The coordinator learns how many patients, and how many with the"
+        " endpoint, each hospital has in each set, also where they are few."
     )
 
 
