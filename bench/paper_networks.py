@@ -17,9 +17,10 @@ from typing import Any
 
 from client.app import app
 from client.training.device import find_compute
+from common.models import NetworkName
 from common.study.model import Study, load_study, write_study
 from server.federation.federation import Federation
-from server.phases.networks import Network, rows_per_fold, train_variant
+from server.phases.networks import rows_per_fold, train_variant
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import with_identities
 from sim.phantom.generate import generate
@@ -68,7 +69,7 @@ def paper_study(folder: Path, patients: int, batch_size: int = 0) -> Study:
     changes: dict[str, Any] = {"select": "last", "patience": 0}
     if batch_size:
         changes["batch_size"] = batch_size
-    blocks: dict[Network, Any] = {
+    blocks: dict[NetworkName, Any] = {
         name: getattr(plain, name).model_copy(update=changes) for name in ("dl2d", "dl3d")
     }
     return with_identities(plain.model_copy(update=blocks))

@@ -9,6 +9,7 @@ from common.disclosure import DESCRIPTIONS
 from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
 from common.dossier.markdown import bullets, document, size, table
 from common.masking import identity
+from common.models import MODELS
 from common.study.model import (
     FEWEST_MASKED,
     ClinicalColumn,
@@ -17,14 +18,6 @@ from common.study.model import (
     Study,
 )
 
-MODELS = {
-    "clinical": "clinical values",
-    "radiomics": "radiomics features",
-    "dl2d": "2D network",
-    "dl3d": "3D network",
-    "fusion_feature": "features of all together",
-    "fusion_decision": "probabilities of all together",
-}
 HEAD = """\
 For the privacy officer of a hospital of this study. It is made from the study file by the program
 that runs the study. What messages, statistics and rules are, and what somebody could do with them,
@@ -84,7 +77,7 @@ def in_plain_words(study: Study, phases: Sequence[Phase]) -> str:
 def _in_short(study: Study, phases: Sequence[Phase]) -> str:
     most = max(sum(p.bytes_up(study, site) for p in phases) for site in study.site_names)
     models = ", ".join(
-        f"`{name}` ({MODELS[name]})" for name in (*study.base_models, *study.fusion_models)
+        f"`{name}` ({MODELS[name].short})" for name in (*study.base_models, *study.fusion_models)
     )
     rows = study.fusion.pooling == "rows"
     return bullets(

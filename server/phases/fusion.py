@@ -13,7 +13,6 @@ from server.phases.batching import distinct, run_together
 from server.phases.clinical import widest_clinical
 from server.phases.fitted_model import FittedModel
 from server.phases.linear import fit_linear_model, linear_asks
-from server.phases.networks import networks_of, settings_of
 from server.phases.protocol import Federation
 from server.phases.spearman import spearman_asks, spearman_filter
 from server.phases.standardise import moments_asks, standardise
@@ -58,9 +57,9 @@ def fit_feature_fusion(federation: Federation, fitted: Mapping[str, FittedModel]
 
 def fusion_asks(study: Study) -> Phase:
     """Declare what `fit_feature_fusion` asks for."""
-    networks = networks_of(study)
+    networks = study.networks
     kept = study.selection.pca_components
-    width = sum(min(kept, width_of(settings_of(study, name))) for name in networks)
+    width = sum(min(kept, width_of(study.network(name))) for name in networks)
     if "clinical" in study.base_models:
         width += widest_clinical(study)
     if "radiomics" in study.base_models:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from common.masking.update import SUMS
 from common.masking.weights import grid16_for
 from common.messages.exchanges import Ranges, RoundPlan, Weights
 from common.messages.plain import plain
+from common.models import MODELS, NetworkName
 from common.networks.schedule import learning_rate_at, validation_fold
 from common.networks.size import network_size, width_of
 from common.statistics.counts import FoldCounts
-from common.study.model import NetworkSettings, Study
+from common.study.model import Study
 from common.transforms import Select
 from common.transforms.views import ByFold, View, table
 from server.phases.components import components_asks, principal_components
@@ -29,9 +30,6 @@ from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 
 if TYPE_CHECKING:
     from strategies.model import GlobalModel
-
-Network = Literal["dl2d", "dl3d"]
-NETWORKS: tuple[Network, ...] = ("dl2d", "dl3d")
 
 
 @plain
@@ -69,16 +67,6 @@ class TrainingState:
 AfterRound = Callable[[TrainingState], None]
 
 
-def networks_of(study: Study) -> tuple[Network, ...]:
-    """Return the networks of a study, in the order in which they are trained."""
-    return tuple(name for name in NETWORKS if name in study.base_models)
-
-
-def settings_of(study: Study, network: Network) -> NetworkSettings:
-    """Return the study's block of this network."""
-    return study.dl2d if network == "dl2d" else study.dl3d
-
-
 def variants(study: Study) -> tuple[str, ...]:
     """Name the trainings of one network."""
     return (*(f"fold{k}" for k in range(study.folds)), "final")
@@ -93,7 +81,7 @@ def rows_per_fold(federation: Federation) -> tuple[int, ...]:
 
 def train_variant(
     federation: Federation,
-    network: Network,
+    network: NetworkName,
     variant: str,
     folds: tuple[int, ...],
     rounds: int,
@@ -114,7 +102,7 @@ def train_variant(
     from common.networks.initial import initial_network
     from strategies.model import GlobalModel
 
-    settings = settings_of(federation.study, network)
+    settings = federation.study.network(network)
     fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
     validation = validation_fold(settings, fold, len(folds))
     total = sum(n for k, n in enumerate(folds) if k not in (fold, validation))
@@ -138,14 +126,14 @@ def train_variant(
 
 
 def rounds_of(
-    study: Study, network: Network, variant: str, trained: Mapping[str, TrainedNetwork]
+    study: Study, network: NetworkName, variant: str, trained: Mapping[str, TrainedNetwork]
 ) -> int:
     """Return the most rounds of a training.
 
     On all patients no one is left to choose a round by: as many as was best in the median over the
     trainings without a fold.
     """
-    settings = settings_of(study, network)
+    settings = study.network(network)
     if variant != "final" or not settings.validates:
         return settings.rounds
     return max(1, round(float(np.median([one.best_round for one in trained.values()]))))
@@ -171,7 +159,7 @@ class _Training:
     """
 
     federation: Federation
-    network: Network
+    network: NetworkName
     variant: str
     left_out: tuple[int, int]
     total: int
@@ -241,7 +229,7 @@ class _Training:
         )
 
     def _training_plan(self, model: GlobalModel, number: int) -> RoundPlan:
-        settings = settings_of(self.federation.study, self.network)
+        settings = self.federation.study.network(self.network)
         plan = self._plan(epochs=settings.local_epochs, number=number)
         # before the first change nobody knows how large one is
         half = settings.transfer_bits == 16 and model.largest_change > 0.0
@@ -267,7 +255,7 @@ class _Training:
 
 
 def network_model(
-    federation: Federation, network: Network, trained: Mapping[str, TrainedNetwork]
+    federation: Federation, network: NetworkName, trained: Mapping[str, TrainedNetwork]
 ) -> FittedModel:
     """Make a model of a trained network: its probabilities, and its principal components."""
     names = variants(federation.study)
@@ -294,9 +282,9 @@ def network_model(
     )
 
 
-def network_asks(study: Study, network: Network) -> Phase:
+def network_asks(study: Study, network: NetworkName) -> Phase:
     """Declare what the phase of a network asks for; the first one also counts the folds."""
-    settings, trainings = settings_of(study, network), study.folds + 1
+    settings, trainings = study.network(network), study.folds + 1
     size, running = network_size(network, settings)
     # SCAFFOLD's control variates are as long as the weights
     numbers = 2 * size if settings.strategy == "scaffold" else size
@@ -305,15 +293,15 @@ def network_asks(study: Study, network: Network) -> Phase:
     looks = trainings + (study.folds if settings.validates else 0)
     asked = [training, _update_asks(study, "loss of the weights", 0, 0, looks)]
     rounds = trainings * settings.rounds + looks
-    if network == networks_of(study)[0]:
+    if network == study.networks[0]:
         asked.insert(0, sums(study, FoldCounts(folds=study.folds), 0))
         rounds += 1
     if "fusion_feature" in study.fusion_models:
         components = components_asks(study, width_of(settings), trainings)
         asked += components
         rounds += sum(one.rounds for one in components)
-    kind = "2D" if network == "dl2d" else "3D"
-    return Phase(network, f"The {kind} network, {trainings} trainings", rounds, tuple(asked))
+    purpose = f"The {MODELS[network].short}, {trainings} trainings"
+    return Phase(network, purpose, rounds, tuple(asked))
 
 
 def _update_asks(study: Study, what: str, size: int, running: int, rounds: int) -> Disclosure:

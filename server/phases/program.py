@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 
 from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase
-from common.study.model import BASE_MODELS, Study
+from common.models import BASE_MODELS, NetworkName
+from common.study.model import Study
 from server.phases.clinical import clinical_asks, fit_clinical
 from server.phases.decision import Decision
 from server.phases.evaluation import EvaluationFindings, evaluate_test_sets, evaluation_asks
@@ -23,12 +24,10 @@ from server.phases.fusion_bins import bins_asks, decide_by_bins
 from server.phases.fusion_rows import decide_by_rows, rows_asks
 from server.phases.networks import (
     AfterRound,
-    Network,
     TrainedNetwork,
     TrainingState,
     network_asks,
     network_model,
-    networks_of,
     rounds_of,
     rows_per_fold,
     train_variant,
@@ -63,7 +62,7 @@ class Steps(Protocol):
         """
 
     def training(
-        self, network: Network, variant: str, rounds: int, train: Training
+        self, network: NetworkName, variant: str, rounds: int, train: Training
     ) -> TrainedNetwork:
         """Return the result of a training of at most so many rounds."""
 
@@ -103,7 +102,7 @@ def run_program(federation: Federation, steps: Steps, software: Mapping[str, str
         fitted["clinical"] = steps.step("clinical", partial(fit_clinical, federation))
     if "radiomics" in study.base_models:
         fitted["radiomics"] = steps.step("radiomics", partial(fit_radiomics, federation))
-    for network in networks_of(study):
+    for network in study.networks:
         own = trained[network] = _train(federation, steps, network)
         make = partial(network_model, federation, network, own)
         fitted[network] = steps.step(f"{network}-model", make, phase=network)
@@ -117,7 +116,7 @@ def run_program(federation: Federation, steps: Steps, software: Mapping[str, str
     return StudyFindings(first, fitted, trained, decision, steps.step("evaluation", evaluate))
 
 
-def _train(federation: Federation, steps: Steps, network: Network) -> dict[str, TrainedNetwork]:
+def _train(federation: Federation, steps: Steps, network: NetworkName) -> dict[str, TrainedNetwork]:
     study = federation.study
     folds = steps.step("folds", partial(rows_per_fold, federation), phase=network)
     trained: dict[str, TrainedNetwork] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.messages.exchanges import EnrolReply
+from common.models import MODELS
 from common.study.model import Study
 from server.phases.decision import StackerFit
 from server.phases.networks import TrainedNetwork
@@ -135,8 +136,7 @@ def _warnings(
     found = []
     for network, variants in trained.items():
         if "random" in variants["final"].origin:
-            kind = "2D" if network == "dl2d" else "3D"
-            found.append(f"{kind} network: {variants['final'].origin}.")
+            found.append(f"{MODELS[network].short}: {variants['final'].origin}.")
     for site, member in members.items():
         if member.excluded:
             found.append(

@@ -16,16 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.bundle.bundle import Bundle, Files, save_files
 from common.bundle.signature import sign_files
+from common.models import NetworkName
 from common.utils.versions import installed
 from server.federation.federation import Federation
 from server.phases.decision import Decision
 from server.phases.evaluation import EvaluationFindings
 from server.phases.networks import (
-    Network,
     TrainedNetwork,
     TrainingState,
-    networks_of,
-    settings_of,
     variants,
 )
 from server.phases.program import Training, phase_names, run_program
@@ -111,7 +109,7 @@ class StudyRun:
         return value
 
     def training(
-        self, network: Network, variant: str, rounds: int, train: Training
+        self, network: NetworkName, variant: str, rounds: int, train: Training
     ) -> TrainedNetwork:
         """Return the stored result of a training, or go on from its last round."""
         name = f"{network}-{variant}"
@@ -181,9 +179,7 @@ class StudyRun:
         self.federation.events.tell(
             "resumed" if resumed else "started",
             phases=phase_names(study),
-            rounds={
-                name: settings_of(study, name).rounds * trainings for name in networks_of(study)
-            },
+            rounds={name: study.network(name).rounds * trainings for name in study.networks},
             trainings=trainings,
             complete=self.checkpoint.has("evaluation"),
         )

@@ -16,10 +16,11 @@ from common.ledger.entry import request_digest
 from common.masking.layout import sizes
 from common.messages.exchanges import EvaluateReply, SumItem
 from common.messages.plain import from_tree, to_tree
+from common.models import BASE_MODELS
 from common.statistics.base import describe
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means, Missingness
-from common.study.model import BASE_MODELS, Study, load_study
+from common.study.model import Study, load_study
 from common.transforms import Select
 from common.transforms.views import table
 from server.federation.federation import Federation
