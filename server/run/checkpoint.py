@@ -12,6 +12,9 @@ from common.errors import InputError
 from common.messages.plain import read_notes, read_plain, write_plain
 from common.utils.durable import write_durably
 
+# of the values of steps; a run that another release began cannot be resumed
+FORMAT = 2
+
 
 class Checkpoint:
     """Results of finished steps by name; a step that is there is not run again.
@@ -28,12 +31,12 @@ class Checkpoint:
     ) -> None:
         self.folder, self._notes = folder, notes
         folder.mkdir(parents=True, exist_ok=True)
-        mark = folder / "study"
+        mark, own = folder / "study", f"{study} {FORMAT}"
         if not mark.is_file():
-            write_durably(mark, study.encode())
-        elif mark.read_text(encoding="utf-8") != study:
+            write_durably(mark, own.encode())
+        elif mark.read_text(encoding="utf-8") != own:
             raise InputError(
-                "the checkpoint belongs to another study",
+                "the checkpoint belongs to another study or release",
                 where=str(folder),
                 remedy="give another --out folder",
             )
