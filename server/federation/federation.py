@@ -57,6 +57,7 @@ _OTHER_RELEASE = (
 )
 FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
 
+
 @dataclass
 class Federation(protocol.Federation):
     """The sites of one study, reached over a Flower grid.
