@@ -124,9 +124,12 @@ def consent(study: Study) -> PrivacySettings:
 
 def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
     """The study's networks where one hospital trains: there is nothing to bring together."""
-    alone = {"strategy": "fedavg", "transfer_bits": 32}
+    alone = {"strategy": "fedavg", "strategy_options": {}, "transfer_bits": 32}
     blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
-    return {name: block.model_copy(update=alone) for name, block in blocks.items()}
+    return {
+        name: NetworkSettings.model_validate(block.model_dump() | alone)
+        for name, block in blocks.items()
+    }
 
 
 def pooled_study(study: Study) -> Study:

@@ -1,15 +1,17 @@
-"""Federated averaging (McMahan et al. 2017), by Flower's own FedAvg."""
+"""Federated averaging."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from flwr.serverapp import strategy
-
-from strategies.base import Stateless
+from common.study.block import Settings
+from strategies.base import Strategy, register
 
 
-class FedAvg(Stateless, strategy.FedAvg):
+@register
+class FedAvg(Strategy[Settings]):
     """Sites send (own patients / all patients) x change, so their sum is the average change."""
 
-    averages: ClassVar[bool] = True
+    name = "fedavg"
+    title = "FedAvg"
+    reference = "McMahan 2017"
+    summary = "the mean change, by patients"
+    averages = True

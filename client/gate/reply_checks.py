@@ -90,7 +90,7 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     _expect_no_clear_sums(context, "train")
     settings = study.dl2d if request.network == "dl2d" else study.dl3d
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
-    expect(not request.control.size or settings.strategy == "scaffold", "shape", "the control")
+    expect(not request.control.size or settings.spec.sends_control, "shape", "the control")
     sizes = update_sizes(request.trained, request.wide, request.control.size, request.plan.grid)
     private = study.differential_privacy.on
     expect(0.0 <= reply.epsilon < np.inf, "value", "the cost in privacy")

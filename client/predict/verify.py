@@ -20,6 +20,7 @@ from common.masking import identity
 from common.messages.joining import Invitation
 from common.study.block import explain
 from common.study.model import Study
+from common.study.strategy import StrategySpec
 from common.transforms import Stack
 from common.transforms.views import ByFold, Joined, View
 
@@ -119,7 +120,7 @@ def open_bundle(folder: Path, key: str | None) -> Opened:
             stack.load()
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"a stacker cannot be read: {error}", where="bundle") from None
-    return Opened(bundle, study, digest_of(files), signed_by, warnings + _norm_warnings(study))
+    return Opened(bundle, study, digest_of(files), signed_by, warnings + _own_layer_warnings(study))
 
 
 @contextmanager
@@ -210,19 +211,18 @@ def _software_warnings(bundle: Bundle) -> tuple[str, ...]:
     return (f"Made with {', '.join(other)}: probabilities may differ in the last digits.",)
 
 
-def _norm_warnings(study: Study) -> tuple[str, ...]:
-    names = {"dl2d": "2D", "dl3d": "3D"}
-    own = [
-        text
-        for name, text in names.items()
-        if name in study.base_models and getattr(study, name).strategy == "fedbn"
-    ]
-    if not own:
-        return ()
-    return (
-        f"In this study every hospital kept its own normalisation of the {' and '.join(own)}"
-        " network (FedBN). The bundle holds the mean of all, which hospitals that did not train"
-        " use; a training hospital was evaluated with its own, so its numbers there differ.",
+def _own_layer_warnings(study: Study) -> tuple[str, ...]:
+    own: dict[type[StrategySpec], list[str]] = {}
+    for name, text in {"dl2d": "2D", "dl3d": "3D"}.items():
+        if name in study.base_models:
+            own.setdefault(getattr(study, name).spec, []).append(text)
+    return tuple(
+        f"In this study every hospital kept its own {spec.own_layers} of the"
+        f" {' and '.join(networks)} network ({spec.title}). The bundle holds the mean of all, which"
+        " hospitals that did not train use; a training hospital was evaluated with its own, so its"
+        " numbers there differ."
+        for spec, networks in own.items()
+        if spec.own_layers
     )
 
 

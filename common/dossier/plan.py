@@ -110,8 +110,8 @@ def _settings(study: Study, name: str) -> NetworkSettings:
 def _network(study: Study, name: str, *, counts: bool) -> Phase:
     settings, variants = _settings(study, name), study.folds + 1
     size, running = network_size("dl2d" if name == "dl2d" else "dl3d", settings)
-    # SCAFFOLD's control variates are as long as the weights
-    numbers = 2 * size if settings.strategy == "scaffold" else size
+    # control variates are as long as the weights
+    numbers = 2 * size if settings.spec.sends_control else size
     what = "change of the weights"
     training = _update(study, what, numbers, running, variants * settings.rounds)
     looks = variants + (study.folds if settings.validates else 0)

@@ -253,8 +253,8 @@ class Study(Settings):
     radiomics: RadiomicsSettings = RadiomicsSettings()
     selection: SelectionSettings = SelectionSettings()
     svm: SvmSettings = SvmSettings()
-    dl2d: NetworkSettings = NetworkSettings(**PAPER_2D)
-    dl3d: NetworkSettings = NetworkSettings()
+    dl2d: NetworkSettings = Field(default_factory=lambda: NetworkSettings(**PAPER_2D))
+    dl3d: NetworkSettings = Field(default_factory=NetworkSettings)
     fusion: FusionSettings = FusionSettings()
     privacy: PrivacySettings = PrivacySettings()
     waiting: WaitingSettings = WaitingSettings()
@@ -347,7 +347,7 @@ class Study(Settings):
     @model_validator(mode="after")
     def _strategies_can_be_masked(self) -> Self:
         for name in {"dl2d", "dl3d"} & set(self.base_models):
-            reason = refusal_of_masks(getattr(self, name).strategy)
+            reason = refusal_of_masks(getattr(self, name).spec)
             if reason and self.privacy.masking != "off":
                 raise ValueError(f"[{name}] {reason}")
         return self

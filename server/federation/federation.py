@@ -49,7 +49,7 @@ from server.federation.rounds import OutOfFoldRows, RequestContent, TrainingRoun
 from server.federation.totals import SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.progress.events import Events
-from strategies.shares import Shares
+from strategies.base import AggregatedUpdate
 
 FLOWER_ERRORS = {
     ErrorCode.INVALID_FAB: (
@@ -223,7 +223,7 @@ class Federation:
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
-        shares = Shares(total.change, total.control, float(steps), totals.singles())
+        shares = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
         return TrainingRound(shares, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:

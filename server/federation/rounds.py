@@ -9,7 +9,7 @@ from flwr.app import RecordDict
 
 from common.messages.codec import encode, size_of
 from common.statistics.base import Float
-from strategies.shares import Shares
+from strategies.base import AggregatedUpdate
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TrainingRound:
     held_out_loss : mean on held-out patients of the weights that were sent, NaN if none.
     """
 
-    shares: Shares
+    shares: AggregatedUpdate
     loss: float
     held_out_loss: float
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from common.study.strategy import REGISTERED, strategies
 from server.report.choice import Choice, Origin
 
 PAPER, OPEN, ADDED = Origin.PAPER, Origin.OPEN, Origin.ADDED
@@ -19,14 +20,6 @@ RESNET50 = {
     "stem_pool": True,
     "shortcut": "B",
     "dilated": False,
-}
-# options of a strategy that a study's file can set, by strategy
-OPTIONS = {
-    "fedprox": ("proximal_mu",),
-    "fedavgm": ("server_momentum", "server_rate"),
-    "fedadam": ("server_rate", "beta_1", "beta_2", "tau"),
-    "fedyogi": ("server_rate", "beta_1", "beta_2", "tau"),
-    "krum": ("malicious_sites",),
 }
 
 
@@ -169,6 +162,6 @@ def _course(schedule: str, warmup: int) -> str:
 
 
 def _strategy(name: str, options: Mapping[str, Any]) -> str:
-    read = [key for key in OPTIONS.get(name, ()) if key in options]
-    told = ", ".join(f"{key} {options[key]:g}" for key in read)
-    return f"{name} ({told})" if told else name
+    own = REGISTERED[name].own_options.model_fields if name in strategies() else ()
+    shown = ", ".join(f"{key} {options[key]:g}" for key in own if key in options)
+    return f"{name} ({shown})" if shown else name

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from common.study.model import NetworkSettings
 from sim.engines.inprocess import SERVER_NODE, task_identity
+from strategies.base import AggregatedUpdate
 from strategies.model import GlobalModel
-from strategies.shares import Shares
 
 Vector = NDArray[np.float32]
 NO_STATISTICS = np.zeros((0, 2), dtype=np.int64)
@@ -54,12 +54,16 @@ def model_of(start: Vector) -> Callable[..., GlobalModel]:
 
 
 @pytest.fixture
-def shares() -> Callable[..., Shares]:
+def shares() -> Callable[..., AggregatedUpdate]:
     """The sum of two sites' changes, with 3 and 1 patients."""
 
-    def make(changes: Sequence[Vector], steps: float = 1.0, control: Any = None) -> Shares:
+    def make(
+        changes: Sequence[Vector], steps: float = 1.0, control: Any = None
+    ) -> AggregatedUpdate:
         parts = (changes[0] * np.float32(0.75), changes[1] * np.float32(0.25))
         nothing = np.zeros(0, dtype=np.float32)
-        return Shares(parts[0] + parts[1], nothing if control is None else control, steps, parts)
+        return AggregatedUpdate(
+            parts[0] + parts[1], nothing if control is None else control, steps, parts
+        )
 
     return make

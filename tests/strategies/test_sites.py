@@ -28,8 +28,8 @@ from common.networks.flat import flatten, load_flat, wide_ranges
 from common.study.model import NetworkSettings
 from common.study.private_training import DifferentialPrivacy
 from server.federation.totals import UpdateTotals
+from strategies.base import AggregatedUpdate
 from strategies.model import GlobalModel
-from strategies.shares import Shares
 
 SIDE, ROUNDS, RATE = 3, 3, 0.1
 PATIENTS = {"a": 8, "b": 5, "c": 12}
@@ -157,7 +157,7 @@ def federated(
             reply = TrainReply(name, "x", number, "d", rings.parameters, rings.rest, rings.half)
             totals.add(name, masked(reply, name, list(sites), number) if under_masks else reply)
         found = totals.results()
-        model.update(number, Shares(found.change, found.control, float(found.sums[4])))
+        model.update(number, AggregatedUpdate(found.change, found.control, float(found.sums[4])))
     return model.weights
 
 
