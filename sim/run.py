@@ -23,6 +23,7 @@ from client.site import SiteSettings, load_site
 from common.disclosure.differencing import check_test_sets_apart
 from common.errors import StudyError
 from common.ledger.verify import read_entries
+from common.models import NETWORKS
 from common.study.model import (
     NetworkSettings,
     PrivacySettings,
@@ -125,10 +126,9 @@ def consent(study: Study) -> PrivacySettings:
 def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
     """The study's networks where one hospital trains: there is nothing to bring together."""
     alone = {"strategy": "fedavg", "strategy_options": {}, "transfer_bits": 32}
-    blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
     return {
-        name: NetworkSettings.model_validate(block.model_dump() | alone)
-        for name, block in blocks.items()
+        name: NetworkSettings.model_validate(study.network(name).model_dump() | alone)
+        for name in NETWORKS
     }
 
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Check cohort.csv: its rows, classes, clinical values, and names that could identify someone."""
 
 from __future__ import annotations
 

@@ -15,16 +15,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from client.training.batches import Crops, batches_an_epoch, evaluation_draws, training_draws
 from client.training.device import CPU, Compute, repeatable
 from client.training.loading import load
-from common.networks.resnet import Kind, ScoringNetwork, prepare
+from common.models import NetworkName, network_input
+from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
 
 GradientHook = Callable[[nn.Module], None]
 
-# Channels last is the faster layout for convolutions on CPUs; it changes no value of a weight.
-_MEMORY: dict[Kind, torch.memory_format] = {
-    "dl2d": torch.channels_last,
-    "dl3d": torch.channels_last_3d,
-}
+# By dimensions: channels last is faster for convolutions on CPUs and changes no weight.
+_MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class LocalResult:
 
 def train_locally(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     crops: Crops,
     *,
     settings: NetworkSettings,
@@ -89,7 +87,7 @@ def train_locally(
 
 def infer(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     crops: Crops,
     settings: NetworkSettings,
     patients: int,
@@ -114,7 +112,7 @@ def infer(
 
 def loss_of(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     crops: Crops,
     settings: NetworkSettings,
     compute: Compute = CPU,
@@ -133,7 +131,7 @@ class _Stepper:
     def __init__(
         self,
         model: ScoringNetwork,
-        kind: Kind,
+        kind: NetworkName,
         settings: NetworkSettings,
         learning_rate: float,
         compute: Compute,
@@ -172,7 +170,11 @@ class _Stepper:
 
 
 def _evaluate(
-    model: ScoringNetwork, kind: Kind, crops: Crops, settings: NetworkSettings, compute: Compute
+    model: ScoringNetwork,
+    kind: NetworkName,
+    crops: Crops,
+    settings: NetworkSettings,
+    compute: Compute,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
 
@@ -189,9 +191,9 @@ def _evaluate(
     return np.concatenate(features), np.concatenate(logits)
 
 
-def place_model(model: ScoringNetwork, kind: Kind, compute: Compute) -> ScoringNetwork:
+def place_model(model: ScoringNetwork, kind: NetworkName, compute: Compute) -> ScoringNetwork:
     """Move a network to the device, in the memory layout that is fast there."""
-    model.to(compute.device, memory_format=_MEMORY[kind])  # type: ignore[call-overload]
+    model.to(compute.device, memory_format=_MEMORY[network_input(kind).dimensions])  # type: ignore[call-overload]
     return model
 
 
@@ -224,8 +226,10 @@ def class_weights(label: NDArray[np.float32], settings: NetworkSettings) -> NDAr
     )
 
 
-def _ready(images: NDArray[np.float32], kind: Kind, device: torch.device) -> torch.Tensor:
-    return prepare(kind, on_device(images, device)).contiguous(memory_format=_MEMORY[kind])
+def _ready(images: NDArray[np.float32], kind: NetworkName, device: torch.device) -> torch.Tensor:
+    return prepare(kind, on_device(images, device)).contiguous(
+        memory_format=_MEMORY[network_input(kind).dimensions]
+    )
 
 
 def on_device(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:
