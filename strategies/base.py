@@ -30,8 +30,6 @@ NOTHING: Vector = np.zeros(0, dtype=np.float32)
 NO_RANGES: Ranges = np.zeros((0, 2), dtype=np.int64)
 # the weights in a record of Flower's
 WEIGHTS = "weights"
-# a reply has an address, though this one is never sent
-_NOBODY = 1
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ class AggregatedUpdate:
     """
 
     change: Vector
-    control: Vector
-    steps: float
+    control: Vector = field(default_factory=lambda: NOTHING)
+    steps: float = 1.0
     singles: tuple[Vector, ...] = ()
 
     def only(self, chosen: NDArray[np.bool_] | slice) -> AggregatedUpdate:
@@ -222,10 +220,11 @@ def record(vector: Vector) -> ArrayRecord:
 
 
 def _reply(weights: Vector) -> Message:
-    from flwr.app import Message, MetricRecord, RecordDict
+    from flwr.app import Message, Metadata, MetricRecord, RecordDict
 
     content = RecordDict({"arrays": record(weights), "metrics": MetricRecord({"num-examples": 1})})
-    return Message(content, dst_node_id=_NOBODY, message_type="train")
+    # it is never sent, so it needs neither sender nor time
+    return Message(content, metadata=Metadata(0, "", 0, 0, "", "", 0.0, 0.0, "train"))
 
 
 @contextmanager

@@ -19,10 +19,10 @@ class AdaptiveOptions(Settings):
     """Options of FedAdam and FedYogi."""
 
     server_rate: float = Field(
-        0.0,
+        RATE,
         ge=0,
         title="step along the mean change",
-        description=f"0 = {RATE:g}",
+        description=f"0 = {RATE:g}, as older files have it",
         json_schema_extra=REDDI,
     )
     beta_1: float = Field(
@@ -36,12 +36,20 @@ class AdaptiveOptions(Settings):
 
 @register
 class FedAdam(Strategy[AdaptiveOptions]):
-    """The sites' mean change is taken for a gradient (algorithm 2); by Flower's own FedAdam."""
+    """The sites' mean change is taken for a gradient (algorithm 2); by Flower's own FedAdam.
+
+    The first step is nearly as large for a small change as for a large one:
+
+    >>> import numpy as np
+    >>> strategy, update = FedAdam(AdaptiveOptions()), AggregatedUpdate(np.float32([1.0, 0.1]))
+    >>> strategy.aggregate(0, np.zeros(2, np.float32), update).astype(float).round(4).tolist()
+    [0.0074, 0.0067]
+    """
 
     name = "fedadam"
     title = "FedAdam"
     reference = "Reddi 2021"
-    summary = "Adam on the server"
+    summary = "runs Adam on the server"
     own_options = AdaptiveOptions
 
     def make_flower(self) -> Any:

@@ -24,22 +24,30 @@ class FedAvgMOptions(Settings):
         json_schema_extra={"origin": "ours: a usual momentum"},
     )
     server_rate: float = Field(
-        0.0,
+        RATE,
         ge=0,
         title="step along the mean change",
-        description=f"0 = {RATE:g}",
+        description=f"0 = {RATE:g}, as older files have it",
         json_schema_extra={"origin": "Hsu 2019"},
     )
 
 
 @register
 class FedAvgM(Strategy[FedAvgMOptions]):
-    """v <- m v + (old - mean), new = old - rate v; by Flower's own FedAvgM."""
+    """v <- m v + (old - mean), new = old - rate v; by Flower's own FedAvgM.
+
+    >>> import numpy as np
+    >>> weights, update = np.zeros(1, np.float32), AggregatedUpdate(np.float32([1.0]))
+    >>> strategy = FedAvgM(FedAvgMOptions(server_momentum=0.5))
+    >>> weights = strategy.aggregate(0, weights, update)
+    >>> weights.tolist(), strategy.aggregate(1, weights, update).tolist()
+    ([1.0], [2.5])
+    """
 
     name = "fedavgm"
     title = "FedAvgM"
     reference = "Hsu 2019"
-    summary = "momentum on the server"
+    summary = "adds momentum on the server"
     own_options = FedAvgMOptions
 
     def make_flower(self) -> Any:

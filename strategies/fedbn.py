@@ -13,14 +13,20 @@ if TYPE_CHECKING:
 
 @register
 class FedBN(Strategy[Settings]):
-    """On the server it is averaging, also of what sites keep: hospitals that only test use that."""
+    """On the server it is averaging, also of what sites keep: hospitals that only test use that.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(4, 2), nn.GroupNorm(1, 2), nn.Linear(2, 1))
+    >>> FedBN(Settings()).own_ranges(model).tolist()
+    [[10, 14]]
+    """
 
     name = "fedbn"
     title = "FedBN"
     reference = "Li 2021"
     summary = (
-        "every hospital keeps its own normalisation layers; hospitals that only test get the mean"
-        " of all"
+        "lets every hospital keep its own normalisation layers; hospitals that only test get the"
+        " mean of all"
     )
     averages = True
     own_layers = "normalisation"

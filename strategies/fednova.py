@@ -12,12 +12,20 @@ from strategies.base import AggregatedUpdate, Ranges, Strategy, Vector, register
 
 @register
 class FedNova(Strategy[Settings]):
-    """new = old + (sum of p_i steps_i) x (sum of p_i change_i / steps_i); equation 6."""
+    """new = old + (sum of p_i steps_i) x (sum of p_i change_i / steps_i); equation 6.
+
+    A site that took ten steps sends a tenth of its change; the last weight, a running statistic,
+    goes as it is:
+
+    >>> change, statistics = np.float32([5.0, 1.0]), np.array([[1, 2]])
+    >>> FedNova(Settings()).weigh(change, np.float32(10), statistics).tolist()
+    [0.5, 1.0]
+    """
 
     name = "fednova"
     title = "FedNova"
     reference = "Wang 2020"
-    summary = "hospitals that take more steps do not count for more"
+    summary = "normalises for the number of local steps"
     requires: ClassVar = {"optimiser": ("sgd", "it is defined for gradient descent")}
 
     def aggregate(self, number: int, weights: Vector, update: AggregatedUpdate) -> Vector:

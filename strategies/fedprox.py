@@ -29,12 +29,23 @@ class FedProx(Strategy[FedProxOptions]):
     """Adds mu (w - w_sent) to every gradient: the derivative of mu/2 ||w - w_sent||^2.
 
     Equation 2 of the paper. The server averages, as Flower's own FedProx does.
+
+    >>> import torch
+    >>> from strategies.base import NOTHING
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> strategy = FedProx(FedProxOptions(proximal_mu=0.5))
+    >>> strategy.before_round(model, SiteRound(NOTHING, lambda: None))
+    >>> model.weight.grad = torch.zeros(1, 1)
+    >>> _ = model.weight.data.add_(2.0)
+    >>> strategy.on_gradient(model)
+    >>> model.weight.grad.item()
+    1.0
     """
 
     name = "fedprox"
     title = "FedProx"
     reference = "Li 2020"
-    summary = "hospitals are pulled towards the weights they were sent"
+    summary = "pulls hospitals towards the weights they were sent"
     own_options = FedProxOptions
     averages = True
     private = False

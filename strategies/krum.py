@@ -26,12 +26,21 @@ class KrumOptions(Settings):
 
 @register
 class Krum(Strategy[KrumOptions]):
-    """One site's weights, those with the least distance to their neighbours; by Flower's Krum."""
+    """One site's weights, those with the least distance to their neighbours; by Flower's Krum.
+
+    >>> import numpy as np
+    >>> from strategies.base import AggregatedUpdate
+    >>> singles = tuple(np.float32([one / 4]) for one in (1.0, 1.5, 1.75, -50.0))
+    >>> update = AggregatedUpdate(sum(singles), singles=singles)
+    >>> strategy = Krum(KrumOptions(malicious_sites=1))
+    >>> strategy.aggregate(0, np.zeros(1, np.float32), update).tolist()
+    [1.5]
+    """
 
     name = "krum"
     title = "Krum"
     reference = "Blanchard 2017"
-    summary = "the weights of the hospital that is closest to the others"
+    summary = "takes the weights of the hospital that is closest to the others"
     own_options = KrumOptions
     single_updates = True
 

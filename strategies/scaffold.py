@@ -30,12 +30,21 @@ class Scaffold(Strategy[Settings]):
     unlike that it holds with any optimiser. Where the paper weighs sites equally, here they count
     by their patients, in the weights as in c: both are then what one hospital with all patients
     would have.
+
+    >>> import torch
+    >>> model, strategy = torch.nn.Linear(1, 1, bias=False), Scaffold(Settings())
+    >>> mean, own = np.float32([0.25]), np.float32([1.0])
+    >>> strategy.before_round(model, SiteRound(mean, lambda: own))
+    >>> model.weight.grad = torch.ones(1, 1)
+    >>> strategy.on_gradient(model)
+    >>> model.weight.grad.item(), strategy.after_round(model).carried.tolist()
+    (0.25, [1.0])
     """
 
     name = "scaffold"
     title = "SCAFFOLD"
     reference = "Karimireddy 2020"
-    summary = "takes off what makes a hospital's gradient differ from that of all"
+    summary = "corrects each hospital's gradient for its drift from the others"
     private = False
     sends_control = True
     requires: ClassVar = {"transfer_bits": (32, "its control variates cannot be rounded")}

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("common", "client", "server", "strategies", "sim")
 ALLOWED = {
     "common": {"common"},
-    "client": {"common", "client"},
+    "client": {"common", "client", "strategies"},
     "strategies": {"common", "strategies"},
     "server": {"common", "server", "strategies"},
     "sim": set(PACKAGES),

@@ -18,6 +18,7 @@ from common.bundle.signature import SIGNATURE_FILE, check_files, digest_of, sign
 from common.errors import InputError, SignatureError, StudyError, UsageError
 from common.masking import identity
 from common.messages.joining import Invitation
+from common.models import MODELS
 from common.study.block import explain
 from common.study.model import Study
 from common.study.strategy import StrategySpec
@@ -213,12 +214,11 @@ def _software_warnings(bundle: Bundle) -> tuple[str, ...]:
 
 def _own_layer_warnings(study: Study) -> tuple[str, ...]:
     own: dict[type[StrategySpec], list[str]] = {}
-    for name, text in {"dl2d": "2D", "dl3d": "3D"}.items():
-        if name in study.base_models:
-            own.setdefault(getattr(study, name).spec, []).append(text)
+    for name in study.networks:
+        own.setdefault(study.network(name).spec, []).append(MODELS[name].short)
     return tuple(
         f"In this study every hospital kept its own {spec.own_layers} of the"
-        f" {' and '.join(networks)} network ({spec.title}). The bundle holds the mean of all, which"
+        f" {' and '.join(networks)} ({spec.title}). The bundle holds the mean of all, which"
         " hospitals that did not train use; a training hospital was evaluated with its own, so its"
         " numbers there differ."
         for spec, networks in own.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import pkgutil
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar
@@ -24,9 +25,11 @@ PACKAGE = "strategies"
 class StrategySpec:
     """The facts about a strategy that reading, checking and describing a study needs.
 
+    Attributes
+    ----------
     name : as the study file has it; the name of the strategy's file.
     title, reference : for people.
-    summary : what it does, in half a sentence that follows the title.
+    summary : what it does, as the rest of a sentence that begins with the title.
     own_options : the keys of `strategy_options` that belong to it.
     single_updates : compares single sites' changes, so that it cannot work under masks.
     private : works with differential privacy. Not where it reads gradients before noise is added.
@@ -56,6 +59,12 @@ def strategies() -> dict[str, type[StrategySpec]]:
     for module in pkgutil.iter_modules(import_module(PACKAGE).__path__):
         import_module(f"{PACKAGE}.{module.name}")
     return dict(sorted(REGISTERED.items()))
+
+
+def forget(name: str) -> None:
+    """Take a strategy out again, with its module if it lies in the folder."""
+    module = REGISTERED.pop(name).__module__
+    sys.modules.pop(module, None)
 
 
 def find_strategy(name: str) -> type[StrategySpec]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,20 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from common.study.model import NetworkSettings
-from sim.engines.inprocess import SERVER_NODE, task_identity
 from strategies.base import AggregatedUpdate
 from strategies.model import GlobalModel
 
 Vector = NDArray[np.float32]
 NO_STATISTICS = np.zeros((0, 2), dtype=np.int64)
 SIZE = 6
-
-
-@pytest.fixture(autouse=True)
-def server_identity() -> Iterator[None]:
-    """Flower's messages are made by somebody."""
-    with task_identity(SERVER_NODE):
-        yield
 
 
 @pytest.fixture

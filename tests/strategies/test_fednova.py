@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from strategies.base import AggregatedUpdate
+
 
 def test_a_site_that_takes_ten_times_the_steps_does_not_count_ten_times(
     model_of: Any, changes: Any, start: Any
 ) -> None:
-    from strategies.base import AggregatedUpdate
-
     model, by_hand = model_of(strategy="fednova", optimiser="sgd"), start.astype(np.float64)
     steps, share = np.array([2.0, 20.0]), np.array([0.75, 0.25])
     for number in range(3):

@@ -78,7 +78,9 @@ def make_site(name: str, settings: NetworkSettings, folder: Path, sites: int) ->
     crops = Crops(images, np.arange(n), label)
     training_sites = tuple("abc"[:sites])
     study = SimpleNamespace(
-        dl3d=settings, training_sites=training_sites, differential_privacy=DifferentialPrivacy()
+        network=lambda name: settings,
+        training_sites=training_sites,
+        differential_privacy=DifferentialPrivacy(),
     )
     patients = [SimpleNamespace(fold=k % 3, index=k) for k in range(n)]
     workspace = SimpleNamespace(
@@ -313,10 +315,10 @@ def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> N
         multiples = update.change / grid
         assert np.array_equal(multiples, np.rint(multiples))
         sent = sent + update.change.astype(np.float64)
-        plain = settings_of("fedavg")
+        plain = SimpleNamespace(network=lambda name: settings_of("fedavg"))
         other = Site("a", SimpleNamespace(**vars(sites["a"].workspace)), sites["a"].crops)
         other.workspace.study = SimpleNamespace(
-            **{**vars(sites["a"].workspace.study), "dl3d": plain}
+            **{**vars(sites["a"].workspace.study), **vars(plain)}
         )
         true = true + site_round.train_network(other.workspace, request).change
     # what is left out after six rounds is one rounding, not six

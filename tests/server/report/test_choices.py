@@ -12,7 +12,7 @@ import pytest
 from common.study.model import parse_study
 from server.report.choice import DIFFERS, Origin, paper_defaults
 from server.report.choices import GROUPS
-from server.report.choices_networks import OPTIONS, RESNET50
+from server.report.choices_networks import RESNET50
 from server.report.choices_table import settings_blocks, settings_sentence
 from server.report.page import render
 from server.report.recorded_settings import BLOCKS, PARTS, recorded_settings
@@ -148,9 +148,13 @@ def test_choices_without_effect_are_left_out(tabular: Results) -> None:
     ]
 
 
-def test_options_of_strategies_are_all_there() -> None:
-    known = {key for keys in OPTIONS.values() for key in keys}
-    assert known == set(paper_defaults().dl2d["strategy_options"])  # type: ignore[arg-type]
+def test_all_options_of_a_strategy_are_shown(tree: dict[str, Any]) -> None:
+    cells = shown(tree, '[dl2d]\nstrategy = "fedyogi"\nstrategy_options.tau = 0.5\n')
+    told, _ = cells[("2D network", "Strategy")]
+    assert told == "fedyogi (server_rate 0.01, beta_1 0.9, beta_2 0.99, tau 0.5)"
+
+
+def test_the_paper_has_a_resnet50() -> None:
     assert all(paper_defaults().dl3d[key] == value for key, value in RESNET50.items())
 
 
