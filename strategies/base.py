@@ -224,7 +224,8 @@ def _reply(weights: Vector) -> Message:
 
     content = RecordDict({"arrays": record(weights), "metrics": MetricRecord({"num-examples": 1})})
     # it is never sent, so it needs neither sender nor time
-    return Message(content, metadata=Metadata(0, "", 0, 0, "", "", 0.0, 0.0, "train"))
+    metadata = Metadata(0, "", 0, 0, "", "", 0.0, 0.0, "train")
+    return Message(content, metadata=metadata)  # type: ignore[call-overload, no-any-return]
 
 
 @contextmanager

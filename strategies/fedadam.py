@@ -12,7 +12,7 @@ from common.study.block import Positive, Settings
 from strategies.base import WEIGHTS, AggregatedUpdate, Strategy, Vector, register
 
 RATE = 0.01
-REDDI = {"origin": "Reddi 2021"}
+REDDI: dict[str, Any] = {"origin": "Reddi 2021"}
 
 
 class AdaptiveOptions(Settings):
@@ -58,7 +58,7 @@ class FedAdam(Strategy[AdaptiveOptions]):
 
         return strategy.FedAdam(**self.arguments())
 
-    def arguments(self) -> dict[str, float]:
+    def arguments(self) -> dict[str, Any]:
         """Return the options as Flower names them."""
         options = self.options
         return {
