@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -99,3 +99,17 @@ def network_input(name: str) -> NetworkInput:
     if found is None:
         raise KeyError(name)
     return found
+
+
+def label_of(name: str) -> str:
+    """Return a model's label; that of an unknown one is its name."""
+    return MODELS[name].label if name in MODELS else name
+
+
+def labels_of(names: Iterable[str]) -> str:
+    """Return several labels with commas.
+
+    >>> labels_of(("clinical", "dl2d"))
+    'Clinical, 2D deep learning'
+    """
+    return ", ".join(map(label_of, names))

@@ -250,7 +250,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     StudyError : wrong input, or a federated run that could not finish.
     UnfinishedError : a reference could not; all others are written.
     """
-    from server.report.outputs import write_outputs
+    from server.report.study_report import write_outputs
 
     study = load_study(simulation.study)
     check_maskable(study, where=str(simulation.study))

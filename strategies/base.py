@@ -231,7 +231,7 @@ def _reply(weights: Vector) -> Message:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep Flower's strategies from saying at every round how many replies came: one, always."""
-    from flwr.supercore.logger import FLOWER_LOGGER
+    from common.flower.internals import FLOWER_LOGGER
 
     before = FLOWER_LOGGER.level
     FLOWER_LOGGER.setLevel(logging.WARNING)

@@ -20,5 +20,5 @@ class FedAvg(Strategy[Settings]):
     name = "fedavg"
     title = "FedAvg"
     reference = "McMahan 2017"
-    summary = "takes the mean change, weighted by patients"
+    summary = "takes the mean update, weighted by patients"
     averages = True

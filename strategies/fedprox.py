@@ -45,7 +45,7 @@ class FedProx(Strategy[FedProxOptions]):
     name = "fedprox"
     title = "FedProx"
     reference = "Li 2020"
-    summary = "pulls hospitals towards the weights they were sent"
+    summary = "pulls hospitals towards the weights they received"
     own_options = FedProxOptions
     averages = True
     private = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from cryptography import x509
@@ -23,7 +22,6 @@ from client.check.finding import (
     problem_of,
     warning,
 )
-from client.check.machine import PACKAGE
 from client.check.network import NO_DEPLOYMENT
 from client.check.registry import check
 from client.gate.approvals import Approval, read_approvals
@@ -33,7 +31,7 @@ from common.masking import identity
 from common.study.model import Study
 
 SITE, COORDINATOR = "study.site", "study.coordinator"
-STUDY, APP = "study.approval", "study.app"
+STUDY = "study.approval"
 _LETTERS = 12
 
 
@@ -76,21 +74,19 @@ def check_coordinator_key(study: Study, deployment: Deployment | None) -> Findin
 def check_approvals(study: Study, settings: SiteSettings) -> Findings:
     """Approvals are signed with the site's key, so without it none holds."""
     if settings.approvals == "open":
-        yield from not_checked((STUDY, APP), 'approvals = "open": any study is answered')
+        yield from not_checked((STUDY,), 'approvals = "open": any study is answered')
         return
     try:
         public = identity.load(settings.identity).private.public_key()
     except InputError:
-        yield from not_checked((STUDY, APP), "no identity key, so nothing can be approved")
+        yield from not_checked((STUDY,), "no identity key, so nothing can be approved")
         return
     try:
         found = read_approvals(settings.work, public)
     except StudyError as error:
         yield problem_of(STUDY, error)
-        yield from not_checked((APP,), "the file of approvals cannot be trusted")
         return
-    yield from _study(study, [one for one in found if one.kind == "study"])
-    yield from _app([one for one in found if one.kind == "app"])
+    yield from _study(study, found)
 
 
 def _study(study: Study, approved: Sequence[Approval]) -> Findings:
@@ -110,31 +106,6 @@ def _study(study: Study, approved: Sequence[Approval]) -> Findings:
         return
     remedy = "read what it would do, then fedlnm-site approve STUDY"
     yield warning(STUDY, f"study {study.name}", "not approved here yet", remedy)
-
-
-def _app(approved: Sequence[Approval]) -> Findings:
-    try:
-        own = f"{PACKAGE} {metadata.version(PACKAGE)}"
-    except metadata.PackageNotFoundError:
-        yield from not_checked((APP,), f"{PACKAGE} is not installed as a package")
-        return
-    if any(one.name == own for one in approved):
-        yield ok(APP, f"an app that calls itself the installed release ({own}) is approved")
-    elif approved:
-        names = ", ".join(sorted({one.name for one in approved}))
-        yield problem(
-            APP,
-            "approvals",
-            f"{names} is approved, but {own} is installed",
-            "install the coordinator's release, or approve the app of this one",
-        )
-    else:
-        yield warning(
-            APP,
-            "approvals",
-            "no app is approved here yet",
-            "fedlnm-site approve APP.fab, once the coordinator has sent it",
-        )
 
 
 IDENTITY, NODE, OTHERS = "keys.identity", "keys.node", "keys.others"

@@ -349,7 +349,7 @@ def _unmet(asked: list[Requirement]) -> Iterator[tuple[str, str, str]]:
 
 
 def _flower() -> Findings:
-    from client.gate.supernode import check_seam
+    from common.flower.supernode import check_seam
 
     try:
         check_seam()
@@ -400,7 +400,7 @@ def _written(settings: SiteSettings) -> Iterator[tuple[Path, float]]:
 
 
 def _against_coordinator(ahead: float) -> Finding:
-    from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
+    from common.flower.internals import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 
     told = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's"
     # a SuperNode signs the time, and a SuperLink takes what is not from the future, nor old

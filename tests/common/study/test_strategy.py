@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 import strategies as folder
 from common.errors import InputError
 from common.study.model import Study, parse_study, write_study
-from common.study.strategy import find_strategy, forget, strategies
+from common.study.strategy import StrategySpec, find_strategy, forget, strategies
 from strategies.base import Strategy, register
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -163,19 +164,19 @@ def test_reading_a_study_loads_neither_torch_nor_flower() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def option(name: str, default: object) -> str:
-    return f"`{name}` {default:g}"
+def row(name: str, spec: type[StrategySpec]) -> str:
+    """Return a strategy's row of the table in formats.md."""
+    needs = [f"`{key} = {json.dumps(value)}`" for key, (value, _) in spec.requires.items()]
+    needs += ['`privacy.masking = "off"`'] if spec.single_updates else []
+    remarks = [f"needs {', '.join(needs)}"] if needs else []
+    remarks += ["doubles the traffic"] if spec.sends_control else []
+    remarks += [] if spec.private else ["not with differential privacy"]
+    does = "; ".join([f"{spec.summary} ({spec.reference})", *remarks])
+    fields = spec.own_options.model_fields.items()
+    options = ", ".join(f"`{key}` {field.default:g} " for key, field in fields).replace(" ,", ",")
+    return f"| `{name}` | {does} | {options}|"
 
 
 def test_the_page_of_formats_has_a_row_for_every_strategy() -> None:
-    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-    for name, spec in strategies().items():
-        limits = [f'`{key} = "{value}"`' for key, (value, _) in spec.requires.items()]
-        limits = [one.replace('"32"', "32") for one in limits]
-        limits += ['`privacy.masking = "off"`'] if spec.single_updates else []
-        needs = f"; needs {', '.join(limits)}" if limits else ""
-        private = "" if spec.private else "; not with differential privacy"
-        fields = spec.own_options.model_fields.items()
-        options = ", ".join(option(key, field.default) for key, field in fields)
-        cells = (f"`{name}`", f"{spec.summary} ({spec.reference}){needs}{private}", options)
-        assert f"| {' | '.join(cells)} |".replace("  ", " ") in page
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").splitlines()
+    assert [row(*one) for one in strategies().items() if row(*one) not in page] == []
