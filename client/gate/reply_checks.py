@@ -93,7 +93,7 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     expect(request.network in study.networks, "not_declared", "a network the study does not train")
     settings = study.network(network_name(request.network))
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
-    expect(not request.control.size or settings.strategy == "scaffold", "shape", "the control")
+    expect(not request.control.size or settings.spec.sends_control, "shape", "the control")
     sizes = update_sizes(request.trained, request.wide, request.control.size, request.plan.grid)
     private = study.differential_privacy.on
     expect(0.0 <= reply.epsilon < np.inf, "value", "the cost in privacy")

@@ -22,6 +22,7 @@ from common.models import (
     networks_seeing,
 )
 from common.study.model import parse_study
+from common.study.strategy import REGISTERED, strategies
 from server.report import words
 from server.report.recorded_settings import recorded_settings
 from server.report.schema import RecordedSettings
@@ -129,14 +130,6 @@ RESNET50 = {
     "stem_pool": True,
     "shortcut": "B",
     "dilated": False,
-}
-# options of a strategy that a study's file can set, by strategy
-OPTIONS = {
-    "fedprox": ("proximal_mu",),
-    "fedavgm": ("server_momentum", "server_rate"),
-    "fedadam": ("server_rate", "beta_1", "beta_2", "tau"),
-    "fedyogi": ("server_rate", "beta_1", "beta_2", "tau"),
-    "krum": ("malicious_sites",),
 }
 
 
@@ -279,9 +272,9 @@ def _course(schedule: str, warmup: int) -> str:
 
 
 def _strategy(name: str, options: Mapping[str, Any]) -> str:
-    read = [key for key in OPTIONS.get(name, ()) if key in options]
-    told = ", ".join(f"{key} {options[key]:g}" for key in read)
-    return f"{name} ({told})" if told else name
+    own = REGISTERED[name].own_options.model_fields if name in strategies() else ()
+    shown = ", ".join(f"{key} {options[key]:g}" for key in own if key in options)
+    return f"{name} ({shown})" if shown else name
 
 
 @dataclass(frozen=True)
