@@ -19,9 +19,9 @@ from client.check.finding import (
     problem,
     warning,
 )
-from client.gate.approvals import approvals_path
 from client.site import SiteSettings
 from client.store.ledger import ledger_path
+from client.store.site_db import site_db
 
 KIND = "machine.clock"
 REMEDY = "let this machine set its clock from a time server"
@@ -55,7 +55,7 @@ def _written(settings: SiteSettings) -> Iterator[tuple[Path, float]]:
     for path in (
         Path(client.__file__),
         settings.data / "cohort.csv",
-        approvals_path(settings.work),
+        site_db(settings.work).path,
         ledger_path(settings.work),
     ):
         if path.is_file():

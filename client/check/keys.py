@@ -22,6 +22,7 @@ from client.check.finding import (
     warning,
 )
 from client.site import Deployment, SiteSettings
+from client.store.site_db import site_db
 from common.errors import InputError
 from common.masking import identity
 from common.study.model import Study
@@ -94,11 +95,8 @@ def _node(deployment: Deployment | None) -> Findings:
 
 
 def _others(settings: SiteSettings) -> Findings:
-    """Keys that runs make, and the certificate that the coordinator is checked with."""
-    runs = sorted((settings.work / "runs").glob("*/ephemeral.json"))
-    found: list[Finding] = []
-    for path in (settings.work / "membership.key", *runs):
-        found.extend(_exposed(OTHERS, path))
+    """Keys in the site's memory, and the certificate that the coordinator is checked with."""
+    found: list[Finding] = list(_exposed(OTHERS, site_db(settings.work).path))
     deployment = settings.deployment
     if deployment is not None and deployment.root_certificates is not None:
         found.extend(_authority(deployment.root_certificates))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from client.store.rosters import Rosters
+from client.store.masks import Rosters
 from common.disclosure import DESCRIPTIONS, stricter
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE

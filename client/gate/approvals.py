@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import TypeAdapter, ValidationError
 
+from client.store.site_db import site_db
 from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.masking.encoding import framed, from_text, to_text
-from common.utils.durable import write_durably
 
 Kind = Literal["study", "app"]
 _PURPOSE = "approval"
@@ -46,33 +44,14 @@ class Approval:
         return framed(self.kind, self.digest, self.name, self.date)
 
 
-_FILE = TypeAdapter(tuple[Approval, ...])
-
-
-def approvals_path(work: Path) -> Path:
-    """The approvals of a site whose work folder this is."""
-    return work / "approvals.json"
-
-
 def read_approvals(work: Path, public: Ed25519PublicKey) -> tuple[Approval, ...]:
-    """All approvals of a site; none when nothing was ever approved.
+    """Return all approvals of a site; none when nothing was ever approved.
 
     Raises
     ------
-    InputError : the file is not one of approvals.
     SignatureError : an entry was not made with the site's identity key.
     """
-    path = approvals_path(work)
-    if not path.is_file():
-        return ()
-    try:
-        found = _FILE.validate_json(path.read_bytes(), strict=True)
-    except ValidationError:
-        raise InputError(
-            "not a file of approvals",
-            where=path.name,
-            remedy="move it away and approve study and app again",
-        ) from None
+    found = tuple(Approval(*row) for row in site_db(work).approvals())
     for approval in found:
         _verify(approval, public)
     return found
@@ -85,16 +64,12 @@ def approved(approvals: Iterable[Approval], kind: Kind) -> frozenset[str]:
 
 def approve(work: Path, private: Ed25519PrivateKey, kind: Kind, digest: str, name: str) -> Approval:
     """Approve a study or an app; approving once more renews the date."""
-    others = [
-        approval
-        for approval in read_approvals(work, private.public_key())
-        if (approval.kind, approval.digest) != (kind, digest)
-    ]
+    read_approvals(work, private.public_key())
     date = datetime.now(UTC).isoformat(timespec="seconds")
     bare = Approval(kind, digest, name, date, "")
     signature = to_text(identity.sign(private, _PURPOSE, bare.message()))
     made = dataclasses.replace(bare, signature=signature)
-    _write(work, [*others, made])
+    site_db(work).approve([dataclasses.astuple(made)])
     return made
 
 
@@ -117,7 +92,7 @@ def revoke(work: Path, private: Ed25519PrivateKey, digest: str) -> Approval:
             where=f"digest {digest[:16]}",
             remedy="see fedlnm-site approve --list; give eight letters or more",
         )
-    _write(work, [approval for approval in found if approval != meant[0]])
+    site_db(work).revoke(meant[0].kind, meant[0].digest)
     return meant[0]
 
 
@@ -128,11 +103,6 @@ def _verify(approval: Approval, public: Ed25519PublicKey) -> None:
     except (ValueError, SignatureError):
         raise SignatureError(
             "an approval was not made with this site's identity key",
-            where=f"approvals.json, {approval.kind} {approval.digest[:12]}",
-            remedy="nothing is answered until the file is moved away and all is approved again",
+            where=f"approval, {approval.kind} {approval.digest[:12]}",
+            remedy="nothing is answered: restore site.db from the backup of the work folder",
         ) from None
-
-
-def _write(work: Path, approvals: list[Approval]) -> None:
-    text = json.dumps([dataclasses.asdict(approval) for approval in approvals], indent=1)
-    write_durably(approvals_path(work), text.encode() + b"\n")

@@ -17,12 +17,11 @@ from client.report.outliers import measure_all, outliers
 from client.report.patients import rows_of
 from client.report.source import SiteRun
 from client.report.template import PAGE
-from client.store.state import write_whole
 from client.workspace import Progress
 from common.html.drawing import Drawing, inline
 from common.html.labels import MODEL_LABELS
 from common.html.style import STYLE
-from common.utils.durable import make_folder
+from common.utils.durable import make_folder, write_durably
 
 Shown = tuple[str, str, Markup]
 
@@ -31,8 +30,7 @@ def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> 
     """Write `index.html` with mode 0600 into a folder that its owner alone may enter; its path."""
     make_folder(folder)
     path = folder / "index.html"
-    # a file made by write_whole is its owner's alone, from its first byte on
-    write_whole(path, render(run, progress).encode())
+    write_durably(path, render(run, progress).encode())
     return path
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client.store.membership import Memberships
 
 from client.check.earlier import look_at_earlier
 from client.data.cohort import Cohort, read_cohort
 from client.site import SiteSettings, load_site
 from client.store.ledger import Ledger, ledger_path
-from client.store.membership import Memberships
 from common.ledger.entry import Item, Record
 from common.masking import identity
 from common.study.model import Study, load_study

@@ -15,7 +15,7 @@ from client.cli import app
 from client.gate import approval_text, approvals
 from client.gate.study_dossier import dossier_path
 from client.site import load_site
-from client.store.state import recall_study
+from client.store.site_db import recall_study
 from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
 from common.masking import identity

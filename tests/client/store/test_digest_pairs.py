@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from client.store.digest_pairs import DigestPairs
 
 A, B, C, D = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client.store.fingerprint import FrozenCohort
 from flwr.app import Context, Message, RecordDict
 
 from client.app import app
@@ -14,7 +15,6 @@ from client.data.cohort import read_cohort
 from client.imaging.cache import ContentCache
 from client.imaging.preparation import Preparation
 from client.imaging.prepared import PreparedImages
-from client.store.fingerprint import FrozenCohort
 from client.workspace import open_workspace
 from common.errors import InputError
 from common.messages.codec import decode, encode

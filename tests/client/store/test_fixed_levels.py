@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from client.store.fixed_levels import FixedLevels
 
 STUDY, OTHER = "a" * 64, "b" * 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from client.store.gradient_rounds import FILE, GradientRounds
+
 from common.messages.exchanges import SumItem
 from common.statistics.moments import CentredSquares
 from common.transforms import Clip, Select

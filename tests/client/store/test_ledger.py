@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from client.store.membership import Memberships
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.store.ledger import Ledger, ledger_path
-from client.store.membership import Memberships
 from common.errors import StudyError
 from common.ledger.asked import describe_item, request_digest
 from common.ledger.chain import head_path, read_head, seal

@@ -7,10 +7,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from client.store.membership import Memberships, changed_by, load_key, membership_refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.store.membership import Memberships, changed_by, load_key, membership_refusal
 from common.errors import InputError, StudyError
 
 IDS = [f"patient-{i:03d}" for i in range(60)]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from client.store.reply_cache import Owed
+
 from common.masking.agreement import SignedKey
 from common.messages.exchanges import RoundPlan, TrainReply, TrainRequest
 

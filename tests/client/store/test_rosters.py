@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from client.store.rosters import Rosters
+
 from common.errors import StudyError
 from common.masking import identity
 from common.masking.agreement import roster_digest

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from client.store.state import (
     RunTables,
     StoredTable,
@@ -18,6 +15,9 @@ from client.store.state import (
     safe_name,
     write_whole,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
 from common.errors import StudyError
 from common.study.model import parse_study
 
