@@ -17,10 +17,10 @@ from typing import Any
 
 from client.store.privacy_budget import Spending
 from common.errors import StudyError
-from common.ledger.chain import head_path
+from common.ledger.chain import head_path, read_head
 from common.ledger.entry import Entry
 from common.ledger.verify import named_key, read_entries, verify
-from common.utils.durable import append_durably, make_folder, write_durably
+from common.utils.durable import append_durably, make_folder
 
 BEFORE = "before-site.db"
 _NAMES = (
@@ -182,14 +182,12 @@ def _entries(work: Path) -> tuple[Entry, ...]:
     """All entries of a ledger that is intact; a torn last line is cut off and kept apart."""
     path = work / "ledger.jsonl"
     written = path.read_bytes() if path.is_file() else b""
-    if not written and not head_path(path).exists():
+    if not written and _nothing_counted(path):
         return ()
     torn = written[written.rfind(b"\n") + 1 :]
     if torn:
         append_durably(path.with_suffix(".torn"), torn + b"\n")
         os.truncate(path, len(written) - len(torn))
-    elif not path.is_file():
-        write_durably(path, b"")
     findings = verify(path, named_key(path))
     if findings:
         raise StudyError(
@@ -198,6 +196,14 @@ def _entries(work: Path) -> tuple[Entry, ...]:
             remedy="restore the site's work folder from its backup",
         )
     return read_entries(path)
+
+
+def _nothing_counted(ledger: Path) -> bool:
+    try:
+        head = read_head(head_path(ledger))
+    except ValueError:
+        return False
+    return head is None or not head.count
 
 
 def _parsed(path: Path, text: bytes, make: Callable[[Any], Any]) -> Any:

@@ -72,8 +72,9 @@ class Ledger:
         """Make file and head agree with `site.db`; no other process is at it meanwhile."""
         end = self._db.ledger_end()
         head = self._head(end)
-        written = self._written(end)
-        missing = end.line[len(written) :]
+        missing = end.line[self._written(end) :]
+        if missing and head is not None and head.count == end.count:
+            raise self._broken("its end was cut off")
         if missing or not self.path.exists():
             append_durably(self.path, missing)
         if head is None or head.count < end.count:
@@ -99,14 +100,14 @@ class Ledger:
             raise self._broken("its head is of another ledger")
         return head
 
-    def _written(self, end: LedgerEnd) -> bytes:
-        """Return what is there of the last line."""
+    def _written(self, end: LedgerEnd) -> int:
+        """Return how many bytes are there of the last line."""
         size = self.path.stat().st_size if self.path.is_file() else 0
         start = end.size - len(end.line)
         if size < start:
             raise self._broken("its end was cut off")
         if not size:
-            return b""
+            return 0
         with self.path.open("rb") as file:
             file.seek(start)
             written = file.read()
@@ -114,7 +115,7 @@ class Ledger:
             longer = written.startswith(end.line)
             what = "goes on after the last entry that site.db knows" if longer else "was changed"
             raise self._broken(f"its end {what}")
-        return written
+        return len(written)
 
     def _broken(self, what: str) -> StudyError:
         return StudyError(

@@ -111,7 +111,7 @@ class SiteDb:
         self.path, self._work = work / FILE, work
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._opened: tuple[int, int, int] | None = None
+        self._opened: tuple[int, int, int] = (0, 0, 0)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -270,11 +270,17 @@ class SiteDb:
         return written or bool(head and head.count) or self.path.with_name(f"{FILE}-wal").exists()
 
     def _connect(self) -> sqlite3.Connection:
-        """Return the connection; a new one in another process, or where the file is another."""
-        here = self._connection
-        if here is not None and (here.in_transaction or self._opened == self._identity()):
+        """Return the connection; a new one after a fork, or where the file is gone."""
+        here, found = self._connection, self._identity()
+        if here is not None and (here.in_transaction or self._opened == found):
             return here
-        if not self.path.exists():
+        if here is not None and found is not None and self._opened[0] == found[0]:
+            # closing the old connection would delete the log of the new file
+            raise self._error("the site's memory was replaced while in use", "start the site again")
+        self._connection = None
+        if found is None:
+            if here is not None:
+                here.close()
             self._create()
         elif last_release.found(self._work):
             self._take_over()
@@ -287,7 +293,7 @@ class SiteDb:
         connection = _open(self.path)
         if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
             raise self._error("the file is not the memory of a site, or of another release")
-        self._connection, self._opened = connection, self._identity()
+        self._connection, self._opened = connection, self._identity() or self._opened
         return connection
 
     def _identity(self) -> tuple[int, int, int] | None:

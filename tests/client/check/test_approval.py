@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from client.check.finding import Finding
 from client.check.software import PACKAGE
 from client.gate import approvals
 from client.site import Deployment, SiteSettings, load_site
+from client.store.site_db import FILE
 from common.masking import identity
 from common.study.model import Study, load_study
 
@@ -68,8 +70,8 @@ def test_approvals_that_were_tampered_with_are_a_problem(
     study: Study, settings: SiteSettings
 ) -> None:
     approve(settings, "study", study.digest(), study.name)
-    path = approvals.approvals_path(settings.work)
-    path.write_text(path.read_text(encoding="utf-8").replace("study", "app"), encoding="utf-8")
+    with sqlite3.connect(settings.work / FILE) as connection:
+        connection.execute("UPDATE approvals SET kind = 'app'")
     rows = found(study, settings)
     assert rows["study.approval"].severity == "problem"
     assert rows["study.app"].severity == "not checked"

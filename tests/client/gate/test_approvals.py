@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from client.gate.approvals import approvals_path, approve, approved, read_approvals, revoke
+from client.gate.approvals import approve, approved, read_approvals, revoke
+from client.store.site_db import FILE
 from common.errors import InputError, SignatureError
 from common.masking import identity
 
@@ -35,7 +36,7 @@ def test_nothing_is_approved_at_first(tmp_path: Path) -> None:
 
 def test_approving_again_makes_no_second_entry(work: Path) -> None:
     approve(work, KEY, "study", STUDY, "larynx")
-    assert len(read_approvals(work, KEY.public_key())) == 2
+    assert [one.kind for one in read_approvals(work, KEY.public_key())] == ["app", "study"]
 
 
 def test_a_study_and_an_app_of_one_digest_are_two_things(work: Path) -> None:
@@ -58,11 +59,8 @@ def test_revoking_needs_the_start_of_one_digest(work: Path, start: str) -> None:
 
 @pytest.mark.parametrize("field", ["kind", "digest", "name", "date", "signature"])
 def test_an_entry_that_somebody_changed_stops_everything(work: Path, field: str) -> None:
-    path = approvals_path(work)
-    entries = json.loads(path.read_text())
-    new = {"kind": "app", "digest": "c" * 64, "signature": entries[1]["signature"]}
-    entries[0][field] = new.get(field, "other")
-    path.write_text(json.dumps(entries))
+    with sqlite3.connect(work / FILE) as connection:
+        connection.execute(f"UPDATE approvals SET {field} = 'other' WHERE digest = ?", (STUDY,))  # noqa: S608
     with pytest.raises(SignatureError, match="identity key"):
         read_approvals(work, KEY.public_key())
 
@@ -70,13 +68,3 @@ def test_an_entry_that_somebody_changed_stops_everything(work: Path, field: str)
 def test_approvals_of_another_key_do_not_hold(work: Path) -> None:
     with pytest.raises(SignatureError):
         read_approvals(work, identity.generate().public_key())
-
-
-def test_a_file_that_holds_no_approvals_is_an_error(work: Path) -> None:
-    approvals_path(work).write_text('{"entries": []}')
-    with pytest.raises(InputError, match="not a file of approvals"):
-        read_approvals(work, KEY.public_key())
-
-
-def test_the_file_is_for_the_owner_alone(work: Path) -> None:
-    assert approvals_path(work).stat().st_mode & 0o077 == 0
