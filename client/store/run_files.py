@@ -97,16 +97,16 @@ class ReplyCache:
         with alone(self._folder / "training.lock"):
             asked = _digest(request)
             path = self._folder / f"reply-{asked}.safetensors"
-            if self._draft.db.kept_reply(self._folder.name) == asked and path.is_file():
+            name = f"{self._folder.name}/{asked}"
+            if self._draft.db.fact("reply", name) and path.is_file():
                 kept: TrainReply = read_plain(path)
                 return kept
             reply = train()
             for before in self._folder.glob("reply-*.safetensors"):
                 before.unlink()
             write_plain(path, reply)
-            with self._draft.db.transaction():
-                self._draft.remember()
-                self._draft.db.keep_reply(self._folder.name, asked)
+            self._draft.fix("reply", name, "kept")
+            self._draft.remember()
             return reply
 
 

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 from client.store import last_release
 from client.store.privacy_budget import Spending
 from common.errors import InputError, RefusedError, StudyError
-from common.ledger.chain import FIRST, head_path, read_head
+from common.ledger.chain import FIRST
 from common.ledger.entry import Entry, Item
 from common.study.model import Study
 from common.utils.durable import alone, exposed_mode, make_folder, sync_folder
@@ -50,8 +50,6 @@ _SCHEMA = (
     " steps INTEGER NOT NULL)",
     "CREATE TABLE approvals (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, digest TEXT NOT NULL,"
     " name TEXT NOT NULL, date TEXT NOT NULL, signature TEXT NOT NULL, UNIQUE (kind, digest))",
-    # the trained update that a run keeps as a file, by the request that it answers
-    "CREATE TABLE replies (run TEXT PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID",
     # the end of ledger.jsonl with its last line, which a crash may have kept from being written
     "CREATE TABLE ledger (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL,"
     " hash TEXT NOT NULL, size INTEGER NOT NULL, line BLOB NOT NULL)",
@@ -74,7 +72,15 @@ _FAILURES = {
 _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
 Kind = Literal[
-    "study", "roster", "membership", "membership key", "run key", "mask", "levels", "cohort"
+    "study",
+    "roster",
+    "membership",
+    "membership key",
+    "run key",
+    "mask",
+    "levels",
+    "cohort",
+    "reply",
 ]
 REFUSED = "refused"
 # rules that look at nothing but the questions before
@@ -176,7 +182,7 @@ class SiteDb:
         )
         return tuple(Spending(*row) for row in self._read(sql, run))
 
-    # -- approvals, kept replies -------------------------------------------------------------------
+    # -- approvals ---------------------------------------------------------------------------------
 
     def approvals(self) -> list[tuple[str, ...]]:
         """Return kind, digest, name, date and signature of every approval, in order."""
@@ -190,15 +196,6 @@ class SiteDb:
     def revoke(self, kind: str, digest: str) -> None:
         """Forget an approval."""
         self._write("DELETE FROM approvals WHERE kind = ? AND digest = ?", (kind, digest))
-
-    def kept_reply(self, run: str) -> str:
-        """Return the digest of the request whose reply the run keeps; empty where it keeps none."""
-        found = self._read("SELECT request FROM replies WHERE run = ?", run)
-        return str(found[0][0]) if found else ""
-
-    def keep_reply(self, run: str, request: str) -> None:
-        """Remember whose reply the run keeps now."""
-        self._write("INSERT OR REPLACE INTO replies VALUES (?, ?)", (run, request))
 
     # -- what the ledger tells ---------------------------------------------------------------------
 
@@ -232,11 +229,7 @@ class SiteDb:
             self.ask((entry.study, kind, question) for kind, question in _questions(entry))
             self._write(
                 "INSERT OR IGNORE INTO releases VALUES (?, ?, ?, ?, ?)",
-                *(
-                    (i.membership, i.subset, entry.study, entry.roster, _names(i))
-                    for i in entry.items
-                    if released and i.membership
-                ),
+                *(_release(entry, i) for i in entry.items if released and i.membership),
             )
             self._write(
                 "UPDATE ledger SET count = ?, hash = ?, size = size + ?, line = ?",
@@ -261,13 +254,8 @@ class SiteDb:
 
     def _is_lost(self) -> bool:
         """Say whether there was a memory: of it the ledger, or SQLite's own log, is left."""
-        ledger = self._work / "ledger.jsonl"
-        try:
-            head = read_head(head_path(ledger))
-        except ValueError:
-            return True
-        written = ledger.is_file() and ledger.stat().st_size > 0
-        return written or bool(head and head.count) or self.path.with_name(f"{FILE}-wal").exists()
+        log = self.path.with_name(f"{FILE}-wal")
+        return last_release.has_entries(self._work) or log.exists()
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection; a new one after a fork, or where the file is gone."""
@@ -305,7 +293,8 @@ class SiteDb:
 
     def _create(self) -> None:
         make_folder(self._work)
-        if last_release.can_be_read(self._work):
+        once = not (self._work / last_release.BEFORE).exists()
+        if once and last_release.found(self._work):
             self._take_over()
         elif self._is_lost():
             raise self._error("the site's memory is missing, though its ledger has entries")
@@ -314,7 +303,7 @@ class SiteDb:
 
     def _take_over(self) -> None:
         """Read the files of the last release in, once, and put them away."""
-        with alone(last_release.lock_of(self._work)):
+        with alone(self._work / last_release.LOCK):
             if not self.path.exists():
                 self._build(last_release.read(self._work))
             last_release.put_away(self._work)
@@ -334,8 +323,6 @@ class SiteDb:
             self.ask(old.questions)
             self.spend(old.spendings)
             self.approve(old.approvals)
-            for kept in old.replies:
-                self.keep_reply(*kept)
             for entry in old.entries:
                 self.note(entry)
             connection.execute("COMMIT")
@@ -478,8 +465,9 @@ def _says_something(entry: Entry) -> bool:
     return entry.decision == "stopped" and entry.reason in _STOPS_BY_NUMBERS
 
 
-def _names(item: Item) -> str:
-    return json.dumps(sorted(item.participants))
+def _release(entry: Entry, item: Item) -> tuple[str, ...]:
+    names = json.dumps(sorted(item.participants))
+    return item.membership, item.subset, entry.study, entry.roster, names
 
 
 def _open(path: Path) -> sqlite3.Connection:

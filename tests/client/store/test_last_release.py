@@ -115,7 +115,7 @@ def test_the_privacy_budget(work: Path) -> None:
 def test_the_reply_that_is_kept(work: Path) -> None:
     (path,) = work.glob("runs/r1/owed-*.safetensors")
     asked, content = path.stem.removeprefix("owed-"), path.read_bytes()
-    assert site_db(work).kept_reply("r1") == asked
+    assert site_db(work).fact("reply", f"r1/{asked}") == "kept"
     assert (work / "runs" / "r1" / f"reply-{asked}.safetensors").read_bytes() == content
 
 
@@ -278,7 +278,7 @@ step, work = sys.argv[1], Path(sys.argv[2])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 if step == "while reading":
-    last_release._approvals = die
+    last_release._spendings = die
 elif step == "before the file is in its place":
     os.link = die
 elif step == "before anything is put away":

@@ -174,11 +174,20 @@ def test_a_training_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert train.times == 1
 
 
-def test_a_reply_whose_cost_was_not_remembered_is_not_sent(tmp_path: Path) -> None:
+def test_a_reply_whose_cost_was_not_remembered_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A crash after the file was written and before what it cost was: it is trained again."""
+
+    def crash(self: Draft) -> None:
+        raise KeyboardInterrupt
+
     train = Training()
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(Draft, "remember", crash)
+        cache(tmp_path).reply(REQUEST, train)
+    assert list(tmp_path.rglob("reply-*.safetensors"))
     cache(tmp_path).reply(REQUEST, train)
-    site_db(tmp_path).keep_reply("r", "the one before")
     cache(tmp_path).reply(REQUEST, train)
     assert train.times == 2
 
