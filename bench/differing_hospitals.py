@@ -31,8 +31,7 @@ from client.training.loop import infer
 from client.workspace import Workspace, open_workspace
 from common.networks.flat import norm_ranges, with_parts
 from common.networks.resnet import network_with
-from common.study.file import write_study
-from common.study.model import NetworkSettings, Study, load_study
+from common.study.model import NetworkSettings, Study, load_study, write_study
 from server.federation.federation import Federation
 from server.phases.deep import rows_per_fold, train_variant
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity

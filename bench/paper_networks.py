@@ -17,8 +17,7 @@ from typing import Any
 
 from client.app import app
 from client.training.device import find_compute
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from server.federation.federation import Federation
 from server.phases.deep import Network, rows_per_fold, train_variant
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity

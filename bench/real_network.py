@@ -18,8 +18,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from bench.payload import note
 from common.messages.exchanges import RoundPlan
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from common.utils.flower_settings import QUIET
 from server.federation.federation import Federation
 from sim.engines.inprocess import run_in_process

@@ -12,7 +12,7 @@ import typer
 from common.errors import UsageError
 from common.study.model import load_study
 from common.utils.console import consoles
-from common.utils.program import run_program
+from common.utils.processes import run_program
 from server.deployment import commands
 
 app = typer.Typer(

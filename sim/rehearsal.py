@@ -23,8 +23,8 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.study.file import write_study
-from common.study.model import load_study
+from common.models import NETWORKS
+from common.study.model import load_study, write_study
 from common.utils.processes import BackgroundProgram, free_port, kept, stop_all
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import Prepared
@@ -36,7 +36,6 @@ from sim.phantom.generate import generate
 from sim.sites import find_sites, write_site
 
 HOSPITALS, FOLDS, ROUNDS = 4, 3, 2
-NETWORKS = ("dl2d", "dl3d")
 # what two runs may differ in: when, how long, and on which engine
 NOT_COMPARED = ("timing", "run")
 
@@ -96,8 +95,8 @@ def small_phantom(folder: Path, seed: int) -> tuple[Path, list[Path]]:
     plan = demonstration_plan(HOSPITALS)
     generate(folder, seed=seed, plan=plan)
     study = load_study(folder / "study.toml")
-    networks = {
-        name: getattr(study, name).model_copy(update={"rounds": ROUNDS}) for name in NETWORKS
+    networks: dict[str, Any] = {
+        name: study.network(name).model_copy(update={"rounds": ROUNDS}) for name in NETWORKS
     }
     small = study.model_copy(update={"folds": FOLDS, **networks})
     file = write_study(small, folder / "study.toml")

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from common.errors import InputError
 from common.masking import identity
 from common.messages.joining import Invitation, JoinRequest
-from common.study.errors import explain
+from common.study.block import explain
 from common.utils.durable import create_durably, write_durably
 
 _SITE = """\

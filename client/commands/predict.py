@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from common.errors import UsageError
-from common.utils.console import consoles
-from common.utils.progress import ProgressBar
+from common.utils.console import ProgressBar, consoles
 
 console, screen = consoles()
 
@@ -77,7 +76,7 @@ def predict(
     Exit code 0: all patients predicted. 1: a bundle, image or contour was refused. 2: wrong usage,
     such as a clinical column that the study does not know.
     """
-    from client.data.confirmed import confirmed_words
+    from client.data.cohort_file import confirmed_words
     from client.predict import verify
     from client.predict.inputs import case_of, read_cases
     from client.predict.predicting import Machine, check_device

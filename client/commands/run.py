@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
-from client.check.clock import look_at_clock
-from client.check.contact import visit
-from client.check.coordinator import look_at_coordinator
 from client.check.finding import Finding
+from client.check.machine import check_clock
+from client.check.network import check_coordinator, visit
 from client.gate.flower_log import log_to_screen_and_file
 from client.gate.supernode import superexec_secret
 from client.site import LOG, Deployment, SiteSettings
@@ -66,7 +65,7 @@ def _programs(
 def obstacles(settings: SiteSettings, deployment: Deployment) -> list[Finding]:
     """What keeps this site from the coordinator: its address, its certificate, the clock."""
     contact = visit(deployment)
-    found = [*look_at_coordinator(deployment, contact), *look_at_clock(settings, contact)]
+    found = [*check_coordinator(deployment, contact), *check_clock(settings, contact)]
     return [finding for finding in found if finding.severity == "problem"]
 
 

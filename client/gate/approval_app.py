@@ -16,7 +16,7 @@ from typing import Any
 
 from common.errors import InputError, StudyError
 from common.utils.app_file import build_app
-from common.utils.printable import check_printable
+from common.utils.text_file import check_printable
 
 CHANGED, EXTRA, MISSING = "changed", "not in this release", "missing from the app"
 TWICE = "there more than once"

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from client.store.site_db import site_db
 from common.errors import InputError, SignatureError
 from common.masking import identity
-from common.masking.encoding import framed, from_text, to_text
+from common.masking.fixed_point import framed, from_text, to_text
 
 Kind = Literal["study", "app"]
 _PURPOSE = "approval"

@@ -10,16 +10,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from client.check.listing import listed
+from client.check.screen import listed
 from client.data.clinical_values import coded_value
 from client.data.cohort import ONE_ROW, id_problem, stand_in
-from client.data.cohort_file import near_misses, read_table, repeated_ids, row_number
-from client.data.confirmed import COLUMN, NOTHING, confirmed_words
+from client.data.cohort_file import (
+    COLUMN,
+    NOTHING,
+    confirmed_words,
+    near_misses,
+    read_table,
+    repeated_ids,
+    row_number,
+)
 from client.imaging.preparation import PatientProblem
 from client.imaging.source import split_roi
 from common.errors import InputError, UsageError
 from common.study.model import ClinicalColumn, Study
-from common.utils.lookalike import plain_text
+from common.utils.text_file import plain_text
 
 # a comma begins a new pair only where a name and "=" follow, so that a level may hold one
 _NEXT_PAIR = re.compile(r",(?=\s*[A-Za-z0-9][A-Za-z0-9_.-]*\s*=)")

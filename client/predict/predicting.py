@@ -20,7 +20,6 @@ from client.predict.scoring import Prediction, Predictor, job_files
 from client.predict.verify import Opened
 from client.site import DEVICE_PATTERN
 from client.training.device import find_compute
-from client.training.inference import network_settings
 from common.errors import StudyError, UsageError
 
 # gibibytes, as in site.toml
@@ -116,7 +115,7 @@ def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pic
         return Pictures(shown, side_mm=crop.side_mm)
     from client.predict.saliency import integrated_gradients
 
-    model, settings = predictor.networks["dl3d"], network_settings(study, "dl3d")
+    model, settings = predictor.networks["dl3d"], study.network("dl3d")
     saliency = integrated_gradients(model, crop.image, settings, predictor.compute, steps)
     laid = picture_of_saliency(crop, saliency)
     return Pictures(shown, laid, crop.side_mm, saliency.explained)
@@ -146,7 +145,7 @@ def _prepared(
         return None, ()
     made = prepare(
         jobs,
-        imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
+        imaging=study.imaging if study.networks else None,
         radiomics=study.radiomics if "radiomics" in study.base_models else None,
         window=study.radiomics_window,
         cache=ContentCache(folder),

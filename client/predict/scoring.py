@@ -18,9 +18,9 @@ from client.predict.verify import Opened
 from client.predict.words import labels_of
 from client.training.batches import Crops
 from client.training.device import Compute
-from client.training.inference import kind_of, network_of, network_settings, network_tables
+from client.training.inference import network_of, network_tables
 from client.training.loop import infer
-from common.networks.resnet import Kind
+from common.models import NetworkName, network_name
 from common.statistics.base import Float, Rows
 from common.transforms.views import ByFold, Joined, Paired, Table, View, materialise
 
@@ -78,7 +78,7 @@ class Predictor:
     def __post_init__(self) -> None:
         study = self.opened.study
         self.networks = {
-            name: network_of(study, kind_of(name), weights)
+            name: network_of(study, network_name(name), weights)
             for name, weights in self.opened.bundle.networks.items()
         }
         self.ranges = TrainingRanges(self.opened.bundle, study)
@@ -112,15 +112,15 @@ class Predictor:
             if images.has_features:
                 found["radiomics"] = images.features("r1", [case.patient_id])
             for name, model in self.networks.items():
-                found.update(self._network(kind_of(name), model, case, images))
+                found.update(self._network(network_name(name), model, case, images))
         return CaseTables(found)
 
     def _network(
-        self, kind: Kind, model: Any, case: Case, images: PreparedImages
+        self, kind: NetworkName, model: Any, case: Case, images: PreparedImages
     ) -> dict[str, tuple[tuple[str, ...], Float]]:
         patches, index = images.crops(kind, [case.patient_id])
         crops = Crops(patches, index, np.zeros(len(patches), dtype=np.float32))
-        settings = network_settings(self.opened.study, kind)
+        settings = self.opened.study.network(kind)
         features, probability = infer(model, kind, crops, settings, 1, self.compute)
         return network_tables(kind, "final", features, probability)
 

@@ -18,7 +18,7 @@ from common.bundle.signature import SIGNATURE_FILE, check_files, digest_of, sign
 from common.errors import InputError, SignatureError, StudyError, UsageError
 from common.masking import identity
 from common.messages.joining import Invitation
-from common.study.errors import explain
+from common.study.block import explain
 from common.study.model import Study
 from common.transforms import Stack
 from common.transforms.views import ByFold, Joined, View

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.image import imsave
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from client.data.cohort import Patient
 from client.report.source import SiteRun
-from common.study.model import BASE_MODELS, FUSION_MODELS
+from common.models import BASE_MODELS, FUSION_MODELS, NETWORKS
 
-NETWORKS: tuple[Literal["dl2d", "dl3d"], ...] = ("dl2d", "dl3d")
 PIXELS = 112  # of a crop on the page
 
 
@@ -93,7 +92,7 @@ def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, f
 
 def _crops(run: SiteRun, patients: list[Patient]) -> dict[str, str]:
     """The middle slice of what the 2D network saw, otherwise of the cube of the 3D network."""
-    kinds = [kind for kind in NETWORKS if kind in run.study.base_models]
+    kinds = list(run.study.networks)
     if run.images is None or not kinds:
         return {}
     images, index = run.images.crops(kinds[0], [p.patient_id for p in patients])

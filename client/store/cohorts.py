@@ -20,7 +20,7 @@ import numpy as np
 from client.data.cohort import Cohort, Patient
 from client.store.site_db import Draft, site_db
 from common.errors import InputError, StudyError
-from common.ledger.asked import request_digest
+from common.ledger.entry import request_digest
 from common.messages.exchanges import Refusal
 from common.statistics.base import Float
 from common.study.model import Study

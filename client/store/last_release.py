@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ class Memory:
 
     facts: Sequence[tuple[str, str, str]] = ()
     questions: Sequence[tuple[str, str, str]] = ()
-    spendings: Sequence[tuple[str, Spending]] = ()
     approvals: Sequence[Sequence[str]] = ()
     entries: Sequence[Entry] = ()
 
@@ -71,7 +70,7 @@ def read(work: Path) -> Memory:
     path, approvals = work / "approvals.json", []
     if path.is_file():
         approvals = _parse(path, lambda read: [[one[name] for name in _APPROVAL] for one in read])
-    return Memory(facts, questions, [*_spendings(work)], approvals, entries)
+    return Memory(facts, questions, approvals, entries)
 
 
 def put_away(work: Path) -> None:
@@ -111,6 +110,11 @@ def _facts(work: Path) -> Iterator[tuple[str, str, str]]:
         yield "cohort", f"{path.parent.name}/{path.stem.removeprefix('cohort-')}", _text(path)
     for path in work.glob("runs/*/owed-*.safetensors"):
         yield "reply", f"{path.parent.name}/{path.stem.removeprefix('owed-')}", "kept"
+    for path in work.glob("runs/*/privacy-budget.jsonl"):
+        *lines, _torn = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines):
+            spent = astuple(_parse(path, lambda read: Spending(**read), line))
+            yield "spending", f"{path.parent.name}/{number}", json.dumps(spent)
     for path in work.glob("runs/*/masks-used.txt"):
         yield from (("mask", *pair) for pair in _pairs(path))
     for path in work.glob("fixed-levels.txt"):
@@ -121,13 +125,6 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
     for line in path.read_bytes().splitlines(keepends=True):
         if match := _PAIR.fullmatch(line):
             yield match[1].decode(), match[2].decode()
-
-
-def _spendings(work: Path) -> Iterator[tuple[str, Spending]]:
-    for path in work.glob("runs/*/privacy-budget.jsonl"):
-        *lines, _torn = path.read_bytes().split(b"\n")
-        for line in lines:
-            yield path.parent.name, _parse(path, lambda read: Spending(**read), line)
 
 
 def _entries(work: Path) -> tuple[Entry, ...]:

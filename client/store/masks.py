@@ -27,7 +27,7 @@ from common.masking.agreement import (
     roster_digest,
 )
 from common.masking.context import mask_context, mask_use
-from common.masking.encoding import from_text, to_text
+from common.masking.fixed_point import from_text, to_text
 from common.masking.leaving import LeftSite
 from common.masking.pairwise import among, mask_vector
 from common.study.model import Study

@@ -30,8 +30,7 @@ from common.disclosure import check_rounds, refusal, stricter
 from common.disclosure.differencing import few_told
 from common.disclosure.gradients import tables_read
 from common.errors import StudyError
-from common.ledger.asked import describe_item, request_digest
-from common.ledger.entry import Decision, Item, Record
+from common.ledger.entry import Decision, Item, Record, describe_item, request_digest
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.messages.codec import buffers_of, header_of, size_of

@@ -15,9 +15,9 @@ import numpy as np
 
 from client.store.site_db import Draft
 from common.errors import StudyError
-from common.ledger.asked import request_digest
+from common.ledger.entry import request_digest
 from common.messages.exchanges import TrainReply, TrainRequest
-from common.messages.plain_file import read_plain, write_plain
+from common.messages.plain import read_plain, write_plain
 from common.statistics.base import Float
 from common.utils.durable import alone, write_durably
 

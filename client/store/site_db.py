@@ -45,9 +45,6 @@ _SCHEMA = (
     "CREATE TABLE releases (membership TEXT NOT NULL, subset TEXT NOT NULL, study TEXT NOT NULL,"
     " roster TEXT NOT NULL, participants TEXT NOT NULL,"
     " PRIMARY KEY (membership, subset, study, roster, participants)) WITHOUT ROWID",
-    "CREATE TABLE spendings (id INTEGER PRIMARY KEY, run TEXT NOT NULL, network TEXT NOT NULL,"
-    " variant TEXT NOT NULL, noise_multiplier REAL NOT NULL, sample_rate REAL NOT NULL,"
-    " steps INTEGER NOT NULL)",
     "CREATE TABLE approvals (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, digest TEXT NOT NULL,"
     " name TEXT NOT NULL, date TEXT NOT NULL, signature TEXT NOT NULL, UNIQUE (kind, digest))",
     # the end of ledger.jsonl with its last line, which a crash may have kept from being written
@@ -71,17 +68,9 @@ _FAILURES = {
 }
 _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
-Kind = Literal[
-    "study",
-    "roster",
-    "membership",
-    "membership key",
-    "run key",
-    "mask",
-    "levels",
-    "cohort",
-    "reply",
-]
+_Key = Literal["membership key", "run key"]
+_Content = Literal["study", "roster", "membership"]
+Kind = _Key | _Content | Literal["cohort", "mask", "levels", "reply", "spending"]
 REFUSED = "refused"
 # rules that look at nothing but the questions before
 _LIMITS = frozenset({"refusals", "releases"})
@@ -141,7 +130,7 @@ class SiteDb:
                     connection.execute("ROLLBACK")
                 raise
 
-    # -- facts, questions, spendings ---------------------------------------------------------------
+    # -- facts and questions -----------------------------------------------------------------------
 
     def fact(self, kind: Kind, name: str) -> str | None:
         """Return a fact, None where it is not known."""
@@ -169,18 +158,10 @@ class SiteDb:
         """Remember questions: study, kind, digest."""
         self._write("INSERT OR IGNORE INTO questions VALUES (?, ?, ?)", *questions)
 
-    def spend(self, spendings: Iterable[tuple[str, Spending]]) -> None:
-        """Remember what private trainings of a run cost."""
-        rows = [(run, *astuple(one)) for run, one in spendings]
-        self._write("INSERT INTO spendings VALUES (NULL, ?, ?, ?, ?, ?, ?)", *rows)
-
     def spendings(self, run: str) -> tuple[Spending, ...]:
-        """Return what the private trainings of a run cost, in order."""
-        sql = (
-            "SELECT network, variant, noise_multiplier, sample_rate, steps FROM spendings"
-            " WHERE run = ? ORDER BY id"
-        )
-        return tuple(Spending(*row) for row in self._read(sql, run))
+        """Return what the private trainings of a run cost."""
+        sql = "SELECT value FROM facts WHERE kind = 'spending' AND name > ? AND name < ?"
+        return tuple(Spending(*json.loads(row[0])) for row in self._read(sql, f"{run}/", f"{run}0"))
 
     # -- approvals ---------------------------------------------------------------------------------
 
@@ -321,7 +302,6 @@ class SiteDb:
             self._write("INSERT INTO ledger VALUES (1, 0, ?, 0, x'')", (FIRST,))
             self._write("INSERT OR IGNORE INTO facts VALUES (?, ?, ?)", *old.facts)
             self.ask(old.questions)
-            self.spend(old.spendings)
             self.approve(old.approvals)
             for entry in old.entries:
                 self.note(entry)
@@ -362,7 +342,6 @@ class Draft:
     def __init__(self, work: Path) -> None:
         self.db = site_db(work)
         self._facts: dict[tuple[Kind, str], str] = {}
-        self._spent: list[tuple[str, Spending]] = []
 
     def fix(self, kind: Kind, name: str, value: str) -> bool:
         """Add a fact; return False where another one stands."""
@@ -376,11 +355,16 @@ class Draft:
 
         A reply that was lost on its way and is trained again counts twice, as both may be known.
         """
-        self._spent.append((run, spending))
+        self._facts["spending", f"{run}/{secrets.token_hex(8)}"] = json.dumps(astuple(spending))
 
     def spendings(self, run: str) -> tuple[Spending, ...]:
         """Return what the run has cost, this reply included."""
-        return (*self.db.spendings(run), *(one for name, one in self._spent if name == run))
+        own = [
+            Spending(*json.loads(value))
+            for (kind, name), value in self._facts.items()
+            if kind == "spending" and name.startswith(f"{run}/")
+        ]
+        return (*self.db.spendings(run), *own)
 
     def remember(self) -> None:
         """Write everything down; part of the transaction that is open.
@@ -389,7 +373,7 @@ class Draft:
         ------
         RefusedError : a reply of another process fixed another fact meanwhile.
         """
-        facts, spent = self._facts, self._spent
+        facts = self._facts
         self.drop()
         with self.db.transaction():
             for (kind, name), value in facts.items():
@@ -399,11 +383,10 @@ class Draft:
                         where=name[:12],
                         remedy="let one run at a time ask this site",
                     )
-            self.db.spend(spent)
 
     def drop(self) -> None:
         """Forget the reply under way."""
-        self._facts, self._spent = {}, []
+        self._facts = {}
 
 
 @lru_cache(maxsize=64)

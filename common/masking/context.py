@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.masking.derivation import PROTOCOL
-from common.masking.encoding import framed
+from common.masking.fixed_point import PROTOCOL, framed
 
 
 def mask_context(

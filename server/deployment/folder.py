@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import InputError
 from common.messages.joining import ADDRESS
-from common.study.errors import explain
+from common.study.block import explain
 from common.utils.text_file import read_written
 
 SETTINGS = "coordinator.toml"

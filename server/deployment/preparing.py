@@ -9,8 +9,7 @@ from pathlib import Path
 from common.disclosure.differencing import check_test_sets_apart
 from common.errors import InputError
 from common.masking import identity
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from common.study.sums import check_maskable
 from common.utils.app_file import build_app
 from common.utils.durable import write_durably

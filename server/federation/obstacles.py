@@ -14,7 +14,7 @@ from common.disclosure.foretelling import TRAIN, subset_of
 from common.errors import RefusedError, SiteError
 from common.messages.exchanges import Refusal
 from common.study.model import FEWEST_MASKED, Study
-from common.utils.printable import on_one_line
+from common.utils.text_file import on_one_line
 
 _MORE_PATIENTS = "bring more patients or agree on another threshold in study and site"
 _REMEDIES = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.evaluation.roc import RocCurve, roc_from_histogram, youden
 from common.learning.forest import ForestBatch, ForestProblem
-from common.learning.quantiles import probability_quantiles
+from common.learning.quantile_cells import probability_quantiles
 from common.statistics.base import Float
 from common.statistics.class_histogram import (
     QUANTILES,

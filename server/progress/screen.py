@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from common.utils.printable import on_one_line
+from common.utils.text_file import on_one_line
 from server.federation.obstacles import Obstacle, obstacle_table
 
 PHASES = {

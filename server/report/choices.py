@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.study.model import FUSION_MODELS
+from common.models import FUSION_MODELS
 from server.report import words
 from server.report.choice import Choice, Origin, always
 from server.report.choices_networks import network_choices

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.study.model import BASE_MODELS, FUSION_MODELS
+from common.models import BASE_MODELS, FUSION_MODELS
 from server.report.schema import Performance, Results
 from server.report.words import humanise
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from common.errors import InputError
-from common.study.errors import explain
+from common.study.block import explain
 from server.report.schema import SCHEMA, Results
 
 __all__ = ["SCHEMA", "Results", "parse", "read", "to_json", "write"]

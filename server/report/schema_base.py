@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from common.study.model import BaseModelName, FusionModelName
+from common.models import BaseModelName, FusionModelName
 
 ModelName = BaseModelName | FusionModelName
 

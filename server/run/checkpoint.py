@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.messages.plain_file import read_notes, read_plain, write_plain
+from common.messages.plain import read_notes, read_plain, write_plain
 from common.utils.durable import write_durably
 
 

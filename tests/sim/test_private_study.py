@@ -12,8 +12,7 @@ from opacus.accountants import RDPAccountant
 from client.store.ledger import ledger_path
 from client.store.site_db import SiteDb
 from common.ledger.verify import readable_entries
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from common.study.private_training import DifferentialPrivacy
 from server.app import run_configured_study
 from server.progress.events import Events

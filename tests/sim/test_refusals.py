@@ -12,8 +12,7 @@ from client.site import SiteSettings, load_site
 from client.store.site_db import REFUSED, SiteDb
 from client.workspace import open_workspace
 from common.errors import InputError
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from server.progress.events import read_events
 from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, Outcome, run_job

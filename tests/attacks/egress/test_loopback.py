@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from client.site import Deployment, load_site
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from common.utils.flower_settings import flower_environment
 from common.utils.processes import BackgroundProgram, free_port, wait_until_ready
 from sim.identities import with_identities

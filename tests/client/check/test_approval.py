@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from client.check.approval import (
-    look_at_approvals,
-    look_at_coordinator_key,
-    look_at_roster,
-)
 from client.check.finding import Finding
-from client.check.software import PACKAGE
+from client.check.keys import (
+    check_approvals,
+    check_coordinator_key,
+    check_roster,
+)
+from client.check.machine import PACKAGE
 from client.gate import approvals
 from client.site import Deployment, SiteSettings, load_site
 from client.store.site_db import FILE
@@ -41,7 +41,7 @@ def approve(settings: SiteSettings, kind: approvals.Kind, digest: str, name: str
 
 
 def found(study: Study, settings: SiteSettings) -> dict[str, Finding]:
-    return {row.kind: row for row in look_at_approvals(study, settings)}
+    return {row.kind: row for row in check_approvals(study, settings)}
 
 
 def test_nothing_approved_yet_is_a_warning(study: Study, settings: SiteSettings) -> None:
@@ -85,14 +85,14 @@ def test_open_simulations_are_not_checked_and_it_says_why(study: Study) -> None:
 def test_a_study_of_another_coordinator_is_a_problem(study: Study) -> None:
     theirs = study.model_copy(update={"coordinator_key": "theirs"})
     ours = study.model_copy(update={"coordinator_key": "ours"})
-    assert [row.severity for row in look_at_coordinator_key(theirs, INSECURE)] == ["problem"]
-    assert [row.severity for row in look_at_coordinator_key(ours, INSECURE)] == ["ok"]
-    assert [row.severity for row in look_at_coordinator_key(ours, None)] == ["not applicable"]
+    assert [row.severity for row in check_coordinator_key(theirs, INSECURE)] == ["problem"]
+    assert [row.severity for row in check_coordinator_key(ours, INSECURE)] == ["ok"]
+    assert [row.severity for row in check_coordinator_key(ours, None)] == ["not applicable"]
 
 
 def test_what_the_study_wants_of_the_site_is_said(study: Study) -> None:
-    (row,) = look_at_roster(study, "c")
+    (row,) = check_roster(study, "c")
     assert row.what == "trains, tests internal, tests external_1"
-    (row,) = look_at_roster(study, "nowhere")
+    (row,) = check_roster(study, "nowhere")
     assert row.severity == "problem"
     assert "a, b, c" in row.remedy

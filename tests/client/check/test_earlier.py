@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client.check.earlier import look_at_earlier
+from client.check.disclosure import check_earlier
 from client.data.cohort import Cohort, read_cohort
 from client.site import SiteSettings, load_site
 from client.store.cohorts import Memberships
@@ -51,7 +51,7 @@ def test_a_change_by_a_few_would_be_refused(
 ) -> None:
     release(settings, study, cohort)
     cohort.patients = cohort.patients[fewer:]
-    (row,) = look_at_earlier(cohort, study, settings)
+    (row,) = check_earlier(cohort, study, settings)
     assert row.severity == severity
     assert (row.where == "train") == (severity == "problem")
 
@@ -59,7 +59,7 @@ def test_a_change_by_a_few_would_be_refused(
 def test_without_a_ledger_nothing_was_released(
     settings: SiteSettings, study: Study, cohort: Cohort
 ) -> None:
-    (row,) = look_at_earlier(cohort, study, settings)
+    (row,) = check_earlier(cohort, study, settings)
     assert row.severity == "ok"
     assert not settings.work.exists(), "looking leaves no trace"
 
@@ -69,6 +69,6 @@ def test_records_that_are_lost_are_a_problem(
 ) -> None:
     release(settings, study, cohort)
     (settings.work / FILE).unlink()
-    (row,) = look_at_earlier(cohort, study, settings)
+    (row,) = check_earlier(cohort, study, settings)
     assert row.severity == "problem"
     assert "memory is missing" in row.what

@@ -7,13 +7,13 @@ from importlib import metadata
 import pytest
 
 from client.check.finding import Finding
-from client.check.software import look_at_software
+from client.check.machine import check_software
 from common.errors import StudyError
 
 
 def found() -> dict[str, list[Finding]]:
     rows: dict[str, list[Finding]] = {}
-    for row in look_at_software():
+    for row in check_software():
         rows.setdefault(row.kind, []).append(row)
     return rows
 

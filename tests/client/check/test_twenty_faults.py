@@ -20,8 +20,7 @@ import SimpleITK as sitk  # noqa: N813
 from client.gate import approvals
 from client.site import load_site
 from common.masking import identity
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from tests.fixtures.programs import run_program
 
 NAME = "north"

@@ -20,10 +20,9 @@ from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from common.utils.app_file import build_app
-from common.utils.printable import on_one_line
+from common.utils.text_file import on_one_line
 from sim.identities import with_identities
 
 RUNNER = CliRunner()

@@ -18,8 +18,7 @@ from common.ledger.verify import read_entries, verify
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
-from common.study.file import write_study
-from common.study.model import Study, load_study, parse_study
+from common.study.model import Study, load_study, parse_study, write_study
 from sim.identities import simulated_identity, with_identities
 from sim.sites import place_sites
 

@@ -14,8 +14,7 @@ from client.store.masks import Rosters
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from sim.identities import simulated_identity, with_identities
 from sim.sites import place_sites
 

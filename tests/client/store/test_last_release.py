@@ -27,9 +27,8 @@ from client.store.masks import Rosters
 from client.store.privacy_budget import Spending
 from client.store.site_db import FILE, REFUSED, Draft, SiteDb, site_db
 from common.errors import SignatureError, StudyError
-from common.ledger.asked import request_digest
 from common.ledger.chain import seal
-from common.ledger.entry import Record
+from common.ledger.entry import Record, request_digest
 from common.ledger.verify import read_entries, verify
 from common.masking import identity
 from sim.identities import simulated_identity
@@ -278,7 +277,7 @@ step, work = sys.argv[1], Path(sys.argv[2])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 if step == "while reading":
-    last_release._spendings = die
+    last_release._pairs = die
 elif step == "before the file is in its place":
     os.link = die
 elif step == "before anything is put away":

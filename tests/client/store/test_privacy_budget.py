@@ -97,20 +97,26 @@ def test_delta_is_a_probability(delta: float) -> None:
         epsilon_of([], delta)
 
 
+def pay(draft: Draft, spending: Spending) -> None:
+    """As a reply does whose release is remembered."""
+    draft.spend("r", spending)
+    draft.remember()
+
+
 def test_threads_lose_no_spending(tmp_path: Path) -> None:
     one = Spending("dl2d", "f", 1.0, 1 / 3, 2)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: SiteDb(tmp_path).spend([("r", one)]), range(40)))
+        list(pool.map(lambda _: pay(Draft(tmp_path), one), range(40)))
     assert SiteDb(tmp_path).spendings("r") == (one,) * 40
 
 
 def test_a_run_pays_for_itself_alone_and_for_the_reply_under_way(tmp_path: Path) -> None:
     first, second = (Spending("dl3d", "final", 1.0, 0.1, steps) for steps in (1, 2))
     draft = Draft(tmp_path)
-    draft.spend("r", first)
-    draft.remember()
+    pay(draft, first)
     draft.spend("r", second)
     assert draft.spendings("r") == (first, second)
-    assert draft.spendings("another") == ()
+    assert draft.spendings("another") == draft.spendings("") == ()
+    assert draft.spendings("r2") == Draft(tmp_path).spendings("r-") == ()
     draft.drop()
     assert draft.spendings("r") == (first,)

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
 from server.deployment.status import read_status

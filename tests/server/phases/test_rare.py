@@ -11,8 +11,8 @@ import pytest
 
 from common.errors import RefusedError, StudyError
 from common.messages.exchanges import SumItem
+from common.statistics.exact import unpack
 from common.statistics.gram import CrossProducts, FoldGram
-from common.statistics.packing import unpack
 from common.statistics.rank_gram import RankGram
 from common.study.model import PrivacySettings, Study, parse_study
 from common.transforms import Select, Standardise
