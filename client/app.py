@@ -20,7 +20,7 @@ from client.check.first_pass import first_pass
 from client.gate.mod import gate_mod
 from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
-from client.store.state import recall_study, remember_study
+from client.store.site_db import recall_study, remember_study
 from client.workspace import Workspace, open_workspace
 from common.disclosure.refusing import once
 from common.errors import StudyError
@@ -145,13 +145,14 @@ def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) ->
     refusals = () if enrols else workspace.releases.refusals(kind, request)
     try:
         reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
+        return _leave(workspace.releases, workspace.name, kind, request, reply)
     except Exception as error:
-        reply = _scrub(error, workspace.settings)
-    return _leave(workspace.releases, workspace.name, kind, request, reply)
+        problem = _scrub(error, workspace.settings)
+    return _leave(workspace.releases, workspace.name, kind, request, problem)
 
 
 def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -> RecordDict:
-    """Write a reply into the ledger, and a refusal on the site's own screen too."""
+    """Remember a reply and write it into the ledger; show a refusal on the site's screen too."""
     if isinstance(reply, Refused):
         reply = replace(reply, site=site)
         for one in reply.refusals:
@@ -160,7 +161,8 @@ def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -
                 *(site, kind, one.rule, one.threshold, one.subject),
             )
     content = encode(reply)
-    releases.record(kind, request, reply, content)
+    if refusals := releases.record(kind, request, reply, content):
+        return _leave(releases, site, kind, request, Refused(refusals=refusals))
     return content
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from client.check.disclosure import foretold
 from client.site import LOG
-from client.store.fixed_levels import FixedLevels
-from client.store.state import StoredTable
+from client.store.cohorts import fix_levels
+from client.store.run_files import StoredTable
 from client.versions import software
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
@@ -21,7 +21,6 @@ from common.disclosure import (
     check_models,
     check_out_of_fold,
     check_out_of_fold_rows,
-    check_rounds,
     check_sum,
     check_test_set,
     check_weights,
@@ -72,7 +71,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     columns = {"clinical": workspace.tables.read("clinical", "train").columns}
     if workspace.images is not None and workspace.images.has_features:
         columns["radiomics"] = workspace.tables.read("radiomics", "train").columns
-    workspace.frozen.remember()
+    workspace.fingerprint.remember()
     return EnrolReply(
         site=workspace.name,
         **request.echo,
@@ -106,10 +105,6 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
         rows = materialise(item.view, workspace.tables, item.subset)
         privacy, before = workspace.privacy, len(refusals)
         refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
-        if item.statistic.rule == "gradient":
-            refusals.extend(
-                check_rounds(item.statistic, workspace.rounds.with_this(item), study, privacy)
-            )
         refusals.extend(check_masking(study, privacy, (item.subset,)))
         if item.subset in study.too_few_to_mask():
             refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
@@ -161,7 +156,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     if refusals:
         return Refused(refusals=tuple(refusals))
     update = partial(_update, workspace, request)
-    return workspace.owed.reply(request, update) if workspace.owed else update()
+    return workspace.replies.reply(request, update) if workspace.replies else update()
 
 
 def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
@@ -275,8 +270,7 @@ def _fix_levels(
         return ()
     codes = level_codes(study, tables.read("coded", subset).values, cuts)
     patients = tuple(p.patient_id for p in workspace.cohort.subset(study, subset))
-    fixed = FixedLevels(workspace.settings.work)
-    if not fixed.admit(study.digest(), patients, codes):
+    if not fix_levels(workspace.draft, study.digest(), patients, codes):
         return (refusal("levels", workspace.privacy, f"other levels of {subset} than before"),)
     workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
     return ()

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from client.data.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
 from client.data.tables import SiteTables
 from client.site import LOG, SiteSettings, load_site
-from client.store.fingerprint import FrozenCohort
-from client.store.gradient_rounds import GradientRounds
+from client.store.cohorts import CohortFingerprint
 from client.store.masks import RunMasks
 from client.store.releases import Releases
-from client.store.reply_cache import Owed
-from client.store.state import RunTables, recall_study
+from client.store.run_files import ReplyCache, RunTables
+from client.store.site_db import Draft, recall_study
 from common.disclosure import stricter
 from common.errors import InputError
 from common.study.model import PrivacySettings, Study
@@ -35,14 +34,15 @@ class Workspace:
         self.settings, self.study = settings, study
         self.run_tables = RunTables(settings.work, run)
         self.cohort, self.images, self.excluded = load_patients(settings, study)
-        self.frozen = FrozenCohort(self.run_tables.folder, study, self.cohort, self.images)
-        self.frozen.check()
+        self.draft = Draft(settings.work)
+        self.fingerprint = CohortFingerprint(self.draft, study, run, self.cohort, self.images)
+        self.fingerprint.check()
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
-        self.rounds = GradientRounds(settings.work, study.digest())
-        self.masks = RunMasks(settings, study, run, self.run_tables.folder)
+        self.masks = RunMasks(settings, study, run, self.draft)
         # within one process no reply is lost
-        self.owed = Owed(self.run_tables.folder) if settings.deployment else None
-        self.releases = Releases(settings, study, run, self.cohort)
+        deployed = settings.deployment is not None
+        self.replies = ReplyCache(self.run_tables.folder, self.draft) if deployed else None
+        self.releases = Releases(settings, study, run, self.cohort, self.draft)
 
     @property
     def name(self) -> str:

@@ -344,15 +344,14 @@ def _prepare(
     settings: SiteSettings, study: Study, console: Console, pool: BoundedPool
 ) -> tuple[int, int]:
     """Prepare one hospital; its patients, and how many were left out."""
-    from client.store.fingerprint import FrozenCohort
-    from client.store.state import RunTables
+    from client.store.cohorts import CohortFingerprint
+    from client.store.site_db import Draft
     from client.workspace import load_patients
 
     with ProgressBar(console, settings.name) as progress:
         cohort, images, excluded = load_patients(settings, study, progress, pool)
     # each hospital looks again; here nothing has begun yet, and no reference either
-    folder = RunTables(settings.work, FEDERATED).folder
-    FrozenCohort(folder, study, cohort, images).check()
+    CohortFingerprint(Draft(settings.work), study, FEDERATED, cohort, images).check()
     return len(cohort.patients), excluded
 
 

@@ -20,12 +20,11 @@ from client.check.registry import check
 from client.data.cohort import READING_PAIRS, Cohort, Patient
 from client.data.tables import coded_table
 from client.site import SiteSettings
-from client.store.ledger import Ledger, ledger_path
-from client.store.membership import SMALLEST_CHANGE, Memberships, membership_refusal
+from client.store.cohorts import SMALLEST_CHANGE, Memberships, membership_refusal
+from client.store.ledger import ledger_path
 from common.disclosure import DESCRIPTIONS, Foretold, foretell, stricter
 from common.disclosure.foretelling import subset_of
 from common.errors import StudyError
-from common.masking import identity
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.study.model import FEWEST_MASKED, PrivacySettings, Study
@@ -67,18 +66,15 @@ KIND = "disclosure.earlier"
 @check("patients")
 def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
     """Compare the cohort with those of the ledger."""
-    path = ledger_path(settings.work)
-    if not path.is_file():
+    if not ledger_path(settings.work).is_file():
         yield ok(KIND, "nothing was ever released from this work folder")
         return
     try:
-        private = identity.load(settings.identity).private
-        ledger, memberships = Ledger(path, private), Memberships(settings.work)
+        memberships = Memberships(settings.work)
         found = []
         for subset in ("train", *(test.name for test in study.test_sets)):
             now = memberships.of(p.patient_id for p in cohort.subset(study, subset)).members
-            known = [memberships.recall(digest).members for digest in ledger.memberships(subset)]
-            if membership_refusal(known, now) is not None:
+            if membership_refusal(memberships.earlier(subset), now) is not None:
                 found.append(
                     problem(
                         KIND,

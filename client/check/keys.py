@@ -26,6 +26,7 @@ from client.check.network import NO_DEPLOYMENT
 from client.check.registry import check
 from client.gate.approvals import Approval, read_approvals
 from client.site import Deployment, SiteSettings
+from client.store.site_db import site_db
 from common.errors import InputError, StudyError
 from common.masking import identity
 from common.study.model import Study
@@ -177,11 +178,8 @@ def _node(deployment: Deployment | None) -> Findings:
 
 
 def _others(settings: SiteSettings) -> Findings:
-    """Keys that runs make, and the certificate that the coordinator is checked with."""
-    runs = sorted((settings.work / "runs").glob("*/ephemeral.json"))
-    found: list[Finding] = []
-    for path in (settings.work / "membership.key", *runs):
-        found.extend(_exposed(OTHERS, path))
+    """Keys in the site's memory, and the certificate that the coordinator is checked with."""
+    found: list[Finding] = list(_exposed(OTHERS, site_db(settings.work).path))
     deployment = settings.deployment
     if deployment is not None and deployment.root_certificates is not None:
         found.extend(_authority(deployment.root_certificates))

@@ -28,9 +28,9 @@ from client.check.finding import (
 )
 from client.check.network import NO_DEPLOYMENT, Contact
 from client.check.registry import check
-from client.gate.approvals import approvals_path
 from client.site import SiteSettings
 from client.store.ledger import ledger_path
+from client.store.site_db import site_db
 from client.versions import software
 from common.dossier.markdown import size
 from common.errors import InputError, StudyError
@@ -392,7 +392,7 @@ def _written(settings: SiteSettings) -> Iterator[tuple[Path, float]]:
     for path in (
         Path(client.__file__),
         settings.data / "cohort.csv",
-        approvals_path(settings.work),
+        site_db(settings.work).path,
         ledger_path(settings.work),
     ):
         if path.is_file():

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from client.commands.approve import SiteOption, settings_of
 from client.gate import approvals
 from client.site import SiteSettings
-from client.store.ledger import Ledger, ledger_path
-from client.store.rosters import Rosters
-from client.store.state import recall_study
+from client.store.ledger import Ledger
+from client.store.masks import Rosters
+from client.store.site_db import recall_study
 from common.errors import InputError, StudyError
 from common.ledger.entry import Record
 from common.masking import identity
@@ -135,4 +135,4 @@ def _write_down(
         payload=hashlib.sha256(statement).hexdigest(),
         size=len(statement),
     )
-    Ledger.open(ledger_path(settings.work), private).append(record)
+    Ledger(settings.work, private).append(record)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from client.data.cohort import Cohort, Patient
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from common.statistics.base import Float, Int, Rows
 from common.study.model import Study
 

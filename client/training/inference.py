@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.data.cohort import Patient
-from client.store.state import StoredTable
+from client.store.run_files import StoredTable
 from client.training.batches import Crops
 from client.training.device import Compute, find_compute
 from client.training.loop import infer

@@ -12,7 +12,7 @@ import numpy as np
 
 from client.data.cohort import Patient
 from client.site import LOG
-from client.store.privacy_budget import PrivacyBudget
+from client.store.privacy_budget import Spending
 from client.training.batches import Crops
 from client.training.inference import (
     compute_of,
@@ -197,7 +197,7 @@ class _Round:
         return self._rounded(change), outcome.control * share
 
     def _train_privately(self, model: Any, crops: Crops) -> int:
-        """With noise, and written down as spent before anything of it leaves; the steps taken."""
+        """Train with noise, and count it as spent with the reply; return the steps taken."""
         from client.training.dp_sgd import train_privately
 
         plan, workspace = self.request.plan, self.workspace
@@ -212,8 +212,8 @@ class _Round:
             compute=compute_of(workspace),
         )
         spent = (done.noise_multiplier, done.sample_rate, done.steps)
-        budget = PrivacyBudget(workspace.run_tables.folder)
-        budget.spend(self.request.network, self.request.variant, *spent)
+        spending = Spending(self.request.network, self.request.variant, *spent)
+        workspace.draft.spend(workspace.run_tables.folder.name, spending)
         return done.steps
 
     def _store_own_layers(self, model: Any, trained: Vector) -> None:

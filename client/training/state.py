@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.store.state import safe_name
+from client.store.run_files import safe_name
 from common.errors import StudyError
 from common.messages.plain import read_plain, write_plain
 

@@ -35,7 +35,7 @@ class Item:
     request : SHA-256 of all that was asked, numbers included; the same at every site.
     shapes : shape of every part of the answer.
     rows, positives : patients the answer is about; None where nothing was released.
-    membership : digest of the patients of the subset, see `client.store.membership`.
+    membership : digest of the patients of the subset, see `client.store.cohorts`.
     participants : sites among whose numbers the answer is hidden; none = it is not masked.
     left : sites that were among the participants of an earlier sum over the same patients, and
         have signed that they left: their numbers follow by subtraction.

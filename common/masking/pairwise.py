@@ -52,7 +52,7 @@ def mask_vector(
     values : (n,), uint64, uint32 or uint16.
     pair_keys : by name, the key shared with each other participant (see `among`).
     own : this site's name.
-    context : from `mask_context`; never the same for another vector (see `ContextGuard`).
+    context : from `mask_context`; never the same for another vector (see `mask_use`).
     out : (n,), where to write; `values` itself = in place.
     allow_fewer : the study says openly that fewer than three sites take part.
 

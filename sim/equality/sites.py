@@ -21,11 +21,11 @@ from client.data.cohort import Cohort, Patient, assign_folds, check_cohort, read
 from client.data.tables import SiteTables
 from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
-from client.store.fingerprint import FrozenCohort
-from client.store.gradient_rounds import GradientRounds
+from client.store.cohorts import CohortFingerprint
 from client.store.masks import RunMasks
 from client.store.releases import Releases
-from client.store.state import RunTables
+from client.store.run_files import RunTables
+from client.store.site_db import Draft
 from client.workspace import Workspace
 from common.messages.codec import decode, encode
 from common.messages.exchanges import SumItem
@@ -73,11 +73,11 @@ class GivenWorkspace(Workspace):
         cohort.patients = assign_folds(cohort.patients, study)
         check_cohort(cohort, study)
         self.cohort, self.images, self.excluded = cohort, images, 0
-        self.frozen = FrozenCohort(self.run_tables.folder, study, cohort, images)
+        self.draft = Draft(settings.work)
+        self.fingerprint = CohortFingerprint(self.draft, study, RUN, cohort, images)
         self.tables = SiteTables(cohort, study, self.run_tables, images)
-        self.rounds = GradientRounds(settings.work, study.digest())
-        self.releases = Releases(settings, study, RUN, cohort)
-        self.masks = RunMasks(settings, study, RUN, self.run_tables.folder)
+        self.releases = Releases(settings, study, RUN, cohort, self.draft)
+        self.masks = RunMasks(settings, study, RUN, self.draft)
 
 
 def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[str, Workspace]:

@@ -20,7 +20,7 @@ import pytest
 from client.commands.init import join
 from client.gate.approvals import approve
 from client.site import load_site
-from client.store.state import remember_study
+from client.store.site_db import remember_study
 from common.ledger.audit import audit
 from common.ledger.verify import readable_entries, verify
 from common.masking import identity

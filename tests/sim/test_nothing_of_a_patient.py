@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from tests.sim.test_tabular_study import run_study
 
 ID_MARK, VALUE_MARK = "zqxmark", "7654321"

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from client.training import round as site_round
 from client.training.batches import Crops, batches_an_epoch, training_draws
 from common.masking.pairwise import mask_vector

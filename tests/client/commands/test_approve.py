@@ -12,7 +12,7 @@ from client.cli import app
 from client.commands.approve import LEAVES, describe_study, dossier_path, print_lines
 from client.gate import approvals
 from client.site import load_site
-from client.store.state import recall_study
+from client.store.site_db import recall_study
 from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
 from common.flower.app import installed_app
