@@ -89,7 +89,7 @@ class Companions(NamedTuple):
 class LedgerEnd(NamedTuple):
     """Number and hash of the last entry of the ledger, bytes up to its end, and its line."""
 
-    count: int
+    number: int
     hash: str
     size: int
     line: bytes
@@ -165,7 +165,7 @@ class SiteDb:
 
     # -- approvals ---------------------------------------------------------------------------------
 
-    def approvals(self) -> list[tuple[str, ...]]:
+    def approvals(self) -> list[tuple[Any, ...]]:
         """Return kind, digest, name, date and signature of every approval, in order."""
         return self._read("SELECT kind, digest, name, date, signature FROM approvals ORDER BY id")
 
