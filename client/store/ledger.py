@@ -54,7 +54,7 @@ class Ledger:
         end = self._settle()
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = seal(
-            record, number=end.count + 1, time=time, previous=end.hash, private=self._private
+            record, number=end.number + 1, time=time, previous=end.hash, private=self._private
         )
         self._db.note(entry)
         return entry
@@ -73,12 +73,12 @@ class Ledger:
         end = self._db.ledger_end()
         head = self._head(end)
         missing = end.line[self._written(end) :]
-        if missing and head is not None and head.count == end.count:
+        if missing and head is not None and head.count == end.number:
             raise self._broken("its end was cut off")
         if missing or not self.path.exists():
             append_durably(self.path, missing)
-        if head is None or head.count < end.count:
-            signed = Head(end.count, end.hash, end.size, self._key).signed(self._private)
+        if head is None or head.count < end.number:
+            signed = Head(end.number, end.hash, end.size, self._key).signed(self._private)
             write_durably(head_path(self.path), signed.text())
         return end
 
@@ -89,14 +89,14 @@ class Ledger:
         except ValueError as error:
             raise self._broken(f"its head is {error}") from None
         if head is None:
-            if end.count:
+            if end.number:
                 raise self._broken("its head is missing")
             return None
         if not head.is_by(self._private.public_key()):
             raise self._broken("its head is not signed by this site's key")
-        if head.count > end.count:
+        if head.count > end.number:
             raise self._broken("site.db is older than the ledger")
-        if head.count == end.count and head.hash != end.hash:
+        if head.count == end.number and head.hash != end.hash:
             raise self._broken("its head is of another ledger")
         return head
 

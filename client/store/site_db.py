@@ -90,7 +90,7 @@ class Companions(NamedTuple):
 class LedgerEnd:
     """Number and hash of the last entry of the ledger, bytes up to its end, and its line."""
 
-    count: int
+    number: int
     hash: str
     size: int
     line: bytes
@@ -166,7 +166,7 @@ class SiteDb:
 
     # -- approvals ---------------------------------------------------------------------------------
 
-    def approvals(self) -> list[tuple[str, ...]]:
+    def approvals(self) -> list[tuple[Any, ...]]:
         """Return digest, name, date and signature of every approval, in order."""
         return self._read("SELECT digest, name, date, signature FROM approvals ORDER BY id")
 

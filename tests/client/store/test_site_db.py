@@ -129,7 +129,7 @@ def test_looking_into_a_memory_that_has_not_begun_leaves_no_trace(tmp_path: Path
     db = SiteDb(tmp_path / "work")
     assert db.fact("roster", "r") is None
     assert db.approvals() == []
-    assert db.ledger_end().count == 0
+    assert db.ledger_end().number == 0
     assert not (tmp_path / "work").exists()
 
 
