@@ -1,4 +1,4 @@
-"""What a mask is for, and that it hides one vector only."""
+"""Mask contexts: each mask hides one vector only."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from common.masking.fixed_point import PROTOCOL, framed
 def mask_context(
     run: str, exchange: str, request_digest: str, item: str, participants: Sequence[str]
 ) -> bytes:
-    """The 32 bytes that all participants of one sum agree on, and of no other sum.
+    """Return the 32 bytes that all participants of one sum agree on, different for every other sum.
 
     Parameters
     ----------
     exchange : id of the exchange within the run.
-    request_digest : of the request as it came from the coordinator: statistic, view, weights.
-    item : which vector of the reply.
+    request_digest : of the request as received from the coordinator: statistic, view, weights.
+    item : name of the vector in the reply.
     participants : names of the sites whose vectors are added, in any order.
 
     Raises
@@ -35,15 +35,15 @@ def mask_context(
 
 
 class ContextGuard:
-    """Remembers what was masked in which context.
+    """Record of the vector masked in each context.
 
-    Two different vectors under one mask give their difference away. The same vector once more, as
-    after a lost reply, is the same masked vector and gives nothing away.
+    Two different vectors under one mask reveal their difference. The same vector sent again, as
+    after a lost reply, is the same masked vector and reveals nothing.
 
     Parameters
     ----------
-    seen : what an earlier guard remembered; strings only, so it can be stored as JSON. Digests are
-        of masked vectors, from which nobody can guess a count.
+    seen : record of an earlier guard; strings only, so it can be stored as JSON. Digests are of
+        masked vectors, from which nobody can guess a count.
     """
 
     def __init__(self, seen: Mapping[str, str] | None = None) -> None:
@@ -56,7 +56,7 @@ class ContextGuard:
 
         Parameters
         ----------
-        public_key : the site's own ephemeral key, as it announced it: a new key, new masks.
+        public_key : the site's own announced ephemeral key: a new key gives new masks.
         masked : (n,), from `mask_vector`.
 
         Raises

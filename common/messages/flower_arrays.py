@@ -1,8 +1,8 @@
-"""How a program takes Flower's large arrays in: put together once, instead of copied four times.
+"""Receive Flower's large arrays with one copy instead of four.
 
 Flower 1.41 copies every part of an array that arrives, joins the copies in a buffer that grows, and
-copies that. For the weights of a large network this is seconds of a round in each program on the
-way, and most of its memory. Replaces `inflate` of two of Flower's classes; what it checks stays.
+copies that. For the weights of a large network this takes seconds of a round in each program on the
+way, and most of its memory. Replaces `inflate` of two of Flower's classes; its checks stay.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ADDRESS.argtypes, _ADDRESS.restype = [ctypes.py_object], ctypes.c_void_p
 
 
 def join_arrays_once() -> None:
-    """From now on, in this process."""
+    """Replace Flower's `inflate` in this process from now on."""
     Array.inflate = classmethod(_inflate_array)  # type: ignore[assignment,method-assign]
     ArrayChunk.inflate = classmethod(_inflate_chunk)  # type: ignore[assignment,method-assign]
 
@@ -37,7 +37,7 @@ def join_arrays_once() -> None:
 def _inflate_chunk(
     cls: type[ArrayChunk], object_content: bytes, children: dict[str, Any] | None = None
 ) -> ArrayChunk:
-    """The part of an array in what arrived, where it lies.
+    """Return the part of an array as a view of the received bytes.
 
     Raises
     ------
@@ -52,11 +52,11 @@ def _inflate_chunk(
 def _inflate_array(
     cls: type[Array], object_content: bytes, children: dict[str, Any] | None = None
 ) -> Array:
-    """An array of its parts.
+    """Return an array of its parts.
 
     Raises
     ------
-    ValueError : as Flower's own, other parts than those announced.
+    ValueError : as in Flower, parts other than those announced.
     """
     parts = cast("dict[str, ArrayChunk]", children or {})
     checked = {name: ArrayChunk(_NOTHING) for name in parts}
@@ -68,13 +68,13 @@ def _inflate_array(
 
 
 def _joined(parts: list[ArrayChunk]) -> bytes:
-    """Bytes of the parts end to end.
+    """Join the parts.
 
-    Each part then lies in the whole, so that what it came in is given back before the next one is
-    copied; a part that another array has too stays readable.
+    Each part then becomes a view of the whole, so that its received bytes are freed before the next
+    one is copied; a part that another array shares stays readable.
     """
     size = sum(len(part.data) for part in parts)
-    # as the C interface of Python has it: bytes that are new may be filled, by their maker alone
+    # Python's C interface allows this: new bytes may be filled by their creator alone
     whole: bytes = _NEW_BYTES(None, size)
     target = memoryview((ctypes.c_ubyte * size).from_address(_ADDRESS(whole))).cast("B")
     view, start = memoryview(whole), 0

@@ -1,4 +1,4 @@
-"""The app that runs at the hospitals, as one file (FAB): the same release gives the same bytes."""
+"""The app of the hospitals as one file (FAB): the same release gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from common.errors import StudyError
 
 RELEASE = Path(common.__file__).resolve().parent.parent
 PACKAGES = ("client", "common", "server", "strategies", "sim")
-# what of the project's folder Flower looks at beside the packages; `fab-include` names no more
+# parts of the project's folder that Flower reads beside the packages; `fab-include` names no more
 _BESIDE = ("pyproject.toml", "LICENSE", ".gitignore")
 
 
 def build_app(release: Path = RELEASE) -> bytes:
-    """The FAB of a release, as `flwr build` makes it.
+    """Build the FAB of a release as `flwr build` does.
 
     Parameters
     ----------
-    release : the project's folder. Only the app's own parts of it are looked at: whatever else
-        lies there, such as the libraries, would take Flower long and does not come into the app.
+    release : the project's folder. Only the app's own parts of it are read: other content, such as
+        the libraries, would take Flower long and is no part of the app.
 
     Raises
     ------

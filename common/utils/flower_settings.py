@@ -1,4 +1,4 @@
-"""What every process of Flower is started with: it reports to nobody and installs nothing."""
+"""Environment of every Flower process: no telemetry, no installation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ QUIET = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # seconds between two looks for work: it is waited for at every message
+    # seconds between two polls for work, part of the latency of every message
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
 }
 
 
 def flower_environment(home: Path) -> dict[str, str]:
-    """This process's environment, for a process of Flower that keeps its files in `home`."""
+    """Return this process's environment for a Flower process that keeps its files in `home`."""
     own = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -28,5 +28,5 @@ def flower_environment(home: Path) -> dict[str, str]:
 
 
 def flower_program(name: str) -> str:
-    """Path of a program of the Flower that is installed beside this Python."""
+    """Return the path of a program of the Flower installed beside this Python."""
     return str(Path(sys.executable).with_name(name))
