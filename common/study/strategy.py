@@ -1,4 +1,4 @@
-"""How the sites' shares of a round become the next weights: the names, and what can be set."""
+"""Names and options of the strategies, which turn the sites' shares of a round into new weights."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ StrategyName = Literal[
     "krum",
 ]
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
-# they compare the sites' changes with each other, so a sum of them is of no use
+# they compare the sites' changes with each other, so a sum of them is useless
 SINGLE_UPDATES: tuple[StrategyName, ...] = ("fedmedian", "krum")
 
 
 class StrategyOptions(Settings):
-    """Options of the strategies; each is read by those that are named beside it.
+    """Options of the strategies, each read by the strategies named with it.
 
     `proximal_mu` pulls a site's weights towards those it was sent (fedprox). `server_rate` is the
     step along the sites' mean change; 0 stands for the strategy's own, 1 (fedavgm) or 0.01
     (fedadam, fedyogi). `server_momentum` is of fedavgm; `beta_1`, `beta_2` and `tau` are of fedadam
-    and fedyogi. `malicious_sites` is how many sites krum reckons with.
+    and fedyogi. `malicious_sites` is the number of sites that krum tolerates.
     """
 
     proximal_mu: float = Field(0.01, ge=0)
@@ -44,7 +44,7 @@ class StrategyOptions(Settings):
 
 
 def refusal_of_masks(name: StrategyName) -> str:
-    """Why a strategy cannot work on masked sums; empty where it can."""
+    """Return why a strategy cannot work on masked sums; empty where it can."""
     if name not in SINGLE_UPDATES:
         return ""
     return (
