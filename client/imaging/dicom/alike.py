@@ -1,4 +1,4 @@
-"""Signs that one series holds two scans or reconstructions, though its slices lie evenly."""
+"""Detect two scans or reconstructions in one series of evenly spaced slices."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ From slice to slice half of all that is not air stays within this, even at the d
 
 
 def differing(headers: Sequence[pydicom.Dataset], where: str) -> Mapping[str, int]:
-    """Count the values of each element that slices should have in common, where there are several.
+    """Count the values of each element that slices should share, where there are several.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def differing(headers: Sequence[pydicom.Dataset], where: str) -> Mapping[str, in
 def check_rescale(slices: Sequence[Slice], volume: NDArray[np.float32], where: str) -> None:
     """Refuse neighbours that are rescaled differently and do not fit each other in HU.
 
-    Every slice may have its own rescale. Then stored values compensate, and HU go on.
+    Every slice may have its own rescale. Then stored values compensate, and HU are continuous.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _plain(header: pydicom.Dataset, tag: str) -> str:
     try:
         value = header.get(tag)
         text = "" if value is None else str(value).strip()
-    except Exception:  # whatever pydicom makes of a value that is against the standard
+    except Exception:  # pydicom may raise anything on a value against the standard
         return ""
     try:
         return f"{float(text):.3f}"

@@ -22,7 +22,7 @@ ROOM = 8
 
 @dataclass(frozen=True)
 class Levels:
-    """Grey levels of an image, as the texture classes see them.
+    """Grey levels of an image, for the texture classes.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Levels:
 def levels_of(values: NDArray[Any], region: Region, settings: Mapping[str, Any]) -> Levels:
     """Bin the ROI's values, which have to be finite.
 
-    The edges are PyRadiomics' own, made from the smallest and the largest value: it looks at all
-    of them with Python's `min` and `max`.
+    The edges are PyRadiomics' own, made from the smallest and the largest value, which PyRadiomics
+    finds with Python's `min` and `max` over all values.
     """
     ends = np.array([values.min(), values.max()])
     edges = np.asarray(getBinEdges(ends, **settings))
