@@ -1,4 +1,4 @@
-"""fedlnm-site: what a hospital runs on its own machine."""
+"""fedlnm-site: command line of a hospital."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ from common.study.networks import NetworkSettings
 
 
 def network_settings(study: Study, kind: Kind) -> NetworkSettings:
-    """The study's block of this network."""
+    """Return the study's block of this network."""
     return study.dl2d if kind == "dl2d" else study.dl3d
 
 
 def kind_of(name: str) -> Kind:
-    """2D or 3D; ValueError for a network that is neither."""
+    """Return 2D or 3D; ValueError for a network that is neither."""
     if name == "dl2d":
         return "dl2d"
     if name == "dl3d":
@@ -38,17 +38,17 @@ def kind_of(name: str) -> Kind:
 
 
 def compute_of(workspace: Workspace) -> Compute:
-    """The device that site.toml asks for; see `find_compute`."""
+    """Return the device that site.toml asks for; see `find_compute`."""
     return find_compute(workspace.settings.device, workspace.settings.loaders)
 
 
 def network_of(study: Study, kind: Kind, weights: Any) -> Any:
-    """The study's network with these weights."""
+    """Return the study's network with these weights."""
     return network_with(weights, kind, network_settings(study, kind))
 
 
 def crops_of(workspace: Workspace, kind: Kind, patients: Sequence[Patient]) -> Crops:
-    """Crops of these patients, with their labels."""
+    """Return the crops of these patients, with their labels."""
     if workspace.images is None:
         raise ValueError("this study has no images")
     images, index = workspace.images.crops(kind, [p.patient_id for p in patients])
@@ -77,7 +77,7 @@ def store_inference(
 def network_tables(
     kind: Kind, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
 ) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
-    """Columns and values (patients, columns) of the base tables that `infer` gives, by name."""
+    """Return columns and values (patients, columns) of the base tables of `infer`, by name."""
     names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
     return {
         f"{kind}/{variant}/features": (names, features.astype(np.float64)),
@@ -86,7 +86,7 @@ def network_tables(
 
 
 def own_norms(folder: Path, network: str, variant: str) -> TrainingState:
-    """The normalisation that a site keeps for itself with FedBN, in one run."""
+    """Return the normalisation that a site keeps for itself with FedBN, in one run."""
     return TrainingState(folder, network, variant, "norms")
 
 

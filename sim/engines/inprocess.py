@@ -1,4 +1,4 @@
-"""A Flower grid without processes: a message to a node is a call of the ClientApp.
+"""Flower grid without processes: a message to a node is a call of the ClientApp.
 
 No Ray and no network: it starts in the time of the imports and can be stepped through in a
 debugger. ServerApp and ClientApp are the same objects that Flower's own engines run.
@@ -24,7 +24,7 @@ SERVER_NODE = 1
 
 @contextmanager
 def task_identity(node_id: int) -> Iterator[None]:
-    """Flower keeps the identity of the running task in a process-wide class attribute."""
+    """Restore Flower's identity of the running task, a process-wide class attribute."""
     before = (TaskIdentity._run_id, TaskIdentity._task_id, TaskIdentity._node_id)
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN_ID, node_id, node_id
     try:
@@ -66,7 +66,7 @@ class InProcessGrid(Grid):
 
     @property
     def run(self) -> Run:
-        """The run's description."""
+        """Description of the run."""
         return self._run
 
     def create_message(
@@ -77,15 +77,15 @@ class InProcessGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """A message to a node."""
+        """Return a message to a node."""
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Ids of all nodes."""
+        """Return the ids of all nodes."""
         return list(self._contexts)
 
     def get_nodes(self) -> list[NodeInfo]:
-        """All nodes, by the names that a deployment registers them under."""
+        """Return all nodes, by the names that a deployment registers them under."""
         return self._nodes
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -123,7 +123,7 @@ def run_in_process(
     sites: Mapping[str, Path],
     run_config: Mapping[str, str],
 ) -> None:
-    """Run a ServerApp over an in-process grid until it returns; its exceptions come through."""
+    """Run a ServerApp over an in-process grid until it returns; its exceptions propagate."""
     context = Context(
         run_id=RUN_ID,
         node_id=SERVER_NODE,
