@@ -18,7 +18,7 @@ from common.study.model import PrivacySettings
 from common.utils.text_file import read_written
 
 LOG = logging.getLogger("fedlnm.site")
-"""What a hospital reads on its own screen and in its own log."""
+"""Logger of a hospital's own screen and log file."""
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:[0-9]{1,2})?)$"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")

@@ -195,5 +195,5 @@ def expand_sites(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
+    """Run the program; exit with 0 done, 1 a finding or refusal, 2 wrong usage."""
     run_program(lambda: app(args=expand_sites(sys.argv[1:]), prog_name="fedlnm-sim"))

@@ -12,9 +12,9 @@ from common.study.model import ClinicalColumn
 from common.utils.text_file import difference, level_index, nearest, number, on_one_line, plain_text
 
 LARGEST = 1e15
-"""No record has such numbers; a slip of the keys would drown all others in a sum."""
+"""Bound of plausible numbers: one typing error beyond it would drown all others in a sum."""
 SMALLEST = 1e-300
-"""Smallest number other than zero; one nearer to zero loses digits."""
+"""Smallest number other than zero; smaller ones lose digits."""
 _MISSING = r"""
 - -- --- . .. ? / n/a na n.a. n.a nan nil none null unknown unk missing not_known k.a. k.a ka nd
 n.d. n/d tbd x xxx \n

@@ -24,10 +24,10 @@ from client.imaging.source import KnownFiles
 from common.utils.durable import make_folder
 
 CODE_VERSION = 3
-"""Raised whenever the same files and settings would give other crops or features."""
+"""Version, raised whenever the same files and settings would give other crops or features."""
 
 CROPS_VERSION = 2
-"""Raised where only the crops would be others: features take far longer, and stay."""
+"""Version of the crops alone, so that features, which take far longer, stay."""
 
 _CHUNK = 1 << 20
 _DAMAGED = (

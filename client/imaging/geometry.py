@@ -14,7 +14,7 @@ Index = NDArray[np.int64]
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _STORED = "fedlnm|stored axes"
 _SINGLE = 2e-7
-"""Relative rounding of a number that was float32 once, and was calculated with."""
+"""Relative rounding of a number computed from float32."""
 _EQUAL_DIGITS = 6
 
 

@@ -31,7 +31,7 @@ MAIN_READING = "r1"
 Found = TypeVar("Found")
 Progress = Callable[[int, int, str], None]
 LOOK_VERSION = 1
-"""Raised whenever the same headers would be judged otherwise."""
+"""Version, raised whenever the same headers would be judged differently."""
 
 _LIBRARIES = (
     "SimpleITK",

@@ -27,7 +27,7 @@ class PreparedImages:
 
     @property
     def has_features(self) -> bool:
-        """Whether radiomics features were extracted."""
+        """True if radiomics features were extracted."""
         return self._preparation.radiomics is not None
 
     def files_of(self, patient: Patient) -> dict[str, str]:

@@ -15,7 +15,7 @@ from common.study.model import ImagingSettings
 SPLINE_SUPPORT = 32
 """Source voxels around a cut beyond which a cubic spline no longer sees the rest of the image.
 
-The prefilter's response falls by 0.268 a voxel (Unser 1999, box 2): 0.268**32 is 5e-19.
+The prefilter's response falls by 0.268 per voxel (Unser 1999, box 2): 0.268**32 is 5e-19.
 """
 
 _MARGIN = 5

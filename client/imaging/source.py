@@ -74,7 +74,7 @@ def _read(path: Path) -> dict[str, str]:
 
 DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 DICOM_START = 132
-"""Bytes that tell whether a file is DICOM."""
+"""Bytes that decide whether a file is DICOM."""
 
 _MAGIC = b"DICM"
 _FIRST_GROUPS = (2, 8)

@@ -32,7 +32,7 @@ _GZIP = b"\x1f\x8b"
 _START = 1 << 20
 """Bytes at the start of a file that hold its header; with their extensions, few are larger."""
 _MOST_PACKED = 1100
-"""Bytes that one byte of compressed data can stand for: 1032 (zlib's technical details)."""
+"""Most bytes from one byte of compressed data: 1032 (zlib's technical details)."""
 _AGAIN = "copy or export the file again"
 
 

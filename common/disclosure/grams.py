@@ -46,7 +46,7 @@ def check_rank_gram(asked: Asked) -> Refusals:
 
 
 def check_bounded(asked: Asked) -> Refusals:
-    """In guarded mode, check that the columns end in values limited by the study's clipping.
+    """Check in guarded mode that columns end in values limited by the study's clipping.
 
     One site cannot see that the scale under the clipping is the deviation over all sites.
     """
@@ -87,7 +87,7 @@ def plain_columns(view: View) -> set[str]:
 
 
 def _check_scored(asked: Asked, *, by_fold: bool) -> Refusals:
-    """In guarded mode, refuse too many columns of non-normal shape for the number of rows.
+    """Refuse in guarded mode too many columns of non-normal shape for the number of rows.
 
     More of them would let a search find the rows behind the matrix. The counts that come with the
     question give the least number of rows.
@@ -115,7 +115,7 @@ def _tied(rows: Rows) -> set[str]:
 
 
 def _check_ranks(asked: Asked) -> Refusals:
-    """In guarded mode, require normal scores for ranks of few rows in many columns."""
+    """Require normal scores in guarded mode for ranks of few rows in many columns."""
     gram: RankGram = asked.statistic
     rows = float(gram.counts[0].sum()) if asked.rows.p else 0.0
     if asked.privacy.mode == "guarded" and not gram.normal and ranks_tell(rows, asked.rows.p):

@@ -112,7 +112,7 @@ def _norm(vector: Float) -> float:
 
 @plain
 class SvmProblem:
-    """One machine to fit:  |w|^2 / 2 + cost * sum max(0, 1 - y w'x)^2.
+    """Objective of one machine:  |w|^2 / 2 + cost * sum max(0, 1 - y w'x)^2.
 
     Parameters
     ----------

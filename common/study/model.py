@@ -222,7 +222,7 @@ class PrivacySettings(Settings):
 
 
 class WaitingSettings(Settings):
-    """How long the server waits for the sites, in seconds."""
+    """Waiting times of the server for the sites, in seconds."""
 
     enrol_seconds: float = Field(86_400.0, gt=0)
     sum_seconds: float = Field(3_600.0, gt=0)

@@ -17,7 +17,7 @@ PAPER_2D: dict[str, Any] = {
     "select": "best",
     "patience": 10,
 }
-"""Where the paper's 2D network differs from its 3D network, which the defaults are those of."""
+"""Settings of the paper's 2D network; the defaults are those of its 3D network."""
 
 
 class NetworkSettings(Settings):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 GRACE_SECONDS = 2.0
-"""Time that programs have to put away what they hold before they are killed."""
+"""Time for programs to clean up before they are killed."""
 _PARENT_DIED, _ADOPT_ORPHANS = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
 _REQUESTS = (signal.SIGTERM, signal.SIGHUP)
 

@@ -20,7 +20,7 @@ from common.utils.keeper import die_with_parent
 P = ParamSpec("P")
 T = TypeVar("T")
 UNWIND_SECONDS = 3.0
-"""Time that a worker has to put away what it holds before it is killed."""
+"""Time for a worker to clean up before it is killed."""
 _ENDED = threading.Event()
 
 

@@ -60,7 +60,7 @@ def work(out: Path, site: str) -> Path:
 
 
 def by_hand(out: Path, site: str) -> float:
-    """Opacus' own accountant, told of every step."""
+    """Return the result of Opacus' own accountant over all steps."""
     accountant = RDPAccountant()
     folder = next((work(out, site) / "runs").iterdir())
     for one in PrivacyBudget(folder).spendings():

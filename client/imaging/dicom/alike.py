@@ -26,19 +26,19 @@ ALIKE_TAGS = (
     "ProtocolName",
     "StationName",
 )
-"""Elements that one reconstruction of one scan has in common; tube current and time are not."""
+"""Elements shared by all slices of one reconstruction; tube current and time are not."""
 
 _MEASURED, _ABOUT = ("SliceThickness", "KVP", "ReconstructionDiameter"), 0.02
 """Elements that some exporters compute anew for every slice, and their relative error."""
 
 _FEWEST, _ALTERNATING = 6, 0.75
-"""Slices, and share of steps at which a value changes, from which two series are interleaved."""
+"""Least slices, and share of steps that change a value, for two series to be interleaved."""
 
 _TISSUE_HU, _TISSUE_SHARE = -500.0, 0.2
 _JUMP_HU = 500.0
-"""HU by which a wrong intercept (0 for -1024) moves a slice at least, and anatomy never does.
+"""Jump in HU that a wrong intercept (0 for -1024) exceeds and anatomy never reaches.
 
-From slice to slice half of all that is not air stays within this, even at the diaphragm.
+From slice to slice half of all that is not air stays within it, even at the diaphragm.
 """
 
 

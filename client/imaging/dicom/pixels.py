@@ -53,7 +53,7 @@ _FRAME_MARKERS = {
     0xF7,
 }
 _HIGHEST_HU = 10_000.0
-"""HU that no padding comes out above by design; bone ends at 2000, and metal at 3071 as a rule."""
+"""Highest HU of padding by design; bone ends at 2000, and metal usually at 3071."""
 _UNCOMPRESSED = "export the series again, uncompressed"
 
 PIXEL_TAGS: tuple[str | int, ...] = (
@@ -75,7 +75,7 @@ PIXEL_TAGS: tuple[str | int, ...] = (
         for element in (_OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION)
     ),
 )
-"""Elements that `describe` looks at."""
+"""Elements that `describe` reads."""
 
 
 @dataclass(frozen=True)

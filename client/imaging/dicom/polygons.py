@@ -14,11 +14,11 @@ Reach = tuple[float, float]
 """Pixels along columns and rows within which a centre counts as met."""
 
 FLOAT_ERROR = 1e-3
-"""Pixels by which arithmetic and storage in 32 bits move a corner."""
+"""Displacement of a corner in pixels by arithmetic and storage in 32 bits."""
 
 _FINE = 4
 PROBE = 1 / _FINE**2
-"""Pixels that a point from `crossed_over` stands for."""
+"""Pixels that a point from `crossed_over` represents."""
 
 
 def interior(polygon: Polygon, shape: tuple[int, int]) -> Plane:

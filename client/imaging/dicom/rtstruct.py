@@ -36,7 +36,7 @@ from common.utils.text_file import difference, nearest, plain_text
 
 _LISTED = 20
 _STRAY_SHARE = 0.01
-"""Share of the ROI's voxels up to which a missing part is taken for a stray one."""
+"""Largest share of the ROI's voxels for a missing part to count as stray."""
 
 
 def choose(names: Mapping[int, str], wanted: str | None, where: str) -> int:
@@ -181,11 +181,11 @@ _MOST_DECIMALS = 4
 _SINGLE = 6e-8
 """Relative error of 32 bits: 12.3 that passed through them reads 12.300000191."""
 _ENOUGH = 4
-"""Distinct values that show a step: fewer are multiples of a coarser one by chance too often."""
+"""Fewest distinct values that show a step: fewer fit a coarser one by chance too often."""
 _BY_CHANCE = 1e-3
 """Likelihood below which no hand-drawn ROI has all its corners on centres."""
 _TELLING = 0.25
-"""Pixels of reach from which a corner with digits cut off may be anywhere."""
+"""Reach in pixels beyond which a corner with truncated digits may be anywhere."""
 
 
 class Course(Enum):
@@ -302,11 +302,11 @@ def _chance(corners: Polygon, reach: Reach) -> float:
 _TAGS = ["StructureSetROISequence", "ROIContourSequence", "ReferencedFrameOfReferenceSequence"]
 _CLOSED, _EXCLUSIVE = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 _OFF_SLICE, _MOST_OFF = 0.1, 0.25
-"""Slice distances by which a contour may miss its slice, and by which at most when rounded."""
+"""Tolerated slice distances of a contour from its slice, and the limit when rounded."""
 _MOST_UNDECIDED = 0.01
-"""Share of an ROI that may be its rim or not: far less than what two readers differ by."""
+"""Tolerated share of an undecided rim of an ROI, far below the difference of two readers."""
 _MOST_CROSSED, _LOOP = 0.01, 2
-"""Share of a contour's pixels, or their number, that a loop of an unsteady hand may take."""
+"""Tolerated share of a contour's pixels, or their number, in loops of an unsteady hand."""
 _STRAY = "delete stray points and lines of the ROI, and export it again"
 _AGAIN = "export the contours again"
 _DECIMALS = "export the contours with at least three decimals, or the mask as DICOM-SEG"

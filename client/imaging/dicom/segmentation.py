@@ -74,7 +74,7 @@ def chosen_segment(
 
 
 _OFF_GRID, _OFF_SLICE, _MOST_OFF = 0.01, 0.1, 0.25
-"""Voxels by which a frame may miss the image's grid: in plane, across, and when rounded at most."""
+"""Tolerated voxels between a frame and the image's grid: in plane, across, when rounded."""
 _ROUNDED_MM = 0.1
 _ANEW = "save the segmentation again"
 

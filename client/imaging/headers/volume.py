@@ -76,7 +76,7 @@ class VolumeHeader:
 
 
 Parsed = tuple[VolumeHeader | None, tuple[Fault, ...]]
-"""A header, None where it has faults; and the faults."""
+"""Header, or None, and its faults."""
 
 
 def grid_faults(

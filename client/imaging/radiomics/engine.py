@@ -37,7 +37,7 @@ CLASSES: Mapping[str, tuple[type, Features]] = {
     "glszm": (RadiomicsGLSZM, lambda seen, _: glszm.features(seen)),
     "ngtdm": (RadiomicsNGTDM, lambda seen, _: ngtdm.features(seen)),
 }
-"""Class of PyRadiomics that names the features, and what replaces it."""
+"""Class of PyRadiomics that names the features, and its replacement."""
 
 _USUAL: Mapping[str, Any] = {
     "binCount": None,
@@ -50,7 +50,7 @@ _USUAL: Mapping[str, Any] = {
     "weightingNorm": None,
     "additionalInfo": False,
 }
-"""Settings that the replacements hold for; with others the untouched extractor works."""
+"""Settings that the replacements support; with others the untouched extractor works."""
 
 
 class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadiomics has no types

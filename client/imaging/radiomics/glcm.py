@@ -24,7 +24,7 @@ _EPS = np.spacing(1)
 _ROWS = 256
 """Rows at a time of the products of two margins."""
 _ENTRIES = 200_000
-"""Most entries of the matrices that are worked on at a time, if one angle has no more."""
+"""Most matrix entries processed at a time, if one angle has no more."""
 
 _JOINT = "Autocorrelation JointAverage JointEnergy JointEntropy MaximumProbability SumSquares"
 _CLUSTERS = "ClusterProminence ClusterShade ClusterTendency Contrast Correlation Imc1 Imc2"

@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ROOM = 8
-"""Voxels that loops go beyond the last one, so that they end with a whole vector."""
+"""Extra voxels at the end, so that loops end with a whole vector."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ FEWEST = 4
 _POLE = float(np.sqrt(3.0) - 2.0)
 _GAIN = (1.0 - _POLE) * (1.0 - 1.0 / _POLE)
 _HORIZON = 18
-"""Voxels after which ITK takes a power of the pole for nothing (1e-10)."""
+"""Voxels after which ITK neglects a power of the pole (1e-10)."""
 
 
 @dataclass(frozen=True)
