@@ -16,7 +16,7 @@ MAX_ITERATIONS = 100_000
 
 @plain
 class LassoFit:
-    """A chosen LASSO and how it was chosen.
+    """Chosen LASSO, with the errors behind the choice.
 
     Parameters
     ----------

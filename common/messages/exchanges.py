@@ -91,7 +91,7 @@ class SumItem:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of the whole item, every number included."""
+        """SHA-256 (hex) of the whole item, every number included."""
         return request_digest(self.statistic, self.view, self.subset)
 
 
@@ -112,7 +112,7 @@ class SumRequest:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of all items, in order."""
+        """SHA-256 (hex) of all items, in order."""
         return request_digest(*(item.digest for item in self.items))
 
     @property
@@ -186,7 +186,7 @@ class TrainRequest:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of the whole request, every weight included."""
+        """SHA-256 (hex) of the whole request, every weight included."""
         asked = (self.network, self.variant, self.weights, self.control, self.wide, self.plan)
         return request_digest(*asked)
 
@@ -232,7 +232,7 @@ class RowsRequest:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of the whole request, run included: there is no session."""
+        """SHA-256 (hex) of the whole request, run included: there is no session."""
         return request_digest(self.run, self.study, self.columns)
 
     @property
@@ -268,7 +268,7 @@ class EvaluateRequest:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of the whole request, run included: there is no session."""
+        """SHA-256 (hex) of the whole request, run included: there is no session."""
         asked = (self.bundle, self.test_sets, self.edges, self.cuts)
         return request_digest(self.run, self.study, *asked)
 

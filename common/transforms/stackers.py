@@ -93,7 +93,7 @@ class SkopsNode:
 
     @property
     def type_name(self) -> str:
-        """Return module and class, as written."""
+        """Module and class, as written."""
         return f"{self._state.get('__module__')}.{self._state.get('__class__')}"
 
     def of_type(self, *names: str) -> Self:
