@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from client.commands.approve import approve, run
+from client.commands.approve import approve
 from client.commands.check import check
-from client.commands.init_cli import init
+from client.commands.init import init
 from client.commands.leave import leave
 from client.commands.ledger import ledger
 from client.commands.predict import predict
 from client.commands.report import report
+from client.commands.run import run
 from client.imaging.radiomics import Engine
 from common.utils.console import consoles
 from common.utils.processes import run_program, write_for_this_user_alone

@@ -88,7 +88,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
 
 def _device(workspace: Workspace) -> dict[str, str]:
     """Return the device for the study's networks; the site's own screen names the card."""
-    if not {"dl2d", "dl3d"} & set(workspace.study.base_models):
+    if not workspace.study.networks:
         return {}
     from client.training.inference import compute_of
 

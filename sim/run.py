@@ -23,6 +23,7 @@ from client.site import SiteSettings, load_site
 from common.disclosure.differencing import check_test_sets_apart
 from common.errors import StudyError
 from common.ledger.verify import read_entries
+from common.models import NETWORKS
 from common.study.model import (
     NetworkSettings,
     PrivacySettings,
@@ -125,8 +126,7 @@ def consent(study: Study) -> PrivacySettings:
 def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
     """Return the study's networks for one training hospital, with nothing to aggregate."""
     alone = {"strategy": "fedavg", "transfer_bits": 32}
-    blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
-    return {name: block.model_copy(update=alone) for name, block in blocks.items()}
+    return {name: study.network(name).model_copy(update=alone) for name in NETWORKS}
 
 
 def pooled_study(study: Study) -> Study:
@@ -247,7 +247,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     StudyError : wrong input, or a federated run that could not finish.
     UnfinishedError : a reference could not; all others are written.
     """
-    from server.report.outputs import write_outputs
+    from server.report.study_report import write_outputs
 
     study = load_study(simulation.study)
     check_maskable(study, where=str(simulation.study))

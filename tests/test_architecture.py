@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -36,6 +37,8 @@ ROOMS = {
     ),
 }
 """What the files of a room never import."""
+PUBLIC_FLOWER = {"flwr", "flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy"}
+"""Modules of Flower that its documentation describes; "flwr" is also the name of its program."""
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -68,16 +71,47 @@ def test_reading_a_study_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_every_package_file_fits_into_a_flower_app() -> None:
-    """Flower leaves other file types out of an app, so they would be missing at every site."""
-    carried = {".py", ".toml", ".md", ".yaml", ".yml", ".json", ".jsonl"}
-    files = [
-        path
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    ]
-    assert not [str(path) for path in files if path.suffix not in carried]
+def flower_internals(source: str) -> set[str]:
+    """Modules of Flower that are imported, also by name in a string, and are not documented."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            whole = node.module == "flwr"
+            names.update(f"flwr.{a.name}" if whole else node.module for a in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)
+    return {name for name in names if re.fullmatch(r"flwr(\.\w+)*", name)} - PUBLIC_FLOWER
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_adapter_imports_internals_of_flower(path: Path) -> None:
+    if path.parent != ROOT / "common" / "flower":
+        assert flower_internals(path.read_text(encoding="utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from flwr.proto.node_pb2 import NodeInfo",
+        "def f():\n    import flwr.supercore.run",
+        "from flwr import common",
+        "from flwr.app.message import Array",
+        "importlib.import_module('flwr.supernode.cli')",
+    ],
+)
+def test_an_internal_of_flower_is_seen(source: str) -> None:
+    assert flower_internals(source)
+    assert not flower_internals("from flwr.app import Message\nfrom flwr.serverapp import Grid")
+
+
+def test_commands_start_without_loading_flower() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, client.cli, server.cli; sys.exit(any('flwr' == m[:4] for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def imported_names(source: str) -> set[str]:

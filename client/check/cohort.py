@@ -1,4 +1,4 @@
-"""Checks of cohort.csv: rows, ids and names, counts, and plausible clinical values."""
+"""Check cohort.csv: its rows, classes, clinical values, and names that could identify someone."""
 
 from __future__ import annotations
 

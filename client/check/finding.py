@@ -12,7 +12,6 @@ KINDS: dict[str, str] = {
     "study.site": "the study's roster names this site, and what for",
     "study.coordinator": "the study is of the coordinator that this site joined",
     "study.approval": "this very study is approved here",
-    "study.app": "an app is approved here, and is of the release installed",
     "study.not_applicable": "checks that the study does not ask for here, all in one row",
     "software.versions": "packages are of the versions that this release asks for",
     "software.flower": "the gate fits the installed Flower",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from cryptography import x509
@@ -23,8 +22,8 @@ from client.check.finding import (
     problem_of,
     warning,
 )
-from client.check.machine import PACKAGE
 from client.check.network import NO_DEPLOYMENT
+from client.check.registry import check
 from client.gate.approvals import Approval, read_approvals
 from client.site import Deployment, SiteSettings
 from common.errors import InputError, StudyError
@@ -32,10 +31,11 @@ from common.masking import identity
 from common.study.model import Study
 
 SITE, COORDINATOR = "study.site", "study.coordinator"
-STUDY, APP = "study.approval", "study.app"
+STUDY = "study.approval"
 _LETTERS = 12
 
 
+@check("site")
 def check_roster(study: Study, site: str) -> Findings:
     """Check the site's role in the study."""
     if site not in study.site_names:
@@ -51,6 +51,7 @@ def check_roster(study: Study, site: str) -> Findings:
     yield ok(SITE, ", ".join(parts) or "neither trains nor tests", f"site {site}")
 
 
+@check("site")
 def check_coordinator_key(study: Study, deployment: Deployment | None) -> Findings:
     """Check that the study comes from the site's coordinator, as others are not approved."""
     own = deployment.coordinator_key if deployment else ""
@@ -69,24 +70,23 @@ def check_coordinator_key(study: Study, deployment: Deployment | None) -> Findin
         yield ok(COORDINATOR, "of the coordinator that this site joined", f"study {study.name}")
 
 
+@check("site")
 def check_approvals(study: Study, settings: SiteSettings) -> Findings:
     """Check approvals, which are signed with the site's key and invalid without it."""
     if settings.approvals == "open":
-        yield from not_checked((STUDY, APP), 'approvals = "open": any study is answered')
+        yield from not_checked((STUDY,), 'approvals = "open": any study is answered')
         return
     try:
         public = identity.load(settings.identity).private.public_key()
     except InputError:
-        yield from not_checked((STUDY, APP), "no identity key, so nothing can be approved")
+        yield from not_checked((STUDY,), "no identity key, so nothing can be approved")
         return
     try:
         found = read_approvals(settings.work, public)
     except StudyError as error:
         yield problem_of(STUDY, error)
-        yield from not_checked((APP,), "the file of approvals cannot be trusted")
         return
-    yield from _study(study, [one for one in found if one.kind == "study"])
-    yield from _app([one for one in found if one.kind == "app"])
+    yield from _study(study, found)
 
 
 def _study(study: Study, approved: Sequence[Approval]) -> Findings:
@@ -108,35 +108,11 @@ def _study(study: Study, approved: Sequence[Approval]) -> Findings:
     yield warning(STUDY, f"study {study.name}", "not approved here yet", remedy)
 
 
-def _app(approved: Sequence[Approval]) -> Findings:
-    try:
-        own = f"{PACKAGE} {metadata.version(PACKAGE)}"
-    except metadata.PackageNotFoundError:
-        yield from not_checked((APP,), f"{PACKAGE} is not installed as a package")
-        return
-    if any(one.name == own for one in approved):
-        yield ok(APP, f"an app that calls itself the installed release ({own}) is approved")
-    elif approved:
-        names = ", ".join(sorted({one.name for one in approved}))
-        yield problem(
-            APP,
-            "approvals",
-            f"{names} is approved, but {own} is installed",
-            "install the coordinator's release, or approve the app of this one",
-        )
-    else:
-        yield warning(
-            APP,
-            "approvals",
-            "no app is approved here yet",
-            "fedlnm-site approve APP.fab, once the coordinator has sent it",
-        )
-
-
 IDENTITY, NODE, OTHERS = "keys.identity", "keys.node", "keys.others"
 _CURVE = "secp384r1"
 
 
+@check("site")
 def check_keys(study: Study, settings: SiteSettings) -> Findings:
     """Check all keys; a key that others can read is no longer private to this site."""
     yield from _identity(study, settings)

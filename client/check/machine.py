@@ -1,4 +1,4 @@
-"""Checks of the machine: device, memory, disk, folder access, software and clock."""
+"""Check the machine: device, memory, disk, private files, installed software, and the clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from packaging.requirements import Requirement
 
@@ -28,6 +27,7 @@ from client.check.finding import (
     warning,
 )
 from client.check.network import NO_DEPLOYMENT, Contact
+from client.check.registry import check
 from client.gate.approvals import approvals_path
 from client.site import SiteSettings
 from client.store.ledger import ledger_path
@@ -35,12 +35,14 @@ from client.versions import software
 from common.dossier.markdown import size
 from common.dossier.network_size import network_size, width_of
 from common.errors import InputError, StudyError
+from common.models import NETWORKS, NetworkName, network_input
 from common.study.model import ImagingSettings, NetworkSettings, Study
 from common.utils.durable import exposed_mode
 
 KIND = "machine.device"
 
 
+@check("site")
 def check_device(study: Study, settings: SiteSettings) -> Findings:
     """Check processor, threads, and a graphics card where there is one."""
     cores = len(os.sched_getaffinity(0))
@@ -48,7 +50,7 @@ def check_device(study: Study, settings: SiteSettings) -> Findings:
     if settings.threads > cores:
         remedy = "set threads to the number of cores or less; threads that wait slow all others"
         yield warning(KIND, "", told, remedy)
-    elif not {"dl2d", "dl3d"} & set(study.base_models):
+    elif not study.networks:
         yield ok(KIND, f"the study trains no network; {told}")
     else:
         from client.training.device import find_compute
@@ -61,10 +63,8 @@ def check_device(study: Study, settings: SiteSettings) -> Findings:
             yield ok(KIND, f"networks are trained on {compute.words()}: {told}")
 
 
-Kind = Literal["dl2d", "dl3d"]
 FLOAT = 4
-_DIMENSIONS: dict[Kind, int] = {"dl2d": 2, "dl3d": 3}
-# weights, gradients, two moments of Adam, received weights, their change, its two encoded forms
+# weights, gradients, two moments of Adam, those that came, their change, two forms of it on its way
 _COPIES = 8
 # workspace of convolutions and transient gradients, beside the stored ones
 _WORKSPACE = 1.5
@@ -73,30 +73,36 @@ _FIRST_DILATED = 2
 _BATCHES = 4
 
 
-def training_bytes(kind: Kind, settings: NetworkSettings) -> int:
+def training_bytes(kind: NetworkName, settings: NetworkSettings) -> int:
     """Return bytes of weights, activations and batches while one network is trained.
 
     Crops are mapped from the cache: the system takes their memory back when it needs it.
     """
     total, _ = network_size(kind, settings)
     kept = settings.batch_size * FLOAT * sum(activations(kind, settings))
-    read = _BATCHES * settings.batch_size * FLOAT * settings.input_size ** _DIMENSIONS[kind]
+    read = (
+        _BATCHES
+        * settings.batch_size
+        * FLOAT
+        * settings.input_size ** network_input(kind).dimensions
+    )
     return int(_COPIES * FLOAT * total + _WORKSPACE * kept + read)
 
 
-def crop_voxels(kind: Kind, imaging: ImagingSettings) -> int:
+def crop_voxels(kind: NetworkName, imaging: ImagingSettings) -> int:
     """Return the voxels of the crops of one patient."""
-    if kind == "dl3d":
+    if network_input(kind).dimensions == 3:
         return imaging.crop3d_size**3
     return (2 * imaging.crop2d_slices_each_side + 1) * imaging.crop2d_size**2
 
 
-def activations(kind: Kind, settings: NetworkSettings) -> Iterator[int]:
+def activations(kind: NetworkName, settings: NetworkSettings) -> Iterator[int]:
     """Yield the numbers kept for the gradient of one crop: inputs of each convolution and norm."""
-    dimensions, widths = _DIMENSIONS[kind], settings.widths
+    seen, widths = network_input(kind), settings.widths
+    dimensions = seen.dimensions
     expansion = 4 if settings.block == "bottleneck" else 1
     side = settings.input_size
-    yield side**dimensions * (3 if kind == "dl2d" else 1)
+    yield side**dimensions * seen.channels
     side = _halved(side, settings.stem_stride)
     yield 2 * widths[0] * side**dimensions
     if settings.stem_pool:
@@ -152,11 +158,8 @@ def check_memory(
     largest_gib : of the largest patient, None where no image could be read.
     """
     there = memory_there()
-    kinds: tuple[Kind, ...] = ("dl2d", "dl3d")
-    trained = [kind for kind in kinds if kind in study.base_models and training]
-    for kind in trained:
-        network = study.dl2d if kind == "dl2d" else study.dl3d
-        needed = _PROCESS + training_bytes(kind, network)
+    for kind in study.networks if training else ():
+        needed = _PROCESS + training_bytes(kind, study.network(kind))
         yield _compared(f"training {kind}", needed, _memory_of_device(settings, there))
     if largest_gib is not None:
         yield from _preparing(settings, largest_gib, there)
@@ -229,9 +232,9 @@ def needed_in_cache(study: Study, patients: int, contours: int) -> int:
     contours : of all readings.
     """
     total = 0
-    if {"dl2d", "dl3d"} & set(study.base_models):
+    if study.networks:
         # an entry of the cache holds both, whichever network there is
-        voxels = crop_voxels("dl2d", study.imaging) + crop_voxels("dl3d", study.imaging)
+        voxels = sum(crop_voxels(name, study.imaging) for name in NETWORKS)
         total += patients * (FLOAT32 * voxels + _ENTRY)
     if "radiomics" in study.base_models:
         total += contours * (FLOAT64 * study.radiomics.expected_features + _ENTRY)
@@ -241,10 +244,9 @@ def needed_in_cache(study: Study, patients: int, contours: int) -> int:
 def needed_in_work(study: Study, patients: int) -> int:
     """Return the bytes of a run's tables: outputs of networks on every patient, fold by fold."""
     total = 0
-    for name, settings in (("dl2d", study.dl2d), ("dl3d", study.dl3d)):
-        if name in study.base_models:
-            row = FLOAT64 * (width_of(settings) + 1)
-            total += (study.folds + 2) * (patients * row + _ENTRY)
+    for name in study.networks:
+        row = FLOAT64 * (width_of(study.network(name)) + 1)
+        total += (study.folds + 2) * (patients * row + _ENTRY)
     return total
 
 
@@ -270,6 +272,7 @@ def check_disk(study: Study, settings: SiteSettings, patients: int, contours: in
             yield ok(DISK, what, str(room.folder))
 
 
+@check("site")
 def check_privacy(settings: SiteSettings) -> Findings:
     """Check whether other users of this machine can access the folders with patients' data."""
     found = []
@@ -302,6 +305,7 @@ PACKAGE = "fedlnm"
 VERSIONS, FLOWER = "software.versions", "software.flower"
 
 
+@check("site")
 def check_software() -> Findings:
     """Check every requirement of the release, and the Flower functions that the gate uses."""
     yield from _versions()
@@ -345,7 +349,7 @@ def _unmet(asked: list[Requirement]) -> Iterator[tuple[str, str, str]]:
 
 
 def _flower() -> Findings:
-    from client.gate.supernode import check_seam
+    from common.flower.supernode import check_seam
 
     try:
         check_seam()
@@ -362,6 +366,7 @@ _SLACK_SECONDS = 300.0
 _WORTH_SAYING = 30.0
 
 
+@check("site")
 def check_clock(settings: SiteSettings, contact: Contact | None) -> Findings:
     """Compare clocks; `contact` is None where no coordinator was visited."""
     future = [path for path, then in _written(settings) if then > time.time() + _SLACK_SECONDS]
@@ -395,7 +400,7 @@ def _written(settings: SiteSettings) -> Iterator[tuple[Path, float]]:
 
 
 def _against_coordinator(ahead: float) -> Finding:
-    from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
+    from common.flower.internals import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 
     told = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's"
     # a SuperNode signs the time, and a SuperLink accepts no future or old one

@@ -1,4 +1,4 @@
-"""Checks of the network: connection to the coordinator, its certificate, and transfer times."""
+"""Check the way to the coordinator: its certificate, its answer, and what the study sends."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from client.check.finding import (
     problem,
     warning,
 )
+from client.check.registry import check
 from client.site import Deployment
 from common.dossier.asked import EVERYBODY, Phase
 from common.dossier.markdown import size
@@ -180,6 +181,7 @@ SOON = timedelta(days=30)
 _NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 
 
+@check("site")
 def check_coordinator(deployment: Deployment | None, contact: Contact | None) -> Findings:
     """Report a visit; `contact` is None where none was made."""
     if deployment is None or contact is None:

@@ -41,7 +41,7 @@ def machine_views(study: Study, base: str) -> int:
     kernel = separate * len(study.svm.gammas) if study.svm.kernel == "rbf" else 0
     views = (kernel or 1) if base in ("clinical", "radiomics") else 0
     if "fusion_feature" in study.fusion_models:
-        networks = bool({"dl2d", "dl3d"} & set(study.base_models))
+        networks = bool(study.networks)
         views += kernel or (separate if networks else 1)
     return views
 

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 
 from common.errors import InputError
-from common.networks.resnet import Kind, ScoringNetwork, build_network
+from common.models import NetworkName, network_input
+from common.networks.resnet import ScoringNetwork, build_network
 from common.study.networks import NetworkSettings
 
-_SOURCE: dict[Kind, str] = {"dl2d": "torchvision ResNet", "dl3d": "MedicalNet ResNet"}
 _COUNTER = "num_batches_tracked"
 
 Entries = dict[str, torch.Tensor]
 
 
-def load_pretrained(model: ScoringNetwork, kind: Kind, path: Path, sha256: str) -> str:
+def load_pretrained(model: ScoringNetwork, kind: NetworkName, path: Path, sha256: str) -> str:
     """Load a backbone's weights; the head keeps its initial ones.
 
     Parameters
@@ -45,7 +45,8 @@ def load_pretrained(model: ScoringNetwork, kind: Kind, path: Path, sha256: str) 
     _check_fit(model, entries, kind, where)
     model.backbone.load_state_dict(entries, strict=True)
     return (
-        f"{kind}: backbone started from {_SOURCE[kind]} weights, all {len(entries)} entries from "
+        f"{kind}: backbone started from {network_input(kind).pretrained}"
+        f" weights, all {len(entries)} entries from "
         f"{path.name} (SHA-256 {digest[:12]}); only the last layer is new"
     )
 
@@ -72,22 +73,21 @@ def _read(path: Path, sha256: str) -> tuple[Any, str]:
             ) from None
 
 
-def _backbone_entries(content: Any, kind: Kind, where: str) -> Entries:
-    if kind == "dl3d" and isinstance(content, dict):
-        content = content.get("state_dict")
+def _backbone_entries(content: Any, kind: NetworkName, where: str) -> Entries:
+    public = network_input(kind)
+    if public.entry and isinstance(content, dict):
+        content = content.get(public.entry)
     if not isinstance(content, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
     ):
-        expected = "a `state_dict` entry" if kind == "dl3d" else "a state dict"
+        expected = f"a `{public.entry}` entry" if public.entry else "a state dict"
         raise InputError(
             f"does not hold {expected} of tensors",
             where=where,
-            remedy=f"use a file of {_SOURCE[kind]} weights",
+            remedy=f"use a file of {public.pretrained} weights",
         )
-    if kind == "dl3d":
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    dropped = "conv_seg." if kind == "dl3d" else "fc."
-    return {key: value for key, value in content.items() if not key.startswith(dropped)}
+    content = {key.removeprefix(public.prefix): value for key, value in content.items()}
+    return {key: value for key, value in content.items() if not key.startswith(public.dropped)}
 
 
 def _add_counters(entries: Entries, model: ScoringNetwork) -> None:
@@ -97,7 +97,7 @@ def _add_counters(entries: Entries, model: ScoringNetwork) -> None:
         entries.update({key: torch.zeros_like(value) for key, value in counters.items()})
 
 
-def _check_fit(model: ScoringNetwork, entries: Entries, kind: Kind, where: str) -> None:
+def _check_fit(model: ScoringNetwork, entries: Entries, kind: NetworkName, where: str) -> None:
     wanted = model.backbone.state_dict()
     problems = [f"{key} is missing" for key in wanted if key not in entries]
     problems += [f"{key} is not in the network" for key in entries if key not in wanted]
@@ -120,7 +120,9 @@ def _check_fit(model: ScoringNetwork, entries: Entries, kind: Kind, where: str) 
         )
 
 
-def initial_network(kind: Kind, settings: NetworkSettings, seed: int) -> tuple[ScoringNetwork, str]:
+def initial_network(
+    kind: NetworkName, settings: NetworkSettings, seed: int
+) -> tuple[ScoringNetwork, str]:
     """Return the untrained network, and a sentence for the report on its initial weights.
 
     Raises

@@ -18,6 +18,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from common.errors import InputError, SignatureError
 from common.masking import FEWEST
 from common.masking.leaving import LeftSite
+from common.models import (
+    BASE_MODELS,
+    FUSION_MODELS,
+    BaseModelName,
+    FusionModelName,
+    NetworkName,
+    networks_among,
+)
 from common.study.block import Positive, Settings, explain
 from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
@@ -26,11 +34,7 @@ from common.study.private_training import DifferentialPrivacy, check_trains_priv
 from common.study.strategy import refusal_of_masks
 from common.utils.text_file import check_levels, read_written
 
-BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
-FusionModelName = Literal["fusion_feature", "fusion_decision"]
-BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
-FUSION_MODELS: tuple[FusionModelName, ...] = get_args(FusionModelName)
-# a model with the outcome, the split or a path as input would be meaningless
+# a model of the outcome, of the split or of a path would be a model of nothing
 OWN_COLUMNS = ("patient_id", "label", "split", "image", "mask", "confirmed", "exam_offset_days")
 SplitName = Literal["train", "internal_test", "external_test"]
 Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -287,6 +291,16 @@ class Study(Settings):
         return any(model != "clinical" for model in self.base_models)
 
     @property
+    def networks(self) -> tuple[NetworkName, ...]:
+        """Networks among the base models."""
+        return networks_among(self.base_models)
+
+    def network(self, name: NetworkName) -> NetworkSettings:
+        """Return the settings of a network, whether the study trains it or not."""
+        found: NetworkSettings = getattr(self, name)
+        return found
+
+    @property
     def radiomics_window(self) -> ImagingSettings | None:
         """Window in which radiomics features are computed; None = in all HU."""
         return self.imaging if self.radiomics.window else None
@@ -346,17 +360,16 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _strategies_can_be_masked(self) -> Self:
-        for name in {"dl2d", "dl3d"} & set(self.base_models):
-            reason = refusal_of_masks(getattr(self, name).strategy)
+        for name in self.networks:
+            reason = refusal_of_masks(self.network(name).strategy)
             if reason and self.privacy.masking != "off":
                 raise ValueError(f"[{name}] {reason}")
         return self
 
     @model_validator(mode="after")
     def _networks_train_privately(self) -> Self:
-        for name in {"dl2d", "dl3d"} & set(self.base_models):
-            if self.differential_privacy.on:
-                check_trains_privately(getattr(self, name))
+        for name in self.networks if self.differential_privacy.on else ():
+            check_trains_privately(self.network(name))
         return self
 
 

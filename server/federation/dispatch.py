@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flwr.app import DEFAULT_TTL, Message, RecordDict
-from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import SiteError
+from common.flower.internals import ErrorCode
 from server.federation.replies import is_waited_for
 from server.progress.events import Events
 

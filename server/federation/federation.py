@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Message
-from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import RefusedError, SiteError
+from common.flower.internals import ErrorCode
 from common.masking.agreement import SignedKey, check_roster, roster_digest
 from common.messages.codec import decode, encode, size_of
 from common.messages.exchanges import (
@@ -51,13 +51,11 @@ from server.federation.transfers import TransferLog
 from server.progress.events import Events
 from strategies.shares import Shares
 
-FLOWER_ERRORS = {
-    ErrorCode.INVALID_FAB: (
-        "has not approved the app of this run",
-        "let the site approve it (fedlnm-site approve), then resume",
-    )
-}
-
+_OTHER_RELEASE = (
+    "has another release of fedlnm installed than this coordinator",
+    "install the same release at the site and here, then resume",
+)
+FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
 
 _NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
 
@@ -409,10 +407,11 @@ class Federation:
 
 
 def _problem(problem: Problem, site: str) -> SiteError:
+    what, remedy = "cannot go on", "the site's own screen and errors.log say why"
+    if problem.kind == "other_release":
+        what, remedy = _OTHER_RELEASE
     return SiteError(
-        f"cannot go on ({problem.kind}, its log {problem.log_id})",
-        where=f"site {site}",
-        remedy="the site's own screen and errors.log say why",
+        f"{what} ({problem.kind}, its log {problem.log_id})", where=f"site {site}", remedy=remedy
     )
 
 

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.bundle.bundle import Bundle, save_files
 from common.bundle.signature import sign_files
+from common.models import BASE_MODELS
 from common.statistics.base import Float
-from common.study.model import BASE_MODELS, Study
+from common.study.model import Study
 from common.utils.versions import installed
 from server.federation.federation import Federation
 from server.phases.arm import Arm

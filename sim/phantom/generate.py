@@ -14,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 
 from common.errors import InputError, UsageError
+from common.models import NETWORKS
 from common.utils.workers import WorkerPool
 from sim.phantom.anatomy import Tumour, scan
 from sim.phantom.clinical import (
@@ -52,7 +53,7 @@ def study_text(plan: PhantomPlan, seed: int) -> str:
         "",
     ]
     if plan.rounds is not None:
-        lines += [f"[dl2d]\nrounds = {plan.rounds}\n", f"[dl3d]\nrounds = {plan.rounds}\n"]
+        lines += [f"[{name}]\nrounds = {plan.rounds}\n" for name in NETWORKS]
     for hospital in plan.hospitals:
         trains = "true" if hospital.train else "false"
         lines += ["[[sites]]", f'name = "{hospital.name}"', f"trains = {trains}", ""]

@@ -13,7 +13,6 @@ from client.check.keys import (
     check_coordinator_key,
     check_roster,
 )
-from client.check.machine import PACKAGE
 from client.gate import approvals
 from client.site import Deployment, SiteSettings, load_site
 from common.masking import identity
@@ -33,9 +32,9 @@ def settings(tmp_path: Path, study: Study, joined: Any) -> SiteSettings:
     return load_site(tmp_path / "site.toml")
 
 
-def approve(settings: SiteSettings, kind: approvals.Kind, digest: str, name: str) -> None:
+def approve(settings: SiteSettings, digest: str, name: str) -> None:
     private = identity.load(settings.identity).private
-    approvals.approve(settings.work, private, kind, digest, name)
+    approvals.approve(settings.work, private, digest, name)
 
 
 def found(study: Study, settings: SiteSettings) -> dict[str, Finding]:
@@ -46,18 +45,15 @@ def test_nothing_approved_yet_is_a_warning(study: Study, settings: SiteSettings)
     assert {row.severity for row in found(study, settings).values()} == {"warning"}
 
 
-def test_this_study_and_an_app_of_this_release_pass(study: Study, settings: SiteSettings) -> None:
-    from importlib import metadata
-
-    approve(settings, "study", study.digest(), study.name)
-    approve(settings, "app", "ab" * 32, f"{PACKAGE} {metadata.version(PACKAGE)}")
+def test_the_approved_study_passes(study: Study, settings: SiteSettings) -> None:
+    approve(settings, study.digest(), study.name)
     assert {row.severity for row in found(study, settings).values()} == {"ok"}
 
 
 def test_a_study_that_changed_since_it_was_approved_is_a_problem(
     study: Study, settings: SiteSettings
 ) -> None:
-    approve(settings, "study", "cd" * 32, study.name)
+    approve(settings, "cd" * 32, study.name)
     row = found(study, settings)["study.approval"]
     assert row.severity == "problem"
     assert "cdcdcdcdcdcd" in row.what
@@ -67,12 +63,11 @@ def test_a_study_that_changed_since_it_was_approved_is_a_problem(
 def test_approvals_that_were_tampered_with_are_a_problem(
     study: Study, settings: SiteSettings
 ) -> None:
-    approve(settings, "study", study.digest(), study.name)
+    approve(settings, study.digest(), study.name)
     path = approvals.approvals_path(settings.work)
-    path.write_text(path.read_text(encoding="utf-8").replace("study", "app"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace(study.name, "other"), encoding="utf-8")
     rows = found(study, settings)
     assert rows["study.approval"].severity == "problem"
-    assert rows["study.app"].severity == "not checked"
 
 
 def test_open_simulations_are_not_checked_and_it_says_why(study: Study) -> None:

@@ -49,6 +49,6 @@ def test_a_flower_that_the_gate_does_not_fit_is_a_problem(monkeypatch: pytest.Mo
     def moved() -> None:
         raise StudyError("not the one", where="gate", remedy="install another")
 
-    monkeypatch.setattr("client.gate.supernode.check_seam", moved)
+    monkeypatch.setattr("common.flower.supernode.check_seam", moved)
     (row,) = found()["software.flower"]
     assert (row.severity, row.where, row.remedy) == ("problem", "gate", "install another")

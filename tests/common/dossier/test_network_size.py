@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from common.dossier.network_size import network_size
+from common.models import NetworkName
 from common.networks.flat import layout_of, wide_ranges
-from common.networks.resnet import Kind, build_network
+from common.networks.resnet import build_network
 from common.study.model import NetworkSettings
 
 SETTINGS: list[dict[str, Any]] = [
@@ -24,7 +25,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
 @pytest.mark.parametrize("chosen", SETTINGS)
-def test_a_network_is_counted_as_torch_counts_it(kind: Kind, chosen: dict[str, Any]) -> None:
+def test_a_network_is_counted_as_torch_counts_it(kind: NetworkName, chosen: dict[str, Any]) -> None:
     settings = NetworkSettings(**chosen)
     model = build_network(kind, settings, seed=1)
     ranges = wide_ranges(model)

@@ -21,7 +21,7 @@ from common.transforms.views import materialise
 from server.federation.federation import Federation
 from server.phases.strata import FEW, SMALL, UNMASKED, StrataFindings, strata_findings
 from server.phases.strata_cuts import strata_cuts
-from server.report.schema_strata import StratumTest
+from server.report.schema import StratumTest
 
 NAMES = ("clinical", "radiomics")
 N = 160
