@@ -153,10 +153,12 @@ def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
 def _show_dossier(study: Study, settings: SiteSettings, whole: bool) -> None:
     """Show what can leave and what is not protected; write all of it to a file."""
     from common.dossier import in_plain_words, study_dossier
+    from server.phases.program import declared_phases
 
-    path, text = dossier_path(settings.work, study), study_dossier(study)
+    phases = declared_phases(study)
+    path, text = dossier_path(settings.work, study), study_dossier(study, phases)
     write_durably(path, text.encode())
-    shown = text if whole else in_plain_words(study)
+    shown = text if whole else in_plain_words(study, phases)
     print_lines((*shown.splitlines(), f"the whole privacy dossier of this study: {path}"))
 
 
