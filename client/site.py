@@ -124,7 +124,6 @@ def load_site(path: Path) -> SiteSettings:
 
 
 def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
-    """Make relative paths absolute."""
     if deployment is None:
         return None
     paths = {

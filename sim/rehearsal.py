@@ -144,7 +144,7 @@ def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]
 
 
 def run_in_process_again(rehearsal: Rehearsal, study_file: Path, run_name: str) -> Path:
-    """The approved study over the same hospitals and keys, in this engine; the run's folder.
+    """Run the approved study over the same hospitals and keys in process; return the run's folder.
 
     Parameters
     ----------

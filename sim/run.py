@@ -413,7 +413,6 @@ def _run_all(
 
 
 def _error(job: Job, future: Future[Outcome]) -> StudyError | None:
-    """Return why a job has not finished."""
     if future.cancelled():
         return StudyError("not begun", where=job.label)
     crash = future.exception()
@@ -456,7 +455,6 @@ def _show_federated(out: Path, data: Mapping[str, Path], console: Console) -> No
 
 
 def _results_of(out: Path) -> dict[str, Any]:
-    """Return the rows of results.json of one run."""
     rows: dict[str, Any] = json.loads((out / "run.json").read_text(encoding="utf-8"))
     return rows
 

@@ -146,7 +146,7 @@ def _speed(
 
 
 def _check_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
-    """Rows, images, and what the rules make of the patients that are left."""
+    """Check rows, images, and the rules on the remaining patients."""
     rows = check_rows(settings.data, settings.name, study)
     report.findings += rows.findings
     _check_names(report, rows, settings.name, study)

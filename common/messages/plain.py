@@ -87,7 +87,6 @@ def from_tree(tree: Any, arrays: list[NDArray[Any]]) -> Any:
 
 
 def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
-    """Build one value from its tree."""
     if isinstance(item, list):
         if _LEAVES.issuperset(map(type, item)):
             return tuple(item)

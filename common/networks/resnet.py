@@ -39,7 +39,7 @@ class ScoringNetwork(nn.Module):
 
 
 def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> ScoringNetwork:
-    """A new network, its weights drawn from `seed` alone.
+    """Return a new network, its weights drawn from `seed` alone.
 
     With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
     ("dl2d", 3 channels, 2048 features) or of Med3D's ("dl3d", 1 channel, 2048 features); see

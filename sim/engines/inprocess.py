@@ -22,7 +22,7 @@ SERVER_NODE = 1
 
 
 def task_identity(node_id: int) -> AbstractContextManager[None]:
-    """Act as a node of the one run that there is."""
+    """Act as a node of the only run."""
     return acting_as(RUN_ID, node_id)
 
 

@@ -604,7 +604,6 @@ def _on_slices(
     identity: SeriesIdentity,
     where: str,
 ) -> list[_Drawn]:
-    """Return the contours as polygons on their slices."""
     to_voxels = np.linalg.inv(voxels_to_patient(image))
     last, own = np.array(image.GetSize()) - 1, set(identity.instances)
     # rounding may move a contour by half a step, truncating digits by a whole one

@@ -73,7 +73,6 @@ def _special(kind: str, image: sitk.Image, own: Settings) -> bool:
 def _upstream(
     kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own: Settings
 ) -> Made:
-    """Run PyRadiomics' own filter."""
     make = getattr(imageoperations, f"get{kind}Image")
     for made, name, _ in make(image, mask, **own):
         yield name, sitk.GetArrayViewFromImage(made)[region.mask]
@@ -234,14 +233,12 @@ def _convolve(
 
 @compiled
 def _add(total: Values, volume: Values, at: Index, stride: Index, weight: Any) -> None:
-    """Add one tap to each line."""
     for k in range(np.uint64(len(total))):
         total[k] += weight * volume[at + k * stride]
 
 
 @compiled
 def _put(made: Values, at: Index, stride: Index, total: Values) -> None:
-    """Write one place of each line."""
     for k in range(np.uint64(len(total))):
         made[at + k * stride] = total[k]
 

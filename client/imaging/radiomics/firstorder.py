@@ -221,7 +221,6 @@ def _histogram(values: Doubles, smallest: float, scale: float) -> Ints:
 def _of_bins(
     values: Doubles, smallest: float, scale: float, taken: NDArray[np.bool_], many: int
 ) -> Doubles:
-    """Return the values of some bins."""
     kept = np.empty(many)
     k = 0
     for i in range(len(values)):

@@ -174,7 +174,6 @@ def _multiply(
 
 @compiled
 def _up(n: int) -> int:
-    """Round up to whole steps."""
     return (n + _STEP - 1) // _STEP * _STEP
 
 
