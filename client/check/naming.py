@@ -21,7 +21,7 @@ PSEUDONYMISE = "use a pseudonym of the study; nothing of it leaves, but logs and
 
 
 def check_names(frame: pd.DataFrame, site: str, study: Study) -> Findings:
-    """Report rows, never values."""
+    """Find texts that may name a person; report their rows, never the texts."""
     fine = {"identifiers.cohort": f"{len(frame)} rows", "identifiers.files": f"{len(frame)} rows"}
     found = (*_columns(frame, study), *_ids(frame, site), *_files(frame, site))
     return or_ok(found, fine)

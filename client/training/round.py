@@ -1,4 +1,4 @@
-"""A training round at a site: from the weights that were sent to the share that goes back."""
+"""Training round at a site: from the received weights to the share that goes back."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _NOTHING: Vector = np.zeros(0, dtype=np.float32)
 
 
 def train_network(workspace: Workspace, request: TrainRequest) -> Update:
-    """One round at this site: its weighted change of the weights, and five sums.
+    """Run one round at this site; return its weighted change of the weights, and five sums.
 
-    See `RoundPlan`. The loss on held-out patients is that of the weights that were sent, so it
-    scores what the round before came to.
+    See `RoundPlan`. The loss on held-out patients is that of the received weights, so it scores the
+    result of the round before.
     """
     return _Round(workspace, request).run()
 
 
 def own_seed(seed: int, site: str) -> int:
-    """The round's seed mixed with the site's name, so that no two sites draw the same numbers."""
+    """Mix the round's seed with the site's name, so that no two sites draw the same numbers."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{site}".encode()).digest()[:6], "big")
 
 
@@ -68,7 +68,7 @@ class _Round:
     request: TrainRequest
 
     def run(self) -> Update:
-        """Look at the loss, train, keep: whatever the plan asks for."""
+        """Evaluate the loss, train, and keep features, as the plan asks."""
         plan, network = self.request.plan, self.request.network
         model = network_of(self.workspace.study, self.kind, self._weights())
         sums = np.zeros(SUMS)
@@ -98,12 +98,12 @@ class _Round:
 
     @property
     def private(self) -> bool:
-        """Whether the training adds noise."""
+        """True when the training adds noise."""
         return bool(self.workspace.study.differential_privacy.on)
 
     @property
     def patients(self) -> Sequence[Patient]:
-        """All training patients of the site."""
+        """Training patients of the site."""
         return self.workspace.cohort.subset(self.workspace.study, "train")
 
     def _carried(self, what: str) -> TrainingState:
@@ -128,9 +128,9 @@ class _Round:
     # -- parts of a round ----------------------------------------------------------------------
 
     def _loss(self, model: Any, fold: int) -> tuple[float, float]:
-        """Sum of the losses of a fold's crops, and how many there are.
+        """Return the sum of the losses of a fold's crops, and their number.
 
-        Nothing under differential privacy: no noise covers them.
+        Zeros under differential privacy: no noise covers them.
         """
         held_out = [patient for patient in self.patients if patient.fold == fold]
         if not held_out or self.private:
@@ -141,7 +141,7 @@ class _Round:
         return loss_sum, float(count)
 
     def _keep(self, model: Any) -> tuple[float, float]:
-        """Store features and probabilities of the training patients; the loss of the fold out."""
+        """Store the training patients' features; return the loss of the fold left out."""
         if self.settings.strategy == "fedbn":
             self._norms().keep(parts_of(flatten(model), norm_ranges(model)))
         variant, workspace = self.request.variant, self.workspace
@@ -149,7 +149,7 @@ class _Round:
         return self._loss(model, self.request.plan.excluded_fold)
 
     def _train(self, model: Any, sums: Float) -> tuple[Vector, Vector]:
-        """Train in place; the weighted changes, with loss and steps written into the sums."""
+        """Train in place; return the weighted changes; add loss and steps to the sums."""
         plan, settings = self.request.plan, self.settings
         out = (plan.excluded_fold, plan.validation_fold)
         used = [patient for patient in self.patients if patient.fold not in out]
@@ -190,7 +190,7 @@ class _Round:
         return self._rounded(change), control
 
     def _train_privately(self, model: Any, crops: Crops) -> int:
-        """With noise, and written down as spent before anything of it leaves; the steps taken."""
+        """Train with noise, recorded as spent before any of it leaves; return the steps taken."""
         from client.training.dp_sgd import train_privately
 
         plan, workspace = self.request.plan, self.workspace
@@ -241,9 +241,9 @@ class _Round:
         return with_parts(change / steps, self.request.wide, statistics)
 
     def _rounded(self, change: Vector) -> Vector:
-        """On the plan's grid, with what earlier rounds rounded off (error feedback).
+        """Round to the plan's grid, adding the rounding errors of earlier rounds (error feedback).
 
-        Seide et al. 2014; Karimireddy et al. 2019: what is lost in a round is sent in later ones.
+        Seide et al. 2014; Karimireddy et al. 2019: the loss of a round is sent in later ones.
         """
         plan, settings = self.request.plan, self.settings
         if settings.transfer_bits == 32:

@@ -69,7 +69,7 @@ def rbf_kernel(first: Float, second: Float, gamma: float) -> Float:
 
 
 def nystroem_map(landmarks: Float, gamma: float, rank_tolerance: float) -> Float:
-    """Return k^(-1/2) of the landmarks' kernel matrix K, on its significant eigenvalues.
+    """Return K^(-1/2) of the landmarks' kernel matrix K, on its significant eigenvalues.
 
     Features of rows are `rbf_kernel(rows, landmarks, gamma) @ map`; their inner products are the
     Nystroem approximation of the kernel, and no row's features are longer than 1. The largest
