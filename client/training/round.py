@@ -243,7 +243,7 @@ class _Round:
     def _rounded(self, change: Vector) -> Vector:
         """Round to the plan's grid, adding the rounding errors of earlier rounds (error feedback).
 
-        Seide et al. 2014; Karimireddy et al. 2019: the loss of a round is sent in later ones.
+        Seide et al. 2014; Karimireddy et al. 2019: the error of a round is sent in later ones.
         """
         plan, settings = self.request.plan, self.settings
         if settings.transfer_bits == 32:
