@@ -1,9 +1,9 @@
 """Limit the gradients of support vector machines in a study.
 
-Each tells a little of the patients near the boundary. Whether two views show the same columns
-cannot be told from what they are made of: a step that changes nothing makes another view, a table
-joined on makes other columns. So what is counted is every question that reads a table, against all
-that the study's own models ask of that table; see `server.phases.svm`.
+Each reveals a little about the patients near the boundary. The structure of two views does not show
+whether they have the same columns: a step that changes nothing makes another view, a table joined
+on makes other columns. So every question that reads a table is counted, against all that the
+study's own models ask of that table; see `server.phases.svm`.
 """
 
 from __future__ import annotations
