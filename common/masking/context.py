@@ -19,8 +19,8 @@ def mask_context(
     Parameters
     ----------
     exchange : id of the exchange within the run.
-    request_digest : of the request as it came from the coordinator: statistic, view, weights.
-    item : which vector of the reply.
+    request_digest : of the request as received from the coordinator: statistic, view, weights.
+    item : name of the vector in the reply.
     participants : names of the sites whose vectors are added, in any order.
 
     Raises
@@ -38,8 +38,8 @@ def mask_use(
 ) -> tuple[str, str]:
     """Return digests (hex) of one use of a mask, and of the vector that it hid.
 
-    Two different vectors under one mask give their difference away. The same vector once more, as
-    after a lost reply, is the same masked vector and gives nothing away.
+    Two different vectors under one mask reveal their difference. The same vector sent again, as
+    after a lost reply, is the same masked vector and reveals nothing.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ def start(study: Path, data: Path, cache: Path, out: Path, kind: str = "", numbe
 
 
 def comparable(tree: dict[str, Any]) -> str:
-    """All but when and how long."""
+    """Drop times and durations."""
     return json.dumps({key: tree[key] for key in tree if key not in ("run", "timing")})
 
 

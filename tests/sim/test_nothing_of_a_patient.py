@@ -20,7 +20,7 @@ SERVER_FILES = ("transfers.csv", "events.jsonl", "privacy-dossier.md", "study.to
 
 
 def _plant(cohort: Path) -> None:
-    """Every id is marked, and so are the digits of every value of one column."""
+    """Mark every id, and the digits of every value of one column."""
     with cohort.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows):
@@ -51,7 +51,7 @@ def _server_files(run: Path) -> list[Path]:
 
 
 def _scores(run: Path) -> np.ndarray:
-    """Every score of every test patient, as the hospitals keep them."""
+    """Return the scores of all test patients, as the hospitals keep them."""
     found = []
     for path in run.glob("sites/*/work/runs/*/scores.*.npz"):
         subset = path.stem.removeprefix("scores.")

@@ -60,7 +60,7 @@ def work(out: Path, site: str) -> Path:
 
 
 def by_hand(out: Path, site: str) -> float:
-    """Opacus' own accountant, told of every step."""
+    """Return the result of Opacus' own accountant over all steps."""
     accountant = RDPAccountant()
     run = next((work(out, site) / "runs").iterdir()).name
     for one in SiteDb(work(out, site)).spendings(run):

@@ -35,7 +35,7 @@ def cohort(tabular_master: Path, study: Study) -> Cohort:
 
 
 def release(settings: SiteSettings, study: Study, cohort: Cohort) -> None:
-    """What the ledger holds after a sum over the training patients left."""
+    """Fill the ledger as after a sum over the training patients."""
     private = identity.load(settings.identity).private
     memberships = Memberships(settings.work)
     ids = [patient.patient_id for patient in cohort.subset(study, "train")]

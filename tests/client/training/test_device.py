@@ -1,4 +1,4 @@
-"""A site computes where its site.toml says, and is told when it cannot."""
+"""A site computes on the device of its site.toml, or reports that it cannot."""
 
 from __future__ import annotations
 
