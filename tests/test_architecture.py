@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("common", "client", "server", "strategies", "sim")
 ALLOWED = {
     "common": {"common"},
-    "client": {"common", "client", "server"},  # of server, the phases alone: see below
+    "client": {
+        "common",
+        "client",
+        "server",
+        "strategies",
+    },  # of server, the phases alone: see below
     "strategies": {"common", "strategies"},
     "server": {"common", "server", "strategies"},
     "sim": set(PACKAGES),

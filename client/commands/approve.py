@@ -246,10 +246,9 @@ def _columns(study: Study) -> str:
 
 def _leaving(study: Study) -> Iterator[tuple[str, str]]:
     how = _masked(study)
-    networks = {"dl2d", "dl3d"} & set(study.base_models)
     shares_rows = study.fusion.pooling == "rows"
     for exchange, words in LEAVES.items():
-        unused = (exchange == "train.network" and not networks) or (
+        unused = (exchange == "train.network" and not study.networks) or (
             exchange == "query.rows" and not shares_rows
         )
         yield exchange, "not used by this study" if unused else words.format(masked=how)
@@ -263,9 +262,5 @@ def _masked(study: Study) -> str:
 
 
 def _rounds(study: Study) -> str:
-    networks = [
-        f"{name} {getattr(study, name).rounds}"
-        for name in ("dl2d", "dl3d")
-        if name in study.base_models
-    ]
+    networks = [f"{name} {study.network(name).rounds}" for name in study.networks]
     return ", ".join([*networks, f"support vector machines at most {study.svm.max_rounds}"])

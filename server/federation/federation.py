@@ -49,13 +49,14 @@ from server.federation.transfers import TransferLog
 from server.phases import protocol
 from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
 from server.progress.events import Events
-from strategies.shares import Shares
+from strategies.base import AggregatedUpdate
 
 _OTHER_RELEASE = (
     "has another release of fedlnm installed than this coordinator",
     "install the same release at the site and here, then resume",
 )
 FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
+
 
 @dataclass
 class Federation(protocol.Federation):
@@ -214,7 +215,7 @@ class Federation(protocol.Federation):
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
-        shares = Shares(total.change, total.control, float(steps), totals.singles())
+        shares = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
         return TrainingRound(shares, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:

@@ -19,7 +19,6 @@ from common.flower.app import installed_app
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
 from common.study.model import Study, load_study, write_study
-from common.utils.text_file import on_one_line
 from server.phases.program import declared_phases
 from sim.identities import with_identities
 
