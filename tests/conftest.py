@@ -6,8 +6,6 @@ import csv
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from tests.fixtures.programs import run_simulation
 
 # No test asserts a wall time. Where CI runs, every call draws the same examples: what fails there
 # fails again when one looks into it, and a change is not refused for another's luck.
@@ -49,6 +49,7 @@ name = "stage"
 kind = "ordinal"
 levels = ["1", "2", "3"]
 """
+IMAGING_SITES = ("north", "south", "west", "harbour")
 COLUMNS = ["patient_id", "label", "split", "marker", "age", "sex", "stage"]
 
 
@@ -161,9 +162,8 @@ def imaging_run(imaging_master: Path, imaging_cache: Path, shared_folder: Path) 
     out = shared_folder / "imaging-run"
     with made_once(out) as first:
         if first:
-            command = [sys.executable, "-m", "sim", "run", str(imaging_master / "study.toml")]
-            sites = [str(imaging_master / name) for name in ("north", "south", "west", "harbour")]
-            command += ["--sites", *sites, "--out", str(out), "--cache", str(imaging_cache)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+            done = run_simulation(
+                imaging_master, IMAGING_SITES, out, "--cache", imaging_cache, whole=True
+            )
             assert done.returncode == 0, done.stderr + done.stdout
     return out
