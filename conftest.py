@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +30,35 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+# Longest first, so that none of them is left alone at the end; between those that compute stand
+# those that mostly wait for programs. The first makes the study that several others look at.
+LONGEST = (
+    "sim/test_imaging_study.py",
+    "deployment/test_bad_day.py",
+    "sim/test_interrupted_training.py",
+    "docs/test_pages.py",
+    "sim/test_ending.py",
+    "deployment/test_refusals.py",
+    "client/imaging/test_preparation.py",
+    "deployment/test_stops.py",
+    "client/predict/test_command.py",
+    "attacks/egress/test_loopback.py",
+    "sim/test_sts_example.py",
+    "sim/test_rehearse.py",
+    "client/training/test_dp_sgd.py",
+    "sim/test_dossier.py",
+    "sim/test_private_study.py",
+    "server/report/test_all_numbers.py",
+    "sim/test_tabular_study.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest."""
+    places = {str(Path(__file__).parent / "tests" / name): n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(LONGEST)))
+
+
 def pytest_xdist_auto_num_workers() -> int:
-    """Run three workers on two cores: some tests wait for programs, so that others can compute."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(2, cores + cores // 2)
+    """Run one worker more than there are cores: some tests wait for programs."""
+    return len(os.sched_getaffinity(0)) + 1
