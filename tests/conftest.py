@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from client.data.cohort import read_cohort
+from client.imaging.prepared import prepare_images
+from client.site import SiteSettings
+from common.study.model import load_study
 from tests.fixtures.programs import run_simulation
 
 # No test asserts a wall time. Where CI runs, every call draws the same examples: what fails there
@@ -151,9 +155,18 @@ def write_imaging_hospitals(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def imaging_cache(shared_folder: Path) -> Path:
-    """Prepared images shared by all tests."""
-    return shared_folder / "imaging-cache"
+def imaging_cache(imaging_master: Path, shared_folder: Path) -> Path:
+    """Prepared images of those hospitals, shared by all tests."""
+    folder = shared_folder / "imaging-cache"
+    with made_once(folder) as first:
+        if first:
+            study = load_study(imaging_master / "study.toml")
+            for name in IMAGING_SITES:
+                data = imaging_master / name
+                # here and not in processes of their own, whose start would take longer
+                site = SiteSettings(name=name, data=data, cache=folder, workers=1)
+                prepare_images(read_cohort(data, name, study).patients, site, study)
+    return folder
 
 
 @pytest.fixture(scope="session")
