@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from common.statistics.base import Float
 from common.transforms.skops_data import SkopsFile, SkopsNode
@@ -86,7 +86,7 @@ class Boosting:
         raw = np.full(len(x), self.start)
         for tree in self.trees:
             raw += self.rate * tree.at(x)[:, 0]
-        return np.asarray(expit(raw))
+        return np.asarray(scipy.special.expit(raw))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Machine:
     def probability(self, x: Float) -> Float:
         """Of the scaled decision value."""
         decision = (x - self.mean) / self.scale @ self.weights + self.intercept
-        return np.asarray(expit(-(self.a * decision + self.b)))
+        return np.asarray(scipy.special.expit(-(self.a * decision + self.b)))
 
 
 def read_stacker(blob: bytes, columns: int) -> Stacker:
@@ -145,7 +145,7 @@ def _boosting(root: SkopsNode, columns: int) -> Boosting:
     for row in root["estimators_"].items():
         (one,) = row.items()
         found.append(_tree(one.of_type(own)["tree_"], columns, 1))
-    log_odds = float(logit(np.clip(share, _EPSILON, 1.0 - _EPSILON)))
+    log_odds = float(scipy.special.logit(np.clip(share, _EPSILON, 1.0 - _EPSILON)))
     return Boosting(log_odds, root["learning_rate"].number(), _some(found))
 
 
