@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.measuring import Measured, measure
 from bench.tables import ROOT
-from common.utils.flower_settings import QUIET
+from common.flower.programs import QUIET
 
 WORK = ROOT / "runs" / "bench"
 SITES = 4

@@ -33,8 +33,7 @@ from bench.measuring import measure
 from bench.real_network import write_phantoms
 from bench.tables import ROOT, conditions, gib, held, seconds, table
 from common.errors import StudyError
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from server.deployment.run_folder import RunFolder
 from sim.rehearsal import Rehearsal, environment, program, running_sites, set_up
 from sim.sites import find_sites

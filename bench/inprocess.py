@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 
 from bench.hospitals import TRAINING_PATIENTS, site_names, study_of, write_hospitals
 from bench.payload import note, numbers_of
+from common.flower.programs import QUIET
 from common.masking.update import Update
 from common.messages.exchanges import RoundPlan, TrainRequest
-from common.study.file import write_study
-from common.study.model import NetworkSettings, load_study
-from common.utils.flower_settings import QUIET
+from common.study.model import NetworkSettings, load_study, write_study
 from server.federation.federation import Federation
 from server.progress.events import Events
 from server.run.checkpoint import Checkpoint, Slot

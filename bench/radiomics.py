@@ -216,7 +216,7 @@ def _extractor(engine: str) -> Callable[[sitk.Image, sitk.Image], dict[str, floa
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
     from client.imaging.radiomics.extraction import extract_roi
-    from client.imaging.threads import one_thread
+    from client.imaging.workers import one_thread
     from common.study.radiomics_settings import settings_file
 
     def ours(image: sitk.Image, mask: sitk.Image) -> dict[str, float]:

@@ -17,10 +17,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from bench.payload import note
+from common.flower.programs import QUIET
 from common.messages.exchanges import RoundPlan
-from common.study.file import write_study
-from common.study.model import load_study
-from common.utils.flower_settings import QUIET
+from common.study.model import load_study, write_study
 from server.federation.federation import Federation
 from sim.engines.inprocess import run_in_process
 from sim.identities import with_identities

@@ -28,7 +28,7 @@ from common.messages.codec import decode_once, encode
 from common.messages.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
-from common.utils.printable import escaped
+from common.utils.text_file import escaped
 
 # outermost: what a handler makes passes the same checks as in a deployment
 app = ClientApp(mods=[gate_mod])

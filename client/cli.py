@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 
-from client.commands.approve import approve, run
+from client.commands.approve import approve
 from client.commands.check import check
-from client.commands.init_cli import init
+from client.commands.init import init
 from client.commands.leave import leave
 from client.commands.ledger import ledger
 from client.commands.predict import predict
 from client.commands.report import report
+from client.commands.run import run
 from client.imaging.radiomics import Engine
 from common.utils.console import consoles
-from common.utils.processes import write_for_this_user_alone
-from common.utils.program import run_program
+from common.utils.processes import run_program, write_for_this_user_alone
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,7 +53,7 @@ def radiomics(
     ] = "fast",
 ) -> None:
     """Extract the radiomics features of one ROI."""
-    from client.data.confirmed import confirmed_words
+    from client.data.cohort_file import confirmed_words
     from client.imaging.radiomics.extraction import extract, to_csv
 
     words = confirmed_words(confirmed, "--confirmed")

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from client.check.foretold import foretold
+from client.check.disclosure import foretold
 from client.site import LOG
 from client.store.fixed_levels import FixedLevels
 from client.store.state import StoredTable
@@ -88,7 +88,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
 
 def _device(workspace: Workspace) -> dict[str, str]:
     """What this site trains networks on, where the study has any; which card, its screen says."""
-    if not {"dl2d", "dl3d"} & set(workspace.study.base_models):
+    if not workspace.study.networks:
         return {}
     from client.training.inference import compute_of
 

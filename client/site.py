@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from common.demonstration import demonstration_sites
 from common.errors import InputError
-from common.study.errors import explain
+from common.study.block import explain
 from common.study.model import PrivacySettings
 from common.utils.text_file import read_written
 

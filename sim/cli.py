@@ -12,7 +12,7 @@ import typer
 
 from common.errors import UsageError
 from common.utils.console import consoles
-from common.utils.program import run_program
+from common.utils.processes import run_program
 
 app = typer.Typer(
     no_args_is_help=True,

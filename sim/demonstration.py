@@ -6,8 +6,7 @@ import dataclasses
 
 from common.demonstration import demonstration_folder, demonstration_sites
 from common.errors import UsageError
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from sim.identities import place_coordinator, with_identities
 from sim.phantom.generate import SMALL, generate
 from sim.phantom.plan import PhantomPlan

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import StudyError
+from common.flower.programs import QUIET
 from common.utils.console import PlainFormatter
-from common.utils.flower_settings import QUIET
-from common.utils.program import in_words
+from common.utils.processes import in_words
 from server.federation.obstacles import Obstacle, ObstaclesError
 
 Engine = Literal["inprocess", "flower"]

@@ -23,20 +23,18 @@ from rich.console import Console
 
 from client.site import load_site
 from common.errors import StudyError
-from common.study.file import write_study
-from common.study.model import load_study
+from common.models import NETWORKS
+from common.study.model import load_study, write_study
 from common.utils.processes import BackgroundProgram, free_port, kept, stop_all
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.preparing import Prepared
 from server.deployment.run_folder import find_run
-from server.report.outputs import write_outputs
+from server.report.study_report import write_outputs
 from sim.demonstration import demonstration_plan
 from sim.jobs import Job, run_job
 from sim.phantom.generate import generate
 from sim.sites import find_sites, write_site
 
 HOSPITALS, FOLDS, ROUNDS = 4, 3, 2
-NETWORKS = ("dl2d", "dl3d")
 # what two runs may differ in: when, how long, and on which engine
 NOT_COMPARED = ("timing", "run")
 
@@ -96,16 +94,16 @@ def small_phantom(folder: Path, seed: int) -> tuple[Path, list[Path]]:
     plan = demonstration_plan(HOSPITALS)
     generate(folder, seed=seed, plan=plan)
     study = load_study(folder / "study.toml")
-    networks = {
-        name: getattr(study, name).model_copy(update={"rounds": ROUNDS}) for name in NETWORKS
+    networks: dict[str, Any] = {
+        name: study.network(name).model_copy(update={"rounds": ROUNDS}) for name in NETWORKS
     }
     small = study.model_copy(update={"folds": FOLDS, **networks})
     file = write_study(small, folder / "study.toml")
     return file, [folder / hospital.name for hospital in plan.hospitals]
 
 
-def set_up(rehearsal: Rehearsal, study_file: Path, console: Console) -> Prepared:
-    """Coordinator and hospitals, from nothing to an approved study."""
+def set_up(rehearsal: Rehearsal, study_file: Path, console: Console) -> Path:
+    """Set up coordinator and hospitals, from nothing to an approved study; return its file."""
     port = free_port()
     hub = rehearsal.hub
     command("server", "init", hub.root, "--address", f"127.0.0.1:{port}", "--port", port)
@@ -121,11 +119,10 @@ def set_up(rehearsal: Rehearsal, study_file: Path, console: Console) -> Prepared
         command("server", "enrol", hub.root, folder / f"{name}.request.json", "--yes")
         console.print(f"{name} has joined", highlight=False)
     command("server", "prepare", hub.root, study_file)
-    prepared = Prepared(hub.for_sites / load_study(study_file).name)
+    prepared = hub.prepared_study(load_study(study_file).name)
     for name in rehearsal.data:
-        for file in (prepared.study_file, prepared.app_file):
-            command("site", "approve", file, "--site", rehearsal.site(name), "--yes")
-    console.print("every hospital has approved study and app", highlight=False)
+        command("site", "approve", prepared, "--site", rehearsal.site(name), "--yes")
+    console.print("every hospital has approved the study", highlight=False)
     return prepared
 
 
@@ -145,7 +142,7 @@ def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]
         stop_all(list(programs.values()))
 
 
-def run_in_process_again(rehearsal: Rehearsal, prepared: Prepared, run_name: str) -> Path:
+def run_in_process_again(rehearsal: Rehearsal, study_file: Path, run_name: str) -> Path:
     """The approved study over the same hospitals and keys, in this engine; the run's folder.
 
     Parameters
@@ -160,7 +157,7 @@ def run_in_process_again(rehearsal: Rehearsal, prepared: Prepared, run_name: str
         sites[name] = write_site(out / "sites" / name, settings.model_copy(update=changes))
     job = Job(
         label="federated",
-        study=prepared.study_file,
+        study=study_file,
         sites=sites,
         out=out,
         identity=rehearsal.hub.identity,

@@ -13,16 +13,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
+from client.data.cohort import ORIGIN
+from client.data.cohort_file import read_table
 from client.imaging.workers import BoundedPool
 from client.site import SiteSettings, load_site
 from common.disclosure.differencing import check_test_sets_apart
 from common.errors import StudyError
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.ledger.verify import read_entries
+from common.models import NETWORKS
+from common.study.model import (
+    NetworkSettings,
+    PrivacySettings,
+    SiteEntry,
+    Study,
+    TestSet,
+    load_study,
+    write_study,
+)
 from common.study.sums import check_maskable
-from common.utils.progress import ProgressBar
+from common.utils.console import ProgressBar
 from common.utils.workers import WorkerPool
 from server.federation.obstacles import (
     Obstacle,
@@ -34,16 +46,154 @@ from server.federation.obstacles import (
 from server.progress.screen import Follower, follow
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
-from sim.ledgers import ledger_rows
-from sim.merge import merge_results
-from sim.references import (
-    consent,
-    local_study,
-    pool_cohorts,
-    pooled_settings,
-    pooled_study,
-)
 from sim.sites import data_folder, find_sites, place_sites, write_site
+
+
+def ledger_rows(sites: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Entries by site and kind of message, for results.json.
+
+    Parameters
+    ----------
+    sites : path of every hospital's site.toml inside the run; the ledger is in its work folder.
+    """
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for site, path in sites.items():
+        ledger = path.parent / "work" / "ledger.jsonl"
+        for entry in read_entries(ledger) if ledger.is_file() else ():
+            if entry.decision not in ("released", "refused", "stopped"):
+                continue
+            new = {"site": site, "exchange": entry.exchange, "released": 0}
+            row = rows.setdefault(
+                (site, entry.exchange), {**new, "refused": 0, "stopped": 0, "bytes": 0}
+            )
+            row[entry.decision] += 1
+            if entry.decision == "released":
+                row["bytes"] += entry.size
+    return list(rows.values())
+
+
+ROWS = (
+    *("performance", "site_performance", "delong", "roc", "calibration", "decision_curve"),
+    *("strata", "strata_tests", "transfers"),
+)
+
+
+def merge_results(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The first tree (the federated run) with the rows of the others added.
+
+    Table 1, study, software and warnings are those of the federated run.
+    """
+    merged = dict(trees[0])
+    for tree in trees[1:]:
+        for key in (*ROWS, "refusals"):
+            merged[key] = [*merged.get(key, ()), *tree.get(key, ())]
+        for key in ("selection", "fusion", "training"):
+            merged[key] = {**merged[key], **tree[key]}
+        timing = {phase: dict(runs) for phase, runs in merged["timing"].items()}
+        for phase, runs in tree["timing"].items():
+            timing.setdefault(phase, {}).update(runs)
+        merged["timing"] = timing
+    return merged
+
+
+PATHS = ("image", "mask", "mask_r1_repeat", "mask_r2", "mask_r2_repeat")
+# a reference releases nothing: all of it happens inside one imagined hospital
+UNRESTRICTED = {
+    "min_rows": 1,
+    "min_rows_per_fold": 1,
+    "min_per_class": 1,
+    "min_class_per_fold": 0,
+    "min_oof_rows": 1,
+    "min_rows_weak_penalty": 0,
+    "min_cell": 0,
+    "masking": "off",
+}
+
+
+def unrestricted(study: Study) -> PrivacySettings:
+    """Thresholds of a reference; what shapes the input stays as in the study.
+
+    That is the clipping, the cells of ranks, and which columns are left out as nearly constant.
+    """
+    return study.privacy.model_copy(update=UNRESTRICTED)
+
+
+def consent(study: Study) -> PrivacySettings:
+    """What a hospital of a reference says in its site.toml: yes to the study's mode, no more."""
+    return PrivacySettings(mode=study.privacy.mode)
+
+
+def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
+    """The study's networks where one hospital trains: there is nothing to bring together."""
+    alone = {"strategy": "fedavg", "transfer_bits": 32}
+    return {name: study.network(name).model_copy(update=alone) for name in NETWORKS}
+
+
+def pooled_study(study: Study) -> Study:
+    """The same study at one site that holds all hospitals' patients."""
+    tests = tuple(
+        TestSet(name=t.name, split=t.split, sites=("pooled",), origins=t.hospitals)
+        for t in study.test_sets
+    )
+    return study.model_copy(
+        update={
+            "sites": (SiteEntry(name="pooled"),),
+            "test_sets": tests,
+            "privacy": unrestricted(study),
+            **networks_of_one(study),
+        }
+    )
+
+
+def local_study(study: Study, name: str) -> Study:
+    """The same study with one hospital training; all of them test.
+
+    A hospital's own few patients would make too many columns nearly constant: none is left out.
+    """
+    sites = tuple(SiteEntry(name=s.name, trains=s.name == name) for s in study.sites)
+    privacy = unrestricted(study).model_copy(update={"min_category": 0})
+    update = {"sites": sites, "privacy": privacy, **networks_of_one(study)}
+    return study.model_copy(update=update)
+
+
+def pool_cohorts(data: Mapping[str, Path], study: Study, folder: Path) -> None:
+    """Write one cohort.csv of all hospitals: absolute paths, ids prefixed with the hospital.
+
+    Rows of training split from hospitals that do not train are left out, as the study does. A row
+    without an id stays without: it is as unusable as at its hospital.
+
+    Parameters
+    ----------
+    data : the folder with cohort.csv, by hospital.
+    """
+    frames = []
+    for name, source in data.items():
+        frame = read_table(source / "cohort.csv")
+        if name not in study.training_sites:
+            frame = frame[frame["split"] != "train"]
+        ids = [f"{name}/{patient}" if patient else "" for patient in frame["patient_id"]]
+        frame = frame.assign(**{ORIGIN: name, "patient_id": ids})
+        for column in PATHS:
+            if column in frame:
+                frame[column] = [str(source / text) if text else "" for text in frame[column]]
+        frames.append(frame)
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.concat(frames).fillna("").to_csv(folder / "cohort.csv", index=False)
+
+
+def pooled_settings(study: Study, run: Path, cache: Path) -> SiteSettings:
+    """Settings of the imagined hospital that holds everything, and agrees to the study's mode."""
+    return SiteSettings(
+        name="pooled",
+        data=(run / "data").resolve(),
+        work=(run / "work").resolve(),
+        cache=cache.resolve(),
+        exclude_bad_patients=True,
+        pooled=True,
+        privacy=consent(study),
+        approvals="open",
+    )
+
 
 POLL_SECONDS = 0.5
 FEDERATED = "federated"
@@ -97,7 +247,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     StudyError : wrong input, or a federated run that could not finish.
     UnfinishedError : a reference could not; all others are written.
     """
-    from server.report.outputs import write_outputs
+    from server.report.study_report import write_outputs
 
     study = load_study(simulation.study)
     check_maskable(study, where=str(simulation.study))
@@ -128,7 +278,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     return results
 
 
-def look_at_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
+def check_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
     """Look at every hospital's rows, files, headers and counts, before the first image is prepared.
 
     Raises
@@ -163,7 +313,7 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
     study : as the hospitals are shown it.
     """
     configure_screen("check")
-    look_at_all(sites, study, console)
+    check_all(sites, study, console)
     failed: list[StudyError] = []
     with ExitStack() as stack:
         # a new process takes seconds: hospitals with the same bounds share theirs

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flwr.serverapp.strategy.fedopt import FedOpt
 from numpy.typing import NDArray
 
+from common.flower.internals import FedOpt
 from common.study.strategy import StrategyOptions
 from strategies.base import WEIGHTS, Stateless, Vector
 

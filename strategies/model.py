@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.supercore.logger import FLOWER_LOGGER
 from numpy.typing import NDArray
 
+from common.flower.internals import FLOWER_LOGGER
 from common.networks.schedule import averaged_rounds
 from common.study.model import NetworkSettings
 from strategies.base import CONTROL, EXAMPLES, STEPS, WEIGHTS, RoundStrategy, Vector, vector_of

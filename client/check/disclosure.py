@@ -4,14 +4,94 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from client.check.finding import Finding, Findings, Severity, not_checked, ok, or_ok, problem
-from client.check.foretold import foretold
-from client.data.cohort import READING_PAIRS, Cohort
+import numpy as np
+
+from client.check.finding import (
+    Finding,
+    Findings,
+    Severity,
+    not_checked,
+    ok,
+    or_ok,
+    problem,
+    problem_of,
+)
+from client.check.registry import check
+from client.data.cohort import READING_PAIRS, Cohort, Patient
+from client.data.tables import coded_table
 from client.site import SiteSettings
-from common.disclosure import DESCRIPTIONS, stricter
+from client.store.ledger import Ledger, ledger_path
+from client.store.membership import SMALLEST_CHANGE, Memberships, membership_refusal
+from common.disclosure import DESCRIPTIONS, Foretold, foretell, stricter
 from common.disclosure.foretelling import subset_of
+from common.errors import StudyError
+from common.masking import identity
 from common.messages.exchanges import Refusal
+from common.statistics.base import Rows
 from common.study.model import FEWEST_MASKED, PrivacySettings, Study
+from common.study.sums import subsets_of
+
+
+def foretold(cohort: Cohort, study: Study, privacy: PrivacySettings) -> Foretold:
+    """Ask the rules about a cohort whose folds are dealt.
+
+    Parameters
+    ----------
+    privacy : thresholds in force at the site.
+    """
+    rows = {
+        subset: _rows(cohort.subset(study, subset), study)
+        for subset in subsets_of(study, cohort.site)
+    }
+    masks = [set(p.masks) for p in cohort.subset(study, "train")] if "train" in rows else []
+    twice = {
+        f"{first} and {second}": sum({first, second} <= own for own in masks)
+        for first, second in READING_PAIRS
+    }
+    return foretell(study, privacy, rows, twice)
+
+
+def _rows(patients: list[Patient], study: Study) -> Rows:
+    """The clinical values as they are, with label and fold."""
+    return Rows(
+        values=coded_table(patients, study),
+        columns=tuple(column.name for column in study.clinical),
+        label=np.array([p.label for p in patients], dtype=np.float64),
+        fold=np.array([p.fold for p in patients], dtype=np.int64),
+    )
+
+
+KIND = "disclosure.earlier"
+
+
+@check("patients")
+def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
+    """Compare the cohort with those of the ledger."""
+    path = ledger_path(settings.work)
+    if not path.is_file():
+        yield ok(KIND, "nothing was ever released from this work folder")
+        return
+    try:
+        private = identity.load(settings.identity).private
+        ledger, memberships = Ledger(path, private), Memberships(settings.work)
+        found = []
+        for subset in ("train", *(test.name for test in study.test_sets)):
+            now = memberships.of(p.patient_id for p in cohort.subset(study, subset)).members
+            known = [memberships.recall(digest).members for digest in ledger.memberships(subset)]
+            if membership_refusal(known, now) is not None:
+                found.append(
+                    problem(
+                        KIND,
+                        subset,
+                        f"refused: fewer than {SMALLEST_CHANGE} patients came or went since an"
+                        " earlier release (rule membership)",
+                        "go back to the earlier patients, or change by more at once",
+                    )
+                )
+        yield from or_ok(found, {KIND: "the same patients as before, or many others"})
+    except StudyError as error:
+        yield problem_of(KIND, error)
+
 
 # of the others the coordinator's question or the other hospitals' patients decide
 CHECKED = frozenset(
@@ -66,7 +146,8 @@ class Own:
         return named and bool(self.cohort.subset(self.study, "train"))
 
 
-def look_at_rules(own: Own) -> Findings:
+@check("patients")
+def check_rules(own: Own) -> Findings:
     """Ask what enrolment asks: every rule that this site's patients alone decide."""
     told = foretold(own.cohort, own.study, own.privacy)
     found = [_finding(own, one, "problem") for one in told.stops]
@@ -122,7 +203,8 @@ def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
     )
 
 
-def look_at_masking(study: Study) -> Findings:
+@check("patients")
+def check_masking(study: Study) -> Findings:
     """Whether sums over sites are masked, or refused for lack of sites."""
     kind = "disclosure.masking"
     few = study.too_few_to_mask()
@@ -144,6 +226,7 @@ def look_at_masking(study: Study) -> Findings:
         yield ok(kind, "sums over sites are masked")
 
 
+@check("patients")
 def not_decided_here() -> Findings:
     """The rules that this site alone cannot try out."""
     rest = [rule for rule in DESCRIPTIONS if rule not in CHECKED]

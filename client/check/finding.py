@@ -6,8 +6,67 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from client.check.kinds import KINDS
 from common.errors import StudyError
+
+KINDS: dict[str, str] = {
+    "study.site": "the study's roster names this site, and what for",
+    "study.coordinator": "the study is of the coordinator that this site joined",
+    "study.approval": "this very study is approved here",
+    "study.not_applicable": "checks that the study does not ask for here, all in one row",
+    "software.versions": "packages are of the versions that this release asks for",
+    "software.flower": "the gate fits the installed Flower",
+    "cohort.file": "cohort.csv is there and can be read",
+    "cohort.columns": "every column that the study reads is there",
+    "cohort.id": "every row has a patient id",
+    "cohort.duplicate": "a patient is listed once",
+    "cohort.two_splits": "a patient is in one split only",
+    "cohort.label": "labels are 0 or 1",
+    "cohort.split": "splits are train, internal_test or external_test",
+    "cohort.level": "levels are those of the study",
+    "cohort.number": "numbers are numbers, with the decimals that the study names",
+    "cohort.units": "values are plausible in the study's unit, and among the others",
+    "cohort.missing": "columns have values",
+    "cohort.skewed": "values are not on a scale that suggests a logarithm",
+    "image.missing": "every image is where cohort.csv says",
+    "image.unusable": "every image can be read to its end",
+    "image.passed_over": "files that lie with a DICOM series and are not read",
+    "image.complete": "headers of a DICOM series tell of no slices that are not there",
+    "image.geometry": "voxels and volumes have plausible sizes",
+    "image.units": "grey values are HU",
+    "image.shared": "no two patients have the same image",
+    "image.prepared": "crops and features can be made of every image",
+    "mask.missing": "every contour is where cohort.csv says",
+    "mask.unusable": "every contour fits its image, and has one label",
+    "mask.confirmed": "what the site confirmed of contours is known, and needed",
+    "mask.place": "the region of interest lies in soft tissue, inside the image",
+    "mask.size": "regions have plausible volumes, in one piece",
+    "mask.readings": "repeat readings are of the same tumour, and are not copies",
+    "counts.subset": "the site has the patients that the study expects of it",
+    "counts.fold": "every fold holds both classes",
+    "disclosure.enrolment": "what the site would refuse at once",
+    "disclosure.training": "what the site would refuse about training patients",
+    "disclosure.readings": "what the site would refuse about repeat readings",
+    "disclosure.test_set": "what the site would withhold about test patients",
+    "disclosure.masking": "sums can be masked",
+    "disclosure.earlier": "patients that came or went since an earlier release",
+    "disclosure.others": "rules that depend on the other hospitals' patients",
+    "identifiers.cohort": "ids and columns of cohort.csv tell nobody's name, date or number",
+    "identifiers.files": "names of files and folders tell nobody's name, date or number",
+    "identifiers.headers": "headers of images and contours tell nobody's name, date or number",
+    "keys.identity": "the site's identity key is there, private, and the one the study names",
+    "keys.node": "the node's key is there, private, and of the right kind",
+    "keys.others": "other keys at this site are private",
+    "machine.private": "what studies keep here is for this user alone",
+    "machine.disk": "there is room for what is kept on disk",
+    "machine.memory": "there is memory for preparation and training",
+    "machine.device": "what networks are trained on",
+    "machine.clock": "the clock is right",
+    "coordinator.reach": "the coordinator answers",
+    "coordinator.certificate": "the coordinator's certificate holds",
+    "transfer.payload": "bytes that the study sends and fetches",
+    "transfer.time": "how long that takes",
+}
+
 
 Severity = Literal["ok", "not applicable", "not checked", "warning", "problem"]
 SEVERITIES: tuple[Severity, ...] = ("ok", "not applicable", "not checked", "warning", "problem")

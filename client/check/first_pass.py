@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from client.check.foretold import foretold
+from client.check.disclosure import foretold
 from client.data.cohort import Cohort, assign_folds, read_cohort, shortfalls
 from client.site import SiteSettings
 from common.disclosure import Foretold, stricter

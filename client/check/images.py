@@ -10,8 +10,8 @@ from pathlib import Path
 from client.check import image_rules
 from client.check.finding import Finding, Findings, or_ok, problem, warning
 from client.check.image_rules import Remark
-from client.check.listing import listed
 from client.check.look import Job, Look, look
+from client.check.screen import listed
 from client.data.cohort import Patient
 from client.imaging.cache import ContentCache
 from client.imaging.errors import PatientError
@@ -57,7 +57,7 @@ class ImagesLook:
     findings: tuple[Finding, ...]
 
 
-def look_at_headers(patients: Sequence[Patient], settings: SiteSettings) -> ImagesLook:
+def check_headers(patients: Sequence[Patient], settings: SiteSettings) -> ImagesLook:
     """Check headers alone, and say at once what they tell: reading all voxels takes far longer."""
     known = ContentCache(settings.cache).known  # read, not written: the disk may be full
     seen = look_first(jobs_of(patients), known, settings.preparation_workers)
@@ -68,7 +68,7 @@ def look_at_headers(patients: Sequence[Patient], settings: SiteSettings) -> Imag
     return ImagesLook(frozenset(one.patient_id for one in seen), 0.0, found)
 
 
-def look_at_images(
+def check_images(
     patients: Sequence[Patient], settings: SiteSettings, progress: Progress | None
 ) -> ImagesLook:
     """Read all files of these patients, side by side as the site's settings allow."""

@@ -9,9 +9,9 @@ from pathlib import PurePath
 
 import pandas as pd
 
+from client.check.cohort import naming_column, plain_id, reasons, shared_words
 from client.check.finding import Findings, or_ok, warning
-from client.check.identifiers import naming_column, plain_id, reasons, shared_words
-from client.check.listing import listed
+from client.check.screen import listed
 from client.data.cohort import READINGS
 from client.data.cohort_file import row_number
 from common.study.model import Study
@@ -20,7 +20,7 @@ FILE_COLUMNS = ("image", "mask", *(f"mask_{reading}" for reading in READINGS))
 PSEUDONYMISE = "use a pseudonym of the study; nothing of it leaves, but logs and screens show it"
 
 
-def look_at_names(frame: pd.DataFrame, site: str, study: Study) -> Findings:
+def check_names(frame: pd.DataFrame, site: str, study: Study) -> Findings:
     """Rows are named, values are not."""
     fine = {"identifiers.cohort": f"{len(frame)} rows", "identifiers.files": f"{len(frame)} rows"}
     found = (*_columns(frame, study), *_ids(frame, site), *_files(frame, site))

@@ -6,23 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.check import (
-    approval,
-    classes,
-    clinical_units,
-    clock,
-    coordinator,
-    device,
-    earlier,
-    keys,
-    memory,
-    naming,
-    software,
-    storage,
-    transfer,
-)
-from client.check.cohort_rows import FILES, CohortLook, look_at_rows
-from client.check.contact import Contact, upload_speed, visit
+from client.check.cohort import FILES, CohortLook, check_counts, check_rows, check_values, count
 from client.check.finding import (
     Finding,
     Report,
@@ -35,6 +19,19 @@ from client.check.finding import (
     problem,
     problem_of,
 )
+from client.check.machine import (
+    check_disk,
+    check_memory,
+)
+from client.check.naming import check_names
+from client.check.network import (
+    Contact,
+    check_transfer,
+    load_of,
+    upload_speed,
+    visit,
+)
+from client.check.registry import declared, run_checks
 from client.data.cohort import Cohort, assign_folds
 from client.site import SiteSettings, load_site
 from common.errors import StudyError
@@ -121,21 +118,20 @@ class _Told:
 def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, told: _Told) -> None:
     """Fill the report, the quick looks first."""
     found = report.findings
-    found += approval.look_at_roster(study, settings.name)
-    found += approval.look_at_coordinator_key(study, settings.deployment)
-    found += approval.look_at_approvals(study, settings)
-    found += software.look_at_software()
-    found += keys.look_at_keys(study, settings)
-    found += storage.look_at_privacy(settings)
     contact = visit(settings.deployment) if settings.deployment else None
-    found += coordinator.look_at_coordinator(settings.deployment, contact)
-    found += clock.look_at_clock(settings, contact)
-    found += device.look_at_device(study, settings)
-    _look_at_patients(report, study, settings, told)
+    given = {
+        "study": study,
+        "settings": settings,
+        "site": settings.name,
+        "deployment": settings.deployment,
+        "contact": contact,
+    }
+    found += run_checks("site", given)
+    _check_patients(report, study, settings, told)
     training = report.counts.get("train", (0, 0))[0]
-    report.load = transfer.load_of(study, settings.name, training)
+    report.load = load_of(study, settings.name, training)
     report.speed = _speed(settings, contact, wish.bandwidth)
-    found += transfer.look_at_transfer(report.load, report.speed)
+    found += check_transfer(report.load, report.speed)
 
 
 def _speed(
@@ -149,11 +145,11 @@ def _speed(
     return Speed(measured, measured=True) if measured is not None else None
 
 
-def _look_at_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
+def _check_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
     """Rows, images, and what the rules make of the patients that are left."""
-    rows = look_at_rows(settings.data, settings.name, study)
+    rows = check_rows(settings.data, settings.name, study)
     report.findings += rows.findings
-    _look_at_names(report, rows, settings.name, study)
+    _check_names(report, rows, settings.name, study)
     if rows.cohort is None:
         kinds = (
             "cohort.units",
@@ -161,28 +157,29 @@ def _look_at_patients(report: Report, study: Study, settings: SiteSettings, told
             "cohort.skewed",
             *placed("counts"),
             *placed("disclosure"),
+            *declared("patients"),
         )
         kinds += (*_images(study), "machine.disk", "machine.memory")
         report.findings += not_checked(kinds, "the rows of cohort.csv cannot be read")
         report.findings += _no_images(study)
         return
     cohort = rows.cohort
-    report.findings += clinical_units.look_at_values(cohort.patients, study)
-    _look_at_images(report, cohort, study, settings, told)
+    report.findings += check_values(cohort.patients, study)
+    _check_images(report, cohort, study, settings, told)
     cohort.patients = assign_folds(cohort.patients, study)
     report.patients = len(cohort.patients)
-    counts = classes.count(cohort, study)
+    counts = count(cohort, study)
     report.counts, report.folds = counts.subsets, counts.folds
-    report.findings += classes.look_at_counts(cohort, study, counts)
-    _look_at_rules(report, cohort, study, settings)
+    report.findings += check_counts(cohort, study, counts)
+    _check_rules(report, cohort, study, settings)
 
 
-def _look_at_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
+def _check_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
     if rows.frame is None:
         kinds = ("identifiers.cohort", "identifiers.files")
         report.findings += not_checked(kinds, "cohort.csv cannot be read")
     else:
-        report.findings += naming.look_at_names(rows.frame, site, study)
+        report.findings += check_names(rows.frame, site, study)
 
 
 def _images(study: Study) -> tuple[str, ...]:
@@ -196,7 +193,7 @@ def _no_images(study: Study) -> tuple[Finding, ...]:
     return tuple(not_applicable(kinds, "the study reads no images"))
 
 
-def _look_at_images(
+def _check_images(
     report: Report,
     cohort: Cohort,
     study: Study,
@@ -207,18 +204,18 @@ def _look_at_images(
     report.findings += _no_images(study)
     training = len(cohort.subset(study, "train"))
     contours = sum(len(patient.masks) for patient in cohort.patients)
-    disk = tuple(storage.look_at_disk(study, settings, len(cohort.patients), contours))
+    disk = tuple(check_disk(study, settings, len(cohort.patients), contours))
     report.findings += disk
     if not study.needs_images:
-        report.findings += memory.look_at_memory(study, settings, training, None)
+        report.findings += check_memory(study, settings, training, None)
         return
-    from client.check.images import look_at_headers, look_at_images
+    from client.check.images import check_headers, check_images
 
     told.news()
-    headers = look_at_headers(cohort.patients, settings)
+    headers = check_headers(cohort.patients, settings)
     report.findings += headers.findings
     told.news()
-    look = look_at_images(cohort.patients, settings, told.progress)
+    look = check_images(cohort.patients, settings, told.progress)
     # whoever reads the voxels meets the faults of a header again
     kinds = {finding.kind for finding in headers.findings}
     report.findings += [
@@ -228,7 +225,7 @@ def _look_at_images(
         and not (finding.severity == "ok" and finding.kind in kinds)
     ]
     largest = look.gib if cohort.patients else None
-    report.findings += memory.look_at_memory(study, settings, training, largest)
+    report.findings += check_memory(study, settings, training, largest)
     _leave_out(cohort, headers.bad | look.bad)
     full = any(finding.severity == "problem" for finding in disk)
     if full:
@@ -264,16 +261,13 @@ def _leave_out(cohort: Cohort, bad: frozenset[str]) -> None:
     cohort.patients = [patient for patient in cohort.patients if patient.patient_id not in bad]
 
 
-def _look_at_rules(
+def _check_rules(
     report: Report,
     cohort: Cohort,
     study: Study,
     settings: SiteSettings,
 ) -> None:
-    from client.check import disclosure
+    from client.check.disclosure import Own
 
-    own = disclosure.Own(cohort, study, settings)
-    report.findings += disclosure.look_at_rules(own)
-    report.findings += disclosure.look_at_masking(study)
-    report.findings += earlier.look_at_earlier(cohort, study, settings)
-    report.findings += disclosure.not_decided_here()
+    given = {"study": study, "settings": settings, "site": settings.name, "cohort": cohort}
+    report.findings += run_checks("patients", {**given, "own": Own(cohort, study, settings)})

@@ -1,4 +1,4 @@
-"""`fedlnm-site approve` and `run`: what this hospital takes part in, and taking part."""
+"""`fedlnm-site approve`: show what a study would do at this hospital, and allow it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ from typing import Annotated
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.gate import approval_app, approval_text, approvals
+from client.gate import approvals
 from client.site import SiteSettings, load_site
 from client.store.rosters import Rosters
 from client.store.state import remember_study
 from common.disclosure import DESCRIPTIONS, check_enrolment, check_masking, stricter
 from common.errors import InputError, UsageError
 from common.masking import identity
-from common.study.model import Study, load_study
+from common.messages.exchanges import CATALOGUE
+from common.study.model import PrivacySettings, SiteEntry, Study, load_study
 from common.study.sums import subsets_of
-from common.utils.app_file import RELEASE
 from common.utils.console import consoles
-from common.utils.durable import open_folder
+from common.utils.durable import open_folder, write_durably
 
 console, screen = consoles()
 SiteOption = Annotated[Path, typer.Option(help="site.toml, or its folder")]
+LEAVES = {
+    "query.enrol": "numbers of patients and positives, names of columns, versions of software,"
+    " CPU or GPU",
+    "query.sum": "sums over this site's patients, {masked}",
+    "train.network": "changed network weights and sums of the loss, {masked}",
+    "query.rows": "one line a training patient: probabilities to 3 decimals and the label, no ids",
+    "evaluate.handout": "counts, areas under the curve and curves of this site's test patients",
+}
 
 
 def approve(
-    what: Annotated[Path | None, typer.Argument(help="study.toml, or an app's .fab file")] = None,
+    study: Annotated[
+        Path | None, typer.Argument(help="the study file, as the coordinator sent it")
+    ] = None,
     site: SiteOption = Path("site.toml"),
     yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
     dossier: Annotated[
@@ -40,89 +50,61 @@ def approve(
     revoke: Annotated[str | None, typer.Option(help="digest to take back, its start")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
-    """Read what a study or an app would do, and allow it. Nothing else is answered.
+    """Read what a study would do, and allow it. Nothing else is answered.
 
     Exit code 0: done. 1: not approved.
     """
-    if sum((what is not None, listed, revoke is not None)) != 1:
-        raise UsageError("give one of STUDY_OR_FAB, --list and --revoke", where="approve")
-    if dossier and (what is None or approval_app.is_app(what)):
+    if sum((study is not None, listed, revoke is not None)) != 1:
+        raise UsageError("give one of STUDY, --list and --revoke", where="approve")
+    if dossier and study is None:
         raise UsageError("--dossier goes with a study.toml", where="approve")
     settings = settings_of(site)
     private = identity.load(settings.identity).private
-    if what is not None:
-        _approve(what, settings, private, ask=not yes, whole_dossier=dossier)
+    if study is not None:
+        _approve(load_study(study), settings, private, ask=not yes, whole_dossier=dossier)
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
-        console.tell(f"no longer approved: {gone.kind} {gone.name}")
+        console.tell(f"no longer approved: study {gone.name}")
     else:
         _show(approvals.read_approvals(settings.work, private.public_key()), json_output)
 
 
-def run(site: SiteOption = Path("site.toml")) -> None:
-    """Take part: wait for the coordinator's messages and answer those that are approved.
-
-    Runs until it is stopped (Ctrl-C).
-    """
-    from client.commands.run import attend
-    from client.gate import supernode
-
-    settings = settings_of(site)
-    private = identity.load(settings.identity).private
-    deployment = supernode.deployment_of(_file(site), settings)
-    found = approvals.read_approvals(settings.work, private.public_key())
-    for kind in ("study", "app"):
-        names = [approval.name for approval in found if approval.kind == kind]
-        listed = ", ".join(names) or "NONE, so nothing will be answered"
-        screen.tell(f"approved {kind}: {listed}")
-    try:
-        attend(_file(site), settings, deployment)
-    except KeyboardInterrupt:
-        screen.tell(f"site {settings.name}: no longer taking part")
-
-
-def _file(site: Path) -> Path:
+def site_file(site: Path) -> Path:
+    """Return the site.toml that is meant, which may be given by its folder."""
     return site / "site.toml" if site.is_dir() else site
 
 
 def settings_of(site: Path) -> SiteSettings:
-    """Settings from a site.toml or its folder; its work folder is there, and private."""
-    settings = load_site(_file(site))
+    """Return the settings of a site, and make its private work folder."""
+    settings = load_site(site_file(site))
     open_folder(settings.work)
     return settings
 
 
 def _approve(
-    path: Path,
+    study: Study,
     settings: SiteSettings,
     private: Ed25519PrivateKey,
     *,
     ask: bool,
     whole_dossier: bool,
 ) -> None:
-    if not path.is_file():
-        raise InputError("no such file", where=str(path), remedy="give a study.toml or a .fab file")
-    if approval_app.is_app(path):
-        app = approval_app.read_app(path)
-        _tell(approval_app.describe_app(app, RELEASE))
-        _confirm(ask)
-        approvals.approve(settings.work, private, "app", app.digest, f"{app.name} {app.version}")
-    else:
-        study = load_study(path)
-        _check_roster(study, settings, private)
-        _check_coordinator(study, settings)
-        told = approval_text.describe_study(study, settings.name, settings.privacy)
-        _tell((*told, *approval_text.describe_left(study, Rosters(settings.work))))
-        _tell(_would_refuse(study, settings))
-        _show_dossier(study, settings, whole_dossier)
-        _confirm(ask)
-        remember_study(settings.work, study)
-        approvals.approve(settings.work, private, "study", study.digest(), study.name)
+    _check_roster(study, settings, private)
+    _check_coordinator(study, settings)
+    print_lines(describe_study(study, settings.name, settings.privacy))
+    print_lines(describe_left(study, Rosters(settings.work)))
+    print_lines(_would_refuse(study, settings))
+    _show_dossier(study, settings, whole_dossier)
+    if ask and not typer.confirm("approve this?", default=False):
+        console.print("not approved")
+        raise typer.Exit(1)
+    remember_study(settings.work, study)
+    approvals.approve(settings.work, private, study.digest(), study.name)
     console.print("approved")
 
 
 def _check_roster(study: Study, settings: SiteSettings, private: Ed25519PrivateKey) -> None:
-    """InputError unless this site takes part, under its own key where the study names one."""
+    """Refuse a study without this site, or with another key of it."""
     if settings.name not in study.site_names:
         raise InputError(
             f"the study has no site {settings.name}",
@@ -139,7 +121,7 @@ def _check_roster(study: Study, settings: SiteSettings, private: Ed25519PrivateK
 
 
 def _check_coordinator(study: Study, settings: SiteSettings) -> None:
-    """InputError unless the study is of the coordinator that this site was set up with."""
+    """Refuse a study of another coordinator than the one that this site was set up with."""
     own = settings.deployment.coordinator_key if settings.deployment else ""
     if own and study.coordinator_key != own:
         raise InputError(
@@ -149,13 +131,14 @@ def _check_coordinator(study: Study, settings: SiteSettings) -> None:
         )
 
 
-def _tell(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
+    """Show lines on the screen; whatever does not print in them is spelled out."""
     for line in lines:
         console.tell(line)
 
 
 def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
-    """Lines about what this hospital's own file does not allow, whoever its patients are."""
+    """Describe what this hospital's own file does not allow, whoever its patients are."""
     privacy = stricter(study.privacy, settings.privacy)
     subsets = subsets_of(study, settings.name)
     refusals = (*check_enrolment(study, privacy, {}), *check_masking(study, privacy, subsets))
@@ -168,19 +151,20 @@ def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
 
 
 def _show_dossier(study: Study, settings: SiteSettings, whole: bool) -> None:
-    """What can leave and what is not protected; all of it in a file to read or to pass on."""
-    from client.gate.study_dossier import write_dossier
-    from common.dossier import in_plain_words
+    """Show what can leave and what is not protected; write all of it to a file."""
+    from common.dossier import in_plain_words, study_dossier
+    from server.phases.program import declared_phases
 
-    path = write_dossier(settings.work, study)
-    text = path.read_text(encoding="utf-8") if whole else in_plain_words(study)
-    _tell((*text.splitlines(), f"the whole privacy dossier of this study: {path}"))
+    phases = declared_phases(study)
+    path, text = dossier_path(settings.work, study), study_dossier(study, phases)
+    write_durably(path, text.encode())
+    shown = text if whole else in_plain_words(study, phases)
+    print_lines((*shown.splitlines(), f"the whole privacy dossier of this study: {path}"))
 
 
-def _confirm(ask: bool) -> None:
-    if ask and not typer.confirm("approve this?", default=False):
-        console.print("not approved")
-        raise typer.Exit(1)
+def dossier_path(work: Path, study: Study) -> Path:
+    """Return the file of a study's dossier, beside the approvals in a site's work folder."""
+    return work / f"dossier-{study.name}.md"
 
 
 def _show(found: Sequence[approvals.Approval], json_output: bool) -> None:
@@ -190,6 +174,98 @@ def _show(found: Sequence[approvals.Approval], json_output: bool) -> None:
         )
         return
     for entry in found:
-        line = f"{entry.date}  {entry.kind:5}  {entry.digest[:16]}  {entry.name}"
+        line = f"{entry.date}  {entry.digest[:16]}  {entry.name}"
         console.tell(line)
     console.print(f"{len(found)} approved")
+
+
+# -- what is shown of a study ------------------------------------------------------------------
+
+
+def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iterator[str]:
+    """Describe a study to a site, with the thresholds that hold there."""
+    privacy = stricter(study.privacy, own)
+    yield f"study {study.name}, digest {study.digest()}"
+    yield f"predicts: {study.endpoint}"
+    yield f"models: {', '.join((*study.base_models, *study.fusion_models))}"
+    yield "who takes part (compare the fingerprints by phone):"
+    for entry in study.sites:
+        yield f"  {_member(entry, site)}"
+    yield "test sets:"
+    for test in study.test_sets:
+        yield f"  {test.name}: {test.split} of {', '.join(test.sites)}"
+    yield f"columns of cohort.csv that are read: label, split, {_columns(study)}"
+    if study.needs_images:
+        yield "CT images and contours are read; they stay here"
+    yield "what leaves this hospital, and only this:"
+    for exchange, words in _leaving(study):
+        yield f"  {exchange} ({CATALOGUE[exchange].purpose}): {words}"
+    yield "thresholds (the stricter of the study's and this site's own), and what they protect:"
+    for rule, described in DESCRIPTIONS.items():
+        if described.setting:
+            threshold = getattr(privacy, described.setting)
+            yield f"  {rule}: {described.setting} = {threshold}, for {described.protects}"
+    yield f"privacy mode: {privacy.mode}; masking: {study.privacy.masking}"
+    yield f"rounds: {_rounds(study)}"
+
+
+def describe_left(study: Study, rosters: Rosters) -> Iterator[str]:
+    """Describe the hospitals that left for good, to the site that has these records."""
+    if study.left:
+        yield "WHO LEFT FOR GOOD, and signed that its own sums may be found by subtraction:"
+    for statement in study.left:
+        name, known = statement.site, rosters.recall(statement.roster)
+        shown = identity.fingerprint(identity.public_key(statement.public_key))
+        yield f"  {name}: key {shown}, roster {statement.roster[:12]}"
+        if rosters.proves(statement):
+            yield (
+                f"    this is {name}'s key on record here: sums that were given together with"
+                f" {name} are given again without it, and the difference is {name}'s alone;"
+                " this hospital's stay hidden among those of the hospitals that stay"
+            )
+        elif known:
+            yield (
+                f"    NOT a key that {name} has on record here: do not approve, ask {name} by"
+                " phone; sums over the same patients stay refused"
+            )
+        else:
+            yield "    nothing is on record here of this roster: its statement changes nothing here"
+
+
+def _member(entry: SiteEntry, site: str) -> str:
+    key = "no key"
+    if entry.public_key:
+        key = f"key {identity.fingerprint(identity.public_key(entry.public_key))}"
+    role = "trains" if entry.trains else "tests only"
+    return f"{entry.name}: {role}, {key}{' <- this site' if entry.name == site else ''}"
+
+
+def _columns(study: Study) -> str:
+    return ", ".join(column.name for column in study.clinical) or "no clinical ones"
+
+
+def _leaving(study: Study) -> Iterator[tuple[str, str]]:
+    how = _masked(study)
+    networks = {"dl2d", "dl3d"} & set(study.base_models)
+    shares_rows = study.fusion.pooling == "rows"
+    for exchange, words in LEAVES.items():
+        unused = (exchange == "train.network" and not networks) or (
+            exchange == "query.rows" and not shares_rows
+        )
+        yield exchange, "not used by this study" if unused else words.format(masked=how)
+
+
+def _masked(study: Study) -> str:
+    over_sites = [t.name for t in study.test_sets if len(t.sites) > 1]
+    clear = [subset for subset in ("train", *over_sites) if not study.masked(subset)]
+    words = "masked: readable only as a sum over all sites"
+    return f"{words}; in the CLEAR: {', '.join(clear)}" if clear else words
+
+
+def _rounds(study: Study) -> str:
+    networks = [
+        f"{name} {getattr(study, name).rounds}"
+        for name in ("dl2d", "dl3d")
+        if name in study.base_models
+    ]
+    return ", ".join([*networks, f"support vector machines at most {study.svm.max_rounds}"])

@@ -35,7 +35,7 @@ def check(
     """
     from client.check.runner import Wish, rehearse
     from client.check.screen import show, tell
-    from common.utils.progress import ProgressBar
+    from common.utils.console import ProgressBar
 
     wish = Wish(cache=cache, bandwidth=bandwidth)
     with ProgressBar(screen) as progress:

@@ -1,10 +1,12 @@
-"""`fedlnm-site init`: a site's folder with its keys, and the request that it sends."""
+"""`fedlnm-site init`: make a site's folder with its keys, and the request that it sends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -18,8 +20,11 @@ from pydantic import ValidationError
 from common.errors import InputError
 from common.masking import identity
 from common.messages.joining import Invitation, JoinRequest
-from common.study.errors import explain
+from common.study.block import explain
+from common.utils.console import consoles
 from common.utils.durable import create_durably, write_durably
+
+console, screen = consoles()
 
 _SITE = """\
 # Settings of this hospital. Paths are relative to this file's folder.
@@ -56,9 +61,34 @@ port = {port}                  # on this machine only; another for each site on 
 """
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(help="new folder of this site")],
+    name: Annotated[str, typer.Option(help="this site's name in every study")],
+    invitation: Annotated[Path, typer.Option(help="the file that the coordinator has sent")],
+    port: Annotated[int, typer.Option(help="on this machine only")] = 9094,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
+) -> None:
+    """Make this site's keys and site.toml, and the request to send to the coordinator.
+
+    Exit code 0: done. 1: not made.
+    """
+    letter = Invitation.read(invitation)
+    console.tell(f"coordinator at {letter.address}, fingerprint {letter.check()}")
+    console.tell("call the coordinator, at a number that you know, and let them read theirs to you")
+    if not yes and not typer.confirm("are the two the same, letter by letter?", default=False):
+        console.tell("not made")
+        raise typer.Exit(1)
+    made = join(folder, name, letter, port)
+    console.tell(
+        f"made {folder}: put cohort.csv into {folder / 'data'}, or name its folder in site.toml"
+    )
+    console.tell(f"send to the coordinator: {made.request_file}")
+    console.tell(f"fingerprint that you read to them by phone: {made.fingerprint}")
+
+
 @dataclass(frozen=True)
 class Joined:
-    """What `join` made: the file to send, the fingerprint to compare by phone."""
+    """File to send to the coordinator, and fingerprint to compare by phone."""
 
     request_file: Path
     fingerprint: str
@@ -101,7 +131,7 @@ def join(folder: Path, name: str, invitation: Invitation, port: int) -> Joined:
 
 
 def _request(name: str, private: Ed25519PrivateKey, node_key: _NodeKey) -> JoinRequest:
-    """InputError unless the name can be a site's."""
+    """Return the signed request; refuse a name that no site can have."""
     try:
         request = JoinRequest(
             site=name,
@@ -115,7 +145,7 @@ def _request(name: str, private: Ed25519PrivateKey, node_key: _NodeKey) -> JoinR
 
 @dataclass(frozen=True)
 class _NodeKey:
-    """An EC P-384 key, both halves in OpenSSH's form, as Flower takes it."""
+    """EC P-384 key, both halves in OpenSSH's form, as Flower takes it."""
 
     private: bytes
     public: str

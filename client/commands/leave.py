@@ -100,7 +100,7 @@ def statements(
 def take_back(settings: SiteSettings, private: Ed25519PrivateKey, roster: str) -> Sequence[str]:
     """Take back the approvals of all studies of a roster; their names."""
     found = approvals.read_approvals(settings.work, private.public_key())
-    gone = [a for a in found if a.kind == "study" and _roster_of(settings, a.digest) == roster]
+    gone = [a for a in found if _roster_of(settings, a.digest) == roster]
     for approval in gone:
         approvals.revoke(settings.work, private, approval.digest)
     return [approval.name for approval in gone]

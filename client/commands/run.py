@@ -1,4 +1,4 @@
-"""`fedlnm-site run`: keeps the site's SuperNode going, and says in words why it cannot."""
+"""`fedlnm-site run`: keep the site's SuperNode going, and explain why it cannot."""
 
 from __future__ import annotations
 
@@ -8,21 +8,43 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
-from client.check.clock import look_at_clock
-from client.check.contact import visit
-from client.check.coordinator import look_at_coordinator
 from client.check.finding import Finding
+from client.check.machine import check_clock
+from client.check.network import check_coordinator, visit
+from client.commands.approve import SiteOption, settings_of, site_file
+from client.gate.approvals import read_approvals
 from client.gate.flower_log import log_to_screen_and_file
-from client.gate.supernode import superexec_secret
 from client.site import LOG, Deployment, SiteSettings
 from common.errors import StudyError
+from common.flower.programs import flower_environment
+from common.masking import identity
+from common.utils.console import consoles
 from common.utils.durable import write_durably
-from common.utils.flower_settings import flower_environment
 from common.utils.processes import BackgroundProgram, stop_all
 
+console, screen = consoles()
 # a SuperLink takes a node that vanished for present for a minute, and lets it in only after that
 WAITS = (5.0, 10.0, 20.0, 40.0, 60.0)
 _STEADY_SECONDS = 120.0
+
+
+def run(site: SiteOption = Path("site.toml")) -> None:
+    """Take part: wait for the coordinator's messages and answer those that are approved.
+
+    Runs until it is stopped (Ctrl-C).
+    """
+    from client.gate.supernode import deployment_of
+
+    settings = settings_of(site)
+    private = identity.load(settings.identity).private
+    deployment = deployment_of(site_file(site), settings)
+    found = read_approvals(settings.work, private.public_key())
+    names = ", ".join(one.name for one in found) or "NONE, so nothing will be answered"
+    screen.tell(f"approved: {names}")
+    try:
+        attend(site_file(site), settings, deployment)
+    except KeyboardInterrupt:
+        screen.tell(f"site {settings.name}: no longer taking part")
 
 
 def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
@@ -47,7 +69,9 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
 def _programs(
     site: Path, settings: SiteSettings, deployment: Deployment
 ) -> tuple[BackgroundProgram, BackgroundProgram]:
-    """SuperNode and launcher, each a process of its own: Flower reads settings on its import."""
+    """Return SuperNode and launcher, each its own process: Flower reads settings on its import."""
+    from client.gate.supernode import superexec_secret
+
     environment = flower_environment(settings.work / "flower")
     secret = superexec_secret(settings)
     write_durably(secret, secrets.token_bytes(32))
@@ -64,9 +88,9 @@ def _programs(
 
 
 def obstacles(settings: SiteSettings, deployment: Deployment) -> list[Finding]:
-    """What keeps this site from the coordinator: its address, its certificate, the clock."""
+    """Return what keeps this site from the coordinator: its address, its certificate, the clock."""
     contact = visit(deployment)
-    found = [*look_at_coordinator(deployment, contact), *look_at_clock(settings, contact)]
+    found = [*check_coordinator(deployment, contact), *check_clock(settings, contact)]
     return [finding for finding in found if finding.severity == "problem"]
 
 

@@ -9,9 +9,7 @@ from collections.abc import Callable
 
 from common.errors import InputError
 from common.study.model import ClinicalColumn
-from common.utils.lookalike import difference, nearest, plain_text
-from common.utils.printable import on_one_line
-from common.utils.written import level_index, number
+from common.utils.text_file import difference, level_index, nearest, number, on_one_line, plain_text
 
 LARGEST = 1e15
 """No record has such numbers; a slip of the keys would drown all others in a sum."""

@@ -17,19 +17,19 @@ import pandas as pd
 
 from client.data.clinical_values import coded_value
 from client.data.cohort_file import (
+    COLUMN,
+    NOTHING,
+    confirmed_words,
     missing_columns,
     near_misses,
     read_table,
     repeated_ids,
     row_number,
 )
-from client.data.confirmed import COLUMN, NOTHING, confirmed_words
 from client.imaging.source import split_roi
 from common.errors import InputError
 from common.study.model import ClinicalColumn, Study
-from common.utils.lookalike import difference, nearest, plain_text
-from common.utils.printable import on_one_line
-from common.utils.written import number
+from common.utils.text_file import difference, nearest, number, on_one_line, plain_text
 
 SPLITS = ("train", "internal_test", "external_test")
 READINGS = ("r1_repeat", "r2", "r2_repeat")

@@ -13,8 +13,36 @@ import pandas as pd
 from client.data.table_text import SAVE_AS, Fault, TableError, read_sheet
 from common.errors import InputError
 from common.study.model import Study
-from common.utils.lookalike import difference, plain_text
-from common.utils.text_file import read_as_stored
+from common.utils.text_file import difference, plain_text, read_as_stored
+
+COLUMN = "confirmed"
+FRAME_OF_REFERENCE = "frame_of_reference"
+WORDS = (FRAME_OF_REFERENCE,)
+NOTHING: frozenset[str] = frozenset()
+
+
+def confirmed_words(cell: str, where: str = f"column {COLUMN}") -> frozenset[str]:
+    """Return the words of a cell of the column `confirmed`; spaces or semicolons part them.
+
+    Raises
+    ------
+    InputError : an unknown word.
+
+    Examples
+    --------
+    >>> sorted(confirmed_words("frame_of_reference"))
+    ['frame_of_reference']
+    """
+    words = frozenset(cell.replace(";", " ").split())
+    unknown = sorted(words - set(WORDS))
+    if unknown:
+        raise InputError(
+            f'unknown word "{unknown[0]}"',
+            where=where,
+            remedy=f"write {', '.join(WORDS)} where you have looked and it is right, else nothing",
+        )
+    return words
+
 
 _WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)\.0+")
 FIRST_ROW = 2

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.check.listing import listed
+from client.check.screen import listed
 from common.errors import InputError
-from common.utils.lookalike import plain_text
+from common.utils.text_file import plain_text
 
 SAVE_AS = "save it as UTF-8 CSV"
 _WITH_COMMAS = (

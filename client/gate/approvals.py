@@ -1,61 +1,60 @@
-"""What a hospital has approved: studies and apps by digest, each entry signed by the site."""
+"""Studies that a hospital has approved, by digest; each entry is signed by the site."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import TypeAdapter, ValidationError
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
-from common.masking.encoding import framed, from_text, to_text
+from common.masking.fixed_point import framed, from_text, to_text
 from common.utils.durable import write_durably
 
-Kind = Literal["study", "app"]
 _PURPOSE = "approval"
 _FEWEST_LETTERS = 8
 
 
 @dataclass(frozen=True)
 class Approval:
-    """One thing that may take part.
+    """Approval of a study.
 
     Parameters
     ----------
-    kind, digest : a study's digest, or the SHA-256 of an app's FAB file; hexadecimal.
+    digest : of the study, hexadecimal.
     name : for people.
     date : UTC, ISO 8601.
     signature : of all the above, base64.
     """
 
-    kind: Kind
     digest: str
     name: str
     date: str
     signature: str
 
     def message(self) -> bytes:
-        """What is signed."""
-        return framed(self.kind, self.digest, self.name, self.date)
+        """Return what is signed."""
+        return framed("study", self.digest, self.name, self.date)
 
 
-_FILE = TypeAdapter(tuple[Approval, ...])
+_ENTRIES = TypeAdapter(list[dict[str, str]])
+_APPROVALS = TypeAdapter(tuple[Approval, ...])
 
 
 def approvals_path(work: Path) -> Path:
-    """The approvals of a site whose work folder this is."""
+    """Return the file of approvals in a site's work folder."""
     return work / "approvals.json"
 
 
 def read_approvals(work: Path, public: Ed25519PublicKey) -> tuple[Approval, ...]:
-    """All approvals of a site; none when nothing was ever approved.
+    """Return all approvals of a site; none when nothing was ever approved.
+
+    A site that took part with release 0.1.0 has approved apps too; those entries say nothing now.
 
     Raises
     ------
@@ -66,32 +65,24 @@ def read_approvals(work: Path, public: Ed25519PublicKey) -> tuple[Approval, ...]
     if not path.is_file():
         return ()
     try:
-        found = _FILE.validate_json(path.read_bytes(), strict=True)
+        entries = _ENTRIES.validate_json(path.read_bytes(), strict=True)
+        found = _APPROVALS.validate_python([one for one in entries if one.get("kind") != "app"])
     except ValidationError:
         raise InputError(
             "not a file of approvals",
             where=path.name,
-            remedy="move it away and approve study and app again",
+            remedy="move it away and approve the study again",
         ) from None
     for approval in found:
         _verify(approval, public)
     return found
 
 
-def approved(approvals: Iterable[Approval], kind: Kind) -> frozenset[str]:
-    """Digests of all approved things of a kind."""
-    return frozenset(approval.digest for approval in approvals if approval.kind == kind)
-
-
-def approve(work: Path, private: Ed25519PrivateKey, kind: Kind, digest: str, name: str) -> Approval:
-    """Approve a study or an app; approving once more renews the date."""
-    others = [
-        approval
-        for approval in read_approvals(work, private.public_key())
-        if (approval.kind, approval.digest) != (kind, digest)
-    ]
+def approve(work: Path, private: Ed25519PrivateKey, digest: str, name: str) -> Approval:
+    """Approve a study; approving once more renews the date."""
+    others = [one for one in read_approvals(work, private.public_key()) if one.digest != digest]
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    bare = Approval(kind, digest, name, date, "")
+    bare = Approval(digest, name, date, "")
     signature = to_text(identity.sign(private, _PURPOSE, bare.message()))
     made = dataclasses.replace(bare, signature=signature)
     _write(work, [*others, made])
@@ -99,7 +90,7 @@ def approve(work: Path, private: Ed25519PrivateKey, kind: Kind, digest: str, nam
 
 
 def revoke(work: Path, private: Ed25519PrivateKey, digest: str) -> Approval:
-    """Take an approval back; from the next message on it no longer holds.
+    """Take an approval back; it no longer holds from the next message on.
 
     Parameters
     ----------
@@ -128,7 +119,7 @@ def _verify(approval: Approval, public: Ed25519PublicKey) -> None:
     except (ValueError, SignatureError):
         raise SignatureError(
             "an approval was not made with this site's identity key",
-            where=f"approvals.json, {approval.kind} {approval.digest[:12]}",
+            where=f"approvals.json, study {approval.digest[:12]}",
             remedy="nothing is answered until the file is moved away and all is approved again",
         ) from None
 

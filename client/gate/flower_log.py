@@ -1,4 +1,4 @@
-"""Flower's own log of a SuperNode: kept with the time, and put into words where it is a code."""
+"""Keep Flower's log of a SuperNode with the time, and explain the codes in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS = {
 
 
 class FlowerWords(logging.Handler):
-    """Says on the site's screen what a code in Flower's log means."""
+    """Handler that explains the codes in Flower's log on the site's screen."""
 
     def __init__(self, site: str) -> None:
         super().__init__(logging.ERROR)
@@ -45,7 +45,7 @@ def log_to_screen_and_file(settings: SiteSettings) -> None:
 
 def listen_to_flower(settings: SiteSettings) -> None:
     """Keep Flower's log of this process in work/supernode.log, and explain it."""
-    from flwr.supercore.logger import FLOWER_LOGGER
+    from common.flower.internals import FLOWER_LOGGER
 
     file = _file(settings)
     file.setLevel(logging.INFO)

@@ -1,8 +1,8 @@
-"""The egress gate: whether a reply may leave, from the request and the catalogue alone.
+"""Judge whether a reply may leave, from the request and the catalogue alone.
 
 What the gate lets out is not what an app handed over but the gate's own encoding of what it read
-there, so that nothing can hide between the fields. It cannot tell a masked sum from a made-up one:
-which app may run at all is for `client.gate.approvals`.
+there, so that nothing can hide between the fields. It cannot tell a masked sum from a made-up one;
+no code but the installed release makes any (`client.gate.supernode`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from common.study.model import Study
 
 @dataclass(frozen=True)
 class Verdict:
-    """Pass, with an empty code and what may leave; or stop, with a code and plain words.
+    """Decision about a reply: an empty code and what may leave, or a code and plain words.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the reply may leave."""
+        """Tell if the reply may leave."""
         return not self.code
 
 
 def read_request(exchange: str, content: RecordDict) -> Any:
-    """The request of a message.
+    """Return the request of a message.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read_request(exchange: str, content: RecordDict) -> Any:
 def approved_study(
     request: Any, site: str, approved: frozenset[str] | None, recall: Callable[[str], Study]
 ) -> Study:
-    """The study that a request is about, if this site has approved it.
+    """Return the study that a request is about, if this site has approved it.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def approved_study(
 
 
 def inspect(exchange: str, request: Any, content: RecordDict, context: GateContext) -> Verdict:
-    """Whether a reply may leave.
+    """Judge a reply.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _decoded(content: RecordDict) -> tuple[Any, RecordDict]:
 
 
 def same_record(left: RecordDict, right: RecordDict) -> bool:
-    """Whether two records hold the same, to the byte: keys, texts, layouts, numbers."""
+    """Tell if two records are the same to the byte: keys, texts, layouts, numbers."""
     if list(left) != list(right):
         return False
     for name, record in left.items():

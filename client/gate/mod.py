@@ -1,6 +1,6 @@
-"""The gate as the outermost mod of the ClientApp: the same checks in every engine.
+"""Gate as the outermost mod of the ClientApp: the same checks in every engine.
 
-It comes with the app and so with the server; the gate that does not is `client.gate.supernode`.
+It runs in the app's own process; the gate in front of that process is `client.gate.supernode`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from flwr.app import Context, Message, RecordDict
 
 from client.gate.inspect import same_record
 from client.gate.schema import StoppedError
-from client.gate.site_gate import Asked, SiteGate
+from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.site import load_site, locate_site
 from common.errors import StudyError
 from common.messages.codec import encode
@@ -34,7 +34,7 @@ def gate_mod(message: Message, context: Context, call_next: Call) -> Message:
     try:
         asked = gate.admit(exchange, message.content)
     except Exception as error:  # a gate that fails is closed
-        return Message(gate.stop(error, Asked(exchange)), reply_to=message)
+        return Message(gate.stop(error, AdmittedRequest(exchange)), reply_to=message)
     try:
         reply = call_next(message, context)
     except Exception as error:  # Flower would send the text
@@ -55,5 +55,5 @@ def _nobodys(reply: Message) -> RecordDict:
 
 
 def _problem(code: str) -> RecordDict:
-    """A problem of a node without a site: there is no log to write to."""
+    """Return a problem of a node without a site: there is no log to write to."""
     return encode(Problem(kind=code, log_id="0" * 8))

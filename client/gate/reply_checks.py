@@ -1,9 +1,9 @@
-"""What each reply must be, given its request: sizes, ranges, names. Types are checked before."""
+"""Check each reply against its request: sizes, ranges, names. Types were checked before."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.gate.schema import GateContext, StoppedError, expect
-from client.gate.strata_checks import check_strata
 from common.disclosure import FormError, check_form, check_out_of_fold
 from common.errors import InputError, SignatureError
+from common.evaluation.level_areas import LevelAreas, levels_told
 from common.evaluation.local import Evaluation
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
@@ -36,7 +36,8 @@ from common.messages.exchanges import (
 )
 from common.statistics.placements import DeLongResult
 from common.statistics.scores import THRESHOLDS
-from common.study.model import Study
+from common.study.model import PrivacySettings, Study
+from common.study.strata import level_names, strata_columns
 from common.study.sums import left_in_clear, subsets_of
 
 READINGS = ("r1_repeat", "r2", "r2_repeat")
@@ -50,7 +51,7 @@ _IMAGE_TYPE = re.compile(
 
 
 def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> None:
-    """This machine's software, counts and columns that the study calls for."""
+    """Let through this machine's software, counts and columns that the study calls for."""
     study = context.study
     _expect_no_clear_sums(context, *subsets_of(study, context.site))
     versions = {name: text for name, text in reply.software.items() if name != DEVICE}
@@ -68,7 +69,7 @@ def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> Non
 
 
 def sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
-    """As many numbers as the statistics over these views declare; masked where the study masks."""
+    """Let through as many numbers as the statistics declare, masked where the study masks."""
     study = context.study
     for item in request.items:
         _expect_form(check_form, item.view, study)
@@ -84,7 +85,7 @@ def sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
 
 
 def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> None:
-    """As many numbers as there are weights, and the loss sums; masked where the study masks."""
+    """Let through as many numbers as there are weights, and loss sums, masked where due."""
     study = context.study
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
     _expect_no_clear_sums(context, "train")
@@ -103,7 +104,7 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
 
 
 def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
-    """Probabilities to three decimals and labels, of enough patients, if the study shares rows."""
+    """Let through rounded probabilities and labels of enough patients, if the study shares rows."""
     study, privacy = context.study, context.privacy
     expect(study.fusion.pooling == "rows", "not_declared", "the study does not share rows")
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
@@ -122,7 +123,7 @@ def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
 
 
 def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContext) -> None:
-    """Measures of the test sets asked for, of enough patients, for as many models as asked."""
+    """Let through measures of the test sets asked for, of enough patients and no more models."""
     study = context.study
     most = len(study.base_models) + len(study.fusion_models)
     expect(request.edges.shape[0] <= most, "not_declared", "more models than the study has")
@@ -133,7 +134,7 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
     expect(set(reply.parts) <= (known - alone) & set(reply.counts), "shape", "areas of a set")
     expect(set(reply.strata) <= set(reply.evaluations), "shape", "strata of a set")
     for levels in reply.strata.values():
-        check_strata(levels, request, context)
+        _check_strata(levels, request, context)
     for n, positives in reply.counts.values():
         _check_counts(n, positives)
     for name, part in reply.parts.items():
@@ -151,7 +152,7 @@ def _expect_form(check: Callable[[Any, Study], None], asked: Any, study: Study) 
 
 
 def _expect_no_clear_sums(context: GateContext, *subsets: str) -> None:
-    """What this site's own file wants masked does not leave for a study that does not mask."""
+    """Stop sums that this site's own file wants masked, where the study does not mask."""
     clear = left_in_clear(context.study, context.privacy.masking, subsets)
     expect(not clear, "not_masked", "masking in site.toml is stricter than the study's")
 
@@ -176,7 +177,7 @@ def _check_columns(columns: dict[str, tuple[str, ...]], study: Study) -> None:
 
 @lru_cache(maxsize=1)
 def _feature_names() -> frozenset[str]:
-    """Class and name of every feature that PyRadiomics has."""
+    """Return class and name of every feature that PyRadiomics has."""
     from radiomics import getFeatureClasses
 
     classes = getFeatureClasses().items()
@@ -208,7 +209,7 @@ def _sizes(item: SumItem, context: GateContext) -> tuple[int, int]:
 
 
 def _expect_masked(ring: NDArray[Any]) -> None:
-    """Numbers under a mask are spread over the whole ring; sums as they are lie near zero.
+    """Stop numbers near zero: under a mask they are spread over the whole ring.
 
     Of eight masked numbers, all are within the middle 1/128 of the ring once in 2^56.
     """
@@ -235,6 +236,39 @@ def _check_areas(
     expect(areas.auc.shape == (models,), "shape", "areas")
     expect(areas.covariance.shape == (models, models), "shape", "covariances")
     expect(((areas.auc >= 0.0) & (areas.auc <= 1.0)).all(), "value", "areas")
+
+
+def _check_strata(
+    found: Mapping[str, LevelAreas], request: EvaluateRequest, context: GateContext
+) -> None:
+    """Let through levels of the study's strata, with areas only where patients are enough."""
+    columns = {column.name: column for column in strata_columns(context.study)}
+    expect(set(found) == set(columns), "shape", "strata the study does not have")
+    for name, levels in found.items():
+        size = len(level_names(columns[name], request.cuts.get(name)))
+        _check_levels(levels, size, request.edges.shape[0], context.privacy)
+
+
+def _check_levels(found: LevelAreas, size: int, models: int, privacy: PrivacySettings) -> None:
+    expect(found.counts.shape == (size, 2), "shape", "patients of levels")
+    expect(found.hidden.shape == (size,) and len(found.areas) == size, "shape", "levels")
+    counts = found.counts
+    whole = (counts >= 0.0) & (counts <= MOST_PATIENTS) & (counts == np.rint(counts))
+    expect(whole.all(), "value", "patients of levels that are no counts")
+    expect(np.isin(found.hidden, (0.0, 1.0)).all(), "value", "levels that are withheld")
+    hidden = found.hidden > 0.5
+    expect((counts[hidden] == 0.0).all(), "too_few", "patients of a level that is withheld")
+    expect(((counts == 0) | (counts >= privacy.min_cell)).all(), "too_few", "patients of a level")
+    told = levels_told(counts, hidden, privacy)
+    for own, area, allowed in zip(counts, found.areas, told, strict=True):
+        expect(area.auc.shape == (models,), "shape", "areas of a level")
+        expect(area.covariance.shape == (models, models), "shape", "covariances of a level")
+        if not allowed:
+            nothing = area.n == area.positives == 0 and np.isnan(area.auc).all()
+            expect(nothing and np.isnan(area.covariance).all(), "too_few", "areas of a level")
+            continue
+        expect((area.n, area.positives) == (int(own.sum()), int(own[1])), "value", "areas")
+        expect(((area.auc >= 0.0) & (area.auc <= 1.0)).all(), "value", "areas of a level")
 
 
 def _check_evaluation(found: Evaluation, request: EvaluateRequest) -> None:

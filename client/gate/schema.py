@@ -1,4 +1,4 @@
-"""Types of the gate: what a site knows, a stopped reply, and values exactly of a declared type."""
+"""Types of the gate, and the check that values are exactly of their declared type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_LIST = 10_000
 
 @dataclass(frozen=True)
 class GateContext:
-    """What a site knows, beside the request.
+    """Knowledge of a site beside the request.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ class GateContext:
 
 
 class StoppedError(StudyError):
-    """Something that does not leave.
+    """Reply or request that is stopped.
 
     Parameters
     ----------
-    code : one of `client.gate.vocabulary.CODES`; all that the coordinator is told.
+    code : one of `client.gate.vocabulary.CODES`; all that the coordinator learns.
     what : for the site's own screen and log.
     """
 
@@ -124,6 +124,6 @@ def _expect(holds: bool, code: str, where: str) -> None:
 
 
 def expect(holds: object, code: str, what: str) -> None:
-    """StoppedError unless it holds."""
+    """Raise StoppedError unless it holds."""
     if not holds:
         raise StoppedError(code, what)

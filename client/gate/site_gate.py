@@ -1,4 +1,4 @@
-"""The gate of one site: its approvals, its studies, and the log of what was stopped."""
+"""Gate of one site: its approvals, its studies, and the log of what was stopped."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from flwr.app import Error, RecordDict
-from flwr.common.constant import ErrorCode
 
-from client.gate.approvals import Kind, approved, read_approvals
+from client.gate.approvals import read_approvals
 from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
 from client.gate.vocabulary import CODES
@@ -24,6 +23,7 @@ from client.store.state import recall_study
 from client.versions import software
 from common.disclosure import stricter
 from common.errors import StudyError
+from common.flower.internals import ErrorCode
 from common.ledger.entry import Record
 from common.masking import identity
 from common.messages.codec import encode
@@ -35,8 +35,8 @@ FLOWER_CODES = frozenset(v for n, v in vars(ErrorCode).items() if n.isupper())
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A message that was let in; `request` and `study` are None if it was refused."""
+class AdmittedRequest:
+    """Request that was let in; `request` and `study` are None where it was refused."""
 
     exchange: str
     request: Any = None
@@ -44,7 +44,7 @@ class Asked:
 
 
 class SiteGate:
-    """Lets requests in and replies out, and writes down what it stops.
+    """Gate of one site, which lets requests in and replies out, and writes down what it stops.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class SiteGate:
     def _software(self) -> Mapping[str, str]:
         return software()
 
-    def approved(self, kind: Kind) -> frozenset[str] | None:
-        """Digests that this site approved; None where none are required.
+    def approved(self) -> frozenset[str] | None:
+        """Return the digests of approved studies; None where no approval is required.
 
         Raises
         ------
@@ -68,10 +68,10 @@ class SiteGate:
         if self.settings.approvals == "open":
             return None
         public = identity.load(self.settings.identity).private.public_key()
-        return approved(read_approvals(self.settings.work, public), kind)
+        return frozenset(one.digest for one in read_approvals(self.settings.work, public))
 
-    def admit(self, exchange: str, content: RecordDict) -> Asked:
-        """A request and its study, before anything is computed.
+    def admit(self, exchange: str, content: RecordDict) -> AdmittedRequest:
+        """Return a request and its study, before anything is computed.
 
         Raises
         ------
@@ -81,13 +81,13 @@ class SiteGate:
         study = approved_study(
             request,
             self.settings.name,
-            self.approved("study"),
+            self.approved(),
             lambda digest: recall_study(self.settings.work, digest),
         )
-        return Asked(exchange, request, study)
+        return AdmittedRequest(exchange, request, study)
 
-    def release(self, asked: Asked, content: RecordDict) -> RecordDict:
-        """What leaves: the reply in the gate's own encoding, or a `Problem` in its place."""
+    def release(self, asked: AdmittedRequest, content: RecordDict) -> RecordDict:
+        """Return what leaves: the reply in the gate's own encoding, or a `Problem` in its place."""
         if asked.study is None:
             return self.stop(StoppedError("not_asked", CODES["not_asked"]), asked)
         context = GateContext(
@@ -102,21 +102,23 @@ class SiteGate:
         return self.stop(StoppedError(verdict.code, verdict.words), asked)
 
     def scrubbed(self, error: Error, exchange: str) -> Error:
-        """Flower's error with its code and the id of a log entry that has the text."""
+        """Return Flower's error with its code and the id of a log entry that has the text."""
         code = error.code if error.code in FLOWER_CODES else ErrorCode.UNKNOWN
         log_id = self.note("app_failed", str(error.reason), exchange)
         return Error(code, f"see the site's log {log_id}")
 
-    def stop(self, error: Exception, asked: Asked) -> RecordDict:
-        """Write down why something does not leave; what the coordinator gets instead."""
+    def stop(self, error: Exception, asked: AdmittedRequest) -> RecordDict:
+        """Write down why something does not leave, and return what the coordinator gets instead."""
         code = error.code if isinstance(error, StoppedError) else "gate_failed"
         known = isinstance(error, StudyError)
         words = str(error) if known else "".join(traceback.format_exception(error))
         log_id = self.note(code, words, asked.exchange, asked)
         return encode(Problem(kind=code, log_id=log_id, site=self.settings.name))
 
-    def note(self, code: str, words: str, exchange: str, asked: Asked | None = None) -> str:
-        """An entry in the site's own log and, without its text, in the ledger; the entry's id."""
+    def note(
+        self, code: str, words: str, exchange: str, asked: AdmittedRequest | None = None
+    ) -> str:
+        """Write an entry into the site's log and, without its text, the ledger; return its id."""
         log_id = secrets.token_hex(4)
         LOG.error("site %s: stopped (%s) [log %s]", self.settings.name, code, log_id)
         entry = {
@@ -131,7 +133,7 @@ class SiteGate:
         self._to_ledger(code, exchange, asked)
         return log_id
 
-    def _to_ledger(self, code: str, exchange: str, asked: Asked | None) -> None:
+    def _to_ledger(self, code: str, exchange: str, asked: AdmittedRequest | None) -> None:
         study = asked.study.digest() if asked and asked.study else ""
         record = Record(
             exchange=exchange if exchange in CATALOGUE else "unknown",

@@ -1,9 +1,10 @@
 """Flower's SuperNode with the gate inside: nothing the server ships stands between them.
 
-Wraps three private functions of Flower 1.41 (`SEAM`): what pulls messages and apps, what checks an
-app, and what pushes replies. Another release, or other signatures, and it does not start. The app
-itself runs in a process of its own, which `client.gate.launcher` starts and which can reach the
-server only through this one, as far as the machine's firewall says so too.
+The gate stands in place of three private functions of Flower's loop (`common.flower.supernode`):
+what pulls messages and apps, what checks an app, and what pushes replies. Another release, or other
+signatures, and it does not start. The app runs in a process of its own, which
+`client.gate.launcher` starts and which can reach the server only through this one, as far as the
+machine's firewall says so too.
 
 `python -m client.gate.supernode SITE.TOML` runs it; people use `fedlnm-site run`.
 """
@@ -11,128 +12,91 @@ server only through this one, as far as the machine's firewall says so too.
 from __future__ import annotations
 
 import hashlib
-import inspect
+import logging
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from flwr.app import Message, RecordDict
-from flwr.proto.message_pb2 import ObjectTree
-from flwr.supercore.constant import TaskType
-from flwr.supercore.fab import Fab
-from flwr.supercore.inflatable.inflatable_object import (
-    get_all_nested_objects,
-    get_object_tree,
-    iterate_object_tree,
-    no_object_id_recompute,
-)
-from flwr.supercore.inflatable.inflatable_utils import (
-    inflate_object_from_contents,
-    pull_objects,
-    push_objects,
-)
-from flwr.supercore.run import RunNotRunningException
-from flwr.supercore.version import package_version
-from flwr.supernode import start_client_internal as flower
 
-from client.gate.ending import end_with_this_thread
 from client.gate.flower_log import listen_to_flower, log_to_screen_and_file
 from client.gate.schema import StoppedError, expect
-from client.gate.site_gate import Asked, SiteGate
+from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.gate.vocabulary import CODES
 from client.site import LOG, Deployment, SiteSettings, load_site
 from common.errors import StudyError
-from common.messages.flower_arrays import join_arrays_once
+from common.flower.app import installed_app
+from common.flower.arrays import join_arrays_once
+from common.flower.internals import number_message
+from common.flower.supernode import (
+    Fab,
+    ObjectTree,
+    Run,
+    RunNotRunningException,
+    TaskType,
+    flower_supernode,
+    get_all_nested_objects,
+    get_object_tree,
+    inflate_object_from_contents,
+    insert_message,
+    iterate_object_tree,
+    loop_functions,
+    no_object_id_recompute,
+    pull_objects,
+    push_objects,
+    replaced,
+)
 from common.utils.processes import write_for_this_user_alone
 
-FLOWER = "1.41.0"
-SEAM = {
-    "_pull_and_store_message": (
-        "state object_store node_config receive get_run get_fab pull_object "
-        "confirm_message_received trusted_entities"
-    ),
-    "_verify_fab": "fab trusted_entities",
-    "_push_messages": "state object_store send push_object",
-    "_insert_message": "msg state store",
-}
-# Flower looks at an app only when it is told of somebody to trust; the gate looks in their place
-_TRUSTED = {"approvals": "of this site"}
+# Flower has an app checked only where somebody is trusted; the gate checks in their place
+_TRUSTED = {"gate": "of this site"}
 _POLL_SECONDS, _PARTS_SECONDS = 0.1, 600.0
 # Flower asks for messages every 3 s; after a reply the next one comes sooner, most of the time
 _LIVELY_POLL_SECONDS, _LIVELY_SECONDS = 0.4, 60.0
 Connection = Callable[..., Any]
 
 
-def check_seam() -> None:
-    """Return if Flower is as this module was written for.
-
-    Raises
-    ------
-    StudyError : another release, or the private functions have moved.
-    """
-    moved = [name for name, names in SEAM.items() if _parameters(name) != names.split()]
-    used = flower.start_client_internal.__code__.co_names
-    moved += [name for name in ("_pull_and_store_message", "_push_messages") if name not in used]
-    if package_version != FLOWER or moved:
-        raise StudyError(
-            f"Flower {package_version} is not the one that the gate was made for"
-            + (f" ({', '.join(moved)})" if moved else ""),
-            where="gate",
-            remedy=f"install flwr {FLOWER}; nothing is answered without the gate",
-        )
-
-
-def _parameters(name: str) -> list[str]:
-    function = getattr(flower, name, None)
-    return list(inspect.signature(function).parameters) if function else []
-
-
 @dataclass(frozen=True)
 class _Received:
-    """A message as it came, what the gate made of it, and its own answer where it was refused."""
+    """Message as it came, with its run and the request in it; an answer where it was refused."""
 
     message: Message
-    asked: Asked
-    answer: RecordDict | None
+    run: Run | None
+    asked: AdmittedRequest
+    answer: RecordDict | None = None
 
 
 class GatedNode:
-    """The gate at the seam. `installed` puts it there.
+    """Gate of a site at the seam; `installed` puts it there.
 
-    Parameters
-    ----------
-    gate : of this site.
+    It admits the app of the release that is installed here and no other: one file, known to the
+    byte, without any code.
     """
 
     def __init__(self, gate: SiteGate) -> None:
-        self._gate = gate
+        self._gate, self._app = gate, installed_app()
         self._open: dict[str, _Received] = {}
         self._answered: set[str] = set()
         self._lively_until = 0.0
-        self._pull, self._push = flower._pull_and_store_message, flower._push_messages
+        self._pull, self._push = loop_functions()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Put the gate into Flower's loop, and take it out again."""
-        check_seam()
-        gated = {
+        functions: dict[str, Connection] = {
             "_pull_and_store_message": self.pull_and_store_message,
             "_verify_fab": self.verify_fab,
             "_push_messages": self.push_messages,
         }
-        before = {name: getattr(flower, name) for name in gated}
-        try:
-            for name, function in gated.items():
-                setattr(flower, name, function)
+        with replaced(functions):
             yield
-        finally:
-            for name, function in before.items():
-                setattr(flower, name, function)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -149,16 +113,17 @@ class GatedNode:
         confirm_message_received: Connection,
         trusted_entities: Any,
     ) -> int | None:
-        """Flower's own, but it sees only messages that the gate admits.
+        """Pull as Flower does, but only messages that the gate admits.
 
         The parts of a message are fetched here, before Flower makes a task of it that an app could
-        take up; Flower then gets them from memory. Whom Flower trusts is not asked.
+        take up; Flower then gets them, and the run that was judged, from memory. Whom Flower trusts
+        is not asked.
         """
         parts: dict[str, bytes] = {}
         turn: list[_Received] = []
 
         def admitted() -> tuple[Message, ObjectTree] | None:
-            """The next message, unless the gate keeps it."""
+            """Return the next message, unless the gate keeps it."""
             received = self._next(receive)
             if received is None:
                 return None
@@ -179,7 +144,7 @@ class GatedNode:
             object_store=object_store,
             node_config=node_config,
             receive=admitted,
-            get_run=get_run,
+            get_run=lambda _: turn[0].run,
             get_fab=partial(_fetch_app, get_fab),
             pull_object=lambda _, object_id: parts[object_id],
             confirm_message_received=confirm_message_received,
@@ -191,13 +156,13 @@ class GatedNode:
                 run_id = metadata.run_id
                 confirm_message_received(run_id, metadata.message_id)
                 reply = Message(received.answer, reply_to=received.message)
-                flower._insert_message(reply, state, object_store)
+                insert_message(reply, state, object_store)
             if run_id is not None:
                 self._open[metadata.message_id] = received
         return run_id
 
     def _next(self, receive: Connection) -> Any:
-        """The next message; while a study is lively it is asked for more often."""
+        """Return the next message; while a study is lively, ask for it more often."""
         while (received := receive()) is None and time.monotonic() < self._lively_until:
             time.sleep(_LIVELY_POLL_SECONDS)
         return received
@@ -208,41 +173,49 @@ class GatedNode:
         """Admit a message, or answer at once instead of asking the app."""
         exchange, run_id = message.metadata.message_type, message.metadata.run_id
         try:
-            run = state.get_run(run_id) or get_run(run_id)
-            self._check_app(run.fab_hash)
-            expect(run.primary_task_type != TaskType.AGENT_APP, "app_not_approved", "an agent")
+            run: Run = state.get_run(run_id) or get_run(run_id)
+            self._check_run(run, run_id)
             whole = inflate_object_from_contents(message.metadata.message_id, parts)
             if not isinstance(whole, Message) or not whole.has_content():
                 raise StoppedError("request_unreadable", "a message without content")
-            return _Received(message, self._gate.admit(exchange, whole.content), None)
+            return _Received(message, run, self._gate.admit(exchange, whole.content))
         except RunNotRunningException:
             raise
         except Exception as error:  # a gate that fails is closed
-            answer = self._gate.stop(error, Asked(exchange))
-            return _Received(message, Asked(exchange), answer)
+            asked = AdmittedRequest(exchange)
+            return _Received(message, None, asked, self._gate.stop(error, asked))
 
-    def _check_app(self, digest: str) -> None:
-        approved = self._gate.approved("app")
-        if approved is not None and digest not in approved:
-            raise StoppedError("app_not_approved", f"app {digest[:12]!r} is not approved here")
+    def _check_run(self, run: Run, run_id: int) -> None:
+        """Refuse a run of any app but this release's.
+
+        Flower finds the folder of an app by the name and version that the server gives to its run,
+        whatever the app itself says, so both are compared too.
+        """
+        said = (run.fab_id, run.fab_version, run.fab_hash)
+        own = (self._app.identifier, self._app.version, self._app.digest)
+        if said != own:
+            raise StoppedError(
+                "other_release",
+                f"the run is of {said[0]!r} {said[1]!r} (SHA-256 {said[2]!r}); this site admits the"
+                f" app of the release that it has installed, {own[0]} {own[1]} ({own[2]})",
+            )
+        same = run.run_id == run_id and run.primary_task_type == TaskType.SERVER_APP
+        expect(same, "other_release", "another run than was asked for, or one of another kind")
 
     def verify_fab(self, fab: Fab, trusted_entities: Mapping[str, str]) -> bool:
-        """Whether an app, by its own bytes and not by what the server calls it, is approved."""
+        """Tell if an app is this release's, by its bytes and not by what the server calls it."""
         digest = hashlib.sha256(fab.content).hexdigest()
-        try:
-            expect(digest == fab.hash_str, "app_not_approved", "another app than the server said")
-            self._check_app(digest)
-        except StudyError as error:
-            self._gate.note("app_not_approved", str(error), "app")
-            return False
-        return True
+        if fab.hash_str == digest == self._app.digest:
+            return True
+        self._gate.note("other_release", f"the server handed over another app ({digest})", "app")
+        return False
 
     # -- out -----------------------------------------------------------------------------------
 
     def push_messages(
         self, *, state: Any, object_store: Any, send: Connection, push_object: Connection
     ) -> None:
-        """Flower's own, but whatever it sends goes through the gate."""
+        """Push as Flower does, but let nothing past the gate."""
         outlet = _Outlet(send, push_object)
         self._push(
             state=state,
@@ -274,7 +247,7 @@ class GatedNode:
         return set(), ""
 
     def _take(self, message: Message) -> _Received:
-        """The message that this is the first reply to."""
+        """Return the message that this is the first reply to."""
         message_id = message.metadata.reply_to_message_id
         received = self._open.pop(message_id, None)
         if received is None:
@@ -285,7 +258,7 @@ class GatedNode:
         return received
 
     def _content(
-        self, message: Message, tree: ObjectTree, object_store: Any, asked: Asked
+        self, message: Message, tree: ObjectTree, object_store: Any, asked: AdmittedRequest
     ) -> RecordDict:
         try:
             whole = inflate_object_from_contents(tree.object_id, _parts(tree, object_store))
@@ -298,14 +271,14 @@ class GatedNode:
 
 @dataclass(frozen=True)
 class _Outlet:
-    """The one way out: Flower's connection."""
+    """Flower's connection, the one way out."""
 
     connection: Connection
     push_object: Connection
 
     def send(self, message: Message, seconds: float) -> None:
         """Send a message and its parts."""
-        message.metadata.__dict__["_message_id"] = message.object_id
+        number_message(message, message.object_id)
         with no_object_id_recompute():
             objects = get_all_nested_objects(message)
             wanted, session = self.connection(message, get_object_tree(message), seconds)
@@ -314,7 +287,7 @@ class _Outlet:
 
 
 def _parts(tree: ObjectTree, object_store: Any) -> dict[str, bytes]:
-    """The parts of a reply, once the app has handed all of them over.
+    """Return the parts of a reply, once the app has handed all of them over.
 
     Raises
     ------
@@ -333,7 +306,7 @@ def _parts(tree: ObjectTree, object_store: Any) -> dict[str, bytes]:
 
 
 def _fetch_app(get_fab: Connection, fab_hash: str, run_id: int) -> Fab:
-    """The app; marked so that Flower asks `verify_fab` about it."""
+    """Fetch the app, marked so that Flower asks `verify_fab` about it."""
     fab: Fab = get_fab(fab_hash, run_id)
     return Fab(fab.hash_str, fab.content, {"valid_license": "not looked at"})
 
@@ -343,7 +316,7 @@ def _no_other_way(*_: Any) -> None:
 
 
 def deployment_of(site: Path, settings: SiteSettings) -> Deployment:
-    """The site's [deployment].
+    """Return the site's [deployment].
 
     Raises
     ------
@@ -360,12 +333,15 @@ def deployment_of(site: Path, settings: SiteSettings) -> Deployment:
 
 
 def superexec_secret(settings: SiteSettings) -> Path:
-    """By which the SuperNode knows its launcher of apps; new at every start."""
+    """Return the file of the secret that authenticates the launcher to the SuperNode.
+
+    It is new at every start.
+    """
     return settings.work / "superexec.secret"
 
 
 def command_line(site: Path, settings: SiteSettings) -> list[str]:
-    """Flower's own arguments for this site."""
+    """Return Flower's arguments for this site."""
     deployment = deployment_of(site, settings)
     command = ["flower-supernode", "--superlink", deployment.superlink]
     command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(deployment.port)]
@@ -378,10 +354,31 @@ def command_line(site: Path, settings: SiteSettings) -> list[str]:
     return [*command, "--auth-supernode-private-key", str(deployment.node_key)]
 
 
+def end_with_this_thread(program: Callable[[], None]) -> NoReturn:
+    """Run a program of Flower, and end the process when it returns or fails.
+
+    Where Flower gives its connection up, its other threads would keep the process alive, and
+    nobody would start it again.
+    """
+    code = 1
+    try:
+        program()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException as error:
+        LOG.error("Flower gave its connection up: %s", type(error).__name__)
+        traceback.print_exc()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def main() -> None:
     """Run the SuperNode of the site.toml that is the first argument, until it is stopped."""
-    from flwr.supernode.cli.flower_supernode import flower_supernode
-
     write_for_this_user_alone()
     site = Path(sys.argv[1])
     settings = load_site(site)

@@ -1,4 +1,4 @@
-"""The words that a reply may use: a free text could carry a patient's name out."""
+"""Words that a reply may use: a free text could carry a patient's name out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODES = {
     "study_unknown": "a study this site was never shown",
     "study_not_approved": "a study that is not approved at this site",
     "not_on_roster": "a study without this site",
-    "app_not_approved": "an app that is not approved at this site",
+    "other_release": "the app of another release than is installed at this site",
     "app_failed": "the app raised an error",
     "incomplete": "a reply whose parts never came",
     "undecodable": "a reply that is not a message of this system",
@@ -67,7 +67,7 @@ _MOST_REFUSALS, _LONGEST_NAME = 1000, 200
 
 
 def problem_kinds() -> frozenset[str]:
-    """Names that a `Problem` may have: the gate's codes and the errors that anyone knows."""
+    """Return the kinds of a `Problem`: the gate's codes and the errors that anyone knows."""
     own = {name for name, value in vars(common.errors).items() if _is_error(value)}
     python = {name for name, value in vars(builtins).items() if _is_error(value)}
     return frozenset(CODES) | own | python | frozenset(_OTHER_ERRORS.split())
@@ -78,14 +78,14 @@ def _is_error(value: Any) -> bool:
 
 
 def unknown_in_problem(problem: Problem) -> bool:
-    """Whether a problem tells more than a known kind and a log id."""
+    """Tell if a problem says more than a known kind and a log id."""
     return problem.kind not in problem_kinds() or not _LOG_ID.fullmatch(problem.log_id)
 
 
 def unknown_in_refusals(
     refusals: Sequence[Refusal], request: Any, study: Study, privacy: PrivacySettings
 ) -> bool:
-    """Whether refusals use a word that neither the rules, the study nor the request has.
+    """Tell if refusals use a word that neither the rules, the study nor the request has.
 
     Parameters
     ----------
@@ -106,17 +106,17 @@ def unknown_in_refusals(
 
 
 def refusals_of(reply: Any) -> tuple[Refusal, ...]:
-    """The refusals in a reply."""
+    """Return the refusals in a reply."""
     refused = reply.refusals if isinstance(reply, Refused) else ()
     return (*refused, *getattr(reply, "withheld", ()))
 
 
 def _request_words(request: Any) -> set[str]:
-    """Words of a request; `study_json` and keys are no names of anything a rule is about."""
+    """Return the words of a request; long texts, such as a study, name nothing a rule is about."""
     found: set[str] = set()
 
     def walk(item: Any) -> None:
-        """Every short text of a tree, keys among them."""
+        """Collect every short text of a tree, keys among them."""
         if isinstance(item, str) and len(item) <= _LONGEST_NAME:
             found.update(_WORD.findall(item))
         elif isinstance(item, list):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.errors import PatientError
-from client.imaging.known import KnownFiles
+from client.imaging.source import KnownFiles
 from common.utils.durable import make_folder
 
 CODE_VERSION = 3

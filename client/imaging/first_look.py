@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from client.data.confirmed import NOTHING
-from client.imaging.dicom.header import read_header
-from client.imaging.dicom.identity import SeriesIdentity
+from client.data.cohort_file import NOTHING
+from client.imaging.dicom.header import SeriesIdentity, read_header
 from client.imaging.dicom.masks import check_mask_header
 from client.imaging.dicom.series import check_series_headers
 from client.imaging.errors import PatientError
@@ -42,7 +41,7 @@ def first_look(
     ----------
     image : as cohort.csv has it: a volume, a folder of a DICOM series, a DICOM file.
     masks : by reading.
-    confirmed : findings that the hospital found right (`client.data.confirmed`).
+    confirmed : findings that the hospital found right (`client.data.cohort_file`).
     """
     found: list[HeaderProblem] = []
     identity = _guarded(found, "image", image.name, partial(_check_image, image))

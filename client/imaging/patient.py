@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
-from client.data.confirmed import NOTHING
+from client.data.cohort_file import NOTHING
 from client.imaging.cache import ContentCache
 from client.imaging.crops import crop2d, crop3d
 from client.imaging.errors import PatientError
@@ -20,8 +20,8 @@ from client.imaging.radiomics import Engine
 from client.imaging.radiomics.extraction import extract_roi
 from client.imaging.reading import read_image, read_mask
 from client.imaging.source import image_files
-from client.imaging.threads import one_thread
 from client.imaging.volumes import read_volume_header
+from client.imaging.workers import one_thread
 from common.errors import StudyError
 from common.study.model import ImagingSettings, RadiomicsSettings
 

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data.confirmed import NOTHING
+from client.data.cohort_file import NOTHING
 from client.imaging.cache import CODE_VERSION, CROPS_VERSION, ContentCache
 from client.imaging.errors import PatientError
-from client.imaging.known import KnownFiles
 from client.imaging.radiomics import Engine
-from client.imaging.source import image_files, split_roi
+from client.imaging.source import KnownFiles, image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
 from common.study.model import ImagingSettings, RadiomicsSettings

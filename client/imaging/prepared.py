@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from client.imaging.cache import ContentCache
 from client.imaging.preparation import PatientJob, PatientProblem, Preparation, look_first, prepare
 from client.imaging.workers import BoundedPool
 from client.site import SiteSettings
+from common.models import NetworkName, network_input
 from common.statistics.base import Float
 from common.study.model import Study
 
@@ -44,10 +44,10 @@ class PreparedImages:
         return self._preparation.features(reading, patients)
 
     def crops(
-        self, kind: Literal["dl2d", "dl3d"], patients: Sequence[str]
+        self, name: NetworkName, patients: Sequence[str]
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
         """Mapped crops (S, S, S) or (S, S), and which of `patients` each belongs to (n,)."""
-        if kind == "dl3d":
+        if network_input(name).dimensions == 3:
             return self._preparation.crops3d(patients), np.arange(len(patients), dtype=np.int64)
         stacks = self._preparation.crops2d(patients)
         index = np.repeat(np.arange(len(stacks)), [len(stack) for stack in stacks])
@@ -83,7 +83,7 @@ def prepare_images(
     """Make what the study needs of these patients' images and the cache does not hold yet."""
     preparation = prepare(
         jobs_of(patients),
-        imaging=study.imaging if {"dl2d", "dl3d"} & set(study.base_models) else None,
+        imaging=study.imaging if study.networks else None,
         radiomics=study.radiomics if "radiomics" in study.base_models else None,
         window=study.radiomics_window,
         cache=ContentCache(settings.cache),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
-from client.data.confirmed import NOTHING
+from client.data.cohort_file import NOTHING
 from client.imaging.dicom.masks import read_dicom_mask
 from client.imaging.dicom.series import read_series
 from client.imaging.errors import PatientError
@@ -57,7 +57,7 @@ def read_mask(path: Path, image: sitk.Image, *, confirmed: frozenset[str] = NOTH
     path : NIfTI, NRRD or MHA file, RTSTRUCT or DICOM-SEG; of these two, "#" and a name may follow,
         and must where the file holds several ROIs.
     image : from `read_image`.
-    confirmed : findings that the hospital found right (`client.data.confirmed`).
+    confirmed : findings that the hospital found right (`client.data.cohort_file`).
 
     Raises
     ------

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
+import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
+from threadpoolctl import ThreadpoolController
+
 from common.utils.workers import WorkerPool
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """ITK, BLAS and OpenMP with one thread inside; as before outside."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        with _pools(len(sys.modules)).limit(limits=1):
+            yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@lru_cache(maxsize=1)
+def _pools(modules: int) -> ThreadpoolController:
+    """Look for the libraries that have threads, again whenever more modules are loaded.
+
+    That takes as long as the features of a small ROI.
+    """
+    return ThreadpoolController()
+
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from client.store.digest_pairs import DigestPairs
-from common.ledger.asked import request_digest
+from common.ledger.entry import request_digest
 from common.statistics.base import Float
 
 FILE = "fixed-levels.txt"

@@ -8,7 +8,7 @@ from pathlib import Path
 from client.store.digest_pairs import DigestPairs
 from client.store.state import safe_name
 from common.disclosure.gradients import tables_read
-from common.ledger.asked import request_digest
+from common.ledger.entry import request_digest
 from common.messages.exchanges import SumItem
 
 FILE = "gradient-rounds.txt"

@@ -26,7 +26,7 @@ from common.masking.agreement import (
     roster_digest,
 )
 from common.masking.context import ContextGuard, mask_context
-from common.masking.encoding import from_text, to_text
+from common.masking.fixed_point import from_text, to_text
 from common.masking.pairwise import among, mask_vector
 from common.study.model import Study
 from common.utils.durable import create_durably

@@ -19,8 +19,7 @@ from client.store.privacy_budget import PrivacyBudget
 from client.store.rosters import Rosters
 from client.store.state import RunTables
 from common.disclosure import refusal, stricter
-from common.ledger.asked import describe_item, request_digest
-from common.ledger.entry import Decision, Item, Record
+from common.ledger.entry import Decision, Item, Record, describe_item, request_digest
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.messages.codec import buffers_of, header_of, size_of

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from common.ledger.asked import request_digest
+from common.ledger.entry import request_digest
 from common.messages.exchanges import TrainReply, TrainRequest
-from common.messages.plain_file import read_plain, write_plain
+from common.messages.plain import read_plain, write_plain
 from common.utils.durable import alone
 
 

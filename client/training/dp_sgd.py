@@ -24,7 +24,8 @@ from client.training.batches import Crops, Draw, Indices, centred
 from client.training.device import CPU, Compute, repeatable
 from client.training.loading import load
 from client.training.loop import class_weights, make_optimiser, on_device, place_model
-from common.networks.resnet import Kind, ScoringNetwork, prepare
+from common.models import NetworkName
+from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 
@@ -58,7 +59,7 @@ class PrivateResult:
 
 def train_privately(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     crops: Crops,
     *,
     settings: NetworkSettings,
@@ -140,7 +141,7 @@ class _Stepper:
     def __init__(
         self,
         model: ScoringNetwork,
-        kind: Kind,
+        kind: NetworkName,
         settings: NetworkSettings,
         private: DifferentialPrivacy,
         optimiser: torch.optim.Optimizer,

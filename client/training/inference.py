@@ -17,24 +17,10 @@ from client.training.loop import infer
 from client.training.state import TrainingState
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
+from common.models import NetworkName, network_name
 from common.networks.flat import load_flat, norm_ranges, with_parts
-from common.networks.resnet import Kind, network_with
+from common.networks.resnet import network_with
 from common.study.model import Study
-from common.study.networks import NetworkSettings
-
-
-def network_settings(study: Study, kind: Kind) -> NetworkSettings:
-    """The study's block of this network."""
-    return study.dl2d if kind == "dl2d" else study.dl3d
-
-
-def kind_of(name: str) -> Kind:
-    """2D or 3D; ValueError for a network that is neither."""
-    if name == "dl2d":
-        return "dl2d"
-    if name == "dl3d":
-        return "dl3d"
-    raise ValueError("unknown network")
 
 
 def compute_of(workspace: Workspace) -> Compute:
@@ -42,12 +28,12 @@ def compute_of(workspace: Workspace) -> Compute:
     return find_compute(workspace.settings.device, workspace.settings.loaders)
 
 
-def network_of(study: Study, kind: Kind, weights: Any) -> Any:
+def network_of(study: Study, kind: NetworkName, weights: Any) -> Any:
     """The study's network with these weights."""
-    return network_with(weights, kind, network_settings(study, kind))
+    return network_with(weights, kind, study.network(kind))
 
 
-def crops_of(workspace: Workspace, kind: Kind, patients: Sequence[Patient]) -> Crops:
+def crops_of(workspace: Workspace, kind: NetworkName, patients: Sequence[Patient]) -> Crops:
     """Crops of these patients, with their labels."""
     if workspace.images is None:
         raise ValueError("this study has no images")
@@ -59,13 +45,13 @@ def crops_of(workspace: Workspace, kind: Kind, patients: Sequence[Patient]) -> C
 def store_inference(
     workspace: Workspace,
     model: Any,
-    kind: Kind,
+    kind: NetworkName,
     variant: str,
     subset: str,
     patients: Sequence[Patient],
 ) -> None:
     """Write the tables `KIND/VARIANT/features` and `.../probability` of these patients."""
-    settings = network_settings(workspace.study, kind)
+    settings = workspace.study.network(kind)
     crops = crops_of(workspace, kind, patients)
     compute = compute_of(workspace)
     features, probability = infer(model, kind, crops, settings, len(patients), compute)
@@ -75,7 +61,7 @@ def store_inference(
 
 
 def network_tables(
-    kind: Kind, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
+    kind: NetworkName, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
 ) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
     """Columns and values (patients, columns) of the base tables that `infer` gives, by name."""
     names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
@@ -97,7 +83,7 @@ def score_networks(workspace: Workspace, bundle: Bundle, subset: str) -> None:
     """
     patients = workspace.cohort.subset(workspace.study, subset)
     for name, weights in bundle.networks.items():
-        kind = kind_of(name)
+        kind = network_name(name)
         own = own_norms(workspace.run_tables.folder, name, "final").kept()
         model = network_of(workspace.study, kind, weights)
         if own is not None:

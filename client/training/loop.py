@@ -15,14 +15,12 @@ from client.training.batches import Crops, batches_an_epoch, evaluation_draws, t
 from client.training.device import CPU, Compute, repeatable
 from client.training.loading import load
 from client.training.local_rules import LocalRule
-from common.networks.resnet import Kind, ScoringNetwork, prepare
+from common.models import NetworkName, network_input
+from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
 
-# Channels last is the faster layout for convolutions on CPUs; it changes no value of a weight.
-_MEMORY: dict[Kind, torch.memory_format] = {
-    "dl2d": torch.channels_last,
-    "dl3d": torch.channels_last_3d,
-}
+# By dimensions: channels last is faster for convolutions on CPUs and changes no weight.
+_MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class LocalResult:
 
 def train_locally(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     crops: Crops,
     *,
     settings: NetworkSettings,
@@ -87,7 +85,7 @@ def train_locally(
 
 def infer(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     crops: Crops,
     settings: NetworkSettings,
     patients: int,
@@ -112,7 +110,7 @@ def infer(
 
 def loss_of(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     crops: Crops,
     settings: NetworkSettings,
     compute: Compute = CPU,
@@ -131,7 +129,7 @@ class _Stepper:
     def __init__(
         self,
         model: ScoringNetwork,
-        kind: Kind,
+        kind: NetworkName,
         settings: NetworkSettings,
         learning_rate: float,
         compute: Compute,
@@ -170,7 +168,11 @@ class _Stepper:
 
 
 def _evaluate(
-    model: ScoringNetwork, kind: Kind, crops: Crops, settings: NetworkSettings, compute: Compute
+    model: ScoringNetwork,
+    kind: NetworkName,
+    crops: Crops,
+    settings: NetworkSettings,
+    compute: Compute,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
 
@@ -187,9 +189,9 @@ def _evaluate(
     return np.concatenate(features), np.concatenate(logits)
 
 
-def place_model(model: ScoringNetwork, kind: Kind, compute: Compute) -> ScoringNetwork:
+def place_model(model: ScoringNetwork, kind: NetworkName, compute: Compute) -> ScoringNetwork:
     """Move a network to the device, in the memory layout that is fast there."""
-    model.to(compute.device, memory_format=_MEMORY[kind])  # type: ignore[call-overload]
+    model.to(compute.device, memory_format=_MEMORY[network_input(kind).dimensions])  # type: ignore[call-overload]
     return model
 
 
@@ -222,8 +224,10 @@ def class_weights(label: NDArray[np.float32], settings: NetworkSettings) -> NDAr
     )
 
 
-def _ready(images: NDArray[np.float32], kind: Kind, device: torch.device) -> torch.Tensor:
-    return prepare(kind, on_device(images, device)).contiguous(memory_format=_MEMORY[kind])
+def _ready(images: NDArray[np.float32], kind: NetworkName, device: torch.device) -> torch.Tensor:
+    return prepare(kind, on_device(images, device)).contiguous(
+        memory_format=_MEMORY[network_input(kind).dimensions]
+    )
 
 
 def on_device(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:

@@ -17,9 +17,7 @@ from client.training.batches import Crops
 from client.training.inference import (
     compute_of,
     crops_of,
-    kind_of,
     network_of,
-    network_settings,
     own_norms,
     store_inference,
 )
@@ -30,6 +28,7 @@ from client.workspace import Workspace
 from common.masking.update import SUMS, Update
 from common.masking.weights import on_grid16
 from common.messages.exchanges import TrainRequest
+from common.models import network_name
 from common.networks.flat import flatten, norm_ranges, parts_of, with_parts
 from common.statistics.base import Float
 from common.study.networks import NetworkSettings
@@ -90,12 +89,12 @@ class _Round:
     @property
     def kind(self) -> Any:
         """2D or 3D."""
-        return kind_of(self.request.network)
+        return network_name(self.request.network)
 
     @property
     def settings(self) -> NetworkSettings:
         """The study's block of this network."""
-        return network_settings(self.workspace.study, self.kind)
+        return self.workspace.study.network(self.kind)
 
     @property
     def private(self) -> bool:

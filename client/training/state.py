@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from client.store.state import safe_name
 from common.errors import StudyError
-from common.messages.plain_file import read_plain, write_plain
+from common.messages.plain import read_plain, write_plain
 
 Vector = NDArray[np.float32]
 KEPT = "kept"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from common.errors import SignatureError
 from common.masking import identity
-from common.masking.encoding import from_text, to_text
+from common.masking.fixed_point import from_text, to_text
 
 Files = dict[str, NDArray[np.uint8]]
 SIGNATURE_FILE = "signature.json"

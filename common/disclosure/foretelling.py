@@ -88,8 +88,7 @@ def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Re
     yield from check_training_sum(rows, study.folds, privacy)
     if fits_machines(study):
         yield from check_fold_classes(rows, study.folds, privacy)
-    blocks = {"dl2d": study.dl2d, "dl3d": study.dl3d}
-    settings = [block for name, block in blocks.items() if name in study.base_models]
+    settings = [study.network(name) for name in study.networks]
     for fold in range(-1, study.folds if settings else -1):
         for folds in sorted({(fold, validation_fold(s, fold, study.folds)) for s in settings}):
             # a total that is not this site's alone, as the coordinator would say

@@ -16,6 +16,7 @@ import numpy as np
 
 from common.learning.normal_scores import score_grid
 from common.messages.plain import to_tree
+from common.models import NETWORKS
 from common.study.model import Study
 from common.transforms import (
     Clip,
@@ -43,7 +44,6 @@ from common.transforms.views import (
     leaves_rows_out,
 )
 
-NETWORKS = ("dl2d", "dl3d")
 # a view takes each of them once, in this order; a selection of columns may stand anywhere
 _ORDER: dict[type[Any], int] = {
     Impute: 1,

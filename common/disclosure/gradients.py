@@ -3,7 +3,7 @@
 Each tells a little of the patients near the boundary. Whether two views show the same columns
 cannot be told from what they are made of: a step that changes nothing makes another view, a table
 joined on makes other columns. So what is counted is every question that reads a table, against all
-that the study's own models ask of that table; see `server.phases.machines`.
+that the study's own models ask of that table; see `server.phases.svm`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def machine_views(study: Study, base: str) -> int:
     kernel = separate * len(study.svm.gammas) if study.svm.kernel == "rbf" else 0
     views = (kernel or 1) if base in ("clinical", "radiomics") else 0
     if "fusion_feature" in study.fusion_models:
-        networks = bool({"dl2d", "dl3d"} & set(study.base_models))
+        networks = bool(study.networks)
         views += kernel or (separate if networks else 1)
     return views
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from common.errors import SignatureError
 from common.ledger.entry import Entry, Record, canonical, hash_of
 from common.masking import identity
-from common.masking.encoding import from_text, to_text
+from common.masking.fixed_point import from_text, to_text
 
 FIRST = "0" * 64
 _ENTRY_PURPOSE, _HEAD_PURPOSE = "ledger entry", "ledger head"

@@ -9,7 +9,12 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
+
+from common.messages.plain import to_tree
+from common.statistics.base import describe
+from common.transforms.views import ByFold, Joined, Paired, Table, View
 
 Decision = Literal["released", "refused", "stopped", "repaired"]
 
@@ -25,7 +30,7 @@ class Item:
 
     Parameters
     ----------
-    what : names of the statistic, tables and steps, as `common.ledger.asked.describe_item` gives.
+    what : names of the statistic, tables and steps, as `common.ledger.entry.describe_item` gives.
     subset : "train" or the name of a test set.
     request : SHA-256 of all that was asked, numbers included; the same at every site.
     shapes : shape of every part of the answer.
@@ -191,3 +196,47 @@ def _check(pattern: re.Pattern[str], **texts: str) -> None:
     for name, text in texts.items():
         if len(text) > LONGEST_TEXT or not pattern.match(text):
             raise ValueError(f"{name} is not a text that a ledger may hold")
+
+
+_NOT_A_NAME = re.compile(r"[^A-Za-z0-9 _.:/@()+>,*-]")
+
+
+def describe_item(statistic: Any, view: View) -> str:
+    """Names of the statistic, base tables and steps: `Gram: clinical > Impute > Standardise`.
+
+    Names only, no numbers and no columns: a coordinator that changes a number by a little asks for
+    the same statistic. What is too long for a line of the ledger ends in a digest.
+    """
+    text = _NOT_A_NAME.sub("?", f"{describe(statistic)}: {describe_view(view)}")
+    if len(text) <= LONGEST_TEXT:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: LONGEST_TEXT - 30]}... ({digest})"
+
+
+def describe_view(view: View) -> str:
+    """Names of the base tables and of the steps over them."""
+    return " > ".join([_source(view.source), *(type(step).__name__ for step in view.transforms)])
+
+
+def _source(source: Any) -> str:
+    if isinstance(source, Table):
+        return source.name
+    if isinstance(source, Paired):
+        return f"{source.first.name} * {source.second.name}"
+    if isinstance(source, Joined):
+        return f"({' + '.join(describe_view(part) for part in source.parts)})"
+    if isinstance(source, ByFold):
+        kinds = dict.fromkeys(describe_view(part) for part in source.parts)
+        return f"by fold ({' , '.join(kinds)})"
+    raise ValueError("a view without a known source")
+
+
+def request_digest(*asked: Any) -> str:
+    """SHA-256 (hex) of plain data, every number of every array included."""
+    tree, arrays = to_tree(asked)
+    digest = hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode())
+    for array in arrays:
+        digest.update(f"\n{array.dtype.str}{list(array.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

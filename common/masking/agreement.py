@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
-from common.masking.derivation import PROTOCOL, hkdf_sha256
-from common.masking.encoding import framed, from_text, to_text
+from common.masking.fixed_point import PROTOCOL, framed, from_text, hkdf_sha256, to_text
 from common.messages.plain import plain
 
 PUBLIC_BYTES = 32

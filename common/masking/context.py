@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import RefusedError
-from common.masking.derivation import PROTOCOL
-from common.masking.encoding import framed
+from common.masking.fixed_point import PROTOCOL, framed
 
 
 def mask_context(

@@ -2,12 +2,62 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 from common.statistics.base import Float
+
+_LENGTH_BYTES = 8
+
+
+def framed(*parts: str | bytes) -> bytes:
+    """The parts, each behind its length, so that no two sequences of parts give the same bytes."""
+    pieces = [part.encode() if isinstance(part, str) else part for part in parts]
+    return b"".join(len(piece).to_bytes(_LENGTH_BYTES, "big") + piece for piece in pieces)
+
+
+def to_text(data: bytes) -> str:
+    """Base64 (RFC 4648) with padding."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def from_text(text: str, size: int) -> bytes:
+    """Inverse of `to_text` for `size` bytes; each value has exactly one text.
+
+    Raises
+    ------
+    ValueError : not the base64 of so many bytes.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        raise ValueError(f"not the base64 text of {size} bytes") from None
+    if len(data) != size or to_text(data) != text:
+        raise ValueError(f"not the base64 text of {size} bytes")
+    return data
+
+
+KEY_BYTES = 32
+# opens every derivation, context and signature: another release of the protocol, another number
+PROTOCOL = "fedlnm-masking-1"
+
+
+def hkdf_sha256(secret: bytes, *, salt: bytes, info: bytes, length: int = KEY_BYTES) -> bytes:
+    """`length` bytes that only a holder of `secret` can tell from random ones.
+
+    Parameters
+    ----------
+    secret : input keying material.
+    salt : public; empty means 32 zero bytes.
+    info : what the key is for; two different ones give unrelated keys.
+    """
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
+
 
 # of each width, one bit for the sign and one of head room against rounding of the bound itself
 _WIDTHS: dict[int, tuple[type[np.signedinteger[Any]], type[np.unsignedinteger[Any]]]] = {

@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import InputError, SignatureError
-from common.masking.derivation import PROTOCOL
-from common.masking.encoding import framed, from_text, to_text
+from common.masking.fixed_point import PROTOCOL, framed, from_text, to_text
 
 PUBLIC_BYTES = 32
 SIGNATURE_BYTES = 64

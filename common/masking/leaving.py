@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
-from common.masking.encoding import framed, from_text, to_text
+from common.masking.fixed_point import framed, from_text, to_text
 
 _PURPOSE = "statement of leaving"
 # signed with the rest, so that nobody can say it meant less

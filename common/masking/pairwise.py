@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from common.errors import RefusedError
 from common.masking import FEWEST
-from common.masking.derivation import KEY_BYTES, PROTOCOL, hkdf_sha256
-from common.masking.encoding import framed
+from common.masking.fixed_point import KEY_BYTES, PROTOCOL, framed, hkdf_sha256
 
 R = TypeVar("R", np.uint16, np.uint32, np.uint64)
 _CHUNK_BYTES = 2**19  # chunk and keystream stay in a core's own cache

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
-from common.ledger.asked import request_digest
+from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
 from common.messages.plain import plain
 from common.statistics.base import Float

@@ -9,10 +9,14 @@ another party can never name code to run.
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
+
+from common.utils.durable import make_folder, place_durably
 
 T = TypeVar("T")
 _CLASSES: dict[str, type[Any]] = {}
@@ -104,3 +108,42 @@ def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
     if set(given) != {field.name for field in dataclasses.fields(cls)}:
         raise ValueError(f"fields of {cls.__name__} do not match this release")
     return cls(**given)
+
+
+def write_plain(path: Path, value: Any, notes: str = "") -> None:
+    """Write a value; the file is there whole, or as it was before, whatever happens meanwhile.
+
+    Parameters
+    ----------
+    notes : a text that goes with it, and can be read without reading the value.
+
+    Raises
+    ------
+    TypeError : a value that is not plain data.
+    """
+    from safetensors.numpy import save_file
+
+    tree, arrays = to_tree(value)
+    numbered = {str(i): np.asarray(array, order="C") for i, array in enumerate(arrays)}
+    make_folder(path.parent)
+    part = path.with_name(f".{path.name}.part")
+    save_file(numbered, part, metadata={"tree": json.dumps(tree), "notes": notes})
+    place_durably(part, path)
+
+
+def read_plain(path: Path) -> Any:
+    """The value of a file that `write_plain` made; sequences come back as tuples."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        tree = json.loads(file.metadata()["tree"])
+        arrays = [file.get_tensor(str(i)) for i in range(len(file.keys()))]
+    return from_tree(tree, arrays)
+
+
+def read_notes(path: Path) -> str:
+    """The notes of a file that `write_plain` made."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return str(file.metadata()["notes"])

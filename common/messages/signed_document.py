@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
-from common.masking.encoding import from_text, to_text
-from common.study.errors import explain
-from common.utils.printable import check_printable
+from common.masking.fixed_point import from_text, to_text
+from common.study.block import explain
+from common.utils.text_file import check_printable
 
 
 class SignedDocument(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from common.models import NetworkName, network_input
 from common.networks.flat import load_flat
 from common.networks.med3d import dilate, use_padded_shortcuts
 from common.study.networks import NetworkSettings
-
-Kind = Literal["dl2d", "dl3d"]
-_CHANNELS: dict[Kind, int] = {"dl2d": 3, "dl3d": 1}
-_DIMENSIONS: dict[Kind, int] = {"dl2d": 2, "dl3d": 3}
 
 
 class ScoringNetwork(nn.Module):
@@ -41,7 +38,7 @@ class ScoringNetwork(nn.Module):
         return features, self.head(features).squeeze(1)
 
 
-def build_network(kind: Kind, settings: NetworkSettings, seed: int) -> ScoringNetwork:
+def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> ScoringNetwork:
     """A new network, its weights drawn from `seed` alone.
 
     With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
@@ -58,7 +55,7 @@ def build_network(kind: Kind, settings: NetworkSettings, seed: int) -> ScoringNe
 
 
 def network_with(
-    weights: NDArray[np.floating], kind: Kind, settings: NetworkSettings
+    weights: NDArray[np.floating], kind: NetworkName, settings: NetworkSettings
 ) -> ScoringNetwork:
     """The network with weights that `common.networks.flat.flatten` gave; nothing is drawn first.
 
@@ -95,13 +92,13 @@ class _NothingDrawn(TorchFunctionMode):
         return function(*arguments, **options)
 
 
-def _assembled(kind: Kind, settings: NetworkSettings) -> ScoringNetwork:
+def _assembled(kind: NetworkName, settings: NetworkSettings) -> ScoringNetwork:
     backbone = ResNet(
         block=settings.block,
         layers=list(settings.layers),
         block_inplanes=list(settings.widths),
-        spatial_dims=_DIMENSIONS[kind],
-        n_input_channels=_CHANNELS[kind],
+        spatial_dims=network_input(kind).dimensions,
+        n_input_channels=network_input(kind).channels,
         conv1_t_size=settings.stem_kernel,
         # MONAI's default of 1 loads the same pretrained weights silently
         conv1_t_stride=settings.stem_stride,
@@ -132,18 +129,13 @@ def _use_group_norm(module: nn.Module) -> None:
             _use_group_norm(child)
 
 
-def channels_of(kind: Kind) -> int:
-    """Input channels of a kind of network."""
-    return _CHANNELS[kind]
-
-
-def prepare(kind: Kind, images: torch.Tensor) -> torch.Tensor:
+def prepare(kind: NetworkName, images: torch.Tensor) -> torch.Tensor:
     """Scale crops from [0, 1] to what the network takes, with a channel axis.
 
     2D crops (n, S, S) become three equal channels with ImageNet mean and SD; 3D crops
     (n, S, S, S) become one channel, (x - 0.5) / 0.25.
     """
-    if kind == "dl3d":
+    if network_input(kind).channels == 1:
         return (images.unsqueeze(1) - 0.5) / 0.25
     mean = images.new_tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
     deviation = images.new_tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)

@@ -13,8 +13,8 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
+from common.statistics.exact import matches
 from common.statistics.histogram import Histogram, HistogramResult, cell_counts, filled_up
-from common.statistics.packing import matches
 
 
 @plain

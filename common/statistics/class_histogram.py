@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
+from common.statistics.exact import complete, matches
 from common.statistics.histogram import cell_counts, cell_of
-from common.statistics.packing import complete, matches
 from common.statistics.scores import THRESHOLDS
 
 QUANTILES: Float = np.arange(1, 50) / 50.0

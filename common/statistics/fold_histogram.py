@@ -13,8 +13,8 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.exact import complete, matches
 from common.statistics.histogram import cell_of
-from common.statistics.packing import complete, matches
 
 
 @plain

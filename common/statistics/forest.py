@@ -11,8 +11,8 @@ import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.exact import complete, matches
 from common.statistics.histogram import cell_of
-from common.statistics.packing import complete, matches
 
 # far below what a model tells, far above rounding, and too fine to find a row by trying values
 _GRID = 2.0**32

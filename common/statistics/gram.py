@@ -8,8 +8,8 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
+from common.statistics.exact import complete, matches, pack, packed_size, unpack
 from common.statistics.fold_histogram import Support
-from common.statistics.packing import complete, matches, pack, packed_size, unpack
 
 # below this share of a score's squares its variance is what rounding left
 FLAT = 1e-12

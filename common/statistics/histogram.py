@@ -9,7 +9,7 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
-from common.statistics.packing import matches
+from common.statistics.exact import matches
 
 
 def cell_of(values: Float, edges: Float) -> Int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
-from common.statistics.packing import matches
+from common.statistics.exact import matches
 
 
 @plain

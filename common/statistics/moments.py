@@ -8,8 +8,7 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
-from common.statistics.exact import DIGITS, exact_column_sums, from_digits
-from common.statistics.packing import matches
+from common.statistics.exact import DIGITS, exact_column_sums, from_digits, matches
 
 
 @plain

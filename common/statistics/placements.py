@@ -14,8 +14,8 @@ import numpy as np
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.class_histogram import ClassCells
+from common.statistics.exact import complete, matches, pack, packed_size, unpack
 from common.statistics.histogram import cell_counts, cell_of
-from common.statistics.packing import complete, matches, pack, packed_size, unpack
 
 
 @plain

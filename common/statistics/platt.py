@@ -8,7 +8,7 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
-from common.statistics.packing import complete
+from common.statistics.exact import complete
 
 
 @plain

@@ -15,9 +15,9 @@ import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
+from common.statistics.exact import complete, matches, pack, packed_size, unpack
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import HistogramResult, cell_of, filled_up
-from common.statistics.packing import complete, matches, pack, packed_size, unpack
 
 # what attacks were tried on; see `ranks_tell`
 FEWEST_ROWS, COLUMNS_PER_ROW = 120.0, 2.0

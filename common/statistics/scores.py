@@ -8,7 +8,7 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
-from common.statistics.packing import complete, matches
+from common.statistics.exact import complete, matches
 
 BINS = 10
 THRESHOLDS: Float = np.arange(1, 100) / 100.0

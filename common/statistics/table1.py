@@ -11,9 +11,8 @@ from common.evaluation.suppression import suppress
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.counts import LevelCounts
-from common.statistics.exact import DIGITS, exact_column_sums, from_digits
+from common.statistics.exact import DIGITS, exact_column_sums, from_digits, matches
 from common.statistics.histogram import Histogram, HistogramResult
-from common.statistics.packing import matches
 
 
 @plain

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import difflib
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from common.utils.printable import check_printable
+from common.errors import InputError
+from common.utils.text_file import check_printable, on_one_line
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -24,3 +26,39 @@ class Settings(BaseModel):
     def _texts_print(cls, value: Any) -> Any:
         check_printable(value)
         return value
+
+
+def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    """Names allowed in the table at `path`, following nested models and tuples of models."""
+    current: type[BaseModel] = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = current.model_fields.get(str(part))
+        if field is None:
+            return []
+        candidates = [field.annotation, *get_args(field.annotation)]
+        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not models:
+            return []
+        current = models[0]
+    return list(current.model_fields)
+
+
+def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> InputError:
+    """All findings of one validation as one InputError, with near matches for typing slips."""
+    lines: list[str] = []
+    for finding in error.errors():
+        path = finding["loc"]
+        key = on_one_line(".".join(str(part) for part in path)) or "(file)"
+        if finding["type"] == "extra_forbidden":
+            known = _keys_at(model, path[:-1])
+            near = difflib.get_close_matches(str(path[-1]), known, n=1)
+            hint = f'; did you mean "{near[0]}"?' if near else f"; known keys: {', '.join(known)}"
+            lines.append(f'unknown key "{key}"{hint}')
+        elif finding["type"] == "missing":
+            lines.append(f'missing key "{key}"')
+        else:
+            message = finding["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {message}" if path else message)
+    return InputError("; ".join(lines), where=where, remedy="see docs/formats.md")

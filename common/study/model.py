@@ -12,25 +12,28 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from common.errors import InputError, SignatureError
 from common.masking import FEWEST
 from common.masking.leaving import LeftSite
-from common.study.block import Positive, Settings
-from common.study.errors import explain
+from common.models import (
+    BASE_MODELS,
+    FUSION_MODELS,
+    BaseModelName,
+    FusionModelName,
+    NetworkName,
+    networks_among,
+)
+from common.study.block import Positive, Settings, explain
 from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.presets import merge, preset_text
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.strategy import refusal_of_masks
-from common.utils.text_file import read_written
-from common.utils.written import check_levels
+from common.utils.text_file import check_levels, read_written
 
-BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
-FusionModelName = Literal["fusion_feature", "fusion_decision"]
-BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
-FUSION_MODELS: tuple[FusionModelName, ...] = get_args(FusionModelName)
 # a model of the outcome, of the split or of a path would be a model of nothing
 OWN_COLUMNS = ("patient_id", "label", "split", "image", "mask", "confirmed", "exam_offset_days")
 SplitName = Literal["train", "internal_test", "external_test"]
@@ -288,6 +291,16 @@ class Study(Settings):
         return any(model != "clinical" for model in self.base_models)
 
     @property
+    def networks(self) -> tuple[NetworkName, ...]:
+        """Networks among the base models."""
+        return networks_among(self.base_models)
+
+    def network(self, name: NetworkName) -> NetworkSettings:
+        """Return the settings of a network, whether the study trains it or not."""
+        found: NetworkSettings = getattr(self, name)
+        return found
+
+    @property
     def radiomics_window(self) -> ImagingSettings | None:
         """Where the window is that radiomics features are computed in; None = in all HU."""
         return self.imaging if self.radiomics.window else None
@@ -347,17 +360,16 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _strategies_can_be_masked(self) -> Self:
-        for name in {"dl2d", "dl3d"} & set(self.base_models):
-            reason = refusal_of_masks(getattr(self, name).strategy)
+        for name in self.networks:
+            reason = refusal_of_masks(self.network(name).strategy)
             if reason and self.privacy.masking != "off":
                 raise ValueError(f"[{name}] {reason}")
         return self
 
     @model_validator(mode="after")
     def _networks_train_privately(self) -> Self:
-        for name in {"dl2d", "dl3d"} & set(self.base_models):
-            if self.differential_privacy.on:
-                check_trains_privately(getattr(self, name))
+        for name in self.networks if self.differential_privacy.on else ():
+            check_trains_privately(self.network(name))
         return self
 
 
@@ -443,3 +455,11 @@ def _check_left(study: Study) -> None:
             statement.verify()
         except SignatureError as error:
             raise ValueError(f"left: {error}") from None
+
+
+def write_study(study: Study, path: Path) -> Path:
+    """Write a study as TOML, every setting spelled out; its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -4,14 +4,107 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.segment import Segment
 
-from common.utils.printable import escaped, on_one_line
+from common.utils.text_file import escaped, on_one_line
+
+LINE_SECONDS = 5.0
+_SURE_SECONDS = 2.0
+
+
+class ProgressBar:
+    """Show how far a piece of work has come; call it with what is done, the total, and on what.
+
+    Work of several stages starts anew whenever the total changes or less is done than before.
+
+    Parameters
+    ----------
+    console : where it is shown.
+    label : stands before everything, such as the name of a hospital.
+    clock : gives seconds.
+
+    Examples
+    --------
+    >>> console = Console(width=60)
+    >>> with ProgressBar(console, "north") as show:
+    ...     show(2, 2, "north-002")
+      north: 2/2 north-002
+    """
+
+    def __init__(
+        self, console: Console, label: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console, self._label, self._clock = console, label, clock
+        self._began = self._told = clock()
+        self._stage = (0, 0)
+        self._task: TaskID | None = None
+        self._bar = Progress(
+            TextColumn("  {task.fields[label]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeLeft(),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show that so many of a total are done, the last of them `what`."""
+        now = self._clock()
+        before, total_before = self._stage
+        if total != total_before or done < before:
+            self._began = self._told = now
+            self._restart(total)
+        self._stage = (done, total)
+        text = on_one_line(what)
+        if self._console.is_terminal:
+            if self._task is not None:
+                self._bar.update(self._task, completed=done, description=escape(text))
+        elif done >= total or now - self._told > LINE_SECONDS:
+            self._told = now
+            prefix = f"{self._label}: " if self._label else ""
+            line = f"  {prefix}{done}/{total} {text}{self._left(done, total, now)}"
+            self._console.print(line, highlight=False, markup=False)
+
+    def _restart(self, total: int) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task("", total=total, label=escape(self._label))
+
+    def _left(self, done: int, total: int, now: float) -> str:
+        """Say how long the rest will take at the speed so far."""
+        spent = now - self._began
+        if not 0 < done < total or spent < _SURE_SECONDS:
+            return ""
+        seconds = spent / done * (total - done)
+        return (
+            f" (about {seconds:.0f} s left)"
+            if seconds < 120
+            else (f" (about {seconds / 60:.0f} min left)")
+        )
+
 
 WIDTH = 110
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import signal
 import socket
@@ -10,12 +12,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from common.errors import StudyError
 from common.utils import keeper
+from common.utils.console import consoles
 
 STOP_SECONDS, READY_SECONDS = 20.0, 60.0
 
@@ -151,3 +154,52 @@ def wait_until_ready(program: BackgroundProgram, port: int, authority: Path | No
     raise StudyError(
         "Flower's SuperLink did not start", where=str(program.log), remedy="the log says why"
     )
+
+
+_REMEDIES = {
+    errno.EEXIST: "a file of that name is in the way: give another folder, or move it",
+    errno.ENOTDIR: "a file is in the way of a folder: give another folder, or move it",
+    errno.EISDIR: "that is a folder: give a file",
+    errno.ENOENT: "correct the path",
+    errno.EACCES: "check the rights of the file and of its folder, or give another one",
+    errno.EPERM: "check the rights of the file and of its folder, or give another one",
+    errno.EROFS: "nothing can be written there: give another folder",
+    errno.ENOSPC: "make room on that disk, or give a folder on another one",
+    errno.EDQUOT: "make room on that disk, or give a folder on another one",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+
+
+def run_program(commands: Callable[[], object]) -> None:
+    """Run a program's commands to their end; SystemExit with its exit code and words on screen.
+
+    A request to end (SIGTERM) does what Ctrl-C does, so that workers end and nothing is lost.
+    """
+    interrupt_when_terminated()
+    try:
+        commands()
+    except StudyError as error:
+        _end(error)
+    except OSError as error:
+        _end(in_words(error))
+    finally:
+        # Python looks through all objects before it ends, which takes two seconds with torch
+        gc.freeze()
+
+
+def in_words(error: OSError) -> StudyError:
+    """What the operating system refused, with the file and what to do."""
+    what = error.strerror or str(error) or type(error).__name__
+    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    remedy = _REMEDIES.get(error.errno or 0, "check the file, its folder and the disk")
+    if not files:
+        what = f"{type(error).__name__}: {what}"
+        remedy = "the operating system refused it; try again"
+    return StudyError(what, where=" -> ".join(files), remedy=remedy)
+
+
+def _end(error: StudyError) -> None:
+    _, screen = consoles()
+    screen.error(error)
+    raise SystemExit(error.exit_code) from None

@@ -1,1 +1,1 @@
-"""The coordinator of a real deployment: its folder, its certificates, the processes it runs."""
+"""Coordinator of a real deployment: its folder, its certificates, the processes it runs."""

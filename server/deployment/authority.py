@@ -1,4 +1,4 @@
-"""The coordinator's own certificate authority, and the certificate of its server.
+"""Certificate authority of a coordinator, and the certificate of its server.
 
 EC P-384 with SHA-384 throughout. The authority signs nothing but this one server: sites trust it
 for the coordinator's address alone (name constraints are not used, as not every TLS library checks
@@ -34,14 +34,14 @@ LOOPBACK = ("localhost", "127.0.0.1")
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate and its private key, both PEM."""
+    """Certificate and its private key, both PEM."""
 
     certificate: bytes
     key: bytes
 
 
 def make_authority(name: str) -> Pair:
-    """A new authority, valid for ten years."""
+    """Make a new authority, valid for ten years."""
     key = ec.generate_private_key(ec.SECP384R1())
     subject = _name(f"fedlnm authority of {name}")
     builder = _builder(subject, subject, key.public_key(), AUTHORITY_DAYS)
@@ -54,7 +54,7 @@ def make_authority(name: str) -> Pair:
 
 
 def make_server(authority: Pair, host: str, days: int = SERVER_DAYS) -> Pair:
-    """A certificate for the coordinator's server: its public name, and loopback.
+    """Make a certificate for the coordinator's server: its public name, and loopback.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def make_server(authority: Pair, host: str, days: int = SERVER_DAYS) -> Pair:
 
 
 def days_left(certificate: bytes, now: datetime) -> float:
-    """Days until a certificate (PEM) expires; negative when it has."""
+    """Return the days until a certificate (PEM) expires; negative when it has."""
     end = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
     return (end - now) / timedelta(days=1)
 

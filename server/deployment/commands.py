@@ -14,14 +14,13 @@ from common.masking import identity
 from common.messages.joining import JoinRequest
 from common.study.model import load_study
 from common.utils.console import consoles
-from server.deployment.enrolment import enrol as enrol_site
-from server.deployment.enrolment import expel
-from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
-from server.deployment.founding import check_certificate, found
-from server.deployment.founding import renew as renew_certificate
-from server.deployment.lock import only_one
+from server.deployment.folder import CoordinatorFolder, CoordinatorSettings, only_one
+from server.deployment.init import check_certificate, make_coordinator
+from server.deployment.init import renew as renew_certificate
 from server.deployment.preparing import find_prepared
 from server.deployment.preparing import prepare as prepare_study
+from server.deployment.roster import enrol as enrol_site
+from server.deployment.roster import expel
 from server.deployment.run_folder import RunFolder, find_run, new_run
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def init(
             where="--address",
             remedy="give HOST:PORT, as in hub.example.org:443",
         ) from None
-    made = found(folder, settings)
+    made = make_coordinator(folder, settings)
     public = identity.load(made.identity).private.public_key()
     _say(f"made {made.root}; its README.md says what is what")
     _say(f"send to every hospital: {made.invitation}")
@@ -85,12 +84,12 @@ def enrol(
 def prepare(
     folder: Folder, study: Annotated[Path, typer.Argument(help="study.toml without keys")]
 ) -> None:
-    """Write the study with everybody's keys, and the app: what every hospital approves."""
+    """Write the study with everybody's keys, as every hospital approves it."""
     made = prepare_study(_opened(folder), study)
-    complete = load_study(made.study_file)
-    _say(f"send to {', '.join(complete.site_names)}: {made.study_file} and {made.app_file}")
+    complete = load_study(made)
+    _say(f"send to {', '.join(complete.site_names)}: {made}")
     _say(f"digest of the study: {complete.digest()}")
-    _say(f"when they have approved both: fedlnm-server run {folder} {complete.name}")
+    _say(f"when they have approved it: fedlnm-server run {folder} {complete.name}")
 
 
 def run(
@@ -111,7 +110,7 @@ def resume(
     folder: Folder,
     name: Annotated[str | None, typer.Argument(help="folder under runs/ [default: latest]")] = None,
 ) -> None:
-    """Go on with a run that was interrupted or has stopped, from what it had put by."""
+    """Go on with a run that was interrupted or has stopped, from what it had saved."""
     own = _opened(folder)
     warning = check_certificate(own)
     interrupted = find_run(own, name)
@@ -177,8 +176,8 @@ def _status(folder: Path, name: str | None) -> RunStatus:
 
 
 def _serve_page(folder: Path, name: str | None, port: int) -> None:
-    from server.live.command import serve
-    from server.live.source import of_deployment, of_simulation
+    from server.live.serving import serve
+    from server.live.snapshot import of_deployment, of_simulation
     from server.progress.simulated_status import check_run_folder, is_run_folder
 
     if name is None and is_run_folder(folder):

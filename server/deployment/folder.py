@@ -1,24 +1,27 @@
-"""The coordinator's folder: where its settings, keys, roster, studies and runs are."""
+"""Coordinator's folder: paths of its settings, keys, roster, studies and runs, and its lock."""
 
 from __future__ import annotations
 
+import fcntl
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from common.errors import InputError
+from common.errors import InputError, StudyError
 from common.messages.joining import ADDRESS
-from common.study.errors import explain
+from common.study.block import explain
 from common.utils.text_file import read_written
 
 SETTINGS = "coordinator.toml"
 
 
 class CoordinatorSettings(BaseModel):
-    """coordinator.toml.
+    """Settings in coordinator.toml.
 
     Parameters
     ----------
@@ -49,7 +52,7 @@ class CoordinatorSettings(BaseModel):
 
 @dataclass(frozen=True)
 class CoordinatorFolder:
-    """Paths inside a coordinator's folder."""
+    """Paths in a coordinator's folder."""
 
     root: Path
 
@@ -58,7 +61,7 @@ class CoordinatorFolder:
 
     @property
     def settings_file(self) -> Path:
-        """What a person may change."""
+        """Settings that a person may change."""
         return self.root / SETTINGS
 
     @property
@@ -73,17 +76,17 @@ class CoordinatorFolder:
 
     @property
     def authority_key(self) -> Path:
-        """Signs the server's certificate; needed by `renew` only."""
+        """Key that signs the server's certificate; only `renew` needs it."""
         return self.keys / "authority.key"
 
     @property
     def server_key(self) -> Path:
-        """Of the server's certificate."""
+        """Private key of the server's certificate."""
         return self.keys / "server.key"
 
     @property
     def superexec_secret(self) -> Path:
-        """By which the SuperLink knows its SuperExec."""
+        """Secret that authenticates the SuperExec to the SuperLink."""
         return self.keys / "superexec.secret"
 
     @property
@@ -103,27 +106,31 @@ class CoordinatorFolder:
 
     @property
     def roster(self) -> Path:
-        """Who takes part, signed."""
+        """Signed list of the hospitals that take part."""
         return self.root / "roster.json"
 
     @property
     def for_sites(self) -> Path:
-        """What is sent to the hospitals."""
+        """Files that are sent to the hospitals."""
         return self.root / "for-sites"
+
+    def prepared_study(self, name: str) -> Path:
+        """File of a study as the hospitals approve it."""
+        return self.for_sites / name / "study.toml"
 
     @property
     def invitation(self) -> Path:
-        """What a new hospital gets first."""
+        """File that a new hospital gets first."""
         return self.for_sites / "invitation.json"
 
     @property
     def runs(self) -> Path:
-        """One folder a run."""
+        """Folders of runs."""
         return self.root / "runs"
 
     @property
     def state(self) -> Path:
-        """What Flower keeps between starts, and the logs."""
+        """Files that Flower keeps between starts, and the logs."""
         return self.root / "state"
 
     @property
@@ -131,8 +138,13 @@ class CoordinatorFolder:
         """Messages on their way, and the nodes that are registered."""
         return self.state / "superlink.db"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the command that runs a study."""
+        return self.state / "lock"
+
     def settings(self) -> CoordinatorSettings:
-        """coordinator.toml.
+        """Read coordinator.toml.
 
         Raises
         ------
@@ -151,3 +163,35 @@ class CoordinatorFolder:
             raise InputError(f"not valid TOML: {error}", where=str(path)) from None
         except ValidationError as error:
             raise explain(error, where=str(path), model=CoordinatorSettings) from None
+
+
+@contextmanager
+def only_one(folder: CoordinatorFolder) -> Iterator[None]:
+    """Hold the right to run something in this folder, which one process has at a time.
+
+    Raises
+    ------
+    StudyError : another process has it.
+    """
+    with folder.lock.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StudyError(
+                "a run is under way in this folder",
+                where=str(folder.root),
+                remedy="see fedlnm-server status; wait, or end it with Ctrl-C",
+            ) from None
+        yield
+
+
+def is_busy(folder: CoordinatorFolder) -> bool:
+    """Tell if a coordinator's command holds the folder."""
+    if not folder.lock.is_file():
+        return False
+    with folder.lock.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

@@ -88,7 +88,7 @@ http {{
 
 
 def server_text(folder: CoordinatorFolder) -> str:
-    """The server block."""
+    """Return the server block."""
     settings = folder.settings()
     return _SERVER.format(
         superlink_port=settings.port,
@@ -102,7 +102,7 @@ def server_text(folder: CoordinatorFolder) -> str:
 
 
 def main_text(prefix: Path) -> str:
-    """A whole configuration, for a machine whose nginx has nothing else to do."""
+    """Return a whole configuration, for a machine whose nginx has nothing else to do."""
     return _MAIN.format(prefix=prefix)
 
 

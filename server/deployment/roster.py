@@ -1,4 +1,4 @@
-"""The coordinator's roster: the sites it has enrolled, with their keys, signed."""
+"""Signed roster of a coordinator: the sites that it has enrolled, with their keys."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import ClassVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from common.errors import InputError, SignatureError, StudyError
+from common.masking import identity
 from common.messages.joining import JoinRequest
 from common.messages.signed_document import SignedDocument
 from common.utils.durable import write_durably
+from server.deployment.folder import CoordinatorFolder
 
 
 class Roster(SignedDocument):
-    """All enrolled sites, in the order in which they joined."""
+    """Roster of enrolled sites, in the order in which they joined."""
 
     purpose: ClassVar[str] = "roster"
     sites: tuple[JoinRequest, ...] = ()
@@ -23,11 +25,11 @@ class Roster(SignedDocument):
 
     @property
     def identity_keys(self) -> dict[str, str]:
-        """Identity key (base64) by site."""
+        """Return the identity key (base64) by site."""
         return {entry.site: entry.identity_key for entry in self.sites}
 
     def with_site(self, request: JoinRequest, *, replace: bool) -> Roster:
-        """The roster with one more site, or with new keys of one that is on it.
+        """Return the roster with one more site, or with new keys of one that is on it.
 
         Raises
         ------
@@ -55,7 +57,7 @@ class Roster(SignedDocument):
         return self.model_copy(update={"sites": tuple(sites)})
 
     def without(self, name: str) -> Roster:
-        """The roster without a site.
+        """Return the roster without a site.
 
         Raises
         ------
@@ -69,7 +71,7 @@ class Roster(SignedDocument):
 
 
 def read_roster(path: Path, public: Ed25519PublicKey) -> Roster:
-    """The roster, empty where nobody has joined yet.
+    """Read the roster; it is empty where nobody has joined yet.
 
     Raises
     ------
@@ -92,7 +94,33 @@ def read_roster(path: Path, public: Ed25519PublicKey) -> Roster:
     return roster
 
 
-def write_roster(path: Path, roster: Roster, private: Ed25519PrivateKey) -> None:
+def enrol(folder: CoordinatorFolder, request: JoinRequest, *, replace: bool) -> None:
+    """Put a site on the roster; a running coordinator registers its node within seconds.
+
+    Raises
+    ------
+    InputError : the name or a key is taken.
+    SignatureError : the request or the roster was changed by somebody.
+    """
+    request.check()
+    private = identity.load(folder.identity).private
+    roster = read_roster(folder.roster, private.public_key())
+    _write_roster(folder.roster, roster.with_site(request, replace=replace), private)
+
+
+def expel(folder: CoordinatorFolder, name: str) -> None:
+    """Take a site off the roster; its node is let in no more.
+
+    Raises
+    ------
+    InputError : no such site.
+    """
+    private = identity.load(folder.identity).private
+    roster = read_roster(folder.roster, private.public_key())
+    _write_roster(folder.roster, roster.without(name), private)
+
+
+def _write_roster(path: Path, roster: Roster, private: Ed25519PrivateKey) -> None:
     """Sign and write the roster."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     signed = roster.model_copy(update={"changed": now}).signed_by(private)

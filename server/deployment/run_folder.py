@@ -1,8 +1,8 @@
-"""A run of a study in a deployment: its folder, and what its events say of it."""
+"""Folder of a run of a study in a deployment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,13 +11,12 @@ from typing import Any
 from common.errors import InputError
 from common.study.model import Study, load_study
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.preparing import Prepared
 from server.progress.events import read_events
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`runs/STUDY-TIME`; its name is also the name that the sites know the run by."""
+    """Folder `runs/STUDY-TIME`; the sites know the run by the same name."""
 
     path: Path
 
@@ -27,50 +26,50 @@ class RunFolder:
         return self.path.name
 
     @property
-    def input(self) -> Prepared:
-        """Study and app as they were when the run began: a resumed run takes the same."""
-        return Prepared(self.path / "input")
+    def study_file(self) -> Path:
+        """The study as it was when the run began: a resumed run takes the same."""
+        return self.path / "input" / "study.toml"
 
     @property
     def events_file(self) -> Path:
-        """What has happened, one JSON a line."""
+        """Events of the run, one JSON a line."""
         return self.path / "events.jsonl"
 
     @property
     def study(self) -> Study:
-        """What is studied."""
-        return load_study(self.input.study_file)
+        """The study of the run."""
+        return load_study(self.study_file)
 
     @property
     def finished(self) -> bool:
-        """Whether results are there."""
+        """Tell if results are there."""
         return any(event["kind"] == "finished" for event in self.events())
 
-    def events(self, offset: int = 0) -> Iterator[dict[str, Any]]:
-        """Events that begin at or after this byte of the file."""
+    def events(self, offset: int = 0) -> list[dict[str, Any]]:
+        """Read the events that begin at or after this byte of the file."""
         return read_events(self.events_file, offset)
 
     def size_of_events(self) -> int:
-        """Bytes of the events so far."""
+        """Return the bytes of the events so far."""
         return self.events_file.stat().st_size if self.events_file.is_file() else 0
 
     def last_checkpoint(self) -> float:
-        """When a result was last put by, in seconds since the epoch; 0 if never."""
+        """Return when a result was last saved, in seconds since the epoch; 0 if never."""
         times = [path.stat().st_mtime for path in (self.path / "checkpoint").rglob("*")]
         return max(times, default=0.0)
 
 
-def new_run(folder: CoordinatorFolder, prepared: Prepared) -> RunFolder:
-    """A fresh folder for a run of a prepared study."""
-    name = load_study(prepared.study_file).name
+def new_run(folder: CoordinatorFolder, study_file: Path) -> RunFolder:
+    """Make a fresh folder for a run of a prepared study."""
+    name = load_study(study_file).name
     run = RunFolder(folder.runs / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
-    run.path.mkdir(parents=True)
-    prepared.copy_to(run.path / "input")
+    run.study_file.parent.mkdir(parents=True)
+    shutil.copyfile(study_file, run.study_file)
     return run
 
 
 def find_run(folder: CoordinatorFolder, name: str | None) -> RunFolder:
-    """The run of this name, or the latest.
+    """Return the run of this name, or the latest.
 
     Raises
     ------

@@ -1,8 +1,7 @@
-"""Where a run of this deployment is: what its events tell, and who is connected at the moment."""
+"""State of a run of this deployment, from its events and from who is connected at the moment."""
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from common.errors import StudyError
-from server.deployment.control import Control
-from server.deployment.folder import CoordinatorFolder
+from common.flower.control import Control
+from server.deployment.folder import CoordinatorFolder, is_busy
 from server.deployment.run_folder import RunFolder
 from server.federation.obstacles import Obstacle
 from server.progress.run import RunProgress, SiteContact, progress_of
@@ -22,7 +21,7 @@ State = Literal["not started", "under way", "finished", "stopped", "interrupted"
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where a run is.
+    """State of a run.
 
     Parameters
     ----------
@@ -43,13 +42,13 @@ class RunStatus:
     restarts: int
 
     def as_dict(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the state for --json."""
         own = {name: value for name, value in asdict(self).items() if name != "progress"}
         sites = {name: asdict(self._contact(name)) for name in self.sites}
         return {**asdict(self.progress), **own, "sites": sites}
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Describe the state to people."""
         now = self.progress
         of = f" of study {self.study}" if self.study else ""
         yield f"run {self.run}{of}: {self.state}, begun {_time(self.begun)}"
@@ -87,21 +86,21 @@ class RunStatus:
 
 
 def read_status(folder: CoordinatorFolder, run: RunFolder) -> RunStatus:
-    """Where a run is."""
+    """Return the state of a run."""
     return status_of(folder, run, list(run.events()))
 
 
 def status_of(
     folder: CoordinatorFolder, run: RunFolder, events: Sequence[Mapping[str, Any]]
 ) -> RunStatus:
-    """Where the run is whose events these are."""
-    study, busy = run.study, _is_busy(folder)
+    """Return the state of the run that has these events."""
+    study, busy = run.study, is_busy(folder)
     progress = progress_of(events, time.time())
     return RunStatus(
         run=run.name,
         study=study.name,
         state=_state(progress, busy=busy),
-        begun=run.input.study_file.stat().st_mtime,
+        begun=run.study_file.stat().st_mtime,
         progress=progress,
         connections=_connections(folder) if busy else {},
         sites=study.site_names,
@@ -115,19 +114,6 @@ def _state(progress: RunProgress, *, busy: bool) -> State:
     if busy:
         return "under way"
     return "stopped" if progress.state == "stopped" else "interrupted"
-
-
-def _is_busy(folder: CoordinatorFolder) -> bool:
-    """Whether a coordinator's command holds the folder."""
-    path = folder.state / "lock"
-    if not path.is_file():
-        return False
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
 
 
 def _connections(folder: CoordinatorFolder) -> dict[str, str]:

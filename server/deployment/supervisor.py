@@ -1,16 +1,16 @@
-"""Keeps a run of a study going until it has ended: the heart of `fedlnm-server run`."""
+"""Keep a run of a study going until it has ended, for `fedlnm-server run`."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from common.errors import StudyError
+from common.flower.app import installed_app
+from common.flower.control import Control, RunState, UnreachableError
 from common.masking import identity
 from common.messages.joining import node_key_pem
-from server.deployment.control import Control, RunState, UnreachableError
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, read_roster
 from server.deployment.run_folder import RunFolder
@@ -24,10 +24,12 @@ MOST_FRUITLESS = 3
 
 @dataclass
 class Supervisor:
-    """Starts Flower's programs and the study, and starts again what dies; under `only_one`.
+    """Supervisor of Flower's programs and the study, which starts again what dies.
+
+    It works under `only_one`.
 
     A study whose program died is submitted again, and goes on from its checkpoint. It is given up
-    when that happens three times in a row without anything new being put by.
+    when that happens three times in a row without anything new being saved.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ class Supervisor:
                 control.close()
 
     def _until_finished(self, control: Control, services: Services) -> None:
-        fruitless, put_by = 0, self.run.last_checkpoint()
+        fruitless, saved = 0, self.run.last_checkpoint()
         while True:
             start = self.run.size_of_events()
             state = self._watch(self._submit(control, services), control, services)
@@ -74,8 +76,8 @@ class Supervisor:
                 error = StudyError(str(kinds["failed"]["message"]))
                 error.exit_code = int(kinds["failed"]["exit_code"])
                 raise error
-            fruitless = 0 if self.run.last_checkpoint() > put_by else fruitless + 1
-            put_by = self.run.last_checkpoint()
+            fruitless = 0 if self.run.last_checkpoint() > saved else fruitless + 1
+            saved = self.run.last_checkpoint()
             if fruitless >= MOST_FRUITLESS:
                 raise StudyError(
                     f"the study's program ended {fruitless} times without getting further"
@@ -99,9 +101,8 @@ class Supervisor:
                 self._revive(services)
 
     def _start(self, control: Control) -> int:
-        app = self.run.input.app_file.read_bytes()
         config = {
-            "study": str(self.run.input.study_file),
+            "study": str(self.run.study_file),
             "out": str(self.run.path),
             "run-name": self.run.name,
             "label": "federated",
@@ -109,10 +110,10 @@ class Supervisor:
             "report": "yes",
             "identity": str(self.folder.identity),
         }
-        return control.start_run(app, hashlib.sha256(app).hexdigest(), config)
+        return control.start_run(installed_app(), config)
 
     def _watch(self, run_id: int, control: Control, services: Services) -> RunState:
-        """How the run ended; what dies meanwhile is started again."""
+        """Return how the run ended; start again what dies meanwhile."""
         answered = asked = time.monotonic()
         while True:
             time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What was chosen in a study, for results.json: its settings, and what no setting says."""
+"""The choices of a study for results.json: its settings, and remarks on what no setting says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAPERS_FEATURES = "radiomics-1834"
 
 
 def recorded_settings(study: Study) -> dict[str, Any]:
-    """The block `settings` of results.json: every setting that shapes the study, and no key.
+    """Return the block `settings` of results.json: all that shapes the study, no key.
 
     Of files with pretrained weights the name is kept and not the folder, which is a path of the
     coordinator's machine. Costs are those that are compared, where the study names none.
@@ -122,7 +122,7 @@ def _linear(study: Study) -> bool:
 
 
 def _has(study: Study, name: str) -> bool:
-    """Whether this kind of features enters a linear model."""
+    """Tell if this kind of features enters a linear model."""
     if name == "radiomics":
         return "radiomics" in study.base_models
     return _networks(study) and "fusion_feature" in study.fusion_models

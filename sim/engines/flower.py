@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import StudyError
-from common.utils.flower_settings import flower_environment, flower_program
+from common.flower.programs import flower_environment, flower_program
 from common.utils.processes import BackgroundProgram, free_port, kept, wait_until_ready
 from server.progress.events import read_events
 

@@ -1,4 +1,4 @@
-"""A Flower grid without processes: a message to a node is a call of the ClientApp.
+"""Flower grid without processes: a message to a node is a call of the ClientApp.
 
 No Ray and no network: it starts in the time of the imports and can be stepped through in a
 debugger. ServerApp and ClientApp are the same objects that Flower's own engines run.
@@ -7,34 +7,27 @@ debugger. ServerApp and ClientApp are the same objects that Flower's own engines
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid, ServerApp
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
+
+from common.flower.internals import NodeInfo, Run, acting_as, number_message
 
 RUN_ID = 1
 SERVER_NODE = 1
 
 
-@contextmanager
-def task_identity(node_id: int) -> Iterator[None]:
-    """Flower keeps the identity of the running task in a process-wide class attribute."""
-    before = (TaskIdentity._run_id, TaskIdentity._task_id, TaskIdentity._node_id)
-    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN_ID, node_id, node_id
-    try:
-        yield
-    finally:
-        TaskIdentity._run_id, TaskIdentity._task_id, TaskIdentity._node_id = before
+def task_identity(node_id: int) -> AbstractContextManager[None]:
+    """Act as a node of the one run that there is."""
+    return acting_as(RUN_ID, node_id)
 
 
 class InProcessGrid(Grid):
-    """One node for each site; a pushed message is answered when its reply is pulled.
+    """Grid with one node a site; a pushed message is answered when its reply is pulled.
 
     Parameters
     ----------
@@ -77,15 +70,15 @@ class InProcessGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """A message to a node."""
+        """Return a message to a node."""
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Ids of all nodes."""
+        """Return the ids of all nodes."""
         return list(self._contexts)
 
     def get_nodes(self) -> list[NodeInfo]:
-        """All nodes, by the names that a deployment registers them under."""
+        """Return all nodes, under the names by which a deployment registers them."""
         return self._nodes
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -93,7 +86,7 @@ class InProcessGrid(Grid):
         ids = []
         for message in messages:
             message_id = f"m{next(self._number)}"
-            message.metadata.__dict__["_message_id"] = message_id
+            number_message(message, message_id)
             self._waiting[message_id] = message
             ids.append(message_id)
         return ids

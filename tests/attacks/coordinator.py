@@ -15,8 +15,7 @@ from client.workspace import Workspace, open_workspace
 from common.masking.layout import RingSums, to_rings
 from common.messages.codec import decode, encode
 from common.messages.exchanges import SumItem
-from common.study.file import write_study
-from common.study.model import Study, parse_study
+from common.study.model import Study, parse_study, write_study
 from common.transforms.views import materialise
 from server.app import run_configured_study
 from server.federation.federation import Federation

@@ -15,7 +15,7 @@ import client.store.masks
 from common.errors import SignatureError, SiteError
 from common.masking.agreement import SignedKey, announce, pair_secrets, roster_digest
 from common.masking.context import mask_context
-from common.masking.encoding import from_text
+from common.masking.fixed_point import from_text
 from common.masking.pairwise import mask_vector
 from common.messages.exchanges import Problem, SumItem, SumReply, SumRequest
 from common.statistics.moments import Means

@@ -21,10 +21,10 @@ from common.learning.normal_scores import knots_of, score_grid
 from common.learning.nystroem import gamma_scale, nystroem_map, rbf_kernel, synthetic_landmarks
 from common.masking.layout import RingSums, from_rings, to_rings
 from common.statistics.base import Rows
+from common.statistics.exact import unpack
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram
 from common.statistics.histogram import Histogram, HistogramResult
-from common.statistics.packing import unpack
 from common.statistics.rank_gram import first_edges, merge_cells, ranks_tell, refine_edges
 from common.study.model import parse_study
 from common.transforms import Clip, NormalScores, Select

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -29,10 +28,10 @@ from common.messages.joining import Invitation, JoinRequest
 from common.study.model import Study, load_study
 from common.utils import keeper
 from common.utils.processes import free_port, port_is_taken
-from server.deployment.enrolment import enrol
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
-from server.deployment.founding import found
-from server.deployment.preparing import Prepared, prepare
+from server.deployment.init import make_coordinator
+from server.deployment.preparing import prepare
+from server.deployment.roster import enrol
 from server.deployment.run_folder import RunFolder, find_run
 from sim.rehearsal import Rehearsal, differences, program, run_in_process_again
 from sim.sites import find_sites, write_site
@@ -167,12 +166,12 @@ class Stage:
     Parameters
     ----------
     rehearsal : folders.
-    prepared : study and app; every hospital has approved them.
+    study_file : of the study that every hospital has approved.
     lines : from a hospital to the proxy, by site.
     """
 
     rehearsal: Rehearsal
-    prepared: Prepared
+    study_file: Path
     lines: dict[str, Any]
     screens: dict[str, Screen] = field(default_factory=dict)
     _environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -186,7 +185,7 @@ class Stage:
     @property
     def study(self) -> Study:
         """As everybody approved it."""
-        return load_study(self.prepared.study_file)
+        return load_study(self.study_file)
 
     @property
     def logs(self) -> list[Path]:
@@ -242,11 +241,12 @@ class Stage:
         self.screens[name] = self._running.enter_context(own)
 
     @contextmanager
-    def run(self, verb: str = "run") -> Iterator[Run]:
+    def run(self, verb: str = "run", environment: Mapping[str, str] | None = None) -> Iterator[Run]:
         """`fedlnm-server run` or `resume`."""
         command = [*program("server"), verb, str(self.hub.root)]
         command += [self.study.name] if verb == "run" else []
-        with started(command, self.rehearsal.root / f"{verb}-{time.time_ns()}.log") as screen:
+        log = self.rehearsal.root / f"{verb}-{time.time_ns()}.log"
+        with started(command, log, environment) as screen:
             yield Run(self, screen)
 
     def supernode(self, name: str) -> psutil.Process:
@@ -303,7 +303,7 @@ class Stage:
     def undisturbed(self) -> dict[str, Any]:
         """results.json of the same study in process, under the same keys."""
         name = f"{self.study.name}-20240101-000000"  # as long as any run's: bytes are counted
-        out = run_in_process_again(self.rehearsal, self.prepared, name)
+        out = run_in_process_again(self.rehearsal, self.study_file, name)
         results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
         return results
 
@@ -337,14 +337,14 @@ def build(tabular: Path, root: Path, line: Callable[[int], Any]) -> Stage:
     rehearsal = Rehearsal(root, find_sites(folders, study))
     public = free_port()
     settings = CoordinatorSettings(address=f"127.0.0.1:{public}", port=free_port())
-    hub = found(rehearsal.hub.root, settings)
+    hub = make_coordinator(rehearsal.hub.root, settings)
     lines = {name: line(public) for name in rehearsal.data}
     for name, data in rehearsal.data.items():
         add_site(rehearsal, name, data, lines[name].port)
         enrol(hub, JoinRequest.read(rehearsal.site(name) / f"{name}.request.json"), replace=False)
     stage = Stage(rehearsal, prepare(hub, tabular / "study.toml"), lines)
     for name in lines:
-        approve_all(stage, name)
+        approve_study(stage, name)
     return stage
 
 
@@ -359,10 +359,9 @@ def add_site(rehearsal: Rehearsal, name: str, data: Path, port: int) -> Path:
     return folder
 
 
-def approve_all(stage: Stage, name: str) -> None:
-    """What `fedlnm-site approve` does for study and app."""
+def approve_study(stage: Stage, name: str) -> None:
+    """What `fedlnm-site approve` does."""
     private = identity.load(stage.rehearsal.site(name) / "keys" / "identity.pem").private
-    study, app = stage.study, stage.prepared.app_file.read_bytes()
+    study = stage.study
     remember_study(stage.work(name), study)
-    approve(stage.work(name), private, "study", study.digest(), study.name)
-    approve(stage.work(name), private, "app", hashlib.sha256(app).hexdigest(), "fedlnm")
+    approve(stage.work(name), private, study.digest(), study.name)

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from server.deployment.founding import renew
+from server.deployment.init import renew
 
 pytestmark = pytest.mark.faults
 HOUR, CUT_SECONDS = 3600, 90

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 import urllib.error
 import urllib.request
@@ -13,9 +12,10 @@ from typing import Any
 import pytest
 
 from common.errors import StudyError
+from common.flower.app import installed_app
+from common.flower.control import Control
 from common.masking import identity
 from server.deployment.authority import make_authority
-from server.deployment.control import Control
 from server.deployment.nginx import FLEET_CALLS
 from server.deployment.roster import read_roster
 from server.deployment.services import Services
@@ -60,11 +60,10 @@ def status_of(stage: Any, path: str) -> int:
 def test_no_run_can_be_started_from_the_sites_side_of_the_proxy(
     stage: Any, superlink: Control
 ) -> None:
-    app = stage.prepared.app_file.read_bytes()
     outside = Control(stage.hub.settings().address, stage.hub.authority)
     try:
         with pytest.raises(StudyError, match="403"):
-            outside.start_run(app, hashlib.sha256(app).hexdigest(), {})
+            outside.start_run(installed_app(), {})
         with pytest.raises(StudyError, match="403"):
             outside.register("stranger", b"")
         with pytest.raises(StudyError, match="403"):

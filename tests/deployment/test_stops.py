@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from client.gate.approvals import approve, revoke
 from common.masking import identity
-from server.deployment.founding import renew
+from server.deployment.init import renew
 
 
 def runs_of(stage: Any) -> list[Path]:
@@ -33,27 +34,31 @@ def test_with_an_expired_certificate_neither_side_starts(stage: Any, stranger: P
     assert runs_of(stage) == before
 
 
-def test_a_site_that_approved_another_app_or_study_answers_nothing(
-    stage: Any, staging: Any
-) -> None:
-    study, app = stage.study, stage.prepared.app_file.read_bytes()
-    other_app, other_study = hashlib.sha256(app + b"#").hexdigest(), "0" * 64
-    keys = {name: stage.rehearsal.site(name) / "keys" / "identity.pem" for name in ("a", "b")}
-    own = {name: identity.load(path).private for name, path in keys.items()}
-    revoke(stage.work("a"), own["a"], hashlib.sha256(app).hexdigest())
-    approve(stage.work("a"), own["a"], "app", other_app, "fedlnm")
+def test_a_site_that_approved_another_study_answers_nothing(stage: Any, staging: Any) -> None:
+    own = identity.load(stage.rehearsal.site("b") / "keys" / "identity.pem").private
+    revoke(stage.work("b"), own, stage.study.digest())
+    approve(stage.work("b"), own, "0" * 64, stage.study.name)
     with stage.sites():
         with stage.run() as run:
             assert run.screen.ends() == 1
-        assert "site a" in run.screen.text
-        assert "app_not_approved" in run.screen.text
-        staging.approve_all(stage, "a")
-        revoke(stage.work("b"), own["b"], study.digest())
-        approve(stage.work("b"), own["b"], "study", other_study, study.name)
-        with stage.run("resume") as run:
-            assert run.screen.ends() == 1
-        assert "site b" in run.screen.text
-        assert "study_not_approved" in run.screen.text
-        staging.approve_all(stage, "b")
-    assert "app_not_approved" in (stage.work("a") / "gate.log").read_text(encoding="utf-8")
+        staging.approve_study(stage, "b")
+    assert "site b" in run.screen.text
+    assert "study_not_approved" in run.screen.text
     assert "study_not_approved" in (stage.work("b") / "gate.log").read_text(encoding="utf-8")
+
+
+def test_a_coordinator_of_another_release_is_refused_and_learns_why(
+    stage: Any, tmp_path: Path
+) -> None:
+    """The coordinator calls itself 9.9.9; every site says so and computes nothing."""
+    other = tmp_path / "fedlnm-9.9.9.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fedlnm\nVersion: 9.9.9\n")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    with stage.sites(), stage.run(environment={"PYTHONPATH": path}) as run:
+        assert run.screen.ends() == 1
+    for name in stage.lines:
+        assert f"site {name}" in run.screen.text
+        told = (stage.work(name) / "gate.log").read_text(encoding="utf-8")
+        assert "'9.9.9'" in told
+    assert "other_release" in run.screen.text

@@ -7,7 +7,7 @@ import pytest
 from common.errors import UsageError
 from common.study.model import parse_study
 from sim.demonstration import demonstration_plan
-from sim.phantom.study import study_text
+from sim.phantom.generate import study_text
 
 
 @pytest.mark.parametrize(

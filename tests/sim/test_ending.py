@@ -25,10 +25,10 @@ from client.commands.init import join
 from common.messages.joining import Invitation, JoinRequest
 from common.study.model import load_study
 from common.utils.processes import free_port
-from server.deployment.enrolment import enrol
 from server.deployment.folder import CoordinatorSettings
-from server.deployment.founding import found
+from server.deployment.init import make_coordinator
 from server.deployment.preparing import prepare
+from server.deployment.roster import enrol
 from server.deployment.run_folder import new_run
 from sim.rehearsal import Rehearsal
 from sim.sites import find_sites
@@ -150,7 +150,7 @@ def deployed(tabular: Path, out: Path) -> Rehearsal:
     rehearsal = Rehearsal(out, find_sites([tabular / name for name in study.site_names], study))
     port = free_port()
     settings = CoordinatorSettings(address=f"127.0.0.1:{port}", port=port)
-    hub = found(rehearsal.hub.root, settings)
+    hub = make_coordinator(rehearsal.hub.root, settings)
     for name in study.site_names:
         joined = join(rehearsal.site(name), name, Invitation.read(hub.invitation), free_port())
         enrol(hub, JoinRequest.read(joined.request_file), replace=False)

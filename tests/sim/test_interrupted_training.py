@@ -17,8 +17,7 @@ from flwr.app import Message
 
 from client.app import app
 from client.workspace import open_workspace
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from server.app import run_configured_study
 from server.commands.audit import audit_run
 from server.progress.events import Events, read_events

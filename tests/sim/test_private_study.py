@@ -12,12 +12,11 @@ from opacus.accountants import RDPAccountant
 from client.store.ledger import ledger_path
 from client.store.privacy_budget import PrivacyBudget
 from common.ledger.verify import readable_entries
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from common.study.private_training import DifferentialPrivacy
 from server.app import run_configured_study
 from server.progress.events import Events
-from server.report.outputs import write_outputs
+from server.report.study_report import write_outputs
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import place_coordinator, with_identities
 from sim.sites import place_sites

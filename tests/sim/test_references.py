@@ -8,9 +8,8 @@ from client.data.cohort import read_cohort
 from client.site import load_site
 from common.disclosure import stricter
 from common.errors import InputError
-from common.study.file import write_study
-from common.study.model import load_study, parse_study
-from sim.references import local_study, pool_cohorts, pooled_settings, pooled_study
+from common.study.model import load_study, parse_study, write_study
+from sim.run import local_study, pool_cohorts, pooled_settings, pooled_study
 from sim.sites import data_folder, find_sites, place_sites, write_site
 
 

@@ -13,8 +13,7 @@ from client.store.ledger import REFUSED, Ledger, ledger_path
 from client.workspace import open_workspace
 from common.errors import InputError
 from common.masking import identity
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from server.progress.events import read_events
 from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, Outcome, run_job

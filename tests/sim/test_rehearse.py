@@ -56,7 +56,7 @@ def test_the_phantom_of_a_rehearsal_has_every_model_and_little_work(
     made: list[Any] = []
 
     def generate(folder: Path, seed: int, plan: Any) -> None:
-        from sim.phantom.study import study_text
+        from sim.phantom.generate import study_text
 
         folder.mkdir()
         (folder / "study.toml").write_text(study_text(plan, seed), encoding="utf-8")

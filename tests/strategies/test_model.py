@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.messages.plain_file import read_plain, write_plain
+from common.messages.plain import read_plain, write_plain
 from common.study.strategy import STRATEGIES
 from strategies.model import GlobalModel
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
-from client.data.confirmed import NOTHING
-from client.imaging.dicom.header import conforming, kind_of, read_header, sop_class
-from client.imaging.dicom.identity import SeriesIdentity
+from client.data.cohort_file import NOTHING
+from client.imaging.dicom.header import SeriesIdentity, conforming, kind_of, read_header, sop_class
 from client.imaging.dicom.rtstruct import check_contour_header, read_contours
-from client.imaging.dicom.segments import SEGMENT_TAGS, chosen_segment
+from client.imaging.dicom.segmentation import SEGMENT_TAGS, chosen_segment
 from client.imaging.errors import PatientError
 
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # not yet in pydicom

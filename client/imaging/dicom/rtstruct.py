@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,30 +14,290 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from client.data.confirmed import NOTHING
-from client.imaging.dicom.header import conforming, read_header
-from client.imaging.dicom.identity import SeriesIdentity
+from client.data.cohort_file import COLUMN, FRAME_OF_REFERENCE, NOTHING
+from client.imaging.dicom.header import SeriesIdentity, conforming, read_header
 from client.imaging.dicom.polygons import (
     FLOAT_ERROR,
     PROBE,
     Polygon,
     Reach,
+    band_area,
     combine,
     crossed_over,
+    length_in_pixels,
+    near_path,
     overlap_in_part,
-)
-from client.imaging.dicom.roi import check_frames, choose, on_grid
-from client.imaging.dicom.rounding import (
-    Course,
-    courses,
-    reach_of,
-    rounding_step,
-    snapped,
-    undecided,
 )
 from client.imaging.errors import PatientError
 from client.imaging.geometry import voxels_to_patient
+from common.utils.text_file import difference, nearest, plain_text
+
+_LISTED = 20
+_STRAY_SHARE = 0.01
+"""Share of the ROI's voxels up to which a missing part is taken for a stray one."""
+
+
+def choose(names: Mapping[int, str], wanted: str | None, where: str) -> int:
+    """The number of the ROI that is meant: the named one, or the only one.
+
+    Parameters
+    ----------
+    names : of the ROIs that hold something, by number.
+    wanted : what stands after "#" in cohort.csv; None when nothing does.
+
+    Raises
+    ------
+    PatientError : none, several, or none of that name; the names that there are are listed.
+    """
+    if not names:
+        raise PatientError("no ROI in the file", where=where, remedy="save the ROI's segmentation")
+    plain = None if wanted is None else plain_text(wanted)
+    found = [n for n, name in names.items() if plain is None or plain_text(name) == plain]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f'"{plain_text(name)}"' for name in list(names.values())[:_LISTED])
+    more = ", ..." if len(names) > _LISTED else ""
+    if wanted is None:
+        what = f"{len(names)} ROIs in one file ({listed}{more})"
+        remedy = f"name the one that is meant in cohort.csv: {where}#NAME"
+    elif found:
+        what = f'{len(found)} ROIs are called "{plain}"'
+        remedy = "give them different names where they were drawn, and export the file again"
+    else:
+        close = nearest(wanted, names.values())
+        differ = f" ({difference(wanted, close)})" if close is not None else ""
+        what = f'no ROI "{plain}" is drawn; there are {listed}{more}{differ}'
+        remedy = "correct the name after # in cohort.csv"
+    raise PatientError(what, where=where, remedy=remedy)
+
+
+def check_frames(
+    what: str,
+    named: AbstractSet[str],
+    identity: SeriesIdentity,
+    confirmed: frozenset[str],
+    where: str,
+) -> None:
+    """Refuse a mask in another frame of reference than its series, unless that was confirmed.
+
+    Parameters
+    ----------
+    what : the mask in words, plural or with an article ("the contours").
+    named : all frames of reference that the file names for it.
+    confirmed : words of the column `confirmed`.
+
+    Raises
+    ------
+    PatientError : another frame, or none in the file or in the series, and no confirmation.
+    """
+    own = identity.frame_of_reference
+    if (named == {own} and own) or FRAME_OF_REFERENCE in confirmed:
+        return
+    if not named:
+        said = f"nothing says which frame of reference {what} are in"
+    elif not own:
+        said = f"the series has no frame of reference, while {what} name one"
+    else:
+        said = f"{what} are in another frame of reference than the series"
+    raise PatientError(
+        said,
+        where=where,
+        remedy="export both together, and de-identify both in one go; or look at the ROI on the"
+        f" images, and if it lies right, write {FRAME_OF_REFERENCE} into the column {COLUMN} of"
+        " this patient's row of cohort.csv",
+    )
+
+
+def on_grid(inside: NDArray[np.bool_], image: sitk.Image, where: str) -> sitk.Image:
+    """Voxels (z, y, x) as a mask on the grid of the image, uint8.
+
+    Raises
+    ------
+    PatientError : slices between two that belong together are empty: they were left out, or left
+        to the interpolation of whoever drew it.
+    """
+    missing = missing_slices(inside)
+    if missing:
+        to_patient = voxels_to_patient(image)
+        # along the axis of the patient that the slices follow most
+        axis = int(np.abs(to_patient[:3, 2]).argmax())
+        row, column = (int(at.mean()) for at in np.nonzero(inside.any(axis=0)))
+        places = [float(to_patient[axis] @ (column, row, k, 1)) for k in missing]
+        listed = ", ".join(f"{'xyz'[axis]} = {place:.1f}" for place in places[:_LISTED])
+        more = ", ..." if len(places) > _LISTED else ""
+        slices = "slice" if len(missing) == 1 else "slices"
+        raise PatientError(
+            f"the ROI skips {len(missing)} {slices} between others ({listed}{more} mm)",
+            where=where,
+            remedy="interpolate these slices where it was drawn, or delete the stray contours"
+            " beyond them, and export it again",
+        )
+    mask = sitk.GetImageFromArray(inside.astype(np.uint8))
+    mask.CopyInformation(image)
+    return mask
+
+
+def missing_slices(inside: NDArray[np.bool_]) -> list[int]:
+    """Return the slices on which a part of the ROI is missing though it goes on behind them.
+
+    A part ends on a slice and one begins a few slices on, over the same place and with nothing in
+    between: a slice left out. Over another place it is a piece of its own, such as a second node.
+    Stray voxels on slices that are drawn otherwise do not count. An ROI drawn on single slices
+    alone, no two of them neighbours, was never interpolated.
+    """
+    drawn = np.flatnonzero(inside.any(axis=(1, 2)))
+    empty = set(range(drawn[0], drawn[-1])) - set(drawn.tolist()) if drawn.size else set()
+    if empty and np.diff(drawn).min() > 1:
+        return sorted(empty)
+    least = _STRAY_SHARE * np.count_nonzero(inside)
+    missing: set[int] = set()
+    # by pixel, the slice on which a part that came to its end was last seen there; -1 = none
+    ended = np.full(inside.shape[1:], -1, dtype=np.int64)
+    for k in drawn:
+        for part in _parts(inside[k], inside[k - 1] if k else None):
+            before = ended[part]
+            if (before >= 0).any():
+                gap = range(int(before.max()) + 1, int(k))
+                many = np.count_nonzero(before >= 0) * len(gap) > least
+                missing.update(gap if many else empty.intersection(gap))
+        ended[inside[k]] = -1
+        for part in _parts(inside[k], inside[k + 1] if k + 1 < len(inside) else None):
+            ended[part] = k
+    return sorted(missing)
+
+
+def _parts(
+    plane: NDArray[np.bool_], neighbour: NDArray[np.bool_] | None
+) -> list[NDArray[np.bool_]]:
+    """Connected parts of a plane with no voxel of the ROI above them in the neighbouring plane."""
+    labels, count = ndimage.label(plane, structure=np.ones((3, 3)))
+    parts = [labels == number for number in range(1, count + 1)]
+    return [part for part in parts if neighbour is None or not (part & neighbour).any()]
+
+
+_MOST_DECIMALS = 4
+_SINGLE = 6e-8
+"""Relative error of 32 bits: 12.3 that passed through them reads 12.300000191."""
+_ENOUGH = 4
+"""Distinct values that show a step: fewer are multiples of a coarser one by chance too often."""
+_BY_CHANCE = 1e-3
+"""Likelihood below which no hand-drawn ROI has all its corners on centres."""
+_TELLING = 0.25
+"""Pixels of reach from which a corner with digits cut off may be anywhere."""
+
+
+class Course(Enum):
+    """Course of a contour: anywhere, through the centres of pixels, or nobody can tell."""
+
+    DRAWN = "drawn"
+    TRACED = "traced"
+    UNCLEAR = "unclear"
+
+
+def rounding_step(values: NDArray[np.float64]) -> float:
+    """Coarsest power of ten (mm) that the values of one axis are multiples of; 0 below 1e-4.
+
+    Each order of magnitude is looked at by itself: four significant digits round 123.4 more
+    coarsely than 12.34.
+    """
+    own = np.unique(values[values != 0])
+    if not own.size:
+        return 0.0
+    orders = np.floor(np.log10(np.abs(own)))
+    groups = [own[orders == order] for order in np.unique(orders)]
+    sure = max(map(_step, [group for group in groups if group.size >= _ENOUGH] or [own]))
+    # few values may be round by chance: believe no more of them than one digit less
+    return max(sure, *(min(_step(group), 10 * sure) for group in groups))
+
+
+def reach_of(steps: NDArray[np.float64], to_pixels: NDArray[np.float64]) -> Reach:
+    """Pixels along columns and rows by which a rounded corner may be off.
+
+    Parameters
+    ----------
+    steps : (3,) of x, y, z in mm, from `rounding_step`.
+    to_pixels : (2, 3), columns and rows per mm.
+    """
+    columns, rows = np.abs(to_pixels) @ (steps / 2) + FLOAT_ERROR
+    return float(columns), float(rows)
+
+
+def courses(polygons: Sequence[Polygon], reach: Reach) -> list[Course]:
+    """Tell traced contours of one ROI from drawn ones.
+
+    All together when all are on centres: a single pixel among them proves nothing by itself.
+    """
+    for wide in _reaches(reach):
+        if all(_on_centres(polygon, wide) for polygon in polygons):
+            if _chance(np.vstack(polygons), wide) < _BY_CHANCE:
+                return [Course.TRACED] * len(polygons)
+            break
+    return [_course(polygon, reach, len(polygons)) for polygon in polygons]
+
+
+def snapped(polygon: Polygon) -> Polygon:
+    """Return the polygon with its corners on the nearest centres."""
+    return np.rint(polygon)
+
+
+def undecided(polygon: Polygon, shape: tuple[int, int], reach: Reach) -> int:
+    """Count the pixels on a drawn path that meets centres as only a traced one does, else 0.
+
+    Every path meets some within the reach of rounding. They are in or out by the rule of
+    `interior`, as many in as out, which changes the ROI by less than any two readers differ. A
+    path that meets more than half of what chance leaves out is a trace that was changed, or drawn
+    on a grid that fits this one: nobody can tell whether its rim belongs to the ROI.
+    """
+    near = int(np.count_nonzero(near_path(polygon, shape, reach)))
+    expected, most = band_area(polygon, reach), length_in_pixels(polygon)
+    return near if near > (expected + most) / 2 + expected**0.5 else 0
+
+
+def _step(values: NDArray[np.float64]) -> float:
+    slack = _SINGLE * np.abs(values) + 1e-9
+    for decimals in range(_MOST_DECIMALS + 1):
+        if (np.abs(values - np.round(values, decimals)) <= slack).all():
+            return float(10.0**-decimals)
+    return 0.0
+
+
+def _reaches(reach: Reach) -> Iterator[Reach]:
+    """Yield how far rounding may move a corner, and how far cutting digits off."""
+    yield reach
+    if max(reach) > 2 * FLOAT_ERROR:
+        yield 2 * reach[0], 2 * reach[1]
+
+
+def _course(polygon: Polygon, reach: Reach, among: int) -> Course:
+    if max(reach) >= _TELLING and _on_centres(polygon, (FLOAT_ERROR, FLOAT_ERROR)):
+        # a grid of whole millimetres: its centres are whole numbers, rounded or not
+        return Course.TRACED if _by_neighbours(polygon) else Course.UNCLEAR
+    for wide in _reaches(reach):
+        if _on_centres(polygon, wide):
+            proven = among * _chance(polygon, wide) < _BY_CHANCE
+            return Course.TRACED if proven else Course.UNCLEAR
+    return Course.DRAWN
+
+
+def _on_centres(polygon: Polygon, reach: Reach) -> bool:
+    return bool((np.abs(polygon - np.rint(polygon)) <= reach).all())
+
+
+def _by_neighbours(polygon: Polygon) -> bool:
+    """Tell if every edge runs along a row, column or diagonal, as from pixel to neighbour."""
+    way = np.abs(np.roll(np.rint(polygon), -1, axis=0) - np.rint(polygon))
+    return bool(((way.min(axis=1) == 0) | (way[:, 0] == way[:, 1])).all())
+
+
+def _chance(corners: Polygon, reach: Reach) -> float:
+    """Likelihood that corners anywhere all come to lie on centres; equal coordinates count once."""
+    centres = np.rint(corners)
+    columns, rows = (len(np.unique(centres[:, axis])) for axis in (0, 1))
+    share = np.minimum(2 * np.array(reach), 1)
+    return float(share[0] ** columns * share[1] ** rows)
+
 
 _TAGS = ["StructureSetROISequence", "ROIContourSequence", "ReferencedFrameOfReferenceSequence"]
 _CLOSED, _EXCLUSIVE = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"

@@ -17,14 +17,61 @@ import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 
-from client.data.confirmed import NOTHING
-from client.imaging.dicom.header import conforming, numbers
-from client.imaging.dicom.identity import SeriesIdentity
-from client.imaging.dicom.roi import on_grid
-from client.imaging.dicom.rounding import rounding_step
-from client.imaging.dicom.segments import chosen_segment
+from client.data.cohort_file import NOTHING
+from client.imaging.dicom.header import SeriesIdentity, conforming, numbers
+from client.imaging.dicom.rtstruct import check_frames, choose, on_grid, rounding_step
 from client.imaging.errors import PatientError
 from client.imaging.geometry import voxels_to_patient
+
+SEGMENT_TAGS = [
+    "ReferencedSeriesSequence",
+    "FrameOfReferenceUID",
+    "SegmentationType",
+    "SegmentSequence",
+]
+
+
+def chosen_segment(
+    header: pydicom.Dataset,
+    identity: SeriesIdentity,
+    label: str | None,
+    confirmed: frozenset[str],
+    where: str,
+) -> int:
+    """Return the number of the segment that is meant, by the header alone.
+
+    Raises
+    ------
+    PatientError : a segmentation of another series or frame of reference, or fractional; no such
+        segment, or several.
+    """
+    remedy = "give the series that was segmented, as it was then"
+    named = header.get("ReferencedSeriesSequence") or ()
+    if not named:
+        raise PatientError(
+            "the segmentation does not say which series it belongs to", where=where, remedy=remedy
+        )
+    if identity.series not in {str(item.SeriesInstanceUID) for item in named}:
+        raise PatientError("a segmentation of another series", where=where, remedy=remedy)
+    frames = {str(header.get("FrameOfReferenceUID") or "")} - {""}
+    check_frames("the segments", frames, identity, confirmed, where)
+    if str(header.get("SegmentationType")) == "FRACTIONAL":
+        raise PatientError(
+            "a fractional segmentation: where its ROI ends is not said",
+            where=where,
+            remedy="save it as a binary segmentation",
+        )
+    listed = [(int(item.SegmentNumber), item) for item in header.get("SegmentSequence") or ()]
+    if len({number for number, _ in listed}) < len(listed):
+        raise PatientError(
+            "two segments have the same number",
+            where=where,
+            remedy="save the segmentation again, each segment under a number of its own",
+        )
+    # 0 is the background of a label map
+    labels = {n: str(item.get("SegmentLabel") or "") for n, item in listed if n > 0}
+    return choose(labels, label, where)
+
 
 _OFF_GRID, _OFF_SLICE, _MOST_OFF = 0.01, 0.1, 0.25
 """Voxels by which a frame may miss the image's grid: in plane, across, and when rounded at most."""

@@ -14,8 +14,7 @@ from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageSt
 
 from client.imaging.dicom.alike import check_rescale, differing
 from client.imaging.dicom.folder import Contents, Found, listed, read_file, read_folder
-from client.imaging.dicom.header import EXPORT_AGAIN, conforming, kind_of, numbers
-from client.imaging.dicom.identity import SeriesIdentity
+from client.imaging.dicom.header import EXPORT_AGAIN, SeriesIdentity, conforming, kind_of, numbers
 from client.imaging.dicom.pixels import read_hu
 from client.imaging.dicom.stack import Grid, Slice, place, read_slice
 from client.imaging.errors import PatientError

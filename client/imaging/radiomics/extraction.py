@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from radiomics import imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-from client.data.confirmed import NOTHING
+from client.data.cohort_file import NOTHING
 from client.imaging.errors import PatientError
 from client.imaging.geometry import IDENTITY, at_origin, cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
@@ -31,7 +31,7 @@ from client.imaging.radiomics import Engine
 from client.imaging.radiomics.engine import FastExtractor
 from client.imaging.radiomics.spline import on_grid
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
-from client.imaging.threads import one_thread
+from client.imaging.workers import one_thread
 from common.errors import StudyError
 from common.study.model import ImagingSettings
 from common.study.radiomics_settings import settings_file

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -31,6 +28,7 @@ from client.gate import approvals
 from client.gate.site_gate import SiteGate
 from client.gate.supernode import GatedNode
 from client.site import SiteSettings, load_site
+from common.flower.app import installed_app
 from common.masking import identity
 from common.messages.codec import encode
 from common.messages.exchanges import EnrolRequest
@@ -63,8 +61,8 @@ class Wire:
 class Node:
     """Flower's own state, store and loop functions; the connection and the app are the test's."""
 
-    def __init__(self, site: Path, fab: bytes) -> None:
-        self.site, self.fab, self.wire = site, fab, Wire()
+    def __init__(self, site: Path) -> None:
+        self.site, self.fab, self.wire = site, installed_app().content, Wire()
         objects = ObjectStoreFactory()
         self.state = NodeStateFactory(objects).state()
         self.store = objects.store()
@@ -110,8 +108,9 @@ class Node:
         )
 
     def _run(self, run_id: int) -> Run:
-        run = Run.create_empty(run_id)
-        run.fab_hash = hashlib.sha256(self.fab).hexdigest()
+        """What the server says of a run: the release's own app, as an honest one has it."""
+        run, app = Run.create_empty(run_id), installed_app()
+        run.fab_id, run.fab_version, run.fab_hash = app.identifier, app.version, app.digest
         return run
 
     def _instruction(
@@ -153,24 +152,21 @@ def site(settings: SiteSettings, tabular: Path) -> Path:
 
 
 @pytest.fixture
-def allow(settings: SiteSettings) -> Callable[[approvals.Kind, str], None]:
-    """Approve something at the site."""
+def allow(settings: SiteSettings) -> Callable[[str], None]:
+    """Approve a study at the site."""
     private = identity.load(settings.identity).private
 
-    def approve(kind: approvals.Kind, digest: str) -> None:
-        approvals.approve(settings.work, private, kind, digest, "test")
+    def approve(digest: str) -> None:
+        approvals.approve(settings.work, private, digest, "test")
 
     return approve
 
 
 @pytest.fixture
-def approved_node(
-    site: Path, study: Study, allow: Callable[[approvals.Kind, str], None], fab: bytes
-) -> Node:
-    """A site that has approved the app and the study; whether gated, the test decides."""
-    allow("study", study.digest())
-    allow("app", hashlib.sha256(fab).hexdigest())
-    return Node(site, fab)
+def approved_node(site: Path, study: Study, allow: Callable[[str], None]) -> Node:
+    """A site that has approved the study; whether gated, the test decides."""
+    allow(study.digest())
+    return Node(site)
 
 
 @pytest.fixture
@@ -189,43 +185,6 @@ def enrolment(study: Study) -> EnrolRequest:
 def gate_log(settings: SiteSettings) -> Callable[[], str]:
     path = settings.work / "gate.log"
     return lambda: path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def build_fab(folder: Path) -> bytes:
-    """`flwr build` of a folder; the FAB's bytes."""
-    program = Path(sys.executable).with_name("flwr")
-    subprocess.run([program, "build", "--app", folder], cwd=folder, check=True, capture_output=True)
-    (made,) = folder.glob("*.fab")
-    content = made.read_bytes()
-    made.unlink()
-    return content
-
-
-@pytest.fixture(scope="session")
-def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this release's app, without what Flower would leave out."""
-    folder = tmp_path_factory.mktemp("app") / "fedlnm"
-    folder.mkdir()
-    for name in ("client", "common", "server", "strategies", "sim"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "LICENSE", "README.md"):
-        shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def fab(app_folder: Path) -> bytes:
-    return build_fab(app_folder)
-
-
-@pytest.fixture(scope="session")
-def changed_fab(app_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The same app with one comment more."""
-    folder = tmp_path_factory.mktemp("changed") / "fedlnm"
-    shutil.copytree(app_folder, folder)
-    with (folder / "client" / "answers.py").open("a", encoding="utf-8") as file:
-        file.write("# one comment more\n")
-    return build_fab(folder)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def test_without_the_mod_a_real_client_app_tells_the_id(
 def test_the_mod_keeps_the_id_of_a_real_client_app_in_the_sites_log(
     site: Path, enrolment: EnrolRequest, study: Any, allow: Any, gate_log: Any
 ) -> None:
-    allow("study", study.digest())
+    allow(study.digest())
     reply = as_flower_runs(failing_app(gate_mod), *asked(site, enrolment))
     problem = decode(reply.content)
     assert isinstance(problem, Problem)

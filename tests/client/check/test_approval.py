@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from client.check.approval import (
-    look_at_approvals,
-    look_at_coordinator_key,
-    look_at_roster,
-)
 from client.check.finding import Finding
-from client.check.software import PACKAGE
+from client.check.keys import (
+    check_approvals,
+    check_coordinator_key,
+    check_roster,
+)
 from client.gate import approvals
 from client.site import Deployment, SiteSettings, load_site
 from common.masking import identity
@@ -33,31 +32,28 @@ def settings(tmp_path: Path, study: Study, joined: Any) -> SiteSettings:
     return load_site(tmp_path / "site.toml")
 
 
-def approve(settings: SiteSettings, kind: approvals.Kind, digest: str, name: str) -> None:
+def approve(settings: SiteSettings, digest: str, name: str) -> None:
     private = identity.load(settings.identity).private
-    approvals.approve(settings.work, private, kind, digest, name)
+    approvals.approve(settings.work, private, digest, name)
 
 
 def found(study: Study, settings: SiteSettings) -> dict[str, Finding]:
-    return {row.kind: row for row in look_at_approvals(study, settings)}
+    return {row.kind: row for row in check_approvals(study, settings)}
 
 
 def test_nothing_approved_yet_is_a_warning(study: Study, settings: SiteSettings) -> None:
     assert {row.severity for row in found(study, settings).values()} == {"warning"}
 
 
-def test_this_study_and_an_app_of_this_release_pass(study: Study, settings: SiteSettings) -> None:
-    from importlib import metadata
-
-    approve(settings, "study", study.digest(), study.name)
-    approve(settings, "app", "ab" * 32, f"{PACKAGE} {metadata.version(PACKAGE)}")
+def test_the_approved_study_passes(study: Study, settings: SiteSettings) -> None:
+    approve(settings, study.digest(), study.name)
     assert {row.severity for row in found(study, settings).values()} == {"ok"}
 
 
 def test_a_study_that_changed_since_it_was_approved_is_a_problem(
     study: Study, settings: SiteSettings
 ) -> None:
-    approve(settings, "study", "cd" * 32, study.name)
+    approve(settings, "cd" * 32, study.name)
     row = found(study, settings)["study.approval"]
     assert row.severity == "problem"
     assert "cdcdcdcdcdcd" in row.what
@@ -67,12 +63,11 @@ def test_a_study_that_changed_since_it_was_approved_is_a_problem(
 def test_approvals_that_were_tampered_with_are_a_problem(
     study: Study, settings: SiteSettings
 ) -> None:
-    approve(settings, "study", study.digest(), study.name)
+    approve(settings, study.digest(), study.name)
     path = approvals.approvals_path(settings.work)
-    path.write_text(path.read_text(encoding="utf-8").replace("study", "app"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace(study.name, "other"), encoding="utf-8")
     rows = found(study, settings)
     assert rows["study.approval"].severity == "problem"
-    assert rows["study.app"].severity == "not checked"
 
 
 def test_open_simulations_are_not_checked_and_it_says_why(study: Study) -> None:
@@ -83,14 +78,14 @@ def test_open_simulations_are_not_checked_and_it_says_why(study: Study) -> None:
 def test_a_study_of_another_coordinator_is_a_problem(study: Study) -> None:
     theirs = study.model_copy(update={"coordinator_key": "theirs"})
     ours = study.model_copy(update={"coordinator_key": "ours"})
-    assert [row.severity for row in look_at_coordinator_key(theirs, INSECURE)] == ["problem"]
-    assert [row.severity for row in look_at_coordinator_key(ours, INSECURE)] == ["ok"]
-    assert [row.severity for row in look_at_coordinator_key(ours, None)] == ["not applicable"]
+    assert [row.severity for row in check_coordinator_key(theirs, INSECURE)] == ["problem"]
+    assert [row.severity for row in check_coordinator_key(ours, INSECURE)] == ["ok"]
+    assert [row.severity for row in check_coordinator_key(ours, None)] == ["not applicable"]
 
 
 def test_what_the_study_wants_of_the_site_is_said(study: Study) -> None:
-    (row,) = look_at_roster(study, "c")
+    (row,) = check_roster(study, "c")
     assert row.what == "trains, tests internal, tests external_1"
-    (row,) = look_at_roster(study, "nowhere")
+    (row,) = check_roster(study, "nowhere")
     assert row.severity == "problem"
     assert "a, b, c" in row.remedy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.check.clinical_units import centre, look_at_values, possible, suggests_logarithm
+from client.check.cohort import centre, check_values, possible, suggests_logarithm
 from client.check.finding import Finding
 from client.data.cohort import Patient
 from common.study.model import Study, parse_study
@@ -43,7 +43,7 @@ def faults(found: list[Finding]) -> list[tuple[str, str, str]]:
 def test_an_age_in_months_and_a_diameter_in_mm_are_found(study: Study) -> None:
     ages = [58.0, 61, 63, 64, 66, 70, 71, 73, 744, 55]
     diameters = [1.2, 2.0, 2.2, 2.5, 2.6, 3.1, 3.3, 3.9, 3.0, 31.0]
-    found = list(look_at_values(patients(ages, diameters), study))
+    found = list(check_values(patients(ages, diameters), study))
     assert faults(found) == [
         ("problem", "cohort.units", "p8: column age"),
         ("warning", "cohort.units", "p9: column diameter"),
@@ -54,19 +54,19 @@ def test_an_age_in_months_and_a_diameter_in_mm_are_found(study: Study) -> None:
 def test_few_values_and_columns_of_one_value_are_not_compared(study: Study) -> None:
     few = patients([50, 60, 70], [1, 2, 90])
     same = patients([60] * 10, [2.0] * 9 + [40.0])
-    assert not faults(list(look_at_values(few, study)))
-    assert not faults(list(look_at_values(same, study)))
+    assert not faults(list(check_values(few, study)))
+    assert not faults(list(check_values(same, study)))
 
 
 def test_ordinary_spread_is_left_alone(study: Study) -> None:
     rng = np.random.default_rng(1)
     ages = rng.normal(62, 9, 500).clip(20, 100).round().tolist()
     diameters = np.exp(rng.normal(1, 0.5, 500)).tolist()
-    assert not faults(list(look_at_values(patients(ages, diameters), study)))
+    assert not faults(list(check_values(patients(ages, diameters), study)))
 
 
 def test_a_column_without_values_is_a_warning(study: Study) -> None:
-    found = look_at_values(patients([np.nan] * 9 + [60.0], [2.0] * 10), study)
+    found = check_values(patients([np.nan] * 9 + [60.0], [2.0] * 10), study)
     assert faults(list(found)) == [("warning", "cohort.missing", "column age")]
 
 
@@ -85,13 +85,13 @@ def test_the_quartiles_of_a_normal_column_give_its_deviation() -> None:
 def test_a_column_that_suggests_a_logarithm_is_named(study: Study, sigma: float) -> None:
     rng = np.random.default_rng(1)
     ages, diameters = rng.normal(60, 9, 200), rng.lognormal(0.5, sigma, 200).clip(0.01, 240)
-    found = list(look_at_values(patients(ages.tolist(), diameters.tolist()), study))
+    found = list(check_values(patients(ages.tolist(), diameters.tolist()), study))
     skewed = [one for one in found if one.kind == "cohort.skewed"]
     assert faults(skewed) == [("warning", "cohort.skewed", "column diameter")]
     assert 'summary = "median"' in skewed[0].remedy
     median = study.clinical[1].model_copy(update={"summary": "median"})
     told = study.model_copy(update={"clinical": (study.clinical[0], median)})
-    again = list(look_at_values(patients(ages.tolist(), diameters.tolist()), told))
+    again = list(check_values(patients(ages.tolist(), diameters.tolist()), told))
     (remedy,) = [one.remedy for one in again if one.severity == "warning" and "skew" in one.kind]
     assert "summary" not in remedy and "logarithm" in remedy
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.check.cohort_rows import CohortLook, look_at_rows
+from client.check.cohort import CohortLook, check_rows
 from client.check.finding import Finding
 from common.study.model import Study, parse_study
 
@@ -37,7 +37,7 @@ def study() -> Study:
 def look(folder: Path, study: Study, rows: list[str], header: str = HEADER) -> CohortLook:
     text = "\n".join([header, *rows]) + "\n"
     (folder / "cohort.csv").write_bytes(text.encode())
-    return look_at_rows(folder, "a", study)
+    return check_rows(folder, "a", study)
 
 
 def faults(look: CohortLook) -> list[tuple[str, str]]:
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_one_problem(
 ) -> None:
     if content is not None:
         (tmp_path / "cohort.csv").write_bytes(content)
-    found = look_at_rows(tmp_path, "a", study)
+    found = check_rows(tmp_path, "a", study)
     assert found.frame is None
     assert faults(found)[0] == ("cohort.file", "problem")
     assert {severity for _, severity in faults(found)[1:]} == {"not checked"}
@@ -246,7 +246,7 @@ def test_a_file_that_may_have_been_cut_off_is_a_warning(tmp_path: Path, study: S
     look(tmp_path, study, ["p1,0,train,60,1"])
     path = tmp_path / "cohort.csv"
     path.write_bytes(path.read_bytes().rstrip())
-    found = look_at_rows(tmp_path, "a", study)
+    found = check_rows(tmp_path, "a", study)
     assert by_kind(found, "cohort.file").severity == "warning"
     assert found.cohort is not None and len(found.cohort.patients) == 1
 

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from client.check import contact
-from client.check.clock import look_at_clock
-from client.check.contact import PROBE_BYTES, upload_speed, visit
-from client.check.coordinator import look_at_coordinator
+from client.check import network
 from client.check.finding import Finding
+from client.check.machine import check_clock
+from client.check.network import PROBE_BYTES, check_coordinator, upload_speed, visit
 from client.site import Deployment, SiteSettings
 from server.deployment.authority import make_authority
 
 
 def found(deployment: Deployment) -> dict[str, Finding]:
-    rows = look_at_coordinator(deployment, visit(deployment))
+    rows = check_coordinator(deployment, visit(deployment))
     return {row.kind.removeprefix("coordinator."): row for row in rows}
 
 
@@ -79,7 +78,7 @@ def test_nobody_listening_and_an_unknown_name_are_told_apart(hub: Any, tmp_path:
 def test_a_silent_network_is_told_after_a_while(
     hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contact, "SECONDS", 0.2)
+    monkeypatch.setattr(network, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         deployment = hub().deployment(tmp_path).model_copy(update={"superlink": address})
@@ -100,7 +99,7 @@ def test_the_hospitals_own_proxy_is_used_and_named(
 
 
 def test_without_a_deployment_nothing_is_visited() -> None:
-    rows = list(look_at_coordinator(None, None))
+    rows = list(check_coordinator(None, None))
     assert {row.severity for row in rows} == {"not applicable"}
     assert all("[deployment]" in row.what for row in rows)
 
@@ -118,7 +117,7 @@ def test_the_clock_is_held_against_the_coordinators(
     hub: Any, tmp_path: Path, server_ahead: float, severity: str, words: str
 ) -> None:
     seen = visit(hub(ahead=server_ahead).deployment(tmp_path))
-    rows = list(look_at_clock(SiteSettings(name="a", data=tmp_path), seen))
+    rows = list(check_clock(SiteSettings(name="a", data=tmp_path), seen))
     assert rows[-1].severity == severity
     assert words in rows[-1].what
 
@@ -127,7 +126,7 @@ def test_a_coordinator_that_does_not_tell_the_time_leaves_the_clock_unchecked(
     hub: Any, tmp_path: Path
 ) -> None:
     seen = dataclasses.replace(visit(hub().deployment(tmp_path)), ahead=None)
-    rows = list(look_at_clock(SiteSettings(name="a", data=tmp_path), seen))
+    rows = list(check_clock(SiteSettings(name="a", data=tmp_path), seen))
     assert [row.severity for row in rows] == ["ok", "not checked"]
 
 

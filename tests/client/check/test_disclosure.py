@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from client.check.classes import count, look_at_counts
-from client.check.disclosure import CHECKED, Own, look_at_masking, look_at_rules, not_decided_here
+from client.check.cohort import check_counts, count
+from client.check.disclosure import (
+    CHECKED,
+    Own,
+    check_masking,
+    check_rules,
+    foretold,
+    not_decided_here,
+)
 from client.check.finding import Finding
-from client.check.foretold import foretold
 from client.data.cohort import assign_folds, read_cohort
 from client.site import SiteSettings
 from common.disclosure import DESCRIPTIONS
@@ -52,13 +58,13 @@ def rules(rows: Iterable[Finding]) -> set[tuple[str, str]]:
 
 
 def test_a_site_with_enough_patients_refuses_nothing(own: Reader) -> None:
-    assert not faults(look_at_rules(own("a")))
+    assert not faults(check_rules(own("a")))
 
 
 def test_few_training_patients_are_refused_by_every_rule_that_they_fall_short_of(
     own: Reader,
 ) -> None:
-    found = look_at_rules(own("a", train=9))
+    found = check_rules(own("a", train=9))
     assert rules(found) == {
         ("disclosure.enrolment", "rows"),
         ("disclosure.enrolment", "class"),
@@ -70,19 +76,19 @@ def test_few_training_patients_are_refused_by_every_rule_that_they_fall_short_of
 
 def test_no_rows_leave_where_the_forest_grows_from_counts(own: Reader, study: Study) -> None:
     fusion = study.fusion.model_copy(update={"pooling": "bins"})
-    found = look_at_rules(own("a", train=19, fusion=fusion))
+    found = check_rules(own("a", train=19, fusion=fusion))
     assert ("disclosure.training", "out_of_fold_rows") not in rules(found)
 
 
 def test_a_threshold_of_the_site_itself_is_named_as_such(own: Reader) -> None:
-    (row,) = faults(look_at_rules(own("a", privacy=PrivacySettings(min_rows=61))))[:1]
+    (row,) = faults(check_rules(own("a", privacy=PrivacySettings(min_rows=61))))[:1]
     assert "at least 61 needed" in row.what
     assert "this site's own, in site.toml" in row.remedy
 
 
 def test_a_small_test_set_is_withheld_with_a_warning(own: Reader) -> None:
     # site c has 10 internal test patients, 4 of them positive
-    (row,) = faults(look_at_rules(own("c")))
+    (row,) = faults(check_rules(own("c")))
     assert (row.kind, row.severity) == ("disclosure.test_set", "warning")
     assert "one class of internal, at least 5 needed (rule test_class" in row.what
 
@@ -90,11 +96,11 @@ def test_a_small_test_set_is_withheld_with_a_warning(own: Reader) -> None:
 def test_a_study_of_plain_values_needs_the_sites_own_word(own: Reader, study: Study) -> None:
     privacy = study.privacy.model_copy(update={"mode": "faithful"})
     plain = dataclasses.replace(own("a"), study=study.model_copy(update={"privacy": privacy}))
-    (row,) = faults(look_at_rules(plain))
+    (row,) = faults(check_rules(plain))
     assert "rule consent" in row.what
     assert "privacy officer" in row.remedy
     allowed = SiteSettings(name="a", privacy=PrivacySettings(mode="faithful"))
-    assert not faults(look_at_rules(dataclasses.replace(plain, settings=allowed)))
+    assert not faults(check_rules(dataclasses.replace(plain, settings=allowed)))
 
 
 def test_a_study_that_sends_in_the_clear_what_the_site_wants_masked_is_a_problem(
@@ -103,14 +109,14 @@ def test_a_study_that_sends_in_the_clear_what_the_site_wants_masked_is_a_problem
     privacy = study.privacy.model_copy(update={"masking": "off"})
     plain = own("a", privacy=PrivacySettings(masking="required"))
     plain = dataclasses.replace(plain, study=study.model_copy(update={"privacy": privacy}))
-    found = list(look_at_rules(plain))
+    found = list(check_rules(plain))
     assert rules(found) == {("disclosure.enrolment", "masking")}
     assert "ask the coordinator for a study that masks" in faults(found)[0].remedy
 
 
 def test_a_site_that_only_tests_is_not_asked_for_training(own: Reader, study: Study) -> None:
     sites = tuple(s.model_copy(update={"trains": s.name != "c"}) for s in study.sites)
-    rows = list(look_at_rules(own("c", train=0, sites=sites)))
+    rows = list(check_rules(own("c", train=0, sites=sites)))
     (training,) = (row for row in rows if row.kind == "disclosure.training")
     assert (training.severity, training.what) == ("ok", "this site does not train")
 
@@ -131,7 +137,7 @@ def test_what_enrolment_would_refuse_or_withhold_is_listed_and_nothing_else(
 ) -> None:
     mine = own(site, privacy=PrivacySettings.model_validate(stricter_than_the_study))
     told = foretold(mine.cohort, mine.study, mine.privacy)
-    found = list(look_at_rules(mine))
+    found = list(check_rules(mine))
     by_severity = {"problem": told.stops, "warning": told.withheld}
     for severity, refusals in by_severity.items():
         listed = [row.what for row in found if row.severity == severity]
@@ -142,12 +148,12 @@ def test_what_enrolment_would_refuse_or_withhold_is_listed_and_nothing_else(
 
 def test_two_sites_cannot_be_masked(study: Study) -> None:
     two = study.model_copy(update={"sites": study.sites[:2], "test_sets": ()})
-    (row,) = look_at_masking(two)
+    (row,) = check_masking(two)
     assert (row.severity, row.where) == ("problem", "train")
     privacy = two.privacy.model_copy(update={"masking": "where_possible"})
-    (row,) = look_at_masking(two.model_copy(update={"privacy": privacy}))
+    (row,) = check_masking(two.model_copy(update={"privacy": privacy}))
     assert (row.severity, row.where) == ("warning", "train")
-    (row,) = look_at_masking(study)
+    (row,) = check_masking(study)
     assert row.severity == "ok"
 
 
@@ -172,12 +178,12 @@ def test_a_fold_of_one_class_is_a_problem_unless_the_study_allows_it(
     own: Reader, study: Study
 ) -> None:
     cohort = own("a", train=8).cohort
-    rows = faults(look_at_counts(cohort, study, count(cohort, study)))
+    rows = faults(check_counts(cohort, study, count(cohort, study)))
     assert rows
     assert {(row.kind, row.severity) for row in rows} == {("counts.fold", "problem")}
     privacy = study.privacy.model_copy(update={"min_class_per_fold": 0})
     lenient = study.model_copy(update={"privacy": privacy})
-    rows = faults(look_at_counts(cohort, lenient, count(cohort, study)))
+    rows = faults(check_counts(cohort, lenient, count(cohort, study)))
     assert {row.severity for row in rows} == {"warning"}
 
 
@@ -186,7 +192,7 @@ def test_everything_that_the_study_misses_is_said_not_the_first_thing_only(
 ) -> None:
     cohort = own("a", train=0).cohort
     cohort.patients = []
-    rows = faults(look_at_counts(cohort, study, count(cohort, study)))
+    rows = faults(check_counts(cohort, study, count(cohort, study)))
     assert [row.kind for row in rows] == ["counts.subset"] * 2
     assert "no training rows" in rows[0].what
     assert "internal" in rows[1].what

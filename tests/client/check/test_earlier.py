@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client.check.earlier import look_at_earlier
+from client.check.disclosure import check_earlier
 from client.data.cohort import Cohort, read_cohort
 from client.site import SiteSettings, load_site
 from client.store.ledger import Ledger, ledger_path
@@ -50,7 +50,7 @@ def test_a_change_by_a_few_would_be_refused(
 ) -> None:
     release(settings, study, cohort)
     cohort.patients = cohort.patients[fewer:]
-    (row,) = look_at_earlier(cohort, study, settings)
+    (row,) = check_earlier(cohort, study, settings)
     assert row.severity == severity
     assert (row.where == "train") == (severity == "problem")
 
@@ -58,7 +58,7 @@ def test_a_change_by_a_few_would_be_refused(
 def test_without_a_ledger_nothing_was_released(
     settings: SiteSettings, study: Study, cohort: Cohort
 ) -> None:
-    (row,) = look_at_earlier(cohort, study, settings)
+    (row,) = check_earlier(cohort, study, settings)
     assert row.severity == "ok"
     assert not settings.work.exists(), "looking leaves no trace"
 
@@ -69,6 +69,6 @@ def test_records_that_are_lost_are_a_problem(
     release(settings, study, cohort)
     for path in (settings.work / "memberships").iterdir():
         path.unlink()
-    (row,) = look_at_earlier(cohort, study, settings)
+    (row,) = check_earlier(cohort, study, settings)
     assert row.severity == "problem"
     assert "lost or damaged" in row.what

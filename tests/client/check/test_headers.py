@@ -13,7 +13,7 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from client.check.headers import BURNED_IN, IDENTIFIER, identifying_fields
+from client.check.look import BURNED_IN, IDENTIFIER, identifying_fields
 
 
 def dicom(path: Path, **fields: str) -> Path:

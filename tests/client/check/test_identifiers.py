@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.check.identifiers import (
+from client.check.cohort import (
     A_DATE,
     A_NAME,
     A_NUMBER,

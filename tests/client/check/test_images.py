@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from client.check.finding import Finding
-from client.check.images import ImagesLook, look_at_images
+from client.check.images import ImagesLook, check_images
 from client.data.cohort import Patient, read_cohort
 from client.site import SiteSettings
 from common.study.model import load_study
@@ -27,7 +27,7 @@ def patients(imaging_master: Path, tmp_path: Path) -> list[Patient]:
 
 
 def look(patients: list[Patient]) -> ImagesLook:
-    return look_at_images(patients, SETTINGS, None)
+    return check_images(patients, SETTINGS, None)
 
 
 def faults(found: ImagesLook) -> list[Finding]:
@@ -44,7 +44,7 @@ def test_good_images_have_a_row_of_every_kind_and_progress_is_told(
     patients: list[Patient],
 ) -> None:
     told: list[tuple[int, int, str]] = []
-    found = look_at_images(patients, SETTINGS, lambda *done: told.append(done))
+    found = check_images(patients, SETTINGS, lambda *done: told.append(done))
     assert not faults(found)
     assert not found.bad
     assert found.gib > 0.3

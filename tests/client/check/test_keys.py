@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from client.check.finding import Finding
-from client.check.keys import look_at_keys
+from client.check.keys import check_keys
 from client.site import load_site
 from common.masking import identity
 from common.study.model import Study, load_study
@@ -25,7 +25,7 @@ def site(tmp_path: Path, tabular_master: Path, joined: Any, hub: Any) -> tuple[P
 
 def found(site: tuple[Path, Study]) -> dict[str, Finding]:
     folder, study = site
-    rows = look_at_keys(study, load_site(folder / "site.toml"))
+    rows = check_keys(study, load_site(folder / "site.toml"))
     return {row.kind.removeprefix("keys."): row for row in rows}
 
 

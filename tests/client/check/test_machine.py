@@ -10,14 +10,15 @@ from time import time
 import numpy as np
 import pytest
 
-from client.check import memory, storage
-from client.check.clock import look_at_clock
-from client.check.device import look_at_device
+from client.check import machine
 from client.check.finding import Finding
-from client.check.memory import look_at_memory, memory_there
-from client.check.storage import (
-    look_at_disk,
-    look_at_privacy,
+from client.check.machine import (
+    check_clock,
+    check_device,
+    check_disk,
+    check_memory,
+    check_privacy,
+    memory_there,
     needed_in_cache,
     needed_in_work,
 )
@@ -39,7 +40,7 @@ def settings(tmp_path: Path) -> SiteSettings:
 
 def free(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     usage = shutil.disk_usage("/")._replace(free=count)
-    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage)
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.9, "problem"), (1.2, "warning"), (2.0, "ok")])
@@ -52,7 +53,7 @@ def test_too_little_disk_is_found_before_it_is_full(
 ) -> None:
     needed = needed_in_cache(study, 30, 40) + needed_in_work(study, 30)
     free(monkeypatch, int(share * needed))
-    (row,) = look_at_disk(study, settings, 30, 40)
+    (row,) = check_disk(study, settings, 30, 40)
     assert row.severity == severity
     assert "needed for crops, features and tables" in row.what
 
@@ -65,24 +66,24 @@ def test_what_the_cache_holds_is_not_needed_again(
     with (settings.cache / "ab" / "cd.npz").open("wb") as file:
         file.truncate(needed)
     free(monkeypatch, 2 * needed_in_work(study, 30))
-    (row,) = look_at_disk(study, settings, 30, 40)
+    (row,) = check_disk(study, settings, 30, 40)
     assert row.severity == "ok"
 
 
 def test_folders_that_others_can_get_into_are_found(
     settings: SiteSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (row,) = look_at_privacy(settings)
+    (row,) = check_privacy(settings)
     assert row.severity == "ok", "neither is there yet"
     settings.work.mkdir(parents=True)
     settings.cache.mkdir(mode=0o700)
     settings.work.chmod(0o750)
-    (row,) = look_at_privacy(settings)
+    (row,) = check_privacy(settings)
     assert (row.severity, row.where) == ("warning", str(settings.work))
     assert "mode 0750" in row.what
     assert row.remedy == f"chmod 700 {settings.work}"
-    monkeypatch.setattr(storage.os, "geteuid", lambda: settings.work.stat().st_uid + 1)
-    (row,) = look_at_privacy(settings)
+    monkeypatch.setattr(machine.os, "geteuid", lambda: settings.work.stat().st_uid + 1)
+    (row,) = check_privacy(settings)
     assert row.severity == "problem"
     assert "this user's own" in row.remedy
 
@@ -104,8 +105,8 @@ def test_memory_is_compared_with_what_the_machine_has(
     study: Study, settings: SiteSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rows(there: int, gib: float | None) -> list[tuple[str, str]]:
-        monkeypatch.setattr(memory, "memory_there", lambda: there)
-        return [(r.where, r.severity) for r in look_at_memory(study, settings, 20, gib)]
+        monkeypatch.setattr(machine, "memory_there", lambda: there)
+        return [(r.where, r.severity) for r in check_memory(study, settings, 20, gib)]
 
     assert rows(2**36, 1.0) == [
         ("training dl2d", "ok"),
@@ -127,7 +128,7 @@ def test_a_container_has_the_memory_of_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "_LIMITS", (str(limit),))
+    monkeypatch.setattr(machine, "_LIMITS", (str(limit),))
     whole = memory_there()
     limit.write_text("1000000\n", encoding="ascii")
     assert memory_there() == 1_000_000
@@ -136,9 +137,9 @@ def test_a_container_has_the_memory_of_its_limit(
 
 
 def test_more_threads_than_cores_are_a_warning(study: Study) -> None:
-    (row,) = look_at_device(study, SiteSettings(name="a", threads=10_000))
+    (row,) = check_device(study, SiteSettings(name="a", threads=10_000))
     assert row.severity == "warning"
-    (row,) = look_at_device(study, SiteSettings(name="a"))
+    (row,) = check_device(study, SiteSettings(name="a"))
     assert row.severity == "ok"
     assert "trained on the CPU" in row.what
 
@@ -147,12 +148,12 @@ def test_a_graphics_card_that_is_not_there_is_a_problem(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    (row,) = look_at_device(study, SiteSettings(name="a", device="cuda"))
+    (row,) = check_device(study, SiteSettings(name="a", device="cuda"))
     assert row.severity == "problem"
     assert "torch sees 0 graphics card(s)" in row.what
     assert "CUDA build of torch" in row.remedy
     assert "problem" not in {
-        r.severity for r in look_at_memory(study, SiteSettings(name="a", device="cuda"), 20, None)
+        r.severity for r in check_memory(study, SiteSettings(name="a", device="cuda"), 20, None)
     }
 
 
@@ -163,6 +164,6 @@ def test_files_from_the_future_tell_of_a_clock_that_is_behind(
     path = settings.data / "cohort.csv"
     path.write_text("", encoding="utf-8")
     os.utime(path, (time() + days * 86_400,) * 2)
-    rows: list[Finding] = list(look_at_clock(settings, None))
+    rows: list[Finding] = list(check_clock(settings, None))
     assert [row.severity for row in rows] == [severity, "not applicable"]
     assert np.all(["[deployment]" in row.what for row in rows[1:]])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from client.check.finding import Finding
-from client.check.naming import look_at_names
+from client.check.naming import check_names
 from common.study.model import Study, parse_study
 
 STUDY = """
@@ -26,7 +26,7 @@ def study() -> Study:
 
 
 def found(study: Study, columns: dict[str, list[str]]) -> list[Finding]:
-    rows = look_at_names(pd.DataFrame(columns), "north", study)
+    rows = check_names(pd.DataFrame(columns), "north", study)
     return [row for row in rows if row.severity != "ok"]
 
 
@@ -67,7 +67,7 @@ def test_columns_made_for_a_person_are_found_unless_the_study_reads_them(study: 
 
 
 def test_a_table_without_ids_is_looked_at_all_the_same(study: Study) -> None:
-    assert [row.severity for row in look_at_names(pd.DataFrame({"x": ["1"]}), "a", study)] == [
+    assert [row.severity for row in check_names(pd.DataFrame({"x": ["1"]}), "a", study)] == [
         "ok",
         "ok",
     ]

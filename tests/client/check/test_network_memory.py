@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from client.check.network_memory import FLOAT, Kind, activations, crop_voxels, training_bytes
-from common.networks.resnet import build_network, channels_of
+from client.check.machine import FLOAT, activations, crop_voxels, training_bytes
+from common.models import NetworkName, network_input
+from common.networks.resnet import build_network
 from common.study.model import ImagingSettings, NetworkSettings
 
 NARROW: dict[str, Any] = {
@@ -20,7 +21,7 @@ NARROW: dict[str, Any] = {
 }
 
 
-def kept(kind: Kind, settings: NetworkSettings, batch: int) -> int:
+def kept(kind: NetworkName, settings: NetworkSettings, batch: int) -> int:
     """Bytes that torch keeps for the gradient, weights left out."""
     network = build_network(kind, settings, 0).train()
     found: dict[int, int] = {}
@@ -34,7 +35,7 @@ def kept(kind: Kind, settings: NetworkSettings, batch: int) -> int:
 
     size = [settings.input_size] * (3 if kind == "dl3d" else 2)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        network(torch.randn(batch, channels_of(kind), *size))
+        network(torch.randn(batch, network_input(kind).channels, *size))
     own = itertools.chain(network.parameters(), network.buffers())
     for tensor in own:
         found.pop(tensor.untyped_storage().data_ptr(), None)
@@ -52,7 +53,7 @@ def kept(kind: Kind, settings: NetworkSettings, batch: int) -> int:
         ("dl3d", {"input_size": 32, "shortcut": "A", "stem_pool": False, **NARROW}),
     ],
 )
-def test_what_is_kept_for_the_gradient(kind: Kind, settings: dict[str, Any]) -> None:
+def test_what_is_kept_for_the_gradient(kind: NetworkName, settings: dict[str, Any]) -> None:
     network = NetworkSettings(**settings)
     reckoned = 2 * FLOAT * sum(activations(kind, network))
     assert reckoned == pytest.approx(kept(kind, network, 2), rel=0.05)

@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from client.check import storage
-from client.check.finding import NOT_APPLICABLE, Finding, Report, placed
-from client.check.kinds import KINDS
+from client.check import machine
+from client.check.finding import KINDS, NOT_APPLICABLE, Finding, Report, placed
 from client.check.runner import Wish, rehearse, site_of
 from client.check.screen import show
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -67,7 +65,7 @@ def test_what_does_not_apply_is_one_row_and_what_could_not_be_looked_at_is_not(
     assert row.kind == NOT_APPLICABLE
     assert row.what.startswith("not applicable to this study: ")
     assert "the study reads no images (image.*, mask.*, identifiers.headers)" in row.what
-    assert "no coordinator is known (study.coordinator, keys.node, coordinator.*" in row.what
+    assert "no coordinator is known (study.coordinator, keys.node, machine.clock, " in row.what
     assert not [f for f in report.findings if f.kind.startswith(("image.", "mask."))]
     rest = {finding.kind for finding in report.of("not checked")}
     assert "disclosure.others" in rest
@@ -108,7 +106,7 @@ def test_too_little_disk_keeps_images_from_being_prepared_but_not_from_being_rea
     imaging_master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage)
     report = check(imaging_master / "harbour", imaging_master / "study.toml", tmp_path / "cache")
     rows = {finding.kind: finding for finding in report.findings}
     assert rows["machine.disk"].severity == "problem"

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from client.check.finding import Finding
-from client.check.images import look_at_images
+from client.check.images import check_images
 from client.data.cohort import Patient
 from client.site import SiteSettings
 from tests.client.imaging.dicom.conftest import Series
@@ -31,7 +31,7 @@ def ct(tmp_path: Path) -> Series:
 def rows(ct: Series) -> list[Finding]:
     """Findings about the image, a good one's aside."""
     patient = Patient("p1", "north", 0, "train", 0, {}, ct.folder, {})
-    found = look_at_images([patient], SETTINGS, None).findings
+    found = check_images([patient], SETTINGS, None).findings
     return [f for f in found if f.kind.startswith("image") and f.where]
 
 

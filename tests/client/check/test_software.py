@@ -7,13 +7,13 @@ from importlib import metadata
 import pytest
 
 from client.check.finding import Finding
-from client.check.software import look_at_software
+from client.check.machine import check_software
 from common.errors import StudyError
 
 
 def found() -> dict[str, list[Finding]]:
     rows: dict[str, list[Finding]] = {}
-    for row in look_at_software():
+    for row in check_software():
         rows.setdefault(row.kind, []).append(row)
     return rows
 
@@ -49,6 +49,6 @@ def test_a_flower_that_the_gate_does_not_fit_is_a_problem(monkeypatch: pytest.Mo
     def moved() -> None:
         raise StudyError("not the one", where="gate", remedy="install another")
 
-    monkeypatch.setattr("client.gate.supernode.check_seam", moved)
+    monkeypatch.setattr("common.flower.supernode.check_seam", moved)
     (row,) = found()["software.flower"]
     assert (row.severity, row.where, row.remedy) == ("problem", "gate", "install another")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from client.check.finding import Load, Speed
-from client.check.transfer import in_words, load_of, look_at_transfer
-from common.dossier.plan import plan
+from client.check.network import check_transfer, in_words, load_of
 from common.study.model import Study, load_study
+from server.phases.program import declared_phases
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def study(imaging_master: Path) -> Study:
 
 def test_loads_are_those_of_the_studys_plan(study: Study) -> None:
     loads = {load.phase: load for load in load_of(study, "north", 20)}
-    phases = {phase.name: phase for phase in plan(study)}
+    phases = {phase.name: phase for phase in declared_phases(study)}
     assert loads["radiomics"].total == phases["radiomics"].bytes_up(study, "north")
     assert loads["radiomics"].rounds == phases["radiomics"].rounds
     largest = max(one.size for one in phases["dl3d"].asked)
@@ -46,7 +46,7 @@ def test_a_site_that_only_tests_moves_little(study: Study) -> None:
 @pytest.mark.parametrize("measured", [True, False])
 def test_time_is_stated_with_the_speed_and_where_it_comes_from(measured: bool) -> None:
     loads = (Load("dl3d", 100, 10_000_000, 1_000_000_000), Load("table1", 2, 1000, 2000))
-    payload, time = look_at_transfer(loads, Speed(80.0, measured))
+    payload, time = check_transfer(loads, Speed(80.0, measured))
     assert "at most 1.0 GB each way in 102 rounds" in payload.what
     assert "largest answer is 10 MB (dl3d)" in payload.what
     assert f"at 80 Mbit/s ({'measured' if measured else 'assumed'})" in time.what
@@ -57,11 +57,11 @@ def test_time_is_stated_with_the_speed_and_where_it_comes_from(measured: bool) -
 
 def test_a_line_that_takes_days_is_a_warning() -> None:
     loads = (Load("dl3d", 1800, 185_000_000, 333_000_000_000),)
-    assert [row.severity for row in look_at_transfer(loads, Speed(10.0, False))][1] == "warning"
+    assert [row.severity for row in check_transfer(loads, Speed(10.0, False))][1] == "warning"
 
 
 def test_without_a_speed_no_time_is_made_up() -> None:
-    rows = list(look_at_transfer((Load("table1", 1, 1, 1),), None))
+    rows = list(check_transfer((Load("table1", 1, 1, 1),), None))
     assert [row.severity for row in rows] == ["ok", "not checked"]
     assert "--bandwidth" in rows[1].what
 

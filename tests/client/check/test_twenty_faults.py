@@ -20,8 +20,7 @@ import SimpleITK as sitk  # noqa: N813
 from client.gate import approvals
 from client.site import load_site
 from common.masking import identity
-from common.study.file import write_study
-from common.study.model import Study, load_study
+from common.study.model import Study, load_study, write_study
 from tests.fixtures.programs import run_program
 
 NAME = "north"
@@ -171,17 +170,13 @@ def readable_key(partner: Partner) -> None:
 
 
 def another_study_approved(partner: Partner) -> None:
-    _approve(partner, "study", partner.study.model_copy(update={"seed": 1}).digest(), "test")
+    _approve(partner, partner.study.model_copy(update={"seed": 1}).digest(), "test")
 
 
-def another_release_approved(partner: Partner) -> None:
-    _approve(partner, "app", "ab" * 32, "fedlnm 9.9.9")
-
-
-def _approve(partner: Partner, kind: approvals.Kind, digest: str, name: str) -> None:
+def _approve(partner: Partner, digest: str, name: str) -> None:
     settings = load_site(partner.folder / "site.toml")
     private = identity.load(settings.identity).private
-    approvals.approve(settings.work, private, kind, digest, name)
+    approvals.approve(settings.work, private, digest, name)
 
 
 def clock_behind(partner: Partner) -> None:
@@ -227,7 +222,6 @@ FAULTS = (
     ),
     Fault(readable_key, "problem", "keys.identity", "identity.pem", "mode 0644"),
     Fault(another_study_approved, "problem", "study.approval", "study test", "another digest"),
-    Fault(another_release_approved, "problem", "study.app", "approvals", "fedlnm 9.9.9 is"),
     Fault(clock_behind, "problem", "machine.clock", "", "written later: cohort.csv"),
 )
 # planted by the fixture: the certificate of the coordinator ran out two days ago

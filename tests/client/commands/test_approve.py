@@ -1,29 +1,25 @@
-"""`fedlnm-site approve` and `run`: what a person reads before anything is answered."""
+"""`fedlnm-site approve`: what a person reads before anything is answered."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zipfile
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.gate import approval_text, approvals
-from client.gate.study_dossier import dossier_path
+from client.commands.approve import LEAVES, describe_study, dossier_path, print_lines
+from client.gate import approvals
 from client.site import load_site
 from client.store.state import recall_study
 from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
+from common.flower.app import installed_app
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
-from common.study.file import write_study
-from common.study.model import Study, load_study
-from common.utils.app_file import build_app
-from common.utils.printable import on_one_line
+from common.study.model import Study, load_study, write_study
+from server.phases.program import declared_phases
 from sim.identities import with_identities
 
 RUNNER = CliRunner()
@@ -39,27 +35,10 @@ def study_file(study: Study, tmp_path: Path) -> Path:
     return write_study(study, tmp_path / "study.toml")
 
 
-@pytest.fixture(scope="module")
-def release() -> bytes:
-    return build_app()
-
-
-@pytest.fixture
-def fab(release: bytes, tmp_path: Path) -> Path:
-    """The app of this release with one file changed and one more."""
-    path = tmp_path / "app.fab"
-    with zipfile.ZipFile(BytesIO(release)) as own, zipfile.ZipFile(path, "w") as archive:
-        for name in own.namelist():
-            changed = name == "client/app.py"
-            archive.writestr(name, b"import os\n" if changed else own.read(name))
-        archive.writestr("client/spy.py", "import socket\n")
-    return path
-
-
-def digests(site: Path, kind: approvals.Kind) -> frozenset[str]:
+def digests(site: Path) -> list[str]:
     settings = load_site(site)
     public = identity.load(settings.identity).private.public_key()
-    return approvals.approved(approvals.read_approvals(settings.work, public), kind)
+    return [one.digest for one in approvals.read_approvals(settings.work, public)]
 
 
 def test_a_study_is_shown_in_plain_words_and_approved_on_yes(
@@ -71,7 +50,7 @@ def test_a_study_is_shown_in_plain_words_and_approved_on_yes(
         assert words in done.output
     for entry in study.sites:
         assert identity.fingerprint(identity.public_key(entry.public_key)) in done.output
-    assert digests(site, "study") == {study.digest()}
+    assert digests(site) == [study.digest()]
     assert recall_study(load_site(site).work, study.digest()) == study
 
 
@@ -80,12 +59,12 @@ def test_the_dossiers_first_page_is_shown_and_all_of_it_can_be_read_before_the_a
 ) -> None:
     done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site)], input="n\n")
     shown = " ".join(done.output.split())
-    page = in_plain_words(study)
+    page = in_plain_words(study, declared_phases(study))
     assert "## What is not protected in this study" in page
     assert " ".join(page.split()) in shown
     path = dossier_path(load_site(site).work, study)
     assert f"dossier of this study: {path}" in done.output
-    assert path.read_text(encoding="utf-8") == study_dossier(study)
+    assert path.read_text(encoding="utf-8") == study_dossier(study, declared_phases(study))
     assert "what a hospital sends, phase by phase" not in shown.lower()
 
 
@@ -93,47 +72,29 @@ def test_the_whole_dossier_is_shown_when_asked_for(
     site: Path, study_file: Path, study: Study
 ) -> None:
     done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site), "--dossier"])
-    assert study_dossier(study) in done.output
+    assert study_dossier(study, declared_phases(study)) in done.output
     assert done.output.index("# Privacy dossier") < done.output.index("approve this?")
 
 
-def test_a_dossier_is_a_studys(site: Path, fab: Path) -> None:
-    for arguments in (["--list"], [str(fab)]):
-        done = RUNNER.invoke(app, ["approve", *arguments, "--dossier", "--site", str(site)])
-        assert isinstance(done.exception, UsageError), arguments
+def test_a_dossier_is_a_studys(site: Path) -> None:
+    done = RUNNER.invoke(app, ["approve", "--list", "--dossier", "--site", str(site)])
+    assert isinstance(done.exception, UsageError)
 
 
 def test_nothing_is_approved_on_no(site: Path, study_file: Path) -> None:
     done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site)], input="n\n")
     assert done.exit_code == 1
-    assert digests(site, "study") == frozenset()
+    assert digests(site) == []
 
 
-def test_an_app_is_compared_with_the_release_installed_here(site: Path, fab: Path) -> None:
-    done = RUNNER.invoke(app, ["approve", str(fab), "--site", str(site.parent), "--yes"])
-    assert done.exit_code == 0, done.output
-    assert "it is NOT the release installed here: 2 files differ" in done.output
-    assert "client/app.py: changed" in done.output
-    assert "client/spy.py: not in this release" in done.output
-    assert digests(site, "app") == {hashlib.sha256(fab.read_bytes()).hexdigest()}
-
-
-def test_the_app_of_the_release_is_called_so(site: Path, release: bytes, tmp_path: Path) -> None:
-    (tmp_path / "own.fab").write_bytes(release)
-    command = ["approve", str(tmp_path / "own.fab"), "--site", str(site.parent)]
-    done = RUNNER.invoke(app, command, input="y\n")
-    assert done.exit_code == 0, done.output
-    assert "it is that of the release installed here: every file, to the byte" in done.output
-    assert "NOT" not in done.output
-
-
-@pytest.mark.parametrize("odd", ["\x1b[8m", "\x1b[1A", "\r", "\u202e", "\nthe release"])
-def test_nothing_in_an_app_can_change_what_is_shown_of_it(odd: str, site: Path, fab: Path) -> None:
-    with zipfile.ZipFile(fab, "a") as archive:
-        archive.writestr(f"evil{odd}.py", b"")
-    done = RUNNER.invoke(app, ["approve", str(fab), "--site", str(site)], input="n\n")
-    assert odd not in done.output
-    assert f"evil{on_one_line(odd)}.py: not in this release" in done.output
+def test_an_app_cannot_be_approved(site: Path, tmp_path: Path) -> None:
+    """Not even this release's own: there is nothing to approve in it."""
+    (tmp_path / "fedlnm.fab").write_bytes(installed_app().content)
+    done = RUNNER.invoke(
+        app, ["approve", str(tmp_path / "fedlnm.fab"), "--site", str(site), "--yes"]
+    )
+    assert isinstance(done.exception, InputError)
+    assert digests(site) == []
 
 
 def test_a_study_that_could_change_what_is_shown_of_it_cannot_be_approved(
@@ -143,32 +104,27 @@ def test_a_study_that_could_change_what_is_shown_of_it_cannot_be_approved(
     file = write_study(forged, tmp_path / "study.toml")
     done = RUNNER.invoke(app, ["approve", str(file), "--site", str(site), "--yes"])
     assert "endpoint: holds characters that do not print (U+001B)" in str(done.exception)
-    assert digests(site, "study") == frozenset()
+    assert digests(site) == []
 
 
 def test_what_is_shown_of_a_study_is_spelled_out_all_the_same(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from client.commands import approve
-
     forged = study.model_copy(update={"endpoint": "event\x1b[8m\nmasking: required"})
-    approve._tell(approval_text.describe_study(forged, "a", None))
+    print_lines(describe_study(forged, "a", None))
     shown = capsys.readouterr().out
     assert "predicts: event\\x1b[8m\\nmasking: required" in shown
     assert "\x1b" not in shown
 
 
-def test_approvals_are_listed_and_taken_back(site: Path, fab: Path, study_file: Path) -> None:
-    for what in (fab, study_file):
-        RUNNER.invoke(app, ["approve", str(what), "--site", str(site), "--yes"])
+def test_approvals_are_listed_and_taken_back(site: Path, study_file: Path, study: Study) -> None:
+    RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site), "--yes"])
     listed = RUNNER.invoke(app, ["approve", "--list", "--json", "--site", str(site)])
-    entries = json.loads(listed.stdout)
-    assert [entry["kind"] for entry in entries] == ["app", "study"]
-    start = entries[0]["digest"][:10]
-    done = RUNNER.invoke(app, ["approve", "--revoke", start, "--site", str(site)])
+    (entry,) = json.loads(listed.stdout)
+    assert (entry["digest"], entry["name"]) == (study.digest(), study.name)
+    done = RUNNER.invoke(app, ["approve", "--revoke", entry["digest"][:10], "--site", str(site)])
     assert done.exit_code == 0
-    assert digests(site, "app") == frozenset()
-    assert len(digests(site, "study")) == 1
+    assert digests(site) == []
 
 
 def test_a_study_without_this_site_or_with_another_key_cannot_be_approved(
@@ -182,7 +138,7 @@ def test_a_study_without_this_site_or_with_another_key_cannot_be_approved(
         done = RUNNER.invoke(app, ["approve", str(file), "--site", str(site), "--yes"])
         assert isinstance(done.exception, InputError)
         assert words in str(done.exception)
-    assert digests(site, "study") == frozenset()
+    assert digests(site) == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["study.toml", "--list"]])
@@ -192,27 +148,21 @@ def test_approve_does_one_thing_at_a_time(site: Path, arguments: list[str]) -> N
 
 
 def test_what_leaves_is_told_for_every_exchange_and_threshold(study: Study) -> None:
-    assert set(approval_text.LEAVES) == set(CATALOGUE)
-    told = "\n".join(approval_text.describe_study(study, "a", None))
+    assert set(LEAVES) == set(CATALOGUE)
+    told = "\n".join(describe_study(study, "a", None))
     for exchange in CATALOGUE:
         assert exchange in told
 
 
 def test_sums_in_the_clear_are_called_so(study: Study) -> None:
     privacy = study.privacy.model_copy(update={"masking": "off"})
-    told = approval_text.describe_study(study.model_copy(update={"privacy": privacy}), "a", None)
+    told = describe_study(study.model_copy(update={"privacy": privacy}), "a", None)
     assert "in the CLEAR: train, internal" in "\n".join(told)
 
 
 def test_run_needs_a_deployment(site: Path) -> None:
     done = RUNNER.invoke(app, ["run", "--site", str(site)])
     assert "not set up to take part" in str(done.exception)
-
-
-def test_a_file_that_is_no_app_cannot_be_approved(site: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.fab").write_bytes(b"no zip")
-    done = RUNNER.invoke(app, ["approve", str(tmp_path / "x.fab"), "--site", str(site), "--yes"])
-    assert "not a FAB file" in str(done.exception)
 
 
 @pytest.mark.parametrize(("own", "told"), [("required", True), ("off", False)])

@@ -8,7 +8,7 @@ import pytest
 
 from client.data.cohort_file import near_misses, read_table, repeated_ids, row_number
 from common.errors import InputError
-from common.utils.lookalike import plain_text
+from common.utils.text_file import plain_text
 
 
 def write(folder: Path, text: str | bytes) -> Path:

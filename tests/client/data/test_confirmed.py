@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.data.confirmed import confirmed_words
+from client.data.cohort_file import confirmed_words
 from common.errors import InputError
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.data.table_text import Fault, Row, read_sheet
-from common.utils.lookalike import plain_text
+from common.utils.text_file import plain_text
 
 NAMES = ("patient_id", "label", "age")
 HEAD = ",".join(NAMES)

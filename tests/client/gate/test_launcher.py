@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from io import StringIO
@@ -11,26 +12,26 @@ from typing import Any
 
 import pytest
 
-from client.gate.launcher import ForkingExecutor, replace_executor
-from common.errors import StudyError
+import client.app
+from client.gate.launcher import PRELOADED, ForkingExecutor
 
 SERVE = """
 import json, os, sys
-from types import SimpleNamespace
 from client.gate import launcher
+from common.flower import superexec
 
 def say(text):
     os.write(1, text.encode() + b"\\n")
 
 def app():
-    sys.path.insert(0, {approved!r})
+    sys.path.insert(0, {folder!r})
     import client.app
     say(json.dumps([sys.argv, client.app.__file__]))
     if sys.argv[1] == "fails":
         raise RuntimeError("of this message alone")
 
-sys.modules["flwr.supernode.cli"] = SimpleNamespace(flwr_clientapp=app)
-launcher.LIBRARIES = ("json",)
+superexec.flwr_clientapp = app
+launcher.PRELOADED = ("client.app",)
 launcher.serve_forks(sys.stdin)
 say("served")
 """
@@ -38,13 +39,16 @@ say("served")
 
 @pytest.fixture
 def served(tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """A warm process asked for two messages, the first of which fails."""
-    approved = tmp_path / "approved" / "client"
-    approved.mkdir(parents=True)
-    (approved / "__init__.py").touch()
-    (approved / "app.py").touch()
+    """A warm process asked for two messages, the first of which fails.
+
+    As Flower does, each puts the folder of the app on the path; code of the coordinator lies there.
+    """
+    smuggled = tmp_path / "smuggled" / "client"
+    smuggled.mkdir(parents=True)
+    (smuggled / "__init__.py").touch()
+    (smuggled / "app.py").touch()
     return subprocess.run(
-        [sys.executable, "-c", SERVE.format(approved=str(approved.parent))],
+        [sys.executable, "-c", SERVE.format(folder=str(smuggled.parent))],
         input='["flwr-clientapp", "fails"]\n["flwr-clientapp", "works"]\n',
         capture_output=True,
         text=True,
@@ -53,13 +57,16 @@ def served(tmp_path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_message_runs_the_approved_app_and_not_the_installed_release(
-    served: subprocess.CompletedProcess[str], tmp_path: Path
+def test_a_message_runs_the_installed_release_whatever_lies_in_the_folder_of_the_app(
+    served: subprocess.CompletedProcess[str],
 ) -> None:
-    lines = [line for line in served.stdout.splitlines() if line.startswith("[")]
-    assert len(lines) == 2
-    assert all(str(tmp_path / "approved" / "client" / "app.py") in line for line in lines)
-    assert {"fails" in line for line in lines} == {True, False}
+    lines = [json.loads(line) for line in served.stdout.splitlines() if line.startswith("[")]
+    assert sorted(arguments[1] for arguments, _ in lines) == ["fails", "works"]
+    assert {file for _, file in lines} == {client.app.__file__}
+
+
+def test_the_clientapp_is_loaded_before_the_first_message() -> None:
+    assert "client.app" in PRELOADED
 
 
 def test_a_message_that_fails_ends_its_own_process_only(
@@ -106,25 +113,7 @@ def test_flower_understands_what_the_warm_process_is_told() -> None:
 
     pipe: Any = StringIO()
     ForkingExecutor(pipe).launch(spec())
-    import json
-
     arguments = json.loads(pipe.getvalue())
     parsed = _parse_args_run_flwr_clientapp().parse_args(arguments[1:])
     assert (parsed.token, parsed.runtime_api_address) == ("t", "127.0.0.1:9094")
     assert (parsed.insecure, parsed.parent_pid) == (True, 7)
-
-
-def test_another_flower_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flwr.supercore.version.package_version", "1.42.0")
-    pipe: Any = StringIO()
-    with pytest.raises(StudyError, match=r"install flwr 1\.41\.0"):
-        replace_executor(ForkingExecutor(pipe))
-
-
-def test_a_moved_seam_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flwr.supercore.superexec import run_superexec
-
-    monkeypatch.setattr(run_superexec, "run_superexec", lambda: None)
-    pipe: Any = StringIO()
-    with pytest.raises(StudyError, match="launcher"):
-        replace_executor(ForkingExecutor(pipe))

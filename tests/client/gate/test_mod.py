@@ -15,8 +15,7 @@ from client.gate.mod import gate_mod
 from client.site import load_site
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, EnrolRequest, Problem
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from server.app import app as server_app
 from sim.engines.inprocess import run_in_process, task_identity
 from sim.identities import place_coordinator, with_identities

@@ -1,7 +1,9 @@
-"""Where the gate sits in Flower: a test that fails when the seam moves."""
+"""The gate in Flower's SuperNode: put in place, started, and ended."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,35 +18,6 @@ from client.site import Deployment, SiteSettings, load_site
 from common.errors import StudyError
 
 INSECURE = Deployment(superlink="127.0.0.1:8000", insecure=True)
-
-
-def test_flower_is_as_the_gate_was_made_for() -> None:
-    supernode.check_seam()
-
-
-@pytest.mark.parametrize("name", supernode.SEAM)
-def test_a_function_that_is_gone_or_has_other_parameters_is_noticed(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for other in (None, lambda state: None):
-        monkeypatch.setattr(flower, name, other)
-        with pytest.raises(StudyError, match="not the one that the gate was made for"):
-            supernode.check_seam()
-
-
-def test_a_loop_that_no_longer_calls_the_seam_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def other_loop() -> None:
-        """Pulls and pushes in another way."""
-
-    monkeypatch.setattr(flower, "start_client_internal", other_loop)
-    with pytest.raises(StudyError, match="_push_messages"):
-        supernode.check_seam()
-
-
-def test_another_release_of_flower_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supernode, "package_version", "1.42.0")
-    with pytest.raises(StudyError, match=r"1\.42\.0"):
-        supernode.check_seam()
 
 
 def test_the_gate_is_in_place_inside_and_out_again_after() -> None:
@@ -99,3 +72,20 @@ def test_a_site_without_deployment_or_approvals_does_not_start(settings: SiteSet
 def test_a_deployment_is_secured_unless_it_stays_on_this_machine(values: Any) -> None:
     with pytest.raises(ValidationError):
         Deployment(**values)
+
+
+@pytest.mark.parametrize(
+    ("last", "code"), [("pass", 0), ("sys.exit(3)", 3), ("raise RuntimeError", 1)]
+)
+def test_the_process_ends_with_flowers_loop_though_other_threads_go_on(
+    last: str, code: int
+) -> None:
+    script = (
+        "import sys, threading, time\n"
+        "from client.gate.supernode import end_with_this_thread\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        f"def loop():\n    {last}\n"
+        "end_with_this_thread(loop)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], timeout=120, check=False)
+    assert done.returncode == code

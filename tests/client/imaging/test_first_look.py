@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from client.imaging.first_look import HeaderProblem, first_look
-from client.imaging.known import KnownFiles
 from client.imaging.preparation import PatientJob, look_first
+from client.imaging.source import KnownFiles
 
 
 def save(path: Path, values: np.ndarray, **options: bool) -> Path:

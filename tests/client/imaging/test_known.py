@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.imaging.known import KnownFiles
+from client.imaging.source import KnownFiles
 
 
 class Finder:

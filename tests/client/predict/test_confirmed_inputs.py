@@ -44,7 +44,7 @@ def test_a_single_patient_is_confirmed_by_option(tmp_path: Path) -> None:
 
 
 def test_an_unknown_word_of_the_option_is_refused() -> None:
-    from client.data.confirmed import confirmed_words
+    from client.data.cohort_file import confirmed_words
 
     with pytest.raises(InputError, match="--confirmed: unknown word"):
         confirmed_words("yes", "--confirmed")

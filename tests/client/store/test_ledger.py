@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.store.ledger import Ledger, ledger_path
 from client.store.membership import Memberships
 from common.errors import StudyError
-from common.ledger.asked import describe_item, request_digest
 from common.ledger.chain import head_path, read_head, seal
-from common.ledger.entry import Item, Record
+from common.ledger.entry import Item, Record, describe_item, request_digest
 from common.ledger.verify import read_entries, verify
 from common.statistics.moments import Means
 from common.transforms.views import table

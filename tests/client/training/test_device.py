@@ -79,11 +79,11 @@ def test_the_coordinator_hears_cpu_or_gpu_and_the_own_screen_which(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Model 5")
     workspace: Any = SimpleNamespace(
         name="a",
-        study=SimpleNamespace(base_models=("clinical", "dl3d")),
+        study=SimpleNamespace(networks=("dl3d",)),
         settings=SimpleNamespace(device="auto", loaders=1),
     )
     with caplog.at_level(logging.INFO, logger="fedlnm.site"):
         assert _device(workspace) == {"device": told}
     assert ("Model 5 (cuda)" in caplog.text) == bool(there)
-    workspace.study.base_models = ("clinical",)
+    workspace.study.networks = ()
     assert _device(workspace) == {}

@@ -23,8 +23,9 @@ from client.training.dp_sgd import (
     unpredictable,
 )
 from client.training.loop import infer, loss_of
+from common.models import NetworkName
 from common.networks.flat import flatten
-from common.networks.resnet import Kind, ScoringNetwork, build_network, prepare
+from common.networks.resnet import ScoringNetwork, build_network, prepare
 from common.study.networks import NetworkSettings
 from common.study.private_training import DifferentialPrivacy
 
@@ -57,7 +58,7 @@ def settings(**changes: Any) -> NetworkSettings:
     return NetworkSettings.model_validate(base | changes)
 
 
-def crops_of(kind: Kind, patients: int = 10, size: int = 18, each: int = 1) -> Crops:
+def crops_of(kind: NetworkName, patients: int = 10, size: int = 18, each: int = 1) -> Crops:
     """Positive patients are brighter."""
     rng = np.random.default_rng(0)
     patient = np.repeat(np.arange(patients), each)
@@ -68,7 +69,7 @@ def crops_of(kind: Kind, patients: int = 10, size: int = 18, each: int = 1) -> C
     return Crops(images=images, patient=patient, label=label)
 
 
-def network(kind: Kind, config: NetworkSettings) -> ScoringNetwork:
+def network(kind: NetworkName, config: NetworkSettings) -> ScoringNetwork:
     """Statistics that do something, where they are frozen."""
     model = build_network(kind, config, seed=1)
     generator = torch.Generator().manual_seed(2)
@@ -83,7 +84,7 @@ def network(kind: Kind, config: NetworkSettings) -> ScoringNetwork:
 
 def run(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     config: NetworkSettings,
     crops: Crops,
     noise: float = 0.0,
@@ -95,14 +96,16 @@ def run(
     return train_privately(model, kind, crops, settings=config, private=private, **rest)
 
 
-def change(kind: Kind, config: NetworkSettings, crops: Crops, **how: Any) -> NDArray[np.float32]:
+def change(
+    kind: NetworkName, config: NetworkSettings, crops: Crops, **how: Any
+) -> NDArray[np.float32]:
     model = network(kind, config)
     run(model, kind, config, crops, **how)
     return flatten(model) - flatten(network(kind, config))
 
 
 def own_gradients(
-    model: ScoringNetwork, kind: Kind, crops: Crops, config: NetworkSettings
+    model: ScoringNetwork, kind: NetworkName, crops: Crops, config: NetworkSettings
 ) -> list[list[torch.Tensor]]:
     """Each crop's gradient by itself, by torch alone."""
     model.train()
@@ -135,7 +138,7 @@ NETWORKS = {
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_is_the_sum_of_gradients_that_were_clipped_one_by_one(
-    kind: Kind, optimiser: str, name: str
+    kind: NetworkName, optimiser: str, name: str
 ) -> None:
     config = settings(augment=False, batch_size=10, optimiser=optimiser, **NETWORKS[name])
     crops = crops_of(kind, size=16)
@@ -278,7 +281,7 @@ def test_the_whole_state_of_the_generator_is_drawn_and_not_a_seed_of_32_bits() -
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
 @pytest.mark.parametrize("norm", [{"norm": "group"}, FROZEN], ids=["group", "frozen"])
 def test_learns_what_separates_the_classes_under_little_noise(
-    kind: Kind, norm: dict[str, str]
+    kind: NetworkName, norm: dict[str, str]
 ) -> None:
     config = settings(optimiser="adam", batch_size=5, augment=False, **norm)
     crops = crops_of(kind, size=16, each=2 if kind == "dl2d" else 1)

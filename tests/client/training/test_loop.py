@@ -12,8 +12,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from client.training.batches import Crops
 from client.training.device import CPU, Compute
 from client.training.loop import LocalResult, infer, loss_of, train_locally
+from common.models import NetworkName
 from common.networks.flat import flatten
-from common.networks.resnet import Kind, ScoringNetwork, build_network, prepare
+from common.networks.resnet import ScoringNetwork, build_network, prepare
 from common.study.networks import NetworkSettings
 
 
@@ -31,7 +32,7 @@ def settings(**changes: Any) -> NetworkSettings:
     return NetworkSettings.model_validate(base | changes)
 
 
-def crops_of(kind: Kind, patients: int = 10, size: int = 18, seed: int = 0) -> Crops:
+def crops_of(kind: NetworkName, patients: int = 10, size: int = 18, seed: int = 0) -> Crops:
     """Positive patients are brighter; two crops a patient in 2D."""
     rng = np.random.default_rng(seed)
     each = 2 if kind == "dl2d" else 1
@@ -45,7 +46,7 @@ def crops_of(kind: Kind, patients: int = 10, size: int = 18, seed: int = 0) -> C
 
 def run(
     model: ScoringNetwork,
-    kind: Kind,
+    kind: NetworkName,
     config: NetworkSettings,
     crops: Crops | None = None,
     **changes: Any,
@@ -54,7 +55,7 @@ def run(
     return train_locally(model, kind, crops or crops_of(kind), settings=config, **rest)
 
 
-def trained(kind: Kind, config: NetworkSettings, **changes: Any) -> ScoringNetwork:
+def trained(kind: NetworkName, config: NetworkSettings, **changes: Any) -> ScoringNetwork:
     model = build_network(kind, config, seed=1)
     run(model, kind, config, **changes)
     return model
@@ -62,7 +63,7 @@ def trained(kind: Kind, config: NetworkSettings, **changes: Any) -> ScoringNetwo
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_learns_what_separates_the_classes(kind: Kind, optimiser: str) -> None:
+def test_learns_what_separates_the_classes(kind: NetworkName, optimiser: str) -> None:
     config = settings(optimiser=optimiser, gradient_clip=5.0)
     crops = crops_of(kind)
     before, count = loss_of(build_network(kind, config, seed=1), kind, crops, config)
@@ -75,7 +76,7 @@ def test_learns_what_separates_the_classes(kind: Kind, optimiser: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_same_seed_gives_the_same_weights_whatever_ran_before(kind: Kind) -> None:
+def test_same_seed_gives_the_same_weights_whatever_ran_before(kind: NetworkName) -> None:
     first = flatten(trained(kind, settings()))
     torch.rand(3)
     np.random.default_rng(0).random()
@@ -217,7 +218,7 @@ def test_as_many_steps_as_an_epoch_has_are_that_epoch() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_loading_threads_change_no_bit(kind: Kind) -> None:
+def test_loading_threads_change_no_bit(kind: NetworkName) -> None:
     config = settings(sampling="balanced")
     weights, scores = [], []
     for threads in (0, 1, 4):
@@ -272,7 +273,7 @@ def test_class_weights_count_in_the_loss_of_held_out_crops() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_sixteen_bits_come_close_to_float32(kind: Kind) -> None:
+def test_sixteen_bits_come_close_to_float32(kind: NetworkName) -> None:
     config = settings(optimiser="sgd", gradient_clip=1.0)
     start = flatten(build_network(kind, config, seed=1))
     changes = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.learning.quantiles import probability_quantiles
+from common.learning.quantile_cells import probability_quantiles
 
 SHARES = np.arange(1, 20) / 20
 

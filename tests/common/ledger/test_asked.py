@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.ledger.asked import describe_item, request_digest
-from common.ledger.entry import LONGEST_TEXT, Item
+from common.ledger.entry import LONGEST_TEXT, Item, describe_item, request_digest
 from common.statistics.moments import Means
 from common.transforms import Select
 from common.transforms.views import ByFold, Joined, Paired, Table, View, table

@@ -18,7 +18,7 @@ from common.masking.agreement import (
     pair_secrets,
     roster_digest,
 )
-from common.masking.encoding import framed, to_text
+from common.masking.fixed_point import framed, to_text
 from common.masking.identity import fingerprint, public_text, sign
 from common.messages.codec import decode, encode
 

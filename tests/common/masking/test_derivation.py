@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.masking.derivation import hkdf_sha256
+from common.masking.fixed_point import hkdf_sha256
 
 
 def octets(first: int, last: int) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.masking.encoding import framed, from_text, to_text
+from common.masking.fixed_point import framed, from_text, to_text
 
 PARTS = st.lists(st.binary(max_size=4), max_size=4)
 

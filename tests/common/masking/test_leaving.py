@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from common.errors import SignatureError
 from common.masking import identity
 from common.masking.agreement import roster_digest
-from common.masking.encoding import to_text
+from common.masking.fixed_point import to_text
 from common.masking.leaving import LeftSite
 
 KEY, OTHER = identity.generate(), identity.generate()

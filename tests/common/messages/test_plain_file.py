@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.messages.plain_file import read_notes, read_plain, write_plain
+from common.messages.plain import read_notes, read_plain, write_plain
 
 ARRAYS: list[Any] = [
     np.arange(6, dtype=np.float32).reshape(2, 3).T,

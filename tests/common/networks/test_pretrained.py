@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.networks.pretrained import load_pretrained
-from common.networks.resnet import Kind, build_network
+from common.models import NetworkName
+from common.networks.initial import load_pretrained
+from common.networks.resnet import build_network
 from common.study.model import NetworkSettings
 
 SETTINGS = NetworkSettings(
@@ -24,7 +25,7 @@ def saved(path: Path, content: Any) -> tuple[Path, str]:
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def published(kind: Kind, seed: int = 8) -> dict[str, Any]:
+def published(kind: NetworkName, seed: int = 8) -> dict[str, Any]:
     """A file's content with the keys that the publisher writes."""
     backbone = build_network(kind, SETTINGS, seed).backbone.state_dict()
     if kind == "dl2d":
@@ -35,7 +36,7 @@ def published(kind: Kind, seed: int = 8) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_every_backbone_entry_comes_from_the_file(kind: Kind, tmp_path: Path) -> None:
+def test_every_backbone_entry_comes_from_the_file(kind: NetworkName, tmp_path: Path) -> None:
     path, digest = saved(tmp_path / "weights.pth", published(kind))
     model = build_network(kind, SETTINGS, seed=1)
     head = model.head.weight.clone()

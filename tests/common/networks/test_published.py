@@ -12,15 +12,16 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.networks.pretrained import load_pretrained
-from common.networks.resnet import Kind, ScoringNetwork, build_network
+from common.models import NetworkName
+from common.networks.initial import load_pretrained
+from common.networks.resnet import ScoringNetwork, build_network
 from common.study.networks import NetworkSettings
 
-SMALLEST: dict[Kind, str] = {"dl2d": "torchvision_resnet50", "dl3d": "medicalnet_resnet_10"}
-KINDS: tuple[Kind, ...] = ("dl2d", "dl3d")
+SMALLEST: dict[NetworkName, str] = {"dl2d": "torchvision_resnet50", "dl3d": "medicalnet_resnet_10"}
+KINDS: tuple[NetworkName, ...] = ("dl2d", "dl3d")
 LISTS = Path(__file__).parent / "published"
 BASIC: dict[str, Any] = {"block": "basic"}
-NETWORKS: dict[str, tuple[Kind, NetworkSettings]] = {
+NETWORKS: dict[str, tuple[NetworkName, NetworkSettings]] = {
     "torchvision_resnet50": ("dl2d", NetworkSettings()),
     "medicalnet_resnet_10": ("dl3d", NetworkSettings(**BASIC, layers=(1, 1, 1, 1))),
     "medicalnet_resnet_18": ("dl3d", NetworkSettings(**BASIC, layers=(2, 2, 2, 2), shortcut="A")),
@@ -50,7 +51,7 @@ def entries(name: str) -> dict[str, torch.Tensor]:
     }
 
 
-def packed(kind: Kind, state: dict[str, Any]) -> dict[str, Any]:
+def packed(kind: NetworkName, state: dict[str, Any]) -> dict[str, Any]:
     """What the publisher saves: torchvision the state dict, MedicalNet a dict around it."""
     return state if kind == "dl2d" else {"epoch": 1, "batch_id": 0, "state_dict": state}
 
@@ -61,12 +62,12 @@ def saved(path: Path, content: Any, **how: Any) -> tuple[Path, str]:
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def network(name: str) -> tuple[Kind, ScoringNetwork]:
+def network(name: str) -> tuple[NetworkName, ScoringNetwork]:
     kind, settings = NETWORKS[name]
     return kind, build_network(kind, settings, seed=0)
 
 
-def refused(tmp_path: Path, kind: Kind, state: dict[str, Any]) -> str:
+def refused(tmp_path: Path, kind: NetworkName, state: dict[str, Any]) -> str:
     path, digest = saved(tmp_path / "weights.pth", packed(kind, state))
     with pytest.raises(InputError) as caught:
         load_pretrained(network(SMALLEST[kind])[1], kind, path, digest)
@@ -93,7 +94,7 @@ def test_published_weights_fill_every_entry(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_from_before_batches_were_counted_load_too(kind: Kind, tmp_path: Path) -> None:
+def test_files_from_before_batches_were_counted_load_too(kind: NetworkName, tmp_path: Path) -> None:
     state = {k: v for k, v in entries(SMALLEST[kind]).items() if not k.endswith("batches_tracked")}
     path, digest = saved(
         tmp_path / "old.pth", packed(kind, state), _use_new_zipfile_serialization=False
@@ -105,14 +106,14 @@ def test_files_from_before_batches_were_counted_load_too(kind: Kind, tmp_path: P
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("key", ["layer4.0.bn2.running_var", "layer2.0.bn1.num_batches_tracked"])
-def test_one_missing_entry_is_refused(kind: Kind, key: str, tmp_path: Path) -> None:
+def test_one_missing_entry_is_refused(kind: NetworkName, key: str, tmp_path: Path) -> None:
     state = entries(SMALLEST[kind])
     del state[("module." if kind == "dl3d" else "") + key]
     assert f"does not fit the network: {key} is missing" in refused(tmp_path, kind, state)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_wrong_shape_is_refused(kind: Kind, tmp_path: Path) -> None:
+def test_one_wrong_shape_is_refused(kind: NetworkName, tmp_path: Path) -> None:
     state = entries(SMALLEST[kind])
     key = ("module." if kind == "dl3d" else "") + "layer3.0.conv2.weight"
     shape = (*state[key].shape[:2], *(1,) * (2 if kind == "dl2d" else 3))
@@ -142,7 +143,9 @@ def test_weights_of_another_depth_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_sha256_is_refused_before_anything_is_unpacked(kind: Kind, tmp_path: Path) -> None:
+def test_another_sha256_is_refused_before_anything_is_unpacked(
+    kind: NetworkName, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps(_Runs(tmp_path / "ran"), 2))
     with pytest.raises(InputError, match=f"SHA-256 is .* says {'0' * 64} -> get the file"):
@@ -162,7 +165,9 @@ class _Runs:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
-def test_a_pickle_with_code_is_refused_and_not_run(kind: Kind, form: str, tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_refused_and_not_run(
+    kind: NetworkName, form: str, tmp_path: Path
+) -> None:
     path, ran = tmp_path / "weights.pth", tmp_path / "ran"
     state = {**entries(SMALLEST[kind]), "spare": _Runs(ran)}
     if form == "pickle":

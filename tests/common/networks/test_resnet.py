@@ -8,13 +8,14 @@ import torch
 from monai.networks.nets import ResNet
 from torch import nn
 
+from common.models import NetworkName
 from common.networks.flat import flatten
 from common.networks.med3d import PaddedShortcut
-from common.networks.resnet import Kind, build_network, network_with, prepare
+from common.networks.resnet import build_network, network_with, prepare
 from common.study.networks import NetworkSettings
 
 SMALL = NetworkSettings(block="basic", layers=(1, 1, 1, 1), widths=(4, 8, 8, 16), stem_kernel=3)
-SHAPE: dict[Kind, tuple[int, ...]] = {"dl2d": (3, 3, 20, 20), "dl3d": (3, 1, 20, 20, 20)}
+SHAPE: dict[NetworkName, tuple[int, ...]] = {"dl2d": (3, 3, 20, 20), "dl3d": (3, 1, 20, 20, 20)}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ SHAPE: dict[Kind, tuple[int, ...]] = {"dl2d": (3, 3, 20, 20), "dl3d": (3, 1, 20,
     # 25 557 032 of torchvision's resnet50 less its 2 049 000 of fc; MONAI's resnet50 without fc
     [("dl2d", 25_557_032 - 2_049_000), ("dl3d", 46_155_072)],
 )
-def test_default_backbone_has_the_published_size(kind: Kind, parameters: int) -> None:
+def test_default_backbone_has_the_published_size(kind: NetworkName, parameters: int) -> None:
     network = build_network(kind, NetworkSettings(), seed=0)
     assert len(network.backbone.state_dict()) == 318
     assert sum(p.numel() for p in network.backbone.parameters()) == parameters
@@ -33,7 +34,7 @@ def test_default_backbone_has_the_published_size(kind: Kind, parameters: int) ->
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_features_and_logits_come_from_one_forward(kind: Kind) -> None:
+def test_features_and_logits_come_from_one_forward(kind: NetworkName) -> None:
     network = build_network(kind, SMALL, seed=3).eval()
     images = torch.rand(SHAPE[kind])
     features, logits = network(images)
@@ -74,7 +75,7 @@ def test_building_leaves_the_global_generator_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_group_norm_leaves_no_batch_norm(kind: Kind) -> None:
+def test_group_norm_leaves_no_batch_norm(kind: NetworkName) -> None:
     network = build_network(kind, SMALL.model_copy(update={"norm": "group"}), seed=0).double()
     modules = list(network.modules())
     assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d) for m in modules)
@@ -86,7 +87,7 @@ def test_group_norm_leaves_no_batch_norm(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_a_network_with_given_weights_draws_none(kind: Kind) -> None:
+def test_a_network_with_given_weights_draws_none(kind: NetworkName) -> None:
     wanted = build_network(kind, SMALL, seed=5)
     before = torch.get_rng_state()
     network = network_with(flatten(wanted), kind, SMALL)
@@ -99,7 +100,7 @@ def test_a_network_with_given_weights_draws_none(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dl2d", "dl3d"])
-def test_dilated_stages_keep_their_size_and_every_name(kind: Kind) -> None:
+def test_dilated_stages_keep_their_size_and_every_name(kind: NetworkName) -> None:
     changes = {"layers": (1, 1, 2, 1), "stem_pool": False}
     plain = build_network(kind, SMALL.model_copy(update=changes), seed=3)
     dilated = build_network(kind, SMALL.model_copy(update=changes | {"dilated": True}), seed=3)

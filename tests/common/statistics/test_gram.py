@@ -10,8 +10,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_squared_error
 
 from common.statistics.base import Rows
+from common.statistics.exact import pack, unpack
 from common.statistics.gram import CrossProducts, FoldGram
-from common.statistics.packing import pack, unpack
 
 
 @pytest.fixture

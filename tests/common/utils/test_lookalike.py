@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.utils.lookalike import difference, nearest, plain_text
+from common.utils.text_file import difference, nearest, plain_text
 
 _INVISIBLE = ["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\ufe0f", "\0"]
 _SPACES = [" ", "\u00a0", "\u2009", "\u202f", "\u3000", "\t", "\r", "\n"]

@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 
 from common.utils.console import PlainConsole, PlainFormatter
-from common.utils.printable import check_printable, escaped, on_one_line
+from common.utils.text_file import check_printable, escaped, on_one_line
 
 HIDE, UP, BACK, TURN = "\x1b[8m", "\x1b[1A", "\r", "\u202e"
 WINDOW_TITLE, C1 = "\x1b]0;title\x07", "\x9b8m"

@@ -13,7 +13,7 @@ import client.cli
 import server.cli
 import sim.cli
 from common.errors import UsageError
-from common.utils.program import run_program
+from common.utils.processes import run_program
 
 
 def in_the_way(folder: Path) -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from common.utils.progress import LINE_SECONDS, ProgressBar
+from common.utils.console import LINE_SECONDS, ProgressBar
 
 
 class Clock:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.study.model import ClinicalColumn
-from common.utils.written import level_index, number
+from common.utils.text_file import level_index, number
 
 LEVELS = ("T1", "T 2", "m\u00e4nnlich", "3")
 

@@ -10,14 +10,16 @@ import pytest
 from client.commands.init import join
 from common.messages.joining import Invitation, JoinRequest
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
-from server.deployment.founding import found
+from server.deployment.init import make_coordinator
 
 Joiner = Callable[[str], JoinRequest]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> CoordinatorFolder:
-    return found(tmp_path / "hub", CoordinatorSettings(address="hub.example:443", port=8000))
+    return make_coordinator(
+        tmp_path / "hub", CoordinatorSettings(address="hub.example:443", port=8000)
+    )
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from common.utils.processes import free_port
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
-from server.deployment.founding import found, renew
+from server.deployment.init import make_coordinator, renew
 from server.deployment.nginx import FLEET_CALLS
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
@@ -87,7 +87,7 @@ class Proxy:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> CoordinatorFolder:
     root = tmp_path_factory.mktemp("hub") / "hub"
     settings = CoordinatorSettings(address=f"127.0.0.1:{free_port()}", port=free_port())
-    return found(root, settings)
+    return make_coordinator(root, settings)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_a_large_part_of_a_message_gets_through(proxy: Proxy, superlink: SuperLi
 def test_a_superlink_that_cannot_show_its_certificate_is_not_talked_to(
     proxy: Proxy, superlink: SuperLinkDouble, tmp_path: Path
 ) -> None:
-    folder = found(
+    folder = make_coordinator(
         tmp_path / "hub",
         CoordinatorSettings(address=f"127.0.0.1:{free_port()}", port=proxy.folder.settings().port),
     )

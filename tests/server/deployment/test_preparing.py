@@ -1,8 +1,7 @@
-"""A study with keys, and the app, as hospitals approve them."""
+"""A study with keys, as hospitals approve it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from common.errors import InputError
 from common.masking import identity
 from common.messages.joining import JoinRequest
 from common.study.model import load_study
-from server.deployment.enrolment import enrol
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import find_prepared, prepare
+from server.deployment.roster import enrol
 from server.deployment.run_folder import find_run, new_run
 
 Joiner = Callable[[str], JoinRequest]
@@ -36,20 +35,18 @@ def study_file(tabular_master: Path) -> Path:
 def test_the_study_gets_everybodys_keys(
     folder: CoordinatorFolder, enrolled: dict[str, JoinRequest], study_file: Path
 ) -> None:
-    study = load_study(prepare(folder, study_file).study_file)
+    study = load_study(prepare(folder, study_file))
     assert study.roster == {name: r.identity_key for name, r in enrolled.items()}
     own = identity.load(folder.identity).private.public_key()
     assert study.coordinator_key == identity.public_text(own)
 
 
-def test_the_same_release_gives_the_same_app(
+def test_the_study_is_all_that_hospitals_get(
     folder: CoordinatorFolder, enrolled: dict[str, JoinRequest], study_file: Path
 ) -> None:
-    digests = [
-        hashlib.sha256(prepare(folder, study_file).app_file.read_bytes()).hexdigest()
-        for _ in range(2)
-    ]
-    assert digests[0] == digests[1]
+    made = prepare(folder, study_file)
+    assert made == folder.for_sites / "tabular" / "study.toml"
+    assert list(made.parent.iterdir()) == [made]
 
 
 def test_a_site_that_has_not_joined_is_named(
@@ -101,7 +98,7 @@ def test_a_run_keeps_what_it_began_with(
     prepared = prepare(folder, study_file)
     run = new_run(folder, prepared)
     digest = run.study.digest()
-    prepared.study_file.write_text("changed since", encoding="utf-8")
+    prepared.write_text("changed since", encoding="utf-8")
     assert find_run(folder, None).study.digest() == digest
     assert find_run(folder, run.name).path == run.path
     with pytest.raises(InputError, match="no run other"):

@@ -10,9 +10,8 @@ import pytest
 from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.messages.joining import JoinRequest
-from server.deployment.enrolment import enrol, expel
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.roster import Roster, read_roster
+from server.deployment.roster import Roster, enrol, expel, read_roster
 
 Joiner = Callable[[str], JoinRequest]
 

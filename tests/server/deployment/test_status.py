@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from common.study.file import write_study
-from common.study.model import load_study
+from common.study.model import load_study, write_study
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
 from server.deployment.status import read_status
-from server.live.source import of_deployment
+from server.live.snapshot import of_deployment
 
 PLAN = {"kind": "started", "phases": ["enrolment", "dl2d"], "rounds": {"dl2d": 72}}
 JOINED = {"kind": "enrolled", "site": "a", "counts": {}}
@@ -44,7 +43,7 @@ def run(folder: CoordinatorFolder, tabular_master: Path) -> RunFolder:
     network = study.dl2d.model_copy(update={"rounds": 12})
     models = ("clinical", "dl2d")
     study = study.model_copy(update={"base_models": models, "dl2d": network})
-    write_study(study, made.input.study_file)
+    write_study(study, made.study_file)
     return made
 
 

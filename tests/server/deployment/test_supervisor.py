@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.errors import StudyError
+from common.flower.app import FlowerApp, installed_app
+from common.flower.control import Node, RunState, UnreachableError
 from common.messages.joining import JoinRequest, node_key_pem
-from common.utils.processes import BackgroundProgram
-from server.deployment import services as services_module
 from server.deployment import supervisor as supervisor_module
-from server.deployment.control import Node, RunState, UnreachableError
-from server.deployment.enrolment import enrol, expel
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.roster import Roster
+from server.deployment.roster import Roster, enrol, expel
 from server.deployment.run_folder import RunFolder
-from server.deployment.services import Services
 from server.deployment.supervisor import Supervisor, register_sites
 
 Joiner = Callable[[str], JoinRequest]
@@ -43,7 +37,8 @@ class FakeControl:
     submitted: list[dict[str, str]]
     stopped: list[int]
 
-    def start_run(self, app: bytes, digest: str, config: dict[str, str]) -> int:
+    def start_run(self, app: FlowerApp, config: dict[str, str]) -> int:
+        assert app == installed_app()
         self.submitted.append(config)
         return len(self.submitted)
 
@@ -94,8 +89,7 @@ class FakeServices:
 @pytest.fixture
 def run(folder: CoordinatorFolder) -> RunFolder:
     made = RunFolder(folder.runs / "tabular-1")
-    made.input.folder.mkdir(parents=True)
-    made.input.app_file.write_bytes(b"app")
+    made.path.mkdir(parents=True)
     return made
 
 
@@ -269,54 +263,3 @@ def test_a_site_taken_off_the_roster_is_unregistered(
 
     control = supervise(leave, tell(RUNNING), tell(COMPLETED, kind="finished"))
     assert control.known == {}
-
-
-# -- the programs ----------------------------------------------------------------------------------
-
-
-def dying(folder: CoordinatorFolder) -> BackgroundProgram:
-    return BackgroundProgram([sys.executable, "-c", ""], {}, folder.state / "superexec.log")
-
-
-def test_what_dies_too_often_is_given_up(
-    folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    services = Services(folder)
-    services.superlink = BackgroundProgram(
-        [sys.executable, "-c", "import time; time.sleep(60)"], {}, None
-    )
-    services.superexec = dying(folder)
-    services.superlink.start()
-    try:
-        revived = []
-        with pytest.raises(StudyError, match="SuperExec ended 6 times within an hour"):
-            for _ in range(10):
-                revived += services.revive()
-                services.superexec.wait(10)
-        assert revived == ["SuperExec"] * 5
-    finally:
-        services.superlink.stop()
-
-
-def test_a_port_that_somebody_has_is_told_of(
-    folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(services_module, "PORT_SECONDS", 0.0)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        text = folder.settings_file.read_text(encoding="utf-8")
-        port = taken.getsockname()[1]
-        folder.settings_file.write_text(text.replace("port = 8000", f"port = {port}"), "utf-8")
-        with pytest.raises(StudyError, match="listens on port"), Services(folder).running():
-            raise AssertionError("it started")
-
-
-def test_flower_is_started_closed(folder: CoordinatorFolder) -> None:
-    from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
-
-    command = Services(folder)._superlink_command()
-    parsed = _parse_args_run_superlink().parse_args(command[1:])
-    assert (parsed.host, parsed.isolation, parsed.insecure) == ("127.0.0.1", "process", False)
-    assert parsed.enable_supernode_auth
-    assert not parsed.runtime_dependency_install
-    assert Path(parsed.ssl_certfile) == folder.server_certificate
-    assert Path(parsed.superexec_auth_secret_file) == folder.superexec_secret

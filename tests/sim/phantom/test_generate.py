@@ -28,10 +28,10 @@ from sim.phantom.generate import (
     ceilings,
     generate,
     split_of,
+    study_text,
     tumour_of,
 )
 from sim.phantom.plan import HospitalPlan, Scanner
-from sim.phantom.study import study_text
 
 SCANNER = Scanner(pixel_mm=1.0, slice_mm=2.0, kernel_mm=0.7, noise_hu=8.0, offset_hu=0.0)
 TINY = PhantomPlan(

@@ -13,12 +13,12 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.check.images import look_at_images
+from client.check.images import check_images
 from client.data.cohort import read_cohort
 from client.imaging.cache import ContentCache
-from client.imaging.dicom.identity import SeriesIdentity
+from client.imaging.dicom.header import SeriesIdentity
 from client.imaging.dicom.masks import check_mask_header
-from client.imaging.dicom.roi import missing_slices
+from client.imaging.dicom.rtstruct import missing_slices
 from client.imaging.errors import PatientError
 from client.imaging.preparation import PatientJob, prepare
 from client.imaging.reading import read_image, read_mask
@@ -303,7 +303,7 @@ def test_the_word_of_cohort_csv_is_followed_checked_and_part_of_the_cache(tmp_pa
     # p2 has the files of p1: what was made on p1's word is not used without it
     assert [problem.patient_id for problem in made.problems] == ["p2"]
     assert list(prepare(jobs[1:2], **settings).crop_keys) == []
-    found = look_at_images(cohort.patients, SiteSettings(name="a", workers=1), None).findings
+    found = check_images(cohort.patients, SiteSettings(name="a", workers=1), None).findings
     said = {f.where: f.what for f in found if f.kind == "mask.confirmed"}
     assert "another frame of reference" in said["p1"] and "nothing to confirm" in said["p3"]
     assert [f.where for f in found if f.kind == "mask.unusable"] == ["p2: odd.dcm"]

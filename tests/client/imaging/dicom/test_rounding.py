@@ -14,10 +14,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 from scipy import ndimage
 
-from client.imaging.dicom.identity import SeriesIdentity
+from client.imaging.dicom.header import SeriesIdentity
 from client.imaging.dicom.polygons import interior, near_path
-from client.imaging.dicom.rounding import Course, courses, reach_of, rounding_step
-from client.imaging.dicom.rtstruct import read_contours
+from client.imaging.dicom.rtstruct import Course, courses, reach_of, read_contours, rounding_step
 from client.imaging.errors import PatientError
 from tests.client.imaging.dicom.conftest import new_file
 from tests.client.imaging.dicom.tracing import along_edges, through_centres, without_corners_between

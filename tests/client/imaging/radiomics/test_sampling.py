@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from client.imaging.radiomics.lbp import sphere
-from client.imaging.radiomics.sampling import sample, sampler
+from client.imaging.radiomics.lbp import sample, sampler, sphere
 
 SHAPE = (11, 13, 17)
 

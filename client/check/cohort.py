@@ -1,0 +1,537 @@
+"""Check cohort.csv: its rows, classes, clinical values, and names that could identify someone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from client.check.finding import (
+    Finding,
+    Findings,
+    Severity,
+    not_checked,
+    ok,
+    or_ok,
+    problem,
+    problem_of,
+    warning,
+)
+from client.check.screen import listed
+from client.data.cohort import (
+    ADD_COLUMN,
+    ONE_ROW,
+    SPLITS,
+    Cohort,
+    Patient,
+    RowProblem,
+    known_columns,
+    read_rows,
+    shortfalls,
+)
+from client.data.cohort_file import COLUMN as CONFIRMED
+from client.data.cohort_file import (
+    ends_in_a_line,
+    missing_columns,
+    near_misses,
+    read_table,
+    repeated_ids,
+    row_number,
+    same_patient,
+)
+from client.data.table_text import Fault, TableError
+from common.errors import InputError
+from common.statistics.base import Float
+from common.study.model import ClinicalColumn, Study
+from common.utils.text_file import difference, may_be_drawn_alike, plain_text
+
+A_DATE, A_NUMBER, A_NAME = "a date", "a long number", "a person's name"
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d{2}", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
+_BETWEEN = r"[-_./ ]"
+_DATES = (
+    re.compile(r"(?<!\d)(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d)"),
+    re.compile(rf"(?<!\d){_YEAR}{_BETWEEN}{_MONTH}{_BETWEEN}{_DAY}(?!\d)"),
+    re.compile(rf"(?<!\d){_DAY}{_BETWEEN}{_MONTH}{_BETWEEN}{_YEAR}(?!\d)"),
+    re.compile(rf"(?<!\d){_MONTH}{_BETWEEN}{_DAY}{_BETWEEN}{_YEAR}(?!\d)"),
+)
+_LONG_NUMBER = re.compile(r"\d{7,}")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_DICOM_NAME = re.compile(r"[^\W\d_]{2,}(?:\^|, )[^\W\d_]{2,}")
+_TWO_CAPITALS = re.compile(r"(?<![^\W\d_])[A-Z][a-z]{2,}[ _.-]+[A-Z][a-z]{2,}(?![^\W\d_])")
+# words that stand in names of files and ids, and are nobody's
+_COMMON = """
+abdomen anon anonymised anonymized anonymous arterial axial bone brain case centre center chest
+contour contrast control ct data dataset dcm dicom export external file final first fixed gtv head
+hospital id image images img internal itk kernel larynx left lesion lung mask masks mr neck nifti
+nii node none nrrd original part pat patient patients phase plain portal post pre primary reader
+reading reconstruction region repeat resampled right roi rtstruct sample scan second seg
+segmentation series simpleitk site slice soft standard study sub subject test thin thorax tissue
+train training tumor tumour unknown validation venous volume
+"""
+COMMON = frozenset(_COMMON.split())
+_NAMING_COLUMNS = re.compile(
+    r"(?:^|_)(?:name|names|surname|firstname|lastname|vorname|nachname|initials|dob|birth|birthdate"
+    r"|birthday|geburtsdatum|mrn|ssn|nhs|nino|passport|insurance|address|street|postcode|zip|phone"
+    r"|telephone|mobile|email|mail|accession|physician|doctor)(?:_|$)"
+)
+
+
+def reasons(text: str, known: Collection[str] = ()) -> tuple[str, ...]:
+    """What a text seems to hold of a person; empty when nothing.
+
+    Parameters
+    ----------
+    known : words (lower case) that are nobody's name here, beside `COMMON`.
+    """
+    found = []
+    dates = any(pattern.search(text) for pattern in _DATES)
+    if dates:
+        found.append(A_DATE)
+    elif _LONG_NUMBER.search(text):
+        found.append(A_NUMBER)
+    if _DICOM_NAME.search(text) or _may_be_a_name(text, known):
+        found.append(A_NAME)
+    return tuple(found)
+
+
+def _may_be_a_name(text: str, known: Collection[str]) -> bool:
+    nobodys = {*COMMON, *known}
+
+    def uncommon(part: str) -> list[str]:
+        return [word for word in _WORD.findall(part) if word.casefold() not in nobodys]
+
+    if any(character.isdigit() for character in text):
+        # ids are often made of words and a number: only what is written like a name counts
+        pairs = (match.group() for match in _TWO_CAPITALS.finditer(text))
+        return any(len(uncommon(pair)) == 2 for pair in pairs)
+    words = uncommon(text)
+    return 2 <= len(words) <= 4 and min(map(len, words)) >= 3
+
+
+def plain_id(patient: str) -> str:
+    """An id without case, punctuation and leading zeros."""
+    parts = re.findall(r"[0-9]+|[^\W\d_]+", patient.casefold())
+    return "-".join(part.lstrip("0") or part[:1] for part in parts)
+
+
+def shared_words(texts: Sequence[str]) -> frozenset[str]:
+    """Words (lower case) that stand in at least half of the texts: they tell nobody apart."""
+    if len(texts) < 4:
+        return frozenset()
+    counts = Counter(word for text in texts for word in set(_WORD.findall(text.casefold())))
+    return frozenset(word for word, n in counts.items() if 2 * n >= len(texts))
+
+
+def naming_column(name: str) -> bool:
+    """Whether a column of this name is made to hold who somebody is."""
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
+    return bool(_NAMING_COLUMNS.search(re.sub(r"[^a-z0-9]+", "_", plain)))
+
+
+CORE = ("patient_id", "label", "split")
+FILES = ("image.missing", "mask.missing")
+_KIND = {
+    "patient_id": "cohort.id",
+    "label": "cohort.label",
+    "split": "cohort.split",
+    CONFIRMED: "mask.confirmed",
+}
+_CELLS = ("cohort.id", "cohort.label", "cohort.split", "cohort.level", "cohort.number")
+_IDS = ("cohort.duplicate", "cohort.two_splits")
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?$|[0-9]+[eE][+-]?[0-9]+$")
+_SUMMARIES = re.compile(
+    "totals?|sum|mean|average|median|min|max|sd|std|count|summe|gesamt|mittel(wert)?|anzahl"
+    "|somme|moyenne|media"
+)
+_WHOLE, _GROUPED = re.compile(r"[+-]?[0-9]+"), re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
+
+
+@dataclass(frozen=True)
+class CohortLook:
+    """What became of cohort.csv.
+
+    Parameters
+    ----------
+    frame : the file's cells; None where it cannot be read.
+    cohort : patients whose rows are right; None where rows cannot be read.
+    """
+
+    frame: pd.DataFrame | None
+    cohort: Cohort | None
+    findings: tuple[Finding, ...]
+
+
+def check_rows(data: Path, site: str, study: Study) -> CohortLook:
+    """Read `data/cohort.csv` as far as it can be read."""
+    path = data / "cohort.csv"
+    files = FILES if study.needs_images else ()
+    rest = (*_IDS, *_CELLS, *files)
+    try:
+        frame = read_table(path)
+        if frame.empty:
+            raise InputError("no patients", where=str(path), remedy="add a row for every patient")
+    except InputError as error:
+        why = not_checked(("cohort.columns", *rest), "cohort.csv cannot be read")
+        return CohortLook(None, None, (*_file_problems(error), *why))
+    missing = missing_columns(frame, study)
+    misses = near_misses(frame, known_columns(study))
+    head = (*_whole(path, len(frame)), *_columns(missing, misses, len(frame.columns)))
+    unreadable = {*CORE, *(("image", "mask") if study.needs_images else ())} & set(missing)
+    if unreadable:
+        why = not_checked(rest, f"no column {', '.join(sorted(unreadable))}")
+        return CohortLook(frame, None, (*head, *why))
+    once = _first_rows(frame.assign(**dict.fromkeys(missing, "")))
+    cohort = read_rows(once, data, site, study)
+    fine = dict.fromkeys((*_CELLS, *files), f"{len(once)} rows")
+    cells = or_ok((*_cells(cohort.problems, study), *_doubtful(frame, site, study)), fine)
+    return CohortLook(frame, cohort, (*head, *_repeated(frame), *cells))
+
+
+def _file_problems(error: InputError) -> Findings:
+    """Yield every fault of a file that cannot be read."""
+    if not isinstance(error, TableError):
+        yield problem_of("cohort.file", error)
+        return
+    for fault in error.faults:
+        yield problem("cohort.file", f"cohort.csv {fault.place}".rstrip(), fault.what, fault.remedy)
+
+
+def _whole(path: Path, rows: int) -> Findings:
+    """Yield how many rows were read, or a warning where the file may have been cut off."""
+    if ends_in_a_line(path):
+        yield ok("cohort.file", f"{rows} rows")
+        return
+    yield warning(
+        "cohort.file",
+        "cohort.csv",
+        f"{rows} rows, the last of which does not end with a line break",
+        "make sure that the file is complete: of a copy that was cut off, the last value is wrong",
+    )
+
+
+def _columns(missing: Iterable[str], misses: Iterable[Fault], there: int) -> Findings:
+    found = [
+        problem("cohort.columns", "cohort.csv", f"missing column {name}", ADD_COLUMN)
+        for name in missing
+    ]
+    found += [problem("cohort.columns", "cohort.csv", miss.what, miss.remedy) for miss in misses]
+    return or_ok(found, {"cohort.columns": f"{there} columns"})
+
+
+def _repeated(frame: pd.DataFrame) -> Findings:
+    """Patients in several rows, and ids that may be the same patient's."""
+    found: list[Finding] = []
+    for patient, rows in repeated_ids(frame).items():
+        splits = {str(frame["split"].loc[row - row_number(0)]) for row in rows}
+        listed = f"rows {', '.join(map(str, rows))}"
+        if len(splits) > 1:
+            what = f"one patient in the splits {' and '.join(sorted(splits))} ({listed})"
+            remedy = "keep one row; whoever trains a model must not test it"
+            found.append(problem("cohort.two_splits", patient, what, remedy))
+        else:
+            what = f"duplicate patient ({listed})"
+            found.append(problem("cohort.duplicate", patient, what, ONE_ROW))
+    ids = frame["patient_id"]
+    return or_ok((*found, *_alike(ids)), dict.fromkeys(_IDS, f"{ids.nunique()} patients"))
+
+
+def _doubtful(frame: pd.DataFrame, site: str, study: Study) -> Findings:
+    """Yield what can be read, but may not be meant."""
+    ids = [row_number(at) for at, patient in frame["patient_id"].items() if _DECIMAL.match(patient)]
+    if ids:
+        yield warning(
+            "cohort.id",
+            f"cohort.csv column patient_id, {_rows(ids)}",
+            "ids written as decimal numbers: a program may have rounded them or dropped zeros",
+            "export the column as text",
+        )
+    sums = [row_number(at) for at, name in frame["patient_id"].items() if _is_summary(name)]
+    if sums:
+        yield warning(
+            "cohort.id",
+            f"cohort.csv column patient_id, {_rows(sums)}",
+            "an id that reads like a line of totals",
+            "delete the line if it is not a patient",
+        )
+    yield from _unused(frame, site, study)
+    for column in study.clinical:
+        if column.kind == "continuous" and column.name in frame.columns:
+            rows = _thousands(frame[column.name])
+            if rows and column.decimals is None:
+                yield warning(
+                    "cohort.number",
+                    f"cohort.csv column {column.name}, {_rows(rows)}",
+                    "numbers with three decimals among whole ones: the point may separate"
+                    " thousands, so that 1.234 is meant for 1234",
+                    "write thousands without a separator",
+                )
+
+
+def _unused(frame: pd.DataFrame, site: str, study: Study) -> Findings:
+    """Yield the splits whose patients no part of the study looks at."""
+    used = {test.split for test in study.test_sets if site in test.hospitals}
+    used |= {"train"} if site in study.training_sites else set()
+    for split in SPLITS:
+        count = int((frame["split"].map(plain_text) == split).sum())
+        if count and split not in used and site in study.site_names:
+            yield warning(
+                "cohort.split",
+                "cohort.csv column split",
+                f"{count} row{'s' if count > 1 else ''} with {split}, which the study does not use"
+                " at this site",
+                "make sure that these patients are to be left out",
+            )
+
+
+def _thousands(cells: pd.Series) -> list[int]:
+    """Return the rows of a column whose points may all separate thousands."""
+    whole = [cell for cell in cells if _WHOLE.fullmatch(cell)]
+    rows = [row_number(at) for at, cell in cells.items() if _GROUPED.fullmatch(cell)]
+    others = len([cell for cell in cells if cell]) - len(whole) - len(rows)
+    # below 1000 there is nothing to separate
+    return rows if whole and not others and max(map(len, whole)) <= 3 else []
+
+
+def _is_summary(patient: str) -> bool:
+    """Tell if an id names what spreadsheets put below a table."""
+    words = re.findall(r"[^\W\d_]+", patient.casefold())
+    summary = bool(words) and _SUMMARIES.fullmatch(words[0]) is not None
+    return summary and not re.search("[0-9]", patient)
+
+
+def _rows(numbers: list[int]) -> str:
+    return f"row{'s' if len(numbers) > 1 else ''} {listed([str(number) for number in numbers])}"
+
+
+def _drawn_alike(ids: Sequence[str]) -> Findings:
+    """Yield ids that hold a letter or digit of another script and look like another id."""
+    for patient in ids:
+        if patient.isascii():
+            continue
+        twins = [one for one in ids if one != patient and may_be_drawn_alike(one, patient)]
+        twins = [one for one in twins if plain_id(one) != plain_id(patient)]
+        if twins and (patient < twins[0] or twins[0].isascii()):
+            yield warning(
+                "cohort.duplicate",
+                f"{twins[0]}, {patient}",
+                f"ids that look the same: {difference(twins[0], patient)}",
+                "make sure that they are different patients",
+            )
+
+
+def _alike(ids: pd.Series) -> Findings:
+    """Yield ids that differ in case, punctuation or leading zeros alone, or only look the same."""
+    yield from _drawn_alike(list(dict.fromkeys(ids)))
+    groups: dict[str, set[str]] = defaultdict(set)
+    for patient in ids:
+        groups[plain_id(patient)].add(patient)
+    for plain, group in groups.items():
+        if plain and len(group) > 1:
+            yield warning(
+                "cohort.duplicate",
+                ", ".join(sorted(group)),
+                "ids that differ in case, punctuation or zeros alone",
+                "make sure that they are different patients",
+            )
+
+
+def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the first row of every patient; rows without an id stay."""
+    ids = frame["patient_id"]
+    return frame[(ids == "") | ~ids.map(same_patient).duplicated()]
+
+
+def _cells(problems: Iterable[RowProblem], study: Study) -> Findings:
+    numbers = {column.name for column in study.clinical if column.kind == "continuous"}
+    for found in problems:
+        if found.column == "image":
+            kind = "image.missing"
+        elif found.column.startswith("mask"):
+            kind = "mask.missing"
+        else:
+            other = "cohort.number" if found.column in numbers else "cohort.level"
+            kind = _KIND.get(found.column, other)
+        where = f"{found.patient_id}: {found.where}"
+        yield problem(kind, where, found.what, found.remedy)
+
+
+Counts = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Patients and positives.
+
+    Parameters
+    ----------
+    subsets : of "train" and the test sets, where there are any.
+    folds : of the training folds; empty where the site does not train.
+    """
+
+    subsets: Mapping[str, Counts]
+    folds: tuple[Counts, ...]
+
+
+def count(cohort: Cohort, study: Study) -> ClassCounts:
+    """Of a cohort whose folds are dealt."""
+    subsets: dict[str, Counts] = {}
+    for name in ("train", *(test.name for test in study.test_sets)):
+        own = cohort.subset(study, name)
+        if own:
+            subsets[name] = (len(own), sum(patient.label for patient in own))
+    training = cohort.subset(study, "train") if cohort.site in study.training_sites else []
+    folds = [(0, 0)] * study.folds if training else []
+    for patient in training:
+        n, positives = folds[patient.fold]
+        folds[patient.fold] = (n + 1, positives + patient.label)
+    return ClassCounts(subsets, tuple(folds))
+
+
+def check_counts(cohort: Cohort, study: Study, counts: ClassCounts) -> Findings:
+    """Whether the site has what the study expects of it, and both classes in every fold.
+
+    A fold of one class is a problem unless the study allows it (min_class_per_fold = 0).
+    """
+    short = [problem_of("counts.subset", error) for error in shortfalls(cohort, study)]
+    told = ", ".join(f"{name} {n} ({k} positive)" for name, (n, k) in counts.subsets.items())
+    yield from or_ok(short, {"counts.subset": told or "the study expects none"})
+    if not counts.folds:
+        yield ok("counts.fold", "this site does not train")
+        return
+    severity: Severity = "problem" if study.privacy.min_class_per_fold else "warning"
+    one_class = [
+        _one_class(severity, fold, n, positives)
+        for fold, (n, positives) in enumerate(counts.folds)
+        if positives in (0, n)
+    ]
+    smallest = min(min(k, n - k) for n, k in counts.folds)
+    fine = f"{len(counts.folds)} folds, at least {smallest} of each class"
+    yield from or_ok(one_class, {"counts.fold": fine})
+
+
+def _one_class(severity: Severity, fold: int, n: int, positives: int) -> Finding:
+    missing = "negative" if positives else "positive"
+    return Finding(
+        "counts.fold",
+        severity,
+        f"training fold {fold + 1}",
+        f"none of its {n} patients is {missing}" if n else "no patients",
+        "add training patients of the rarer class, or let this site test only (trains = false)",
+    )
+
+
+# what a living patient can have, by the unit that the study names
+POSSIBLE: dict[str, tuple[float, float]] = {
+    "years": (0, 120),
+    "months": (0, 1440),
+    "cm": (0, 250),
+    "mm": (0, 2500),
+    "kg": (0.2, 650),
+    "kg/m2": (5, 150),
+    "mmhg": (0, 400),
+    "%": (0, 100),
+    "percent": (0, 100),
+    "/min": (0, 400),
+    "bpm": (0, 400),
+}
+FEWEST_VALUES = 8
+# of a normal column one value in 10^23 lies so far out; a lognormal laboratory value may
+FAR = 10.0
+_QUARTILES_OF_A_DEVIATION = 1.349
+MOSTLY_MISSING = 0.5
+FEWEST_FOR_SKEWNESS = 20
+# skewness of a normal column of 20 values stays below 1 but once in 50; with a deviation of 0.8 of
+# the logarithms one value in 40 is more than five times the median
+SKEWED, STRAIGHT, WIDE = 1.0, 1.0, 0.8
+
+
+def check_values(patients: Sequence[Patient], study: Study) -> Findings:
+    """Find values that are impossible in their unit, far from others, missing or very skewed."""
+    found: list[Finding] = []
+    for column in study.clinical:
+        values = np.array([p.clinical[column.name] for p in patients], dtype=np.float64)
+        found.extend(_missing(column, values))
+        if column.kind == "continuous":
+            ids = [p.patient_id for p in patients]
+            found.extend(_units(column, values, ids))
+            found.extend(_skewed(column, values))
+    n = len(study.clinical)
+    fine = dict.fromkeys(("cohort.units", "cohort.missing", "cohort.skewed"), f"{n} columns")
+    return or_ok(found, fine)
+
+
+def _missing(column: ClinicalColumn, values: Float) -> Findings:
+    if not values.size:
+        return
+    share = float(np.isnan(values).mean())
+    if share > MOSTLY_MISSING:
+        yield warning(
+            "cohort.missing",
+            f"column {column.name}",
+            f"{share:.0%} of the patients have no value",
+            "fill the column where the values are known; the models fill it with means otherwise",
+        )
+
+
+def _units(column: ClinicalColumn, values: Float, ids: Sequence[str]) -> Findings:
+    low, high = possible(column.unit)
+    middle, deviation = centre(values)
+    for patient, value in zip(ids, values.tolist(), strict=True):
+        where = f"{patient}: column {column.name}"
+        if value < low or value > high:
+            what = f"{value:g} is not possible in {column.unit} ({low:g} to {high:g})"
+            yield problem("cohort.units", where, what, "give the value in the study's unit")
+        elif abs(value - middle) > FAR * deviation:
+            yield warning(
+                "cohort.units",
+                where,
+                f"{value:g} is far from the other values (half of them are near {middle:g})",
+                "check for a slip or another unit",
+            )
+
+
+def _skewed(column: ClinicalColumn, values: Float) -> Findings:
+    if not suggests_logarithm(values):
+        return
+    table = "" if column.summary == "median" else ' in Table 1 summary = "median", and'
+    yield warning(
+        "cohort.skewed",
+        f"column {column.name}",
+        "most values are small and a few very large, as on a logarithmic scale",
+        f"ask the coordinator for{table} a column with the logarithm in its place for the models",
+    )
+
+
+def suggests_logarithm(values: Float) -> bool:
+    """Tell whether positive values are skewed over a wide range, and hardly so as logarithms."""
+    there = values[np.isfinite(values)]
+    if there.size < FEWEST_FOR_SKEWNESS or (there <= 0).any() or np.ptp(there) == 0:
+        return False
+    logarithms = np.log(there)
+    straight = abs(float(stats.skew(logarithms))) < STRAIGHT
+    return straight and float(logarithms.std()) > WIDE and float(stats.skew(there)) > SKEWED
+
+
+def possible(unit: str) -> tuple[float, float]:
+    """Lowest and highest value of a unit; without bounds where the unit is not known."""
+    plain = unit.strip().casefold().replace(" ", "").replace("²", "2").replace("^", "")
+    return POSSIBLE.get(plain, (-np.inf, np.inf))
+
+
+def centre(values: Float) -> tuple[float, float]:
+    """Median, and the deviation that the quartiles of a normal column tell.
+
+    The deviation is infinite where there are few values, or half of them are the same.
+    """
+    there = values[np.isfinite(values)]
+    if there.size < FEWEST_VALUES:
+        return 0.0, np.inf
+    first, middle, third = np.percentile(there, [25, 50, 75])
+    spread = float(third - first) / _QUARTILES_OF_A_DEVIATION
+    return float(middle), spread if spread > 0 else np.inf

@@ -1,0 +1,327 @@
+"""Check the way to the coordinator: its certificate, its answer, and what the study sends."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from client.check.finding import (
+    Finding,
+    Findings,
+    Load,
+    Speed,
+    not_applicable,
+    not_checked,
+    ok,
+    problem,
+    warning,
+)
+from client.check.registry import check
+from client.site import Deployment
+from common.dossier.disclosure import Phase
+from common.dossier.markdown import size
+from common.study.model import Study
+from server.phases.program import declared_phases
+
+SECONDS = 15.0
+# behind the proxy of a coordinator only such paths are passed on; what comes back does not matter
+PATH = "/v1/fleet/push-object"
+PROBE_BYTES = 4 * 2**20
+MEDIA_TYPE = "application/protobuf"
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
+
+
+@dataclass(frozen=True)
+class Contact:
+    """What a visit showed.
+
+    Parameters
+    ----------
+    failure : why there was no answer, None where there was one.
+    certificate : the server's, None without TLS or where none was shown.
+    ahead : seconds that this machine's clock is ahead of the server's, within about a second; None
+        where the server did not say.
+    seconds : from question to answer.
+    """
+
+    failure: Exception | None = None
+    certificate: x509.Certificate | None = None
+    ahead: float | None = None
+    seconds: float = 0.0
+
+
+def visit(deployment: Deployment) -> Contact:
+    """Ask for nothing; whatever the server answers, it is there."""
+    try:
+        with closing(_connection(deployment, _context(deployment))) as connection:
+            connection.connect()
+            certificate = _certificate(connection)
+            begin, clock = time.monotonic(), time.time()
+            connection.request("GET", PATH)
+            response = connection.getresponse()
+            seconds = time.monotonic() - begin
+            return Contact(
+                certificate=certificate,
+                ahead=_ahead(response.getheader("Date"), clock + seconds / 2),
+                seconds=seconds,
+            )
+    except _FAILURES as error:
+        return Contact(failure=error, certificate=_shown(deployment, error))
+
+
+def _shown(deployment: Deployment, error: Exception) -> x509.Certificate | None:
+    """The certificate of a server that was not trusted, to tell what is wrong with it."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return None
+    blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+    try:
+        with closing(_connection(deployment, blind)) as connection:
+            connection.connect()
+            return _certificate(connection)
+    except _FAILURES:
+        return None
+
+
+def upload_speed(deployment: Deployment) -> float | None:
+    """Mbit/s of random bytes sent to the coordinator, which throws them away; None if it hung up.
+
+    They go where parts of messages go, without a node's signature: the server reads them to the
+    end and answers that they are of nobody.
+    """
+    try:
+        with closing(_connection(deployment, _context(deployment))) as connection:
+            connection.connect()
+            content = os.urandom(PROBE_BYTES)
+            begin = time.monotonic()
+            connection.request("POST", PATH, content, {"Content-Type": MEDIA_TYPE})
+            status = connection.getresponse().status
+            seconds = time.monotonic() - begin
+    except _FAILURES:
+        return None
+    # refused by its length alone: it was not read
+    read = status != http.client.REQUEST_ENTITY_TOO_LARGE
+    return 8e-6 * PROBE_BYTES / seconds if read else None
+
+
+def address(deployment: Deployment) -> tuple[str, int]:
+    """Host and port."""
+    host, _, port = deployment.superlink.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _context(deployment: Deployment) -> ssl.SSLContext | None:
+    """As Flower makes it; None without TLS."""
+    if deployment.insecure:
+        return None
+    if deployment.root_certificates is None:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cafile=deployment.root_certificates)
+    return context
+
+
+def _connection(
+    deployment: Deployment, context: ssl.SSLContext | None
+) -> http.client.HTTPConnection:
+    """Straight, or through the proxy that this machine's environment names, as Flower goes."""
+    host, port = address(deployment)
+    if context is None:
+        return http.client.HTTPConnection(host, port, timeout=SECONDS)
+    proxy = proxy_for(host)
+    if proxy is None:
+        return http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)
+    connection = http.client.HTTPSConnection(*proxy, timeout=SECONDS, context=context)
+    connection.set_tunnel(host, port)
+    return connection
+
+
+def proxy_for(host: str) -> tuple[str, int] | None:
+    """The proxy of the hospital on the way to a host."""
+    proxy = urllib.request.getproxies().get("https")
+    if not proxy or urllib.request.proxy_bypass(host):
+        return None
+    parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    return parts.hostname or "", parts.port or 80
+
+
+def _certificate(connection: http.client.HTTPConnection) -> x509.Certificate | None:
+    if not isinstance(connection.sock, ssl.SSLSocket):
+        return None
+    der = connection.sock.getpeercert(binary_form=True)
+    return x509.load_der_x509_certificate(der) if der else None
+
+
+def _ahead(date: str | None, clock: float) -> float | None:
+    """Seconds from a server's Date header, which is cut to whole seconds, to this clock."""
+    if date is None:
+        return None
+    try:
+        return clock - (parsedate_to_datetime(date).timestamp() + 0.5)
+    except ValueError:
+        return None
+
+
+REACH, CERTIFICATE = "coordinator.reach", "coordinator.certificate"
+NO_DEPLOYMENT = "site.toml has no [deployment], so no coordinator is known"
+SOON = timedelta(days=30)
+# OpenSSL's reasons (x509_vfy.h)
+_NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
+
+
+@check("site")
+def check_coordinator(deployment: Deployment | None, contact: Contact | None) -> Findings:
+    """What a visit showed; `contact` is None where none was made."""
+    if deployment is None or contact is None:
+        yield from not_applicable((REACH, CERTIFICATE), NO_DEPLOYMENT)
+        return
+    host, port = address(deployment)
+    where = f"{host}:{port}"
+    if isinstance(contact.failure, ssl.SSLCertVerificationError):
+        # it answered, and that it should not be trusted is said below
+        yield ok(REACH, "answers", where)
+        yield _distrusted(where, contact.failure, contact.certificate)
+    elif contact.failure is not None:
+        yield _unreachable(where, host, contact.failure)
+        yield from not_checked((CERTIFICATE,), "the coordinator does not answer")
+    else:
+        yield ok(REACH, f"answers within {1000 * contact.seconds:.0f} ms", where)
+        yield from _trusted(where, contact.certificate)
+
+
+def _unreachable(where: str, host: str, failure: Exception) -> Finding:
+    through = " through the proxy of this machine" if proxy_for(host) else ""
+    if isinstance(failure, socket.gaierror):
+        what, remedy = "the name is not known", "check superlink in site.toml, and the name server"
+    elif isinstance(failure, ConnectionRefusedError):
+        what = "nothing listens there"
+        remedy = "ask the coordinator whether it runs, and check the port"
+    elif isinstance(failure, TimeoutError):
+        what = f"no answer within {SECONDS:g} s"
+        remedy = "ask the hospital's network people to let this machine connect outwards to it"
+    elif isinstance(failure, ssl.SSLError):
+        what = f"no TLS connection ({failure.reason or failure})"
+        remedy = "check the port; a firewall that opens TLS connections must let this one pass"
+    else:
+        what = f"cannot be reached ({type(failure).__name__}: {failure})"
+        remedy = "check superlink and root_certificates in site.toml, and the firewall"
+    return problem(REACH, where, f"{what}{through}", remedy)
+
+
+def _distrusted(
+    where: str, failure: ssl.SSLCertVerificationError, shown: x509.Certificate | None
+) -> Finding:
+    code = failure.verify_code
+    now = f"this machine's clock says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    if code == _EXPIRED:
+        until = f" on {shown.not_valid_after_utc:%Y-%m-%d}" if shown else ""
+        what = f"the certificate expired{until}; {now}"
+        remedy = "tell the coordinator to renew it, or put the clock right"
+    elif code == _NOT_YET:
+        since = f" before {shown.not_valid_before_utc:%Y-%m-%d %H:%M} UTC" if shown else ""
+        what, remedy = f"the certificate is not valid{since}; {now}", "put the clock right"
+    elif code in (_OTHER_NAME, _OTHER_ADDRESS):
+        what = "the certificate is for another name"
+        remedy = "write superlink in site.toml as the coordinator gave it"
+    else:
+        what = f"the certificate is not to be trusted ({failure.verify_message})"
+        remedy = (
+            "compare root_certificates in site.toml with the coordinator's; go on only when sure"
+        )
+    return problem(CERTIFICATE, where, what, remedy)
+
+
+def _trusted(where: str, certificate: x509.Certificate | None) -> Findings:
+    if certificate is None:
+        yield from not_checked((CERTIFICATE,), "insecure = true: there is no TLS")
+        return
+    until = certificate.not_valid_after_utc
+    what = f"holds until {until:%Y-%m-%d}"
+    if until - datetime.now(UTC) < SOON:
+        remedy = "tell the coordinator: a run must not outlast it"
+        yield warning(CERTIFICATE, where, what, remedy)
+    else:
+        yield ok(CERTIFICATE, what, where)
+
+
+PAYLOAD, TIME = "transfer.payload", "transfer.time"
+# What comes is about as much as what goes: weights for weights, and questions carry the totals of
+# the answers before them.
+BOTH_WAYS = 2
+HOUR, DAY = 3600.0, 86400.0
+
+
+def load_of(study: Study, site: str, training: int) -> tuple[Load, ...]:
+    """What this site sends in every phase, at most; phases that ask nothing of it are left out.
+
+    Parameters
+    ----------
+    training : training patients of this site.
+    """
+    if site not in study.site_names:
+        return ()
+    loads = (_of_phase(phase, study, site, training) for phase in declared_phases(study))
+    return tuple(load for load in loads if load.total)
+
+
+def _of_phase(phase: Phase, study: Study, site: str, training: int) -> Load:
+    own = [
+        (one, one.size * training if one.by_patient else one.size)
+        for one in phase.asked_of(study, site)
+    ]
+    rows = sum(answer * one.rounds for one, answer in own if one.by_patient)
+    return Load(
+        phase=phase.name,
+        rounds=phase.rounds,
+        largest=max((answer for _, answer in own), default=0),
+        total=phase.bytes_up(study, site) + rows,
+    )
+
+
+def check_transfer(loads: Sequence[Load], speed: Speed | None) -> Findings:
+    """The largest answer and all together, and the time for a question and its answer."""
+    if not loads:
+        yield from not_applicable((PAYLOAD, TIME), "the study asks nothing of this site")
+        return
+    total = sum(load.total for load in loads)
+    heaviest = max(loads, key=lambda load: load.largest)
+    yield ok(
+        PAYLOAD,
+        f"at most {size(total)} each way in {sum(load.rounds for load in loads):,} rounds;"
+        f" the largest answer is {size(heaviest.largest)} ({heaviest.phase})",
+    )
+    if speed is None:
+        why = "no speed: the coordinator was not reached; give --bandwidth"
+        yield from not_checked((TIME,), why)
+        return
+    whence = "measured" if speed.measured else "assumed"
+    each = speed.seconds(BOTH_WAYS * heaviest.largest)
+    whole = speed.seconds(BOTH_WAYS * total)
+    what = (
+        f"at {speed.mbit_per_second:.3g} Mbit/s ({whence}) the largest round takes"
+        f" {in_words(each)} on the line, all rounds at most {in_words(whole)}"
+    )
+    if whole > DAY:
+        remedy = "ask for a faster line, or the coordinator for fewer rounds"
+        yield warning(TIME, "", what, remedy)
+    else:
+        yield ok(TIME, what)
+
+
+def in_words(seconds: float) -> str:
+    """A time with its usual unit."""
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
