@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import brentq
+import scipy
 
 from common.statistics.base import Float
 from common.statistics.placements import DeLongResult, delong_from_sums
@@ -50,7 +49,7 @@ def auc_interval(
     if variance <= NO_VARIANCE:
         low, high = newcombe_interval(auc, negatives, positives, level)
         return AucInterval(low, high, NEWCOMBE)
-    half = float(stats.norm.ppf(0.5 + level / 2.0)) * math.sqrt(variance)
+    half = float(scipy.stats.norm.ppf(0.5 + level / 2.0)) * math.sqrt(variance)
     return AucInterval(max(auc - half, 0.0), min(auc + half, 1.0), DELONG)
 
 
@@ -70,7 +69,7 @@ def newcombe_interval(
     """
     if not (math.isfinite(auc) and min(negatives, positives) >= 1):
         return math.nan, math.nan
-    z = float(stats.norm.ppf(0.5 + level / 2.0))
+    z = float(scipy.stats.norm.ppf(0.5 + level / 2.0))
     inner = (negatives + positives) / 2.0 - 1.0
 
     def excess(area: float) -> float:
@@ -80,8 +79,8 @@ def newcombe_interval(
         return (auc - area) ** 2 - share
 
     edge = 1e-12
-    low = 0.0 if auc <= edge else float(brentq(excess, 0.0, min(auc, 1.0 - edge)))
-    high = 1.0 if auc >= 1.0 - edge else float(brentq(excess, max(auc, edge), 1.0))
+    low = 0.0 if auc <= edge else float(scipy.optimize.brentq(excess, 0.0, min(auc, 1.0 - edge)))
+    high = 1.0 if auc >= 1.0 - edge else float(scipy.optimize.brentq(excess, max(auc, edge), 1.0))
     return low, high
 
 
@@ -109,7 +108,7 @@ def paired_test(result: DeLongResult, a: int, b: int) -> tuple[float, float]:
     if variance <= NO_VARIANCE:
         return (0.0, 1.0) if abs(difference) <= 1e-7 else (math.nan, math.nan)
     z = difference / math.sqrt(variance)
-    return z, 2.0 * float(stats.norm.sf(abs(z)))
+    return z, 2.0 * float(scipy.stats.norm.sf(abs(z)))
 
 
 def exact(scores: Float, labels: Float) -> DeLongResult:
@@ -135,9 +134,9 @@ def exact(scores: Float, labels: Float) -> DeLongResult:
     m, n = int(positive.sum()), int((~positive).sum())
     v10, v01 = np.zeros((m, scores.shape[1])), np.zeros((n, scores.shape[1]))
     if m and n:
-        ranks = stats.rankdata(scores, axis=0)
-        v10 = (ranks[positive] - stats.rankdata(scores[positive], axis=0)) / n
-        v01 = 1.0 - (ranks[~positive] - stats.rankdata(scores[~positive], axis=0)) / m
+        ranks = scipy.stats.rankdata(scores, axis=0)
+        v10 = (ranks[positive] - scipy.stats.rankdata(scores[positive], axis=0)) / n
+        v01 = 1.0 - (ranks[~positive] - scipy.stats.rankdata(scores[~positive], axis=0)) / m
     return delong_from_sums(
         negatives=float(n),
         positives=float(m),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.evaluation.delong import NO_VARIANCE, exact
 from common.evaluation.suppression import Mask, suppress
@@ -135,4 +135,4 @@ def difference_test(areas: Sequence[float], variances: Sequence[float]) -> tuple
     mean = float((weight * a).sum() / weight.sum())
     statistic = float((weight * (a - mean) ** 2).sum())
     freedom = int(known.sum()) - 1
-    return statistic, freedom, float(stats.chi2.sf(statistic, freedom))
+    return statistic, freedom, float(scipy.stats.chi2.sf(statistic, freedom))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float
@@ -50,22 +50,24 @@ def contingency_test(counts: Float) -> TestResult:
         return TestResult(test="chi-square", statistic=math.nan, p=math.nan)
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     if table.shape == (2, 2) and expected.min() < 5:
-        _, p = stats.fisher_exact(np.rint(table).astype(np.int64))
+        _, p = scipy.stats.fisher_exact(np.rint(table).astype(np.int64))
         return TestResult(test="Fisher", statistic=math.nan, p=float(p))
     if expected.min() < 1:
         return _fisher_by_monte_carlo(table)
     name = "chi-square (small counts)" if (expected < 5).mean() > 0.2 else "chi-square"
     statistic = float(((table - expected) ** 2 / expected).sum())
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
-    return TestResult(test=name, statistic=statistic, p=float(stats.chi2.sf(statistic, freedom)))
+    return TestResult(
+        test=name, statistic=statistic, p=float(scipy.stats.chi2.sf(statistic, freedom))
+    )
 
 
 def _fisher_by_monte_carlo(table: Float) -> TestResult:
     """Run Fisher-Freeman-Halton on tables with the same margins; p to about 0.001 near 0.05."""
-    method = stats.MonteCarloMethod(
+    method = scipy.stats.MonteCarloMethod(
         n_resamples=RESAMPLES, batch=1_000, rng=np.random.default_rng(SEED)
     )
-    result = stats.fisher_exact(np.rint(table).astype(np.int64), method=method)
+    result = scipy.stats.fisher_exact(np.rint(table).astype(np.int64), method=method)
     return TestResult(test="Fisher (Monte Carlo)", statistic=math.nan, p=float(result.pvalue))
 
 
@@ -99,7 +101,7 @@ def analysis_of_variance(groups: Sequence[GroupResult], column: int) -> TestResu
     ratio = math.inf
     if within > rounding:
         ratio = between / (len(used) - 1) / (within / freedom)
-    p = float(stats.f.sf(ratio, len(used) - 1, freedom))
+    p = float(scipy.stats.f.sf(ratio, len(used) - 1, freedom))
     if name == "t":
         ratio = math.copysign(math.sqrt(ratio), mean[0] - mean[1])
     return TestResult(test=name, statistic=ratio, p=p)
@@ -135,6 +137,6 @@ def rank_test(counts: Float) -> TestResult:
         product = float(size[0] * size[1])
         deviation = math.sqrt(product * (n + 1.0) / 12.0 * spread)
         z = (abs(u - product / 2.0) - 0.5) / deviation
-        return TestResult(test=name, statistic=u, p=min(1.0, 2.0 * float(stats.norm.sf(z))))
+        return TestResult(test=name, statistic=u, p=min(1.0, 2.0 * float(scipy.stats.norm.sf(z))))
     h = (12.0 / (n * (n + 1.0)) * float((sums**2 / size).sum()) - 3.0 * (n + 1.0)) / spread
-    return TestResult(test=name, statistic=h, p=float(stats.chi2.sf(h, groups - 1)))
+    return TestResult(test=name, statistic=h, p=float(scipy.stats.chi2.sf(h, groups - 1)))

@@ -8,7 +8,7 @@ of the patients from another; and they do not change under monotone changes of u
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.statistics.base import Float
 from common.statistics.histogram import HistogramResult
@@ -48,7 +48,7 @@ def _column(grid: Float, edges: Float, held: Float) -> Float:
     ends = edges[1:][filled][:-1]
     if ends.size == 0:
         return grid
-    scores = np.asarray(stats.norm.ppf(below[:-1] / below[-1]), dtype=np.float64)
+    scores = np.asarray(scipy.stats.norm.ppf(below[:-1] / below[-1]), dtype=np.float64)
     knots: Float = np.interp(grid, scores, ends)
     lower, upper = grid < scores[0], grid > scores[-1]
     knots[lower] = ends[0] - _tail(scores[0] - grid[lower], -scores, -ends)

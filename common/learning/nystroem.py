@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy
 
 from common.statistics.base import Float
 from common.statistics.gram import CentredGram
@@ -65,7 +65,8 @@ def gamma_scale(gram: CentredGram) -> float:
 
 def rbf_kernel(first: Float, second: Float, gamma: float) -> Float:
     """Return exp(-gamma |x - z|^2), (n, m), of rows x of `first` and z of `second` (m, p)."""
-    return np.asarray(np.exp(-gamma * cdist(first, second, "sqeuclidean")), dtype=np.float64)
+    squared = scipy.spatial.distance.cdist(first, second, "sqeuclidean")
+    return np.asarray(np.exp(-gamma * squared), dtype=np.float64)
 
 
 def nystroem_map(landmarks: Float, gamma: float, rank_tolerance: float) -> Float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
@@ -16,7 +16,6 @@ from common.statistics.histogram import cell_of
 
 # far below the resolution of a model, far above rounding, too fine to find a row by trying values
 _GRID = 2.0**32
-_WEIGHTS: Float = stats.poisson.cdf(np.arange(16), 1.0)
 _PAIRS_AT_ONCE = 1_000_000
 
 
@@ -54,7 +53,8 @@ def bootstrap_weights(rows: Rows, seed: int, draws: int) -> Int:
     key = f"{seed}:".encode()
     stream = b"".join(hashlib.shake_128(key + row.tobytes()).digest(4 * draws) for row in content)
     number = np.frombuffer(stream, dtype="<u4").reshape(rows.n, draws)
-    return np.searchsorted(_WEIGHTS, (number + 0.5) / 2.0**32).astype(np.int64)
+    weights = scipy.stats.poisson.cdf(np.arange(16), 1.0)
+    return np.searchsorted(weights, (number + 0.5) / 2.0**32).astype(np.int64)
 
 
 @plain

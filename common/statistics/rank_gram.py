@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
@@ -27,7 +27,7 @@ LARGEST_SCORE = 6.0
 
 def first_edges(p: int, cells: int) -> Float:
     """Return edges (p, cells + 1) of equal probability under N(0, 1), for standardised columns."""
-    edges = stats.norm.ppf(np.linspace(0.0, 1.0, cells + 1))
+    edges = scipy.stats.norm.ppf(np.linspace(0.0, 1.0, cells + 1))
     return np.tile(np.asarray(edges, dtype=np.float64), (p, 1))
 
 
@@ -139,7 +139,7 @@ class RankGram:
         values = complete(rows)
         if rows.n == 0:
             return np.zeros(values.shape)
-        local = np.asarray(stats.rankdata(values, axis=0), dtype=np.float64)
+        local = np.asarray(scipy.stats.rankdata(values, axis=0), dtype=np.float64)
         ranks = np.empty(values.shape)
         for column in range(rows.p):
             cell = cell_of(values[:, column], self.edges[column])
@@ -158,7 +158,7 @@ class RankGram:
         """Return the Gram matrix of the site's ranks."""
         ranks = self.ranks(rows)
         if self.normal:
-            ranks = np.asarray(stats.norm.ppf((ranks + 1.0) / 2.0)) / LARGEST_SCORE
+            ranks = np.asarray(scipy.stats.norm.ppf((ranks + 1.0) / 2.0)) / LARGEST_SCORE
         total = float(self.counts[0].sum()) if rows.p else 1.0
         return {"gram": pack(ranks.T @ ranks) / max(total, 1.0)}
 

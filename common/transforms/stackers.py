@@ -17,9 +17,9 @@ from typing import Any, Protocol, Self
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
+import scipy
 from numpy.lib.format import descr_to_dtype
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from common.statistics.base import Float
 
@@ -279,7 +279,7 @@ class Boosting:
         raw = np.full(len(x), self.start)
         for tree in self.trees:
             raw += self.rate * tree.at(x)[:, 0]
-        return np.asarray(expit(raw))
+        return np.asarray(scipy.special.expit(raw))
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ class Machine:
     def probability(self, x: Float) -> Float:
         """Return the probability of the scaled decision value."""
         decision = (x - self.mean) / self.scale @ self.weights + self.intercept
-        return np.asarray(expit(-(self.a * decision + self.b)))
+        return np.asarray(scipy.special.expit(-(self.a * decision + self.b)))
 
 
 def read_stacker(blob: bytes, columns: int) -> Stacker:
@@ -338,7 +338,7 @@ def _boosting(root: SkopsNode, columns: int) -> Boosting:
     for row in root["estimators_"].items():
         (one,) = row.items()
         found.append(_tree(one.of_type(own)["tree_"], columns, 1))
-    log_odds = float(logit(np.clip(share, _EPSILON, 1.0 - _EPSILON)))
+    log_odds = float(scipy.special.logit(np.clip(share, _EPSILON, 1.0 - _EPSILON)))
     return Boosting(log_odds, root["learning_rate"].number(), _some(found))
 
 

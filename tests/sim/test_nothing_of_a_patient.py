@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +33,16 @@ def _plant(cohort: Path) -> None:
         writer.writerows(rows)
 
 
-@pytest.fixture
-def marked(tabular: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def marked(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("marked")
+    shutil.copytree(tabular_master, folder / "hospitals")
     for name in ("a", "b", "c"):
-        _plant(tabular / name / "cohort.csv")
-    done = run_study(tabular, tmp_path / "run")
+        _plant(folder / "hospitals" / name / "cohort.csv")
+    done = run_study(folder / "hospitals", folder / "run", whole=True)
     assert done.returncode == 0, done.stderr
     assert ID_MARK not in done.stdout + done.stderr
-    return tmp_path / "run"
+    return folder / "run"
 
 
 def _server_files(run: Path) -> list[Path]:
