@@ -127,11 +127,11 @@ def _refused_early(settings: SiteSettings, request: Any) -> RecordDict | None:
     if not study.needs_images:
         return None
     found = first_pass(settings, study)
-    if found.cohort is None or found.reasons or not found.told.stops:
+    if found.cohort is None or found.reasons or not found.foreseen.stops:
         return None
     releases = Releases(settings, study, request.run, found.cohort)
-    stops = once((*found.told.stops, *releases.refusals("query.enrol", request)))
-    refused = Refused(refusals=stops, withheld=found.told.withheld)
+    stops = once((*found.foreseen.stops, *releases.refusals("query.enrol", request)))
+    refused = Refused(refusals=stops, withheld=found.foreseen.withheld)
     return _leave(releases, settings.name, "query.enrol", request, refused)
 
 

@@ -298,7 +298,7 @@ def check_all(sites: Mapping[str, Path], study: Study, console: Console) -> None
             rows.append(_obstacle(name, error.where, error.what, error.remedy))
             continue
         rows += [_obstacle(name, one.where, one.what, one.remedy) for one in found.reasons]
-        rows += [of_refusal(name, one, study) for one in found.told.stops]
+        rows += [of_refusal(name, one, study) for one in found.foreseen.stops]
     if rows:
         console.print(obstacle_table(rows))
         raise ObstaclesError(rows, without(rows, study))

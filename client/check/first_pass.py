@@ -34,12 +34,12 @@ class FirstPass:
     ----------
     cohort : usable patients so far; None where cohort.csv cannot be read.
     reasons : obstacles that the site's people must correct.
-    told : refusals of the site, and withheld results.
+    foreseen : refusals of the site, and withheld results.
     """
 
     cohort: Cohort | None
     reasons: tuple[Reason, ...]
-    told: Foretold
+    foreseen: Foretold
 
 
 def first_pass(settings: SiteSettings, study: Study) -> FirstPass:
@@ -65,8 +65,8 @@ def first_pass(settings: SiteSettings, study: Study) -> FirstPass:
     # the missing patients may be in rows that cannot be read
     counted = not (cohort.problems and not settings.exclude_bad_patients) and not short
     privacy = stricter(study.privacy, settings.privacy)
-    told = foretold(cohort, study, privacy) if counted else Foretold((), ())
-    return FirstPass(cohort, (*reasons, *short), told)
+    foreseen = foretold(cohort, study, privacy) if counted else Foretold((), ())
+    return FirstPass(cohort, (*reasons, *short), foreseen)
 
 
 def _headers(cohort: Cohort, settings: SiteSettings, study: Study) -> list[tuple[str, Reason]]:

@@ -107,7 +107,7 @@ def take_back(settings: SiteSettings, private: Ed25519PrivateKey, roster: str) -
 
 
 def _roster_of(settings: SiteSettings, study: str) -> str:
-    """Of a study that was approved here; none of one that cannot be read, nor answered."""
+    """Return the statement of a study approved here; none of one that cannot be read."""
     try:
         return roster_digest(recall_study(settings.work, study).roster)
     except (StudyError, ValidationError):

@@ -1,4 +1,4 @@
-"""Which patients a site's releases, runs and levels are about, in a form that names nobody.
+"""Patients that a site's releases, runs and levels are about, in a form that names nobody.
 
 Patients are known by digests under a key that never leaves the site: no one else can try out ids.
 """

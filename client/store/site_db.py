@@ -338,7 +338,7 @@ class SiteDb:
 
 
 class Draft:
-    """What a reply under way adds to the memory: remembered with its release, or never."""
+    """Additions of a reply under way to the memory: remembered with its release, or never."""
 
     def __init__(self, work: Path) -> None:
         self.db = site_db(work)

@@ -37,7 +37,7 @@ def enrolled(coordinator: Any, folder: Path, more: str = "") -> tuple[Any, Any]:
 
 
 def said(federation: Any, number: int, site: str) -> Any:
-    """What a site replied under this number, the last time it was asked."""
+    """Last reply of a site under this number."""
     heard = [h for h in federation.grid.heard if isinstance(h.request, SumRequest)]
     return [h.reply for h in heard if (h.request.number, h.site) == (number, site)][-1]
 

@@ -234,7 +234,7 @@ def _orientation_faults(fields: _Fields) -> Iterator[Fault]:
             yield Fault(f"{name} is {code}, which the standard does not define")
             return
     if not any(codes.values()):
-        yield Fault("qform_code and sform_code are 0: left and right are not told apart")
+        yield Fault("qform_code and sform_code are 0: left and right cannot be distinguished")
         return
     faults = [*_qform_faults(fields), *_sform_faults(fields)]
     yield from faults

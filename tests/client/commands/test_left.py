@@ -1,4 +1,4 @@
-"""What a hospital reads about those that left, before it approves."""
+"""A hospital reads about those that left before it approves."""
 
 from __future__ import annotations
 

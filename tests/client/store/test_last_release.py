@@ -1,4 +1,4 @@
-"""What the last release remembered is read in once, whole, and never again.
+"""The last release's memory is read in once, whole, and never again.
 
 `tests/fixtures/last_release.tar.gz` is the work folder of site a of the tabular study, written by
 the code of that release: two runs, sums, two gradients, one refusal, two private trainings.

@@ -122,7 +122,7 @@ def test_another_width_or_length_is_another_vector(
 def test_a_mask_counts_as_used_with_the_release_and_not_before(
     tmp_path: Path, study: Study
 ) -> None:
-    """What a reply hid that never left may be hidden anew: nobody has seen it."""
+    """A reply that never left may be masked anew: nobody has seen it."""
     sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
     keys = keys_of(sites)
     hide(sites["a"], np.arange(5, dtype=np.uint64), keys)

@@ -1,4 +1,4 @@
-"""What was spent is on disk before a reply leaves, and adds up as Opacus' accountant has it."""
+"""A budget is on disk before a reply leaves, and adds up as in Opacus' accountant."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = st.tuples(st.sampled_from([0.7, 1.0, 2.5]), st.sampled_from([0.1, 0.2
 
 
 def stepwise(*parts: tuple[float, float, int]) -> float:
-    """Epsilon of Opacus' accountant when it is told of every step."""
+    """Epsilon of Opacus' accountant when it is given every step."""
     accountant = RDPAccountant()
     for noise, rate, steps in parts:
         for _ in range(steps):

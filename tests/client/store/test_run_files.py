@@ -1,4 +1,4 @@
-"""What a run keeps as files: tables under safe names, and the last trained update."""
+"""Files of a run: tables under safe names, and the last trained update."""
 
 from __future__ import annotations
 
