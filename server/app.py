@@ -20,7 +20,7 @@ from server.commands.dossier import write_dossier
 from server.federation.federation import Federation
 from server.progress.events import Events
 from server.run.demonstration import prepare_demonstration
-from server.run.order import StudyRun
+from server.run.study_run import StudyRun
 
 app = ServerApp()
 

@@ -33,9 +33,9 @@ from client.site import SiteSettings
 from client.store.ledger import ledger_path
 from client.versions import software
 from common.dossier.markdown import size
-from common.dossier.network_size import network_size, width_of
 from common.errors import InputError, StudyError
 from common.models import NETWORKS, NetworkName, network_input
+from common.networks.size import network_size, width_of
 from common.study.model import ImagingSettings, NetworkSettings, Study
 from common.utils.durable import exposed_mode
 

@@ -17,9 +17,9 @@ from common.statistics.rank_gram import RankGram
 from common.study.model import PrivacySettings, Study, parse_study
 from common.transforms import Select, Standardise
 from common.transforms.views import table
-from server.federation.batching import in_lockstep
 from server.federation.federation import Federation
-from server.phases import clinical, rare, standardise
+from server.phases import clinical, near_zero_variance, standardise
+from server.phases.batching import run_together
 from server.phases.clinical import fit_clinical
 from server.phases.components import principal_components
 from server.phases.radiomics import fit_radiomics
@@ -167,7 +167,7 @@ def test_counts_that_contradict_a_sites_own_rows_are_refused(
     federation = federated(sites(values, label), study)
     view = table("clinical").then(Select(columns=("age",)))
     (scaled,), _ = standardise.standardise(federation, [view])
-    (found,) = federation.sum_many(rare.fold_histograms(study, [scaled]))
+    (found,) = federation.sum_many(near_zero_variance.fold_histograms(study, [scaled]))
     true = found.support()
     lie = dataclasses.replace(true, apart=np.full_like(true.apart, 5.0))
     edges = np.array([[-np.inf, np.inf]])
@@ -255,7 +255,7 @@ def test_every_site_accepts_the_cells_of_ranks_under_strong_shifts(
     federation = federated(split(values, (np.arange(200) // 5) % 2), study)
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (scaled,), _ = standardise.standardise(federation, [raw])
-    ((filtered,),) = in_lockstep(federation, spearman_filter(study, [scaled]))
+    ((filtered,),) = run_together(federation, spearman_filter(study, [scaled]))
     assert filtered.names
     assert not federation.refusals
 

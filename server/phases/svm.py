@@ -1,4 +1,4 @@
-"""Support vector machines of one arm: every cost, fold and kernel width shares the rounds.
+"""Support vector machines of one model: every cost, fold and kernel width shares the rounds.
 
 An outer problem chooses its cost (and, with the RBF kernel, its width) by the squared hinge loss on
 the inner folds it may see; the smaller cost wins a tie. Decision values spread the wider the larger
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.dossier.disclosure import Disclosure, sums
 from common.learning.lasso import LassoFit
 from common.learning.nystroem import (
     gamma_scale,
@@ -26,11 +27,12 @@ from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import FoldHistogram, Support
 from common.statistics.gram import FoldGram, FoldGramResult
+from common.statistics.svm import SvmGradient
 from common.study.model import Study
 from common.transforms import KernelMap, Linear
 from common.transforms.views import View
-from server.federation.federation import Federation
-from server.phases.rare import frequent, scaled_edges, split
+from server.phases.near_zero_variance import frequent, scaled_edges, split, variance_asks
+from server.phases.protocol import Federation
 
 Names = tuple[str, ...]
 # eigenvalues of the landmarks' kernel below this share of the largest only enlarge rounding
@@ -38,8 +40,8 @@ KERNEL_RANK = 1e-6
 
 
 @dataclass(frozen=True)
-class Outer:
-    """One outer problem: what it may see, which columns LASSO kept, at which penalty."""
+class OuterFold:
+    """One outer problem: the folds it leaves out, and the columns and penalty of its LASSO."""
 
     index: int
     excluded: tuple[int, ...]
@@ -51,13 +53,13 @@ class Outer:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The machine an outer problem chose.
+class FittedSvm:
+    """The support vector machine an outer problem chose.
 
     Parameters
     ----------
     decision : view that ends in the decision value, on mean 0 and standard deviation 1.
-    columns : what the weights belong to.
+    columns : one a weight.
     weights : (columns,), as fitted. intercept : added to them.
     mean, deviation : of the fitted decision value over the training rows; 0.0 where it is constant.
     cost : C. gamma : width of the RBF kernel, None for a linear machine.
@@ -80,7 +82,7 @@ class _Entry:
     `gram` is of the columns asked for.
     """
 
-    outer: Outer
+    outer: OuterFold
     batch: SvmBatch
     start: int
     asked: View
@@ -89,10 +91,10 @@ class _Entry:
     gamma: float | None
 
 
-def fit_machines(
-    federation: Federation, name: str, outers: Sequence[Outer]
-) -> tuple[list[Machine], int]:
-    """The machine of every outer problem, and how many problems had not converged."""
+def fit_svms(
+    federation: Federation, name: str, outers: Sequence[OuterFold]
+) -> tuple[list[FittedSvm], int]:
+    """Fit the machine of every outer problem; count the problems that had not converged."""
     study = federation.study
     kernels = {"linear": _linear, "rbf": _rbf}
     entries = kernels[study.svm.kernel](federation, outers)
@@ -106,17 +108,17 @@ def fit_machines(
         )
         for entry, result in zip(still, results, strict=True):
             entry.batch.update(result)
-    machines = []
+    fitted = []
     for outer in outers:
         own = [entry for entry in entries if entry.outer is outer]
-        machines.append(_choose(study, name, own))
-    return machines, sum(len(entry.batch.active) for entry in batches.values())
+        fitted.append(_choose(study, name, own))
+    return fitted, sum(len(entry.batch.active) for entry in batches.values())
 
 
-def _linear(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
-    """Outer problems on the same view share a batch over all columns that any of them uses."""
+def _linear(federation: Federation, outers: Sequence[OuterFold]) -> list[_Entry]:
+    """Share a batch over all columns that any outer problem on the same view uses."""
     study = federation.study
-    groups: dict[int, list[Outer]] = {}
+    groups: dict[int, list[OuterFold]] = {}
     for outer in outers:
         groups.setdefault(id(outer.view), []).append(outer)
     entries: list[_Entry] = []
@@ -141,13 +143,13 @@ def _linear(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
     return entries
 
 
-def _rbf(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
-    """One batch an outer problem and kernel width, on features of synthetic landmarks.
+def _rbf(federation: Federation, outers: Sequence[OuterFold]) -> list[_Entry]:
+    """Make one batch an outer problem and kernel width, on features of synthetic landmarks.
 
-    Where a feature's values usually lie is taken from other synthetic points.
+    Other synthetic points show where a feature's values usually lie.
     """
     study = federation.study
-    plans: list[tuple[Outer, View, float]] = []
+    plans: list[tuple[OuterFold, View, float]] = []
     edges: list[Float] = []
     for outer in outers:
         names = outer.view.outputs()
@@ -192,14 +194,14 @@ def _rbf(federation: Federation, outers: Sequence[Outer]) -> list[_Entry]:
 
 
 def _frequent(study: Study, view: View, support: Support) -> tuple[View, Support]:
-    """The view without features that are the same for nearly all patients."""
+    """Leave out features that are the same for nearly all patients."""
     stays = frequent(study, support)
     names, _ = split(view.outputs(), stays)
     return view.restrict(names), support.narrow(np.flatnonzero(stays))
 
 
-def _problems(study: Study, outer: Outer, mask: NDArray[np.bool_] | None) -> list[SvmProblem]:
-    """Every cost, each judged on every inner fold and fitted on all the outer problem may see."""
+def _problems(study: Study, outer: OuterFold, mask: NDArray[np.bool_] | None) -> list[SvmProblem]:
+    """List every cost, judged on every inner fold and fitted on all rows outside the outer one."""
     inner = [fold for fold in range(study.folds) if fold not in outer.excluded]
     return [
         SvmProblem(
@@ -213,8 +215,8 @@ def _problems(study: Study, outer: Outer, mask: NDArray[np.bool_] | None) -> lis
     ]
 
 
-def _choose(study: Study, name: str, entries: Sequence[_Entry]) -> Machine:
-    """The cost and width with the smallest mean validation loss."""
+def _choose(study: Study, name: str, entries: Sequence[_Entry]) -> FittedSvm:
+    """Choose the cost and width with the smallest mean validation loss."""
     candidates = []
     for entry in entries:
         inner = study.folds - len(entry.outer.excluded)
@@ -225,11 +227,11 @@ def _choose(study: Study, name: str, entries: Sequence[_Entry]) -> Machine:
             rows = float(entry.batch.validation_rows[at].sum())
             candidates.append((loss / max(rows, 1.0), cost, entry, first + inner))
     _, cost, entry, position = min(candidates, key=lambda candidate: candidate[:2])
-    return _machine(name, entry, entry.batch.weights[position], cost)
+    return _fitted(name, entry, entry.batch.weights[position], cost)
 
 
-def _machine(name: str, entry: _Entry, fitted: Float, cost: float) -> Machine:
-    """The machine with these weights (asked columns + 1,), the intercept last."""
+def _fitted(name: str, entry: _Entry, fitted: Float, cost: float) -> FittedSvm:
+    """Return the machine with these weights (asked columns + 1,), the intercept last."""
     own, asked = entry.model.outputs(), entry.asked.outputs()
     weights, intercept = fitted[[asked.index(column) for column in own]], float(fitted[-1])
     seen = entry.gram.training(entry.outer.excluded)
@@ -238,7 +240,7 @@ def _machine(name: str, entry: _Entry, fitted: Float, cost: float) -> Machine:
     step = Linear(
         columns=own, weights=weights / scale, intercept=(intercept - mean) / scale, name=name
     )
-    return Machine(
+    return FittedSvm(
         decision=entry.model.then(step),
         columns=own,
         weights=weights,
@@ -247,4 +249,30 @@ def _machine(name: str, entry: _Entry, fitted: Float, cost: float) -> Machine:
         deviation=deviation,
         cost=cost,
         gamma=entry.gamma,
+    )
+
+
+def svm_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, ...], int]:
+    """Declare gradients of all costs and folds, and the matrices of a kernel; rounds at most."""
+    folds, costs = study.folds, len(study.svm.cost_grid)
+    rounds = min(study.svm.max_rounds, study.privacy.max_svm_rounds)
+    if study.svm.kernel == "linear":
+        # an outer problem without one fold leaves out each other one in turn, or none
+        problems = costs * (folds * folds + folds + 1) if tables == 1 else costs * (folds + 1)
+        gradient = _gradient(folds, problems, width)
+        return (sums(study, gradient, width, tables=tables, rounds=rounds),), rounds
+    maps, landmarks = (folds + 1) * len(study.svm.gammas), study.svm.landmarks
+    gradient = _gradient(folds, costs * (folds + 1), landmarks)
+    return (
+        variance_asks(study, landmarks, maps),
+        sums(study, FoldGram(folds=folds), landmarks, tables=maps),
+        sums(study, gradient, landmarks, tables=maps, rounds=rounds),
+    ), 2 + rounds
+
+
+def _gradient(folds: int, problems: int, width: int) -> SvmGradient:
+    return SvmGradient(
+        weights=np.zeros((problems, width + 1)),
+        excluded=np.zeros((problems, folds)),
+        validation=np.zeros(problems, dtype=np.int64),
     )

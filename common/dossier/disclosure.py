@@ -1,4 +1,4 @@
-"""What a study asks of a hospital: one line a kind of answer, with its shapes and bytes."""
+"""Declarations of what a study asks of a hospital: one a kind of answer, with shapes and bytes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ WIDE_BYTES, NARROW_BYTES, FLOAT_BYTES = 8, 4, 8
 
 
 @dataclass(frozen=True)
-class Asked:
+class Disclosure:
     """One kind of answer, as large as it can be.
 
     Parameters
     ----------
     exchange : kind of message.
-    what : name of the statistic, or what the answer is.
+    what : name of the statistic, or the answer in words.
     subset : "train", a test set, or `EVERYBODY`: all sites, whatever patients they have.
     parts : shape of every part, as text.
     size : bytes in one round; of one training patient for `query.rows`.
     rounds : at most.
-    tables : how many tables are asked about in one round.
+    tables : that are asked about in one round.
     columns : of each table, at most.
     masked : whether the answer says nothing without those of other hospitals.
     """
@@ -45,26 +45,30 @@ class Asked:
 
     @property
     def by_patient(self) -> bool:
-        """Whether the size is that of one patient."""
+        """Tell whether the size is that of one patient."""
         return self.exchange == "query.rows"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a study: `rounds` are questions at most, whatever many sums each asks for."""
+    """One phase of a study: `rounds` are questions at most, each for any number of sums."""
 
     name: str
     purpose: str
     rounds: int
-    asked: tuple[Asked, ...]
+    asked: tuple[Disclosure, ...]
 
-    def bytes_up(self, study: Study, site: str) -> int:
-        """What a site sends at most, frames of messages included, rows of patients left out."""
-        own = [
+    def asked_of(self, study: Study, site: str) -> list[Disclosure]:
+        """List the questions that concern a site."""
+        return [
             one
             for one in self.asked
             if one.subset == EVERYBODY or site in study.members(one.subset)
         ]
+
+    def bytes_up(self, study: Study, site: str) -> int:
+        """Bound what a site sends, with the frames of messages, without rows of patients."""
+        own = self.asked_of(study, site)
         numbers = sum(one.size * one.rounds for one in own if not one.by_patient)
         return numbers + (FRAME * self.rounds if own else 0)
 
@@ -77,10 +81,10 @@ def sums(
     *,
     tables: int = 1,
     rounds: int = 1,
-) -> Asked:
-    """A statistic over tables of so many columns each."""
+) -> Disclosure:
+    """Declare a statistic over tables of so many columns each."""
     wide, narrow = sizes(statistic, columns)
-    return Asked(
+    return Disclosure(
         exchange="query.sum",
         what=describe(statistic),
         subset=subset,
@@ -93,10 +97,12 @@ def sums(
     )
 
 
-def answers(exchange: str, what: str, subset: str, parts: Mapping[str, tuple[int, ...]]) -> Asked:
-    """Arrays of float64 in the clear, once."""
+def answers(
+    exchange: str, what: str, subset: str, parts: Mapping[str, tuple[int, ...]]
+) -> Disclosure:
+    """Declare arrays of float64 in the clear, once."""
     count = sum(_numbers(own) for own in parts.values())
-    return Asked(
+    return Disclosure(
         exchange=exchange,
         what=what,
         subset=subset,

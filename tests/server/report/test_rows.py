@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.phases.participants import shown_counts
+from server.report.rows import shown_counts
 
 
 @pytest.mark.parametrize(

@@ -6,32 +6,30 @@ fold leaks into the network that is judged on it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.dossier.disclosure import Disclosure, Phase, sums
+from common.masking.update import SUMS
 from common.masking.weights import grid16_for
 from common.messages.exchanges import Ranges, RoundPlan, Weights
 from common.messages.plain import plain
+from common.models import MODELS, NetworkName
 from common.networks.schedule import learning_rate_at, validation_fold
+from common.networks.size import network_size, width_of
 from common.statistics.counts import FoldCounts
-from common.study.model import NetworkSettings
+from common.study.model import Study
 from common.transforms import Select
 from common.transforms.views import ByFold, View, table
-from server.federation.federation import Federation
-from server.federation.rounds import TrainingRound
-from server.phases.arm import Arm
-from server.phases.components import principal_components
-from server.run.checkpoint import Slot
+from server.phases.components import components_asks, principal_components
+from server.phases.fitted_model import FittedModel
+from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 
 if TYPE_CHECKING:
     from strategies.model import GlobalModel
-
-Network = Literal["dl2d", "dl3d"]
-_NOTHING: Weights = np.zeros(0, dtype=np.float32)
 
 
 @plain
@@ -39,7 +37,7 @@ class TrainedNetwork:
     """Weights of one variant, its losses by round, and what they came from.
 
     `validation` (rounds,) is the loss on held-out patients after each round, where the study looks
-    at it; `best_round` how many rounds the weights have been through.
+    at it; `best_round` the number of rounds the weights have been through.
     """
 
     weights: Weights
@@ -51,18 +49,31 @@ class TrainedNetwork:
     origin: str
 
 
-def settings_of(federation: Federation, network: Network) -> NetworkSettings:
-    """The study's block of this network."""
-    return federation.study.dl2d if network == "dl2d" else federation.study.dl3d
+@plain
+class TrainingState:
+    """Progress of one training: all that its next round depends on, beside the study.
+
+    Parameters
+    ----------
+    model : state of the global model.
+    losses, validation : by round, in training and on held-out patients.
+    """
+
+    model: dict[str, Any]
+    losses: tuple[float, ...]
+    validation: tuple[float, ...]
 
 
-def variants(federation: Federation) -> tuple[str, ...]:
-    """Names of the trainings of one network."""
-    return (*(f"fold{k}" for k in range(federation.study.folds)), "final")
+AfterRound = Callable[[TrainingState], None]
+
+
+def variants(study: Study) -> tuple[str, ...]:
+    """Name the trainings of one network."""
+    return (*(f"fold{k}" for k in range(study.folds)), "final")
 
 
 def rows_per_fold(federation: Federation) -> tuple[int, ...]:
-    """Training patients of each fold over all sites; one round."""
+    """Count the training patients of each fold over all sites; one round."""
     view = table("coded").then(Select(columns=()))
     counts = federation.sum(FoldCounts(folds=federation.study.folds), view)
     return tuple(round(float(n)) for n in counts.rows)
@@ -70,25 +81,28 @@ def rows_per_fold(federation: Federation) -> tuple[int, ...]:
 
 def train_variant(
     federation: Federation,
-    network: Network,
+    network: NetworkName,
     variant: str,
     folds: tuple[int, ...],
-    progress: Slot,
     rounds: int,
+    *,
+    begun: TrainingState | None = None,
+    after_round: AfterRound = lambda state: None,
 ) -> TrainedNetwork:
-    """Federated training of one variant; ends with the sites keeping its features.
+    """Train one variant; at the end the sites keep its features.
 
     Parameters
     ----------
     folds : training patients of each fold, from `rows_per_fold`.
-    progress : where every round is put by; what is there is gone on with.
     rounds : at most; see `rounds_of`.
+    begun : state after an earlier round of the same training, to go on from.
+    after_round : is given the state after each round.
     """
     from common.networks.flat import flatten, wide_ranges
     from common.networks.initial import initial_network
     from strategies.model import GlobalModel
 
-    settings = settings_of(federation, network)
+    settings = federation.study.network(network)
     fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
     validation = validation_fold(settings, fold, len(folds))
     total = sum(n for k, n in enumerate(folds) if k not in (fold, validation))
@@ -97,7 +111,7 @@ def train_variant(
     training = _Training(federation, network, variant, (fold, validation), total, wide)
     weights = GlobalModel(settings, flatten(model), wide, rounds)
     del model  # it would lie in memory, beside the weights, for all of the training
-    history = training.rounds(weights, progress, rounds)
+    history = training.rounds(weights, rounds, begun, after_round)
     done = len(history.losses)
     kept = training.keep(weights.result(), weights.best_round(done))
     return TrainedNetwork(
@@ -112,14 +126,14 @@ def train_variant(
 
 
 def rounds_of(
-    federation: Federation, network: Network, variant: str, trained: Mapping[str, TrainedNetwork]
+    study: Study, network: NetworkName, variant: str, trained: Mapping[str, TrainedNetwork]
 ) -> int:
-    """How many rounds a training has at most.
+    """Return the most rounds of a training.
 
     On all patients no one is left to choose a round by: as many as was best in the median over the
     trainings without a fold.
     """
-    settings = settings_of(federation, network)
+    settings = study.network(network)
     if variant != "final" or not settings.validates:
         return settings.rounds
     return max(1, round(float(np.median([one.best_round for one in trained.values()]))))
@@ -135,7 +149,7 @@ class _History:
 
 @dataclass(frozen=True)
 class _Training:
-    """What all rounds of one variant share.
+    """Whatever all rounds of one variant share.
 
     Parameters
     ----------
@@ -145,44 +159,49 @@ class _Training:
     """
 
     federation: Federation
-    network: Network
+    network: NetworkName
     variant: str
     left_out: tuple[int, int]
     total: int
     wide: Ranges
 
-    def rounds(self, model: GlobalModel, progress: Slot, most: int) -> _History:
-        """All rounds, or those that are left.
+    def rounds(
+        self,
+        model: GlobalModel,
+        most: int,
+        begun: TrainingState | None,
+        after_round: AfterRound,
+    ) -> _History:
+        """Run all rounds, or those that are left.
 
-        A round depends on what is put by, the study and the round's number alone. Its weights are
-        scored with the next round's question, the last ones with one of their own.
+        A round depends on the state before it and on the study alone. Its weights are scored with
+        the next round's question, the last ones with one of their own.
         """
         history = _History()
-        if (stored := progress.read()) is not None:
-            model.restore(stored["model"])
-            history = _History(list(stored["losses"]), list(stored["validation"]))
+        if begun is not None:
+            model.restore(begun.model)
+            history = _History(list(begun.losses), list(begun.validation))
         while len(history.losses) < most:
-            number, start = len(history.losses), time.monotonic()
+            number = len(history.losses)
             done = self._train(model, self._training_plan(model, number))
             if self._score(model, history, number, done) and model.gives_up(number):
-                self._tell_early(model, number)
                 return history
             model.update(number, done.shares)
             history.losses.append(done.loss)
             del done  # the changes of a large network are not kept beside the next round's
-            self._put_by(model, history, progress)
-            self._tell(history, most, time.monotonic() - start)
+            losses, validation = tuple(history.losses), tuple(history.validation)
+            after_round(TrainingState(model.state(), losses, validation))
         if self.left_out[1] >= 0:
             look = self._train(model, self._plan(epochs=0, number=most))
             self._score(model, history, most, look)
         return history
 
     def keep(self, weights: Weights, number: int) -> TrainingRound:
-        """Let the sites look at the loss and keep features and probabilities; nothing is learnt.
+        """Let the sites score the weights and keep features and probabilities; nothing is learnt.
 
         Parameters
         ----------
-        number : how many rounds the weights have been through.
+        number : of rounds that the weights have been through.
         """
         plan = replace(self._plan(epochs=0, number=number), keep=True, validation_fold=-1)
         return self.federation.train(self.network, self.variant, weights, self.wide, plan)
@@ -205,12 +224,12 @@ class _Training:
             model.weights,
             self.wide,
             plan,
-            control=model.control if plan.epochs else _NOTHING,
+            control=model.control if plan.epochs else NO_CONTROL,
             singly=model.single_updates,
         )
 
     def _training_plan(self, model: GlobalModel, number: int) -> RoundPlan:
-        settings = settings_of(self.federation, self.network)
+        settings = self.federation.study.network(self.network)
         plan = self._plan(epochs=settings.local_epochs, number=number)
         # before the first change nobody knows how large one is
         half = settings.transfer_bits == 16 and model.largest_change > 0.0
@@ -234,38 +253,12 @@ class _Training:
             grid=0.0,
         )
 
-    def _tell_early(self, model: GlobalModel, number: int) -> None:
-        self.federation.events.tell(
-            "stopped_early",
-            network=self.network,
-            variant=self.variant,
-            round=number,
-            best=model.best_round(number),
-        )
 
-    def _put_by(self, model: GlobalModel, history: _History, progress: Slot) -> None:
-        losses, validation = tuple(history.losses), tuple(history.validation)
-        progress.write({"model": model.state(), "losses": losses, "validation": validation})
-
-    def _tell(self, history: _History, most: int, seconds: float) -> None:
-        loss = history.losses[-1]
-        validation = history.validation[-1] if history.validation else None
-        self.federation.events.tell(
-            "round",
-            network=self.network,
-            variant=self.variant,
-            round=len(history.losses),
-            rounds=most,
-            loss=None if np.isnan(loss) else loss,
-            # of the round before: this one's comes with the next
-            held_out_loss=validation,
-            seconds=round(seconds, 3),
-        )
-
-
-def deep_arm(federation: Federation, network: Network, trained: dict[str, TrainedNetwork]) -> Arm:
-    """Out-of-fold and final probabilities of a trained network, and its principal components."""
-    names = variants(federation)
+def network_model(
+    federation: Federation, network: NetworkName, trained: Mapping[str, TrainedNetwork]
+) -> FittedModel:
+    """Make a model of a trained network: its probabilities, and its principal components."""
+    names = variants(federation.study)
     probability = {
         v: table(f"{network}/{v}/probability").then(Select(columns=(network,))) for v in names
     }
@@ -280,10 +273,45 @@ def deep_arm(federation: Federation, network: Network, trained: dict[str, Traine
         "steps": ({"step": "columns", "count": trained["final"].width},),
         "notes": (trained["final"].origin, *notes),
     }
-    return Arm(
+    return FittedModel(
         name=network,
         out_of_fold=View(source=ByFold(parts=tuple(probability[v] for v in names[:-1]))),
         final=probability["final"],
         features=features,
         selection=selection,
+    )
+
+
+def network_asks(study: Study, network: NetworkName) -> Phase:
+    """Declare what the phase of a network asks for; the first one also counts the folds."""
+    settings, trainings = study.network(network), study.folds + 1
+    size, running = network_size(network, settings)
+    # control variates are as long as the weights
+    numbers = 2 * size if settings.spec.sends_control else size
+    what = "change of the weights"
+    training = _update_asks(study, what, numbers, running, trainings * settings.rounds)
+    looks = trainings + (study.folds if settings.validates else 0)
+    asked = [training, _update_asks(study, "loss of the weights", 0, 0, looks)]
+    rounds = trainings * settings.rounds + looks
+    if network == study.networks[0]:
+        asked.insert(0, sums(study, FoldCounts(folds=study.folds), 0))
+        rounds += 1
+    if "fusion_feature" in study.fusion_models:
+        components = components_asks(study, width_of(settings), trainings)
+        asked += components
+        rounds += sum(one.rounds for one in components)
+    purpose = f"The {MODELS[network].short}, {trainings} trainings"
+    return Phase(network, purpose, rounds, tuple(asked))
+
+
+def _update_asks(study: Study, what: str, size: int, running: int, rounds: int) -> Disclosure:
+    rest = running + SUMS
+    return Disclosure(
+        exchange="train.network",
+        what=what,
+        subset="train",
+        parts={"parameters": f"{size:,}", "rest": f"{rest:,}"},
+        size=4 * size + 8 * rest,
+        rounds=rounds,
+        masked=study.masked("train"),
     )

@@ -1,4 +1,4 @@
-"""Columns that nearly never vary: found by counts, named, and left out of every matrix of products.
+"""Leave columns that hardly vary out of every matrix of products; counts find them.
 
 In such a matrix a column in which one patient differs from all others is that patient's whole row.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from common.dossier.disclosure import Disclosure, sums
 from common.errors import StudyError
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
@@ -25,7 +26,7 @@ CELLS = 16
 
 
 def fold_histograms(study: Study, views: Sequence[View]) -> list[SumItem]:
-    """What to ask of standardised views; the outcome goes to `frequent`."""
+    """Ask for coarse histograms of standardised views, which `frequent` reads."""
     return [
         SumItem(
             FoldHistogram(folds=study.folds, edges=first_edges(len(view.outputs()), CELLS)),
@@ -36,25 +37,31 @@ def fold_histograms(study: Study, views: Sequence[View]) -> list[SumItem]:
     ]
 
 
+def variance_asks(study: Study, width: int, tables: int = 1) -> Disclosure:
+    """Declare a question for such histograms."""
+    edges = np.zeros((width, CELLS + 1))
+    return sums(study, FoldHistogram(folds=study.folds, edges=edges), width, tables=tables)
+
+
 def scaled_edges(mean: Float, deviation: Float) -> Float:
-    """The same cells (p, cells + 1) for columns that are not standardised."""
+    """Return the same cells (p, cells + 1) for columns that are not standardised."""
     edges = first_edges(mean.size, CELLS)
     edges[:, 1:-1] = mean[:, None] + deviation[:, None] * edges[:, 1:-1]
     return edges
 
 
 def frequent(study: Study, support: Support) -> Mask:
-    """Columns (p,) in which enough rows of every fold lie apart from the usual value."""
+    """Find columns (p,) in which enough rows of every fold lie apart from the usual value."""
     return np.asarray(support.apart.min(axis=0) > study.privacy.min_category - 0.5)
 
 
 def frequent_in_all(study: Study, support: Support) -> Mask:
-    """Columns (p,) in which enough rows of all folds together do."""
+    """Find columns (p,) in which enough rows of all folds together lie apart."""
     return np.asarray(support.apart.sum(axis=0) > study.privacy.min_category - 0.5)
 
 
 def frequent_alone(study: Study, names: Names, found: FoldHistogramResult) -> Mask:
-    """Clinical columns (p,) in which enough rows differ; of a 0/1 column both values must be."""
+    """Find clinical columns (p,) in which enough rows differ: of a 0/1 column either value."""
     stays = frequent(study, found.support())
     rows, ones = _rows_and_ones(found)
     for column in study.clinical:
@@ -67,7 +74,7 @@ def frequent_alone(study: Study, names: Names, found: FoldHistogramResult) -> Ma
 
 
 def frequent_clinical(study: Study, names: Names, found: FoldHistogramResult) -> Mask:
-    """Clinical columns (p,) that stay; a level left out joins the reference level.
+    """Find the clinical columns (p,) that stay; a level left out joins the reference level.
 
     The patients at the reference level are those whose level columns are all 0, so when they are
     few the rarest level joins them.
@@ -91,13 +98,13 @@ def _levels(column: ClinicalColumn) -> set[str]:
 
 
 def _rows_and_ones(found: FoldHistogramResult) -> tuple[Float, Float]:
-    """Rows, and rows with a 1 in each 0/1 column, by fold (K, p)."""
+    """Count rows, and rows with a 1 in each 0/1 column, by fold (K, p)."""
     # standardised, 1 lies above zero and 0 below
     return found.counts.sum(axis=2), found.counts[:, :, CELLS // 2 :].sum(axis=2)
 
 
 def split(names: Names, stays: Mask) -> tuple[Names, Names]:
-    """Names of the columns that stay, and of the rest.
+    """Return the names of the columns that stay, and of the rest.
 
     Raises
     ------

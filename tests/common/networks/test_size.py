@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from common.dossier.network_size import network_size
 from common.models import NetworkName
 from common.networks.flat import layout_of, wide_ranges
 from common.networks.resnet import build_network
+from common.networks.size import network_size
 from common.study.model import NetworkSettings
 
 SETTINGS: list[dict[str, Any]] = [

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.messages.exchanges import SumItem
-from server.federation.batching import Procedure, in_lockstep
+from server.phases.batching import Procedure, run_together
 
 
 class Adder:
@@ -27,12 +27,12 @@ def asking(*steps: tuple[int, ...]) -> Procedure[list[list[int]]]:
 
 def test_steps_of_several_procedures_share_a_message() -> None:
     federation = Adder()
-    outcome = in_lockstep(federation, asking((1, 2), (3,)), asking((4,)))  # type: ignore[arg-type]
+    outcome = run_together(federation, asking((1, 2), (3,)), asking((4,)))  # type: ignore[arg-type]
     assert federation.messages == [[1, 2, 4], [3]]
     assert outcome == [[[1, 2], [3]], [[4]]]
 
 
 def test_procedures_that_ask_nothing_send_nothing() -> None:
     federation = Adder()
-    assert in_lockstep(federation, asking()) == [[]]  # type: ignore[arg-type]
+    assert run_together(federation, asking()) == [[]]  # type: ignore[arg-type]
     assert federation.messages == []

@@ -1,27 +1,24 @@
-"""How many numbers a network has, counted from its settings: reading a study needs no torch."""
+"""Count the numbers of a network from its settings: reading a study needs no torch."""
 
 from __future__ import annotations
 
-from typing import Literal
-
+from common.models import NetworkName, network_input
 from common.study.model import NetworkSettings
-
-_INPUT = {"dl2d": 3, "dl3d": 1}
-_DIMENSIONS = {"dl2d": 2, "dl3d": 3}
 
 
 def width_of(settings: NetworkSettings) -> int:
-    """Number of its features, before the linear output."""
+    """Return the number of its features, before the linear output."""
     return settings.widths[3] * (4 if settings.block == "bottleneck" else 1)
 
 
-def network_size(kind: Literal["dl2d", "dl3d"], settings: NetworkSettings) -> tuple[int, int]:
-    """Numbers in all (weights and running statistics), and how many are running statistics.
+def network_size(kind: NetworkName, settings: NetworkSettings) -> tuple[int, int]:
+    """Count its numbers (weights and running statistics), and the running statistics alone.
 
     The ResNet of `common.networks.resnet`: a stem, four stages of blocks, one linear output.
     """
-    dimensions, widths = _DIMENSIONS[kind], settings.widths
-    convolutions = [_INPUT[kind] * widths[0] * settings.stem_kernel**dimensions]
+    seen, widths = network_input(kind), settings.widths
+    dimensions = seen.dimensions
+    convolutions = [seen.channels * widths[0] * settings.stem_kernel**dimensions]
     channels = [widths[0]]  # of every normalisation
     expansion = 4 if settings.block == "bottleneck" else 1
     before = widths[0]
