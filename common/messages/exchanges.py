@@ -169,7 +169,7 @@ class TrainRequest:
 
     `wide` (k, 2) are ranges, start and stop, of weights whose changes have no natural bound, the
     running statistics of BatchNorm: they travel in the wide ring. `control` (n,) is the sites' mean
-    control variate, empty unless the strategy is SCAFFOLD.
+    control variate, empty unless the strategy sends one, as SCAFFOLD does.
     """
 
     run: str
