@@ -10,7 +10,7 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study figures test nginx chromium equality bench rehearse rehearse-faults dossier lint format clean help
+.PHONY: setup study figures test nginx chromium equality bench rehearse rehearse-faults dossier docs lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
@@ -22,6 +22,7 @@ help:
 	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
 	@echo "make bench   seconds and memory, beside the peers' (an hour; ONLY=transport: a part of it)"
 	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
+	@echo "make docs    the pages as a site in build/site; a broken link or anchor fails"
 	@echo "make lint    format, lint and types"
 
 $(READY): pyproject.toml constraints.txt
@@ -70,6 +71,10 @@ bench: $(READY)
 
 dossier: $(READY)
 	$(BIN)/python -m server dossier --out docs/privacy-dossier.md
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open build/site/index.html; for the search: python3 -m http.server --directory build/site"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

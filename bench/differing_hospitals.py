@@ -17,7 +17,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from common.networks.flat import norm_ranges, with_parts
 from common.networks.resnet import network_with
 from common.study.model import NetworkSettings, Study, load_study, write_study
 from server.federation.federation import Federation
-from server.phases.deep import rows_per_fold, train_variant
+from server.phases.networks import rows_per_fold, train_variant
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import with_identities
 from sim.phantom.generate import DEFAULT, generate
@@ -79,20 +79,6 @@ def plans() -> dict[str, PhantomPlan]:
     }
 
 
-@dataclass
-class Seen:
-    """Stands in for a checkpoint, and keeps the global weights of every round."""
-
-    weights: list[Any] = field(default_factory=list)
-
-    def read(self) -> None:
-        """There is nothing to go on with."""
-
-    def write(self, value: Mapping[str, Any]) -> None:
-        """Keep the weights."""
-        self.weights.append(value["model"]["weights"].copy())
-
-
 @dataclass(frozen=True)
 class Outcome:
     """Of one training: AUC by round on the external set, and at the end on both sets."""
@@ -134,14 +120,17 @@ def train(
         open_workspace.cache_clear()
         with task_identity(SERVER_NODE):
             federation.enrol()
-            seen: Any = Seen()
+            seen: list[Any] = []
             folds = rows_per_fold(federation)
-            trained = train_variant(federation, "dl3d", "final", folds, seen, rounds)
+            trained = train_variant(
+                federation, "dl3d", "final", folds, rounds,
+                after_round=lambda state: seen.append(state.model["weights"].copy()),
+            )  # fmt: skip
         spaces = {
             name: open_workspace(path, federation.study.digest(), "bench")
             for name, path in sites.items()
         }
-        external = tuple(_auc(spaces, named, "external_1", w, own=False) for w in seen.weights)
+        external = tuple(_auc(spaces, named, "external_1", w, own=False) for w in seen)
         final = _auc(spaces, named, "external_1", trained.weights, own=False)
         internal = _auc(spaces, named, "internal", trained.weights, own=True)
     return Outcome(external, final, internal)

@@ -17,9 +17,10 @@ from typing import Any
 
 from client.app import app
 from client.training.device import find_compute
+from common.models import NetworkName
 from common.study.model import Study, load_study, write_study
 from server.federation.federation import Federation
-from server.phases.deep import Network, rows_per_fold, train_variant
+from server.phases.networks import rows_per_fold, train_variant
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import with_identities
 from sim.phantom.generate import generate
@@ -27,16 +28,6 @@ from sim.phantom.plan import DEFAULT
 from sim.sites import find_sites, place_sites
 
 PATIENTS, ROUNDS = 300, {"dl2d": 50, "dl3d": 300}
-
-
-class Forgetful:
-    """In place of a checkpoint."""
-
-    def read(self) -> None:
-        """Nothing."""
-
-    def write(self, value: Any) -> None:
-        """Nothing."""
 
 
 def paper_study(folder: Path, patients: int, batch_size: int = 0) -> Study:
@@ -78,7 +69,7 @@ def paper_study(folder: Path, patients: int, batch_size: int = 0) -> Study:
     changes: dict[str, Any] = {"select": "last", "patience": 0}
     if batch_size:
         changes["batch_size"] = batch_size
-    blocks: dict[Network, Any] = {
+    blocks: dict[NetworkName, Any] = {
         name: getattr(plain, name).model_copy(update=changes) for name in ("dl2d", "dl3d")
     }
     return with_identities(plain.model_copy(update=blocks))
@@ -111,16 +102,17 @@ def measured(study: Study, data: Path, name: Any, out: Path, arguments: Any) -> 
     federation = Federation(
         InProcessGrid(app, sites), load_study(write_study(study, out / "study.toml")), run="bench"
     )
-    told: list[dict[str, Any]] = []
-    federation.events.tell = lambda kind, **more: told.append({"kind": kind, **more})  # type: ignore[method-assign]
+    trained: list[float] = []
     with task_identity(SERVER_NODE):
         federation.enrol()
         folds = rows_per_fold(federation)
         start = time.monotonic()
-        progress: Any = Forgetful()
-        train_variant(federation, name, "final", folds, progress, 1)
+        train_variant(
+            federation, name, "final", folds, 1,
+            after_round=lambda state: trained.append(time.monotonic()),
+        )  # fmt: skip
     whole = time.monotonic() - start
-    seconds = next(event["seconds"] for event in told if event["kind"] == "round")
+    seconds = trained[0] - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     total = sum(folds)
     days = seconds / total * PATIENTS * ROUNDS[name] * 6 * 0.83 / 86400

@@ -24,7 +24,7 @@ def command(payload: str, rounds: int, folder: Path, sites: int = SITES) -> list
 
 
 def with_checkpoint(payload: str, rounds: int, folder: Path) -> list[str]:
-    """The same, with every round put by on the disk."""
+    """The same, with every round checkpointed on the disk."""
     return [*command(payload, rounds, folder), "--checkpoint"]
 
 
@@ -32,7 +32,7 @@ def measure_ours(repeats: int) -> list[Figures]:
     """Without and with the checkpoint of every round."""
     systems = [
         System(NAME, command, ROUNDS),
-        System(f"{NAME}, every round put by", with_checkpoint, ROUNDS),
+        System(f"{NAME}, every round checkpointed", with_checkpoint, ROUNDS),
     ]
     return [measure_system(system, repeats) for system in systems]
 

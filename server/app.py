@@ -20,7 +20,7 @@ from server.commands.dossier import write_dossier
 from server.federation.federation import Federation
 from server.progress.events import Events
 from server.run.demonstration import prepare_demonstration
-from server.run.order import StudyRun
+from server.run.study_run import StudyRun
 
 app = ServerApp()
 
@@ -47,7 +47,9 @@ def main(grid: Grid, context: Context) -> None:
             results = run_configured_study(grid, config, events)
         (out / "run.json").write_text(json.dumps(results), encoding="utf-8")
         if config["report"] == "yes":
-            from server.report.outputs import write_outputs  # loads matplotlib, which no run needs
+            from server.report.study_report import (
+                write_outputs,  # loads matplotlib, which no run needs
+            )
 
             write_outputs(results, out)
             print(f"report: {out / 'report' / 'index.html'}")

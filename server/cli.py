@@ -73,8 +73,8 @@ def report(
 
 
 def _report(run: Path) -> None:
-    from server.report.outputs import write_outputs
     from server.report.results import read
+    from server.report.study_report import write_outputs
     from server.report.tables import terminal_table
 
     results = read(run / "results.json")
@@ -84,9 +84,9 @@ def _report(run: Path) -> None:
 
 
 def _compare(one: Path, two: Path, out: Path | None) -> None:
-    from server.compare.page import warnings, write_comparison
+    from server.compare.comparison import warnings, write_comparison
     from server.compare.run import read_run
-    from server.compare.terminal import auc_table, lines
+    from server.compare.tables import auc_table, lines
 
     first, second = read_run(one), read_run(two)
     page = write_comparison(first, second, out or two / f"compare-{first.name}")

@@ -28,7 +28,7 @@ from common.study.model import load_study, write_study
 from common.utils.processes import BackgroundProgram, free_port, kept, stop_all
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import find_run
-from server.report.outputs import write_outputs
+from server.report.study_report import write_outputs
 from sim.demonstration import demonstration_plan
 from sim.jobs import Job, run_job
 from sim.phantom.generate import generate

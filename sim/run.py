@@ -125,8 +125,11 @@ def consent(study: Study) -> PrivacySettings:
 
 def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
     """The study's networks where one hospital trains: there is nothing to bring together."""
-    alone = {"strategy": "fedavg", "transfer_bits": 32}
-    return {name: study.network(name).model_copy(update=alone) for name in NETWORKS}
+    alone = {"strategy": "fedavg", "strategy_options": {}, "transfer_bits": 32}
+    return {
+        name: NetworkSettings.model_validate(study.network(name).model_dump() | alone)
+        for name in NETWORKS
+    }
 
 
 def pooled_study(study: Study) -> Study:
@@ -247,7 +250,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     StudyError : wrong input, or a federated run that could not finish.
     UnfinishedError : a reference could not; all others are written.
     """
-    from server.report.outputs import write_outputs
+    from server.report.study_report import write_outputs
 
     study = load_study(simulation.study)
     check_maskable(study, where=str(simulation.study))

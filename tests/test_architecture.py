@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("common", "client", "server", "strategies", "sim")
 ALLOWED = {
     "common": {"common"},
-    "client": {"common", "client"},
+    "client": {
+        "common",
+        "client",
+        "server",
+        "strategies",
+    },  # of server, the phases alone: see below
     "strategies": {"common", "strategies"},
     "server": {"common", "server", "strategies"},
     "sim": set(PACKAGES),
@@ -39,6 +44,14 @@ ROOMS = {
 """What the files of a room never import."""
 PUBLIC_FLOWER = {"flwr", "flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy"}
 """Modules of Flower that its documentation describes; "flwr" is also the name of its program."""
+PROGRAM = "server.phases"
+"""A study as a deterministic program, which every site can run for itself."""
+OUTSIDE = {
+    *("datetime", "flwr", "io", "locale", "logging", "os", "pathlib", "platform", "random"),
+    *("secrets", "shutil", "signal", "socket", "subprocess", "sys", "tempfile", "threading"),
+    *("time", "uuid", "warnings"),
+}
+"""Modules that the program never imports: the machine, the clock, the network, chance."""
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -57,6 +70,48 @@ def test_a_file_imports_only_what_its_package_may(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     forbidden = imported_packages(path.read_text(encoding="utf-8")) - ALLOWED[package]
     assert not forbidden, f"{path.relative_to(ROOT)} imports {sorted(forbidden)}"
+
+
+def foreign_rooms(source: str) -> set[str]:
+    """Names of the server's that are not of its phases."""
+    names = {name for name in imported_names(source) if name.split(".")[0] == "server"}
+    return {name for name in names if not f"{name}.".startswith(f"{PROGRAM}.")} - {"server"}
+
+
+def of_package(*parts: str) -> list[Path]:
+    return [path for path in FILES if path.relative_to(ROOT).parts[: len(parts)] == parts]
+
+
+@pytest.mark.parametrize("parts", [("client",), ("server", "phases")], ids=".".join)
+def test_of_the_server_a_site_and_the_program_import_the_phases_alone(parts: tuple[str]) -> None:
+    for path in of_package(*parts):
+        assert not foreign_rooms(path.read_text(encoding="utf-8")), path
+
+
+def outside(source: str) -> set[str]:
+    """Whatever the machine, and not the study or an answer, would decide."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.update({node.func.id} & {"input", "open", "print"})
+    return found & (OUTSIDE | {"input", "open", "print"})
+
+
+def test_the_program_of_a_study_reads_no_file_and_no_clock() -> None:
+    for path in of_package("server", "phases"):
+        assert not outside(path.read_text(encoding="utf-8")), path
+
+
+def test_the_rules_of_the_program_can_be_broken() -> None:
+    source = "from server import report\nfrom server.phases import linear\nimport server.run.a\n"
+    assert foreign_rooms(source) == {"server.report", "server.run.a"}
+    assert foreign_rooms("from server.phases.linear import fit\nimport server.phases\n") == set()
+    assert outside("def f():\n    from time import monotonic\n") == {"time"}
+    assert outside("open('a')\npath.open()\n") == {"open"}
 
 
 def test_the_rule_sees_an_import_hidden_in_a_function() -> None:

@@ -16,6 +16,7 @@ from client.check.finding import (
     problem,
     problem_of,
 )
+from client.check.registry import check
 from client.data.cohort import READING_PAIRS, Cohort, Patient
 from client.data.tables import coded_table
 from client.site import SiteSettings
@@ -63,6 +64,7 @@ def _rows(patients: list[Patient], study: Study) -> Rows:
 KIND = "disclosure.earlier"
 
 
+@check("patients")
 def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
     """Compare the cohort with those of the ledger."""
     path = ledger_path(settings.work)
@@ -144,6 +146,7 @@ class Own:
         return named and bool(self.cohort.subset(self.study, "train"))
 
 
+@check("patients")
 def check_rules(own: Own) -> Findings:
     """Ask what enrolment asks: every rule that this site's patients alone decide."""
     told = foretold(own.cohort, own.study, own.privacy)
@@ -200,6 +203,7 @@ def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
     )
 
 
+@check("patients")
 def check_masking(study: Study) -> Findings:
     """Whether sums over sites are masked, or refused for lack of sites."""
     kind = "disclosure.masking"
@@ -222,6 +226,7 @@ def check_masking(study: Study) -> Findings:
         yield ok(kind, "sums over sites are masked")
 
 
+@check("patients")
 def not_decided_here() -> Findings:
     """The rules that this site alone cannot try out."""
     rest = [rule for rule in DESCRIPTIONS if rule not in CHECKED]

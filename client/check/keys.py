@@ -23,6 +23,7 @@ from client.check.finding import (
     warning,
 )
 from client.check.network import NO_DEPLOYMENT
+from client.check.registry import check
 from client.gate.approvals import Approval, read_approvals
 from client.site import Deployment, SiteSettings
 from common.errors import InputError, StudyError
@@ -34,6 +35,7 @@ STUDY = "study.approval"
 _LETTERS = 12
 
 
+@check("site")
 def check_roster(study: Study, site: str) -> Findings:
     """What part the study gives this site."""
     if site not in study.site_names:
@@ -49,6 +51,7 @@ def check_roster(study: Study, site: str) -> Findings:
     yield ok(SITE, ", ".join(parts) or "neither trains nor tests", f"site {site}")
 
 
+@check("site")
 def check_coordinator_key(study: Study, deployment: Deployment | None) -> Findings:
     """Studies of anybody else are not approved here."""
     own = deployment.coordinator_key if deployment else ""
@@ -67,6 +70,7 @@ def check_coordinator_key(study: Study, deployment: Deployment | None) -> Findin
         yield ok(COORDINATOR, "of the coordinator that this site joined", f"study {study.name}")
 
 
+@check("site")
 def check_approvals(study: Study, settings: SiteSettings) -> Findings:
     """Approvals are signed with the site's key, so without it none holds."""
     if settings.approvals == "open":
@@ -108,6 +112,7 @@ IDENTITY, NODE, OTHERS = "keys.identity", "keys.node", "keys.others"
 _CURVE = "secp384r1"
 
 
+@check("site")
 def check_keys(study: Study, settings: SiteSettings) -> Findings:
     """All of them; a key that others can read is no longer this site's alone."""
     yield from _identity(study, settings)

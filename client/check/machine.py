@@ -27,20 +27,22 @@ from client.check.finding import (
     warning,
 )
 from client.check.network import NO_DEPLOYMENT, Contact
+from client.check.registry import check
 from client.gate.approvals import approvals_path
 from client.site import SiteSettings
 from client.store.ledger import ledger_path
 from client.versions import software
 from common.dossier.markdown import size
-from common.dossier.network_size import network_size, width_of
 from common.errors import InputError, StudyError
 from common.models import NETWORKS, NetworkName, network_input
+from common.networks.size import network_size, width_of
 from common.study.model import ImagingSettings, NetworkSettings, Study
 from common.utils.durable import exposed_mode
 
 KIND = "machine.device"
 
 
+@check("site")
 def check_device(study: Study, settings: SiteSettings) -> Findings:
     """Processor, threads, and a graphics card where there is one."""
     cores = len(os.sched_getaffinity(0))
@@ -270,6 +272,7 @@ def check_disk(study: Study, settings: SiteSettings, patients: int, contours: in
             yield ok(DISK, what, str(room.folder))
 
 
+@check("site")
 def check_privacy(settings: SiteSettings) -> Findings:
     """Whether other users of this machine can look into the folders with patients' data."""
     found = []
@@ -302,6 +305,7 @@ PACKAGE = "fedlnm"
 VERSIONS, FLOWER = "software.versions", "software.flower"
 
 
+@check("site")
 def check_software() -> Findings:
     """Every requirement of the release, and the functions of Flower that the gate stands in."""
     yield from _versions()
@@ -362,6 +366,7 @@ _SLACK_SECONDS = 300.0
 _WORTH_SAYING = 30.0
 
 
+@check("site")
 def check_clock(settings: SiteSettings, contact: Contact | None) -> Findings:
     """Compare clocks; `contact` is None where no coordinator was visited."""
     future = [path for path, then in _written(settings) if then > time.time() + _SLACK_SECONDS]

@@ -28,11 +28,12 @@ from client.check.finding import (
     problem,
     warning,
 )
+from client.check.registry import check
 from client.site import Deployment
-from common.dossier.asked import EVERYBODY, Phase
+from common.dossier.disclosure import Phase
 from common.dossier.markdown import size
-from common.dossier.plan import plan
 from common.study.model import Study
+from server.phases.program import declared_phases
 
 SECONDS = 15.0
 # behind the proxy of a coordinator only such paths are passed on; what comes back does not matter
@@ -180,6 +181,7 @@ SOON = timedelta(days=30)
 _NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 
 
+@check("site")
 def check_coordinator(deployment: Deployment | None, contact: Contact | None) -> Findings:
     """What a visit showed; `contact` is None where none was made."""
     if deployment is None or contact is None:
@@ -270,15 +272,14 @@ def load_of(study: Study, site: str, training: int) -> tuple[Load, ...]:
     """
     if site not in study.site_names:
         return ()
-    loads = (_of_phase(phase, study, site, training) for phase in plan(study))
+    loads = (_of_phase(phase, study, site, training) for phase in declared_phases(study))
     return tuple(load for load in loads if load.total)
 
 
 def _of_phase(phase: Phase, study: Study, site: str, training: int) -> Load:
     own = [
         (one, one.size * training if one.by_patient else one.size)
-        for one in phase.asked
-        if one.subset == EVERYBODY or site in study.members(one.subset)
+        for one in phase.asked_of(study, site)
     ]
     rows = sum(answer * one.rounds for one, answer in own if one.by_patient)
     return Load(

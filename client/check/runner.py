@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.check.cohort import FILES, CohortLook, check_counts, check_rows, check_values, count
-from client.check.disclosure import check_earlier
 from client.check.finding import (
     Finding,
     Report,
@@ -20,24 +19,19 @@ from client.check.finding import (
     problem,
     problem_of,
 )
-from client.check.keys import check_approvals, check_coordinator_key, check_keys, check_roster
 from client.check.machine import (
-    check_clock,
-    check_device,
     check_disk,
     check_memory,
-    check_privacy,
-    check_software,
 )
 from client.check.naming import check_names
 from client.check.network import (
     Contact,
-    check_coordinator,
     check_transfer,
     load_of,
     upload_speed,
     visit,
 )
+from client.check.registry import declared, run_checks
 from client.data.cohort import Cohort, assign_folds
 from client.site import SiteSettings, load_site
 from common.errors import StudyError
@@ -124,17 +118,16 @@ class _Told:
 def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, told: _Told) -> None:
     """Fill the report, the quick looks first."""
     found = report.findings
-    found += check_roster(study, settings.name)
-    found += check_coordinator_key(study, settings.deployment)
-    found += check_approvals(study, settings)
-    found += check_software()
-    found += check_keys(study, settings)
-    found += check_privacy(settings)
     contact = visit(settings.deployment) if settings.deployment else None
-    found += check_coordinator(settings.deployment, contact)
-    found += check_clock(settings, contact)
-    found += check_device(study, settings)
-    _look_at_patients(report, study, settings, told)
+    given = {
+        "study": study,
+        "settings": settings,
+        "site": settings.name,
+        "deployment": settings.deployment,
+        "contact": contact,
+    }
+    found += run_checks("site", given)
+    _check_patients(report, study, settings, told)
     training = report.counts.get("train", (0, 0))[0]
     report.load = load_of(study, settings.name, training)
     report.speed = _speed(settings, contact, wish.bandwidth)
@@ -152,11 +145,11 @@ def _speed(
     return Speed(measured, measured=True) if measured is not None else None
 
 
-def _look_at_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
+def _check_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
     """Rows, images, and what the rules make of the patients that are left."""
     rows = check_rows(settings.data, settings.name, study)
     report.findings += rows.findings
-    _look_at_names(report, rows, settings.name, study)
+    _check_names(report, rows, settings.name, study)
     if rows.cohort is None:
         kinds = (
             "cohort.units",
@@ -164,6 +157,7 @@ def _look_at_patients(report: Report, study: Study, settings: SiteSettings, told
             "cohort.skewed",
             *placed("counts"),
             *placed("disclosure"),
+            *declared("patients"),
         )
         kinds += (*_images(study), "machine.disk", "machine.memory")
         report.findings += not_checked(kinds, "the rows of cohort.csv cannot be read")
@@ -171,16 +165,16 @@ def _look_at_patients(report: Report, study: Study, settings: SiteSettings, told
         return
     cohort = rows.cohort
     report.findings += check_values(cohort.patients, study)
-    _look_at_images(report, cohort, study, settings, told)
+    _check_images(report, cohort, study, settings, told)
     cohort.patients = assign_folds(cohort.patients, study)
     report.patients = len(cohort.patients)
     counts = count(cohort, study)
     report.counts, report.folds = counts.subsets, counts.folds
     report.findings += check_counts(cohort, study, counts)
-    _look_at_rules(report, cohort, study, settings)
+    _check_rules(report, cohort, study, settings)
 
 
-def _look_at_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
+def _check_names(report: Report, rows: CohortLook, site: str, study: Study) -> None:
     if rows.frame is None:
         kinds = ("identifiers.cohort", "identifiers.files")
         report.findings += not_checked(kinds, "cohort.csv cannot be read")
@@ -199,7 +193,7 @@ def _no_images(study: Study) -> tuple[Finding, ...]:
     return tuple(not_applicable(kinds, "the study reads no images"))
 
 
-def _look_at_images(
+def _check_images(
     report: Report,
     cohort: Cohort,
     study: Study,
@@ -267,16 +261,13 @@ def _leave_out(cohort: Cohort, bad: frozenset[str]) -> None:
     cohort.patients = [patient for patient in cohort.patients if patient.patient_id not in bad]
 
 
-def _look_at_rules(
+def _check_rules(
     report: Report,
     cohort: Cohort,
     study: Study,
     settings: SiteSettings,
 ) -> None:
-    from client.check import disclosure
+    from client.check.disclosure import Own
 
-    own = disclosure.Own(cohort, study, settings)
-    report.findings += disclosure.check_rules(own)
-    report.findings += disclosure.check_masking(study)
-    report.findings += check_earlier(cohort, study, settings)
-    report.findings += disclosure.not_decided_here()
+    given = {"study": study, "settings": settings, "site": settings.name, "cohort": cohort}
+    report.findings += run_checks("patients", {**given, "own": Own(cohort, study, settings)})

@@ -153,10 +153,12 @@ def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
 def _show_dossier(study: Study, settings: SiteSettings, whole: bool) -> None:
     """Show what can leave and what is not protected; write all of it to a file."""
     from common.dossier import in_plain_words, study_dossier
+    from server.phases.program import declared_phases
 
-    path, text = dossier_path(settings.work, study), study_dossier(study)
+    phases = declared_phases(study)
+    path, text = dossier_path(settings.work, study), study_dossier(study, phases)
     write_durably(path, text.encode())
-    shown = text if whole else in_plain_words(study)
+    shown = text if whole else in_plain_words(study, phases)
     print_lines((*shown.splitlines(), f"the whole privacy dossier of this study: {path}"))
 
 
@@ -244,10 +246,9 @@ def _columns(study: Study) -> str:
 
 def _leaving(study: Study) -> Iterator[tuple[str, str]]:
     how = _masked(study)
-    networks = {"dl2d", "dl3d"} & set(study.base_models)
     shares_rows = study.fusion.pooling == "rows"
     for exchange, words in LEAVES.items():
-        unused = (exchange == "train.network" and not networks) or (
+        unused = (exchange == "train.network" and not study.networks) or (
             exchange == "query.rows" and not shares_rows
         )
         yield exchange, "not used by this study" if unused else words.format(masked=how)
@@ -261,9 +262,5 @@ def _masked(study: Study) -> str:
 
 
 def _rounds(study: Study) -> str:
-    networks = [
-        f"{name} {getattr(study, name).rounds}"
-        for name in ("dl2d", "dl3d")
-        if name in study.base_models
-    ]
+    networks = [f"{name} {study.network(name).rounds}" for name in study.networks]
     return ", ".join([*networks, f"support vector machines at most {study.svm.max_rounds}"])

@@ -5,56 +5,70 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from common.errors import UsageError
 from common.utils.console import ProgressBar, consoles
 
+if TYPE_CHECKING:
+    from client.predict.predicting import Outcome
+
 console, screen = consoles()
+
+
+Image = Annotated[
+    Path | None, typer.Option(help="CT: .nii, .nii.gz, .nrrd, .mha, or a DICOM series")
+]
+Mask = Annotated[
+    Path | None, typer.Option(help="contour of the tumour on that CT; rtstruct.dcm#GTV names one")
+]
+Confirmed = Annotated[
+    str, typer.Option(help="frame_of_reference: you have looked, and the contour lies right")
+]
+Clinical = Annotated[
+    list[str] | None, typer.Option(help="NAME=VALUE,NAME=VALUE; what is left out is missing")
+]
+Cohort = Annotated[
+    Path | None, typer.Option(help="cohort.csv with many patients, in place of the three")
+]
+Out = Annotated[Path | None, typer.Option(help="folder for report (HTML, PDF), JSON and CSV")]
+Key = Annotated[
+    str | None, typer.Option(help="who must have signed: the key, or an invitation.json")
+]
+Site = Annotated[
+    Path | None, typer.Option(help="site.toml, whose coordinator_key must have signed")
+]
+Unverified = Annotated[
+    bool, typer.Option("--unverified", help="use a bundle that nobody checked; said everywhere")
+]
+Workers = Annotated[int, typer.Option(min=1, help="processes that prepare a cohort")]
+Cache = Annotated[
+    Path | None, typer.Option(help="keep prepared crops and features there; left out: nowhere")
+]
+SaliencySteps = Annotated[
+    int,
+    typer.Option(min=0, help="of the 3D network's map, a pass forth and back each; 0 = no map"),
+]
 
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="folder bundle of the coordinator's run")],
-    image: Annotated[
-        Path | None, typer.Option(help="CT: .nii, .nii.gz, .nrrd, .mha, or a DICOM series")
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(help="contour of the tumour on that CT; rtstruct.dcm#GTV names one"),
-    ] = None,
-    confirmed: Annotated[
-        str, typer.Option(help="frame_of_reference: you have looked, and the contour lies right")
-    ] = "",
-    clinical: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE,NAME=VALUE; what is left out is missing")
-    ] = None,
-    cohort: Annotated[
-        Path | None, typer.Option(help="cohort.csv with many patients, in place of the three")
-    ] = None,
+    image: Image = None,
+    mask: Mask = None,
+    confirmed: Confirmed = "",
+    clinical: Clinical = None,
+    cohort: Cohort = None,
     patient: Annotated[str, typer.Option(help="what the report calls the patient")] = "patient",
-    out: Annotated[
-        Path | None, typer.Option(help="folder for report (HTML, PDF), JSON and CSV")
-    ] = None,
-    coordinator_key: Annotated[
-        str | None, typer.Option(help="who must have signed: the key, or an invitation.json")
-    ] = None,
-    site: Annotated[
-        Path | None, typer.Option(help="site.toml, whose coordinator_key must have signed")
-    ] = None,
-    unverified: Annotated[
-        bool, typer.Option("--unverified", help="use a bundle that nobody checked; said everywhere")
-    ] = False,
+    out: Out = None,
+    coordinator_key: Key = None,
+    site: Site = None,
+    unverified: Unverified = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="processes that prepare a cohort")] = 1,
-    cache: Annotated[
-        Path | None, typer.Option(help="keep prepared crops and features there; left out: nowhere")
-    ] = None,
-    saliency_steps: Annotated[
-        int,
-        typer.Option(min=0, help="of the 3D network's map, a pass forth and back each; 0 = no map"),
-    ] = 16,
+    workers: Workers = 1,
+    cache: Cache = None,
+    saliency_steps: SaliencySteps = 16,
     pdf: Annotated[bool, typer.Option(help="print the report too, by chromium")] = True,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
@@ -81,8 +95,7 @@ def predict(
     from client.predict.inputs import case_of, read_cases
     from client.predict.predicting import Machine, check_device
     from client.predict.predicting import predict as predict_all
-    from client.predict.screen import show
-    from client.predict.writing import Wish, check_folder, write
+    from client.predict.report import Wish, check_folder, write
 
     if cohort is not None and (image or mask or clinical or confirmed):
         raise UsageError("--cohort with data of a single patient", where="predict")
@@ -101,16 +114,18 @@ def predict(
         machine = Machine(device, workers, cache)
         with ProgressBar(screen) as progress:
             outcome, predictor = predict_all(opened, cases, machine, problems, warnings, progress)
-        if json_output:
-            sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
-            for problem in outcome.problems:
-                screen.tell(f"refused {problem}")
-        else:
-            show(outcome, console)
+        _print(outcome, as_json=json_output)
         if out is not None and outcome.predictions:
-            write(outcome, predictor, out, Wish(saliency_steps, pdf), _tell)
+            write(outcome, predictor, out, Wish(saliency_steps, pdf), screen.tell)
     raise typer.Exit(1 if outcome.problems else 0)
 
 
-def _tell(line: str) -> None:
-    screen.tell(line)
+def _print(outcome: Outcome, *, as_json: bool) -> None:
+    from client.predict.report import show
+
+    if not as_json:
+        show(outcome, console)
+        return
+    sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
+    for problem in outcome.problems:
+        screen.tell(f"refused {problem}")

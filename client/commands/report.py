@@ -30,8 +30,8 @@ def report(
     curves of the site's own test patients, what each model said of each
     patient beside the crop it saw, and images unlike the others.
     """
-    from client.report.page import write_page
-    from client.report.source import read_site_run
+    from client.report.site_report import write_page
+    from client.report.site_run import read_site_run
 
     found = read_site_run(site, run)
     root = site if site.is_dir() else site.parent

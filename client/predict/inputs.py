@@ -1,4 +1,4 @@
-"""What is known of the patients that are to be predicted: from options, or from a cohort.csv."""
+"""Read the patients that are to be predicted: from options, or from a cohort.csv."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def case_of(
     clinical: Sequence[str],
     confirmed: frozenset[str] = NOTHING,
 ) -> Case:
-    """The patient that the options of the command describe.
+    """Return the patient that the options of the command describe.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _clinical_options(study: Study, texts: Sequence[str]) -> dict[str, float] | 
 
 
 def _told(column: ClinicalColumn) -> str:
-    """A column and what may stand in it."""
+    """Name a column and its permitted values."""
     if column.kind != "continuous":
         return f"{column.name} = {' | '.join(column.levels)}"
     unit = f" ({column.unit})" if column.unit else ""
@@ -127,7 +127,7 @@ def _told(column: ClinicalColumn) -> str:
 
 
 def read_cases(path: Path, study: Study) -> tuple[list[Case], list[PatientProblem], list[str]]:
-    """Patients of a cohort.csv, what keeps others out, and sentences about the file as a whole.
+    """Read the patients of a cohort.csv, the problems of others, and remarks on the file.
 
     `label` and `split` are not needed and not looked at; neither are all other columns needed.
 
@@ -194,7 +194,7 @@ def _case_of_row(name: str, row: Mapping[str, str], folder: Path, study: Study) 
 
 
 def _lacking(frame: pd.DataFrame, study: Study) -> list[str]:
-    """A name that was misspelt would otherwise be filled in silence."""
+    """Name the missing columns: a misspelt name would otherwise be filled in silence."""
     gone = [column.name for column in study.clinical if column.name not in frame.columns]
     if not gone:
         return []

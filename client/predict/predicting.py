@@ -8,26 +8,108 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from client.imaging.cache import ContentCache
-from client.imaging.errors import PatientError
 from client.imaging.preparation import PatientJob, PatientProblem, Progress, prepare
 from client.imaging.prepared import PreparedImages
 from client.predict.inputs import Case
-from client.predict.outcome import Outcome
-from client.predict.page import Pictures
 from client.predict.scoring import Prediction, Predictor, job_files
-from client.predict.verify import Opened
+from client.predict.verify import Opened, installed
 from client.site import DEVICE_PATTERN
 from client.training.device import find_compute
 from common.errors import StudyError, UsageError
+
+RESEARCH = "RESEARCH USE ONLY: not a medical device; no decision about a patient may rest on it."
+SOFTWARE = ("fedlnm", "torch", "monai", "numpy", "scikit-learn", "SimpleITK", "pyradiomics-bhklab")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that one call of the command found.
+
+    Parameters
+    ----------
+    problems : patients that could not be predicted, and why; with the predictions they are all
+        that were read.
+    warnings : sentences about all patients together.
+    """
+
+    opened: Opened
+    predictions: tuple[Prediction, ...]
+    problems: tuple[PatientProblem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Count the patients read, predicted and refused."""
+        predicted = len(self.predictions)
+        refused = len({problem.patient_id for problem in self.problems})
+        return {"read": predicted + refused, "predicted": predicted, "refused": refused}
+
+    @property
+    def software(self) -> dict[str, str]:
+        """Versions of this installation."""
+        return installed(SOFTWARE)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the tree of `--json` and `prediction.json`."""
+        opened = self.opened
+        return {
+            "research_use_only": RESEARCH,
+            "bundle": {
+                "digest": opened.digest,
+                "verified_with_key": opened.signed_by or None,
+                "study": opened.study.name,
+                "study_digest": opened.bundle.study,
+                "endpoint": opened.study.endpoint,
+                "software": opened.bundle.software,
+            },
+            "software": self.software,
+            "warnings": list(self.warnings),
+            "counts": self.counts,
+            "patients": [prediction_as_dict(one) for one in self.predictions],
+            "refused": [
+                {"patient": p.patient_id, "where": p.file, "what": p.what, "remedy": p.remedy}
+                for p in self.problems
+            ],
+        }
+
+
+def prediction_as_dict(prediction: Prediction) -> dict[str, Any]:
+    """Return one patient's prediction, JSON-able."""
+    return {
+        "patient": prediction.case.patient_id,
+        "models": [
+            {
+                "model": score.model,
+                "probability": score.probability,
+                "cutoff": score.cutoff,
+                "risk": score.group,
+                "lacks": list(score.lacks),
+            }
+            for score in prediction.scores
+        ],
+        "outside_training_range": [
+            {
+                "table": one.table,
+                "input": one.column,
+                "value": one.value,
+                "training_range": one.usual,
+                "models": list(one.models),
+            }
+            for one in prediction.outside
+        ],
+        "notes": list(prediction.notes),
+    }
+
 
 # gibibytes, as in site.toml
 MEMORY_GIB = 8.0
 
 
 def check_device(device: str) -> None:
-    """UsageError unless it is written as in site.toml."""
+    """Refuse a device that is not written as in site.toml."""
     if not re.fullmatch(DEVICE_PATTERN, device):
         raise UsageError(
             f'device = "{device}"', where="--device", remedy="use auto, cpu, cuda or cuda:1"
@@ -36,7 +118,7 @@ def check_device(device: str) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a prediction may use.
+    """Resources that a prediction may use.
 
     Parameters
     ----------
@@ -84,41 +166,13 @@ def predict(
 
 
 def check_all_are_there(outcome: Outcome, given: int) -> None:
-    """Raise StudyError unless every patient given was predicted or refused."""
+    """Refuse an outcome unless every patient given was predicted or refused."""
     if outcome.counts["read"] != given:
         raise StudyError(
             f"{given} patients were read, but {outcome.counts['read']} predicted or refused",
             where="predict",
             remedy="use none of the results, and report this: a patient was lost",
         )
-
-
-def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pictures:
-    """The crop and the map of the 3D network; empty where the patient has no image.
-
-    Parameters
-    ----------
-    steps : of the map; 0 = none.
-    """
-    study, case = predictor.opened.study, prediction.case
-    if case.image is None or not study.needs_images:
-        return Pictures()
-    from client.predict.pictures import crop_of, picture_of_crop, picture_of_saliency
-
-    try:
-        crop = crop_of(case, study.imaging)
-    except PatientError:
-        # the models of this study need no crop, and this ROI gives none
-        return Pictures()
-    shown = picture_of_crop(crop)
-    if "dl3d" not in predictor.networks or not steps:
-        return Pictures(shown, side_mm=crop.side_mm)
-    from client.predict.saliency import integrated_gradients
-
-    model, settings = predictor.networks["dl3d"], study.network("dl3d")
-    saliency = integrated_gradients(model, crop.image, settings, predictor.compute, steps)
-    laid = picture_of_saliency(crop, saliency)
-    return Pictures(shown, laid, crop.side_mm, saliency.explained)
 
 
 @contextmanager

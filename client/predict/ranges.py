@@ -1,4 +1,4 @@
-"""Which inputs of a patient lie outside what the training patients of all sites had."""
+"""Find the inputs of a patient that lie outside the training patients' range."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from client.predict.words import labels_of
 from common.bundle.bundle import Bundle
+from common.models import MODELS, labels_of
 from common.statistics.base import Float
 from common.study.model import ClinicalColumn, Study
 from common.transforms import NormalScores, Standardise
 from common.transforms.views import ByFold, Joined, Table, View
 
-NETWORKS = {"dl2d": "2D network", "dl3d": "3D network"}
-
 
 @dataclass(frozen=True)
 class Range:
-    """Where the training values of one column lie, in its own units."""
+    """Range of the training values of one column, in its own units."""
 
     low: float
     high: float
@@ -33,7 +31,7 @@ class Outside:
 
     Parameters
     ----------
-    table : `clinical`, `radiomics`, `dl2d` or `dl3d`.
+    table : of a base model.
     column : its name; of a network "12 of 2048 image features", as single ones have no meaning.
     value, usual : in words, with the unit.
     models : that use it.
@@ -77,11 +75,11 @@ class TrainingRanges:
                     users.setdefault(column, set()).add(model)
 
     def users(self, table: str, column: str) -> tuple[str, ...]:
-        """Models that use a column."""
+        """Return the models that use a column."""
         return tuple(sorted(self.used.get(table, {}).get(column, ())))
 
     def clinical(self, values: Mapping[str, float]) -> list[Outside]:
-        """Numbers and orders outside their range.
+        """Return numbers and orders outside their range.
 
         Parameters
         ----------
@@ -101,10 +99,10 @@ class TrainingRanges:
         return found
 
     def unused(self, values: Mapping[str, float]) -> list[str]:
-        """Sentences about given clinical values that make no difference to any model.
+        """Return sentences about given clinical values that no model uses.
 
         A column in which too few training patients differ is left out, and a level that too few
-        have is not told apart from the reference level. How many had it, the bundle does not say.
+        have counts as the reference level. How many had it, the bundle does not say.
         """
         known = self.known.get("clinical", {})
         same, joined = [], []
@@ -126,12 +124,12 @@ class TrainingRanges:
             )
         if joined:
             sentences.append(
-                f"The models take {', '.join(joined)}: too few training patients told them apart."
+                f"The models take {', '.join(joined)}: too few training patients had them."
             )
         return sentences
 
     def radiomics(self, columns: tuple[str, ...], values: Float) -> list[Outside]:
-        """Features that a model uses and that are outside their range.
+        """Return features that a model uses and that are outside their range.
 
         Parameters
         ----------
@@ -146,7 +144,7 @@ class TrainingRanges:
         return found
 
     def network(self, network: str, columns: tuple[str, ...], values: Float) -> list[Outside]:
-        """One entry that counts a network's features outside their ranges, or none."""
+        """Return one entry that counts a network's features outside their ranges, or none."""
         name = f"{network}/final/features"
         ranges = self.known.get(name, {})
         places = [i for i, column in enumerate(columns) if column in ranges]
@@ -154,7 +152,7 @@ class TrainingRanges:
         if not out:
             return []
         users = {user for i in out for user in self.users(name, columns[i])}
-        what = f"{NETWORKS[network]}: {len(out)} of {len(places)} image features"
+        what = f"{MODELS[network].short}: {len(out)} of {len(places)} image features"
         return [Outside(network, what, "", "of each", tuple(sorted(users)))]
 
 
@@ -176,7 +174,7 @@ def _clinical_words(column: ClinicalColumn, usual: Range) -> str:
 
 
 def _fitted(view: View, limit: float) -> list[tuple[str, tuple[tuple[str, ...], Float, Float]]]:
-    """By base table of a model: columns, and the low and high ends of their ranges."""
+    """Return columns and both ends of their ranges, by base table of a model."""
     source = view.source
     if isinstance(source, Joined | ByFold):
         return [found for part in source.parts for found in _fitted(part, limit)]
@@ -194,7 +192,7 @@ def _fitted(view: View, limit: float) -> list[tuple[str, tuple[tuple[str, ...], 
 
 
 def _flat(steps: tuple[Any, ...]) -> list[Any]:
-    """Steps with those that are several in one taken apart."""
+    """Return the steps with compound ones taken apart."""
     return [
         one for step in steps for one in (_flat(step.steps) if hasattr(step, "steps") else [step])
     ]

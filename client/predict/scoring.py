@@ -15,12 +15,11 @@ from client.imaging.prepared import PreparedImages
 from client.predict.inputs import Case
 from client.predict.ranges import Outside, TrainingRanges
 from client.predict.verify import Opened
-from client.predict.words import labels_of
 from client.training.batches import Crops
 from client.training.device import Compute
 from client.training.inference import network_of, network_tables
 from client.training.loop import infer
-from common.models import NetworkName, network_name
+from common.models import NetworkName, labels_of, network_name
 from common.statistics.base import Float, Rows
 from common.transforms.views import ByFold, Joined, Paired, Table, View, materialise
 
@@ -30,7 +29,7 @@ _SUBSET = "patient"
 
 @dataclass(frozen=True)
 class Score:
-    """What one model says.
+    """Prediction by one model.
 
     Parameters
     ----------
@@ -63,7 +62,7 @@ class Prediction:
 
 @dataclass
 class Predictor:
-    """Applies the models of a bundle; the networks are built once.
+    """Models of a bundle, ready to be applied; the networks are built once.
 
     Parameters
     ----------
@@ -145,14 +144,14 @@ class CaseTables:
     found: Mapping[str, tuple[tuple[str, ...], Float]]
 
     def read(self, name: str, subset: str) -> Rows:
-        """The one row of a base table; KeyError where the patient has none."""
+        """Return the one row of a base table; KeyError where the patient has none."""
         columns, values = self.found[name]
         # a prediction has no label and no fold
         return Rows(values, columns, np.zeros(1), np.full(1, -1, dtype=np.int64))
 
 
 def base_tables(view: View) -> set[str]:
-    """Names of the base tables that a view starts from."""
+    """Return the names of the base tables that a view starts from."""
     source = view.source
     if isinstance(source, Joined | ByFold):
         return {name for part in source.parts for name in base_tables(part)}
@@ -171,7 +170,7 @@ def _patient(case: Case) -> Patient:
 
 
 def _notes(case: Case, scores: list[Score]) -> list[str]:
-    """What was missing, and what that means."""
+    """Say which inputs were missing, and what follows."""
     notes = []
     if case.clinical is not None:
         gone = [name for name, value in case.clinical.items() if np.isnan(value)]
@@ -196,7 +195,7 @@ def _notes(case: Case, scores: list[Score]) -> list[str]:
 
 
 def job_files(case: Case) -> tuple[Path, dict[str, Path]]:
-    """Image and masks of a case that has them, as the preparation takes them."""
+    """Return image and masks of a case that has them, as the preparation takes them."""
     if case.image is None or case.mask is None:
         raise ValueError("a case without an image")
     return case.image, {"r1": case.mask}

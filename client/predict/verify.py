@@ -1,4 +1,4 @@
-"""A bundle is used only when it is the coordinator's, whole, and fits this installation."""
+"""Open a bundle only when it is the coordinator's, whole, and fits this installation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from common.bundle.signature import SIGNATURE_FILE, check_files, digest_of, sign
 from common.errors import InputError, SignatureError, StudyError, UsageError
 from common.masking import identity
 from common.messages.joining import Invitation
+from common.models import network_input
 from common.study.block import explain
 from common.study.model import Study
+from common.study.strategy import StrategySpec
 from common.transforms import Stack
 from common.transforms.views import ByFold, Joined, View
 
@@ -50,7 +52,7 @@ class Opened:
 
 
 def coordinator_key(given: str | None, site: Path | None, *, unverified: bool) -> str | None:
-    """The coordinator's key (base64); None where the bundle is to be used unverified.
+    """Return the coordinator's key (base64); None to use the bundle unverified.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def coordinator_key(given: str | None, site: Path | None, *, unverified: bool) -
 
 
 def open_bundle(folder: Path, key: str | None) -> Opened:
-    """Read a bundle; its signature is checked before anything else of it is looked at.
+    """Read a bundle, its signature first.
 
     Parameters
     ----------
@@ -119,12 +121,12 @@ def open_bundle(folder: Path, key: str | None) -> Opened:
             stack.load()
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"a stacker cannot be read: {error}", where="bundle") from None
-    return Opened(bundle, study, digest_of(files), signed_by, warnings + _norm_warnings(study))
+    return Opened(bundle, study, digest_of(files), signed_by, warnings + _own_layer_warnings(study))
 
 
 @contextmanager
 def blamed_unless_checked(key: str | None) -> Iterator[None]:
-    """What goes wrong with a bundle that nobody checked is put down to it: it may hold anything.
+    """Attribute failures to an unchecked bundle: its contents are untrusted.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def blamed_unless_checked(key: str | None) -> Iterator[None]:
 
 
 def _check_signature(files: Files, key: str) -> str:
-    """Fingerprint of the key that holds."""
+    """Return the fingerprint of the key that signed the files."""
     public = identity.public_key(key)
     own = identity.fingerprint(public)
     signer = signer_of(files)
@@ -189,7 +191,7 @@ def _study_of(bundle: Bundle) -> Study:
 
 
 def _software_warnings(bundle: Bundle) -> tuple[str, ...]:
-    """One sentence about versions that differ; InputError where the stacker could not be read."""
+    """Warn of versions that differ; refuse a stacker that could be read wrongly."""
     made, here = bundle.software, installed(("scikit-learn", *_COMPUTING))
     needs = any(True for _ in stacks_of(bundle))
     wanted = made.get("scikit-learn", "")
@@ -210,24 +212,21 @@ def _software_warnings(bundle: Bundle) -> tuple[str, ...]:
     return (f"Made with {', '.join(other)}: probabilities may differ in the last digits.",)
 
 
-def _norm_warnings(study: Study) -> tuple[str, ...]:
-    names = {"dl2d": "2D", "dl3d": "3D"}
-    own = [
-        text
-        for name, text in names.items()
-        if name in study.base_models and getattr(study, name).strategy == "fedbn"
-    ]
-    if not own:
-        return ()
-    return (
-        f"In this study every hospital kept its own normalisation of the {' and '.join(own)}"
-        " network (FedBN). The bundle holds the mean of all, which hospitals that did not train"
-        " use; a training hospital was evaluated with its own, so its numbers there differ.",
+def _own_layer_warnings(study: Study) -> tuple[str, ...]:
+    own: dict[type[StrategySpec], list[str]] = {}
+    for name in study.networks:
+        own.setdefault(study.network(name).spec, []).append(f"{network_input(name).dimensions}D")
+    return tuple(
+        f"In this study every hospital kept its own {spec.own_layers} of the {' and '.join(found)}"
+        f" network ({spec.title}). The bundle holds the mean of all, which hospitals that did not"
+        " train use; a training hospital was evaluated with its own, so its numbers there differ."
+        for spec, found in own.items()
+        if spec.own_layers
     )
 
 
 def installed(packages: tuple[str, ...]) -> dict[str, str]:
-    """Version by package; "not installed" for what is missing."""
+    """Return versions by package; "not installed" for what is missing."""
     found = {}
     for name in packages:
         try:
@@ -238,7 +237,7 @@ def installed(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def stacks_of(bundle: Bundle) -> list[Stack]:
-    """Every scikit-learn estimator that the models hold."""
+    """Return every scikit-learn estimator that the models hold."""
     return [step for view in bundle.models.values() for step in _steps(view) if type(step) is Stack]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from matplotlib.axes import Axes
 
-from client.report.source import SiteRun
+from client.report.site_run import SiteRun
 from common.evaluation.delong import auc_interval, exact
 from common.evaluation.roc import RocCurve, roc_points
+from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
 from common.statistics.base import Float
 
 RESAMPLES, SEED = 2000, 20240101
@@ -38,7 +41,7 @@ class SiteCurve:
 
 
 def curves_of(run: SiteRun) -> tuple[list[SiteCurve], list[str]]:
-    """Curves of every test set that has patients of both classes; and of which it has not."""
+    """Return the curves of the test sets with both classes, and reasons for those without."""
     found: list[SiteCurve] = []
     without: list[str] = []
     for subset in run.test_sets:
@@ -80,7 +83,7 @@ def _curve(subset: str, model: str, scores: Float, labels: Float) -> SiteCurve:
 
 
 def band(scores: Float, labels: Float, grid: Float) -> tuple[Float, Float]:
-    """Pointwise 95 % band of the sensitivity at false-positive rates, by bootstrap.
+    """Return the pointwise 95 % band of the sensitivity at false-positive rates, by bootstrap.
 
     Patients are drawn anew within each class, 2000 times, with a fixed seed.
     """
@@ -96,3 +99,24 @@ def band(scores: Float, labels: Float, grid: Float) -> tuple[Float, Float]:
         drawn[row] = 1.0 - np.searchsorted(ups, cutoff, side="right") / ups.size
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     return low, high
+
+
+def roc_of(curve: SiteCurve, title: str) -> Drawing:
+    """Draw one model's curve with its band."""
+    paint = partial(_paint_roc, curve=curve)
+    name = f"roc-{curve.subset}-{curve.model}"
+    return draw("roc", name, title, paint, width=3.0, height=3.1)
+
+
+def _paint_roc(axes: Axes, curve: SiteCurve) -> None:
+    colour = MODEL_STYLE[curve.model][0]
+    axes.fill_between(curve.grid, curve.band_low, curve.band_high, color=colour, alpha=0.2, lw=0)
+    axes.plot([0, 1], [0, 1], color=LIGHT, lw=1)
+    axes.plot(curve.curve.fpr, curve.curve.tpr, color=colour, lw=1.8)
+    area = f"AUC {curve.auc:.3f}\n({curve.low:.3f}\N{EN DASH}{curve.high:.3f})"
+    axes.text(0.97, 0.05, area, ha="right", va="bottom", color=BLACK, fontsize=8.5)
+    ticks, labels = [0, 0.5, 1], ["0", "50", "100"]
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
+    axes.set(xlabel="False alarms, %", ylabel="Sensitivity, %")

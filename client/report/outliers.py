@@ -41,7 +41,7 @@ class Outlier:
 def measure_all(
     patients: Sequence[Patient], progress: Progress | None = None
 ) -> dict[str, Measures]:
-    """Measures by patient; whoever has no image or an unreadable one is left out."""
+    """Measure every patient; whoever has no image or an unreadable one is left out."""
     found: dict[str, Measures] = {}
     for place, patient in enumerate(patients, 1):
         if patient.image is not None and "r1" in patient.masks:
@@ -72,7 +72,7 @@ def _measured(patient: Patient) -> Measures:
 
 
 def outliers(measured: Mapping[str, Measures]) -> list[Outlier]:
-    """What is further than three robust SD from the median, the furthest first."""
+    """Return measures beyond three robust SD from the median, the furthest first."""
     found: list[Outlier] = []
     names = list(measured)
     for key, words in MEASURES.items():
@@ -86,7 +86,7 @@ def outliers(measured: Mapping[str, Measures]) -> list[Outlier]:
 
 
 def robust(values: Float) -> tuple[float, Float]:
-    """Median, and each value's distance from it in robust SD (1.4826 median absolute deviations).
+    """Return the median, and each distance from it in SD (1.4826 median absolute deviations).
 
     A robust SD is at least 1 % of the median: where most values are the same, rounding is no news.
     """

@@ -1,4 +1,4 @@
-"""The site's patients one by one: what each model said of them, and the crop it saw."""
+"""The site's patients one by one: each model's prediction, and the crop it saw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from client.data.cohort import Patient
-from client.report.source import SiteRun
+from client.report.site_run import SiteRun
 from common.models import BASE_MODELS, FUSION_MODELS, NETWORKS
 
 PIXELS = 112  # of a crop on the page
@@ -35,19 +35,19 @@ class PatientRow:
 
     @property
     def error(self) -> float:
-        """How far the last model that says anything is from the truth."""
+        """Distance from the truth of the last model that has a probability."""
         said = [value for value in self.probabilities.values() if value is not None]
         return abs(float(self.positive) - said[-1]) if said else -1.0
 
 
 def models_of(run: SiteRun) -> tuple[str, ...]:
-    """The study's models, base models first."""
+    """Return the study's models, base models first."""
     chosen = {*run.study.base_models, *run.study.fusion_models}
     return tuple(model for model in (*BASE_MODELS, *FUSION_MODELS) if model in chosen)
 
 
 def rows_of(run: SiteRun, subset: str) -> list[PatientRow]:
-    """Patients of a subset, those first that were judged worst."""
+    """Return the patients of a subset, those first that were judged worst."""
     patients = run.patients(subset)
     said = _out_of_fold(run, patients) if subset == "train" else _scores(run, subset)
     crops = _crops(run, patients)
@@ -74,7 +74,7 @@ def _scores(run: SiteRun, subset: str) -> dict[str, dict[str, float]]:
 
 
 def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, float]]:
-    """Of the networks, each patient by the training that had not seen them.
+    """Return, for each network, each patient's score by the training without the patient.
 
     The other models' are worked out for the coordinator's question only and are not kept here.
     """
@@ -91,7 +91,7 @@ def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, f
 
 
 def _crops(run: SiteRun, patients: list[Patient]) -> dict[str, str]:
-    """The middle slice of what the 2D network saw, otherwise of the cube of the 3D network."""
+    """Return the middle slice that the 2D network saw, else that of the 3D network's cube."""
     kinds = list(run.study.networks)
     if run.images is None or not kinds:
         return {}
@@ -105,7 +105,7 @@ def _crops(run: SiteRun, patients: list[Patient]) -> dict[str, str]:
 
 
 def png(patch: NDArray[Any]) -> str:
-    """Grey values in [0, 1], (S, S), as a data address; thinned out to what the page shows."""
+    """Return grey values in [0, 1], (S, S), as a data address, thinned out to the page's pixels."""
     step = max(1, -(-patch.shape[0] // PIXELS))
     file = io.BytesIO()
     imsave(file, np.asarray(patch)[::step, ::step], cmap="gray", vmin=0.0, vmax=1.0, format="png")

@@ -18,9 +18,10 @@ from client.training.state import TrainingState
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
 from common.models import NetworkName, network_name
-from common.networks.flat import load_flat, norm_ranges, with_parts
+from common.networks.flat import load_flat, with_parts
 from common.networks.resnet import network_with
 from common.study.model import Study
+from strategies.base import make_strategy
 
 
 def compute_of(workspace: Workspace) -> Compute:
@@ -71,21 +72,23 @@ def network_tables(
     }
 
 
-def own_norms(folder: Path, network: str, variant: str) -> TrainingState:
-    """The normalisation that a site keeps for itself with FedBN, in one run."""
-    return TrainingState(folder, network, variant, "norms")
+def own_layers(folder: Path, network: str, variant: str) -> TrainingState:
+    """Return the layers that a site keeps for itself in one run, where the strategy has such."""
+    return TrainingState(folder, network, variant, "own")
 
 
 def score_networks(workspace: Workspace, bundle: Bundle, subset: str) -> None:
     """Run the bundle's networks over the test patients of a subset.
 
-    With FedBN a site that trained uses its own normalisation; others use the mean of all.
+    Where the strategy lets a site keep layers of its own, one that trained uses these; others use
+    the mean of all.
     """
     patients = workspace.cohort.subset(workspace.study, subset)
     for name, weights in bundle.networks.items():
         kind = network_name(name)
-        own = own_norms(workspace.run_tables.folder, name, "final").kept()
+        own = own_layers(workspace.run_tables.folder, name, "final").kept()
         model = network_of(workspace.study, kind, weights)
         if own is not None:
-            load_flat(model, with_parts(weights, norm_ranges(model), own))
+            strategy = make_strategy(workspace.study.network(kind))
+            load_flat(model, with_parts(weights, strategy.own_ranges(model), own))
         store_inference(workspace, model, kind, "final", subset, patients)

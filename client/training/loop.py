@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,10 +15,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from client.training.batches import Crops, batches_an_epoch, evaluation_draws, training_draws
 from client.training.device import CPU, Compute, repeatable
 from client.training.loading import load
-from client.training.local_rules import LocalRule
 from common.models import NetworkName, network_input
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
+
+GradientHook = Callable[[nn.Module], None]
 
 # By dimensions: channels last is faster for convolutions on CPUs and changes no weight.
 _MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -49,7 +51,7 @@ def train_locally(
     epochs: int,
     seed: int,
     compute: Compute = CPU,
-    rule: LocalRule | None = None,
+    on_gradient: GradientHook | None = None,
 ) -> LocalResult:
     """Train `model` in place on one site's crops; it is left on the device.
 
@@ -60,7 +62,7 @@ def train_locally(
     Parameters
     ----------
     epochs : passes over the crops, where `settings.local_steps` does not say how many steps.
-    rule : of the strategy, that every gradient goes through.
+    on_gradient : the strategy's, that every gradient goes through before it is clipped.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def train_locally(
     draws = islice(training_draws(crops, settings, generator), steps)
     losses: list[tuple[torch.Tensor, int]] = []
     with repeatable(compute, tensor_float=settings.precision != "float32"):
-        stepper = _Stepper(model, kind, settings, learning_rate, compute, rule)
+        stepper = _Stepper(model, kind, settings, learning_rate, compute, on_gradient)
         for draw, images in load(crops, draws, settings.input_size, compute.loaders):
             losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
     last = losses[-an_epoch:]
@@ -133,9 +135,9 @@ class _Stepper:
         settings: NetworkSettings,
         learning_rate: float,
         compute: Compute,
-        rule: LocalRule | None,
+        on_gradient: GradientHook | None,
     ) -> None:
-        self.rule = rule
+        self.on_gradient = on_gradient
         self.model, self.kind, self.settings = place_model(model, kind, compute), kind, settings
         model.train()
         if settings.norm == "frozen":
@@ -156,10 +158,10 @@ class _Stepper:
         )
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.rule or self.settings.gradient_clip:
+        if self.on_gradient or self.settings.gradient_clip:
             self.scaler.unscale_(self.optimiser)
-        if self.rule:
-            self.rule.adjust(self.model)
+        if self.on_gradient:
+            self.on_gradient(self.model)
         if self.settings.gradient_clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
         self.scaler.step(self.optimiser)

@@ -3,7 +3,7 @@
 Each tells a little of the patients near the boundary. Whether two views show the same columns
 cannot be told from what they are made of: a step that changes nothing makes another view, a table
 joined on makes other columns. So what is counted is every question that reads a table, against all
-that the study's own models ask of that table; see `server.phases.machines`.
+that the study's own models ask of that table; see `server.phases.svm`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; a cell's own bars are escaped.
+    """Write a Markdown table; a cell's own bars are escaped.
 
     Raises
     ------
@@ -24,17 +24,17 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def bullets(items: Iterable[str]) -> str:
-    """One line an item."""
+    """Write one line an item."""
     return "\n".join(f"- {item}" for item in items)
 
 
 def document(*blocks: str) -> str:
-    """Blocks with an empty line between them; empty blocks are left out."""
+    """Join blocks with an empty line between them, without empty ones."""
     return "\n\n".join(block.strip("\n") for block in blocks if block) + "\n"
 
 
 def size(count: int) -> str:
-    """Bytes with three digits at most, in steps of a thousand: 999 B, 1.2 kB, 41 MB."""
+    """Write bytes with three digits at most, in steps of a thousand: 999 B, 1.2 kB, 41 MB."""
     value, unit = float(count), 0
     while round(value) >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000.0, unit + 1
@@ -43,10 +43,10 @@ def size(count: int) -> str:
 
 
 def shape(axes: Iterable[int]) -> str:
-    """Sizes of an array: 5 x 1,682,695; "1" for a single number."""
+    """Write the sizes of an array: 5 x 1,682,695; "1" for a single number."""
     return " x ".join(f"{axis:,}" for axis in axes) or "1"
 
 
 def code(names: Iterable[str]) -> str:
-    """Names as code, with commas."""
+    """Write names as code, with commas."""
     return ", ".join(f"`{name}`" for name in names)

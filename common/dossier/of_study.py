@@ -1,26 +1,23 @@
-"""The dossier of one study: who takes part, what is asked, how large it is, what is open."""
+"""The dossier of one study: sites, questions with their sizes, and what is not protected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from common.dossier.asked import EVERYBODY, FRAME, Asked, Phase
+from common.disclosure import DESCRIPTIONS
+from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
 from common.dossier.markdown import bullets, document, size, table
-from common.dossier.plan import clinical_width, model_columns, models_of, plan
-from common.dossier.rules_section import thresholds
-from common.dossier.unprotected import unprotected
 from common.masking import identity
-from common.study.model import SiteEntry, Study
+from common.models import MODELS
+from common.study.model import (
+    FEWEST_MASKED,
+    ClinicalColumn,
+    PrivacySettings,
+    SiteEntry,
+    Study,
+)
 
-MODELS = {
-    "clinical": "clinical values",
-    "radiomics": "radiomics features",
-    "dl2d": "2D network",
-    "dl3d": "3D network",
-    "fusion_feature": "features of all together",
-    "fusion_decision": "probabilities of all together",
-}
 HEAD = """\
 For the privacy officer of a hospital of this study. It is made from the study file by the program
 that runs the study. What messages, statistics and rules are, and what somebody could do with them,
@@ -31,21 +28,29 @@ are dropped on the way, so the sums after that step are usually much smaller. *B
 hospital sends in one round, *rounds* how often at most. *Columns* are those of one table; "6 x"
 means that six tables are asked about in one round. The sums in the first table count a frame of
 {frame} bytes a message."""
+THRESHOLDS = """\
+A hospital refuses below these thresholds (`max_...`: above them). Its own file can only make them
+stricter."""
+TRAINING = "the training patients"
 
 
-def study_dossier(study: Study, transfers: Iterable[Mapping[str, object]] = ()) -> str:
-    """Markdown.
+def study_dossier(
+    study: Study,
+    phases: Sequence[Phase],
+    transfers: Iterable[Mapping[str, object]] = (),
+) -> str:
+    """Write the dossier as Markdown.
 
     Parameters
     ----------
+    phases : all that each phase of the study declares to ask for.
     transfers : rows of transfers.csv of the federated run, when it is over.
     """
-    phases = plan(study)
     return document(
         f"# Privacy dossier of the study {study.name}",
         HEAD,
         f"Digest of the study: `{study.digest()}`",
-        in_plain_words(study),
+        in_plain_words(study, phases),
         "## Who takes part",
         _sites(study),
         "## Clinical columns",
@@ -59,11 +64,11 @@ def study_dossier(study: Study, transfers: Iterable[Mapping[str, object]] = ()) 
     )
 
 
-def in_plain_words(study: Study) -> str:
-    """The dossier's first page: the study in short, and what is not protected in it."""
+def in_plain_words(study: Study, phases: Sequence[Phase]) -> str:
+    """Write the first page: the study in short, and what is not protected in it."""
     return document(
         "## In short",
-        _in_short(study, plan(study)),
+        _in_short(study, phases),
         "## What is not protected in this study",
         bullets(unprotected(study)),
     ).rstrip("\n")
@@ -71,7 +76,9 @@ def in_plain_words(study: Study) -> str:
 
 def _in_short(study: Study, phases: Sequence[Phase]) -> str:
     most = max(sum(p.bytes_up(study, site) for p in phases) for site in study.site_names)
-    models = ", ".join(f"`{name}` ({MODELS[name]})" for name in models_of(study))
+    models = ", ".join(
+        f"`{name}` ({MODELS[name].short})" for name in (*study.base_models, *study.fusion_models)
+    )
     rows = study.fusion.pooling == "rows"
     return bullets(
         (
@@ -93,7 +100,9 @@ def _in_short(study: Study, phases: Sequence[Phase]) -> str:
 
 
 def _data(study: Study) -> str:
-    clinical = f"{len(study.clinical)} clinical columns, as {clinical_width(study)} of the model"
+    clinical = (
+        f"{len(study.clinical)} clinical columns, as {len(study.clinical_columns)} of the model"
+    )
     if not study.needs_images:
         return clinical
     features = f"{study.radiomics.expected_features:,} radiomics features"
@@ -150,17 +159,22 @@ def _columns(study: Study) -> str:
     if not study.clinical:
         return "None."
     rows = [
-        [c.name, c.kind, ", ".join(c.levels) or c.unit or "number", str(len(model_columns(c)))]
+        [c.name, c.kind, ", ".join(c.levels) or c.unit or "number", str(_width(c))]
         for c in study.clinical
     ]
     return table(["column", "kind", "levels or unit", "columns of the model"], rows)
+
+
+def _width(column: ClinicalColumn) -> int:
+    """Count the columns of the clinical table that a clinical column becomes."""
+    return 1 if column.kind in ("continuous", "ordinal") else len(column.levels) - 1
 
 
 # -- sizes --------------------------------------------------------------------------------------
 
 
 def _measured(transfers: Iterable[Mapping[str, object]]) -> dict[str, tuple[int, int]]:
-    """Rounds, and bytes up of the site that sent most, by phase."""
+    """Return rounds, and bytes up of the site that sent most, by phase."""
     rounds: dict[str, dict[str, int]] = {}
     sent: dict[str, dict[str, int]] = {}
     for row in transfers:
@@ -215,16 +229,214 @@ def _phase(phase: Phase) -> tuple[str, ...]:
     )
 
 
-def _columns_asked(one: Asked) -> str:
+def _columns_asked(one: Disclosure) -> str:
     if not one.columns:
         return ""
     return f"{one.tables} x {one.columns:,}" if one.tables > 1 else f"{one.columns:,}"
 
 
-def _grouped(asked: Iterable[Asked]) -> list[tuple[Asked, str]]:
-    """Answers that differ in the set of patients alone, with all their sets."""
-    found: dict[str, tuple[Asked, list[str]]] = {}
+def _grouped(asked: Iterable[Disclosure]) -> list[tuple[Disclosure, str]]:
+    """Group answers that differ in the set of patients alone, with all their sets."""
+    found: dict[str, tuple[Disclosure, list[str]]] = {}
     for one in asked:
         _, subsets = found.setdefault(repr(replace(one, subset="")), (one, []))
         subsets.append("all hospitals' own" if one.subset == EVERYBODY else one.subset)
     return [(one, ", ".join(subsets)) for one, subsets in found.values()]
+
+
+# -- thresholds ------------------------------------------------------------------------------------
+
+
+def thresholds(privacy: PrivacySettings) -> str:
+    """List the thresholds of one study beside those of the release."""
+    defaults = PrivacySettings()
+    rows = []
+    for name in PrivacySettings.model_fields:
+        own, release = getattr(privacy, name), getattr(defaults, name)
+        guards = _guards(name)
+        rows.append([f"`{name}`", str(own), str(release), guards])
+    return document(
+        THRESHOLDS,
+        table(["setting", "this study", "release", "protects"], rows),
+    ).rstrip("\n")
+
+
+def weakened(privacy: PrivacySettings) -> tuple[str, ...]:
+    """List thresholds weaker than the release's, as "min_rows 5 (release 10)"."""
+    defaults = PrivacySettings()
+    found = []
+    for name in PrivacySettings.model_fields:
+        own, release = getattr(privacy, name), getattr(defaults, name)
+        if isinstance(own, str):
+            continue
+        if own > release if name.startswith("max_") else own < release:
+            found.append(f"`{name}` {own} (release {release})")
+    return tuple(found)
+
+
+def _guards(setting: str) -> str:
+    """Say what a setting protects, from the rules that use it."""
+    if setting == "mode":
+        return "patients with extreme values"
+    if setting == "masking":
+        return "what one hospital contributes to a sum"
+    return "; ".join(
+        dict.fromkeys(r.protects for r in DESCRIPTIONS.values() if r.setting == setting)
+    )
+
+
+# -- what is not protected -------------------------------------------------------------------------
+
+
+def unprotected(study: Study) -> tuple[str, ...]:
+    """Say openly what is not protected in a study, a few sentences each."""
+    return (
+        *_unmasked(study),
+        *_left(study),
+        *_rows(study),
+        *_test_sets(study),
+        *_settings(study),
+        *_keys(study),
+        *_always(study),
+    )
+
+
+def name_of(subset: str) -> str:
+    """Put a set of patients into words."""
+    return TRAINING if subset == "train" else f"`{subset}`"
+
+
+def _unmasked(study: Study) -> Iterator[str]:
+    if study.privacy.masking == "off":
+        yield (
+            "**Masking is off.** The coordinator can read the sums and network weights of every"
+            " single hospital."
+        )
+        return
+    for subset in ("train", *(test.name for test in study.test_sets)):
+        members = study.members(subset)
+        if study.masked(subset) or (subset != "train" and len(members) == 1):
+            continue
+        yield (
+            f"**Sums over {name_of(subset)} are not masked.** Masking takes {FEWEST_MASKED}"
+            f" hospitals, and only {' and '.join(members)} have such patients. The coordinator can"
+            " read what each sends."
+            + (
+                ' With `masking = "required"` hospitals refuse, and the study does not run.'
+                if study.privacy.masking == "required"
+                else ""
+            )
+        )
+
+
+def _left(study: Study) -> Iterator[str]:
+    for site in dict.fromkeys(statement.site for statement in study.left):
+        yield (
+            f"**{site} left for good.** It has signed that its own sums may be found: by taking the"
+            " sums of this study off those that were given together with it before. No mask hides"
+            " them then."
+        )
+
+
+def _rows(study: Study) -> Iterator[str]:
+    if study.fusion.pooling == "rows":
+        yield (
+            "**Rows leave.** For every training patient the coordinator gets the out-of-fold"
+            " probabilities and the outcome, without identifiers, in random order, to three"
+            " decimals. It knows the hospital of a row. Somebody who knows a patient's"
+            " probabilities could find the row and read the outcome."
+            ' `fusion.pooling = "bins"` does without rows.'
+        )
+    else:
+        yield (
+            "**Counts of many decision trees.** No row leaves, but the combination model is grown"
+            " from very many pooled counts. Taken together they could single out patients of the"
+            " pooled training set; depth and intervals are limited for this reason."
+        )
+
+
+def _test_sets(study: Study) -> Iterator[str]:
+    minimum = study.privacy.min_cell
+    alone = [t.name for t in study.test_sets if len(study.members(t.name)) == 1]
+    spread = [t.name for t in study.test_sets if len(study.members(t.name)) > 1]
+    for subset in alone:
+        (site,) = study.members(subset)
+        yield (
+            f"**`{subset}` lies at one hospital.** Its tables and measures are those of {site}"
+            f" alone and go in the clear. Cells of tables and of score histograms below {minimum}"
+            " are withheld or joined first; confusion counts, calibration and decision curves are"
+            " exact."
+        )
+    if spread:
+        yield (
+            f"**Small cells of pooled scores.** Histograms of scores over {_listed(spread)} may"
+            " hold a single patient of all hospitals. The coordinator sees these cells; they are"
+            " joined before hospitals or the report see them. The areas under the curve of each"
+            " hospital's own patients go in the clear."
+        )
+    yield (
+        "**Numbers of patients.** The coordinator learns how many patients, and how many with the"
+        " endpoint, each hospital has in each set, also where they are few."
+    )
+
+
+def _settings(study: Study) -> Iterator[str]:
+    if study.privacy.mode == "faithful":
+        yield (
+            '**Values enter Gram matrices as they are** (`mode = "faithful"`). A search by'
+            " computer may recover many of the patients from the pooled matrices; see the attacks"
+            " in the general dossier. It takes the word of every training hospital in its own"
+            " file."
+        )
+    weaker = weakened(study.privacy)
+    if weaker:
+        yield f"**Weaker thresholds than the release's:** {', '.join(weaker)}."
+
+
+def _keys(study: Study) -> Iterator[str]:
+    without = [site.name for site in study.sites if not site.public_key]
+    if without:
+        yield (
+            f"**No identity key** is named for {', '.join(without)}. Without keys, nobody can check"
+            " that these hospitals are who they say."
+        )
+    if not study.coordinator_key:
+        yield (
+            "**No key of the coordinator** is named. Hospitals cannot check that a model comes from"
+            " it unchanged."
+        )
+
+
+def _always(study: Study) -> Iterator[str]:
+    training = len(study.training_sites)
+    yield (
+        "**The final models and the results are known to all hospitals.** From a model one may be"
+        " able to tell whether a known person was in the training data (membership inference), or"
+        " to guess a value of a known person (attribute inference)."
+        + (
+            " Noise in the training of the networks limits what their weights tell; there is none"
+            " in the other models."
+            if study.differential_privacy.on
+            else " No noise is added against this."
+        )
+    )
+    yield (
+        "**Totals go to hospitals** where a later question needs them: means, deviations,"
+        " counts in intervals, and network weights after every round."
+    )
+    if study.masked("train"):
+        yield (
+            f"**Collusion.** Of {training} training hospitals, if the coordinator works together"
+            f" with {training - 1}, it knows the sums of the last one; with {training - 2}, the sum"
+            " of the two others. It is trusted not to."
+        )
+    yield (
+        "**Questions made to harm.** The coordinator chooses the questions. They must have the form"
+        " of the study's models; whether their numbers were fitted or made up no hospital can see."
+        " With numbers that are made up an answer can single out a patient."
+    )
+    yield "**False answers.** A hospital that sends wrong numbers is not found out by this system."
+
+
+def _listed(subsets: list[str]) -> str:
+    return ", ".join(name_of(subset) for subset in subsets)

@@ -1,1 +1,1 @@
-"""Style of pages and figures, shared by the coordinator's and the hospital's."""
+"""Base page, macros, style and figures, shared by the coordinator's pages and the hospital's."""

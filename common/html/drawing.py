@@ -1,4 +1,4 @@
-"""How a figure is made: print-safe style, deterministic SVG, and its form inside a page.
+"""Draw figures: print-safe style, deterministic SVG, and its form inside a page.
 
 Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/); every line also has its own
 dash pattern or marker, so that a black-and-white print can be read.
@@ -79,7 +79,7 @@ def draw(
     width: float = 3.7,
     height: float = 3.7,
 ) -> Drawing:
-    """One figure of one pair of axes; width and height in inches.
+    """Draw one figure of one pair of axes; width and height in inches.
 
     The library's defaults, not the reader's own matplotlibrc, so that the bytes are the same
     everywhere.
@@ -100,7 +100,7 @@ def draw(
 
 
 def inline(drawing: Drawing) -> str:
-    """SVG element for an HTML page: no prolog, scales with its box, ids unique on the page."""
+    """Return the SVG element for a page: no prolog, scales with its box, ids unique on the page."""
     text = drawing.svg[drawing.svg.index("<svg") :]
     head, body = text.split(">", 1)
     width = re.search(r' width="([0-9.]+)pt"', head)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.linear_model import lasso_path
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int
@@ -66,6 +65,8 @@ def lasso_path_from_gram(gram: CentredGram, alphas: Float, tolerance: float = TO
     products = np.ascontiguousarray(gram.gram * np.outer(varies, varies))
     # With precomputed sums only the number of rows of X and the norm of y are read. One row makes
     # the objective n times ours, hence alphas times n.
+    from sklearn.linear_model import lasso_path  # loads for a second; a dossier needs none
+
     _, path, _ = lasso_path(
         np.zeros((1, p), order="F"),
         np.array([np.sqrt(gram.yy)]),

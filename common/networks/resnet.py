@@ -42,7 +42,7 @@ def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> Sc
     """A new network, its weights drawn from `seed` alone.
 
     With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
-    ("dl2d", 3 channels, 2048 features) or of Med3D's ("dl3d", 1 channel, 2048 features); see
+    (2D, 3 channels, 2048 features) or of Med3D's (3D, 1 channel, 2048 features); see
     `NetworkSettings` for Med3D's other depths. The state of torch's global generator is left as it
     was.
     """

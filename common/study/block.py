@@ -46,7 +46,13 @@ def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
 
 
 def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> InputError:
-    """All findings of one validation as one InputError, with near matches for typing slips."""
+    """Return all findings of one validation as one InputError."""
+    lines = findings(error, model=model)
+    return InputError("; ".join(lines), where=where, remedy="see docs/formats.md")
+
+
+def findings(error: ValidationError, *, model: type[BaseModel]) -> list[str]:
+    """Return the findings of one validation, with near matches for typing slips."""
     lines: list[str] = []
     for finding in error.errors():
         path = finding["loc"]
@@ -61,4 +67,4 @@ def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> In
         else:
             message = finding["msg"].removeprefix("Value error, ")
             lines.append(f"{key}: {message}" if path else message)
-    return InputError("; ".join(lines), where=where, remedy="see docs/formats.md")
+    return lines

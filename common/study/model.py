@@ -257,8 +257,8 @@ class Study(Settings):
     radiomics: RadiomicsSettings = RadiomicsSettings()
     selection: SelectionSettings = SelectionSettings()
     svm: SvmSettings = SvmSettings()
-    dl2d: NetworkSettings = NetworkSettings(**PAPER_2D)
-    dl3d: NetworkSettings = NetworkSettings()
+    dl2d: NetworkSettings = Field(default_factory=lambda: NetworkSettings(**PAPER_2D))
+    dl3d: NetworkSettings = Field(default_factory=NetworkSettings)
     fusion: FusionSettings = FusionSettings()
     privacy: PrivacySettings = PrivacySettings()
     waiting: WaitingSettings = WaitingSettings()
@@ -361,7 +361,7 @@ class Study(Settings):
     @model_validator(mode="after")
     def _strategies_can_be_masked(self) -> Self:
         for name in self.networks:
-            reason = refusal_of_masks(self.network(name).strategy)
+            reason = refusal_of_masks(self.network(name).spec)
             if reason and self.privacy.masking != "off":
                 raise ValueError(f"[{name}] {reason}")
         return self

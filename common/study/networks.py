@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from common.study.block import Positive, Settings
-from common.study.strategy import StrategyName, StrategyOptions
+from common.study.strategy import StrategySpec, check_requirements, find_strategy, read_options
 
 PAPER_2D: dict[str, Any] = {
     "input_size": 224,
@@ -76,14 +76,35 @@ class NetworkSettings(Settings):
     select: Literal["last", "best"] = "last"
     patience: int = Field(0, ge=0)
     augment: bool = True
-    strategy: StrategyName = "fedavg"
-    strategy_options: StrategyOptions = StrategyOptions()
+    strategy: str = "fedavg"
+    strategy_options: SerializeAsAny[Settings] = Field(Settings(), validate_default=True)
     transfer_bits: Literal[16, 32] = 32
+
+    @property
+    def spec(self) -> type[StrategySpec]:
+        """The facts about the strategy."""
+        return find_strategy(self.strategy)
 
     @property
     def validates(self) -> bool:
         """Whether the loss on held-out patients is looked at in every round."""
         return self.select == "best"
+
+    @field_validator("strategy")
+    @classmethod
+    def _there_is_such_a_strategy(cls, name: str) -> str:
+        find_strategy(name)
+        return name
+
+    @field_validator("strategy_options", mode="before")
+    @classmethod
+    def _options_are_of_the_strategy(cls, written: Any, info: ValidationInfo) -> Any:
+        given = written.model_dump() if isinstance(written, Settings) else written
+        if not isinstance(given, dict):
+            return written
+        # without a name where that was refused itself
+        name = info.data.get("strategy")
+        return read_options(name, given) if name else Settings()
 
     @model_validator(mode="after")
     def _frozen_statistics_are_of_something(self) -> Self:
@@ -95,12 +116,5 @@ class NetworkSettings(Settings):
     def _settings_that_go_together(self) -> Self:
         if self.patience and self.select == "last":
             raise ValueError('patience counts rounds without a better one: set select = "best"')
-        if self.strategy == "scaffold" and self.transfer_bits == 16:
-            raise ValueError(
-                'strategy "scaffold" needs transfer_bits = 32 for its control variates'
-            )
-        if self.strategy == "fednova" and self.optimiser != "sgd":
-            raise ValueError(
-                'strategy "fednova" is defined for gradient descent: set optimiser = "sgd"'
-            )
+        check_requirements(self.spec, self)
         return self

@@ -55,7 +55,7 @@ def check_trains_privately(settings: NetworkSettings) -> None:
             "gradient_clip would clip the noise of differential privacy: write gradient_clip = 0,"
             " as max_gradient_norm clips each patient's gradient"
         )
-    if settings.strategy in ("scaffold", "fedprox"):
+    if not settings.spec.private:
         raise ValueError(
             f'strategy "{settings.strategy}" works on gradients that no noise was added to:'
             " choose another with differential privacy"

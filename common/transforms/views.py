@@ -25,7 +25,7 @@ class TableReader(Protocol):
 
 @plain
 class Table:
-    """A base table of the site: `clinical`, `radiomics:r2`, `dl3d/final/features` ..."""
+    """A base table of the site: `clinical`, `radiomics:r2`, `NETWORK/final/features` ..."""
 
     name: str
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.dossier import study_dossier
 from common.study.model import Study, load_study
+from server.phases.program import declared_phases
 
 DOSSIER = "privacy-dossier.md"
 # references move nothing between hospitals
@@ -20,23 +21,23 @@ def write_dossier(study: Study, out: Path, label: str, transfers: Iterable[Trans
 
     Parameters
     ----------
-    transfers : what was sent, once the run is over.
+    transfers : rows of what was sent, once the run is over.
     """
     if label == LABEL:
-        (out / DOSSIER).write_text(study_dossier(study, transfers), encoding="utf-8")
+        text = study_dossier(study, declared_phases(study), transfers)
+        (out / DOSSIER).write_text(text, encoding="utf-8")
 
 
 def dossier_of(path: Path) -> str:
-    """The dossier of a study file, or of a run's folder with what its transfers.csv has.
+    """Write the dossier of a study file, or of a run's folder with its transfers.csv.
 
     Raises
     ------
     InputError : no study there, or a wrong one.
     """
-    if not path.is_dir():
-        return study_dossier(load_study(path))
+    study = load_study(path / "study.toml" if path.is_dir() else path)
     found: list[Transfer] = []
     if (path / "transfers.csv").is_file():
         with (path / "transfers.csv").open(newline="", encoding="utf-8") as file:
             found = [row for row in csv.DictReader(file) if row["run"] == LABEL]
-    return study_dossier(load_study(path / "study.toml"), found)
+    return study_dossier(study, declared_phases(study), found)

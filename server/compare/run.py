@@ -1,4 +1,4 @@
-"""One of the two runs, as its folder tells it."""
+"""One of the two runs, as read from its folder."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class ComparedRun:
 
     @property
     def run(self) -> str:
-        """Which of its runs is compared: the federated one where there is one."""
+        """The run that is compared: the federated one where there is one."""
         return main_run(self.results)
 
     @property
     def performance(self) -> dict[tuple[str, str], Performance]:
-        """By set and model."""
+        """Performance of the compared run by set and model."""
         rows = self.results.performance
         return {(row.set, row.model): row for row in rows if row.run == self.run}
 
 
 def read_run(folder: Path) -> ComparedRun:
-    """A finished run.
+    """Read a finished run.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _settings(folder: Path) -> tuple[dict[str, str], str]:
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Every setting by its full name; entries of lists by their own name, not their place."""
+    """Return every setting by full name; entries of lists by their own name, not their place."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if key != KEYS_OF_SITES:

@@ -176,8 +176,8 @@ def _status(folder: Path, name: str | None) -> RunStatus:
 
 
 def _serve_page(folder: Path, name: str | None, port: int) -> None:
-    from server.live.command import serve
-    from server.live.source import of_deployment, of_simulation
+    from server.live.serving import serve
+    from server.live.snapshot import of_deployment, of_simulation
     from server.progress.simulated_status import check_run_folder, is_run_folder
 
     if name is None and is_run_folder(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +45,7 @@ class RunFolder:
         """Tell if results are there."""
         return any(event["kind"] == "finished" for event in self.events())
 
-    def events(self, offset: int = 0) -> Iterator[dict[str, Any]]:
+    def events(self, offset: int = 0) -> list[dict[str, Any]]:
         """Read the events that begin at or after this byte of the file."""
         return read_events(self.events_file, offset)
 

@@ -1,4 +1,4 @@
-"""Questions to sites over Flower's grid: asked again where the answer was lost, until it has come.
+"""Questions to sites over Flower's grid, repeated where an answer was lost until it has come.
 
 A SuperLink says that a node is offline (the message is gone then), that an app's process died, or
 that a message is no more there. It does not say that a SuperNode was killed, or lost its
@@ -39,7 +39,7 @@ Content = Callable[[], RecordDict]
 
 @dataclass
 class Wire:
-    """The grid, and what outlasts a round: replies that may still come, though nobody waits.
+    """The grid, and late replies: those that may still come, though nobody waits for them.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ class Wire:
     _late: dict[str, int] = field(default_factory=dict)
 
     def nodes(self) -> dict[int, Any]:
-        """Flower's description of every node that is online, by its id."""
+        """Return Flower's description of every node that is online, by its id."""
         return {node.node_id: node for node in self.grid.get_nodes()}
 
     def expect_late(self, message_ids: Collection[str], node: int) -> None:
-        """The question was answered by another reply than those to these messages."""
+        """Remember messages of a question that another reply has answered."""
         self._late.update(dict.fromkeys(message_ids, node))
 
     def pass_over_late(self) -> None:
@@ -114,7 +114,7 @@ class Questions:
 
     @property
     def overdue(self) -> bool:
-        """Whether the longest wait is over."""
+        """Tell whether the longest wait is over."""
         return self._wire.clock() - self._began > self._seconds
 
     def ask(self, contents: Mapping[int, Content]) -> None:
@@ -126,7 +126,7 @@ class Questions:
         self._push({node: made[content] for node, content in contents.items()}, nodes)
 
     def replies(self) -> Iterator[tuple[int, Message]]:
-        """Reply by node as they come, one in memory at a time, until every node has answered.
+        """Yield replies by node as they come, one in memory at a time, until all have answered.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Questions:
                 self.wait()
 
     def poll(self) -> Iterator[tuple[int, Message]]:
-        """Reply by node, of those that are there; errors that tell of a lost reply are kept."""
+        """Yield the replies that are there, by node; an error about a lost one is no reply."""
         for node in list(self._open):
             reply = self._take(node)
             if reply is not None:
@@ -210,7 +210,7 @@ class Questions:
         self._wire.expect_late([i for i in one.live if i != answered], node)
 
     def _lose(self, node: int, reply: Message) -> None:
-        """A message is gone; the question is asked again unless another message stands for it."""
+        """Note that a message is gone; repeat the question unless another one stands for it."""
         one, code = self._open[node], reply.error.code
         one.live = [i for i in one.live if i != reply.metadata.reply_to_message_id]
         one.crashes += code == ErrorCode.CLIENT_APP_CRASHED
@@ -262,7 +262,7 @@ class Questions:
         self._push({node: self._open[node].content()}, nodes)
         self._tell("asked_again", node, why=why)
 
-    # -- what people are told -------------------------------------------------------------------
+    # -- progress -------------------------------------------------------------------------------
 
     def _notice(self, missing: Collection[str]) -> None:
         now = self._wire.clock()

@@ -1,7 +1,7 @@
 """The server's handle on the sites: enrol, sum, train, rows, evaluate.
 
-Phases are written against this class only and read like pooled code. Whatever protects the sums on
-the wire belongs behind `sum_many` and `train`, where no phase sees it.
+It implements the protocol that phases are written against. Whatever protects the sums on the wire
+belongs behind `sum_many` and `train`, where no phase sees it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import RefusedError, SiteError
@@ -42,14 +42,14 @@ from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
 from server.federation.dispatch import Questions, Wire
-from server.federation.obstacles import ObstaclesError, refusal_words, remedy_of, without
+from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
 from server.federation.replies import check_answer
-from server.federation.roll import Roll
-from server.federation.rounds import OutOfFoldRows, RequestContent, TrainingRound
 from server.federation.totals import SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
+from server.phases import protocol
+from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
 from server.progress.events import Events
-from strategies.shares import Shares
+from strategies.base import AggregatedUpdate
 
 _OTHER_RELEASE = (
     "has another release of fedlnm installed than this coordinator",
@@ -57,11 +57,9 @@ _OTHER_RELEASE = (
 )
 FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
 
-_NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
-
 
 @dataclass
-class Federation:
+class Federation(protocol.Federation):
     """The sites of one study, reached over a Flower grid.
 
     Parameters
@@ -70,7 +68,7 @@ class Federation:
     study : the study.
     run : name of the run; sites keep what it makes under this name.
     number : of the next sum or update; a resumed run goes on counting.
-    epsilons : by site, what training has cost its patients so far; 0 without differential privacy.
+    epsilons : by site, privacy spent in training so far; 0 without differential privacy.
     """
 
     grid: Grid
@@ -151,12 +149,8 @@ class Federation:
         if site in self.study.site_names:
             self._heard(site, "query.enrol", reply, down)
 
-    def sum(self, statistic: Any, view: View, subset: str = "train") -> Any:
-        """One statistic over one view, summed over the sites that have the subset, finalised."""
-        return self.sum_many([SumItem(statistic, view, subset)])[0]
-
     def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
-        """Several statistics in one round.
+        """Return several statistics, each summed over the sites of its subset; one round.
 
         Raises
         ------
@@ -189,10 +183,10 @@ class Federation:
         wide: Ranges,
         plan: RoundPlan,
         *,
-        control: Weights = _NO_CONTROL,
+        control: Weights = NO_CONTROL,
         singly: bool = False,
     ) -> TrainingRound:
-        """One round of local training at every training site; replies are folded in one by one.
+        """Train for one round at every training site; replies are added up one by one.
 
         Parameters
         ----------
@@ -221,11 +215,11 @@ class Federation:
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
-        shares = Shares(total.change, total.control, float(steps), totals.singles())
+        shares = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
         return TrainingRound(shares, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
-        """The declared row-level exchange: pooled out-of-fold probabilities with labels.
+        """Return pooled out-of-fold probabilities with labels, the declared row-level exchange.
 
         The rows are sorted by value, so that the result depends neither on the sites' order nor on
         the order they shuffled their rows into.
@@ -270,29 +264,16 @@ class Federation:
 
     # -- who has what ---------------------------------------------------------------------------
 
-    def sites_with(self, subset: str) -> tuple[str, ...]:
-        """Sites that hold patients of "train" or of a test set, in roster order."""
-        return self.study.members(subset)
-
-    def columns(self, table: str) -> tuple[str, ...]:
-        """Columns of a base table, the same at every training site."""
-        return self.members[self.study.training_sites[0]].columns[table]
-
-    def count(self, subset: str) -> tuple[int, int]:
-        """Patients and positives of a subset over all sites."""
-        counts = [self.members[site].counts[subset] for site in self.sites_with(subset)]
-        return sum(n for n, _ in counts), sum(positives for _, positives in counts)
-
     def _items_for(self, site: str, items: Sequence[SumItem]) -> tuple[SumItem, ...]:
-        return tuple(item for item in items if site in self.sites_with(item.subset))
+        return tuple(item for item in items if site in self.study.members(item.subset))
 
     def _keys(self) -> tuple[SignedKey, ...]:
-        """Every site's signed key, in roster order; none where nothing is masked."""
+        """Return every site's signed key, in roster order; none where nothing is masked."""
         own = [self.members[name].key for name in self.study.site_names if name in self.members]
         return tuple(key for key in own if key is not None)
 
     def _check_keys(self) -> None:
-        """Every site's key is the one it signed for this run; the sites check it again."""
+        """Check that every site signed its key for this run; the sites check it again."""
         keys = self._keys()
         if keys:
             roster = roster_digest(self.study.roster)
@@ -317,7 +298,7 @@ class Federation:
     def _ask(
         self, exchange: str, requests: Mapping[str, Any], seconds: float
     ) -> Iterator[tuple[str, Any]]:
-        """Replies as they come, one at a time, refusals and problems raised.
+        """Yield replies as they come, one at a time; raise refusals and problems.
 
         Raises
         ------
@@ -329,7 +310,7 @@ class Federation:
         self.transfers.begin(exchange)
         questions = Questions(self.wire, exchange, seconds)
         # each object once: weights that go to every site are encoded one time
-        contents = {id(one): RequestContent(one) for one in requests.values()}
+        contents = {id(one): _Content(one) for one in requests.values()}
         questions.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
         for node, reply in questions.replies():
             site = self._name_of(node)
@@ -340,7 +321,7 @@ class Federation:
             del reply, decoded  # before the next one is waited for
 
     def _new_nodes(self) -> list[int]:
-        """Nodes not seen before that may be sites of this study, by the name Flower has of them.
+        """Find new nodes that may be sites of this study, by the name Flower has of them.
 
         Only a deployment names its nodes; others belong to hospitals of other studies.
         """
@@ -361,7 +342,7 @@ class Federation:
         return names.get(node) or self._registered.get(node) or f"(node {node})"
 
     def _open(self, reply: Message, exchange: str, site: str) -> Any:
-        """Decode a reply; raise what stands in its place."""
+        """Decode a reply; raise a refusal or a problem in its place."""
         answer = self._read(reply, exchange, site)
         if isinstance(answer, Problem):
             raise _problem(answer, site)
@@ -393,7 +374,7 @@ class Federation:
         return decoded
 
     def _note(self, refused: Refused, site: str) -> None:
-        """Keep what a site refuses for events and results."""
+        """Keep a site's refusals for events and results."""
         for refusal in refused.refusals:
             entry = {"site": site, **vars(refusal)}
             self.refusals.append(entry)
@@ -401,9 +382,21 @@ class Federation:
         self._foretell(site, refused.withheld)
 
     def _foretell(self, site: str, withheld: Sequence[Refusal]) -> None:
-        """Say what a site will keep to itself; results note it when it does."""
+        """Announce results that a site will withhold; the results note it when it does."""
         for refusal in withheld:
             self.events.tell("foretold", site=site, **vars(refusal))
+
+
+class _Content:
+    """A request as it is sent, encoded when it is; its size is known from then on."""
+
+    def __init__(self, request: Any) -> None:
+        self._request, self.size = request, 0
+
+    def __call__(self) -> RecordDict:
+        content = encode(self._request)
+        self.size = size_of(content)
+        return content
 
 
 def _problem(problem: Problem, site: str) -> SiteError:

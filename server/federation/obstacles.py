@@ -1,9 +1,9 @@
-"""Put all that keeps sites out of a study into one table, with what would let each in."""
+"""Collect all that keeps sites out of a study, and what would let each in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.markup import escape
@@ -12,7 +12,7 @@ from rich.table import Table
 from common.disclosure import DESCRIPTIONS
 from common.disclosure.foretelling import TRAIN, subset_of
 from common.errors import RefusedError, SiteError
-from common.messages.exchanges import Refusal
+from common.messages.exchanges import Refusal, Refused
 from common.study.model import FEWEST_MASKED, Study
 from common.utils.text_file import on_one_line
 
@@ -63,7 +63,7 @@ class ObstaclesError(RefusedError, SiteError):
 
     Parameters
     ----------
-    note : what the others could not do without them; empty where they could go on.
+    note : sums that the others could not mask without them; empty where they could go on.
     """
 
     def __init__(self, rows: Sequence[Obstacle], note: str = "") -> None:
@@ -84,6 +84,68 @@ class ObstaclesError(RefusedError, SiteError):
     def as_dict(self) -> dict[str, Any]:
         """Return the table for events and --json."""
         return {"rows": [asdict(row) for row in self.rows], "note": self.note}
+
+
+@dataclass
+class Roll:
+    """The roster of a study while its sites enrol.
+
+    Parameters
+    ----------
+    waiting : sites that have not answered.
+    obstacles : all that stands against the study so far, in the order of the answers.
+    """
+
+    study: Study
+    waiting: set[str] = field(init=False)
+    obstacles: list[Obstacle] = field(default_factory=list)
+    _nameless: int = 0
+
+    def __post_init__(self) -> None:
+        self.waiting = set(self.study.site_names)
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every site has answered.
+
+        A node of a simulation has no name, and one that cannot read its site.toml cannot say which
+        site it is: it stands for one of those that are waited for.
+        """
+        return len(self.waiting) <= self._nameless
+
+    def answered(self, site: str) -> None:
+        """Note that a site takes part."""
+        self.waiting.discard(site)
+
+    def refused(self, site: str, answer: Refused) -> None:
+        """Note everything that a site refuses; its first answer counts."""
+        if site in self.study.site_names and site not in self.waiting:
+            return
+        self.obstacles += [of_refusal(site, one, self.study) for one in answer.refusals]
+        self._gone(site)
+
+    def cannot(self, site: str, node: str, error: SiteError) -> None:
+        """Note that a site cannot go on.
+
+        Parameters
+        ----------
+        site : its name, empty where the node does not know it.
+        node : its name in that case.
+        """
+        self.obstacles.append(Obstacle(site or node, error.what, error.remedy))
+        self._gone(site)
+
+    def give_up(self) -> None:
+        """Stop waiting; whoever has not answered is named."""
+        late = sorted(self.waiting)
+        self.obstacles += [Obstacle(site, "not enrolled in time", MISSING) for site in late]
+        self.waiting.clear()
+
+    def _gone(self, site: str) -> None:
+        if site in self.study.site_names:
+            self.waiting.discard(site)
+        else:
+            self._nameless += 1
 
 
 def refusal_words(one: Refusal) -> str:

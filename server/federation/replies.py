@@ -1,4 +1,4 @@
-"""Whether a reply is the one waited for: to this message, from this node, about this question."""
+"""Check that a reply is the one waited for: to this message, from this node, to this question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.messages.exchanges import answers
 
 
 def is_waited_for(reply: Message, node: int, asked: Mapping[str, int], where: str) -> bool:
-    """Whether a reply is to what this node was asked; False for a stray, which changes nothing.
+    """Tell whether a reply is to a question of this node; a stray changes nothing.
 
     A stray is to no message of this round, such as one of a run that was resumed since. Errors that
     Flower makes in a node's place have other senders, and pass.
@@ -40,8 +40,8 @@ def is_waited_for(reply: Message, node: int, asked: Mapping[str, int], where: st
 def check_answer(request: Any, reply: Any, site: str) -> None:
     """Return if a reply is this site's, to this request.
 
-    A masked sum of another site, or to another question, cannot be told from the right one by its
-    numbers: it must not come into the total.
+    The numbers of a masked sum do not show its site or its question: a wrong one must not come into
+    the total.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class SumTotals:
             np.add(total.narrow, reply.narrow[narrow : narrow + n_narrow], out=total.narrow)
 
     def results(self) -> list[Any]:
-        """What every item's sum tells, in order."""
+        """Return the statistic of every item's sum, in order."""
         found = []
         for item, total in zip(self._items, self._totals, strict=True):
             sums = from_rings(item.statistic, total, len(item.view.outputs()))
@@ -81,11 +81,11 @@ class UpdateTotals:
             self._single[site] = self._read(rings).change
 
     def results(self) -> Update:
-        """The sum of what the sites sent."""
+        """Return the sum over the sites."""
         return self._read(self._total)
 
     def singles(self) -> tuple[Weights, ...]:
-        """Each site's share of the change, in the order of the sites' names."""
+        """Return each site's part of the change, in the order of the sites' names."""
         return tuple(self._single[site] for site in sorted(self._single))
 
     def _read(self, rings: UpdateRings) -> Update:

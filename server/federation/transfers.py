@@ -30,7 +30,7 @@ class TransferLog:
         row[2] += down
 
     def table(self) -> list[dict[str, object]]:
-        """One row per site, exchange and phase, in an order that no site determines."""
+        """Return one row per site, exchange and phase, in an order that no site determines."""
         phases = list(dict.fromkeys(phase for _, _, phase in self.rows))
         ordered = sorted(self.rows.items(), key=lambda item: (phases.index(item[0][2]), item[0]))
         return [
@@ -47,7 +47,7 @@ class TransferLog:
         ]
 
     def restore(self, table: Sequence[Mapping[str, object]], anew: str = "") -> None:
-        """Go on from the rows of an interrupted run.
+        """Continue from the rows of an interrupted run.
 
         Parameters
         ----------

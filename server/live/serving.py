@@ -1,9 +1,7 @@
-"""A web server for one page: on this machine only, reading only, for nobody else's page."""
+"""Serve one page, read-only, to this machine alone and to no other page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -12,9 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from common.errors import UsageError
-from server.live.page import PAGE
-from server.live.script import SCRIPT
-from server.live.style import STYLE
+from common.html.pages import policy_source, render
+from server.live.snapshot import LiveRun
 
 ADDRESS = "127.0.0.1"
 # Any port: a tunnel (ssh -L) may end at another one. A foreign name that somebody has pointed at
@@ -23,14 +20,11 @@ OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?", re.IGNORECASE)
 Reader = Callable[[], dict[str, Any]]
 
 
-def _source(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
+PAGE = render("server.live", "live.html")
 HEADERS = {
     "Content-Security-Policy": (
-        f"default-src 'none'; script-src {_source(SCRIPT)}; style-src {_source(STYLE)};"
+        f"default-src 'none'; script-src {policy_source(PAGE, 'script')};"
+        f" style-src {policy_source(PAGE, 'style')};"
         " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
         " frame-ancestors 'none'"
     ),
@@ -43,14 +37,14 @@ HEADERS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET of two addresses; there is no way from a request to a file."""
+    """Handler of GET for two addresses; there is no way from a request to a file."""
 
     server: LiveServer
     server_version, sys_version = "fedlnm", ""
     timeout = 10.0  # seconds for a request to arrive
 
     def do_GET(self) -> None:
-        """The page, or what it shows."""
+        """Answer with the page, or with the facts that it shows."""
         hosts = self.headers.get_all("Host") or []
         if len(hosts) != 1 or not OWN_HOST.fullmatch(hosts[0].strip()):
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"not a name of this machine\n")
@@ -91,11 +85,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is there
-        """Nothing on screen: a page that asks every two seconds would fill it."""
+        """Write nothing: a page that asks every two seconds would fill the screen."""
 
 
 class LiveServer(ThreadingHTTPServer):
-    """Serves the page on the loopback address.
+    """Server of the page on the loopback address.
 
     Parameters
     ----------
@@ -122,8 +116,19 @@ class LiveServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://{ADDRESS}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no news."""
+        """Ignore a browser that went away."""
+
+
+def serve(run: LiveRun, port: int, say: Callable[[str], None]) -> None:
+    """Serve the page of a run; returns at Ctrl-C, which is how it is meant to end."""
+    with LiveServer(run.read, port) as server:
+        say(f"page of the run, for this machine only: {server.url}")
+        say("Ctrl-C ends the page; the run goes on")
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            say("the page has ended")

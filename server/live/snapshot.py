@@ -1,4 +1,4 @@
-"""What the page is told of a run: progress, sites, curves and, at the end, how good the models are.
+"""The facts of the live page: progress, sites, curves and, at the end, the models' AUCs.
 
 It holds what the coordinator knows anyway, so nothing of a single patient.
 """
@@ -6,43 +6,96 @@ It holds what the coordinator knows anyway, so nothing of a single patient.
 from __future__ import annotations
 
 import json
+import math
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from server.deployment.status import RunStatus
-from server.live.curves import curves
-from server.progress.events import read_events
+from common.models import MODELS
+from server.deployment.folder import CoordinatorFolder
+from server.deployment.run_folder import RunFolder
+from server.deployment.status import RunStatus, status_of
+from server.progress.events import EventTail, read_events
 from server.progress.run import progress_of
 from server.progress.screen import PHASES, describe
+from server.progress.simulated_status import EVENTS, simulated_status
 from server.report.reading import MODEL_ORDER, set_label
-from server.report.words import MODEL_LABELS, STACKER_LABELS, humanise, run_label, variant_label
+from server.report.words import (
+    STACKER_LABELS,
+    arm_label,
+    humanise,
+    run_label,
+    variant_label,
+)
+
+FRESH_SECONDS = 1.0
+Reader = Callable[[Sequence[Mapping[str, Any]]], RunStatus]
+
+
+class LiveRun:
+    """A run as it is now; many pages that ask at once cost no more than one.
+
+    Parameters
+    ----------
+    folder : of the run.
+    status : what its events mean.
+    """
+
+    def __init__(self, folder: Path, status: Reader) -> None:
+        self._folder, self._status = folder, status
+        self._tail = EventTail(folder / EVENTS)
+        self._lock = threading.Lock()
+        self._known: dict[str, Any] = {}
+        self._read_at = -FRESH_SECONDS
+
+    def read(self) -> dict[str, Any]:
+        """Return everything that the page shows, at most a second old."""
+        with self._lock:
+            if time.monotonic() - self._read_at >= FRESH_SECONDS:
+                events = self._tail.events()
+                self._known = snapshot(self._status(events), events, self._folder)
+                self._read_at = time.monotonic()
+            return self._known
+
+
+def of_deployment(folder: CoordinatorFolder, run: RunFolder) -> LiveRun:
+    """Follow a run of the coordinator of this folder."""
+    return LiveRun(run.path, lambda events: status_of(folder, run, events))
+
+
+def of_simulation(folder: Path) -> LiveRun:
+    """Follow the run in this folder."""
+    return LiveRun(folder, lambda events: simulated_status(folder, events))
+
 
 LAST_EVENTS = 12
 
 
-def snapshot(status: RunStatus, told: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
-    """Everything that the page shows, JSON-able."""
+def snapshot(
+    status: RunStatus, events: Sequence[Mapping[str, Any]], folder: Path
+) -> dict[str, Any]:
+    """Return everything that the page shows, JSON-able."""
     return {
         **status.as_dict(),
         "now": time.time(),
-        "last_event": told[-1]["time"] if told else None,
-        "phase_list": _phases(status, told),
-        "curves": curves(told),
-        "stackers": _stackers(told),
+        "last_event": events[-1]["time"] if events else None,
+        "phase_list": _phases(status, events),
+        "curves": curves(events),
+        "stackers": _stackers(events),
         "performance": _performance(folder) if status.state == "finished" else [],
-        "refusals": _refusals(told),
-        "log": _log(told),
+        "refusals": _refusals(events),
+        "log": _log(events),
         "references": _references(folder),
     }
 
 
-def _phases(status: RunStatus, told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    plan = [event for event in told if event["kind"] in ("started", "resumed")]
-    took = {event["phase"]: event["seconds"] for event in told if event["kind"] == "phase_done"}
+def _phases(status: RunStatus, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    plan = [event for event in events if event["kind"] in ("started", "resumed")]
+    took = {event["phase"]: event["seconds"] for event in events if event["kind"] == "phase_done"}
     names: Sequence[str] = plan[-1].get("phases", ()) if plan else ()
     current = status.progress.number - 1
     listed = []
@@ -54,8 +107,8 @@ def _phases(status: RunStatus, told: Sequence[Mapping[str, Any]]) -> list[dict[s
     return listed
 
 
-def _stackers(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = {event["candidate"]: event["auc"] for event in told if event["kind"] == "stacker"}
+def _stackers(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = {event["candidate"]: event["auc"] for event in events if event["kind"] == "stacker"}
     return [
         {"label": STACKER_LABELS.get(name, humanise(name)), "auc": auc}
         for name, auc in found.items()
@@ -63,7 +116,7 @@ def _stackers(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _performance(folder: Path) -> list[dict[str, Any]]:
-    """AUCs of the results, those of the references as well once they are there."""
+    """Return the AUCs of the results, of the references too once they are there."""
     for name in ("results.json", "run.json"):
         try:
             rows = json.loads((folder / name).read_text(encoding="utf-8"))["performance"]
@@ -74,7 +127,7 @@ def _performance(folder: Path) -> list[dict[str, Any]]:
             {
                 "set": set_label(row["set"]),
                 "n": row["n"],
-                "model": MODEL_LABELS[row["model"]],
+                "model": MODELS[row["model"]].label,
                 **{key: row[key] for key in ("auc", "ci_low", "ci_high")},
             }
             for row in rows
@@ -83,16 +136,16 @@ def _performance(folder: Path) -> list[dict[str, Any]]:
     return []
 
 
-def _refusals(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _refusals(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     kept = ("site", "rule", "threshold", "subject")
-    rows = [e for e in told if e["kind"] in ("refused", "withheld")]
+    rows = [e for e in events if e["kind"] in ("refused", "withheld")]
     return [{"time": row["time"], **{key: row.get(key) for key in kept}} for row in rows]
 
 
-def _log(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The last events worth a line, newest first."""
+def _log(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the last events worth a line, newest first."""
     lines: list[dict[str, Any]] = []
-    for event in reversed(told):
+    for event in reversed(events):
         named = dict(event)
         if "variant" in named:  # people count folds from one, as the curves' captions do
             named["variant"] = variant_label(named["variant"])
@@ -105,10 +158,54 @@ def _log(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _references(folder: Path) -> list[dict[str, Any]]:
-    """Of a simulation: how far the runs for comparison are."""
+    """Return how far the reference runs of a simulation are."""
     rows = []
     for path in sorted(folder.glob("references/*/events.jsonl")):
         found = progress_of(read_events(path), time.time())
         label = run_label(path.parent.name.replace("local-", "local:", 1))
         rows.append({"label": label, "state": found.state, "fraction": found.fraction})
     return rows
+
+
+Point = tuple[int, float]
+
+
+def curves(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the trainings of every network in the order they began.
+
+    Each has points (round, loss) of the training patients and of those held out; a round that was
+    reported twice counts as reported last, and a loss that is no finite number is left out.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for event in events:
+        if event["kind"] != "round":
+            continue
+        one = found.setdefault(
+            (event["network"], event["variant"]), {"rounds": 0, "train": {}, "held": {}}
+        )
+        number = int(event["round"])
+        one["rounds"] = int(event["rounds"])
+        one["train"][number] = event.get("loss")
+        # the loss on the patients held out is that of the round before: it comes with the next
+        one["held"][number - 1] = event.get("held_out_loss")
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for (network, variant), one in found.items():
+        networks.setdefault(network, []).append(
+            {
+                "label": variant_label(variant),
+                "rounds": one["rounds"],
+                "loss": _points(one["train"]),
+                "held_out_loss": _points(one["held"]),
+            }
+        )
+    return [
+        {"network": arm_label(name), "trainings": trainings} for name, trainings in networks.items()
+    ]
+
+
+def _points(values: Mapping[int, float | None]) -> list[Point]:
+    return [
+        (number, float(value))
+        for number, value in sorted(values.items())
+        if number > 0 and value is not None and math.isfinite(value)
+    ]

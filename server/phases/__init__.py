@@ -1,1 +1,1 @@
-"""The phases of a study; each reads like pooled code over a `Federation`."""
+"""The phases of a study as a program; each reads like pooled code over a `Federation`."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from common.dossier.disclosure import Phase, sums
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import Support
@@ -13,15 +14,21 @@ from common.statistics.moments import Means, Missingness
 from common.study.model import Study
 from common.transforms import Impute, Select
 from common.transforms.views import View, table
-from server.federation.federation import Federation
-from server.phases.arm import Arm
-from server.phases.linear import fit_linear_arm
-from server.phases.rare import fold_histograms, frequent_alone, frequent_clinical, split
-from server.phases.standardise import standardise
+from server.phases.fitted_model import FittedModel
+from server.phases.linear import fit_linear_model, linear_asks
+from server.phases.near_zero_variance import (
+    fold_histograms,
+    frequent_alone,
+    frequent_clinical,
+    split,
+    variance_asks,
+)
+from server.phases.protocol import Federation
+from server.phases.standardise import moments_asks, standardise
 
 
-def fit_clinical(federation: Federation) -> Arm:
-    """The clinical arm."""
+def fit_clinical(federation: Federation) -> FittedModel:
+    """Fit the clinical model."""
     columns = federation.columns("clinical")
     raw = table("clinical").then(Select(columns=columns))
     means, missing = federation.sum_many(
@@ -52,13 +59,32 @@ def fit_clinical(federation: Federation) -> Arm:
     }
     outer = federation.study.folds + 1
     views = [view] * outer
-    return fit_linear_arm(federation, "clinical", views, [support] * outer, views, selection)
+    return fit_linear_model(federation, "clinical", views, [support] * outer, views, selection)
+
+
+def clinical_asks(study: Study) -> Phase:
+    """Declare what `fit_clinical` asks for."""
+    width, filled = len(study.clinical_columns), widest_clinical(study)
+    fitted, rounds = linear_asks(study, filled, tables=1)
+    asked = (
+        sums(study, Means(), width),
+        sums(study, Missingness(), width),
+        *moments_asks(study, filled, 1),
+        variance_asks(study, filled),
+        *fitted,
+    )
+    return Phase("clinical", "The clinical model", 4 + rounds, asked)
+
+
+def widest_clinical(study: Study) -> int:
+    """Return the most columns that the filled table has: a companion for each variable."""
+    return len(study.clinical_columns) + len(study.clinical)
 
 
 def _without_rare(
     federation: Federation, view: View
 ) -> tuple[View, Support, tuple[str, ...], list[str]]:
-    """The view without nearly constant columns, its evidence, names of these, notes; one round."""
+    """Leave nearly constant columns out; return view, evidence, their names, notes; one round."""
     study, names = federation.study, view.outputs()
     (found,) = federation.sum_many(fold_histograms(study, [view]))
     stays = frequent_clinical(study, names, found)
@@ -69,7 +95,7 @@ def _without_rare(
 
 
 def _merged(study: Study, rare: tuple[str, ...], alone: tuple[str, ...]) -> list[str]:
-    """Why columns were left out: too few differ in them, or have the level they are told from.
+    """Say why columns were left out: too few differ in them, or have their reference level.
 
     Parameters
     ----------
@@ -95,11 +121,11 @@ def _merged(study: Study, rare: tuple[str, ...], alone: tuple[str, ...]) -> list
 
 
 def fill_values(study: Study, columns: tuple[str, ...], mean: Float) -> Float:
-    """Mean of a number or order, most frequent level of a category, per clinical column.
+    """Return the mean of a number or order, the most frequent level of a category.
 
     Parameters
     ----------
-    mean : (p,), of level columns the share of that level.
+    mean : (p,), by clinical column; of level columns the share of that level.
     """
     fill = mean.copy()
     place = {name: i for i, name in enumerate(columns)}
@@ -114,7 +140,7 @@ def fill_values(study: Study, columns: tuple[str, ...], mean: Float) -> Float:
 
 
 def _indicators(study: Study, lacking: list[str]) -> tuple[str, ...]:
-    """One companion column a clinical variable that some site lacks altogether."""
+    """Choose one companion column for each clinical variable that some site lacks altogether."""
     chosen = []
     for column in study.clinical:
         own = [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.dossier.disclosure import Disclosure, sums
 from common.errors import StudyError
 from common.learning.pca import principal_axes
 from common.messages.exchanges import SumItem
@@ -16,16 +17,29 @@ from common.statistics.rank_gram import first_edges
 from common.study.model import Study
 from common.transforms import Project, Standardise
 from common.transforms.views import View
-from server.federation.batching import Procedure, in_lockstep
-from server.federation.federation import Federation
-from server.phases.normal import lay_scores
-from server.phases.rank_cells import Counted, Names, refined, shared, without_ties
-from server.phases.rare import CELLS, frequent_in_all, scaled_edges, split
-from server.phases.standardise import moments
+from server.phases.batching import Procedure, run_together
+from server.phases.near_zero_variance import (
+    CELLS,
+    frequent_in_all,
+    scaled_edges,
+    split,
+    variance_asks,
+)
+from server.phases.protocol import Federation
+from server.phases.rank_cells import (
+    Counted,
+    Names,
+    lay_scores,
+    rank_cells_asks,
+    refined,
+    shared,
+    without_ties,
+)
+from server.phases.standardise import moments, moments_asks
 
 
 def principal_components(federation: Federation, views: Sequence[View], prefix: str) -> list[View]:
-    """Each view projected on its principal components; four rounds, seven in guarded mode.
+    """Project each view on its principal components; four rounds, seven in guarded mode.
 
     Columns that are the same for nearly all patients, such as units of a network that answer to one
     patient alone, are left out. In guarded mode the components are those of normal scores: a
@@ -48,13 +62,24 @@ def principal_components(federation: Federation, views: Sequence[View], prefix: 
     return projected
 
 
+def components_asks(study: Study, width: int, tables: int) -> tuple[Disclosure, ...]:
+    """Declare what `principal_components` asks for; a round each."""
+    guarded = study.privacy.mode == "guarded"
+    return (
+        *moments_asks(study, width, tables),
+        variance_asks(study, width, tables),
+        *(rank_cells_asks(study, width, tables) if guarded else ()),
+        sums(study, CrossProducts(mean=np.zeros(width)), width, tables=tables),
+    )
+
+
 def _about_zero(support: Support) -> CrossProducts:
-    """Products of columns whose mean is about zero; the coordinator corrects for what is left."""
+    """Ask for products of columns whose mean is about zero; the rest is corrected later."""
     return CrossProducts(mean=np.zeros(support.low.size), support=support)
 
 
 def _frequent_columns(federation: Federation, views: Sequence[View]) -> list[Counted]:
-    """Columns in which enough rows differ, standardised; three rounds."""
+    """Standardise the columns in which enough rows differ; three rounds."""
     study = federation.study
     found = moments(federation, views)
     asked = []
@@ -86,13 +111,13 @@ def _frequent_columns(federation: Federation, views: Sequence[View]) -> list[Cou
 
 
 def _scored(federation: Federation, tables: Sequence[Counted]) -> list[Counted]:
-    """Normal scores in place of the values, without columns that ties keep from them; three rounds.
+    """Put normal scores in place of the values, without tied columns; three rounds.
 
     Raises
     ------
     StudyError : no column is left of a view.
     """
-    (scored,) = in_lockstep(federation, _laid(federation.study, tables))
+    (scored,) = run_together(federation, _laid(federation.study, tables))
     return list(scored)
 
 

@@ -1,23 +1,22 @@
-"""What the last step of training hands on: all models, their cut-offs, and the stacker."""
+"""Result of the last step of training: all models, their cut-offs, and the stacker."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from common.messages.plain import plain
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import Joined, View
-from server.phases.arm import Arm
-from server.phases.evaluation import Findings
+from server.phases.evaluation import EvaluationFindings
+from server.phases.fitted_model import FittedModel
 
 STACKER = "fusion_decision"
 
 
 @plain
 class StackerFit:
-    """The decision-level fusion and what is known about it.
+    """The decision-level fusion, and the areas it was chosen by.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ class StackerFit:
     used: str
 
 
-@dataclass(frozen=True)
+@plain
 class Decision:
     """Everything that is settled before the test sets are looked at.
 
@@ -44,18 +43,18 @@ class Decision:
     stacker : None in a study without decision-level fusion.
     """
 
-    training: Findings
+    training: EvaluationFindings
     models: dict[str, View]
     cutoffs: dict[str, float]
     edges: Float
     stacker: StackerFit | None
 
 
-def unstacked(study: Study, arms: Mapping[str, Arm]) -> tuple[str, ...]:
-    """Names of all models but the stacker, in the order of tables and bundle."""
-    return tuple(name for name in (*study.base_models, "fusion_feature") if name in arms)
+def unstacked(study: Study, fitted: Mapping[str, FittedModel]) -> tuple[str, ...]:
+    """Name all models but the stacker, in the order of tables and bundle."""
+    return tuple(name for name in (*study.base_models, "fusion_feature") if name in fitted)
 
 
 def side_by_side(views: Mapping[str, View], names: tuple[str, ...]) -> View:
-    """One view with a column of each of these."""
+    """Put a column of each of these into one view."""
     return View(source=Joined(parts=tuple(views[name] for name in names)))

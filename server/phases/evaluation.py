@@ -2,72 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from common.bundle.bundle import Bundle, Files
-from common.evaluation.calibration import calibration_table, without_small_bins
-from common.evaluation.decision_curve import decision_curve
-from common.evaluation.delong import auc_interval, paired_test
+from common.dossier.disclosure import Disclosure, Phase, answers, sums
+from common.evaluation.calibration import without_small_bins
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
-from common.messages.exchanges import EvaluateReply, SumItem
+from common.messages.exchanges import EvaluateReply, Refusal, SumItem
+from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.class_histogram import (
+    MOST_CELLS,
     ClassHistogram,
-    merge_class,
     merge_classes,
     score_edges,
 )
 from common.statistics.placements import DeLongResult, Placements, delong_unknown
-from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
+from common.statistics.scores import (
+    BINS,
+    THRESHOLDS,
+    BinnedCalibration,
+    BrierSums,
+    Confusion,
+    DecisionCounts,
+)
+from common.study.model import Study
+from common.study.strata import most_levels, strata_columns
 from common.transforms import Select
 from common.transforms.views import View, table
-from server.federation.federation import Federation
-from server.phases.participants import shown_counts
-from server.phases.strata import strata_findings
-from server.phases.strata_cuts import strata_cuts
+from server.phases.protocol import Federation
+from server.phases.strata import (
+    StratumFindings,
+    cuts_asks,
+    placements_of,
+    strata_asks,
+    strata_cuts,
+    strata_findings,
+    widest_placements,
+)
 
 EXACT = "DeLong, exact (one site)"
 OUT_OF_FOLD = "DeLong, exact (pooled out-of-fold rows)"
 
+Parts = dict[str, tuple[int, ...]]
 
-@dataclass
-class Findings:
-    """Rows for results.json, without the run's name."""
 
-    performance: list[dict[str, Any]] = field(default_factory=list)
-    site_performance: list[dict[str, Any]] = field(default_factory=list)
-    delong: list[dict[str, Any]] = field(default_factory=list)
-    roc: list[dict[str, Any]] = field(default_factory=list)
-    calibration: list[dict[str, Any]] = field(default_factory=list)
-    decision_curve: list[dict[str, Any]] = field(default_factory=list)
-    strata: list[dict[str, Any]] = field(default_factory=list)
-    strata_tests: list[dict[str, Any]] = field(default_factory=list)
-    refusals: list[dict[str, Any]] = field(default_factory=list)
+@plain
+class SetFindings:
+    """Measures of all models on one set.
 
-    def extend(self, other: Findings) -> None:
-        """Add the rows of `other`."""
-        for name, rows in vars(other).items():
-            getattr(self, name).extend(rows)
+    Parameters
+    ----------
+    subset : "train" (out-of-fold probabilities) or a test set.
+    patients, positives : over all its sites.
+    evaluation : None where the sites withhold it.
+    curves : ROC curve by model, of those with an area.
+    methods : by model, the way to its area.
+    """
 
-    def ordered(self, sets: Sequence[str]) -> Findings:
-        """The same rows, set by set."""
-        place = {name: position for position, name in enumerate(sets)}
-        found = {
-            name: sorted(rows, key=lambda row: place.get(row.get("set", ""), 0))
-            for name, rows in vars(self).items()
-        }
-        return Findings(**found)
+    subset: str
+    patients: int
+    positives: int
+    evaluation: Evaluation | None
+    curves: dict[str, RocCurve]
+    methods: tuple[str, ...]
+
+
+@plain
+class EvaluationFindings:
+    """Measures of k models.
+
+    Parameters
+    ----------
+    cutoffs : by model, in the order of the evaluations' columns.
+    sets : one a set.
+    site_areas : by set and site, areas of the site's own patients.
+    strata : areas within levels.
+    withheld : by site, results it keeps to itself.
+    """
+
+    cutoffs: dict[str, float]
+    sets: tuple[SetFindings, ...]
+    site_areas: dict[str, dict[str, DeLongResult]]
+    strata: tuple[StratumFindings, ...]
+    withheld: dict[str, tuple[Refusal, ...]]
 
 
 def evaluate_test_sets(
     federation: Federation, bundle: Bundle, files: Files, edges: Float
-) -> Findings:
+) -> EvaluationFindings:
     """Hand out the bundle and evaluate every test set.
 
     A set at one site is evaluated there, exactly; all others together take two rounds of sums.
@@ -77,39 +103,72 @@ def evaluate_test_sets(
     files : of the bundle, signed.
     edges : (k, cells + 1), from `score_edges` of the training probabilities, in the bundle's order.
     """
+    study, names, cutoffs = federation.study, tuple(bundle.models), bundle.cutoffs
     cuts = strata_cuts(federation)
     replies = federation.evaluate(files, edges, cuts)
-    names = tuple(bundle.models)
-    sets = [test.name for test in federation.study.test_sets]
-    minimum = federation.study.privacy.min_cell
-    spread = [name for name in sets if len(federation.sites_with(name)) > 1]
-    findings = Findings()
-    for subset in sets:
-        if subset not in spread:
-            (site,) = federation.sites_with(subset)
-            _at_one_site(findings, subset, names, bundle.cutoffs, replies[site], minimum)
-    summed = [name for name in spread if _may_be_summed(federation, name, replies)]
-    for subset in spread:
-        if subset not in summed:
-            own = [replies[site].counts[subset] for site in federation.sites_with(subset)]
-            counts = sum(n for n, _ in own), sum(positives for _, positives in own)
-            _withheld(findings, subset, names, bundle.cutoffs, shown_counts(*counts, minimum))
+    sets = {test.name: study.members(test.name) for test in study.test_sets}
+    spread = [name for name, sites in sets.items() if len(sites) > 1]
+    summed = [name for name in spread if _may_be_summed(study, name, replies)]
+    found: dict[str, SetFindings] = {}
     if summed:
         view = table("scores").then(Select(columns=names))
-        findings.extend(evaluate_over_sites(federation, summed, names, view, bundle.cutoffs, edges))
-    for subset in spread:
-        for site in federation.sites_with(subset):
-            part = replies[site].parts.get(subset)
-            if part is not None:
-                _site_rows(findings, {"set": subset, "site": site}, names, part)
-    by_level = strata_findings(federation, names, edges, cuts, replies)
-    findings.strata, findings.strata_tests = by_level.strata, by_level.strata_tests
-    for site, reply in replies.items():
-        notes = [{"site": site, **vars(note)} for note in reply.withheld]
-        findings.refusals.extend(notes)
-        for note in notes:
-            federation.events.tell("withheld", **note)
-    return findings.ordered(sets)
+        over_sites = evaluate_over_sites(federation, summed, names, view, cutoffs, edges)
+        found = {one.subset: one for one in over_sites}
+    for subset, sites in sets.items():
+        if subset not in spread:
+            found[subset] = _at_one_site(subset, names, replies[sites[0]])
+        elif subset not in summed:
+            own = [replies[site].counts[subset] for site in sites]
+            found[subset] = _withheld(subset, sum(n for n, _ in own), sum(p for _, p in own))
+    return EvaluationFindings(
+        cutoffs=cutoffs,
+        sets=tuple(found[subset] for subset in sets),
+        site_areas={
+            subset: {
+                site: replies[site].parts[subset]
+                for site in sets[subset]
+                if subset in replies[site].parts
+            }
+            for subset in spread
+        },
+        strata=strata_findings(federation, names, edges, cuts, replies),
+        withheld={site: reply.withheld for site, reply in replies.items()},
+    )
+
+
+def evaluation_asks(study: Study) -> Phase:
+    """Declare what `evaluate_test_sets` asks for."""
+    models = len(study.base_models) + len(study.fusion_models)
+    spread = [t.name for t in study.test_sets if len(study.members(t.name)) > 1]
+    over_sites = [one for subset in spread for one in scores_asks(study, models, subset)]
+    cutting, cut_rounds = cuts_asks(study)
+    levels, level_rounds = strata_asks(study, models)
+    rounds = 1 + (2 if spread else 0) + cut_rounds + level_rounds
+    asked = (*cutting, *_handout_asks(study, models), *over_sites, *levels)
+    return Phase("evaluation", "Measures of the test sets", rounds, asked)
+
+
+def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
+    """Declare the replies to the bundle, of every set that is scored at the sites."""
+    areas: Parts = {"auc": (models,), "covariance": (models, models)}
+    measures: Parts = {
+        "histogram": (models, 4 * MOST_CELLS + 1),
+        "confusion": (models, 4),
+        "calibration": (models, 3, BINS),
+        "brier": (models,),
+        "decision": (models, 2, THRESHOLDS.size),
+    }
+    levels = sum(most_levels(column) for column in strata_columns(study))
+    by_level: Parts = {"auc": (levels, models), "covariance": (levels, models, models)}
+    for test in study.test_sets:
+        if len(study.members(test.name)) > 1:
+            yield answers("evaluate.handout", "areas of the own patients", test.name, areas)
+            continue
+        whole = {**areas, **measures}
+        yield answers("evaluate.handout", "all measures of the set", test.name, whole)
+        if levels:
+            own = {**by_level, "counts": (levels, 2)}
+            yield answers("evaluate.handout", "areas within strata", test.name, own)
 
 
 def evaluate_over_sites(
@@ -119,8 +178,8 @@ def evaluate_over_sites(
     view: View,
     cutoffs: Mapping[str, float],
     edges: Float,
-) -> Findings:
-    """Every measure of k models on sets spread over sites; two rounds of sums for all together.
+) -> list[SetFindings]:
+    """Find every measure of k models on sets spread over sites; two rounds for all together.
 
     Parameters
     ----------
@@ -145,24 +204,16 @@ def evaluate_over_sites(
             )
         ]
     )
-    placements = [
-        Placements(
-            edges=edges,
-            single=histogram.single,
-            negatives=merge_class(histogram, 0, minimum),
-            positives=merge_class(histogram, 1, minimum),
-        )
-        for histogram in first[::5]
-    ]
+    placements = [placements_of(histogram, minimum) for histogram in first[::5]]
     areas = _areas(federation, view, dict(zip(subsets, placements, strict=True)))
-    findings = Findings()
+    found = []
     for i, subset in enumerate(subsets):
         histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
         if subset in areas:
             delong, methods = areas[subset], _methods(placements[i])
         else:
             delong = delong_unknown(decision.n, decision.positives, len(names))
-            methods = [f"withheld: fewer than {minimum} patients of one class"] * len(names)
+            methods = (f"withheld: fewer than {minimum} patients of one class",) * len(names)
         evaluation = Evaluation(
             delong=delong,
             histogram=merge_classes(histogram, minimum),
@@ -171,14 +222,29 @@ def evaluate_over_sites(
             brier=brier,
             decision=decision,
         )
-        _add(findings, subset, names, evaluation, cutoffs, methods)
-    return findings
+        found.append(_with_curves(subset, names, evaluation, methods))
+    return found
+
+
+def scores_asks(study: Study, models: int, subset: str) -> tuple[Disclosure, ...]:
+    """Declare what `evaluate_over_sites` asks of one set."""
+    return tuple(
+        sums(study, statistic, models, subset)
+        for statistic in (
+            ClassHistogram(edges=np.zeros((models, MOST_CELLS + 1))),
+            Confusion(cutoffs=np.zeros(models)),
+            BinnedCalibration(),
+            BrierSums(),
+            DecisionCounts(),
+            widest_placements(models),
+        )
+    )
 
 
 def _areas(
     federation: Federation, view: View, placements: Mapping[str, Placements]
 ) -> dict[str, DeLongResult]:
-    """Areas by set, without sets of too few patients of one class; one round."""
+    """Find areas by set, without sets of too few patients of one class; one round."""
     minimum = federation.study.privacy.min_cell
     known = {
         subset: one
@@ -196,13 +262,13 @@ def evaluate_training(
     labels: Float,
     cutoffs: Mapping[str, float],
     min_cell: int = 0,
-) -> Findings:
-    """Out-of-fold performance on the pooled rows the server holds, exactly.
+) -> SetFindings:
+    """Find the out-of-fold performance on the pooled rows the server holds, exactly.
 
     Parameters
     ----------
     scores : (n, k) out-of-fold probabilities. labels : (n,).
-    min_cell : fewest rows of a group of the calibration that is told of.
+    min_cell : fewest rows of a group of the calibration that is shown.
     """
     rows = Rows(
         values=scores,
@@ -212,164 +278,60 @@ def evaluate_training(
     )
     cuts = np.array([cutoffs[name] for name in names])
     evaluation = evaluate_locally(rows, cuts, score_edges(np.zeros((len(names), 0))), min_cell)
-    findings = Findings()
-    _measures(findings, "train", names, evaluation, cutoffs, [OUT_OF_FOLD] * len(names))
-    for column, model in enumerate(names):
-        _curve(findings, {"set": "train", "model": model}, roc_points(scores[:, column], labels))
-    return findings
+    return SetFindings(
+        subset="train",
+        patients=evaluation.delong.n,
+        positives=evaluation.delong.positives,
+        evaluation=evaluation,
+        curves={name: roc_points(scores[:, i], labels) for i, name in enumerate(names)},
+        methods=(OUT_OF_FOLD,) * len(names),
+    )
 
 
-def _at_one_site(
-    findings: Findings,
-    subset: str,
-    names: Sequence[str],
-    cutoffs: Mapping[str, float],
-    reply: EvaluateReply,
-    minimum: int,
-) -> None:
-    """Rows of a set that its one site evaluated, or what may be said of it."""
+def training_findings(one: SetFindings, cutoffs: Mapping[str, float]) -> EvaluationFindings:
+    """Return the out-of-fold performance alone."""
+    return EvaluationFindings(dict(cutoffs), (one,), {}, (), {})
+
+
+def _at_one_site(subset: str, names: Sequence[str], reply: EvaluateReply) -> SetFindings:
+    """Read the measures of a set from the one site that holds it."""
     evaluation = reply.evaluations.get(subset)
-    if evaluation is not None:
-        _add(findings, subset, names, evaluation, cutoffs, [EXACT] * len(names))
-        return
-    counts = shown_counts(*reply.counts[subset], minimum)
-    _withheld(findings, subset, names, cutoffs, counts)
+    if evaluation is None:
+        return _withheld(subset, *reply.counts[subset])
+    return _with_curves(subset, names, evaluation, (EXACT,) * len(names))
 
 
-def _may_be_summed(
-    federation: Federation, subset: str, replies: Mapping[str, EvaluateReply]
-) -> bool:
-    """Unmasked, a site's part of a sum is that site's own: all of them must be large enough."""
-    if federation.study.masked(subset):
+def _withheld(subset: str, patients: int, positives: int) -> SetFindings:
+    return SetFindings(subset, patients, positives, None, {}, ())
+
+
+def _with_curves(
+    subset: str, names: Sequence[str], evaluation: Evaluation, methods: tuple[str, ...]
+) -> SetFindings:
+    """Draw the ROC curves through the histogram."""
+    delong, histogram = evaluation.delong, evaluation.histogram
+    curves = {
+        name: roc_from_histogram(histogram.edges[i], histogram.counts[i])
+        for i, name in enumerate(names)
+        if np.isfinite(delong.auc[i])
+    }
+    return SetFindings(subset, delong.n, delong.positives, evaluation, curves, methods)
+
+
+def _may_be_summed(study: Study, subset: str, replies: Mapping[str, EvaluateReply]) -> bool:
+    """Refuse to sum unmasked parts, each of which is its site's own, unless all are large."""
+    if study.masked(subset):
         return True
-    return all(subset in replies[site].parts for site in federation.sites_with(subset))
+    return all(subset in replies[site].parts for site in study.members(subset))
 
 
-def _withheld(
-    findings: Findings,
-    subset: str,
-    names: Sequence[str],
-    cutoffs: Mapping[str, float],
-    counts: Mapping[str, int | None],
-) -> None:
-    """Rows of a set of which no more may be told than its patients and positives, if that."""
-    method = "withheld by the site: too few patients, or too few of one class"
-    for model in names:
-        known = {**counts, "cutoff": float(cutoffs[model])}
-        findings.performance.append({"model": model, "set": subset, **known, "method": method})
-
-
-def _methods(placements: Placements) -> list[str]:
-    """How the area of each model came about."""
+def _methods(placements: Placements) -> tuple[str, ...]:
+    """Describe the way to the area of each model."""
     classes = (placements.negatives, placements.positives)
-    return [
+    return tuple(
         "DeLong; pairs within a site exact, between sites by summed class-wise histograms"
         f" ({negatives} and {positives} cells)"
         for negatives, positives in zip(
             *(np.count_nonzero(one.counts, axis=1).tolist() for one in classes), strict=True
         )
-    ]
-
-
-def _add(
-    findings: Findings,
-    subset: str,
-    names: Sequence[str],
-    evaluation: Evaluation,
-    cutoffs: Mapping[str, float],
-    methods: Sequence[str],
-) -> None:
-    """All rows of one set, with the curve through the histogram."""
-    _measures(findings, subset, names, evaluation, cutoffs, methods)
-    histogram = evaluation.histogram
-    for column, model in enumerate(names):
-        if np.isfinite(evaluation.delong.auc[column]):
-            curve = roc_from_histogram(histogram.edges[column], histogram.counts[column])
-            _curve(findings, {"set": subset, "model": model}, curve)
-
-
-def _measures(
-    findings: Findings,
-    subset: str,
-    names: Sequence[str],
-    evaluation: Evaluation,
-    cutoffs: Mapping[str, float],
-    methods: Sequence[str],
-) -> None:
-    """All rows of one set but those of its ROC curves."""
-    delong = evaluation.delong
-    for column, model in enumerate(names):
-        key = {"set": subset, "model": model}
-        tp = round(float(evaluation.confusion.tp[column]))
-        tn = round(float(evaluation.confusion.tn[column]))
-        findings.performance.append(
-            {
-                **key,
-                **_area(delong, column),
-                "cutoff": float(cutoffs[model]),
-                "correct": tp + tn,
-                "tp": tp,
-                "tn": tn,
-                "method": methods[column],
-            }
-        )
-        _calibration(findings, key, evaluation, column)
-        if delong.n:
-            _decision(findings, key, evaluation, column)
-    for a, b in combinations(range(len(names)), 2):
-        z, p = paired_test(delong, a, b)
-        pair = {"model_a": names[a], "model_b": names[b]}
-        findings.delong.append({"set": subset, **pair, "z": z, "p": p})
-
-
-def _area(delong: DeLongResult, column: int) -> dict[str, Any]:
-    auc = float(delong.auc[column])
-    negatives = delong.n - delong.positives
-    variance = float(delong.covariance[column, column])
-    found = auc_interval(auc, variance, negatives, delong.positives)
-    counts = {"n": delong.n, "positives": delong.positives}
-    interval = {"ci_low": found.low, "ci_high": found.high, "ci_method": found.method}
-    return {**counts, "auc": auc, **interval}
-
-
-def _site_rows(
-    findings: Findings, key: dict[str, str], names: Sequence[str], part: DeLongResult
-) -> None:
-    for column, model in enumerate(names):
-        row = {**key, "model": model, **_area(part, column), "method": EXACT}
-        findings.site_performance.append(row)
-
-
-def _curve(findings: Findings, key: dict[str, str], curve: RocCurve) -> None:
-    findings.roc.append({**key, "fpr": curve.fpr.tolist(), "tpr": curve.tpr.tolist()})
-
-
-def _calibration(
-    findings: Findings, key: dict[str, str], evaluation: Evaluation, column: int
-) -> None:
-    calibration = calibration_table(evaluation.calibration, column)
-    rows = [
-        {"n": _count(n), "mean_predicted": float(mean), "observed": float(rate)}
-        for n, mean, rate in zip(
-            calibration.count, calibration.probability, calibration.observed, strict=True
-        )
-    ]
-    brier = float(evaluation.brier[column])
-    findings.calibration.append({**key, "bins": rows, "brier": brier})
-
-
-def _count(n: float) -> int | None:
-    """None for a group that is withheld."""
-    return int(n) if np.isfinite(n) else None
-
-
-def _decision(findings: Findings, key: dict[str, str], evaluation: Evaluation, column: int) -> None:
-    curve = decision_curve(evaluation.decision, column)
-    findings.decision_curve.append(
-        {
-            **key,
-            "thresholds": curve.threshold.tolist(),
-            "net_benefit": curve.model.tolist(),
-            "treat_all": curve.treat_all.tolist(),
-        }
     )

@@ -5,46 +5,66 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from common.dossier.disclosure import Phase
+from common.networks.size import width_of
+from common.study.model import Study
 from common.transforms.views import Joined, View
-from server.federation.batching import in_lockstep
-from server.federation.federation import Federation
-from server.phases.arm import Arm
-from server.phases.linear import fit_linear_arm
-from server.phases.spearman import spearman_filter
-from server.phases.standardise import standardise
+from server.phases.batching import distinct, run_together
+from server.phases.clinical import widest_clinical
+from server.phases.fitted_model import FittedModel
+from server.phases.linear import fit_linear_model, linear_asks
+from server.phases.protocol import Federation
+from server.phases.spearman import spearman_asks, spearman_filter
+from server.phases.standardise import moments_asks, standardise
 
 SHOWN_NOTE = "label-free steps of the last outer problem, the final model, are shown"
 
 
-def fit_feature_fusion(federation: Federation, arms: Mapping[str, Arm]) -> Arm:
-    """DLRad_FB: all arms' features side by side, selected and classified like one table.
+def fit_feature_fusion(federation: Federation, fitted: Mapping[str, FittedModel]) -> FittedModel:
+    """Fit DLRad_FB: all models' features side by side, selected and classified like one table.
 
     Outer fold k takes the deep features of the networks that never saw fold k.
     """
-    base = [arms[name] for name in federation.study.base_models]
-    joined: dict[tuple[int, ...], View] = {}
-    views = []
-    for outer in range(federation.study.folds + 1):
-        parts = [arm.features[outer] for arm in base]
-        key = tuple(id(part) for part in parts)
-        views.append(joined.setdefault(key, View(source=Joined(parts=tuple(parts)))))
-    distinct = list({id(view): view for view in views}.values())
-    scaled, dropped = standardise(federation, distinct)
-    (filtered,) = in_lockstep(federation, spearman_filter(federation.study, scaled))
-    final = {
-        id(view): (one.table.view, one.table.support)
-        for view, one in zip(distinct, filtered, strict=True)
-    }
+    base = [fitted[name] for name in federation.study.base_models]
+    views, places = distinct(
+        [
+            View(source=Joined(parts=tuple(model.features[outer] for model in base)))
+            for outer in range(federation.study.folds + 1)
+        ]
+    )
+    scaled, dropped = standardise(federation, views)
+    (filtered,) = run_together(federation, spearman_filter(federation.study, scaled))
     selection: dict[str, Any] = {
         "steps": (
-            {"step": "columns", "count": len(distinct[-1].outputs())},
+            {"step": "columns", "count": len(views[-1].outputs())},
             {"step": "constant", "names": dropped[-1]},
             {"step": "rare", "names": filtered[-1].rare},
             {"step": "spearman", "names": filtered[-1].names},
         ),
         "notes": tuple(filter(None, (SHOWN_NOTE, filtered[-1].note))),
     }
-    fitted = [final[id(view)][0] for view in views]
-    supports = [final[id(view)][1] for view in views]
-    arm = fit_linear_arm(federation, "fusion_feature", fitted, supports, (), selection)
-    return arm.with_selection(correlation=filtered[-1].correlation_of(arm.selected))
+    tables = [filtered[place].table for place in places]
+    model = fit_linear_model(
+        federation,
+        "fusion_feature",
+        [table.view for table in tables],
+        [table.support for table in tables],
+        (),
+        selection,
+    )
+    return model.with_selection(correlation=filtered[-1].correlation_of(model.selected))
+
+
+def fusion_asks(study: Study) -> Phase:
+    """Declare what `fit_feature_fusion` asks for."""
+    networks = study.networks
+    kept = study.selection.pca_components
+    width = sum(min(kept, width_of(study.network(name))) for name in networks)
+    if "clinical" in study.base_models:
+        width += widest_clinical(study)
+    if "radiomics" in study.base_models:
+        width += study.radiomics.expected_features
+    tables = study.folds + 1 if networks else 1
+    fitted, rounds = linear_asks(study, width, tables)
+    asked = (*moments_asks(study, width, tables), *spearman_asks(study, width, tables), *fitted)
+    return Phase("fusion_feature", "The model on the features of all others", 7 + rounds, asked)

@@ -7,22 +7,26 @@ from itertools import product
 
 import numpy as np
 
+from common.dossier.disclosure import Phase, sums
 from common.evaluation.roc import RocCurve, roc_from_histogram, youden
 from common.learning.forest import ForestBatch, ForestProblem
 from common.learning.quantile_cells import probability_quantiles
 from common.statistics.base import Float
 from common.statistics.class_histogram import (
+    MOST_CELLS,
     QUANTILES,
     ClassHistogram,
     ClassHistogramResult,
     score_edges,
 )
+from common.statistics.forest import NodeCounts
 from common.statistics.histogram import Histogram
+from common.study.model import Study
 from common.transforms.views import ByFold, View
-from server.federation.federation import Federation
-from server.phases.arm import Arm
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
-from server.phases.evaluation import evaluate_over_sites
+from server.phases.evaluation import evaluate_over_sites, scores_asks, training_findings
+from server.phases.fitted_model import FittedModel
+from server.phases.protocol import Federation
 
 # each level of splits is a round
 DEPTH = 4
@@ -33,11 +37,11 @@ CELLS: Float = np.linspace(0.0, 1.0, 101)
 Candidate = tuple[View, View]
 
 
-def decide_by_bins(federation: Federation, arms: Mapping[str, Arm]) -> Decision:
-    """Stacker, cut-offs and out-of-fold performance from sums; four rounds and one a level."""
-    names = unstacked(federation.study, arms)
-    views = {name: arms[name].out_of_fold for name in names}
-    models = {name: arms[name].final for name in names}
+def decide_by_bins(federation: Federation, fitted: Mapping[str, FittedModel]) -> Decision:
+    """Grow the stacker, choose cut-offs and measure performance from sums; 4 + DEPTH rounds."""
+    names = unstacked(federation.study, fitted)
+    views = {name: fitted[name].out_of_fold for name in names}
+    models = {name: fitted[name].final for name in names}
     found = federation.sum(
         Histogram(edges=np.tile(CELLS, (len(names), 1))), side_by_side(views, names)
     )
@@ -45,26 +49,61 @@ def decide_by_bins(federation: Federation, arms: Mapping[str, Arm]) -> Decision:
     candidates: dict[str, Candidate] = {}
     if STACKER in federation.study.fusion_models:
         counted = dict(zip(names, found.counts, strict=True))
-        candidates = _grow(federation, arms, counted)
+        candidates = _grow(federation, fitted, counted)
     known = {**views, **{name: view for name, (_, view) in candidates.items()}}
     curves, halves = _curves(federation, known, quantiles)
     stacker = None
     if candidates:
-        stacker, chosen = _choose(federation, candidates, curves)
+        stacker, chosen = _choose(candidates, curves)
         views[STACKER], models[STACKER] = candidates[chosen][1], stacker.final
         curves[STACKER] = curves[chosen]
         quantiles = np.vstack([quantiles, halves[chosen]])
     cutoffs = {name: float(np.clip(youden(curves[name]), 0.0, 1.0)) for name in models}
     edges = score_edges(quantiles)
     joined = side_by_side(views, tuple(models))
-    training = evaluate_over_sites(federation, ["train"], tuple(models), joined, cutoffs, edges)
-    return Decision(training, models, cutoffs, edges, stacker)
+    (training,) = evaluate_over_sites(federation, ["train"], tuple(models), joined, cutoffs, edges)
+    return Decision(training_findings(training, cutoffs), models, cutoffs, edges, stacker)
+
+
+def bins_asks(study: Study) -> Phase:
+    """Declare what `decide_by_bins` asks for; no row leaves."""
+    stacks = STACKER in study.fusion_models
+    models = len(study.base_models) + ("fusion_feature" in study.fusion_models)
+    asked = [sums(study, Histogram(edges=np.tile(CELLS, (models, 1))), models)]
+    if stacks:
+        base = len(study.base_models)
+        asked.append(sums(study, _widest_nodes(study, base), base, rounds=DEPTH))
+    known = models + (len(SETTINGS) if stacks else 0)
+    asked.append(sums(study, ClassHistogram(edges=np.zeros((known, MOST_CELLS + 1))), known))
+    measured = scores_asks(study, models + int(stacks), "train")
+    rounds = 4 + (DEPTH if stacks else 0)
+    purpose = "Cut-offs, and the model on all probabilities"
+    return Phase("fusion_decision", purpose, rounds, (*asked, *measured))
+
+
+def _widest_nodes(study: Study, base: int) -> NodeCounts:
+    """Return the question for the deepest level of all trees, every node open."""
+    forests = (study.folds + 1) * study.fusion.trees
+    trees = forests * len(SETTINGS)
+    looks = sum(min(look, base) for _, look in SETTINGS)
+    each = np.zeros(forests * looks * 2 ** (DEPTH - 1), dtype=np.int64)
+    return NodeCounts(
+        edges=np.zeros((base, study.fusion.bins + 1)),
+        feature=np.zeros((trees, 1), dtype=np.int64),
+        threshold=np.zeros((trees, 1)),
+        excluded=np.zeros(trees, dtype=np.int64),
+        draw=np.zeros(trees, dtype=np.int64),
+        seed=0,
+        tree=each,
+        node=each,
+        column=each,
+    )
 
 
 def _grow(
-    federation: Federation, arms: Mapping[str, Arm], counted: Mapping[str, Float]
+    federation: Federation, fitted: Mapping[str, FittedModel], counted: Mapping[str, Float]
 ) -> dict[str, Candidate]:
-    """One candidate for each setting: a forest without each of the folds, and one on all rows."""
+    """Grow, for each setting, a forest without each of the folds, and one on all rows."""
     study = federation.study
     base = tuple(study.base_models)
     folds = (*range(study.folds), -1)
@@ -79,8 +118,8 @@ def _grow(
         max_depth=DEPTH,
         seed=study.seed,
     )
-    out_of_fold = side_by_side({name: arms[name].out_of_fold for name in base}, base)
-    final = side_by_side({name: arms[name].final for name in base}, base)
+    out_of_fold = side_by_side({name: fitted[name].out_of_fold for name in base}, base)
+    final = side_by_side({name: fitted[name].final for name in base}, base)
     while not batch.converged:
         batch.update(federation.sum(batch.request(), out_of_fold))
     candidates = {}
@@ -96,7 +135,7 @@ def _grow(
 
 
 def _bin_edges(counts: Float, bins: int) -> Float:
-    """Edges (p, bins + 1) of bins that hold about equally many rows, from counts (p, cells).
+    """Choose edges (p, bins + 1) of bins of about equally many rows, from counts (p, cells).
 
     On edges of equal width a model whose probabilities crowd together would have a bin or two.
     """
@@ -110,7 +149,7 @@ def _bin_edges(counts: Float, bins: int) -> Float:
 def _curves(
     federation: Federation, views: Mapping[str, View], quantiles: Float
 ) -> tuple[dict[str, RocCurve], dict[str, Float]]:
-    """Out-of-fold ROC curve of each view, and quantiles of its probabilities; one round.
+    """Find the ROC curve of each view, and quantiles of its probabilities; one round.
 
     `quantiles` are those known of the first views.
     """
@@ -127,11 +166,10 @@ def _curves(
 
 
 def _choose(
-    federation: Federation, candidates: Mapping[str, Candidate], curves: Mapping[str, RocCurve]
+    candidates: Mapping[str, Candidate], curves: Mapping[str, RocCurve]
 ) -> tuple[StackerFit, str]:
-    """The candidate with the largest out-of-fold area, the first of equal ones, and its name."""
+    """Choose the candidate with the largest out-of-fold area, the first of equal ones."""
     areas = {name: float(np.trapezoid(curves[name].tpr, curves[name].fpr)) for name in candidates}
     chosen = max(areas, key=lambda name: areas[name])
-    federation.events.tell("stacker", candidate="forest", auc=areas[chosen])
     scores = {"forest": areas[chosen]}
     return StackerFit(final=candidates[chosen][0], candidates=scores, used="forest"), chosen

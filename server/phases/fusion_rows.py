@@ -7,36 +7,36 @@ from typing import Any
 
 import numpy as np
 
+from common.dossier.disclosure import Disclosure, Phase
 from common.evaluation.roc import youden_cutoff
 from common.statistics.base import Float
 from common.statistics.class_histogram import QUANTILES, score_edges
 from common.study.model import Study
 from common.transforms import Stack
-from server.federation.federation import Federation
-from server.federation.rounds import OutOfFoldRows
-from server.phases.arm import Arm
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
-from server.phases.evaluation import evaluate_training
+from server.phases.evaluation import evaluate_training, training_findings
+from server.phases.fitted_model import FittedModel
+from server.phases.protocol import Federation, OutOfFoldRows
 
 
-def decide_by_rows(federation: Federation, arms: Mapping[str, Arm]) -> Decision:
-    """Stacker, cut-offs and out-of-fold performance from the pooled rows; one round."""
-    names = unstacked(federation.study, arms)
-    rows = federation.rows({name: arms[name].out_of_fold for name in names})
+def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) -> Decision:
+    """Fit the stacker, choose cut-offs and measure performance on the pooled rows; one round."""
+    names = unstacked(federation.study, fitted)
+    rows = federation.rows({name: fitted[name].out_of_fold for name in names})
     scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
-    models = {name: arms[name].final for name in names}
+    models = {name: fitted[name].final for name in names}
     stacker = None
     if STACKER in federation.study.fusion_models:
-        stacker, scores[STACKER] = fit_stacker(federation, arms, rows)
+        stacker, scores[STACKER] = fit_stacker(federation.study, fitted, rows)
         models[STACKER] = stacker.final
     cutoffs = {
         name: min(youden_cutoff(values, rows.labels), 1.0) for name, values in scores.items()
     }
     table = np.column_stack(list(scores.values()))
+    minimum = federation.study.privacy.min_cell
+    training = evaluate_training(tuple(scores), table, rows.labels, cutoffs, minimum)
     return Decision(
-        training=evaluate_training(
-            tuple(scores), table, rows.labels, cutoffs, federation.study.privacy.min_cell
-        ),
+        training=training_findings(training, cutoffs),
         models=models,
         cutoffs=cutoffs,
         edges=score_edges(np.quantile(table, QUANTILES, axis=0).T),
@@ -44,53 +44,66 @@ def decide_by_rows(federation: Federation, arms: Mapping[str, Arm]) -> Decision:
     )
 
 
+def rows_asks(study: Study) -> Phase:
+    """Declare what `decide_by_rows` asks for."""
+    models = len(study.base_models) + ("fusion_feature" in study.fusion_models)
+    rows = Disclosure(
+        exchange="query.rows",
+        what="out-of-fold probabilities and outcomes",
+        subset="train",
+        parts={"probabilities": f"patients x {models}", "labels": "patients"},
+        size=8 * (models + 1),
+        rounds=1,
+        columns=models,
+    )
+    return Phase("fusion_decision", "Cut-offs, and the model on all probabilities", 1, (rows,))
+
+
 def fit_stacker(
-    federation: Federation, arms: Mapping[str, Arm], rows: OutOfFoldRows
+    study: Study, fitted: Mapping[str, FittedModel], rows: OutOfFoldRows
 ) -> tuple[StackerFit, Float]:
-    """DLRad_DB: a stacker on the pooled out-of-fold probabilities of the base models.
+    """Fit DLRad_DB, a stacker on the pooled out-of-fold probabilities of the base models.
 
     Hyper-parameters and the comparison of candidates come from five-fold cross-validation on the
     pooled rows; the one the study names (default: the paper's forest) is refitted on all of them.
-    Second comes float64 (n,), its cross-validated probability of each row.
+    The second result is float64 (n,), its cross-validated probability of each row.
     """
     from sklearn.base import clone
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import ParameterGrid, StratifiedKFold, cross_val_predict
     from skops.io import dumps
 
-    study = federation.study
     names = tuple(study.base_models)
     x = rows.probabilities[:, [rows.columns.index(name) for name in names]]
     y = rows.labels.astype(np.int64)
     splitter = StratifiedKFold(n_splits=5, shuffle=True, random_state=study.seed % 2**32)
     folds = list(splitter.split(x, y))
-    fitted: dict[str, Any] = {}
+    stackers: dict[str, Any] = {}
     predicted: dict[str, Float] = {}
     scores: dict[str, float] = {}
     for name, (estimator, grid) in _candidates(study).items():
         if name not in study.fusion.candidates and name != study.fusion.stacker:
             continue
         tried = [clone(estimator).set_params(**chosen) for chosen in ParameterGrid(grid)]
-        # a grid search would fit the best once more in every fold to tell what it predicts there
+        # a grid search would fit the best once more in every fold to predict there
         held_out = [
             cross_val_predict(one, x, y, cv=folds, method="predict_proba")[:, 1] for one in tried
         ]
         means = [np.mean([roc_auc_score(y[at], p[at]) for _, at in folds]) for p in held_out]
         best = int(np.argmax(means))
-        fitted[name], predicted[name] = tried[best].fit(x, y), held_out[best]
+        stackers[name], predicted[name] = tried[best].fit(x, y), held_out[best]
         scores[name] = float(roc_auc_score(y, predicted[name]))
-        federation.events.tell("stacker", candidate=name, auc=scores[name])
     used: str = study.fusion.stacker
     if used == "best":
-        used = max(fitted, key=lambda name: scores[name])
-    blob = np.frombuffer(dumps(fitted[used]), dtype=np.uint8)
-    joined = side_by_side({name: arms[name].final for name in names}, names)
+        used = max(stackers, key=lambda name: scores[name])
+    blob = np.frombuffer(dumps(stackers[used]), dtype=np.uint8)
+    joined = side_by_side({name: fitted[name].final for name in names}, names)
     final = joined.then(Stack(columns=names, blob=blob, name=STACKER))
     return StackerFit(final=final, candidates=scores, used=used), predicted[used]
 
 
 def _candidates(study: Study) -> dict[str, tuple[Any, dict[str, list[Any]]]]:
-    """Estimator and hyper-parameter grid of every candidate."""
+    """List estimator and hyper-parameter grid of every candidate."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
     from sklearn.pipeline import make_pipeline

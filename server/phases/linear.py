@@ -13,43 +13,46 @@ from typing import Any
 
 import numpy as np
 
+from common.dossier.disclosure import Disclosure, sums
 from common.learning.lasso import LassoFit, choose, fallback
 from common.learning.platt import PlattFit
 from common.messages.exchanges import SumItem
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram, FoldGramResult
+from common.study.model import Study
 from common.transforms import Clip, Sigmoid
 from common.transforms.views import ByFold, View
-from server.federation.federation import Federation
-from server.phases.arm import Arm
-from server.phases.machines import Machine, Outer, fit_machines
+from server.phases.batching import distinct
+from server.phases.fitted_model import FittedModel
+from server.phases.protocol import Federation
+from server.phases.svm import FittedSvm, OuterFold, fit_svms, svm_asks
 
 PLATT_ROUNDS = 50
 SLIGHT_SLOPE = -0.05
 
 
-def fit_linear_arm(
+def fit_linear_model(
     federation: Federation,
     name: str,
     views: Sequence[View],
     supports: Sequence[Support],
     features: Sequence[View],
     selection: dict[str, Any],
-) -> Arm:
-    """Fit one arm from standardised views.
+) -> FittedModel:
+    """Fit one model from standardised views.
 
     Parameters
     ----------
-    views : one standardised view per outer problem, folds first, then the final one; the same
-        object where outer problems share it, so that it is asked for once.
+    views : one standardised view per outer problem, folds first, then the final one; outer
+        problems may share one, which is asked for once.
     supports : evidence that no column of these views is nearly constant.
-    features : what feature-level fusion takes, per outer problem.
+    features : columns for the feature-level fusion, per outer problem.
     selection : notes of the label-free steps, completed here.
     """
     views, supports = _clipped(federation, views, supports)
     outers = _lasso(federation, views, supports)
-    machines, open_problems = fit_machines(federation, name, outers)
-    models = [machine.decision for machine in machines]
+    svms, open_problems = fit_svms(federation, name, outers)
+    models = [svm.decision for svm in svms]
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
     platt, inverted = _platt(federation, out_of_fold, outers[-1].gram)
     notes = [*selection.get("notes", ()), *([outers[-1].note] if outers[-1].note else [])]
@@ -57,11 +60,13 @@ def fit_linear_arm(
         rounds = federation.study.svm.max_rounds
         notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
     if inverted:
-        notes.append("out-of-fold decision values told nothing: probabilities stay near the mean")
-    record = _record(outers[-1], machines[-1])
+        notes.append(
+            "out-of-fold decision values did not follow the label: probabilities stay near the mean"
+        )
+    record = _record(outers[-1], svms[-1])
     steps = (*selection.get("steps", ()), {"step": "lasso", "names": outers[-1].columns})
     done = {**selection, **record, "steps": steps, "notes": tuple(notes)}
-    return Arm(
+    return FittedModel(
         name=name,
         out_of_fold=out_of_fold.then(platt),
         final=models[-1].then(platt),
@@ -70,12 +75,12 @@ def fit_linear_arm(
     )
 
 
-def _record(final: Outer, machine: Machine) -> dict[str, Any]:
-    """What the report shows of the final problem's LASSO and machine."""
+def _record(final: OuterFold, svm: FittedSvm) -> dict[str, Any]:
+    """Return the final problem's LASSO and SVM for the report."""
     place = {name: i for i, name in enumerate(final.view.outputs())}
     lasso = final.lasso
-    linear = machine.gamma is None
-    weights = dict(zip(machine.columns, machine.weights.tolist(), strict=True)) if linear else {}
+    linear = svm.gamma is None
+    weights = dict(zip(svm.columns, svm.weights.tolist(), strict=True)) if linear else {}
     return {
         "alpha": float(lasso.alpha),
         "cv": {
@@ -87,18 +92,18 @@ def _record(final: Outer, machine: Machine) -> dict[str, Any]:
         "coefficients": {name: float(lasso.coefficients[place[name]]) for name in final.columns},
         "svm": {
             "kernel": "linear" if linear else "rbf",
-            "cost": machine.cost,
-            "gamma": machine.gamma,
-            "intercept": machine.intercept,
+            "cost": svm.cost,
+            "gamma": svm.gamma,
+            "intercept": svm.intercept,
             "weights": weights,
-            "decision_mean": machine.mean,
-            "decision_sd": machine.deviation,
+            "decision_mean": svm.mean,
+            "decision_sd": svm.deviation,
         },
     }
 
 
 def _path(lasso: LassoFit, names: Sequence[str]) -> dict[str, Any]:
-    """Coefficients along the penalties, of features that are used at the chosen one or a larger.
+    """Return coefficients along the penalties, of features used at the chosen one or a larger.
 
     Those that come in only below it number hundreds, and say nothing of the model.
     """
@@ -113,33 +118,34 @@ def _path(lasso: LassoFit, names: Sequence[str]) -> dict[str, Any]:
 def _clipped(
     federation: Federation, views: Sequence[View], supports: Sequence[Support]
 ) -> tuple[list[View], list[Support]]:
-    """In guarded mode z-scores are clipped before any Gram matrix is made of them."""
+    """Clip z-scores in guarded mode, before any Gram matrix is made of them."""
     if federation.study.privacy.mode == "faithful":
         return list(views), list(supports)
     limit = federation.study.selection.clip
-    made = {id(view): view.then(Clip(limit=limit)) for view in views}
     limits = [np.full(support.low.size, limit) for support in supports]
     limited = [own.limited(-ends, ends) for own, ends in zip(supports, limits, strict=True)]
-    return [made[id(view)] for view in views], limited
+    return [view.then(Clip(limit=limit)) for view in views], limited
 
 
 def _lasso(
     federation: Federation, views: Sequence[View], supports: Sequence[Support]
-) -> list[Outer]:
+) -> list[OuterFold]:
     """Choose penalty and columns of every outer problem from one round of Gram matrices."""
     study = federation.study
     settings = study.selection
-    distinct = {
-        id(view): SumItem(FoldGram(folds=study.folds, support=support), view, "train")
-        for view, support in zip(views, supports, strict=True)
-    }
-    grams = federation.sum_many(list(distinct.values()))
-    gram_of: dict[int, FoldGramResult] = dict(zip(distinct, grams, strict=True))
+    asked, places = distinct(views)
+    evidence = dict(zip(places, supports, strict=True))
+    grams: list[FoldGramResult] = federation.sum_many(
+        [
+            SumItem(FoldGram(folds=study.folds, support=evidence[place]), view, "train")
+            for place, view in enumerate(asked)
+        ]
+    )
     alphas = np.logspace(settings.lasso_log10_min, settings.lasso_log10_max, settings.lasso_alphas)
     outers = []
-    for index, view in enumerate(views):
+    for index, place in enumerate(places):
         excluded = (index,) if index < study.folds else ()
-        gram = gram_of[id(view)]
+        view, gram = asked[place], grams[place]
         kept = tuple(fold for fold in range(study.folds) if fold not in excluded)
         fit = choose(gram, alphas, kept)
         chosen = fit.support
@@ -149,12 +155,12 @@ def _lasso(
             note = f"LASSO kept nothing: the {chosen.size} columns closest to the label are used"
         names = view.outputs()
         columns = tuple(names[i] for i in chosen)
-        outers.append(Outer(index, excluded, view, columns, fit, gram, note))
+        outers.append(OuterFold(index, excluded, view, columns, fit, gram, note))
     return outers
 
 
 def _platt(federation: Federation, decision: View, gram: FoldGramResult) -> tuple[Sigmoid, bool]:
-    """Platt's scaling of the pooled out-of-fold decision values; whether its slope was wrong.
+    """Fit Platt's scaling on the out-of-fold decision values; say whether its slope was wrong.
 
     On few patients out-of-fold values can run against the label by chance. Following that slope
     would turn the final model upside down, so a slight one of the right sign takes its place.
@@ -173,3 +179,17 @@ def _platt(federation: Federation, decision: View, gram: FoldGramResult) -> tupl
     if fit.a > SLIGHT_SLOPE:
         return Sigmoid(a=SLIGHT_SLOPE, b=float(np.log((negatives + 1) / (positives + 1)))), True
     return Sigmoid(a=fit.a, b=fit.b), False
+
+
+def linear_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, ...], int]:
+    """Declare what `fit_linear_model` asks for, and its rounds at most.
+
+    Parameters
+    ----------
+    width : columns of a table, at most.
+    tables : one, or one for every outer problem.
+    """
+    gram = sums(study, FoldGram(folds=study.folds), width, tables=tables)
+    svms, rounds = svm_asks(study, width, tables)
+    platt = sums(study, PlattFit(positives=1, negatives=1).request(), 1, rounds=PLATT_ROUNDS)
+    return (gram, *svms, platt), 1 + rounds + PLATT_ROUNDS

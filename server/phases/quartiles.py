@@ -7,15 +7,17 @@ leave it: the hospital computes the quartiles itself, and its joined cells serve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.dossier.disclosure import Disclosure, sums
 from common.learning.quantile_cells import (
     LARGEST_DOUBT,
+    MOST_CELLS,
     NOTHING,
     ROUNDS,
     Quantile,
@@ -33,10 +35,10 @@ from common.statistics.base import Float
 from common.statistics.histogram import Histogram
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS, SiteQuartiles
 from common.statistics.table1 import JoinedHistogram
-from common.study.model import ClinicalColumn, PrivacySettings
+from common.study.model import ClinicalColumn, PrivacySettings, Study
 from common.transforms import Select
 from common.transforms.views import View, table
-from server.federation.batching import Procedure
+from server.phases.batching import Procedure
 
 Columns = Sequence[ClinicalColumn]
 Three = tuple[Quantile, Quantile, Quantile]
@@ -61,6 +63,19 @@ class CountedSet:
     hospitals: int
     joined: bool
 
+    @staticmethod
+    def of(study: Study, name: str, *, recorded: bool = True) -> CountedSet:
+        """Join small cells where a site's part of the set can be seen.
+
+        Parameters
+        ----------
+        recorded : the decimals of the columns are declared, so that their values may be counted
+            one by one.
+        """
+        hospitals = len(study.members(name))
+        seen = hospitals == 1 or not (recorded or study.masked(name))
+        return CountedSet(name, hospitals, joined=seen and study.privacy.min_cell > 1)
+
     @property
     def alone(self) -> bool:
         """Tell whether one hospital holds it, which can compute the quartiles itself."""
@@ -73,7 +88,7 @@ class ColumnFindings:
 
     Parameters
     ----------
-    quartiles : of each set, as far as they may be told; a value that may not is NaN.
+    quartiles : of each set; a value that is withheld is NaN.
     notes : of each set, why something is withheld, or nothing.
     bounds : (cells + 1,). counts : (sets, cells).
     usable : (sets,), whether a set's counts are fine enough for a rank test.
@@ -89,7 +104,7 @@ class ColumnFindings:
     tally: Tally
 
     def unsorted(self, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Cells (True) in which these sets (True = used) have several values."""
+        """Find cells (True) in which these sets (True = used) have several values."""
         return unsorted_cells(self.bounds, self.counts[used], self.tally.decimals)
 
     def comparable(self, used: NDArray[np.bool_]) -> bool:
@@ -118,7 +133,7 @@ def find_quartiles(
         joined = dict(zip(last, results, strict=True))
     found = []
     for i, (tally, own) in enumerate(zip(tallies, bounds, strict=True)):
-        told = [
+        shown = [
             _quartiles(tally, one, givers, position, at_site.get((position, i)))
             for position, one in enumerate(sets)
         ]
@@ -126,8 +141,8 @@ def find_quartiles(
         found.append(
             ColumnFindings(
                 sets=tuple(sets),
-                quartiles=tuple(three for three, _ in told),
-                notes=tuple(note for _, note in told),
+                quartiles=tuple(three for three, _ in shown),
+                notes=tuple(note for _, note in shown),
                 bounds=own,
                 counts=counts,
                 usable=_usable(sets, counts, privacy),
@@ -174,7 +189,7 @@ def _split_cells(
 def _wanted_edges(
     tallies: Sequence[Tally], privacy: PrivacySettings, *, ranks: bool
 ) -> dict[int, Float]:
-    """Edges to ask for next, by column; sets too small to be told of are not looked at closer."""
+    """Choose edges to ask for next, by column; small sets are not looked at closer."""
     wanted: dict[int, Float] = {}
     for index, tally in enumerate(tallies):
         large = np.flatnonzero(tally.total >= max(privacy.min_rows, 1)).tolist()
@@ -189,7 +204,7 @@ def _view(columns: Columns) -> View:
 
 
 def _stacked(edges: Sequence[Float]) -> Float:
-    """One table of edges; short columns end in empty cells at infinity."""
+    """Stack edges in one table; short columns end in empty cells at infinity."""
     width = max(own.size for own in edges)
     return np.array([np.append(own, np.full(width - own.size, np.inf)) for own in edges])
 
@@ -202,21 +217,21 @@ def _counted(one: CountedSet, edges: Float, view: View, privacy: PrivacySettings
 
 def _site_quartiles(columns: Columns, one: CountedSet, privacy: PrivacySettings) -> SumItem:
     known = [UNKNOWN_DECIMALS if c.decimals is None else c.decimals for c in columns]
-    statistic = SiteQuartiles(
-        decimals=np.array(known, dtype=np.int64),
-        fewest=privacy.min_rows,
-        minimum=privacy.min_cell,
-    )
-    return SumItem(statistic, _view(columns), one.name)
+    return SumItem(_of_site(known, privacy), _view(columns), one.name)
+
+
+def _of_site(decimals: Sequence[int], privacy: PrivacySettings) -> SiteQuartiles:
+    known = np.array(decimals, dtype=np.int64)
+    return SiteQuartiles(decimals=known, fewest=privacy.min_rows, minimum=privacy.min_cell)
 
 
 def _quartiles(
     tally: Tally, one: CountedSet, givers: Sequence[int], position: int, at_site: Float | None
 ) -> tuple[Three, str]:
-    """Quartiles of a set that may be told, and why others are not."""
+    """Return the quartiles of a set that may be shown, and why others are not."""
     if at_site is not None:
-        told = tuple(Quantile(float(value), 0.0) for value in at_site)
-        return (told[0], told[1], told[2]), "" if np.isfinite(at_site).all() else FEW
+        three = tuple(Quantile(float(value), 0.0) for value in at_site)
+        return (three[0], three[1], three[2]), "" if np.isfinite(at_site).all() else FEW
     if one.joined:
         return (NOTHING, NOTHING, NOTHING), UNMASKED
     index = givers.index(position)
@@ -232,7 +247,7 @@ def _quartiles(
 def _counts(
     tally: Tally, bounds: Float, givers: Sequence[int], joined: Mapping[int, Float]
 ) -> Float:
-    """Rows per set and cell between `bounds`, of the sets in their order."""
+    """Count rows per set and cell between `bounds`, of the sets in their order."""
     cells = bounds.size - 1
     by_set = dict(zip(givers, tally.on(bounds), strict=True))
     by_set |= {position: counts[:cells] for position, counts in joined.items()}
@@ -246,3 +261,22 @@ def _usable(
     rows = np.maximum(counts.sum(axis=1), 1.0)
     joined = np.array([one.hospitals * privacy.min_cell * one.joined for one in sets])
     return np.asarray(joined[: rows.size] <= LARGEST_DOUBT * rows)
+
+
+def quartiles_asks(
+    study: Study, columns: int, one: CountedSet, rounds: int
+) -> Iterator[Disclosure]:
+    """Declare what `find_quartiles` asks of one set.
+
+    Parameters
+    ----------
+    rounds : of a set whose small cells are joined; the first set shows which cells to split.
+    """
+    edges, privacy = np.zeros((columns, MOST_CELLS + 1)), study.privacy
+    if not one.joined:
+        yield sums(study, Histogram(edges=edges), columns, one.name, rounds=ROUNDS)
+        return
+    if one.alone:
+        yield sums(study, _of_site([0] * columns, privacy), columns, one.name)
+    joined = JoinedHistogram(edges=edges, minimum=privacy.min_cell)
+    yield sums(study, joined, columns, one.name, rounds=rounds)

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.dossier.disclosure import Phase
+from common.study.model import Study
 from common.transforms import Select
 from common.transforms.base import positions
 from common.transforms.views import table
-from server.federation.batching import in_lockstep
-from server.federation.federation import Federation
-from server.phases.arm import Arm
-from server.phases.linear import fit_linear_arm
-from server.phases.normal import lay_scores
-from server.phases.spearman import spearman_filter
-from server.phases.standardise import reliable_columns, standardise
+from server.phases.batching import run_together
+from server.phases.fitted_model import FittedModel
+from server.phases.linear import fit_linear_model, linear_asks
+from server.phases.protocol import Federation
+from server.phases.rank_cells import lay_scores
+from server.phases.spearman import spearman_asks, spearman_filter
+from server.phases.standardise import (
+    moments_asks,
+    readings_asks,
+    reliable_columns,
+    standardise,
+)
 
 SCORES_NOTE = "guarded mode: the features enter LASSO and machine as normal scores"
 
 
-def fit_radiomics(federation: Federation) -> Arm:
-    """The radiomics arm, in the paper's order of steps."""
+def fit_radiomics(federation: Federation) -> FittedModel:
+    """Fit the radiomics model, in the paper's order of steps."""
     columns = federation.columns("radiomics")
     raw = table("radiomics").then(Select(columns=columns))
     (scaled,), (constant,) = standardise(federation, [raw])
     guarded = federation.study.privacy.mode == "guarded"
-    (filtered,), (trusted, note) = in_lockstep(
+    (filtered,), (trusted, note) = run_together(
         federation,
         spearman_filter(federation.study, [scaled], drop_tied=guarded),
         reliable_columns(federation, scaled),
@@ -52,5 +59,18 @@ def fit_radiomics(federation: Federation) -> Arm:
     }
     outer = federation.study.folds + 1
     views = [view] * outer
-    arm = fit_linear_arm(federation, "radiomics", views, [support] * outer, views, selection)
-    return arm.with_selection(correlation=filtered.correlation_of(arm.selected))
+    model = fit_linear_model(federation, "radiomics", views, [support] * outer, views, selection)
+    return model.with_selection(correlation=filtered.correlation_of(model.selected))
+
+
+def radiomics_asks(study: Study) -> Phase:
+    """Declare what `fit_radiomics` asks for."""
+    width = study.radiomics.expected_features
+    fitted, rounds = linear_asks(study, width, tables=1)
+    asked = (
+        *moments_asks(study, width, 1),
+        *spearman_asks(study, width, 1),
+        readings_asks(study, width),
+        *fitted,
+    )
+    return Phase("radiomics", "The radiomics model", 7 + rounds, asked)

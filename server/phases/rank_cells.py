@@ -1,4 +1,4 @@
-"""Columns counted in cells: refined, rid of ties, and joined until every site may be told.
+"""Columns counted in cells: refined, rid of ties, and joined until every site may see them.
 
 Ranks and normal scores of all sites' rows follow from such counts.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.dossier.disclosure import Disclosure, sums
+from common.learning.normal_scores import knots_of, score_grid
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float, Int
 from common.statistics.capped_histogram import CappedHistogram, cap_for, share_cells
@@ -18,8 +20,9 @@ from common.statistics.fold_histogram import Support
 from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.rank_gram import merge_cells, refine_edges
 from common.study.model import Study
+from common.transforms import NormalScores
 from common.transforms.views import View
-from server.federation.batching import Procedure
+from server.phases.batching import Procedure
 
 Names = tuple[str, ...]
 # of the rows; by attacks on columns that are zero for many patients, see tests/attacks
@@ -44,11 +47,11 @@ class Counted:
 
     @property
     def names(self) -> Names:
-        """The columns."""
+        """Return the columns."""
         return self.view.outputs()
 
     def narrow(self, columns: Int) -> Counted:
-        """The same for fewer columns, given by index."""
+        """Return the same for fewer columns, given by index."""
         return Counted(
             view=self.view.restrict(tuple(self.names[int(i)] for i in columns)),
             support=self.support.narrow(columns),
@@ -57,14 +60,14 @@ class Counted:
 
 
 def histograms(edges: Sequence[Float], views: Sequence[View]) -> list[SumItem]:
-    """What to ask for counts on edges (p, cells + 1), one table a view."""
+    """Ask for counts on edges (p, cells + 1), one table a view."""
     return [
         SumItem(Histogram(edges=own), view, "train") for own, view in zip(edges, views, strict=True)
     ]
 
 
 def refined(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
-    """The same columns in cells that hold about equal shares of the rows; one round."""
+    """Count the same columns in cells that hold about equal shares of the rows; one round."""
     bins = study.selection.spearman_bins
     edges = [refine_edges(one.cells, bins) for one in tables]
     found = yield histograms(edges, [one.view for one in tables])
@@ -72,7 +75,7 @@ def refined(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]
 
 
 def without_ties(study: Study, tables: Sequence[Counted]) -> Procedure[list[tuple[Counted, Names]]]:
-    """Every table without columns in which many rows have one value, and their names; one round.
+    """Leave out columns in which many rows have one value, and name them; one round.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def without_ties(study: Study, tables: Sequence[Counted]) -> Procedure[list[tupl
 
 
 def untied(study: Study, table: Counted, finer: HistogramResult) -> tuple[Counted, Names]:
-    """The columns without a cell that holds too many rows, and the names of the others.
+    """Leave out columns with a cell that holds too many rows, and name them.
 
     Ties keep a column from becoming normal, whatever scores it is given: with many such columns
     patients are found behind a matrix of products. A few columns may stay as they are.
@@ -103,7 +106,7 @@ def untied(study: Study, table: Counted, finer: HistogramResult) -> tuple[Counte
 
 
 def shared(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
-    """Cells joined until every site may be told their counts; one round."""
+    """Join cells until every site may see their counts; one round."""
     privacy = study.privacy
     merged = [merge_cells(one.cells, privacy.min_rank_cell) for one in tables]
     cap = cap_for(privacy.min_rank_others)
@@ -119,3 +122,33 @@ def shared(study: Study, tables: Sequence[Counted]) -> Procedure[list[Counted]]:
 
 def _with_cells(table: Counted, cells: HistogramResult) -> Counted:
     return dataclasses.replace(table, cells=cells)
+
+
+def rank_cells_asks(
+    study: Study, width: int, tables: int, histograms: int = 2
+) -> tuple[Disclosure, ...]:
+    """Declare rounds of histograms in fine cells, and the one that decides which are joined."""
+    edges = np.zeros((width, study.selection.spearman_bins + 1))
+    return (
+        sums(study, Histogram(edges=edges), width, tables=tables, rounds=histograms),
+        sums(study, CappedHistogram(edges=edges, cap=1), width, tables=tables),
+    )
+
+
+def lay_scores(study: Study, table: Counted) -> Counted:
+    """Put normal scores in place of the values, and move the evidence to their units.
+
+    Parameters
+    ----------
+    table : in cells that every site may see.
+    """
+    limit = study.selection.clip
+    knots = knots_of(table.cells, limit)
+    step = NormalScores(columns=table.names, knots=knots, scores=score_grid(limit))
+    support = table.support
+    low, high = step.of(support.low[None])[0], step.of(support.high[None])[0]
+    # outside the knots values become one: a cell that ends there takes in all of them
+    low = np.where(low <= -limit, -np.inf, low)
+    high = np.where(high >= limit, np.inf, np.maximum(high, np.nextafter(-limit, np.inf)))
+    moved = Support(low=low, high=high, apart=support.apart)
+    return Counted(view=table.view.then(step), support=moved, cells=table.cells)

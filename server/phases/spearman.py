@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from common.dossier.disclosure import Disclosure, sums
 from common.learning.correlation_filter import greedy_filter
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
@@ -15,24 +16,31 @@ from common.statistics.rank_gram import RankGram, first_edges, ranks_tell
 from common.study.model import Study
 from common.transforms.base import positions
 from common.transforms.views import View
-from server.federation.batching import Procedure
-from server.phases.rank_cells import Counted, histograms, refined, shared, without_ties
-from server.phases.rare import fold_histograms, frequent, split
+from server.phases.batching import Procedure
+from server.phases.near_zero_variance import fold_histograms, frequent, split, variance_asks
+from server.phases.rank_cells import (
+    Counted,
+    histograms,
+    rank_cells_asks,
+    refined,
+    shared,
+    without_ties,
+)
 
 Names = tuple[str, ...]
-NORMAL_NOTE = "few patients: rank correlations come from normal scores, as ranks would tell of them"
+NORMAL_NOTE = "few patients: rank correlations come from normal scores, as ranks could reveal them"
 
 
 @dataclass(frozen=True)
 class Filtered:
-    """What is left of a standardised view, and what was dropped before correlations.
+    """Rest of a standardised view, and the columns dropped before correlations.
 
     Parameters
     ----------
     table : columns kept.
     rare : columns in which too few rows differ from the others.
     tied : columns in which too many rows have one value.
-    note : what the report should say; empty if nothing.
+    note : for the report; empty if there is nothing to say.
     correlation : (p, p) of the columns kept.
     """
 
@@ -44,11 +52,11 @@ class Filtered:
 
     @property
     def names(self) -> Names:
-        """Columns kept."""
+        """Return the columns kept."""
         return self.table.names
 
     def correlation_of(self, wanted: Names) -> dict[str, Any]:
-        """Matrix of the columns that a model uses, for the report; nothing is asked for it."""
+        """Return the matrix of the columns that a model uses; nothing is asked for it."""
         at = positions(self.names, tuple(name for name in self.names if name in set(wanted)))
         return {
             "names": tuple(self.names[i] for i in at),
@@ -61,7 +69,7 @@ class Filtered:
 def spearman_filter(
     study: Study, views: Sequence[View], *, drop_tied: bool = False
 ) -> Procedure[list[Filtered]]:
-    """Columns that stay after greedy deletion at the study's Spearman threshold; five rounds.
+    """Delete columns greedily at the study's Spearman threshold; five rounds.
 
     Nearly constant columns go first: they may enter no matrix of products.
 
@@ -103,8 +111,19 @@ def spearman_filter(
 
 
 def _gram(study: Study, table: Counted) -> RankGram:
-    """What to ask of the sites: ranks themselves only where these give no patient away."""
+    """Ask for ranks themselves only where these give no patient away."""
     cells = table.cells
     rows = float(cells.counts[0].sum())
     normal = study.privacy.mode == "guarded" and ranks_tell(rows, len(table.names))
     return RankGram(edges=cells.edges, counts=cells.counts, support=table.support, normal=normal)
+
+
+def spearman_asks(study: Study, width: int, tables: int) -> tuple[Disclosure, ...]:
+    """Declare what `spearman_filter` asks for; of ties, it counts in finer cells."""
+    bins = study.selection.spearman_bins
+    gram = RankGram(edges=np.zeros((width, bins + 1)), counts=np.zeros((width, bins)))
+    return (
+        variance_asks(study, width, tables),
+        *rank_cells_asks(study, width, tables, histograms=3),
+        sums(study, gram, width, tables=tables),
+    )

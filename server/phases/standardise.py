@@ -10,20 +10,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.dossier.disclosure import Disclosure, sums
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.icc import PairedMoments
 from common.statistics.moments import CentredSquares, Means
+from common.study.model import Study
 from common.transforms import Standardise
 from common.transforms.views import Paired, Table, View
-from server.federation.batching import Procedure
-from server.federation.federation import Federation
+from server.phases.batching import Procedure
+from server.phases.protocol import Federation
 
 Names = tuple[str, ...]
+# kind of agreement, tables of the first and the second reading
+READINGS = (
+    ("intra", "radiomics", "radiomics:r1_repeat"),
+    ("intra", "radiomics:r2", "radiomics:r2_repeat"),
+    ("inter", "radiomics", "radiomics:r2"),
+)
 
 
 def standardise(federation: Federation, views: Sequence[View]) -> tuple[list[View], list[Names]]:
-    """z-score every column with the federated mean and deviation; two rounds.
+    """Put every column on z-scores with the federated mean and deviation; two rounds.
 
     Returns
     -------
@@ -42,7 +50,7 @@ def standardise(federation: Federation, views: Sequence[View]) -> tuple[list[Vie
 
 
 def moments(federation: Federation, views: Sequence[View]) -> list[tuple[Float, Float]]:
-    """Mean and deviation of every column of every view; two rounds."""
+    """Return mean and deviation of every column of every view; two rounds."""
     means = federation.sum_many([SumItem(Means(), view, "train") for view in views])
     squares = federation.sum_many(
         [
@@ -53,8 +61,17 @@ def moments(federation: Federation, views: Sequence[View]) -> list[tuple[Float, 
     return [(m.mean, s.deviation) for m, s in zip(means, squares, strict=True)]
 
 
+def moments_asks(study: Study, width: int, tables: int) -> tuple[Disclosure, ...]:
+    """Declare what `moments` asks for."""
+    squares = CentredSquares(mean=np.zeros(width))
+    return (
+        sums(study, Means(), width, tables=tables),
+        sums(study, squares, width, tables=tables),
+    )
+
+
 def reliable_columns(federation: Federation, view: View) -> Procedure[tuple[Names, str]]:
-    """Columns whose intra- and inter-reader ICC both exceed the study's threshold; one round.
+    """Find columns whose intra- and inter-reader ICC exceed the study's threshold; one round.
 
     Sites without repeat readings take no part; without any, nothing is filtered, as the note says.
 
@@ -64,15 +81,11 @@ def reliable_columns(federation: Federation, view: View) -> Procedure[tuple[Name
     """
     columns = view.outputs()
     readings = {
-        r for site in federation.sites_with("train") for r in federation.members[site].readings
+        r for site in federation.study.members("train") for r in federation.members[site].readings
     }
     pairs = [
         (kind, first, second)
-        for kind, first, second in (
-            ("intra", "radiomics", "radiomics:r1_repeat"),
-            ("intra", "radiomics:r2", "radiomics:r2_repeat"),
-            ("inter", "radiomics", "radiomics:r2"),
-        )
+        for kind, first, second in READINGS
         if all(t == "radiomics" or t.partition(":")[2] in readings for t in (first, second))
     ]
     if not pairs:
@@ -95,3 +108,8 @@ def reliable_columns(federation: Federation, view: View) -> Procedure[tuple[Name
         patients = max(patients, int(result.n.max(initial=0)))
     kept = tuple(name for name, keep in zip(columns, good, strict=True) if keep)
     return kept, f"ICC from {len(pairs)} pairs of readings of {patients} patients"
+
+
+def readings_asks(study: Study, width: int) -> Disclosure:
+    """Declare what `reliable_columns` asks for."""
+    return sums(study, PairedMoments(mean=np.zeros(width)), width, tables=len(READINGS))

@@ -6,120 +6,275 @@ ties, see `server.phases.quartiles`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from common.evaluation.suppression import suppress
+from common.dossier.disclosure import Phase, sums
+from common.evaluation.p_band import p_band
+from common.evaluation.suppression import Mask, suppress
+from common.evaluation.table1 import (
+    TestResult,
+    analysis_of_variance,
+    contingency_test,
+    rank_test,
+)
+from common.learning.quantile_cells import ROUNDS
 from common.messages.exchanges import SumItem
+from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.counts import LevelCounts
 from common.statistics.moments import Means
 from common.statistics.table1 import GroupSums, ProtectedCountResult, ProtectedLevelCounts
-from common.study.model import ClinicalColumn, PrivacySettings
+from common.study.model import ClinicalColumn, PrivacySettings, Study
 from common.transforms import Select
 from common.transforms.views import View, table
-from server.federation.batching import Procedure, in_lockstep
-from server.federation.federation import Federation
-from server.phases.quartiles import CountedSet, find_quartiles
-from server.phases.table1_rows import StudySet, level_rows, mean_row, median_row
+from server.phases.batching import Procedure, run_together
+from server.phases.protocol import Federation
+from server.phases.quartiles import (
+    UNORDERED,
+    ColumnFindings,
+    CountedSet,
+    find_quartiles,
+    quartiles_asks,
+)
 
 Columns = tuple[ClinicalColumn, ...]
-Rows = dict[str, list[dict[str, Any]]]
 
 
-def table1(federation: Federation) -> list[dict[str, Any]]:
-    """Rows for results.json, in the order of the study file, then the endpoint."""
+@plain
+class StudySet:
+    """The training set or a test set.
+
+    Parameters
+    ----------
+    patients : over all sites.
+    alone : one site holds them all, so that a sum is this site's own table.
+    """
+
+    name: str
+    patients: int
+    alone: bool
+
+
+@plain
+class LevelFindings:
+    """Counts of a column with levels.
+
+    Parameters
+    ----------
+    counts : (sets, levels + 1), patients without a value last.
+    hidden : of the same shape, True = withheld.
+    test : of the counts; its p is NaN where one that it takes in is withheld.
+    band : bounds of p in that case.
+    """
+
+    counts: Float
+    hidden: Mask
+    test: TestResult
+    band: tuple[float, float] | None
+
+
+@plain
+class MeanFindings:
+    """Values, mean and deviation (sets,) of a column, and the analysis of variance."""
+
+    n: Float
+    mean: Float
+    deviation: Float
+    test: TestResult
+
+
+@plain
+class MedianFindings:
+    """Quartiles of a skewed column, and its rank test.
+
+    Parameters
+    ----------
+    n : (sets,), values.
+    quartiles : (sets, 3); NaN = withheld, or without values.
+    notes : by set, reasons why something is withheld, or nothing.
+    note : reason why the test is withheld, or leaves sets out.
+    """
+
+    n: Float
+    quartiles: Float
+    notes: tuple[str, ...]
+    test: TestResult
+    note: str
+
+
+Findings = dict[str, LevelFindings | MeanFindings | MedianFindings]
+
+
+@plain
+class Table1Findings:
+    """Table 1 over these sets.
+
+    Parameters
+    ----------
+    columns : findings by clinical column.
+    endpoint : of the endpoint, without it first.
+    """
+
+    sets: tuple[StudySet, ...]
+    columns: Findings
+    endpoint: LevelFindings
+
+
+def table1(federation: Federation) -> Table1Findings:
+    """Count, sum and test every clinical column in every set."""
     clinical = federation.study.clinical
     numbers = tuple(c for c in clinical if c.kind == "continuous")
     medians = tuple(c for c in numbers if c.summary == "median")
-    by_name: Rows = {}
-    for found in in_lockstep(
+    sets, by_name = study_sets(federation), Findings()
+    for found in run_together(
         federation,
-        _means(federation, tuple(c for c in numbers if c.summary == "mean")),
-        _medians(federation, tuple(c for c in medians if c.decimals is not None)),
-        _medians(federation, tuple(c for c in medians if c.decimals is None)),
-        _levels(federation, tuple(c for c in clinical if c.kind != "continuous")),
+        _means(federation, sets, tuple(c for c in numbers if c.summary == "mean")),
+        _medians(federation, sets, tuple(c for c in medians if c.decimals is not None)),
+        _medians(federation, sets, tuple(c for c in medians if c.decimals is None)),
+        _levels(federation, sets, tuple(c for c in clinical if c.kind != "continuous")),
     ):
         by_name |= found
-    return [row for column in clinical for row in by_name[column.name]] + _outcome(federation)
+    return Table1Findings(sets, by_name, _endpoint(federation, sets))
 
 
-def study_sets(federation: Federation) -> list[StudySet]:
-    """The training set and the test sets of which a table may be made.
+def table1_asks(study: Study) -> Phase:
+    """Declare what `table1` asks for; median columns may need many rounds and cells."""
+    numbers = [c for c in study.clinical if c.kind == "continuous"]
+    means = sum(c.summary == "mean" for c in numbers)
+    medians = [c.decimals is not None for c in numbers if c.summary == "median"]
+    levels = [len(c.levels) for c in study.clinical if c.kind != "continuous"]
+    asked = [sums(study, Means(), means)] if means else []
+    extra = 0
+    for subset in ("train", *(test.name for test in study.test_sets)):
+        if means:
+            asked.append(sums(study, GroupSums(centre=np.zeros(means)), means, subset))
+        for recorded in (True, False):
+            if recorded in medians:
+                one = CountedSet.of(study, subset, recorded=recorded)
+                rounds = ROUNDS + 1 if subset == "train" else 1
+                asked.extend(quartiles_asks(study, medians.count(recorded), one, rounds))
+                extra = max(extra, int(one.joined))
+        if levels:
+            alone = len(study.members(subset)) == 1
+            statistic = _level_counts(max(levels), alone, study.privacy)
+            asked.append(sums(study, statistic, len(levels), subset))
+    rounds = ROUNDS + extra if medians else 2 if means else 1 if levels else 0
+    return Phase("table1", "Table 1: the sets of patients side by side", rounds, tuple(asked))
+
+
+def study_sets(federation: Federation) -> tuple[StudySet, ...]:
+    """List the training set and the test sets of which a table may be made.
 
     Where sums are not masked, a site's part of a set is that site's own table, and takes as many
     patients as one.
     """
-    fewest = federation.study.privacy.min_rows
+    study = federation.study
 
-    def told(name: str) -> bool:
-        sites = federation.sites_with(name)
+    def allowed(name: str) -> bool:
+        sites = study.members(name)
         own = [federation.members[site].counts[name][0] for site in sites]
-        hidden = federation.study.masked(name) or len(sites) == 1
-        return hidden or all(n == 0 or n >= fewest for n in own)
+        hidden = study.masked(name) or len(sites) == 1
+        return hidden or all(n == 0 or n >= study.privacy.min_rows for n in own)
 
-    names = [test.name for test in federation.study.test_sets]
-    names = ["train", *(name for name in names if told(name))]
-    return [
-        StudySet(name, federation.count(name)[0], len(federation.sites_with(name)) == 1)
-        for name in names
-    ]
+    tests = (test.name for test in study.test_sets)
+    return tuple(
+        StudySet(name, federation.count(name)[0], alone=len(study.members(name)) == 1)
+        for name in ("train", *(name for name in tests if allowed(name)))
+    )
 
 
-def _means(federation: Federation, columns: Columns) -> Procedure[Rows]:
+def _view(columns: Columns) -> View:
+    return table("coded").then(Select(columns=tuple(c.name for c in columns)))
+
+
+# -- means ----------------------------------------------------------------------------------------
+
+
+def _means(
+    federation: Federation, sets: Sequence[StudySet], columns: Columns
+) -> Procedure[Findings]:
     if not columns:
         return {}
-    view, sets = _view(columns), study_sets(federation)
+    view, fewest = _view(columns), federation.study.privacy.min_rows
     (found,) = yield [SumItem(Means(), view, "train")]
-    privacy = federation.study.privacy
-    groups = yield _group_sums(found.mean, view, sets, privacy)
-    return {c.name: [mean_row(c, sets, groups, i, privacy)] for i, c in enumerate(columns)}
+    groups = yield [
+        # of a set that a single site holds, columns of too few values stay there
+        SumItem(GroupSums(centre=found.mean, minimum=fewest if s.alone else 0), view, s.name)
+        for s in sets
+    ]
+    return {
+        column.name: MeanFindings(
+            n=np.array([group.n[i] for group in groups]),
+            mean=np.array([group.mean[i] for group in groups]),
+            deviation=np.array([group.deviation[i] for group in groups]),
+            test=analysis_of_variance([group for group in groups if group.n[i] >= fewest], i),
+        )
+        for i, column in enumerate(columns)
+    }
 
 
-def _medians(federation: Federation, columns: Columns) -> Procedure[Rows]:
-    """Medians, quartiles and rank tests; the columns agree in whether their decimals are known."""
+# -- medians --------------------------------------------------------------------------------------
+
+
+def _medians(
+    federation: Federation, sets: Sequence[StudySet], columns: Columns
+) -> Procedure[Findings]:
+    """Find medians and quartiles; the columns agree in whether their decimals are known."""
     if not columns:
         return {}
-    sets, privacy = study_sets(federation), federation.study.privacy
+    study = federation.study
     recorded = all(column.decimals is not None for column in columns)
-    counted = [_counted_set(federation, one, recorded=recorded) for one in sets]
-    findings = yield from find_quartiles(columns, counted, privacy, ranks=True)
+    counted = [CountedSet.of(study, one.name, recorded=recorded) for one in sets]
+    findings = yield from find_quartiles(columns, counted, study.privacy, ranks=True)
     return {
-        column.name: [median_row(column, sets, own, privacy)]
+        column.name: _tested(own, study.privacy.min_rows)
         for column, own in zip(columns, findings, strict=True)
     }
 
 
-def _counted_set(federation: Federation, one: StudySet, *, recorded: bool) -> CountedSet:
-    """Say how a set is counted: with small cells joined where a site's part can be seen.
+def _tested(found: ColumnFindings, fewest: int) -> MedianFindings:
+    """Compare the sets by rank.
 
-    The study declares with the decimals of a column that its values are counted one by one.
+    Sets with fewer values than `fewest` take no part, nor do those whose cells had to be joined so
+    much that the ranks are not known.
     """
-    seen = one.alone or not (recorded or federation.study.masked(one.name))
-    return CountedSet(
-        name=one.name,
-        hospitals=len(federation.sites_with(one.name)),
-        joined=seen and federation.study.privacy.min_cell > 1,
+    n = found.counts.sum(axis=1)
+    enough = n >= fewest
+    used = enough & found.usable
+    test, note = rank_test(found.counts[used]), ""
+    left_out = [s.name for s, out in zip(found.sets, enough & ~found.usable, strict=True) if out]
+    if not found.comparable(used):
+        test = TestResult(test=test.test, statistic=np.nan, p=np.nan)
+        note = f"P withheld: {UNORDERED}"
+    else:
+        joined = any(one.joined for one, wanted in zip(found.sets, used, strict=True) if wanted)
+        if joined or found.unsorted(used).any():
+            test = TestResult(test=f"{test.test} (grouped)", statistic=test.statistic, p=test.p)
+        if left_out:
+            note = f"without {', '.join(left_out)}: {UNORDERED}"
+    return MedianFindings(
+        n=n,
+        quartiles=np.array([[one.value for one in three] for three in found.quartiles]),
+        notes=found.notes,
+        test=test,
+        note=note,
     )
 
 
-def _levels(federation: Federation, columns: Columns) -> Procedure[Rows]:
+# -- levels ---------------------------------------------------------------------------------------
+
+
+def _levels(
+    federation: Federation, sets: Sequence[StudySet], columns: Columns
+) -> Procedure[Findings]:
     if not columns:
         return {}
-    view, sets = _view(columns), study_sets(federation)
-    levels, minimum = max(len(c.levels) for c in columns), federation.study.privacy.min_cell
-    results = yield [
-        SumItem(
-            ProtectedLevelCounts(levels=levels, minimum=minimum)
-            if s.alone
-            else LevelCounts(levels=levels),
-            view,
-            s.name,
-        )
-        for s in sets
-    ]
-    rows: Rows = {}
+    view, privacy = _view(columns), federation.study.privacy
+    levels = max(len(c.levels) for c in columns)
+    results = yield [SumItem(_level_counts(levels, s.alone, privacy), view, s.name) for s in sets]
+    found: Findings = {}
     for index, column in enumerate(columns):
         size = len(column.levels)
         # results are as wide as the column with most levels
@@ -133,33 +288,40 @@ def _levels(federation: Federation, columns: Columns) -> Procedure[Rows]:
                 continue
             counts[position, :-1] = result.counts[index, :size]
             counts[position, -1] = group.patients - counts[position].sum()
-            hidden[position] = suppress(counts[position], minimum)
-        rows[column.name] = level_rows(column, sets, counts, hidden, minimum)
-    return rows
+            hidden[position] = suppress(counts[position], privacy.min_cell)
+        known = [not s.alone and s.patients >= privacy.min_cell for s in sets]
+        found[column.name] = _compared(counts, hidden, known, privacy.min_cell)
+    return found
 
 
-def _outcome(federation: Federation) -> list[dict[str, Any]]:
-    """The endpoint itself, from the counts of the enrolment, which every site has agreed to."""
-    pairs = [federation.count(s.name) for s in study_sets(federation)]
-    counts = np.array([[n - positives, positives, 0.0] for n, positives in pairs])
+def _level_counts(
+    levels: int, alone: bool, privacy: PrivacySettings
+) -> ProtectedLevelCounts | LevelCounts:
+    """Leave small cells at a site that holds the set alone."""
+    if alone:
+        return ProtectedLevelCounts(levels=levels, minimum=privacy.min_cell)
+    return LevelCounts(levels=levels)
+
+
+def _endpoint(federation: Federation, sets: Sequence[StudySet]) -> LevelFindings:
+    """Compare the endpoint by the counts of the enrolment, which every site has agreed to."""
     minimum = federation.study.privacy.min_cell
+    pairs = [federation.count(s.name) for s in sets]
+    counts = np.array([[n - positives, positives, 0.0] for n, positives in pairs])
     hidden = np.array([suppress(own, minimum) for own in counts])
-    sets = [StudySet(s.name, s.patients, alone=False) for s in study_sets(federation)]
-    column = ClinicalColumn(
-        name="endpoint", kind="binary", levels=("negative", "positive")
-    ).model_copy(update={"name": federation.study.endpoint})
-    return level_rows(column, sets, counts, hidden, minimum)
+    return _compared(counts, hidden, [s.patients >= minimum for s in sets], minimum)
 
 
-def _view(columns: Columns) -> View:
-    return table("coded").then(Select(columns=tuple(c.name for c in columns)))
+def _compared(counts: Float, hidden: Mask, known: Sequence[bool], minimum: int) -> LevelFindings:
+    """Test all counts, as the coordinator knows them, also those withheld.
 
-
-def _group_sums(
-    centre: Float, view: View, sets: list[StudySet], privacy: PrivacySettings
-) -> list[SumItem]:
-    """Sums a set; one that a single site holds alone comes without columns of too few values."""
-    return [
-        SumItem(GroupSums(centre=centre, minimum=privacy.min_rows if s.alone else 0), view, s.name)
-        for s in sets
-    ]
+    A set of which something is withheld is left out unless all its counts are `known` here.
+    """
+    tested = np.array(known) | ~hidden.any(axis=1)
+    test, band = contingency_test(counts[tested, :-1].T), None
+    if hidden[tested].any():
+        band = p_band(
+            counts[tested], hidden[tested], minimum, lambda table: contingency_test(table.T)
+        )
+        test = TestResult(test=test.test, statistic=np.nan, p=np.nan)
+    return LevelFindings(counts, hidden, test, band)

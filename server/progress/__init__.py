@@ -1,1 +1,1 @@
-"""How far a run has come, from its events."""
+"""Progress of a run, from its events."""

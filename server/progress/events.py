@@ -1,4 +1,4 @@
-"""What happens in a run, as it happens: appended to events.jsonl, told to whoever listens.
+"""Events of a run as they happen, appended to events.jsonl and passed to a listener.
 
 Of the run: started, resumed (both with the phases and rounds planned), phase, phase_done, round,
 stacker, refused, not_enrolled (the table of all that stands against the study), restarted,
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ Listener = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Events:
-    """One line of JSON an event: time (seconds since the epoch), kind, and what the kind says."""
+    """Log of one JSON line an event: time (seconds since the epoch), kind, and details."""
 
     path: Path | None = None
     listener: Listener | None = None
@@ -40,27 +40,55 @@ class Events:
             self.listener(event)
 
 
-def read_events(path: Path, offset: int = 0) -> Iterator[dict[str, Any]]:
-    """Events that begin at or after this byte of a file.
+class EventTail:
+    """The events of a file that grows, each read once.
 
-    A line that is being written is left out, and so is what a killed program left of one.
+    A line that is being written is left for later, and what a killed program left of one is
+    passed over.
+
+    Parameters
+    ----------
+    offset : byte of the file at which to begin.
     """
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path, self._offset = path, offset
+        self._events: list[dict[str, Any]] = []
+
+    def new(self) -> list[dict[str, Any]]:
+        """Return the events written since the last call; none before the file exists."""
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        if size < self._offset:  # another run has begun in the same folder
+            self._offset, self._events = 0, []
+        if size == self._offset:
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        complete = data[: data.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        found = []
+        for line in complete.splitlines():
             try:
-                event = json.loads(line)
+                found.append(json.loads(line))
             except ValueError:
                 continue
-            yield event
+        self._events += found
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events so far."""
+        self.new()
+        return self._events
+
+
+def read_events(path: Path, offset: int = 0) -> list[dict[str, Any]]:
+    """Return the events that begin at or after this byte of a file."""
+    return EventTail(path, offset).new()
 
 
 def _end_torn_line(path: Path) -> None:
-    """What comes next must not stick to half a line of a program that was killed."""
+    """End a half-written line of a killed program, so that the next does not stick to it."""
     if not path.is_file() or not path.stat().st_size:
         return
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""How far a run has come, and how long it may still take, from its events alone."""
+"""Work out from events alone how far a run has come, and how long it may still take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,58 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
-from server.progress.fraction import fraction_done
+NETWORKS_SHARE = 0.8  # of the work, where networks are trained at all
+MOST = 0.99  # until the run itself says that it is finished
+
+
+def fraction_done(
+    log: Sequence[Mapping[str, Any]],
+    phases: Sequence[str],
+    begun_with: Mapping[str, int],
+    planned: Mapping[str, int],
+    done: Mapping[str, int],
+) -> float:
+    """Return the share of the work that is done, in [0, 0.99].
+
+    Phases weigh what they weighed when the run began, and only what was reached counts: not the
+    time, whose estimate may grow. So the share does not fall as events follow, also not when an
+    interrupted run enters its first phase again. Enrolment weighs nothing: it waits for people.
+
+    Parameters
+    ----------
+    log : events of the run.
+    phases : all phases in order.
+    begun_with, planned, done : rounds by network: as the run began, as now known, done.
+    """
+    weights = _weights([phase for phase in phases if phase != "enrolment"], begun_with)
+    furthest = _furthest(log, phases)
+    reached = 0.0
+    for phase, weight in weights.items():
+        place = phases.index(phase)
+        if place < furthest:
+            reached += weight
+        elif place == furthest and phase in planned:
+            reached += weight * min(1.0, done.get(phase, 0) / max(planned[phase], 1))
+    return min(MOST, round(reached, 9))  # a tenth is a tenth, not 0.0999...
+
+
+def _weights(phases: Sequence[str], rounds: Mapping[str, int]) -> dict[str, float]:
+    """Weigh the networks by their rounds, all else in equal parts; 1 together."""
+    networks = {phase: rounds[phase] for phase in phases if rounds.get(phase)}
+    others = [phase for phase in phases if phase not in networks]
+    share = (NETWORKS_SHARE if others else 1.0) if networks else 0.0
+    total = sum(networks.values())
+    return {
+        phase: share * networks[phase] / total if phase in networks else (1.0 - share) / len(others)
+        for phase in phases
+    }
+
+
+def _furthest(log: Iterable[Mapping[str, Any]], phases: Sequence[str]) -> int:
+    """Return the place of the last phase that was ever entered, -1 before the first."""
+    entered = (event["phase"] for event in log if event["kind"] == "phase")
+    return max((phases.index(phase) for phase in entered if phase in phases), default=-1)
+
 
 State = Literal["not started", "under way", "finished", "stopped"]
 _RECENT = 20  # rounds whose pace counts: hospitals get faster and slower
@@ -15,7 +66,7 @@ _RECENT = 20  # rounds whose pace counts: hospitals get faster and slower
 
 @dataclass(frozen=True)
 class SiteContact:
-    """What a site has sent in this run.
+    """Contact with a site in this run.
 
     Parameters
     ----------
@@ -36,7 +87,7 @@ class SiteContact:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """Where a run is.
+    """State and progress of a run.
 
     Parameters
     ----------
@@ -70,20 +121,20 @@ class RunProgress:
 
 
 def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
-    """Where the run is whose events these are, in order.
+    """Return the progress of the run whose events these are, in order.
 
     Parameters
     ----------
     now : seconds since the epoch.
     """
-    told = list(events)
-    plan = _last(told, "started", "resumed")
-    phase = _last(told, "phase")
-    in_phase = [e for e in _since(told, phase) if e["kind"] == "round"]
+    log = list(events)
+    plan = _last(log, "started", "resumed")
+    phase = _last(log, "phase")
+    in_phase = [e for e in _since(log, phase) if e["kind"] == "round"]
     last_round: Mapping[str, Any] = in_phase[-1] if in_phase else {}
-    rounds = _rounds(told)
-    planned = _planned(told, plan)
-    state, message = _state(told)
+    rounds = _rounds(log)
+    planned = _planned(log, plan)
+    state, message = _state(log)
     return RunProgress(
         state=state,
         phase=str(phase.get("phase", "")),
@@ -95,75 +146,75 @@ def progress_of(events: Iterable[Mapping[str, Any]], now: float) -> RunProgress:
         rounds=int(last_round.get("rounds", 0)),
         rounds_done=sum(map(len, rounds.values())),
         rounds_planned=sum(planned.values()),
-        fraction=1.0 if state == "finished" else _fraction(told, plan, planned, rounds),
-        seconds_left=_seconds_left(told, plan, planned, rounds, now)
+        fraction=1.0 if state == "finished" else _fraction(log, plan, planned, rounds),
+        seconds_left=_seconds_left(log, plan, planned, rounds, now)
         if state == "under way"
         else None,
-        sites=_sites(told),
+        sites=_sites(log),
         message=message,
-        obstacles=_obstacles(told, plan) if state == "stopped" else (),
+        obstacles=_obstacles(log, plan) if state == "stopped" else (),
     )
 
 
 def _obstacles(
-    told: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]
+    log: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]
 ) -> Sequence[Mapping[str, Any]]:
-    """Rows of the table of those who could not enrol, in the last start of the run."""
-    return tuple(_last(_since(told, plan), "not_enrolled").get("rows", ()))
+    """Return the reasons of those who could not enrol, in the last start of the run."""
+    return tuple(_last(_since(log, plan), "not_enrolled").get("rows", ()))
 
 
 def _fraction(
-    told: Sequence[Mapping[str, Any]],
+    log: Sequence[Mapping[str, Any]],
     plan: Mapping[str, Any],
     planned: Mapping[str, int],
     rounds: Mapping[str, Mapping[tuple[str, int], float]],
 ) -> float:
     done = {name: len(found) for name, found in rounds.items()}
-    return fraction_done(told, plan.get("phases", ()), plan.get("rounds", {}), planned, done)
+    return fraction_done(log, plan.get("phases", ()), plan.get("rounds", {}), planned, done)
 
 
-def _last(told: Sequence[Mapping[str, Any]], *kinds: str) -> Mapping[str, Any]:
-    return next((event for event in reversed(told) if event["kind"] in kinds), {})
+def _last(log: Sequence[Mapping[str, Any]], *kinds: str) -> Mapping[str, Any]:
+    return next((event for event in reversed(log) if event["kind"] in kinds), {})
 
 
 def _since(
-    told: Sequence[Mapping[str, Any]], start: Mapping[str, Any]
+    log: Sequence[Mapping[str, Any]], start: Mapping[str, Any]
 ) -> Sequence[Mapping[str, Any]]:
-    for index in range(len(told) - 1, -1, -1):
-        if told[index] is start:
-            return told[index:]
+    for index in range(len(log) - 1, -1, -1):
+        if log[index] is start:
+            return log[index:]
     return ()
 
 
-def _state(told: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
-    last = _last(told, "started", "resumed", "finished", "failed", "crashed")
+def _state(log: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
+    last = _last(log, "started", "resumed", "finished", "failed", "crashed")
     kind = last.get("kind", "")
     if kind in ("failed", "crashed"):
         return "stopped", str(last.get("message", ""))
     if kind == "finished":
         return "finished", ""
-    return ("under way" if told else "not started"), ""
+    return ("under way" if log else "not started"), ""
 
 
-def _rounds(told: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[str, int], float]]:
-    """Seconds by variant and round of every network; a round that came twice counts once."""
+def _rounds(log: Iterable[Mapping[str, Any]]) -> dict[str, dict[tuple[str, int], float]]:
+    """Return seconds by variant and round of every network; a repeated round counts once."""
     found: dict[str, dict[tuple[str, int], float]] = {}
-    for event in told:
+    for event in log:
         if event["kind"] == "round":
             key = (str(event["variant"]), int(event["round"]))
             found.setdefault(str(event["network"]), {})[key] = float(event["seconds"])
     return found
 
 
-def _planned(told: Iterable[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, int]:
-    """Rounds of every network: of a training that has begun its own number, which may be less."""
+def _planned(log: Iterable[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, int]:
+    """Return the rounds planned a network; a training that has begun may need fewer."""
     planned: dict[str, int] = dict(plan.get("rounds", {}))
     trainings = plan.get("trainings")
     if trainings is None:
         return planned
     usual = {name: rounds // trainings for name, rounds in planned.items()}
     own: dict[tuple[str, str], int] = {}
-    for event in told:
+    for event in log:
         if event["kind"] in ("round", "stopped_early"):
             most = event["rounds" if event["kind"] == "round" else "round"]
             own[event["network"], event["variant"]] = int(most)
@@ -172,10 +223,10 @@ def _planned(told: Iterable[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict
     return planned
 
 
-def _sites(told: Iterable[Mapping[str, Any]]) -> dict[str, SiteContact]:
+def _sites(log: Iterable[Mapping[str, Any]]) -> dict[str, SiteContact]:
     contacts: dict[str, dict[str, Any]] = {}
     waiting: dict[str, dict[str, Any]] = {}
-    for event in told:
+    for event in log:
         kind, when = event["kind"], float(event["time"])
         if kind in ("started", "resumed", "failed", "crashed", "finished"):
             waiting = {}
@@ -197,13 +248,13 @@ def _sites(told: Iterable[Mapping[str, Any]]) -> dict[str, SiteContact]:
 
 
 def _seconds_left(
-    told: Sequence[Mapping[str, Any]],
+    log: Sequence[Mapping[str, Any]],
     plan: Mapping[str, Any],
     planned: Mapping[str, int],
     rounds: Mapping[str, Mapping[tuple[str, int], float]],
     now: float,
 ) -> float | None:
-    """What is left of every phase, by its own pace or else that of what is like it.
+    """Estimate the rest of every phase by its own pace, else by that of similar ones.
 
     Rounds of a network that has had none yet take as long as the slowest network's; any other
     phase takes as long as the median of those that are done. Enrolment tells nothing of the rest:
@@ -211,10 +262,10 @@ def _seconds_left(
     """
     pace = {name: median(list(found.values())[-_RECENT:]) for name, found in rounds.items()}
     # of a phase that was interrupted the last one is the whole
-    done = {str(e["phase"]): float(e["seconds"]) for e in told if e["kind"] == "phase_done"}
+    done = {str(e["phase"]): float(e["seconds"]) for e in log if e["kind"] == "phase_done"}
     usual = [seconds for phase, seconds in done.items() if phase not in (*planned, "enrolment")]
     left = 0.0
-    for phase in _ahead(told, plan, done):
+    for phase in _ahead(log, plan, done):
         if phase in planned:
             known = pace.get(phase, max(pace.values(), default=None))
             if known is None:
@@ -223,20 +274,20 @@ def _seconds_left(
         elif not usual:
             return None
         else:
-            left += max(0.0, median(usual) - _spent(told, phase, now))
+            left += max(0.0, median(usual) - _spent(log, phase, now))
     return left
 
 
 def _ahead(
-    told: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], done: Collection[str]
+    log: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], done: Collection[str]
 ) -> list[str]:
-    """Phases that are not done, enrolment apart, from the one that the run is in."""
+    """Return the phases that are not done, enrolment apart, from the current one on."""
     phases: Sequence[str] = plan.get("phases", ())
-    current = _last(told, "phase").get("phase")
+    current = _last(log, "phase").get("phase")
     rest = phases[phases.index(current) :] if current in phases else phases
     return [phase for phase in rest if phase not in (*done, "enrolment")]
 
 
-def _spent(told: Sequence[Mapping[str, Any]], phase: str, now: float) -> float:
-    last = _last(told, "phase")
+def _spent(log: Sequence[Mapping[str, Any]], phase: str, now: float) -> float:
+    last = _last(log, "phase")
     return max(0.0, now - float(last["time"])) if last.get("phase") == phase else 0.0

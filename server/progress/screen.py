@@ -1,8 +1,7 @@
-"""Progress of several runs at once, read from their events.jsonl."""
+"""Print the progress of several runs at once, from their events.jsonl."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,45 +10,31 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from common.models import MODELS
 from common.utils.text_file import on_one_line
 from server.federation.obstacles import Obstacle, obstacle_table
+from server.progress.events import EventTail
 
 PHASES = {
     "enrolment": "hospitals enrol",
     "table1": "Table 1",
-    "clinical": "clinical model",
-    "radiomics": "radiomics model",
-    "dl2d": "2D network",
-    "dl3d": "3D network",
-    "fusion_feature": "feature-level fusion",
-    "fusion_decision": "decision-level fusion",
+    **{name: spec.short for name, spec in MODELS.items()},
     "evaluation": "evaluation at the test hospitals",
 }
 
 
 class Follower:
-    """Prints what is new in the events of a run, one line a step."""
+    """Printer of new events of a run, one line a step."""
 
     def __init__(self, label: str, path: Path, console: Console) -> None:
-        self._label, self._path, self._console = label, path, console
+        self._label, self._console = label, console
         # a resumed run goes on in the same file
-        self._offset = path.stat().st_size if path.is_file() else 0
+        self._tail = EventTail(path, path.stat().st_size if path.is_file() else 0)
         self._start = time.monotonic()
 
     def poll(self) -> None:
         """Print the events written since the last call."""
-        if not self._path.is_file():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        complete = data[: data.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:  # what a killed program left of a line
-                continue
+        for event in self._tail.new():
             if event["kind"] == "not_enrolled":
                 self._console.print(obstacle_table([Obstacle(**row) for row in event["rows"]]))
             text = describe(_as_text(event))
@@ -61,7 +46,7 @@ class Follower:
 
 
 def _as_text(value: Any) -> Any:
-    """An event with all its texts such that they are shown as they are: some are of a site."""
+    """Escape all texts of an event: some are a site's."""
     if isinstance(value, str):
         return escape(on_one_line(value))
     if isinstance(value, dict):
@@ -70,7 +55,7 @@ def _as_text(value: Any) -> Any:
 
 
 def describe(event: dict[str, Any]) -> str:
-    """One line for an event, empty for those that are not worth one."""
+    """Return one line for an event, empty for those that are not worth one."""
     kind = event["kind"]
     if kind == "phase":
         return PHASES.get(event["phase"], str(event["phase"]))

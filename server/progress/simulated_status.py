@@ -1,4 +1,4 @@
-"""Where a run on one machine is: a run folder without a coordinator's folder around it."""
+"""Status of a run on one machine: a run folder without a coordinator's folder around it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EVENTS = "events.jsonl"
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether this is a run's own folder, not a coordinator's."""
+    """Tell a run's own folder from a coordinator's."""
     return folder.is_dir() and not (folder / SETTINGS).is_file()
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder in which nothing of a run is.
+    """Refuse a folder that holds nothing of a run.
 
     Raises
     ------
@@ -39,13 +39,13 @@ def check_run_folder(folder: Path) -> None:
 
 
 def read_simulated(folder: Path) -> RunStatus:
-    """Where the run in this folder is."""
+    """Return the status of the run in this folder."""
     check_run_folder(folder)
     return simulated_status(folder, list(read_events(folder / EVENTS)))
 
 
 def simulated_status(folder: Path, events: Sequence[Mapping[str, Any]]) -> RunStatus:
-    """Where the run is whose events these are; also before its study was written."""
+    """Return the status of the run whose events these are, even before it has a study."""
     file = next((f for f in _study_files(folder) if f.is_file()), None)
     study = load_study(file) if file else None
     progress = progress_of(events, time.time())

@@ -1,20 +1,65 @@
-"""The back of the page: training, fusion, network traffic, refusals, times, versions."""
+"""The back of the page: selection, training, fusion, network traffic, refusals, times, versions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 from common.disclosure.descriptions import DESCRIPTIONS
+from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, runs
-from server.report.schema import Results, Transfer
-from server.report.sections import Block, Cell, Line
+from server.report.schema import Results, Selection, Transfer
 
 WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
 
 
+def selection_block(results: Results) -> Block | None:
+    """Return how many features were left after each step, by arm."""
+    arms = results.selection.get(main_run(results), {})
+    used = [s for s in words.STEP_LABELS if any(_left(chosen, s) for chosen in arms.values())]
+    if not used:
+        return None
+    lines = tuple(
+        Line(
+            words.arm_label(arm),
+            (
+                *(Cell(_left(chosen, step) or words.MISSING) for step in used),
+                Cell(words.compact(chosen.alpha)),
+                Cell(words.compact(chosen.svm.cost if chosen.svm else None)),
+            ),
+        )
+        for arm, chosen in arms.items()
+    )
+    columns = ("Model", *(words.STEP_LABELS[s] for s in used), "LASSO penalty", "SVM cost")
+    return Block("", "", columns, lines)
+
+
+def _left(chosen: Selection, step: str) -> str:
+    """Return the features left after a step as text; empty when the arm has no such step."""
+    before: int | None = None
+    for found in chosen.steps:
+        left = found.size
+        if found.step in ("constant", "rare") and left is not None:
+            left = None if before is None else before - left
+        if found.step == step:
+            return "" if left is None else str(left)
+        before = left if left is not None else before
+    return ""
+
+
+def selection_notes(results: Results) -> list[str]:
+    """Return the notes of the selection, by arm."""
+    arms = results.selection.get(main_run(results), {})
+    return [
+        f"{words.arm_label(arm)}: {note.rstrip('.')}."
+        for arm, chosen in arms.items()
+        for note in chosen.notes
+        if note
+    ]
+
+
 def fusion_block(results: Results) -> Block | None:
-    """Stackers that were compared for decision fusion."""
+    """Return the stackers that were compared for decision fusion."""
     fusion = results.fusion.get(main_run(results))
     if fusion is None or not fusion.candidates:
         return None
@@ -29,7 +74,7 @@ def fusion_block(results: Results) -> Block | None:
 
 
 def training_block(results: Results) -> Block | None:
-    """Rounds, first and last value of every series of every network."""
+    """Return rounds, first and last value of every series of every network."""
     networks = results.training.get(main_run(results), {})
     lines = []
     for network, variants in networks.items():
@@ -51,7 +96,7 @@ def training_block(results: Results) -> Block | None:
 
 
 def privacy_block(results: Results) -> Block | None:
-    """Epsilon of every site's patients, in the main run."""
+    """Return epsilon of every site's patients, in the main run."""
     rows = [row for row in results.privacy if row.run == main_run(results)]
     if not rows:
         return None
@@ -70,7 +115,7 @@ def privacy_block(results: Results) -> Block | None:
 
 
 def transfer_blocks(results: Results) -> list[Block]:
-    """Messages and bytes of the main run: by site, then by kind of message."""
+    """Return messages and bytes of the main run: by site, kind of message and phase."""
     rows = [row for row in results.transfers if row.run == main_run(results)]
     if not rows:
         return []
@@ -112,7 +157,7 @@ def _bytes(count: int) -> Cell:
 
 
 def ledger_block(results: Results) -> Block | None:
-    """What left each site in the main run, by kind of message, beside the site's own ledger."""
+    """Return replies that left each site in the main run, by kind, beside its own ledger."""
     run = main_run(results)
     rows = [row for row in results.transfers if row.run == run]
     if not rows:
@@ -147,7 +192,7 @@ def _released(rows: list[Transfer]) -> Cell:
 
 
 def refusal_block(results: Results) -> Block | None:
-    """What a site's disclosure rule held back."""
+    """Return the releases that disclosure rules of sites held back."""
     if not results.refusals:
         return None
     lines = tuple(
@@ -166,12 +211,12 @@ def refusal_block(results: Results) -> Block | None:
 
 
 def _protects(rule: str) -> str:
-    """What a disclosure rule is there for; nothing for one of another release."""
+    """Say what a disclosure rule protects; nothing for one of another release."""
     return f"protects {DESCRIPTIONS[rule].protects}" if rule in DESCRIPTIONS else ""
 
 
 def timing_block(results: Results) -> Block | None:
-    """Seconds of every phase, by run."""
+    """Return seconds of every phase, by run."""
     if not results.timing:
         return None
     timed = list(dict.fromkeys(run for phase in results.timing.values() for run in phase))
@@ -200,7 +245,7 @@ def _duration(seconds: float | None) -> Cell:
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
-    """What is needed to run the study again."""
+    """Return everything that is needed to run the study again."""
     study, run = results.study, results.run
     trains = [site.name for site in study.sites if site.trains]
     tests = [site.name for site in study.sites if not site.trains]

@@ -1,21 +1,280 @@
-"""All choices of a study, group by group: what each is called, and where its default comes from.
+"""Every choice of a study, group by group: its name, and the origin of its default.
 
 The paper is Wang et al., eClinicalMedicine 2024;67:102385; docs/paper.md says the same at length.
+What it says of its 2D and 3D networks is not the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
 from typing import Any
 
-from common.models import FUSION_MODELS
+from common.models import (
+    FUSION_MODELS,
+    MODELS,
+    NETWORKS,
+    NetworkName,
+    labels_of,
+    network_input,
+    networks_seeing,
+)
+from common.study.model import parse_study
+from common.study.strategy import REGISTERED, strategies
 from server.report import words
-from server.report.choice import Choice, Origin, always
-from server.report.choices_networks import network_choices
-from server.report.schema_settings import RecordedSettings
+from server.report.recorded_settings import recorded_settings
+from server.report.schema import RecordedSettings
+
+
+class Origin(StrEnum):
+    """Origin of a setting's default."""
+
+    PAPER = "the paper's"
+    OPEN = "left open by the paper"
+    ADDED = "not in the paper"
+
+
+DIFFERS = "differs from the paper"
+
+Values = Mapping[str, Any]
+
+
+def written(*values: Any) -> str:
+    """Write values as they stand in the study file, yes or no in words."""
+    return ", ".join(_one(value) for value in values)
+
+
+def _one(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_one, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def always(settings: RecordedSettings) -> bool:
+    """Count in every study of the group."""
+    return True
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Settings of one block that are one choice.
+
+    Parameters
+    ----------
+    words : its name for a reader.
+    keys : of the settings, in the order that `show` takes their values.
+    origin : of the default.
+    show : the values in words.
+    counts : whether it has any effect in a study.
+    paper : what the paper has, where the default is not that.
+    is_papers : whether values are the paper's, where the default is not that.
+    remark : what else is to be said of it.
+    """
+
+    words: str
+    keys: tuple[str, ...]
+    origin: Origin
+    show: Callable[..., str] = written
+    counts: Callable[[RecordedSettings], bool] = always
+    paper: str = ""
+    is_papers: Callable[..., bool] | None = None
+    remark: str = ""
+
+    def known(self, block: Values) -> bool:
+        """Tell if a block has all settings of this choice: one of another release may not."""
+        return all(key in block for key in self.keys)
+
+    def in_words(self, block: Values) -> str:
+        """Return the chosen values in words."""
+        return self.show(*(block[key] for key in self.keys))
+
+    def verdict(self, block: Values, default: Values) -> str:
+        """Compare the choice with the paper, in words.
+
+        Parameters
+        ----------
+        default : the block of a study that names nothing itself.
+        """
+        own = [block[key] for key in self.keys]
+        if self.is_papers is not None:
+            return Origin.PAPER if self.is_papers(*own) else f"{DIFFERS}: {self.paper}"
+        if own == [default[key] for key in self.keys]:
+            return self.origin
+        if self.origin is Origin.PAPER:
+            return f"{DIFFERS}: {self.in_words(default)}"
+        return f"{self.origin}; default here: {self.in_words(default)}"
+
+
+@cache
+def paper_defaults() -> RecordedSettings:
+    """Return the settings of a study that names none itself: those of preset `paper`."""
+    study = parse_study(
+        'preset = "paper"\nname = "paper"\nendpoint = "event"\nsites = [{ name = "a" }]\n'
+        'test_sets = []\nclinical = [{ name = "x", kind = "continuous" }]\n'
+    )
+    return RecordedSettings.model_validate(recorded_settings(study))
+
 
 PAPER, OPEN, ADDED = Origin.PAPER, Origin.OPEN, Origin.ADDED
+
+RESNET50 = {
+    "block": "bottleneck",
+    "layers": (3, 4, 6, 3),
+    "widths": (64, 128, 256, 512),
+    "stem_kernel": 7,
+    "stem_stride": 2,
+    "stem_pool": True,
+    "shortcut": "B",
+    "dilated": False,
+}
+
+
+def network_choices(network: NetworkName) -> Sequence[Choice]:
+    """Return every choice of a network's block."""
+    flat = network_input(network).dimensions == 2
+    return (*_what_it_is(flat=flat), *_how_it_learns(flat=flat), *_over_hospitals())
+
+
+def _what_it_is(*, flat: bool) -> Sequence[Choice]:
+    source = "ImageNet" if flat else "Med3D"
+    return (
+        Choice("Architecture", tuple(RESNET50), PAPER, _architecture),
+        Choice(
+            "Initial weights",
+            ("pretrained", "pretrained_sha256"),
+            PAPER,
+            lambda name, digest: (
+                f"{name} (SHA-256 {digest[:12]}...), taken to be {source}'s" if name else "random"
+            ),
+            paper=source,
+            is_papers=lambda name, _: bool(name),
+        ),
+        Choice(
+            "Normalisation",
+            ("norm",),
+            OPEN,
+            lambda norm: {
+                "batch": "BatchNorm",
+                "frozen": "BatchNorm, statistics kept",
+                "group": "GroupNorm",
+            }[norm],
+        ),
+        Choice(
+            "Input",
+            ("input_size",),
+            PAPER,
+            lambda size: " by ".join([str(size)] * (2 if flat else 3)),
+        ),
+        Choice(
+            "Augmentation",
+            ("augment",),
+            PAPER,
+            lambda on: "random flips, a random part of a larger crop" if on else "none",
+        ),
+    )
+
+
+def _how_it_learns(*, flat: bool) -> Sequence[Choice]:
+    return (
+        Choice(
+            "Rounds, at most",
+            ("rounds",),
+            OPEN if flat else PAPER,
+            remark="" if flat else "epochs in the paper",
+        ),
+        Choice(
+            "Result",
+            ("select", "patience"),
+            PAPER,
+            _result,
+            remark="its patience is left open" if flat else "",
+        ),
+        Choice("Batch", ("batch_size",), PAPER if flat else OPEN),
+        Choice(
+            "Optimiser",
+            ("optimiser", "momentum"),
+            PAPER,
+            lambda name, momentum: "Adam" if name == "adam" else f"SGD, momentum {momentum:g}",
+        ),
+        Choice("Learning rate", ("learning_rate",), PAPER),
+        Choice("Its course", ("schedule", "warmup_rounds"), OPEN, _course),
+        Choice(
+            "Weight decay (L2)",
+            ("weight_decay",),
+            OPEN,
+            remark="stated, but not how strong" if flat else "stated for the 2D network alone",
+        ),
+        Choice("Gradients clipped to", ("gradient_clip",), OPEN, lambda clip: _or(clip, "not")),
+        Choice("Order of patients", ("sampling",), OPEN),
+        Choice("Weights of negatives and positives", ("class_weights",), OPEN),
+        Choice("Precision", ("precision",), OPEN),
+    )
+
+
+def _over_hospitals() -> Sequence[Choice]:
+    return (
+        Choice("Strategy", ("strategy", "strategy_options"), ADDED, _strategy),
+        Choice(
+            "A round at a hospital",
+            ("local_epochs", "local_steps"),
+            ADDED,
+            lambda epochs, steps: f"{steps} steps" if steps else _count(epochs, "epoch"),
+        ),
+        Choice(
+            "Weights averaged over",
+            ("average_last",),
+            ADDED,
+            lambda share: f"the last {share:.0%} of the rounds" if share else "no rounds",
+        ),
+        Choice("Bits a weight that is sent", ("transfer_bits",), ADDED),
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _or(value: float, otherwise: str) -> str:
+    return f"{value:g}" if value else otherwise
+
+
+def _architecture(*values: Any) -> str:
+    given = dict(zip(RESNET50, values, strict=True))
+    if given == RESNET50:
+        return "ResNet50"
+    if given == {**RESNET50, "dilated": True}:
+        return "ResNet50, dilated"
+    layers = ", ".join(map(str, given["layers"]))
+    widths = ", ".join(map(str, given["widths"]))
+    pool = "pooling" if given["stem_pool"] else "no pooling"
+    dilated = ", dilated" if given["dilated"] else ""
+    return (
+        f"ResNet of {layers} {given['block']} blocks with {widths} planes; first convolution"
+        f" {given['stem_kernel']} wide, stride {given['stem_stride']}, {pool}; shortcuts"
+        f" {given['shortcut']}{dilated}"
+    )
+
+
+def _result(select: str, patience: int) -> str:
+    if select == "last":
+        return "the last round, no early stopping"
+    stops = f", stopped after {patience} without a better" if patience else ""
+    return f"the round with the least held-out loss{stops}"
+
+
+def _course(schedule: str, warmup: int) -> str:
+    rises = f", after {_count(warmup, 'round')} of rising" if warmup else ""
+    return f"{schedule}{rises}"
+
+
+def _strategy(name: str, options: Mapping[str, Any]) -> str:
+    own = REGISTERED[name].own_options.model_fields if name in strategies() else ()
+    shown = ", ".join(f"{key} {options[key]:g}" for key in own if key in options)
+    return f"{name} ({shown})" if shown else name
 
 
 @dataclass(frozen=True)
@@ -35,17 +294,17 @@ class Group:
 
 
 def models(*names: str) -> Callable[[RecordedSettings], bool]:
-    """Whether a study has any of these models."""
+    """Return a condition: a study has any of these models."""
     return lambda settings: bool({*settings.base_models, *settings.fusion_models} & set(names))
 
 
 def networks_fused(settings: RecordedSettings) -> bool:
-    """Whether network features enter a linear model."""
-    return models("dl2d", "dl3d")(settings) and "fusion_feature" in settings.fusion_models
+    """Tell if network features enter a linear model."""
+    return models(*NETWORKS)(settings) and "fusion_feature" in settings.fusion_models
 
 
 def guarded(settings: RecordedSettings) -> bool:
-    """Whether values are limited before matrices are made of them."""
+    """Tell if values are limited before matrices are made of them."""
     return settings.privacy.get("mode") == "guarded"
 
 
@@ -59,7 +318,11 @@ def _private(settings: RecordedSettings) -> bool:
 
 def _images_are_windowed(settings: RecordedSettings) -> bool:
     windowed = settings.radiomics.get("window") and "radiomics" in settings.base_models
-    return bool(windowed) or models("dl2d", "dl3d")(settings)
+    return bool(windowed) or models(*NETWORKS)(settings)
+
+
+def _labels(names: Sequence[str]) -> str:
+    return labels_of(names) or "none"
 
 
 def _named(labels: dict[str, str]) -> Callable[[Sequence[str]], str]:
@@ -74,12 +337,12 @@ def _grid(count: int, low: float, high: float) -> str:
 
 
 STUDY = (
-    Choice("Base models", ("base_models",), PAPER, _named(words.MODEL_LABELS)),
+    Choice("Base models", ("base_models",), PAPER, _labels),
     Choice(
         "Fusion models",
         ("fusion_models",),
         PAPER,
-        _named(words.MODEL_LABELS),
+        _labels,
         counts=models(*FUSION_MODELS),
     ),
     Choice("Folds of the cross-validation", ("folds",), PAPER),
@@ -111,17 +374,21 @@ IMAGING = (
         ("crop2d_size", "crop2d_slices_each_side"),
         PAPER,
         lambda size, n: f"{size} by {size}, the largest section and up to {n} on each side",
-        counts=models("dl2d"),
+        counts=models(*networks_seeing(2)),
     ),
     Choice(
-        "3D crops", ("crop3d_size",), PAPER, lambda n: f"{n} by {n} by {n}", counts=models("dl3d")
+        "3D crops",
+        ("crop3d_size",),
+        PAPER,
+        lambda n: f"{n} by {n} by {n}",
+        counts=models(*networks_seeing(3)),
     ),
 )
 
 INTERPOLATION = (
     Choice("Interpolation of images", ("image",), PAPER),
     Choice("Interpolation of the ROI", ("roi",), OPEN),
-    Choice("Interpolation of crops", ("crops",), PAPER, counts=models("dl2d", "dl3d")),
+    Choice("Interpolation of crops", ("crops",), PAPER, counts=models(*NETWORKS)),
 )
 
 RADIOMICS = (
@@ -272,7 +539,7 @@ WAITING = tuple(
 GROUPS = (
     Group("Models and validation", "", STUDY),
     Group("Preparation of images", "imaging", IMAGING, _images_are_windowed),
-    Group("Interpolation", "interpolation", INTERPOLATION, models("radiomics", "dl2d", "dl3d")),
+    Group("Interpolation", "interpolation", INTERPOLATION, models("radiomics", *NETWORKS)),
     Group("Radiomics features", "radiomics", RADIOMICS, models("radiomics")),
     Group(
         "Selection of features",
@@ -281,10 +548,9 @@ GROUPS = (
         models("clinical", "radiomics", "fusion_feature"),
     ),
     Group("Support vector machines", "svm", SVM, models("clinical", "radiomics", "fusion_feature")),
-    Group("2D network", "dl2d", network_choices("dl2d"), models("dl2d")),
-    Group("3D network", "dl3d", network_choices("dl3d"), models("dl3d")),
+    *(Group(MODELS[name].short, name, network_choices(name), models(name)) for name in NETWORKS),
     Group("Decision fusion", "fusion", FUSION, models("fusion_decision")),
     Group("Privacy", "privacy", PRIVACY),
-    Group("Differential privacy", "differential_privacy", NOISE, models("dl2d", "dl3d")),
+    Group("Differential privacy", "differential_privacy", NOISE, models(*NETWORKS)),
     Group("Waiting", "waiting", WAITING),
 )

@@ -1,16 +1,14 @@
-"""What was chosen in the study, as tables of the page."""
+"""The choices of the study, as tables of the page."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
+from common.html.tables import Block, Cell, Line
 from server.report import words
-from server.report.choice import DIFFERS, Choice, Origin, Values, paper_defaults
-from server.report.choices import GROUPS, Group
-from server.report.schema import Results
-from server.report.schema_settings import RecordedColumn, RecordedSettings
-from server.report.sections import Block, Cell, Line
+from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
+from server.report.schema import RecordedColumn, RecordedSettings, Results
 
 KINDS = {
     "continuous": "a number",
@@ -22,7 +20,7 @@ COLUMNS = ("Choice", "In this study", "The paper")
 
 
 def settings_blocks(results: Results) -> list[Block]:
-    """A table a group of choices that count in this study; none of a file without settings."""
+    """Return a table a group of choices that count in this study, if it has settings."""
     settings = results.settings
     if settings is None:
         return []
@@ -32,7 +30,7 @@ def settings_blocks(results: Results) -> list[Block]:
 
 
 def settings_sentence(results: Results) -> str:
-    """How many choices are the paper's, left open, added, or differ from it."""
+    """Count the choices that are the paper's, left open, added, or differ from it."""
     if results.settings is None:
         return ""
     found = Counter(_kind(verdict) for verdict in _verdicts(results.settings))
@@ -44,23 +42,23 @@ def settings_sentence(results: Results) -> str:
 
 
 def remarks(results: Results) -> tuple[str, ...]:
-    """What differs from the paper or completes it, and is no setting."""
+    """Return the remarks on what differs from the paper, or completes it, and is no setting."""
     return results.settings.remarks if results.settings else ()
 
 
 def radiomics_file(results: Results) -> str:
-    """The extraction settings, as they stand in their file."""
+    """Return the extraction settings, as they stand in their file."""
     return results.settings.radiomics_file.strip() if results.settings else ""
 
 
 def block_of(settings: RecordedSettings, group: Group) -> Values:
-    """The recorded settings that the choices of a group are about."""
+    """Return the recorded settings that the choices of a group are about."""
     values: Values = getattr(settings, group.block) if group.block else settings.__dict__
     return values
 
 
 def choices_of(settings: RecordedSettings, group: Group) -> Iterator[Choice]:
-    """Choices of a group that have an effect in a study."""
+    """Return the choices of a group that have an effect in a study."""
     if group.counts(settings):
         block = block_of(settings, group)
         yield from (one for one in group.choices if one.known(block) and one.counts(settings))
@@ -79,7 +77,7 @@ def _line(settings: RecordedSettings, group: Group, choice: Choice) -> Line:
     return Line(
         choice.words,
         (
-            Cell(choice.told(block)),
+            Cell(choice.in_words(block)),
             Cell(verdict, choice.remark, strong=verdict.startswith(DIFFERS)),
         ),
     )
@@ -118,5 +116,5 @@ def _declared(column: RecordedColumn) -> str:
 
 
 def _missing(column: RecordedColumn) -> str:
-    """Texts that stand for a missing value, besides the empty cell."""
+    """Return the texts that stand for a missing value, besides the empty cell."""
     return ", ".join(["empty", *column.missing])

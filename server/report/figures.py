@@ -1,45 +1,59 @@
-"""The figures of the report: what each of them shows."""
+"""The figures of the report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from common.html.drawing import (
     BLACK,
     BLUE,
     GREY,
     LIGHT,
+    LINE_STYLES,
     MODEL_STYLE,
     ORANGE,
     VERMILION,
+    Dash,
     Drawing,
     draw,
 )
+from common.models import MODELS
 from server.report import words
-from server.report.flow import draw_flow
+from server.report.patients import draw_flow
+from server.report.performance import SIGNIFICANT
 from server.report.reading import (
     MODEL_ORDER,
     MatrixRow,
     main_run,
+    p_values,
     performance_matrix,
     set_label,
     sets,
 )
-from server.report.schema import Calibration, DecisionCurve, Results, Roc
-from server.report.selection_figures import draw_correlations, draw_lassos, draw_paths
-from server.report.strata import draw_strata
-from server.report.training_figures import draw_trainings
+from server.report.schema import (
+    Calibration,
+    Correlation,
+    DecisionCurve,
+    LassoPath,
+    Results,
+    Roc,
+    Selection,
+)
+from server.report.subgroups import draw_strata
 
 MOST_BARS = 25
 AUC_FLOOR = 0.4
 
 
 def draw_figures(results: Results) -> list[Drawing]:
-    """All figures that the results have data for, in the order of the page."""
+    """Draw all figures that the results have data for, in the order of the page."""
     makers: tuple[Callable[[Results], Iterator[Drawing]], ...] = (
         *(draw_flow, _overviews, _rocs, _calibrations, _decision_curves, draw_strata),
         *(draw_lassos, draw_paths, _weights, draw_correlations, draw_trainings),
@@ -48,7 +62,7 @@ def draw_figures(results: Results) -> list[Drawing]:
 
 
 def write_figures(drawings: list[Drawing], run_folder: Path) -> list[Path]:
-    """Write `figures/NAME.svg`; figures of an earlier report that are not drawn now are removed."""
+    """Write `figures/NAME.svg` and remove figures of an earlier report that are not drawn."""
     folder = run_folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{drawing.name}.svg" for drawing in drawings]
@@ -69,7 +83,7 @@ def _overviews(results: Results) -> Iterator[Drawing]:
 
 
 def _paint_overview(axes: Axes, rows: list[MatrixRow], ceiling: float | None) -> None:
-    """Federated point with interval, pooled diamond, bar over the span of the local-only runs."""
+    """Paint the federated AUC with interval, a pooled diamond, a bar over local-only runs."""
     low = AUC_FLOOR
     for place, row in enumerate(rows):
         if row.local is not None:
@@ -90,7 +104,7 @@ def _paint_overview(axes: Axes, rows: list[MatrixRow], ceiling: float | None) ->
     if ceiling is not None:
         axes.axvline(ceiling, color=GREY, lw=1, ls=(0, (2, 2)), zorder=0)
     axes.axvline(0.5, color=LIGHT, lw=1, zorder=0)
-    labels = [words.MODEL_LABELS[row.model] for row in rows]
+    labels = [MODELS[row.model].label for row in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set(xlim=(max(0.0, low - 0.03), 1.01), ylim=(-0.6, len(rows) - 0.4), xlabel="AUC")
     axes.tick_params(axis="y", length=0)
@@ -124,7 +138,7 @@ def _paint_roc(axes: Axes, curves: list[Roc], aucs: dict[tuple[str, str], float 
     for row in sorted(curves, key=lambda row: _best_first(row.model)):
         colour, dash = MODEL_STYLE[row.model]
         area = words.auc(aucs.get((row.set, row.model)))
-        label = f"{words.MODEL_LABELS[row.model]}, AUC {area}"
+        label = f"{MODELS[row.model].label}, AUC {area}"
         axes.plot(row.fpr, row.tpr, color=colour, ls=dash, label=label)
     _percent_axes(axes, "100 % − specificity", "Sensitivity, %")  # noqa: RUF001  true minus sign
     axes.legend(loc="lower right", borderpad=0, handlelength=2.4)
@@ -139,7 +153,7 @@ def _calibrations(results: Results) -> Iterator[Drawing]:
 
 
 def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
-    """Fusion models and, without them, all models: six zigzags could not be told apart."""
+    """Paint the fusion models, else all: nobody could follow six zigzags."""
     axes.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
     for row in sorted(_fusion_or_all(rows), key=lambda row: _best_first(row.model)):
         points = [
@@ -148,7 +162,7 @@ def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
             if group.mean_predicted is not None and group.observed is not None
         ]
         colour, dash = MODEL_STYLE[row.model]
-        label = f"{words.MODEL_LABELS[row.model]}, Brier {words.number(row.brier)}"
+        label = f"{MODELS[row.model].label}, Brier {words.number(row.brier)}"
         x, y = [point[0] for point in points], [point[1] for point in points]
         axes.plot(x, y, color=colour, ls=dash, marker="o", ms=4, label=label)
     _percent_axes(axes, "Predicted risk, %", "Observed share, %")
@@ -174,7 +188,7 @@ def _paint_decision(axes: Axes, rows: list[DecisionCurve]) -> None:
     axes.axhline(0, color=BLACK, lw=1, label="Treat none")
     for row in sorted(rows, key=lambda row: _best_first(row.model)):
         colour, dash = MODEL_STYLE[row.model]
-        label = words.MODEL_LABELS[row.model]
+        label = MODELS[row.model].label
         axes.plot(
             row.thresholds, [_nan(v) for v in row.net_benefit], color=colour, ls=dash, label=label
         )
@@ -218,9 +232,157 @@ def _paint_weights(axes: Axes, bars: list[tuple[str, float]], what: str) -> None
 
 
 def _legend_below(axes: Axes, ncols: int = 2) -> None:
-    """Under the axis label, where no line can run through it."""
+    """Put the legend under the axis label, where no line can run through it."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.15), ncols=ncols, handlelength=2.4)
 
 
 def _order(results: Results, names: list[str]) -> list[str]:
     return [name for name in sets(results) if name in names]
+
+
+# numbers are written into the squares of a matrix that is not larger
+MOST_NUMBERS = 12
+
+
+def draw_lassos(results: Results) -> Iterator[Drawing]:
+    """Draw the cross-validated error at each penalty (paper, figure S1)."""
+    for arm, chosen in results.selection.get(main_run(results), {}).items():
+        if chosen.cv is not None and chosen.cv.alphas:
+            paint = partial(_paint_lasso, chosen=chosen)
+            yield draw("lasso", f"lasso-{arm}", words.arm_label(arm), paint, height=2.7)
+
+
+def _paint_lasso(axes: Axes, chosen: Selection) -> None:
+    if chosen.cv is None:
+        return
+    order = np.argsort(chosen.cv.alphas)
+    alphas, errors = np.array(chosen.cv.alphas)[order], np.array(chosen.cv.errors)[order]
+    if chosen.cv.spreads:
+        spread = np.array(chosen.cv.spreads)[order]
+        axes.fill_between(alphas, errors - spread, errors + spread, color=LIGHT, lw=0)
+    axes.plot(alphas, errors, color=BLUE, marker=".", ms=4)
+    _mark_chosen(axes, chosen)
+    axes.set(xscale="log", xlabel="LASSO penalty", ylabel="Cross-validated error")
+    _plain_penalties(axes)
+
+
+def _mark_chosen(axes: Axes, chosen: Selection) -> None:
+    if chosen.alpha is not None and chosen.alpha > 0:
+        label = f"chosen: {words.compact(chosen.alpha)}"
+        axes.axvline(chosen.alpha, color=VERMILION, lw=1.2, ls=(0, (4, 2)), label=label)
+        axes.legend(loc="best", borderpad=0.2)
+
+
+def _plain_penalties(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def draw_paths(results: Results) -> Iterator[Drawing]:
+    """Draw the coefficients along the penalties (paper, figure S1)."""
+    for arm, chosen in results.selection.get(main_run(results), {}).items():
+        if chosen.path is not None and chosen.path.coefficients:
+            count = len(chosen.path.coefficients)
+            title = f"{words.arm_label(arm)}: {words.count_word(count, 'feature')}"
+            paint = partial(_paint_path, path=chosen.path, chosen=chosen)
+            yield draw("path", f"path-{arm}", title, paint, height=2.7)
+
+
+def _paint_path(axes: Axes, path: LassoPath, chosen: Selection) -> None:
+    styles = cycle(LINE_STYLES)
+    for name, values in path.coefficients.items():
+        used = name in chosen.coefficients
+        colour, dash = next(styles) if used else (GREY, "-")
+        width = 1.3 if used else 0.6
+        axes.plot(path.alphas, values, color=colour, ls=dash, lw=width)
+    axes.axhline(0, color=BLACK, lw=0.8)
+    axes.set(xscale="log", xlabel="LASSO penalty", ylabel="Coefficient")
+    _mark_chosen(axes, chosen)
+    _plain_penalties(axes)
+
+
+def draw_correlations(results: Results) -> Iterator[Drawing]:
+    """Draw the rank correlation of the selected features over all sites (figure 3G)."""
+    for arm, chosen in results.selection.get(main_run(results), {}).items():
+        if chosen.correlation is not None and len(chosen.correlation.names) > 1:
+            found = chosen.correlation
+            size = 1.6 + 0.19 * max(len(found.names), 6)
+            paint = partial(_paint_correlation, found=found)
+            title = words.arm_label(arm)
+            if found.n is not None:
+                title += f" (n={found.n})"
+            name = f"correlation-{arm}"
+            yield draw("correlation", name, title, paint, width=size + 2.4, height=size)
+
+
+def _paint_correlation(axes: Axes, found: Correlation) -> None:
+    """Paint blue through white to vermilion, whose ends differ for all colour vision."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = LinearSegmentedColormap.from_list("signed", [BLUE, "white", VERMILION])
+    values = np.array(found.values)
+    count = len(found.names)
+    grid = np.arange(count + 1) - 0.5
+    axes.pcolormesh(grid, grid, values, cmap=colours, vmin=-1, vmax=1, ec="white", lw=0.4)
+    if count <= MOST_NUMBERS:
+        for i in range(count):
+            for j in range(count):
+                text = words.number(values[i, j], 1)
+                axes.text(j, i, text, ha="center", va="center", fontsize=6.5)
+    above = 0.2 if count <= MOST_NUMBERS else 0.0  # its number
+    for i, j in np.argwhere(p_values(found) < SIGNIFICANT).tolist():
+        axes.text(j, i - above, "*", ha="center", va="center", fontsize=6.5)
+    axes.set_xticks(range(count), [str(i + 1) for i in range(count)], fontsize=6.5)
+    labels = [f"{words.shorten(name, 34)}  {i + 1}" for i, name in enumerate(found.names)]
+    axes.set_yticks(range(count), labels, fontsize=6.5)
+    axes.tick_params(length=0)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.spines[:].set_visible(False)
+    # matplotlib's own colour bar would be an image inside the SVG
+    thin = 1.0 if count <= MOST_NUMBERS else 0.5
+    scale = axes.inset_axes((1.0 + 0.04 * thin, 0.25, 0.035 * thin, 0.5))
+    steps = np.linspace(-1.0, 1.0, 22)
+    middles = 0.5 * (steps[1:] + steps[:-1])
+    scale.pcolormesh([0, 1], steps, middles[:, None], cmap=colours, vmin=-1, vmax=1)
+    scale.set_xticks([])
+    scale.set_yticks([-1, 0, 1], ["\N{MINUS SIGN}1", "0", "+1"], fontsize=6.5)
+    scale.yaxis.tick_right()
+    scale.set_title("Rank\ncorrelation", fontsize=6.5, fontweight="normal")
+
+
+def draw_trainings(results: Results) -> Iterator[Drawing]:
+    """Draw a figure for every network and kind of loss that has a value a round."""
+    for network, variants in results.training.get(main_run(results), {}).items():
+        for measure in dict.fromkeys(name for series in variants.values() for name in series):
+            lines = {
+                name: series[measure]
+                for name, series in variants.items()
+                if len(series.get(measure, ())) > 1
+            }
+            if not lines:
+                continue
+            paint = partial(_paint_training, lines=lines)
+            title = f"{words.arm_label(network)}: {words.humanise(measure).lower()}"
+            yield draw("training", f"training-{network}-{measure}", title, paint, height=3.0)
+
+
+def _paint_training(axes: Axes, lines: dict[str, tuple[float | None, ...]]) -> None:
+    styles = cycle([style for style in LINE_STYLES if style[1] != "-"])
+    for name, values in lines.items():
+        final = len(lines) == 1 or name in ("final", "full")
+        style: tuple[str, Dash] = (BLACK, "-") if final else next(styles)
+        rounds = range(1, len(values) + 1)
+        label = words.humanise(words.variant_label(name))
+        axes.plot(
+            rounds,
+            [np.nan if v is None else v for v in values],
+            color=style[0],
+            ls=style[1],
+            label=label,
+            lw=1.3,
+        )
+    axes.set(xlabel="Round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(lines) > 1:
+        axes.legend(loc="best", ncols=2, borderpad=0, handlelength=2.4)

@@ -1,37 +1,41 @@
-"""Questions that tables, figures and page ask of the results: which models, sets and runs."""
+"""Queries of the results that tables, figures and page share: models, sets and runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
 from common.models import BASE_MODELS, FUSION_MODELS
-from server.report.schema import Performance, Results
+from server.report.schema import Correlation, Performance, Results
 from server.report.words import humanise
 
 MODEL_ORDER: tuple[str, ...] = (*BASE_MODELS, *FUSION_MODELS)
 
 
 def models(results: Results) -> list[str]:
-    """Models with any performance, base models first."""
+    """Return the models with any performance, base models first."""
     found = {row.model for row in results.performance}
     return [model for model in MODEL_ORDER if model in found]
 
 
 def sets(results: Results) -> list[str]:
-    """Sets with any performance: train, the declared test sets in order, then any other."""
+    """Return the sets with any performance: train, the declared test sets, then any other."""
     found = _unique(row.set for row in results.performance)
     declared = ["train", *(test.name for test in results.study.test_sets)]
     return [name for name in declared if name in found] + [n for n in found if n not in declared]
 
 
 def test_sets(results: Results) -> list[str]:
-    """`sets` without the training set."""
+    """Return `sets` without the training set."""
     return [name for name in sets(results) if name != "train"]
 
 
 def runs(results: Results) -> list[str]:
-    """Federated, pooled, then local runs in roster order; only those that ran."""
+    """Return federated, pooled, then local runs in roster order; only those that ran."""
     found = _unique(row.run for row in results.performance)
     roster = [f"local:{site.name}" for site in results.study.sites]
     order = ["federated", "pooled", *roster]
@@ -39,24 +43,24 @@ def runs(results: Results) -> list[str]:
 
 
 def local_runs(results: Results) -> list[str]:
-    """Runs in which one hospital trained alone."""
+    """Return the runs in which one hospital trained alone."""
     return [run for run in runs(results) if run.startswith("local:")]
 
 
 def main_run(results: Results) -> str:
-    """The run that curves, weights and comparisons show: federated when there is one."""
+    """Return the run that curves, weights and comparisons show: federated if there is one."""
     found = runs(results)
     return "federated" if "federated" in found or not found else found[0]
 
 
 def headline_model(results: Results) -> str | None:
-    """The model that the summary speaks of: decision fusion, else the next that was built."""
-    order = ("fusion_decision", "fusion_feature", "dl3d", "dl2d", "radiomics", "clinical")
+    """Return the model of the summary: decision fusion, else the next that was built."""
+    order = tuple(reversed((*BASE_MODELS, *FUSION_MODELS)))
     return next((model for model in order if model in models(results)), None)
 
 
 def set_label(name: str) -> str:
-    """A set in words: `external_test_1` and `external1` -> `External test set 1`."""
+    """Write a set in words: `external_test_1` and `external1` -> `External test set 1`."""
     if name == "train":
         return "Training set"
     plain = name.replace("_", " ")
@@ -93,12 +97,12 @@ class MatrixRow:
 
     @property
     def any_row(self) -> Performance | None:
-        """A row that tells n and positives."""
+        """A row that has n and positives."""
         return self.federated or self.pooled or next(iter(self.local_rows), None)
 
 
 def performance_matrix(results: Results) -> list[MatrixRow]:
-    """Federated, pooled and local-only side by side: a row per set and model, sets outermost."""
+    """Return all runs side by side: a row per set and model, sets outermost."""
     index: dict[tuple[str, str, str], Performance] = {
         (row.run, row.model, row.set): row for row in results.performance
     }
@@ -123,7 +127,7 @@ def performance_matrix(results: Results) -> list[MatrixRow]:
 
 
 def primary(row: MatrixRow, run: str) -> Performance | None:
-    """The row's performance in the main run."""
+    """Return the row's performance in the main run."""
     candidates = (row.federated, row.pooled, *row.local_rows)
     return next((found for found in candidates if found is not None and found.run == run), None)
 
@@ -136,9 +140,29 @@ def _summarise(rows: tuple[Performance, ...]) -> LocalSummary | None:
 
 
 def delong_p(results: Results, run: str, name: str, model: str, reference: str) -> float | None:
-    """P of `model` against `reference` on one set, whichever way round it was stored."""
+    """Return P of `model` against `reference` on one set, in whichever order it was stored."""
     for row in results.delong:
         same_place = row.run == run and row.set == name
         if same_place and {row.model_a, row.model_b} == {model, reference}:
             return row.p
     return None
+
+
+FEWEST_FOR_P = 3
+
+
+def p_values(found: Correlation) -> NDArray[np.float64]:
+    """Return two-sided P (p, p) of no correlation, NaN where the patients are not known.
+
+    t = r sqrt((n - 2) / (1 - r^2)) with n - 2 degrees of freedom, as in scipy's `spearmanr`; an
+    approximation that is good from about ten patients on. Not corrected for the number of pairs.
+    """
+    r = np.clip(np.array(found.values, dtype=float), -1.0, 1.0)
+    if found.n is None or found.n < FEWEST_FOR_P:
+        return np.full(r.shape, np.nan)
+    freedom = found.n - 2
+    with np.errstate(divide="ignore"):
+        t = np.abs(r) * np.sqrt(freedom / (1.0 - r**2))
+    p: NDArray[np.float64] = 2.0 * stdtr(freedom, -t)
+    np.fill_diagonal(p, np.nan)
+    return p

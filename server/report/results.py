@@ -42,7 +42,7 @@ def parse(tree: Any, *, where: str = "results.json") -> Results:
 
 
 def to_json(results: Results) -> str:
-    """JSON text: keys in the order of the schema, one row a line, floats that round-trip."""
+    """Return JSON text: keys in the order of the schema, a row a line, floats that round-trip."""
     blocks = [
         f"  {json.dumps(key)}: {_block(value)}"
         for key, value in results.model_dump(mode="json").items()

@@ -2,25 +2,271 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, model_validator
-
-from server.report.schema_base import (
-    Count,
-    Finite,
-    MaybeCount,
-    ModelName,
-    Number,
-    Record,
-    RunName,
-    Share,
-    equal_lengths,
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
 )
-from server.report.schema_flow import LedgerSummary, Participant
-from server.report.schema_selection import Selection
-from server.report.schema_settings import RecordedSettings
-from server.report.schema_strata import Stratum, StratumTest
+
+from common.models import BaseModelName, FusionModelName
+
+ModelName = BaseModelName | FusionModelName
+
+
+def _none_unless_finite(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain_number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+Number = Annotated[float | None, BeforeValidator(_none_unless_finite)]
+Finite = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=False)]
+Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_none_unless_finite)]
+Count = Annotated[int, BeforeValidator(_plain_number), Field(ge=0)]
+MaybeCount = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_none_unless_finite)]
+RunName = Annotated[str, Field(pattern=r"^(federated|pooled|local:.+)$")]
+
+
+class Record(BaseModel):
+    """Base of every record: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+R = TypeVar("R", bound=Record)
+
+
+def equal_lengths(record: R, *fields: str) -> R:
+    """Return the record; ValueError unless these fields have one length."""
+    lengths = {name: len(getattr(record, name)) for name in fields}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(f"lists must have one length: {found}")
+    return record
+
+
+class ParticipantCount(Record):
+    """Patients of one site in one set, and those with the endpoint; null = a small count."""
+
+    n: MaybeCount = None
+    positives: MaybeCount = None
+
+
+class Participant(Record):
+    """One site: patients it left out because their data could not be used, and those it enrolled.
+
+    `sets` has "train" and the test sets of which the site holds a part.
+    """
+
+    site: str
+    trains: bool
+    excluded: Count = 0
+    sets: dict[str, ParticipantCount] = Field(default_factory=dict)
+
+
+class LedgerSummary(Record):
+    """Entries of a site's own ledger, by kind of message; `bytes` are those released."""
+
+    site: str
+    exchange: str
+    released: Count = 0
+    refused: Count = 0
+    stopped: Count = 0
+    bytes: Count = 0
+    run: RunName = "federated"
+
+
+StepName = Literal["columns", "constant", "rare", "tied", "spearman", "icc", "lasso"]
+
+
+class SelectionStep(Record):
+    """Features left after a step: the names, or only their number where names say nothing.
+
+    `constant`, `rare` and `tied` are the exceptions: they list the features that were dropped.
+    """
+
+    step: StepName
+    names: tuple[str, ...] | None = None
+    count: Count | None = None
+
+    @property
+    def size(self) -> int | None:
+        """Number of features left, or dropped."""
+        return len(self.names) if self.names is not None else self.count
+
+
+class CrossValidation(Record):
+    """Mean squared error of the LASSO, averaged over the folds, at each penalty.
+
+    `spreads` are standard errors of these means; empty where an earlier release wrote the file.
+    """
+
+    alphas: tuple[Finite, ...]
+    errors: tuple[Finite, ...]
+    spreads: tuple[Finite, ...] = ()
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        return equal_lengths(self, "alphas", "errors", *(["spreads"] if self.spreads else []))
+
+
+class LassoPath(Record):
+    """Coefficient of each feature at each penalty, in standardised units."""
+
+    alphas: tuple[Finite, ...]
+    coefficients: dict[str, tuple[Finite, ...]]
+
+    @model_validator(mode="after")
+    def _as_many_as_penalties(self) -> Self:
+        for name, values in self.coefficients.items():
+            if len(values) != len(self.alphas):
+                raise ValueError(f"{name} has {len(values)} coefficients")
+        return self
+
+
+class Correlation(Record):
+    """Rank correlation of every two features; symmetric, ones on the diagonal."""
+
+    names: tuple[str, ...]
+    values: tuple[tuple[Finite, ...], ...]
+    method: str = ""
+    n: Count | None = None
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        if {len(self.values), *(len(row) for row in self.values)} - {len(self.names)}:
+            raise ValueError("a correlation matrix is square, with a name a row")
+        return self
+
+
+class Svm(Record):
+    """The SVM on the selected features, in standardised units; no weights with the RBF kernel.
+
+    Weights and intercept are those of the machine as fitted. Its decision value minus
+    `decision_mean`, divided by `decision_sd`, is what Platt's scaling takes (no division by 0);
+    null where an earlier release wrote the file.
+    """
+
+    kernel: Literal["linear", "rbf"] = "linear"
+    cost: Finite
+    gamma: Finite | None = None
+    weights: dict[str, Finite]
+    intercept: Finite
+    decision_mean: Number = None
+    decision_sd: Number = None
+
+
+class Selection(Record):
+    """Selection of an arm's features, from all columns to its model."""
+
+    steps: tuple[SelectionStep, ...] = ()
+    alpha: Number = None
+    cv: CrossValidation | None = None
+    coefficients: dict[str, Finite] = Field(default_factory=dict)
+    path: LassoPath | None = None
+    correlation: Correlation | None = None
+    svm: Svm | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _as_written(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Scalar = StrictBool | StrictInt | Finite | str
+Value = Annotated[
+    Scalar | tuple[Scalar, ...] | dict[Key, Scalar],
+    BeforeValidator(_as_written),
+]
+Block = dict[Key, Value]
+
+
+class RecordedColumn(Record):
+    """A clinical column as the study declares it."""
+
+    name: str
+    kind: str
+    levels: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unit: str = ""
+    summary: str = ""
+    decimals: Count | None = None
+
+
+class RecordedSettings(Record):
+    """Every setting of a study but its roster and keys, and sentences on what no setting says.
+
+    `radiomics_file` is the text of the extraction settings; empty in a study without radiomics.
+    `remarks` say where the study differs from the paper or completes it beyond its settings.
+    """
+
+    folds: Count
+    base_models: tuple[str, ...]
+    fusion_models: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    clinical: tuple[RecordedColumn, ...] = ()
+    imaging: Block = Field(default_factory=dict)
+    radiomics: Block = Field(default_factory=dict)
+    selection: Block = Field(default_factory=dict)
+    svm: Block = Field(default_factory=dict)
+    dl2d: Block = Field(default_factory=dict)
+    dl3d: Block = Field(default_factory=dict)
+    fusion: Block = Field(default_factory=dict)
+    privacy: Block = Field(default_factory=dict)
+    differential_privacy: Block = Field(default_factory=dict)
+    waiting: Block = Field(default_factory=dict)
+    interpolation: Block = Field(default_factory=dict)
+    radiomics_file: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+class Stratum(Record):
+    """AUC within one level of a clinical column; null = too few patients, `note` says so."""
+
+    run: RunName
+    set: str
+    model: ModelName
+    variable: str
+    level: str
+    n: MaybeCount = None
+    positives: MaybeCount = None
+    auc: Share = None
+    ci_low: Share = None
+    ci_high: Share = None
+    ci_method: Literal["", "delong", "newcombe"] = ""
+    note: str = ""
+
+
+class StratumTest(Record):
+    """Test of a difference of a model's AUC between the levels of a column that have one.
+
+    Cochran's Q over `levels` levels, chi-square with one degree of freedom fewer; of two levels it
+    is the square of the z of two independent areas. Null = not tested, `note` says why.
+    """
+
+    run: RunName
+    set: str
+    model: ModelName
+    variable: str
+    levels: Count
+    statistic: Number = None
+    p: Share = None
+    note: str = ""
+
 
 SCHEMA = 1
 
@@ -41,7 +287,7 @@ class StudyTestSet(Record):
 
 
 class StudyInfo(Record):
-    """Which study was run; `digest` is the SHA-256 (hex) that the sites approved."""
+    """Identity of the study; `digest` is the SHA-256 (hex) that the sites approved."""
 
     name: str
     endpoint: str
@@ -52,7 +298,7 @@ class StudyInfo(Record):
 
 
 class RunInfo(Record):
-    """How it was run: engine, start (ISO 8601), release of this software, machine in words."""
+    """Circumstances of the run: engine, start (ISO 8601), release, machine in words."""
 
     engine: str
     started: str
@@ -265,7 +511,7 @@ class Refusal(Record):
 
 
 class PrivacyCost(Record):
-    """What the networks' training has told of any one patient of a site, at most."""
+    """Most that the networks' training reveals of any one patient of a site."""
 
     run: RunName
     site: str

@@ -1,9 +1,10 @@
-"""The top of the page: what was done and found, in plain words."""
+"""The top of the page: a summary in plain words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.models import MODELS
 from server.report import words
 from server.report.reading import (
     MatrixRow,
@@ -38,7 +39,7 @@ class Card:
 
 
 def paragraphs(results: Results) -> list[str]:
-    """Two or three paragraphs for a reader who reads nothing else."""
+    """Return two or three paragraphs for a reader who reads nothing else."""
     return [text for text in (_what_was_done(results), _what_was_found(results)) if text]
 
 
@@ -71,7 +72,7 @@ def _what_was_found(results: Results) -> str:
         return "No model was evaluated in this run."
     rows = _headline_rows(results, model)
     where = "on the test sets" if test_sets(results) else "on the training set (out-of-fold)"
-    label = words.MODEL_LABELS[model].lower()
+    label = MODELS[model].label.lower()
     text = f"The {label} model stands for the study in the figures that follow, {where}."
     pooled = _mean_difference([(r.federated, r.pooled) for r in rows])
     alone = [
@@ -93,7 +94,7 @@ def _what_was_found(results: Results) -> str:
 
 
 def references_sentence(results: Results) -> str:
-    """Which references were not run; empty when both were."""
+    """Name the references that were not run; empty when both were."""
     absent = []
     if "pooled" not in runs(results):
         absent.append("training on pooled data")
@@ -105,7 +106,7 @@ def references_sentence(results: Results) -> str:
 
 
 def cards(results: Results) -> list[Card]:
-    """One card a test set (the training set when there is none) for the headline model."""
+    """Return one card a test set (the training set when there is none) for the headline model."""
     model = headline_model(results)
     if model is None:
         return []

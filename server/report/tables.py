@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
+from common.models import MODELS
 from server.report import words
-from server.report.more_tables import Cell, more_tables
 from server.report.reading import (
     LocalSummary,
     MatrixRow,
+    p_values,
     performance_matrix,
     set_label,
     test_sets,
 )
-from server.report.schema import Performance, Results
-from server.report.schema_selection import Selection
+from server.report.schema import Performance, Results, Selection
 
-__all__ = ["LocalSummary", "MatrixRow", "performance_matrix", "terminal_table", "write_tables"]
-
+Cell = str | int | float | None
+Rows = list[list[Cell]]
+Lines = Callable[[Selection], Iterator[list[Cell]]]
 PERFORMANCE_COLUMNS = (
     *("run", "model", "set", "n", "positives", "auc", "ci_low", "ci_high", "cutoff"),
     *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method", "ci_method"),
@@ -46,7 +48,17 @@ def write_tables(results: Results, run_folder: Path) -> list[Path]:
     """Write `tables/*.csv`; empty cell = not available. A table without rows keeps its header."""
     folder = run_folder / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {
+    written = []
+    for name, rows in csv_tables(results).items():
+        path = folder / f"{name}.csv"
+        path.write_text(_csv(rows), encoding="utf-8", newline="")
+        written.append(path)
+    return written
+
+
+def csv_tables(results: Results) -> dict[str, Rows]:
+    """Return all tables by file name without ending, headings first."""
+    return {
         "performance": _records(PERFORMANCE_COLUMNS, results.performance),
         "delong": _records(("run", "set", "model_a", "model_b", "z", "p"), results.delong),
         "table1": _table1(results),
@@ -55,33 +67,31 @@ def write_tables(results: Results, run_folder: Path) -> list[Path]:
         "strata": _records(STRATA_COLUMNS, results.strata),
         "strata_tests": _records(STRATA_TEST_COLUMNS, results.strata_tests),
         "ledger": _records(LEDGER_COLUMNS, results.ledger),
-        **more_tables(results),
+        "participants": _participants(results),
+        "lasso_cv": _by_arm(results, ["alpha", "error", "spread"], _errors),
+        "lasso_path": _by_arm(results, ["feature", "alpha", "coefficient"], _path),
+        "correlation": _by_arm(results, ["feature_a", "feature_b", "correlation", "p"], _pairs),
+        "training": _training(results),
     }
-    written = []
-    for name, rows in tables.items():
-        path = folder / f"{name}.csv"
-        path.write_text(_csv(rows), encoding="utf-8", newline="")
-        written.append(path)
-    return written
 
 
-def _csv(rows: list[list[Cell]]) -> str:
+def _csv(rows: Rows) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def _records(columns: tuple[str, ...], records: Iterable[object]) -> list[list[Cell]]:
+def _records(columns: tuple[str, ...], records: Iterable[object]) -> Rows:
     body = [[getattr(record, column) for column in columns] for record in records]
     return [list(columns), *body]
 
 
-def _table1(results: Results) -> list[list[Cell]]:
+def _table1(results: Results) -> Rows:
     names = list(dict.fromkeys(name for row in results.table1 for name in row.sets))
     parts = ("n", "percent", "mean", "sd", "median", "q1", "q3")
     head: list[Cell] = ["variable", "level", "kind"]
     head += [f"{name}_{part}" for name in names for part in (*parts, "missing")]
-    rows: list[list[Cell]] = [[*head, "test", "p", "p_low", "p_high", "note"]]
+    rows: Rows = [[*head, "test", "p", "p_low", "p_high", "note"]]
     for row in results.table1:
         line: list[Cell] = [row.variable, row.level, row.kind]
         for name in names:
@@ -94,8 +104,8 @@ def _table1(results: Results) -> list[list[Cell]]:
     return rows
 
 
-def _selection(results: Results) -> list[list[Cell]]:
-    rows: list[list[Cell]] = [["run", "arm", "item", "name", "value"]]
+def _selection(results: Results) -> Rows:
+    rows: Rows = [["run", "arm", "item", "name", "value"]]
     for run, arms in results.selection.items():
         for arm, chosen in arms.items():
             rows += [[run, arm, *item] for item in _selection_items(chosen)]
@@ -114,7 +124,7 @@ def _selection_items(chosen: Selection) -> list[tuple[str, str, Cell]]:
 
 
 def terminal_table(results: Results) -> Table:
-    """AUC of every model on every test set, for the end of a command; fits 100 columns.
+    """Return the AUC of every model on every test set for the screen, 100 columns wide.
 
     Columns of references that were not run are left out. The training set (out-of-fold) is shown
     only when the study has no test set.
@@ -141,7 +151,7 @@ def terminal_table(results: Results) -> Table:
                 "Local mean (range)": _local_cell(row.local),
                 "Ceiling": "",
             }
-            label = f"  {words.MODEL_LABELS[row.model]}"
+            label = f"  {MODELS[row.model].label}"
             federated = _with_interval(row.federated)
             table.add_row(label, federated, *_wanted(cells, optional), end_section=row is rows[-1])
     return table
@@ -169,3 +179,55 @@ def _local_cell(local: LocalSummary | None) -> str:
     if local is None:
         return words.MISSING
     return f"{words.auc(local.mean)} ({words.interval(local.low, local.high)})"
+
+
+def _participants(results: Results) -> Rows:
+    rows: Rows = [["site", "trains", "excluded", "set", "n", "positives"]]
+    for one in results.participants:
+        for name, count in one.sets.items():
+            head: list[Cell] = [one.site, int(one.trains), one.excluded]
+            rows.append([*head, name, count.n, count.positives])
+    return rows
+
+
+def _by_arm(results: Results, columns: list[Cell], lines: Lines) -> Rows:
+    rows: Rows = [["run", "arm", *columns]]
+    for run, arms in results.selection.items():
+        for arm, chosen in arms.items():
+            rows += [[run, arm, *line] for line in lines(chosen)]
+    return rows
+
+
+def _errors(chosen: Selection) -> Iterator[list[Cell]]:
+    if chosen.cv is not None:
+        spreads = chosen.cv.spreads or (None,) * len(chosen.cv.alphas)
+        for alpha, error, spread in zip(chosen.cv.alphas, chosen.cv.errors, spreads, strict=True):
+            yield [alpha, error, spread]
+
+
+def _path(chosen: Selection) -> Iterator[list[Cell]]:
+    if chosen.path is not None:
+        for name, values in chosen.path.coefficients.items():
+            for alpha, value in zip(chosen.path.alphas, values, strict=True):
+                yield [name, alpha, value]
+
+
+def _pairs(chosen: Selection) -> Iterator[list[Cell]]:
+    """Return every pair once."""
+    if chosen.correlation is not None:
+        names, p = chosen.correlation.names, p_values(chosen.correlation)
+        for i, row in enumerate(chosen.correlation.values):
+            for j in range(i):
+                told = None if np.isnan(p[i, j]) else float(p[i, j])
+                yield [names[i], names[j], row[j], told]
+
+
+def _training(results: Results) -> Rows:
+    rows: Rows = [["run", "network", "variant", "series", "round", "value"]]
+    for run, networks in results.training.items():
+        for network, variants in networks.items():
+            for variant, series in variants.items():
+                for name, values in series.items():
+                    where: list[Cell] = [run, network, variant, name]
+                    rows += [[*where, i, value] for i, value in enumerate(values, 1)]
+    return rows

@@ -1,21 +1,15 @@
-"""How numbers and names are written in the tables, figures and page."""
+"""Numbers and names as tables, figures and page write them."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime
 
-from common.html.labels import MODEL_LABELS as MODEL_LABELS
+from common.models import MODELS
 from server.progress.screen import PHASES
 
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MISSING = EN_DASH
-
-ARM_LABELS = {
-    **MODEL_LABELS,
-    "deep2d": "2D deep learning",
-    "deep3d": "3D deep learning",
-}
 
 STEP_LABELS = {
     "columns": "All features",
@@ -49,62 +43,62 @@ COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eig
 
 
 def humanise(name: str) -> str:
-    """A technical name as words: `external_test_1` -> `External test 1`."""
+    """Write a technical name as words: `external_test_1` -> `External test 1`."""
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 
 
 def patients(n: int | None) -> str:
-    """How many patients; their number may be withheld."""
+    """Write a number of patients; it may be withheld."""
     return "patients withheld" if n is None else f"{n} patients"
 
 
 def shorten(name: str, limit: int) -> str:
-    """A long name without its middle."""
+    """Cut the middle out of a long name."""
     half = (limit - 1) // 2
     return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
 
 
 def arm_label(arm: str) -> str:
-    """An arm of the feature selection in words."""
-    return ARM_LABELS.get(arm, humanise(arm))
+    """Write an arm of the feature selection in words."""
+    return MODELS[arm].label if arm in MODELS else humanise(arm)
 
 
 def exchange_label(exchange: str) -> str:
-    """A kind of message in words."""
+    """Write a kind of message in words."""
     return EXCHANGE_LABELS.get(exchange, exchange)
 
 
 def phase_label(phase: str) -> str:
-    """A phase of the study in words."""
+    """Write a phase of the study in words."""
     return humanise(PHASES.get(phase, phase))
 
 
 def variant_label(variant: str) -> str:
-    """`fold0` -> `fold 1`: people count from one."""
+    """Write `fold0` as `fold 1`: people count from one."""
     digits = variant.removeprefix("fold")
     return f"fold {int(digits) + 1}" if digits != variant and digits.isdigit() else variant
 
 
 def run_label(run: str) -> str:
-    """`local:qilu` -> `Only qilu`; the others in words."""
+    """Write `local:qilu` as `Only qilu`; the others in words."""
     if run.startswith("local:"):
         return f"Only {run.removeprefix('local:')}"
     return {"federated": "Federated", "pooled": "Pooled"}.get(run, run)
 
 
 def auc(value: float | None) -> str:
-    """Three decimals."""
+    """Write three decimals."""
     return MISSING if value is None else f"{value:.3f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """`0.812–0.901`, three decimals each."""
+    """Write `0.812–0.901`, three decimals each."""
     return MISSING if low is None or high is None else f"{low:.3f}{EN_DASH}{high:.3f}"
 
 
 def p_value(p: float | None) -> str:
-    """Two significant digits; `<0.0001` below, `>0.99` above."""
+    """Write two significant digits; `<0.0001` below, `>0.99` above."""
     if p is None:
         return MISSING
     if p < 0.0001:
@@ -115,17 +109,17 @@ def p_value(p: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Fixed decimals with a true minus sign."""
+    """Write fixed decimals with a true minus sign."""
     return MISSING if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def compact(value: float | None) -> str:
-    """Three significant digits, for quantities of any size."""
+    """Write three significant digits, for quantities of any size."""
     return MISSING if value is None else f"{value:.3g}".replace("-", MINUS)
 
 
 def size(count: int) -> str:
-    """Bytes in decimal units: `176 MB`."""
+    """Write bytes in decimal units: `176 MB`."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5 or unit == "GB":
@@ -135,7 +129,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`3.2 s`, `4 min 05 s`, `2 h 10 min`."""
+    """Write `3.2 s`, `4 min 05 s`, `2 h 10 min`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -146,7 +140,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(text: str) -> str:
-    """`2024-01-01T09:30:00+00:00` -> `1 January 2024, 09:30 UTC`; anything else as it stands."""
+    """Write an ISO time as `1 January 2024, 09:30 UTC`; anything else as it stands."""
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
@@ -156,15 +150,15 @@ def moment(text: str) -> str:
 
 
 def join(parts: list[str]) -> str:
-    """`a, b and c`."""
+    """Write `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def count_in_words(count: int) -> str:
-    """`four`, `12`."""
+    """Write `four`, `12`."""
     return COUNT_WORDS[count] if count < len(COUNT_WORDS) else str(count)
 
 
 def count_word(count: int, noun: str) -> str:
-    """`one hospital`, `four hospitals`, `12 hospitals`."""
+    """Write `one hospital`, `four hospitals`, `12 hospitals`."""
     return f"{count_in_words(count)} {noun if count == 1 else noun + 's'}"

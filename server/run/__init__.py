@@ -1,1 +1,1 @@
-"""The order of a study's phases, with checkpoints."""
+"""Runs of a study: its phases with checkpoints, progress and a clock."""

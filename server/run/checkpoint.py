@@ -1,4 +1,4 @@
-"""What a run has finished, on disk: one file a step, and one for the round a training is at."""
+"""Finished steps of a run on disk: one file a step, and one for the round of a training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from common.errors import InputError
 from common.messages.plain import read_notes, read_plain, write_plain
 from common.utils.durable import write_durably
 
+# of the values of steps; a run that another release began cannot be resumed
+FORMAT = 2
+
 
 class Checkpoint:
     """Results of finished steps by name; a step that is there is not run again.
@@ -20,7 +23,7 @@ class Checkpoint:
     ----------
     folder : where the files are.
     study : digest of the study; another study's checkpoint is refused.
-    notes : JSON-able, written in the same stroke with every result; what a run counts on its way.
+    notes : JSON-able, counts of the run, written in the same stroke with every result.
     """
 
     def __init__(
@@ -28,19 +31,19 @@ class Checkpoint:
     ) -> None:
         self.folder, self._notes = folder, notes
         folder.mkdir(parents=True, exist_ok=True)
-        mark = folder / "study"
+        mark, own = folder / "study", f"{study} {FORMAT}"
         if not mark.is_file():
-            write_durably(mark, study.encode())
-        elif mark.read_text(encoding="utf-8") != study:
+            write_durably(mark, own.encode())
+        elif mark.read_text(encoding="utf-8") != own:
             raise InputError(
-                "the checkpoint belongs to another study",
+                "the checkpoint belongs to another study or release",
                 where=str(folder),
                 remedy="give another --out folder",
             )
         self._written = int(self.newest().get("written", 0))
 
     def step(self, name: str, run: Callable[[], Any]) -> Any:
-        """The stored result of this step, or that of running it now."""
+        """Return the stored result of this step, or run it now."""
         if self.has(name):
             return self.read(name)
         value = run()
@@ -48,7 +51,7 @@ class Checkpoint:
         return value
 
     def has(self, name: str) -> bool:
-        """Whether something is stored under this name."""
+        """Tell whether something is stored under this name."""
         return self._path(name).is_file()
 
     def write(self, name: str, value: Any) -> None:
@@ -58,15 +61,15 @@ class Checkpoint:
         write_plain(self._path(name), value, json.dumps(notes))
 
     def read(self, name: str) -> Any:
-        """A stored value."""
+        """Return a stored value."""
         return read_plain(self._path(name))
 
     def remove(self, name: str) -> None:
-        """Forget what is stored under this name, if anything is."""
+        """Delete the value under this name, if there is one."""
         self._path(name).unlink(missing_ok=True)
 
     def newest(self) -> dict[str, Any]:
-        """The notes that were written last; empty before the first."""
+        """Return the notes that were written last; empty before the first."""
         found: list[dict[str, Any]] = [
             json.loads(read_notes(path)) for path in self.folder.glob("*.safetensors")
         ]
@@ -78,13 +81,13 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for how far one step has come."""
+    """Place for the progress of one step."""
 
     checkpoint: Checkpoint
     name: str
 
     def read(self) -> Any:
-        """What was stored last, None where nothing was."""
+        """Return the last stored value, None before the first."""
         return self.checkpoint.read(self.name) if self.checkpoint.has(self.name) else None
 
     def write(self, value: Any) -> None:
@@ -92,5 +95,5 @@ class Slot:
         self.checkpoint.write(self.name, value)
 
     def clear(self) -> None:
-        """The step is done."""
+        """Delete the progress of a step that is done."""
         self.checkpoint.remove(self.name)

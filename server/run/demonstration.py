@@ -19,7 +19,7 @@ NODE_POLLS = 120
 
 
 def prepare_demonstration(grid: Grid) -> dict[str, str]:
-    """Run configuration of the demonstration study; its hospitals are on disk when this returns.
+    """Make the hospitals of the demonstration study, and return its run configuration.
 
     There are as many hospitals as SuperNodes, at most six: Flower's default is two.
 
@@ -48,7 +48,7 @@ def prepare_demonstration(grid: Grid) -> dict[str, str]:
 
 
 def _count_nodes(grid: Grid) -> int:
-    """SuperNodes once their number has stayed the same for a moment; they appear one by one."""
+    """Count SuperNodes once their number stays the same; they appear one by one."""
     seen, steady = 0, 0
     for _ in range(NODE_POLLS):
         count = len(list(grid.get_node_ids()))

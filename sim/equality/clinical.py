@@ -12,7 +12,7 @@ from client.workspace import Workspace
 from common.statistics.base import Float, Int, Rows
 from common.study.model import ClinicalColumn, Study
 from common.transforms.views import materialise
-from server.phases.arm import Arm
+from server.phases.fitted_model import FittedModel
 from sim.equality import references
 from sim.equality.findings import Findings, at_most
 from sim.equality.linear import before_machine, steps_of
@@ -75,7 +75,11 @@ def _usual(
 
 
 def compare_filling(
-    findings: Findings, arm: Arm, tables: PooledTables, pooled: Rows, traffic: tuple[int, float]
+    findings: Findings,
+    arm: FittedModel,
+    tables: PooledTables,
+    pooled: Rows,
+    traffic: tuple[int, float],
 ) -> None:
     """Columns of the clinical arm, and the values of those that the final machine takes.
 

@@ -11,7 +11,7 @@ from common.statistics.base import Float, Rows
 from common.study.model import Study
 from common.transforms import Project, Select, Standardise
 from common.transforms.views import View, materialise, table
-from server.federation.batching import in_lockstep
+from server.phases.batching import run_together
 from server.phases.components import principal_components
 from server.phases.rank_cells import MOST_TIED
 from server.phases.spearman import spearman_filter
@@ -110,7 +110,7 @@ def compare_finer_spearman(
     (view,), _ = standardise(federation, [raw_view(federation)])
     guarded = federation.study.privacy.mode == "guarded"
     procedure = spearman_filter(federation.study, [view], drop_tied=guarded)
-    ((filtered,),) = in_lockstep(federation, procedure)
+    ((filtered,),) = run_together(federation, procedure)
     traffic = federation.traffic(f"{STEP}/Spearman")
     compare_spearman(findings, filtered.names, exact, federation.study, traffic)
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from common.statistics.base import Float, Rows
 from common.transforms import Linear, Sigmoid
 from common.transforms.views import View, materialise
-from server.phases.arm import Arm
+from server.phases.fitted_model import FittedModel
 from sim.equality import references
 from sim.equality.findings import Findings, at_most
 from sim.equality.references import LinearFit
@@ -20,7 +20,7 @@ from sim.equality.sites import PooledTables, WatchedFederation
 Tell = Callable[[str], None]
 
 
-def steps_of(arm: Arm) -> dict[str, Any]:
+def steps_of(arm: FittedModel) -> dict[str, Any]:
     """What an arm tells of its selection, by step."""
     return {entry["step"]: entry for entry in arm.selection["steps"]}
 
@@ -28,7 +28,7 @@ def steps_of(arm: Arm) -> dict[str, Any]:
 def compare_linear(
     findings: Findings,
     federation: WatchedFederation,
-    arm: Arm,
+    arm: FittedModel,
     auc: float,
     tables: PooledTables,
     pooled: Rows,
@@ -71,7 +71,7 @@ def before_machine(view: View) -> View:
     return View(source=view.source, transforms=view.transforms[:end])
 
 
-def _models(arm: Arm) -> list[View]:
+def _models(arm: FittedModel) -> list[View]:
     return [*arm.out_of_fold.source.parts, arm.final]
 
 
@@ -89,7 +89,7 @@ def _spread(names: tuple[str, ...], values: Float, columns: tuple[str, ...]) -> 
 def _lasso(
     findings: Findings,
     federation: WatchedFederation,
-    arm: Arm,
+    arm: FittedModel,
     pooled: Rows,
     fits: list[LinearFit],
     machines: list[Linear],
@@ -124,7 +124,7 @@ def _lasso(
 def _svm(
     findings: Findings,
     federation: WatchedFederation,
-    arm: Arm,
+    arm: FittedModel,
     auc: float,
     pooled: Rows,
     fits: list[LinearFit],
@@ -152,7 +152,7 @@ def _svm(
 
 
 def _platt(
-    findings: Findings, federation: WatchedFederation, arm: Arm, tables: PooledTables
+    findings: Findings, federation: WatchedFederation, arm: FittedModel, tables: PooledTables
 ) -> None:
     """On the arm's own decision values: Platt's scaling is what is compared."""
     sigmoid = arm.out_of_fold.transforms[-1]

@@ -19,13 +19,14 @@ from common.statistics.base import Float, Rows
 from common.study.model import Study, load_study, parse_study
 from common.transforms.views import materialise
 from server.federation.federation import Federation
-from server.phases.arm import Arm
 from server.phases.clinical import fit_clinical
 from server.phases.decision import Decision
 from server.phases.evaluation import evaluate_test_sets
+from server.phases.fitted_model import FittedModel
 from server.phases.fusion_rows import decide_by_rows
 from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
+from server.report.rows import evaluation_rows, table1_rows
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality import label_free, references
 from sim.equality.baseline import compare_table1
@@ -71,7 +72,7 @@ test_sets = [
 min_class_per_fold = 2
 """
 
-ARMS: dict[str, Callable[[Federation], Arm]] = {
+ARMS: dict[str, Callable[[Federation], FittedModel]] = {
     "clinical": fit_clinical,
     "radiomics": fit_radiomics,
 }
@@ -99,7 +100,7 @@ class Comparison:
         """All sites' rows under each other."""
         return PooledTables(self.sites, self.study)
 
-    def fit(self, arm: str) -> tuple[Arm, float]:
+    def fit(self, arm: str) -> tuple[FittedModel, float]:
         """Fit an arm; second, the processor time that the server took for it."""
         self.federation.part = arm
         start, at_sites = time.process_time(), self.hospitals.seconds
@@ -107,22 +108,23 @@ class Comparison:
         everything = time.process_time() - start
         return fitted, everything - (self.hospitals.seconds - at_sites)
 
-    def decide(self, arms: Mapping[str, Arm]) -> Decision:
+    def decide(self, fitted: Mapping[str, FittedModel]) -> Decision:
         """Cut-offs and out-of-fold performance."""
         self.federation.part = self.federation.transfers.phase = "decision"
-        return decide_by_rows(self.federation, arms)
+        return decide_by_rows(self.federation, fitted)
 
     def clipped(self, z: Float) -> Float:
         """z-scores as the Gram matrix of the clinical arm sees them: in guarded mode, clipped."""
         limit = np.inf if self.study.privacy.mode == "faithful" else self.study.selection.clip
         return np.clip(z, -limit, limit)
 
-    def linear(self, arm: Arm, decision: Decision, pooled: Rows, tell: Tell) -> None:
+    def linear(self, arm: FittedModel, decision: Decision, pooled: Rows, tell: Tell) -> None:
         """Compare LASSO, SVM and Platt scaling of an arm; each outer problem is told."""
-        (auc,) = [r["auc"] for r in decision.training.performance if r["model"] == arm.name]
+        rows = evaluation_rows(decision.training, self.study.privacy.min_cell)
+        (auc,) = [r["auc"] for r in rows["performance"] if r["model"] == arm.name]
         compare_linear(self.findings, self.federation, arm, auc, self.tables, pooled, tell)
 
-    def clinical(self, arm: Arm, decision: Decision) -> None:
+    def clinical(self, arm: FittedModel, decision: Decision) -> None:
         """Compare the clinical arm."""
         rows = pooled_clinical(self.sites, self.study)
         rows = replace(rows, values=self.clipped(rows.values))
@@ -144,13 +146,14 @@ class Comparison:
         self.federation.part = self.federation.transfers.phase = "evaluation"
         files = sign_files(bundle.to_files(), simulated_identity(COORDINATOR))
         found = evaluate_test_sets(self.federation, bundle, files, decision.edges)
+        rows = evaluation_rows(found, self.study.privacy.min_cell)
         traffic = self.federation.traffic("evaluation")
-        compare_test_sets(self.findings, found, self.sites, self.study, traffic)
+        compare_test_sets(self.findings, rows, self.sites, self.study, traffic)
 
     def table1(self) -> None:
         """Compare Table 1."""
         self.federation.part = "table1"
-        rows = table1(self.federation)
+        rows = table1_rows(self.study, table1(self.federation))
         traffic = self.federation.traffic("table1/")
         compare_table1(self.findings, rows, self.sites, self.study, traffic)
 

@@ -12,12 +12,13 @@ from sklearn.metrics import brier_score_loss
 from client.workspace import Workspace
 from common.statistics.base import Float
 from common.study.model import Study
-from server.phases.evaluation import Findings as TestFindings
 from sim.equality import references
 from sim.equality.findings import Findings, Step, at_most
 
 NORMAL = float(stats.norm.ppf(0.975))
 EXACT = 1e-12
+
+Tables = Mapping[str, list[dict[str, Any]]]  # of measures, as results.json has them
 
 
 def site_scores(
@@ -45,7 +46,7 @@ def pooled_scores(
 
 def compare_test_sets(
     findings: Findings,
-    found: TestFindings,
+    found: Tables,
     sites: Mapping[str, Workspace],
     study: Study,
     traffic: tuple[int, float],
@@ -67,7 +68,7 @@ def compare_test_sets(
 
 def _areas(
     step: Step,
-    found: TestFindings,
+    found: Tables,
     subset: str,
     pooled: tuple[tuple[str, ...], Float, Float],
     several: bool,
@@ -75,7 +76,7 @@ def _areas(
     models, scores, label = pooled
     exact = references.delong(scores, label)
     error = np.sqrt(np.diag(exact.covariance))
-    rows = {row["model"]: row for row in found.performance if row["set"] == subset}
+    rows = {row["model"]: row for row in found["performance"] if row["set"] == subset}
     withheld = [model for model in models if rows[model].get("auc") is None]
     if withheld:
         step.add("areas withheld by a rule", len(withheld))
@@ -88,7 +89,7 @@ def _areas(
         np.abs(np.array(own) / error - 1.0).max(),
         at_most(0.01 if several else EXACT),
     )
-    for row in (row for row in found.delong if row["set"] == subset):
+    for row in (row for row in found["delong"] if row["set"] == subset):
         a, b = models.index(row["model_a"]), models.index(row["model_b"])
         cov = exact.covariance
         z = (exact.auc[a] - exact.auc[b]) / np.sqrt(cov[a, a] + cov[b, b] - 2.0 * cov[a, b])
@@ -97,13 +98,13 @@ def _areas(
 
 def _parts(
     step: Step,
-    found: TestFindings,
+    found: Tables,
     sites: Mapping[str, Workspace],
     study: Study,
     subset: str,
 ) -> None:
     """Each site's own part of the set, evaluated there."""
-    largest, parts = 0.0, [row for row in found.site_performance if row["set"] == subset]
+    largest, parts = 0.0, [row for row in found["site_performance"] if row["set"] == subset]
     for row in parts:
         models, scores, label = site_scores(sites[row["site"]], study, subset)
         exact = references.delong(scores, label)
@@ -114,7 +115,7 @@ def _parts(
 
 def _thresholds(
     step: Step,
-    found: TestFindings,
+    found: Tables,
     subset: str,
     pooled: tuple[tuple[str, ...], Float, Float],
 ) -> None:
@@ -122,15 +123,15 @@ def _thresholds(
     brier, benefit, confusion = 0.0, 0.0, 0.0
     for i, model in enumerate(models):
         key = {"set": subset, "model": model}
-        own = _row(found.calibration, key)
+        own = _row(found["calibration"], key)
         brier = max(brier, abs(own["brier"] - brier_score_loss(label, scores[:, i])))
-        curve = _row(found.decision_curve, key)
+        curve = _row(found["decision_curve"], key)
         for threshold, value in zip(curve["thresholds"], curve["net_benefit"], strict=True):
             called = scores[:, i] >= threshold
             odds = threshold / (1.0 - threshold)
             exact = float((called & (label > 0.5)).mean() - odds * (called & (label < 0.5)).mean())
             benefit = max(benefit, abs(value - exact))
-        row = _row(found.performance, key)
+        row = _row(found["performance"], key)
         called = scores[:, i] >= row["cutoff"]
         confusion = max(confusion, abs(row["correct"] - float((called == (label > 0.5)).sum())))
     step.add("Brier score", brier, at_most(EXACT))

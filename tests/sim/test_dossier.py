@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import tomli_w
 
-from common.dossier.asked import Asked
-from common.dossier.plan import plan
+from common.dossier.disclosure import Disclosure
 from common.study.model import Study, load_study
+from server.phases.program import declared_phases
 
 pytestmark = pytest.mark.slow
 HOSPITALS = ("north", "south", "west", "harbour")
@@ -59,7 +59,7 @@ def numbers(shape: str) -> int:
     return math.prod(int(axis.replace(",", "")) for axis in shape.split(" x "))
 
 
-def fits(item: dict[str, Any], planned: list[Asked]) -> bool:
+def fits(item: dict[str, Any], planned: list[Disclosure]) -> bool:
     """Whether some line of the dossier covers this entry of a ledger."""
     return any(
         set(item["shapes"]) == set(one.parts)
@@ -70,8 +70,8 @@ def fits(item: dict[str, Any], planned: list[Asked]) -> bool:
 
 
 def test_every_sum_in_the_ledgers_is_covered_by_a_line(run: Path) -> None:
-    planned: dict[tuple[str, str], list[Asked]] = defaultdict(list)
-    for phase in plan(study_of(run)):
+    planned: dict[tuple[str, str], list[Disclosure]] = defaultdict(list)
+    for phase in declared_phases(study_of(run)):
         for one in phase.asked:
             planned[one.what, one.subset].append(one)
     seen = set()
@@ -89,7 +89,7 @@ def test_rounds_and_bytes_of_every_phase_are_within_the_bounds(run: Path) -> Non
     study = study_of(run)
     with (run / "transfers.csv").open(newline="", encoding="utf-8") as file:
         transfers = list(csv.DictReader(file))
-    phases = {phase.name: phase for phase in plan(study)}
+    phases = {phase.name: phase for phase in declared_phases(study)}
     assert {row["phase"] for row in transfers} <= set(phases)
     for name, phase in phases.items():
         own = [row for row in transfers if row["phase"] == name]

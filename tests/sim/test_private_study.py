@@ -16,7 +16,7 @@ from common.study.model import load_study, write_study
 from common.study.private_training import DifferentialPrivacy
 from server.app import run_configured_study
 from server.progress.events import Events
-from server.report.outputs import write_outputs
+from server.report.study_report import write_outputs
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import place_coordinator, with_identities
 from sim.sites import place_sites

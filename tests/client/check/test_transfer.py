@@ -8,8 +8,8 @@ import pytest
 
 from client.check.finding import Load, Speed
 from client.check.network import check_transfer, in_words, load_of
-from common.dossier.plan import plan
 from common.study.model import Study, load_study
+from server.phases.program import declared_phases
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def study(imaging_master: Path) -> Study:
 
 def test_loads_are_those_of_the_studys_plan(study: Study) -> None:
     loads = {load.phase: load for load in load_of(study, "north", 20)}
-    phases = {phase.name: phase for phase in plan(study)}
+    phases = {phase.name: phase for phase in declared_phases(study)}
     assert loads["radiomics"].total == phases["radiomics"].bytes_up(study, "north")
     assert loads["radiomics"].rounds == phases["radiomics"].rounds
     largest = max(one.size for one in phases["dl3d"].asked)

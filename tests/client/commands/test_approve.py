@@ -19,6 +19,7 @@ from common.flower.app import installed_app
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
 from common.study.model import Study, load_study, write_study
+from server.phases.program import declared_phases
 from sim.identities import with_identities
 
 RUNNER = CliRunner()
@@ -58,12 +59,12 @@ def test_the_dossiers_first_page_is_shown_and_all_of_it_can_be_read_before_the_a
 ) -> None:
     done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site)], input="n\n")
     shown = " ".join(done.output.split())
-    page = in_plain_words(study)
+    page = in_plain_words(study, declared_phases(study))
     assert "## What is not protected in this study" in page
     assert " ".join(page.split()) in shown
     path = dossier_path(load_site(site).work, study)
     assert f"dossier of this study: {path}" in done.output
-    assert path.read_text(encoding="utf-8") == study_dossier(study)
+    assert path.read_text(encoding="utf-8") == study_dossier(study, declared_phases(study))
     assert "what a hospital sends, phase by phase" not in shown.lower()
 
 
@@ -71,7 +72,7 @@ def test_the_whole_dossier_is_shown_when_asked_for(
     site: Path, study_file: Path, study: Study
 ) -> None:
     done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site), "--dossier"])
-    assert study_dossier(study) in done.output
+    assert study_dossier(study, declared_phases(study)) in done.output
     assert done.output.index("# Privacy dossier") < done.output.index("approve this?")
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from client.imaging.preparation import PatientProblem
 from client.predict.inputs import case_of, read_cases
-from client.predict.outcome import Outcome
-from client.predict.predicting import check_all_are_there
+from client.predict.predicting import Outcome, check_all_are_there
 from client.predict.scoring import Prediction
 from client.predict.verify import Opened
 from common.errors import InputError, StudyError, UsageError

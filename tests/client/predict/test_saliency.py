@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from client.predict import saliency
-from client.predict.saliency import integrated_gradients
+from client.predict import pictures
+from client.predict.pictures import integrated_gradients
 from client.training.device import CPU
 from common.networks.resnet import ScoringNetwork, build_network
 from common.study.networks import NetworkSettings
@@ -29,7 +29,7 @@ def settings(size: int) -> NetworkSettings:
 
 
 def test_of_a_linear_network_they_are_weight_times_value(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(saliency, "SMOOTHING", 0.0)
+    monkeypatch.setattr(pictures, "SMOOTHING", 0.0)
     model = ScoringNetwork(FirstHalf(), 1)
     with torch.no_grad():
         model.head.weight.fill_(2.0)

@@ -85,5 +85,5 @@ def test_the_coordinator_hears_cpu_or_gpu_and_the_own_screen_which(
     with caplog.at_level(logging.INFO, logger="fedlnm.site"):
         assert _device(workspace) == {"device": told}
     assert ("Model 5 (cuda)" in caplog.text) == bool(there)
-    workspace.study.base_models = ("clinical",)
+    workspace.study.networks = ()
     assert _device(workspace) == {}

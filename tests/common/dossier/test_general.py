@@ -12,11 +12,22 @@ import pytest
 
 from common.disclosure import DESCRIPTIONS
 from common.disclosure.sums import RULES
-from common.dossier.general import NOT_MEASURED, attacks_section, general_dossier
-from common.dossier.messages import fields_of, travelling_classes, type_words
-from common.dossier.plan_scores import scores_over_sites
-from common.dossier.statistics_section import axes, first_sentence, rounding
-from common.dossier.texts import Attack, attacks, message_texts, rule_text, statistic_texts
+from common.dossier.general import (
+    NOT_MEASURED,
+    Attack,
+    attacks,
+    attacks_section,
+    axes,
+    fields_of,
+    first_sentence,
+    general_dossier,
+    message_texts,
+    rounding,
+    rule_text,
+    statistic_texts,
+    travelling_classes,
+    type_words,
+)
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE, SumReply, TrainReply
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
@@ -35,6 +46,7 @@ from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 from common.study.model import parse_study
+from server.phases.evaluation import scores_asks
 
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS, FOLDS, CELLS, LEVELS, PROBLEMS, POINTS, QUESTIONS = 7, 5, 11, 4, 13, 3, 17
@@ -177,7 +189,7 @@ def test_shapes_in_words_are_those_the_statistic_declares(name: str) -> None:
     study = parse_study(STUDY)
     shapes = statistic_texts()[name].shapes
     if name == "Placements":
-        parts = scores_over_sites(study, COLUMNS, "t")[-1].parts
+        parts = scores_asks(study, COLUMNS, "t")[-1].parts
         declared = {part: own.replace(",", "") for part, own in parts.items()}
     else:
         found = EXAMPLES_BY_NAME[name].shapes(COLUMNS)

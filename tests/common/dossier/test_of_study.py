@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from common.dossier import study_dossier
+from common import dossier
 from common.dossier.markdown import shape, size, table
-from common.dossier.plan import model_columns, plan
-from common.dossier.unprotected import unprotected
+from common.dossier.of_study import unprotected
 from common.masking import identity
 from common.masking.leaving import LeftSite
 from common.study.model import Study, parse_study
+from server.phases.program import declared_phases
 
 KEY = identity.generate().public_key()
 PAPER = f"""
@@ -46,6 +47,10 @@ levels = ["T1", "T2", "T3", "T4"]
 
 def study_with(extra: str = "", text: str = PAPER) -> Study:
     return parse_study(text + extra)
+
+
+def study_dossier(study: Study, transfers: Sequence[Mapping[str, object]] = ()) -> str:
+    return dossier.study_dossier(study, declared_phases(study), transfers)
 
 
 def row(text: str, section: str, first: str) -> list[str]:
@@ -134,10 +139,12 @@ def test_a_hospital_that_left_and_what_its_word_gives_away_are_said() -> None:
     assert "left for good" not in " ".join(unprotected(study_with()))
 
 
-def test_columns_of_the_model_are_those_a_site_makes() -> None:
+def test_every_clinical_column_says_how_many_columns_of_the_model_it_becomes() -> None:
     study = study_with()
-    made = [name for column in study.clinical for name in model_columns(column)]
-    assert tuple(made) == study.clinical_columns
+    body = study_dossier(study).split("## Clinical columns\n")[1].split("\n## ")[0]
+    made = [int(line.strip("| ").rsplit("|", 1)[1]) for line in body.splitlines()[3:] if line]
+    assert made == [1, 3]
+    assert sum(made) == len(study.clinical_columns)
 
 
 def test_a_finished_run_shows_what_was_sent_beside_the_bound() -> None:
@@ -152,7 +159,7 @@ def test_a_finished_run_shows_what_was_sent_beside_the_bound() -> None:
 
 def test_phases_are_those_of_the_models_asked_for() -> None:
     small = PAPER.replace('preset = "paper"', 'base_models = ["clinical"]\nfusion_models = []')
-    names = [phase.name for phase in plan(study_with("", small))]
+    names = [phase.name for phase in declared_phases(study_with("", small))]
     assert names == ["enrolment", "table1", "clinical", "fusion_decision", "evaluation"]
     assert "`train.network`" not in study_dossier(study_with("", small))
 
@@ -165,8 +172,9 @@ def test_no_table_is_broken() -> None:
         assert len({line.count("|") for line in one.splitlines()}) == 1
 
 
-def test_writing_a_dossier_imports_no_torch() -> None:
-    code = "import sys, common.dossier.of_study; sys.exit('torch' in sys.modules)"
+def test_writing_a_dossier_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'sklearn', 'flwr'} & set(sys.modules)"
+    code = f"import sys, common.dossier, server.phases.program; sys.exit(bool({heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

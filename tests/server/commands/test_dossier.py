@@ -1,4 +1,4 @@
-"""The command and the file in a run's folder; numbers that the plan shares with the phases."""
+"""The command that writes a dossier, and the file in a run's folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from common.dossier import general_dossier, plan_linear, plan_scores, study_dossier
+from common.dossier import general_dossier, study_dossier
 from common.study.model import load_study
 from server.cli import app
 from server.commands.dossier import DOSSIER, dossier_of, write_dossier
-from server.phases import fusion_bins, linear, rare
+from server.phases.program import declared_phases
 
 TRANSFERS = """run,site,exchange,phase,rounds,messages,bytes_up,bytes_down
 federated,a,query.sum,clinical,7,7,1500,1
@@ -19,19 +19,12 @@ pooled,pooled,query.sum,clinical,9,9,999999,1
 """
 
 
-def test_the_plan_has_the_numbers_of_the_phases() -> None:
-    assert plan_linear.PLATT_ROUNDS == linear.PLATT_ROUNDS
-    assert plan_linear.SUPPORT_CELLS == rare.CELLS
-    assert plan_scores.DEPTH == fusion_bins.DEPTH
-    assert fusion_bins.CELLS.size - 1 == plan_scores.PROBABILITY_CELLS
-    assert sorted(plan_scores.LOOKS) == sorted(looks for _, looks in fusion_bins.SETTINGS)
-
-
 def test_the_command_prints_the_general_dossier_or_that_of_a_study(tabular_master: Path) -> None:
     path = tabular_master / "study.toml"
     assert CliRunner().invoke(app, ["dossier"]).stdout == general_dossier()
     printed = CliRunner().invoke(app, ["dossier", str(path)]).stdout
-    assert printed == study_dossier(load_study(path))
+    study = load_study(path)
+    assert printed == study_dossier(study, declared_phases(study))
 
 
 def test_the_command_writes_a_file(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from common.errors import InputError, UsageError
 from server.cli import app
-from server.compare import blocks
-from server.compare.page import render, warnings
+from server.compare import tables
+from server.compare.comparison import render, warnings
 from server.compare.run import read_run
+from server.report import words
+from tests.server.compare.conftest import write_run
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -26,7 +28,7 @@ def test_a_changed_area_is_the_only_difference(runs: tuple[Path, Path]) -> None:
     first, second = map(read_run, runs)
     changed = {
         (block.key, line.key, line.cells[2].text)
-        for block in blocks.auc_blocks(first, second)
+        for block in tables.auc_blocks(first, second)
         for line in block.lines
         if line.cells[2].text != "0.000"
     }
@@ -35,14 +37,14 @@ def test_a_changed_area_is_the_only_difference(runs: tuple[Path, Path]) -> None:
 
 def test_areas_are_those_of_the_results(runs: tuple[Path, Path]) -> None:
     first, second = map(read_run, runs)
-    for block in blocks.auc_blocks(first, second):
+    for block in tables.auc_blocks(first, second):
         for line in block.lines:
             for cell, run in zip(line.cells, (first, second), strict=False):
                 assert cell.text == f"{run.performance[block.key, line.key].auc:.3f}"
 
 
 def test_only_settings_that_differ_are_listed(runs: tuple[Path, Path]) -> None:
-    block = blocks.settings_block(*map(read_run, runs))
+    block = tables.settings_block(*map(read_run, runs))
     assert block is not None
     (line,) = block.lines
     assert (line.head, [cell.text for cell in line.cells]) == ("seed", ["11", "12"])
@@ -56,7 +58,7 @@ def test_keys_of_sites_are_no_setting(runs: tuple[Path, Path]) -> None:
 
 
 def test_features_common_and_not(runs: tuple[Path, Path]) -> None:
-    found = {arm: (one, two) for arm, one, two in blocks.chosen(*map(read_run, runs))}
+    found = {arm: (one, two) for arm, one, two in tables.chosen(*map(read_run, runs))}
     one, two = found["clinical"]
     assert two - one == {"another_feature"}
     assert len(one - two) == 1
@@ -65,17 +67,17 @@ def test_features_common_and_not(runs: tuple[Path, Path]) -> None:
 
 
 def test_software_that_differs(runs: tuple[Path, Path]) -> None:
-    (line,) = blocks.software_block(*map(read_run, runs)).lines
+    (line,) = tables.software_block(*map(read_run, runs)).lines
     assert (line.head, [cell.text for cell in line.cells]) == ("torch", ["2.13.0", "2.14.0"])
 
 
 def test_time_and_bytes_are_sums_of_the_federated_run(runs: tuple[Path, Path]) -> None:
     first, second = map(read_run, runs)
-    lines = {line.head: line.cells[0].text for line in blocks.effort_block(first, second).lines}
+    lines = {line.head: line.cells[0].text for line in tables.effort_block(first, second).lines}
     up = sum(row.bytes_up for row in first.results.transfers if row.run == "federated")
-    assert lines["Sent by the sites"] == blocks.words.size(up)
+    assert lines["Sent by the sites"] == words.size(up)
     seconds = sum(by["federated"] for by in first.results.timing.values())
-    assert lines["All phases"] == blocks.words.duration(seconds)
+    assert lines["All phases"] == words.duration(seconds)
 
 
 def test_the_command_shows_and_writes_it(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -99,6 +101,19 @@ def test_the_page_asks_nobody_for_anything(runs: tuple[Path, Path]) -> None:
     assert not re.search(r'(src|href)="(?!#)', page)
     assert "<script" not in page
     assert page == render(*map(read_run, runs))
+
+
+def test_names_from_outside_cannot_become_markup(
+    tree: dict[str, Any], runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    nasty = "<script>alert(1)<i>"
+    tree["study"]["name"] = tree["study"]["endpoint"] = nasty
+    tree["software"]["torch"] = nasty
+    tree["selection"]["federated"]["clinical"]["svm"]["weights"][nasty] = 0.5
+    study = (runs[0] / "study.toml").read_text(encoding="utf-8")
+    other = write_run(tmp_path / nasty, tree, study.replace('"event"', f'"{nasty}"'))
+    page = render(read_run(runs[0]), read_run(other))
+    assert "<script" not in page and page.count("&lt;script&gt;alert(1)&lt;i&gt;") >= 7
 
 
 def test_a_run_with_itself_differs_in_nothing(runs: tuple[Path, Path]) -> None:
@@ -130,7 +145,7 @@ def test_different_studies_are_warned_of(
     told = " ".join(warnings(read_run(runs[0]), other))
     assert "endpoints differ" in told
     assert "different sites" in told
-    assert "judge different patients" in blocks.auc_blocks(read_run(runs[0]), other)[0].note
+    assert "judge different patients" in tables.auc_blocks(read_run(runs[0]), other)[0].note
 
 
 def test_wrong_numbers_of_folders_are_refused(runs: tuple[Path, Path]) -> None:

@@ -14,7 +14,7 @@ from common.study.model import load_study, write_study
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
 from server.deployment.status import read_status
-from server.live.source import of_deployment
+from server.live.snapshot import of_deployment
 
 PLAN = {"kind": "started", "phases": ["enrolment", "dl2d"], "rounds": {"dl2d": 72}}
 JOINED = {"kind": "enrolled", "site": "a", "counts": {}}

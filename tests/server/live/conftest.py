@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server.live.serving import LiveServer
-from server.live.source import of_simulation
+from server.live.snapshot import of_simulation
 
 PHASES = ["enrolment", "table1", "clinical", "dl2d", "fusion_decision", "evaluation"]
 START = 1_790_000_000.0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from server.live.curves import curves
-from server.live.source import of_simulation
-from server.live.tail import EventTail
+from server.live.snapshot import curves, of_simulation
 from server.progress.run import progress_of
 
 
@@ -67,21 +65,6 @@ def test_areas_are_told_when_the_run_is_finished(run: Any) -> None:
     run.tell("finished")
     (only,) = told(run)["performance"]
     assert (only["set"], only["auc"]) == ("External test set 1", 0.8)
-
-
-def test_half_a_line_is_read_when_it_is_whole(run: Any) -> None:
-    path = run.folder / "events.jsonl"
-    tail = EventTail(path)
-    assert tail.events() == []
-    run.start()
-    with path.open("a", encoding="utf-8") as file:
-        file.write('{"time": 1, "kind": "fini')
-        file.flush()
-        assert [event["kind"] for event in tail.events()] == ["started"]
-        file.write('shed"}\n')
-    assert [event["kind"] for event in tail.events()] == ["started", "finished"]
-    path.write_text("", encoding="utf-8")
-    assert tail.events() == []
 
 
 def whole_run(run: Any) -> None:

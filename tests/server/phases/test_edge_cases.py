@@ -12,7 +12,7 @@ from common.errors import RefusedError
 from common.study.model import PrivacySettings
 from common.transforms import Select
 from common.transforms.views import materialise, table
-from server.federation.batching import in_lockstep
+from server.phases.batching import run_together
 from server.phases.clinical import fit_clinical
 from server.phases.components import principal_components
 from server.phases.radiomics import fit_radiomics
@@ -162,7 +162,7 @@ def test_duplicate_columns_leave_one(federated: Any, split: Any, memory_study: A
     federation = federated(split(values, label), memory_study(5))
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (scaled,), _ = standardise(federation, [raw])
-    ((filtered,),) = in_lockstep(federation, spearman_filter(federation.study, [scaled]))
+    ((filtered,),) = run_together(federation, spearman_filter(federation.study, [scaled]))
     assert set(filtered.names) == {"x2", "x3", "x4"}
 
 

@@ -17,7 +17,13 @@ from common.study.model import PrivacySettings
 from common.transforms import Select
 from common.transforms.views import table
 from server.federation.federation import Federation
-from server.phases.evaluation import Findings, evaluate_over_sites, evaluate_training
+from server.phases.evaluation import (
+    EvaluationFindings,
+    SetFindings,
+    evaluate_over_sites,
+    evaluate_training,
+)
+from server.report.rows import evaluation_rows
 
 NAMES = ("clinical", "radiomics")
 VIEW = table("scores").then(Select(columns=NAMES))
@@ -55,11 +61,17 @@ class Sites:
         )
 
 
-def evaluate(labels: Mapping[str, Any], min_cell: int = 3) -> tuple[Findings, Sites]:
+def rows_of(*sets: SetFindings, min_cell: int = 3) -> SimpleNamespace:
+    """Rows of results.json, by table."""
+    found = EvaluationFindings(CUTOFFS, sets, {}, (), {})
+    return SimpleNamespace(**evaluation_rows(found, min_cell))
+
+
+def evaluate(labels: Mapping[str, Any], min_cell: int = 3) -> tuple[SimpleNamespace, Sites]:
     sites = Sites(labels, min_cell)
     federation = cast(Federation, sites)
     found = evaluate_over_sites(federation, list(labels), NAMES, VIEW, CUTOFFS, EDGES)
-    return found, sites
+    return rows_of(*found, min_cell=min_cell), sites
 
 
 def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> None:
@@ -86,7 +98,7 @@ def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> Non
 
 def test_paired_test_is_close_to_that_on_pooled_rows() -> None:
     found, _ = evaluate({"one": LABELS})
-    exact = evaluate_training(NAMES, SCORES, LABELS, CUTOFFS)
+    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS))
     assert found.delong[0]["z"] == pytest.approx(exact.delong[0]["z"], rel=0.02)
     assert {row["method"] for row in exact.performance} == {
         "DeLong, exact (pooled out-of-fold rows)"
@@ -98,7 +110,7 @@ def test_paired_test_is_close_to_that_on_pooled_rows() -> None:
 
 def test_points_of_the_curve_lie_on_the_exact_curve() -> None:
     found, _ = evaluate({"one": LABELS})
-    exact = evaluate_training(NAMES, SCORES, LABELS, CUTOFFS)
+    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS))
     for curve, reference in zip(found.roc, exact.roc, strict=True):
         known = set(zip(np.round(reference["fpr"], 9), np.round(reference["tpr"], 9), strict=True))
         points = zip(np.round(curve["fpr"], 9), np.round(curve["tpr"], 9), strict=True)

@@ -27,11 +27,12 @@ from common.study.model import Study, parse_study
 from common.transforms import Forest, Select
 from common.transforms.views import Joined, View, materialise, table
 from server.federation.federation import Federation
-from server.phases.arm import Arm
 from server.phases.decision import Decision
+from server.phases.fitted_model import FittedModel
 from server.phases.fusion_bins import decide_by_bins
 from server.phases.fusion_rows import decide_by_rows
-from server.run.order import StudyRun
+from server.phases.program import DECIDE, final_bundle
+from server.report.rows import evaluation_rows
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 
 STUDY = """
@@ -135,8 +136,8 @@ def enrolled() -> Enrolled:
     return make
 
 
-ARMS = {
-    name: Arm(
+FITTED = {
+    name: FittedModel(
         name=name,
         out_of_fold=table(name).then(Select(columns=(name,))),
         final=table(name).then(Select(columns=(name,))),
@@ -148,8 +149,12 @@ ARMS = {
 ALONE = STUDY.replace(', { name = "b" }, { name = "c" }', "").replace('["c"]', '["a"]')
 
 
+def rows_of(decision: Decision) -> dict[str, list[dict[str, Any]]]:
+    return evaluation_rows(decision.training, 3)
+
+
 def areas(decision: Decision) -> dict[str, float]:
-    return {row["model"]: row["auc"] for row in decision.training.performance}
+    return {row["model"]: row["auc"] for row in rows_of(decision)["performance"]}
 
 
 def on_new_patients(decision: Decision) -> float:
@@ -160,28 +165,29 @@ def on_new_patients(decision: Decision) -> float:
 
 @pytest.mark.parametrize(("pooling", "rows"), [("bins", 0), ("rows", 3)])
 def test_rows_leave_a_site_only_where_the_study_says_so(
-    enrolled: Enrolled, tmp_path: Path, pooling: str, rows: int
+    enrolled: Enrolled, pooling: str, rows: int
 ) -> None:
     federation, hospitals = enrolled(pooling=pooling)
-    training, bundle, stacker, edges = StudyRun(federation, tmp_path)._decide(dict(ARMS))
+    decision = DECIDE[federation.study.fusion.pooling](federation, FITTED)
+    bundle = final_bundle(federation.study, decision, FITTED, {}, {})
     kinds = [kind for _, kind in hospitals.asked]
     assert kinds.count("query.rows") == rows
     assert set(kinds) <= {"query.enrol", "query.sum", "query.rows"}
-    assert {row["model"] for row in training["performance"]} == set(bundle.models)
+    assert {row["model"] for row in rows_of(decision)["performance"]} == set(bundle.models)
     assert set(bundle.models) == set(bundle.cutoffs) == {*MODELS, "fusion_decision"}
-    assert stacker is not None
-    assert len(edges) == 4
+    assert decision.stacker is not None
+    assert len(decision.edges) == 4
 
 
 def test_it_takes_one_round_a_level_and_four_more(enrolled: Enrolled) -> None:
     federation, hospitals = enrolled()
-    decide_by_bins(federation, ARMS)
+    decide_by_bins(federation, FITTED)
     assert hospitals.asked.count(("b", "query.sum")) <= 8
 
 
 def test_it_tells_as_much_as_the_stacker_on_pooled_rows(enrolled: Enrolled) -> None:
-    by_bins = decide_by_bins(enrolled()[0], ARMS)
-    by_rows = decide_by_rows(enrolled(pooling="rows")[0], ARMS)
+    by_bins = decide_by_bins(enrolled()[0], FITTED)
+    by_rows = decide_by_rows(enrolled(pooling="rows")[0], FITTED)
     found, expected = areas(by_bins), areas(by_rows)
     for name in MODELS:
         assert found[name] == pytest.approx(expected[name], abs=0.003)
@@ -192,21 +198,21 @@ def test_it_tells_as_much_as_the_stacker_on_pooled_rows(enrolled: Enrolled) -> N
 
 
 def test_the_training_rows_are_those_of_the_other_mode(enrolled: Enrolled) -> None:
-    by_bins = decide_by_bins(enrolled()[0], ARMS).training
-    by_rows = decide_by_rows(enrolled(pooling="rows")[0], ARMS).training
+    by_bins = rows_of(decide_by_bins(enrolled()[0], FITTED))
+    by_rows = rows_of(decide_by_rows(enrolled(pooling="rows")[0], FITTED))
     for kind in ("performance", "delong", "roc", "calibration", "decision_curve"):
-        found, expected = getattr(by_bins, kind), getattr(by_rows, kind)
+        found, expected = by_bins[kind], by_rows[kind]
         keys = ("set", "model", "model_a", "model_b")
         assert [[row.get(key) for key in keys] for row in found] == [
             [row.get(key) for key in keys] for row in expected
         ]
-    for found, expected in zip(by_bins.calibration[:3], by_rows.calibration[:3], strict=True):
+    for found, expected in zip(by_bins["calibration"][:3], by_rows["calibration"][:3], strict=True):
         assert found["brier"] == pytest.approx(expected["brier"], abs=1e-12)
 
 
 def test_the_stacker_of_one_site_with_all_rows_is_the_same(enrolled: Enrolled) -> None:
-    federated = decide_by_bins(enrolled()[0], ARMS)
-    pooled = decide_by_bins(enrolled(ALONE)[0], ARMS)
+    federated = decide_by_bins(enrolled()[0], FITTED)
+    pooled = decide_by_bins(enrolled(ALONE)[0], FITTED)
     one, other = (d.models["fusion_decision"].transforms[-1] for d in (federated, pooled))
     assert isinstance(one, Forest)
     for part in ("feature", "threshold", "value"):
@@ -221,12 +227,12 @@ def test_its_own_rows_never_train_an_out_of_fold_probability(enrolled: Enrolled)
     shuffled = np.random.default_rng(3)
     for tables in hospitals.tables.values():
         tables.label = shuffled.permutation(tables.label)
-    assert areas(decide_by_bins(federation, ARMS))["fusion_decision"] < 0.62
+    assert areas(decide_by_bins(federation, FITTED))["fusion_decision"] < 0.62
 
 
 def test_the_stacker_survives_in_the_bundle(enrolled: Enrolled) -> None:
     federation, _ = enrolled()
-    decision = decide_by_bins(federation, ARMS)
+    decision = decide_by_bins(federation, FITTED)
     bundle = Bundle("d", decision.models, {}, decision.cutoffs, {}, "{}", {})
     files = bundle.to_files()
     assert not [name for name in files if name.endswith(".skops")]
@@ -238,7 +244,7 @@ def test_the_stacker_survives_in_the_bundle(enrolled: Enrolled) -> None:
 
 def test_a_study_without_a_stacker_still_gets_cutoffs_from_sums(enrolled: Enrolled) -> None:
     federation, hospitals = enrolled(STUDY.replace('["fusion_decision"]', "[]"))
-    decision = decide_by_bins(federation, ARMS)
+    decision = decide_by_bins(federation, FITTED)
     assert decision.stacker is None
     assert tuple(decision.cutoffs) == MODELS
     assert hospitals.asked.count(("a", "query.sum")) == 4

@@ -14,9 +14,9 @@ from common.statistics.gram import CrossProducts
 from common.statistics.rank_gram import RankGram
 from common.transforms import NormalScores, Select
 from common.transforms.views import materialise, table
-from server.federation.batching import in_lockstep
+from server.phases.batching import run_together
 from server.phases.components import principal_components
-from server.phases.normal import lay_scores
+from server.phases.rank_cells import lay_scores
 from server.phases.spearman import spearman_filter
 from server.phases.standardise import standardise
 
@@ -30,7 +30,7 @@ def skewed(n: int, p: int, seed: int = 0) -> tuple[Any, Any]:
 def filtered(federation: Any, study: Any, *, drop_tied: bool = False) -> Any:
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (scaled,), _ = standardise(federation, [raw])
-    ((one,),) = in_lockstep(federation, spearman_filter(study, [scaled], drop_tied=drop_tied))
+    ((one,),) = run_together(federation, spearman_filter(study, [scaled], drop_tied=drop_tied))
     return one
 
 

@@ -17,13 +17,18 @@ from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.table1 import JoinedHistogram
 from common.study.model import Study
 from server.federation.federation import Federation
+from server.phases import table1 as phase
 from server.phases.quartiles import UNMASKED, UNORDERED
-from server.phases.table1 import table1
+from server.report.rows import table1_rows
 
 from .shapes import SHAPES
 
 SHARES = [0.25, 0.5, 0.75]
 SIZES = {"train": 240, "t": 110}
+
+
+def table1(federation: Federation) -> list[dict[str, Any]]:
+    return table1_rows(federation.study, phase.table1(federation))
 
 
 def rows_of(values: Any) -> Rows:

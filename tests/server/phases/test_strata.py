@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -19,9 +20,9 @@ from common.study.model import PrivacySettings, Study, parse_study
 from common.study.strata import level_codes, level_names
 from common.transforms.views import materialise
 from server.federation.federation import Federation
-from server.phases.strata import FEW, SMALL, UNMASKED, StrataFindings, strata_findings
-from server.phases.strata_cuts import strata_cuts
-from server.report.schema_strata import StratumTest
+from server.phases.strata import strata_cuts, strata_findings
+from server.report.rows import FEW, SMALL, UNMASKED, strata_rows
+from server.report.schema import StratumTest
 
 NAMES = ("clinical", "radiomics")
 N = 160
@@ -51,9 +52,6 @@ class Sites:
         self.study, self.codes = study, codes
         self.asked: list[list[SumItem]] = []
 
-    def sites_with(self, subset: str) -> tuple[str, ...]:
-        return self.study.members(subset)
-
     def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
         self.asked.append(list(items))
         found = []
@@ -76,10 +74,18 @@ class _Tables:
         return Rows(values=values[self.own], columns=columns, label=LABELS[self.own], fold=fold)
 
 
-def find(codes: Any, extra: str = "") -> tuple[StrataFindings, Sites]:
+@dataclass
+class Found:
+    """Rows of results.json, and the sites that were asked for them."""
+
+    strata: list[dict[str, Any]]
+    strata_tests: list[dict[str, Any]]
+
+
+def find(codes: Any, extra: str = "") -> tuple[Found, Sites]:
     sites = Sites(parse_study(STUDY + extra), codes)
-    federation = cast(Federation, sites)
-    return strata_findings(federation, NAMES, EDGES, {}, {}), sites
+    found = strata_findings(cast(Federation, sites), NAMES, EDGES, {}, {})
+    return Found(*strata_rows(NAMES, found)), sites
 
 
 def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:

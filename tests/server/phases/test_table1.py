@@ -14,7 +14,8 @@ from scipy import stats
 from client.app import app
 from common.study.model import load_study
 from server.federation.federation import Federation
-from server.phases.table1 import table1
+from server.phases import table1 as phase
+from server.report.rows import table1_rows
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.sites import place_sites
 
@@ -104,6 +105,10 @@ def patients(site: str, n: int, rng: np.random.Generator) -> Iterator[dict[str, 
             "constant": "0.1",
             "tied": "4",
         }
+
+
+def table1(federation: Federation) -> list[dict[str, Any]]:
+    return table1_rows(federation.study, phase.table1(federation))
 
 
 def study_over(folder: Path, sets: str, privacy: str) -> tuple[Federation, list[dict[str, Any]]]:

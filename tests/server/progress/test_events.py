@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server.progress.events import Events, read_events
+from server.progress.events import Events, EventTail, read_events
 
 
 def test_every_event_has_its_time_and_kind(tmp_path: Path) -> None:
@@ -40,3 +40,19 @@ def test_a_run_that_has_not_begun_has_no_events(tmp_path: Path) -> None:
     assert list(read_events(tmp_path / "events.jsonl")) == []
     Events(tmp_path / "events.jsonl")
     assert not list(tmp_path.iterdir())
+
+
+def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    tail = EventTail(path)
+    assert tail.events() == []
+    Events(path).tell("started")
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"time": 1, "kind": "fini')
+        file.flush()
+        assert [event["kind"] for event in tail.new()] == ["started"]
+        file.write('shed"}\n')
+    assert [event["kind"] for event in tail.new()] == ["finished"]
+    assert [event["kind"] for event in tail.events()] == ["started", "finished"]
+    path.write_text("", encoding="utf-8")
+    assert tail.events() == []

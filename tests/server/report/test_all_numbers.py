@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from common.html.drawing import Drawing
+from common.models import MODELS
 from server.report import words
-from server.report.page import render
 from server.report.results import Results, parse
+from server.report.study_report import render
 from server.report.tables import write_tables
 from tests.fixtures import synthetic_results
 
@@ -91,7 +92,7 @@ def test_every_auc_and_interval_shown_is_one_of_the_results(page: str, whole: Re
 def test_strata_stand_with_their_counts_and_p(
     rows: dict[str, list[list[str]]], whole: Results
 ) -> None:
-    models = list(words.MODEL_LABELS)
+    models = list(MODELS)
     shown = [row for row in rows["strata"] if row and ": T" in row[0]]
     expected = []
     for name in dict.fromkeys(row.set for row in whole.strata):

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 
 from common.study.model import parse_study
-from server.report.choice import DIFFERS, Origin, paper_defaults
-from server.report.choices import GROUPS
-from server.report.choices_networks import OPTIONS, RESNET50
+from server.report.choices import DIFFERS, GROUPS, RESNET50, Origin, paper_defaults
 from server.report.choices_table import settings_blocks, settings_sentence
-from server.report.page import render
 from server.report.recorded_settings import BLOCKS, PARTS, recorded_settings
 from server.report.results import Results, parse
-from server.report.schema_settings import RecordedSettings
+from server.report.schema import RecordedSettings
+from server.report.study_report import render
 from tests.fixtures import synthetic_results
 
 STUDY = """
@@ -148,9 +146,13 @@ def test_choices_without_effect_are_left_out(tabular: Results) -> None:
     ]
 
 
-def test_options_of_strategies_are_all_there() -> None:
-    known = {key for keys in OPTIONS.values() for key in keys}
-    assert known == set(paper_defaults().dl2d["strategy_options"])  # type: ignore[arg-type]
+def test_all_options_of_a_strategy_are_shown(tree: dict[str, Any]) -> None:
+    cells = shown(tree, '[dl2d]\nstrategy = "fedyogi"\nstrategy_options.tau = 0.5\n')
+    told, _ = cells[("2D network", "Strategy")]
+    assert told == "fedyogi (server_rate 0.01, beta_1 0.9, beta_2 0.99, tau 0.5)"
+
+
+def test_the_paper_has_a_resnet50() -> None:
     assert all(paper_defaults().dl3d[key] == value for key, value in RESNET50.items())
 
 
@@ -186,7 +188,7 @@ def test_the_page_shows_every_choice_that_counts_with_its_recorded_value(whole: 
         block = getattr(settings, group.block) if group.block else vars(settings)
         for one in group.choices if group.counts(settings) else ():
             if one.counts(settings):
-                assert (one.words, one.told(block)) in rows
+                assert (one.words, one.in_words(block)) in rows
     for remark in settings.remarks:
         assert remark in reader.text
     assert settings.radiomics_file.strip() in reader.text

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from server.report.correlation import p_values
 from server.report.figures import draw_figures
-from server.report.more_tables import more_tables
+from server.report.performance import SIGNIFICANT
+from server.report.reading import p_values
 from server.report.results import parse
-from server.report.schema_selection import Correlation
-from server.report.sections import SIGNIFICANT
+from server.report.schema import Correlation
+from server.report.tables import csv_tables
 
 
 def of(values: Any, n: int | None) -> Correlation:
@@ -51,7 +51,7 @@ def test_the_map_has_two_asterisks_for_every_significant_pair(
 
 def test_the_table_has_the_p_of_every_pair(tree: dict[str, Any]) -> None:
     results = parse(tree)
-    head, *rows = more_tables(results)["correlation"]
+    head, *rows = csv_tables(results)["correlation"]
     assert head == ["run", "arm", "feature_a", "feature_b", "correlation", "p"]
     found = results.selection["federated"]["radiomics"].correlation
     assert found is not None
@@ -61,5 +61,5 @@ def test_the_table_has_the_p_of_every_pair(tree: dict[str, Any]) -> None:
             i, j = found.names.index(str(a)), found.names.index(str(b))
             assert (r, told) == (found.values[i][j], p[i, j])
     tree["selection"]["federated"]["radiomics"]["correlation"]["n"] = None
-    unknown = more_tables(parse(tree))["correlation"]
+    unknown = csv_tables(parse(tree))["correlation"]
     assert {row[-1] for row in unknown[1:] if row[1] == "radiomics"} == {None}

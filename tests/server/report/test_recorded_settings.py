@@ -5,7 +5,7 @@ from typing import Any
 
 from common.study.model import Study, parse_study
 from server.report.recorded_settings import BLOCKS, PARTS, recorded_settings
-from server.report.schema_settings import RecordedSettings
+from server.report.schema import RecordedSettings
 
 STUDY = """
 name = "s"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from server.report.reading import set_label
+from server.report.reading import performance_matrix, set_label
 from server.report.results import Results, parse
-from server.report.tables import performance_matrix, terminal_table, write_tables
+from server.report.tables import terminal_table, write_tables
 
 
 def _read(folder: Path, name: str) -> list[dict[str, str]]:

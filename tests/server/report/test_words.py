@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from server.report import words
+from server.report.performance import methods
 from server.report.results import Results
-from server.report.sections import methods
 
 
 @pytest.mark.parametrize(

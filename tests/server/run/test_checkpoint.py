@@ -43,6 +43,13 @@ def test_another_study_is_refused(tmp_path: Path) -> None:
         Checkpoint(tmp_path, "other")
 
 
+def test_steps_of_another_release_are_refused(tmp_path: Path) -> None:
+    Checkpoint(tmp_path, "study")
+    (tmp_path / "study").write_text("study", encoding="utf-8")
+    with pytest.raises(InputError, match="or release"):
+        Checkpoint(tmp_path, "study")
+
+
 def test_a_slot_holds_the_last_round_only(tmp_path: Path) -> None:
     slot = Slot(Checkpoint(tmp_path, "study"), "dl3d-fold0-rounds")
     assert slot.read() is None

@@ -1,0 +1,56 @@
+"""Render a page from the templates of its room and the base page, table and figure of this one.
+
+Whatever a page is given is escaped, and a name that a template asks for in vain is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from common.html.drawing import Drawing, inline
+
+
+def render(room: str, template: str, /, **facts: object) -> str:
+    """Return a page as text.
+
+    Parameters
+    ----------
+    room : package whose folder `templates` holds the template, such as `server.report`.
+    facts : what the template names.
+    """
+    return _environment(room).get_template(template).render(facts)
+
+
+@cache
+def _environment(room: str) -> Environment:
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(room), PackageLoader(__package__)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"inline": _svg, "source": _source}
+    return environment
+
+
+def _svg(drawing: Drawing) -> Markup:
+    # matplotlib escapes what it writes into SVG text
+    return Markup(inline(drawing))  # noqa: S704
+
+
+def _source(text: str) -> Markup:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup(f"'sha256-{digest}'")  # noqa: S704 - base 64
+
+
+def policy_source(page: str, element: str) -> str:
+    """Return the source expression of a page's one `style` or `script` for a security policy."""
+    (text,) = re.findall(f"<{element}>(.*?)</{element}>", page, re.DOTALL)
+    return _source(text)

@@ -1,0 +1,317 @@
+"""2D and 3D networks: federated training, fold by fold for out-of-fold probabilities, then on all.
+
+Each variant (`fold0` ... , `final`) starts from the same initial weights, so nothing learnt on a
+fold leaks into the network that is judged on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.dossier.disclosure import Disclosure, Phase, sums
+from common.masking.update import SUMS
+from common.masking.weights import grid16_for
+from common.messages.exchanges import Ranges, RoundPlan, Weights
+from common.messages.plain import plain
+from common.models import MODELS, NetworkName
+from common.networks.schedule import learning_rate_at, validation_fold
+from common.networks.size import network_size, width_of
+from common.statistics.counts import FoldCounts
+from common.study.model import Study
+from common.transforms import Select
+from common.transforms.views import ByFold, View, table
+from server.phases.components import components_asks, principal_components
+from server.phases.fitted_model import FittedModel
+from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
+
+if TYPE_CHECKING:
+    from strategies.model import GlobalModel
+
+
+@plain
+class TrainedNetwork:
+    """Weights of one variant, its losses by round, and what they came from.
+
+    `validation` (rounds,) is the loss on held-out patients after each round, where the study looks
+    at it; `best_round` the number of rounds the weights have been through.
+    """
+
+    weights: Weights
+    width: int
+    losses: tuple[float, ...]
+    validation: tuple[float, ...]
+    best_round: int
+    held_out_loss: float | None
+    origin: str
+
+
+@plain
+class TrainingState:
+    """Progress of one training: all that its next round depends on, beside the study.
+
+    Parameters
+    ----------
+    model : state of the global model.
+    losses, validation : by round, in training and on held-out patients.
+    """
+
+    model: dict[str, Any]
+    losses: tuple[float, ...]
+    validation: tuple[float, ...]
+
+
+AfterRound = Callable[[TrainingState], None]
+
+
+def variants(study: Study) -> tuple[str, ...]:
+    """Name the trainings of one network."""
+    return (*(f"fold{k}" for k in range(study.folds)), "final")
+
+
+def rows_per_fold(federation: Federation) -> tuple[int, ...]:
+    """Count the training patients of each fold over all sites; one round."""
+    view = table("coded").then(Select(columns=()))
+    counts = federation.sum(FoldCounts(folds=federation.study.folds), view)
+    return tuple(round(float(n)) for n in counts.rows)
+
+
+def train_variant(
+    federation: Federation,
+    network: NetworkName,
+    variant: str,
+    folds: tuple[int, ...],
+    rounds: int,
+    *,
+    begun: TrainingState | None = None,
+    after_round: AfterRound = lambda state: None,
+) -> TrainedNetwork:
+    """Train one variant; at the end the sites keep its features.
+
+    Parameters
+    ----------
+    folds : training patients of each fold, from `rows_per_fold`.
+    rounds : at most; see `rounds_of`.
+    begun : state after an earlier round of the same training, to go on from.
+    after_round : is given the state after each round.
+    """
+    from common.networks.flat import flatten, wide_ranges
+    from common.networks.initial import initial_network
+    from strategies.model import GlobalModel
+
+    settings = federation.study.network(network)
+    fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
+    validation = validation_fold(settings, fold, len(folds))
+    total = sum(n for k, n in enumerate(folds) if k not in (fold, validation))
+    model, origin = initial_network(network, settings, seed=federation.study.seed)
+    wide, width = wide_ranges(model), model.width
+    training = _Training(federation, network, variant, (fold, validation), total, wide)
+    weights = GlobalModel(settings, flatten(model), wide, rounds)
+    del model  # it would lie in memory, beside the weights, for all of the training
+    history = training.rounds(weights, rounds, begun, after_round)
+    done = len(history.losses)
+    kept = training.keep(weights.result(), weights.best_round(done))
+    return TrainedNetwork(
+        weights=weights.result(),
+        width=width,
+        losses=tuple(history.losses),
+        validation=tuple(history.validation),
+        best_round=weights.best_round(done),
+        held_out_loss=None if np.isnan(kept.held_out_loss) else kept.held_out_loss,
+        origin=origin,
+    )
+
+
+def rounds_of(
+    study: Study, network: NetworkName, variant: str, trained: Mapping[str, TrainedNetwork]
+) -> int:
+    """Return the most rounds of a training.
+
+    On all patients no one is left to choose a round by: as many as was best in the median over the
+    trainings without a fold.
+    """
+    settings = study.network(network)
+    if variant != "final" or not settings.validates:
+        return settings.rounds
+    return max(1, round(float(np.median([one.best_round for one in trained.values()]))))
+
+
+@dataclass
+class _History:
+    """Losses so far: in training, and on held-out patients after each round."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Whatever all rounds of one variant share.
+
+    Parameters
+    ----------
+    left_out : fold left out of it and fold that chooses its round, -1 = none.
+    total : patients that it learns from, over all sites.
+    wide : as `Federation.train` takes it.
+    """
+
+    federation: Federation
+    network: NetworkName
+    variant: str
+    left_out: tuple[int, int]
+    total: int
+    wide: Ranges
+
+    def rounds(
+        self,
+        model: GlobalModel,
+        most: int,
+        begun: TrainingState | None,
+        after_round: AfterRound,
+    ) -> _History:
+        """Run all rounds, or those that are left.
+
+        A round depends on the state before it and on the study alone. Its weights are scored with
+        the next round's question, the last ones with one of their own.
+        """
+        history = _History()
+        if begun is not None:
+            model.restore(begun.model)
+            history = _History(list(begun.losses), list(begun.validation))
+        while len(history.losses) < most:
+            number = len(history.losses)
+            done = self._train(model, self._training_plan(model, number))
+            if self._score(model, history, number, done) and model.gives_up(number):
+                return history
+            model.update(number, done.shares)
+            history.losses.append(done.loss)
+            del done  # the changes of a large network are not kept beside the next round's
+            losses, validation = tuple(history.losses), tuple(history.validation)
+            after_round(TrainingState(model.state(), losses, validation))
+        if self.left_out[1] >= 0:
+            look = self._train(model, self._plan(epochs=0, number=most))
+            self._score(model, history, most, look)
+        return history
+
+    def keep(self, weights: Weights, number: int) -> TrainingRound:
+        """Let the sites score the weights and keep features and probabilities; nothing is learnt.
+
+        Parameters
+        ----------
+        number : of rounds that the weights have been through.
+        """
+        plan = replace(self._plan(epochs=0, number=number), keep=True, validation_fold=-1)
+        return self.federation.train(self.network, self.variant, weights, self.wide, plan)
+
+    def _score(
+        self, model: GlobalModel, history: _History, number: int, done: TrainingRound
+    ) -> bool:
+        """Note the held-out loss of the weights that a round began with."""
+        if self.left_out[1] < 0 or number == 0:  # the initial weights are no candidate
+            return False
+        if len(history.validation) < number:
+            history.validation.append(done.held_out_loss)
+        model.scored(number, done.held_out_loss)
+        return True
+
+    def _train(self, model: GlobalModel, plan: RoundPlan) -> TrainingRound:
+        return self.federation.train(
+            self.network,
+            self.variant,
+            model.weights,
+            self.wide,
+            plan,
+            control=model.control if plan.epochs else NO_CONTROL,
+            singly=model.single_updates,
+        )
+
+    def _training_plan(self, model: GlobalModel, number: int) -> RoundPlan:
+        settings = self.federation.study.network(self.network)
+        plan = self._plan(epochs=settings.local_epochs, number=number)
+        # before the first change nobody knows how large one is
+        half = settings.transfer_bits == 16 and model.largest_change > 0.0
+        return replace(
+            plan,
+            learning_rate=learning_rate_at(settings, number),
+            seed=self.federation.study.seed * 1000 + number,
+            grid=grid16_for(model.largest_change) if half else 0.0,
+        )
+
+    def _plan(self, *, epochs: int, number: int) -> RoundPlan:
+        return RoundPlan(
+            epochs=epochs,
+            learning_rate=0.0,
+            excluded_fold=self.left_out[0],
+            validation_fold=self.left_out[1],
+            total=self.total,
+            seed=0,
+            keep=False,
+            round=number,
+            grid=0.0,
+        )
+
+
+def network_model(
+    federation: Federation, network: NetworkName, trained: Mapping[str, TrainedNetwork]
+) -> FittedModel:
+    """Make a model of a trained network: its probabilities, and its principal components."""
+    names = variants(federation.study)
+    probability = {
+        v: table(f"{network}/{v}/probability").then(Select(columns=(network,))) for v in names
+    }
+    features: tuple[View, ...] = ()
+    if "fusion_feature" in federation.study.fusion_models:
+        columns = tuple(f"{network}_{i}" for i in range(trained["final"].width))
+        raw = [table(f"{network}/{v}/features").then(Select(columns=columns)) for v in names]
+        features = tuple(principal_components(federation, raw, network))
+    kept = len(features[-1].outputs()) if features else 0
+    notes = [f"{kept} principal components enter the feature-level fusion"] if kept else []
+    selection: dict[str, Any] = {
+        "steps": ({"step": "columns", "count": trained["final"].width},),
+        "notes": (trained["final"].origin, *notes),
+    }
+    return FittedModel(
+        name=network,
+        out_of_fold=View(source=ByFold(parts=tuple(probability[v] for v in names[:-1]))),
+        final=probability["final"],
+        features=features,
+        selection=selection,
+    )
+
+
+def network_asks(study: Study, network: NetworkName) -> Phase:
+    """Declare what the phase of a network asks for; the first one also counts the folds."""
+    settings, trainings = study.network(network), study.folds + 1
+    size, running = network_size(network, settings)
+    # control variates are as long as the weights
+    numbers = 2 * size if settings.spec.sends_control else size
+    what = "change of the weights"
+    training = _update_asks(study, what, numbers, running, trainings * settings.rounds)
+    looks = trainings + (study.folds if settings.validates else 0)
+    asked = [training, _update_asks(study, "loss of the weights", 0, 0, looks)]
+    rounds = trainings * settings.rounds + looks
+    if network == study.networks[0]:
+        asked.insert(0, sums(study, FoldCounts(folds=study.folds), 0))
+        rounds += 1
+    if "fusion_feature" in study.fusion_models:
+        components = components_asks(study, width_of(settings), trainings)
+        asked += components
+        rounds += sum(one.rounds for one in components)
+    purpose = f"The {MODELS[network].short}, {trainings} trainings"
+    return Phase(network, purpose, rounds, tuple(asked))
+
+
+def _update_asks(study: Study, what: str, size: int, running: int, rounds: int) -> Disclosure:
+    rest = running + SUMS
+    return Disclosure(
+        exchange="train.network",
+        what=what,
+        subset="train",
+        parts={"parameters": f"{size:,}", "rest": f"{rest:,}"},
+        size=4 * size + 8 * rest,
+        rounds=rounds,
+        masked=study.masked("train"),
+    )

@@ -1,0 +1,102 @@
+"""The sites as the phases of a study see them; `server.federation` reaches them over Flower.
+
+A phase has no other way out: given the study, the enrolment and the answers so far, its next
+question follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from common.messages.exchanges import (
+    EnrolReply,
+    EvaluateReply,
+    Ranges,
+    RoundPlan,
+    SumItem,
+    Weights,
+)
+from common.statistics.base import Float
+from common.study.model import Study
+from common.transforms.views import View
+from strategies.base import AggregatedUpdate
+
+NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class TrainingRound:
+    """Result of one round of training.
+
+    Parameters
+    ----------
+    shares : updates of the sites, added up; no change when nothing was trained.
+    loss : mean in training, NaN if nothing was trained.
+    held_out_loss : mean on held-out patients of the weights that were sent, NaN if none.
+    """
+
+    shares: AggregatedUpdate
+    loss: float
+    held_out_loss: float
+
+
+@dataclass(frozen=True)
+class OutOfFoldRows:
+    """Pooled out-of-fold probabilities (n, k), labels (n,), in an order no site determines."""
+
+    columns: tuple[str, ...]
+    probabilities: Float
+    labels: Float
+
+
+class Federation(Protocol):
+    """The enrolled sites of one study.
+
+    Parameters
+    ----------
+    members : reply to the enrolment, by site.
+    """
+
+    study: Study
+    members: Mapping[str, EnrolReply]
+
+    def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
+        """Return several statistics, each summed over the sites of its subset; one round."""
+
+    def train(
+        self,
+        network: str,
+        variant: str,
+        weights: Weights,
+        wide: Ranges,
+        plan: RoundPlan,
+        *,
+        control: Weights = NO_CONTROL,
+        singly: bool = False,
+    ) -> TrainingRound:
+        """Train a network for one round at every training site."""
+
+    def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
+        """Return the pooled out-of-fold probabilities with labels."""
+
+    def evaluate(
+        self, files: Mapping[str, Any], edges: Float, cuts: Mapping[str, float]
+    ) -> dict[str, EvaluateReply]:
+        """Hand the final bundle to every site that has test patients; scores stay there."""
+
+    def sum(self, statistic: Any, view: View, subset: str = "train") -> Any:
+        """Return one statistic over one view, summed over the sites that have the subset."""
+        return self.sum_many([SumItem(statistic, view, subset)])[0]
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Return the columns of a base table, which are the same at every training site."""
+        return self.members[self.study.training_sites[0]].columns[table]
+
+    def count(self, subset: str) -> tuple[int, int]:
+        """Return patients and positives of a subset over all sites."""
+        counts = [self.members[site].counts[subset] for site in self.study.members(subset)]
+        return sum(n for n, _ in counts), sum(positives for _, positives in counts)
