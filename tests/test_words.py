@@ -20,7 +20,6 @@ PACKAGES = ("common", "client", "server", "strategies", "sim")
 REWRITTEN: tuple[str, ...] = (
     "client",
     "common/bundle",
-    "common/dossier/texts.py",
     "common/evaluation",
     "common/flower",
     "common/html",

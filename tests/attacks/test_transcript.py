@@ -105,7 +105,7 @@ def combined(vectors: Mapping[str, Any], signs: tuple[int, ...]) -> Any:
 
 
 def agree(said: Any, true: Any) -> bool:
-    """Return whether two vectors share a number (64 bits) or three in a row (32 bits) at one place."""
+    """Return whether vectors share a number (64 bits) or three in a row (32 bits) at one place."""
     same = said == true
     if said.itemsize == 8 or same.size < WINDOW:
         return bool(same.any())
