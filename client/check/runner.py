@@ -71,7 +71,7 @@ def rehearse(
     study_file: Path,
     wish: Wish,
     progress: Progress | None,
-    tell: Tell = lambda _: None,
+    emit: Tell = lambda _: None,
 ) -> Report:
     """Check a site as the study would, and its connection to the coordinator.
 
@@ -79,7 +79,7 @@ def rehearse(
 
     Parameters
     ----------
-    tell : called with new warnings and problems before each long piece of work.
+    emit : called with new warnings and problems before each long piece of work.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def rehearse(
         settings = settings.model_copy(update={"cache": wish.cache.resolve()})
     report = Report(site=settings.name, study=study.name, digest=study.digest())
     try:
-        _look(report, study, settings, wish, _Told(report, progress, tell))
+        _look(report, study, settings, wish, _Told(report, progress, emit))
     except KeyboardInterrupt:
         report.stopped = True
     report.findings = gathered(report.findings)
@@ -104,14 +104,14 @@ class _Told:
 
     report: Report
     progress: Progress | None
-    tell: Tell
+    emit: Tell
     seen: int = 0
 
     def news(self) -> None:
         """Show warnings and problems found since the last call."""
         for finding in self.report.findings[self.seen :]:
             if finding.severity in ("warning", "problem"):
-                self.tell(finding)
+                self.emit(finding)
         self.seen = len(self.report.findings)
 
 

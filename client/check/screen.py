@@ -39,7 +39,7 @@ def show(report: Report, console: Console) -> None:
     console.print(f"{verdict}: {numbers}", highlight=False)
 
 
-def tell(finding: Finding, console: Console) -> None:
+def emit(finding: Finding, console: Console) -> None:
     """Print a finding as soon as it is made, while the check continues."""
     colour = _COLOURS[finding.severity]
     line = f"[{colour}]{finding.severity}[/{colour}] {finding.kind}: {escape(str(finding))}"

@@ -64,7 +64,7 @@ def approve(
         _approve(load_study(study), settings, private, ask=not yes, whole_dossier=dossier)
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
-        console.tell(f"no longer approved: study {gone.name}")
+        console.emit(f"no longer approved: study {gone.name}")
     else:
         _show(approvals.read_approvals(settings.work, private.public_key()), json_output)
 
@@ -134,7 +134,7 @@ def _check_coordinator(study: Study, settings: SiteSettings) -> None:
 def print_lines(lines: Iterable[str]) -> None:
     """Show lines on the screen; whatever does not print in them is spelled out."""
     for line in lines:
-        console.tell(line)
+        console.emit(line)
 
 
 def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
@@ -175,7 +175,7 @@ def _show(found: Sequence[approvals.Approval], json_output: bool) -> None:
         return
     for entry in found:
         line = f"{entry.date}  {entry.digest[:16]}  {entry.name}"
-        console.tell(line)
+        console.emit(line)
     console.print(f"{len(found)} approved")
 
 

@@ -61,7 +61,7 @@ def leave(
     if out.exists():
         raise InputError("there is such a file", where=str(out), remedy="give another name")
     for line in describe(left_study, settings.name):
-        console.tell(line)
+        console.emit(line)
     if not yes and not typer.confirm("leave for good?", default=False):
         console.print("not left")
         raise typer.Exit(1)
@@ -70,11 +70,11 @@ def leave(
     )
     _write_down(left_study, settings, private, text.encode())
     for name in take_back(settings, private, roster_digest(left_study.roster)):
-        console.tell(f"no longer approved: study {name}")
+        console.emit(f"no longer approved: study {name}")
     if settings.approvals == "open":
         console.print("this site answers any study (approvals = open): stop it", markup=False)
     out.write_text(text, encoding="utf-8")
-    console.tell(f"left; give this file to the coordinator: {out}")
+    console.emit(f"left; give this file to the coordinator: {out}")
 
 
 def describe(study: Study, site: str) -> Iterator[str]:

@@ -115,7 +115,7 @@ class PlainConsole(Console):
     Styles come from the console itself; control sequences within a text are spelled out instead.
     """
 
-    def tell(self, text: object) -> None:
+    def emit(self, text: object) -> None:
         """Print one line, whatever the text holds."""
         self.print(on_one_line(str(text)), highlight=False, markup=False)
 

@@ -51,13 +51,13 @@ def measure(parts: Sequence[str], *, small: bool, heart: Path, console: Console)
     """
     start = time.monotonic()
 
-    def tell(text: str) -> None:
+    def emit(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - start:6.0f} s[/dim]  {text}", highlight=False)
 
     groups: list[list[Finding]] = []
     left_out: list[str] = []
     if "synthetic" in parts:
-        groups.append(compare_synthetic(SMALL if small else FULL, tell))
+        groups.append(compare_synthetic(SMALL if small else FULL, emit))
     if "heart" in parts:
         why = _lacking(heart)
         if why and len(parts) == 1:
@@ -65,7 +65,7 @@ def measure(parts: Sequence[str], *, small: bool, heart: Path, console: Console)
         if why:
             left_out.append(f"heart data: {why}")
         else:
-            groups.append(compare_heart(heart, tell))
+            groups.append(compare_heart(heart, emit))
     outcome = Outcome(
         lines=tuple(line for group in groups for line in group),
         left_out=tuple(left_out),
