@@ -45,6 +45,7 @@ class ModelSpec:
     label : in reports and figures.
     short : in progress lines and documents for privacy review.
     network : set for models that are networks; their settings are the study's block of that name.
+    looks_at : on the page of a prediction.
 
     Examples
     --------
@@ -56,6 +57,7 @@ class ModelSpec:
     label: str
     short: str
     network: NetworkInput | None = None
+    looks_at: str = ""
 
 
 TORCHVISION = NetworkInput(2, 3, "torchvision ResNet", dropped="fc.")
@@ -65,12 +67,22 @@ MEDICALNET = NetworkInput(
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        ModelSpec("clinical", "Clinical", "clinical model"),
-        ModelSpec("radiomics", "Radiomics", "radiomics model"),
-        ModelSpec("dl2d", "2D deep learning", "2D network", TORCHVISION),
-        ModelSpec("dl3d", "3D deep learning", "3D network", MEDICALNET),
-        ModelSpec("fusion_feature", "Feature fusion", "feature-level fusion"),
-        ModelSpec("fusion_decision", "Decision fusion", "decision-level fusion"),
+        ModelSpec("clinical", "Clinical", "clinical model", looks_at="clinical data"),
+        ModelSpec("radiomics", "Radiomics", "radiomics model", looks_at="texture and shape in CT"),
+        ModelSpec("dl2d", "2D deep learning", "2D network", TORCHVISION, "axial slices"),
+        ModelSpec("dl3d", "3D deep learning", "3D network", MEDICALNET, "the whole volume"),
+        ModelSpec(
+            "fusion_feature",
+            "Feature fusion",
+            "feature-level fusion",
+            looks_at="inputs of those above",
+        ),
+        ModelSpec(
+            "fusion_decision",
+            "Decision fusion",
+            "decision-level fusion",
+            looks_at="answers of the first four",
+        ),
     )
 }
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
@@ -83,6 +95,15 @@ def networks_among(names: Collection[str]) -> tuple[NetworkName, ...]:
     ('dl3d',)
     """
     return tuple(name for name in NETWORKS if name in names)
+
+
+def networks_seeing(dimensions: int) -> tuple[NetworkName, ...]:
+    """Return the networks that look at images of so many dimensions.
+
+    >>> networks_seeing(3)
+    ('dl3d',)
+    """
+    return tuple(name for name in NETWORKS if network_input(name).dimensions == dimensions)
 
 
 def network_name(name: str) -> NetworkName:

@@ -53,14 +53,14 @@ def main(grid: Grid, context: Context) -> None:
 
             write_outputs(results, out)
             print(f"report: {out / 'report' / 'index.html'}")
-        events.tell("finished")
+        events.emit("finished")
     except StudyError as error:
-        events.tell("failed", message=str(error), exit_code=error.exit_code)
+        events.emit("failed", message=str(error), exit_code=error.exit_code)
         raise
     except Exception as error:
         # Flower keeps the text to itself: the run's folder is where people look
         (out / "crash.log").write_text(traceback.format_exc(), encoding="utf-8")
-        events.tell("crashed", message=f"{type(error).__name__}: {error}")
+        events.emit("crashed", message=f"{type(error).__name__}: {error}")
         raise
 
 

@@ -91,11 +91,11 @@ def _compare(one: Path, two: Path, out: Path | None) -> None:
     first, second = read_run(one), read_run(two)
     page = write_comparison(first, second, out or two / f"compare-{first.name}")
     for warning in warnings(first, second):
-        screen.tell(warning)
+        screen.emit(warning)
     console.print(auc_table(first, second))
     for line in lines(first, second):
-        console.tell(line)
-    console.tell(f"comparison: {page}")
+        console.emit(line)
+    console.emit(f"comparison: {page}")
 
 
 @app.command()
@@ -119,10 +119,10 @@ def audit(
         sys.stdout.write(json.dumps(found.as_dict(), indent=1) + "\n")
     else:
         for line in found.notes:
-            screen.tell(line)
+            screen.emit(line)
         for line in found.findings:
-            console.tell(line)
-        console.tell(found.summary)
+            console.emit(line)
+        console.emit(found.summary)
     raise typer.Exit(1 if found.findings else 0)
 
 
@@ -147,7 +147,7 @@ def dossier(
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    console.tell(f"dossier: {out}")
+    console.emit(f"dossier: {out}")
 
 
 def main() -> None:

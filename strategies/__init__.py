@@ -1,1 +1,1 @@
-"""Federated optimisation of networks."""
+"""Federated optimisation of networks: one strategy a file, found by itself (docs/extending.md)."""

@@ -1,15 +1,24 @@
-"""Federated averaging (McMahan et al. 2017), by Flower's own FedAvg."""
+"""Federated averaging."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from flwr.serverapp import strategy
-
-from strategies.base import Stateless
+from common.study.block import Settings
+from strategies.base import Strategy, register
 
 
-class FedAvg(Stateless, strategy.FedAvg):
-    """Sites send (own patients / all patients) x change, so their sum is the average change."""
+@register
+class FedAvg(Strategy[Settings]):
+    """Sites send (own patients / all patients) x change, so their sum is the average change.
 
-    averages: ClassVar[bool] = True
+    >>> import numpy as np
+    >>> from strategies.base import AggregatedUpdate
+    >>> weights, change = np.float32([1.0, 2.0]), np.float32([0.5, -0.5])
+    >>> FedAvg(Settings()).aggregate(0, weights, AggregatedUpdate(change)).tolist()
+    [1.5, 1.5]
+    """
+
+    name = "fedavg"
+    title = "FedAvg"
+    reference = "McMahan 2017"
+    summary = "takes the mean update, weighted by patients"
+    averages = True

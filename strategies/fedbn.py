@@ -1,19 +1,38 @@
-"""FedBN (Li et al. 2021): every site keeps its own normalisation layers.
-
-A site trains and predicts with its own (`client.training.round`); the server's average of them is
-what hospitals get that did not train, as these have none of their own.
-"""
+"""FedBN: every site keeps its own normalisation layers."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
-from flwr.serverapp import strategy
+from common.study.block import Settings
+from strategies.base import Ranges, Strategy, register
 
-from strategies.base import Stateless
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class FedBN(Stateless, strategy.FedAvg):
-    """On the server it is averaging."""
+@register
+class FedBN(Strategy[Settings]):
+    """On the server it is averaging, also of what sites keep: hospitals that only test use that.
 
-    averages: ClassVar[bool] = True
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(4, 2), nn.GroupNorm(1, 2), nn.Linear(2, 1))
+    >>> FedBN(Settings()).own_ranges(model).tolist()
+    [[10, 14]]
+    """
+
+    name = "fedbn"
+    title = "FedBN"
+    reference = "Li 2021"
+    summary = (
+        "lets every hospital keep its own normalisation layers; hospitals that only test get the"
+        " mean of all"
+    )
+    averages = True
+    own_layers = "normalisation"
+
+    def own_ranges(self, model: nn.Module) -> Ranges:
+        """Return factors, offsets and statistics of all normalisation layers."""
+        from common.networks.flat import norm_ranges
+
+        return norm_ranges(model)

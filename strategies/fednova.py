@@ -1,36 +1,40 @@
-"""FedNova (Wang et al. 2020, equation 6): sites that take more steps do not count for more.
-
-A site divides its change by its steps; the sum is multiplied by the mean number of steps.
-"""
+"""FedNova: sites that take more steps do not count for more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import ClassVar
 
-from flwr.app import ArrayRecord, Message, MetricRecord
-from flwr.serverapp import strategy
+import numpy as np
 
-from strategies.base import STEPS, Stateless, Vector, record, vector_of
+from common.study.block import Settings
+from strategies.base import AggregatedUpdate, Ranges, Strategy, Vector, register
 
 
-class FedNova(Stateless, strategy.FedAvg):
-    """new = old + (sum of p_i steps_i) x (sum of p_i change_i / steps_i)."""
+@register
+class FedNova(Strategy[Settings]):
+    """new = old + (sum of p_i steps_i) x (sum of p_i change_i / steps_i); equation 6.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._weights: Vector | None = None
+    A site that took ten steps sends a tenth of its change; the last weight, a running statistic,
+    goes as it is:
 
-    def begin(self, weights: Vector) -> None:
-        """The change is taken against these."""
-        self._weights = weights
+    >>> change, statistics = np.float32([5.0, 1.0]), np.array([[1, 2]])
+    >>> FedNova(Settings()).weigh(change, np.float32(10), statistics).tolist()
+    [0.5, 1.0]
+    """
 
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Flower's average of changes a step, times the mean number of steps."""
-        arrays, metrics = super().aggregate_train(server_round, replies)
-        if self._weights is None or metrics is None:
-            raise ValueError("begin was not called before the round")
-        steps = float(metrics[STEPS])  # type: ignore[arg-type]
-        change = (vector_of(arrays) - self._weights) * steps
-        return record((self._weights + change).astype(self._weights.dtype)), metrics
+    name = "fednova"
+    title = "FedNova"
+    reference = "Wang 2020"
+    summary = "normalises for the number of local steps"
+    requires: ClassVar = {"optimiser": ("sgd", "it is defined for gradient descent")}
+
+    def aggregate(self, number: int, weights: Vector, update: AggregatedUpdate) -> Vector:
+        """Multiply Flower's average of changes a step by the mean number of steps."""
+        a_step = super().aggregate(number, weights, update) - weights
+        return weights + a_step * update.steps
+
+    def weigh(self, change: Vector, steps: np.float32, statistics: Ranges) -> Vector:
+        """Divide the change by the steps; running statistics are no sum of steps."""
+        from common.networks.flat import parts_of, with_parts
+
+        return with_parts(change / steps, statistics, parts_of(change, statistics))

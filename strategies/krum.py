@@ -1,22 +1,51 @@
-"""Krum (Blanchard et al. 2017), by Flower's own: the update that is closest to the others.
-
-It needs the sites' single updates, and so cannot be used under masks: the study says so.
-"""
+"""Krum: the site's weights that are closest to the others'."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any
 
-from flwr.serverapp import strategy
+from pydantic import Field
 
-from common.study.strategy import StrategyOptions
-from strategies.base import Stateless
+from common.study.block import Settings
+from strategies.base import Strategy, register
 
 
-class Krum(Stateless, strategy.Krum):
-    """One site's weights, those with the least distance to their neighbours."""
+class KrumOptions(Settings):
+    """Number of sites that may be malicious."""
 
-    single_updates: ClassVar[bool] = True
+    malicious_sites: int = Field(
+        0,
+        ge=0,
+        title="malicious sites to reckon with",
+        json_schema_extra={
+            "unit": "hospitals",
+            "origin": "ours: hospitals are known to each other",
+        },
+    )
 
-    def __init__(self, options: StrategyOptions) -> None:
-        super().__init__(num_malicious_nodes=options.malicious_sites)
+
+@register
+class Krum(Strategy[KrumOptions]):
+    """One site's weights, those with the least distance to their neighbours; by Flower's Krum.
+
+    >>> import numpy as np
+    >>> from strategies.base import AggregatedUpdate
+    >>> singles = tuple(np.float32([one / 4]) for one in (1.0, 1.5, 1.75, -50.0))
+    >>> update = AggregatedUpdate(sum(singles), singles=singles)
+    >>> strategy = Krum(KrumOptions(malicious_sites=1))
+    >>> strategy.aggregate(0, np.zeros(1, np.float32), update).tolist()
+    [1.5]
+    """
+
+    name = "krum"
+    title = "Krum"
+    reference = "Blanchard 2017"
+    summary = "takes the weights of the hospital that is closest to the others"
+    own_options = KrumOptions
+    single_updates = True
+
+    def make_flower(self) -> Any:
+        """Return Flower's Krum."""
+        from flwr.serverapp import strategy
+
+        return strategy.Krum(num_malicious_nodes=self.options.malicious_sites)

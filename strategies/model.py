@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from common.flower.internals import FLOWER_LOGGER
 from common.networks.schedule import averaged_rounds
-from common.study.model import NetworkSettings
-from strategies.base import CONTROL, EXAMPLES, STEPS, WEIGHTS, RoundStrategy, Vector, vector_of
-from strategies.registry import make_strategy
-from strategies.shares import Shares
-
-# a reply has an address, though this one is never sent
-_NOBODY = 1
+from common.study.networks import NetworkSettings
+from strategies.base import AggregatedUpdate, Ranges, Vector, make_strategy
 
 
 class GlobalModel:
@@ -41,11 +32,11 @@ class GlobalModel:
     """
 
     def __init__(
-        self, settings: NetworkSettings, weights: Vector, statistics: NDArray[np.int64], rounds: int
+        self, settings: NetworkSettings, weights: Vector, statistics: Ranges, rounds: int
     ) -> None:
         self.weights, self._settings = weights, settings
         self._trained = _mask(weights.size, statistics)
-        self._strategy: RoundStrategy = make_strategy(settings, weights.size)
+        self._strategy = make_strategy(settings)
         self._first = rounds - min(rounds, averaged_rounds(settings))
         self._total: NDArray[np.float64] | None = None
         self._count = 0
@@ -54,25 +45,22 @@ class GlobalModel:
 
     @property
     def single_updates(self) -> bool:
-        """Whether the strategy needs the sites' single updates."""
+        """Return whether the strategy needs the sites' single updates."""
         return self._strategy.single_updates
 
     @property
     def control(self) -> Vector:
-        """What is sent beside the weights; empty for most strategies."""
-        return self._strategy.control()
+        """Vector sent beside the weights; empty for most strategies."""
+        return self._strategy.control(self.weights.size)
 
-    def update(self, number: int, shares: Shares) -> None:
+    def update(self, number: int, update: AggregatedUpdate) -> None:
         """Take what round `number` (0, 1, ...) came to."""
         trained = self._trained
-        self.largest_change = _largest(shares.change, trained)
-        average = self.weights + shares.change
+        self.largest_change = _largest(update.change, trained)
+        average = self.weights + update.change
         if not self._strategy.averages:
-            self._strategy.begin(self.weights[trained])
-            replies = list(self._replies(shares))
-            with _silence():
-                arrays, _ = self._strategy.aggregate_train(number + 1, replies)
-            average[trained] = vector_of(arrays)
+            start = self.weights[trained]
+            average[trained] = self._strategy.aggregate(number, start, update.only(trained))
         self.weights = average
         if self._settings.select == "last" and number >= self._first:
             self._add(average)
@@ -83,7 +71,7 @@ class GlobalModel:
             self._best = (loss, rounds_done, self.weights)
 
     def gives_up(self, rounds_done: int) -> bool:
-        """Whether no better weights came for as many rounds as the settings wait."""
+        """Return whether no better weights came for as many rounds as the settings wait."""
         patience = self._settings.patience
         return bool(patience and self._best and rounds_done - self._best[1] >= patience)
 
@@ -125,31 +113,6 @@ class GlobalModel:
         self._total += weights
         self._count += 1
 
-    def _replies(self, shares: Shares) -> Iterator[Message]:
-        """One reply with the sum of all, or one a site."""
-        changes: Iterable[Vector] = [shares.change]
-        if self.single_updates:
-            changes = [part * np.float32(len(shares.singles)) for part in shares.singles]
-        for change in changes:
-            vectors = {WEIGHTS: (self.weights + change)[self._trained]}
-            if shares.control.size:
-                vectors[CONTROL] = shares.control
-            arrays = ArrayRecord({name: Array(vector) for name, vector in vectors.items()})
-            metrics = MetricRecord({EXAMPLES: 1, STEPS: shares.steps})
-            content = RecordDict({"arrays": arrays, "metrics": metrics})
-            yield Message(content, dst_node_id=_NOBODY, message_type="train")
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Flower's strategies say at every round how many replies came: one, always."""
-    before = FLOWER_LOGGER.level
-    FLOWER_LOGGER.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        FLOWER_LOGGER.setLevel(before)
-
 
 def _largest(values: Vector, mask: NDArray[np.bool_] | slice) -> float:
     """Largest absolute value of those in the mask, without a copy of a large network's."""
@@ -158,8 +121,8 @@ def _largest(values: Vector, mask: NDArray[np.bool_] | slice) -> float:
     return max(-float(least), float(most))
 
 
-def _mask(size: int, statistics: NDArray[np.int64]) -> NDArray[np.bool_] | slice:
-    """Which weights are trained; all, as a slice that copies nothing, where none is a statistic."""
+def _mask(size: int, statistics: Ranges) -> NDArray[np.bool_] | slice:
+    """Select the trained weights; a slice that copies nothing where none is a statistic."""
     if not len(statistics):
         return slice(None)
     mask = np.ones(size, dtype=np.bool_)

@@ -100,7 +100,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def made_once(folder: Path) -> Iterator[bool]:
-    """Whether the caller is the one process that has to make this folder; others wait for it."""
+    """Return whether the caller is the one process that makes this folder; others wait for it."""
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder.with_suffix(".made")

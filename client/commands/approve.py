@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.gate import approvals
 from client.site import SiteSettings, load_site
-from client.store.rosters import Rosters
-from client.store.state import remember_study
+from client.store.masks import Rosters
+from client.store.site_db import remember_study
 from common.disclosure import DESCRIPTIONS, check_enrolment, check_masking, stricter
 from common.errors import InputError, UsageError
 from common.masking import identity
@@ -64,7 +64,7 @@ def approve(
         _approve(load_study(study), settings, private, ask=not yes, whole_dossier=dossier)
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
-        console.tell(f"no longer approved: study {gone.name}")
+        console.emit(f"no longer approved: study {gone.name}")
     else:
         _show(approvals.read_approvals(settings.work, private.public_key()), json_output)
 
@@ -134,7 +134,7 @@ def _check_coordinator(study: Study, settings: SiteSettings) -> None:
 def print_lines(lines: Iterable[str]) -> None:
     """Show lines on the screen; whatever does not print in them is spelled out."""
     for line in lines:
-        console.tell(line)
+        console.emit(line)
 
 
 def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
@@ -175,7 +175,7 @@ def _show(found: Sequence[approvals.Approval], json_output: bool) -> None:
         return
     for entry in found:
         line = f"{entry.date}  {entry.digest[:16]}  {entry.name}"
-        console.tell(line)
+        console.emit(line)
     console.print(f"{len(found)} approved")
 
 
@@ -246,10 +246,9 @@ def _columns(study: Study) -> str:
 
 def _leaving(study: Study) -> Iterator[tuple[str, str]]:
     how = _masked(study)
-    networks = {"dl2d", "dl3d"} & set(study.base_models)
     shares_rows = study.fusion.pooling == "rows"
     for exchange, words in LEAVES.items():
-        unused = (exchange == "train.network" and not networks) or (
+        unused = (exchange == "train.network" and not study.networks) or (
             exchange == "query.rows" and not shares_rows
         )
         yield exchange, "not used by this study" if unused else words.format(masked=how)
@@ -263,9 +262,5 @@ def _masked(study: Study) -> str:
 
 
 def _rounds(study: Study) -> str:
-    networks = [
-        f"{name} {getattr(study, name).rounds}"
-        for name in ("dl2d", "dl3d")
-        if name in study.base_models
-    ]
+    networks = [f"{name} {study.network(name).rounds}" for name in study.networks]
     return ", ".join([*networks, f"support vector machines at most {study.svm.max_rounds}"])

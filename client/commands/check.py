@@ -34,12 +34,12 @@ def check(
     prepared by then are not prepared again.
     """
     from client.check.runner import Wish, rehearse
-    from client.check.screen import show, tell
+    from client.check.screen import emit, show
     from common.utils.console import ProgressBar
 
     wish = Wish(cache=cache, bandwidth=bandwidth)
     with ProgressBar(screen) as progress:
-        report = rehearse(site, study, wish, progress, partial(tell, console=screen))
+        report = rehearse(site, study, wish, progress, partial(emit, console=screen))
     if json_output:
         sys.stdout.write(json.dumps(report.as_dict(), indent=1) + "\n")
     else:

@@ -73,17 +73,17 @@ def init(
     Exit code 0: done. 1: not made.
     """
     letter = Invitation.read(invitation)
-    console.tell(f"coordinator at {letter.address}, fingerprint {letter.check()}")
-    console.tell("call the coordinator, at a number that you know, and let them read theirs to you")
+    console.emit(f"coordinator at {letter.address}, fingerprint {letter.check()}")
+    console.emit("call the coordinator, at a number that you know, and let them read theirs to you")
     if not yes and not typer.confirm("are the two the same, letter by letter?", default=False):
-        console.tell("not made")
+        console.emit("not made")
         raise typer.Exit(1)
     made = join(folder, name, letter, port)
-    console.tell(
+    console.emit(
         f"made {folder}: put cohort.csv into {folder / 'data'}, or name its folder in site.toml"
     )
-    console.tell(f"send to the coordinator: {made.request_file}")
-    console.tell(f"fingerprint that you read to them by phone: {made.fingerprint}")
+    console.emit(f"send to the coordinator: {made.request_file}")
+    console.emit(f"fingerprint that you read to them by phone: {made.fingerprint}")
 
 
 @dataclass(frozen=True)

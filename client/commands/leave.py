@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from client.commands.approve import SiteOption, settings_of
 from client.gate import approvals
 from client.site import SiteSettings
-from client.store.ledger import Ledger, ledger_path
-from client.store.rosters import Rosters
-from client.store.state import recall_study
+from client.store.ledger import Ledger
+from client.store.masks import Rosters
+from client.store.site_db import recall_study
 from common.errors import InputError, StudyError
 from common.ledger.entry import Record
 from common.masking import identity
@@ -61,7 +61,7 @@ def leave(
     if out.exists():
         raise InputError("there is such a file", where=str(out), remedy="give another name")
     for line in describe(left_study, settings.name):
-        console.tell(line)
+        console.emit(line)
     if not yes and not typer.confirm("leave for good?", default=False):
         console.print("not left")
         raise typer.Exit(1)
@@ -70,11 +70,11 @@ def leave(
     )
     _write_down(left_study, settings, private, text.encode())
     for name in take_back(settings, private, roster_digest(left_study.roster)):
-        console.tell(f"no longer approved: study {name}")
+        console.emit(f"no longer approved: study {name}")
     if settings.approvals == "open":
         console.print("this site answers any study (approvals = open): stop it", markup=False)
     out.write_text(text, encoding="utf-8")
-    console.tell(f"left; give this file to the coordinator: {out}")
+    console.emit(f"left; give this file to the coordinator: {out}")
 
 
 def describe(study: Study, site: str) -> Iterator[str]:
@@ -107,7 +107,7 @@ def take_back(settings: SiteSettings, private: Ed25519PrivateKey, roster: str) -
 
 
 def _roster_of(settings: SiteSettings, study: str) -> str:
-    """Of a study that was approved here; none of one that cannot be read, nor answered."""
+    """Return the statement of a study approved here; none of one that cannot be read."""
     try:
         return roster_digest(recall_study(settings.work, study).roster)
     except (StudyError, ValidationError):
@@ -135,4 +135,4 @@ def _write_down(
         payload=hashlib.sha256(statement).hexdigest(),
         size=len(statement),
     )
-    Ledger.open(ledger_path(settings.work), private).append(record)
+    Ledger(settings.work, private).append(record)

@@ -67,7 +67,7 @@ def verify(
         shown = identity.fingerprint(public)
         screen.print(f"checked with the key that the ledger names itself, {shown}", highlight=False)
     for finding in findings:
-        console.tell(finding)
+        console.emit(finding)
     console.print(f"{len(findings)} finding(s)" if findings else "intact", highlight=False)
     raise typer.Exit(1 if findings else 0)
 

@@ -116,7 +116,7 @@ def predict(
             outcome, predictor = predict_all(opened, cases, machine, problems, warnings, progress)
         _print(outcome, as_json=json_output)
         if out is not None and outcome.predictions:
-            write(outcome, predictor, out, Wish(saliency_steps, pdf), screen.tell)
+            write(outcome, predictor, out, Wish(saliency_steps, pdf), screen.emit)
     raise typer.Exit(1 if outcome.problems else 0)
 
 
@@ -128,4 +128,4 @@ def _print(outcome: Outcome, *, as_json: bool) -> None:
         return
     sys.stdout.write(json.dumps(outcome.as_dict(), indent=1, allow_nan=False) + "\n")
     for problem in outcome.problems:
-        screen.tell(f"refused {problem}")
+        screen.emit(f"refused {problem}")

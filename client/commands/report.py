@@ -36,10 +36,10 @@ def report(
     found = read_site_run(site, run)
     root = site if site.is_dir() else site.parent
     path = write_page(found, root / "report", _tick)
-    console.tell(f"report: {path}")
-    screen.tell("it shows single patients and must not leave the hospital")
+    console.emit(f"report: {path}")
+    screen.emit("it shows single patients and must not leave the hospital")
 
 
 def _tick(done: int, total: int, _: str) -> None:
     if done == total or done % 50 == 0:
-        screen.tell(f"measured {done} of {total} patients")
+        screen.emit(f"measured {done} of {total} patients")

@@ -40,11 +40,11 @@ def run(site: SiteOption = Path("site.toml")) -> None:
     deployment = deployment_of(site_file(site), settings)
     found = read_approvals(settings.work, private.public_key())
     names = ", ".join(one.name for one in found) or "NONE, so nothing will be answered"
-    screen.tell(f"approved: {names}")
+    screen.emit(f"approved: {names}")
     try:
         attend(site_file(site), settings, deployment)
     except KeyboardInterrupt:
-        screen.tell(f"site {settings.name}: no longer taking part")
+        screen.emit(f"site {settings.name}: no longer taking part")
 
 
 def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:

@@ -34,6 +34,7 @@ from common.messages.exchanges import (
     TrainReply,
     TrainRequest,
 )
+from common.models import network_name
 from common.statistics.placements import DeLongResult
 from common.statistics.scores import THRESHOLDS
 from common.study.model import PrivacySettings, Study
@@ -89,9 +90,10 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     study = context.study
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
     _expect_no_clear_sums(context, "train")
-    settings = study.dl2d if request.network == "dl2d" else study.dl3d
+    expect(request.network in study.networks, "not_declared", "a network the study does not train")
+    settings = study.network(network_name(request.network))
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
-    expect(not request.control.size or settings.strategy == "scaffold", "shape", "the control")
+    expect(not request.control.size or settings.spec.sends_control, "shape", "the control")
     sizes = update_sizes(request.trained, request.wide, request.control.size, request.plan.grid)
     private = study.differential_privacy.on
     expect(0.0 <= reply.epsilon < np.inf, "value", "the cost in privacy")

@@ -33,6 +33,7 @@ from client.predict.scoring import Prediction, Predictor, job_files
 from client.training.batches import Crops, evaluation_draws
 from client.training.device import Compute
 from client.training.loading import cut
+from common.models import networks_seeing
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.model import ImagingSettings
 from common.study.networks import NetworkSettings
@@ -221,6 +222,7 @@ def _picture(crop: Crop, draw: Any) -> str:
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
+(VOLUME,) = networks_seeing(3)
 SMOOTHING = 0.05
 """Standard deviation of the smoothing, as a share of the crop's side."""
 
@@ -267,11 +269,11 @@ def integrated_gradients(
     total = torch.zeros_like(middle)
     for step in range(steps):
         point = (middle * ((step + 0.5) / steps)).requires_grad_()
-        _, logit = model(prepare("dl3d", point))
+        _, logit = model(prepare(VOLUME, point))
         total += torch.autograd.grad(logit.sum(), point)[0]
     found = (middle * total / steps)[0].cpu().numpy()
     with torch.no_grad():
-        ends = [float(model(prepare("dl3d", x))[1]) for x in (middle, torch.zeros_like(middle))]
+        ends = [float(model(prepare(VOLUME, x))[1]) for x in (middle, torch.zeros_like(middle))]
     gap = ends[0] - ends[1]
     explained = float(found.sum()) / gap if abs(gap) > 1e-6 else float("nan")
     start = int(draw.starts[0, 0])
@@ -299,9 +301,9 @@ def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pic
         # the models of this study need no crop, and this ROI gives none
         return Pictures()
     shown = picture_of_crop(crop)
-    if "dl3d" not in predictor.networks or not steps:
+    if VOLUME not in predictor.networks or not steps:
         return Pictures(shown, side_mm=crop.side_mm)
-    model, settings = predictor.networks["dl3d"], study.network("dl3d")
+    model, settings = predictor.networks[VOLUME], study.network(VOLUME)
     saliency = integrated_gradients(model, crop.image, settings, predictor.compute, steps)
     laid = picture_of_saliency(crop, saliency)
     return Pictures(shown, laid, crop.side_mm, saliency.explained)

@@ -31,7 +31,7 @@ class Outside:
 
     Parameters
     ----------
-    table : `clinical`, `radiomics`, `dl2d` or `dl3d`.
+    table : of a base model.
     column : its name; of a network "12 of 2048 image features", as single ones have no meaning.
     value, usual : in words, with the unit.
     models : that use it.

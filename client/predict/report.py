@@ -28,7 +28,7 @@ from client.predict.scoring import Prediction, Predictor, Score
 from common.errors import InputError
 from common.html import pages
 from common.html.tables import Block, Cell, Line
-from common.models import label_of, labels_of
+from common.models import MODELS, label_of, labels_of
 from common.study.model import Study
 from common.utils.durable import make_folder
 from common.utils.processes import kept
@@ -74,14 +74,6 @@ def _show_patient(prediction: Prediction, console: Console) -> None:
 
 
 MOST_LISTED = 8
-_LOOKS_AT = {
-    "clinical": "clinical data",
-    "radiomics": "texture and shape in CT",
-    "dl2d": "axial slices",
-    "dl3d": "the whole volume",
-    "fusion_feature": "inputs of those above",
-    "fusion_decision": "answers of the first four",
-}
 
 
 def render(outcome: Outcome, prediction: Prediction, pictures: Pictures, when: datetime) -> str:
@@ -126,7 +118,7 @@ def _headline(scores: tuple[Score, ...]) -> dict[str, str] | None:
 def _row(score: Score) -> dict[str, Any]:
     row: dict[str, Any] = {
         "label": label_of(score.model),
-        "looks_at": _LOOKS_AT.get(score.model, ""),
+        "looks_at": MODELS[score.model].looks_at if score.model in MODELS else "",
         "group": score.group,
         "lacks": " and no ".join(score.lacks),
     }

@@ -21,6 +21,7 @@ from common.messages.joining import Invitation
 from common.models import network_input
 from common.study.block import explain
 from common.study.model import Study
+from common.study.strategy import StrategySpec
 from common.transforms import Stack
 from common.transforms.views import ByFold, Joined, View
 
@@ -120,7 +121,7 @@ def open_bundle(folder: Path, key: str | None) -> Opened:
             stack.load()
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"a stacker cannot be read: {error}", where="bundle") from None
-    return Opened(bundle, study, digest_of(files), signed_by, warnings + _norm_warnings(study))
+    return Opened(bundle, study, digest_of(files), signed_by, warnings + _own_layer_warnings(study))
 
 
 @contextmanager
@@ -211,18 +212,16 @@ def _software_warnings(bundle: Bundle) -> tuple[str, ...]:
     return (f"Made with {', '.join(other)}: probabilities may differ in the last digits.",)
 
 
-def _norm_warnings(study: Study) -> tuple[str, ...]:
-    own = [
-        f"{network_input(name).dimensions}D"
-        for name in study.networks
-        if study.network(name).strategy == "fedbn"
-    ]
-    if not own:
-        return ()
-    return (
-        f"In this study every hospital kept its own normalisation of the {' and '.join(own)}"
-        " network (FedBN). The bundle holds the mean of all, which hospitals that did not train"
-        " use; a training hospital was evaluated with its own, so its numbers there differ.",
+def _own_layer_warnings(study: Study) -> tuple[str, ...]:
+    own: dict[type[StrategySpec], list[str]] = {}
+    for name in study.networks:
+        own.setdefault(study.network(name).spec, []).append(f"{network_input(name).dimensions}D")
+    return tuple(
+        f"In this study every hospital kept its own {spec.own_layers} of the {' and '.join(found)}"
+        f" network ({spec.title}). The bundle holds the mean of all, which hospitals that did not"
+        " train use; a training hospital was evaluated with its own, so its numbers there differ."
+        for spec, found in own.items()
+        if spec.own_layers
     )
 
 

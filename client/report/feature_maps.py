@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from client.report.site_run import SiteRun
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw
-from common.models import MODELS
+from common.models import MODELS, NETWORKS
 from common.statistics.base import Float, Int
 
 Mask = NDArray[np.bool_]
@@ -42,11 +42,10 @@ class FeatureBlock:
 
 def blocks_of(run: SiteRun) -> list[FeatureBlock]:
     """Return clinical, radiomics and network features, as far as the study has them."""
-    sources = {
+    sources: dict[str, str] = {
         "clinical": "clinical",
         "radiomics": "radiomics",
-        "dl2d": "dl2d/final/features",
-        "dl3d": "dl3d/final/features",
+        **{name: f"{name}/final/features" for name in NETWORKS},
     }
     found = (_block(run, name, table) for name, table in sources.items())
     return [block for block in found if block is not None]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.data.cohort import Patient
-from client.store.state import StoredTable
+from client.store.run_files import StoredTable
 from client.training.batches import Crops
 from client.training.device import Compute, find_compute
 from client.training.loop import infer
@@ -18,23 +18,24 @@ from client.training.state import TrainingState
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
 from common.models import NetworkName, network_name
-from common.networks.flat import load_flat, norm_ranges, with_parts
+from common.networks.flat import load_flat, with_parts
 from common.networks.resnet import network_with
 from common.study.model import Study
+from strategies.base import make_strategy
 
 
 def compute_of(workspace: Workspace) -> Compute:
-    """The device that site.toml asks for; see `find_compute`."""
+    """Return the device that site.toml asks for; see `find_compute`."""
     return find_compute(workspace.settings.device, workspace.settings.loaders)
 
 
 def network_of(study: Study, kind: NetworkName, weights: Any) -> Any:
-    """The study's network with these weights."""
+    """Return the study's network with these weights."""
     return network_with(weights, kind, study.network(kind))
 
 
 def crops_of(workspace: Workspace, kind: NetworkName, patients: Sequence[Patient]) -> Crops:
-    """Crops of these patients, with their labels."""
+    """Return the crops of these patients, with their labels."""
     if workspace.images is None:
         raise ValueError("this study has no images")
     images, index = workspace.images.crops(kind, [p.patient_id for p in patients])
@@ -63,7 +64,7 @@ def store_inference(
 def network_tables(
     kind: NetworkName, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
 ) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
-    """Columns and values (patients, columns) of the base tables that `infer` gives, by name."""
+    """Return columns and values (patients, columns) of the base tables of `infer`, by name."""
     names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
     return {
         f"{kind}/{variant}/features": (names, features.astype(np.float64)),
@@ -71,21 +72,23 @@ def network_tables(
     }
 
 
-def own_norms(folder: Path, network: str, variant: str) -> TrainingState:
-    """The normalisation that a site keeps for itself with FedBN, in one run."""
-    return TrainingState(folder, network, variant, "norms")
+def own_layers(folder: Path, network: str, variant: str) -> TrainingState:
+    """Return the layers that a site keeps for itself in one run, where the strategy has such."""
+    return TrainingState(folder, network, variant, "own")
 
 
 def score_networks(workspace: Workspace, bundle: Bundle, subset: str) -> None:
     """Run the bundle's networks over the test patients of a subset.
 
-    With FedBN a site that trained uses its own normalisation; others use the mean of all.
+    Where the strategy lets a site keep layers of its own, one that trained uses these; others use
+    the mean of all.
     """
     patients = workspace.cohort.subset(workspace.study, subset)
     for name, weights in bundle.networks.items():
         kind = network_name(name)
-        own = own_norms(workspace.run_tables.folder, name, "final").kept()
+        own = own_layers(workspace.run_tables.folder, name, "final").kept()
         model = network_of(workspace.study, kind, weights)
         if own is not None:
-            load_flat(model, with_parts(weights, norm_ranges(model), own))
+            strategy = make_strategy(workspace.study.network(kind))
+            load_flat(model, with_parts(weights, strategy.own_ranges(model), own))
         store_inference(workspace, model, kind, "final", subset, patients)

@@ -1,7 +1,8 @@
-"""Local training of a network and its use: functions of weights, crops and a seed alone."""
+"""Training and use of a network: functions of weights, crops and a seed alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,10 +15,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from client.training.batches import Crops, batches_an_epoch, evaluation_draws, training_draws
 from client.training.device import CPU, Compute, repeatable
 from client.training.loading import load
-from client.training.local_rules import LocalRule
 from common.models import NetworkName, network_input
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
+
+GradientHook = Callable[[nn.Module], None]
 
 # By dimensions: channels last is faster for convolutions on CPUs and changes no weight.
 _MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -25,7 +27,7 @@ _MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class LocalResult:
-    """What a site's training came to.
+    """Result of a site's training.
 
     Parameters
     ----------
@@ -49,9 +51,9 @@ def train_locally(
     epochs: int,
     seed: int,
     compute: Compute = CPU,
-    rule: LocalRule | None = None,
+    on_gradient: GradientHook | None = None,
 ) -> LocalResult:
-    """Train `model` in place on one site's crops; it is left on the device.
+    """Train `model` in place on one site's crops; it stays on the device.
 
     The optimiser is made afresh, so nothing but the weights goes from round to round, and every
     random number comes from `seed`: the result does not depend on what ran before. On a GPU the
@@ -60,7 +62,7 @@ def train_locally(
     Parameters
     ----------
     epochs : passes over the crops, where `settings.local_steps` does not say how many steps.
-    rule : of the strategy, that every gradient goes through.
+    on_gradient : the strategy's, that every gradient goes through before it is clipped.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def train_locally(
     draws = islice(training_draws(crops, settings, generator), steps)
     losses: list[tuple[torch.Tensor, int]] = []
     with repeatable(compute, tensor_float=settings.precision != "float32"):
-        stepper = _Stepper(model, kind, settings, learning_rate, compute, rule)
+        stepper = _Stepper(model, kind, settings, learning_rate, compute, on_gradient)
         for draw, images in load(crops, draws, settings.input_size, compute.loaders):
             losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
     last = losses[-an_epoch:]
@@ -91,7 +93,7 @@ def infer(
     patients: int,
     compute: Compute = CPU,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features (patients, width) and probability (patients,): means over a patient's crops.
+    """Return features (patients, width) and probability (patients,): means over a patient's crops.
 
     Raises
     ------
@@ -115,7 +117,7 @@ def loss_of(
     settings: NetworkSettings,
     compute: Compute = CPU,
 ) -> tuple[float, int]:
-    """Sum of the crops' losses in evaluation mode, and how many crops there are."""
+    """Return the sum of the crops' losses in evaluation mode, and the number of crops."""
     if not len(crops.images):
         return 0.0, 0
     _, logits = _evaluate(model, kind, crops, settings, compute)
@@ -124,7 +126,7 @@ def loss_of(
 
 
 class _Stepper:
-    """A network on its device, with optimiser and precision; one call a batch."""
+    """Network on its device, with optimiser and precision; one call per batch."""
 
     def __init__(
         self,
@@ -133,9 +135,9 @@ class _Stepper:
         settings: NetworkSettings,
         learning_rate: float,
         compute: Compute,
-        rule: LocalRule | None,
+        on_gradient: GradientHook | None,
     ) -> None:
-        self.rule = rule
+        self.on_gradient = on_gradient
         self.model, self.kind, self.settings = place_model(model, kind, compute), kind, settings
         model.train()
         if settings.norm == "frozen":
@@ -147,7 +149,7 @@ class _Stepper:
         self.scaler = torch.GradScaler(self.device.type, enabled=self.type == torch.float16)
 
     def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
-        """The mean loss of a batch, before the step."""
+        """Return the mean loss of a batch, before the step."""
         weights = on_device(class_weights(label, self.settings), self.device)
         with torch.autocast(self.device.type, self.type, enabled=self.type is not None):
             _, logits = self.model(_ready(images, self.kind, self.device))
@@ -156,10 +158,10 @@ class _Stepper:
         )
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.rule or self.settings.gradient_clip:
+        if self.on_gradient or self.settings.gradient_clip:
             self.scaler.unscale_(self.optimiser)
-        if self.rule:
-            self.rule.adjust(self.model)
+        if self.on_gradient:
+            self.on_gradient(self.model)
         if self.settings.gradient_clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
         self.scaler.step(self.optimiser)
@@ -174,7 +176,7 @@ def _evaluate(
     settings: NetworkSettings,
     compute: Compute,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
+    """Return features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
 
     Always in float32: what a network says of a patient must not depend on the device.
     """

@@ -1,4 +1,4 @@
-"""One question for a sum, with all that a rule may look at."""
+"""Request for one sum, with everything that a rule may look at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.transforms.views import View
 
 @dataclass(frozen=True)
 class Asked:
-    """A statistic over a view of a subset, and the rows of this site that it would be made of.
+    """Statistic over a view of a subset, and the rows of this site that would enter.
 
     Parameters
     ----------
@@ -30,25 +30,25 @@ class Asked:
 
     @property
     def trains(self) -> bool:
-        """Whether the rows are training rows."""
+        """True when the rows are training rows."""
         return self.subset == "train"
 
     @property
     def alone(self) -> bool:
-        """Whether this site holds the subset alone: a sum over it is the site's own table."""
+        """True when this site holds the subset alone: a sum over it is the site's own table."""
         return len(self.study.members(self.subset)) == 1
 
     @property
     def seen(self) -> bool:
-        """Whether somebody can see the site's own part of the sum."""
+        """True when somebody can see the site's own part of the sum."""
         return not self.study.masked(self.subset)
 
     def refuse(self, rule: str, subject: str) -> Refusals:
-        """The one refusal of this rule."""
+        """Return the only refusal of this rule."""
         return (refusal(rule, self.privacy, subject),)
 
     def stands_alone(self) -> Refusals:
-        """Rows of a test set that can be told of by themselves, or none at all."""
+        """Refuse rows of a test set that are too few to publish by themselves; none at all pass."""
         found: list[Refusal] = []
         if 0 < self.rows.n < self.privacy.min_rows:
             found.append(refusal("rows", self.privacy, f"patients of {self.subset}"))

@@ -1,6 +1,6 @@
-"""What every disclosure rule protects, in the words of the people who have to approve it.
+"""Descriptions of every disclosure rule, in the words of the people who have to approve it.
 
-The rules look their thresholds up here, so a rule that is enforced is a rule that is described.
+The rules look their thresholds up here, so every enforced rule is described.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from common.study.model import FEWEST_MASKED
 
 @dataclass(frozen=True)
 class Description:
-    """One rule.
+    """Description of one rule.
 
     Parameters
     ----------
-    protects : what a breach would tell.
+    protects : what a breach would reveal.
     text : one to three sentences for a data protection officer.
     setting : field of the study's `[privacy]` that holds the threshold; empty when it is fixed.
     fixed : the threshold where no setting holds it.

@@ -18,7 +18,7 @@ from common.transforms.views import ByFold, Joined, View
 
 
 def check_fold_gram(asked: Asked) -> Refusals:
-    """X'X and X'y in every fold."""
+    """Check X'X and X'y in every fold."""
     return (
         *check_fold_classes(asked.rows, asked.study.folds, asked.privacy),
         *check_bounded(asked),
@@ -28,7 +28,7 @@ def check_fold_gram(asked: Asked) -> Refusals:
 
 
 def check_gram(asked: Asked) -> Refusals:
-    """X'X over all rows."""
+    """Check X'X over all rows."""
     return (
         *check_bounded(asked),
         *_check_scored(asked, by_fold=False),
@@ -37,7 +37,7 @@ def check_gram(asked: Asked) -> Refusals:
 
 
 def check_rank_gram(asked: Asked) -> Refusals:
-    """X'X of ranks, which have bounds of their own, and the counts that ranks are made of."""
+    """Check X'X of ranks, which are bounded by themselves, and the counts behind the ranks."""
     return (
         *_check_rank_cells(asked),
         *_check_ranks(asked),
@@ -46,9 +46,9 @@ def check_rank_gram(asked: Asked) -> Refusals:
 
 
 def check_bounded(asked: Asked) -> Refusals:
-    """In guarded mode: the columns end in values that the study's clipping limits.
+    """Check in guarded mode that columns end in values limited by the study's clipping.
 
-    That the scale under the clipping is the deviation over all sites cannot be seen at one site.
+    One site cannot see that the scale under the clipping is the deviation over all sites.
     """
     clip = asked.study.selection.clip
     if asked.privacy.mode == "guarded" and not bounded(asked.view, clip):
@@ -57,7 +57,7 @@ def check_bounded(asked: Asked) -> Refusals:
 
 
 def bounded(view: View, clip: float) -> bool:
-    """Whether a view ends in values that were limited to at most `clip` deviations."""
+    """Return whether a view ends in values limited to at most `clip` deviations."""
     for step in reversed(view.transforms):
         if isinstance(step, Clip | NormalScores):
             return step.limit <= clip
@@ -70,7 +70,7 @@ def bounded(view: View, clip: float) -> bool:
 
 
 def plain_columns(view: View) -> set[str]:
-    """Columns of a view that are neither normal scores nor made of such."""
+    """Return the columns of a view that are neither normal scores nor made of them."""
     plain, renamed = set(view.outputs()), False
     for step in reversed(view.transforms):
         if isinstance(step, NormalScores | KernelMap):
@@ -87,10 +87,10 @@ def plain_columns(view: View) -> set[str]:
 
 
 def _check_scored(asked: Asked, *, by_fold: bool) -> Refusals:
-    """In guarded mode: columns with a shape of their own are few for the rows.
+    """Refuse in guarded mode too many columns of non-normal shape for the number of rows.
 
-    With more of them the search for the rows behind the matrix has enough to go by. How many rows
-    there are at least is told by the counts that come with the question.
+    More of them would let a search find the rows behind the matrix. The counts that come with the
+    question give the least number of rows.
     """
     if asked.privacy.mode != "guarded" or asked.rows.p <= asked.privacy.max_plain_columns:
         return ()
@@ -105,17 +105,17 @@ def _check_scored(asked: Asked, *, by_fold: bool) -> Refusals:
 
 
 def _tied(rows: Rows) -> set[str]:
-    """Columns in which more than half of the rows have one value: no scores make them normal."""
+    """Return columns where over half of the rows share a value, which no scores make normal."""
     if rows.n == 0:
         return set()
-    # such a value stands in the middle of the rows in order
+    # such a value stands in the middle of the sorted rows
     middle = np.partition(rows.values, rows.n // 2, axis=0)[rows.n // 2]
     most = (rows.values == middle).sum(axis=0) > rows.n / 2
     return {name for name, tied in zip(rows.columns, most, strict=True) if tied}
 
 
 def _check_ranks(asked: Asked) -> Refusals:
-    """In guarded mode: ranks of few rows in many columns are asked for as normal scores."""
+    """Require normal scores in guarded mode for ranks of few rows in many columns."""
     gram: RankGram = asked.statistic
     rows = float(gram.counts[0].sum()) if asked.rows.p else 0.0
     if asked.privacy.mode == "guarded" and not gram.normal and ranks_tell(rows, asked.rows.p):
@@ -124,7 +124,7 @@ def _check_ranks(asked: Asked) -> Refusals:
 
 
 def _check_support(asked: Asked, *, by_fold: bool) -> Refusals:
-    """The counts of rows apart that come with the question, and the site's own against them."""
+    """Check the question's counts of rows apart, and the site's own against them."""
     fewest = asked.privacy.min_category
     if fewest == 0 or asked.rows.p == 0:
         return ()
@@ -150,7 +150,7 @@ def _fits(support: Support, folds: int, p: int) -> bool:
 
 
 def _check_rank_cells(asked: Asked) -> Refusals:
-    """Every cell that is told holds none or enough rows, and the others' share of it too."""
+    """Check that every published cell holds none or enough rows, also without the site's own."""
     everyone, privacy = asked.statistic.counts, asked.privacy
     if ((everyone > 0.5) & (everyone < privacy.min_rank_cell - 0.5)).any():
         return asked.refuse("rank_cells", "rows of all sites in a cell")

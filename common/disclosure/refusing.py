@@ -1,4 +1,4 @@
-"""A refusal: rule, threshold and subject; never the value that fell short."""
+"""Refusals: rule, threshold and subject; never the value that fell short."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Refusals = tuple[Refusal, ...]
 
 
 def refusal(rule: str, privacy: PrivacySettings, subject: str) -> Refusal:
-    """The refusal of a rule with its threshold in force; KeyError for a rule not described."""
+    """Return the refusal of a rule with its threshold in force; KeyError for an unknown rule."""
     described = DESCRIPTIONS[rule]
     threshold = getattr(privacy, described.setting) if described.setting else described.fixed
     return Refusal(rule=rule, threshold=float(threshold), subject=subject)
 
 
 def once(refusals: Iterable[Refusal]) -> Refusals:
-    """The same without repetition, in order."""
+    """Return the refusals without repetition, in order."""
     return tuple({(r.rule, r.threshold, r.subject): r for r in refusals}.values())

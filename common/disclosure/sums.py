@@ -1,4 +1,4 @@
-"""The one way in for sums: every statistic names its rule, and no rule is left out silently."""
+"""Entry point of the rules for sums: every statistic names its rule, so none is skipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.transforms.views import View
 
 Rule = Callable[[Asked], Refusals]
 
-# on top of what holds for every sum over training rows
+# on top of the rules for every sum over training rows
 RULES: dict[str, Rule] = {
     "rows": check_rows,
     "paired": check_paired,
@@ -38,7 +38,7 @@ RULES: dict[str, Rule] = {
     "scores": check_scores,
     "placements": check_placements,
 }
-# what describes test patients; everything else serves to fit a model
+# statistics that describe test patients; all others serve to fit a model
 DESCRIBES = {
     "rows",
     "cells",
@@ -58,18 +58,18 @@ def check_sum(
     privacy: PrivacySettings,
     view: View,
 ) -> Refusals:
-    """Whether a site may add its rows to a sum; empty when it may.
+    """Return the refusals of a sum; empty when a site may add its rows.
 
     Parameters
     ----------
-    statistic : what is asked for; its `rule` names the rule.
-    rows : the site's rows that `view` stands for.
+    statistic : the statistic asked for; its `rule` names the rule.
+    rows : the site's rows of `view`.
     subset : "train" or a test set.
     privacy : thresholds in force at the site, see `stricter`.
 
     Raises
     ------
-    ValueError : a statistic whose rule nobody wrote. KeyError : a subset the study does not have.
+    ValueError : a statistic with an unknown rule. KeyError : a subset the study does not have.
     """
     rule = RULES.get(statistic.rule)
     if rule is None:

@@ -1,8 +1,7 @@
-"""Rules for counts, means and histograms: what a sum over sites and one site's own table may hold.
+"""Rules for the counts, means and histograms of sums over sites and of one site's own tables.
 
-A site's part of a masked sum over three sites and more is seen by nobody, so it may be small. The
-whole of a subset that one site holds alone is that site's own table, and answered with statistics
-that protect it.
+Nobody sees a site's part of a masked sum over three sites and more, so it may be small. A subset
+that one site holds alone is that site's own table, and answered with statistics that protect it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelC
 
 
 def check_rows(asked: Asked) -> Refusals:
-    """Means, deviations and numbers of values present."""
+    """Check means, deviations and numbers of values present."""
     if asked.trains or not asked.seen:
         return ()
     if not asked.alone:
@@ -31,7 +30,7 @@ def check_rows(asked: Asked) -> Refusals:
 
 
 def check_paired(asked: Asked) -> Refusals:
-    """Sums over patients that were read twice: nobody, or enough."""
+    """Check sums over patients that were read twice: none, or enough."""
     first, second = asked.rows.values, asked.rows.paired
     if second is None:
         return ()
@@ -42,7 +41,7 @@ def check_paired(asked: Asked) -> Refusals:
 
 
 def check_cells(asked: Asked) -> Refusals:
-    """Counts by level, or by cell of a histogram."""
+    """Check counts by level, or by cell of a histogram."""
     fewest = asked.privacy.min_cell
     protects = isinstance(asked.statistic, ProtectedLevelCounts | JoinedHistogram)
     if asked.alone:
@@ -54,7 +53,7 @@ def check_cells(asked: Asked) -> Refusals:
 
 
 def check_quartiles(asked: Asked) -> Refusals:
-    """Median and quartiles of a set that this site holds alone, as the study records them."""
+    """Check median and quartiles of a set that this site holds alone, as the study records them."""
     statistic, privacy = asked.statistic, asked.privacy
     recorded = {column.name: column.decimals for column in asked.study.clinical}
     names = asked.view.outputs()
@@ -70,5 +69,5 @@ def check_quartiles(asked: Asked) -> Refusals:
 
 
 def allow(asked: Asked) -> Refusals:
-    """What the rules of the subset leave is enough."""
+    """Add nothing to the rules of the subset."""
     return ()

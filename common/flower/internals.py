@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from flwr.app import Message
 from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE, ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
-from flwr.serverapp.strategy.fedopt import FedOpt
 from flwr.supercore.logger import FLOWER_LOGGER
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -18,7 +17,6 @@ __all__ = [
     "SYSTEM_TIME_TOLERANCE",
     "TIMESTAMP_TOLERANCE",
     "ErrorCode",
-    "FedOpt",
     "NodeInfo",
     "Run",
     "acting_as",

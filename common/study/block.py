@@ -1,4 +1,4 @@
-"""What the blocks of the study file have in common."""
+"""Base class and error messages of the blocks of the study file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Settings(BaseModel):
     """Base of every block of the study file: unknown keys are errors, values never change.
 
-    Every text is plain text on one line: it is shown to a person who decides by what is shown.
+    Every text is plain text on one line: it is shown to a person who decides by it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
 
 def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """Names allowed in the table at `path`, following nested models and tuples of models."""
+    """Return the names allowed in the table at `path`, also in nested models and tuples."""
     current: type[BaseModel] = model
     for part in path:
         if isinstance(part, int):
@@ -46,7 +46,13 @@ def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
 
 
 def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> InputError:
-    """All findings of one validation as one InputError, with near matches for typing slips."""
+    """Return all findings of one validation as one InputError."""
+    lines = findings(error, model=model)
+    return InputError("; ".join(lines), where=where, remedy="see docs/formats.md")
+
+
+def findings(error: ValidationError, *, model: type[BaseModel]) -> list[str]:
+    """Return the findings of one validation, with near matches for typing slips."""
     lines: list[str] = []
     for finding in error.errors():
         path = finding["loc"]
@@ -61,4 +67,4 @@ def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> In
         else:
             message = finding["msg"].removeprefix("Value error, ")
             lines.append(f"{key}: {message}" if path else message)
-    return InputError("; ".join(lines), where=where, remedy="see docs/formats.md")
+    return lines

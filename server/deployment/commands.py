@@ -205,7 +205,7 @@ def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
     from server.report.tables import terminal_table
 
     if warning:
-        screen.tell(warning)
+        screen.emit(warning)
     _say(f"run {run.name}; Ctrl-C interrupts it")
     follower = Follower(run.study.name, run.events_file, console)
     try:
@@ -224,4 +224,4 @@ def _opened(folder: Path) -> CoordinatorFolder:
 
 
 def _say(line: str) -> None:
-    console.tell(line)
+    console.emit(line)

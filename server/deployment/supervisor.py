@@ -86,7 +86,7 @@ class Supervisor:
                     remedy="crash.log in its folder, if there is one, says where; then"
                     " fedlnm-server resume",
                 )
-            self._events.tell("restarted", what="the study's program")
+            self._events.emit("restarted", what="the study's program")
 
     def _submit(self, control: Control, services: Services) -> int:
         """Start the study's program; a SuperLink that has just died is started again first."""
@@ -136,7 +136,7 @@ class Supervisor:
 
     def _revive(self, services: Services) -> None:
         for name in services.revive():
-            self._events.tell("restarted", what=name)
+            self._events.emit("restarted", what=name)
 
     def _register_sites(self, control: Control) -> None:
         """Bring Flower's list of nodes to what the roster says, whenever the roster changes."""

@@ -68,7 +68,7 @@ class Wire:
             for reply in self.grid.pull_messages([message_id]):
                 self._late.pop(message_id, None)
                 if not reply.has_error():
-                    self.events.tell("late_reply", site=self.name(node))
+                    self.events.emit("late_reply", site=self.name(node))
 
 
 @dataclass
@@ -196,7 +196,7 @@ class Questions:
         for message_id in tuple(one.live):
             for reply in self._wire.grid.pull_messages([message_id]):
                 if not is_waited_for(reply, node, self._asked, f"site {site}"):
-                    self._wire.events.tell("stray_reply", site=site)
+                    self._wire.events.emit("stray_reply", site=site)
                 elif reply.has_error() and reply.error.code in LOST:
                     self._lose(node, reply)
                 else:
@@ -276,11 +276,11 @@ class Questions:
             for name in missing
             if name not in known
         ]
-        self._wire.events.tell("waiting", exchange=self._exchange, sites=sites)
+        self._wire.events.emit("waiting", exchange=self._exchange, sites=sites)
 
     def _tell(self, kind: str, node: int, *, why: str) -> None:
         site = self._wire.name(node)
-        self._wire.events.tell(kind, site=site, exchange=self._exchange, why=why)
+        self._wire.events.emit(kind, site=site, exchange=self._exchange, why=why)
 
     def _too_late(self) -> SiteError:
         names = {self._wire.name(node): one.why for node, one in self._open.items()}

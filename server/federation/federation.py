@@ -49,7 +49,7 @@ from server.federation.transfers import TransferLog
 from server.phases import protocol
 from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
 from server.progress.events import Events
-from strategies.shares import Shares
+from strategies.base import AggregatedUpdate
 
 _OTHER_RELEASE = (
     "has another release of fedlnm installed than this coordinator",
@@ -119,7 +119,7 @@ class Federation(protocol.Federation):
                 questions.wait(sorted(roll.waiting))
         if roll.obstacles:
             error = ObstaclesError(roll.obstacles, without(roll.obstacles, self.study))
-            self.events.tell("not_enrolled", **error.as_dict())
+            self.events.emit("not_enrolled", **error.as_dict())
             raise error
         self._check_columns()
         self._check_keys()
@@ -142,7 +142,7 @@ class Federation(protocol.Federation):
                 check_answer(request, answer, site)
                 self.nodes[site], self.members[site] = node, answer
                 roll.answered(site)
-                self.events.tell("enrolled", site=site, counts=answer.counts)
+                self.events.emit("enrolled", site=site, counts=answer.counts)
                 self._foretell(site, answer.withheld)
         except SiteError as error:
             roll.cannot(site, self._name_of(node), error)
@@ -215,7 +215,7 @@ class Federation(protocol.Federation):
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
-        shares = Shares(total.change, total.control, float(steps), totals.singles())
+        shares = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
         return TrainingRound(shares, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
@@ -335,7 +335,7 @@ class Federation(protocol.Federation):
         """Count a reply and its request; what was asked again counts once."""
         up = size_of(reply.content)
         self.transfers.add(site, exchange, up=up, down=down)
-        self.events.tell("contact", site=site, exchange=exchange, up=up, down=down)
+        self.events.emit("contact", site=site, exchange=exchange, up=up, down=down)
 
     def _name_of(self, node: int) -> str:
         names = {number: site for site, number in self.nodes.items()}
@@ -378,13 +378,13 @@ class Federation(protocol.Federation):
         for refusal in refused.refusals:
             entry = {"site": site, **vars(refusal)}
             self.refusals.append(entry)
-            self.events.tell("refused", **entry)
+            self.events.emit("refused", **entry)
         self._foretell(site, refused.withheld)
 
     def _foretell(self, site: str, withheld: Sequence[Refusal]) -> None:
         """Announce results that a site will withhold; the results note it when it does."""
         for refusal in withheld:
-            self.events.tell("foretold", site=site, **vars(refusal))
+            self.events.emit("foretold", site=site, **vars(refusal))
 
 
 class _Content:

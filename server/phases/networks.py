@@ -286,8 +286,8 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
     """Declare what the phase of a network asks for; the first one also counts the folds."""
     settings, trainings = study.network(network), study.folds + 1
     size, running = network_size(network, settings)
-    # SCAFFOLD's control variates are as long as the weights
-    numbers = 2 * size if settings.strategy == "scaffold" else size
+    # control variates are as long as the weights
+    numbers = 2 * size if settings.spec.sends_control else size
     what = "change of the weights"
     training = _update_asks(study, what, numbers, running, trainings * settings.rounds)
     looks = trainings + (study.folds if settings.validates else 0)

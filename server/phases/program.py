@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase
-from common.models import BASE_MODELS, NetworkName
+from common.models import BASE_MODELS, NETWORKS, NetworkName
 from common.study.model import Study
 from server.phases.clinical import clinical_asks, fit_clinical
 from server.phases.decision import Decision
@@ -163,8 +163,7 @@ def declared_phases(study: Study) -> tuple[Phase, ...]:
         "table1": table1_asks,
         "clinical": clinical_asks,
         "radiomics": radiomics_asks,
-        "dl2d": partial(network_asks, network="dl2d"),
-        "dl3d": partial(network_asks, network="dl3d"),
+        **{name: partial(network_asks, network=name) for name in NETWORKS},
         "fusion_feature": fusion_asks,
         "fusion_decision": bins_asks if study.fusion.pooling == "bins" else rows_asks,
         "evaluation": evaluation_asks,

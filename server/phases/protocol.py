@@ -23,7 +23,7 @@ from common.messages.exchanges import (
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
-from strategies.shares import Shares
+from strategies.base import AggregatedUpdate
 
 NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
 
@@ -39,7 +39,7 @@ class TrainingRound:
     held_out_loss : mean on held-out patients of the weights that were sent, NaN if none.
     """
 
-    shares: Shares
+    shares: AggregatedUpdate
     loss: float
     held_out_loss: float
 

@@ -30,7 +30,7 @@ class Events:
         if self.path is not None:
             _end_torn_line(self.path)
 
-    def tell(self, kind: str, **details: Any) -> None:
+    def emit(self, kind: str, **details: Any) -> None:
         """Record an event."""
         event = {"time": round(time.time(), 3), "kind": kind, **details}
         if self.path is not None:

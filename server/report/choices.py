@@ -12,8 +12,17 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from common.models import FUSION_MODELS, NetworkName, labels_of
+from common.models import (
+    FUSION_MODELS,
+    MODELS,
+    NETWORKS,
+    NetworkName,
+    labels_of,
+    network_input,
+    networks_seeing,
+)
 from common.study.model import parse_study
+from common.study.strategy import REGISTERED, strategies
 from server.report import words
 from server.report.recorded_settings import recorded_settings
 from server.report.schema import RecordedSettings
@@ -122,19 +131,11 @@ RESNET50 = {
     "shortcut": "B",
     "dilated": False,
 }
-# options of a strategy that a study's file can set, by strategy
-OPTIONS = {
-    "fedprox": ("proximal_mu",),
-    "fedavgm": ("server_momentum", "server_rate"),
-    "fedadam": ("server_rate", "beta_1", "beta_2", "tau"),
-    "fedyogi": ("server_rate", "beta_1", "beta_2", "tau"),
-    "krum": ("malicious_sites",),
-}
 
 
 def network_choices(network: NetworkName) -> Sequence[Choice]:
-    """Return every choice of `[dl2d]` or `[dl3d]`."""
-    flat = network == "dl2d"
+    """Return every choice of a network's block."""
+    flat = network_input(network).dimensions == 2
     return (*_what_it_is(flat=flat), *_how_it_learns(flat=flat), *_over_hospitals())
 
 
@@ -271,9 +272,9 @@ def _course(schedule: str, warmup: int) -> str:
 
 
 def _strategy(name: str, options: Mapping[str, Any]) -> str:
-    read = [key for key in OPTIONS.get(name, ()) if key in options]
-    told = ", ".join(f"{key} {options[key]:g}" for key in read)
-    return f"{name} ({told})" if told else name
+    own = REGISTERED[name].own_options.model_fields if name in strategies() else ()
+    shown = ", ".join(f"{key} {options[key]:g}" for key in own if key in options)
+    return f"{name} ({shown})" if shown else name
 
 
 @dataclass(frozen=True)
@@ -299,7 +300,7 @@ def models(*names: str) -> Callable[[RecordedSettings], bool]:
 
 def networks_fused(settings: RecordedSettings) -> bool:
     """Tell if network features enter a linear model."""
-    return models("dl2d", "dl3d")(settings) and "fusion_feature" in settings.fusion_models
+    return models(*NETWORKS)(settings) and "fusion_feature" in settings.fusion_models
 
 
 def guarded(settings: RecordedSettings) -> bool:
@@ -317,7 +318,7 @@ def _private(settings: RecordedSettings) -> bool:
 
 def _images_are_windowed(settings: RecordedSettings) -> bool:
     windowed = settings.radiomics.get("window") and "radiomics" in settings.base_models
-    return bool(windowed) or models("dl2d", "dl3d")(settings)
+    return bool(windowed) or models(*NETWORKS)(settings)
 
 
 def _labels(names: Sequence[str]) -> str:
@@ -373,17 +374,21 @@ IMAGING = (
         ("crop2d_size", "crop2d_slices_each_side"),
         PAPER,
         lambda size, n: f"{size} by {size}, the largest section and up to {n} on each side",
-        counts=models("dl2d"),
+        counts=models(*networks_seeing(2)),
     ),
     Choice(
-        "3D crops", ("crop3d_size",), PAPER, lambda n: f"{n} by {n} by {n}", counts=models("dl3d")
+        "3D crops",
+        ("crop3d_size",),
+        PAPER,
+        lambda n: f"{n} by {n} by {n}",
+        counts=models(*networks_seeing(3)),
     ),
 )
 
 INTERPOLATION = (
     Choice("Interpolation of images", ("image",), PAPER),
     Choice("Interpolation of the ROI", ("roi",), OPEN),
-    Choice("Interpolation of crops", ("crops",), PAPER, counts=models("dl2d", "dl3d")),
+    Choice("Interpolation of crops", ("crops",), PAPER, counts=models(*NETWORKS)),
 )
 
 RADIOMICS = (
@@ -534,7 +539,7 @@ WAITING = tuple(
 GROUPS = (
     Group("Models and validation", "", STUDY),
     Group("Preparation of images", "imaging", IMAGING, _images_are_windowed),
-    Group("Interpolation", "interpolation", INTERPOLATION, models("radiomics", "dl2d", "dl3d")),
+    Group("Interpolation", "interpolation", INTERPOLATION, models("radiomics", *NETWORKS)),
     Group("Radiomics features", "radiomics", RADIOMICS, models("radiomics")),
     Group(
         "Selection of features",
@@ -543,10 +548,9 @@ GROUPS = (
         models("clinical", "radiomics", "fusion_feature"),
     ),
     Group("Support vector machines", "svm", SVM, models("clinical", "radiomics", "fusion_feature")),
-    Group("2D network", "dl2d", network_choices("dl2d"), models("dl2d")),
-    Group("3D network", "dl3d", network_choices("dl3d"), models("dl3d")),
+    *(Group(MODELS[name].short, name, network_choices(name), models(name)) for name in NETWORKS),
     Group("Decision fusion", "fusion", FUSION, models("fusion_decision")),
     Group("Privacy", "privacy", PRIVACY),
-    Group("Differential privacy", "differential_privacy", NOISE, models("dl2d", "dl3d")),
+    Group("Differential privacy", "differential_privacy", NOISE, models(*NETWORKS)),
     Group("Waiting", "waiting", WAITING),
 )

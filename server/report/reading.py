@@ -55,7 +55,7 @@ def main_run(results: Results) -> str:
 
 def headline_model(results: Results) -> str | None:
     """Return the model of the summary: decision fusion, else the next that was built."""
-    order = ("fusion_decision", "fusion_feature", "dl3d", "dl2d", "radiomics", "clinical")
+    order = tuple(reversed((*BASE_MODELS, *FUSION_MODELS)))
     return next((model for model in order if model in models(results)), None)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+from common.models import NETWORKS
 from common.study.model import Study
 from common.study.radiomics_settings import settings_text
 from server.report import words
 
 BLOCKS = (
-    *("imaging", "radiomics", "selection", "svm", "dl2d", "dl3d", "fusion"),
+    *("imaging", "radiomics", "selection", "svm", *NETWORKS, "fusion"),
     *("privacy", "differential_privacy", "waiting"),
 )
 PARTS = ("folds", "base_models", "fusion_models", "strata", "clinical")
@@ -27,7 +28,7 @@ def recorded_settings(study: Study) -> dict[str, Any]:
     """
     written = study.model_dump(mode="json")
     found = {name: written[name] for name in (*PARTS, *BLOCKS)}
-    for network in ("dl2d", "dl3d"):
+    for network in NETWORKS:
         found[network]["pretrained"] = PurePath(found[network]["pretrained"]).name
     found["svm"]["costs"] = list(study.svm.cost_grid)
     found["interpolation"] = INTERPOLATION
@@ -35,10 +36,6 @@ def recorded_settings(study: Study) -> dict[str, Any]:
     found["radiomics_file"] = settings_text(study.radiomics.settings) if with_features else ""
     found["remarks"] = [*_of_radiomics(study), *_of_networks(study), *_of_fitting(study)]
     return found
-
-
-def _networks(study: Study) -> bool:
-    return bool({"dl2d", "dl3d"} & set(study.base_models))
 
 
 def _of_radiomics(study: Study) -> Iterator[str]:
@@ -63,7 +60,7 @@ def _of_radiomics(study: Study) -> Iterator[str]:
 
 
 def _of_networks(study: Study) -> Iterator[str]:
-    if not _networks(study):
+    if not study.networks:
         return
     yield (
         "The optimiser of a network begins anew in every round, without the moments of the last,"
@@ -109,7 +106,7 @@ def _of_fitting(study: Study) -> Iterator[str]:
         f" probabilities together are {words.join(chosen)}: training-set measures that depend"
         " on them are slightly optimistic, those of the test sets are not."
     )
-    if _networks(study) and "fusion_feature" in study.fusion_models:
+    if study.networks and "fusion_feature" in study.fusion_models:
         yield (
             "Within the folds it learns from, the feature fusion chooses penalty and cost on"
             " network features of patients whom that network was trained on."
@@ -125,4 +122,4 @@ def _has(study: Study, name: str) -> bool:
     """Tell if this kind of features enters a linear model."""
     if name == "radiomics":
         return "radiomics" in study.base_models
-    return _networks(study) and "fusion_feature" in study.fusion_models
+    return bool(study.networks) and "fusion_feature" in study.fusion_models

@@ -127,7 +127,7 @@ class StudyRun:
 
             done = train(begun=slot.read(), after_round=after_round)
             if (last := len(done.losses)) < rounds:
-                self.federation.events.tell(
+                self.federation.events.emit(
                     "stopped_early", **key, round=last, best=done.best_round
                 )
             return done
@@ -148,20 +148,20 @@ class StudyRun:
 
     def _show(self, value: Any) -> None:
         """Show which stackers were compared, and what sites withhold."""
-        tell = self.federation.events.tell
+        emit = self.federation.events.emit
         if isinstance(value, Decision) and value.stacker is not None:
             for name, auc in value.stacker.candidates.items():
-                tell("stacker", candidate=name, auc=auc)
+                emit("stacker", candidate=name, auc=auc)
         if isinstance(value, EvaluationFindings):
             for site, notes in value.withheld.items():
                 for note in notes:
-                    tell("withheld", site=site, **vars(note))
+                    emit("withheld", site=site, **vars(note))
 
     def _show_round(
         self, state: TrainingState, rounds: int, key: dict[str, str], seconds: float
     ) -> None:
         loss = state.losses[-1]
-        self.federation.events.tell(
+        self.federation.events.emit(
             "round",
             **key,
             round=len(state.losses),
@@ -176,7 +176,7 @@ class StudyRun:
         """Announce phases and rounds, from which the remaining time is estimated."""
         study = self.federation.study
         trainings = len(variants(study))
-        self.federation.events.tell(
+        self.federation.events.emit(
             "resumed" if resumed else "started",
             phases=phase_names(study),
             rounds={name: study.network(name).rounds * trainings for name in study.networks},
@@ -194,7 +194,7 @@ class StudyRun:
             self._end_phase()
             transfers.phase = name
             number = phases.index(name) + 1
-            self.federation.events.tell("phase", phase=name, number=number, phases=len(phases))
+            self.federation.events.emit("phase", phase=name, number=number, phases=len(phases))
         self._began = time.monotonic()
         yield
         self.timing[name] = self._seconds(name)
@@ -204,7 +204,7 @@ class StudyRun:
         phase = self.federation.transfers.phase
         if phase:
             seconds = round(self._seconds(phase), 3)
-            self.federation.events.tell("phase_done", phase=phase, seconds=seconds)
+            self.federation.events.emit("phase_done", phase=phase, seconds=seconds)
 
     def _seconds(self, phase: str) -> float:
         """Return how long a phase has taken so far, over all starts of the run."""

@@ -1,4 +1,4 @@
-"""What whole runs ask and send lies within the dossier that was written before."""
+"""The requests and replies of whole runs lie within the dossier written before."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def numbers(shape: str) -> int:
 
 
 def fits(item: dict[str, Any], planned: list[Disclosure]) -> bool:
-    """Whether some line of the dossier covers this entry of a ledger."""
+    """Return whether some line of the dossier covers this entry of a ledger."""
     return any(
         set(item["shapes"]) == set(one.parts)
         and all(math.prod(own) <= numbers(one.parts[p]) for p, own in item["shapes"].items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from flwr.app import Message
 
 from client.app import app
+from client.store.site_db import FILE
 from client.workspace import open_workspace
 from common.study.model import load_study, write_study
 from server.app import run_configured_study
@@ -110,7 +112,7 @@ def start(study: Path, data: Path, cache: Path, out: Path, kind: str = "", numbe
 
 
 def comparable(tree: dict[str, Any]) -> str:
-    """All but when and how long."""
+    """Drop times and durations."""
     return json.dumps({key: tree[key] for key in tree if key not in ("run", "timing")})
 
 
@@ -118,9 +120,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def gradients(out: Path) -> dict[str, list[str]]:
-    paths = sorted((out / "sites").rglob("gradient-rounds.txt"))
-    return {str(p.relative_to(out)): p.read_text().splitlines() for p in paths}
+def gradients(out: Path) -> dict[str, list[Any]]:
+    found = {}
+    for path in sorted((out / "sites").rglob(FILE)):
+        with sqlite3.connect(path) as connection:
+            sql = "SELECT kind, question FROM questions WHERE kind LIKE 'gradient/%' ORDER BY 1, 2"
+            found[str(path.relative_to(out))] = connection.execute(sql).fetchall()
+    return {name: asked for name, asked in found.items() if asked}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from tests.sim.test_tabular_study import run_study
 
 ID_MARK, VALUE_MARK = "zqxmark", "7654321"
@@ -21,7 +21,7 @@ SERVER_FILES = ("transfers.csv", "events.jsonl", "privacy-dossier.md", "study.to
 
 
 def _plant(cohort: Path) -> None:
-    """Every id is marked, and so are the digits of every value of one column."""
+    """Mark every id, and the digits of every value of one column."""
     with cohort.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows):
@@ -54,7 +54,7 @@ def _server_files(run: Path) -> list[Path]:
 
 
 def _scores(run: Path) -> np.ndarray:
-    """Every score of every test patient, as the hospitals keep them."""
+    """Return the scores of all test patients, as the hospitals keep them."""
     found = []
     for path in run.glob("sites/*/work/runs/*/scores.*.npz"):
         subset = path.stem.removeprefix("scores.")

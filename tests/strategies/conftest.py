@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,25 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 from common.study.model import NetworkSettings
-from sim.engines.inprocess import SERVER_NODE, task_identity
+from strategies.base import AggregatedUpdate
 from strategies.model import GlobalModel
-from strategies.shares import Shares
 
 Vector = NDArray[np.float32]
 NO_STATISTICS = np.zeros((0, 2), dtype=np.int64)
 SIZE = 6
 
 
-@pytest.fixture(autouse=True)
-def server_identity() -> Iterator[None]:
-    """Flower's messages are made by somebody."""
-    with task_identity(SERVER_NODE):
-        yield
-
-
 @pytest.fixture
 def changes() -> Callable[[int], Sequence[Vector]]:
-    """What each of two sites changes in a round, not yet weighted."""
+    """Changes of each of two sites in a round, not yet weighted."""
 
     def of_round(number: int) -> Sequence[Vector]:
         rng = np.random.default_rng(number)
@@ -54,12 +46,16 @@ def model_of(start: Vector) -> Callable[..., GlobalModel]:
 
 
 @pytest.fixture
-def shares() -> Callable[..., Shares]:
+def shares() -> Callable[..., AggregatedUpdate]:
     """The sum of two sites' changes, with 3 and 1 patients."""
 
-    def make(changes: Sequence[Vector], steps: float = 1.0, control: Any = None) -> Shares:
+    def make(
+        changes: Sequence[Vector], steps: float = 1.0, control: Any = None
+    ) -> AggregatedUpdate:
         parts = (changes[0] * np.float32(0.75), changes[1] * np.float32(0.25))
         nothing = np.zeros(0, dtype=np.float32)
-        return Shares(parts[0] + parts[1], nothing if control is None else control, steps, parts)
+        return AggregatedUpdate(
+            parts[0] + parts[1], nothing if control is None else control, steps, parts
+        )
 
     return make

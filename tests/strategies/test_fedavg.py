@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strategies.base import vector_of
+from common.study.block import Settings
 from strategies.fedavg import FedAvg
 
 
@@ -24,9 +24,9 @@ def test_the_new_weights_are_the_old_and_the_weighted_mean_change(
 
 
 def test_flowers_own_average_of_one_reply_of_weight_one_is_the_reply(
-    model_of: Any, changes: Any, shares: Any, start: Any
+    changes: Any, shares: Any, start: Any
 ) -> None:
     """Why the average need not be asked for."""
-    model, given = model_of(strategy="fedavg"), shares(changes(0))
-    arrays, _ = FedAvg().aggregate_train(1, list(model._replies(given)))
-    assert np.array_equal(vector_of(arrays), start + given.change)
+    given = shares(changes(0))
+    assert FedAvg.averages
+    assert np.array_equal(FedAvg(Settings()).aggregate(0, start, given), start + given.change)

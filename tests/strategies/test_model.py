@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.messages.plain import read_plain, write_plain
-from common.study.strategy import STRATEGIES
+from common.study.strategy import strategies
 from strategies.model import GlobalModel
 
 SOME_STATISTICS = np.array([[1, 3]], dtype=np.int64)
@@ -68,7 +68,7 @@ def test_the_last_round_can_be_the_best(model_of: Any, changes: Any, shares: Any
     assert np.array_equal(model.result(), model.weights)
 
 
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "krum"])
+@pytest.mark.parametrize("name", [name for name in strategies() if name != "krum"])
 def test_running_statistics_are_averaged_whatever_the_strategy(
     name: str, model_of: Callable[..., GlobalModel], changes: Any, shares: Any, start: Any
 ) -> None:
@@ -78,7 +78,7 @@ def test_running_statistics_are_averaged_whatever_the_strategy(
     np.testing.assert_allclose(model.weights[1:3], (start + given.change)[1:3], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "krum"])
+@pytest.mark.parametrize("name", [name for name in strategies() if name != "krum"])
 @pytest.mark.parametrize("stopped_after", [1, 3])
 @pytest.mark.parametrize("select", ["last", "best"])
 def test_every_strategy_goes_on_from_its_state_on_disk_to_the_last_bit(

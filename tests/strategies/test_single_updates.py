@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import InputError
 from common.study.model import parse_study
-from strategies.shares import Shares
+from strategies.base import AggregatedUpdate
 
 STUDY = """
 name = "s"
@@ -24,9 +24,9 @@ masking = "{masking}"
 """
 
 
-def of(*changes: Any) -> Shares:
+def of(*changes: Any) -> AggregatedUpdate:
     parts = tuple(np.full(6, c / len(changes), dtype=np.float32) for c in changes)
-    return Shares(np.sum(parts, axis=0), np.zeros(0, dtype=np.float32), 1.0, parts)
+    return AggregatedUpdate(np.sum(parts, axis=0), np.zeros(0, dtype=np.float32), 1.0, parts)
 
 
 def test_the_median_of_the_sites_counts(model_of: Any, start: Any) -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from client.training import round as site_round
 from client.training.batches import Crops, batches_an_epoch, training_draws
 from common.masking.pairwise import mask_vector
@@ -28,8 +28,8 @@ from common.networks.flat import flatten, load_flat, wide_ranges
 from common.study.model import NetworkSettings
 from common.study.private_training import DifferentialPrivacy
 from server.federation.totals import UpdateTotals
+from strategies.base import AggregatedUpdate
 from strategies.model import GlobalModel
-from strategies.shares import Shares
 
 SIDE, ROUNDS, RATE = 3, 3, 0.1
 PATIENTS = {"a": 8, "b": 5, "c": 12}
@@ -78,7 +78,9 @@ def make_site(name: str, settings: NetworkSettings, folder: Path, sites: int) ->
     crops = Crops(images, np.arange(n), label)
     training_sites = tuple("abc"[:sites])
     study = SimpleNamespace(
-        dl3d=settings, training_sites=training_sites, differential_privacy=DifferentialPrivacy()
+        network=lambda name: settings,
+        training_sites=training_sites,
+        differential_privacy=DifferentialPrivacy(),
     )
     patients = [SimpleNamespace(fold=k % 3, index=k) for k in range(n)]
     workspace = SimpleNamespace(
@@ -157,7 +159,7 @@ def federated(
             reply = TrainReply(name, "x", number, "d", rings.parameters, rings.rest, rings.half)
             totals.add(name, masked(reply, name, list(sites), number) if under_masks else reply)
         found = totals.results()
-        model.update(number, Shares(found.change, found.control, float(found.sums[4])))
+        model.update(number, AggregatedUpdate(found.change, found.control, float(found.sums[4])))
     return model.weights
 
 
@@ -180,7 +182,7 @@ def batches(site: Site, settings: NetworkSettings, number: int) -> list[Any]:
 
 
 def gradient(w: Any, x: Any, label: Any) -> Any:
-    """Of the mean cross-entropy; w = factor, offset, weights of the output, its bias."""
+    """Gradient of the mean cross-entropy; w = factor, offset, weights of the output, its bias."""
     factor, offset, out, bias = w[0], w[1], w[2:-1], w[-1]
     logit = (factor * x + offset) @ out + bias
     wrong = (1 / (1 + np.exp(-logit)) - label) / len(label)
@@ -313,10 +315,10 @@ def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> N
         multiples = update.change / grid
         assert np.array_equal(multiples, np.rint(multiples))
         sent = sent + update.change.astype(np.float64)
-        plain = settings_of("fedavg")
+        plain = SimpleNamespace(network=lambda name: settings_of("fedavg"))
         other = Site("a", SimpleNamespace(**vars(sites["a"].workspace)), sites["a"].crops)
         other.workspace.study = SimpleNamespace(
-            **{**vars(sites["a"].workspace.study), "dl3d": plain}
+            **{**vars(sites["a"].workspace.study), **vars(plain)}
         )
         true = true + site_round.train_network(other.workspace, request).change
     # what is left out after six rounds is one rounding, not six

@@ -49,7 +49,7 @@ def test_a_console_prints_no_command_of_a_text(
     command: str, console: PlainConsole, file: io.StringIO
 ) -> None:
     text = f"before{command}after"
-    console.tell(text)
+    console.emit(text)
     console.print(text, highlight=False)
     console.error(ValueError(text))
     table = Table("column")
@@ -60,7 +60,7 @@ def test_a_console_prints_no_command_of_a_text(
 
 
 def test_a_told_text_is_one_line_and_no_markup(console: PlainConsole, file: io.StringIO) -> None:
-    console.tell("[red]a[/red]\nthresholds: none")
+    console.emit("[red]a[/red]\nthresholds: none")
     assert file.getvalue() == "[red]a[/red]\\nthresholds: none\n"
 
 

@@ -1,4 +1,4 @@
-"""What the coordinator does when something ends that should not have."""
+"""The coordinator restarts or reports what ends unexpectedly."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def supervise(
 
 
 @pytest.fixture
-def tell(run: RunFolder) -> Callable[..., Step]:
+def emit(run: RunFolder) -> Callable[..., Step]:
     """A step at which the study's program has written an event and ended."""
 
     def step(state: RunState, put_by: str = "", **event: Any) -> Step:
@@ -139,7 +139,7 @@ def kinds(run: RunFolder) -> list[str]:
 def test_a_finished_study_ends_the_coordinator(
     supervise: Callable[..., FakeControl], tell: Callable[..., Step]
 ) -> None:
-    control = supervise(tell(RUNNING), tell(COMPLETED, kind="finished"))
+    control = supervise(emit(RUNNING), emit(COMPLETED, kind="finished"))
     assert len(control.submitted) == 1
     assert control.submitted[0]["run-name"] == "tabular-1"
 
@@ -147,13 +147,13 @@ def test_a_finished_study_ends_the_coordinator(
 def test_runs_that_a_killed_coordinator_left_are_stopped_first(
     supervise: Callable[..., FakeControl], tell: Callable[..., Step]
 ) -> None:
-    assert supervise(tell(COMPLETED, kind="finished")).stopped == [41]
+    assert supervise(emit(COMPLETED, kind="finished")).stopped == [41]
 
 
 def test_a_program_that_died_is_submitted_again_with_the_same_folder(
     supervise: Callable[..., FakeControl], tell: Callable[..., Step], run: RunFolder
 ) -> None:
-    control = supervise(tell(FAILED), tell(COMPLETED, kind="finished"))
+    control = supervise(emit(FAILED), emit(COMPLETED, kind="finished"))
     assert control.submitted[0] == control.submitted[1]
     assert kinds(run) == ["restarted", "finished"]
 
@@ -162,7 +162,7 @@ def test_a_study_that_stops_with_a_message_is_not_submitted_again(
     supervise: Any, tell: Callable[..., Step]
 ) -> None:
     with pytest.raises(StudyError, match="site b: no reply") as caught:
-        supervise(tell(FAILED, kind="failed", message="site b: no reply", exit_code=2))
+        supervise(emit(FAILED, kind="failed", message="site b: no reply", exit_code=2))
     assert caught.value.exit_code == 2
     assert len(supervise.control.submitted) == 1
 
@@ -170,7 +170,7 @@ def test_a_study_that_stops_with_a_message_is_not_submitted_again(
 def test_a_program_that_dies_without_getting_further_is_given_up(
     supervise: Any, tell: Callable[..., Step]
 ) -> None:
-    steps = [tell(FAILED, kind="crashed", message="MemoryError: ") for _ in range(5)]
+    steps = [emit(FAILED, kind="crashed", message="MemoryError: ") for _ in range(5)]
     with pytest.raises(StudyError, match=r"ended 3 times without getting further \(MemoryError"):
         supervise(*steps)
     assert len(supervise.control.submitted) == 3
@@ -179,8 +179,8 @@ def test_a_program_that_dies_without_getting_further_is_given_up(
 def test_a_program_that_gets_further_each_time_is_kept_going(
     supervise: Callable[..., FakeControl], tell: Callable[..., Step]
 ) -> None:
-    steps = [tell(FAILED, put_by=f"step{number}") for number in range(6)]
-    control = supervise(*steps, tell(COMPLETED, kind="finished"))
+    steps = [emit(FAILED, put_by=f"step{number}") for number in range(6)]
+    control = supervise(*steps, emit(COMPLETED, kind="finished"))
     assert len(control.submitted) == 7
 
 
@@ -196,7 +196,7 @@ def test_a_superlink_that_says_nothing_for_long_is_started_again(
     def silent() -> RunState:
         raise UnreachableError("the SuperLink does not answer")
 
-    supervise(silent, tell(COMPLETED, kind="finished"))
+    supervise(silent, emit(COMPLETED, kind="finished"))
     assert stopped == ["SuperLink"]
 
 
@@ -214,7 +214,7 @@ def test_a_superlink_that_is_away_when_the_study_is_submitted_is_waited_for(
         return start_run(self, *args)
 
     monkeypatch.setattr(FakeControl, "start_run", sometimes_away)
-    assert len(supervise(tell(COMPLETED, kind="finished")).submitted) == 1
+    assert len(supervise(emit(COMPLETED, kind="finished")).submitted) == 1
     assert away == []
 
 
@@ -230,7 +230,7 @@ def test_a_site_that_joins_during_a_run_is_registered(
         enrol(folder, request, replace=False)
         return RUNNING
 
-    control = supervise(join, tell(RUNNING), tell(COMPLETED, kind="finished"))
+    control = supervise(join, emit(RUNNING), emit(COMPLETED, kind="finished"))
     assert control.known == {node_key_pem(request.node_key): "late"}
 
 
@@ -261,5 +261,5 @@ def test_a_site_taken_off_the_roster_is_unregistered(
         expel(folder, "a")
         return RUNNING
 
-    control = supervise(leave, tell(RUNNING), tell(COMPLETED, kind="finished"))
+    control = supervise(leave, emit(RUNNING), emit(COMPLETED, kind="finished"))
     assert control.known == {}

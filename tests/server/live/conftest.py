@@ -23,24 +23,24 @@ class WrittenRun:
     def __init__(self, folder: Path) -> None:
         self.folder, self.now = folder, START
 
-    def tell(self, kind: str, **details: Any) -> None:
+    def emit(self, kind: str, **details: Any) -> None:
         self.now += 1.0
         line = json.dumps({"time": self.now, "kind": kind, **details})
         with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def start(self) -> None:
-        self.tell("started", phases=PHASES, rounds={"dl2d": 8}, trainings=2)
+        self.emit("started", phases=PHASES, rounds={"dl2d": 8}, trainings=2)
 
     def enter(self, phase: str) -> None:
-        self.tell("phase", phase=phase, number=PHASES.index(phase) + 1, phases=len(PHASES))
+        self.emit("phase", phase=phase, number=PHASES.index(phase) + 1, phases=len(PHASES))
 
     def joined(self, site: str) -> None:
-        self.tell("contact", site=site, exchange="query.enrol", up=900, down=3400)
-        self.tell("enrolled", site=site, counts={"train": [20, 8]})
+        self.emit("contact", site=site, exchange="query.enrol", up=900, down=3400)
+        self.emit("enrolled", site=site, counts={"train": [20, 8]})
 
     def round(self, variant: str, number: int) -> None:
-        self.tell(
+        self.emit(
             "round",
             network="dl2d",
             variant=variant,

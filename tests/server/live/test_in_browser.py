@@ -77,7 +77,7 @@ def test_the_page_follows_a_run_to_its_end(run: Any, visit: Visit, server: LiveS
     assert visit.page.locator("#curves figure").count() == 2
     assert visit.page.locator("#curves polyline.held").count() == 2
     late = {"site": "b", "seconds": 90, "why": "<img src=x onerror=alert(1)>"}
-    run.tell("waiting", exchange="query.sum", sites=[late])
+    run.emit("waiting", exchange="query.sum", sites=[late])
     assert "<img src=x" in visit.until("#waiting", lambda text: "b" in text)
     run.enter("evaluation")
     visit.until("#phase", lambda text: "Evaluation" in text)
@@ -85,7 +85,7 @@ def test_the_page_follows_a_run_to_its_end(run: Any, visit: Visit, server: LiveS
     row = {"run": "federated", "set": "external_1", "n": 40, "model": "dl2d"}
     row |= {"auc": 0.8123, "ci_low": 0.7, "ci_high": 0.9}
     (run.folder / "results.json").write_text(json.dumps({"performance": [row]}), encoding="utf-8")
-    run.tell("finished")
+    run.emit("finished")
     visit.until("#state", lambda text: text == "Finished")
     assert visit.text("#percent") == "100 %"
     assert visit.page.get_attribute("#bar", "aria-valuenow") == "100"
@@ -104,7 +104,7 @@ def test_the_page_follows_a_run_to_its_end(run: Any, visit: Visit, server: LiveS
 
 def test_a_run_that_stopped_says_why(run: Any, visit: Visit) -> None:
     run.start()
-    run.tell("failed", message="site b: no reply", exit_code=1)
+    run.emit("failed", message="site b: no reply", exit_code=1)
     visit.until("#state", lambda text: text == "Stopped")
     assert "site b: no reply" in visit.text("#stopped")
     assert percent(visit.text("#percent")) < 100

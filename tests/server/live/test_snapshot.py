@@ -1,4 +1,4 @@
-"""What the page is told at each point of a run."""
+"""Snapshots for the page at each point of a run."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_sites_refusals_and_stops_are_told(run: Any) -> None:
     run.start()
     run.joined("a")
     late = {"site": "b", "seconds": 90, "why": "not connected"}
-    run.tell("waiting", exchange="query.sum", sites=[late])
+    run.emit("waiting", exchange="query.sum", sites=[late])
     found = told(run)
     assert found["sites"]["a"]["bytes_up"] == 900
     assert found["sites"]["b"]["why"] == "not connected"
-    run.tell("refused", site="a", rule="min_rows", threshold=20, subject="table1, train")
-    run.tell("failed", message="site a: refuses", exit_code=1)
+    run.emit("refused", site="a", rule="min_rows", threshold=20, subject="table1, train")
+    run.emit("failed", message="site a: refuses", exit_code=1)
     found = told(run)
     assert found["refusals"][0]["rule"] == "min_rows"
     assert (found["state"], found["message"]) == ("stopped", "site a: refuses")
@@ -62,7 +62,7 @@ def test_areas_are_told_when_the_run_is_finished(run: Any) -> None:
     (run.folder / "results.json").write_text(json.dumps({"performance": rows}), encoding="utf-8")
     run.start()
     assert told(run)["performance"] == []
-    run.tell("finished")
+    run.emit("finished")
     (only,) = told(run)["performance"]
     assert (only["set"], only["auc"]) == ("External test set 1", 0.8)
 
@@ -76,9 +76,9 @@ def whole_run(run: Any) -> None:
     run.enter("dl2d")
     run.round("fold0", 1)
     run.round("fold0", 2)
-    run.tell("stopped_early", network="dl2d", variant="fold0", round=2, best=1)
-    run.tell("failed", message="a: no reply", exit_code=1)
-    run.tell(
+    run.emit("stopped_early", network="dl2d", variant="fold0", round=2, best=1)
+    run.emit("failed", message="a: no reply", exit_code=1)
+    run.emit(
         "resumed",
         phases=["enrolment", "table1", "clinical", "dl2d", "fusion_decision", "evaluation"],
         rounds={"dl2d": 8},
@@ -90,7 +90,7 @@ def whole_run(run: Any) -> None:
         run.round("final", number)
     run.enter("fusion_decision")
     run.enter("evaluation")
-    run.tell("finished")
+    run.emit("finished")
 
 
 def test_the_share_done_never_falls_and_is_whole_only_at_the_end(run: Any) -> None:

@@ -10,8 +10,8 @@ from server.progress.events import Events, EventTail, read_events
 def test_every_event_has_its_time_and_kind(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     events = Events(path)
-    events.tell("phase", phase="clinical")
-    events.tell("finished")
+    events.emit("phase", phase="clinical")
+    events.emit("finished")
     found = list(read_events(path))
     assert [event["kind"] for event in found] == ["phase", "finished"]
     assert all(event["time"] > 1_700_000_000 for event in found)
@@ -19,20 +19,20 @@ def test_every_event_has_its_time_and_kind(tmp_path: Path) -> None:
 
 def test_a_torn_line_is_passed_over_and_spoils_no_other(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    Events(path).tell("phase", phase="clinical")
+    Events(path).emit("phase", phase="clinical")
     with path.open("a") as file:
         file.write('{"time": 1.0, "ki')
     assert [event["kind"] for event in read_events(path)] == ["phase"]
-    Events(path).tell("resumed")
+    Events(path).emit("resumed")
     assert [event["kind"] for event in read_events(path)] == ["phase", "resumed"]
 
 
 def test_reading_can_begin_where_it_left_off(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     events = Events(path)
-    events.tell("phase", phase="clinical")
+    events.emit("phase", phase="clinical")
     size = path.stat().st_size
-    events.tell("finished")
+    events.emit("finished")
     assert [event["kind"] for event in read_events(path, size)] == ["finished"]
 
 
@@ -46,7 +46,7 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     tail = EventTail(path)
     assert tail.events() == []
-    Events(path).tell("started")
+    Events(path).emit("started")
     with path.open("a", encoding="utf-8") as file:
         file.write('{"time": 1, "kind": "fini')
         file.flush()

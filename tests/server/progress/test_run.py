@@ -1,4 +1,4 @@
-"""How far a run is, and how long it may take, from its events."""
+"""Progress of a run and time left, from its events."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Run:
     def __init__(self, kind: str = "started") -> None:
         self.now = 1000.0
         self.events: list[dict[str, Any]] = []
-        self.tell(kind, **PLAN)
+        self.emit(kind, **PLAN)
 
-    def tell(self, kind: str, after: float = 1.0, **details: Any) -> Run:
+    def emit(self, kind: str, after: float = 1.0, **details: Any) -> Run:
         """One event more."""
         self.now += after
         self.events.append({"time": self.now, "kind": kind, **details})
@@ -31,12 +31,12 @@ class Run:
     def enter(self, phase: str) -> Run:
         """The start of a phase."""
         number = PLAN["phases"].index(phase) + 1
-        return self.tell("phase", phase=phase, number=number, phases=7)
+        return self.emit("phase", phase=phase, number=number, phases=7)
 
     def complete(self, phase: str, seconds: float) -> Run:
         """A whole phase."""
         self.enter(phase)
-        return self.tell("phase_done", after=seconds, phase=phase, seconds=seconds)
+        return self.emit("phase_done", after=seconds, phase=phase, seconds=seconds)
 
     def round(self, network: str, variant: str, number: int, seconds: float) -> Run:
         """One round of three."""
@@ -46,7 +46,7 @@ class Run:
             "round": number,
             "rounds": 3,
         }
-        return self.tell("round", after=seconds, loss=0.5, seconds=seconds, **known)
+        return self.emit("round", after=seconds, loss=0.5, seconds=seconds, **known)
 
     @property
     def progress(self) -> RunProgress:
@@ -108,7 +108,7 @@ def test_a_night_between_two_starts_is_not_taken_for_the_pace() -> None:
     run = begun().complete("table1", 4.0).complete("clinical", 4.0).enter("dl2d")
     run.round("dl2d", "fold0", 1, 10.0)
     run.now += 40_000.0
-    run.tell("resumed", **PLAN).enter("enrolment")
+    run.emit("resumed", **PLAN).enter("enrolment")
     before = run.progress.seconds_left
     assert before is not None
     assert before == pytest.approx(17 * 10.0 + 2 * 4.0)
@@ -118,43 +118,43 @@ def test_a_night_between_two_starts_is_not_taken_for_the_pace() -> None:
 
 def test_a_round_that_came_twice_counts_once() -> None:
     run = begun().enter("dl2d").round("dl2d", "fold0", 1, 10.0)
-    run.tell("resumed", **PLAN).enter("dl2d").round("dl2d", "fold0", 1, 10.0)
+    run.emit("resumed", **PLAN).enter("dl2d").round("dl2d", "fold0", 1, 10.0)
     assert run.progress.rounds_done == 1
 
 
 def test_each_site_has_its_last_contact_and_bytes() -> None:
-    run = begun().tell("enrolled", site="a", counts={})
+    run = begun().emit("enrolled", site="a", counts={})
     first: dict[str, Any] = {"exchange": "query.sum", "up": 10, "down": 2}
-    run.tell("contact", site="a", **first).tell("contact", site="b", **first)
-    run.tell("contact", site="a", **first)
+    run.emit("contact", site="a", **first).emit("contact", site="b", **first)
+    run.emit("contact", site="a", **first)
     sites = run.progress.sites
     assert sites["a"] == SiteContact(enrolled=True, last_contact=run.now, bytes_up=20, bytes_down=4)
     assert sites["b"].last_contact == run.now - 1.0
 
 
 def test_a_site_is_waited_for_until_it_answers() -> None:
-    run = begun().tell("contact", site="a", exchange="query.sum", up=1, down=1)
+    run = begun().emit("contact", site="a", exchange="query.sum", up=1, down=1)
     late = [{"site": name, "seconds": 30, "why": why} for name, why in (("a", "away"), ("c", ""))]
-    run.tell("waiting", exchange="query.sum", sites=late)
+    run.emit("waiting", exchange="query.sum", sites=late)
     since = run.now - 30.0
     sites = run.progress.sites
     assert (sites["a"].waited_for_since, sites["a"].why) == (since, "away")
     assert (sites["c"].waited_for_since, sites["c"].last_contact) == (since, None)
-    run.tell("contact", site="a", exchange="query.sum", up=1, down=1)
+    run.emit("contact", site="a", exchange="query.sum", up=1, down=1)
     assert run.progress.sites["a"].waited_for_since is None
     assert run.progress.sites["c"].waited_for_since == since
-    run.tell("resumed", **PLAN)
+    run.emit("resumed", **PLAN)
     assert all(site.waited_for_since is None for site in run.progress.sites.values())
 
 
 @pytest.mark.parametrize("kind", ["failed", "crashed"])
 def test_a_run_that_stopped_says_why_until_it_goes_on(kind: str) -> None:
-    run = begun().tell(kind, message="site b: no reply in time")
+    run = begun().emit(kind, message="site b: no reply in time")
     assert (run.progress.state, run.progress.message) == ("stopped", "site b: no reply in time")
     assert run.progress.seconds_left is None
-    run.tell("resumed", **PLAN)
+    run.emit("resumed", **PLAN)
     assert (run.progress.state, run.progress.message) == ("under way", "")
-    run.tell("finished")
+    run.emit("finished")
     assert (run.progress.state, run.progress.seconds_left) == ("finished", None)
 
 
@@ -165,7 +165,7 @@ def test_a_training_that_stopped_early_leaves_less_to_do() -> None:
     for number in (1, 2):
         run.round("dl2d", "fold0", number, 10.0)
     assert run.progress.rounds_planned == 18
-    run.tell("stopped_early", network="dl2d", variant="fold0", round=2, best=1)
+    run.emit("stopped_early", network="dl2d", variant="fold0", round=2, best=1)
     assert run.progress.rounds_planned == 17
     assert run.progress.rounds_done == 2
 

@@ -1,4 +1,4 @@
-"""What a coordinator sees of a run while it goes on."""
+"""The coordinator's view of a run while it goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_words_of_a_site_are_shown_as_they_are(tmp_path: Path) -> None:
     path, shown = tmp_path / "events.jsonl", io.StringIO()
     follower = Follower("study", path, Console(file=shown, width=200, force_terminal=True))
     subject = "rows\x1b[8m[green]fine[/green]\nall sites agree"
-    Events(path).tell("refused", site="a", rule="rows", threshold=3, subject=subject)
+    Events(path).emit("refused", site="a", rule="rows", threshold=3, subject=subject)
     follower.poll()
     assert "rows\\x1b[8m[green]fine[/green]\\nall sites agree" in shown.getvalue()
     assert "\x1b[8m" not in shown.getvalue()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.study.model import parse_study
-from server.report.choices import DIFFERS, GROUPS, OPTIONS, RESNET50, Origin, paper_defaults
+from server.report.choices import DIFFERS, GROUPS, RESNET50, Origin, paper_defaults
 from server.report.choices_table import settings_blocks, settings_sentence
 from server.report.recorded_settings import BLOCKS, PARTS, recorded_settings
 from server.report.results import Results, parse
@@ -146,9 +146,13 @@ def test_choices_without_effect_are_left_out(tabular: Results) -> None:
     ]
 
 
-def test_options_of_strategies_are_all_there() -> None:
-    known = {key for keys in OPTIONS.values() for key in keys}
-    assert known == set(paper_defaults().dl2d["strategy_options"])  # type: ignore[arg-type]
+def test_all_options_of_a_strategy_are_shown(tree: dict[str, Any]) -> None:
+    cells = shown(tree, '[dl2d]\nstrategy = "fedyogi"\nstrategy_options.tau = 0.5\n')
+    told, _ = cells[("2D network", "Strategy")]
+    assert told == "fedyogi (server_rate 0.01, beta_1 0.9, beta_2 0.99, tau 0.5)"
+
+
+def test_the_paper_has_a_resnet50() -> None:
     assert all(paper_defaults().dl3d[key] == value for key, value in RESNET50.items())
 
 
