@@ -39,6 +39,12 @@ from tests.fixtures.models import out_of_fold
 RING = np.random.default_rng(0)
 
 
+@pytest.fixture
+def study(study: Study) -> Study:
+    """With a network beside the clinical model."""
+    return study.model_copy(update={"base_models": ("clinical", "dl2d")})
+
+
 def masked(n: int, bits: int = 64) -> Any:
     """Numbers as a mask leaves them."""
     dtype = np.uint64 if bits == 64 else np.uint32
@@ -190,6 +196,16 @@ def test_a_control_variate_passes_where_the_study_has_scaffold(
     scaffold = with_network(study, context, strategy="scaffold")
     assert code("train.network", request, answer, scaffold) == ""
     assert code("train.network", request, answer, context) == "shape"
+
+
+def test_an_update_of_a_network_that_the_study_does_not_train_is_stopped(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    assert code("train.network", request, reply, context) == ""
+    for strange in ("dl3d", "dl4d", ""):
+        asked, said = replace(request, network=strange), replace(reply)
+        assert code("train.network", asked, said, context) == "not_declared"
 
 
 def test_a_cost_in_privacy_passes_where_the_study_adds_noise(
