@@ -137,7 +137,7 @@ def kinds(run: RunFolder) -> list[str]:
 
 
 def test_a_finished_study_ends_the_coordinator(
-    supervise: Callable[..., FakeControl], tell: Callable[..., Step]
+    supervise: Callable[..., FakeControl], emit: Callable[..., Step]
 ) -> None:
     control = supervise(emit(RUNNING), emit(COMPLETED, kind="finished"))
     assert len(control.submitted) == 1
@@ -145,13 +145,13 @@ def test_a_finished_study_ends_the_coordinator(
 
 
 def test_runs_that_a_killed_coordinator_left_are_stopped_first(
-    supervise: Callable[..., FakeControl], tell: Callable[..., Step]
+    supervise: Callable[..., FakeControl], emit: Callable[..., Step]
 ) -> None:
     assert supervise(emit(COMPLETED, kind="finished")).stopped == [41]
 
 
 def test_a_program_that_died_is_submitted_again_with_the_same_folder(
-    supervise: Callable[..., FakeControl], tell: Callable[..., Step], run: RunFolder
+    supervise: Callable[..., FakeControl], emit: Callable[..., Step], run: RunFolder
 ) -> None:
     control = supervise(emit(FAILED), emit(COMPLETED, kind="finished"))
     assert control.submitted[0] == control.submitted[1]
@@ -159,7 +159,7 @@ def test_a_program_that_died_is_submitted_again_with_the_same_folder(
 
 
 def test_a_study_that_stops_with_a_message_is_not_submitted_again(
-    supervise: Any, tell: Callable[..., Step]
+    supervise: Any, emit: Callable[..., Step]
 ) -> None:
     with pytest.raises(StudyError, match="site b: no reply") as caught:
         supervise(emit(FAILED, kind="failed", message="site b: no reply", exit_code=2))
@@ -168,7 +168,7 @@ def test_a_study_that_stops_with_a_message_is_not_submitted_again(
 
 
 def test_a_program_that_dies_without_getting_further_is_given_up(
-    supervise: Any, tell: Callable[..., Step]
+    supervise: Any, emit: Callable[..., Step]
 ) -> None:
     steps = [emit(FAILED, kind="crashed", message="MemoryError: ") for _ in range(5)]
     with pytest.raises(StudyError, match=r"ended 3 times without getting further \(MemoryError"):
@@ -177,7 +177,7 @@ def test_a_program_that_dies_without_getting_further_is_given_up(
 
 
 def test_a_program_that_gets_further_each_time_is_kept_going(
-    supervise: Callable[..., FakeControl], tell: Callable[..., Step]
+    supervise: Callable[..., FakeControl], emit: Callable[..., Step]
 ) -> None:
     steps = [emit(FAILED, put_by=f"step{number}") for number in range(6)]
     control = supervise(*steps, emit(COMPLETED, kind="finished"))
@@ -186,7 +186,7 @@ def test_a_program_that_gets_further_each_time_is_kept_going(
 
 def test_a_superlink_that_says_nothing_for_long_is_started_again(
     supervise: Callable[..., FakeControl],
-    tell: Callable[..., Step],
+    emit: Callable[..., Step],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stopped: list[str] = []
@@ -202,7 +202,7 @@ def test_a_superlink_that_says_nothing_for_long_is_started_again(
 
 def test_a_superlink_that_is_away_when_the_study_is_submitted_is_waited_for(
     supervise: Callable[..., FakeControl],
-    tell: Callable[..., Step],
+    emit: Callable[..., Step],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     away, start_run = [1, 2], FakeControl.start_run
@@ -220,7 +220,7 @@ def test_a_superlink_that_is_away_when_the_study_is_submitted_is_waited_for(
 
 def test_a_site_that_joins_during_a_run_is_registered(
     supervise: Callable[..., FakeControl],
-    tell: Callable[..., Step],
+    emit: Callable[..., Step],
     folder: CoordinatorFolder,
     request_of: Joiner,
 ) -> None:
@@ -250,7 +250,7 @@ def test_nodes_are_registered_as_the_roster_says(
 
 def test_a_site_taken_off_the_roster_is_unregistered(
     supervise: Callable[..., FakeControl],
-    tell: Callable[..., Step],
+    emit: Callable[..., Step],
     folder: CoordinatorFolder,
     request_of: Joiner,
 ) -> None:
