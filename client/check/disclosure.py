@@ -22,7 +22,7 @@ from client.data.tables import coded_table
 from client.site import SiteSettings
 from client.store.ledger import Ledger, ledger_path
 from client.store.membership import SMALLEST_CHANGE, Memberships, membership_refusal
-from common.disclosure import DESCRIPTIONS, Foretold, foretell, stricter
+from common.disclosure import RULES, Foretold, foretell, stricter
 from common.disclosure.foretelling import subset_of
 from common.errors import StudyError
 from common.masking import identity
@@ -93,30 +93,6 @@ def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findi
         yield problem_of(KIND, error)
 
 
-# of the others the coordinator's question or the other hospitals' patients decide
-CHECKED = frozenset(
-    {
-        *(
-            "sites",
-            "masking",
-            "rows",
-            "class",
-            "fold",
-            "fold_class",
-            "paired",
-            "consent",
-            "svm_cost",
-            "cells",
-        ),
-        *("out_of_fold_rows", "test_rows", "test_class", "membership"),
-    }
-)
-# of refusals that no patient more would lift
-REMEDIES = {
-    "consent": "decide with the privacy officer, and write it into site.toml",
-    "masking": 'ask the coordinator for a study that masks, or change "masking" in site.toml',
-    "participants": "ask the coordinator for a study with fewer test sets over the same patients",
-}
 # about the training patients as a whole; the other rules about them are on folds and rows
 AT_ONCE = ("rows", "class", "svm_cost")
 
@@ -178,7 +154,7 @@ def _readings(own: Own) -> str:
 def _kind(refusal: Refusal, study: Study) -> str:
     if refusal.rule == "paired":
         return "disclosure.readings"
-    if refusal.rule in REMEDIES:
+    if RULES[refusal.rule].remedy_here:
         return "disclosure.enrolment"
     if subset_of(refusal, study) != "train":
         return "disclosure.test_set"
@@ -186,7 +162,7 @@ def _kind(refusal: Refusal, study: Study) -> str:
 
 
 def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
-    described = DESCRIPTIONS[refusal.rule]
+    described = RULES[refusal.rule]
     setting = described.setting
     remedy = "add patients"
     if setting:
@@ -199,7 +175,7 @@ def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
         severity,
         "",
         f"refused: {refusal.subject}{least} (rule {refusal.rule}, protects {described.protects})",
-        REMEDIES.get(refusal.rule, remedy),
+        described.remedy_here or remedy,
     )
 
 
@@ -229,6 +205,6 @@ def check_masking(study: Study) -> Findings:
 @check("patients")
 def not_decided_here() -> Findings:
     """The rules that this site alone cannot try out."""
-    rest = [rule for rule in DESCRIPTIONS if rule not in CHECKED]
+    rest = [name for name, rule in RULES.items() if not rule.decided_here]
     why = "depend on the coordinator's questions or on the other hospitals' patients: "
     yield from not_checked(("disclosure.others",), why + ", ".join(rest))

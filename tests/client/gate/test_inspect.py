@@ -311,7 +311,7 @@ def test_problems_and_refusals_pass_with_known_words_only(
         Problem("study_not_approved", "0a1b2c3d"),
         Refused((Refusal("rows", 10, "training rows"),)),
         Refused((Refusal("test_rows", 10.0, "patients of external_1"),)),
-        Refused((Refusal("support", 5, "rows that differ in column sex=male"),)),
+        Refused((Refusal("support", 5, "rows that differ in a column"),)),
     ]
     stopped = [
         Problem("Muster", "0a1b2c3d"),
