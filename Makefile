@@ -44,8 +44,9 @@ figures:
 	cp $(STUDY_OUT)/figures/overview-external-1.svg docs/study-auc.svg
 	cp $(STUDY_OUT)/figures/flow.svg docs/study-flow.svg
 
+# A file's tests stay together: they share what one of them has made.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # The proxy in front of a coordinator: without it, its tests are skipped. Needs Debian's apt.
 nginx:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from common.masking.context import ContextGuard, mask_context
+from common.masking.context import mask_context, mask_use
 from common.masking.fixed_point import to_ring
 from common.masking.pairwise import R, mask_vector
 from common.masking.weights import to_ring32
@@ -39,7 +39,7 @@ def line(what: str, sites: int, bound: float, quantise: Callable[[], NDArray[R]]
         clock.append(time.perf_counter())
         mask_vector(ring, keys, own, context, out=ring)
         clock.append(time.perf_counter())
-        ContextGuard().admit("key", context, ring)
+        mask_use("key", context, ring)
         clock.append(time.perf_counter())
         whole.append(clock[2] - clock[0])
         parts.append([after - before for before, after in pairwise(clock)])

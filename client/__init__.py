@@ -1,1 +1,1 @@
-"""What runs inside a hospital: everything that touches patients, and what guards it."""
+"""Programs inside a hospital: everything that touches patients, and its protection."""

@@ -1,4 +1,4 @@
-"""The ClientApp: one handler an exchange, errors scrubbed before they leave."""
+"""ClientApp: one handler per exchange, errors scrubbed before they leave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from client.check.first_pass import first_pass
 from client.gate.mod import gate_mod
 from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
-from client.store.state import recall_study, remember_study
+from client.store.site_db import recall_study, remember_study
 from client.workspace import Workspace, open_workspace
 from common.disclosure.rule import once
 from common.errors import StudyError
@@ -30,31 +30,31 @@ from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
 from common.utils.text_file import escaped
 
-# outermost: what a handler makes passes the same checks as in a deployment
+# outermost: a handler's replies pass the same checks as in a deployment
 app = ClientApp(mods=[gate_mod])
 
 
 @app.query("enrol")
 def enrol(message: Message, context: Context) -> Message:
-    """Is this site ready for the study?"""
+    """Return whether this site is ready for the study."""
     return _answer(message, context, handlers.enrol)
 
 
 @app.query("sum")
 def query_sum(message: Message, context: Context) -> Message:
-    """Sums of additive statistics."""
+    """Return sums of additive statistics."""
     return _answer(message, context, handlers.sums)
 
 
 @app.train("network")
 def train_network(message: Message, context: Context) -> Message:
-    """Local training."""
+    """Train a network locally."""
     return _answer(message, context, handlers.train)
 
 
 @app.query("rows")
 def query_rows(message: Message, context: Context) -> Message:
-    """Out-of-fold probabilities."""
+    """Return out-of-fold probabilities."""
     return _answer(message, context, handlers.rows)
 
 
@@ -70,8 +70,8 @@ Handler = Callable[..., Any]
 def _answer(message: Message, context: Context, handler: Handler) -> Message:
     """Decode, open the workspace, compute on a fixed number of threads, encode.
 
-    Whatever goes wrong is told on the site's own screen and log; the server gets its kind and the
-    log's id only, because an error's text can carry a patient's name.
+    Errors appear on the site's own screen and log; the server gets their kind and the log's id
+    only, because an error's text can carry a patient's name.
     """
     settings: SiteSettings | None = None
     kind = message.metadata.message_type
@@ -93,18 +93,18 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
                 content = _release(workspace, kind, request, handler)
             else:
                 content = early
-    except Exception as error:  # the scrub: nothing of the text may leave
+    except Exception as error:  # the scrub: none of the text may leave
         content = encode(_scrub(error, settings))
     return Message(content, reply_to=message)
 
 
 @lru_cache(maxsize=1)
 def _libraries(modules: int) -> ThreadpoolController:
-    """Libraries with threads of their own; to look for them takes longer than a small answer.
+    """Return the libraries with threads of their own, cached: finding them outlasts a small answer.
 
     Parameters
     ----------
-    modules : how many are loaded: a library comes with new ones.
+    modules : number of loaded modules: a library comes with new ones.
     """
     return ThreadpoolController()
 
@@ -117,7 +117,7 @@ def _remember(request: EnrolRequest, settings: SiteSettings) -> None:
 
 
 def _refused_early(settings: SiteSettings, request: Any) -> RecordDict | None:
-    """Refuse what counts alone forbid before the images are prepared, which may take hours.
+    """Refuse by counts alone before the images are prepared, which may take hours.
 
     Returns None where nothing is refused so far, or the site cannot take part for other reasons.
     """
@@ -127,31 +127,32 @@ def _refused_early(settings: SiteSettings, request: Any) -> RecordDict | None:
     if not study.needs_images:
         return None
     found = first_pass(settings, study)
-    if found.cohort is None or found.reasons or not found.told.stops:
+    if found.cohort is None or found.reasons or not found.foreseen.stops:
         return None
     releases = Releases(settings, study, request.run, found.cohort)
-    stops = once((*found.told.stops, *releases.refusals("query.enrol", request)))
-    refused = Refused(refusals=stops, withheld=found.told.withheld)
+    stops = once((*found.foreseen.stops, *releases.refusals("query.enrol", request)))
+    refused = Refused(refusals=stops, withheld=found.foreseen.withheld)
     return _leave(releases, settings.name, "query.enrol", request, refused)
 
 
 def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) -> RecordDict:
-    """Compute, unless an earlier release forbids it; write into the ledger what leaves.
+    """Compute, unless an earlier release forbids it; record in the ledger what leaves.
 
-    A failure is written down like a refusal: that there was one can tell of the numbers. At
-    enrolment the handler itself asks what earlier releases forbid, so that one answer says all.
+    A failure is recorded like a refusal: its occurrence can reveal something about the numbers. At
+    enrolment the handler itself checks earlier releases, so that one answer reports everything.
     """
     enrols = isinstance(request, EnrolRequest)
     refusals = () if enrols else workspace.releases.refusals(kind, request)
     try:
         reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
+        return _leave(workspace.releases, workspace.name, kind, request, reply)
     except Exception as error:
-        reply = _scrub(error, workspace.settings)
-    return _leave(workspace.releases, workspace.name, kind, request, reply)
+        problem = _scrub(error, workspace.settings)
+    return _leave(workspace.releases, workspace.name, kind, request, problem)
 
 
 def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -> RecordDict:
-    """Write a reply into the ledger, and a refusal on the site's own screen too."""
+    """Remember a reply and write it into the ledger; show a refusal on the site's screen too."""
     if isinstance(reply, Refused):
         reply = replace(reply, site=site)
         for one in reply.refusals:
@@ -160,7 +161,8 @@ def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -
                 *(site, kind, one.rule, one.threshold, one.subject),
             )
     content = encode(reply)
-    releases.record(kind, request, reply, content)
+    if refusals := releases.record(kind, request, reply, content):
+        return _leave(releases, site, kind, request, Refused(refusals=refusals))
     return content
 
 

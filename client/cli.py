@@ -1,4 +1,4 @@
-"""fedlnm-site: what a hospital runs on its own machine."""
+"""fedlnm-site: command line of a hospital."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def radiomics(
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
+    """Run the program; exit with 0 done, 1 a finding or refusal, 2 wrong usage."""
     write_for_this_user_alone()
     logging.getLogger("fedlnm.site").addHandler(logging.NullHandler())
     run_program(lambda: app(prog_name="fedlnm-site"))

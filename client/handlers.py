@@ -1,4 +1,4 @@
-"""What a site answers to each exchange: compute, check the disclosure rules, reply."""
+"""Handlers of the exchanges: compute, check the disclosure rules, reply."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from client.check.disclosure import foretold
 from client.site import LOG
-from client.store.fixed_levels import FixedLevels
-from client.store.state import StoredTable
+from client.store.cohorts import fix_levels
+from client.store.run_files import StoredTable
 from client.versions import software
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
@@ -21,7 +21,6 @@ from common.disclosure import (
     check_models,
     check_out_of_fold,
     check_out_of_fold_rows,
-    check_rounds,
     check_sum,
     check_test_set,
     check_weights,
@@ -58,7 +57,7 @@ from common.transforms.views import Joined, View, materialise
 
 
 def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
-    """Say who takes part, or all that this site would refuse of the study, in one answer."""
+    """Report who takes part, or all that this site would refuse of the study, in one answer."""
     study, cohort = workspace.study, workspace.cohort
     counts: dict[str, tuple[int, int]] = {}
     for subset in subsets_of(study, workspace.name):
@@ -72,7 +71,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     columns = {"clinical": workspace.tables.read("clinical", "train").columns}
     if workspace.images is not None and workspace.images.has_features:
         columns["radiomics"] = workspace.tables.read("radiomics", "train").columns
-    workspace.frozen.remember()
+    workspace.fingerprint.remember()
     return EnrolReply(
         site=workspace.name,
         **request.echo,
@@ -87,7 +86,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
 
 
 def _device(workspace: Workspace) -> dict[str, str]:
-    """What this site trains networks on, where the study has any; which card, its screen says."""
+    """Return the device for the study's networks; the site's own screen names the card."""
     if not workspace.study.networks:
         return {}
     from client.training.inference import compute_of
@@ -98,7 +97,7 @@ def _device(workspace: Workspace) -> dict[str, str]:
 
 
 def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
-    """All sums of one round, each checked against its rule first, then masked."""
+    """Return all sums of one round, each checked against its rule first, then masked."""
     study = workspace.study
     found: list[RingSums] = []
     refusals: list[Refusal] = []
@@ -106,10 +105,6 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
         rows = materialise(item.view, workspace.tables, item.subset)
         privacy, before = workspace.privacy, len(refusals)
         refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
-        if item.statistic.rule == "gradient":
-            refusals.extend(
-                check_rounds(item.statistic, workspace.rounds.with_this(item), study, privacy)
-            )
         refusals.extend(check_masking(study, privacy, (item.subset,)))
         if item.subset in study.too_few_to_mask():
             refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
@@ -139,7 +134,7 @@ def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: Rin
 
 
 def _first_of_each_rule(refusals: list[Refusal]) -> tuple[Refusal, ...]:
-    """One answer says little, also where a question has a thousand items; the screen says all."""
+    """Keep one refusal per rule, for a short reply to many items; the screen shows all."""
     seen: dict[str, Refusal] = {}
     for one in refusals:
         if one.rule in seen:
@@ -149,7 +144,7 @@ def _first_of_each_rule(refusals: list[Refusal]) -> tuple[Refusal, ...]:
 
 
 def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
-    """Train a network locally from the weights sent, or look at its loss and keep its features."""
+    """Train a network locally from the weights sent, or evaluate its loss and keep its features."""
     study = workspace.study
     rows = workspace.tables.read("coded", "train")
     plan = request.plan
@@ -161,7 +156,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     if refusals:
         return Refused(refusals=tuple(refusals))
     update = partial(_update, workspace, request)
-    return workspace.owed.reply(request, update) if workspace.owed else update()
+    return workspace.replies.reply(request, update) if workspace.replies else update()
 
 
 def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
@@ -188,7 +183,7 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
 
 
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
-    """The declared row-level exchange: out-of-fold probabilities, shuffled, to three decimals."""
+    """Return the only row-level data: out-of-fold probabilities, shuffled, to three decimals."""
     try:
         check_out_of_fold(request.columns, workspace.study)
     except FormError as error:
@@ -210,7 +205,7 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
 def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | Refused:
     """Score the site's own test patients with the final bundle; scores stay at the site.
 
-    Of a set that this site alone holds all measures go back, of its part of another the areas.
+    The reply holds all measures of a set at this site alone, and areas of its part of another.
     """
     study, privacy = workspace.study, workspace.privacy
     if study.coordinator_key:
@@ -253,7 +248,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
 
 
 def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
-    """Probabilities of a test set by every model of the bundle; kept as the table `scores`."""
+    """Score a test set with every model of the bundle, and keep it as the table `scores`."""
     if bundle.networks:
         from client.training.inference import score_networks
 
@@ -269,14 +264,13 @@ def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
 def _fix_levels(
     workspace: Workspace, subset: str, cuts: Mapping[str, float]
 ) -> tuple[Refusal, ...]:
-    """Keep the level of every test patient as the table `strata`; once made, it stays."""
+    """Keep the level of every test patient as the table `strata`; it never changes."""
     study, tables = workspace.study, workspace.tables
     if not study.strata:
         return ()
     codes = level_codes(study, tables.read("coded", subset).values, cuts)
     patients = tuple(p.patient_id for p in workspace.cohort.subset(study, subset))
-    fixed = FixedLevels(workspace.settings.work)
-    if not fixed.admit(study.digest(), patients, codes):
+    if not fix_levels(workspace.draft, study.digest(), patients, codes):
         return (refusal("levels", workspace.privacy, f"other levels of {subset} than before"),)
     workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
     return ()
@@ -285,7 +279,7 @@ def _fix_levels(
 def _by_level(
     workspace: Workspace, rows: Rows, subset: str, cuts: Mapping[str, float]
 ) -> dict[str, LevelAreas]:
-    """Areas within the levels of every stratum, of a set that this site alone holds."""
+    """Return the areas within the levels of every stratum, of a set that this site alone holds."""
     codes = level_codes(workspace.study, workspace.tables.read("coded", subset).values, cuts)
     return {
         column.name: areas_by_level(

@@ -1,4 +1,4 @@
-"""site.toml: where a hospital keeps its data, its work and its keys, and how strict it is."""
+"""site.toml: a hospital's data, work and key folders, and its own thresholds."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from common.study.model import PrivacySettings
 from common.utils.text_file import read_written
 
 LOG = logging.getLogger("fedlnm.site")
-"""What a hospital reads on its own screen and in its own log."""
+"""Logger of a hospital's own screen and log file."""
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda(:[0-9]{1,2})?)$"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Deployment(BaseModel):
-    """How this site reaches the coordinator.
+    """Connection of this site to the coordinator.
 
     Parameters
     ----------
     superlink : host:port of the coordinator.
-    root_certificates : PEM file that the coordinator's certificate is checked with; without it the
-        machine's own are used.
+    root_certificates : PEM file to verify the coordinator's certificate; without it the machine's
+        own are used.
     coordinator_key : its identity key (base64); studies of another coordinator are not approved.
     node_key : this node's private key (EC P-384, OpenSSH), registered with the coordinator.
-    port : on this machine only, where SuperNode and app talk to each other.
+    port : port on this machine for the connection of SuperNode and app.
     insecure : neither TLS nor node key, for rehearsals on this machine alone.
     """
 
@@ -57,10 +57,10 @@ class Deployment(BaseModel):
 
 
 class SiteSettings(BaseModel):
-    """One hospital's settings. Relative paths are relative to the folder of site.toml.
+    """Settings of one hospital. Relative paths are relative to the folder of site.toml.
 
-    `exclude_bad_patients` is the site's explicit word that patients whose data cannot be used are
-    left out; without it one bad patient stops the site, so that nobody is lost unnoticed.
+    `exclude_bad_patients` is the site's explicit word to leave out patients with unusable data;
+    without it one bad patient stops the site, so that nobody is lost unnoticed.
     `approvals = "open"` answers any study: for simulations, where nobody is there to approve.
     """
 
@@ -91,7 +91,7 @@ class SiteSettings(BaseModel):
 
     @property
     def preparation_workers(self) -> int:
-        """Processes that prepare patients side by side."""
+        """Number of processes that prepare patients side by side."""
         return self.workers or len(os.sched_getaffinity(0))
 
 
@@ -124,7 +124,6 @@ def load_site(path: Path) -> SiteSettings:
 
 
 def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
-    """Its relative paths made absolute."""
     if deployment is None:
         return None
     paths = {
@@ -136,7 +135,7 @@ def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
 
 
 def locate_site(node_config: Mapping[str, object], run_config: Mapping[str, object]) -> Path:
-    """Return the path of site.toml: given to the node, or listed by partition in a simulation.
+    """Return the path of site.toml: from the node, or by partition in a simulation.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Versions of what a site computes with."""
+"""Versions of the software that a site computes with."""
 
 from __future__ import annotations
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from client.data.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
 from client.data.tables import SiteTables
 from client.site import LOG, SiteSettings, load_site
-from client.store.fingerprint import FrozenCohort
-from client.store.gradient_rounds import GradientRounds
+from client.store.cohorts import CohortFingerprint
 from client.store.masks import RunMasks
 from client.store.releases import Releases
-from client.store.reply_cache import Owed
-from client.store.state import RunTables, recall_study
+from client.store.run_files import ReplyCache, RunTables
+from client.store.site_db import Draft, recall_study
 from common.disclosure import stricter
 from common.errors import InputError
 from common.study.model import PrivacySettings, Study
@@ -29,20 +28,21 @@ Progress = Callable[[int, int, str], None]
 
 
 class Workspace:
-    """Everything a handler needs. Built once per process, study and run."""
+    """Everything that a handler needs. Built once per process, study and run."""
 
     def __init__(self, settings: SiteSettings, study: Study, run: str) -> None:
         self.settings, self.study = settings, study
         self.run_tables = RunTables(settings.work, run)
         self.cohort, self.images, self.excluded = load_patients(settings, study)
-        self.frozen = FrozenCohort(self.run_tables.folder, study, self.cohort, self.images)
-        self.frozen.check()
+        self.draft = Draft(settings.work)
+        self.fingerprint = CohortFingerprint(self.draft, study, run, self.cohort, self.images)
+        self.fingerprint.check()
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
-        self.rounds = GradientRounds(settings.work, study.digest())
-        self.masks = RunMasks(settings, study, run, self.run_tables.folder)
+        self.masks = RunMasks(settings, study, run, self.draft)
         # within one process no reply is lost
-        self.owed = Owed(self.run_tables.folder) if settings.deployment else None
-        self.releases = Releases(settings, study, run, self.cohort)
+        deployed = settings.deployment is not None
+        self.replies = ReplyCache(self.run_tables.folder, self.draft) if deployed else None
+        self.releases = Releases(settings, study, run, self.cohort, self.draft)
 
     @property
     def name(self) -> str:
@@ -51,7 +51,7 @@ class Workspace:
 
     @property
     def privacy(self) -> PrivacySettings:
-        """The stricter of the study's and the site's thresholds."""
+        """Stricter of the study's and the site's thresholds."""
         return stricter(self.study.privacy, self.settings.privacy)
 
 
@@ -61,17 +61,17 @@ def load_patients(
     progress: Progress | None = None,
     pool: BoundedPool | None = None,
 ) -> tuple[Cohort, PreparedImages | None, int]:
-    """Read and check the cohort and its images; usable patients, and how many were left out.
+    """Read and check the cohort and its images; return usable patients, and the number left out.
 
     Rows and headers come first, and stop the site before anything is prepared.
 
     Parameters
     ----------
-    pool : of processes that prepare images; None = the site's own, ended in the end.
+    pool : of processes that prepare images; None = an own one, ended on return.
 
     Raises
     ------
-    InputError : the cohort is unusable, or has bad patients and the site did not say to go on.
+    InputError : the cohort is unusable, or has bad patients and the site did not agree to go on.
     """
     cohort = read_cohort(settings.data, settings.name, study, pooled=settings.pooled)
     problems: list[RowProblem | PatientProblem] = list(cohort.problems)
@@ -94,14 +94,14 @@ def load_patients(
 
 
 def _leave_out(cohort: Cohort, study: Study, bad: Collection[str]) -> None:
-    """Go on with the other patients, as far as they are what the study expects."""
+    """Continue with the other patients, if they are those that the study expects."""
     kept = [p for p in cohort.patients if p.patient_id not in bad]
     cohort.patients = assign_folds(kept, study)
     check_cohort(cohort, study)
 
 
 def report_problems(settings: SiteSettings, problems: Sequence[object]) -> None:
-    """List every bad patient on the site's own screen; stop unless the site said to go on."""
+    """List every bad patient on the site's own screen; stop unless the site agreed to go on."""
     for problem in problems:
         LOG.warning("site %s: %s", settings.name, problem)
     if problems and not settings.exclude_bad_patients:
@@ -116,6 +116,6 @@ def report_problems(settings: SiteSettings, problems: Sequence[object]) -> None:
 
 @lru_cache(maxsize=256)
 def open_workspace(site_config: Path, study_digest: str, run: str) -> Workspace:
-    """The workspace of an enrolled study; kept for the life of the process."""
+    """Return the workspace of an enrolled study; kept for the life of the process."""
     settings = load_site(site_config)
     return Workspace(settings, recall_study(settings.work, study_digest), run)

@@ -1,1 +1,1 @@
-"""What the server and the sites must agree on: formats, statistics, solvers, networks."""
+"""Agreements of the server and the sites: formats, statistics, solvers, networks."""

@@ -1,4 +1,4 @@
-"""Where `flwr run .` without settings keeps its phantom hospitals; both apps must agree on it."""
+"""Place of the phantom hospitals of a bare `flwr run .`; both apps must agree on it."""
 
 from __future__ import annotations
 

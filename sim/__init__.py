@@ -1,1 +1,1 @@
-"""One machine: phantom hospitals, an in-process grid, references, and the study command."""
+"""Studies on one machine: phantom hospitals, an in-process grid, references, and the command."""

@@ -68,7 +68,7 @@ def run(
         bool, typer.Option("--json", help="print results.json to standard output at the end")
     ] = False,
 ) -> None:
-    """Run a study over hospital folders; an interrupted run given again with --out goes on.
+    """Run a study over hospital folders; --out of an interrupted run resumes it.
 
     Example: fedlnm-sim run study.toml --sites hospital_a hospital_b --reference pooled
     """
@@ -126,7 +126,7 @@ def rehearse(
 ) -> None:
     """Deploy a study for real on this machine, command by command, and compare with in process.
 
-    SuperLink with TLS and node authentication, SuperExec, and a SuperNode a hospital behind its
+    SuperLink with TLS and node authentication, SuperExec, and a SuperNode per hospital behind its
     gate. Exit code 0: both results are equal. 1: they are not, or a step failed.
     """
     from sim.rehearsal import rehearse as rehearse_deployment
@@ -148,7 +148,7 @@ def rehearse(
 def demonstration(
     hospitals: Annotated[int, typer.Option(help="how many SuperNodes there are")] = 6,
 ) -> None:
-    """Make the small hospitals that `flwr run .` studies when it is given no study."""
+    """Make the small hospitals that `flwr run .` studies without a study of its own."""
     from sim.demonstration import make_demonstration
 
     make_demonstration(hospitals)
@@ -165,7 +165,7 @@ def equality(
         bool, typer.Option("--json", help="print the table as JSON to standard output")
     ] = False,
 ) -> None:
-    """Print how equal federated statistics are to pooled ones; exit code 1 if a bound is missed."""
+    """Compare federated statistics with pooled ones; exit code 1 if a bound is missed."""
     from sim.equality.command import HEART, measure
 
     if only not in (None, "synthetic", "heart"):
@@ -180,7 +180,7 @@ def equality(
 
 
 def expand_sites(arguments: list[str]) -> list[str]:
-    """`--sites a b c` as `--sites a --sites b --sites c`, which the option parser knows."""
+    """Rewrite `--sites a b c` as `--sites a --sites b --sites c`, which the option parser knows."""
     expanded: list[str] = []
     inside = False
     for argument in arguments:
@@ -195,5 +195,5 @@ def expand_sites(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point: 0 done, 1 a finding or refusal, 2 wrong usage."""
+    """Run the program; exit with 0 done, 1 a finding or refusal, 2 wrong usage."""
     run_program(lambda: app(args=expand_sites(sys.argv[1:]), prog_name="fedlnm-sim"))

@@ -1,4 +1,4 @@
-"""The small phantom hospitals of `flwr run .`, with a site.toml each and the list of them."""
+"""The small phantom hospitals of `flwr run .`, with a site.toml each and their list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEED = 20240101
 
 
 def demonstration_plan(hospitals: int) -> PhantomPlan:
-    """The small phantom cut down to this many hospitals: at least two train, the last ones test.
+    """Cut the small phantom down to this many hospitals: at least two train, the last ones test.
 
     Raises
     ------

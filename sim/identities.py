@@ -1,7 +1,7 @@
-"""Identity keys of simulated hospitals: made from their names, so that a run can be repeated.
+"""Identity keys of simulated hospitals, derived from their names, so that a run is repeatable.
 
-Whoever knows a name knows its key. They exercise the same signatures and masks as a deployment, and
-protect nothing: on one machine there is nobody to protect from.
+Anyone who knows a name knows its key. They exercise the same signatures and masks as a deployment,
+and protect nothing: on one machine there is nobody to protect from.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.masking import identity
 from common.study.model import SiteEntry, Study
 
-# no site can be called so
+# no site can have this name
 COORDINATOR = "(coordinator)"
 
 
 def simulated_identity(site: str) -> Ed25519PrivateKey:
-    """The key of a simulated hospital."""
+    """Return the key of a simulated hospital."""
     text = f"fedlnm simulated hospital\n{site}"
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(text.encode()).digest())
 
 
 def with_identities(study: Study) -> Study:
-    """The study with the public keys of the simulated hospitals and coordinator."""
+    """Return the study with the public keys of the simulated hospitals and coordinator."""
     entries = []
     for site in study.sites:
         public = simulated_identity(site.name).public_key()
@@ -50,7 +50,7 @@ def place_identities(sites: Iterable[tuple[str, Path]]) -> None:
 
 
 def place_coordinator(folder: Path) -> Path:
-    """Write the coordinator's key file, where there is none yet; its path."""
+    """Write the coordinator's key file, where there is none yet; return its path."""
     file = folder / "coordinator.pem"
     if not file.exists():
         identity.save(simulated_identity(COORDINATOR), file)

@@ -1,4 +1,4 @@
-"""One run of a study in a process of its own: federated, pooled, or one hospital alone."""
+"""Run of a study in a process of its own: federated, pooled, or one hospital alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Engine = Literal["inprocess", "flower"]
 
 @dataclass(frozen=True)
 class Job:
-    """A run to make.
+    """One run to make.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Job:
 
     @property
     def run_config(self) -> dict[str, str]:
-        """What the ServerApp and the ClientApps are told."""
+        """Configuration of the ServerApp and the ClientApps."""
         return {
             "study": str(self.study.resolve()),
             "out": str(self.out.resolve()),
@@ -51,7 +51,7 @@ class Job:
             "run-name": self.run_name,
             "engine": self.engine,
             "identity": str(self.identity.resolve()) if self.identity else "",
-            "report": "no",  # written once, when all runs are there
+            "report": "no",  # written once, when all runs are complete
         }
 
 
@@ -71,7 +71,7 @@ class Outcome:
     note: str = ""
 
     def as_error(self) -> StudyError:
-        """The job's error, to be raised in the process that started it."""
+        """Return the job's error, to be raised in the process that started it."""
         if self.rows:
             return ObstaclesError(self.rows, self.note)
         error = StudyError(self.error, where=self.label)
@@ -80,7 +80,7 @@ class Outcome:
 
 
 def run_job(job: Job) -> Outcome:
-    """Run one job here; errors a person can act on come back as an outcome."""
+    """Run one job here; errors that a person can act on come back as an outcome."""
     os.environ.update(QUIET)
     configure_screen(job.label)
     try:
@@ -100,7 +100,7 @@ def run_job(job: Job) -> Outcome:
 
 
 def configure_screen(label: str) -> None:
-    """Send what sites say on their own screens to standard error."""
+    """Send the sites' screen output to standard error."""
     logger = logging.getLogger("fedlnm.site")
     logger.handlers.clear()
     handler = logging.StreamHandler(sys.stderr)

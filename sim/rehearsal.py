@@ -1,9 +1,9 @@
 """`fedlnm-sim rehearse`: a real deployment on this machine, and the same study in process.
 
-Every step is the command that people at the coordinator and at the hospitals give, in a folder of
-each; SuperLink with TLS and node authentication, SuperExec and a gated SuperNode a hospital, all on
-loopback. Keys are fresh. The study then runs once more in process, over the same data and under the
-same keys, and both results have to be equal.
+Every step is the command of the people at the coordinator and at the hospitals, in a folder of
+each; SuperLink with TLS and node authentication, SuperExec and a gated SuperNode per hospital, all
+on loopback. Keys are fresh. The study then runs once more in process, over the same data and under
+the same keys, and both results have to be equal.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ class Rehearsal:
 
     @property
     def hub(self) -> CoordinatorFolder:
-        """The coordinator's folder."""
+        """Folder of the coordinator."""
         return CoordinatorFolder(self.root / "coordinator")
 
     def site(self, name: str) -> Path:
-        """A hospital's folder."""
+        """Return a hospital's folder."""
         return self.root / "hospitals" / name
 
 
 def rehearse(study_file: Path, folders: Sequence[Path], root: Path, console: Console) -> list[str]:
-    """Deploy, run, run in process, compare; keys of results.json in which the two differ.
+    """Deploy, run, run in process, compare; return the keys of results.json that differ.
 
     Raises
     ------
@@ -87,9 +87,10 @@ def rehearse(study_file: Path, folders: Sequence[Path], root: Path, console: Con
 
 
 def small_phantom(folder: Path, seed: int) -> tuple[Path, list[Path]]:
-    """Study file and folders of four small phantom hospitals, three of which train.
+    """Return study file and folders of four small phantom hospitals, three of which train.
 
-    All models of the study, with few folds and rounds: a rehearsal is about the way, not the goal.
+    All models of the study, with few folds and rounds: a rehearsal tests the process, not the
+    models.
     """
     plan = demonstration_plan(HOSPITALS)
     generate(folder, seed=seed, plan=plan)
@@ -128,7 +129,7 @@ def set_up(rehearsal: Rehearsal, study_file: Path, console: Console) -> Path:
 
 @contextmanager
 def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]]:
-    """`fedlnm-site run` for every hospital while the block lasts."""
+    """Run `fedlnm-site run` for every hospital while the block lasts."""
     programs = {}
     for name in rehearsal.data:
         folder = rehearsal.site(name)
@@ -143,11 +144,11 @@ def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]
 
 
 def run_in_process_again(rehearsal: Rehearsal, study_file: Path, run_name: str) -> Path:
-    """The approved study over the same hospitals and keys, in this engine; the run's folder.
+    """Run the approved study over the same hospitals and keys in process; return the run's folder.
 
     Parameters
     ----------
-    run_name : of the deployed run: it stands in every message, whose bytes are counted.
+    run_name : of the deployed run: it is part of every message, whose bytes are counted.
     """
     out = rehearsal.root / "in-process"
     sites = {}
@@ -171,17 +172,17 @@ def run_in_process_again(rehearsal: Rehearsal, study_file: Path, run_name: str) 
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Keys of results.json whose values are not the same to the last digit."""
+    """Return the keys of results.json whose values are not the same to the last digit."""
     keys = [key for key in {**one, **other} if key not in NOT_COMPARED]
     return [key for key in keys if one.get(key) != other.get(key)]
 
 
 def command(who: str, *arguments: object, show: bool = False) -> None:
-    """Give a command of `fedlnm-server` or `fedlnm-site`, as a person would.
+    """Run a command of `fedlnm-server` or `fedlnm-site`, as a person would.
 
     Raises
     ------
-    StudyError : it failed; with what it said.
+    StudyError : it failed; with its output.
     """
     line = [*program(who), *(str(argument) for argument in arguments)]
     done = subprocess.run(  # noqa: S603
@@ -193,12 +194,12 @@ def command(who: str, *arguments: object, show: bool = False) -> None:
 
 
 def program(who: str) -> list[str]:
-    """How `fedlnm-server` or `fedlnm-site` is started."""
+    """Return the command line of `fedlnm-server` or `fedlnm-site`."""
     return [sys.executable, "-m", {"server": "server", "site": "client"}[who]]
 
 
 def environment() -> dict[str, str]:
-    """Of every program: one thread each, as there are many of them on this one machine."""
+    """Return the environment of every program: one thread each, as many share this machine."""
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -210,7 +211,7 @@ def _port_besides(taken: set[int]) -> int:
 
 
 def results_of(run: Path) -> dict[str, Any]:
-    """What a run found."""
+    """Return the results of a run."""
     tree: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
     return tree
 

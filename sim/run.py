@@ -1,4 +1,4 @@
-"""A whole study on one machine: prepare, run, run the references, merge, report."""
+"""Whole study on one machine: prepare, run, run the references, merge, report."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from sim.sites import data_folder, find_sites, place_sites, write_site
 
 
 def ledger_rows(sites: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Entries by site and kind of message, for results.json.
+    """Return ledger entries by site and kind of message, for results.json.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ ROWS = (
 
 
 def merge_results(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The first tree (the federated run) with the rows of the others added.
+    """Add the rows of the other trees to the first one (the federated run).
 
     Table 1, study, software and warnings are those of the federated run.
     """
@@ -97,7 +97,7 @@ def merge_results(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 PATHS = ("image", "mask", "mask_r1_repeat", "mask_r2", "mask_r2_repeat")
-# a reference releases nothing: all of it happens inside one imagined hospital
+# a reference releases nothing: everything happens inside one imagined hospital
 UNRESTRICTED = {
     "min_rows": 1,
     "min_rows_per_fold": 1,
@@ -111,20 +111,20 @@ UNRESTRICTED = {
 
 
 def unrestricted(study: Study) -> PrivacySettings:
-    """Thresholds of a reference; what shapes the input stays as in the study.
+    """Return thresholds of a reference; settings that shape the input stay as in the study.
 
-    That is the clipping, the cells of ranks, and which columns are left out as nearly constant.
+    Those are the clipping, the cells of ranks, and the removal of nearly constant columns.
     """
     return study.privacy.model_copy(update=UNRESTRICTED)
 
 
 def consent(study: Study) -> PrivacySettings:
-    """What a hospital of a reference says in its site.toml: yes to the study's mode, no more."""
+    """Return the privacy settings of a reference's site.toml: consent to the study's mode."""
     return PrivacySettings(mode=study.privacy.mode)
 
 
 def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
-    """The study's networks where one hospital trains: there is nothing to bring together."""
+    """Return the study's networks for one training hospital, with nothing to aggregate."""
     alone = {"strategy": "fedavg", "strategy_options": {}, "transfer_bits": 32}
     return {
         name: NetworkSettings.model_validate(study.network(name).model_dump() | alone)
@@ -133,7 +133,7 @@ def networks_of_one(study: Study) -> dict[str, NetworkSettings]:
 
 
 def pooled_study(study: Study) -> Study:
-    """The same study at one site that holds all hospitals' patients."""
+    """Return the same study at one site that holds all hospitals' patients."""
     tests = tuple(
         TestSet(name=t.name, split=t.split, sites=("pooled",), origins=t.hospitals)
         for t in study.test_sets
@@ -149,7 +149,7 @@ def pooled_study(study: Study) -> Study:
 
 
 def local_study(study: Study, name: str) -> Study:
-    """The same study with one hospital training; all of them test.
+    """Return the same study with one hospital training; all of them test.
 
     A hospital's own few patients would make too many columns nearly constant: none is left out.
     """
@@ -185,7 +185,7 @@ def pool_cohorts(data: Mapping[str, Path], study: Study, folder: Path) -> None:
 
 
 def pooled_settings(study: Study, run: Path, cache: Path) -> SiteSettings:
-    """Settings of the imagined hospital that holds everything, and agrees to the study's mode."""
+    """Return settings of the imagined hospital that holds everything, in the study's mode."""
     return SiteSettings(
         name="pooled",
         data=(run / "data").resolve(),
@@ -204,17 +204,17 @@ FEDERATED = "federated"
 
 @dataclass(frozen=True)
 class Simulation:
-    """What to run.
+    """Parameters of a simulation.
 
     Parameters
     ----------
     study : path of study.toml.
-    folders : one a hospital.
-    out : folder of the run; one that holds an interrupted run of the same study goes on.
+    folders : one per hospital.
+    out : folder of the run; one that holds an interrupted run of the same study resumes it.
     engine : of the federated run; references always run in process.
     references : `pooled`, `local`, both or none.
     cache : prepared images and features, shared between runs.
-    exclude_bad_patients : the site's word for every hospital of this simulation.
+    exclude_bad_patients : the explicit word of every hospital of this simulation.
     """
 
     study: Path
@@ -227,7 +227,7 @@ class Simulation:
 
 
 class UnfinishedError(StudyError):
-    """References that could not finish beside a federated run that did.
+    """References could not finish beside a federated run that did.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class UnfinishedError(StudyError):
 
 
 def simulate(simulation: Simulation, console: Console) -> Any:
-    """Run it all; the validated results.
+    """Run everything; return the validated results.
 
     Raises
     ------
@@ -282,7 +282,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
 
 
 def check_all(sites: Mapping[str, Path], study: Study, console: Console) -> None:
-    """Look at every hospital's rows, files, headers and counts, before the first image is prepared.
+    """Check every hospital's rows, files, headers and counts, before preparing any image.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def check_all(sites: Mapping[str, Path], study: Study, console: Console) -> None
             rows.append(_obstacle(name, error.where, error.what, error.remedy))
             continue
         rows += [_obstacle(name, one.where, one.what, one.remedy) for one in found.reasons]
-        rows += [of_refusal(name, one, study) for one in found.told.stops]
+        rows += [of_refusal(name, one, study) for one in found.foreseen.stops]
     if rows:
         console.print(obstacle_table(rows))
         raise ObstaclesError(rows, without(rows, study))
@@ -313,7 +313,7 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
 
     Parameters
     ----------
-    study : as the hospitals are shown it.
+    study : as shown to the hospitals.
     """
     configure_screen("check")
     check_all(sites, study, console)
@@ -343,16 +343,15 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
 def _prepare(
     settings: SiteSettings, study: Study, console: Console, pool: BoundedPool
 ) -> tuple[int, int]:
-    """Prepare one hospital; its patients, and how many were left out."""
-    from client.store.fingerprint import FrozenCohort
-    from client.store.state import RunTables
+    """Prepare one hospital; return its patients, and how many were left out."""
+    from client.store.cohorts import CohortFingerprint
+    from client.store.site_db import Draft
     from client.workspace import load_patients
 
     with ProgressBar(console, settings.name) as progress:
         cohort, images, excluded = load_patients(settings, study, progress, pool)
     # each hospital looks again; here nothing has begun yet, and no reference either
-    folder = RunTables(settings.work, FEDERATED).folder
-    FrozenCohort(folder, study, cohort, images).check()
+    CohortFingerprint(Draft(settings.work), study, FEDERATED, cohort, images).check()
     return len(cohort.patients), excluded
 
 
@@ -360,7 +359,7 @@ def _jobs(
     simulation: Simulation, study: Study, data: Mapping[str, Path], sites: Mapping[str, Path]
 ) -> list[Job]:
     out = simulation.out
-    # written out in full, so that all runs share every setting whatever becomes of the preset
+    # written out in full, so that all runs share every setting even if the preset changes
     file = write_study(with_identities(study), out / "input" / "study.toml")
     key = place_coordinator(out / "input")
     jobs = [Job(FEDERATED, file, sites, out, simulation.engine, key)]
@@ -376,7 +375,7 @@ def _jobs(
         for name in study.training_sites:
             folder = out / "references" / f"local-{name}"
             file = write_study(local_study(study, name), folder / "input" / "study.toml")
-            # a work folder and a ledger of its own: what a reference asks leaves no hospital
+            # a work folder and a ledger of its own: answers to a reference leave no hospital
             own = place_sites(
                 data,
                 folder,
@@ -391,11 +390,11 @@ def _jobs(
 def _run_all(
     jobs: Sequence[Job], console: Console, show: Callable[[], None]
 ) -> dict[str, StudyError]:
-    """Run the jobs side by side, one a core, the federated one first; what failed, by label.
+    """Run the jobs side by side, one per core, the federated one first; return failures by label.
 
     Parameters
     ----------
-    show : called once if the federated run is done while a reference goes on.
+    show : called once if the federated run finishes while a reference is still running.
     """
     for job in jobs:
         job.out.mkdir(parents=True, exist_ok=True)
@@ -408,7 +407,7 @@ def _run_all(
         except BaseException:
             pool.end()
             raise
-    # a fault of the program itself is shown with its trace
+    # a bug of the program itself is shown with its traceback
     crash = futures[FEDERATED].exception()
     if crash is not None:
         raise crash
@@ -416,7 +415,6 @@ def _run_all(
 
 
 def _error(job: Job, future: Future[Outcome]) -> StudyError | None:
-    """Why a job has not finished."""
     if future.cancelled():
         return StudyError("not begun", where=job.label)
     crash = future.exception()
@@ -432,10 +430,10 @@ def _wait(
     followers: Sequence[Follower],
     show: Callable[[], None],
 ) -> None:
-    """Until all are done; without the federated run, no reference is worth beginning."""
+    """Wait for all; without the federated run, no reference is worth starting."""
     federated, shown = futures[FEDERATED], False
     while not all(future.done() for future in futures.values()):
-        done = federated.done()  # before the events are read: its last one comes before the table
+        done = federated.done()  # read before the events: the last event comes before the table
         follow(followers)
         if done and (federated.exception() or federated.result().error):
             for future in futures.values():
@@ -448,7 +446,7 @@ def _wait(
 
 
 def _show_federated(out: Path, data: Mapping[str, Path], console: Console) -> None:
-    """Print the table of the federated run, for which nobody has to wait for the references."""
+    """Print the table of the federated run without waiting for the references."""
     from server.report.results import parse
     from server.report.tables import terminal_table
 
@@ -459,13 +457,12 @@ def _show_federated(out: Path, data: Mapping[str, Path], console: Console) -> No
 
 
 def _results_of(out: Path) -> dict[str, Any]:
-    """Rows of results.json that one run has left."""
     rows: dict[str, Any] = json.loads((out / "run.json").read_text(encoding="utf-8"))
     return rows
 
 
 def _add_phantom_facts(tree: dict[str, Any], data: Mapping[str, Path]) -> None:
-    """The known ceiling of a phantom, and a warning that its patients are made up."""
+    """Add the known ceiling of a phantom, and a warning that its patients are artificial."""
     path = next(iter(data.values())).parent / "phantom.json"
     if not path.is_file():
         return

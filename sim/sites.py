@@ -1,4 +1,4 @@
-"""Hospitals of a simulation: their folders, and the site.toml each gets inside the run."""
+"""Hospitals of a simulation: their folders, and a site.toml for each inside the run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SITE_FILE = "site.toml"
 
 
 def data_folder(folder: Path) -> Path:
-    """Where a hospital's cohort.csv is: its folder, unless its own site.toml says otherwise."""
+    """Return the folder of cohort.csv: the hospital's, unless its site.toml says otherwise."""
     own = folder / SITE_FILE
     return load_site(own).data if own.is_file() else folder
 
 
 def find_sites(folders: Sequence[Path], study: Study) -> dict[str, Path]:
-    """Folder by site name, in roster order.
+    """Return folders by site name, in roster order.
 
     A folder's name is the site's name unless its own site.toml gives another.
 
@@ -61,9 +61,9 @@ def find_sites(folders: Sequence[Path], study: Study) -> dict[str, Path]:
 
 
 def write_site(folder: Path, settings: SiteSettings) -> Path:
-    """Write site.toml into `folder`; its path."""
+    """Write site.toml into `folder`; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    # what the hospital did not write is left to the study, thresholds above all
+    # settings that the hospital did not write follow the study, thresholds above all
     values = settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     path = folder / SITE_FILE
     path.write_text(tomli_w.dumps(values), encoding="utf-8")
@@ -78,14 +78,14 @@ def place_sites(
     exclude_bad_patients: bool,
     privacy: PrivacySettings | None = None,
 ) -> dict[str, Path]:
-    """Give every hospital a site.toml of its own inside the run; paths by site name.
+    """Give every hospital a site.toml of its own inside the run; return paths by site name.
 
     A hospital's own settings (thresholds, device, threads) are kept; its work and cache go to the
     run, so that data folders stay untouched.
 
     Parameters
     ----------
-    privacy : takes the place of the hospitals' thresholds, in a reference, which releases nothing.
+    privacy : replaces the hospitals' thresholds, in a reference, which releases nothing.
     """
     placed = {}
     for name, folder in data.items():

@@ -71,7 +71,7 @@ class SiteRound:
 
 @dataclass(frozen=True)
 class SiteOutcome:
-    """What a site's hooks leave behind after a round.
+    """Results that a site's hooks leave behind after a round.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class FedProx(Strategy[FedProxOptions]):
     >>> model.weight.grad = torch.zeros(1, 1)
     >>> _ = model.weight.data.add_(2.0)
     >>> strategy.on_gradient(model)
-    >>> model.weight.grad.item()
+    >>> round(model.weight.grad.item(), 3)
     1.0
     """
 

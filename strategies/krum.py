@@ -11,7 +11,7 @@ from strategies.base import Strategy, register
 
 
 class KrumOptions(Settings):
-    """How many sites may be malicious."""
+    """Number of sites that may be malicious."""
 
     malicious_sites: int = Field(
         0,

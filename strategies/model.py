@@ -45,12 +45,12 @@ class GlobalModel:
 
     @property
     def single_updates(self) -> bool:
-        """Whether the strategy needs the sites' single updates."""
+        """Return whether the strategy needs the sites' single updates."""
         return self._strategy.single_updates
 
     @property
     def control(self) -> Vector:
-        """What is sent beside the weights; empty for most strategies."""
+        """Vector sent beside the weights; empty for most strategies."""
         return self._strategy.control(self.weights.size)
 
     def update(self, number: int, update: AggregatedUpdate) -> None:
@@ -71,7 +71,7 @@ class GlobalModel:
             self._best = (loss, rounds_done, self.weights)
 
     def gives_up(self, rounds_done: int) -> bool:
-        """Whether no better weights came for as many rounds as the settings wait."""
+        """Return whether no better weights came for as many rounds as the settings wait."""
         patience = self._settings.patience
         return bool(patience and self._best and rounds_done - self._best[1] >= patience)
 
@@ -122,7 +122,7 @@ def _largest(values: Vector, mask: NDArray[np.bool_] | slice) -> float:
 
 
 def _mask(size: int, statistics: Ranges) -> NDArray[np.bool_] | slice:
-    """Which weights are trained; all, as a slice that copies nothing, where none is a statistic."""
+    """Select the trained weights; a slice that copies nothing where none is a statistic."""
     if not len(statistics):
         return slice(None)
     mask = np.ones(size, dtype=np.bool_)

@@ -6,8 +6,6 @@ import csv
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from client.data.cohort import read_cohort
+from client.imaging.prepared import prepare_images
+from client.site import SiteSettings
+from common.study.model import load_study
+from tests.fixtures.programs import run_simulation
 
 # No test asserts a wall time. Where CI runs, every call draws the same examples: what fails there
 # fails again when one looks into it, and a change is not refused for another's luck.
@@ -49,6 +53,7 @@ name = "stage"
 kind = "ordinal"
 levels = ["1", "2", "3"]
 """
+IMAGING_SITES = ("north", "south", "west", "harbour")
 COLUMNS = ["patient_id", "label", "split", "marker", "age", "sex", "stage"]
 
 
@@ -95,7 +100,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def made_once(folder: Path) -> Iterator[bool]:
-    """Whether the caller is the one process that has to make this folder; others wait for it."""
+    """Return whether the caller is the one process that has to make this folder; others wait for it."""
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder.with_suffix(".made")
@@ -150,9 +155,18 @@ def write_imaging_hospitals(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def imaging_cache(shared_folder: Path) -> Path:
-    """Prepared images shared by all tests."""
-    return shared_folder / "imaging-cache"
+def imaging_cache(imaging_master: Path, shared_folder: Path) -> Path:
+    """Prepared images of those hospitals, shared by all tests."""
+    folder = shared_folder / "imaging-cache"
+    with made_once(folder) as first:
+        if first:
+            study = load_study(imaging_master / "study.toml")
+            for name in IMAGING_SITES:
+                data = imaging_master / name
+                # here and not in processes of their own, whose start would take longer
+                site = SiteSettings(name=name, data=data, cache=folder, workers=1)
+                prepare_images(read_cohort(data, name, study).patients, site, study)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -161,9 +175,8 @@ def imaging_run(imaging_master: Path, imaging_cache: Path, shared_folder: Path) 
     out = shared_folder / "imaging-run"
     with made_once(out) as first:
         if first:
-            command = [sys.executable, "-m", "sim", "run", str(imaging_master / "study.toml")]
-            sites = [str(imaging_master / name) for name in ("north", "south", "west", "harbour")]
-            command += ["--sites", *sites, "--out", str(out), "--cache", str(imaging_cache)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+            done = run_simulation(
+                imaging_master, IMAGING_SITES, out, "--cache", imaging_cache, whole=True
+            )
             assert done.returncode == 0, done.stderr + done.stdout
     return out

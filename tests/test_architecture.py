@@ -41,7 +41,7 @@ ROOMS = {
         "client.workspace",
     ),
 }
-"""What the files of a room never import."""
+"""Modules that the files of a room never import."""
 PUBLIC_FLOWER = {"flwr", "flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy"}
 """Modules of Flower that its documentation describes; "flwr" is also the name of its program."""
 PROGRAM = "server.phases"
@@ -229,7 +229,7 @@ def imported_modules(source: str, modules: Collection[str]) -> set[str]:
 
 
 def circle(imports: dict[str, set[str]]) -> list[str]:
-    """What is left when modules without imports are taken away, again and again."""
+    """Return the modules left after removing those without imports, again and again."""
     left = dict(imports)
     while done := {module for module, found in left.items() if not found & left.keys()}:
         left = {module: found for module, found in left.items() if module not in done}

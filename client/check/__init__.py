@@ -1,1 +1,1 @@
-"""The rehearsal of a partner: everything that a study needs of a hospital, looked at beforehand."""
+"""Check of a hospital before a study, against everything that the study needs of it."""

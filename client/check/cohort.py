@@ -64,7 +64,7 @@ _LONG_NUMBER = re.compile(r"\d{7,}")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _DICOM_NAME = re.compile(r"[^\W\d_]{2,}(?:\^|, )[^\W\d_]{2,}")
 _TWO_CAPITALS = re.compile(r"(?<![^\W\d_])[A-Z][a-z]{2,}[ _.-]+[A-Z][a-z]{2,}(?![^\W\d_])")
-# words that stand in names of files and ids, and are nobody's
+# words that occur in names of files and ids, and name nobody
 _COMMON = """
 abdomen anon anonymised anonymized anonymous arterial axial bone brain case centre center chest
 contour contrast control ct data dataset dcm dicom export external file final first fixed gtv head
@@ -83,11 +83,11 @@ _NAMING_COLUMNS = re.compile(
 
 
 def reasons(text: str, known: Collection[str] = ()) -> tuple[str, ...]:
-    """What a text seems to hold of a person; empty when nothing.
+    """Return what a text seems to reveal about a person; empty for nothing.
 
     Parameters
     ----------
-    known : words (lower case) that are nobody's name here, beside `COMMON`.
+    known : words (lower case) that name nobody here, beside `COMMON`.
     """
     found = []
     dates = any(pattern.search(text) for pattern in _DATES)
@@ -107,7 +107,7 @@ def _may_be_a_name(text: str, known: Collection[str]) -> bool:
         return [word for word in _WORD.findall(part) if word.casefold() not in nobodys]
 
     if any(character.isdigit() for character in text):
-        # ids are often made of words and a number: only what is written like a name counts
+        # ids often consist of words and a number: only texts written like a name count
         pairs = (match.group() for match in _TWO_CAPITALS.finditer(text))
         return any(len(uncommon(pair)) == 2 for pair in pairs)
     words = uncommon(text)
@@ -115,13 +115,13 @@ def _may_be_a_name(text: str, known: Collection[str]) -> bool:
 
 
 def plain_id(patient: str) -> str:
-    """An id without case, punctuation and leading zeros."""
+    """Return an id without case, punctuation and leading zeros."""
     parts = re.findall(r"[0-9]+|[^\W\d_]+", patient.casefold())
     return "-".join(part.lstrip("0") or part[:1] for part in parts)
 
 
 def shared_words(texts: Sequence[str]) -> frozenset[str]:
-    """Words (lower case) that stand in at least half of the texts: they tell nobody apart."""
+    """Return words (lower case) in at least half of the texts: they identify nobody."""
     if len(texts) < 4:
         return frozenset()
     counts = Counter(word for text in texts for word in set(_WORD.findall(text.casefold())))
@@ -129,7 +129,7 @@ def shared_words(texts: Sequence[str]) -> frozenset[str]:
 
 
 def naming_column(name: str) -> bool:
-    """Whether a column of this name is made to hold who somebody is."""
+    """Return whether a column of this name is meant to identify a person."""
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
     return bool(_NAMING_COLUMNS.search(re.sub(r"[^a-z0-9]+", "_", plain)))
 
@@ -154,7 +154,7 @@ _WHOLE, _GROUPED = re.compile(r"[+-]?[0-9]+"), re.compile(r"[+-]?[1-9][0-9]{0,2}
 
 @dataclass(frozen=True)
 class CohortLook:
-    """What became of cohort.csv.
+    """Result of reading cohort.csv.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def _file_problems(error: InputError) -> Findings:
 
 
 def _whole(path: Path, rows: int) -> Findings:
-    """Yield how many rows were read, or a warning where the file may have been cut off."""
+    """Yield the number of rows, or a warning where the file may be truncated."""
     if ends_in_a_line(path):
         yield ok("cohort.file", f"{rows} rows")
         return
@@ -225,7 +225,7 @@ def _columns(missing: Iterable[str], misses: Iterable[Fault], there: int) -> Fin
 
 
 def _repeated(frame: pd.DataFrame) -> Findings:
-    """Patients in several rows, and ids that may be the same patient's."""
+    """Find patients in several rows, and ids that may belong to the same patient."""
     found: list[Finding] = []
     for patient, rows in repeated_ids(frame).items():
         splits = {str(frame["split"].loc[row - row_number(0)]) for row in rows}
@@ -242,7 +242,7 @@ def _repeated(frame: pd.DataFrame) -> Findings:
 
 
 def _doubtful(frame: pd.DataFrame, site: str, study: Study) -> Findings:
-    """Yield what can be read, but may not be meant."""
+    """Find cells that can be read but are probably not meant."""
     ids = [row_number(at) for at, patient in frame["patient_id"].items() if _DECIMAL.match(patient)]
     if ids:
         yield warning(
@@ -274,7 +274,7 @@ def _doubtful(frame: pd.DataFrame, site: str, study: Study) -> Findings:
 
 
 def _unused(frame: pd.DataFrame, site: str, study: Study) -> Findings:
-    """Yield the splits whose patients no part of the study looks at."""
+    """Find splits that no part of the study uses."""
     used = {test.split for test in study.test_sets if site in test.hospitals}
     used |= {"train"} if site in study.training_sites else set()
     for split in SPLITS:
@@ -299,7 +299,7 @@ def _thousands(cells: pd.Series) -> list[int]:
 
 
 def _is_summary(patient: str) -> bool:
-    """Tell if an id names what spreadsheets put below a table."""
+    """Return whether an id looks like a summary row that spreadsheets put below a table."""
     words = re.findall(r"[^\W\d_]+", patient.casefold())
     summary = bool(words) and _SUMMARIES.fullmatch(words[0]) is not None
     return summary and not re.search("[0-9]", patient)
@@ -310,7 +310,7 @@ def _rows(numbers: list[int]) -> str:
 
 
 def _drawn_alike(ids: Sequence[str]) -> Findings:
-    """Yield ids that hold a letter or digit of another script and look like another id."""
+    """Find ids that hold a letter or digit of another script and look like another id."""
     for patient in ids:
         if patient.isascii():
             continue
@@ -326,7 +326,7 @@ def _drawn_alike(ids: Sequence[str]) -> Findings:
 
 
 def _alike(ids: pd.Series) -> Findings:
-    """Yield ids that differ in case, punctuation or leading zeros alone, or only look the same."""
+    """Find ids that differ in case, punctuation or leading zeros alone, or only look the same."""
     yield from _drawn_alike(list(dict.fromkeys(ids)))
     groups: dict[str, set[str]] = defaultdict(set)
     for patient in ids:
@@ -342,7 +342,7 @@ def _alike(ids: pd.Series) -> Findings:
 
 
 def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with the first row of every patient; rows without an id stay."""
+    """Return the first row of every patient; rows without an id stay."""
     ids = frame["patient_id"]
     return frame[(ids == "") | ~ids.map(same_patient).duplicated()]
 
@@ -366,7 +366,7 @@ Counts = tuple[int, int]
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Patients and positives.
+    """Counts of patients and positives.
 
     Parameters
     ----------
@@ -379,7 +379,7 @@ class ClassCounts:
 
 
 def count(cohort: Cohort, study: Study) -> ClassCounts:
-    """Of a cohort whose folds are dealt."""
+    """Count patients of a cohort with assigned folds."""
     subsets: dict[str, Counts] = {}
     for name in ("train", *(test.name for test in study.test_sets)):
         own = cohort.subset(study, name)
@@ -394,7 +394,7 @@ def count(cohort: Cohort, study: Study) -> ClassCounts:
 
 
 def check_counts(cohort: Cohort, study: Study, counts: ClassCounts) -> Findings:
-    """Whether the site has what the study expects of it, and both classes in every fold.
+    """Check that the site has the expected patients, and both classes in every fold.
 
     A fold of one class is a problem unless the study allows it (min_class_per_fold = 0).
     """
@@ -426,7 +426,7 @@ def _one_class(severity: Severity, fold: int, n: int, positives: int) -> Finding
     )
 
 
-# what a living patient can have, by the unit that the study names
+# possible values of a living patient, by the unit that the study names
 POSSIBLE: dict[str, tuple[float, float]] = {
     "years": (0, 120),
     "months": (0, 1440),
@@ -441,7 +441,7 @@ POSSIBLE: dict[str, tuple[float, float]] = {
     "bpm": (0, 400),
 }
 FEWEST_VALUES = 8
-# of a normal column one value in 10^23 lies so far out; a lognormal laboratory value may
+# of a normal column one value in 10^23 is that far out; a lognormal laboratory value may
 FAR = 10.0
 _QUARTILES_OF_A_DEVIATION = 1.349
 MOSTLY_MISSING = 0.5
@@ -509,7 +509,7 @@ def _skewed(column: ClinicalColumn, values: Float) -> Findings:
 
 
 def suggests_logarithm(values: Float) -> bool:
-    """Tell whether positive values are skewed over a wide range, and hardly so as logarithms."""
+    """Return whether positive values are skewed over a wide range, but hardly as logarithms."""
     there = values[np.isfinite(values)]
     if there.size < FEWEST_FOR_SKEWNESS or (there <= 0).any() or np.ptp(there) == 0:
         return False
@@ -519,13 +519,13 @@ def suggests_logarithm(values: Float) -> bool:
 
 
 def possible(unit: str) -> tuple[float, float]:
-    """Lowest and highest value of a unit; without bounds where the unit is not known."""
+    """Return lowest and highest value of a unit; without bounds for an unknown unit."""
     plain = unit.strip().casefold().replace(" ", "").replace("²", "2").replace("^", "")
     return POSSIBLE.get(plain, (-np.inf, np.inf))
 
 
 def centre(values: Float) -> tuple[float, float]:
-    """Median, and the deviation that the quartiles of a normal column tell.
+    """Return the median, and the deviation of a normal column with the same quartiles.
 
     The deviation is infinite where there are few values, or half of them are the same.
     """

@@ -1,4 +1,4 @@
-"""What this site would refuse to answer: the rules of `common.disclosure` on its own patients."""
+"""Predicted refusals of this site: the rules of `common.disclosure` on its own patients."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from client.check.registry import check
 from client.data.cohort import READING_PAIRS, Cohort, Patient
 from client.data.tables import coded_table
 from client.site import SiteSettings
-from client.store.ledger import Ledger, ledger_path
-from client.store.membership import SMALLEST_CHANGE, Memberships, membership_refusal
+from client.store.cohorts import SMALLEST_CHANGE, Memberships, membership_refusal
+from client.store.ledger import ledger_path
 from common.disclosure import RULES, Foretold, foretell, stricter
 from common.disclosure.foretelling import subset_of
 from common.errors import StudyError
-from common.masking import identity
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.study.model import FEWEST_MASKED, PrivacySettings, Study
@@ -33,7 +32,7 @@ from common.study.sums import subsets_of
 
 
 def foretold(cohort: Cohort, study: Study, privacy: PrivacySettings) -> Foretold:
-    """Ask the rules about a cohort whose folds are dealt.
+    """Apply the rules to a cohort with assigned folds.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ def foretold(cohort: Cohort, study: Study, privacy: PrivacySettings) -> Foretold
 
 
 def _rows(patients: list[Patient], study: Study) -> Rows:
-    """The clinical values as they are, with label and fold."""
+    """Return the clinical values as they are, with label and fold."""
     return Rows(
         values=coded_table(patients, study),
         columns=tuple(column.name for column in study.clinical),
@@ -67,18 +66,15 @@ KIND = "disclosure.earlier"
 @check("patients")
 def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
     """Compare the cohort with those of the ledger."""
-    path = ledger_path(settings.work)
-    if not path.is_file():
+    if not ledger_path(settings.work).is_file():
         yield ok(KIND, "nothing was ever released from this work folder")
         return
     try:
-        private = identity.load(settings.identity).private
-        ledger, memberships = Ledger(path, private), Memberships(settings.work)
+        memberships = Memberships(settings.work)
         found = []
         for subset in ("train", *(test.name for test in study.test_sets)):
             now = memberships.of(p.patient_id for p in cohort.subset(study, subset)).members
-            known = [memberships.recall(digest).members for digest in ledger.memberships(subset)]
-            if membership_refusal(known, now) is not None:
+            if membership_refusal(memberships.earlier(subset), now) is not None:
                 found.append(
                     problem(
                         KIND,
@@ -99,11 +95,11 @@ AT_ONCE = ("rows", "class", "svm_cost")
 
 @dataclass(frozen=True)
 class Own:
-    """What the rules look at.
+    """Input of the rules.
 
     Parameters
     ----------
-    cohort : usable patients, their folds dealt.
+    cohort : usable patients with assigned folds.
     """
 
     cohort: Cohort
@@ -117,14 +113,14 @@ class Own:
 
     @property
     def trains(self) -> bool:
-        """Whether this site has training patients that the study uses."""
+        """True when this site has training patients that the study uses."""
         named = self.cohort.site in self.study.training_sites
         return named and bool(self.cohort.subset(self.study, "train"))
 
 
 @check("patients")
 def check_rules(own: Own) -> Findings:
-    """Ask what enrolment asks: every rule that this site's patients alone decide."""
+    """Apply every rule of enrolment: those that this site's patients alone decide."""
     told = foretold(own.cohort, own.study, own.privacy)
     found = [_finding(own, one, "problem") for one in told.stops]
     found += [_finding(own, one, "warning") for one in told.withheld]
@@ -141,7 +137,7 @@ def check_rules(own: Own) -> Findings:
 
 
 def _readings(own: Own) -> str:
-    """Say how many patients were read twice."""
+    """Describe the patients that were read twice."""
     if "radiomics" not in own.study.base_models or not own.trains:
         return "the study asks this site for none"
     masks = [set(p.masks) for p in own.cohort.subset(own.study, "train")]
@@ -181,7 +177,7 @@ def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
 
 @check("patients")
 def check_masking(study: Study) -> Findings:
-    """Whether sums over sites are masked, or refused for lack of sites."""
+    """Check whether sums over sites are masked, or refused for lack of sites."""
     kind = "disclosure.masking"
     few = study.too_few_to_mask()
     for subset in few:
@@ -204,7 +200,7 @@ def check_masking(study: Study) -> Findings:
 
 @check("patients")
 def not_decided_here() -> Findings:
-    """The rules that this site alone cannot try out."""
+    """List the rules that this site alone cannot evaluate."""
     rest = [name for name, rule in RULES.items() if not rule.decided_here]
     why = "depend on the coordinator's questions or on the other hospitals' patients: "
     yield from not_checked(("disclosure.others",), why + ", ".join(rest))

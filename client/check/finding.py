@@ -1,4 +1,4 @@
-"""One row of the check, and all of them."""
+"""Findings of the check, and their report."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """Result of one check.
 
     Parameters
     ----------
     kind : one of `KINDS`; ValueError otherwise.
-    severity : `problem` has to be put right, `warning` should be looked at, `not checked` could not
-        be found out, `not applicable` is nothing that this study asks of this site.
-    where : file, row, patient, host or setting; empty where the whole site is meant.
+    severity : `problem` must be corrected, `warning` should be looked at, `not checked` could not
+        be determined, `not applicable` is nothing that this study asks of this site.
+    where : file, row, patient, host or setting; empty for the whole site.
     what : in words; with `not checked`, why.
     remedy : what to do; empty when there is nothing to do.
     """
@@ -108,39 +108,39 @@ Findings = Iterator[Finding]
 
 
 def ok(kind: str, what: str, where: str = "") -> Finding:
-    """All is well."""
+    """Return a finding without fault."""
     return Finding(kind, "ok", where, what)
 
 
 def warning(kind: str, where: str, what: str, remedy: str) -> Finding:
-    """Something that may be right."""
+    """Return a finding that may be a fault."""
     return Finding(kind, "warning", where, what, remedy)
 
 
 def problem(kind: str, where: str, what: str, remedy: str) -> Finding:
-    """Something that is wrong."""
+    """Return a finding that is a fault."""
     return Finding(kind, "problem", where, what, remedy)
 
 
 def problem_of(kind: str, error: StudyError) -> Finding:
-    """An error as a finding."""
+    """Convert an error to a finding."""
     return Finding(kind, "problem", error.where, error.what, error.remedy)
 
 
 def not_checked(kinds: Iterable[str], why: str, remedy: str = "") -> Findings:
-    """A row each for what could not be looked at."""
+    """Yield one finding for each kind that could not be checked."""
     for kind in kinds:
         yield Finding(kind, "not checked", "", why, remedy)
 
 
 def not_applicable(kinds: Iterable[str], why: str) -> Findings:
-    """A row each for what this study does not ask of this site; `gathered` makes them one."""
+    """Yield one finding for each kind that does not apply here; `gathered` merges them."""
     for kind in kinds:
         yield Finding(kind, "not applicable", "", why)
 
 
 def gathered(found: Iterable[Finding]) -> list[Finding]:
-    """The same rows, with all that do not apply as one row at the end."""
+    """Merge all findings that do not apply into one at the end."""
     rows = list(found)
     kinds: dict[str, list[str]] = {}
     for row in rows:
@@ -155,7 +155,7 @@ def gathered(found: Iterable[Finding]) -> list[Finding]:
 
 
 def _by_topic(kinds: Iterable[str]) -> Iterator[str]:
-    """Names of kinds; a whole topic is one name ("image.*")."""
+    """Yield names of kinds; a whole topic is one name ("image.*")."""
     own = dict.fromkeys(kinds)
     for kind in own:
         topic = kind.partition(".")[0]
@@ -167,11 +167,11 @@ def _by_topic(kinds: Iterable[str]) -> Iterator[str]:
 
 
 def or_ok(found: Iterable[Finding], fine: Mapping[str, str]) -> Findings:
-    """What was found, then a row for each kind of which there was nothing to find.
+    """Yield the findings, then one for each kind without any.
 
     Parameters
     ----------
-    fine : what to say, by kind.
+    fine : text without findings, by kind.
     """
     rows = tuple(found)
     yield from rows
@@ -180,13 +180,13 @@ def or_ok(found: Iterable[Finding], fine: Mapping[str, str]) -> Findings:
 
 
 def placed(kind: str) -> tuple[str, ...]:
-    """All kinds of a topic, such as "mask"."""
+    """Return all kinds of a topic, such as "mask"."""
     return tuple(name for name in KINDS if name.startswith(f"{kind}."))
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one phase of the study moves at this site, at most.
+    """Largest traffic of one phase of the study at this site.
 
     Parameters
     ----------
@@ -203,25 +203,25 @@ class Load:
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the line to the coordinator; `measured` says where the number comes from."""
+    """Speed of the line to the coordinator; `measured` is False for a given one."""
 
     mbit_per_second: float
     measured: bool
 
     def seconds(self, size: float) -> float:
-        """Time that so many bytes take."""
+        """Return the time to transfer this many bytes."""
         return 8e-6 * size / self.mbit_per_second
 
 
 @dataclass
 class Report:
-    """Usable patients, what was found, and what the study moves.
+    """Usable patients, findings, and the study's traffic.
 
     Parameters
     ----------
     counts : patients and positives by subset.
     folds : patients and positives of every training fold; empty where the site does not train.
-    stopped : somebody stopped the check before it had looked at everything.
+    stopped : True if somebody stopped the check before its end.
     """
 
     site: str
@@ -237,15 +237,15 @@ class Report:
 
     @property
     def ready(self) -> bool:
-        """Tell if everything was looked at and nothing has to be put right."""
+        """True if the check is complete without problems."""
         return not self.stopped and not self.of("problem")
 
     def of(self, severity: Severity) -> list[Finding]:
-        """Findings of one severity, in the order in which they were found."""
+        """Return findings of one severity, in the order in which they were found."""
         return [finding for finding in self.findings if finding.severity == severity]
 
     def as_dict(self) -> dict[str, object]:
-        """For --json; see docs/check.md."""
+        """Return the object for --json; see docs/check.md."""
         return {
             "schema": SCHEMA,
             "site": self.site,

@@ -1,4 +1,4 @@
-"""Look at one site as a study would: rows, columns, files, headers, counts.
+"""First pass over a site's data: rows, columns, files, headers, counts.
 
 Takes seconds: no voxel is read and nothing is prepared.
 """
@@ -19,7 +19,7 @@ MOST_LISTED = 20
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that has to be put right: what, where, remedy."""
+    """Obstacle to correct: what, where, remedy."""
 
     where: str
     what: str
@@ -28,25 +28,25 @@ class Reason:
 
 @dataclass(frozen=True)
 class FirstPass:
-    """Result of the look at one site.
+    """Result of the first pass over one site.
 
     Parameters
     ----------
     cohort : usable patients so far; None where cohort.csv cannot be read.
-    reasons : what the site's people have to put right.
-    told : what the site would refuse, and withhold.
+    reasons : obstacles that the site's people must correct.
+    foreseen : refusals of the site, and withheld results.
     """
 
     cohort: Cohort | None
     reasons: tuple[Reason, ...]
-    told: Foretold
+    foreseen: Foretold
 
 
 def first_pass(settings: SiteSettings, study: Study) -> FirstPass:
-    """Look at a site's cohort.csv, its columns and files, their headers, and the counts.
+    """Check a site's cohort.csv, its columns and files, their headers, and the counts.
 
-    Bad patients count as they do in a run: they are left out where the site says so, and are
-    reasons to stop where it does not.
+    Bad patients count as they do in a run: they are left out if the site agreed to that, and stop
+    the site if it did not.
     """
     try:
         cohort = read_cohort(settings.data, settings.name, study, pooled=settings.pooled)
@@ -62,11 +62,11 @@ def first_pass(settings: SiteSettings, study: Study) -> FirstPass:
     cohort.patients = assign_folds(kept, study)
     reasons = [] if settings.exclude_bad_patients else _first([reason for _, reason in bad])
     short = [Reason(e.where, e.what, e.remedy) for e in shortfalls(cohort, study)]
-    # rows that cannot be read may be the patients that are missing
+    # the missing patients may be in rows that cannot be read
     counted = not (cohort.problems and not settings.exclude_bad_patients) and not short
     privacy = stricter(study.privacy, settings.privacy)
-    told = foretold(cohort, study, privacy) if counted else Foretold((), ())
-    return FirstPass(cohort, (*reasons, *short), told)
+    foreseen = foretold(cohort, study, privacy) if counted else Foretold((), ())
+    return FirstPass(cohort, (*reasons, *short), foreseen)
 
 
 def _headers(cohort: Cohort, settings: SiteSettings, study: Study) -> list[tuple[str, Reason]]:
@@ -81,7 +81,7 @@ def _headers(cohort: Cohort, settings: SiteSettings, study: Study) -> list[tuple
 
 
 def _first(reasons: list[Reason]) -> list[Reason]:
-    """Cut a list to as many as a person reads, and say how many more there are."""
+    """Cut a list to a readable length, and state the number left out."""
     if len(reasons) <= MOST_LISTED:
         return reasons
     more = f"{len(reasons) - MOST_LISTED} more problems with patients"

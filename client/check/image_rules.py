@@ -1,4 +1,4 @@
-"""When sizes, grey values and contours are not plausible: rules of thumb, each with its reason."""
+"""Plausibility of sizes, grey values and contours: rules of thumb, each with its reason."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from client.imaging.dicom.folder import worth_a_look
 VOXEL_MM = (0.05, 20.0)
 VOLUME_MM = (10.0, 3000.0)
 THICK_MM = 5.0
-# fat is near -100 HU, and every CT of a body holds some
+# fat is near -100 HU, and every CT of a body contains some
 FAT_HU = -50.0
-# scaled to 0...1, z-scores and percentages stay below; a CT holds fat and bone or contrast
+# images scaled to 0...1, z-scores and percentages stay below; a CT holds fat and bone or contrast
 SMALLEST_RANGE = 150.0
 # metal ends at 3071 as a rule, and at 30710 on a tenfold scale; 16 bits without a sign at 64511
 HIGHEST_HU = 32_000.0
@@ -28,7 +28,7 @@ READERS["r2_repeat"] = "reader 2 again"
 
 @dataclass(frozen=True)
 class Remark:
-    """What a rule says of one patient; patients of whom it says the same are listed together."""
+    """Remark of a rule on one patient; patients with the same remark are listed together."""
 
     kind: str
     severity: Severity
@@ -52,14 +52,14 @@ def _counted(kinds: Mapping[str, int]) -> str:
 
 
 def complete(hints: Iterable[str]) -> Iterator[Remark]:
-    """Warn where headers tell of more slices than there are; at an end, spacing cannot."""
+    """Warn where headers suggest more slices than exist; spacing cannot show gaps at an end."""
     remedy = "compare with the number of slices in the archive; a cropped series may be meant"
     for hint in hints:
         yield Remark("image.complete", "warning", f"slices may be missing: {hint}", remedy)
 
 
 def one_scan(differing: Mapping[str, int]) -> Iterator[Remark]:
-    """Warn where slices of a series differ in what one reconstruction of one scan has in common."""
+    """Warn where slices differ in elements that one reconstruction of one scan shares."""
     if differing:
         tags = ", ".join(f"{tag} ({count} values)" for tag, count in differing.items())
         what = f"slices of one series differ in {tags}"
@@ -68,7 +68,7 @@ def one_scan(differing: Mapping[str, int]) -> Iterator[Remark]:
 
 
 def geometry(image: ImageFacts) -> Iterator[Remark]:
-    """Voxels and volumes of a size that a CT of a body can have."""
+    """Check that voxels and volumes have a possible size for a CT of a body."""
     extent = [n * step for n, step in zip(image.size, image.spacing, strict=True)]
     sizes = " x ".join(f"{step:.4g}" for step in image.spacing)
     small, large = VOXEL_MM
@@ -98,7 +98,7 @@ def geometry(image: ImageFacts) -> Iterator[Remark]:
 
 
 def units(image: ImageFacts) -> Iterator[Remark]:
-    """Grey values that can be HU: air and fat below zero, soft tissue near it."""
+    """Check that grey values can be HU: air and fat below zero, soft tissue near it."""
     remedy = "export the series in HU, with rescale slope and intercept applied"
     if image.high - image.low < SMALLEST_RANGE:
         what = f"not in HU: all values lie between {image.low:.4g} and {image.high:.4g}"
@@ -124,7 +124,7 @@ def units(image: ImageFacts) -> Iterator[Remark]:
 
 
 def place(file: str, region: RegionFacts) -> Iterator[Remark]:
-    """A tumour is soft tissue, and should be imaged whole."""
+    """Check that the tumour is soft tissue and completely imaged."""
     low, high = SOFT_HU
     if not low < region.median_hu < high:
         yield Remark(
@@ -143,7 +143,7 @@ def place(file: str, region: RegionFacts) -> Iterator[Remark]:
 
 
 def size(region: RegionFacts) -> Iterator[Remark]:
-    """One tumour, neither a stray click nor half a body."""
+    """Check that the region is one tumour, neither a stray click nor half a body."""
     small, large = REGION_CM3
     if not small < region.volume_cm3 < large:
         what = f"a contour of {region.volume_cm3:.3g} cm3"
@@ -167,7 +167,7 @@ def size(region: RegionFacts) -> Iterator[Remark]:
 def readings(
     masks: Mapping[str, object], overlaps: Mapping[tuple[str, str], float]
 ) -> Iterator[Remark]:
-    """Repeat readings: of the same tumour, but not the same contour.
+    """Check that repeat readings show the same tumour with different contours.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Images and contours: every one read to its end, and looked at by rules of thumb."""
+"""Checks of images and contours: each is read completely, and rules of thumb are applied."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ KINDS = (
     "identifiers.headers",
 )
 Progress = Callable[[int, int, str], None]
-# of less, starting a process takes longer than reading
+# for fewer patients, starting a process takes longer than reading
 _WORTH_PROCESSES = 32 * 2**20
 
 
 @dataclass(frozen=True)
 class ImagesLook:
-    """What became of the images.
+    """Result of checking the images.
 
     Parameters
     ----------
-    bad : patients who cannot be used as they are.
-    gib : memory that the largest patient takes, to be read or to have features extracted.
+    bad : patients with unusable files.
+    gib : memory for the largest patient, to be read or to have features extracted.
     """
 
     bad: frozenset[str]
@@ -58,7 +58,7 @@ class ImagesLook:
 
 
 def check_headers(patients: Sequence[Patient], settings: SiteSettings) -> ImagesLook:
-    """Check headers alone, and say at once what they tell: reading all voxels takes far longer."""
+    """Check headers alone, for immediate results: reading all voxels takes far longer."""
     known = ContentCache(settings.cache).known  # read, not written: the disk may be full
     seen = look_first(jobs_of(patients), known, settings.preparation_workers)
     found = tuple(
@@ -97,7 +97,7 @@ def check_images(
 def _all(
     patients: Sequence[Patient], settings: SiteSettings, progress: Progress | None
 ) -> dict[str, Look]:
-    """By patient, in the order of the cohort."""
+    """Look at all patients; return results in the order of the cohort."""
     jobs = {
         p.patient_id: Job(p.patient_id, p.image, p.masks, p.confirmed) for p in patients if p.image
     }
@@ -116,7 +116,7 @@ def _all(
 
 
 def _bytes(image: Path) -> int:
-    """On disk, in whatever files."""
+    """Return bytes on disk, over all files."""
     path = image_files(image)[0]
     files = path.iterdir() if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
@@ -145,12 +145,12 @@ def _remarks(seen: Look) -> Iterator[Remark]:
 
 
 def _spoils(remark: Remark) -> bool:
-    """Whether a patient cannot be used before it is put right; a repeat reading spoils nobody."""
+    """Return whether a remark makes a patient unusable; one on a repeat reading never does."""
     return remark.severity == "problem" and remark.kind != "mask.readings"
 
 
 def _gathered(remarks: Mapping[str, Iterable[Remark]]) -> Findings:
-    """A finding for each remark, with all patients of whom it is made."""
+    """Yield one finding per remark, with all patients that have it."""
     patients: dict[Remark, list[str]] = defaultdict(list)
     for patient, own in remarks.items():
         for remark in dict.fromkeys(own):
@@ -160,7 +160,7 @@ def _gathered(remarks: Mapping[str, Iterable[Remark]]) -> Findings:
 
 
 def _confirmed(patients: Sequence[Patient], seen: Mapping[str, Look]) -> Findings:
-    """Patients whose contours are used on the site's word, and those who need no such word."""
+    """List patients whose contours need the site's word, and words that are not needed."""
     own = [p.patient_id for p in patients if p.confirmed and p.patient_id in seen]
     used = [patient for patient in own if seen[patient].overruled]
     if used:
@@ -182,7 +182,7 @@ def _confirmed(patients: Sequence[Patient], seen: Mapping[str, Look]) -> Finding
 
 
 def _shared(patients: Sequence[Patient]) -> Findings:
-    """The same bytes under two ids: one patient twice, or a file that was mixed up."""
+    """Find the same bytes under two ids: one patient twice, or a misplaced file."""
     digests, owners = ContentCache(Path()), defaultdict[str, list[Patient]](list)
     for patient in patients:
         if patient.image is None:
@@ -190,7 +190,7 @@ def _shared(patients: Sequence[Patient]) -> Findings:
         try:
             owners[digests.key_of(image_files(patient.image)[:1], {})].append(patient)
         except PatientError:
-            continue  # whoever reads it says so
+            continue  # the reader reports it
     for group in owners.values():
         if len(group) > 1:
             splits = sorted({patient.split for patient in group})

@@ -1,4 +1,4 @@
-"""Keys and certificates at this site: there, private, and of the right kind."""
+"""Checks of a site's keys and certificates: present, private, and of the right kind."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from client.check.network import NO_DEPLOYMENT
 from client.check.registry import check
 from client.gate.approvals import Approval, read_approvals
 from client.site import Deployment, SiteSettings
+from client.store.site_db import site_db
 from common.errors import InputError, StudyError
 from common.masking import identity
 from common.study.model import Study
@@ -37,7 +38,7 @@ _LETTERS = 12
 
 @check("site")
 def check_roster(study: Study, site: str) -> Findings:
-    """What part the study gives this site."""
+    """Check the site's role in the study."""
     if site not in study.site_names:
         yield problem(
             SITE,
@@ -53,7 +54,7 @@ def check_roster(study: Study, site: str) -> Findings:
 
 @check("site")
 def check_coordinator_key(study: Study, deployment: Deployment | None) -> Findings:
-    """Studies of anybody else are not approved here."""
+    """Check that the study comes from the site's coordinator, as others are not approved."""
     own = deployment.coordinator_key if deployment else ""
     if deployment is None:
         yield from not_applicable((COORDINATOR,), NO_DEPLOYMENT)
@@ -72,7 +73,7 @@ def check_coordinator_key(study: Study, deployment: Deployment | None) -> Findin
 
 @check("site")
 def check_approvals(study: Study, settings: SiteSettings) -> Findings:
-    """Approvals are signed with the site's key, so without it none holds."""
+    """Check approvals, which are signed with the site's key and invalid without it."""
     if settings.approvals == "open":
         yield from not_checked((STUDY,), 'approvals = "open": any study is answered')
         return
@@ -114,7 +115,7 @@ _CURVE = "secp384r1"
 
 @check("site")
 def check_keys(study: Study, settings: SiteSettings) -> Findings:
-    """All of them; a key that others can read is no longer this site's alone."""
+    """Check all keys; a key that others can read is no longer private to this site."""
     yield from _identity(study, settings)
     yield from _node(settings.deployment)
     yield from _others(settings)
@@ -177,11 +178,8 @@ def _node(deployment: Deployment | None) -> Findings:
 
 
 def _others(settings: SiteSettings) -> Findings:
-    """Keys that runs make, and the certificate that the coordinator is checked with."""
-    runs = sorted((settings.work / "runs").glob("*/ephemeral.json"))
-    found: list[Finding] = []
-    for path in (settings.work / "membership.key", *runs):
-        found.extend(_exposed(OTHERS, path))
+    """Keys in the site's memory, and the certificate that the coordinator is checked with."""
+    found: list[Finding] = list(_exposed(OTHERS, site_db(settings.work).path))
     deployment = settings.deployment
     if deployment is not None and deployment.root_certificates is not None:
         found.extend(_authority(deployment.root_certificates))

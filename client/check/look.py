@@ -1,4 +1,4 @@
-"""What one patient's image and contours are like, as a process of its own can find out."""
+"""Facts about one patient's image and contours, collected in a worker process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from client.imaging.workers import one_thread
 
 # may hold a pseudonym once identity is removed
 PSEUDONYMS = ("PatientName", "PatientID", "AccessionNumber")
-# of the Basic Application Level Confidentiality Profile (PS3.15, table E.1-1), what names a person
+# identifying fields of the Basic Application Level Confidentiality Profile (PS3.15, table E.1-1)
 DIRECT = (
     "PatientBirthDate",
     "PatientBirthName",
@@ -65,12 +65,12 @@ _NIFTI_DICOM = 2
 
 
 def identifying_fields(path: Path, pseudonym: str) -> dict[str, str]:
-    """Names of fields, and why; empty where there are none, or the file cannot be read.
+    """Return names of identifying fields with reasons; empty for none, or an unreadable file.
 
     Parameters
     ----------
-    path : as cohort.csv has it: a volume, a folder of a DICOM series, a DICOM file.
-    pseudonym : of the patient, which may stand where name and number stood.
+    path : path in cohort.csv: a volume, a folder of a DICOM series, a DICOM file.
+    pseudonym : of the patient, which may replace name and number.
     """
     file, _ = split_roi(path)
     if file.is_dir():
@@ -93,7 +93,7 @@ def _dicom(path: Path, pseudonym: str) -> dict[str, str]:
     try:
         header = read_header(path, (*PSEUDONYMS, *DIRECT, *_MARKS))
     except PatientError:
-        return {}  # whoever reads the image will say so
+        return {}  # the reader of the image will report it
     found = {tag: IDENTIFIER for tag in DIRECT if str(header.get(tag) or "").strip()}
     removed = str(header.get("PatientIdentityRemoved", "")).strip().upper() == "YES"
     for tag in PSEUDONYMS:
@@ -129,7 +129,7 @@ def _nifti_layout(start: bytes) -> tuple[str, int]:
 
 
 def _texts(pairs: Mapping[str, str], pseudonym: str) -> Iterator[tuple[str, str]]:
-    """Look through pairs of key and value of NRRD and MetaImage files."""
+    """Check pairs of key and value of NRRD and MetaImage files."""
     for key, value in pairs.items():
         if (
             value
@@ -158,7 +158,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """Files of one patient; `pseudonym` may stand in their headers, `confirmed` in the cohort."""
+    """Files of one patient; `pseudonym` may be in their headers, `confirmed` in the cohort."""
 
     pseudonym: str
     image: Path
@@ -168,16 +168,16 @@ class Job:
 
 @dataclass(frozen=True)
 class RegionFacts:
-    """A contour.
+    """Facts about a contour.
 
     Parameters
     ----------
     volume_cm3 : of all voxels inside.
     median_hu : of the image inside.
-    at_border : whether it reaches the edge of the image.
+    at_border : True if it reaches the edge of the image.
     apart : share of its voxels that lie outside its largest piece.
-    gib : memory that its radiomics features take.
-    skipped : slices, along the patient's length, without it though it goes on behind them.
+    gib : memory for its radiomics features.
+    skipped : slices, along the patient's length, without it though it continues behind them.
     """
 
     volume_cm3: float
@@ -190,7 +190,7 @@ class RegionFacts:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A volume: voxels and mm along x, y, z; lowest and highest value; shares of two tissues."""
+    """Facts about a volume: voxels and mm along x, y, z; value range; shares of two tissues."""
 
     size: tuple[int, ...]
     spacing: tuple[float, ...]
@@ -202,18 +202,18 @@ class ImageFacts:
 
 @dataclass
 class Look:
-    """All that was seen of one patient.
+    """All facts about one patient.
 
     Parameters
     ----------
     problems : (kind of finding, file, what, remedy).
     regions : by reading.
-    overlaps : Dice coefficient of the pairs of readings that are there.
+    overlaps : Dice coefficient of the existing pairs of readings.
     overruled : readings whose contours are read only because the site confirmed them.
-    fields : by file, names of header fields that tell of somebody, and why; never their values.
-    passed_over : files in the folder of a DICOM series that are not read, by what they are.
-    hints : why slices of the series may be missing.
-    differing : elements that slices of a series should have in common; how many values they have.
+    fields : by file, names of identifying header fields and reasons; never their values.
+    passed_over : unread files in the folder of a DICOM series, by kind.
+    hints : reasons why slices of the series may be missing.
+    differing : number of values of elements that slices of the series should share.
     """
 
     image: ImageFacts | None = None
@@ -264,7 +264,7 @@ def _look_at_masks(seen: Look, job: Job, image: sitk.Image) -> None:
 
 
 def _is_refused_unconfirmed(mask: Path, image: sitk.Image) -> bool:
-    """Tell if a mask can be read only on the site's word."""
+    """Return whether a mask can be read only on the site's word."""
     path, roi = split_roi(mask)
     if not is_dicom(path):
         return False
@@ -276,7 +276,7 @@ def _is_refused_unconfirmed(mask: Path, image: sitk.Image) -> bool:
 
 
 def image_facts(image: sitk.Image) -> ImageFacts:
-    """Sizes and grey values of a volume."""
+    """Return sizes and grey values of a volume."""
     values = sitk.GetArrayViewFromImage(image)
     low, high = SOFT_HU
     return ImageFacts(
@@ -290,7 +290,7 @@ def image_facts(image: sitk.Image) -> ImageFacts:
 
 
 def region_facts(image: sitk.Image, mask: sitk.Image) -> RegionFacts:
-    """Place, size and pieces of the region of interest; the mask is not empty."""
+    """Return position, size and pieces of the region of interest; the mask is not empty."""
     first, last = roi_box(mask)
     box = tuple(slice(a, b + 1) for a, b in zip(first[::-1], last[::-1], strict=True))
     inside = sitk.GetArrayViewFromImage(mask)[box] > 0
@@ -310,12 +310,12 @@ def region_facts(image: sitk.Image, mask: sitk.Image) -> RegionFacts:
 
 
 def dice(first: Inside, second: Inside) -> float:
-    """Twice the common voxels over the sum of both (Dice 1945); both regions are not empty."""
+    """Return twice the common voxels over the sum of both (Dice 1945); neither is empty."""
     return 2.0 * float(np.count_nonzero(first & second)) / float(first.sum() + second.sum())
 
 
 def _guarded(seen: Look, kind: str, file: str, action: Callable[[], T]) -> T | None:
-    """What `action` gives, or None and one more problem: one patient never stops the check."""
+    """Run an action; note its failure and return None: one patient never stops the check."""
     try:
         return action()
     except PatientError as error:
@@ -324,7 +324,7 @@ def _guarded(seen: Look, kind: str, file: str, action: Callable[[], T]) -> T | N
         remedy = "use a machine with more memory, or check that the volume is not far too large"
         seen.problems.append((kind, file, "not enough memory", remedy))
     except Exception as error:
-        # whatever a library makes of the file
+        # a library may raise anything on such a file
         what = f"could not be processed: {type(error).__name__}: {error}"
         seen.problems.append((kind, file, what, "check the file; it may have an unusual form"))
     return None

@@ -28,9 +28,9 @@ from client.check.finding import (
 )
 from client.check.network import NO_DEPLOYMENT, Contact
 from client.check.registry import check
-from client.gate.approvals import approvals_path
 from client.site import SiteSettings
 from client.store.ledger import ledger_path
+from client.store.site_db import site_db
 from client.versions import software
 from common.dossier.markdown import size
 from common.errors import InputError, StudyError
@@ -44,7 +44,7 @@ KIND = "machine.device"
 
 @check("site")
 def check_device(study: Study, settings: SiteSettings) -> Findings:
-    """Processor, threads, and a graphics card where there is one."""
+    """Check processor, threads, and a graphics card where there is one."""
     cores = len(os.sched_getaffinity(0))
     told = f"{cores} cores, threads = {settings.threads} in site.toml"
     if settings.threads > cores:
@@ -66,15 +66,15 @@ def check_device(study: Study, settings: SiteSettings) -> Findings:
 FLOAT = 4
 # weights, gradients, two moments of Adam, those that came, their change, two forms of it on its way
 _COPIES = 8
-# workspace of convolutions and gradients on their way, beside what is kept for them
+# workspace of convolutions and transient gradients, beside the stored ones
 _WORKSPACE = 1.5
 _FIRST_DILATED = 2
-# batches of crops that are read ahead, in use, and made ready for the network
+# batches of crops that are read ahead, in use, and being transferred
 _BATCHES = 4
 
 
 def training_bytes(kind: NetworkName, settings: NetworkSettings) -> int:
-    """Bytes of weights, activations and batches while one network is trained.
+    """Return bytes of weights, activations and batches while one network is trained.
 
     Crops are mapped from the cache: the system takes their memory back when it needs it.
     """
@@ -90,14 +90,14 @@ def training_bytes(kind: NetworkName, settings: NetworkSettings) -> int:
 
 
 def crop_voxels(kind: NetworkName, imaging: ImagingSettings) -> int:
-    """Voxels of the crops of one patient."""
+    """Return the voxels of the crops of one patient."""
     if network_input(kind).dimensions == 3:
         return imaging.crop3d_size**3
     return (2 * imaging.crop2d_slices_each_side + 1) * imaging.crop2d_size**2
 
 
 def activations(kind: NetworkName, settings: NetworkSettings) -> Iterator[int]:
-    """Numbers kept for the gradient, of one crop: what goes into each convolution and norm."""
+    """Yield the numbers kept for the gradient of one crop: inputs of each convolution and norm."""
     seen, widths = network_input(kind), settings.widths
     dimensions = seen.dimensions
     expansion = 4 if settings.block == "bottleneck" else 1
@@ -107,7 +107,7 @@ def activations(kind: NetworkName, settings: NetworkSettings) -> Iterator[int]:
     yield 2 * widths[0] * side**dimensions
     if settings.stem_pool:
         side = _halved(side, 2)
-        # the places of the largest values are kept too, as whole numbers of eight bytes
+        # the positions of the maxima are kept too, as integers of eight bytes
         yield 3 * widths[0] * side**dimensions
     before = widths[0]
     for stage, (width, blocks) in enumerate(zip(widths, settings.layers, strict=True)):
@@ -139,7 +139,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 
 def memory_there() -> int:
-    """Bytes of this machine, or of the container that this process runs in."""
+    """Return the bytes of this machine, or of the container that this process runs in."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in _LIMITS:
         with suppress(OSError, ValueError):  # "max", or no such control group
@@ -150,12 +150,12 @@ def memory_there() -> int:
 def check_memory(
     study: Study, settings: SiteSettings, training: int, largest_gib: float | None
 ) -> Findings:
-    """Compare what is needed with what the machine has.
+    """Compare the required memory with the machine's.
 
     Parameters
     ----------
     training : training patients of this site.
-    largest_gib : of the patient that takes most, None where no image could be looked at.
+    largest_gib : of the largest patient, None where no image could be read.
     """
     there = memory_there()
     for kind in study.networks if training else ():
@@ -172,7 +172,7 @@ def check_memory(
 def _memory_of_device(settings: SiteSettings, there: int) -> int:
     from client.training.device import find_compute
 
-    with suppress(InputError):  # of a device that is not there, its own check tells
+    with suppress(InputError):  # the check of the device reports a missing one
         return find_compute(settings.device).memory or there
     return there
 
@@ -209,15 +209,15 @@ def _compared(where: str, needed: int, there: int) -> Finding:
 
 DISK, PRIVATE = "machine.disk", "machine.private"
 FLOAT32, FLOAT64 = 4, 8
-# entries of the cache carry names of features, and a file system gives whole blocks
+# entries of the cache carry names of features, and a file system allocates whole blocks
 _ENTRY = 64 * 1024
-# a disk that this fills to the brim holds up more than the study
+# a completely full disk stops more than the study
 _ROOM = 1.5
 
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that are needed in a folder, and what for."""
+    """Bytes needed in a folder, and their purpose."""
 
     folder: Path
     needed: int
@@ -225,7 +225,7 @@ class Room:
 
 
 def needed_in_cache(study: Study, patients: int, contours: int) -> int:
-    """Bytes of crops and features.
+    """Return the bytes of crops and features.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def needed_in_cache(study: Study, patients: int, contours: int) -> int:
 
 
 def needed_in_work(study: Study, patients: int) -> int:
-    """Bytes of the tables that a run makes: what networks say of every patient, fold by fold."""
+    """Return the bytes of a run's tables: outputs of networks on every patient, fold by fold."""
     total = 0
     for name in study.networks:
         row = FLOAT64 * (width_of(study.network(name)) + 1)
@@ -251,7 +251,7 @@ def needed_in_work(study: Study, patients: int) -> int:
 
 
 def check_disk(study: Study, settings: SiteSettings, patients: int, contours: int) -> Findings:
-    """Compare what is needed, less what the cache holds already, with what is free."""
+    """Compare the space needed, minus what the cache holds already, with the free space."""
     cache = max(needed_in_cache(study, patients, contours) - _held(settings.cache), 0)
     work = needed_in_work(study, patients)
     rooms = [
@@ -274,7 +274,7 @@ def check_disk(study: Study, settings: SiteSettings, patients: int, contours: in
 
 @check("site")
 def check_privacy(settings: SiteSettings) -> Findings:
-    """Whether other users of this machine can look into the folders with patients' data."""
+    """Check whether other users of this machine can access the folders with patients' data."""
     found = []
     for folder in (settings.work, settings.cache):
         if not folder.is_dir() or not (mode := exposed_mode(folder)):
@@ -288,7 +288,7 @@ def check_privacy(settings: SiteSettings) -> Findings:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or its nearest existing parent."""
     return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
 
 
@@ -297,7 +297,7 @@ def _device(folder: Path) -> int:
 
 
 def _held(cache: Path) -> int:
-    """Bytes in the cache; those of another study count too."""
+    """Return the bytes in the cache; those of another study count too."""
     return sum(file.stat().st_size for file in cache.rglob("*.npz")) if cache.is_dir() else 0
 
 
@@ -307,7 +307,7 @@ VERSIONS, FLOWER = "software.versions", "software.flower"
 
 @check("site")
 def check_software() -> Findings:
-    """Every requirement of the release, and the functions of Flower that the gate stands in."""
+    """Check every requirement of the release, and the Flower functions that the gate uses."""
     yield from _versions()
     yield from _flower()
 
@@ -334,7 +334,7 @@ def _versions() -> Findings:
 
 
 def _unmet(asked: list[Requirement]) -> Iterator[tuple[str, str, str]]:
-    """Name, what is installed, what is asked for."""
+    """Yield names, installed and required versions of unmet requirements."""
     for one in asked:
         if one.marker is not None and not one.marker.evaluate({"extra": ""}):
             continue
@@ -343,7 +343,7 @@ def _unmet(asked: list[Requirement]) -> Iterator[tuple[str, str, str]]:
         except metadata.PackageNotFoundError:
             yield one.name, "missing", str(one.specifier)
             continue
-        # a build's own mark, as of torch for one processor (2.13.0+cpu), is no other version
+        # a local version label, such as torch's for CPU (2.13.0+cpu), is no other version
         if not one.specifier.contains(there.partition("+")[0], prereleases=True):
             yield one.name, there, str(one.specifier)
 
@@ -388,11 +388,11 @@ def check_clock(settings: SiteSettings, contact: Contact | None) -> Findings:
 
 
 def _written(settings: SiteSettings) -> Iterator[tuple[Path, float]]:
-    """Files, and when they were last written: the program, the cohort, the site's records."""
+    """Yield files with their last modification: the program, the cohort, the site's records."""
     for path in (
         Path(client.__file__),
         settings.data / "cohort.csv",
-        approvals_path(settings.work),
+        site_db(settings.work).path,
         ledger_path(settings.work),
     ):
         if path.is_file():
@@ -403,7 +403,7 @@ def _against_coordinator(ahead: float) -> Finding:
     from common.flower.internals import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 
     told = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's"
-    # a SuperNode signs the time, and a SuperLink takes what is not from the future, nor old
+    # a SuperNode signs the time, and a SuperLink accepts no future or old one
     latest, earliest = SYSTEM_TIME_TOLERANCE, -(TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE)
     if not earliest < ahead < latest:
         what = f"{told}: its messages would be refused"

@@ -1,4 +1,4 @@
-"""Ids, columns and file names of cohort.csv that tell of a person."""
+"""Check ids, columns and file names of cohort.csv for names of persons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PSEUDONYMISE = "use a pseudonym of the study; nothing of it leaves, but logs and
 
 
 def check_names(frame: pd.DataFrame, site: str, study: Study) -> Findings:
-    """Rows are named, values are not."""
+    """Find texts that may name a person; report their rows, never the texts."""
     fine = {"identifiers.cohort": f"{len(frame)} rows", "identifiers.files": f"{len(frame)} rows"}
     found = (*_columns(frame, study), *_ids(frame, site), *_files(frame, site))
     return or_ok(found, fine)
@@ -61,7 +61,7 @@ def _files(frame: pd.DataFrame, site: str) -> Findings:
         ]
         known = shared_words([" ".join(own) for own in parts]) | _words(site)
         own_ids = [plain_id(str(patient)) for patient in frame.get("patient_id", [""] * len(parts))]
-        # an id is looked at as an id
+        # ids are checked as ids
         others = (
             tuple(part for part in own if plain_id(part) != patient)
             for own, patient in zip(parts, own_ids, strict=True)
@@ -86,7 +86,7 @@ def _words(site: str) -> frozenset[str]:
 def _by_reason(
     texts: Iterable[Sequence[str]], known: frozenset[str]
 ) -> Iterator[tuple[str, list[int]]]:
-    """Positions of the rows by what they look like."""
+    """Yield reasons with the positions of the rows they apply to."""
     found: dict[str, list[int]] = defaultdict(list)
     for position, parts in enumerate(texts):
         for why in dict.fromkeys(why for part in parts for why in reasons(part, known)):

@@ -36,7 +36,7 @@ from common.study.model import Study
 from server.phases.program import declared_phases
 
 SECONDS = 15.0
-# behind the proxy of a coordinator only such paths are passed on; what comes back does not matter
+# a coordinator's proxy passes only such paths on; the content of the answer does not matter
 PATH = "/v1/fleet/push-object"
 PROBE_BYTES = 4 * 2**20
 MEDIA_TYPE = "application/protobuf"
@@ -45,7 +45,7 @@ _FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 @dataclass(frozen=True)
 class Contact:
-    """What a visit showed.
+    """Result of a visit.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Contact:
 
 
 def visit(deployment: Deployment) -> Contact:
-    """Ask for nothing; whatever the server answers, it is there."""
+    """Send an empty request; any answer shows that the server is there."""
     try:
         with closing(_connection(deployment, _context(deployment))) as connection:
             connection.connect()
@@ -82,7 +82,7 @@ def visit(deployment: Deployment) -> Contact:
 
 
 def _shown(deployment: Deployment, error: Exception) -> x509.Certificate | None:
-    """The certificate of a server that was not trusted, to tell what is wrong with it."""
+    """Return the certificate of an untrusted server, to explain the error."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return None
     blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -96,10 +96,10 @@ def _shown(deployment: Deployment, error: Exception) -> x509.Certificate | None:
 
 
 def upload_speed(deployment: Deployment) -> float | None:
-    """Mbit/s of random bytes sent to the coordinator, which throws them away; None if it hung up.
+    """Measure Mbit/s by sending random bytes to the coordinator, which discards them.
 
-    They go where parts of messages go, without a node's signature: the server reads them to the
-    end and answers that they are of nobody.
+    They go to the path of message parts without a node's signature: the server reads them to the
+    end and rejects the sender. None if it hung up.
     """
     try:
         with closing(_connection(deployment, _context(deployment))) as connection:
@@ -117,13 +117,13 @@ def upload_speed(deployment: Deployment) -> float | None:
 
 
 def address(deployment: Deployment) -> tuple[str, int]:
-    """Host and port."""
+    """Return host and port."""
     host, _, port = deployment.superlink.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def _context(deployment: Deployment) -> ssl.SSLContext | None:
-    """As Flower makes it; None without TLS."""
+    """Return the TLS context that Flower makes; None without TLS."""
     if deployment.insecure:
         return None
     if deployment.root_certificates is None:
@@ -136,7 +136,7 @@ def _context(deployment: Deployment) -> ssl.SSLContext | None:
 def _connection(
     deployment: Deployment, context: ssl.SSLContext | None
 ) -> http.client.HTTPConnection:
-    """Straight, or through the proxy that this machine's environment names, as Flower goes."""
+    """Connect directly, or like Flower through the proxy in this machine's environment."""
     host, port = address(deployment)
     if context is None:
         return http.client.HTTPConnection(host, port, timeout=SECONDS)
@@ -149,7 +149,7 @@ def _connection(
 
 
 def proxy_for(host: str) -> tuple[str, int] | None:
-    """The proxy of the hospital on the way to a host."""
+    """Return the hospital's proxy for a host."""
     proxy = urllib.request.getproxies().get("https")
     if not proxy or urllib.request.proxy_bypass(host):
         return None
@@ -165,7 +165,7 @@ def _certificate(connection: http.client.HTTPConnection) -> x509.Certificate | N
 
 
 def _ahead(date: str | None, clock: float) -> float | None:
-    """Seconds from a server's Date header, which is cut to whole seconds, to this clock."""
+    """Return this clock's seconds ahead of a server's Date header, which has whole seconds."""
     if date is None:
         return None
     try:
@@ -183,14 +183,14 @@ _NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 
 @check("site")
 def check_coordinator(deployment: Deployment | None, contact: Contact | None) -> Findings:
-    """What a visit showed; `contact` is None where none was made."""
+    """Report a visit; `contact` is None where none was made."""
     if deployment is None or contact is None:
         yield from not_applicable((REACH, CERTIFICATE), NO_DEPLOYMENT)
         return
     host, port = address(deployment)
     where = f"{host}:{port}"
     if isinstance(contact.failure, ssl.SSLCertVerificationError):
-        # it answered, and that it should not be trusted is said below
+        # it answered; an untrusted certificate is reported below
         yield ok(REACH, "answers", where)
         yield _distrusted(where, contact.failure, contact.certificate)
     elif contact.failure is not None:
@@ -257,14 +257,14 @@ def _trusted(where: str, certificate: x509.Certificate | None) -> Findings:
 
 
 PAYLOAD, TIME = "transfer.payload", "transfer.time"
-# What comes is about as much as what goes: weights for weights, and questions carry the totals of
-# the answers before them.
+# Traffic is about equal in both directions: weights for weights, and questions carry the totals
+# of the answers before them.
 BOTH_WAYS = 2
 HOUR, DAY = 3600.0, 86400.0
 
 
 def load_of(study: Study, site: str, training: int) -> tuple[Load, ...]:
-    """What this site sends in every phase, at most; phases that ask nothing of it are left out.
+    """Return the largest traffic of this site in every phase; phases without any are left out.
 
     Parameters
     ----------
@@ -291,7 +291,7 @@ def _of_phase(phase: Phase, study: Study, site: str, training: int) -> Load:
 
 
 def check_transfer(loads: Sequence[Load], speed: Speed | None) -> Findings:
-    """The largest answer and all together, and the time for a question and its answer."""
+    """Check the largest answer and the total, and the time for a question and its answer."""
     if not loads:
         yield from not_applicable((PAYLOAD, TIME), "the study asks nothing of this site")
         return
@@ -321,7 +321,7 @@ def check_transfer(loads: Sequence[Load], speed: Speed | None) -> Findings:
 
 
 def in_words(seconds: float) -> str:
-    """A time with its usual unit."""
+    """Return a time with its usual unit."""
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"

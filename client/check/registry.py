@@ -57,7 +57,7 @@ def forget(stage: Stage, name: str) -> None:
 
 
 def declared(stage: Stage) -> tuple[str, ...]:
-    """Kinds of finding that the checks of a stage declared themselves."""
+    """Return the kinds of finding that the checks of a stage declared themselves."""
     return tuple(kind for name in _CHECKS[stage] for kind in _KINDS[name])
 
 

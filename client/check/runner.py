@@ -1,4 +1,4 @@
-"""Everything that is looked at, in order: what a site would bring to a study, told to nobody."""
+"""Run all checks in order: what a site would bring to a study, reported to nobody else."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ HEADERS, PREPARED = "identifiers.headers", "image.prepared"
 
 @dataclass(frozen=True)
 class Wish:
-    """How to check.
+    """Options of a check.
 
     Parameters
     ----------
-    cache : where prepared images go, None for the site's own.
-    bandwidth : Mbit/s to reckon with, None to measure.
+    cache : folder for prepared images, None for the site's own.
+    bandwidth : assumed Mbit/s, None to measure.
     """
 
     cache: Path | None = None
@@ -57,7 +57,7 @@ class Wish:
 
 
 def site_of(folder: Path) -> SiteSettings:
-    """Settings from the folder's site.toml, or the defaults under the folder's name."""
+    """Read settings from the folder's site.toml, or use defaults under the folder's name."""
     own = folder if folder.is_file() else folder / "site.toml"
     if own.is_file():
         return load_site(own)
@@ -73,13 +73,13 @@ def rehearse(
     progress: Progress | None,
     tell: Tell = lambda _: None,
 ) -> Report:
-    """Look at a site as the study would, and at all that lies between it and the coordinator.
+    """Check a site as the study would, and its connection to the coordinator.
 
-    An interruption (Ctrl-C) ends it early: the report holds what was found by then.
+    An interruption (Ctrl-C) ends it early: the report holds the findings by then.
 
     Parameters
     ----------
-    tell : called with what is doubtful or wrong before each piece of work that takes long.
+    tell : called with new warnings and problems before each long piece of work.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def rehearse(
 
 @dataclass
 class _Told:
-    """Progress of the check, and those of its findings that a person has not seen yet."""
+    """Progress of the check, and its findings not shown yet."""
 
     report: Report
     progress: Progress | None
@@ -108,7 +108,7 @@ class _Told:
     seen: int = 0
 
     def news(self) -> None:
-        """Tell what has been found since the last time and is not as it should be."""
+        """Show warnings and problems found since the last call."""
         for finding in self.report.findings[self.seen :]:
             if finding.severity in ("warning", "problem"):
                 self.tell(finding)
@@ -116,7 +116,7 @@ class _Told:
 
 
 def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, told: _Told) -> None:
-    """Fill the report, the quick looks first."""
+    """Fill the report, the quick checks first."""
     found = report.findings
     contact = visit(settings.deployment) if settings.deployment else None
     given = {
@@ -146,7 +146,7 @@ def _speed(
 
 
 def _check_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
-    """Rows, images, and what the rules make of the patients that are left."""
+    """Check rows, images, and the rules on the remaining patients."""
     rows = check_rows(settings.data, settings.name, study)
     report.findings += rows.findings
     _check_names(report, rows, settings.name, study)
@@ -183,7 +183,7 @@ def _check_names(report: Report, rows: CohortLook, site: str, study: Study) -> N
 
 
 def _images(study: Study) -> tuple[str, ...]:
-    """Kinds about images that this study asks for, but for the paths in cohort.csv."""
+    """Return the kinds about images that apply to this study, except for paths in cohort.csv."""
     kinds = (*placed("image"), *placed("mask"), HEADERS)
     return tuple(kind for kind in kinds if kind not in FILES) if study.needs_images else ()
 
@@ -200,7 +200,7 @@ def _check_images(
     settings: SiteSettings,
     told: _Told,
 ) -> None:
-    """Read every image, then prepare what can be; patients who cannot be used leave the cohort."""
+    """Read every image, then prepare what can be; unusable patients leave the cohort."""
     report.findings += _no_images(study)
     training = len(cohort.subset(study, "train"))
     contours = sum(len(patient.masks) for patient in cohort.patients)
@@ -216,7 +216,7 @@ def _check_images(
     report.findings += headers.findings
     told.news()
     look = check_images(cohort.patients, settings, told.progress)
-    # whoever reads the voxels meets the faults of a header again
+    # reading the voxels meets the same faults of a header again
     kinds = {finding.kind for finding in headers.findings}
     report.findings += [
         finding
@@ -247,7 +247,7 @@ def _prepare(
     try:
         _, problems = prepare_images(cohort.patients, settings, study, progress)
     except StudyError as error:
-        # not a patient's fault: the installation gives other features than the study asks for
+        # no patient's fault: the installation gives other features than the study asks for
         report.findings.append(problem_of(PREPARED, error))
         return
     found = [

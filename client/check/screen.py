@@ -1,4 +1,4 @@
-"""The report of the check on screen: patients, then findings, the gravest last."""
+"""Report of the check on screen: patients, then findings, the most severe last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 5
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"
 
@@ -29,7 +29,7 @@ _COLOURS: dict[Severity, str] = {
 
 
 def show(report: Report, console: Console) -> None:
-    """Tables, and the verdict as the last line."""
+    """Print tables, and the verdict as the last line."""
     console.print(_patients(report))
     console.print(_findings(report))
     numbers = ", ".join(f"{len(report.of(severity))} {severity}" for severity in SEVERITIES[2:])
@@ -40,7 +40,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def tell(finding: Finding, console: Console) -> None:
-    """Show a finding as soon as it is made, while the check goes on."""
+    """Print a finding as soon as it is made, while the check continues."""
     colour = _COLOURS[finding.severity]
     line = f"[{colour}]{finding.severity}[/{colour}] {finding.kind}: {escape(str(finding))}"
     console.print(line, highlight=False)

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.gate import approvals
 from client.site import SiteSettings, load_site
-from client.store.rosters import Rosters
-from client.store.state import remember_study
+from client.store.masks import Rosters
+from client.store.site_db import remember_study
 from common.disclosure import RULES, check_enrolment, check_masking, stricter
 from common.errors import InputError, UsageError
 from common.masking import identity

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from client.commands.approve import SiteOption, settings_of
 from client.gate import approvals
 from client.site import SiteSettings
-from client.store.ledger import Ledger, ledger_path
-from client.store.rosters import Rosters
-from client.store.state import recall_study
+from client.store.ledger import Ledger
+from client.store.masks import Rosters
+from client.store.site_db import recall_study
 from common.errors import InputError, StudyError
 from common.ledger.entry import Record
 from common.masking import identity
@@ -107,7 +107,7 @@ def take_back(settings: SiteSettings, private: Ed25519PrivateKey, roster: str) -
 
 
 def _roster_of(settings: SiteSettings, study: str) -> str:
-    """Of a study that was approved here; none of one that cannot be read, nor answered."""
+    """Return the statement of a study approved here; none of one that cannot be read."""
     try:
         return roster_digest(recall_study(settings.work, study).roster)
     except (StudyError, ValidationError):
@@ -135,4 +135,4 @@ def _write_down(
         payload=hashlib.sha256(statement).hexdigest(),
         size=len(statement),
     )
-    Ledger.open(ledger_path(settings.work), private).append(record)
+    Ledger(settings.work, private).append(record)

@@ -1,1 +1,1 @@
-"""A hospital's table: read strictly, turned into the tables that statistics are computed on."""
+"""Read a hospital's table strictly, and turn it into the tables of the statistics."""

@@ -1,4 +1,4 @@
-"""A clinical value as text -> the number that stands for it in the tables."""
+"""Convert a clinical value from text to its number in the tables."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from common.study.model import ClinicalColumn
 from common.utils.text_file import difference, level_index, nearest, number, on_one_line, plain_text
 
 LARGEST = 1e15
-"""No record has such numbers; a slip of the keys would drown all others in a sum."""
+"""Bound of plausible numbers: one typing error beyond it would drown all others in a sum."""
 SMALLEST = 1e-300
-"""Smallest number other than zero; one nearer to zero loses digits."""
+"""Smallest number other than zero; smaller ones lose digits."""
 _MISSING = r"""
 - -- --- . .. ? / n/a na n.a. n.a nan nil none null unknown unk missing not_known k.a. k.a ka nd
 n.d. n/d tbd x xxx \n
@@ -35,7 +35,7 @@ def coded_value(text: str, column: ClinicalColumn) -> float:
     Raises
     ------
     InputError : not a number, too large, too many decimals, or a level that the study does not
-        know; without a place, which the caller knows.
+        know; without a place, which the caller adds.
     """
     if text == "" or level_index(text, column.missing) is not None:
         return math.nan
@@ -71,7 +71,7 @@ def _level_remedy(text: str, levels: tuple[str, ...]) -> str:
 
 
 def number_remedy(text: str) -> str:
-    """Return what to do about a text that is no number, by what it seems to be."""
+    """Return a remedy for a text that is no number, guessing its kind."""
     for seems, remedy in _REMEDIES:
         if seems(text):
             return remedy
@@ -100,7 +100,7 @@ def _matches(pattern: str) -> Callable[[str], bool]:
     return lambda text: re.search(pattern, text) is not None
 
 
-# in order: what comes first is the surer sign
+# in order of certainty
 _REMEDIES: tuple[tuple[Callable[[str], bool], str], ...] = (
     (_holds_other_digits, "write it with the digits 0 to 9"),
     (_holds_what_does_not_show, "type it anew: the cell holds characters that do not show"),

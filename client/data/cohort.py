@@ -1,7 +1,7 @@
-"""cohort.csv -> validated patients of one hospital.
+"""Read and validate cohort.csv: the patients of one hospital.
 
-What is wrong with the file as a whole stops the site. What is wrong with one patient is listed
-with row, column and remedy, and leaves the patient out only on the site's explicit word.
+An error in the file as a whole stops the site. An error in one patient is listed with row, column
+and remedy, and leaves the patient out only on the site's explicit word.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from common.utils.text_file import difference, nearest, number, on_one_line, pla
 
 SPLITS = ("train", "internal_test", "external_test")
 READINGS = ("r1_repeat", "r2", "r2_repeat")
-# who is compared with whom: each reader with himself, and the two readers
+# pairs to compare: each reader with himself, and the two readers
 READING_PAIRS = (("r1", "r1_repeat"), ("r1", "r2"), ("r2", "r2_repeat"))
-# of the table of a pooled reference; no study can declare a column of this name
+# column of a pooled reference's table; no study can declare a column of this name
 ORIGIN = "pooled:hospital"
 ADD_COLUMN = "add the column (cells may be empty) or take it out of study.toml"
 ONE_ROW = "keep one row per patient"
@@ -49,7 +49,7 @@ class Patient:
     `clinical` holds the coded values: a number, the index of the level, or NaN when missing.
     `origin` is the hospital the patient comes from: the site itself, unless a pooled reference
     holds several hospitals' patients and puts `prefix` before their ids. `confirmed` are findings
-    of the masks' headers that the hospital has looked at and found right.
+    of the masks' headers that the hospital has checked and confirmed.
     """
 
     patient_id: str
@@ -65,13 +65,13 @@ class Patient:
 
     @property
     def own_id(self) -> str:
-        """The id at the patient's own hospital."""
+        """Id at the patient's own hospital."""
         return self.patient_id.removeprefix(self.prefix)
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """Something that keeps one patient out; `column` is the one of cohort.csv."""
+    """Error that excludes one patient; `column` is the one of cohort.csv."""
 
     patient_id: str
     where: str
@@ -85,14 +85,14 @@ class RowProblem:
 
 @dataclass
 class Cohort:
-    """The usable patients, and what is wrong with the others."""
+    """Usable patients, and the errors of the others."""
 
     site: str
     patients: list[Patient]
     problems: list[RowProblem] = field(default_factory=list)
 
     def subset(self, study: Study, name: str) -> list[Patient]:
-        """Patients of "train" or of a test set, in cohort order."""
+        """Return the patients of "train" or of a test set, in cohort order."""
         if name == "train":
             return [p for p in self.patients if p.split == "train"]
         test = study.test_set(name)
@@ -131,19 +131,19 @@ def read_cohort(data: Path, site: str, study: Study, *, pooled: bool = False) ->
 
 
 def known_columns(study: Study) -> tuple[str, ...]:
-    """Return the columns of cohort.csv that mean something to a study, optional ones included."""
+    """Return the columns of cohort.csv that a study can use, optional ones included."""
     own = ("patient_id", "label", "split", *(column.name for column in study.clinical))
     files = ("image", "mask", *(f"mask_{reading}" for reading in READINGS), COLUMN)
     return own + (files if study.needs_images else ())
 
 
 def stand_in(row: object) -> str:
-    """Return what a row without an id is called."""
+    """Return the name of a row without an id."""
     return f"(row {row})"
 
 
 def id_problem(patient: str) -> tuple[str, str] | None:
-    """Return what is wrong with a patient's id, and the remedy; None where nothing is."""
+    """Return the error in a patient's id and its remedy, or None."""
     if not patient:
         return "empty", "give every patient an id"
     if _STAND_IN.fullmatch(patient):
@@ -155,7 +155,7 @@ def id_problem(patient: str) -> tuple[str, str] | None:
 
 
 def path_remedy(data: Path, text: str) -> str:
-    """Say where a path of cohort.csv leaves the folders that there are.
+    """Describe where a path of cohort.csv leaves the existing folders.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def path_remedy(data: Path, text: str) -> str:
 def read_rows(
     frame: pd.DataFrame, data: Path, site: str, study: Study, *, pooled: bool = False
 ) -> Cohort:
-    """The patients of a table that has all columns, every patient once.
+    """Return the patients of a table that has all columns, every patient once.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def read_rows(
 
 
 class _RowReader:
-    """Reads one row and collects everything that is wrong with it."""
+    """Reader of one row, which collects all its errors."""
 
     def __init__(self, row: dict[str, str], where: str, data: Path) -> None:
         self.row, self.where, self.data = row, where, data
@@ -219,7 +219,7 @@ class _RowReader:
     def patient(
         self, origin: str, study: Study, readings: list[str], *, prefix: str = ""
     ) -> Patient:
-        """The row as a patient; to be used only when `problems` stays empty."""
+        """Return the row as a patient; valid only while `problems` stays empty."""
         wrong = id_problem(self.row["patient_id"].removeprefix(prefix))
         if wrong is not None:
             self.problem("patient_id", *wrong)
@@ -284,11 +284,11 @@ class _RowReader:
 
 
 def assign_folds(patients: list[Patient], study: Study) -> list[Patient]:
-    """Cross-validation folds of the training patients, stratified by label within the hospital.
+    """Assign cross-validation folds, stratified by label within the hospital.
 
     The order within hospital and label comes from a hash of the study's seed and the patient id, so
-    that it is the same in a federated and in a pooled run and does not depend on the file's order.
-    The dealing goes on from one class to the other, so that folds differ by at most one patient.
+    it is the same in a federated and in a pooled run and does not depend on the file's order.
+    Dealing continues from one class to the other, so that folds differ by at most one patient.
     """
     fold_of: dict[str, int] = {}
     origins = sorted({p.origin for p in patients})
@@ -308,7 +308,7 @@ def _hash(seed: int, origin: str, own_id: str) -> str:
 
 
 def check_cohort(cohort: Cohort, study: Study) -> None:
-    """Whether the usable patients are what the study expects of this site.
+    """Check that the usable patients are those that the study expects of this site.
 
     Raises
     ------
@@ -319,7 +319,7 @@ def check_cohort(cohort: Cohort, study: Study) -> None:
 
 
 def shortfalls(cohort: Cohort, study: Study) -> Iterator[InputError]:
-    """Everything that `check_cohort` would refuse."""
+    """Yield everything that `check_cohort` would refuse."""
     entry = next((s for s in study.sites if s.name == cohort.site), None)
     where = f"site {cohort.site}, cohort.csv"
     if entry is None:

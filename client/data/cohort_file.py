@@ -1,4 +1,4 @@
-"""cohort.csv as cells of text, before anything is known of what they mean."""
+"""cohort.csv as cells of text, before their meaning is known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 def confirmed_words(cell: str, where: str = f"column {COLUMN}") -> frozenset[str]:
-    """Return the words of a cell of the column `confirmed`; spaces or semicolons part them.
+    """Split a cell of the column `confirmed` into words, at spaces or semicolons.
 
     Raises
     ------
@@ -52,9 +52,9 @@ FIRST_ROW = 2
 def read_table(path: Path) -> pd.DataFrame:
     """Return the cells of a table of patients without spaces around them.
 
-    Every line of the file is a row, and the index tells which (`row_number`). Lines without any
-    content are passed over; columns without a name and without content are left out. Names of
-    columns and patient ids are as they are seen: without invisible characters, accents composed.
+    Every line of the file is a row, and the index gives its number (`row_number`). Lines without
+    any content are skipped; columns without a name and without content are left out. Names of
+    columns and patient ids are normalised: without invisible characters, accents composed.
 
     Raises
     ------
@@ -76,21 +76,21 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def ends_in_a_line(path: Path) -> bool:
-    """Return whether the last line is complete; a copy that was cut off ends anywhere."""
+    """Return whether the last line is complete; a truncated copy ends anywhere."""
     return path.read_bytes()[-1:] in (b"\n", b"\r")
 
 
 def missing_columns(frame: pd.DataFrame, study: Study) -> list[str]:
-    """Columns that the study reads and the table lacks."""
+    """Return the columns that the study reads and the table lacks."""
     needed = ["patient_id", "label", "split", *(column.name for column in study.clinical)]
     needed += ["image", "mask"] if study.needs_images else []
     return [name for name in needed if name not in frame.columns]
 
 
 def near_misses(frame: pd.DataFrame, known: Iterable[str]) -> list[Fault]:
-    """Columns that are not read, but whose names are nearly those of columns that would be.
+    """Find unread columns whose names are nearly those of optional ones.
 
-    A column that may be left out would otherwise be left out in silence.
+    An optional column would otherwise be left out silently.
     """
     found = []
     for name in known:
@@ -104,13 +104,13 @@ def near_misses(frame: pd.DataFrame, known: Iterable[str]) -> list[Fault]:
 
 
 def _letters(name: str) -> str:
-    """Return the letters and digits of a name, whatever their case, width and form."""
+    """Return the letters and digits of a name, normalised in case, width and form."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(one for one in folded if one.isalnum())
 
 
 def repeated_ids(frame: pd.DataFrame) -> dict[str, list[int]]:
-    """Rows of the file by patient id, of patients that have several.
+    """Return the file's rows by patient id, for patients that have several.
 
     "12.0" is the patient "12": programs that take ids for numbers write them so.
     """
@@ -124,11 +124,11 @@ def repeated_ids(frame: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def same_patient(patient: str) -> str:
-    """Return what the ids of one patient have in common, however a program wrote them."""
+    """Normalise an id, so that all forms that programs write are equal."""
     decimal = _WHOLE_AS_DECIMAL.fullmatch(patient)
     return decimal[1] if decimal else patient
 
 
 def row_number(position: object) -> int:
-    """Row of the file, as spreadsheets count, of a row of the table."""
+    """Return the row of the file, as spreadsheets count, of a row of the table."""
     return int(str(position)) + FIRST_ROW

@@ -1,8 +1,8 @@
-"""Text of a table -> its rows, where every line is one row; whatever is doubtful is a fault.
+"""Split the text of a table into rows, one per line; everything doubtful is a fault.
 
-A reader that forgives joins or moves cells: an opening quotation mark that nobody closed takes the
-patients up to the next one with it. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180)
-without line breaks inside cells, so that the number of rows can be counted without reading them.
+A lenient reader joins or moves cells: an unclosed quotation mark swallows the patients up to the
+next one. The dialect is RFC 4180 (https://www.rfc-editor.org/rfc/rfc4180) without line breaks
+inside cells, so that the number of rows can be counted without reading them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _CELL = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",]*))(?=,|\Z)')
 _QUOTED = re.compile(r'"(?:[^"]|"")*+"')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-# what stands in no text: control characters but the tab, other line ends, marks of an encoding
+# never part of a text: control characters but the tab, other line ends, marks of an encoding
 _UNTEXTUAL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd]")
 _CALLED = {
     "\0": "a NUL character, which no text holds",
@@ -37,7 +37,7 @@ _CALLED = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that makes the cells of a table doubtful.
+    """Defect that makes the cells of a table doubtful.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """The lines in words."""
+        """Lines in words."""
         if not self.lines:
             return ""
         return f"line{'s' if len(self.lines) > 1 else ''} {listed([str(n) for n in self.lines])}"
@@ -60,7 +60,7 @@ class Fault:
 
 
 class TableError(InputError):
-    """A table that is not read because of its faults, all of which are named."""
+    """Table that is not read because of its faults, all of which are named."""
 
     def __init__(self, faults: Sequence[Fault], path: Path) -> None:
         self.faults = tuple(faults)
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass
 class Sheet:
-    """A table as it stands in a file: names of columns, rows with content, and what is wrong."""
+    """Table of a file: names of columns, rows with content, and faults."""
 
     names: tuple[str, ...] = ()
     rows: list[Row] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Sheet:
 def read_sheet(text: str) -> Sheet:
     """Read a table: the first line with content is the heading, every other one a row.
 
-    Lines of empty cells are passed over. If there are faults, names and rows are not to be used.
+    Lines of empty cells are skipped. If there are faults, names and rows are not to be used.
     """
     sheet = Sheet()
     written = list(_content(_lines(text, sheet), sheet))
@@ -180,7 +180,7 @@ def _row(line: int, said: str, sheet: Sheet) -> Row | None:
 
 
 def _quotation_fault(said: str, at: int) -> tuple[str, str]:
-    """Say what is wrong with the quotation marks of the cell that begins there."""
+    """Describe the fault in the quotation marks of the cell that begins at `at`."""
     if said[at] != '"':
         return (
             "a quotation mark inside a cell that does not begin with one",

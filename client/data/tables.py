@@ -1,4 +1,4 @@
-"""The base tables of a site, row-aligned for one subset of its patients."""
+"""Base tables of a site, row-aligned for one subset of its patients."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Protocol
 import numpy as np
 
 from client.data.cohort import Cohort, Patient
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from common.statistics.base import Float, Int, Rows
 from common.study.model import Study
 
 
 class FeatureSource(Protocol):
-    """Where radiomics features come from."""
+    """Source of radiomics features."""
 
     def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
-        """Names, and values (patients, features) with NaN rows where a reading is missing."""
+        """Return names, and values (patients, features) with NaN rows for missing readings."""
 
 
 def clinical_table(patients: Sequence[Patient], study: Study) -> Float:
-    """Values (patients, columns) of the clinical table; missing is NaN in all its columns."""
+    """Return the clinical table (patients, columns); NaN in all columns of a missing value."""
     blocks: list[Float] = [np.zeros((len(patients), 0))]
     for column in study.clinical:
         coded = np.array([p.clinical[column.name] for p in patients], dtype=np.float64)
@@ -36,13 +36,13 @@ def clinical_table(patients: Sequence[Patient], study: Study) -> Float:
 
 
 def coded_table(patients: Sequence[Patient], study: Study) -> Float:
-    """Values (patients, clinical columns) as read: numbers, and level indices. For Table 1."""
+    """Return the clinical columns (patients, columns) as numbers and level indices, for Table 1."""
     rows = [[p.clinical[c.name] for c in study.clinical] for p in patients]
     return np.array(rows, dtype=np.float64).reshape(len(patients), len(study.clinical))
 
 
 class SiteTables:
-    """Implements `common.transforms.views.TableReader` over a cohort."""
+    """`common.transforms.views.TableReader` over a cohort."""
 
     def __init__(
         self, cohort: Cohort, study: Study, run: RunTables, features: FeatureSource | None
@@ -51,7 +51,7 @@ class SiteTables:
         self._loaded: dict[tuple[str, str], Rows] = {}
 
     def read(self, name: str, subset: str) -> Rows:
-        """Rows of a base table.
+        """Return the rows of a base table.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class SiteTables:
         if key in self._loaded:
             return self._loaded[key]
         rows = self._read(name, subset)
-        # tables a run makes may be made again with other content; base tables never change
+        # tables of a run may be written again with other content; base tables never change
         if name in ("clinical", "coded") or name.startswith("radiomics"):
             self._loaded[key] = rows
         return rows
@@ -96,7 +96,7 @@ class SiteTables:
 
 
 def _origins(patients: Sequence[Patient]) -> Int | None:
-    """A number a hospital, None where all patients are of one."""
+    """Return one number per hospital, None where all patients are of one."""
     names = sorted({patient.origin for patient in patients})
     if len(names) < 2:
         return None

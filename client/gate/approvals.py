@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import TypeAdapter, ValidationError
 
+from client.store.site_db import site_db
 from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.masking.fixed_point import framed, from_text, to_text
-from common.utils.durable import write_durably
 
 _PURPOSE = "approval"
 _FEWEST_LETTERS = 8
@@ -42,37 +40,14 @@ class Approval:
         return framed("study", self.digest, self.name, self.date)
 
 
-_ENTRIES = TypeAdapter(list[dict[str, str]])
-_APPROVALS = TypeAdapter(tuple[Approval, ...])
-
-
-def approvals_path(work: Path) -> Path:
-    """Return the file of approvals in a site's work folder."""
-    return work / "approvals.json"
-
-
 def read_approvals(work: Path, public: Ed25519PublicKey) -> tuple[Approval, ...]:
     """Return all approvals of a site; none when nothing was ever approved.
 
-    A site that took part with release 0.1.0 has approved apps too; those entries say nothing now.
-
     Raises
     ------
-    InputError : the file is not one of approvals.
     SignatureError : an entry was not made with the site's identity key.
     """
-    path = approvals_path(work)
-    if not path.is_file():
-        return ()
-    try:
-        entries = _ENTRIES.validate_json(path.read_bytes(), strict=True)
-        found = _APPROVALS.validate_python([one for one in entries if one.get("kind") != "app"])
-    except ValidationError:
-        raise InputError(
-            "not a file of approvals",
-            where=path.name,
-            remedy="move it away and approve the study again",
-        ) from None
+    found = tuple(Approval(*row) for row in site_db(work).approvals())
     for approval in found:
         _verify(approval, public)
     return found
@@ -80,12 +55,12 @@ def read_approvals(work: Path, public: Ed25519PublicKey) -> tuple[Approval, ...]
 
 def approve(work: Path, private: Ed25519PrivateKey, digest: str, name: str) -> Approval:
     """Approve a study; approving once more renews the date."""
-    others = [one for one in read_approvals(work, private.public_key()) if one.digest != digest]
+    read_approvals(work, private.public_key())
     date = datetime.now(UTC).isoformat(timespec="seconds")
     bare = Approval(digest, name, date, "")
     signature = to_text(identity.sign(private, _PURPOSE, bare.message()))
     made = dataclasses.replace(bare, signature=signature)
-    _write(work, [*others, made])
+    site_db(work).approve([dataclasses.astuple(made)])
     return made
 
 
@@ -108,7 +83,7 @@ def revoke(work: Path, private: Ed25519PrivateKey, digest: str) -> Approval:
             where=f"digest {digest[:16]}",
             remedy="see fedlnm-site approve --list; give eight letters or more",
         )
-    _write(work, [approval for approval in found if approval != meant[0]])
+    site_db(work).revoke(meant[0].digest)
     return meant[0]
 
 
@@ -119,11 +94,6 @@ def _verify(approval: Approval, public: Ed25519PublicKey) -> None:
     except (ValueError, SignatureError):
         raise SignatureError(
             "an approval was not made with this site's identity key",
-            where=f"approvals.json, study {approval.digest[:12]}",
-            remedy="nothing is answered until the file is moved away and all is approved again",
+            where=f"approval of study {approval.digest[:12]}",
+            remedy="nothing is answered: restore site.db from the backup of the work folder",
         ) from None
-
-
-def _write(work: Path, approvals: list[Approval]) -> None:
-    text = json.dumps([dataclasses.asdict(approval) for approval in approvals], indent=1)
-    write_durably(approvals_path(work), text.encode() + b"\n")

@@ -18,8 +18,8 @@ from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
 from client.gate.vocabulary import CODES
 from client.site import LOG, SiteSettings
-from client.store.ledger import Ledger, ledger_path
-from client.store.state import recall_study
+from client.store.ledger import Ledger
+from client.store.site_db import recall_study
 from client.versions import software
 from common.disclosure import stricter
 from common.errors import StudyError
@@ -143,6 +143,6 @@ class SiteGate:
         )
         try:
             private = identity.load(self.settings.identity).private
-            Ledger.open(ledger_path(self.settings.work), private).append(record)
+            Ledger(self.settings.work, private).append(record)
         except StudyError as error:  # it stays stopped, whatever became of the ledger
             LOG.error("site %s: not in the ledger: %s", self.settings.name, error)

@@ -1,1 +1,1 @@
-"""From files to voxels: reading, preprocessing, crops and their cache."""
+"""Images: reading, preprocessing, crops and their cache."""

@@ -1,4 +1,4 @@
-"""Crops and features on disk, found again by the content they were made from.
+"""Cache of crops and features on disk, addressed by the content they were made from.
 
 A face can be rebuilt from a head CT, so whole images never enter; nor does any patient id.
 """
@@ -24,10 +24,10 @@ from client.imaging.source import KnownFiles
 from common.utils.durable import make_folder
 
 CODE_VERSION = 3
-"""Raised whenever the same files and settings would give other crops or features."""
+"""Version, raised whenever the same files and settings would give other crops or features."""
 
 CROPS_VERSION = 2
-"""Raised where only the crops would be others: features take far longer, and stay."""
+"""Version of the crops alone, so that features, which take far longer, stay."""
 
 _CHUNK = 1 << 20
 _DAMAGED = (
@@ -40,12 +40,12 @@ _DAMAGED = (
     struct.error,
 )
 _WHOLE = "whole"
-# of a member of a zip file, before its name and its extra field; their lengths are the last of it
+# head of a member of a zip file, before its name and its extra field, whose lengths come last
 _ZIP_HEADER = 30
 
 
 class ContentCache:
-    """A folder of arrays, one file an entry.
+    """Folder of arrays, one file per entry.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class ContentCache:
         self.known = KnownFiles(folder / "known.json")
 
     def key_of(self, files: Sequence[Path], settings: Mapping[str, object]) -> str:
-        """SHA-256 (hex) over the files' bytes, the settings and the version of this code.
+        """Return the SHA-256 (hex) of the files' bytes, the settings and the version of this code.
 
         Names and folders of the files do not matter, their order does; a folder stands for the
         files in it.
@@ -76,7 +76,7 @@ class ContentCache:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """The arrays under a key; None when there are none or the entry is damaged."""
+        """Return the arrays under a key; None when there are none or the entry is damaged."""
         try:
             with np.load(self._path(key), allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
@@ -84,7 +84,7 @@ class ContentCache:
             return None
 
     def holds(self, key: str) -> bool:
-        """Whether an entry is there and whole; it is read in full once, until it changes."""
+        """Return whether an entry exists intact; it is read in full once, until it changes."""
         try:
             answer = self.known.ask("whole", [self._path(key)], lambda: self._wholeness(key))
         except OSError:
@@ -92,9 +92,9 @@ class ContentCache:
         return answer == _WHOLE
 
     def map(self, key: str, name: str) -> NDArray[Any] | None:
-        """One array under a key, mapped: read when it is looked at, by page; None as with `get`.
+        """Return one array under a key, memory-mapped; None as with `get`.
 
-        The bytes are not checked: ask `holds` first.
+        The bytes are not checked: call `holds` first.
         """
         try:
             with self._path(key).open("rb") as file, zipfile.ZipFile(file) as entry:
@@ -144,7 +144,7 @@ class ContentCache:
 
 
 def _mapped(file: BinaryIO) -> NDArray[Any]:
-    """The array in .npy form that begins where the file stands.
+    """Map the array in .npy form at the file's position.
 
     Raises
     ------

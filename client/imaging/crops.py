@@ -14,10 +14,10 @@ Patch = NDArray[np.float32]
 
 
 def crop3d(image: sitk.Image, mask: sitk.Image, settings: ImagingSettings) -> Patch:
-    """The bounding cube of the ROI, float32 (S, S, S) in [0, 1], axes z, y, x.
+    """Crop the bounding cube of the ROI, float32 (S, S, S) in [0, 1], axes z, y, x.
 
     Its side is the ROI's longest extent, its centre that of the ROI's bounding box (rounded down
-    to whole voxels). What lies outside the image has the window's low end, 0. Linear resizing.
+    to whole voxels). Voxels outside the image get the window's low end, 0. Linear resizing.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ def crop3d(image: sitk.Image, mask: sitk.Image, settings: ImagingSettings) -> Pa
 
 
 def crop2d(image: sitk.Image, mask: sitk.Image, settings: ImagingSettings) -> Patch:
-    """Axial patches of the ROI, float32 (slices, S, S) in [0, 1], axes z, y, x.
+    """Crop axial patches of the ROI, float32 (slices, S, S) in [0, 1], axes z, y, x.
 
-    The slice with the largest cross-section (the lowest of equals) and the nearest slices with
-    tumour above and below it, up to `crop2d_slices_each_side` each: a slice without any would teach
-    the network the patient's label by what is no tumour. The bounding rectangle of the largest
+    The slice with the largest cross-section (the lowest on a tie) and the nearest slices with
+    tumour above and below it, up to `crop2d_slices_each_side` each: a slice without tumour would
+    teach the network the patient's label from healthy tissue. The bounding rectangle of the largest
     section cuts them all. Linear resizing to a square, in-plane only.
 
     Parameters
@@ -62,7 +62,7 @@ def crop2d(image: sitk.Image, mask: sitk.Image, settings: ImagingSettings) -> Pa
 
 
 def resize_linear(array: Patch, shape: tuple[int, ...]) -> Patch:
-    """Multilinear resizing without smoothing; voxel edges, not centres, stay in place.
+    """Resize multilinearly without smoothing; voxel edges, not centres, stay in place.
 
     The same as `torch.nn.functional.interpolate(..., align_corners=False)`.
     """
@@ -75,7 +75,7 @@ def resize_linear(array: Patch, shape: tuple[int, ...]) -> Patch:
 
 
 def _weights(old: int, new: int) -> NDArray[np.float64]:
-    """Matrix (new, old) that interpolates along one axis."""
+    """Return the matrix (new, old) that interpolates along one axis."""
     place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     left = np.minimum(np.floor(place).astype(np.int64), max(old - 2, 0))
     weights = np.zeros((new, old))

@@ -1,4 +1,4 @@
-"""What is wrong with the images of one patient."""
+"""Errors in the images of one patient."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from common.errors import StudyError
 
 
 class PatientError(StudyError):
-    """The images of one patient cannot be used; the other patients are not affected.
+    """Images of one patient cannot be used; the other patients are not affected.
 
     `where` is the name of the file without its folder, empty where a whole patient is meant.
     """

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HeaderProblem:
-    """One reason why an image or a mask cannot be used; `file` is a name without its folder."""
+    """Reason why an image or mask cannot be used; `file` is a name without its folder."""
 
     kind: Kind
     file: str
@@ -35,13 +35,13 @@ def first_look(
 ) -> list[HeaderProblem]:
     """Check the headers of a patient's image and masks.
 
-    Whatever a header cannot tell is left to those who read the voxels.
+    Checks that need voxels are left to those who read them.
 
     Parameters
     ----------
-    image : as cohort.csv has it: a volume, a folder of a DICOM series, a DICOM file.
+    image : path in cohort.csv: a volume, a folder of a DICOM series, a DICOM file.
     masks : by reading.
-    confirmed : findings that the hospital found right (`client.data.cohort_file`).
+    confirmed : findings that the hospital confirmed (`client.data.cohort_file`).
     """
     found: list[HeaderProblem] = []
     identity = _guarded(found, "image", image.name, partial(_check_image, image))
@@ -51,7 +51,7 @@ def first_look(
 
 
 def _check_image(path: Path) -> SeriesIdentity | None:
-    """Check an image; return which series it is, None for a volume."""
+    """Check an image; return the identity of its series, None for a volume."""
     if path.is_dir() or is_dicom(path):
         return check_series_headers(path)
     check_volume_header(path)
@@ -59,7 +59,7 @@ def _check_image(path: Path) -> SeriesIdentity | None:
 
 
 def _check_mask(path: Path, identity: SeriesIdentity | None, confirmed: frozenset[str]) -> None:
-    """Check a mask against the series that its image is.
+    """Check a mask against the series of its image.
 
     Parameters
     ----------
@@ -75,13 +75,13 @@ def _check_mask(path: Path, identity: SeriesIdentity | None, confirmed: frozense
 
 
 def _guarded(found: list[HeaderProblem], kind: Kind, file: str, check: Callable[[], T]) -> T | None:
-    """Return what a check gives, or None and note a problem: one patient never stops the others."""
+    """Run a check; note its failure and return None: one patient never stops the others."""
     try:
         return check()
     except PatientError as error:
         found.append(HeaderProblem(kind, error.where or file, error.what, error.remedy))
     except Exception as error:
-        # whatever a library makes of the file
+        # a library may raise anything on such a file
         what = f"its header could not be read: {type(error).__name__}"
         found.append(HeaderProblem(kind, file, what, "check the file; it may have an unusual form"))
     return None

@@ -1,4 +1,4 @@
-"""Boxes around an ROI in voxel indices, and the one orientation that all volumes are brought to."""
+"""Boxes around an ROI in voxel indices, and the common orientation of all volumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Index = NDArray[np.int64]
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _STORED = "fedlnm|stored axes"
 _SINGLE = 2e-7
-"""Relative rounding of a number that was float32 once, and was calculated with."""
+"""Relative rounding of a number computed from float32."""
 _EQUAL_DIGITS = 6
 
 
@@ -54,7 +54,7 @@ class StoredAxes:
         return found
 
     def apply(self, image: sitk.Image) -> sitk.Image:
-        """Order the axes of a volume stored so as x, y and z; no value changes."""
+        """Reorder the axes of a volume to x, y and z; no value changes."""
         columns = np.reshape(image.GetDirection(), (3, 3))
         spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
         ends = np.zeros(3)
@@ -72,7 +72,7 @@ class StoredAxes:
         return made
 
     def undo(self) -> StoredAxes:
-        """Return the axes that lead back."""
+        """Return the inverse reordering."""
         x, y, z = (self.axes.index(axis) for axis in range(3))
         return StoredAxes((x, y, z), (self.turned[x], self.turned[y], self.turned[z]))
 
@@ -80,7 +80,7 @@ class StoredAxes:
 def oriented(image: sitk.Image) -> sitk.Image:
     """Bring a volume to LPS by exchanging and reversing axes, and its spacing to plain numbers.
 
-    How it was stored is noted in its meta-data, see `stored_grid`; most filters drop it again.
+    Its storage order is noted in its meta-data, see `stored_grid`; most filters drop it again.
     """
     stored = StoredAxes.of(image)
     made = stored.apply(image)
@@ -91,7 +91,7 @@ def oriented(image: sitk.Image) -> sitk.Image:
 
 
 def stored_axes(image: sitk.Image) -> StoredAxes:
-    """Return what `oriented` noted; LPS where it noted nothing."""
+    """Return the order noted by `oriented`; LPS without a note."""
     if not image.HasMetaDataKey(_STORED):
         return StoredAxes((0, 1, 2), (False, False, False))
     a, b, c, x, y, z = (int(part) for part in image.GetMetaData(_STORED).split(","))
@@ -127,7 +127,7 @@ def at_origin(image: sitk.Image) -> sitk.Image:
     """Return a copy whose grid starts at 0 and runs along x, y and z.
 
     Filters place voxels by their coordinates, so that another origin or a turned grid rounds them
-    to other neighbours. Image and mask share their grid by index: nothing else needs to be known.
+    to other neighbours. Image and mask share their grid by index: nothing else matters.
     """
     made = sitk.Image(image)
     made.SetOrigin((0.0, 0.0, 0.0))
@@ -136,7 +136,7 @@ def at_origin(image: sitk.Image) -> sitk.Image:
 
 
 def roi_box(mask: sitk.Image) -> tuple[Index, Index]:
-    """First and last voxel of the ROI along x, y, z.
+    """Return first and last voxel of the ROI along x, y, z.
 
     Raises
     ------
@@ -150,14 +150,14 @@ def roi_box(mask: sitk.Image) -> tuple[Index, Index]:
 
 
 def cut(image: sitk.Image, first: Index, last: Index) -> sitk.Image:
-    """The voxels from `first` to `last` (x, y, z; both included), as far as the image reaches."""
+    """Cut out voxels `first` to `last` (x, y, z; inclusive), as far as the image reaches."""
     low = np.maximum(first, 0)
     high = np.minimum(last, np.array(image.GetSize()) - 1)
     return sitk.RegionOfInterest(image, (high - low + 1).tolist(), low.tolist())
 
 
 def voxels_to_patient(image: sitk.Image) -> NDArray[np.float64]:
-    """Matrix (4, 4) from voxel indices x, y, z, 1 to patient coordinates in mm (LPS)."""
+    """Return the (4, 4) matrix from voxel indices x, y, z, 1 to patient coordinates in mm (LPS)."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     matrix[:3, 3] = image.GetOrigin()

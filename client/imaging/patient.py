@@ -1,4 +1,4 @@
-"""The work on one patient, as a process of its own can do it."""
+"""Image work on one patient, for worker processes."""
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ _BYTES_A_VOXEL = 16.0
 
 @dataclass(frozen=True)
 class Work:
-    """What is missing in the cache for one patient.
+    """Work left for one patient, absent from the cache.
 
-    `crops` is the key under which the crops are to be stored, `features` the keys by reading;
-    `window` is that of the features, None = all of HU; `confirmed` are findings that the hospital
-    overruled.
+    `crops` is the key for storing the crops, `features` the keys by reading; `window` is that of
+    the features, None = all of HU; `confirmed` are findings that the hospital overruled.
     """
 
     image: Path
@@ -56,10 +55,10 @@ class Work:
 
 @dataclass
 class Done:
-    """What became of it.
+    """Result of the work on one patient.
 
-    `stored` are the keys now in the cache, `feature_gib` what each reading's features will take in
-    memory, `problems` triples of file, what and remedy.
+    `stored` are the keys now in the cache, `feature_gib` the memory that each reading's features
+    will take, `problems` triples of file, what and remedy.
     """
 
     stored: list[str] = field(default_factory=list)
@@ -68,7 +67,7 @@ class Done:
 
 
 def reading_gib(image: Path) -> float:
-    """Memory to read a volume and make its crops, estimated from its header alone."""
+    """Estimate the memory to read a volume and make its crops, from its header alone."""
     folder = image_files(image)[0]
     if folder.is_dir():
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2
@@ -76,15 +75,15 @@ def reading_gib(image: Path) -> float:
     try:
         shape = read_volume_header(image).size
     except PatientError:
-        return _PROCESS_GIB  # the one who reads it will say what is wrong
+        return _PROCESS_GIB  # the reader will report the fault
     return _PROCESS_GIB + float(np.prod(shape)) * _BYTES_A_VOXEL / _GIB
 
 
 def features_gib(mask: sitk.Image, spacing_mm: float = 1.0, engine: Engine = "fast") -> float:
-    """Memory to extract one ROI's features, from the size of its padded box.
+    """Estimate the memory to extract one ROI's features, from the size of its padded box.
 
     Fitted to tumours of 3 to 2000 cm3, a tenth to a third on the safe side (80 cm3 0.40 GB,
-    1000 cm3 0.55, 2000 cm3 0.72). LBP-3D of the untouched library adds 4.5 kB a voxel of the ROI
+    1000 cm3 0.55, 2000 cm3 0.72). LBP-3D of the untouched library adds 4.5 kB per voxel of the ROI
     and more for the box (80 cm3 0.58 GB, 818 cm3 3.73).
     """
     low, high = roi_box(mask)
@@ -150,7 +149,7 @@ def _extract(work: Work, image: sitk.Image, reading: str, done: Done) -> bool:
         window=work.window,
         engine=work.engine,
     )
-    # names as bytes: numpy would store four bytes a letter, each as long as the longest name
+    # names as bytes: numpy would store four bytes per letter, each as long as the longest name
     text = np.frombuffer("\n".join(names).encode(), dtype=np.uint8)
     ContentCache(work.cache).put(work.features[reading], {"names": text, "values": values})
     done.stored.append(work.features[reading])
@@ -158,7 +157,7 @@ def _extract(work: Work, image: sitk.Image, reading: str, done: Done) -> bool:
 
 
 def _guarded(done: Done, file: str, action: Callable[[], object]) -> sitk.Image | None:
-    """What `action` gives, or None and one more problem; the site's own faults are raised."""
+    """Run an action; note its failure and return None, but raise the site's own faults."""
     try:
         return action()
     except PatientError as error:
@@ -169,7 +168,7 @@ def _guarded(done: Done, file: str, action: Callable[[], object]) -> sitk.Image 
         remedy = "let fewer patients run side by side, or use a machine with more memory"
         done.problems.append((file, "not enough memory", remedy))
     except Exception as error:
-        # one patient never stops the site, whatever a library makes of the file
+        # one patient never stops the site, whatever a library raises on a file
         what = f"could not be processed: {type(error).__name__}: {error}"
         done.problems.append((file, what, "check the file; it may have an unusual form"))
     return None

@@ -1,4 +1,4 @@
-"""Crops and features of a site's patients: made once, kept on disk, loaded when asked for."""
+"""Crops and features of a site's patients: made once, kept on disk, loaded on demand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAIN_READING = "r1"
 Found = TypeVar("Found")
 Progress = Callable[[int, int, str], None]
 LOOK_VERSION = 1
-"""Raised whenever the same headers would be judged otherwise."""
+"""Version, raised whenever the same headers would be judged differently."""
 
 _LIBRARIES = (
     "SimpleITK",
@@ -46,14 +46,14 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class PatientJob:
-    """The files of one patient.
+    """Files of one patient.
 
     Parameters
     ----------
     image : volume, or folder of a DICOM series, or a file of it.
     masks : "r1" (the main mask) and, where they exist, "r1_repeat", "r2" and "r2_repeat"; volume,
-        RTSTRUCT or DICOM-SEG, of these two "#" and the ROI's name where there are several.
-    confirmed : findings that the hospital has looked at and found right.
+        RTSTRUCT or DICOM-SEG, the latter two with "#" and the ROI's name where there are several.
+    confirmed : findings that the hospital has checked and confirmed.
     """
 
     patient_id: str
@@ -64,9 +64,9 @@ class PatientJob:
 
 @dataclass(frozen=True)
 class PatientProblem:
-    """Why a patient cannot be used; `file` is a name without its folder.
+    """Reason why a patient cannot be used; `file` is a name without its folder.
 
-    `kind` says which of the two a header is of; what comes up later is all of the image.
+    `kind` distinguishes headers of image and mask; later problems all belong to the image.
     """
 
     patient_id: str
@@ -81,13 +81,13 @@ class PatientProblem:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Where the crops and features of the prepared patients lie in the cache.
+    """Cache keys of the crops and features of the prepared patients.
 
     Parameters
     ----------
     crop_keys : by patient.
-    feature_keys : by reading, then by patient; a reading is missing for those not in it.
-    problems : what is wrong, by patient in the order of the jobs; whoever is not in it is whole.
+    feature_keys : by reading, then by patient; a reading is missing for absent patients.
+    problems : by patient in the order of the jobs; patients without an entry have none.
     """
 
     cache: ContentCache
@@ -98,14 +98,14 @@ class Preparation:
     problems: tuple[PatientProblem, ...]
 
     def files_key(self, image: Path, mask: Path) -> str:
-        """Digest of the files of a contour and its image, whatever is made of them."""
+        """Return the digest of the files of a contour and its image, whatever the settings."""
         file, roi = split_roi(mask)
         return self.cache.key_of([*image_files(image), file], {"roi": roi})
 
     def features(
         self, reading: str, patients: Sequence[str]
     ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-        """Names, and values (patients, features) with NaN rows where a reading is missing.
+        """Return names, and values (patients, features) with NaN rows where a reading is missing.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Preparation:
         return names, np.array(values, dtype=np.float64).reshape(len(patients), len(names))
 
     def crops3d(self, patients: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Each patient's bounding cube, (S, S, S) in [0, 1], axes z, y, x; mapped from the cache.
+        """Map each patient's bounding cube from the cache, (S, S, S) in [0, 1], axes z, y, x.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class Preparation:
         return [self._crops(patient, "crop3d") for patient in patients]
 
     def crops2d(self, patients: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Each patient's axial patches, (slices, S, S) in [0, 1], mapped; slices differ by patient.
+        """Map each patient's axial patches, (slices, S, S) in [0, 1]; slices differ by patient.
 
         Raises
         ------
@@ -197,9 +197,9 @@ def prepare(
 ) -> Preparation:
     """Make the crops and features that the cache does not hold yet.
 
-    Two passes: the images are read, checked and cropped, which tells how large each ROI is; then
+    Two passes: the images are read, checked and cropped, which gives the size of each ROI; then
     features are extracted, as many patients side by side as the memory allows. Each result is
-    stored at once, so an interrupted run goes on where it stopped.
+    stored at once, so an interrupted run resumes.
 
     Parameters
     ----------
@@ -209,8 +209,8 @@ def prepare(
     memory_gib : bound on the estimated memory of all processes together.
     progress : called with patients done, patients in all, and the id of the last one.
     window : of the features; None = all of HU.
-    engine : of the features; each engine's are kept apart, so that a change makes them anew.
-    pool : in place of one of its own with so many workers and so much memory; it stays open.
+    engine : of the features; each engine's are kept apart, so that a change recomputes them.
+    pool : replaces an own pool of this many workers and this much memory; it stays open.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def look_first(
 ) -> tuple[PatientProblem, ...]:
     """Check the headers of all patients' files, before anything is prepared.
 
-    Files that are known to be without fault are not looked at again until they change.
+    Files known to be free of faults are not checked again until they change.
     """
     with ThreadPoolExecutor(max(workers, 1)) as threads:
         found = list(threads.map(partial(_first_look, known), jobs))
@@ -248,7 +248,7 @@ def _first_look(known: KnownFiles, job: PatientJob) -> list[PatientProblem]:
     found: list[PatientProblem] = []
 
     def look() -> str:
-        """Keep no more than that there is no fault: a problem names files."""
+        """Keep only that there is no fault: a problem names files."""
         from client.imaging.first_look import first_look
 
         for one in first_look(job.image, job.masks, confirmed=job.confirmed):
@@ -265,7 +265,7 @@ def _first_look(known: KnownFiles, job: PatientJob) -> list[PatientProblem]:
         known.ask(f"headers {asked}", listed, look)
     except _FaultError:
         pass
-    except OSError:  # a file that is not there
+    except OSError:  # a missing file
         if not found:
             with suppress(_FaultError):
                 look()
@@ -273,7 +273,7 @@ def _first_look(known: KnownFiles, job: PatientJob) -> list[PatientProblem]:
 
 
 class _FaultError(Exception):
-    """A patient's headers are not without fault."""
+    """Fault in a patient's headers."""
 
 
 def _files_in(path: Path) -> list[Path]:
@@ -282,10 +282,10 @@ def _files_in(path: Path) -> list[Path]:
 
 @dataclass
 class _Plan:
-    """One patient on the way.
+    """Progress of one patient.
 
     `crops` and `features` are the keys its results have or will have, `stored` those of them that
-    are in the cache; `work` is what is left to do.
+    are in the cache; `work` is what remains.
     """
 
     job: PatientJob
@@ -299,7 +299,7 @@ class _Plan:
         self.problems.append(PatientProblem(self.job.patient_id, file, what, remedy))
 
     def take(self, done: Done | Killed) -> None:
-        """Note what a process did or did not bring about."""
+        """Record what a process did and did not do."""
         if isinstance(done, Killed):
             self.add_problem(
                 self.job.image.name,
@@ -313,7 +313,7 @@ class _Plan:
 
 
 class _Keys:
-    """Hashes patients' files and looks up what the cache holds for them."""
+    """Hashes of patients' files, and lookup in the cache."""
 
     def __init__(
         self,
@@ -338,7 +338,7 @@ class _Keys:
                 self.features["window"] = window.model_dump(mode="json", include=clipped)
 
     def plan(self, job: PatientJob) -> _Plan:
-        """Keys of a patient, and the work that is left."""
+        """Return the keys of a patient, and the remaining work."""
         plan = _Plan(job)
         if MAIN_READING not in job.masks:
             plan.add_problem(job.image.name, "no main mask", "fill the column mask of cohort.csv")
@@ -362,7 +362,7 @@ class _Keys:
         file, roi = split_roi(mask)
         settings = made if roi is None else {**made, "roi": roi}
         if job.confirmed:
-            # who takes the word back is refused, whatever was made while it stood
+            # withdrawing a confirmation refuses the patient, whatever was made before
             settings = {**settings, "confirmed": sorted(job.confirmed)}
         return self.cache.key_of([*image_files(job.image), file], settings)
 
@@ -392,7 +392,7 @@ class _Keys:
 
 
 def _work_off(plans: Sequence[_Plan], pool: BoundedPool) -> Generator[_Plan, None, None]:
-    """Do what is left to do; yields each patient when it is finished."""
+    """Do the remaining work; yield each patient when it is finished."""
     waiting = [plan for plan in plans if plan.work is not None]
     yield from (plan for plan in plans if plan.work is None)
     if not waiting:
@@ -437,7 +437,7 @@ def _collect(
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    """Installed versions, so that an upgrade makes everything anew; a missing one is left out."""
+    """Return the versions of installed packages, so that an upgrade recomputes everything."""
     found: dict[str, str] = {}
     for package in packages:
         with suppress(metadata.PackageNotFoundError):

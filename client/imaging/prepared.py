@@ -1,4 +1,4 @@
-"""A site's prepared images as the study needs them: crops for the networks, radiomics tables."""
+"""A site's prepared images for a study: crops for the networks, radiomics tables."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class PreparedImages:
 
     @property
     def has_features(self) -> bool:
-        """Whether radiomics features were extracted."""
+        """True if radiomics features were extracted."""
         return self._preparation.radiomics is not None
 
     def files_of(self, patient: Patient) -> dict[str, str]:
-        """By reading, a digest of image and contour as they are; nothing that is known is read."""
+        """Return a digest of the current image and contour by reading; known files are not read."""
         if patient.image is None:
             return {}
         return {
@@ -40,13 +40,13 @@ class PreparedImages:
         }
 
     def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
-        """Names, and values (patients, features) with NaN rows where a reading is missing."""
+        """Return names, and values (patients, features) with NaN rows for missing readings."""
         return self._preparation.features(reading, patients)
 
     def crops(
         self, name: NetworkName, patients: Sequence[str]
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
-        """Mapped crops (S, S, S) or (S, S), and which of `patients` each belongs to (n,)."""
+        """Return mapped crops (S, S, S) or (S, S), and the index in `patients` of each (n,)."""
         if network_input(name).dimensions == 3:
             return self._preparation.crops3d(patients), np.arange(len(patients), dtype=np.int64)
         stacks = self._preparation.crops2d(patients)
@@ -57,7 +57,7 @@ class PreparedImages:
 def header_problems(
     patients: Sequence[Patient], settings: SiteSettings
 ) -> tuple[PatientProblem, ...]:
-    """Return what headers say against these patients' images, in the order of the cohort."""
+    """Return the faults in the headers of these patients' images, in the order of the cohort."""
     known = ContentCache(settings.cache).known
     found = look_first(jobs_of(patients), known, settings.preparation_workers)
     known.save()
@@ -80,7 +80,7 @@ def prepare_images(
     progress: Progress | None = None,
     pool: BoundedPool | None = None,
 ) -> tuple[PreparedImages, tuple[PatientProblem, ...]]:
-    """Make what the study needs of these patients' images and the cache does not hold yet."""
+    """Prepare the images that the study needs and the cache lacks."""
     preparation = prepare(
         jobs_of(patients),
         imaging=study.imaging if study.networks else None,

@@ -15,7 +15,7 @@ from common.study.model import ImagingSettings
 SPLINE_SUPPORT = 32
 """Source voxels around a cut beyond which a cubic spline no longer sees the rest of the image.
 
-The prefilter's response falls by 0.268 a voxel (Unser 1999, box 2): 0.268**32 is 5e-19.
+The prefilter's response falls by 0.268 per voxel (Unser 1999, box 2): 0.268**32 is 5e-19.
 """
 
 _MARGIN = 5
@@ -27,9 +27,9 @@ _UP = 0.5 + _ALMOST
 
 @dataclass(frozen=True)
 class Grid:
-    """A resampling grid; the fields run along x, y, z.
+    """Resampling grid; the fields run along x, y, z.
 
-    `offset` is the way from the source's first voxel centre to the grid's, in mm along the axes.
+    `offset` leads from the source's first voxel centre to the grid's, in mm along the axes.
     """
 
     size: Index
@@ -38,9 +38,9 @@ class Grid:
 
     @staticmethod
     def over(image: sitk.Image, spacing_mm: float) -> Grid:
-        """The grid of cubic voxels over a whole image, the centres of both aligned (IBSI 2.4).
+        """Return the grid of cubic voxels over a whole image, centres aligned (IBSI 2.4).
 
-        It has as many voxels as fit whole into the image, so that no sample lies outside.
+        It has as many voxels as fit completely into the image, so that no sample lies outside.
         """
         size, spacing = np.array(image.GetSize()), np.array(image.GetSpacing())
         new = np.maximum(np.floor(size * spacing / spacing_mm + _ALMOST), 1).astype(np.int64)
@@ -48,13 +48,13 @@ class Grid:
         return Grid(new, np.full(3, spacing_mm), offset)
 
     def part(self, first: Index, last: Index) -> Grid:
-        """The voxels from `first` to `last`, both included."""
+        """Return the voxels from `first` to `last`, both included."""
         return Grid(last - first + 1, self.spacing, self.offset + first * self.spacing)
 
     def spline(self, image: sitk.Image) -> sitk.Image:
-        """Values of the cubic B-spline through an image, in the image's pixel type.
+        """Sample the cubic B-spline through an image, in the image's pixel type.
 
-        They are found at origin 0, so that where an image lies changes no value.
+        The origin is set to 0, so that the position of an image changes no value.
         """
         made = sitk.Resample(
             at_origin(image),
@@ -72,9 +72,9 @@ class Grid:
         return made
 
     def nearest(self, image: sitk.Image) -> sitk.Image:
-        """Values of the nearest voxels of an image; of two equally near, those further on.
+        """Sample the nearest voxels of an image; of two equally near, the further one.
 
-        Taken by index, as rounding would decide the ties otherwise, differently on every machine.
+        Computed from indices, as rounding would otherwise decide ties differently on every machine.
         """
         spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
         steps = [
@@ -97,25 +97,25 @@ class Grid:
 
 
 def window_range(settings: ImagingSettings) -> tuple[float, float]:
-    """Lowest and highest HU of the window: level -/+ half its width."""
+    """Return lowest and highest HU of the window: level -/+ half its width."""
     return settings.level - settings.window / 2, settings.level + settings.window / 2
 
 
 def windowed(image: sitk.Image, settings: ImagingSettings) -> sitk.Image:
-    """The image as float32, clipped to the window."""
+    """Return the image as float32, clipped to the window."""
     return sitk.Clamp(image, sitk.sitkFloat32, *window_range(settings))
 
 
 def preprocess(
     image: sitk.Image, mask: sitk.Image, settings: ImagingSettings
 ) -> tuple[sitk.Image, sitk.Image]:
-    """Windowed image (float32, HU) and mask (uint8) with cubic voxels.
+    """Return windowed image (float32, HU) and mask (uint8) with cubic voxels.
 
     Both cover the ROI's bounding cube and a few voxels around it, as far as the image reaches; the
     voxels are those that the whole image would give. The image is resampled by a cubic B-spline,
     the mask by nearest neighbour. With "window_first" (the paper's order) the image is clipped to
     the window before and after, as the spline overshoots at clipped edges; "resample_first" clips
-    after resampling only. An image that has the wanted spacing already is not interpolated.
+    after resampling only. An image that already has the wanted spacing is not interpolated.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def preprocess(
 
     Raises
     ------
-    PatientError : the ROI vanishes on the new grid, or lies wholly outside the window.
+    PatientError : the ROI vanishes on the new grid, or lies completely outside the window.
     """
     grid = Grid.over(image, settings.spacing_mm)
     first, last = _neighbourhood(mask, grid)
@@ -141,7 +141,7 @@ def preprocess(
 
 
 def _neighbourhood(mask: sitk.Image, grid: Grid) -> tuple[Index, Index]:
-    """First and last voxel of the grid around the ROI's bounding cube."""
+    """Return first and last voxel of the grid around the ROI's bounding cube."""
     spacing = np.array(mask.GetSpacing())
     low, high = roi_box(mask)
     start, stop = (low - 0.5) * spacing, (high + 0.5) * spacing
@@ -155,7 +155,7 @@ def _neighbourhood(mask: sitk.Image, grid: Grid) -> tuple[Index, Index]:
 def _source(
     image: sitk.Image, mask: sitk.Image, wanted: Grid
 ) -> tuple[sitk.Image, sitk.Image, NDArray[np.float64]]:
-    """The part of image and mask that decides the wanted voxels, and where it begins, in mm."""
+    """Return the part of image and mask behind the wanted voxels, and its start in mm."""
     spacing = np.array(image.GetSpacing())
     end = wanted.offset + (wanted.size - 1) * wanted.spacing
     first = np.floor(wanted.offset / spacing).astype(np.int64) - SPLINE_SUPPORT

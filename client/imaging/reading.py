@@ -1,4 +1,4 @@
-"""Read a CT volume and the mask of its ROI, and refuse what cannot be trusted."""
+"""Read a CT volume and the mask of its ROI, and refuse untrustworthy files."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def read_image(path: Path) -> sitk.Image:
 
     Raises
     ------
-    PatientError : whatever `check_volume_header` refuses; unreadable, truncated, axes that are not
-        at right angles, a voxel that is not finite; of DICOM, whatever `read_series` refuses.
+    PatientError : as `check_volume_header`; unreadable, truncated, axes that are not at right
+        angles, a voxel that is not finite; for DICOM, as `read_series`.
     """
     if not path.is_dir() and not is_dicom(path):
         return oriented(read_volume(path))
@@ -54,20 +54,19 @@ def read_mask(path: Path, image: sitk.Image, *, confirmed: frozenset[str] = NOTH
 
     Parameters
     ----------
-    path : NIfTI, NRRD or MHA file, RTSTRUCT or DICOM-SEG; of these two, "#" and a name may follow,
-        and must where the file holds several ROIs.
+    path : NIfTI, NRRD or MHA file, RTSTRUCT or DICOM-SEG; the latter two may be followed by "#" and
+        a name, and must be where the file holds several ROIs.
     image : from `read_image`.
-    confirmed : findings that the hospital found right (`client.data.cohort_file`).
+    confirmed : findings that the hospital confirmed (`client.data.cohort_file`).
 
     Raises
     ------
-    PatientError : whatever `read_image` refuses; another geometry than the image's, an empty
-        mask, several labels, an ROI in which the image holds one single value; of DICOM, whatever
-        `read_dicom_mask` refuses.
+    PatientError : as `read_image`; another geometry than the image's, an empty mask, several
+        labels, an ROI in which the image holds one single value; for DICOM, as `read_dicom_mask`.
     """
     path, roi = split_roi(path)
     if is_dicom(path):
-        # contours are drawn on the slices of the series, whatever way these lie
+        # contours are drawn on the slices of the series, whatever their direction
         drawn = read_dicom_mask(path, stored_grid(image), roi, confirmed=confirmed)
         mask = stored_axes(image).apply(drawn)
     else:

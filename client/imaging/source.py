@@ -1,4 +1,4 @@
-"""What a path in cohort.csv stands for: a file, a folder, or one ROI of a file."""
+"""Interpret a path in cohort.csv: a file, a folder, or one ROI of a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from common.utils.durable import make_folder
 
 
 class KnownFiles:
-    """A JSON file of answers, by a hash of paths, sizes and times: no path can be read in it.
+    """JSON file of answers, by a hash of paths, sizes and times; it reveals no path.
 
     Parameters
     ----------
-    path : where it is; made by `save`, readable by its owner only.
+    path : the file, made by `save`, readable by its owner only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,7 +26,7 @@ class KnownFiles:
         self._new: dict[str, str] = {}
 
     def ask(self, about: str, files: list[Path], find_out: Callable[[], str]) -> str:
-        """What is known of these files as they are now, found out where nothing is.
+        """Return what is known of these files in their present state, or find it out.
 
         Parameters
         ----------
@@ -34,7 +34,7 @@ class KnownFiles:
 
         Raises
         ------
-        OSError : a file that is not there; and what `find_out` raises.
+        OSError : a missing file; and any error of `find_out`.
         """
         seen = hashlib.sha256(about.encode())
         for file in files:
@@ -49,7 +49,7 @@ class KnownFiles:
         return answer
 
     def save(self) -> None:
-        """Add what is new to the file, and to what other processes have put there."""
+        """Merge new answers into the file, beside those of other processes."""
         if not self._new:
             return
         self._known = _read(self._path) | self._known | self._new
@@ -62,7 +62,7 @@ class KnownFiles:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Nothing where there is no such file, or none that can be read: all is found out anew."""
+    """Read the answers; none from a missing or unreadable file, which are then found out anew."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def _read(path: Path) -> dict[str, str]:
 
 DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 DICOM_START = 132
-"""Bytes that tell whether a file is DICOM."""
+"""Bytes that decide whether a file is DICOM."""
 
 _MAGIC = b"DICM"
 _FIRST_GROUPS = (2, 8)
@@ -83,7 +83,7 @@ _LONGEST_FIRST = 256
 
 
 def split_roi(path: Path) -> tuple[Path, str | None]:
-    """A file, and the ROI that is wanted of it where one is named: `rtstruct.dcm#GTV`.
+    """Split a file from the ROI wanted of it, where one is named: `rtstruct.dcm#GTV`.
 
     A "#" in the name of a file that exists is part of that name.
     """
@@ -97,7 +97,7 @@ def split_roi(path: Path) -> tuple[Path, str | None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM, by its first bytes or its ending; False where there is none."""
+    """Return whether a file is DICOM, by its first bytes or ending; False if it is missing."""
     try:
         with path.open("rb") as file:
             start = file.read(DICOM_START)
@@ -107,17 +107,17 @@ def is_dicom(path: Path) -> bool:
 
 
 def begins_as_dicom(start: bytes) -> bool:
-    """Tell whether a file begins as PS3.10, 7.1 asks, or with a bare data set."""
+    """Return whether a file begins as PS3.10, 7.1 asks, or with a bare data set."""
     return has_preamble(start) or begins_with_data_set(start)
 
 
 def has_preamble(start: bytes) -> bool:
-    """Tell whether the first `DICOM_START` bytes of a file are a preamble and its prefix."""
+    """Return whether the first `DICOM_START` bytes of a file are a preamble and its prefix."""
     return start[DICOM_START - len(_MAGIC) : DICOM_START] == _MAGIC
 
 
 def begins_with_data_set(start: bytes) -> bool:
-    """Tell whether a file begins with a first element of DICOM (PS3.5, 7.1), without a preamble.
+    """Return whether a file begins with a DICOM element (PS3.5, 7.1), without a preamble.
 
     Some archives and research tools leave out preamble and file meta information.
     """
@@ -130,7 +130,7 @@ def begins_with_data_set(start: bytes) -> bool:
             continue
         if start[4:6].isalpha() and start[4:6].isupper():  # a value representation
             return True
-        # implicit is always little, and group 2 is always explicit
+        # implicit is always little endian, and group 2 is always explicit
         length = int.from_bytes(start[4:8], "little")
         if order == "little" and group == 8 and length <= _LONGEST_FIRST:
             return True

@@ -1,8 +1,8 @@
 """Volumes in NIfTI, NRRD and MetaImage files.
 
-Voxels are read by the header that was checked, so the two cannot differ. The libraries in use fill
-a truncated file with what is not there, turn voxels that are not finite into zeros, decompress
-nonsense, and read neither NIfTI-2 nor a name such as `CT.Nii.Gz`.
+Voxels are read by the header that was checked, so the two cannot differ. Common libraries fill up
+truncated files, turn voxels that are not finite into zeros, decompress nonsense, and read neither
+NIfTI-2 nor a name such as `CT.Nii.Gz`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _GZIP = b"\x1f\x8b"
 _START = 1 << 20
 """Bytes at the start of a file that hold its header; with their extensions, few are larger."""
 _MOST_PACKED = 1100
-"""Bytes that one byte of compressed data can stand for: 1032 (zlib's technical details)."""
+"""Most bytes from one byte of compressed data: 1032 (zlib's technical details)."""
 _AGAIN = "copy or export the file again"
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A file, whether it is compressed as a whole, and its header."""
+    """File, whether it is compressed as a whole, and its header."""
 
     path: Path
     packed: bool
@@ -169,7 +169,7 @@ def _check_packed_length(path: Path, header: VolumeHeader) -> None:
             remedy=_AGAIN,
         )
     if header.needed > size * _MOST_PACKED:
-        # memory for so many is not even asked for
+        # do not even ask for that much memory
         raise _unreadable(path, f"truncated, {size} bytes cannot hold {header.needed} of voxels")
 
 
@@ -190,7 +190,7 @@ def _raw(source: _Source) -> bytes:
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(file.read(), header.needed + 1)
         if len(raw) == header.needed and not unpacker.eof:
-            # the checksum stands behind the last voxel
+            # the checksum follows the last voxel
             raw += unpacker.decompress(unpacker.unconsumed_tail, 1)
         if not unpacker.eof and len(raw) <= header.needed:
             raise EOFError
@@ -198,7 +198,7 @@ def _raw(source: _Source) -> bytes:
 
 
 def _values(stored: NDArray[np.generic], header: VolumeHeader) -> NDArray[np.float32]:
-    """Apply the scaling; what float32 cannot hold becomes infinite."""
+    """Apply the scaling; values beyond float32 become infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         if header.slope == 1 and header.intercept == 0:
             return stored.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Processes that work side by side within a memory budget and outlive a killed one."""
+"""Worker processes within a memory budget, which survives when one of them is killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.utils.workers import WorkerPool
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """ITK, BLAS and OpenMP with one thread inside; as before outside."""
+    """Limit ITK, BLAS and OpenMP to one thread inside the context."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -31,7 +31,7 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _pools(modules: int) -> ThreadpoolController:
-    """Look for the libraries that have threads, again whenever more modules are loaded.
+    """Find the libraries that have threads, again whenever more modules are loaded.
 
     That takes as long as the features of a small ROI.
     """
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Task(Generic[A]):
-    """An argument, and the memory that working on it is estimated to take."""
+    """Argument of a function, and the estimated memory for it."""
 
     argument: A
     gib: float
@@ -52,17 +52,17 @@ class Task(Generic[A]):
 
 @dataclass(frozen=True)
 class Killed:
-    """In place of a result: the process that worked on it, alone, was killed."""
+    """Placeholder for a result: the process that worked on this task alone was killed."""
 
 
 class BoundedPool:
-    """Runs tasks in processes, one thread each; with one worker, in this process.
+    """Pool of processes with one thread each; with one worker, tasks run in this process.
 
     Parameters
     ----------
     workers : processes at most.
-    memory_gib : the estimates of running tasks never add up to more; a task whose own estimate is
-        more runs alone.
+    memory_gib : bound on the sum of the running tasks' estimates; a task whose own estimate is
+        larger runs alone.
     """
 
     def __init__(self, workers: int, memory_gib: float) -> None:
@@ -80,7 +80,7 @@ class BoundedPool:
     def run(
         self, function: Callable[[A], R], tasks: Sequence[Task[A]]
     ) -> Iterator[tuple[int, R | Killed]]:
-        """Results by position, as they come; the largest tasks start first.
+        """Yield results by position, as they come; the largest tasks start first.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class BoundedPool:
 
         Raises
         ------
-        Exception : whatever `function` raises.
+        Exception : any error of `function`.
         """
         waiting = sorted(range(len(tasks)), key=lambda i: -tasks[i].gib)
         if self.workers == 1:
@@ -108,7 +108,7 @@ class BoundedPool:
                     continue
                 yield position, result
             if lost:
-                # the pool does not tell whose process was killed: each has another try, alone
+                # the pool does not reveal whose process was killed: each gets another try, alone
                 lost += running.values()
                 running.clear()
                 yield from self._one_by_one(function, lost, tasks)
@@ -120,7 +120,7 @@ class BoundedPool:
         running: dict[Future[R], int],
         tasks: Sequence[Task[A]],
     ) -> list[int]:
-        """Start what may start; the task, if any, that found the pool broken."""
+        """Start the tasks that fit; return the task, if any, that found the pool broken."""
         while (position := self._fitting(waiting, running, tasks)) is not None:
             waiting.remove(position)
             try:
@@ -133,7 +133,7 @@ class BoundedPool:
     def _fitting(
         self, waiting: list[int], running: dict[Future[R], int], tasks: Sequence[Task[A]]
     ) -> int | None:
-        """The largest waiting task that may start now."""
+        """Return the largest waiting task that may start now."""
         if len(running) >= self.workers:
             return None
         free = self.memory_gib - sum(tasks[position].gib for position in running.values())

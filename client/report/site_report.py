@@ -12,21 +12,19 @@ from client.report.feature_maps import blocks_of, heatmap_of, map_of
 from client.report.outliers import Outlier, measure_all, outliers
 from client.report.patients import rows_of
 from client.report.site_run import SiteRun
-from client.store.state import write_whole
 from client.workspace import Progress
 from common.html import pages
 from common.html.drawing import Drawing
 from common.html.tables import Block, Cell, Line
 from common.models import MODELS, label_of
-from common.utils.durable import make_folder
+from common.utils.durable import make_folder, write_durably
 
 
 def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> Path:
     """Write `index.html` (0600) into a folder that its owner alone may enter; return its path."""
     make_folder(folder)
     path = folder / "index.html"
-    # a file made by write_whole is its owner's alone, from its first byte on
-    write_whole(path, render(run, progress).encode())
+    write_durably(path, render(run, progress).encode())
     return path
 
 

@@ -11,7 +11,8 @@ from client.data.cohort import Cohort, Patient
 from client.data.tables import SiteTables
 from client.site import SiteSettings
 from client.store.ledger import ledger_path
-from client.store.state import RunTables, StoredTable, recall_study
+from client.store.run_files import RunTables, StoredTable
+from client.store.site_db import recall_study
 from client.workspace import Progress, load_patients
 from common.errors import InputError
 from common.ledger.verify import read_entries

@@ -1,7 +1,7 @@
-"""A site's masks of one run: its signed key, what it shares with each other site, what it sent.
+"""Masks of a site: its signed key of a run, what it shares with each other site, what it sent.
 
-Every message of a deployment is served by a process of its own, so the key and the memory of masks
-used lie in the run's folder, for the owner alone.
+Every message of a deployment is served by a process of its own, so the key, the masks used and the
+rosters they were used under lie in `site.db`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from client.site import SiteSettings
-from client.store.digest_pairs import DigestPairs
-from common.errors import RefusedError
+from client.store.site_db import Draft, site_db
+from common.errors import RefusedError, SignatureError, StudyError
 from common.masking import identity
 from common.masking.agreement import (
     SignedKey,
@@ -25,40 +26,39 @@ from common.masking.agreement import (
     pair_secrets,
     roster_digest,
 )
-from common.masking.context import ContextGuard, mask_context
+from common.masking.context import mask_context, mask_use
 from common.masking.fixed_point import from_text, to_text
+from common.masking.leaving import LeftSite
 from common.masking.pairwise import among, mask_vector
 from common.study.model import Study
-from common.utils.durable import create_durably
 
 Ring = NDArray[Any]
-KEY_FILE, USED_FILE = "ephemeral.json", "masks-used.txt"
+_ROSTER = TypeAdapter(dict[str, str])
 
 
 class RunMasks:
-    """Hides what one site sends in one run.
+    """The masks that hide what one site sends in one run.
 
     Parameters
     ----------
     settings : of the site; `identity` is its key file.
     study : as approved; its roster names everyone's identity key.
     run : name of the run.
-    folder : the run's folder at this site.
+    draft : of the reply under way.
     """
 
-    def __init__(self, settings: SiteSettings, study: Study, run: str, folder: Path) -> None:
-        self._settings, self._study, self._run, self._folder = settings, study, run, folder
+    def __init__(self, settings: SiteSettings, study: Study, run: str, draft: Draft) -> None:
+        self._settings, self._study, self._run, self._draft = settings, study, run, draft
         self._secrets: dict[str, dict[str, bytes]] = {}
-        self._guard, self._used = ContextGuard(), DigestPairs(folder / USED_FILE)
 
     @property
     def needed(self) -> bool:
-        """Whether any sum of the study is masked."""
+        """True where any sum of the study is masked."""
         subsets = ("train", *(test.name for test in self._study.test_sets))
         return any(self._study.masked(subset) for subset in subsets)
 
     def announce(self) -> SignedKey | None:
-        """This site's signed key for the run, the same however often it is asked; None unneeded.
+        """Return the site's signed key for the run, always the same; None where nothing is masked.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class RunMasks:
         digest: str,
         item: str,
     ) -> Ring:
-        """The vector masked in place, or as it is where the study does not mask this subset.
+        """Mask a vector in place; return it as it is where the study does not mask this subset.
 
         Parameters
         ----------
@@ -103,14 +103,12 @@ class RunMasks:
         return masked
 
     def _own(self) -> tuple[X25519PrivateKey, SignedKey]:
-        path = self._folder / KEY_FILE
-        if not path.is_file():
-            self._make(path)
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        kept = self._draft.db.fact("run key", self._run)
+        stored = json.loads(kept or self._draft.db.fix("run key", self._run, self._make()))
         private = X25519PrivateKey.from_private_bytes(from_text(stored["private"], 32))
         return private, SignedKey(**stored["key"])
 
-    def _make(self, path: Path) -> None:
+    def _make(self) -> str:
         name = self._settings.name
         mine = identity.load(self._settings.identity)
         public = identity.public_text(mine.private.public_key())
@@ -122,13 +120,12 @@ class RunMasks:
             )
         roster = roster_digest(self._study.roster)
         private, key = announce(mine.private, name, self._run, self._study.digest(), roster)
-        text = json.dumps({"private": to_text(private.private_bytes_raw()), "key": vars(key)})
-        create_durably(path, text.encode())
+        return json.dumps({"private": to_text(private.private_bytes_raw()), "key": vars(key)})
 
     def _pair_secrets(
         self, private: X25519PrivateKey, keys: tuple[SignedKey, ...]
     ) -> Mapping[str, bytes]:
-        """Checked anew for keys not seen before; nothing that comes with them is trusted."""
+        """Check keys not seen before; nothing that comes with them is trusted."""
         seen = repr([vars(key) for key in keys])
         if seen not in self._secrets:
             roster = roster_digest(self._study.roster)
@@ -140,11 +137,63 @@ class RunMasks:
         return self._secrets[seen]
 
     def _admit(self, public_key: str, context: bytes, masked: Ring) -> None:
-        """Return if the vector may leave; what is remembered of it is on the disk by then."""
-        with self._used.exclusive():
-            for use, content in self._used.new():
-                self._guard.seen.setdefault(use, content)
-            before = set(self._guard.seen)
-            self._guard.admit(public_key, context, masked)
-            new = self._guard.seen.keys() - before
-            self._used.add((use, self._guard.seen[use]) for use in new)
+        """Return if the vector may leave; what was sent is remembered with its release."""
+        if not self._draft.fix("mask", *mask_use(public_key, context, masked)):
+            raise RefusedError(
+                "another vector was already sent under this mask; both give their difference away",
+                where=f"mask context {context.hex()[:12]}",
+                remedy="the coordinator must ask under a new exchange id",
+            )
+
+
+class Rosters:
+    """The rosters of a site's releases, so that it knows the key of a hospital that leaves.
+
+    A ledger entry holds a roster's digest; here are its names and keys. The coordinator cannot
+    change either, and so cannot let a hospital leave with a key of its own making.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self._db = site_db(work)
+
+    def keep(self, roster: Mapping[str, str]) -> str:
+        """Remember names and identity keys and return their digest; part of a release."""
+        digest = roster_digest(roster)
+        self._db.fix("roster", digest, json.dumps(dict(roster), sort_keys=True))
+        return digest
+
+    def recall(self, digest: str) -> dict[str, str]:
+        """Return the identity keys by site of the roster of this digest; empty if never kept.
+
+        Raises
+        ------
+        StudyError : what was kept no longer has the digest.
+        """
+        stored = self._db.fact("roster", digest)
+        if stored is None:
+            return {}
+        try:
+            roster = _ROSTER.validate_json(stored, strict=True)
+        except ValidationError:
+            roster = {}
+        if roster_digest(roster) != digest:
+            raise StudyError(
+                "the roster of an earlier release is damaged",
+                where=f"roster {digest[:12]}",
+                remedy="restore the site's work folder from its backup",
+            )
+        return roster
+
+    def proves(self, statement: LeftSite) -> bool:
+        """Say whether this site knows that the hospital itself signed that it left.
+
+        It does if the statement is signed with the key that the hospital had on the roster it
+        leaves, and this site itself released under that roster.
+        """
+        if self.recall(statement.roster).get(statement.site) != statement.public_key:
+            return False
+        try:
+            statement.verify()
+        except SignatureError:
+            return False
+        return True

@@ -1,24 +1,35 @@
-"""What leaves a site: compared with what left before, written into the ledger, then let go."""
+"""Releases of a site: compared with what left before, remembered, then let go."""
 
 from __future__ import annotations
 
 import builtins
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from flwr.app import RecordDict
 
 from client.data.cohort import Cohort
 from client.site import SiteSettings
-from client.store.differencing import EarlierSums
-from client.store.ledger import REFUSED, Ledger, ledger_path, question_of
-from client.store.membership import Membership, Memberships, membership_refusal
-from client.store.privacy_budget import PrivacyBudget
-from client.store.rosters import Rosters
-from client.store.state import RunTables
-from common.disclosure import refusal, stricter
+from client.store.cohorts import Membership, Memberships, membership_refusal
+from client.store.ledger import Ledger
+from client.store.masks import Rosters
+from client.store.privacy_budget import epsilon_of
+from client.store.site_db import (
+    REFUSED,
+    Companions,
+    Draft,
+    question_of,
+    recall_study,
+    site_db,
+    table_kind,
+)
+from common.disclosure import check_rounds, refusal, stricter
+from common.disclosure.differencing import few_told
+from common.disclosure.gradients import tables_read
+from common.errors import StudyError
 from common.ledger.entry import Decision, Item, Record, describe_item, request_digest
 from common.masking import identity
 from common.masking.agreement import roster_digest
@@ -30,10 +41,12 @@ from common.messages.exchanges import (
     Refusal,
     Refused,
     RowsRequest,
+    SumItem,
     SumRequest,
     TrainRequest,
 )
 from common.study.model import FEWEST_MASKED, Study
+from common.study.sums import masked_over, split_of
 
 # failures of the machine, which tell nothing of the numbers
 _MACHINE_FAULTS = frozenset(
@@ -54,104 +67,146 @@ class Releases:
     settings : of the site; its identity key signs the ledger in its work folder.
     """
 
-    def __init__(self, settings: SiteSettings, study: Study, run: str, cohort: Cohort) -> None:
+    def __init__(
+        self,
+        settings: SiteSettings,
+        study: Study,
+        run: str,
+        cohort: Cohort,
+        draft: Draft | None = None,
+    ) -> None:
         self._study, self._run, self._cohort = study, run, cohort
         self._privacy = stricter(study.privacy, settings.privacy)
-        private = identity.load(settings.identity).private
-        self._ledger = Ledger.open(ledger_path(settings.work), private)
-        self._memberships = Memberships(settings.work)
-        self._rosters = Rosters(settings.work)
+        self._db = site_db(settings.work)
+        self._draft = draft or Draft(settings.work)
+        self._ledger = Ledger(settings.work, identity.load(settings.identity).private)
+        self._ledger.catch_up()
+        self._memberships, self._rosters = Memberships(settings.work), Rosters(settings.work)
         self._roster = roster_digest(study.roster)
         proven = [one for one in study.left if self._rosters.proves(one)]
-        left = ((one.site, one.roster) for one in proven)
-        self._earlier = EarlierSums(settings.work, study, left)
+        self._earlier = EarlierSums(
+            settings.work, study, ((one.site, one.roster) for one in proven)
+        )
         self._known: dict[str, Membership] = {}
-        self._budget = PrivacyBudget(RunTables(settings.work, run).folder)
 
     def refusals(self, exchange: str, request: Any) -> tuple[Refusal, ...]:
-        """What was released before forbids to release now, whatever the numbers are.
+        """Refuse what earlier releases forbid to release now, whatever the numbers are.
 
         Two sums over cohorts or sites that differ by a few give these few away by subtraction.
         """
-        items = list(self._items(exchange, request))
-        found: list[Refusal] = []
-        with self._ledger.exclusive():
-            found.extend(self._too_many(exchange, items))
-            for subset in dict.fromkeys(item.subset for item in items):
-                now, known = self._membership(subset), self._ledger.memberships(subset)
-                before = [self._memberships.recall(d).members for d in known if d != now.digest]
-                changed = membership_refusal(before, now.members)
-                if changed is not None:
-                    found.append(changed)
-            for item in items:
-                found.extend(self._other_sites(item))
+        with self._db.transaction():
+            return self._forbidden(exchange, request, tuple(self._items(exchange, request)))
+
+    def record(
+        self, exchange: str, request: Any, reply: Any, content: RecordDict
+    ) -> tuple[Refusal, ...]:
+        """Remember a reply and write it into the ledger; only when this returns may it leave.
+
+        Returns
+        -------
+        refusals : what another process has released meanwhile forbids the reply: nothing of it is
+            remembered, and a refusal has to be recorded in its place. Mostly none.
+        """
+        decision, reason = _decision(reply)
+        with self._db.transaction():
+            items = tuple(self._items(exchange, request))
+            if decision == "released":
+                if forbidden := self._forbidden(exchange, request, items):
+                    self._draft.drop()
+                    return forbidden
+                self._remember(request, items)
+            self._draft.drop()
+            private = self._study.differential_privacy.on and isinstance(request, TrainRequest)
+            self._ledger.add(
+                Record(
+                    run=self._run,
+                    exchange=exchange,
+                    exchange_id=_exchange_id(request),
+                    study=self._study.digest(),
+                    roster=self._roster,
+                    items=items,
+                    payload=_digest(content),
+                    size=size_of(content),
+                    decision=decision,
+                    reason=reason,
+                    epsilon=self.epsilon() if private else None,
+                )
+            )
+        self._ledger.catch_up()
+        return ()
+
+    def _remember(self, request: Any, items: Sequence[Item]) -> None:
+        for subset in dict.fromkeys(item.subset for item in items):
+            self._memberships.keep(self._membership(subset))
+        self._rosters.keep(self._study.roster)
+        study = self._study.digest()
+        self._db.ask((study, kind, item.digest) for item, _, kind in _gradients(request))
+        self._draft.remember()
+
+    def _forbidden(self, exchange: str, request: Any, items: Sequence[Item]) -> tuple[Refusal, ...]:
+        found = [*self._too_many(exchange, items), *self._too_many_gradients(request)]
+        for subset in dict.fromkeys(item.subset for item in items):
+            before = self._memberships.earlier(subset)
+            changed = membership_refusal(before, self._membership(subset).members)
+            if changed is not None:
+                found.append(changed)
+        for item in items:
+            found.extend(self._other_sites(item))
         return tuple({(r.rule, r.subject): r for r in found}.values())
 
-    def record(self, exchange: str, request: Any, reply: Any, content: RecordDict) -> None:
-        """Write a reply into the ledger; only when this returns may it leave."""
-        decision, reason = _decision(reply)
-        private = self._study.differential_privacy.on
-        items = tuple(self._items(exchange, request))
-        if decision == "released":
-            for subset in dict.fromkeys(item.subset for item in items):
-                self._memberships.keep(self._membership(subset))
-            self._rosters.keep(self._study.roster)
-        self._ledger.append(
-            Record(
-                run=self._run,
-                exchange=exchange,
-                exchange_id=_exchange_id(request),
-                study=self._study.digest(),
-                roster=self._roster,
-                items=items,
-                payload=_digest(content),
-                size=size_of(content),
-                decision=decision,
-                reason=reason,
-                epsilon=self.epsilon() if isinstance(request, TrainRequest) and private else None,
-            )
-        )
-
     def _too_many(self, exchange: str, items: Sequence[Item]) -> Iterator[Refusal]:
-        """What refusals, failures and repeated answers would tell, one by one."""
+        """Refuse what refusals, failures and repeated answers would reveal, one by one."""
         study, privacy = self._study.digest(), self._privacy
         if exchange == "query.enrol":
             return
         asked = {question_of(items)}
-        if len(self._ledger.questions(study, REFUSED) - asked) >= privacy.max_refusals:
+        if len(self._db.questions(study, REFUSED) - asked) >= privacy.max_refusals:
             yield refusal("refusals", privacy, "a study with many questions refused before")
         if exchange in _ABOUT_ROWS:
-            known = self._ledger.questions(study, exchange)
+            known = self._db.questions(study, exchange)
             if len(known | asked) > privacy.max_releases:
                 yield refusal("releases", privacy, "the same of other models before")
         tables: dict[str, set[str]] = defaultdict(set)
         for item in items:
             if item.subset != "train" and len(self._study.members(item.subset)) == 1:
-                tables[item.statistic].add(item.request)
-        for statistic, own in tables.items():
-            earlier = self._ledger.released_before(statistic, study)
-            if len(own | {one.request for one in earlier}) > privacy.max_releases:
+                tables[table_kind(item)].add(item.request)
+        for kind, own in tables.items():
+            if len(own | self._db.questions(study, kind)) > privacy.max_releases:
                 yield refusal("releases", privacy, "other tables of a set before")
 
+    def _too_many_gradients(self, request: Any) -> Iterator[Refusal]:
+        """Refuse more different gradients on a table than the study needs; each says a little.
+
+        The same question once more, as after an interruption or in another run, has the same
+        answer and counts once.
+        """
+        asked: dict[str, set[str]] = {}
+        for item, base, kind in _gradients(request):
+            earlier = self._db.questions(self._study.digest(), kind)
+            known = asked.setdefault(kind, set(earlier))
+            known.add(item.digest)
+            counts = {base: len(known)}
+            yield from check_rounds(item.statistic, counts, self._study, self._privacy)
+
     def epsilon(self) -> float:
-        """What the run has cost a patient so far; 0 without differential privacy."""
+        """Return what the run has cost a patient so far; 0 without differential privacy."""
         private = self._study.differential_privacy
-        return self._budget.epsilon(private.delta) if private.on else 0.0
+        return epsilon_of(self._draft.spendings(self._run), private.delta) if private.on else 0.0
 
     def _membership(self, subset: str) -> Membership:
-        """Of the cohort as it was read at the start of the run; it does not change in between."""
+        """Return it for the cohort as read at the start of the run; that does not change."""
         if subset not in self._known:
             patients = self._cohort.subset(self._study, subset)
             self._known[subset] = self._memberships.of(p.patient_id for p in patients)
         return self._known[subset]
 
     def _other_sites(self, item: Item) -> Iterator[Refusal]:
-        """The same patients summed with a few sites more or less give these few away.
+        """Refuse the same patients summed with a few sites more or less: it gives these few away.
 
         Whatever the sum is called: another name, or an idle step, may stand for the same numbers.
         """
-        known = self._ledger.companions(item.membership) if item.participants else ()
-        if known and self._earlier.tell_too_much(item.subset, item.participants, known):
+        known = self._db.companions(item.membership) if item.participants else ()
+        if known and self._earlier.reveal_too_much(item.subset, item.participants, known):
             yield Refusal(
                 "participants", FEWEST_MASKED, "sites changed since the same sum was released"
             )
@@ -188,7 +243,7 @@ class Releases:
         patients = self._cohort.subset(self._study, subset)
         masked = summed and self._study.masked(subset)
         membership = self._membership(subset).digest
-        earlier = self._ledger.companions(membership) if masked else ()
+        earlier = self._db.companions(membership) if masked else ()
         return Item(
             what=what,
             subset=subset,
@@ -205,6 +260,83 @@ class Releases:
         return bool(self._cohort.subset(self._study, subset))
 
 
+Sites = frozenset[str]
+
+
+class EarlierSums:
+    """The earlier sums of one site, as one study sees them.
+
+    A site hears only of sums that it gave a part of. Several of them may reveal another site's
+    numbers together with sums that this one had no part in; so everything that a study declares is
+    looked at, for every study in which this site gave sums of the same patients.
+
+    Parameters
+    ----------
+    left : site and roster digest of those that left for good, and have signed so.
+    """
+
+    def __init__(self, work: Path, study: Study, left: Iterable[tuple[str, str]]) -> None:
+        self._work, self._study, self._left = work, study, frozenset(left)
+        self._studies: dict[str, Study | None] = {study.digest(): study}
+        self._checked: dict[tuple[object, ...], bool] = {}
+
+    def gone(self, earlier: Companions) -> set[str]:
+        """Return the sites of an earlier sum that have left for good."""
+        return {site for site in earlier.participants if (site, earlier.roster) in self._left}
+
+    def reveal_too_much(self, subset: str, now: Iterable[str], known: Iterable[Companions]) -> bool:
+        """Say whether a sum among `now` would give fewer than three sites away by subtraction.
+
+        Who left for good has allowed that its own numbers are found, and from then on hides nobody
+        else; who takes part again counts again.
+
+        Parameters
+        ----------
+        known : of earlier sums over the same patients of this site.
+        """
+        members, earlier = frozenset(now), tuple(known)
+        key = (subset, members, earlier)
+        if key not in self._checked:
+            self._checked[key] = self._reveal(subset, members, earlier)
+        return self._checked[key]
+
+    def _reveal(self, subset: str, now: Sites, earlier: tuple[Companions, ...]) -> bool:
+        given = [self._staying(one, now) for one in earlier]
+        if any(0 < len(now ^ one) < FEWEST_MASKED for one in given):
+            return True
+        split = split_of(self._study, subset)
+        own = map(frozenset, masked_over(self._study, split).values())
+        declared = (
+            self._staying(one._replace(participants=sites), now)
+            for one in earlier
+            for sites in self._declared(one.study, split)
+        )
+        together = {now, *given, *own, *declared}
+        return bool(few_told([sites for sites in together if len(sites) >= FEWEST_MASKED]))
+
+    def _staying(self, earlier: Companions, now: Sites) -> Sites:
+        return frozenset(earlier.participants) - (self.gone(earlier) - now)
+
+    def _declared(self, digest: str, split: str) -> Iterator[tuple[str, ...]]:
+        """Yield the sites of all masked sums of an earlier study; none if it is not at hand."""
+        if digest not in self._studies:
+            try:
+                self._studies[digest] = recall_study(self._work, digest)
+            except (StudyError, ValueError):
+                self._studies[digest] = None
+        study = self._studies[digest]
+        if study is not None:
+            yield from masked_over(study, split).values()
+
+
+def _gradients(request: Any) -> Iterator[tuple[SumItem, str, str]]:
+    """Yield items that ask for a gradient, with each table they read and its kind of question."""
+    for item in request.items if isinstance(request, SumRequest) else ():
+        if item.statistic.rule == "gradient":
+            for base in tables_read(item.view):
+                yield item, base, f"gradient/{request_digest(base, item.subset)}"
+
+
 def _decision(reply: Any) -> tuple[Decision, str]:
     if isinstance(reply, Refused):
         return "refused", reply.refusals[0].rule
@@ -214,14 +346,14 @@ def _decision(reply: Any) -> tuple[Decision, str]:
 
 
 def _exchange_id(request: Any) -> str:
-    """The coordinator's name for this exchange, the same at all sites."""
+    """Return the coordinator's name for this exchange, the same at all sites."""
     if isinstance(request, SumRequest | TrainRequest):
         return f"{request.session}/{request.number}"
     return ""
 
 
 def _digest(content: RecordDict) -> str:
-    """SHA-256 of a reply as it is sent: header, then buffers by name."""
+    """Return the SHA-256 of a reply as it is sent: header, then buffers by name."""
     digest = hashlib.sha256(header_of(content).encode())
     for name, array in sorted(buffers_of(content).items()):
         digest.update(f"\n{name}\n".encode())

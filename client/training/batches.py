@@ -1,4 +1,4 @@
-"""Which crops make up a batch, and how each is cut: drawn from one generator, in one order."""
+"""Composition of batches and cuts of crops: drawn from one generator, in one order."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Crops:
 
     Parameters
     ----------
-    images : n crops, float32 (S, S, S), one a patient (3D), or (S, S), several a patient (2D); the
-        CT window scaled to [0, 1]. They may be mapped from disk and are read batch by batch.
+    images : n crops, float32 (S, S, S), one per patient (3D), or (S, S), several per patient (2D);
+        the CT window scaled to [0, 1]. They may be memory-mapped and are read batch by batch.
     patient : int64 (n,), index of the patient a crop belongs to.
     label : float32 (n,), 1.0 for the positive class, of the crop's patient.
     """
@@ -32,7 +32,7 @@ class Crops:
     label: NDArray[np.float32]
 
     def room(self, size: int) -> int:
-        """Voxels along each axis by which a crop is longer than `size`.
+        """Return the voxels along each axis by which a crop is longer than `size`.
 
         Raises
         ------
@@ -50,9 +50,9 @@ class Draw:
 
     Parameters
     ----------
-    chosen : int64 (b,), which crops.
-    starts : int64 (b, axes), the corner of the part that is cut out of each.
-    flips : bool (b, axes), the axes that are turned round.
+    chosen : int64 (b,), indices of the crops.
+    starts : int64 (b, axes), the corner of the part cut out of each.
+    flips : bool (b, axes), the flipped axes.
     """
 
     chosen: Indices
@@ -61,17 +61,17 @@ class Draw:
 
 
 def batches_an_epoch(crops: int, size: int) -> int:
-    """Batches of one pass over the crops; a last one of a single crop is left out."""
+    """Return the batches of one pass over the crops; a last one of a single crop is left out."""
     return crops // size + (crops % size > 1)
 
 
 def training_draws(
     crops: Crops, settings: NetworkSettings, generator: torch.Generator
 ) -> Iterator[Draw]:
-    """Batches for training, pass after pass, without end.
+    """Yield batches for training, pass after pass, without end.
 
-    A last batch of one crop is left out (BatchNorm needs two). With augmentation a crop is turned
-    round on each axis with probability a half, and a random part of it is cut (paper, "Data
+    A last batch of one crop is left out (BatchNorm needs two). With augmentation each axis of a
+    crop is flipped with probability a half, and a random part of it is cut (paper, "Data
     enhancement strategies"); without, the centre is.
     """
     room = crops.room(settings.input_size)
@@ -92,7 +92,7 @@ def training_draws(
 
 
 def evaluation_draws(crops: Crops, settings: NetworkSettings) -> Iterator[Draw]:
-    """Every crop once, in order, its centre."""
+    """Yield every crop once, in order, cut at its centre."""
     room = crops.room(settings.input_size)
     everything = np.arange(len(crops.images))
     for start in range(0, len(everything), settings.batch_size):
@@ -111,10 +111,10 @@ def _shuffled(label: NDArray[np.float32], generator: torch.Generator) -> Indices
 
 
 def _balanced(label: NDArray[np.float32], generator: torch.Generator) -> Indices:
-    """As many draws as there are crops, the classes in turn; which comes first is drawn.
+    """Draw as many crops as there are, the classes in turn, with a random first class.
 
-    Each class is gone through in random order, again and again where it is the smaller one. Of a
-    site with one class only, the draws are shuffled.
+    Each class is traversed in random order, repeatedly where it is the smaller one. Of a site with
+    one class only, the draws are shuffled.
     """
     classes = [np.flatnonzero(label == value) for value in (0.0, 1.0)]
     if not all(len(members) for members in classes):

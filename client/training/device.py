@@ -1,4 +1,4 @@
-"""Where a site computes its networks, and in how many bits."""
+"""Device and precision of a site's networks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Precision = Literal["auto", "float32", "mixed"]
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, and how it is used.
+    """Device, and its use.
 
     Parameters
     ----------
-    device : as torch names it.
+    device : torch's name of it.
     loaders : threads that read crops ahead.
     """
 
@@ -29,7 +29,7 @@ class Compute:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is a graphics card."""
+        """True on a graphics card."""
         return self.device.type == "cuda"
 
     @property
@@ -40,7 +40,7 @@ class Compute:
         return int(torch.cuda.get_device_properties(self.device).total_memory)
 
     def sixteen_bits(self, precision: Precision) -> torch.dtype | None:
-        """The type of mixed precision, None where all is float32.
+        """Return the type of mixed precision, None where all is float32.
 
         bfloat16, or float16 on a card that lacks it.
         """
@@ -51,7 +51,7 @@ class Compute:
         return torch.bfloat16
 
     def words(self) -> str:
-        """The device for people."""
+        """Describe the device for people."""
         if self.on_gpu:
             return f"{torch.cuda.get_device_name(self.device)} ({self.device})"
         return "the CPU"
@@ -61,7 +61,7 @@ CPU = Compute(torch.device("cpu"))
 
 
 def find_compute(device: str, loaders: int = 0) -> Compute:
-    """The device that site.toml asks for.
+    """Return the device that site.toml asks for.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def find_compute(device: str, loaders: int = 0) -> Compute:
 
     Raises
     ------
-    InputError : a graphics card that is not there.
+    InputError : a graphics card that does not exist.
     """
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     chosen = torch.device(("cuda" if cards else "cpu") if device == "auto" else device)
@@ -84,11 +84,11 @@ def find_compute(device: str, loaders: int = 0) -> Compute:
 
 @contextmanager
 def repeatable(compute: Compute, *, tensor_float: bool) -> Iterator[None]:
-    """The same convolution algorithms every time; on a CPU there is no choice to make.
+    """Use the same convolution algorithms every time; on a CPU there is no choice.
 
     Parameters
     ----------
-    tensor_float : whether float32 convolutions may be rounded to TensorFloat-32.
+    tensor_float : True if float32 convolutions may be rounded to TensorFloat-32.
     """
     if not compute.on_gpu:
         yield

@@ -1,4 +1,4 @@
-"""Local training with differential privacy for each patient: DP-SGD, all of it by Opacus.
+"""Local training with differential privacy per patient: DP-SGD by Opacus.
 
 Abadi et al. 2016, "Deep learning with differential privacy", algorithm 1; Yousefpour et al. 2021,
 "Opacus: user-friendly differential privacy library in PyTorch".
@@ -29,14 +29,14 @@ from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 
-# A crop's own gradient is as large as the network: of more crops than these, sums are kept.
+# A crop's own gradient is as large as the network: beyond this number of crops, sums are kept.
 _AT_ONCE = 8
 _STATE_HEAD, _STATE_WORDS = 24, 624
 
 
 @dataclass(frozen=True)
 class PrivateResult:
-    """What a site's private training came to.
+    """Result of a site's private training.
 
     `samples` and `loss_sum` are exact, without noise: no promise covers them, and they must not
     leave the site.
@@ -69,22 +69,22 @@ def train_privately(
     compute: Compute = CPU,
     generator: torch.Generator | None = None,
 ) -> PrivateResult:
-    """Train `model` in place on one site's crops; it is left on the device.
+    """Train `model` in place on one site's crops; it stays on the device.
 
     In each step every patient is drawn with the same probability, independently of the others
     (Poisson sampling), so that batches differ in size and may be empty; `settings.batch_size` is
-    the expected size, of patients. A drawn patient contributes one crop, any of its own. What is
-    computed is float32 throughout.
+    the expected size, of patients. A drawn patient contributes one random crop. All computation is
+    float32.
 
-    There is no seed: the coordinator knows those of a study, and whoever knows the noise can take
-    it off again. Nor may it know who was drawn, as the accountant counts on that. No two calls
-    give the same weights.
+    There is no seed: the coordinator knows those of a study, and knowing the noise allows to
+    subtract it. Nor may it know who was drawn, as the accountant relies on that. No two calls give
+    the same weights.
 
     Parameters
     ----------
-    epochs : passes over the patients, ceil(patients / batch_size) steps each, where
-        `settings.local_steps` does not say how many steps.
-    generator : for tests on the CPU alone, of all that is random.
+    epochs : passes over the patients, ceil(patients / batch_size) steps each, unless
+        `settings.local_steps` sets the number of steps.
+    generator : for tests on the CPU alone, of all random numbers.
 
     Raises
     ------
@@ -118,15 +118,15 @@ def train_privately(
 
 
 def unpredictable(device: torch.device) -> torch.Generator:
-    """A generator that nobody can guess, seeded by the operating system.
+    """Return an unpredictable generator, seeded by the operating system.
 
-    torch uses but 32 bits of a seed on a CPU: few enough to try them all. So there the whole state
+    On a CPU torch uses only 32 bits of a seed: few enough to try them all. So there the whole state
     is drawn, 624 words of 32 bits. A card's generator uses all 64.
     """
     generator = torch.Generator(device)
     if device.type != "cpu":
         return generator.manual_seed(int.from_bytes(os.urandom(8), "big"))
-    # the words lie in fields of 64 bits, after a head that says they are all still unused
+    # the words lie in fields of 64 bits, after a head that marks them all as unused
     state = generator.manual_seed(0).get_state()
     words = np.frombuffer(os.urandom(4 * _STATE_WORDS), dtype=np.uint32).astype(np.uint64)
     stop = _STATE_HEAD + words.nbytes
@@ -136,7 +136,7 @@ def unpredictable(device: torch.device) -> torch.Generator:
 
 
 class _Stepper:
-    """A network whose single patients' gradients are known, with an optimiser; one call a batch."""
+    """Network with per-patient gradients, and its optimiser; one call per batch."""
 
     def __init__(
         self,
@@ -161,15 +161,15 @@ class _Stepper:
             optimiser,
             noise_multiplier=private.noise_multiplier,
             max_grad_norm=private.max_gradient_norm,
-            # not the size that a batch came to, as that depends on who is in it
+            # not the size of the actual batch, which depends on who is in it
             expected_batch_size=expected,
             generator=noise,
-            # the last bits of a plain Gaussian tell what it was added to (Holohan, Braghin 2021)
+            # the last bits of a plain Gaussian reveal the sum behind it (Holohan, Braghin 2021)
             secure_mode=True,
         )
 
     def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
-        """The sum of a batch's losses, before the step."""
+        """Return the sum of a batch's losses, before the step."""
         loss = torch.zeros((), device=self.device)
         borders = [*range(0, len(images), _AT_ONCE), len(images)]
         parts = [slice(*ends) for ends in pairwise(borders)]
@@ -177,7 +177,7 @@ class _Stepper:
             self.optimiser.zero_grad(set_to_none=True)
             loss += self._gradients(images[part], label[part])
             if part is not parts[-1]:
-                self.optimiser.signal_skip_step()  # clips and adds up, and waits for the others
+                self.optimiser.signal_skip_step()  # clips and accumulates, and waits for the others
                 self.optimiser.step()
         if not parts:
             self._no_gradients()
@@ -191,23 +191,23 @@ class _Stepper:
             logits, on_device(label, self.device), weights, reduction="sum"
         )
         with warnings.catch_warnings():
-            # images need no gradients themselves; those of the first layer are there all the same
+            # images need no gradients themselves; those of the first layer exist all the same
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self.parameters:
-            # no norm clips what is not finite, and one such patient would show in all weights
+            # no norm clips infinite values or NaN, and one such patient would show in all weights
             parameter.grad_sample.nan_to_num_(0.0, 0.0, 0.0)  # type: ignore[attr-defined]
         return loss.detach()
 
     def _no_gradients(self) -> None:
-        """Of a batch of nobody: noise is added to nothing, so that it looks like any other."""
+        """Set zero gradients for an empty batch: with noise, it looks like any other."""
         self.optimiser.zero_grad(set_to_none=True)
         for parameter in self.parameters:
             parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
 
 
 def _by_patient(crops: Crops) -> list[Indices]:
-    """Which crops each patient has that has any."""
+    """Return the crops of each patient that has any."""
     order = np.argsort(crops.patient, kind="stable")
     _, starts = np.unique(crops.patient[order], return_index=True)
     return np.split(order, starts[1:]) if len(order) else []
@@ -221,7 +221,7 @@ def _patient_draws(
     steps: int,
     generator: torch.Generator,
 ) -> Iterator[Draw]:
-    """Batches of a crop of each patient that was drawn; turned and cut as in `training_draws`."""
+    """Yield batches of one crop per drawn patient; flipped and cut as in `training_draws`."""
     from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 
     room = crops.room(settings.input_size)
@@ -243,10 +243,10 @@ def _patient_draws(
 
 
 def _separable(model: ScoringNetwork, settings: NetworkSettings) -> ScoringNetwork:
-    """A copy of the same values, whose layers Opacus can look into.
+    """Return a copy of the same values, whose layers Opacus can handle.
 
-    Its weights are contiguous: the fused Adam takes for granted that gradients lie in memory as
-    weights do, and Opacus makes contiguous ones.
+    Its weights are contiguous: the fused Adam assumes that gradients have the memory layout of
+    weights, and Opacus makes contiguous ones.
 
     Raises
     ------
@@ -265,7 +265,7 @@ def _separable(model: ScoringNetwork, settings: NetworkSettings) -> ScoringNetwo
 
 
 def _take_apart(module: nn.Module, *, frozen: bool) -> None:
-    """Undo all that writes into a layer's output, which the hooks of Opacus do not bear."""
+    """Undo all in-place changes of a layer's output, which the hooks of Opacus do not allow."""
     for name, child in module.named_children():
         if isinstance(child, nn.ReLU):
             child.inplace = False
@@ -278,7 +278,7 @@ def _take_apart(module: nn.Module, *, frozen: bool) -> None:
 
 
 class _Apart(nn.Module):
-    """A normalisation whose output is a copy: MONAI's blocks add the shortcut into it in place."""
+    """Normalisation whose output is a copy: MONAI's blocks add the shortcut into it in place."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -290,7 +290,7 @@ class _Apart(nn.Module):
 
 
 class _FixedNorm(nn.Module):
-    """BatchNorm with statistics that never change: each patient for himself, like a convolution.
+    """BatchNorm with fixed statistics: independent for each patient, like a convolution.
 
     Opacus refuses BatchNorm in any mode, as it cannot know that the statistics stay; the weights
     are those of the norm itself.
@@ -301,7 +301,7 @@ class _FixedNorm(nn.Module):
         if norm.running_mean is None or norm.running_var is None:
             raise ValueError("a BatchNorm without running statistics cannot be frozen")
         self.weight, self.bias = norm.weight, norm.bias
-        # no buffers, as Opacus takes these for something that training changes
+        # no buffers, as Opacus assumes that training changes these
         self.mean = norm.running_mean.clone()
         self.scale = torch.rsqrt(norm.running_var + norm.eps)
 
@@ -310,7 +310,7 @@ class _FixedNorm(nn.Module):
         return self.standard(values) * self.weight.view(shape) + self.bias.view(shape)
 
     def standard(self, values: torch.Tensor) -> torch.Tensor:
-        """Less the mean, over the SD."""
+        """Return (values - mean) / SD."""
         shape = (-1, *(1,) * (values.ndim - 2))
         return (values - self.mean.view(shape)) * self.scale.view(shape)
 
@@ -318,7 +318,7 @@ class _FixedNorm(nn.Module):
 def _gradients_of_fixed_norm(
     layer: _FixedNorm, inputs: Sequence[torch.Tensor], gradients: torch.Tensor
 ) -> dict[nn.Parameter, torch.Tensor]:
-    """Each crop's, (n, channels), from those of the output, as Opacus asks for new layers."""
+    """Return gradients of each crop, (n, channels), from those of the output, for Opacus."""
     return {
         layer.weight: torch.einsum("nc...->nc", layer.standard(inputs[0]) * gradients),
         layer.bias: torch.einsum("nc...->nc", gradients),
@@ -326,7 +326,7 @@ def _gradients_of_fixed_norm(
 
 
 def _copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """Parameter by parameter, in their order: the names of a separable network are others."""
+    """Copy parameter by parameter, in order: the names of a separable network differ."""
     with torch.no_grad():
         for own, trained in zip(target.parameters(), source.parameters(), strict=True):
             own.copy_(trained)

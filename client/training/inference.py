@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.data.cohort import Patient
-from client.store.state import StoredTable
+from client.store.run_files import StoredTable
 from client.training.batches import Crops
 from client.training.device import Compute, find_compute
 from client.training.loop import infer
@@ -25,17 +25,17 @@ from strategies.base import make_strategy
 
 
 def compute_of(workspace: Workspace) -> Compute:
-    """The device that site.toml asks for; see `find_compute`."""
+    """Return the device that site.toml asks for; see `find_compute`."""
     return find_compute(workspace.settings.device, workspace.settings.loaders)
 
 
 def network_of(study: Study, kind: NetworkName, weights: Any) -> Any:
-    """The study's network with these weights."""
+    """Return the study's network with these weights."""
     return network_with(weights, kind, study.network(kind))
 
 
 def crops_of(workspace: Workspace, kind: NetworkName, patients: Sequence[Patient]) -> Crops:
-    """Crops of these patients, with their labels."""
+    """Return the crops of these patients, with their labels."""
     if workspace.images is None:
         raise ValueError("this study has no images")
     images, index = workspace.images.crops(kind, [p.patient_id for p in patients])
@@ -64,7 +64,7 @@ def store_inference(
 def network_tables(
     kind: NetworkName, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
 ) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
-    """Columns and values (patients, columns) of the base tables that `infer` gives, by name."""
+    """Return columns and values (patients, columns) of the base tables of `infer`, by name."""
     names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
     return {
         f"{kind}/{variant}/features": (names, features.astype(np.float64)),

@@ -1,4 +1,4 @@
-"""Batches are cut from the crops ahead of the network's need, so that it never waits for them."""
+"""Cut batches from the crops ahead of the network's need, so that it never waits for them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Result = TypeVar("Result")
 def load(
     crops: Crops, draws: Iterable[Draw], size: int, threads: int
 ) -> Iterator[tuple[Draw, NDArray[np.float32]]]:
-    """Each draw with its crops, float32 (b, size, ...), in the order of the draws.
+    """Yield each draw with its crops, float32 (b, size, ...), in the order of the draws.
 
     Parameters
     ----------
-    threads : that read and cut ahead of what is asked for; 0 = none. The result is the same: all
-        that is random is in the draws.
+    threads : number that read and cut ahead; 0 = none. The result is the same: all random numbers
+        are in the draws.
     """
     return ahead(partial(_with_crops, crops, size), draws, threads)
 
 
 def cut(crops: Crops, draw: Draw, size: int) -> NDArray[np.float32]:
-    """The drawn parts of the drawn crops, float32 (b, size, ...)."""
+    """Cut the drawn parts of the drawn crops, float32 (b, size, ...)."""
     axes = draw.starts.shape[1]
     batch = np.empty((len(draw.chosen), *(size,) * axes), dtype=np.float32)
     for row, index in enumerate(draw.chosen):
@@ -43,9 +43,9 @@ def cut(crops: Crops, draw: Draw, size: int) -> NDArray[np.float32]:
 def ahead(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Generator[Result, None, None]:
-    """`map(function, items)`, computed by threads, as many results ahead as there are threads.
+    """Run `map(function, items)` in threads, as many results ahead as there are threads.
 
-    The items themselves are taken in order by the calling thread.
+    The calling thread takes the items themselves in order.
     """
     if threads == 0:
         yield from map(function, items)

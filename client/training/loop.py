@@ -1,4 +1,4 @@
-"""Local training of a network and its use: functions of weights, crops and a seed alone."""
+"""Training and use of a network: functions of weights, crops and a seed alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class LocalResult:
-    """What a site's training came to.
+    """Result of a site's training.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def train_locally(
     compute: Compute = CPU,
     on_gradient: GradientHook | None = None,
 ) -> LocalResult:
-    """Train `model` in place on one site's crops; it is left on the device.
+    """Train `model` in place on one site's crops; it stays on the device.
 
     The optimiser is made afresh, so nothing but the weights goes from round to round, and every
     random number comes from `seed`: the result does not depend on what ran before. On a GPU the
@@ -93,7 +93,7 @@ def infer(
     patients: int,
     compute: Compute = CPU,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features (patients, width) and probability (patients,): means over a patient's crops.
+    """Return features (patients, width) and probability (patients,): means over a patient's crops.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def loss_of(
     settings: NetworkSettings,
     compute: Compute = CPU,
 ) -> tuple[float, int]:
-    """Sum of the crops' losses in evaluation mode, and how many crops there are."""
+    """Return the sum of the crops' losses in evaluation mode, and the number of crops."""
     if not len(crops.images):
         return 0.0, 0
     _, logits = _evaluate(model, kind, crops, settings, compute)
@@ -126,7 +126,7 @@ def loss_of(
 
 
 class _Stepper:
-    """A network on its device, with optimiser and precision; one call a batch."""
+    """Network on its device, with optimiser and precision; one call per batch."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class _Stepper:
         self.scaler = torch.GradScaler(self.device.type, enabled=self.type == torch.float16)
 
     def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
-        """The mean loss of a batch, before the step."""
+        """Return the mean loss of a batch, before the step."""
         weights = on_device(class_weights(label, self.settings), self.device)
         with torch.autocast(self.device.type, self.type, enabled=self.type is not None):
             _, logits = self.model(_ready(images, self.kind, self.device))
@@ -176,7 +176,7 @@ def _evaluate(
     settings: NetworkSettings,
     compute: Compute,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
+    """Return features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
 
     Always in float32: what a network says of a patient must not depend on the device.
     """

@@ -1,4 +1,4 @@
-"""A training round at a site: from the weights that were sent to the share that goes back."""
+"""Training round at a site: from the received weights to the share that goes back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from client.data.cohort import Patient
 from client.site import LOG
-from client.store.privacy_budget import PrivacyBudget
+from client.store.privacy_budget import Spending
 from client.training.batches import Crops
 from client.training.inference import (
     compute_of,
@@ -35,16 +35,16 @@ from strategies.base import NOTHING, SiteRound, Strategy, Vector, make_strategy
 
 
 def train_network(workspace: Workspace, request: TrainRequest) -> Update:
-    """One round at this site: its weighted change of the weights, and five sums.
+    """Run one round at this site; return its weighted change of the weights, and five sums.
 
-    See `RoundPlan`. The loss on held-out patients is that of the weights that were sent, so it
-    scores what the round before came to.
+    See `RoundPlan`. The loss on held-out patients is that of the received weights, so it scores the
+    result of the round before.
     """
     return _Round(workspace, request).run()
 
 
 def own_seed(seed: int, site: str) -> int:
-    """The round's seed mixed with the site's name, so that no two sites draw the same numbers."""
+    """Mix the round's seed with the site's name, so that no two sites draw the same numbers."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{site}".encode()).digest()[:6], "big")
 
 
@@ -64,7 +64,7 @@ class _Round:
     request: TrainRequest
 
     def run(self) -> Update:
-        """Look at the loss, train, keep: whatever the plan asks for."""
+        """Evaluate the loss, train, and keep features, as the plan asks."""
         plan, network = self.request.plan, self.request.network
         model = network_of(self.workspace.study, self.kind, self.request.weights)
         self._load_own_layers(model)
@@ -100,12 +100,12 @@ class _Round:
 
     @property
     def private(self) -> bool:
-        """Whether the training adds noise."""
+        """True when the training adds noise."""
         return bool(self.workspace.study.differential_privacy.on)
 
     @property
     def patients(self) -> Sequence[Patient]:
-        """All training patients of the site."""
+        """Training patients of the site."""
         return self.workspace.cohort.subset(self.workspace.study, "train")
 
     def _carried(self, what: str) -> TrainingState:
@@ -126,9 +126,9 @@ class _Round:
     # -- parts of a round ----------------------------------------------------------------------
 
     def _loss(self, model: Any, fold: int) -> tuple[float, float]:
-        """Sum of the losses of a fold's crops, and how many there are.
+        """Return the sum of the losses of a fold's crops, and their number.
 
-        Nothing under differential privacy: no noise covers them.
+        Zeros under differential privacy: no noise covers them.
         """
         held_out = [patient for patient in self.patients if patient.fold == fold]
         if not held_out or self.private:
@@ -139,7 +139,7 @@ class _Round:
         return loss_sum, float(count)
 
     def _keep(self, model: Any) -> tuple[float, float]:
-        """Store features and probabilities of the training patients; the loss of the fold out."""
+        """Store the training patients' features; return the loss of the fold left out."""
         ranges = self.strategy.own_ranges(model)
         if len(ranges):
             self._own_layers.keep(parts_of(flatten(model), ranges))
@@ -148,7 +148,7 @@ class _Round:
         return self._loss(model, self.request.plan.excluded_fold)
 
     def _train(self, model: Any, sums: Float) -> tuple[Vector, Vector]:
-        """Train in place; the weighted changes, with loss and steps written into the sums."""
+        """Train in place; return the weighted changes; add loss and steps to the sums."""
         plan, settings, strategy = self.request.plan, self.settings, self.strategy
         out = (plan.excluded_fold, plan.validation_fold)
         used = [patient for patient in self.patients if patient.fold not in out]
@@ -197,7 +197,7 @@ class _Round:
         return self._rounded(change), outcome.control * share
 
     def _train_privately(self, model: Any, crops: Crops) -> int:
-        """With noise, and written down as spent before anything of it leaves; the steps taken."""
+        """Train with noise, and count it as spent with the reply; return the steps taken."""
         from client.training.dp_sgd import train_privately
 
         plan, workspace = self.request.plan, self.workspace
@@ -212,8 +212,8 @@ class _Round:
             compute=compute_of(workspace),
         )
         spent = (done.noise_multiplier, done.sample_rate, done.steps)
-        budget = PrivacyBudget(workspace.run_tables.folder)
-        budget.spend(self.request.network, self.request.variant, *spent)
+        spending = Spending(self.request.network, self.request.variant, *spent)
+        workspace.draft.spend(workspace.run_tables.folder.name, spending)
         return done.steps
 
     def _store_own_layers(self, model: Any, trained: Vector) -> None:
@@ -224,9 +224,9 @@ class _Round:
                 self._own_layers.forget_before(number)
 
     def _rounded(self, change: Vector) -> Vector:
-        """On the plan's grid, with what earlier rounds rounded off (error feedback).
+        """Round to the plan's grid, adding the rounding errors of earlier rounds (error feedback).
 
-        Seide et al. 2014; Karimireddy et al. 2019: what is lost in a round is sent in later ones.
+        Seide et al. 2014; Karimireddy et al. 2019: the error of a round is sent in later ones.
         """
         plan, settings = self.request.plan, self.settings
         if settings.transfer_bits == 32:

@@ -1,7 +1,7 @@
-"""What a site carries from round to round of one training: control variates, own normalisation.
+"""State of a site between rounds of one training: control variates, own normalisation.
 
-It is kept by round: a round that is asked for a second time, because a reply was lost or the
-coordinator was started again, begins with what the first one began with.
+It is kept by round: a round that is requested again, because a reply was lost or the coordinator
+restarted, begins with the state of the first attempt.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.store.state import safe_name
+from client.store.run_files import safe_name
 from common.errors import StudyError
 from common.messages.plain import read_plain, write_plain
 
@@ -20,13 +20,13 @@ KEPT = "kept"
 
 
 class TrainingState:
-    """Of one training in one run.
+    """State of one training in one run.
 
     Parameters
     ----------
     folder : the run's folder at this site.
-    network, variant : which training.
-    what : is carried.
+    network, variant : the training.
+    what : name of the state.
     """
 
     def __init__(self, folder: Path, network: str, variant: str, what: str) -> None:
@@ -34,11 +34,11 @@ class TrainingState:
         self._name = safe_name(f"{network}-{variant}-{what}")
 
     def before(self, number: int) -> Vector | None:
-        """What is carried into the round of this number; None into round 0.
+        """Return the state before the round of this number; None before round 0.
 
         Raises
         ------
-        StudyError : it is not there.
+        StudyError : the state is missing.
         """
         if number == 0:
             return None
@@ -53,22 +53,22 @@ class TrainingState:
         return vector
 
     def after(self, number: int, carried: Vector) -> None:
-        """Put by what comes out of the round of this number, for the next one."""
+        """Store the state after the round of this number, for the next one."""
         write_plain(self._path(str(number + 1)), carried)
 
     def forget_before(self, number: int) -> None:
-        """Remove what was carried into rounds before this one."""
+        """Remove states before this round."""
         for path in self._folder.glob(f"{self._name}.*.safetensors"):
             which = path.name.removeprefix(f"{self._name}.").removesuffix(".safetensors")
             if which.isdigit() and int(which) < number:
                 path.unlink()
 
     def keep(self, carried: Vector) -> None:
-        """Put by what belongs to the finished network."""
+        """Store the state of the finished network."""
         write_plain(self._path(KEPT), carried)
 
     def kept(self) -> Vector | None:
-        """What belongs to the finished network; None where nothing does."""
+        """Return the state of the finished network; None where nothing was stored."""
         path = self._path(KEPT)
         return read_plain(path) if path.is_file() else None
 

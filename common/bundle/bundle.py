@@ -1,4 +1,4 @@
-"""The final model: safetensors for arrays, skops for the stacker, JSON; never pickle.
+"""Final model: safetensors for arrays, skops for the stacker, JSON; never pickle.
 
 It is all that a prediction needs: `study.json` says how images and clinical columns are read.
 """
@@ -24,7 +24,7 @@ Files = dict[str, NDArray[np.uint8]]
 
 @plain
 class TrainingColumns:
-    """What the training patients of all sites had in the columns of a base table.
+    """Summary of the training patients of all sites in the columns of a base table.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class TrainingColumns:
 
 @plain
 class Bundle:
-    """Everything that is needed to score a patient.
+    """Everything needed to score a patient.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Bundle:
     cutoffs : per model the frozen cut-off.
     software : versions of the coordinator.
     settings : the study as canonical JSON, whose SHA-256 is `study`; a file of its own.
-    training : by base table, what is known of the training patients' values.
+    training : by base table, summaries of the training patients' values.
     """
 
     study: str
@@ -62,7 +62,7 @@ class Bundle:
     training: dict[str, TrainingColumns]
 
     def to_files(self) -> Files:
-        """Bytes by file name: bundle.json, study.json, arrays.safetensors, a .skops a stacker."""
+        """Return bundle.json, study.json, arrays.safetensors, and a .skops for each stacker."""
         from safetensors.numpy import save
 
         tree, arrays = to_tree(dataclasses.replace(self, settings=""))
@@ -119,7 +119,7 @@ def save_files(files: Files, folder: Path) -> None:
 
 
 def read_files(folder: Path) -> Files:
-    """The files of a bundle's folder."""
+    """Read the files of a bundle's folder."""
     return {
         path.name: np.frombuffer(path.read_bytes(), dtype=np.uint8)
         for path in sorted(folder.glob("*"))

@@ -1,4 +1,4 @@
-"""Signature of a bundle's files: whoever predicts with them knows that nobody changed them."""
+"""Signature of a bundle's files, which proves that nobody changed them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PURPOSE = "bundle"
 
 
 def sign_files(files: Files, private: Ed25519PrivateKey) -> Files:
-    """The files with `signature.json` beside them, over the names and contents of all others."""
+    """Return the files with `signature.json`, over the names and contents of all others."""
     signature = identity.sign(private, _PURPOSE, _content(files))
     public = identity.public_text(private.public_key())
     text = json.dumps({"public_key": public, "signature": to_text(signature)}, indent=1)
@@ -28,7 +28,7 @@ def sign_files(files: Files, private: Ed25519PrivateKey) -> Files:
 
 
 def check_files(files: Mapping[str, NDArray[np.uint8]], public_key: str) -> None:
-    """Return if the files are those that the holder of this key (base64) signed.
+    """Check that the holder of this key (base64) signed exactly these files.
 
     Raises
     ------
@@ -47,12 +47,12 @@ def check_files(files: Mapping[str, NDArray[np.uint8]], public_key: str) -> None
 
 
 def digest_of(files: Mapping[str, NDArray[np.uint8]]) -> str:
-    """SHA-256 (hex) over the names and contents of all files but the signature."""
+    """Return the SHA-256 (hex) over the names and contents of all files but the signature."""
     return hashlib.sha256(_content(files)).hexdigest()
 
 
 def signer_of(files: Mapping[str, NDArray[np.uint8]]) -> str:
-    """The key (base64) that `signature.json` names, empty without one; it proves nothing yet."""
+    """Return the key (base64) in `signature.json`, empty without one; it proves nothing yet."""
     try:
         key = json.loads(files[SIGNATURE_FILE].tobytes())["public_key"]
     except (KeyError, ValueError, TypeError):

@@ -1,9 +1,9 @@
-"""What several sums over sites tell together: a few sites' own numbers, by adding and subtracting.
+"""Detect sums over sites that together reveal the numbers of a few sites.
 
-Over the same patients a sum is a row of zeros and ones, with a column a site. Whatever can be had
-of all sums by adding and subtracting is a vector of the space that the rows span; where it is zero
-outside a few sites, it is made of these sites' numbers alone. Pairs of sums are not enough to look
-at: seven sums over three of seven sites each, any two of which differ by four, give every site.
+Over the same patients a sum is a row of zeros and ones, with one column per site. Adding and
+subtracting sums gives every vector of the space that the rows span; a vector that is zero outside a
+few sites consists of these sites' numbers alone. Pairs of sums are not enough to look at: seven
+sums over three of seven sites each, any two of which differ by four, reveal every site.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Group = frozenset[str]
 
 
 def told_together(sums: Mapping[str, Collection[str]]) -> tuple[Names, Names] | None:
-    """Which sums tell of too few sites together, and of which; None where none do.
+    """Return sums that together reveal too few sites, and these sites; None where none do.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def told_together(sums: Mapping[str, Collection[str]]) -> tuple[Names, Names] | 
     if not sites:
         return None
     names = list(sums)
-    for name in list(names):  # what does not take part in it is not named
+    for name in list(names):  # a sum that takes no part in it is not named
         without = [sums[other] for other in names if other != name]
         if fewer := few_told(without):
             names.remove(name)
@@ -40,16 +40,16 @@ def told_together(sums: Mapping[str, Collection[str]]) -> tuple[Names, Names] | 
 
 
 def few_told(sums: Collection[Collection[str]]) -> Names:
-    """One or two sites of which sums tell together; empty where it takes three or more."""
+    """Return one or two sites that the sums reveal together; empty where it takes three or more."""
     return _few_told(frozenset(frozenset(one) for one in sums))
 
 
 @lru_cache(maxsize=1024)
 def _few_told(sums: frozenset[Group]) -> Names:
-    """By what every vector of the space is at right angles to: the numbers that add up to nothing.
+    """Find revealed sites from the orthogonal complement of the sums' span.
 
-    A vector of one site is there where all of these have a zero for it; one of two sites where the
-    two have numbers in the same proportion in all of them.
+    One site is revealed where all vectors of the complement are zero for it; two sites where their
+    numbers are in the same proportion in all of them.
     """
     sites = sorted(frozenset().union(*sums))
     alike: dict[tuple[Fraction, ...], str] = {}
@@ -65,7 +65,7 @@ def _few_told(sums: frozenset[Group]) -> Names:
 
 
 def _at_right_angles(sites: Sequence[str], sums: Iterable[Group]) -> list[list[Fraction]]:
-    """A row a site, a column for every vector of a basis of what is at right angles to all sums."""
+    """Return a basis of the orthogonal complement of all sums, one row per site."""
     rows = [[Fraction(site in members) for site in sites] for members in sorted(sums, key=sorted)]
     pivots = _reduce(rows, len(sites))
     free = [column for column in range(len(sites)) if column not in pivots]
@@ -76,7 +76,7 @@ def _at_right_angles(sites: Sequence[str], sums: Iterable[Group]) -> list[list[F
 
 
 def _reduce(rows: list[list[Fraction]], columns: int) -> list[int]:
-    """Bring rows to reduced echelon form, exactly and in place; the column of each pivot."""
+    """Bring rows to reduced echelon form, exactly and in place; return the column of each pivot."""
     pivots: list[int] = []
     for column in range(columns):
         rank = len(pivots)
@@ -94,7 +94,7 @@ def _reduce(rows: list[list[Fraction]], columns: int) -> list[int]:
 
 
 def check_test_sets_apart(study: Study, *, where: str) -> None:
-    """InputError when sums over test sets would give a few sites away by subtraction."""
+    """Raise InputError when sums over test sets would reveal a few sites by subtraction."""
     found = sets_too_close(study)
     if found is None:
         return
@@ -113,9 +113,9 @@ def check_test_sets_apart(study: Study, *, where: str) -> None:
 
 
 def sets_too_close(study: Study) -> tuple[Names, Names] | None:
-    """Masked sums over the same patients that tell of too few sites together, and of which.
+    """Return masked sums over the same patients that reveal too few sites, and these sites.
 
-    Site by site the patients of a split are the same in every set that names it.
+    At each site the patients of a split are the same in every set that names it.
     """
     for split in dict.fromkeys(("train", *(test.split for test in study.test_sets))):
         found = told_together(masked_over(study, split))

@@ -1,8 +1,8 @@
 """Find all refusals that a site's own patients decide, before anything is computed.
 
-The rules themselves are asked, with the questions that the phases of this study will ask. What
-depends on the other sites' patients (cells of ranks, columns with few rows apart) cannot be known
-at one site, and is left to the run.
+The rules themselves are applied to the questions that the phases of this study will ask. Refusals
+that depend on other sites' patients (cells of ranks, columns with few rows apart) cannot be
+known at one site, and are left to the run.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Foretold:
 
     Parameters
     ----------
-    stops : the study cannot go on without these answers.
-    withheld : about test sets; the study goes on without these parts of its results.
+    stops : refusals without which the study cannot go on.
+    withheld : refusals about test sets; the study goes on without these parts of its results.
     """
 
     stops: Refusals
@@ -52,15 +52,14 @@ class Foretold:
 def foretell(
     study: Study, privacy: PrivacySettings, rows: Mapping[str, Rows], twice: Mapping[str, int]
 ) -> Foretold:
-    """Ask every rule that one site's patients decide, for the models and test sets of a study.
+    """Apply every rule that one site's patients decide to the models and test sets of a study.
 
     A refusal names rule, threshold and a constant subject; no count can be read from it.
 
     Parameters
     ----------
     privacy : thresholds in force at the site, see `stricter`.
-    rows : the table of clinical columns as they are ("coded"), by subset in which the site takes
-        part.
+    rows : table of clinical columns as read ("coded"), by subset in which the site takes part.
     twice : training patients with both readings, by pair of readings ("r1 and r2").
     """
     counts = {name: (own.n, int(own.label.sum())) for name, own in rows.items()}
@@ -91,14 +90,14 @@ def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Re
     settings = [study.network(name) for name in study.networks]
     for fold in range(-1, study.folds if settings else -1):
         for folds in sorted({(fold, validation_fold(s, fold, study.folds)) for s in settings}):
-            # a total that is not this site's alone, as the coordinator would say
+            # a total that is not this site's alone, as the coordinator would state it
             yield from check_weights(rows, folds, rows.n + 1, study, privacy)
     if study.fusion.pooling == "rows":
         yield from check_out_of_fold_rows(rows, privacy)
 
 
 def _readings(study: Study, privacy: PrivacySettings, twice: Mapping[str, int]) -> Refusals:
-    """Repeat readings enter the intraclass correlation, from enough patients or not at all."""
+    """Check that repeat readings come from enough patients or from none."""
     if "radiomics" not in study.base_models:
         return ()
     if any(0 < count < privacy.min_category for count in twice.values()):
@@ -107,7 +106,7 @@ def _readings(study: Study, privacy: PrivacySettings, twice: Mapping[str, int]) 
 
 
 def _table1(study: Study, privacy: PrivacySettings, subset: str, rows: Rows) -> Iterator[Refusal]:
-    """Table 1 of a test set; the coordinator asks by the study's thresholds, not by the site's."""
+    """Check Table 1 of a test set; the coordinator asks by the study's own thresholds."""
     continuous = [c.name for c in study.clinical if c.kind == "continuous"]
     counted = [c for c in study.clinical if c.kind != "continuous" or c.summary == "median"]
     fewest = study.privacy.min_rows
@@ -119,7 +118,7 @@ def _table1(study: Study, privacy: PrivacySettings, subset: str, rows: Rows) -> 
             levels = max(len(c.levels) for c in counted)
             counts = ProtectedLevelCounts(levels=levels, minimum=study.privacy.min_cell)
             yield from _sum(study, privacy, subset, rows, [c.name for c in counted], counts)
-    elif study.clinical and rows.n >= fewest:  # of smaller parts the coordinator asks for no table
+    elif study.clinical and rows.n >= fewest:  # the coordinator asks for no table of smaller parts
         names = [column.name for column in study.clinical]
         yield from _sum(study, privacy, subset, rows, names, Means())
 

@@ -1,9 +1,9 @@
-"""The forms a view may have: the steps of a fitted model, each once and in their order.
+"""Allowed forms of a view: the steps of a fitted model, each once and in their order.
 
-Views travel as data, and rules look at what they give. A view of free form could be aimed: steps
+Views travel as data, and rules look at their results. A view of free form could be aimed: steps
 that turn a table into zeros and ones about one patient make a harmless sum, or a probability, into
-a question about that patient. So a view is taken only where it has one of the forms that fitted
-models have. That its numbers were fitted, and not made up, no form can tell.
+a question about that patient. So a view is accepted only in one of the forms that fitted models
+have. No form can show that its numbers were fitted and not made up.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ _ON_FOLDS = (Sigmoid, Rename)
 
 
 class FormError(ValueError):
-    """A view of a form that no model has; the words say which."""
+    """View of a form that no model has; the message says which."""
 
 
 class _Kind(IntEnum):
-    """How much a view has been through; what is joined comes from the kinds below."""
+    """Stage of processing of a view; only views of lower stages can be joined into it."""
 
     FEATURES = 0
     MODEL = 1
@@ -79,11 +79,11 @@ class _Kind(IntEnum):
 
 
 def check_form(view: View, study: Study) -> None:
-    """Whether a view has a form of the study's models.
+    """Check that a view has a form of the study's models.
 
     Raises
     ------
-    FormError : it has not, or holds a number that is none.
+    FormError : it has another form, or holds a number that is not finite.
     """
     _kind(view, study)
     for array in to_tree(view)[1]:
@@ -92,13 +92,13 @@ def check_form(view: View, study: Study) -> None:
 
 
 def is_own_table(view: View) -> bool:
-    """Whether a view is clinical columns as they are, and nothing else."""
+    """Return whether a view is clinical columns as they are, and nothing else."""
     plain = all(isinstance(step, Select) for step in view.transforms)
     return plain and isinstance(view.source, Table) and view.source.name == "coded"
 
 
 def check_out_of_fold(columns: Mapping[str, View], study: Study) -> None:
-    """Whether these are out-of-fold probabilities of the study's own models.
+    """Check that these are out-of-fold probabilities of the study's own models.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def check_out_of_fold(columns: Mapping[str, View], study: Study) -> None:
 
 
 def check_models(models: Mapping[str, View], study: Study) -> None:
-    """Whether these are final models of the study: its names, each ending in a probability.
+    """Check that these are final models of the study: its names, each ending in a probability.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _check_model(name: str, view: View, study: Study) -> None:
 
 
 def _check_probability(name: str, view: View, part: View, variant: str) -> None:
-    """A network's own probabilities, or a decision value made into one."""
+    """Check for a network's own probabilities, or a decision value made into one."""
     if name in NETWORKS:
         wanted = View(source=Table(name=f"{name}/{variant}/probability"))
         same = to_tree(part)[0] == to_tree(wanted.then(Select(columns=(name,))))[0]
@@ -152,7 +152,7 @@ def _check_probability(name: str, view: View, part: View, variant: str) -> None:
 
 
 def _fitted(view: View) -> bool:
-    """Whether the last step but a new name gives a probability."""
+    """Return whether the last step, apart from a renaming, gives a probability."""
     steps = [step for step in view.transforms if not isinstance(step, Rename)]
     return bool(steps) and isinstance(steps[-1], Sigmoid | Stack | Forest)
 
@@ -190,7 +190,7 @@ def _only(view: View, allowed: tuple[type[Any], ...]) -> None:
 
 
 def _check_steps(view: View, study: Study) -> int:
-    """The place in the order of the last step."""
+    """Return the position of the last step in the order."""
     last = 0
     for step in view.transforms:
         place = _ORDER[Impute] if is_filling(step) else _ORDER.get(type(step), 0)

@@ -1,9 +1,9 @@
-"""How many gradients of support vector machines a study may have.
+"""Limit the gradients of support vector machines in a study.
 
-Each tells a little of the patients near the boundary. Whether two views show the same columns
-cannot be told from what they are made of: a step that changes nothing makes another view, a table
-joined on makes other columns. So what is counted is every question that reads a table, against all
-that the study's own models ask of that table; see `server.phases.svm`.
+Each reveals a little about the patients near the boundary. The structure of two views does not show
+whether they have the same columns: a step that changes nothing makes another view, a table joined
+on makes other columns. So every question that reads a table is counted, against all that the
+study's own models ask of that table; see `server.phases.svm`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SAME = {"coded": "clinical"}
 
 
 def tables_read(view: View) -> frozenset[str]:
-    """Base tables below a view; all readings of radiomics, or all of one network, are one."""
+    """Return the base tables below a view; all readings, or all of one network, are one."""
     return frozenset(_base(name) for name in base_tables(view))
 
 
@@ -30,10 +30,10 @@ def _base(name: str) -> str:
 
 
 def machine_views(study: Study, base: str) -> int:
-    """Over how many views of a base table the study fits machines, each in rounds of its own.
+    """Return the number of views of a base table on which the study fits machines in own rounds.
 
-    A linear model asks for all its folds at once, but where the features of a network, which are
-    others in every fold, go in; with a kernel every fold and width has features of its own.
+    A linear model asks for all its folds at once, except on the features of a network, which differ
+    in every fold; with a kernel every fold and width has features of its own.
     """
     separate = study.folds + 1
     if base not in study.base_models:
@@ -47,7 +47,7 @@ def machine_views(study: Study, base: str) -> int:
 
 
 def machines_at_once(study: Study) -> int:
-    """Most machines that one question is about: costs, folds left out, folds judged on."""
+    """Return the most machines in one question: costs, folds left out, folds judged on."""
     folds = study.folds
     return len(study.svm.cost_grid) * (folds * folds + folds + 1)
 
@@ -55,11 +55,11 @@ def machines_at_once(study: Study) -> int:
 def check_rounds(
     statistic: Any, asked: Mapping[str, int], study: Study, privacy: PrivacySettings
 ) -> Refusals:
-    """Gradients of no more machines, and no more often, than the study's models need at most.
+    """Refuse gradients of more machines, or more often, than the study's models need at most.
 
     Parameters
     ----------
-    asked : different questions so far that read a base table, the one now asked among them.
+    asked : different questions so far that read a base table, including this one.
     """
     if statistic.weights.shape[0] > machines_at_once(study):
         return (refusal("svm_rounds", privacy, "gradients of more machines than the study has"),)

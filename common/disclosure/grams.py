@@ -28,7 +28,7 @@ def check_classes(asked: Asked) -> Refusals:
 def check_bounded(asked: Asked) -> Refusals:
     """Refuse, in guarded mode, columns that do not end in values that the study limits.
 
-    That the scale under the clipping is the deviation over all sites cannot be seen at one site.
+    One site cannot see that the scale under the clipping is the deviation over all sites.
     """
     clip = asked.study.selection.clip
     if asked.privacy.mode == "guarded" and not bounded(asked.view, clip):
@@ -37,7 +37,7 @@ def check_bounded(asked: Asked) -> Refusals:
 
 
 def bounded(view: View, clip: float) -> bool:
-    """Tell if a view ends in values that were limited to at most `clip` deviations."""
+    """Return whether a view ends in values limited to at most `clip` deviations."""
     for step in reversed(view.transforms):
         if isinstance(step, Clip | NormalScores):
             return step.limit <= clip
@@ -50,7 +50,7 @@ def bounded(view: View, clip: float) -> bool:
 
 
 def plain_columns(view: View) -> set[str]:
-    """Columns of a view that are neither normal scores nor made of such."""
+    """Return the columns of a view that are neither normal scores nor made of them."""
     plain, renamed = set(view.outputs()), False
     for step in reversed(view.transforms):
         if isinstance(step, NormalScores | KernelMap):
@@ -69,8 +69,8 @@ def plain_columns(view: View) -> set[str]:
 def check_scored(asked: Asked) -> Refusals:
     """Refuse, in guarded mode, more columns with a shape of their own than there are rows.
 
-    With more of them the search for the rows behind the matrix has enough to go by. How many rows
-    there are at least is told by the counts that come with the question.
+    More of them would let a search find the rows behind the matrix. The counts that come with the
+    question give the least number of rows.
     """
     if asked.privacy.mode != "guarded" or asked.rows.p <= asked.privacy.max_plain_columns:
         return ()
@@ -85,10 +85,10 @@ def check_scored(asked: Asked) -> Refusals:
 
 
 def _tied(rows: Rows) -> set[str]:
-    """Columns in which more than half of the rows have one value: no scores make them normal."""
+    """Return columns where over half of the rows share a value, which no scores make normal."""
     if rows.n == 0:
         return set()
-    # such a value stands in the middle of the rows in order
+    # such a value stands in the middle of the sorted rows
     middle = np.partition(rows.values, rows.n // 2, axis=0)[rows.n // 2]
     most = (rows.values == middle).sum(axis=0) > rows.n / 2
     return {name for name, tied in zip(rows.columns, most, strict=True) if tied}

@@ -1,9 +1,9 @@
-"""The rule for questions about some of the rows only.
+"""Rule for questions about some of the rows only.
 
-A question that may choose its rows can be aimed: two that differ by one patient tell that patient.
-So rows are left out in one form only: test patients of one level of a stratum that the study file
-declares, in the table that was fixed at the handout of the models, for histograms of scores and
-their placements. No two strata can be combined.
+A question that may choose its rows can be aimed: two that differ by one patient reveal that
+patient. So rows are left out in one form only: test patients of one level of a stratum that the
+study file declares, in the table that was fixed at the handout of the models, for histograms of
+scores and their placements. No two strata can be combined.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ALLOWED = {"score_histogram", "placements"}
 
 
 def check_levels(asked: Asked) -> Refusals:
-    """Nothing for a view of all rows, or of exactly the form that is allowed."""
+    """Accept views of all rows, and views of exactly the allowed form."""
     if not leaves_rows_out(asked.view):
         return ()
     subject = f"some of the patients of {asked.subset}"

@@ -26,7 +26,7 @@ class Rule:
     Parameters
     ----------
     name : in refusals, in the dossier and in messages.
-    protects : what a breach would tell.
+    protects : what a breach would reveal.
     text : one to three sentences for a data protection officer.
     setting : field of the study's `[privacy]` that holds the threshold; empty when it is fixed.
     fixed : the threshold where no setting holds it.
@@ -117,7 +117,7 @@ def once(refusals: Iterable[Refusal]) -> Refusals:
 
 @dataclass(frozen=True)
 class Asked:
-    """A statistic over a view of a subset, and the rows of this site that it would be made of.
+    """Statistic over a view of a subset, and the rows of this site that would enter.
 
     Parameters
     ----------
@@ -133,17 +133,17 @@ class Asked:
 
     @property
     def trains(self) -> bool:
-        """Tell if the rows are training rows."""
+        """True when the rows are training rows."""
         return self.subset == "train"
 
     @property
     def alone(self) -> bool:
-        """Tell if this site holds the subset alone: a sum over it is the site's own table."""
+        """True when this site holds the subset alone: a sum over it is the site's own table."""
         return len(self.study.members(self.subset)) == 1
 
     @property
     def seen(self) -> bool:
-        """Tell if somebody can see the site's own part of the sum."""
+        """True when somebody can see the site's own part of the sum."""
         return not self.study.masked(self.subset)
 
     def refuse(self, rule: str, subject: str) -> Refusals:

@@ -11,7 +11,7 @@ from common.study.model import PrivacySettings
 
 
 def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusals:
-    """Measures of a site's own test patients: enough rows and enough of each class."""
+    """Check measures of a site's own test patients: enough rows and enough of each class."""
     found: list[Refusal] = []
     if rows.n < privacy.min_rows:
         found.append(refusal("test_rows", privacy, f"patients of {subset}"))
@@ -42,7 +42,7 @@ def check_test_class(asked: Asked) -> Refusals:
 
 
 def check_placements(asked: Asked) -> Refusals:
-    """Refuse a comparison of scores whose cells, by class, hold some rows but few."""
+    """Check that class-wise cells for comparison across sites hold none or enough rows."""
     fewest = asked.privacy.min_cell
     for cells in (asked.statistic.negatives, asked.statistic.positives):
         if ((cells.counts > 0.5) & (cells.counts < fewest - 0.5)).any():
@@ -51,12 +51,12 @@ def check_placements(asked: Asked) -> Refusals:
 
 
 def check_bin_counts(asked: Asked) -> Refusals:
-    """Class counts in the bins of open tree nodes.
+    """Check class counts in the bins of open tree nodes.
 
-    How many rows of all sites a node holds is not known at a site. What can be seen in the question
-    is checked: the study declares it, trees are no deeper than allowed (each level is one round),
-    and nodes split only where one of the study's bins ends, so that no threshold can be moved
-    until it parts one patient from the others.
+    A site cannot know how many rows of all sites a node holds. It checks the question itself: the
+    study declares it, trees are no deeper than allowed (each level is one round), and nodes split
+    only where one of the study's bins ends, so that no threshold can be moved until it separates
+    one patient from the others.
     """
     statistic: NodeCounts = asked.statistic
     if asked.study.fusion.pooling != "bins":

@@ -1,8 +1,7 @@
-"""Rules for counts, means and histograms: what a sum over sites and one site's own table may hold.
+"""Rules for the counts, means and histograms of sums over sites and of one site's own tables.
 
-A site's part of a masked sum over three sites and more is seen by nobody, so it may be small. The
-whole of a subset that one site holds alone is that site's own table, and answered with statistics
-that protect it.
+Nobody sees a site's part of a masked sum over three sites and more, so it may be small. A subset
+that one site holds alone is that site's own table, and answered with statistics that protect it.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def check_rows(asked: Asked) -> Refusals:
 
 
 def check_paired(asked: Asked) -> Refusals:
-    """Refuse sums over few patients that were read twice."""
+    """Check sums over patients that were read twice: none, or enough."""
     first, second = asked.rows.values, asked.rows.paired
     if second is None:
         return ()

@@ -1,4 +1,4 @@
-"""Which thresholds are in force at a site: the study's, or stricter ones of the site itself."""
+"""Thresholds in force at a site: the study's, or stricter ones of the site itself."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ _CHOICES: dict[str, tuple[Any, ...]] = {"mode": MODES, "masking": MASKING}
 
 
 def stricter(study: PrivacySettings, site: PrivacySettings | None) -> PrivacySettings:
-    """The stricter of each, of what the site's own file says.
+    """Return the stricter of each of the study's thresholds and those of the site's own file.
 
-    The larger of what has to be reached, the smaller of what must not be exceeded (`max_...`).
-    What the site does not mention is the study's affair, but for `faithful`, which takes the
-    site's explicit word.
+    The larger of minima, the smaller of maxima (`max_...`). Thresholds that the site does not
+    mention are the study's, except for `faithful`, which takes the site's explicit word.
     """
     said = {} if site is None else {name: getattr(site, name) for name in site.model_fields_set}
     said.setdefault("mode", MODES[0])

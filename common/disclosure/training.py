@@ -1,4 +1,4 @@
-"""Rules for all that is computed on training patients: sums, weights, rows, rounds, enrolment."""
+"""Rules for everything computed on training patients: sums, weights, rows, rounds, enrolment."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def fits_machines(study: Study) -> bool:
 
 
 def smaller_class(rows: Rows) -> int:
-    """Rows of the class that has fewer."""
+    """Return the number of rows of the smaller class."""
     positives = int(np.count_nonzero(rows.label > 0.5))
     return min(positives, rows.n - positives)
 
 
 def check_training_sum(rows: Rows, folds: int, privacy: PrivacySettings) -> Refusals:
-    """A sum over training rows: enough rows, enough of each class, enough in every fold."""
+    """Check a sum over training rows: enough rows, enough of each class, enough in every fold."""
     found: list[Refusal] = []
     if rows.n < privacy.min_rows:
         found.append(refusal("rows", privacy, "training rows"))
@@ -40,7 +40,7 @@ def check_training_sum(rows: Rows, folds: int, privacy: PrivacySettings) -> Refu
 
 
 def check_fold_classes(rows: Rows, folds: int, privacy: PrivacySettings) -> Refusals:
-    """Sums of a class in every fold: enough of each class in each."""
+    """Check sums of a class in every fold: enough of each class in each."""
     inside = [rows.label[rows.fold == fold] > 0.5 for fold in range(folds)]
     fewest = min(int(min(own.sum(), (~own).sum())) for own in inside)
     if fewest < privacy.min_class_per_fold:
@@ -51,13 +51,13 @@ def check_fold_classes(rows: Rows, folds: int, privacy: PrivacySettings) -> Refu
 def check_weights(
     rows: Rows, left_out: Sequence[int], total: int, study: Study, privacy: PrivacySettings
 ) -> Refusals:
-    """A site's change of a network: trained on enough rows, weighted by its share of all rows.
+    """Check a site's change of a network: enough training rows, weighted by their share of all.
 
     Parameters
     ----------
     rows : the site's training rows.
     left_out : folds left out; -1 is no fold.
-    total : training rows over all sites without these folds, as the coordinator says.
+    total : training rows over all sites without these folds, as stated by the coordinator.
     """
     found = list(check_training_sum(rows, study.folds, privacy))
     used = int(np.count_nonzero(~np.isin(rows.fold, left_out)))
@@ -70,7 +70,7 @@ def check_weights(
 
 
 def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
-    """The one row-level exchange: enough rows and enough of each class to hide among."""
+    """Check the only row-level exchange: enough rows and enough of each class to hide among."""
     found: list[Refusal] = []
     if rows.n < privacy.min_oof_rows:
         found.append(refusal("out_of_fold_rows", privacy, "training rows"))
@@ -80,7 +80,7 @@ def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
 
 
 def check_masking(study: Study, privacy: PrivacySettings, subsets: Iterable[str]) -> Refusals:
-    """Sums that the site's own file wants masked, and that this study would send in the clear."""
+    """Refuse sums that the site's own file wants masked and this study would send in the clear."""
     short = left_in_clear(study, privacy.masking, subsets)
     return tuple(refusal("masking", privacy, f"sums over sites, {subset}") for subset in short)
 
@@ -88,10 +88,10 @@ def check_masking(study: Study, privacy: PrivacySettings, subsets: Iterable[str]
 def check_enrolment(
     study: Study, privacy: PrivacySettings, counts: Mapping[str, tuple[int, int]]
 ) -> Refusals:
-    """What a site can refuse before anything is computed.
+    """Return all that a site can refuse before anything is computed.
 
-    Patients and positives of every subset are told at enrolment, also where they are few: the
-    roster, the weighting and the report need them. A site that does not want to tell them takes no
+    Patients and positives of every subset are sent at enrolment, even where they are few: the
+    roster, the weighting and the report need them. A site that does not want to send them takes no
     part in the test set.
 
     Parameters

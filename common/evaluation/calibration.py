@@ -12,7 +12,7 @@ from common.statistics.scores import BINS, BinnedCalibrationResult
 
 @plain
 class CalibrationTable:
-    """One model: bin edges (11,), rows, mean probability and observed rate of each bin (10,).
+    """Calibration of one model: bin edges (11,), and rows, mean probability and rate of 10 bins.
 
     Empty bins have NaN means. `expected_error` is the mean over rows of |rate - probability| of
     their bin, `in_the_large` the mean probability minus the overall rate.
@@ -27,7 +27,19 @@ class CalibrationTable:
 
 
 def calibration_table(result: BinnedCalibrationResult, column: int) -> CalibrationTable:
-    """Table of the model in `column`; measures are NaN without rows."""
+    """Return the table of the model in `column`; measures are NaN without rows.
+
+    Examples
+    --------
+    >>> from common.statistics.base import Rows
+    >>> from common.statistics.scores import BinnedCalibration
+    >>> label = np.array([0.0, 1.0])
+    >>> rows = Rows(np.array([[0.2], [0.6]]), ("model",), label, np.zeros(2, int))
+    >>> sums = BinnedCalibration()
+    >>> table = calibration_table(sums.finalise(sums.from_rows(rows)), 0)
+    >>> round(table.expected_error, 3), round(table.in_the_large, 3)
+    (0.3, -0.1)
+    """
     count = result.count[column]
     probability, positives = result.probability[column], result.positives[column]
     filled = count > 0
@@ -46,7 +58,7 @@ def calibration_table(result: BinnedCalibrationResult, column: int) -> Calibrati
 
 
 def without_small_bins(result: BinnedCalibrationResult, minimum: int) -> BinnedCalibrationResult:
-    """The same with NaN in bins of few rows, and in a second one where these follow from the total.
+    """Replace bins of few rows by NaN, and a second bin where these follow from the total.
 
     A bin of one row shows that row's probability and outcome.
     """

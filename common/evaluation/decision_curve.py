@@ -1,4 +1,4 @@
-"""Decision curves: net benefit against the threshold at which one would treat."""
+"""Decision curves: net benefit against the threshold probability for treatment."""
 
 from __future__ import annotations
 
@@ -20,11 +20,22 @@ class DecisionCurve:
 
 
 def decision_curve(result: DecisionCountResult, column: int) -> DecisionCurve:
-    """Curve of the model in `column` (Vickers and Elkin 2006): tp/n - fp/n * t / (1 - t).
+    """Return the curve of a model (Vickers and Elkin 2006): tp/n - fp/n * t / (1 - t).
 
     Raises
     ------
     ValueError : no rows.
+
+    Examples
+    --------
+    >>> from common.statistics.base import Rows
+    >>> from common.statistics.scores import DecisionCounts
+    >>> label = np.array([0.0, 1.0])
+    >>> rows = Rows(np.array([[0.2], [0.6]]), ("model",), label, np.zeros(2, int))
+    >>> counts = DecisionCounts()
+    >>> curve = decision_curve(counts.finalise(counts.from_rows(rows)), 0)
+    >>> curve.threshold[49].item(), curve.model[49].item(), curve.treat_all[49].item()
+    (0.5, 0.5, 0.0)
     """
     if result.n < 1:
         raise ValueError("a decision curve needs rows")

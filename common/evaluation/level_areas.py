@@ -1,4 +1,4 @@
-"""Areas within the levels of a stratum, and what of them may be told."""
+"""Areas within the levels of a stratum, and their suppression."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.evaluation.delong import NO_VARIANCE, exact
 from common.evaluation.suppression import Mask, suppress
@@ -17,13 +17,13 @@ from common.statistics.placements import DeLongResult, delong_unknown
 
 @plain
 class LevelAreas:
-    """What is told of the levels of one stratum in one set.
+    """Published results for the levels of one stratum in one set.
 
     Parameters
     ----------
     counts : (levels, 2), negatives and positives; 0 where withheld.
     hidden : (levels,), 1.0 = counts and areas are withheld, else 0.0.
-    areas : one a level; without patients where they are withheld or the level is too small.
+    areas : one per level; without patients where they are withheld or the level is too small.
     """
 
     counts: Float
@@ -32,21 +32,26 @@ class LevelAreas:
 
 
 def hidden_levels(counts: Float, missing: Float, minimum: int) -> Mask:
-    """Levels of which not even the counts may be published.
+    """Return the levels whose counts must not be published.
 
     Few patients of one outcome are a small cell. The set's own numbers are known, so a single gap
-    could be filled by subtraction: each outcome is a row of a table as Table 1 has them.
+    could be filled by subtraction: each outcome is treated as a row of Table 1.
 
     Parameters
     ----------
     counts : (levels, 2). missing : (2,), patients without a level.
+
+    Examples
+    --------
+    >>> hidden_levels(np.array([[20.0, 2.0], [30.0, 9.0], [25.0, 8.0]]), np.zeros(2), 5)
+    array([ True, False,  True])
     """
     rows = np.vstack([counts, missing[None, :]])
     return suppress(rows[:, 0], minimum)[:-1] | suppress(rows[:, 1], minimum)[:-1]
 
 
 class Thresholds(Protocol):
-    """The thresholds that decide which levels are told, as a study's privacy settings have them."""
+    """Thresholds that decide which levels are published, a part of a study's privacy settings."""
 
     @property
     def min_rows(self) -> int:
@@ -58,11 +63,11 @@ class Thresholds(Protocol):
 
     @property
     def min_cell(self) -> int:
-        """Smallest count that may be told."""
+        """Smallest count that may be published."""
 
 
 def levels_told(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask:
-    """Levels with patients enough of both outcomes for an area, as a test set must have them."""
+    """Return the levels with enough patients of both outcomes for an area."""
     enough = (counts.sum(axis=1) >= privacy.min_rows) & (
         counts.min(axis=1) >= max(privacy.min_per_class, 1)
     )
@@ -71,11 +76,11 @@ def levels_told(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask:
 
 
 def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: Thresholds) -> LevelAreas:
-    """Exact areas of the rows at hand, small levels withheld.
+    """Return exact areas of the rows at hand, small levels withheld.
 
     Parameters
     ----------
-    rows : probabilities (n, k), one column a model, and labels.
+    rows : probabilities (n, k), one column per model, and labels.
     codes : (n,), level 0 ... levels-1 of each row, NaN = none.
     """
     counts = np.array([_classes(rows.label[codes == level]) for level in range(levels)])
@@ -101,7 +106,7 @@ def _classes(label: Float) -> Float:
 
 
 def without_variance(areas: Sequence[float], variances: Sequence[float]) -> list[int]:
-    """Levels that have an area and no variance: it is 0 or 1, or all probabilities are equal."""
+    """Return levels with an area but no variance: it is 0 or 1, or all probabilities are equal."""
     return [
         level
         for level, (area, variance) in enumerate(zip(areas, variances, strict=True))
@@ -110,11 +115,17 @@ def without_variance(areas: Sequence[float], variances: Sequence[float]) -> list
 
 
 def difference_test(areas: Sequence[float], variances: Sequence[float]) -> tuple[float, int, float]:
-    """Whether areas of different patients differ: statistic, degrees of freedom, two-sided p.
+    """Test whether areas of different patients differ: statistic, degrees of freedom, two-sided p.
 
     Cochran's Q: squared distances from the mean weighted by precision. Of two areas it is the
     square of z = (a - b) / sqrt(var a + var b). NaN with fewer than two areas, and where one has no
-    variance: its weight does not exist, and without it another question would be answered.
+    variance: its weight does not exist, and leaving it out would test another hypothesis.
+
+    Examples
+    --------
+    >>> statistic, degrees, p = difference_test([0.9, 0.7], [0.0025, 0.0075])
+    >>> round(statistic, 3), degrees, round(p, 3)
+    (4.0, 1, 0.046)
     """
     a, v = np.asarray(areas, dtype=np.float64), np.asarray(variances, dtype=np.float64)
     known = np.isfinite(a)
@@ -124,4 +135,4 @@ def difference_test(areas: Sequence[float], variances: Sequence[float]) -> tuple
     mean = float((weight * a).sum() / weight.sum())
     statistic = float((weight * (a - mean) ** 2).sum())
     freedom = int(known.sum()) - 1
-    return statistic, freedom, float(stats.chi2.sf(statistic, freedom))
+    return statistic, freedom, float(scipy.stats.chi2.sf(statistic, freedom))

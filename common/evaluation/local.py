@@ -29,7 +29,7 @@ from common.statistics.scores import (
 
 @plain
 class Evaluation:
-    """What is known of k models on one set, from rows or from sums; never a score.
+    """Measures of k models on one set, from rows or from sums; never a score.
 
     Parameters
     ----------
@@ -50,17 +50,25 @@ class Evaluation:
 
 
 def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
-    """Exact measures of the rows (n, k) at hand.
+    """Return exact measures of the rows (n, k) at hand.
 
     Parameters
     ----------
-    rows : probabilities, one column a model, and labels.
+    rows : probabilities, one column per model, and labels.
     cutoffs : (k,). edges : (k, cells + 1), of the histogram before its cells are joined.
-    min_cell : rows of a class that a cell of the histogram holds at least, unless it holds none.
+    min_cell : least rows of a class in a cell of the histogram, unless it holds none.
 
     Raises
     ------
-    ValueError : missing scores, or what is no probability.
+    ValueError : missing scores, or values that are no probability.
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.1], [0.6], [0.4], [0.9]]), np.array([0.0, 0.0, 1.0, 1.0])
+    >>> rows = Rows(scores, ("model",), label, np.zeros(4, int))
+    >>> found = evaluate_locally(rows, np.array([0.5]), np.array([[0.0, 0.5, 1.0]]), min_cell=0)
+    >>> found.delong.auc, found.brier.round(3), found.confusion.tp
+    (array([0.75]), array([0.185]), array([1.]))
     """
     counted = _on(ClassHistogram(edges=edges), rows)
     return Evaluation(
@@ -74,7 +82,7 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
 
 
 def _told(found: BinnedCalibrationResult, min_cell: int) -> BinnedCalibrationResult:
-    """Nobody in bins of few rows: empty bins and withheld ones look alike."""
+    """Clear bins of few rows, so that empty bins and withheld ones look alike."""
     known = without_small_bins(found, min_cell)
     return BinnedCalibrationResult(
         count=np.nan_to_num(known.count),

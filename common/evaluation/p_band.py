@@ -1,4 +1,4 @@
-"""What the test of a variable may still say when some of its counts are withheld."""
+"""Band of a p value for a variable with withheld counts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ BANDS = (0.0, 0.001, 0.01, 0.05, 0.1, 1.0)
 def p_band(
     counts: Float, hidden: Mask, minimum: int, test: Callable[[Float], TestResult]
 ) -> tuple[float, float] | None:
-    """The band of `BANDS` that p lies in, for a variable with withheld counts.
+    """Return the band of `BANDS` that p lies in, for a variable with withheld counts.
 
-    All digits of p would tell which of the possible counts are the true ones. A band is published
+    All digits of p would reveal which of the possible counts are the true ones. A band is published
     instead, and only if for every withheld count there is another possible table with another
     value there, the same test and p in the same band.
 
@@ -31,6 +31,14 @@ def p_band(
     Returns
     -------
     Lower and upper end, or None where there is no p or no band that is safe.
+
+    Examples
+    --------
+    >>> from common.evaluation.table1 import contingency_test
+    >>> counts = np.array([[3.0, 4.0, 60.0, 0.0], [30.0, 30.0, 10.0, 0.0]])
+    >>> hidden = np.array([[True, True, False, False], [False] * 4])
+    >>> p_band(counts, hidden, 5, contingency_test)
+    (0.0, 0.001)
     """
     name, band = _judge(test(counts[:, :-1]))
     if band is None:
@@ -43,7 +51,7 @@ def p_band(
 
 
 def _judge(result: TestResult) -> tuple[str, int | None]:
-    """Name of the test and number of its band."""
+    """Return the name of the test and the number of its band."""
     if np.isnan(result.p):
         return result.test, None
     return result.test, int(np.searchsorted(BANDS[1:-1], result.p, side="right"))
@@ -52,7 +60,7 @@ def _judge(result: TestResult) -> tuple[str, int | None]:
 def _neighbours(
     counts: Float, hidden: Mask, minimum: int, group: int, cell: int
 ) -> Iterator[Float]:
-    """Tables with the same published cells in which one patient moved into or out of a gap."""
+    """Yield tables with the same published cells and one patient moved into or out of a gap."""
     floor = 0.0 if hidden[group].all() else 1.0
     for other in np.flatnonzero(hidden[group]):
         for step in (1.0, -1.0):

@@ -18,11 +18,17 @@ class RocCurve:
 
 
 def roc_points(scores: Float, labels: Float) -> RocCurve:
-    """Exact curve, one point for each distinct score (n,) and one before them.
+    """Return the exact curve, one point for each distinct score (n,) and one before them.
 
     Raises
     ------
     ValueError : only one class, or scores that are not finite.
+
+    Examples
+    --------
+    >>> curve = roc_points(np.array([0.1, 0.6, 0.4, 0.9]), np.array([0.0, 0.0, 1.0, 1.0]))
+    >>> curve.fpr, curve.tpr
+    (array([0. , 0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 0.5, 1. , 1. ]))
     """
     positive = labels > 0.5
     if not np.isfinite(scores).all():
@@ -35,13 +41,19 @@ def roc_points(scores: Float, labels: Float) -> RocCurve:
 
 
 def roc_from_histogram(edges: Float, counts: Float) -> RocCurve:
-    """Curve through the edges (cells + 1,) of counts (2, cells), negatives first.
+    """Return the curve through the edges (cells + 1,) of counts (2, cells), negatives first.
 
     Empty cells add no point, so that a cut-off lies at the lower edge of a cell with rows.
 
     Raises
     ------
     ValueError : only one class.
+
+    Examples
+    --------
+    >>> counts = np.array([[4.0, 1.0], [0.0, 5.0]])
+    >>> roc_from_histogram(np.array([0.0, 0.5, 1.0]), counts).fpr
+    array([0. , 0.2, 1. ])
     """
     filled = counts.any(axis=0)
     return _curve(counts[:, filled], np.append(edges[:-1][filled], np.inf))
@@ -60,17 +72,22 @@ def _curve(counts: Float, cutoff: Float) -> RocCurve:
 
 
 def youden(curve: RocCurve) -> float:
-    """Cut-off with the largest sensitivity + specificity - 1, the highest of equal ones."""
+    """Return the cut-off of the largest sensitivity + specificity - 1, the highest on a tie."""
     index = curve.tpr - curve.fpr
     # equal heights differ by rounding, as rates are quotients
     return float(curve.cutoff[np.flatnonzero(index >= index.max() - 1e-12)[0]])
 
 
 def youden_cutoff(scores: Float, labels: Float) -> float:
-    """Exact Youden cut-off: one of the scores, or +infinity when no cut-off beats chance.
+    """Return the exact Youden cut-off: one of the scores, or +infinity when none beats chance.
 
     Raises
     ------
     ValueError : only one class, or scores that are not finite.
+
+    Examples
+    --------
+    >>> youden_cutoff(np.array([0.1, 0.6, 0.4, 0.9]), np.array([0.0, 0.0, 1.0, 1.0]))
+    0.9
     """
     return youden(roc_points(scores, labels))

@@ -1,4 +1,4 @@
-"""Small counts of Table 1: which cells are withheld."""
+"""Suppression of small counts in Table 1."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Mask = NDArray[np.bool_]
 
 
 def suppress(counts: Float, minimum: int) -> Mask:
-    """Cells of one variable and one set of patients that must not be published.
+    """Return the cells of one variable and one set of patients that must not be published.
 
     A level with 1 to `minimum` - 1 patients is small. As the number of patients of the set is
     known, a single gap could be filled by subtraction, and so could several that hold one patient
-    each: then the smallest level that is not small goes with them, and where there is none,
-    everything goes. All gaps look alike, so that nobody is told which of them are small. Patients
-    without a value are no secret, but their number is withheld where it would give levels away.
-    Of a set with fewer than `minimum` patients everything is withheld.
+    each: then the smallest level that is not small is withheld with them, and where there is none,
+    everything is. All gaps look alike, so that nobody learns which of them are small. Patients
+    without a value are no secret, but their number is withheld where it would reveal levels. A set
+    with fewer than `minimum` patients is withheld completely.
 
     Any gap then has at least two possible values (Willenborg and de Waal, Elements of Statistical
     Disclosure Control, 2001, section 6; of a variable with one level, from `minimum` 3 on).
@@ -31,6 +31,11 @@ def suppress(counts: Float, minimum: int) -> Mask:
     Returns
     -------
     (levels + 1,), True = withheld.
+
+    Examples
+    --------
+    >>> suppress(np.array([40.0, 9.0, 2.0, 0.0]), 5)
+    array([False,  True,  True, False])
     """
     levels, total = counts[:-1], counts.sum()
     everything = np.ones(counts.size, dtype=bool)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float
@@ -27,47 +27,62 @@ class TestResult:
 
 
 def contingency_test(counts: Float) -> TestResult:
-    """Pearson's chi-square without continuity correction; Fisher's test where counts are small.
+    """Apply Pearson's chi-square without continuity correction, or Fisher's test for small counts.
 
     Empty levels and empty groups are left out. A 2 x 2 table with an expected count below 5 is
     tested by Fisher's exact test; a larger one with an expected count below 1 by its Monte Carlo
     form with a fixed seed. A larger table with more than 20 % of the expected counts below 5
-    (Cochran 1954) keeps chi-square and says so in the name. The uncorrected chi-square is what
-    reproduces the paper's Table 1, in which sex and cartilage invasion are such tables.
+    (Cochran 1954) keeps chi-square and says so in the name. The uncorrected chi-square reproduces
+    the paper's Table 1, in which sex and cartilage invasion are such tables.
 
     Parameters
     ----------
     counts : (levels, groups).
+
+    Examples
+    --------
+    >>> result = contingency_test(np.array([[30.0, 20.0], [20.0, 30.0]]))
+    >>> round(result.statistic, 3), round(result.p, 3)
+    (4.0, 0.046)
     """
     table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
     if min(table.shape) < 2:
         return TestResult(test="chi-square", statistic=math.nan, p=math.nan)
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     if table.shape == (2, 2) and expected.min() < 5:
-        _, p = stats.fisher_exact(np.rint(table).astype(np.int64))
+        _, p = scipy.stats.fisher_exact(np.rint(table).astype(np.int64))
         return TestResult(test="Fisher", statistic=math.nan, p=float(p))
     if expected.min() < 1:
         return _fisher_by_monte_carlo(table)
     name = "chi-square (small counts)" if (expected < 5).mean() > 0.2 else "chi-square"
     statistic = float(((table - expected) ** 2 / expected).sum())
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
-    return TestResult(test=name, statistic=statistic, p=float(stats.chi2.sf(statistic, freedom)))
+    return TestResult(
+        test=name, statistic=statistic, p=float(scipy.stats.chi2.sf(statistic, freedom))
+    )
 
 
 def _fisher_by_monte_carlo(table: Float) -> TestResult:
-    """Fisher-Freeman-Halton on tables drawn with the same margins; p to about 0.001 near 0.05."""
-    method = stats.MonteCarloMethod(
+    """Run Fisher-Freeman-Halton on tables with the same margins; p to about 0.001 near 0.05."""
+    method = scipy.stats.MonteCarloMethod(
         n_resamples=RESAMPLES, batch=1_000, rng=np.random.default_rng(SEED)
     )
-    result = stats.fisher_exact(np.rint(table).astype(np.int64), method=method)
+    result = scipy.stats.fisher_exact(np.rint(table).astype(np.int64), method=method)
     return TestResult(test="Fisher (Monte Carlo)", statistic=math.nan, p=float(result.pvalue))
 
 
 def analysis_of_variance(groups: Sequence[GroupResult], column: int) -> TestResult:
-    """One-way analysis of variance of a column; of two groups, Student's t test.
+    """Run one-way analysis of variance on a column; of two groups, Student's t test.
 
     Groups without values are left out. A column that is constant over all groups has no p; one
     that is constant within every group but differs between them has p = 0, as in scipy.
+
+    Examples
+    --------
+    >>> sizes, means, squares = np.array([10.0]), np.array([[1.0], [2.0]]), np.array([9.0])
+    >>> groups = [GroupResult(sizes, mean, squares) for mean in means]
+    >>> round(analysis_of_variance(groups, 0).p, 3)
+    0.038
     """
     used = [group for group in groups if group.n[column] > 0]
     n = np.array([group.n[column] for group in used])
@@ -79,28 +94,33 @@ def analysis_of_variance(groups: Sequence[GroupResult], column: int) -> TestResu
     within = sum(float(group.squares[column]) for group in used)
     grand = float(n @ mean) / float(n.sum())
     between = float(n @ (mean - grand) ** 2)
-    # what rounding leaves of a constant is no variation
+    # rounding of a constant is no variation
     rounding = float(n.sum()) * (1e-12 * abs(grand)) ** 2
     if within + between <= rounding:
         return TestResult(test=name, statistic=math.nan, p=math.nan)
     ratio = math.inf
     if within > rounding:
         ratio = between / (len(used) - 1) / (within / freedom)
-    p = float(stats.f.sf(ratio, len(used) - 1, freedom))
+    p = float(scipy.stats.f.sf(ratio, len(used) - 1, freedom))
     if name == "t":
         ratio = math.copysign(math.sqrt(ratio), mean[0] - mean[1])
     return TestResult(test=name, statistic=ratio, p=p)
 
 
 def rank_test(counts: Float) -> TestResult:
-    """Mann-Whitney's U of two groups, Kruskal-Wallis' H of more, rows of a cell tied.
+    """Run Mann-Whitney's U of two groups, Kruskal-Wallis' H of more, with rows of a cell tied.
 
     The normal approximation with tie and continuity correction (U) and the chi-square with tie
-    correction (H), as scipy has them; exact ranks when every cell holds one value.
+    correction (H), as in scipy; exact ranks when every cell holds one value.
 
     Parameters
     ----------
     counts : (groups, cells), cells in increasing order.
+
+    Examples
+    --------
+    >>> round(rank_test(np.array([[5.0, 3.0, 1.0], [1.0, 3.0, 5.0]])).p, 3)
+    0.028
     """
     table = counts[counts.sum(axis=1) > 0]
     groups = table.shape[0]
@@ -117,6 +137,6 @@ def rank_test(counts: Float) -> TestResult:
         product = float(size[0] * size[1])
         deviation = math.sqrt(product * (n + 1.0) / 12.0 * spread)
         z = (abs(u - product / 2.0) - 0.5) / deviation
-        return TestResult(test=name, statistic=u, p=min(1.0, 2.0 * float(stats.norm.sf(z))))
+        return TestResult(test=name, statistic=u, p=min(1.0, 2.0 * float(scipy.stats.norm.sf(z))))
     h = (12.0 / (n * (n + 1.0)) * float((sums**2 / size).sum()) - 3.0 * (n + 1.0)) / spread
-    return TestResult(test=name, statistic=h, p=float(stats.chi2.sf(h, groups - 1)))
+    return TestResult(test=name, statistic=h, p=float(scipy.stats.chi2.sf(h, groups - 1)))

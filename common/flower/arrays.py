@@ -1,8 +1,8 @@
 """Put Flower's large arrays together once, where Flower copies them four times.
 
 Flower 1.41 copies every part of an array that arrives, joins the copies in a buffer that grows, and
-copies that. For the weights of a large network this is seconds of a round in each program on the
-way, and most of its memory. Replaces `inflate` of two of Flower's classes; what it checks stays.
+copies that. For the weights of a large network this takes seconds of a round in each program on the
+way, and most of its memory. Replaces `inflate` of two of Flower's classes; its checks stay.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _inflate_array(
 
     Raises
     ------
-    ValueError : as Flower's own, other parts than those announced.
+    ValueError : as in Flower, parts other than those announced.
     """
     parts = cast("dict[str, ArrayChunk]", children or {})
     checked = {name: ArrayChunk(_NOTHING) for name in parts}
@@ -70,11 +70,11 @@ def _inflate_array(
 def _joined(parts: list[ArrayChunk]) -> bytes:
     """Return the bytes of the parts end to end.
 
-    Each part then lies in the whole, so that what it came in is given back before the next one is
-    copied; a part that another array has too stays readable.
+    Each part then becomes a view of the whole, so that its received bytes are freed before the next
+    one is copied; a part that another array shares stays readable.
     """
     size = sum(len(part.data) for part in parts)
-    # as the C interface of Python has it: bytes that are new may be filled, by their maker alone
+    # Python's C interface allows this: new bytes may be filled by their creator alone
     whole: bytes = _NEW_BYTES(None, size)
     target = memoryview((ctypes.c_ubyte * size).from_address(_ADDRESS(whole))).cast("B")
     view, start = memoryview(whole), 0

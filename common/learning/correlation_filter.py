@@ -1,4 +1,4 @@
-"""Removal of redundant columns by their rank correlation."""
+"""Remove redundant columns by their rank correlation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from common.statistics.base import Float, Int
 
 
 def greedy_filter(correlation: Float, names: Sequence[str], threshold: float) -> Int:
-    """Indices of the columns kept, increasing.
+    """Return the indices of the columns kept, increasing.
 
     Forward-count form: for every remaining column count the remaining columns *after it* in table
     order whose absolute correlation exceeds the threshold; remove the column with the highest
     count, of equal ones the first by name; count again; stop when no pair exceeds the threshold.
-    Counting forward only changes less when correlations come from binned ranks than counting both
-    ways does.
+    Counting forward only is more stable than counting both ways when correlations come from binned
+    ranks.
 
     Parameters
     ----------

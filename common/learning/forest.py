@@ -21,7 +21,7 @@ class ForestProblem:
     Parameters
     ----------
     min_samples_leaf : least weight of rows on each side of a split.
-    max_features : columns looked at for a split, drawn anew for every node.
+    max_features : columns considered for a split, drawn anew for every node.
     excluded : fold that takes no part; -1 for none.
     """
 
@@ -31,16 +31,16 @@ class ForestProblem:
 
 
 class ForestBatch:
-    """Grows all forests one level a round: ask for `request`, hand its outcome to `update`.
+    """Grower of many forests, one level per round: send `request`, pass its outcome to `update`.
 
-    Breiman's random forest (2001) with Gini splits as scikit-learn's DecisionTreeClassifier makes
-    them, at the edges of bins. Unlike scikit-learn, `min_samples_leaf` counts a row as often as it
-    was drawn, and a node whose drawn columns allow no split becomes a leaf.
+    Breiman's random forest (2001) with the Gini splits of scikit-learn's DecisionTreeClassifier, at
+    the edges of bins. Unlike scikit-learn, `min_samples_leaf` counts a row as often as it is drawn,
+    and a node whose drawn columns allow no split becomes a leaf.
 
     Parameters
     ----------
     edges : (p, bins + 1), not decreasing; end bins reach to infinity.
-    problems : what to grow.
+    problems : forests to grow.
     draws : bootstrap draw of each tree of a forest, -1 for the rows as they are; forests share
         draws, so that they differ by their settings alone.
     max_depth : levels of splits, and rounds at most.
@@ -85,11 +85,11 @@ class ForestBatch:
 
     @property
     def converged(self) -> bool:
-        """Whether no node is left to split."""
+        """True when no node is left to split."""
         return self._tree.size == 0
 
     def request(self) -> NodeCounts:
-        """The next question, about the nodes of one level; ValueError when all have grown."""
+        """Return the next question, about the nodes of one level; ValueError when all are grown."""
         if self.converged:
             raise ValueError("all forests have grown")
         return NodeCounts(
@@ -105,7 +105,7 @@ class ForestBatch:
         )
 
     def update(self, result: NodeCountResult) -> None:
-        """Take the outcome of the last request; ValueError when it is not of its size."""
+        """Take the outcome of the last request; ValueError when its size differs."""
         if result.counts.shape != (self._tree.size, 2, self._edges.shape[1] - 1):
             raise ValueError("the outcome does not belong to the last request")
         total = result.counts.sum(axis=2)
@@ -115,7 +115,7 @@ class ForestBatch:
         best = _best_of_each(gain, self._tree * self._weight.shape[1] + self._node)
         best = best[np.isfinite(gain[best])]
         tree, node, column = self._tree[best], self._node[best], self._column[best]
-        # split in place of a copy: `request` hands these arrays out
+        # assign, do not modify in place: `request` hands these arrays out
         self._feature, self._threshold = self._feature.copy(), self._threshold.copy()
         self._feature[tree, node] = column
         self._threshold[tree, node] = self._edges[column, cut[best] + 1]
@@ -128,7 +128,7 @@ class ForestBatch:
         self._ask()
 
     def forest(self, problem: int, columns: Columns, name: str) -> Forest:
-        """The forest of one problem, as grown so far; 0.5 where a tree has drawn no row."""
+        """Return the forest of one problem as grown so far; 0.5 where a tree has drawn no row."""
         own = slice(problem * self._trees, (problem + 1) * self._trees)
         weight = self._weight[own].sum(axis=2)
         positive = self._weight[own, :, 1]
@@ -145,7 +145,7 @@ class ForestBatch:
         return np.asarray(enough & (weight > 0).all(axis=1))
 
     def _ask(self) -> None:
-        """Questions about the open nodes: as many columns each as its problem looks at."""
+        """Ask about the open nodes: as many columns each as the problem considers."""
         level = slice(2**self.rounds - 1, 2 ** (self.rounds + 1) - 1)
         tree, place = np.nonzero(self._open[:, level])
         order = self._random.random((self._trees, 2**self.rounds, len(self._edges)))
@@ -157,11 +157,11 @@ class ForestBatch:
 
 
 def best_cuts(counts: Float, least: Int) -> tuple[Float, Int, Float]:
-    """Best Gini split of each histogram: gain (q,), cut (q,), class weights on its left (q, 2).
+    """Return the best Gini split of each histogram: gain (q,), cut (q,), left weights (q, 2).
 
-    The left side takes the bins up to and with `cut`; among cuts through the same empty bins it is
-    the middle one, as scikit-learn has it. The gain lacks constants and is -infinity where there is
-    no split.
+    The left side takes the bins up to `cut`, included; among cuts through the same empty bins it is
+    the middle one, as in scikit-learn. The left weights are by class. The gain lacks constants and
+    is -infinity where there is no split.
 
     Parameters
     ----------
@@ -181,6 +181,6 @@ def best_cuts(counts: Float, least: Int) -> tuple[Float, Int, Float]:
 
 
 def _best_of_each(gain: Float, group: Int) -> Int:
-    """Index of the largest gain in each run of equal `group`, the first of equal ones."""
+    """Return the index of the largest gain in each run of equal `group`, the first on a tie."""
     starts = np.flatnonzero(np.diff(group, prepend=-1))
     return np.lexsort((-gain, group))[starts]

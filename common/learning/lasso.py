@@ -15,7 +15,7 @@ MAX_ITERATIONS = 100_000
 
 @plain
 class LassoFit:
-    """A chosen LASSO and how it was chosen.
+    """Chosen LASSO, with the errors behind the choice.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class LassoFit:
 
 
 def lasso_path_from_gram(gram: CentredGram, alphas: Float, tolerance: float = TOLERANCE) -> Float:
-    """Coefficients (p, alphas) of  min ||y - Xw||^2 / (2 n) + alpha ||w||_1  from X'X and X'y.
+    """Minimise  ||y - Xw||^2 / (2 n) + alpha ||w||_1  from X'X and X'y; return (p, alphas).
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def lasso_path_from_gram(gram: CentredGram, alphas: Float, tolerance: float = TO
     p = gram.xy.size
     if p == 0 or gram.yy <= 0:
         return np.zeros((p, alphas.size))
-    # a column that is constant on these rows has only rounding in its sums
+    # the sums of a column that is constant on these rows are rounding only
     varies = (np.diag(gram.gram) > 1e-10 * gram.n).astype(np.float64)
     products = np.ascontiguousarray(gram.gram * np.outer(varies, varies))
     # With precomputed sums only the number of rows of X and the norm of y are read. One row makes
@@ -128,7 +128,7 @@ def choose(fold_gram: FoldGramResult, alphas: Float, folds_kept: tuple[int, ...]
 def _errors(
     fold_gram: FoldGramResult, grid: Float, folds_kept: tuple[int, ...], tolerance: float
 ) -> Float:
-    """Mean squared error (folds, alphas) in each fold kept, trained on the others."""
+    """Return the mean squared error (folds, alphas) in each fold kept, trained on the others."""
     outside = [fold for fold in range(fold_gram.folds) if fold not in folds_kept]
     errors = np.empty((len(folds_kept), grid.size))
     for index, fold in enumerate(folds_kept):
@@ -140,7 +140,7 @@ def _errors(
 
 
 def fallback(gram: CentredGram, k: int) -> Int:
-    """Indices, increasing, of the k columns with the largest |X'y|, for a LASSO that keeps nothing.
+    """Return indices, increasing, of the k columns with the largest |X'y|, for an empty LASSO.
 
     Columns must be standardised for this to rank by correlation; earlier columns win ties.
     """

@@ -1,14 +1,14 @@
-"""Where the normal scores of a column lie, read off its histogram over all sites.
+"""Positions of the normal scores of a column, read off its histogram over all sites.
 
 The score of the r-th of n values is the normal quantile at (r - 1/2) / n (van der Waerden, 1952).
-Scores of a column are normal whatever its shape was, so nothing in a matrix of their products tells
-one rotation of the patients from another; and they follow every monotone change of units.
+The scores of any column are normal, so a matrix of their products cannot distinguish one rotation
+of the patients from another; and they do not change under monotone changes of units.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.statistics.base import Float
 from common.statistics.histogram import HistogramResult
@@ -19,17 +19,17 @@ FASTEST_GROWTH = 1.0
 
 
 def score_grid(limit: float) -> Float:
-    """The scores (31,) at whose values knots are laid, from -limit to limit."""
+    """Return the scores (31,) at whose values knots are laid, from -limit to limit."""
     return np.linspace(-limit, limit, STEPS + 1)
 
 
 def knots_of(cells: HistogramResult, limit: float) -> Float:
-    """Values (p, 31) of standardised columns at which the scores of `score_grid` are reached.
+    """Return values (p, 31) of standardised columns that have the scores of `score_grid`.
 
-    Between the edges of cells, whose scores the counts tell, a value grows with its score in a
-    straight line. Beyond the first and the last inner edge its growth changes on, by the factor
-    that the two cells before tell: so a long tail is drawn in and a short one drawn out.
-    A column with a single cell keeps its values.
+    Between the edges of cells, whose scores the counts give, values and scores are linear. Beyond
+    the first and the last inner edge the slope keeps changing by the ratio of the two cells before,
+    so a long tail is compressed and a short one stretched. A column with a single cell keeps its
+    values.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def _column(grid: Float, edges: Float, held: Float) -> Float:
     ends = edges[1:][filled][:-1]
     if ends.size == 0:
         return grid
-    scores = np.asarray(stats.norm.ppf(below[:-1] / below[-1]), dtype=np.float64)
+    scores = np.asarray(scipy.stats.norm.ppf(below[:-1] / below[-1]), dtype=np.float64)
     knots: Float = np.interp(grid, scores, ends)
     lower, upper = grid < scores[0], grid > scores[-1]
     knots[lower] = ends[0] - _tail(scores[0] - grid[lower], -scores, -ends)
@@ -57,7 +57,7 @@ def _column(grid: Float, edges: Float, held: Float) -> Float:
 
 
 def _tail(beyond: Float, scores: Float, ends: Float) -> Float:
-    """How far a value lies beyond the outermost edge when its score lies `beyond` it.
+    """Return how far a value lies beyond the outermost edge when its score lies `beyond` it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def _tail(beyond: Float, scores: Float, ends: Float) -> Float:
     growth = np.diff(ends[:3]) / np.diff(scores[:3])
     if growth.size == 1:
         return np.asarray(growth[0] * beyond)
-    if not growth.all():  # tied values: two edges in one place tell of no change
+    if not growth.all():  # tied values: two edges in one place carry no change
         return np.asarray(growth[0] * beyond)
     apart = abs(scores[0] - scores[2]) / 2.0
     change = float(np.clip(np.log(growth[0] / growth[1]) / apart, -FASTEST_GROWTH, FASTEST_GROWTH))

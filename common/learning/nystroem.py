@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy
 
 from common.statistics.base import Float
 from common.statistics.gram import CentredGram
 
-# what sums in fixed point resolve of a covariance: directions below this share of the largest
+# resolution of a covariance summed in fixed point: directions below this share of the largest
 # variance are rounding
 _RESOLVED = 1e-9
 
 
 def synthetic_landmarks(gram: CentredGram, count: int, seed: int, clip: float | None) -> Float:
-    """Landmarks drawn from the normal distribution with the mean and covariance of the rows.
+    """Draw landmarks from the normal distribution with the mean and covariance of the rows.
 
     No row enters: landmarks follow from the sums and the seed. The symmetric square root of the
     covariance shapes the draws; unlike a factor made of eigenvectors it is unique, so neither signs
-    nor equal eigenvalues make platforms differ. Fewer landmarks of a seed are the first of more.
+    nor equal eigenvalues make platforms differ. A smaller number of landmarks of the same seed is a
+    prefix of a larger one.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def synthetic_landmarks(gram: CentredGram, count: int, seed: int, clip: float | 
 
 
 def gamma_scale(gram: CentredGram) -> float:
-    """gamma="scale" of scikit-learn's SVC: 1 / (p * variance of all entries); 1 without variance.
+    """Return SVC's gamma="scale": 1 / (p * variance of all entries); 1 without variance.
 
     Parameters
     ----------
@@ -63,12 +64,13 @@ def gamma_scale(gram: CentredGram) -> float:
 
 
 def rbf_kernel(first: Float, second: Float, gamma: float) -> Float:
-    """exp(-gamma |x - z|^2) of every row x of `first` (n, p) and z of `second` (m, p): (n, m)."""
-    return np.asarray(np.exp(-gamma * cdist(first, second, "sqeuclidean")), dtype=np.float64)
+    """Return exp(-gamma |x - z|^2), (n, m), of rows x of `first` and z of `second` (m, p)."""
+    squared = scipy.spatial.distance.cdist(first, second, "sqeuclidean")
+    return np.asarray(np.exp(-gamma * squared), dtype=np.float64)
 
 
 def nystroem_map(landmarks: Float, gamma: float, rank_tolerance: float) -> Float:
-    """K^(-1/2) of the landmarks' kernel matrix K, on its significant eigenvalues.
+    """Return K^(-1/2) of the landmarks' kernel matrix K, on its significant eigenvalues.
 
     Features of rows are `rbf_kernel(rows, landmarks, gamma) @ map`; their inner products are the
     Nystroem approximation of the kernel, and no row's features are longer than 1. The largest

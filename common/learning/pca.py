@@ -9,7 +9,7 @@ from common.statistics.base import Float
 
 
 def principal_axes(products: Float, n: int, components: int) -> tuple[Float, Float]:
-    """Leading axes and the variance along them.
+    """Return the leading axes and the variance along them.
 
     At most min(components, n - 1, p) axes: centred rows span no more. The largest loading of an
     axis, the first of equal ones, is positive.

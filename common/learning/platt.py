@@ -1,4 +1,4 @@
-"""Platt's calibration by Newton's method, one message a step."""
+"""Platt's calibration by Newton's method, one message per step."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import numpy as np
 from common.statistics.base import Float
 from common.statistics.platt import PlattResult, PlattSums
 
-# slopes looked at first, steps looked at together: numbers are cheap, messages are not
+# slopes tried first, and steps tried together: numbers are cheap, messages are not
 _SLOPES = -np.array([0.0, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0, 40.0])
 _SHARES = np.array([1.0, 0.5, 0.25, 0.0625])
 
 
 class PlattFit:
-    """Drives a and b of  p = 1 / (1 + exp(a f + b))  to their minimum: `request`, then `update`.
+    """Solver of  p = 1 / (1 + exp(a f + b)): send `request`, pass its outcome to `update`.
 
     Lin, Lin and Weng 2007, algorithm 1: Newton's method from b = log((N- + 1) / (N+ + 1)), with
-    shorter steps when the loss does not fall. The first message looks at several slopes, and each
-    further one at the whole step and at shares of it, so that none is needed to try again.
+    shorter steps when the loss does not fall. The first message tries several slopes, and each
+    further one the whole step and fractions of it, so that no step needs a second message.
 
     Parameters
     ----------
     positives, negatives : rows of each class over all sites.
-    tolerance : relative size of the last step; as steps shrink quadratically, what is left after it
-        is about its square.
+    tolerance : relative size of the last step; as steps shrink quadratically, the error left is
+        about its square.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class PlattFit:
         return float(self._best[1])
 
     def request(self) -> PlattSums:
-        """The next question."""
+        """Return the next question."""
         return PlattSums(
             a=self._trials[:, 0].copy(),
             b=self._trials[:, 1].copy(),
@@ -66,13 +66,13 @@ class PlattFit:
         """Take the outcome of the last request."""
         self.rounds += 1
         lowest = int(np.argmin(result.loss))
-        # near the minimum losses differ by fixed-point rounding only: then Newton knows better
+        # near the minimum losses differ by fixed-point rounding only: trust Newton's step
         whole = result.loss[0] <= result.loss[lowest] + 1e-9 * max(abs(self._loss), 1.0)
         chosen = 0 if whole and np.isfinite(self._loss) else lowest
         if result.loss[chosen] <= self._loss + 1e-9 * max(abs(self._loss), 1.0):
             self._best, self._loss = self._trials[chosen], float(result.loss[chosen])
             hessian = result.hessian[chosen]
-            # a flat direction (all decision values alike) must not blow up the step
+            # a flat direction (all decision values equal) must not blow up the step
             ridge = 1e-12 * max(float(np.trace(hessian)), 1e-12) * np.eye(2)
             step = np.linalg.solve(hessian + ridge, result.gradient[chosen])
             self._step = -np.asarray(step, dtype=np.float64)

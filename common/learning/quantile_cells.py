@@ -1,10 +1,10 @@
 """Find quantiles from summed histograms by splitting the cells that hold them.
 
-The first histogram has an edge at every power of two, so that no column is too skewed for it. Each
+The first histogram has an edge at every power of two, so no column is too skewed for it. Each
 further one splits only the cells that matter: those that hold a wanted quantile, and, for rank
-tests, those that hold a large share of all rows. Every edge follows from earlier totals by whole
-number arithmetic on the bits of doubles: no mean, deviation or logarithm takes part, so every
-machine finds the same edges.
+tests, those that hold a large share of all rows. Every edge follows from earlier totals by integer
+arithmetic on the bits of doubles, without mean, deviation or logarithm, so every machine finds the
+same edges.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from common.statistics.base import Float
 
 
 def probability_quantiles(edges: Float, counts: Float, shares: Float) -> Float:
-    """Quantiles (k, q) of each of k models, rows being taken as evenly spread within a cell.
+    """Return quantiles (k, q) of each of k models, assuming rows evenly spread within a cell.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def probability_quantiles(edges: Float, counts: Float, shares: Float) -> Float:
 
 
 QUARTILES = (0.25, 0.5, 0.75)
-# a quantile is told when its error is at most one recorded unit, or this share of q3 - q1
+# a quantile is published when its error is at most one recorded unit, or this share of q3 - q1
 ERROR = 0.01
 ROUNDS = 12
 # powers of two that are edges of the first histogram, on either side of zero
@@ -59,7 +59,7 @@ _SMALLEST = math.ulp(0.0)
 
 @dataclass(frozen=True)
 class Quantile:
-    """A quantile of one set of patients, and the largest error it may have.
+    """Estimate of a quantile of one set of patients, with the largest error it may have.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ NOTHING = Quantile(math.nan, math.inf)
 
 @dataclass(frozen=True)
 class Tally:
-    """Rows of each set below the edges of one column that have been asked for.
+    """Rows of each set below the edges of one column asked for so far.
 
     Parameters
     ----------
@@ -116,16 +116,16 @@ class Tally:
         upto = np.rint(np.cumsum(counts, axis=1))
         all_below = np.concatenate([self.below, upto[:, :-1][:, inner]], axis=1)
         merged, first = np.unique(all_edges, return_index=True)
-        # joined cells of one hospital move between questions; true counts never decrease anyway
+        # joined cells of one hospital move between questions, but true counts never decrease
         below = np.maximum.accumulate(all_below[:, first], axis=1)
         return Tally(merged, below, upto[:, -1], self.decimals)
 
     def single(self, cell: int) -> float | None:
-        """Return the one value that the rows of a cell can have, None where there are several."""
+        """Return the only value that the rows of a cell can have, None where there are several."""
         return single_value(float(self.bounds[cell]), float(self.bounds[cell + 1]), self.decimals)
 
     def on(self, edges: Float) -> Float:
-        """Rows per set and cell of `edges` (cells + 1,), which are some of those asked for."""
+        """Return rows per set and cell of `edges` (cells + 1,), a subset of those asked for."""
         place = np.searchsorted(self.edges, edges[1:-1])
         return np.diff(self.below[:, place], axis=1, prepend=0.0, append=self.total[:, None])
 
@@ -136,20 +136,20 @@ def empty_tally(sets: int, decimals: int | None) -> Tally:
 
 
 def first_grid() -> Float:
-    """Edges at the powers of two and their negatives, with a cell for zero alone."""
+    """Return edges at the powers of two and their negatives, with a cell for zero alone."""
     powers = [math.ldexp(1.0, k) for k in range(LOWEST_POWER, HIGHEST_POWER + 1)]
     negative = [-power for power in reversed(powers)]
     return np.array([-np.inf, *negative, 0.0, _SMALLEST, *powers, np.inf])
 
 
 def quartiles_of(tally: Tally, index: int) -> tuple[Quantile, Quantile, Quantile]:
-    """First quartile, median and third quartile of a set, each with its largest error."""
+    """Return first quartile, median and third quartile of a set, each with its largest error."""
     low, middle, high = (_quantile(tally, index, share) for share in QUARTILES)
     return low, middle, high
 
 
 def tolerance(quartiles: Sequence[Quantile], decimals: int | None) -> float:
-    """Largest error with which these quartiles are told."""
+    """Return the largest error with which these quartiles may be published."""
     low, _, high = quartiles
     spread = (high.value - high.error) - (low.value + low.error)
     unit = 0.0 if decimals is None else 10.0**-decimals
@@ -162,7 +162,7 @@ def refined_edges(tally: Tally, wanted: Sequence[int], ranks: bool) -> Float | N
     Parameters
     ----------
     wanted : sets whose quartiles are wanted.
-    ranks : whether rows of all sets will be compared by rank.
+    ranks : True if rows of all sets will be compared by rank.
     """
     if not tally.edges.size:
         return first_grid()
@@ -186,7 +186,7 @@ def refined_edges(tally: Tally, wanted: Sequence[int], ranks: bool) -> Float | N
 
 
 def single_value(low: float, high: float, decimals: int | None) -> float | None:
-    """Return the one value that lies in [low, high), None where there are several."""
+    """Return the only value that lies in [low, high), None where there are several."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     if math.nextafter(low, math.inf) >= high:
@@ -195,7 +195,7 @@ def single_value(low: float, high: float, decimals: int | None) -> float | None:
 
 
 def unsorted_cells(edges: Float, counts: Float, decimals: int | None) -> NDArray[np.bool_]:
-    """Tell which cells hold several rows that may have different values.
+    """Return which cells hold several rows that may have different values.
 
     Parameters
     ----------
@@ -210,11 +210,11 @@ def unsorted_cells(edges: Float, counts: Float, decimals: int | None) -> NDArray
 
 
 def doubt(counts: Float, unsorted: NDArray[np.bool_]) -> float:
-    """Standard deviation that the unknown order within cells leaves in the z of a rank test.
+    """Return the deviation that the unknown order within cells leaves in the z of a rank test.
 
     In a cell that holds n_g rows of set g, and n in all, the rank sums vary by the sum of
-    n_g n_h (n + 1) / 12 over the pairs of sets, were the order left to chance. They are compared
-    with the same of all rows (Mann and Whitney 1947). Ties, and rows of one set alone, add nothing.
+    n_g n_h (n + 1) / 12 over the pairs of sets, if the order is random. They are compared with the
+    same sum over all rows (Mann and Whitney 1947). Ties, and rows of one set alone, add nothing.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def _spread(counts: Float) -> float:
 
 
 def rank_bounds(tally: Tally) -> Float:
-    """Edges around the cells that hold rows, from -infinity to infinity."""
+    """Return edges around the cells that hold rows, from -infinity to infinity."""
     held = np.flatnonzero(tally.counts.sum(axis=0) > 0.5)
     kept = sorted({*(held - 1).tolist(), *held.tolist()} & set(range(tally.edges.size)))
     return np.concatenate([[-np.inf], tally.edges[kept], [np.inf]])
@@ -249,7 +249,7 @@ def roundest(low: float, high: float) -> float:
     exponent = Decimal(high - low).adjusted() + 1
     while True:
         step = Fraction(10) ** exponent
-        # a double may stand for a decimal just beside it
+        # a double may represent a decimal just beside it
         nearest = math.floor(Fraction(low) / step)
         for multiple in (nearest, nearest + 1):
             exact = multiple * step
@@ -279,7 +279,7 @@ def _cell_of(tally: Tally, index: int, order: int) -> int:
 
 
 def _ordered(tally: Tally, index: int, order: int) -> Quantile:
-    """Estimate the patient with this number (from 0) in increasing order, within the data."""
+    """Estimate the patient at this position (from 0) in increasing order, within the data."""
     cell = _cell_of(tally, index, order)
     counts = tally.counts[index]
     rows, upto = float(counts[cell]), float(counts[: cell + 1].sum())
@@ -304,7 +304,7 @@ def _ordered(tally: Tally, index: int, order: int) -> Quantile:
 
 
 def _reach(low: float, high: float, decimals: int | None) -> tuple[float, float]:
-    """Lowest and highest value of a cell [low, high), recorded ones where decimals are known."""
+    """Return lowest and highest value of a cell [low, high), recorded if decimals are known."""
     if decimals is None:
         return low, high
     unit = 10**decimals
@@ -315,7 +315,7 @@ def _reach(low: float, high: float, decimals: int | None) -> tuple[float, float]
 
 
 def _unresolved(tally: Tally, wanted: Sequence[int]) -> list[int]:
-    """Cells that hold the quartiles whose error is still too large."""
+    """Return the cells that hold quartiles whose error is still too large."""
     cells: set[int] = set()
     for index in wanted:
         total = int(tally.total[index])
@@ -339,7 +339,7 @@ def _unsorted(tally: Tally) -> bool:
 
 
 def _heavy(tally: Tally) -> Mapping[int, int]:
-    """Pieces for cells that hold more than their share of all rows, unless these are a tie."""
+    """Return pieces for cells with more than their share of all rows, unless they are a tie."""
     pooled = tally.counts.sum(axis=0)
     limit = max(LARGEST_SHARE * float(pooled.sum()), 1.5)
     return {
@@ -350,15 +350,15 @@ def _heavy(tally: Tally) -> Mapping[int, int]:
 
 
 def _fresh(tally: Tally, inner: Iterable[float]) -> Float | None:
-    """Edges that have not been asked for, None when there are none."""
+    """Return the edges that have not been asked for, None when there are none."""
     fresh = sorted(set(inner) - set(tally.edges.tolist()))
     return np.array([-np.inf, *fresh, np.inf]) if fresh else None
 
 
 def _recorded_edges(tally: Tally) -> Float | None:
-    """Edges between all recorded values, None where there would be too many.
+    """Return edges between all recorded values, None where there would be too many.
 
-    At most one row may lie beyond them on either side: its rank is known all the same.
+    At most one row may lie beyond them on either side: its rank is then known anyway.
     """
     decimals, pooled = tally.decimals or 0, tally.below.sum(axis=0)
     total = float(tally.total.sum())
@@ -373,7 +373,7 @@ def _recorded_edges(tally: Tally) -> Float | None:
 
 
 def _recorded(low: float, high: float, decimals: int) -> float | None:
-    """Return the one recorded value in [low, high), None where there is none or more than one."""
+    """Return the only recorded value in [low, high), None where there is none or more than one."""
     unit = 10**decimals
     start = math.floor(Fraction(low) * unit)
     if Fraction(high) - Fraction(low) > Fraction(2, unit):
@@ -384,7 +384,7 @@ def _recorded(low: float, high: float, decimals: int) -> float | None:
 
 
 def _split(low: float, high: float, pieces: int) -> set[float]:
-    """Inner edges of a cell: even on the bits of doubles, and around its roundest number."""
+    """Return inner edges of a cell: even on the bits of doubles, and around its roundest number."""
     start, end = _key(low), _key(high)
     inner = {_number(start + (end - start) * i // pieces) for i in range(1, pieces)}
     bounded = (max(low, -_LARGEST), min(high, _LARGEST))
@@ -398,7 +398,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 
 
 def _key(number: float) -> int:
-    """Position of a double among all doubles; 0 for zero."""
+    """Return the position of a double among all doubles; 0 for zero."""
     (bits,) = struct.unpack("<q", struct.pack("<d", abs(number)))
     return int(bits) if number >= 0 else -int(bits)
 

@@ -1,4 +1,4 @@
-"""Linear support vector machines, many at once, one message a round."""
+"""Linear support vector machines, many at once, one message per round."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Descent:
     """Quasi-Newton descent for  |u|^2 / 2 + C h(u)  with  0 <= h'' <= 2 diag(spectrum).
 
     The bound is a majoriser: the step (I + 2 C diag(spectrum))^-1 g always lowers the value, so it
-    is what follows when a bolder step has failed. Otherwise BFGS with all pairs kept (Nocedal and
-    Wright 2006, algorithm 7.4) starts from I + 2 C r diag(spectrum), r being the share of the
-    curvature bound met along all steps.
+    follows when a bolder step has failed. Otherwise BFGS with all pairs kept (Nocedal and Wright
+    2006, algorithm 7.4) starts from I + 2 C r diag(spectrum), r being the share of the curvature
+    bound met along all steps.
 
     It has converged when the gradient's norm, which bounds the distance to the minimum as the
     objective is 1-strongly convex, or the next bold step after a successful one is no longer than
@@ -32,7 +32,7 @@ class Descent:
     ----------
     spectrum : (d,), not negative: eigenvalues of the bound, `u` in its eigenvectors' coordinates.
     cost : C.
-    tolerance : distance of `best` to the minimum, about, when `converged`.
+    tolerance : approximate distance of `best` to the minimum when `converged`.
     """
 
     def __init__(self, spectrum: Float, cost: float, tolerance: float) -> None:
@@ -49,7 +49,7 @@ class Descent:
         self.converged = False
 
     def update(self, value: float, gradient: Float) -> bool:
-        """Take value and gradient at `trial`; set the next one. True when the trial is the best."""
+        """Take value and gradient at `trial` and set the next; True when the trial is the best."""
         if not np.isfinite(self._value):
             accepted = True
         else:
@@ -57,7 +57,7 @@ class Descent:
             self._remember(step, gradient - self._gradient)
             slope = float(self._gradient @ step)
             lower = value <= self._value + _ARMIJO * slope
-            # near the minimum values differ by fixed-point rounding only, but gradients still tell
+            # near the minimum values differ by fixed-point rounding only, gradients by more
             level = value <= self._value + _NOISE * max(abs(self._value), 1.0)
             accepted = lower or (level and self._size(gradient) < self._size(self._gradient))
         if accepted:
@@ -112,12 +112,12 @@ def _norm(vector: Float) -> float:
 
 @plain
 class SvmProblem:
-    """One machine to fit:  |w|^2 / 2 + cost * sum max(0, 1 - y w'x)^2.
+    """Objective of one machine:  |w|^2 / 2 + cost * sum max(0, 1 - y w'x)^2.
 
     Parameters
     ----------
     cost : C of LinearSVC.
-    excluded : folds that take no part in the fit.
+    excluded : folds left out of the fit.
     validation : fold on which the fit is judged; -1 for none.
     mask : bool (p,), columns the machine may use; None for all.
     """
@@ -129,16 +129,16 @@ class SvmProblem:
 
 
 class SvmBatch:
-    """Drives all problems to their minimum: ask for `request`, hand its outcome to `update`.
+    """Solver of many machines: send `request`, pass its outcome to `update`.
 
     The minimum is that of scikit-learn's LinearSVC(loss="squared_hinge", dual=False), intercept
     regularised. The Gram matrix of the training folds bounds the curvature, so no site has to send
-    a Hessian. Problems that have converged are asked for no longer.
+    a Hessian. Converged problems are not asked for again.
 
     Parameters
     ----------
     gram : sums per fold of the same view.
-    problems : what to fit.
+    problems : machines to fit.
     tolerance : largest distance of the weights to the minimum.
 
     Raises
@@ -186,7 +186,7 @@ class SvmBatch:
 
     @property
     def converged(self) -> bool:
-        """Whether every problem is within the tolerance of its minimum."""
+        """True when every problem is within the tolerance of its minimum."""
         return not self.active
 
     @property
@@ -201,7 +201,7 @@ class SvmBatch:
         return np.array([descent.residual for descent in self._descents])
 
     def request(self) -> SvmGradient:
-        """The next question, for the problems still active; ValueError when there are none."""
+        """Return the next question, for the active problems; ValueError when there are none."""
         active = self.active
         if not active:
             raise ValueError("all problems have converged")
@@ -215,7 +215,7 @@ class SvmBatch:
         )
 
     def update(self, result: SvmGradientResult) -> None:
-        """Take the outcome of the last request; ValueError when it is not of its size."""
+        """Take the outcome of the last request; ValueError when its size differs."""
         active = self.active
         if result.gradient.shape != (len(active), self._p + 1):
             raise ValueError("the outcome does not belong to the last request")

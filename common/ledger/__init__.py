@@ -1,1 +1,1 @@
-"""The record of what left a site: its entries, the chain that binds them, how it is checked."""
+"""Record of everything that left a site: its entries, their chain, and its verification."""

@@ -1,8 +1,8 @@
-"""Ledgers of several sites side by side: what one site alone cannot see.
+"""Compare the ledgers of several sites, for what one site alone cannot see.
 
 A coordinator that cheats must show different things to different sites, or ask the same thing twice
-with and without one of them, or ask one site alone until its refusals tell what it wants to know.
-Each site wrote down what it was shown, and what it did not answer.
+with and without one of them, or ask one site alone until its refusals reveal what it wants to know.
+Each site recorded what it was shown, and what it did not answer.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _DIFFERENT: tuple[tuple[Literal["study", "roster"], str], ...] = (
     ("roster", "were shown different rosters"),
 )
 _ENROLMENT = "query.enrol"
-# a coordinator names each of these exchanges; without the name it is not known which one it was
+# a coordinator names each of these exchanges; without a name it cannot be identified
 _NAMED = ("query.sum", "train.network")
 
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """Something that does not fit between ledgers: at which sites, in which run and exchange.
+    """Contradiction between ledgers, with its sites, run and exchange.
 
     Parameters
     ----------
-    others : sites whose ledgers do not have what those of `sites` have, where that is found.
+    others : sites whose ledgers lack what those of `sites` have, where that is the finding.
     """
 
     kind: Kind
@@ -45,30 +45,30 @@ class AuditFinding:
 
 
 class _Exchange(NamedTuple):
-    """What the coordinator calls it; where it has no name, its kind: there is one in a run."""
+    """Name of an exchange by the coordinator, or else its kind, which occurs once in a run."""
 
     run: str
     name: str
 
 
 class _Seen(NamedTuple):
-    """An entry in a site's ledger."""
+    """Entry in a site's ledger."""
 
     site: str
     entry: Entry
 
     def about(self, subset: str) -> bool:
-        """Whether it is about this subset."""
+        """Return whether it is about this subset."""
         return any(item.subset == subset for item in self.entry.items)
 
     @property
     def declined(self) -> bool:
-        """Whether the site was asked and did not give what it was asked for."""
+        """True when the site was asked and did not give what it was asked for."""
         return self.entry.decision != "released"
 
     @property
     def wordless(self) -> bool:
-        """Whether it was stopped before the site knew what it was about."""
+        """True when the exchange was stopped before the site knew its subject."""
         return self.declined and not self.entry.items
 
 
@@ -76,11 +76,11 @@ _Exchanges = Mapping[_Exchange, Sequence[_Seen]]
 
 
 def audit(ledgers: Mapping[str, Sequence[Entry]]) -> list[AuditFinding]:
-    """Everything that does not fit; each ledger by itself is checked by `common.ledger.verify`.
+    """Return all contradictions; `common.ledger.verify` checks each ledger by itself.
 
     Parameters
     ----------
-    ledgers : entries by site. A refusal counts as an answer: it says what the site was asked.
+    ledgers : entries by site. A refusal counts as an answer: it states what the site was asked.
     """
     exchanges: dict[_Exchange, list[_Seen]] = defaultdict(list)
     for site, entries in ledgers.items():
@@ -95,8 +95,8 @@ def audit(ledgers: Mapping[str, Sequence[Entry]]) -> list[AuditFinding]:
 
 
 def _name(entry: Entry) -> str:
-    """Of the exchange; empty where the entry is no part of one that others could have had."""
-    # what has no run concerns this site alone: a repair, a message nobody could read, its leaving
+    """Return the name of the exchange; empty where other sites could not have had it."""
+    # an entry without a run concerns this site alone: a repair, an unreadable message, its leaving
     if not entry.run or entry.decision == "repaired":
         return ""
     unknown = not entry.exchange_id and entry.exchange in _NAMED
@@ -104,10 +104,10 @@ def _name(entry: Entry) -> str:
 
 
 def _shown(exchange: _Exchange, seen: Sequence[_Seen]) -> list[AuditFinding]:
-    """One exchange under two studies, under two rosters, or with two requests."""
+    """Find one exchange under two studies, under two rosters, or with two requests."""
     found = []
     for kind, words in _DIFFERENT:
-        # what was stopped early has neither
+        # an exchange that was stopped early has neither
         if len({getattr(one.entry, kind) for one in seen} - {""}) > 1:
             found.append(_finding(kind, exchange, (one.site for one in seen), words))
     requests: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -124,7 +124,7 @@ def _shown(exchange: _Exchange, seen: Sequence[_Seen]) -> list[AuditFinding]:
 
 
 class _Asked:
-    """Who had to be asked what, by all ledgers together."""
+    """Sites that had to be asked each question, according to all ledgers together."""
 
     def __init__(self, exchanges: _Exchanges) -> None:
         self._of_run: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -141,7 +141,7 @@ class _Asked:
                 self._requests[entry.run, entry.roster, one.site].add(item.request)
 
     def holders(self, entry: Entry, subset: str) -> set[str]:
-        """Sites that had to be asked about a subset where the one with this entry was.
+        """Return the sites that had to be asked about a subset together with the one of this entry.
 
         They are those that it was masked with, or that were asked about the subset in another
         exchange under the same roster. Before all have enrolled a run asks for nothing else; until
@@ -152,11 +152,11 @@ class _Asked:
         return self._of_study[entry.study, entry.roster, subset]
 
     def in_run(self, run: str) -> set[str]:
-        """Sites that have any entry of a run."""
+        """Return the sites that have any entry of a run."""
         return self._in_run[run]
 
     def again(self, run: str, roster: str, site: str, requests: set[str]) -> bool:
-        """Whether all this was asked of the site in some exchange of the run.
+        """Return whether all this was asked of the site in some exchange of the run.
 
         A coordinator that was interrupted asks all sites the same again.
         """
@@ -164,9 +164,10 @@ class _Asked:
 
 
 def _missing(exchanges: _Exchanges, asked: _Asked) -> list[AuditFinding]:
-    """Releases about a subset that stand in some ledgers and not in those of other holders.
+    """Find releases about a subset that are in some ledgers and not in those of other holders.
 
-    Of a sum that was asked again, what only some had answered stays under masks that never cancel.
+    Of a sum that was asked again, an answer that only some had given stays under masks that never
+    cancel.
     """
     absences: dict[tuple[str, str, str, bool], list[_Exchange]] = defaultdict(list)
     for exchange, seen in exchanges.items():
@@ -190,11 +191,11 @@ def _missing(exchanges: _Exchanges, asked: _Asked) -> list[AuditFinding]:
 
 
 def _alone(exchanges: _Exchanges, asked: _Asked, here: set[str]) -> list[AuditFinding]:
-    """What sites refused or stopped and nobody released, and other holders were never asked.
+    """Find requests that sites refused or stopped, nobody released, and other holders never got.
 
     Parameters
     ----------
-    here : sites that have a ledger; of the others it is said elsewhere that theirs is missing.
+    here : sites that have a ledger; that others lack one is reported elsewhere.
     """
     apart: dict[tuple[str, tuple[str, ...], tuple[str, ...], str], list[_Exchange]] = {}
     for exchange, seen in exchanges.items():
@@ -238,13 +239,13 @@ def _times(where: Sequence[_Exchange]) -> str:
 
 
 def _masked_requests(seen: Sequence[_Seen], subset: str) -> set[str]:
-    """What was asked about a subset; with "", which nobody is ever asked, if it is in the clear."""
+    """Return the requests about a subset, with "", which no site gets, if any is in the clear."""
     items = [item for one in seen for item in one.entry.items if item.subset == subset]
     return {item.request if item.masked else "" for item in items}
 
 
 def _subsets(seen: Iterable[_Seen]) -> Iterator[tuple[Entry, str]]:
-    """Each roster and subset that the entries are about, with the first entry that is."""
+    """Yield each roster and subset of the entries, with the first entry about it."""
     first: dict[tuple[str, str], Entry] = {}
     for one in seen:
         for item in one.entry.items:
@@ -253,7 +254,7 @@ def _subsets(seen: Iterable[_Seen]) -> Iterator[tuple[Entry, str]]:
 
 
 def _other_participants(exchanges: _Exchanges) -> list[AuditFinding]:
-    """A statistic released among some sites and again among others: the difference is theirs."""
+    """Find a statistic released among some sites and again among others, revealed by difference."""
     releases: dict[tuple[str, str], dict[frozenset[str], tuple[_Exchange, Item]]] = {}
     sites: dict[tuple[str, str], set[str]] = defaultdict(set)
     for exchange, seen in exchanges.items():

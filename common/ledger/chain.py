@@ -1,8 +1,8 @@
-"""The chain of a ledger: each entry signed and bound to the one before, the head to the last.
+"""Chain of a ledger: each entry is signed and bound to the one before, the head to the last.
 
-A chain alone cannot show that its end was cut off; the head, a second small signed file, says how
-many entries there are. Who puts an old ledger and its old head back together shows in the other
-sites' ledgers only (`common.ledger.audit`).
+A chain alone cannot show that its end was cut off; the head, a second small signed file, gives the
+number of entries. Restoring an old ledger together with its old head shows in the other sites'
+ledgers only (`common.ledger.audit`).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _ENTRY_PURPOSE, _HEAD_PURPOSE = "ledger entry", "ledger head"
 
 @dataclass(frozen=True)
 class Head:
-    """The end of a ledger.
+    """End of a ledger.
 
     Parameters
     ----------
     count, hash, size : entries, hash of the last (zeros if none), bytes they take.
-    key : public key it is signed with (base64): whose ledger this says it is.
+    key : public key that signs it (base64), which names the ledger's owner.
     signature : Ed25519 (base64) over the other fields.
     """
 
@@ -41,16 +41,16 @@ class Head:
     signature: str = ""
 
     def signed(self, private: Ed25519PrivateKey) -> Head:
-        """This head with its signature."""
+        """Return this head with its signature."""
         signature = _sign(private, _HEAD_PURPOSE, self._content())
         return dataclasses.replace(self, signature=signature)
 
     def is_by(self, public_key: Ed25519PublicKey) -> bool:
-        """Whether this key signed it."""
+        """Return whether this key signed it."""
         return _holds(public_key, _HEAD_PURPOSE, self._content(), self.signature)
 
     def text(self) -> bytes:
-        """As written to its file."""
+        """Return the content of its file."""
         return canonical(dataclasses.asdict(self)) + b"\n"
 
     def _content(self) -> str:
@@ -61,12 +61,12 @@ _HEAD = TypeAdapter(Head)
 
 
 def head_path(ledger: Path) -> Path:
-    """The head's file, beside the ledger."""
+    """Return the path of the head's file, beside the ledger."""
     return ledger.with_suffix(".head.json")
 
 
 def entry_is_by(public_key: Ed25519PublicKey, entry: Entry) -> bool:
-    """Whether this key signed the entry's hash."""
+    """Return whether this key signed the entry's hash."""
     return _holds(public_key, _ENTRY_PURPOSE, entry.hash, entry.signature)
 
 
@@ -86,7 +86,7 @@ def _sign(private: Ed25519PrivateKey, purpose: str, digest: str) -> str:
 def seal(
     record: Record, *, number: int, time: str, previous: str, private: Ed25519PrivateKey
 ) -> Entry:
-    """The record as the entry that follows the one with hash `previous`."""
+    """Turn the record into the entry that follows the one with hash `previous`."""
     told = record.told()
     fields = {f.name: getattr(told, f.name) for f in dataclasses.fields(Record)}
     entry = Entry(**fields, number=number, time=time, previous=previous, hash="", signature="")
@@ -96,7 +96,7 @@ def seal(
 
 
 def read_head(path: Path) -> Head | None:
-    """The head on disk, None when there is none.
+    """Return the the head on disk, None when there is none.
 
     Raises
     ------

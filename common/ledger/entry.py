@@ -1,4 +1,4 @@
-"""One entry of a ledger: what was asked, what became of it; text without anything of a patient."""
+"""Ledger entry: request and outcome, in text without anything of a patient."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Item:
 
     Parameters
     ----------
-    what : names of the statistic, tables and steps, as `common.ledger.entry.describe_item` gives.
+    what : names of the statistic, tables and steps, from `common.ledger.entry.describe_item`.
     subset : "train" or the name of a test set.
-    request : SHA-256 of all that was asked, numbers included; the same at every site.
+    request : SHA-256 of the whole request, numbers included; the same at every site.
     shapes : shape of every part of the answer.
     rows, positives : patients the answer is about; None where nothing was released.
-    membership : digest of the patients of the subset, see `client.store.membership`.
+    membership : digest of the patients of the subset, see `client.store.cohorts`.
     participants : sites among whose numbers the answer is hidden; none = it is not masked.
-    left : sites that were among the participants of an earlier sum over the same patients, and
-        have signed that they left: their numbers follow by subtraction.
+    left : sites that took part in an earlier sum over the same patients and have signed that they
+        left: their numbers follow by subtraction.
     """
 
     what: str
@@ -52,7 +52,7 @@ class Item:
     left: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """ValueError for text that could carry anything else than names and digests."""
+        """Raise ValueError for text that could carry more than names and digests."""
         _check(_PRINTABLE, what=self.what, subset=self.subset)
         for name in (*self.shapes, *self.participants, *self.left):
             _check(_PRINTABLE, name=name)
@@ -60,7 +60,7 @@ class Item:
 
     @property
     def masked(self) -> bool:
-        """Whether the answer says nothing without those of other sites."""
+        """True when the answer says nothing without those of other sites."""
         return len(self.participants) > 1
 
     @property
@@ -71,13 +71,13 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One reply of a site, as whoever decides about it sees it.
+    """One reply of a site, before it is placed in the chain.
 
     Parameters
     ----------
     run, exchange : name of the run; kind of message, such as `query.sum`.
     exchange_id : the coordinator's name for this one exchange, the same at all sites.
-    study, roster : digests of what the site approved.
+    study, roster : digests that the site approved.
     payload, size : SHA-256 and bytes of the encoded reply.
     decision : `released`; `refused` by a disclosure rule; `stopped` by the gate; `repaired`: the
         ledger itself, after a crash.
@@ -98,14 +98,14 @@ class Record:
     epsilon: float | None = None
 
     def __post_init__(self) -> None:
-        """ValueError for text that could carry anything else than names and digests."""
+        """Raise ValueError for text that could carry more than names and digests."""
         texts = {"run": self.run, "exchange": self.exchange, "exchange_id": self.exchange_id}
         _check(_PRINTABLE, **texts)
         _check(_DIGEST, study=self.study, roster=self.roster, payload=self.payload)
         _check(_CODE, reason=self.reason)
 
     def told(self) -> Self:
-        """What may be written: of a reply that did not leave no counts, no digest, nobody who left.
+        """Return the writable part: no counts, digests or left sites of a reply that did not leave.
 
         The file may be shown to others, who could find a small number by its digest.
         """
@@ -119,7 +119,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry(Record):
-    """A record in its place in the chain.
+    """Record in its place in the chain.
 
     Parameters
     ----------
@@ -137,23 +137,23 @@ class Entry(Record):
     signature: str
 
     def __post_init__(self) -> None:
-        """ValueError for text that could carry anything else than names and digests."""
+        """Raise ValueError for text that could carry more than names and digests."""
         super().__post_init__()
         _check(_PRINTABLE, time=self.time, signature=self.signature)
         _check(_DIGEST, previous=self.previous, hash=self.hash)
 
     def content_hash(self) -> str:
-        """What `hash` must be."""
+        """Return the value that `hash` must have."""
         fields = self._fields()
         del fields["hash"], fields["signature"]
         return hash_of(fields)
 
     def line(self) -> bytes:
-        """The one way this entry is written, with its line end."""
+        """Return the only valid form of this entry in the file, with its line end."""
         return canonical(self._fields()) + b"\n"
 
     def _fields(self) -> dict[str, Any]:
-        """As written; where nobody left it says nothing, like ledgers begun before one could."""
+        """Return the fields in the file; `left` only where not empty, as older ledgers lack it."""
         fields = dataclasses.asdict(self)
         for item in fields["items"]:
             if not item["left"]:
@@ -165,11 +165,11 @@ _ENTRY = TypeAdapter(Entry)
 
 
 def read_line(line: bytes) -> Entry:
-    """The entry on a line (with its line end).
+    """Read the entry on a line (with its line end).
 
     Raises
     ------
-    ValueError : not an entry, or not written the one way entries are written.
+    ValueError : not an entry, or not in the only valid form.
     """
     try:
         entry = _ENTRY.validate_json(line, strict=True)
@@ -181,18 +181,18 @@ def read_line(line: bytes) -> Entry:
 
 
 def canonical(fields: dict[str, Any]) -> bytes:
-    """Canonical JSON: sorted keys, no spaces, ASCII."""
+    """Return canonical JSON: sorted keys, no spaces, ASCII."""
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 
 
 def hash_of(fields: dict[str, Any]) -> str:
-    """SHA-256 (hex) of the canonical JSON."""
+    """Return the SHA-256 (hex) of the canonical JSON."""
     return hashlib.sha256(canonical(fields)).hexdigest()
 
 
 def _check(pattern: re.Pattern[str], **texts: str) -> None:
-    """ValueError for a text that does not fit; the text itself is not repeated."""
+    """Raise ValueError for a text that does not fit, without repeating the text."""
     for name, text in texts.items():
         if len(text) > LONGEST_TEXT or not pattern.match(text):
             raise ValueError(f"{name} is not a text that a ledger may hold")
@@ -202,10 +202,11 @@ _NOT_A_NAME = re.compile(r"[^A-Za-z0-9 _.:/@()+>,*-]")
 
 
 def describe_item(statistic: Any, view: View) -> str:
-    """Names of the statistic, base tables and steps: `Gram: clinical > Impute > Standardise`.
+    """Return names only, such as `Gram: clinical > Impute > Standardise`.
 
-    Names only, no numbers and no columns: a coordinator that changes a number by a little asks for
-    the same statistic. What is too long for a line of the ledger ends in a digest.
+    Statistic, base tables and steps, no numbers and no columns: a coordinator that changes a number
+    by a little asks for the same statistic. A text too long for a line of the ledger ends in a
+    digest.
     """
     text = _NOT_A_NAME.sub("?", f"{describe(statistic)}: {describe_view(view)}")
     if len(text) <= LONGEST_TEXT:
@@ -215,7 +216,7 @@ def describe_item(statistic: Any, view: View) -> str:
 
 
 def describe_view(view: View) -> str:
-    """Names of the base tables and of the steps over them."""
+    """Return the names of the base tables and of the steps over them."""
     return " > ".join([_source(view.source), *(type(step).__name__ for step in view.transforms)])
 
 
@@ -233,7 +234,7 @@ def _source(source: Any) -> str:
 
 
 def request_digest(*asked: Any) -> str:
-    """SHA-256 (hex) of plain data, every number of every array included."""
+    """Return the SHA-256 (hex) of plain data, every number of every array included."""
     tree, arrays = to_tree(asked)
     digest = hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode())
     for array in arrays:

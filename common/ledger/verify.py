@@ -1,4 +1,4 @@
-"""Checking a ledger: what was edited, removed, reordered, cut off or signed by somebody else."""
+"""Verify a ledger: entries edited, removed, reordered, cut off or signed by somebody else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal["edited", "removed", "reordered", "tail cut", "other key", "unrea
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a ledger; `line` counts from 1, 0 is the file or its head as a whole."""
+    """Defect of a ledger; `line` counts from 1, 0 is the file or its head as a whole."""
 
     line: int
     kind: Kind
@@ -30,7 +30,7 @@ class Finding:
 
 
 def read_entries(path: Path) -> tuple[Entry, ...]:
-    """All entries of a ledger; an unfinished last line, as a crash leaves it, is passed over.
+    """Read all entries of a ledger, skipping an unfinished last line, the trace of a crash.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
 
 
 def verify(path: Path, public_key: Ed25519PublicKey) -> list[Finding]:
-    """Everything that is wrong with a ledger and its head; empty when both are intact.
+    """Return all defects of a ledger and its head; empty when both are intact.
 
     Raises
     ------
@@ -69,12 +69,12 @@ def verify(path: Path, public_key: Ed25519PublicKey) -> list[Finding]:
 
 
 def readable_entries(path: Path) -> tuple[Entry, ...]:
-    """The entries that can be read; `verify` tells of the others. InputError: no such file."""
+    """Return the readable entries; `verify` reports the others. InputError: no such file."""
     return tuple(entry for entry in _read(path)[0].values() if entry is not None)
 
 
 def named_key(path: Path) -> Ed25519PublicKey:
-    """The key that a ledger's own head names: nobody has said that it is the site's.
+    """Return the key that a ledger's own head names, which nobody has confirmed to be the site's.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def named_key(path: Path) -> Ed25519PublicKey:
 
 
 def _read(path: Path) -> tuple[dict[int, Entry | None], list[Finding]]:
-    """Entries by line, None for those that cannot be read."""
+    """Return entries by line, None for those that cannot be read."""
     read: dict[int, Entry | None] = {}
     findings = []
     for number, line in _lines(path):
@@ -118,7 +118,7 @@ def _check_there(path: Path) -> None:
 
 
 def _contents(entries: dict[int, Entry], public_key: Ed25519PublicKey) -> list[Finding]:
-    """Each line by itself: its hash and its signature."""
+    """Check each line by itself: its hash and its signature."""
     findings = []
     strangers = []
     for number, entry in entries.items():
@@ -134,7 +134,7 @@ def _contents(entries: dict[int, Entry], public_key: Ed25519PublicKey) -> list[F
 
 
 def _order(read: dict[int, Entry | None], doubted: set[int]) -> list[Finding]:
-    """Each line after the one before; a line that is itself in doubt is blamed only once."""
+    """Check each line against the one before; a doubtful line is blamed only once."""
     present = {entry.number for entry in read.values() if entry is not None}
     findings = []
     expected, previous = 1, FIRST
@@ -161,7 +161,7 @@ def _misplaced(line: int, number: int, expected: int, present: set[int]) -> Find
 
 
 def _read_head(path: Path, public_key: Ed25519PublicKey) -> Head | Finding:
-    """The head, or what is wrong with it."""
+    """Return the head, or its defect."""
     name = head_path(path).name
     try:
         head = read_head(head_path(path))
@@ -175,9 +175,9 @@ def _read_head(path: Path, public_key: Ed25519PublicKey) -> Head | Finding:
 
 
 def _end(before: Head, after: Head, read: dict[int, Entry | None]) -> list[Finding]:
-    """The last lines against the head as it was before and after they were read.
+    """Check the last lines against the head, as it was before and after they were read.
 
-    Both, as the site may be writing meanwhile. A head one entry behind is what a crash leaves.
+    Both, as the site may be writing meanwhile. A crash leaves a head one entry behind.
     """
     entries = {e.number: (line, e) for line, e in read.items() if e is not None}
     unreadable = sum(entry is None for entry in read.values())

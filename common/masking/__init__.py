@@ -1,4 +1,4 @@
-"""Secure aggregation: sums in a ring that no order and no mask can change."""
+"""Secure aggregation: pairwise masks that cancel in ring sums, exact in any order."""
 
-# of two sites each could take its own numbers off the sum
+# with two sites, each could subtract its own numbers from the sum
 FEWEST = 3

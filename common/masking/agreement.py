@@ -1,4 +1,4 @@
-"""Agreement on one secret a pair of sites: signed X25519 keys (RFC 7748) that last one run."""
+"""Pairwise secrets of the sites: signed X25519 keys (RFC 7748) that last one run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SignedKey:
 
 
 def roster_digest(roster: Mapping[str, str]) -> str:
-    """SHA-256 over the site names with their identity keys (base64), whatever their order."""
+    """Return the SHA-256 of site names and identity keys (base64), independent of their order."""
     pairs = [part for site in sorted(roster) for part in (site, roster[site])]
     return hashlib.sha256(framed(PROTOCOL, "roster", *pairs)).hexdigest()
 
@@ -42,7 +42,7 @@ def roster_digest(roster: Mapping[str, str]) -> str:
 def announce(
     private: Ed25519PrivateKey, site: str, run: str, study: str, roster: str
 ) -> tuple[X25519PrivateKey, SignedKey]:
-    """A new ephemeral key, and its public half as it goes to the other sites.
+    """Return a new ephemeral key, and its signed public half for the other sites.
 
     Parameters
     ----------
@@ -62,18 +62,18 @@ def check_roster(
     study: str,
     roster: str,
 ) -> dict[str, X25519PublicKey]:
-    """The ephemeral key of every site, once each has shown to come from that site, for this run.
+    """Return every site's ephemeral key, checked to come from that site for this run.
 
     Parameters
     ----------
-    keys : as the coordinator hands them on; nothing in them is trusted.
-    study_roster : identity key (base64) of every site that takes part.
+    keys : as passed on by the coordinator; nothing in them is trusted.
+    study_roster : identity key (base64) of every participating site.
     study, roster : digests that this site approved.
 
     Raises
     ------
     SignatureError : names the site whose key is swapped, from another run, study or roster,
-        missing, there twice, or of no site of the roster.
+        missing, duplicated, or of no site of the roster.
     """
     identities = _identities(study_roster)
     if roster_digest(study_roster) != roster:
@@ -103,7 +103,7 @@ def check_roster(
 def check_key(
     key: SignedKey, public: Ed25519PublicKey, run: str, study: str, roster: str
 ) -> X25519PublicKey:
-    """The ephemeral key, once it has shown to be signed with this identity key for this run.
+    """Return the ephemeral key, after checking that this identity key signed it for this run.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _identities(study_roster: Mapping[str, str]) -> dict[str, Ed25519PublicKey]:
 
 
 def _refuse_shared(keys: Mapping[str, bytes]) -> None:
-    """One party under two names would count as two among the three that hide each other."""
+    """Refuse one party under two names: it would count twice among those that hide each other."""
     owners: dict[bytes, str] = {}
     for site, raw in keys.items():
         if raw in owners:
@@ -172,7 +172,7 @@ def pair_secrets(
     run: str,
     roster: str,
 ) -> dict[str, bytes]:
-    """The secret (32 bytes) that this site shares with each other site of the roster.
+    """Return the secret (32 bytes) that this site shares with each other site of the roster.
 
     Parameters
     ----------

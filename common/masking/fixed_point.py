@@ -16,18 +16,18 @@ _LENGTH_BYTES = 8
 
 
 def framed(*parts: str | bytes) -> bytes:
-    """The parts, each behind its length, so that no two sequences of parts give the same bytes."""
+    """Join parts, each prefixed by its length, so that different sequences give different bytes."""
     pieces = [part.encode() if isinstance(part, str) else part for part in parts]
     return b"".join(len(piece).to_bytes(_LENGTH_BYTES, "big") + piece for piece in pieces)
 
 
 def to_text(data: bytes) -> str:
-    """Base64 (RFC 4648) with padding."""
+    """Return the base64 (RFC 4648) of bytes, with padding."""
     return base64.b64encode(data).decode("ascii")
 
 
 def from_text(text: str, size: int) -> bytes:
-    """Inverse of `to_text` for `size` bytes; each value has exactly one text.
+    """Return `size` bytes from their base64; each value has exactly one text.
 
     Raises
     ------
@@ -48,18 +48,18 @@ PROTOCOL = "fedlnm-masking-1"
 
 
 def hkdf_sha256(secret: bytes, *, salt: bytes, info: bytes, length: int = KEY_BYTES) -> bytes:
-    """`length` bytes that only a holder of `secret` can tell from random ones.
+    """Derive `length` bytes that only a holder of `secret` can distinguish from random.
 
     Parameters
     ----------
     secret : input keying material.
     salt : public; empty means 32 zero bytes.
-    info : what the key is for; two different ones give unrelated keys.
+    info : purpose of the key; different purposes give unrelated keys.
     """
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
 
 
-# of each width, one bit for the sign and one of head room against rounding of the bound itself
+# of each width, one bit for the sign and one of headroom against rounding of the bound itself
 _WIDTHS: dict[int, tuple[type[np.signedinteger[Any]], type[np.unsignedinteger[Any]]]] = {
     64: (np.int64, np.uint64),
     32: (np.int32, np.uint32),
@@ -67,7 +67,7 @@ _WIDTHS: dict[int, tuple[type[np.signedinteger[Any]], type[np.unsignedinteger[An
 
 
 def to_ring(values: Float, steps: Float, sites: int, bits: int = 64) -> NDArray[Any]:
-    """Nearest multiples of twice the step, as ring elements.
+    """Return the nearest multiples of twice the step, as ring elements.
 
     Parameters
     ----------
@@ -89,6 +89,6 @@ def to_ring(values: Float, steps: Float, sites: int, bits: int = 64) -> NDArray[
 
 
 def from_ring(total: NDArray[Any], steps: Float) -> Float:
-    """The numbers that a sum of ring elements (n,) stands for; the width is that of `total`."""
+    """Return the numbers that a sum of ring elements (n,) represents; its dtype gives the width."""
     signed, _ = _WIDTHS[8 * total.itemsize]
     return total.view(signed).astype(np.float64) * (2.0 * steps)

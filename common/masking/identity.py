@@ -1,4 +1,4 @@
-"""Identity of a site: an Ed25519 key (RFC 8032) that lasts, and what it signs."""
+"""Identity of a site: a lasting Ed25519 key (RFC 8032), and its signatures."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _SMALL_ORDER = frozenset(
 
 @dataclass(frozen=True)
 class Identity:
-    """A loaded identity key.
+    """Loaded identity key.
 
-    `warning` is empty unless others on the machine can get at the key file.
+    `warning` is empty unless other users of the machine can access the key file.
     """
 
     private: Ed25519PrivateKey = field(repr=False)
@@ -50,7 +50,7 @@ class Identity:
 
 
 def generate() -> Ed25519PrivateKey:
-    """A new identity key."""
+    """Return a new identity key."""
     return Ed25519PrivateKey.generate()
 
 
@@ -59,7 +59,7 @@ def save(private: Ed25519PrivateKey, path: Path) -> None:
 
     Raises
     ------
-    InputError : there is a file of that name already, or it cannot be written.
+    InputError : a file of that name exists, or it cannot be written.
     """
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
@@ -70,7 +70,7 @@ def save(private: Ed25519PrivateKey, path: Path) -> None:
                 remedy="keep it, or move it away if the study is to get a new public key",
             )
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # O_EXCL: what appeared since the look above, or a dangling link, is not overwritten either
+        # O_EXCL also protects a file created since the check above, or a dangling link
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(pem)
@@ -85,7 +85,7 @@ def save(private: Ed25519PrivateKey, path: Path) -> None:
 
 
 def load(path: Path) -> Identity:
-    """Read the key that `save` wrote.
+    """Read a key written by `save`.
 
     Raises
     ------
@@ -121,12 +121,12 @@ def _exposure(name: str, mode: int) -> str:
 
 
 def public_text(public: Ed25519PublicKey) -> str:
-    """Base64 of the 32 bytes, as in study.toml (`sites[].public_key`)."""
+    """Return the base64 of the 32 bytes, as in study.toml (`sites[].public_key`)."""
     return to_text(public.public_bytes_raw())
 
 
 def public_key(text: str) -> Ed25519PublicKey:
-    """Inverse of `public_text`.
+    """Return the key of a `public_text`.
 
     Raises
     ------
@@ -148,19 +148,19 @@ def public_key(text: str) -> Ed25519PublicKey:
 
 
 def fingerprint(public: Ed25519PublicKey) -> str:
-    """100 bits of the key's SHA-256 in base32, in groups of four, to be read out by phone."""
+    """Return 100 bits of the key's SHA-256 in base32, in groups of four, to read out by phone."""
     digest = hashlib.sha256(public.public_bytes_raw()).digest()
     letters = base64.b32encode(digest).decode("ascii")[:_FINGERPRINT_LETTERS]
     return "-".join(letters[i : i + _GROUP] for i in range(0, len(letters), _GROUP))
 
 
 def sign(private: Ed25519PrivateKey, purpose: str, message: bytes) -> bytes:
-    """Signature (64 bytes) that holds for this purpose only."""
+    """Return a signature (64 bytes) that holds for this purpose only."""
     return private.sign(framed(PROTOCOL, purpose, message))
 
 
 def verify(public: Ed25519PublicKey, purpose: str, message: bytes, signature: bytes) -> None:
-    """Return if `signature` was made over `message` for this purpose.
+    """Check that `signature` was made over `message` for this purpose.
 
     Raises
     ------

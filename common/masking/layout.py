@@ -1,7 +1,7 @@
-"""The sums of a statistic as two ring vectors: most parts wide, counts and ranks narrow.
+"""Sums of a statistic as two ring vectors: most parts wide, counts and ranks narrow.
 
 A statistic may declare `bits = {part: 32}` for parts whose sums stay small; all others take 64. The
-narrow ring halves what a site sends of the largest statistics.
+narrow ring halves the traffic of the largest statistics.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ WIDTHS = (64, 32)
 
 @plain
 class RingSums:
-    """The wide (uint64) and the narrow (uint32) parts of a statistic, each end to end."""
+    """Wide (uint64) and narrow (uint32) parts of a statistic, each end to end."""
 
     wide: NDArray[np.uint64]
     narrow: NDArray[np.uint32]
 
 
 def end_to_end(parts: Iterable[RingSums]) -> RingSums:
-    """Several statistics' sums as one pair of vectors, in order."""
+    """Join the sums of several statistics as one pair of vectors, in order."""
     own = list(parts)
     return RingSums(
         wide=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.wide for part in own)]),
@@ -37,7 +37,7 @@ def end_to_end(parts: Iterable[RingSums]) -> RingSums:
 
 
 def sizes(statistic: Any, p: int) -> tuple[int, int]:
-    """Numbers in the wide and in the narrow vector, for a table of `p` columns."""
+    """Return the lengths of the wide and the narrow vector for a table of `p` columns."""
     shapes = statistic.shapes(p)
     wide, narrow = (
         sum(_size(shapes[part]) for part in _parts(statistic, shapes, bits)) for bits in WIDTHS
@@ -46,12 +46,12 @@ def sizes(statistic: Any, p: int) -> tuple[int, int]:
 
 
 def to_rings(statistic: Any, sums: Sums, p: int, sites: int) -> RingSums:
-    """A site's sums as ring elements.
+    """Return a site's sums as ring elements.
 
     Parameters
     ----------
     sums : from `from_rows`, over a table of `p` columns.
-    sites : how many sites' sums are added.
+    sites : number of sites whose sums are added.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def to_rings(statistic: Any, sums: Sums, p: int, sites: int) -> RingSums:
 
 
 def from_rings(statistic: Any, total: RingSums, p: int) -> Sums:
-    """The sums that added ring elements stand for, in the declared order of parts.
+    """Return the sums that added ring elements represent, in the declared order of parts.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A hospital's signed word that it leaves for good, and that its sums may be found by subtraction.
+"""Signed statement of a hospital that leaves for good, and whose sums may follow by subtraction.
 
 Sums over all hospitals minus the same sums over those that stay are the leaving hospital's own. So
 only that hospital can allow them, with the identity key under which it took part.
@@ -16,7 +16,7 @@ from common.masking import identity
 from common.masking.fixed_point import framed, from_text, to_text
 
 _PURPOSE = "statement of leaving"
-# signed with the rest, so that nobody can say it meant less
+# signed with the rest, so that nobody can claim it meant less
 _MEANING = (
     "This hospital leaves the hospitals of this roster for good. The same sums may be given again"
     " without it, and its own numbers may be found by subtraction."
@@ -24,7 +24,7 @@ _MEANING = (
 
 
 class LeftSite(BaseModel):
-    """A statement of leaving, as `[[left]]` in study.toml.
+    """Statement of leaving, as `[[left]]` in study.toml.
 
     Parameters
     ----------
@@ -43,19 +43,19 @@ class LeftSite(BaseModel):
 
     @classmethod
     def sign(cls, private: Ed25519PrivateKey, site: str, roster: str) -> Self:
-        """The statement of the site that holds this identity key."""
+        """Sign the statement with the site's identity key."""
         key = identity.public_text(private.public_key())
         signature = identity.sign(private, _PURPOSE, _message(site, key, roster))
         return cls(site=site, public_key=key, roster=roster, signature=to_text(signature))
 
     def verify(self) -> None:
-        """Return if the statement was signed with the key that it names.
+        """Check that the key named in the statement signed it.
 
-        Whose key that is, it cannot say itself: compare it with the key on the roster.
+        The statement cannot prove whose key that is: compare it with the key on the roster.
 
         Raises
         ------
-        SignatureError : it was not, or the key or the signature cannot be read.
+        SignatureError : another key signed it, or the key or the signature cannot be read.
         """
         try:
             public = identity.public_key(self.public_key)

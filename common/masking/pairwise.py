@@ -19,7 +19,7 @@ _CHUNK_BYTES = 2**19  # chunk and keystream stay in a core's own cache
 
 
 def among(secrets: Mapping[str, bytes], own: str, participants: Sequence[str]) -> dict[str, bytes]:
-    """The pair keys of this sum, out of those with all sites of the roster.
+    """Select the pair keys of this sum from those with all sites of the roster.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def mask_vector(
     out: NDArray[R] | None = None,
     allow_fewer: bool = False,
 ) -> NDArray[R]:
-    """The vector plus one mask a pair of sites; the masks of all participants add up to zero.
+    """Add one mask per pair of sites; the masks of all participants add up to zero.
 
     Of each pair the site whose name sorts first adds the keystream and the other subtracts it,
     modulo 2^64, 2^32 or 2^16.
@@ -52,7 +52,7 @@ def mask_vector(
     values : (n,), uint64, uint32 or uint16.
     pair_keys : by name, the key shared with each other participant (see `among`).
     own : this site's name.
-    context : from `mask_context`; never the same for another vector (see `ContextGuard`).
+    context : from `mask_context`; never the same for another vector (see `mask_use`).
     out : (n,), where to write; `values` itself = in place.
     allow_fewer : the study says openly that fewer than three sites take part.
 
@@ -105,14 +105,15 @@ def _check(
 
 
 def _stream_key(pair_key: bytes, context: bytes, values: NDArray[R]) -> bytes:
-    """Width and length belong to the key: a prefix or another ring must not repeat the mask."""
+    """Derive a key from width and length too: a prefix or another ring must not repeat the mask."""
     what = f"{values.dtype.name} {values.size}"
     return hkdf_sha256(pair_key, salt=b"", info=framed(PROTOCOL, "keystream", context, what))
 
 
 def keystream(key: bytes) -> CipherContext:
-    """ChaCha20 (RFC 8439): as fast as AES where a processor helps AES, faster where none does.
+    """Return a ChaCha20 keystream (RFC 8439).
 
-    Nonce and counter start at zero, as each key is used for one vector.
+    It is as fast as AES with hardware support for AES, and faster without. Nonce and counter start
+    at zero, as each key is used for one vector.
     """
     return Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor()

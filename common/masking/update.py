@@ -22,7 +22,7 @@ Ranges = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Update:
-    """What a round came to, at a site or summed over all.
+    """Result of a round, at a site or summed over all.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Update:
 
 @dataclass(frozen=True)
 class UpdateRings:
-    """An update as ring elements: 32 and 16 bits, and 64 for wide ranges and sums."""
+    """Update as ring elements: 32 and 16 bits, and 64 for wide ranges and sums."""
 
     parameters: NDArray[np.uint32]
     half: NDArray[np.uint16]
@@ -46,7 +46,7 @@ class UpdateRings:
 
     @classmethod
     def zeros(cls, parameters: int, half: int, rest: int) -> UpdateRings:
-        """Nothing yet."""
+        """Return rings of zeros."""
         return cls(
             np.zeros(parameters, np.uint32), np.zeros(half, np.uint16), np.zeros(rest, np.uint64)
         )
@@ -57,19 +57,19 @@ class UpdateRings:
         return self.parameters.size, self.half.size, self.rest.size
 
     def add(self, other: UpdateRings) -> None:
-        """Add another one, in place."""
+        """Add another update, in place."""
         np.add(self.parameters, other.parameters, out=self.parameters)
         np.add(self.half, other.half, out=self.half)
         np.add(self.rest, other.rest, out=self.rest)
 
 
 def update_sizes(trained: int, wide: Ranges, controls: int, grid: float) -> tuple[int, int, int]:
-    """Lengths of the rings of an update of `trained` weights; none are when it is 0.
+    """Return the ring lengths of an update of `trained` weights; all 0 when it is 0.
 
     Parameters
     ----------
-    controls : length of the control variate that was sent.
-    grid : as `RoundPlan` has it.
+    controls : length of the control variate sent.
+    grid : that of the `RoundPlan`.
     """
     rest = SUMS + (int((wide[:, 1] - wide[:, 0]).sum()) if trained else 0)
     narrow = trained + (controls if trained else 0)
@@ -77,14 +77,14 @@ def update_sizes(trained: int, wide: Ranges, controls: int, grid: float) -> tupl
 
 
 def to_update_rings(update: Update, wide: Ranges, sites: int, grid: float = 0.0) -> UpdateRings:
-    """The rings of a site's update.
+    """Return the rings of a site's update.
 
     Parameters
     ----------
     update : changes weighted by the site's share; with a grid, multiples of it (`on_grid16`). The
-        changes are used up: a large network's are not copied.
+        changes are overwritten: a large network's are not copied.
     wide : (k, 2), ranges of weights that take the wide ring: zero in the narrow one.
-    sites : how many sites' shares are added.
+    sites : number of sites whose shares are added.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def to_update_rings(update: Update, wide: Ranges, sites: int, grid: float = 0.0)
 
 
 def from_update_rings(rings: UpdateRings, trained: int, wide: Ranges, grid: float = 0.0) -> Update:
-    """The update that rings stand for.
+    """Return the update that rings represent.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Network weights as integers of the ring Z_2^32: half the traffic of Z_2^64.
 
-What is added are weighted changes: (own patients / all patients) x (local - global weights). On the
+The sum is of weighted changes: (own patients / all patients) x (local - global weights). On the
 default grid of 2^-24 a change is rounded by 2^-25 = 3e-8 at most, which is what float32 itself does
 to a weight between 0.5 and 1; the sum over 64 sites is off by 1.4e-7 (one standard deviation), and
 by 1.9e-6 at most. The sum may reach +-128, so a site's share +-128 / sites: 32 with 4 sites, 12.8
@@ -29,14 +29,14 @@ def to_ring32(
     *,
     out: Ring32 | None = None,
 ) -> Ring32:
-    """Nearest multiples of twice the step, as ring elements.
+    """Return the nearest multiples of twice the step, as ring elements.
 
     Parameters
     ----------
     values : (n,), float32 or float64.
     step : largest rounding allowed, a power of two.
-    sites : how many such vectors will be added.
-    out : (n,), where to write; `values.view(np.uint32)` = in place, if they are float32.
+    sites : number of such vectors to be added.
+    out : (n,), destination; `values.view(np.uint32)` = in place, if they are float32.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def to_ring32(
     for start in range(0, values.size, _CHUNK):
         part = values[start : start + _CHUNK]
         multiples = buffer[: part.size]
-        with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN fail the next check
+        with np.errstate(over="ignore", invalid="ignore"):  # the next check catches inf and NaN
             np.multiply(part, scale, out=multiples)
         np.rint(multiples, out=multiples)
         # strictly below: `bound` may have been rounded up, but no float lies between
@@ -72,31 +72,31 @@ def to_ring32(
 
 
 def from_ring32(total: Ring32, step: float = STEP) -> NDArray[np.float32]:
-    """The float32 numbers (n,) nearest to what a sum of ring elements stands for."""
+    """Return the float32 numbers (n,) nearest to those that a sum of ring elements represents."""
     numbers = total.view(np.int32).astype(np.float32)
     numbers *= np.float32(_grid(step))
     return numbers
 
 
 def grid16_for(largest: float) -> float:
-    """The step of a 16-bit ring in which a sum may come to this, four times over; a power of two.
+    """Return a 16-bit ring's step, a power of two, with room for sums four times the `largest`.
 
     Parameters
     ----------
-    largest : absolute value that the sum is expected to have at most, above 0.
+    largest : expected largest absolute value of the sum, above 0.
     """
     return 2.0 ** math.ceil(math.log2(4.0 * largest / _HALF16))
 
 
 def on_grid16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[np.float32]:
-    """The nearest values (n,) that the 16-bit ring of so many sites can hold; none is too large."""
+    """Return the nearest values (n,) in a 16-bit ring of this many sites; none overflows."""
     most = float(int(_HALF16 / max(sites, 1)) - 1)
     multiples: NDArray[np.float32] = np.clip(np.rint(values / np.float32(grid)), -most, most)
     return multiples * np.float32(grid)
 
 
 def to_ring16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[np.uint16]:
-    """Ring elements of values on a grid.
+    """Return ring elements of values on a grid.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def to_ring16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[n
 
 
 def from_ring16(total: NDArray[np.uint16], grid: float) -> NDArray[np.float32]:
-    """The float32 numbers (n,) that a sum of ring elements stands for."""
+    """Return the float32 numbers (n,) that a sum of ring elements represents."""
     return total.view(np.int16).astype(np.float32) * np.float32(grid)
 
 

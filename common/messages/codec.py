@@ -1,8 +1,8 @@
-"""Plain objects <-> Flower RecordDict.
+"""Convert plain objects to and from Flower's RecordDict.
 
-The number of arrays, not their size, dominates the transfer, so all arrays of one dtype are laid
-end to end in one buffer, and the layout travels in the header. A buffer is what `numpy.save` would
-write, without its copies, which are seconds and gigabytes where a network is large.
+The number of arrays, not their size, dominates the transfer, so all arrays of one dtype are joined
+in one buffer, and the layout travels in the header. A buffer equals the output of `numpy.save`,
+written without its copies, which take seconds and gigabytes for a large network.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from common.messages.plain import from_tree, to_tree
 
 DTYPES = ("float64", "float32", "int64", "uint64", "uint32", "uint16", "uint8")
-_KIND = "numpy.ndarray"  # what Flower calls such a buffer
+_KIND = "numpy.ndarray"  # Flower's name for such a buffer
 _DECODED = "_fedlnm_decoded"
 
 
 def encode(value: Any) -> RecordDict:
-    """A plain object as a RecordDict with a JSON header and at most one buffer per dtype.
+    """Encode a plain object as a RecordDict with a JSON header and at most one buffer per dtype.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def encode(value: Any) -> RecordDict:
 
 
 def decode(record: RecordDict) -> Any:
-    """The plain object in a RecordDict; its arrays lie in the record's buffers, to be read only.
+    """Decode the plain object in a RecordDict; its arrays are read-only views of the buffers.
 
     Raises
     ------
@@ -76,10 +76,10 @@ def decode(record: RecordDict) -> Any:
 
 
 def decode_once(record: RecordDict) -> Any:
-    """Like `decode`, and the same object for whoever reads the same record again.
+    """Decode a record, and return the same object whenever the same record is read again.
 
-    For requests: the gate and the app read the same one, and so do all sites of one process. What
-    is derived from all of its numbers, such as its digest, is then computed once.
+    For requests: the gate and the app read the same one, and so do all sites of one process. Values
+    derived from all of its numbers, such as its digest, are then computed once.
     """
     kept = vars(record)
     if _DECODED not in kept:
@@ -88,7 +88,7 @@ def decode_once(record: RecordDict) -> Any:
 
 
 def _packed(parts: list[NDArray[Any]]) -> Array:
-    """One-dimensional arrays of one dtype end to end, as `numpy.save` writes them."""
+    """Join one-dimensional arrays of one dtype, in the format of `numpy.save`."""
     own = [np.ascontiguousarray(part) for part in parts]
     size = sum(part.size for part in own)
     file = BytesIO()
@@ -102,9 +102,9 @@ def _packed(parts: list[NDArray[Any]]) -> Array:
 
 
 def _unpacked_from(parts: list[NDArray[Any]], head: bytes) -> bytes | None:
-    """The buffer that `_unpacked` read this one array from, if it has this head and nothing else.
+    """Return the buffer that `_unpacked` read this one array from, if nothing else is in it.
 
-    It is what would be written again, byte by byte, and bytes never change.
+    It must start with this head; as bytes never change, it equals what would be written again.
     """
     base: Any = parts[0]
     while isinstance(base, np.ndarray):
@@ -117,7 +117,7 @@ def _unpacked_from(parts: list[NDArray[Any]], head: bytes) -> bytes | None:
 
 
 def _unpacked(array: Array) -> NDArray[Any]:
-    """The numbers of a buffer, where they lie.
+    """Return the numbers of a buffer without a copy.
 
     Raises
     ------
@@ -133,18 +133,18 @@ def _unpacked(array: Array) -> NDArray[Any]:
 
 
 def size_of(record: RecordDict) -> int:
-    """Bytes of a record's header and buffers."""
+    """Return the bytes of a record's header and buffers."""
     return len(header_of(record).encode()) + sum(
         len(array.data) for array in buffers_of(record).values()
     )
 
 
-# Flower's own `config_records` and `array_records` refer to the record and to themselves: once they
-# are used, the record stays in memory until the garbage is collected.
+# Flower's own `config_records` and `array_records` hold reference cycles: once they are used, the
+# record stays in memory until the garbage is collected.
 
 
 def header_of(record: RecordDict) -> str:
-    """The JSON text of a record.
+    """Return the the JSON text of a record.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def header_of(record: RecordDict) -> str:
 
 
 def buffers_of(record: RecordDict) -> dict[str, Array]:
-    """The buffers of a record by dtype.
+    """Return the the buffers of a record by dtype.
 
     Raises
     ------

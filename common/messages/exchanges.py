@@ -1,7 +1,7 @@
-"""The catalogue: the only messages that may cross the wire, field by field.
+"""Catalogue of the only messages that may cross the wire, field by field.
 
 Every request carries the run and the study's digest, because a Flower app's hash does not cover
-what a run is configured with: a site answers only for a study it has seen and accepted. Every reply
+the run's configuration: a site answers only for a study it has seen and accepted. Every reply
 carries its site's name and the `echo` of its request: a masked sum of another site or round looks
 like any other, and would turn the total into noise.
 """
@@ -38,7 +38,7 @@ DEVICES = ("CPU", "GPU")
 
 @plain
 class Refusal:
-    """A disclosure rule says no: which rule, its threshold, about what. Never the value."""
+    """Refusal by a disclosure rule: rule, threshold and subject, never the value."""
 
     rule: str
     threshold: float
@@ -47,7 +47,7 @@ class Refusal:
 
 @plain
 class EnrolRequest:
-    """Here is the study; are you ready? `study_json` is the validated study, canonical."""
+    """Question whether a site is ready for `study_json`, the validated study in canonical form."""
 
     run: str
     study: str
@@ -55,19 +55,19 @@ class EnrolRequest:
 
     @property
     def echo(self) -> dict[str, Any]:
-        """What a reply repeats, by field."""
+        """Fields that a reply repeats, with their values."""
         return {"study": self.study}
 
 
 @plain
 class EnrolReply:
-    """The site's name, software, and how many patients it brings.
+    """Site's name, software, and number of patients.
 
     `software` has versions, and under `DEVICE` one of `DEVICES` where the study has networks.
     `counts` maps "train" and each test set to (patients, positives); `columns` names the columns of
     its base tables; `readings` the repeat readings of the contours it has; `excluded` counts
-    patients left out on the site's word. `withheld` says which results of its test sets the site
-    will keep to itself.
+    patients left out on the site's explicit word. `withheld` lists results of its test sets that
+    the site will withhold.
     """
 
     site: str
@@ -91,7 +91,7 @@ class SumItem:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that is asked for, every number included."""
+        """SHA-256 (hex) of the whole item, every number included."""
         return request_digest(self.statistic, self.view, self.subset)
 
 
@@ -117,13 +117,13 @@ class SumRequest:
 
     @property
     def echo(self) -> dict[str, Any]:
-        """What a reply repeats, by field."""
+        """Fields that a reply repeats, with their values."""
         return {"session": self.session, "number": self.number, "request": self.digest}
 
 
 @plain
 class SumReply:
-    """All sums of the request as ring elements, masked, one after the other in its order."""
+    """All sums of a request as masked ring elements, in its order."""
 
     site: str
     session: str
@@ -135,21 +135,21 @@ class SumReply:
 
 @plain
 class RoundPlan:
-    """What a site does with the weights it is sent.
+    """Instructions of one training round.
 
     Parameters
     ----------
-    epochs : local epochs; 0 = only look at the loss. Where the study counts in steps, these, which
-        every site knows from the study, are taken in place of epochs.
+    epochs : local epochs; 0 = only evaluate the loss. Ignored where the study counts in steps,
+        which every site knows from the study.
     learning_rate : of this round.
     excluded_fold : training fold left out, -1 = none.
-    validation_fold : left out too; the loss of the weights sent is looked at on it. -1 = none.
+    validation_fold : left out too; the loss of the received weights is evaluated on it. -1 = none.
     total : training patients over all sites without these folds; the site's update is weighted by
         its own number over this.
     seed : of this round; a site mixes in its own name.
     keep : store features and probabilities of the training patients under the variant's name.
-    round : how many rounds the weights sent have been through.
-    grid : step of the 16-bit ring that the changes travel in, 0 = they take 32 bits.
+    round : number of rounds behind the received weights.
+    grid : step of the 16-bit ring for the changes, 0 = they take 32 bits.
     """
 
     epochs: int
@@ -165,11 +165,11 @@ class RoundPlan:
 
 @plain
 class TrainRequest:
-    """Weights of a network, and what to do with them.
+    """Weights of a network with the plan of a round.
 
     `wide` (k, 2) are ranges, start and stop, of weights whose changes have no natural bound, the
     running statistics of BatchNorm: they travel in the wide ring. `control` (n,) is the sites' mean
-    control variate, empty unless the strategy is SCAFFOLD.
+    control variate, empty unless the strategy sends one, as SCAFFOLD does.
     """
 
     run: str
@@ -186,30 +186,30 @@ class TrainRequest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that is asked for, every weight included."""
+        """SHA-256 (hex) of the whole request, every weight included."""
         asked = (self.network, self.variant, self.weights, self.control, self.wide, self.plan)
         return request_digest(*asked)
 
     @property
     def trained(self) -> int:
-        """How many weights a site answers with the changes of."""
+        """Number of weights whose changes a site returns."""
         return self.weights.size if self.plan.epochs else 0
 
     @property
     def echo(self) -> dict[str, Any]:
-        """What a reply repeats, by field."""
+        """Fields that a reply repeats, with their values."""
         return {"session": self.session, "number": self.number, "request": self.digest}
 
 
 @plain
 class TrainReply:
-    """The site's share of the change of the weights, as ring elements, masked.
+    """The site's share of the change of the weights, as masked ring elements.
 
     `parameters` is (own patients / total) x (local - global weights) with the wide ranges left at
     zero, then the change of the control variate where there is one; empty when no epoch was asked
     for. Where the plan has a grid, `half` holds the changes instead. `rest` holds the wide ranges,
     then five sums: training loss and count, held-out loss and count, steps times the share.
-    `epsilon` is what the run has cost a patient of the site so far; 0 without differential privacy.
+    `epsilon` is the privacy loss of a patient of the site so far; 0 without differential privacy.
     """
 
     site: str
@@ -224,7 +224,7 @@ class TrainReply:
 
 @plain
 class RowsRequest:
-    """Which out-of-fold probabilities: one view a column, each ending in one probability."""
+    """Request for out-of-fold probabilities, one view per column."""
 
     run: str
     study: str
@@ -232,12 +232,12 @@ class RowsRequest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that is asked for, the run included: there is no session."""
+        """SHA-256 (hex) of the whole request, run included: there is no session."""
         return request_digest(self.run, self.study, self.columns)
 
     @property
     def echo(self) -> dict[str, Any]:
-        """What a reply repeats, by field."""
+        """Fields that a reply repeats, with their values."""
         return {"request": self.digest}
 
 
@@ -255,8 +255,8 @@ class RowsReply:
 class EvaluateRequest:
     """The final bundle, as bytes by file name, and the test sets to score with it.
 
-    `edges` (k, cells + 1) are those of the class-wise histogram of each model's scores. `cuts` says
-    where strata that are no levels by themselves are cut in two; a site takes one such set a study.
+    `edges` (k, cells + 1) are those of the class-wise histogram of each model's scores. `cuts`
+    gives the cut in two of strata without levels of their own; a site takes one such set per study.
     """
 
     run: str
@@ -268,24 +268,25 @@ class EvaluateRequest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that is asked for, the run included: there is no session."""
+        """SHA-256 (hex) of the whole request, run included: there is no session."""
         asked = (self.bundle, self.test_sets, self.edges, self.cuts)
         return request_digest(self.run, self.study, *asked)
 
     @property
     def echo(self) -> dict[str, Any]:
-        """What a reply repeats, by field."""
+        """Fields that a reply repeats, with their values."""
         return {"request": self.digest}
 
 
 @plain
 class EvaluateReply:
-    """What the site may say of its own test patients.
+    """Permitted results of a site's own test patients.
 
     `counts` maps a test set to (patients, positives) at this site. A set that this site alone holds
     has its measures in `evaluations`; of a set spread over sites `parts` has the areas of the
-    site's own patients. What a disclosure rule forbids is left out and noted in `withheld`.
-    `strata` has, of a set that this site alone holds, the areas within levels, by set and stratum.
+    site's own patients. Results that a disclosure rule forbids are left out and noted in
+    `withheld`. `strata` has, of a set that this site alone holds, the areas within levels, by set
+    and stratum.
     """
 
     site: str
@@ -299,10 +300,10 @@ class EvaluateReply:
 
 @plain
 class Refused:
-    """Reply in place of any other: what the site refuses and why.
+    """Reply in place of any other: the refusals of the site.
 
-    At enrolment `refusals` are all that the study cannot go on with, and `withheld` what it can go
-    on without.
+    At enrolment `refusals` are those without which the study cannot go on, and `withheld` those
+    without which it can.
     """
 
     refusals: tuple[Refusal, ...]
@@ -312,7 +313,7 @@ class Refused:
 
 @plain
 class Problem:
-    """Reply in place of any other: something went wrong at the site.
+    """Reply in place of any other after an error at the site.
 
     Only a kind and the id of an entry in the site's own log: the text of an error can carry a
     patient's name or a path. `site` is empty where the node could not read its site.toml.
@@ -324,7 +325,7 @@ class Problem:
 
 
 def answers(request: Any, reply: Any, site: str) -> bool:
-    """Whether a reply names this site and repeats the `echo` of this request, types included."""
+    """Return whether a reply names this site and repeats the request's `echo`, types included."""
     wanted = {"site": site, **request.echo}
     given = {name: getattr(reply, name) for name in wanted}
     return all(type(given[name]) is type(wanted[name]) for name in wanted) and given == wanted
@@ -332,7 +333,7 @@ def answers(request: Any, reply: Any, site: str) -> bool:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One kind of message: the class of its request and of its reply."""
+    """Kind of message: the classes of its request and its reply."""
 
     request: type[Any]
     reply: type[Any]

@@ -1,7 +1,7 @@
-"""The two files by which a hospital joins: the coordinator's invitation, the site's request.
+"""The two files used to join: the coordinator's invitation, the site's request.
 
-Both travel by e-mail or the like. Neither holds a secret; both are signed, and their fingerprints
-are compared by phone, as nothing else tells a forged file from the true one.
+Both travel by e-mail. Neither holds a secret; both are signed, and their fingerprints are compared
+by phone, as nothing else distinguishes a forged file from the true one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ADDRESS = r"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$"
 
 
 class Invitation(SignedDocument):
-    """How to reach a coordinator and know it again.
+    """Address and keys of a coordinator.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Invitation(SignedDocument):
         return text
 
     def check(self) -> str:
-        """Fingerprint of the coordinator who signed it, to compare by phone.
+        """Return the fingerprint of the coordinator who signed it, to compare by phone.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class JoinRequest(SignedDocument):
         return text
 
     def check(self) -> str:
-        """Fingerprint of the site that signed it, to compare by phone.
+        """Return the fingerprint of the site that signed it, to compare by phone.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class JoinRequest(SignedDocument):
 
 
 def node_key_pem(text: str) -> bytes:
-    """An OpenSSH public key in the form in which Flower knows a node.
+    """Convert an OpenSSH public key to the form in which Flower identifies a node.
 
     Raises
     ------

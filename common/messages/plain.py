@@ -1,4 +1,4 @@
-"""Plain data trees: how dataclasses travel in messages, checkpoints and bundles without pickle.
+"""Plain data trees: dataclasses in messages, checkpoints and bundles, without pickle.
 
 A class marked `@plain` is a frozen dataclass whose fields are numbers, strings, None, tuples,
 dictionaries with string keys, numpy arrays, or other plain classes. `to_tree` turns an object into
@@ -36,7 +36,7 @@ def plain(cls: type[T]) -> type[T]:
 
 
 def to_tree(value: Any) -> tuple[Any, list[NDArray[Any]]]:
-    """JSON-able tree and the arrays it refers to by position.
+    """Return the JSON-able tree and the arrays it refers to by position.
 
     Raises
     ------
@@ -46,10 +46,10 @@ def to_tree(value: Any) -> tuple[Any, list[NDArray[Any]]]:
     return _walk(value, arrays), arrays
 
 
-# Not a function within a function: it would refer to itself, and keep the arrays of a large network
-# in memory until the garbage is collected.
+# not a nested function: it would refer to itself, and keep the arrays of a large network in memory
+# until the garbage is collected
 def _walk(item: Any, arrays: list[NDArray[Any]]) -> Any:
-    """One value of the tree, its arrays put aside."""
+    """Convert one value, moving its arrays to the list."""
     if item is None or isinstance(item, bool | int | float | str):
         return item
     if isinstance(item, np.ndarray):
@@ -58,7 +58,7 @@ def _walk(item: Any, arrays: list[NDArray[Any]]) -> Any:
     if isinstance(item, np.generic):
         return item.item()
     if isinstance(item, tuple | list):
-        # a long list of names or numbers, which most of a message is made of
+        # shortcut for long lists of names or numbers, the bulk of a message
         if _LEAVES.issuperset(map(type, item)):
             return list(item)
         return [_walk(part, arrays) for part in item]
@@ -77,17 +77,16 @@ def _string_key(key: Any) -> str:
 
 
 def from_tree(tree: Any, arrays: list[NDArray[Any]]) -> Any:
-    """The object that `to_tree` took apart; sequences come back as tuples.
+    """Rebuild the object of a `to_tree`; sequences come back as tuples.
 
     Raises
     ------
-    ValueError : an unknown class, a field too many or too few, an array that is not there.
+    ValueError : an unknown class, unexpected or missing fields, a missing array.
     """
     return _build(tree, arrays)
 
 
 def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
-    """One value from its tree."""
     if isinstance(item, list):
         if _LEAVES.issuperset(map(type, item)):
             return tuple(item)
@@ -111,11 +110,11 @@ def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
 
 
 def write_plain(path: Path, value: Any, notes: str = "") -> None:
-    """Write a value; the file is there whole, or as it was before, whatever happens meanwhile.
+    """Write a value atomically: after any interruption the file is complete or as it was before.
 
     Parameters
     ----------
-    notes : a text that goes with it, and can be read without reading the value.
+    notes : a text stored with it, readable without reading the value.
 
     Raises
     ------
@@ -132,7 +131,7 @@ def write_plain(path: Path, value: Any, notes: str = "") -> None:
 
 
 def read_plain(path: Path) -> Any:
-    """The value of a file that `write_plain` made; sequences come back as tuples."""
+    """Read the value from a file of `write_plain`; sequences come back as tuples."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
@@ -142,7 +141,7 @@ def read_plain(path: Path) -> Any:
 
 
 def read_notes(path: Path) -> str:
-    """The notes of a file that `write_plain` made."""
+    """Read the notes from a file of `write_plain`."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:

@@ -17,7 +17,7 @@ from common.utils.text_file import check_printable
 
 
 class SignedDocument(BaseModel):
-    """What is signed is all fields but `signature`, as JSON with sorted keys.
+    """Signed JSON file: the signature covers all other fields, as JSON with sorted keys.
 
     `purpose` keeps a signature under one kind of document from holding under another.
     """
@@ -30,17 +30,17 @@ class SignedDocument(BaseModel):
     @field_validator("*")
     @classmethod
     def _texts_print(cls, value: Any) -> Any:
-        """Every line of every text; certificates have several."""
+        """Check that every line of every text is printable; certificates have several lines."""
         check_printable(value.split("\n") if isinstance(value, str) else value)
         return value
 
     def signed_by(self, private: Ed25519PrivateKey) -> Self:
-        """This document with a signature."""
+        """Return this document with a signature."""
         signature = identity.sign(private, self.purpose, self._message())
         return self.model_copy(update={"signature": to_text(signature)})
 
     def check_signature(self, public: Ed25519PublicKey) -> None:
-        """Return if the document was signed with this key.
+        """Check that the document was signed with this key.
 
         Raises
         ------
@@ -53,12 +53,12 @@ class SignedDocument(BaseModel):
         identity.verify(public, self.purpose, self._message(), signature)
 
     def to_bytes(self) -> bytes:
-        """The file."""
+        """Return the content of the file."""
         return json.dumps(self.model_dump(mode="json"), indent=1).encode() + b"\n"
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """A file of this kind; its signature is not checked.
+        """Read a file of this kind without checking its signature.
 
         Raises
         ------

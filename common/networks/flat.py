@@ -1,4 +1,4 @@
-"""A network's weights as one float32 vector: arrays are costly to send one by one."""
+"""Network weights as one float32 vector: arrays are costly to send one by one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Layout:
 
 
 def layout_of(model: nn.Module) -> Layout:
-    """Layout of all parameters and of the running statistics of BatchNorm.
+    """Return the layout of all parameters and of BatchNorm's running statistics.
 
     Integer buffers (num_batches_tracked) are counts of a site's own steps and are left out.
     """
@@ -40,13 +40,13 @@ def layout_of(model: nn.Module) -> Layout:
 
 
 def flatten(model: nn.Module) -> NDArray[np.float32]:
-    """The weights, float32 (layout_of(model).size,), as a copy."""
+    """Return a copy of the weights, float32 (layout_of(model).size,)."""
     parts = [entry.detach().cpu().reshape(-1) for entry in _floating(model).values()]
     return torch.cat(parts).to(torch.float32).numpy()
 
 
 def wide_ranges(model: nn.Module) -> NDArray[np.int64]:
-    """Ranges (k, 2), start and stop in the flat vector, of the running statistics of BatchNorm.
+    """Return ranges (k, 2), start and stop in the flat vector, of BatchNorm's running statistics.
 
     Weights change by little in a round; a running variance can change by any amount.
     """
@@ -55,7 +55,7 @@ def wide_ranges(model: nn.Module) -> NDArray[np.int64]:
 
 
 def _ranges(model: nn.Module, wanted: Callable[[str], bool]) -> NDArray[np.int64]:
-    """Ranges of the wanted entries, neighbours joined."""
+    """Return the ranges of the wanted entries, neighbours joined."""
     ranges: list[list[int]] = []
     start = 0
     for name, entry in _floating(model).items():
@@ -70,7 +70,7 @@ def _ranges(model: nn.Module, wanted: Callable[[str], bool]) -> NDArray[np.int64
 
 
 def norm_ranges(model: nn.Module) -> NDArray[np.int64]:
-    """Ranges (k, 2) of all that belongs to normalisation layers: factors, offsets, statistics."""
+    """Return ranges (k, 2) of normalisation layers: factors, offsets, statistics."""
     norms = tuple(
         f"{name}." for name, module in model.named_modules() if isinstance(module, _NORMS)
     )
@@ -80,7 +80,7 @@ def norm_ranges(model: nn.Module) -> NDArray[np.int64]:
 def parameter_parts(
     model: nn.Module, vector: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
-    """The parts of a flat vector that belong to trained parameters, by name; views, not copies."""
+    """Return the parts of a flat vector that are trained parameters, by name; views, not copies."""
     trained = dict(model.named_parameters())
     parts, start = {}, 0
     for name, entry in _floating(model).items():
@@ -92,14 +92,14 @@ def parameter_parts(
 
 
 def parts_of(vector: NDArray[np.float32], ranges: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The numbers in these ranges, end to end."""
+    """Return the numbers in these ranges, end to end."""
     return np.concatenate([vector[start:stop] for start, stop in ranges] or [vector[:0]])
 
 
 def with_parts(
     vector: NDArray[np.float32], ranges: NDArray[np.int64], parts: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """A copy of a vector with other numbers in these ranges; inverse of `parts_of`.
+    """Return a copy of a vector with other numbers in these ranges; inverse of `parts_of`.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def with_parts(
 
 
 def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
-    """Inverse of `flatten`, in place.
+    """Load a flat vector into the model; inverse of `flatten`.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
     start = 0
     with torch.no_grad():
         for entry in entries.values():
-            # copied, as torch takes no arrays that may not be written to, like those off the wire
+            # copied, as torch takes no read-only arrays such as those received in messages
             part = np.array(vector[start : start + entry.numel()], dtype=np.float32)
             entry.copy_(torch.from_numpy(part).view(entry.shape))
             start += entry.numel()

@@ -1,4 +1,4 @@
-"""Where a network starts: pretrained weights when the study names them, else random ones."""
+"""Initial weights of a network: pretrained where the study names them, else random."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Entries = dict[str, torch.Tensor]
 
 
 def load_pretrained(model: ScoringNetwork, kind: NetworkName, path: Path, sha256: str) -> str:
-    """Load a backbone's weights; the head stays as it was made.
+    """Load a backbone's weights; the head keeps its initial ones.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def load_pretrained(model: ScoringNetwork, kind: NetworkName, path: Path, sha256
 
 
 def _read(path: Path, sha256: str) -> tuple[Any, str]:
-    """Content and digest of a file; nothing is unpacked before the digest is the expected one."""
+    """Read content and digest of a file; nothing is unpacked before the digest matches."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != sha256.strip().lower():
@@ -64,7 +64,7 @@ def _read(path: Path, sha256: str) -> tuple[Any, str]:
         file.seek(0)
         try:
             return torch.load(file, map_location="cpu", weights_only=True), digest
-        except Exception as error:  # whatever a file that is no checkpoint makes the reader raise
+        except Exception as error:  # a file that is no checkpoint may raise anything
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
                 f"cannot be read as plain weights: {first_line}",
@@ -91,7 +91,7 @@ def _backbone_entries(content: Any, kind: NetworkName, where: str) -> Entries:
 
 
 def _add_counters(entries: Entries, model: ScoringNetwork) -> None:
-    """Files from before torch 0.4.1 count no batches at all: there the counts are zero."""
+    """Add zero counters: files from before torch 0.4.1 do not count batches."""
     if not any(key.endswith(_COUNTER) for key in entries):
         counters = {k: v for k, v in model.backbone.state_dict().items() if k.endswith(_COUNTER)}
         entries.update({key: torch.zeros_like(value) for key, value in counters.items()})
@@ -123,7 +123,7 @@ def _check_fit(model: ScoringNetwork, entries: Entries, kind: NetworkName, where
 def initial_network(
     kind: NetworkName, settings: NetworkSettings, seed: int
 ) -> tuple[ScoringNetwork, str]:
-    """The network before training, and a sentence for the report on what it started from.
+    """Return the untrained network, and a sentence for the report on its initial weights.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What Med3D's ResNets have beside torchvision's: shortcuts without weights, dilated stages.
+"""Differences of Med3D's ResNets from torchvision's: shortcuts without weights, dilated stages.
 
 Chen, Ma, Zheng 2019, "Med3D: transfer learning for 3D medical image analysis"; its code is
 github.com/Tencent/MedicalNet, models/resnet.py.
@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 
 class PaddedShortcut(nn.Module):
-    """Shortcut of type A: every `stride`-th voxel, and zeros for the channels that are new.
+    """Shortcut of type A: every `stride`-th voxel, and zeros for the new channels.
 
     Med3D and MONAI cut the gradient here; the values are theirs, and the gradient flows.
     """
@@ -24,7 +24,7 @@ class PaddedShortcut(nn.Module):
         self.channels, self.stride = channels, stride
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Values (n, channels before, *size) become (n, channels, *ceil(size / stride))."""
+        """Convert (n, channels before, *size) to (n, channels, *ceil(size / stride))."""
         axes = values.ndim - 2
         every: list[slice] = [slice(None)] * 2 + [slice(None, None, self.stride)] * axes
         part = values[tuple(every)]
@@ -32,7 +32,7 @@ class PaddedShortcut(nn.Module):
 
 
 def use_padded_shortcuts(backbone: nn.Module) -> None:
-    """Put a `PaddedShortcut` in the place of every function that MONAI has there."""
+    """Replace MONAI's shortcut functions by `PaddedShortcut`."""
     for block in list(backbone.modules()):
         shortcut = getattr(block, "downsample", None)
         if isinstance(shortcut, partial):
@@ -42,7 +42,7 @@ def use_padded_shortcuts(backbone: nn.Module) -> None:
 
 
 def dilate(stage: nn.Module, rate: int) -> None:
-    """Make a stage of stride 2 one of stride 1 whose 3 x 3 (x 3) convolutions reach further."""
+    """Change a stage of stride 2 to stride 1 with dilated 3 x 3 (x 3) convolutions."""
     for module in stage.modules():
         if isinstance(module, PaddedShortcut):
             module.stride = 1

@@ -18,7 +18,7 @@ from common.study.networks import NetworkSettings
 
 
 class ScoringNetwork(nn.Module):
-    """A ResNet backbone and a linear head with one output.
+    """ResNet backbone and a linear head with one output.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ class ScoringNetwork(nn.Module):
         self.width = width
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (n, width) and logits (n,) of images (n, channels, *size)."""
+        """Return features (n, width) and logits (n,) of images (n, channels, *size)."""
         features = self.backbone(images)
         return features, self.head(features).squeeze(1)
 
 
 def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> ScoringNetwork:
-    """A new network, its weights drawn from `seed` alone.
+    """Return a new network, its weights drawn from `seed` alone.
 
     With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
     (2D, 3 channels, 2048 features) or of Med3D's (3D, 1 channel, 2048 features); see
@@ -57,7 +57,7 @@ def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> Sc
 def network_with(
     weights: NDArray[np.floating], kind: NetworkName, settings: NetworkSettings
 ) -> ScoringNetwork:
-    """The network with weights that `common.networks.flat.flatten` gave; nothing is drawn first.
+    """Return the network with weights of `common.networks.flat.flatten`, without random ones first.
 
     Raises
     ------
@@ -70,9 +70,9 @@ def network_with(
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Leaves new weights as they are: drawing 46 million numbers takes longer than a small round.
+    """Context without random initialisation: drawing 46 million numbers outlasts a small round.
 
-    The device "meta" would too, but its first use loads libraries for as long.
+    The device "meta" would avoid it too, but its first use loads libraries for as long.
     """
 
     DRAWING: ClassVar[tuple[Any, ...]] = (
@@ -119,7 +119,7 @@ def _assembled(kind: NetworkName, settings: NetworkSettings) -> ScoringNetwork:
 
 
 def _use_group_norm(module: nn.Module) -> None:
-    """Put a GroupNorm of at most eight groups in the place of every BatchNorm."""
+    """Replace every BatchNorm by a GroupNorm of at most eight groups."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
             channels = child.num_features
@@ -130,7 +130,7 @@ def _use_group_norm(module: nn.Module) -> None:
 
 
 def prepare(kind: NetworkName, images: torch.Tensor) -> torch.Tensor:
-    """Scale crops from [0, 1] to what the network takes, with a channel axis.
+    """Scale crops from [0, 1] to the network's input, with a channel axis.
 
     2D crops (n, S, S) become three equal channels with ImageNet mean and SD; 3D crops
     (n, S, S, S) become one channel, (x - 0.5) / 0.25.

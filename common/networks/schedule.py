@@ -1,4 +1,4 @@
-"""Learning rate and held-out folds of a round: the server plans by them, sites check by them."""
+"""Learning rate and held-out fold of a round, planned by the server and checked by the sites."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from common.study.networks import NetworkSettings
 
 
 def learning_rate_at(settings: NetworkSettings, round_index: int) -> float:
-    """Learning rate of the round with this index (0, 1, ..., rounds - 1).
+    """Return the learning rate of the round with this index (0, 1, ..., rounds - 1).
 
-    Over the first `warmup_rounds` it rises linearly to `learning_rate`; then it stays there
+    Over the first `warmup_rounds` it rises linearly to `learning_rate`; then it stays constant
     ("constant") or follows half a cosine that would reach zero one round after the last.
 
     Raises
@@ -29,12 +29,12 @@ def learning_rate_at(settings: NetworkSettings, round_index: int) -> float:
 
 
 def averaged_rounds(settings: NetworkSettings) -> int:
-    """How many of the last rounds' global weights are averaged into the result, at least one."""
+    """Return the number of final rounds whose global weights are averaged, at least one."""
     return max(1, round(settings.average_last * settings.rounds))
 
 
 def validation_fold(settings: NetworkSettings, fold: int, folds: int) -> int:
-    """The fold on which the training without this one chooses its round; -1 = none.
+    """Return the fold on which the training without `fold` chooses its round; -1 = none.
 
     Not the fold left out itself: its patients judge the network, and must not have chosen it.
 

@@ -1,1 +1,1 @@
-"""Additive statistics: what a site computes over its rows, and what the sum over sites tells."""
+"""Additive statistics: sums over a site's rows, and their results over all sites."""

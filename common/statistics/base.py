@@ -1,8 +1,8 @@
-"""The contract of every additive statistic.
+"""Contract of every additive statistic.
 
 A statistic is a plain frozen class whose fields are its parameters. `from_rows` runs at a site and
-gives a dictionary of float64 arrays; the server adds these dictionaries over the sites and calls
-`finalise` once. Nothing else crosses the wire, so whatever is declared here is all that is shared.
+returns a dictionary of float64 arrays; the server adds these dictionaries over the sites and calls
+`finalise` once. Nothing else crosses the wire, so the declared parts are all that is shared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ R = TypeVar("R", covariant=True)
 
 @plain
 class Rows:
-    """Rows of a table at one site, as a statistic sees them.
+    """Rows of a table at one site, the input of a statistic.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ class Rows:
     label : float64 (n,), 1.0 for the positive class.
     fold : int64 (n,), cross-validation fold of training rows; -1 elsewhere.
     paired : float64 (n, p), second reading of the same patients, None unless a view asks for it.
-    origin : int64 (n,), which hospital a row comes from, where a site holds those of several, as
-        the pooled reference does; None otherwise.
+    origin : int64 (n,), hospital of each row where one site holds rows of several, as the pooled
+        reference does; None otherwise.
     """
 
     values: Float
@@ -54,7 +54,7 @@ class Rows:
 
 
 class Statistic(Protocol, Generic[R]):
-    """What a class in this package offers. `rule` names its disclosure rule in `common.disclosure`.
+    """Interface of a statistic. `rule` names its disclosure rule in `common.disclosure`.
 
     `step` gives, per part, the largest rounding that fixed-point encoding of that part may make.
     """
@@ -63,33 +63,33 @@ class Statistic(Protocol, Generic[R]):
     step: ClassVar[dict[str, float]]
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Shape of every part of the sum for a table of `p` columns."""
+        """Return the shape of every part of the sum for a table of `p` columns."""
 
     def from_rows(self, rows: Rows) -> Sums:
-        """The site's part of the sum; must work with zero rows (all zeros)."""
+        """Return the site's part of the sum; all zeros for zero rows."""
 
     def finalise(self, sums: Sums) -> R:
-        """What the sum over all sites tells; pure, runs at the server."""
+        """Return the result over all sites; a pure function that runs at the server."""
 
 
 def zeros(shapes: dict[str, tuple[int, ...]]) -> Sums:
-    """A sum over nobody."""
+    """Return the sum over no rows."""
     return {name: np.zeros(shape, dtype=np.float64) for name, shape in shapes.items()}
 
 
 def add(left: Sums, right: Sums) -> Sums:
-    """Sum of two sites' parts."""
+    """Add two sites' parts."""
     if left.keys() != right.keys():
         raise ValueError("sums of different statistics cannot be added")
     return {name: left[name] + right[name] for name in left}
 
 
 def flatten(sums: Sums, shapes: dict[str, tuple[int, ...]]) -> Float:
-    """One vector, parts in the declared order.
+    """Return the parts as one vector, in the declared order.
 
     Raises
     ------
-    ValueError : a part is missing, too many, of another shape or not finite.
+    ValueError : a part is missing, undeclared, of another shape or not finite.
     """
     if list(sums) != list(shapes):
         raise ValueError("the parts of the sum are not those the statistic declares")
@@ -102,5 +102,5 @@ def flatten(sums: Sums, shapes: dict[str, tuple[int, ...]]) -> Float:
 
 
 def describe(statistic: Any) -> str:
-    """Name of a statistic on the wire, in the ledger and in the dossier."""
+    """Return the name of a statistic on the wire, in the ledger and in the dossier."""
     return type(statistic).__name__

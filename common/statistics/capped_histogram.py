@@ -1,8 +1,8 @@
-"""Which cells are shared by several sites, and the joining of those that are not shared enough.
+"""Find the cells that several sites share, and join those that are not shared enough.
 
-Whoever is told how many rows of all sites a cell holds can take away its own. What is left must be
-nothing, or enough rows to hide among. The coordinator knows no site's counts; it asks for counts in
-which no site stands for more than `cap` rows, and these bound from below what is left.
+A site that learns how many rows of all sites a cell holds can subtract its own. The remainder must
+be zero, or enough rows to hide among. The coordinator knows no site's counts; it asks for counts to
+which no site adds more than `cap` rows, and these bound the remainder from below.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ class CappedHistogram:
     ----------
     edges : (p, cells + 1), not decreasing; end cells reach to infinity.
     cap : most rows that a site counts in one cell.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [1.5], [4.0]]), ("age",), np.zeros(3), np.zeros(3, int))
+    >>> capped = CappedHistogram(edges=np.array([[0.0, 2.0, 5.0]]), cap=1)
+    >>> capped.finalise(capped.from_rows(rows))
+    array([[1., 1.]])
     """
 
     edges: Float
@@ -35,13 +42,13 @@ class CappedHistogram:
     bits: ClassVar[dict[str, int]] = {"counts": 32}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """One matrix, columns by cells."""
+        """Declare one matrix, columns by cells."""
         return Histogram(edges=self.edges).shapes(p)
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Capped counts of the site, or of every hospital whose rows it holds, added up.
+        """Return the capped counts of the site, or of each hospital whose rows it holds, added up.
 
-        The cells of a pooled reference are then those of its federation.
+        A pooled reference thus gets the cells of its federation.
         """
         matches(self.edges, rows, "edges")
         origin = np.zeros(rows.n, dtype=np.int64) if rows.origin is None else rows.origin
@@ -53,28 +60,28 @@ class CappedHistogram:
         return {"counts": counts}
 
     def finalise(self, sums: Sums) -> Float:
-        """Sum of the sites' capped counts, (p, cells)."""
+        """Return the sum of the sites' capped counts, (p, cells)."""
         return sums["counts"]
 
 
 def cap_for(minimum: int) -> int:
-    """The cap that tells most about whether `minimum` rows are left in a small cell."""
+    """Return the cap that best shows whether a small cell leaves `minimum` rows."""
     return max(minimum - 1, 1)
 
 
 def share_cells(histogram: HistogramResult, capped: Float, minimum: int) -> HistogramResult:
-    """Neighbouring cells joined until no site alone can see fewer than `minimum` rows of others.
+    """Join neighbouring cells until no site alone can see fewer than `minimum` rows of others.
 
-    With c the capped count of a cell, at least c - cap rows are left when any one site takes its
-    own away: the site itself counts at most cap of c. In a join these bounds add up. A cell of one
-    site alone leaves nothing and may stand by itself: others see at least all of it.
+    With c the capped count of a cell, at least c - cap rows remain when any one site subtracts its
+    own: the site itself counts at most cap of c. In a join these bounds add up. A cell of one site
+    alone leaves nothing and may stand by itself: others see at least all of it.
 
     Parameters
     ----------
     histogram : counts of all sites; non-empty cells hold more than `cap_for(minimum)` rows, or
         they are joined.
     capped : (p, cells), of the same cells, capped at `cap_for(minimum)`.
-    minimum : fewest rows that may be left, other than none.
+    minimum : fewest rows that may remain, other than none.
     """
     cap = cap_for(minimum)
     joined: list[tuple[list[float], list[float]]] = []
@@ -88,9 +95,9 @@ def share_cells(histogram: HistogramResult, capped: Float, minimum: int) -> Hist
 def _joined(
     right: Float, counts: Float, left: Float, alone: Float, minimum: int
 ) -> tuple[list[float], list[float]]:
-    """Right edges and sizes of the joined cells of one column."""
+    """Return right edges and sizes of the joined cells of one column."""
     ends: list[float] = []
-    # rows, bound on what is left, and whether it is one cell of one site
+    # rows, bound on the remainder, and whether it is one cell of one site
     cells: list[tuple[float, float, bool]] = []
     size = bound = 0.0
     members = 0

@@ -1,4 +1,4 @@
-"""Histograms of scores by class, their edges, and the joining of cells that are too small."""
+"""Histograms of scores by class, their edges, and the joining of small cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.statistics.histogram import cell_counts, cell_of
 from common.statistics.scores import THRESHOLDS
 
 QUANTILES: Float = np.arange(1, 50) / 50.0
-# models that are sure of themselves crowd their probabilities next to 0 and 1; next to 1 a double
+# confident models crowd their probabilities next to 0 and 1; next to 1 a double
 # resolves 2**-53, next to 0 far less
 TAILS: Float = 10.0 ** -np.arange(2.5, 16.0, 0.5)
 NEXT_TO_ONE: Float = 2.0 ** -np.array([52.0, 53.0])
@@ -50,8 +50,8 @@ class ClassCells:
     Parameters
     ----------
     edges : (k, cells + 1). counts : (k, cells).
-    lower, upper : (k, cells), within 0 to 1: where the rows of a cell are taken to lie, the whole
-        cell, or the part of it that holds nearly all of them.
+    lower, upper : (k, cells), within 0 to 1: assumed range of the rows of a cell: the whole cell,
+        or the part of it that holds nearly all of them.
     """
 
     edges: Float
@@ -62,13 +62,21 @@ class ClassCells:
 
 @plain
 class ClassHistogram:
-    """Scores of each class per cell, for every column (one a model), and whether they repeat.
+    """Scores of each class per cell for every column (one per model), and whether they repeat.
 
     `pairs` counts neighbours among a site's sorted scores of one cell, `unequal` those that differ.
 
     Parameters
     ----------
     edges : (k, cells + 1), not decreasing; end cells reach to infinity.
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.1], [0.4], [0.7]]), np.array([0.0, 0.0, 1.0])
+    >>> rows = Rows(scores, ("model",), label, np.zeros(3, int))
+    >>> histogram = ClassHistogram(edges=np.array([[0.0, 0.5, 1.0]]))
+    >>> histogram.finalise(histogram.from_rows(rows)).counts.tolist()
+    [[[2.0, 0.0], [0.0, 1.0]]]
     """
 
     edges: Float
@@ -77,12 +85,12 @@ class ClassHistogram:
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "pairs": 0.5, "unequal": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Columns by two classes by cells, and two matrices, columns by cells."""
+        """Declare columns by two classes by cells, and two matrices, columns by cells."""
         cells = self.edges.shape[1] - 1
         return {"counts": (p, 2, cells), "pairs": (p, cells), "unequal": (p, cells)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site; ValueError on missing scores or edges for other columns."""
+        """Return the site's counts; ValueError on missing scores or edges for other columns."""
         matches(self.edges, rows, "edges")
         scores, positive = complete(rows), rows.label > 0.5
         sums = {name: np.zeros(shape) for name, shape in self.shapes(rows.p).items()}
@@ -95,9 +103,9 @@ class ClassHistogram:
         return sums
 
     def finalise(self, sums: Sums) -> ClassHistogramResult:
-        """Counts over all sites.
+        """Return the counts over all sites.
 
-        A cell without pairs is taken to be like most cells with pairs of its column.
+        A cell without pairs is assumed to be like most cells with pairs of its column.
         """
         seen, equal = sums["pairs"] > 0.5, sums["unequal"] < 0.5
         mostly = (seen & equal).sum(axis=1) > 0.5 * seen.sum(axis=1)
@@ -108,7 +116,7 @@ class ClassHistogram:
 
 
 def score_edges(quantiles: Float) -> Float:
-    """Edges (k, cells + 1) for probabilities: thresholds, tails, and quantiles of each model.
+    """Return edges (k, cells + 1) for probabilities: thresholds, tails, quantiles of each model.
 
     Thresholds alone leave a model whose probabilities crowd into a narrow range with few cells.
 
@@ -120,7 +128,7 @@ def score_edges(quantiles: Float) -> Float:
 
 
 def merge_class(histogram: ClassHistogramResult, label: int, minimum: int) -> ClassCells:
-    """One class (0 or 1), its cells joined until each holds no row or at least `minimum`.
+    """Join the cells of one class (0 or 1) until each holds no row or at least `minimum`.
 
     Cells are joined with their neighbours, left to right; empty ones stay, as rows beside a gap do
     not spread over it. A class of fewer than `minimum` rows becomes one cell.
@@ -140,7 +148,7 @@ def merge_class(histogram: ClassHistogramResult, label: int, minimum: int) -> Cl
 
 
 def merge_classes(histogram: ClassHistogramResult, minimum: int) -> ClassHistogramResult:
-    """Both classes on the same cells, each holding no row or at least `minimum` of each class.
+    """Join cells until each holds no row or at least `minimum` of each class.
 
     Joined cells no longer hold a single value.
     """
@@ -155,7 +163,7 @@ def _merged(edges: Float, counts: Float, minimum: int) -> Float:
 
 
 def _kept(edges: Float, counts: Float, minimum: int) -> Float:
-    """Inner edges that stay, for counts (classes, cells)."""
+    """Return the inner edges that stay, for counts (classes, cells)."""
     ends: list[float] = []
     cells: list[Float] = []
     running, last = np.zeros(counts.shape[0]), -np.inf
@@ -179,7 +187,7 @@ def _large_enough(held: NDArray[np.float64], minimum: int) -> bool:
 
 
 def _sums(histogram: ClassHistogramResult, edges: Float) -> Float:
-    """Counts (k, 2, cells) on edges that are some of the histogram's."""
+    """Return counts (k, 2, cells) on a subset of the histogram's edges."""
     counts = np.zeros((edges.shape[0], 2, edges.shape[1] - 1))
     for column, merged in enumerate(edges):
         cell = cell_of(histogram.edges[column, :-1], merged)

@@ -1,4 +1,4 @@
-"""Counts: rows and positives per fold, and how often each level of a coded column occurs."""
+"""Counts of rows and positives per fold, and of each level of a coded column."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ class FoldCountResult:
 
 @plain
 class FoldCounts:
-    """Training rows and positives in each of `folds` folds; rows with fold -1 are left out."""
+    """Training rows and positives in each of `folds` folds; rows with fold -1 are left out.
+
+    Examples
+    --------
+    >>> rows = Rows(np.zeros((3, 1)), ("age",), np.array([0.0, 1.0, 1.0]), np.array([0, 0, 1]))
+    >>> FoldCounts(folds=2).from_rows(rows)
+    {'rows': array([2., 1.]), 'positives': array([1., 1.])}
+    """
 
     folds: int
 
@@ -28,11 +35,11 @@ class FoldCounts:
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "positives": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Two vectors of length folds."""
+        """Declare two vectors of length folds."""
         return {"rows": (self.folds,), "positives": (self.folds,)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site."""
+        """Return the site's counts."""
         used = rows.fold >= 0
         fold = rows.fold[used]
         if fold.size and fold.max() >= self.folds:
@@ -45,7 +52,7 @@ class FoldCounts:
         }
 
     def finalise(self, sums: Sums) -> FoldCountResult:
-        """Counts over all sites."""
+        """Return the counts over all sites."""
         return FoldCountResult(rows=sums["rows"], positives=sums["positives"])
 
 
@@ -56,14 +63,23 @@ class LevelCountResult:
     counts: Float
 
     def mode(self) -> Float:
-        """Most frequent level per column, the lowest on a tie (as scipy); NaN without values."""
+        """Return the mode per column, the lowest on a tie (as scipy); NaN without values."""
         found = self.counts.sum(axis=1) > 0
         return np.where(found, np.argmax(self.counts, axis=1).astype(np.float64), np.nan)
 
 
 @plain
 class LevelCounts:
-    """How often each code 0 ... levels-1 occurs in each column; missing values are left out."""
+    """Counts of each code 0 ... levels-1 in each column; missing values are left out.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[0.0], [1.0], [1.0]]), ("sex",), np.zeros(3), np.zeros(3, int))
+    >>> counts = LevelCounts(levels=2)
+    >>> result = counts.finalise(counts.from_rows(rows))
+    >>> result.counts, result.mode()
+    (array([[1., 2.]]), array([1.]))
+    """
 
     levels: int
 
@@ -71,11 +87,11 @@ class LevelCounts:
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """One matrix, columns by levels."""
+        """Declare one matrix, columns by levels."""
         return {"counts": (p, self.levels)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site.
+        """Return the site's counts.
 
         Raises
         ------
@@ -92,5 +108,5 @@ class LevelCounts:
         return {"counts": counts}
 
     def finalise(self, sums: Sums) -> LevelCountResult:
-        """Counts over all sites."""
+        """Return the counts over all sites."""
         return LevelCountResult(counts=sums["counts"])

@@ -1,6 +1,6 @@
-"""Counts per fold and cell, and from them how many rows stand apart from a column's usual value.
+"""Counts per fold and cell, which show how many rows differ from a column's usual value.
 
-A column in which few rows differ from all others gives these rows away: its products with the other
+A column in which few rows differ from all others reveals these rows: its products with the other
 columns, summed, are little more than their values. `Support` is the evidence that no column of a
 Gram matrix is like that.
 """
@@ -19,7 +19,7 @@ from common.statistics.histogram import cell_of
 
 @plain
 class Support:
-    """How many rows of all sites lie apart from the fullest cell of each column.
+    """Number of rows of all sites outside the fullest cell of each column.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ class Support:
     apart: Float
 
     def narrow(self, columns: Int) -> Support:
-        """The same for fewer columns, given by index."""
+        """Return the support of fewer columns, given by index."""
         return Support(low=self.low[columns], high=self.high[columns], apart=self.apart[:, columns])
 
     def limited(self, lowest: Float, highest: Float) -> Support:
-        """The same after values are limited to what lies from `lowest` to `highest`, each (p,).
+        """Return the support after values are limited to `lowest` ... `highest`, each (p,).
 
-        Values beyond a limit move to it, so a cell that reaches beyond takes in all of them.
+        Values beyond a limit move to it, so a cell that reaches beyond it takes in all of them.
         """
         low = np.where(self.low <= lowest, -np.inf, np.minimum(self.low, highest))
         just_above = np.nextafter(lowest, np.inf)
@@ -46,7 +46,7 @@ class Support:
         return Support(low=low, high=high, apart=self.apart)
 
     def of(self, rows: Rows, folds: int) -> Float:
-        """Rows (folds, p) of one site that lie outside the cells; ValueError on missing values."""
+        """Return one site's rows (folds, p) outside the cells; ValueError on missing values."""
         outside = (complete(rows) < self.low) | (rows.values >= self.high)
         return np.array([outside[rows.fold == fold].sum(axis=0) for fold in range(folds)])
 
@@ -59,7 +59,7 @@ class FoldHistogramResult:
     counts: Float
 
     def support(self) -> Support:
-        """Rows apart from each column's fullest cell, the first of equal ones."""
+        """Return the rows outside each column's fullest cell, the first of equal ones."""
         whole = self.counts.sum(axis=0)
         column, fullest = np.arange(whole.shape[0]), np.argmax(whole, axis=1)
         low, high = self.edges[column, fullest], self.edges[column, fullest + 1]
@@ -78,6 +78,15 @@ class FoldHistogram:
     ----------
     folds : number of folds.
     edges : (p, cells + 1), not decreasing; end cells reach to infinity.
+
+    Examples
+    --------
+    >>> values = np.array([[1.0], [1.5], [4.0]])
+    >>> rows = Rows(values, ("age",), np.zeros(3), np.array([0, 1, 1]))
+    >>> histogram = FoldHistogram(folds=2, edges=np.array([[0.0, 2.0, 5.0]]))
+    >>> histogram.finalise(histogram.from_rows(rows)).support().apart
+    array([[0.],
+           [1.]])
     """
 
     folds: int
@@ -88,11 +97,11 @@ class FoldHistogram:
     bits: ClassVar[dict[str, int]] = {"counts": 32}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Folds by columns by cells."""
+        """Declare folds by columns by cells."""
         return {"counts": (self.folds, p, self.edges.shape[1] - 1)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site; ValueError on missing values or a fold number too high."""
+        """Return the site's counts; ValueError on missing values or a fold number too high."""
         matches(self.edges, rows, "edges")
         values = complete(rows)
         if rows.n and rows.fold.max() >= self.folds:
@@ -108,5 +117,5 @@ class FoldHistogram:
         return {"counts": counts}
 
     def finalise(self, sums: Sums) -> FoldHistogramResult:
-        """Counts over all sites."""
+        """Return the counts over all sites."""
         return FoldHistogramResult(edges=self.edges, counts=sums["counts"])

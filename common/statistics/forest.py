@@ -1,4 +1,4 @@
-"""Class counts per bin at the open nodes of many trees: all that a forest is grown from."""
+"""Class counts per bin at the open nodes of many trees, from which forests are grown."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
 from common.statistics.exact import complete, matches
 from common.statistics.histogram import cell_of
 
-# far below what a model tells, far above rounding, and too fine to find a row by trying values
+# far below the resolution of a model, far above rounding, too fine to find a row by trying values
 _GRID = 2.0**32
-_WEIGHTS: Float = stats.poisson.cdf(np.arange(16), 1.0)
 _PAIRS_AT_ONCE = 1_000_000
 
 
 def reached(values: Float, feature: Int, threshold: Float) -> Int:
-    """Node in which each row ends in each tree, (n, m).
+    """Return the node in which each row ends in each tree, (n, m).
 
     Nodes stand in heap order: the children of node i are 2i + 1 (below the threshold) and 2i + 2.
 
@@ -43,18 +42,19 @@ def reached(values: Float, feature: Int, threshold: Float) -> Int:
 
 
 def bootstrap_weights(rows: Rows, seed: int, draws: int) -> Int:
-    """How often each row is in each bootstrap draw, int64 (n, draws): Poisson with mean 1.
+    """Return each row's count in each bootstrap draw, int64 (n, draws): Poisson with mean 1.
 
     A Poisson number for each row, instead of n rows out of n, is the online bootstrap (Oza and
     Russell 2001). It is a hash of seed, values, label and fold, so it depends neither on the site
-    a row lies at nor on its neighbours; rows alike in all of these share their numbers.
+    of a row nor on its neighbours; rows equal in all of these share their numbers.
     """
     grid = np.rint(complete(rows) * _GRID)
     content = np.column_stack([grid, rows.label, rows.fold]).astype("<i8")
     key = f"{seed}:".encode()
     stream = b"".join(hashlib.shake_128(key + row.tobytes()).digest(4 * draws) for row in content)
     number = np.frombuffer(stream, dtype="<u4").reshape(rows.n, draws)
-    return np.searchsorted(_WEIGHTS, (number + 0.5) / 2.0**32).astype(np.int64)
+    weights = scipy.stats.poisson.cdf(np.arange(16), 1.0)
+    return np.searchsorted(weights, (number + 0.5) / 2.0**32).astype(np.int64)
 
 
 @plain
@@ -77,7 +77,18 @@ class NodeCounts:
     excluded : int64 (m,), fold whose rows a tree does not see; -1 for none.
     draw : int64 (m,), bootstrap draw of a tree; -1 when every row counts once.
     seed : of the draws.
-    tree, node, column : int64 (q,), the questions; no two alike.
+    tree, node, column : int64 (q,), the questions, all different.
+
+    Examples
+    --------
+    >>> values, label = np.array([[1.0], [1.5], [4.0]]), np.array([0.0, 0.0, 1.0])
+    >>> rows, one = Rows(values, ("age",), label, np.zeros(3, int)), np.zeros(1, int)
+    >>> grown = {"feature": np.array([[-1]]), "threshold": np.zeros((1, 1))}
+    >>> asked = {"tree": one, "node": one, "column": one}
+    >>> edges = np.array([[0.0, 2.0, 5.0]])
+    >>> NodeCounts(edges, **grown, excluded=one - 1, draw=one - 1, seed=1, **asked).from_rows(rows)
+    {'counts': array([[[2., 0.],
+            [0., 1.]]])}
     """
 
     edges: Float
@@ -94,11 +105,11 @@ class NodeCounts:
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Questions by two classes by bins."""
+        """Declare questions by two classes by bins."""
         return {"counts": (self.tree.size, 2, self.edges.shape[1] - 1)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site; ValueError on missing values or edges for other columns."""
+        """Return the site's counts; ValueError on missing values or edges for other columns."""
         matches(self.edges, rows, "edges")
         shape = self.shapes(rows.p)["counts"]
         rows = _in_folds(rows)
@@ -120,24 +131,24 @@ class NodeCounts:
         return {"counts": counts.reshape(shape)}
 
     def finalise(self, sums: Sums) -> NodeCountResult:
-        """Counts over all sites."""
+        """Return the counts over all sites."""
         return NodeCountResult(counts=sums["counts"])
 
     def _weights(self, rows: Rows) -> Int:
-        """Weights (n, draws + 1); the last column, which -1 finds, counts every row once."""
+        """Return weights (n, draws + 1); the last column, at index -1, counts every row once."""
         draws = int(self.draw.max(initial=-1)) + 1
         ones = np.ones((rows.n, 1), dtype=np.int64)
         return np.hstack([bootstrap_weights(rows, self.seed, draws), ones])
 
     def _asked(self, p: int) -> Int:
-        """Number of the question about each column at each node of each tree, -1 for none."""
+        """Return the question about each column at each node of each tree, -1 for none."""
         trees, inner = self.feature.shape
         asked = np.full((p, trees, 2 * inner + 1), -1, dtype=np.int64)
         asked[self.column, self.tree, self.node] = np.arange(self.tree.size)
         return asked
 
     def _groups(self, n: int) -> Iterator[Int]:
-        """Trees in groups that fit into memory with all rows."""
+        """Yield groups of trees that fit into memory with all rows."""
         size = max(_PAIRS_AT_ONCE // max(n, 1), 1)
         for start in range(0, self.feature.shape[0], size):
             yield np.arange(start, min(start + size, self.feature.shape[0]))

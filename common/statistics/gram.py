@@ -11,7 +11,7 @@ from common.statistics.base import Float, Int, Rows, Sums
 from common.statistics.exact import complete, matches, pack, packed_size, unpack
 from common.statistics.fold_histogram import Support
 
-# below this share of a score's squares its variance is what rounding left
+# below this share of a score's squares its variance is rounding
 FLAT = 1e-12
 
 
@@ -30,7 +30,7 @@ class CentredGram:
     yy: float
 
     def spread(self, weights: Float, intercept: float) -> tuple[float, float]:
-        """Mean and standard deviation of x @ weights + intercept; 0.0 where all are the same."""
+        """Return mean and deviation of x @ weights + intercept; 0.0 where all are equal."""
         mean = float(self.mean_x @ weights) + intercept
         variance = max(float(weights @ self.gram @ weights), 0.0) / self.n
         flat = variance <= FLAT * (variance + mean**2)
@@ -59,7 +59,7 @@ class FoldGramResult:
         return int(self.sum_x.shape[1])
 
     def kept(self, excluded: tuple[int, ...]) -> list[int]:
-        """Folds that are left; ValueError when one is unknown or none is left."""
+        """Return the folds that are left; ValueError when one is unknown or none is left."""
         if any(not 0 <= fold < self.folds for fold in excluded):
             raise ValueError(f"folds {excluded} of {self.folds}")
         left = [fold for fold in range(self.folds) if fold not in excluded]
@@ -68,7 +68,7 @@ class FoldGramResult:
         return left
 
     def training(self, excluded: tuple[int, ...] = ()) -> CentredGram:
-        """Centred sums over all folds but `excluded`.
+        """Return the centred sums over all folds but `excluded`.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class FoldGramResult:
         )
 
     def narrow(self, columns: Int) -> FoldGramResult:
-        """The same sums for fewer columns, given by index."""
+        """Return the same sums for fewer columns, given by index."""
         rows, cols = np.meshgrid(columns, columns, indexing="ij")
         grams = [pack(unpack(triangle, self.p)[rows, cols]) for triangle in self.gram]
         return FoldGramResult(
@@ -101,7 +101,7 @@ class FoldGramResult:
         )
 
     def augmented(self, excluded: tuple[int, ...] = ()) -> Float:
-        """Uncentred X'X (p + 1, p + 1) with a last column of ones, over the folds kept."""
+        """Return uncentred X'X (p + 1, p + 1) with a last column of ones, over the folds kept."""
         left = self.kept(excluded)
         full = np.empty((self.p + 1, self.p + 1))
         full[:-1, :-1] = unpack(self.gram[left].sum(axis=0), self.p)
@@ -110,7 +110,7 @@ class FoldGramResult:
         return full
 
     def validation_errors(self, fold: int, coefficients: Float, intercepts: Float) -> Float:
-        """Mean squared error in `fold` of several linear models.
+        """Return the mean squared error in `fold` of several linear models.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class FoldGramResult:
         return np.asarray(np.maximum(squares, 0.0) / max(float(self.n[fold]), 1.0))
 
     def validation_error(self, fold: int, coefficient: Float, intercept: float) -> float:
-        """Mean squared error in `fold` of one linear model, coefficient (p,)."""
+        """Return the mean squared error in `fold` of one linear model, coefficient (p,)."""
         several = self.validation_errors(fold, coefficient[:, None], np.array([intercept]))
         return float(several[0])
 
@@ -147,6 +147,14 @@ class FoldGram:
     ----------
     folds : number of folds.
     support : evidence that no column is nearly constant; sites refuse without.
+
+    Examples
+    --------
+    >>> values, label = np.array([[1.0], [2.0], [3.0]]), np.array([0.0, 0.0, 1.0])
+    >>> rows, gram = Rows(values, ("age",), label, np.array([0, 0, 1])), FoldGram(folds=2)
+    >>> result = gram.finalise(gram.from_rows(rows))
+    >>> result.training(excluded=()).gram, result.training(excluded=(1,)).gram
+    (array([[2.]]), array([[0.5]]))
     """
 
     folds: int
@@ -163,7 +171,7 @@ class FoldGram:
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Per fold: three numbers, two vectors and the upper triangle of a (p, p) matrix."""
+        """Declare per fold three numbers, two vectors and the upper triangle of a (p, p) matrix."""
         each = self.folds
         return {
             "n": (each,),
@@ -175,7 +183,7 @@ class FoldGram:
         }
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site; ValueError on missing values or a fold number too high."""
+        """Return the site's sums; ValueError on missing values or a fold number too high."""
         values = complete(rows)
         if rows.n and rows.fold.max() >= self.folds:
             raise ValueError(f"fold {rows.fold.max()} of {self.folds}")
@@ -192,7 +200,7 @@ class FoldGram:
         return sums
 
     def finalise(self, sums: Sums) -> FoldGramResult:
-        """The sums over all sites, with what follows from them."""
+        """Return the sums over all sites."""
         return FoldGramResult(**sums)
 
 
@@ -211,8 +219,15 @@ class CrossProducts:
 
     Parameters
     ----------
-    mean : (p,), the result of `Means`; what rounding left in it is corrected at the server.
+    mean : (p,), the result of `Means`; its rounding is corrected at the server.
     support : evidence that no column is nearly constant; sites refuse without.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [2.0], [3.0]]), ("age",), np.zeros(3), np.zeros(3, int))
+    >>> products = CrossProducts(mean=np.array([2.0]))
+    >>> products.finalise(products.from_rows(rows)).products
+    array([[2.]])
     """
 
     mean: Float
@@ -222,11 +237,11 @@ class CrossProducts:
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-32, "products": 2.0**-32}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A number, a vector and the upper triangle of a (p, p) matrix."""
+        """Declare a number, a vector and the upper triangle of a (p, p) matrix."""
         return {"n": (1,), "total": (p,), "products": (packed_size(p),)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site; ValueError on missing values."""
+        """Return the site's sums; ValueError on missing values."""
         matches(self.mean, rows, "mean")
         centred = complete(rows) - self.mean
         return {
@@ -236,7 +251,7 @@ class CrossProducts:
         }
 
     def finalise(self, sums: Sums) -> CrossProductResult:
-        """Mean and centred cross-products over all sites; ValueError when nobody has rows."""
+        """Return mean and centred cross-products over all sites; ValueError without any rows."""
         n = float(sums["n"][0])
         if n < 1:
             raise ValueError("no site has rows")

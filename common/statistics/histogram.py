@@ -13,9 +13,9 @@ from common.statistics.exact import matches
 
 
 def cell_of(values: Float, edges: Float) -> Int:
-    """Index of the cell [edge, next edge) that each value falls in.
+    """Return the index of the cell [edge, next edge) that each value falls in.
 
-    The outer edges do not bound: what lies beyond them belongs to the end cells.
+    Values beyond the outer edges belong to the end cells.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def cell_of(values: Float, edges: Float) -> Int:
 
 
 def cell_counts(values: Float, edges: Float) -> Float:
-    """Number of values in each cell, (cells,); missing values are left out."""
+    """Return the number of values in each cell, (cells,); missing values are left out."""
     cells = cell_of(values[np.isfinite(values)], edges)
     return np.bincount(cells, minlength=edges.size - 1).astype(np.float64)
 
@@ -39,12 +39,12 @@ class HistogramResult:
     counts: Float
 
     def narrow(self, columns: Int) -> HistogramResult:
-        """The same for fewer columns, given by index."""
+        """Return the histogram of fewer columns, given by index."""
         return HistogramResult(edges=self.edges[columns], counts=self.counts[columns])
 
 
 def filled_up(columns: Sequence[tuple[Sequence[float], Sequence[float]]]) -> HistogramResult:
-    """Columns with different numbers of cells as one table.
+    """Return columns with different numbers of cells as one table.
 
     Short columns are filled with empty cells at +infinity.
 
@@ -69,6 +69,12 @@ class Histogram:
     Parameters
     ----------
     edges : (p, cells + 1), not decreasing; end cells reach to infinity.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [1.5], [4.0]]), ("age",), np.zeros(3), np.zeros(3, int))
+    >>> Histogram(edges=np.array([[0.0, 2.0, 5.0]])).from_rows(rows)
+    {'counts': array([[2., 1.]])}
     """
 
     edges: Float
@@ -78,11 +84,11 @@ class Histogram:
     bits: ClassVar[dict[str, int]] = {"counts": 32}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """One matrix, columns by cells."""
+        """Declare one matrix, columns by cells."""
         return {"counts": (p, self.edges.shape[1] - 1)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site."""
+        """Return the site's counts."""
         matches(self.edges, rows, "edges")
         counts = np.zeros((rows.p, self.edges.shape[1] - 1))
         for column in range(rows.p):
@@ -90,5 +96,5 @@ class Histogram:
         return {"counts": counts}
 
     def finalise(self, sums: Sums) -> HistogramResult:
-        """Counts over all sites."""
+        """Return the counts over all sites."""
         return HistogramResult(edges=self.edges, counts=sums["counts"])

@@ -27,14 +27,22 @@ class IccResult:
 
 @plain
 class PairedMoments:
-    """Sums for the two-way analysis of variance of two readings a patient.
+    """Sums for the two-way analysis of variance of two readings per patient.
 
-    With s = a + b - 2 mean and d = a - b of readings a and b, five sums hold all of it (Shrout and
-    Fleiss 1979, k = 2). Centring with the federated mean keeps the digits that uncentred sums lose.
+    With s = a + b - 2 mean and d = a - b of readings a and b, five sums suffice (Shrout and Fleiss
+    1979, k = 2). Centring with the federated mean keeps the digits that uncentred sums lose.
 
     Parameters
     ----------
     mean : (p,), federated mean of the columns, on the scale of the rows.
+
+    Examples
+    --------
+    >>> first, second = np.array([[1.0], [2.0], [4.0]]), np.array([[2.0], [3.0], [5.0]])
+    >>> rows = Rows(first, ("energy",), np.zeros(3), np.zeros(3, int), second)
+    >>> moments = PairedMoments(mean=np.array([2.5]))
+    >>> moments.finalise(moments.from_rows(rows)).consistency
+    array([1.])
     """
 
     mean: Float
@@ -49,11 +57,11 @@ class PairedMoments:
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Five vectors of length p."""
+        """Declare five vectors of length p."""
         return dict.fromkeys(self.step, (p,))
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums over patients that have both readings of the column.
+        """Return the sums over patients that have both readings of the column.
 
         Raises
         ------
@@ -76,7 +84,7 @@ class PairedMoments:
         }
 
     def finalise(self, sums: Sums) -> IccResult:
-        """Both coefficients for every column."""
+        """Return both coefficients for every column."""
         n = sums["count"]
         safe = np.maximum(n, 2.0)
         between = _spread(sums["sum_squares"], sums["sum"], safe) / (safe - 1.0)

@@ -1,4 +1,4 @@
-"""Means, then deviations from centred squares: two passes, as one pass loses all digits."""
+"""Means, then deviations from centred squares: two passes, as a single one loses all digits."""
 
 from __future__ import annotations
 
@@ -21,17 +21,24 @@ class MeanResult:
 
 @plain
 class Means:
-    """First pass: counts and exact sums of the values present."""
+    """First pass: counts and exact sums of the values present.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [2.0], [np.nan]]), ("age",), np.zeros(3), np.zeros(3, int))
+    >>> Means().finalise(Means().from_rows(rows)).mean
+    array([1.5])
+    """
 
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A vector of length p, and the digits of the sums."""
+        """Declare a vector of length p, and the digits of the sums."""
         return {"count": (p,), "total": (p, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts and sums over the rows, missing values left out."""
+        """Return the site's counts and sums, missing values left out."""
         present = np.isfinite(rows.values)
         return {
             "count": present.sum(axis=0).astype(np.float64),
@@ -39,7 +46,7 @@ class Means:
         }
 
     def finalise(self, sums: Sums) -> MeanResult:
-        """Mean of each column over all sites."""
+        """Return the mean of each column over all sites."""
         with np.errstate(invalid="ignore", divide="ignore"):
             total = from_digits(sums["total"])
             mean = np.where(sums["count"] > 0, total / sums["count"], np.nan)
@@ -63,8 +70,15 @@ class CentredSquares:
 
     Parameters
     ----------
-    mean : (p,), the result of `Means`. What rounding left in it is corrected by the sum of the
-        deviations, as in the corrected two-pass algorithm (Chan, Golub and LeVeque 1983).
+    mean : (p,), the result of `Means`. Its rounding is corrected by the sum of the deviations,
+        as in the corrected two-pass algorithm (Chan, Golub and LeVeque 1983).
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [2.0], [np.nan]]), ("age",), np.zeros(3), np.zeros(3, int))
+    >>> squares = CentredSquares(mean=np.array([1.5]))
+    >>> squares.finalise(squares.from_rows(rows)).deviation
+    array([0.5])
     """
 
     mean: Float
@@ -73,11 +87,11 @@ class CentredSquares:
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5, "squares": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A vector of length p, and the digits of two sums."""
+        """Declare a vector of length p, and the digits of two sums."""
         return {"count": (p,), "total": (p, DIGITS), "squares": (p, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts, deviations from the mean and their squares, missing values left out."""
+        """Return counts, deviations from the mean and their squares, missing values left out."""
         matches(self.mean, rows, "mean")
         present = np.isfinite(rows.values)
         centred = np.where(present, rows.values - np.nan_to_num(self.mean), 0.0)
@@ -88,7 +102,7 @@ class CentredSquares:
         }
 
     def finalise(self, sums: Sums) -> DeviationResult:
-        """Deviation; columns within rounding of constant get 0, by scikit-learn's bound."""
+        """Return deviations; columns within rounding of constant get 0, by scikit-learn's bound."""
         count = sums["count"]
         safe = np.maximum(count, 1.0)
         total, squares = from_digits(sums["total"]), from_digits(sums["squares"])
@@ -101,7 +115,7 @@ class CentredSquares:
 
 @plain
 class MissingnessResult:
-    """Rows over all sites, values present per column, sites that lack the column wholly."""
+    """Rows over all sites, values present per column, and sites without any value of the column."""
 
     rows: int
     present: Float
@@ -110,17 +124,24 @@ class MissingnessResult:
 
 @plain
 class Missingness:
-    """How many values are there, and how many sites have rows but no value at all of a column."""
+    """Number of values present, and of sites that have rows but no value at all of a column.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [np.nan]]), ("age",), np.zeros(2), np.zeros(2, int))
+    >>> Missingness().from_rows(rows)
+    {'rows': array([2.]), 'present': array([1.]), 'lacking': array([0.])}
+    """
 
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "present": 0.5, "lacking": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A number and two vectors of length p."""
+        """Declare a number and two vectors of length p."""
         return {"rows": (1,), "present": (p,), "lacking": (p,)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts; a site without rows lacks nothing."""
+        """Return the site's counts; a site without rows lacks nothing."""
         there = np.isfinite(rows.values)
         origin = np.zeros(rows.n, dtype=np.int64) if rows.origin is None else rows.origin
         lacking = np.zeros(rows.p)
@@ -133,7 +154,7 @@ class Missingness:
         }
 
     def finalise(self, sums: Sums) -> MissingnessResult:
-        """The counts over all sites."""
+        """Return the counts over all sites."""
         return MissingnessResult(
             rows=round(float(sums["rows"][0])),
             present=sums["present"],

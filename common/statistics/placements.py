@@ -1,8 +1,8 @@
 """DeLong's structural components over several sites.
 
-A site compares its own positives and negatives exactly and meets those of other sites in histograms
-of each class. Two scores of one cell count as a tie in the components; the area itself is corrected
-for where in its cell each score lies.
+A site compares its own positives and negatives exactly, and with those of other sites through
+histograms of each class. Two scores of one cell count as a tie in the components; the area itself
+is corrected for the position of each score in its cell.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class DeLongResult:
 
 @plain
 class Placements:
-    """Sums of placement values V10 (positives), V01 (negatives), of their products, and of wins.
+    """Sums of placement values V10 (positives), V01 (negatives), their products, and wins.
 
-    DeLong, DeLong and Clarke-Pearson 1988, equations 3 to 6. With one site alone the result is the
-    classical one, exactly.
+    DeLong, DeLong and Clarke-Pearson 1988, equations 3 to 6. With one site alone the result is
+    exactly the classical one.
 
     The area counts the wins of positives over negatives. Pairs within a site are known. For pairs
     of two sites let F(x) be the share of negatives that a positive x exceeds when the negatives of
@@ -49,6 +49,18 @@ class Placements:
     ----------
     edges, single : (k, cells + 1) and (k, cells), of the `ClassHistogramResult` of the same rows.
     negatives, positives : its two classes, from `merge_class`.
+
+    Examples
+    --------
+    >>> from common.statistics.class_histogram import ClassHistogram, merge_class
+    >>> scores, label = np.array([[0.1], [0.6], [0.4], [0.9]]), np.array([0.0, 0.0, 1.0, 1.0])
+    >>> rows = Rows(scores, ("model",), label, np.zeros(4, int))
+    >>> counting = ClassHistogram(edges=np.array([[0.0, 0.5, 1.0]]))
+    >>> found = counting.finalise(counting.from_rows(rows))
+    >>> classes = merge_class(found, 0, 1), merge_class(found, 1, 1)
+    >>> placements = Placements(found.edges, found.single, *classes)
+    >>> placements.finalise(placements.from_rows(rows)).auc
+    array([0.75])
     """
 
     edges: Float
@@ -67,7 +79,7 @@ class Placements:
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Negatives and positives, three vectors of length p and two packed (p, p) matrices."""
+        """Declare two counts, three vectors of length p and two packed (p, p) matrices."""
         size = packed_size(p)
         return {
             "rows": (2,),
@@ -79,11 +91,11 @@ class Placements:
         }
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site.
+        """Return the site's sums.
 
         Raises
         ------
-        ValueError : missing scores, or rows that the counts do not know.
+        ValueError : missing scores, or rows that are not among those counted.
         """
         for name in ("edges", "single"):
             matches(getattr(self, name), rows, name)
@@ -113,14 +125,14 @@ class Placements:
         }
 
     def _place(self, scores: Float, column: int) -> Float:
-        """The scores, those of a cell with a single value at its middle."""
+        """Return the scores, those of a cell with a single value at its middle."""
         edges = np.clip(self.edges[column], 0.0, 1.0)
         cell = cell_of(scores, self.edges[column])
         middle = 0.5 * (edges[cell] + edges[cell + 1])
         return np.where(self.single[column][cell] > 0.5, middle, scores)
 
     def finalise(self, sums: Sums) -> DeLongResult:
-        """Areas and covariance over all sites."""
+        """Return areas and covariance over all sites."""
         negatives, positives = float(sums["rows"][0]), float(sums["rows"][1])
         k = sums["v10"].size
         tied = delong_from_sums(
@@ -160,23 +172,23 @@ class _Others:
             raise ValueError("the site has scores that the class-wise counts do not know")
 
     def tied(self, scores: Float) -> Float:
-        """How many lie below each score, those of its own cell as ties."""
+        """Return how many lie below each score, those of its own cell as ties."""
         middle = np.cumsum(self.counts) - 0.5 * self.counts
         lower: Float = middle[cell_of(scores, self.edges)]
         return lower
 
     def below(self, scores: Float) -> Float:
-        """How many lie below each score when they are evenly spread from `lower` to `upper`."""
+        """Return how many lie below each score when evenly spread from `lower` to `upper`."""
         width = self.upper - self.lower
         inside = np.clip(scores[:, None] - self.lower, 0.0, width)
         lower: Float = _over(inside, width) @ self.counts
         return lower
 
     def below_spread(self, other: _Others) -> Float:
-        """The mean of `below` over each cell of the other class, evenly spread likewise.
+        """Return the mean of `below` over each cell of the other class, evenly spread likewise.
 
-        From differences within the cells: those of integrals from 0 lose all digits in cells that
-        are narrower than what a number next to 1 resolves to.
+        Computed from differences within the cells: those of integrals from 0 lose all digits in
+        cells narrower than the resolution of doubles near 1.
         """
         width = self.upper - self.lower
         low, high = other.lower[:, None], other.upper[:, None]
@@ -188,12 +200,12 @@ class _Others:
 
 
 def _over(part: Float, width: Float) -> Float:
-    """Quotient, zero where the width is."""
+    """Return the quotient, zero where the width is."""
     return np.divide(part, width, out=np.zeros(part.shape), where=width > 0)
 
 
 def delong_unknown(n: int, positives: int, k: int) -> DeLongResult:
-    """Counts alone, for k models whose areas do not exist or are withheld."""
+    """Return counts alone, for k models whose areas do not exist or are withheld."""
     nothing = np.full((k, k), np.nan)
     return DeLongResult(n=n, positives=positives, auc=np.full(k, np.nan), covariance=nothing)
 
@@ -207,7 +219,7 @@ def delong_from_sums(
     v10_products: Float,
     v01_products: Float,
 ) -> DeLongResult:
-    """Areas and covariance from sums of placements (k,) and of their products (k, k)."""
+    """Return areas and covariance from sums of placements (k,) and of their products (k, k)."""
     k = v10.size
     rows, cases = round(negatives + positives), round(positives)
     if min(negatives, positives) < 1:
@@ -222,7 +234,7 @@ def delong_from_sums(
 
 
 def _below(scores: Float, reference: Float) -> Float:
-    """How many reference scores lie below each score, ties as one half."""
+    """Return how many reference scores lie below each score, ties as one half."""
     ordered = np.sort(reference)
     left = np.searchsorted(ordered, scores, side="left")
     right = np.searchsorted(ordered, scores, side="right")

@@ -31,6 +31,13 @@ class PlattSums:
     ----------
     a, b : (k,), the points to evaluate at.
     positives, negatives : rows of each class over all sites.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[-1.0], [1.0]]), ("svm",), np.array([0.0, 1.0]), np.zeros(2, int))
+    >>> sums = PlattSums(a=np.zeros(1), b=np.zeros(1), positives=1, negatives=1)
+    >>> sums.finalise(sums.from_rows(rows)).loss.round(4)
+    array([1.3863])
     """
 
     a: Float
@@ -46,12 +53,12 @@ class PlattSums:
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Six numbers a point."""
+        """Declare six numbers per point."""
         k = self.a.size
         return {"loss": (k,), "gradient": (k, 2), "hessian": (k, 3)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site; ValueError unless the table is one column without gaps."""
+        """Return the site's sums; ValueError unless the table is one column without gaps."""
         if rows.p != 1:
             raise ValueError(f"one column of decision values is needed, not {rows.p}")
         f = complete(rows)[:, 0]
@@ -69,7 +76,7 @@ class PlattSums:
         }
 
     def finalise(self, sums: Sums) -> PlattResult:
-        """Loss, gradient and Hessian over all sites."""
+        """Return loss, gradient and Hessian over all sites."""
         aa, ab, bb = sums["hessian"].T
         hessian = np.stack([np.stack([aa, ab], axis=1), np.stack([ab, bb], axis=1)], axis=1)
         return PlattResult(loss=sums["loss"], gradient=sums["gradient"], hessian=hessian)

@@ -2,8 +2,8 @@
 
 Round one counts on `first_edges`, round two on `refine_edges` of the outcome, `merge_cells` joins
 cells that are too small, round three shows which of them several sites share, and `RankGram` asks
-for the Gram matrix of ranks. The histogram tells a
-site how many rows of all sites lie below a cell; its own rows share out the cell by their order.
+for the Gram matrix of ranks. The histogram shows a site how many rows of all sites lie below a
+cell; its own rows divide the cell by their order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
@@ -19,22 +19,22 @@ from common.statistics.exact import complete, matches, pack, packed_size, unpack
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import HistogramResult, cell_of, filled_up
 
-# what attacks were tried on; see `ranks_tell`
+# sizes that attacks were tried on; see `ranks_tell`
 FEWEST_ROWS, COLUMNS_PER_ROW = 120.0, 2.0
-# more than the score of one row among a hundred million: scores stay within one, as ranks do
+# above the score of one row among a hundred million: scores stay within one, as ranks do
 LARGEST_SCORE = 6.0
 
 
 def first_edges(p: int, cells: int) -> Float:
-    """Edges (p, cells + 1) of equal probability under N(0, 1), for standardised columns."""
-    edges = stats.norm.ppf(np.linspace(0.0, 1.0, cells + 1))
+    """Return edges (p, cells + 1) of equal probability under N(0, 1), for standardised columns."""
+    edges = scipy.stats.norm.ppf(np.linspace(0.0, 1.0, cells + 1))
     return np.tile(np.asarray(edges, dtype=np.float64), (p, 1))
 
 
 def refine_edges(histogram: HistogramResult, cells: int) -> Float:
-    """Edges (p, cells + 1) that hold about equal shares of the rows counted in `histogram`.
+    """Return edges (p, cells + 1) that hold about equal shares of the rows in `histogram`.
 
-    Within a cell the rows are taken as evenly spread; an open end cell as reaching to
+    Rows are assumed to be evenly spread within a cell, and an open end cell to reach to
     +-sqrt(n - 1), the furthest that one of n standardised values can lie.
     """
     edges, counts = histogram.edges, histogram.counts
@@ -52,7 +52,7 @@ def refine_edges(histogram: HistogramResult, cells: int) -> Float:
 
 
 def merge_cells(histogram: HistogramResult, minimum: int = 5) -> HistogramResult:
-    """Neighbouring cells joined, left to right, until each holds `minimum` rows.
+    """Join neighbouring cells, left to right, until each holds `minimum` rows.
 
     Columns end up with different numbers of cells; short ones are filled with empty cells at
     +infinity. A column with fewer rows than `minimum` becomes one cell.
@@ -80,7 +80,7 @@ def merge_cells(histogram: HistogramResult, minimum: int = 5) -> HistogramResult
 
 
 def ranks_tell(n: float, p: int) -> bool:
-    """Whether a matrix of products of the ranks of n rows in p columns may give rows away.
+    """Return whether a product matrix of the ranks of n rows in p columns may reveal rows.
 
     Ranks are spread evenly, which is far from normal: with many columns for few rows a search for
     independent components finds rows behind the matrix. Attacks: `tests/attacks`.
@@ -101,8 +101,17 @@ class RankGram:
     edges : (p, cells + 1), from `merge_cells` and `share_cells`.
     counts : (p, cells), rows of all sites in each cell.
     support : evidence that no column is nearly constant; sites refuse without.
-    normal : products of normal scores of the ranks instead, from which the rank correlation of
-        normal columns follows; where ranks would tell of single rows, see `ranks_tell`.
+    normal : products of normal scores of the ranks instead, which give the rank correlation of
+        normal columns; for sizes at which ranks would reveal single rows, see `ranks_tell`.
+
+    Examples
+    --------
+    >>> values = np.array([[1.0, 9.0], [2.0, 7.0], [3.0, 5.0]])
+    >>> rows = Rows(values, ("age", "size"), np.zeros(3), np.zeros(3, int))
+    >>> gram = RankGram(edges=np.array([[0.0, 10.0]] * 2), counts=np.array([[3.0]] * 2))
+    >>> gram.finalise(gram.from_rows(rows))
+    array([[ 1., -1.],
+           [-1.,  1.]])
     """
 
     edges: Float
@@ -116,21 +125,21 @@ class RankGram:
     bits: ClassVar[dict[str, int]] = {"gram": 32}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """The upper triangle of a (p, p) matrix."""
+        """Declare the upper triangle of a (p, p) matrix."""
         return {"gram": (packed_size(p),)}
 
     def ranks(self, rows: Rows) -> Float:
-        """Centred global ranks (n, p) of the site's rows.
+        """Return centred global ranks (n, p) of the site's rows.
 
         Raises
         ------
-        ValueError : missing values, or more rows in a cell than all sites together have.
+        ValueError : missing values, or more rows in a cell than all sites together.
         """
         matches(self.edges, rows, "edges")
         values = complete(rows)
         if rows.n == 0:
             return np.zeros(values.shape)
-        local = np.asarray(stats.rankdata(values, axis=0), dtype=np.float64)
+        local = np.asarray(scipy.stats.rankdata(values, axis=0), dtype=np.float64)
         ranks = np.empty(values.shape)
         for column in range(rows.p):
             cell = cell_of(values[:, column], self.edges[column])
@@ -146,19 +155,19 @@ class RankGram:
         return ranks
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Gram matrix of the site's ranks."""
+        """Return the Gram matrix of the site's ranks."""
         ranks = self.ranks(rows)
         if self.normal:
-            ranks = np.asarray(stats.norm.ppf((ranks + 1.0) / 2.0)) / LARGEST_SCORE
+            ranks = np.asarray(scipy.stats.norm.ppf((ranks + 1.0) / 2.0)) / LARGEST_SCORE
         total = float(self.counts[0].sum()) if rows.p else 1.0
         return {"gram": pack(ranks.T @ ranks) / max(total, 1.0)}
 
     def finalise(self, sums: Sums) -> Float:
-        """Spearman correlation (p, p); a constant column correlates with nothing but itself."""
+        """Return the Spearman correlation (p, p), zero between a constant column and all others."""
         p = self.edges.shape[0]
         gram = unpack(sums["gram"], p)
         scale = np.sqrt(np.maximum(np.diag(gram), 0.0))
-        # what fixed point leaves of a constant column is no variation
+        # rounding of a constant column in fixed point is no variation
         varies = scale > 1e-3
         inverse = np.divide(1.0, scale, out=np.zeros(p), where=varies)
         correlation: Float = np.clip(gram * np.outer(inverse, inverse), -1.0, 1.0)

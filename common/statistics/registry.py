@@ -1,4 +1,4 @@
-"""All statistics by name: whatever module of this package declares one is known on both sides."""
+"""All statistics by name: a class that any module here declares is known on both sides."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import common.statistics
 
 
 def statistic_classes() -> dict[str, type[Any]]:
-    """Every class with `from_rows`, `finalise`, `shapes`, a rule and steps, by class name.
+    """Return every class with `from_rows`, `finalise`, `shapes`, a rule and steps, by class name.
 
-    A message can name them once they are imported: `common.messages.plain` builds nothing else.
+    Once imported, messages can name them: `common.messages.plain` builds nothing else.
     """
     found: dict[str, type[Any]] = {}
     for module_info in pkgutil.iter_modules(common.statistics.__path__):

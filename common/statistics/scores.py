@@ -31,6 +31,13 @@ class Confusion:
     Parameters
     ----------
     cutoffs : (k,).
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.2], [0.5], [0.9]]), np.array([0.0, 0.0, 1.0])
+    >>> rows = Rows(scores, ("model",), label, np.zeros(3, int))
+    >>> Confusion(cutoffs=np.array([0.5])).from_rows(rows)
+    {'tp': array([1.]), 'tn': array([1.]), 'fp': array([1.]), 'fn': array([0.])}
     """
 
     cutoffs: Float
@@ -39,11 +46,11 @@ class Confusion:
     step: ClassVar[dict[str, float]] = {"tp": 0.5, "tn": 0.5, "fp": 0.5, "fn": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Four vectors of length p."""
+        """Declare four vectors of length p."""
         return dict.fromkeys(self.step, (p,))
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site; ValueError on missing scores."""
+        """Return the site's counts; ValueError on missing scores."""
         matches(self.cutoffs, rows, "cutoffs")
         called = complete(rows) >= self.cutoffs
         positive = (rows.label > 0.5)[:, None]
@@ -56,13 +63,13 @@ class Confusion:
         return {name: part.sum(axis=0).astype(np.float64) for name, part in parts.items()}
 
     def finalise(self, sums: Sums) -> ConfusionResult:
-        """Counts over all sites."""
+        """Return the counts over all sites."""
         return ConfusionResult(**sums)
 
 
 @plain
 class BinnedCalibrationResult:
-    """Per column and bin (k, 10): rows, their summed probability, positives."""
+    """Rows, their summed probability and positives, per column and bin (k, 10)."""
 
     count: Float
     probability: Float
@@ -71,17 +78,25 @@ class BinnedCalibrationResult:
 
 @plain
 class BinnedCalibration:
-    """Rows, probabilities and positives in ten bins of equal width; 1.0 belongs to the last."""
+    """Rows, probabilities and positives in ten bins of equal width; 1.0 belongs to the last.
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.02], [0.98]]), np.array([0.0, 1.0])
+    >>> rows = Rows(scores, ("model",), label, np.zeros(2, int))
+    >>> BinnedCalibration().from_rows(rows)["count"]
+    array([[1., 0., 0., 0., 0., 0., 0., 0., 0., 1.]])
+    """
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "probability": 2.0**-40, "positives": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Three matrices, columns by bins."""
+        """Declare three matrices, columns by bins."""
         return dict.fromkeys(self.step, (p, BINS))
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site; ValueError on missing scores or what is no probability."""
+        """Return the site's sums; ValueError on missing scores or no probabilities."""
         scores = _probabilities(rows)
         sums = {name: np.zeros((rows.p, BINS)) for name in self.step}
         edges = np.arange(1, BINS) / BINS
@@ -93,7 +108,7 @@ class BinnedCalibration:
         return sums
 
     def finalise(self, sums: Sums) -> BinnedCalibrationResult:
-        """Sums over all sites."""
+        """Return the sums over all sites."""
         return BinnedCalibrationResult(**sums)
 
 
@@ -109,17 +124,26 @@ class DecisionCountResult:
 
 @plain
 class DecisionCounts:
-    """True and false positives of every column at thresholds 0.01, 0.02, ... 0.99."""
+    """True and false positives of every column at thresholds 0.01, 0.02, ... 0.99.
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.2], [0.9]]), np.array([0.0, 1.0])
+    >>> rows = Rows(scores, ("model",), label, np.zeros(2, int))
+    >>> counts = DecisionCounts()
+    >>> counts.finalise(counts.from_rows(rows)).fp[0, [18, 19, 20]]
+    array([1., 1., 0.])
+    """
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "tp": 0.5, "fp": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Negatives and positives, and two matrices, columns by thresholds."""
+        """Declare negatives and positives, and two matrices, columns by thresholds."""
         return {"rows": (2,), "tp": (p, THRESHOLDS.size), "fp": (p, THRESHOLDS.size)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site; ValueError on missing scores."""
+        """Return the site's counts; ValueError on missing scores."""
         scores, positive = complete(rows), rows.label > 0.5
         return {
             "rows": np.array([float((~positive).sum()), float(positive.sum())]),
@@ -128,7 +152,7 @@ class DecisionCounts:
         }
 
     def finalise(self, sums: Sums) -> DecisionCountResult:
-        """Counts over all sites."""
+        """Return the counts over all sites."""
         negatives, positives = sums["rows"]
         return DecisionCountResult(
             n=round(float(negatives + positives)),
@@ -140,22 +164,30 @@ class DecisionCounts:
 
 @plain
 class BrierSums:
-    """Squared distance of probability and outcome, summed."""
+    """Sum of squared distances of probability and outcome.
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.2], [0.9]]), np.array([0.0, 1.0])
+    >>> rows = Rows(scores, ("model",), label, np.zeros(2, int))
+    >>> BrierSums().finalise(BrierSums().from_rows(rows)).round(3)
+    array([0.025])
+    """
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "squares": 2.0**-40}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A number and a vector of length p."""
+        """Declare a number and a vector of length p."""
         return {"n": (1,), "squares": (p,)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site; ValueError on missing scores or what is no probability."""
+        """Return the site's sums; ValueError on missing scores or no probabilities."""
         squares = np.square(_probabilities(rows) - rows.label[:, None])
         return {"n": np.array([float(rows.n)]), "squares": squares.sum(axis=0)}
 
     def finalise(self, sums: Sums) -> Float:
-        """Brier score (k,); NaN without rows."""
+        """Return the Brier score (k,); NaN without rows."""
         n = float(sums["n"][0])
         return sums["squares"] / n if n >= 1 else np.full(sums["squares"].shape, np.nan)
 

@@ -30,18 +30,25 @@ class SiteQuartilesResult:
 
 @plain
 class SiteQuartiles:
-    """Median and quartiles of each column, as the one site that holds the set tells them.
+    """Median and quartiles of each column, published by the one site that holds the set.
 
     A histogram whose small cells are joined cannot say where a quartile lies. The site computes the
-    three numbers itself (linear interpolation, as numpy has it by default) and tells no more
-    digits than a table needs: values of a column with recorded decimals as they are, others
-    rounded towards the middle to a power of ten of at most a hundredth of q3 - q1.
+    three numbers itself (linear interpolation, numpy's default) and publishes no more digits than a
+    table needs: values of a column with recorded decimals as they are, others rounded towards the
+    middle to a power of ten of at most a hundredth of q3 - q1.
 
     Parameters
     ----------
     decimals : (p,), recorded decimals of each column; -1 where the study does not say.
     fewest : a column with fewer values is withheld.
     minimum : so is one in which fewer than this many values lie in a quarter.
+
+    Examples
+    --------
+    >>> rows = Rows(np.arange(40.0)[:, None], ("age",), np.zeros(40), np.zeros(40, int))
+    >>> quartiles = SiteQuartiles(decimals=np.array([0]), fewest=10, minimum=5)
+    >>> quartiles.finalise(quartiles.from_rows(rows)).quartiles
+    array([[ 9.75, 19.5 , 29.25]])
     """
 
     decimals: Int
@@ -52,11 +59,11 @@ class SiteQuartiles:
     step: ClassVar[dict[str, float]] = {"told": 0.5, "quartiles": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A vector of length p, and the digits of three numbers a column."""
+        """Declare a vector of length p, and the digits of three numbers per column."""
         return {"told": (p,), "quartiles": (p, SHARES.size, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Quartiles of the site's rows, zeros for a column that is withheld."""
+        """Return quartiles of the site's rows, zeros for a column that is withheld."""
         if self.decimals.size != rows.p:
             raise ValueError(f"decimals of {self.decimals.size} columns for {rows.p}")
         told, quartiles = np.zeros(rows.p), np.zeros((rows.p, SHARES.size, DIGITS))
@@ -75,7 +82,7 @@ class SiteQuartiles:
         return {"told": told, "quartiles": quartiles}
 
     def finalise(self, sums: Sums) -> SiteQuartilesResult:
-        """The three numbers of each column that the site tells."""
+        """Return the three numbers of each column that is not withheld."""
         told = sums["told"] > 0.5
         numbers = from_digits(sums["quartiles"].reshape(-1, DIGITS)).reshape(-1, SHARES.size)
         return SiteQuartilesResult(quartiles=np.where(told[:, None], numbers, np.nan))
@@ -85,7 +92,7 @@ def rounded_quartiles(quartiles: Float) -> Float:
     """Round quartiles towards the middle, to a power of ten of at most 1 % of their distance.
 
     They stay in order and within the data. Where the quartiles are equal, at least half of the
-    patients share the value, which is told as it is.
+    patients share the value, which is not rounded.
 
     >>> rounded_quartiles(np.array([1.23456, 2.34567, 8.76543])).tolist()
     [1.24, 2.35, 8.76]

@@ -25,7 +25,7 @@ class SvmGradientResult:
 class SvmGradient:
     """Sum of max(0, 1 - y w'x)^2 and its gradient, without regulariser and cost.
 
-    The label is -1 or +1 and x ends in a constant 1, as scikit-learn's LinearSVC has it
+    The label is -1 or +1 and x ends in a constant 1, as in scikit-learn's LinearSVC
     (`intercept_scaling=1`). Rows with fold -1 belong to no problem.
 
     Parameters
@@ -33,6 +33,13 @@ class SvmGradient:
     weights : (m, p + 1), the intercept last.
     excluded : (m, folds), 1.0 where a fold is left out of a problem's training rows.
     validation : int64 (m,), fold on which the problem is judged; -1 for none.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[2.0], [3.0]]), ("age",), np.array([0.0, 1.0]), np.array([0, 0]))
+    >>> one = SvmGradient(np.zeros((1, 2)), excluded=np.zeros((1, 1)), validation=np.array([-1]))
+    >>> one.from_rows(rows)["loss"], one.from_rows(rows)["gradient"]
+    (array([2.]), array([[-2.,  0.]]))
     """
 
     weights: Float
@@ -48,7 +55,7 @@ class SvmGradient:
     }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A matrix, problems by columns and intercept, and three vectors of length m."""
+        """Declare a matrix, problems by columns and intercept, and three vectors of length m."""
         m = self.weights.shape[0]
         return {
             "loss": (m,),
@@ -58,7 +65,7 @@ class SvmGradient:
         }
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site; ValueError on missing values, other columns or an unknown fold."""
+        """Return the site's sums; ValueError on gaps, other columns or an unknown fold."""
         folds = self.excluded.shape[1]
         if self.weights.shape[1] != rows.p + 1:
             raise ValueError(f"weights are for {self.weights.shape[1] - 1} columns, not {rows.p}")
@@ -79,5 +86,5 @@ class SvmGradient:
         }
 
     def finalise(self, sums: Sums) -> SvmGradientResult:
-        """The sums over all sites."""
+        """Return the sums over all sites."""
         return SvmGradientResult(**sums)

@@ -1,4 +1,4 @@
-"""Sums for Table 1: groups of a continuous column, and counts that one site alone has to give."""
+"""Sums for Table 1: groups of a continuous column, and counts of a set at one site alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.statistics.histogram import Histogram, HistogramResult
 
 @plain
 class GroupResult:
-    """Per column: values present, their mean, and squares about it; NaN mean without values."""
+    """Values present, their mean, and squares about it, per column; NaN mean without values."""
 
     n: Float
     mean: Float
@@ -39,6 +39,14 @@ class GroupSums:
     centre : (p,), a number near the means, such as the federated mean of all groups.
     minimum : a site with fewer values of a column gives none of them: a group that one site alone
         holds is that site's own table.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [3.0]]), ("age",), np.zeros(2), np.zeros(2, int))
+    >>> group = GroupSums(centre=np.array([2.5]), minimum=2)
+    >>> result = group.finalise(group.from_rows(rows))
+    >>> result.mean, result.squares
+    (array([2.]), array([2.]))
     """
 
     centre: Float
@@ -48,11 +56,11 @@ class GroupSums:
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 0.5, "squares": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """A vector of length p, and the digits of two sums."""
+        """Declare a vector of length p, and the digits of two sums."""
         return {"n": (p,), "total": (p, DIGITS), "squares": (p, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Sums of the site, missing values left out."""
+        """Return the site's sums, missing values left out."""
         matches(self.centre, rows, "centre")
         present = np.isfinite(rows.values)
         present &= present.sum(axis=0) >= self.minimum
@@ -64,7 +72,7 @@ class GroupSums:
         }
 
     def finalise(self, sums: Sums) -> GroupResult:
-        """Mean and squares about it, over all sites."""
+        """Return the mean and squares about it, over all sites."""
         n = sums["n"]
         shift = from_digits(sums["total"]) / np.maximum(n, 1.0)
         mean = np.where(n > 0, np.nan_to_num(self.centre) + shift, np.nan)
@@ -82,15 +90,22 @@ class ProtectedCountResult:
 
 @plain
 class ProtectedLevelCounts:
-    """Level counts of a set that one site alone holds: small cells do not leave it.
+    """Level counts of a set that one site holds alone: small cells do not leave it.
 
-    A sum over one site is that site's own table. It therefore withholds cells itself: a withheld
+    A sum over one site is that site's own table, so the site withholds cells itself: a withheld
     cell counts 0 in `counts` and 1 in `hidden`.
 
     Parameters
     ----------
     levels : codes are 0 ... levels-1.
     minimum : smallest count that may leave, see `common.evaluation.suppression`.
+
+    Examples
+    --------
+    >>> sex = np.repeat([[0.0], [1.0]], [20, 2], axis=0)
+    >>> rows = Rows(sex, ("sex",), np.zeros(22), np.zeros(22, int))
+    >>> ProtectedLevelCounts(levels=2, minimum=5).from_rows(rows)["hidden"]
+    array([[1., 1., 0.]])
     """
 
     levels: int
@@ -100,11 +115,11 @@ class ProtectedLevelCounts:
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "hidden": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """Two matrices, columns by levels and patients without a value."""
+        """Declare two matrices, columns by levels and patients without a value."""
         return dict.fromkeys(self.step, (p, self.levels + 1))
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Counts of the site without those withheld."""
+        """Return the site's counts without those withheld."""
         counts = np.zeros((rows.p, self.levels + 1))
         counts[:, :-1] = LevelCounts(levels=self.levels).from_rows(rows)["counts"]
         counts[:, -1] = rows.n - counts.sum(axis=1)
@@ -114,15 +129,15 @@ class ProtectedLevelCounts:
         return {"counts": np.where(hidden, 0.0, counts), "hidden": hidden.astype(np.float64)}
 
     def finalise(self, sums: Sums) -> ProtectedCountResult:
-        """What the site shows."""
+        """Return the counts and the gaps of the site."""
         return ProtectedCountResult(counts=sums["counts"], hidden=sums["hidden"] > 0.5)
 
 
 def join_small(counts: Float, minimum: int) -> Float:
-    """Neighbouring cells joined, left to right, until each join holds `minimum` rows.
+    """Join neighbouring cells, left to right, until each join holds `minimum` rows.
 
-    All rows of a join are counted in the cell that holds its middle row, so no cell keeps fewer
-    than `minimum` rows but none; fewer rows than that in all are counted in the middle cell.
+    All rows of a join are counted in the cell that holds its middle row, so a cell holds none or at
+    least `minimum` rows; fewer rows than that in all are counted in the middle cell.
     """
     joined = np.zeros(counts.size)
     ends = np.cumsum(counts)
@@ -133,7 +148,7 @@ def join_small(counts: Float, minimum: int) -> Float:
     done = 0.0
     while done < total:
         end = float(ends[np.searchsorted(ends, min(done + max(minimum, 1), total))])
-        # what is left must not be small either
+        # the remainder must not be small either
         end = total if total - end < minimum else end
         joined[np.searchsorted(ends, (done + end) / 2.0)] += end - done
         done = end
@@ -142,12 +157,19 @@ def join_small(counts: Float, minimum: int) -> Float:
 
 @plain
 class JoinedHistogram:
-    """Histogram of a set that one site alone holds: no cell with few rows leaves it.
+    """Histogram of a set that one site holds alone: no cell with few rows leaves it.
 
     Parameters
     ----------
     edges : (p, cells + 1), not decreasing; end cells reach to infinity.
     minimum : fewest rows of a cell, see `join_small`.
+
+    Examples
+    --------
+    >>> values = np.repeat([[1.0], [3.0], [5.0]], [1, 4, 5], axis=0)
+    >>> rows = Rows(values, ("age",), np.zeros(10), np.zeros(10, int))
+    >>> JoinedHistogram(edges=np.array([[0.0, 2.0, 4.0, 6.0]]), minimum=3).from_rows(rows)
+    {'counts': array([[0., 5., 5.]])}
     """
 
     edges: Float
@@ -157,11 +179,11 @@ class JoinedHistogram:
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
-        """One matrix, columns by cells."""
+        """Declare one matrix, columns by cells."""
         return Histogram(edges=self.edges).shapes(p)
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Joined counts of the site."""
+        """Return the site's joined counts."""
         counts = Histogram(edges=self.edges).from_rows(rows)["counts"]
         return {
             "counts": np.array([join_small(own, self.minimum) for own in counts]).reshape(
@@ -170,5 +192,5 @@ class JoinedHistogram:
         }
 
     def finalise(self, sums: Sums) -> HistogramResult:
-        """The joined counts."""
+        """Return the joined counts."""
         return HistogramResult(edges=self.edges, counts=sums["counts"])

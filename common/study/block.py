@@ -1,4 +1,4 @@
-"""What the blocks of the study file have in common."""
+"""Base class and error messages of the blocks of the study file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Settings(BaseModel):
     """Base of every block of the study file: unknown keys are errors, values never change.
 
-    Every text is plain text on one line: it is shown to a person who decides by what is shown.
+    Every text is plain text on one line: it is shown to a person who decides by it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
 
 def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """Names allowed in the table at `path`, following nested models and tuples of models."""
+    """Return the names allowed in the table at `path`, also in nested models and tuples."""
     current: type[BaseModel] = model
     for part in path:
         if isinstance(part, int):

@@ -1,7 +1,7 @@
-"""The study file: TOML in, one validated model out; its digest is what a site approves.
+"""Study file: TOML in, one validated model out; its digest is what a site approves.
 
 The defaults are the paper's (`presets/paper.toml` spells them out). A study file names a preset
-with `preset = "phantom"` and writes only what differs from it.
+with `preset = "phantom"` and contains only its differences.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
 class SiteEntry(Settings):
-    """One hospital of the roster."""
+    """Hospital of the roster."""
 
     name: str = Name
     trains: bool = True
@@ -49,7 +49,7 @@ class SiteEntry(Settings):
 
 
 class TestSet(Settings):
-    """A named test set: the patients with this split at these sites.
+    """Named test set: the patients with this split at these sites.
 
     `origins` is for a site that holds several hospitals' patients, as the pooled reference does:
     the hospitals whose patients belong to the set; by default the sites themselves.
@@ -69,7 +69,7 @@ class TestSet(Settings):
 
 
 class ClinicalColumn(Settings):
-    """One clinical column of cohort.csv.
+    """Clinical column of cohort.csv.
 
     `binary` and `categorical` take `levels` (the first is the reference); `ordinal` takes `levels`
     in order and enters the model as 0, 1, 2, ...; `continuous` is a number. An empty cell is a
@@ -118,7 +118,7 @@ class ImagingSettings(Settings):
 
 
 class RadiomicsSettings(Settings):
-    """The feature-extraction file of `common/presets`, and how many features it must give.
+    """Feature-extraction file of `common/presets`, and the expected number of features.
 
     With `window` the features are those of the image clipped to the window of `[imaging]`.
     """
@@ -159,17 +159,17 @@ class SvmSettings(Settings):
 
     @property
     def cost_grid(self) -> tuple[float, ...]:
-        """The costs that are compared, increasing."""
+        """Costs to compare, increasing."""
         default = {"linear": (0.001, 0.01, 0.1), "rbf": (0.01, 0.1, 1.0)}
         return tuple(sorted(set(self.costs))) or default[self.kernel]
 
 
 class FusionSettings(Settings):
-    """Decision-level fusion: candidates are compared by cross-validation, one is used.
+    """Decision-level fusion: cross-validation compares candidates, and one is used.
 
-    `pooling` says what the stacker learns from: `rows`, the sites' out-of-fold probabilities, or
-    `bins`, sums of their counts per bin. From bins only a forest can be grown, so that `candidates`
-    count with `rows` alone.
+    `pooling` is the stacker's input: `rows`, the sites' out-of-fold probabilities, or `bins`, sums
+    of their counts per bin. From bins only a forest can be grown, so `candidates` count with `rows`
+    alone.
     """
 
     stacker: Literal["forest", "svm", "boosting", "best"] = "forest"
@@ -202,8 +202,8 @@ class PrivacySettings(Settings):
     site's own file says so too.
 
     `masking` hides every site's sums and weights from the coordinator. It takes three sites, as
-    each of two could take its own numbers off the sum: `required` refuses sums over two,
-    `where_possible` and `off` say openly that they go in the clear.
+    each of two could subtract its own numbers from the sum: `required` refuses sums over two,
+    `where_possible` and `off` state openly that they go in the clear.
     """
 
     min_rows: int = Field(10, ge=1)
@@ -226,7 +226,7 @@ class PrivacySettings(Settings):
 
 
 class WaitingSettings(Settings):
-    """How long the server waits for the sites, in seconds."""
+    """Waiting times of the server for the sites, in seconds."""
 
     enrol_seconds: float = Field(86_400.0, gt=0)
     sum_seconds: float = Field(3_600.0, gt=0)
@@ -234,7 +234,7 @@ class WaitingSettings(Settings):
 
 
 class Study(Settings):
-    """A whole study. See docs/formats.md for a commented example.
+    """Whole study. See docs/formats.md for a commented example.
 
     `coordinator_key` is the identity key (base64) that signs the final models; sites of a study
     that names one take no others. `left` holds the statements of hospitals that left for good.
@@ -243,7 +243,7 @@ class Study(Settings):
     name: str = Name
     endpoint: str
     seed: int = Field(20240101, ge=0)
-    # nested cross-validation: without the outer fold, two must be left to choose by
+    # nested cross-validation: two folds besides the outer one are needed to choose by
     folds: int = Field(5, ge=3, le=20)
     coordinator_key: str = ""
     sites: tuple[SiteEntry, ...]
@@ -266,7 +266,7 @@ class Study(Settings):
 
     @property
     def clinical_columns(self) -> tuple[str, ...]:
-        """Columns of the clinical table: one a number or order, one a level but the first."""
+        """Columns of the clinical table: one per number or order, one per level but the first."""
         names: list[str] = []
         for column in self.clinical:
             if column.kind in ("continuous", "ordinal"):
@@ -287,7 +287,7 @@ class Study(Settings):
 
     @property
     def needs_images(self) -> bool:
-        """Whether any model looks at CT images."""
+        """True when any model uses CT images."""
         return any(model != "clinical" for model in self.base_models)
 
     @property
@@ -302,7 +302,7 @@ class Study(Settings):
 
     @property
     def radiomics_window(self) -> ImagingSettings | None:
-        """Where the window is that radiomics features are computed in; None = in all HU."""
+        """Window in which radiomics features are computed; None = in all HU."""
         return self.imaging if self.radiomics.window else None
 
     @property
@@ -311,19 +311,19 @@ class Study(Settings):
         return {site.name: site.public_key for site in self.sites}
 
     def members(self, subset: str) -> tuple[str, ...]:
-        """Sites that hold patients of "train" or of a test set, in roster order."""
+        """Return the sites that hold patients of "train" or of a test set, in roster order."""
         if subset == "train":
             return self.training_sites
         members = self.test_set(subset).sites
         return tuple(site for site in self.site_names if site in members)
 
     def masked(self, subset: str) -> bool:
-        """Whether sums over this subset are masked."""
+        """Return whether sums over this subset are masked."""
         enough = len(self.members(subset)) >= FEWEST_MASKED
         return enough and self.privacy.masking != "off"
 
     def too_few_to_mask(self) -> tuple[str, ...]:
-        """Subsets whose sums would have to be masked, but have too few sites for it.
+        """Return subsets whose sums must be masked but which have too few sites for it.
 
         A test set at one site has no sums over sites: it is evaluated there.
         """
@@ -337,15 +337,15 @@ class Study(Settings):
         )
 
     def test_set(self, name: str) -> TestSet:
-        """The test set of this name; KeyError when there is none."""
+        """Return the test set of this name; KeyError when there is none."""
         return {test.name: test for test in self.test_sets}[name]
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the canonical JSON of the validated study."""
+        """Return the SHA-256 (hex) of the canonical JSON of the validated study."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     def canonical(self) -> str:
-        """The validated study as JSON, every key written out, in one line."""
+        """Return the validated study as JSON, every key written out, in one line."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     @field_validator("dl2d", mode="before")
@@ -401,7 +401,7 @@ def load_study(path: Path) -> Study:
 
 
 def _check_names(study: Study) -> None:
-    """ValueError when a name is used twice, is not known, or is of a site that left."""
+    """Raise ValueError when a name is used twice, is unknown, or is of a site that left."""
     names = study.site_names
     if len(set(names)) != len(names):
         raise ValueError("sites: a site name is used twice")
@@ -436,7 +436,7 @@ def _check_names(study: Study) -> None:
 
 
 def _check_left(study: Study) -> None:
-    """Who left is gone under any name, and has signed it, once for each roster it left."""
+    """Check that a site that left is gone under any name, and signed it for each roster it left."""
     keys = {key: site for site, key in study.roster.items()}
     seen: set[tuple[str, str]] = set()
     for statement in study.left:
@@ -458,7 +458,7 @@ def _check_left(study: Study) -> None:
 
 
 def write_study(study: Study, path: Path) -> Path:
-    """Write a study as TOML, every setting spelled out; its path."""
+    """Write a study as TOML, every setting spelled out, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
     path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The blocks [dl2d] and [dl3d] of the study file: a network and its federated training."""
+"""Blocks [dl2d] and [dl3d] of the study file: a network and its federated training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAPER_2D: dict[str, Any] = {
     "select": "best",
     "patience": 10,
 }
-"""Where the paper's 2D network differs from its 3D network, which the defaults are those of."""
+"""Settings of the paper's 2D network; the defaults are those of its 3D network."""
 
 
 class NetworkSettings(Settings):
@@ -27,23 +27,23 @@ class NetworkSettings(Settings):
     Med3D (3D) when left at the defaults. Med3D's depths: 10 and 18 are `basic` with layers 1 and 2
     each, 34 is `basic` and 50 `bottleneck` with 3, 4, 6, 3; 18 and 34 have `shortcut` A, strided
     copies padded with zeros instead of convolutions. `dilated` has its stages 3 and 4 at stride 1
-    with dilation 2 and 4. `norm = "frozen"` leaves the running statistics of pretrained weights as
-    they came.
+    with dilation 2 and 4. `norm = "frozen"` never changes the running statistics of pretrained
+    weights.
 
     A site goes through its patients `local_epochs` times a round, or takes `local_steps` steps
     where that is not 0. `balanced` sampling draws a site's classes in turn, each without repetition
     until it is used up; `class_weights` multiply the losses of negative and positive patients.
-    `precision` is that of training: `mixed` computes in 16 bits what bears it, `auto` does so on a
+    `precision` is that of training: `mixed` uses 16 bits where they suffice, `auto` does so on a
     GPU alone.
 
     `average_last` is the share of final rounds whose global weights are averaged into the result
     (1/rounds or less = the last round only). With `select = "best"` the weights of the round with
     the least loss on held-out patients of all sites are the result instead, and training stops
     after `patience` rounds without a better one (0 = never). In the training without fold k these
-    patients are fold k + 1; on all patients as many rounds are trained as was best in the median.
+    patients are fold k + 1; on all patients the number of rounds is the median of the best ones.
 
-    `transfer_bits = 16` halves what a site sends: changes are rounded, and a site carries what was
-    rounded off over to its next round.
+    `transfer_bits = 16` halves what a site sends: changes are rounded, and a site carries the
+    rounding error over to its next round.
     """
 
     block: Literal["basic", "bottleneck"] = "bottleneck"
@@ -87,7 +87,7 @@ class NetworkSettings(Settings):
 
     @property
     def validates(self) -> bool:
-        """Whether the loss on held-out patients is looked at in every round."""
+        """True when every round evaluates the loss on held-out patients."""
         return self.select == "best"
 
     @field_validator("strategy")

@@ -1,4 +1,4 @@
-"""Presets of study files, and how a study's own words are laid over one."""
+"""Presets of study files, and the merging of a study's own settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common.errors import InputError
 
 
 def preset_text(name: str) -> str:
-    """Text of a file in `common/presets`; InputError when there is none of that name."""
+    """Return the text of a file in `common/presets`; InputError for an unknown name."""
     file = resources.files("common.presets") / f"{name}.toml"
     if not file.is_file():
         known = sorted(
@@ -24,7 +24,7 @@ def preset_text(name: str) -> str:
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it; tables merge key by key, all else is replaced."""
+    """Merge `changes` into `base`; tables merge key by key, all else is replaced."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)

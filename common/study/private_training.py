@@ -1,4 +1,4 @@
-"""Record-level differential privacy of the networks' training: its settings, and what it rules out.
+"""Record-level differential privacy of the networks' training: settings and exclusions.
 
 Abadi et al. 2016, "Deep learning with differential privacy" (DP-SGD).
 """
@@ -12,7 +12,7 @@ from common.study.networks import NetworkSettings
 
 
 class DifferentialPrivacy(Settings):
-    """Noise and clipping of every step that a site's training takes; a record is a patient.
+    """Noise and clipping of every step of a site's training; a record is a patient.
 
     Each patient's gradient is clipped to the norm `max_gradient_norm`; Gaussian noise with
     `noise_multiplier` times that norm as its SD is added to their sum. `delta` is the probability
@@ -25,16 +25,16 @@ class DifferentialPrivacy(Settings):
 
     @property
     def on(self) -> bool:
-        """Whether noise is added at all."""
+        """True when noise is added at all."""
         return self.noise_multiplier > 0
 
 
 def check_trains_privately(settings: NetworkSettings) -> None:
-    """Refuse what would break the promise, or silently not be done.
+    """Refuse settings that would break the promise, or silently have no effect.
 
     BatchNorm mixes the patients of a batch, so that no gradient is one patient's; with statistics
     that never change it does not. Balanced sampling lets the labels decide how often a patient
-    is drawn, and the accountant counts on one known rate for all.
+    is drawn, and the accountant assumes one known rate for all.
 
     Raises
     ------

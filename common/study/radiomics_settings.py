@@ -1,4 +1,4 @@
-"""The radiomics settings that ship with the product."""
+"""Radiomics settings that ship with the product."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.errors import InputError
 
 
 def settings_file(name: str) -> Traversable:
-    """The file `name`.yaml of `common/presets`; InputError when there is none."""
+    """Return the file `name`.yaml of `common/presets`; InputError when there is none."""
     folder = resources.files("common.presets")
     file = folder / f"{name}.yaml"
     # the name comes with the study: it must not lead out of the folder
@@ -25,5 +25,5 @@ def settings_file(name: str) -> Traversable:
 
 
 def settings_text(name: str) -> str:
-    """Its text; InputError when there is none."""
+    """Return the text of a settings file; InputError when there is none."""
     return settings_file(name).read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Strata of a study: which levels there are, and which level a patient belongs to.
+"""Strata of a study: their levels, and the level of each patient.
 
-A column with two levels, or with unordered ones, is taken as it is. A continuous column and an
+A column with two levels, or with unordered ones, is used unchanged. A continuous column and an
 ordinal one with more levels are cut in two at the median of the training patients, which belongs to
 the lower part, as the paper compares T1-2 with T3-4.
 """
@@ -20,23 +20,23 @@ TABLE = "strata"
 
 
 def strata_columns(study: Study) -> tuple[ClinicalColumn, ...]:
-    """The study's strata, in its order."""
+    """Return the study's strata, in its order."""
     by_name = {column.name: column for column in study.clinical}
     return tuple(by_name[name] for name in study.strata)
 
 
 def is_cut(column: ClinicalColumn) -> bool:
-    """Whether the column's levels are made by a cut."""
+    """Return whether a cut makes the column's levels."""
     return column.kind == "continuous" or (column.kind == "ordinal" and len(column.levels) > 2)
 
 
 def most_levels(column: ClinicalColumn) -> int:
-    """How many levels there are at most."""
+    """Return the largest possible number of levels."""
     return 2 if is_cut(column) else len(column.levels)
 
 
 def level_names(column: ClinicalColumn, cut: float | None) -> tuple[str, ...]:
-    """Levels in words; a column that needs a cut and has none has no levels."""
+    """Return the levels in words; a column that lacks a cut it needs has none."""
     if not is_cut(column):
         return column.levels
     if cut is None:
@@ -53,7 +53,7 @@ def _span(levels: tuple[str, ...]) -> str:
 
 
 def level_codes(study: Study, coded: Float, cuts: Mapping[str, float]) -> Float:
-    """Level of every patient in every stratum (n, strata), NaN where there is none.
+    """Return the level of every patient in every stratum (n, strata), NaN where there is none.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def level_codes(study: Study, coded: Float, cuts: Mapping[str, float]) -> Float:
 
 
 def level_view(models: tuple[str, ...], variable: str, level: int) -> View:
-    """Probabilities of the test patients of one level: the only view that leaves rows out."""
+    """Return the view of the test patients of one level: the only view that leaves rows out."""
     scores = table("scores").then(Select(columns=models))
     levels = table(TABLE).then(Select(columns=(variable,)))
     step = InLevel(column=variable, level=level, columns=models)

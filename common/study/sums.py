@@ -1,4 +1,4 @@
-"""What a study may not ask of its sites, seen before anything runs."""
+"""Limits on sums that a study file alone can break."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Names = tuple[str, ...]
 
 
 def check_maskable(study: Study, *, where: str) -> None:
-    """InputError when sums that must be masked have too few sites for it."""
+    """Raise InputError when sums that must be masked have too few sites for it."""
     for subset in study.too_few_to_mask():
         members = study.members(subset)
         what = "training" if subset == "train" else f"test set {subset}"
@@ -29,12 +29,12 @@ def check_maskable(study: Study, *, where: str) -> None:
 
 
 def left_in_clear(study: Study, masking: Masking, subsets: Iterable[str]) -> Names:
-    """Of these subsets, those whose sums a site wants masked, and this study does not mask.
+    """Return the subsets whose sums a site wants masked and this study does not mask.
 
     Parameters
     ----------
-    masking : the stricter of the study's word and the site's own; the study's own alone is no
-        matter of this function.
+    masking : the stricter of the study's setting and the site's own; the study's own alone is not
+        checked here.
     """
     if masking == study.privacy.masking or masking == "off":
         return ()
@@ -48,18 +48,18 @@ def left_in_clear(study: Study, masking: Masking, subsets: Iterable[str]) -> Nam
 
 
 def subsets_of(study: Study, site: str) -> list[str]:
-    """Subsets in which a site takes part."""
+    """Return the subsets in which a site takes part."""
     training = ["train"] if site in study.training_sites else []
     return training + [test.name for test in study.test_sets if site in test.sites]
 
 
 def masked_over(study: Study, split: str) -> dict[str, Names]:
-    """Sites by subset whose sums are masked, of all subsets that are made of a split."""
+    """Return sites by subset, of all subsets of a split whose sums are masked."""
     named = ["train"] if split == "train" else []
     named += [test.name for test in study.test_sets if test.split == split]
     return {name: study.members(name) for name in named if study.masked(name)}
 
 
 def split_of(study: Study, subset: str) -> str:
-    """The split that a subset is made of."""
+    """Return the split that a subset is made of."""
     return "train" if subset == "train" else study.test_set(subset).split

@@ -2,7 +2,7 @@
 
 Every step names the columns it was fitted on and refuses others, so that training and inference
 cannot drift apart. `restrict` gives the same step for fewer output columns, and the input columns
-it then needs; a view uses it to send along only what a selected model really uses.
+it then needs; a view uses it to send only what a selected model really uses.
 """
 
 from common.transforms.base import Columns, Transform

@@ -1,4 +1,4 @@
-"""What every fitted step offers, and helpers they share."""
+"""Interface of a fitted step, and shared helpers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Transform(Protocol):
     """One fitted step."""
 
     def apply(self, rows: Rows) -> Rows:
-        """The rows after this step."""
+        """Return the rows after this step."""
 
     def outputs(self) -> Columns | None:
-        """Output columns, None when they are those of the input."""
+        """Return the output columns, None when they are those of the input."""
 
     def restrict(self, wanted: Columns) -> tuple[Any, Columns]:
-        """This step for `wanted` output columns only, and the input columns it needs."""
+        """Return this step for the `wanted` output columns, and the input columns it needs."""
 
 
 def expect(rows: Rows, columns: Columns, step: str) -> None:
-    """ValueError unless the rows have exactly these columns."""
+    """Raise ValueError unless the rows have exactly these columns."""
     if rows.columns != columns:
         missing = [name for name in columns if name not in rows.columns]
         detail = (
@@ -38,12 +38,12 @@ def expect(rows: Rows, columns: Columns, step: str) -> None:
 
 
 def replace(rows: Rows, values: Float, columns: Columns, paired: Float | None = None) -> Rows:
-    """The rows with other values and columns."""
+    """Return the rows with other values and columns."""
     return dataclasses.replace(rows, values=values, columns=columns, paired=paired)
 
 
 def positions(columns: Columns, wanted: Columns) -> NDArray[np.int64]:
-    """Index of each wanted column; ValueError for an unknown one."""
+    """Return the index of each wanted column; ValueError for an unknown one."""
     place = {name: i for i, name in enumerate(columns)}
     unknown = [name for name in wanted if name not in place]
     if unknown:

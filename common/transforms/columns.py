@@ -1,4 +1,4 @@
-"""Steps that choose, fill, scale and bound columns."""
+"""Steps that select, impute, scale and limit columns."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from common.transforms.base import Columns, expect, positions, replace
 
 @plain
 class Select:
-    """Keep these columns, in this order."""
+    """Keep these columns, in this order.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0, 2.0, 3.0]]), ("a", "b", "c"), np.zeros(1), np.zeros(1, int))
+    >>> Select(columns=("c", "a")).apply(rows).values
+    array([[3., 1.]])
+    """
 
     columns: Columns
 
     def apply(self, rows: Rows) -> Rows:
-        """Rows with these columns only; ValueError when one is not there."""
+        """Return rows with these columns only; ValueError when one is missing."""
         at = positions(rows.columns, self.columns)
         paired = None if rows.paired is None else rows.paired[:, at]
         return replace(rows, rows.values[:, at], self.columns, paired)
 
     def outputs(self) -> Columns:
-        """The kept columns."""
+        """Return the kept columns."""
         return self.columns
 
     def restrict(self, wanted: Columns) -> tuple[Select, Columns]:
@@ -41,6 +48,13 @@ class Impute:
     columns : the p columns it was fitted on.
     fill : float64 (p,).
     indicators : columns that get a companion `NAME:missing`.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[60.0], [np.nan]]), ("age",), np.zeros(2), np.zeros(2, int))
+    >>> Impute(columns=("age",), fill=np.array([55.0]), indicators=("age",)).apply(rows).values
+    array([[60.,  0.],
+           [55.,  1.]])
     """
 
     columns: Columns
@@ -48,7 +62,7 @@ class Impute:
     indicators: Columns = ()
 
     def apply(self, rows: Rows) -> Rows:
-        """Rows without missing values."""
+        """Return rows without missing values."""
         expect(rows, self.columns, "Impute")
         missing = ~np.isfinite(rows.values)
         filled = np.where(missing, self.fill, rows.values)
@@ -56,11 +70,11 @@ class Impute:
         return replace(rows, np.hstack([filled, flags]), self.outputs())
 
     def outputs(self) -> Columns:
-        """The columns and the companions."""
+        """Return the columns and the companions."""
         return (*self.columns, *(f"{name}:missing" for name in self.indicators))
 
     def restrict(self, wanted: Columns) -> tuple[_Chain, Columns]:
-        """Fill only the columns that are wanted or whose companion is."""
+        """Fill only columns that are wanted, or whose companion is."""
         flagged = tuple(n for n in self.indicators if f"{n}:missing" in wanted)
         needed = tuple(n for n in self.columns if n in wanted or n in flagged)
         fill = self.fill[positions(self.columns, needed)]
@@ -70,20 +84,28 @@ class Impute:
 
 @plain
 class Standardise:
-    """(x - mean) / scale, per column."""
+    """Scale each column to (x - mean) / scale.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[60.0], [70.0]]), ("age",), np.zeros(2), np.zeros(2, int))
+    >>> Standardise(("age",), mean=np.array([60.0]), scale=np.array([5.0])).apply(rows).values
+    array([[0.],
+           [2.]])
+    """
 
     columns: Columns
     mean: Float
     scale: Float
 
     def apply(self, rows: Rows) -> Rows:
-        """Standardised rows."""
+        """Return standardised rows."""
         expect(rows, self.columns, "Standardise")
         paired = None if rows.paired is None else (rows.paired - self.mean) / self.scale
         return replace(rows, (rows.values - self.mean) / self.scale, rows.columns, paired)
 
     def outputs(self) -> Columns:
-        """Its columns."""
+        """Return its columns."""
         return self.columns
 
     def restrict(self, wanted: Columns) -> tuple[Standardise, Columns]:
@@ -94,38 +116,52 @@ class Standardise:
 
 @plain
 class Clip:
-    """Limit every value to [-limit, limit]: bounds what one patient adds to a Gram matrix."""
+    """Limit every value to [-limit, limit], which bounds one patient's share of a Gram matrix.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[0.5, -9.0]]), ("a", "b"), np.zeros(1), np.zeros(1, int))
+    >>> Clip(limit=5.0).apply(rows).values
+    array([[ 0.5, -5. ]])
+    """
 
     limit: float
 
     def apply(self, rows: Rows) -> Rows:
-        """Clipped rows."""
+        """Return rows with limited values."""
         return replace(rows, np.clip(rows.values, -self.limit, self.limit), rows.columns)
 
     def outputs(self) -> None:
-        """As the input."""
+        """Return None: the columns stay."""
 
     def restrict(self, wanted: Columns) -> tuple[Clip, Columns]:
-        """The same step."""
+        """Return the same step."""
         return self, wanted
 
 
 @plain
 class Rename:
-    """Give the columns other names."""
+    """Rename the columns.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[0.5]]), ("svm",), np.zeros(1), np.zeros(1, int))
+    >>> Rename(names=("clinical",)).apply(rows).columns
+    ('clinical',)
+    """
 
     names: Columns
 
     def apply(self, rows: Rows) -> Rows:
-        """The same values."""
+        """Return the same values under the new names."""
         return replace(rows, rows.values, self.names)
 
     def outputs(self) -> Columns:
-        """The new names."""
+        """Return the new names."""
         return self.names
 
     def restrict(self, wanted: Columns) -> tuple[Rename, Columns]:
-        """Not narrowed: a renaming stands at the end of a model, on one column."""
+        """Refuse: a renaming stands at the end of a model, on one column."""
         raise ValueError("Rename cannot be narrowed")
 
 
@@ -136,13 +172,13 @@ class _Chain:
     steps: tuple[Any, ...]
 
     def apply(self, rows: Rows) -> Rows:
-        """All steps in order."""
+        """Apply all steps in order."""
         for step in self.steps:
             rows = step.apply(rows)
         return rows
 
     def outputs(self) -> Columns | None:
-        """Those of the last step."""
+        """Return the columns of the last step that names any."""
         result: Columns | None = self.steps[-1].outputs()
         return result
 
@@ -157,7 +193,7 @@ class _Chain:
 
 
 def is_filling(step: Any) -> bool:
-    """Whether a step fills missing values and chooses columns, and does nothing else."""
+    """Return whether a step only fills missing values and chooses columns."""
     if isinstance(step, _Chain):
         return all(isinstance(part, Select) or is_filling(part) for part in step.steps)
     return isinstance(step, Impute)

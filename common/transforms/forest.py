@@ -23,6 +23,14 @@ class Forest:
     threshold : float64 (trees, 2^depth - 1).
     value : float64 (trees, 2^(depth + 1) - 1), share of positives in every node.
     name : the output column.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[50.0], [70.0]]), ("age",), np.zeros(2), np.zeros(2, int))
+    >>> split = {"feature": np.array([[0]]), "threshold": np.array([[60.0]])}
+    >>> Forest(("age",), **split, value=np.array([[0.5, 0.1, 0.9]]), name="rf").apply(rows).values
+    array([[0.1],
+           [0.9]])
     """
 
     columns: Columns
@@ -32,7 +40,7 @@ class Forest:
     name: str
 
     def apply(self, rows: Rows) -> Rows:
-        """The forest's probability of the positive class; NaN where a value is missing."""
+        """Return the probability of the positive class; NaN where a value is missing."""
         expect(rows, self.columns, "Forest")
         node = reached(rows.values, self.feature, self.threshold)
         probability = self.value[np.arange(self.value.shape[0]), node].mean(axis=1)
@@ -40,9 +48,9 @@ class Forest:
         return replace(rows, probability[:, None], (self.name,))
 
     def outputs(self) -> Columns:
-        """Its one column."""
+        """Return its only column."""
         return (self.name,)
 
     def restrict(self, wanted: Columns) -> tuple[Forest, Columns]:
-        """The same step."""
+        """Return the same step."""
         return self, self.columns

@@ -1,4 +1,4 @@
-"""The one step that leaves rows out: patients of one level of a stratum."""
+"""The one step that leaves rows out: it keeps patients of one level of a stratum."""
 
 from __future__ import annotations
 
@@ -12,16 +12,24 @@ from common.transforms.base import Columns, positions
 
 @plain
 class InLevel:
-    """Keep the rows with this level in this column, which goes; rows without a level go too.
+    """Keep rows with this level in this column, and drop the column; rows without a level go too.
 
-    What may be asked of such rows is narrow, see `common.disclosure.levels`: a question that could
-    choose rows at will would single a patient out.
+    Only few questions may be asked about such rows, see `common.disclosure.levels`: a question that
+    could choose rows at will would single a patient out.
 
     Parameters
     ----------
     column : of the table `strata`, which a site makes of its test patients at the handout.
     level : 0, 1, ...
-    columns : what is left, in this order.
+    columns : the columns that remain, in this order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> values = np.array([[0.0, 0.3], [1.0, 0.8]])
+    >>> rows = Rows(values, ("sex", "score"), np.zeros(2), np.zeros(2, int))
+    >>> InLevel(column="sex", level=1, columns=("score",)).apply(rows).values
+    array([[0.8]])
     """
 
     column: str
@@ -29,7 +37,7 @@ class InLevel:
     columns: Columns
 
     def apply(self, rows: Rows) -> Rows:
-        """Fewer rows; ValueError when a column is not there."""
+        """Return the rows that remain; ValueError when a column is missing."""
         (place,) = positions(rows.columns, (self.column,))
         kept = rows.values[:, place] == self.level
         return dataclasses.replace(
@@ -43,9 +51,9 @@ class InLevel:
         )
 
     def outputs(self) -> Columns:
-        """What is left."""
+        """Return the columns that remain."""
         return self.columns
 
     def restrict(self, wanted: Columns) -> tuple[Any, Columns]:
-        """Fewer columns."""
+        """Return the step for fewer columns."""
         return dataclasses.replace(self, columns=wanted), (*wanted, self.column)

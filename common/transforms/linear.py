@@ -13,7 +13,7 @@ from common.transforms.base import Columns, expect, positions, replace
 
 @plain
 class Project:
-    """(x - mean) @ axes: principal components.
+    """Project (x - mean) onto axes: principal components.
 
     Parameters
     ----------
@@ -21,6 +21,13 @@ class Project:
     mean : float64 (p,).
     axes : float64 (p, k).
     names : the k output columns.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[3.0, 5.0]]), ("a", "b"), np.zeros(1), np.zeros(1, int))
+    >>> axes = np.array([[0.6], [0.8]])
+    >>> Project(("a", "b"), np.array([3.0, 0.0]), axes, names=("pc1",)).apply(rows).values
+    array([[4.]])
     """
 
     columns: Columns
@@ -29,23 +36,30 @@ class Project:
     names: Columns
 
     def apply(self, rows: Rows) -> Rows:
-        """Scores on the axes."""
+        """Return the scores on the axes."""
         expect(rows, self.columns, "Project")
         return replace(rows, (rows.values - self.mean) @ self.axes, self.names)
 
     def outputs(self) -> Columns:
-        """Names of the components."""
+        """Return the names of the components."""
         return self.names
 
     def restrict(self, wanted: Columns) -> tuple[Project, Columns]:
-        """Fewer components; all input columns are still needed."""
+        """Keep fewer components; all input columns are still needed."""
         axes = self.axes[:, positions(self.names, wanted)]
         return dataclasses.replace(self, axes=axes, names=wanted), self.columns
 
 
 @plain
 class Linear:
-    """x @ weights + intercept: a decision value in one column."""
+    """Compute x @ weights + intercept: a decision value in one column.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[3.0, 5.0]]), ("a", "b"), np.zeros(1), np.zeros(1, int))
+    >>> Linear(("a", "b"), np.array([1.0, -1.0]), intercept=0.5, name="svm").apply(rows).values
+    array([[-1.5]])
+    """
 
     columns: Columns
     weights: Float
@@ -53,35 +67,42 @@ class Linear:
     name: str
 
     def apply(self, rows: Rows) -> Rows:
-        """One column of decision values."""
+        """Return one column of decision values."""
         expect(rows, self.columns, "Linear")
         value = rows.values @ self.weights + self.intercept
         return replace(rows, value[:, None], (self.name,))
 
     def outputs(self) -> Columns:
-        """Its one column."""
+        """Return its only column."""
         return (self.name,)
 
     def restrict(self, wanted: Columns) -> tuple[Linear, Columns]:
-        """The same step."""
+        """Return the same step."""
         return self, self.columns
 
 
 @plain
 class Sigmoid:
-    """1 / (1 + exp(a f + b)): Platt's calibrated probability of a decision value f."""
+    """Compute 1 / (1 + exp(a f + b)): Platt's calibrated probability of a decision value f.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[0.0]]), ("svm",), np.zeros(1), np.zeros(1, int))
+    >>> Sigmoid(a=-2.0, b=0.0).apply(rows).values
+    array([[0.5]])
+    """
 
     a: float
     b: float
 
     def apply(self, rows: Rows) -> Rows:
-        """Probabilities."""
+        """Return probabilities."""
         z = np.clip(self.a * rows.values + self.b, -700.0, 700.0)
         return replace(rows, 1.0 / (1.0 + np.exp(z)), rows.columns)
 
     def outputs(self) -> None:
-        """As the input."""
+        """Return None: the columns stay."""
 
     def restrict(self, wanted: Columns) -> tuple[Sigmoid, Columns]:
-        """The same step."""
+        """Return the same step."""
         return self, wanted

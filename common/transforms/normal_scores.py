@@ -1,4 +1,4 @@
-"""Columns made normal: what is left of one patient's extreme values is their rank."""
+"""Transform columns to normal scores: extreme values of a patient count by rank only."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ from common.transforms.base import Columns, expect, positions, replace
 
 @plain
 class NormalScores:
-    """A value becomes the normal score of its rank, read off knots, with straight lines between.
+    """Replace each value by the normal score of its rank, interpolated linearly between knots.
 
     Parameters
     ----------
     columns : the p columns it was fitted on.
-    knots : float64 (p, k), increasing along a row: where the scores are reached; see
+    knots : float64 (p, k), increasing along a row: values at which the scores are reached; see
         `common.learning.normal_scores`.
     scores : float64 (k,), increasing. Values beyond the outer knots get the outer scores.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.5], [900.0]]), ("volume",), np.zeros(2), np.zeros(2, int))
+    >>> knots, scores = np.array([[1.0, 2.0, 9.0]]), np.array([-1.0, 0.0, 1.0])
+    >>> NormalScores(("volume",), knots, scores).apply(rows).values
+    array([[-0.5],
+           [ 1. ]])
     """
 
     columns: Columns
@@ -29,17 +37,17 @@ class NormalScores:
 
     @property
     def limit(self) -> float:
-        """The largest absolute score."""
+        """Largest absolute score."""
         return float(np.abs(self.scores).max(initial=0.0))
 
     def apply(self, rows: Rows) -> Rows:
-        """Scores instead of values; missing values stay missing."""
+        """Return scores instead of values; missing values stay missing."""
         expect(rows, self.columns, "NormalScores")
         paired = None if rows.paired is None else self.of(rows.paired)
         return replace(rows, self.of(rows.values), rows.columns, paired)
 
     def of(self, values: Float) -> Float:
-        """Scores (n, p) of values (n, p)."""
+        """Return scores (n, p) of values (n, p)."""
         found = [
             np.interp(own, knots, self.scores)
             for own, knots in zip(values.T, self.knots, strict=True)
@@ -47,10 +55,10 @@ class NormalScores:
         return np.array(found).reshape(values.shape[::-1]).T.copy()
 
     def outputs(self) -> Columns:
-        """Its columns."""
+        """Return its columns."""
         return self.columns
 
     def restrict(self, wanted: Columns) -> tuple[NormalScores, Columns]:
-        """Fewer columns."""
+        """Keep fewer columns."""
         at = positions(self.columns, wanted)
         return dataclasses.replace(self, columns=wanted, knots=self.knots[at]), wanted

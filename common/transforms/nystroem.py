@@ -1,4 +1,4 @@
-"""The Nystroem map of the RBF kernel as a fitted step."""
+"""Nystroem map of the RBF kernel as a fitted step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.transforms.base import Columns, expect, positions, replace
 
 @plain
 class KernelMap:
-    """exp(-gamma |x - landmark|^2) @ projection: features whose inner products are the kernel.
+    """Compute exp(-gamma |x - landmark|^2) @ projection, whose inner products are the kernel.
 
     Parameters
     ----------
@@ -21,6 +21,13 @@ class KernelMap:
     gamma : of the RBF kernel.
     projection : float64 (m, k); see `common.learning.nystroem.nystroem_map`.
     names : the k output columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = Rows(np.array([[1.0]]), ("a",), np.zeros(1), np.zeros(1, int))
+    >>> KernelMap(("a",), np.array([[1.0]]), 0.5, np.array([[1.0]]), ("k1",)).apply(rows).values
+    array([[1.]])
     """
 
     columns: Columns
@@ -30,16 +37,16 @@ class KernelMap:
     names: Columns
 
     def apply(self, rows: Rows) -> Rows:
-        """Features of the map; missing values stay missing."""
+        """Return the features; missing values stay missing."""
         expect(rows, self.columns, "KernelMap")
         kernel = rbf_kernel(rows.values, self.landmarks, self.gamma)
         return replace(rows, kernel @ self.projection, self.names)
 
     def outputs(self) -> Columns:
-        """Names of the features."""
+        """Return the names of the features."""
         return self.names
 
     def restrict(self, wanted: Columns) -> tuple[KernelMap, Columns]:
-        """Fewer features; all input columns are still needed."""
+        """Keep fewer features; all input columns are still needed."""
         projection = self.projection[:, positions(self.names, wanted)]
         return dataclasses.replace(self, projection=projection, names=wanted), self.columns

@@ -1,4 +1,4 @@
-"""A stacker that scikit-learn fitted, without pickle and without an object of scikit-learn's."""
+"""Fitted stacker as a step, without pickle and without objects of scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,19 +15,30 @@ from common.transforms.stackers import Stacker, read_stacker
 
 @plain
 class Stack:
-    """A classifier over the base models' probabilities, as skops bytes (no pickle)."""
+    """Classifier over the base models' probabilities, as skops bytes (no pickle).
+
+    Examples
+    --------
+    >>> from skops.io import dumps
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> scores, label = np.array([[0.1], [0.2], [0.8], [0.9]]), np.array([0, 0, 1, 1])
+    >>> fitted = RandomForestClassifier(5, random_state=1, bootstrap=False).fit(scores, label)
+    >>> rows = Rows(scores, ("svm",), label * 1.0, np.zeros(4, int))
+    >>> Stack(("svm",), np.frombuffer(dumps(fitted), np.uint8), "stack").apply(rows).values.ravel()
+    array([0., 0., 1., 1.])
+    """
 
     columns: Columns
     blob: NDArray[np.uint8]
     name: str
 
     def apply(self, rows: Rows) -> Rows:
-        """The stacker's probability of the positive class.
+        """Return the stacker's probability of the positive class.
 
         Raises
         ------
-        ValueError : no stacker that this release reads, or none whose answer is a probability; or
-            missing values.
+        ValueError : no stacker that this release reads, one that gives no probabilities, or missing
+            values.
         """
         expect(rows, self.columns, "Stack")
         if rows.n == 0:
@@ -41,15 +52,15 @@ class Stack:
         return replace(rows, probability[:, None], (self.name,))
 
     def load(self) -> Stacker:
-        """The classifier; ValueError where the bytes hold no such one."""
+        """Return the classifier; ValueError where the bytes hold none."""
         return _stacker(self.blob.tobytes(), len(self.columns))
 
     def outputs(self) -> Columns:
-        """Its one column."""
+        """Return its only column."""
         return (self.name,)
 
     def restrict(self, wanted: Columns) -> tuple[Stack, Columns]:
-        """The same step."""
+        """Return the same step."""
         return self, self.columns
 
 

@@ -1,7 +1,7 @@
 """Fitted classifiers as arithmetic: a forest, boosted trees, a calibrated linear machine.
 
-Made by scikit-learn, which writes them to a skops file; computed here from the numbers in it, each
-looked at first. Probabilities are those that scikit-learn gives.
+scikit-learn fits them and skops writes them to a file; here they are computed from the numbers in
+that file, each checked first. Probabilities equal those of scikit-learn.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Protocol, Self
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
+import scipy
 from numpy.lib.format import descr_to_dtype
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from common.statistics.base import Float
 
@@ -27,7 +27,7 @@ Array = NDArray[Any]
 _NOT_ONE = "not a stacker that this release reads"
 _MAGIC = b"\x93NUMPY\x01\x00"
 LONGEST_HEAD = 1024
-# what Python's readers raise where a file is damaged
+# raised by Python's readers where a file is damaged
 _UNREADABLE = (
     *(BadZipFile, LookupError, RuntimeError, EOFError, OSError),
     *(MemoryError, OverflowError, struct.error),
@@ -35,11 +35,11 @@ _UNREADABLE = (
 
 
 class SkopsFile:
-    """The parts of one file.
+    """Parts of one skops file.
 
     Raises
     ------
-    ValueError : not a skops file, or one that is packed: its size would not bound what it holds.
+    ValueError : not a skops file, or a compressed one, whose size would not bound its content.
     """
 
     def __init__(self, blob: bytes) -> None:
@@ -58,13 +58,13 @@ class SkopsFile:
 
     @property
     def root(self) -> SkopsNode:
-        """What the file holds."""
+        """Root of the file's content."""
         return SkopsNode(self, self._schema)
 
     def part(self, name: object) -> bytes:
-        """Bytes of a part; ValueError where there is none.
+        """Return the bytes of a part; ValueError where there is none.
 
-        Altogether no more than the file holds: a part that many entries refer to would grow.
+        Parts read may not exceed the file in total: a part that many entries refer to would grow.
         """
         if not isinstance(name, str) or name not in self._parts:
             raise ValueError(_NOT_ONE)
@@ -74,7 +74,7 @@ class SkopsFile:
         return self._parts[name]
 
     def known(self, number: object) -> Mapping[str, Any]:
-        """What stands elsewhere in the file under a number; ValueError where nothing does."""
+        """Return the entry stored in the file under a number; ValueError where there is none."""
         found = self._known.get(number) if isinstance(number, int) else None
         if found is None:
             raise ValueError(_NOT_ONE)
@@ -82,7 +82,7 @@ class SkopsFile:
 
 
 class SkopsNode:
-    """One entry of the file's schema; every look at it is a ValueError where it is another kind."""
+    """One entry of the file's schema; reading it as another kind raises ValueError."""
 
     def __init__(self, file: SkopsFile, state: object) -> None:
         if isinstance(state, dict) and state.get("__loader__") == "CachedNode":
@@ -97,33 +97,33 @@ class SkopsNode:
         return f"{self._state.get('__module__')}.{self._state.get('__class__')}"
 
     def of_type(self, *names: str) -> Self:
-        """This very node, if it stands for one of these classes."""
+        """Return this node if it stands for one of these classes."""
         if self.type_name not in names:
             raise ValueError(f"the stacker holds a type that is not trusted: {self.type_name}")
         return self
 
     def __getitem__(self, name: str) -> SkopsNode:
-        """An attribute of an object, or an entry of a dictionary."""
+        """Return an attribute of an object, or an entry of a dictionary."""
         inside = self._content(dict)
-        if inside.get("__loader__") == "DictNode":  # an object's attributes are one
+        if inside.get("__loader__") == "DictNode":  # an object's attributes are a dictionary
             inside = SkopsNode(self._file, inside)._content(dict)
         if name not in inside:
             raise ValueError(f"{_NOT_ONE}: {self.type_name} without {name}")
         return SkopsNode(self._file, inside[name])
 
     def items(self) -> tuple[SkopsNode, ...]:
-        """Entries of a list, a tuple or an array of objects."""
+        """Return the entries of a list, a tuple or an array of objects."""
         return tuple(SkopsNode(self._file, one) for one in self._content(list))
 
     def text(self) -> str:
-        """A text."""
+        """Return a text."""
         found = self._plain()
         if not isinstance(found, str):
             raise ValueError(_NOT_ONE)
         return found
 
     def number(self) -> float:
-        """A finite number, Python's or numpy's."""
+        """Return a finite number, Python's or numpy's."""
         if self._state.get("__loader__") == "NdArrayNode":
             return float(self.numbers(())[()])
         found = self._plain()
@@ -132,7 +132,7 @@ class SkopsNode:
         return float(_finite(np.array(found, dtype=np.float64))[()])
 
     def numbers(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """An array of finite numbers of this shape; -1 is any length."""
+        """Return an array of finite numbers of this shape; -1 is any length."""
         array = self.array()
         fits = array.ndim == len(shape) and all(
             wanted in (-1, size) for wanted, size in zip(shape, array.shape, strict=True)
@@ -142,7 +142,7 @@ class SkopsNode:
         return _finite(array.astype(np.float64))
 
     def array(self) -> Array:
-        """An array as it is stored; no objects."""
+        """Return an array as it is stored; no objects."""
         if self._state.get("__loader__") != "NdArrayNode" or self._state.get("type") != "numpy":
             raise ValueError(_NOT_ONE)
         return _read_array(self._file.part(self._state.get("file")))
@@ -163,7 +163,7 @@ class SkopsNode:
 
 
 def _read_array(data: bytes) -> Array:
-    """An array in numpy's format 1.0, of exactly the size that its header says."""
+    """Read an array in numpy's format 1.0, of exactly the size that its header says."""
     start = len(_MAGIC) + 2
     head = int.from_bytes(data[len(_MAGIC) : start], "little")
     if not data.startswith(_MAGIC) or head > LONGEST_HEAD:
@@ -181,7 +181,7 @@ def _read_array(data: bytes) -> Array:
 
 
 def _layout(head: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type, of a header; numpy's own reader falls over some that are damaged."""
+    """Return shape, order and type of a header; numpy's own reader fails on some damaged ones."""
     found = ast.literal_eval(head.strip())
     if not isinstance(found, dict) or not isinstance(found["shape"], tuple):
         raise ValueError(_NOT_ONE)
@@ -198,7 +198,7 @@ def _finite(array: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _numbered(state: object) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Nodes with a number of their own, which others refer to."""
+    """Yield nodes with a number of their own, which others refer to."""
     if isinstance(state, dict):
         number = state.get("__id__")
         if isinstance(number, int) and state.get("__loader__") != "CachedNode":
@@ -217,10 +217,10 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Stacker(Protocol):
-    """A fitted classifier of two classes."""
+    """Fitted classifier of two classes."""
 
     def probability(self, x: Float) -> Float:
-        """Probability (n,) of the positive class."""
+        """Return the probability (n,) of the positive class."""
 
 
 @dataclass(frozen=True)
@@ -230,8 +230,8 @@ class Tree:
     Parameters
     ----------
     left, right : children, -1 in a leaf.
-    feature, threshold : where to go left (at most the threshold) or right; unused in a leaf.
-    value : (nodes, k), what a leaf says.
+    feature, threshold : go left at most at the threshold, else right; unused in a leaf.
+    value : (nodes, k), values of a leaf.
     """
 
     left: Index
@@ -241,7 +241,7 @@ class Tree:
     value: Float
 
     def at(self, x: Float) -> Float:
-        """What the leaf of each row says, (n, k); the trees compare in single precision."""
+        """Return the leaf values of each row, (n, k); the trees compare in single precision."""
         single, place = x.astype(np.float32), np.zeros(len(x), dtype=np.int64)
         inner = np.flatnonzero(self.left[place] != LEAF)
         while inner.size:
@@ -254,12 +254,12 @@ class Tree:
 
 @dataclass(frozen=True)
 class Forest:
-    """The mean of what the trees say."""
+    """Mean of the trees' values."""
 
     trees: tuple[Tree, ...]
 
     def probability(self, x: Float) -> Float:
-        """Share of the positive class, over all trees."""
+        """Return the share of the positive class, over all trees."""
         total = np.zeros(len(x))
         for tree in self.trees:
             total += tree.at(x)[:, 1]
@@ -268,23 +268,23 @@ class Forest:
 
 @dataclass(frozen=True)
 class Boosting:
-    """Log odds at the start, and what every tree adds."""
+    """Log odds at the start, and increments of every tree."""
 
     start: float
     rate: float
     trees: tuple[Tree, ...]
 
     def probability(self, x: Float) -> Float:
-        """Of the summed log odds."""
+        """Return the probability of the summed log odds."""
         raw = np.full(len(x), self.start)
         for tree in self.trees:
             raw += self.rate * tree.at(x)[:, 0]
-        return np.asarray(expit(raw))
+        return np.asarray(scipy.special.expit(raw))
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A linear machine on scaled columns, and Platt's scaling of its decision value."""
+    """Linear machine on scaled columns, with Platt's scaling of its decision value."""
 
     mean: Float
     scale: Float
@@ -294,17 +294,17 @@ class Machine:
     b: float
 
     def probability(self, x: Float) -> Float:
-        """Of the scaled decision value."""
+        """Return the probability of the scaled decision value."""
         decision = (x - self.mean) / self.scale @ self.weights + self.intercept
-        return np.asarray(expit(-(self.a * decision + self.b)))
+        return np.asarray(scipy.special.expit(-(self.a * decision + self.b)))
 
 
 def read_stacker(blob: bytes, columns: int) -> Stacker:
-    """The classifier in a skops file.
+    """Read the classifier in a skops file.
 
     Parameters
     ----------
-    columns : how many it must have been fitted on.
+    columns : number of columns it must have been fitted on.
 
     Raises
     ------
@@ -338,7 +338,7 @@ def _boosting(root: SkopsNode, columns: int) -> Boosting:
     for row in root["estimators_"].items():
         (one,) = row.items()
         found.append(_tree(one.of_type(own)["tree_"], columns, 1))
-    log_odds = float(logit(np.clip(share, _EPSILON, 1.0 - _EPSILON)))
+    log_odds = float(scipy.special.logit(np.clip(share, _EPSILON, 1.0 - _EPSILON)))
     return Boosting(log_odds, root["learning_rate"].number(), _some(found))
 
 
@@ -374,7 +374,7 @@ READERS: dict[str, Callable[[SkopsNode, int], Stacker]] = {
 
 
 def _check_fit(node: SkopsNode, columns: int) -> None:
-    """ValueError unless fitted on so many columns and on the classes 0 and 1."""
+    """Raise ValueError unless fitted on this many columns and on the classes 0 and 1."""
     if node["n_features_in_"].number() != columns:
         raise ValueError("the stacker was fitted on another number of columns")
     _check_classes(node["classes_"])
@@ -392,7 +392,7 @@ def _some(trees: list[Tree]) -> tuple[Tree, ...]:
 
 
 def _tree(node: SkopsNode, columns: int, width: int) -> Tree:
-    """A tree whose every step down leads to a node that is there, and further down."""
+    """Return a tree whose children exist and come after their parents."""
     nodes = node.of_type(TREE)["nodes"].array()
     names = nodes.dtype.names or ()
     if nodes.ndim != 1 or not nodes.size:

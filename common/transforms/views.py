@@ -1,4 +1,4 @@
-"""A view names what a site computes on: a base table, and the fitted steps laid over it.
+"""Views name the input of a computation at a site: a base table, and fitted steps on top of it.
 
 Views nest, so a whole model is a view with one column: the probability. The bundle is a set of
 such views; the tables they start from exist only inside a site.
@@ -17,10 +17,10 @@ from common.transforms import Columns, InLevel, Select
 
 
 class TableReader(Protocol):
-    """What a site offers: its base tables, row-aligned for one subset of its patients."""
+    """Base tables of a site, row-aligned for one subset of its patients."""
 
     def read(self, name: str, subset: str) -> Rows:
-        """Rows of a base table for "train" or for a test set; KeyError for an unknown table."""
+        """Return rows of a base table for "train" or a test set; KeyError for an unknown table."""
 
 
 @plain
@@ -40,17 +40,17 @@ class Paired:
 
 @plain
 class View:
-    """A source and the steps over it."""
+    """Source and the steps over it."""
 
     source: Any
     transforms: tuple[Any, ...] = ()
 
     def then(self, *steps: Any) -> View:
-        """This view with further steps."""
+        """Return this view with further steps."""
         return View(source=self.source, transforms=(*self.transforms, *steps))
 
     def outputs(self) -> Columns:
-        """Columns the view ends in, as far as its steps tell; ValueError when they do not."""
+        """Return the final columns, as far as its steps name them; ValueError when they do not."""
         for step in reversed(self.transforms):
             names: Columns | None = step.outputs()
             if names is not None:
@@ -62,7 +62,7 @@ class View:
         raise ValueError("the view does not say which columns it has")
 
     def restrict(self, wanted: Columns) -> View:
-        """The same view for fewer columns, with every step cut down to what they need."""
+        """Return the view of fewer columns, with every step narrowed to what they need."""
         steps: list[Any] = []
         needed = wanted
         for step in reversed(self.transforms):
@@ -75,7 +75,7 @@ class View:
         return View(source=self.source, transforms=(Select(columns=needed), *steps))
 
     def ordered(self, columns: Columns) -> View:
-        """This view with its source's columns put in order before the steps."""
+        """Return this view with its source's columns put in order before the steps."""
         return View(source=self.source, transforms=(Select(columns=columns), *self.transforms))
 
 
@@ -86,7 +86,7 @@ class Joined:
     parts: tuple[View, ...]
 
     def restrict(self, wanted: Columns) -> Joined:
-        """Every part cut down to its own wanted columns; parts without any are left out."""
+        """Narrow every part to its own wanted columns; parts without any are left out."""
         kept: list[View] = []
         for part in self.parts:
             own = tuple(name for name in part.outputs() if name in wanted)
@@ -103,12 +103,12 @@ class ByFold:
 
 
 def table(name: str) -> View:
-    """The view of a bare base table."""
+    """Return the view of a bare base table."""
     return View(source=Table(name=name))
 
 
 def base_tables(view: View) -> frozenset[str]:
-    """Names of the base tables that a view starts from; ValueError for an unknown source."""
+    """Return names of the base tables a view starts from; ValueError for an unknown source."""
     source = view.source
     if isinstance(source, Table):
         return frozenset({source.name})
@@ -120,20 +120,20 @@ def base_tables(view: View) -> frozenset[str]:
 
 
 def leaves_rows_out(view: View) -> bool:
-    """Whether any step of a view, or of a view within it, keeps only some of the rows."""
+    """Return whether any step of a view, or of a view within it, leaves rows out."""
     parts = view.source.parts if isinstance(view.source, Joined | ByFold) else ()
     own = any(_leaves_rows_out(step) for step in view.transforms)
     return own or any(leaves_rows_out(part) for part in parts)
 
 
 def _leaves_rows_out(step: Any) -> bool:
-    """Whether a step does, or one of those that it is made of."""
+    """Return whether a step leaves rows out, or one of its parts does."""
     inner = getattr(step, "steps", ())
     return isinstance(step, InLevel) or any(_leaves_rows_out(part) for part in inner)
 
 
 def materialise(view: View, tables: TableReader, subset: str) -> Rows:
-    """The rows a view stands for at one site.
+    """Return the rows of a view at one site.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of studies: files, processes, programs, text."""
+"""Helpers independent of studies: files, processes, programs, text."""

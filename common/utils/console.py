@@ -22,15 +22,15 @@ _SURE_SECONDS = 2.0
 
 
 class ProgressBar:
-    """Show how far a piece of work has come; call it with what is done, the total, and on what.
+    """Progress of a piece of work; call it with the amount done, the total, and the current step.
 
     Work of several stages starts anew whenever the total changes or less is done than before.
 
     Parameters
     ----------
-    console : where it is shown.
-    label : stands before everything, such as the name of a hospital.
-    clock : gives seconds.
+    console : destination.
+    label : prefix, such as the name of a hospital.
+    clock : returns seconds.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class ProgressBar:
         self._bar.stop()
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Show that so many of a total are done, the last of them `what`."""
+        """Show the amount done of a total, the last step being `what`."""
         now = self._clock()
         before, total_before = self._stage
         if total != total_before or done < before:
@@ -94,7 +94,7 @@ class ProgressBar:
         self._task = self._bar.add_task("", total=total, label=escape(self._label))
 
     def _left(self, done: int, total: int, now: float) -> str:
-        """Say how long the rest will take at the speed so far."""
+        """Estimate the remaining time from the speed so far."""
         spent = now - self._began
         if not 0 < done < total or spent < _SURE_SECONDS:
             return ""
@@ -110,38 +110,37 @@ WIDTH = 110
 
 
 class PlainConsole(Console):
-    """A console on which text, whoever wrote it, is nothing but text.
+    """Console that prints any text literally, whoever wrote it.
 
-    Colours and the like are the console's own; whatever a text itself would tell the terminal is
-    spelled out instead.
+    Styles come from the console itself; control sequences within a text are spelled out instead.
     """
 
     def tell(self, text: object) -> None:
-        """One line, whatever the text holds."""
+        """Print one line, whatever the text holds."""
         self.print(on_one_line(str(text)), highlight=False, markup=False)
 
     def error(self, error: Exception) -> None:
-        """What went wrong, on one line."""
+        """Print an error on one line."""
         self.print(f"[red]error[/red] {escape(on_one_line(str(error)))}", highlight=False)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """As rich renders, but without commands to the terminal in any text."""
+        """Render like rich, but without control sequences from any text."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else escaped(text), style, control)
 
 
 class PlainFormatter(logging.Formatter):
-    """Of logs that a person reads on a screen: text in them is nothing but text, too."""
+    """Formatter of logs shown on a screen, which prints any text literally."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As any formatter, with what does not print spelled out."""
+        """Format a record with non-printable characters spelled out."""
         return escaped(super().format(record))
 
 
 def consoles() -> tuple[PlainConsole, PlainConsole]:
-    """Standard output and standard error; where neither is a terminal, lines are wide enough."""
+    """Return standard output and standard error; without a terminal, lines are wide enough."""
 
     def console(stderr: bool) -> PlainConsole:
         probe = Console(stderr=stderr)

@@ -1,7 +1,7 @@
-"""Private files that survive a crash: there completely or not at all, for the owner alone.
+"""Private files that survive a crash: complete or absent, and for the owner alone.
 
-Whoever writes them says so with each: in a simulation the sites share a process, and its umask,
-with a server that has files for others.
+Each call sets the mode itself: in a simulation the sites share a process, and its umask, with a
+server that writes files for others.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, each for the owner alone (0700)."""
+    """Make a folder and its missing parents, each for the owner alone (0700)."""
     missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
 
 
 def exposed_mode(path: Path) -> int:
-    """The mode of a file or folder that users beside its owner can get at; 0 for any other."""
+    """Return the mode of a file or folder that other users can access; 0 for any other."""
     mode = stat.S_IMODE(path.stat().st_mode)
     return mode if mode & 0o077 else 0
 
 
 def open_folder(folder: Path) -> None:
-    """Make a folder, or take one that is this user's own away from all others."""
+    """Make a folder, or close an existing one of this user to all others."""
     make_folder(folder)
     if exposed_mode(folder) and folder.stat().st_uid == os.geteuid():
         folder.chmod(0o700)
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a file (mode 0600) whole, and return when it is on the disk."""
+    """Write a file (mode 0600) atomically, and return when it is on disk."""
     part = _part(path, data)
     try:
         part.replace(path)
@@ -47,7 +47,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def create_durably(path: Path, data: bytes) -> bool:
-    """Like `write_durably`, but never over a file that is there; whether this call made it."""
+    """Create a file like `write_durably`; return False, without writing, when it exists."""
     part = _part(path, data)
     try:
         os.link(part, path)
@@ -60,7 +60,7 @@ def create_durably(path: Path, data: bytes) -> bool:
 
 
 def place_durably(part: Path, path: Path) -> None:
-    """Move a finished file (mode 0600 now) into its place; it is on the disk when this returns."""
+    """Move a finished file (made mode 0600) into its place, and return when it is on disk."""
     handle = os.open(part, os.O_RDONLY)
     try:
         os.fchmod(handle, 0o600)
@@ -72,7 +72,7 @@ def place_durably(part: Path, path: Path) -> None:
 
 
 def append_durably(path: Path, data: bytes) -> None:
-    """Append to a file (made with mode 0600), and return when it is on the disk."""
+    """Append to a file (made with mode 0600), and return when it is on disk."""
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(handle, "ab") as file:
         file.write(data)
@@ -81,7 +81,7 @@ def append_durably(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the folder's list of files is on the disk."""
+    """Return when the folder's list of files is on disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -91,11 +91,11 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """One process at a time; others wait until it is done, however it ends.
+    """Hold a lock file: one process at a time, others wait until it is released, however that ends.
 
     Parameters
     ----------
-    lock : a file that stands for the right, made where it is missing.
+    lock : the file, made where it is missing.
     """
     make_folder(lock.parent)
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)

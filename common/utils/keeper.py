@@ -1,7 +1,7 @@
-"""Run a program so that it ends, with all that it has started, when the process that asked ends.
+"""Run a program, and end it with all it started when the requesting process ends.
 
-`common.utils.processes.kept` writes `python keeper.py PARENT COMMAND...`, on Linux. It stays as
-long as the program does and so imports the standard library alone. Orphans of the program become
+`common.utils.processes.kept` writes `python keeper.py PARENT COMMAND...`, on Linux. It lives as
+long as the program and so imports the standard library alone. Orphans of the program become
 children of its keeper, whatever session they are in, so none is left when the keeper ends.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 GRACE_SECONDS = 2.0
-"""Time that programs have to put away what they hold before they are killed."""
+"""Time for programs to clean up before they are killed."""
 _PARENT_DIED, _ADOPT_ORPHANS = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
 _REQUESTS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -33,9 +33,9 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
 
 
 def keep(parent: int, command: list[str]) -> int:
-    """Run a command to its end, or to that of the parent; return its exit code, as a shell would.
+    """Run a command until it or the parent ends; return its exit code, as a shell would.
 
-    Ctrl-C is left to the program, which hears it too.
+    Ctrl-C is left to the program, which receives it too.
     """
     signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
     for number in _REQUESTS:
@@ -45,7 +45,7 @@ def keep(parent: int, command: list[str]) -> int:
     try:
         ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1)
         die_with_parent(signal.SIGTERM)
-        if os.getppid() == parent:  # else it ended before the system was asked
+        if os.getppid() == parent:  # else it ended before prctl took effect
             program = subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: S603
             code = _wait_for(program.pid)
     except _AskedToEndError:
@@ -56,7 +56,7 @@ def keep(parent: int, command: list[str]) -> int:
 
 def _ask(*_: object) -> NoReturn:
     for number in _REQUESTS:
-        signal.signal(number, signal.SIG_IGN)  # a second one would disturb the end
+        signal.signal(number, signal.SIG_IGN)  # a second signal would disturb the shutdown
     raise _AskedToEndError
 
 
@@ -69,7 +69,7 @@ def _wait_for(program: int) -> int:
 
 
 def _end_children() -> None:
-    """Ask every child and every orphan to end, kill those that do not in time, and outlast them."""
+    """Ask every child and every orphan to end, kill the rest after a while, and wait for all."""
     deadline, asked = time.monotonic() + GRACE_SECONDS, set[int]()
     with suppress(ChildProcessError):
         while True:

@@ -1,4 +1,4 @@
-"""Programs that run beside this one: started, watched, and stopped with it."""
+"""Background programs: started, watched, and stopped with this process."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ STOP_SECONDS, READY_SECONDS = 20.0, 60.0
 
 
 def write_for_this_user_alone() -> None:
-    """Let this process, and those it starts, make files that no other user can get at.
+    """Make new files of this process and its children inaccessible to other users.
 
-    For programs that are a hospital's alone: whatever a library writes beside our own files.
+    For programs that are a hospital's alone: this covers files that libraries write beside ours.
     """
     os.umask(0o077)
 
 
 class BackgroundProgram:
-    """A program in the background, which on Linux ends with this process as `kept` says.
+    """Background program, which on Linux ends with this process (see `kept`).
 
     Parameters
     ----------
-    log : file that its output is appended to; None = it goes where this program's goes.
+    log : file for its output; None = that of this program.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class BackgroundProgram:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, or start it again."""
+        """Start or restart it."""
         with ExitStack() as stack:
             output = None
             if self.log is not None:
@@ -63,18 +63,18 @@ class BackgroundProgram:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """True between its start and its end."""
         return self._process is not None and self._process.poll() is None
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended within so many seconds."""
+        """Return whether it ends within this many seconds."""
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
         return not self.running
 
     def stop(self) -> None:
-        """Ask it to end, and end it if it does not."""
+        """Ask it to end, and kill it if it does not."""
         stop_all([self])
 
     def _ask_to_end(self) -> None:
@@ -88,7 +88,7 @@ class BackgroundProgram:
 
 
 def stop_all(programs: Sequence[BackgroundProgram]) -> None:
-    """Ask all to end at once, and end those that do not."""
+    """Ask all to end at once, and kill those that do not."""
     for program in programs:
         program._ask_to_end()
     for program in programs:
@@ -96,10 +96,10 @@ def stop_all(programs: Sequence[BackgroundProgram]) -> None:
 
 
 def kept(command: Sequence[str]) -> list[str]:
-    """Return the command line of a program that ends with this process, and all it starts with it.
+    """Return the command line of a program that ends with this process, and with all it starts.
 
-    That holds however this process ends, also if it is killed. Only Linux offers it; elsewhere the
-    command is as it was.
+    That holds however this process ends, even if it is killed. Only Linux offers it; elsewhere the
+    command is returned unchanged.
     """
     if sys.platform != "linux":
         return list(command)
@@ -107,31 +107,31 @@ def kept(command: Sequence[str]) -> list[str]:
 
 
 def interrupt_when_terminated() -> None:
-    """Let a request to end (SIGTERM) do what Ctrl-C does, so that everything is put away."""
+    """Handle SIGTERM like Ctrl-C, so that everything is cleaned up."""
 
     def interrupt(*_: object) -> None:
-        """As Ctrl-C."""
+        """Raise KeyboardInterrupt, as Ctrl-C does."""
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
+    """Return a TCP port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def port_is_taken(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
+    """Return whether somebody listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def wait_until_ready(program: BackgroundProgram, port: int, authority: Path | None = None) -> None:
-    """Return when a program of Flower says on its port that it is well.
+    """Wait until a Flower program reports on its port that it is ready.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def wait_until_ready(program: BackgroundProgram, port: int, authority: Path | No
 
     Raises
     ------
-    StudyError : it ended, or did not say so in a minute.
+    StudyError : it ended, or was not ready within a minute.
     """
     context = ssl.create_default_context(cafile=str(authority)) if authority else None
     url = f"{'https' if authority else 'http'}://127.0.0.1:{port}/health"
@@ -172,9 +172,9 @@ _REMEDIES = {
 
 
 def run_program(commands: Callable[[], object]) -> None:
-    """Run a program's commands to their end; SystemExit with its exit code and words on screen.
+    """Run a program's commands; raise SystemExit with its exit code, after errors on screen.
 
-    A request to end (SIGTERM) does what Ctrl-C does, so that workers end and nothing is lost.
+    SIGTERM is handled like Ctrl-C, so that workers end and nothing is lost.
     """
     interrupt_when_terminated()
     try:
@@ -189,7 +189,7 @@ def run_program(commands: Callable[[], object]) -> None:
 
 
 def in_words(error: OSError) -> StudyError:
-    """What the operating system refused, with the file and what to do."""
+    """Turn a refusal of the operating system into an error with the file and a remedy."""
     what = error.strerror or str(error) or type(error).__name__
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
     remedy = _REMEDIES.get(error.errno or 0, "check the file, its folder and the disk")

@@ -1,4 +1,4 @@
-"""Text files that people write, on whatever machine."""
+"""Text files written by people on any system."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _MOST_NAMED = 3
 
 
 def escaped(text: str) -> str:
-    r"""The text with `\x1b` and the like in place of what does not print; lines stay lines."""
+    r"""Escape non-printable characters, as in `\x1b`; lines stay lines."""
     return "\n".join(on_one_line(line) for line in text.split("\n"))
 
 
 def on_one_line(text: str) -> str:
-    r"""The text on one line, with `\n` and the like in place of what does not print."""
+    r"""Return the text on one line, non-printable characters escaped, as in `\n`."""
     if text.isprintable():
         return text
     return "".join(one if _prints(one) else _spelled(one) for one in text)
 
 
 def check_printable(value: Any) -> None:
-    """ValueError when a text in a value, however deep, is not plain text on one line."""
+    """Raise ValueError when a text in a value, however deep, is not plain text on one line."""
     for text in _texts(value):
         if not text.isprintable():
             odd = dict.fromkeys(one for one in text if not one.isprintable())
@@ -52,7 +52,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _prints(one: str) -> bool:
-    """Whether a character is seen as itself; a space that no line may be broken at is."""
+    """Return whether a character is visible as itself; a no-break space is."""
     return one.isprintable() or unicodedata.category(one) == "Zs"
 
 
@@ -68,10 +68,10 @@ _MOST_SHOWN = 3
 
 
 def plain_text(text: str) -> str:
-    r"""Return a text as it is seen: composed (NFC), without invisible characters and outer spaces.
+    r"""Normalise a text: composed (NFC), without invisible characters and outer spaces.
 
     Two names are the same if their plain texts are equal. Letter case and the width of a run of
-    spaces count; whatever the kind of a space, it is a space.
+    spaces count; all kinds of space are equal.
 
     Examples
     --------
@@ -80,14 +80,14 @@ def plain_text(text: str) -> str:
     >>> plain_text("Le\u0301sion") == "L\u00e9sion"
     True
     """
-    if text.isascii() and text.isprintable():  # most texts: nothing in them is hidden
+    if text.isascii() and text.isprintable():  # most texts have nothing hidden in them
         return text.strip()
     seen = (" " if _is_space(one) else one for one in text if not _is_invisible(one))
     return unicodedata.normalize("NFC", "".join(seen)).strip()
 
 
 def nearest(text: str, others: Iterable[str]) -> str | None:
-    """Return the one of several names that a text was most likely meant to be, if any is close.
+    """Return the name that a text was most likely meant to be, None if none is close.
 
     A name that differs only in letter case, spaces or the form of its letters comes first.
     """
@@ -102,7 +102,7 @@ def nearest(text: str, others: Iterable[str]) -> str | None:
 
 
 def may_be_drawn_alike(a: str, b: str) -> bool:
-    r"""Tell if texts differ only where one of them has a letter of another script or width.
+    r"""Return whether texts differ only in letters of another script or width.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def may_be_drawn_alike(a: str, b: str) -> bool:
 
 
 def difference(a: str, b: str) -> str:
-    r"""Say in what two texts differ, character by character where it cannot be seen.
+    r"""Describe how two texts differ, character by character where it is invisible.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def difference(a: str, b: str) -> str:
 
 
 def _first_difference(a: str, b: str) -> str:
-    """Name the characters of the first place at which two texts differ."""
+    """Name the first characters at which two texts differ."""
     for tag, i, _, j, _ in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if tag == "replace":
             return f"{_named(a[i])} is not {_named(b[j])}"
@@ -158,7 +158,7 @@ def _first_difference(a: str, b: str) -> str:
 
 
 def _skeleton(text: str) -> str:
-    """Reduce a name to what it has in common with all that are easily taken for it."""
+    """Reduce a name to the part it shares with names easily taken for it."""
     folded = unicodedata.normalize("NFKC", plain_text(text)).casefold()
     return "".join(one for one in folded if one.isalnum()) or folded
 
@@ -194,7 +194,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 def number(text: str) -> float | None:
-    """Return the number that a text is, None where it is none.
+    """Parse a decimal number; None where the text is none.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def number(text: str) -> float | None:
 
 
 def level_index(text: str, levels: Sequence[str]) -> int | None:
-    """Return the position of a level; texts that look the same are, and so are "1" and "1.0"."""
+    """Return the position of a level; texts that look alike are equal, as are "1" and "1.0"."""
     if text in levels:
         return levels.index(text)
     plain = plain_text(text)
@@ -237,9 +237,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def read_written(path: Path, remedy: str = SAVE_AS) -> str:
-    """Return the text of a UTF-8 file with every line end as a line feed.
-
-    The mark that some editors put before the text is left out.
+    """Return the text of a UTF-8 file with line feeds only, without a byte order mark.
 
     Raises
     ------
@@ -249,7 +247,7 @@ def read_written(path: Path, remedy: str = SAVE_AS) -> str:
 
 
 def read_as_stored(path: Path, remedy: str = SAVE_AS) -> str:
-    """Return the text of a UTF-8 file with the line ends that it has.
+    """Return the text of a UTF-8 file with its own line ends.
 
     Raises
     ------

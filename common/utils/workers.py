@@ -1,4 +1,4 @@
-"""Worker processes that compute for this one and never outlive it."""
+"""Worker processes that never outlive this one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from common.utils.keeper import die_with_parent
 P = ParamSpec("P")
 T = TypeVar("T")
 UNWIND_SECONDS = 3.0
-"""Time that a worker has to put away what it holds before it is killed."""
+"""Time for a worker to clean up before it is killed."""
 _ENDED = threading.Event()
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """Spawned processes that Ctrl-C does not reach and that die with the process that made them.
+    """Spawned processes that Ctrl-C does not reach and that die with their parent.
 
     Ctrl-C at a terminal reaches every process there, and each worker would print a traceback of its
-    own. A worker whose parent was killed would wait for its next task for ever, or go on computing
-    for minutes with gigabytes in its hands.
+    own. A worker whose parent was killed would wait for its next task forever, or go on computing
+    for minutes with gigabytes of memory.
 
     Parameters
     ----------
@@ -45,24 +45,24 @@ class WorkerPool(ProcessPoolExecutor):
         super().__init__(workers, mp_context=context, initializer=_begin, initargs=(kill,))
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Submit a task as to any executor; a process that starts now ignores Ctrl-C."""
+        """Submit a task as to any executor; a process started by it ignores Ctrl-C."""
         with _deaf():
             return super().submit(_work, partial(fn, *args, **kwargs))
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool | None:
-        """Wait for what was submitted, or end the workers where an exception passes."""
+        """Wait for submitted tasks, or end the workers when an exception passes."""
         if kind is not None:
             self.end()
         self.shutdown(wait=True)
         return None
 
     def end(self) -> None:
-        """End the workers: let what runs in them unwind, and kill what does not in a few seconds.
+        """End the workers: let their tasks unwind, and kill the rest after a few seconds.
 
-        A library's compiled code may compute for minutes without looking at a signal.
+        A library's compiled code may compute for minutes without handling a signal.
         """
         processes = list((self._processes or {}).values())
-        # first, as the executor fails on what was cancelled when it finds its processes gone
+        # first, as the executor fails on cancelled tasks when it finds its processes gone
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
@@ -75,10 +75,10 @@ class WorkerPool(ProcessPoolExecutor):
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Hold Ctrl-C and requests to end back while a process starts; they are heard afterwards.
+    """Hold back Ctrl-C and SIGTERM while a process starts; they are delivered afterwards.
 
-    An interruption in between would leave a process without what it is to do. A blocked signal
-    stays blocked in a program that is started, so it never hears Ctrl-C; a handler does not stay.
+    An interruption in between would leave a process without its task. A blocked signal stays
+    blocked in a started program, so it never receives Ctrl-C; a handler does not stay.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -114,7 +114,7 @@ def _end_with_parent() -> None:
 
 
 def _end(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would disturb the putting away
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal would disturb the cleanup
     _ENDED.set()
     raise SystemExit(1)
 

@@ -93,7 +93,7 @@ def audit_run(run: Path, study: Study | None) -> AuditReport:
 
 
 def _departures(entries: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
-    """Whose numbers follow from the sums of two rosters, as the sites wrote down."""
+    """List the sites whose numbers follow from the sums of two rosters, as the sites recorded."""
     told = Counter((name, own) for own, all_of in entries.items() for name in _left(all_of))
     for name in sorted({name for name, _ in told}):
         releases = ", ".join(f"{n} of {own}" for (one, own), n in told.items() if one == name)

@@ -1,4 +1,4 @@
-"""Flower's own simulation as engine: a SuperLink of this run alone, one SuperNode a hospital."""
+"""Flower's own simulation as engine: a SuperLink of this run alone, one SuperNode per hospital."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_flower(sites: Mapping[str, Path], run_config: Mapping[str, str], out: Pa
 
 @contextmanager
 def _superlink(out: Path) -> Iterator[dict[str, str]]:
-    """A local SuperLink on a port of its own, stopped at the end; the environment to reach it."""
+    """Start a local SuperLink on a port of its own, stopped at the end; yield its environment."""
     port = free_port()
     home = (out / "flower-home").resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def _superlink(out: Path) -> Iterator[dict[str, str]]:
 
 
 def _check_finished(out: Path, events: Sequence[dict[str, Any]]) -> None:
-    """Flower tells of a failed app in its log only: look at the run's own events."""
+    """Check the run's own events: Flower reports a failed app in its log only."""
     last = events[-1] if events else {"kind": ""}
     if last["kind"] == "finished":
         return

@@ -22,7 +22,7 @@ SERVER_NODE = 1
 
 
 def task_identity(node_id: int) -> AbstractContextManager[None]:
-    """Act as a node of the one run that there is."""
+    """Act as a node of the only run."""
     return acting_as(RUN_ID, node_id)
 
 
@@ -59,7 +59,7 @@ class InProcessGrid(Grid):
 
     @property
     def run(self) -> Run:
-        """The run's description."""
+        """Description of the run."""
         return self._run
 
     def create_message(
@@ -116,7 +116,7 @@ def run_in_process(
     sites: Mapping[str, Path],
     run_config: Mapping[str, str],
 ) -> None:
-    """Run a ServerApp over an in-process grid until it returns; its exceptions come through."""
+    """Run a ServerApp over an in-process grid until it returns; its exceptions propagate."""
     context = Context(
         run_id=RUN_ID,
         node_id=SERVER_NODE,

@@ -1,1 +1,1 @@
-"""How equal the federated statistics are to pooled ones: `make equality`."""
+"""Compare federated statistics with pooled ones: `make equality`."""

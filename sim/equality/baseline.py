@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 @dataclass
 class _Largest:
-    """The largest differences so far; what is held back or grouped is told apart."""
+    """Largest differences so far; withheld and grouped values are kept apart."""
 
     counts: float = 0.0
     moments: float = 0.0
@@ -44,7 +44,7 @@ def compare_table1(
     study: Study,
     traffic: tuple[int, float],
 ) -> None:
-    """Counts, means, medians and p of every variable; what is held back is not compared."""
+    """Compare counts, means, medians and p of every variable; withheld values are not compared."""
     sets = ["train", *(test.name for test in study.test_sets)]
     values = {name: pooled_rows(sites, study, "coded", name) for name in sets}
     columns = {column.name: i for i, column in enumerate(study.clinical)}
@@ -95,7 +95,7 @@ def _cells(found: _Largest, row: Row, level: int, present: Mapping[str, Float]) 
 def _p(found: _Largest, rows: Sequence[Row], present: Mapping[str, Float], study: Study) -> None:
     """Compare p, or the band published in its place.
 
-    A set that one site holds alone, and holds cells back of or had to join too many, takes no part.
+    A set that one site holds alone is left out if it withholds cells or had to join too many.
     """
     first = rows[0]
     alone = {test.name for test in study.test_sets if len(test.sites) == 1}

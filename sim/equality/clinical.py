@@ -1,4 +1,4 @@
-"""The clinical table filled and z-scored on the pooled rows, as the clinical arm should have it."""
+"""Clinical table filled and z-scored on the pooled rows, as the reference of the clinical arm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sim.equality.sites import PooledTables, pooled_rows
 
 
 def pooled_clinical(sites: Mapping[str, Workspace], study: Study) -> Rows:
-    """z-scores of the training rows: numbers filled with the mean, categories with the mode.
+    """Return z-scores of the training rows: numbers filled with the mean, categories with the mode.
 
     A variable that some training site lacks altogether gets a companion column; columns that do not
     vary are left out, and so are nearly constant ones.
@@ -51,7 +51,7 @@ def pooled_clinical(sites: Mapping[str, Workspace], study: Study) -> Rows:
 def _usual(
     study: Study, names: tuple[str, ...], raw: Float, z: Float, fold: Int
 ) -> NDArray[np.bool_]:
-    """Columns that are not nearly constant; a rare level joins the reference level."""
+    """Return the columns that are not nearly constant; a rare level joins the reference level."""
     fewest = study.privacy.min_category
     usual = ~references.nearly_constant(z, fold, fewest)
 
@@ -81,11 +81,11 @@ def compare_filling(
     pooled: Rows,
     traffic: tuple[int, float],
 ) -> None:
-    """Columns of the clinical arm, and the values of those that the final machine takes.
+    """Compare columns of the clinical arm, and the values of those in the final machine.
 
     Parameters
     ----------
-    pooled : as `pooled_clinical` has them, clipped in guarded mode.
+    pooled : from `pooled_clinical`, clipped in guarded mode.
     """
     steps = steps_of(arm)
     own = set(steps["columns"]["names"])

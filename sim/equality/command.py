@@ -1,4 +1,4 @@
-"""What `fedlnm-sim equality` does: compare, show the tables, say what missed its bound."""
+"""`fedlnm-sim equality`: compare, show the tables, report missed bounds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sim.equality.findings import Finding, as_table
 from sim.equality.run import HEART_STUDY, compare_heart, compare_synthetic
 from sim.equality.synthetic import FULL, SMALL
 
-# where the public heart data lie beside the project
+# usual folder of the public heart data beside the project
 HEART = Path(__file__).resolve().parents[3] / "shared" / "data" / "heart"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All lines, what was left out and why, and how long it took."""
+    """All lines, omissions with reasons, and the duration."""
 
     lines: tuple[Finding, ...]
     left_out: tuple[str, ...]
@@ -33,7 +33,7 @@ class Outcome:
         return tuple(line for line in self.lines if not line.ok)
 
     def record(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return a JSON object."""
         return {
             "ok": not self.missed,
             "findings": [line.record() for line in self.lines],
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def measure(parts: Sequence[str], *, small: bool, heart: Path, console: Console) -> Outcome:
-    """Compare on the data sets asked for, telling progress and showing the tables.
+    """Compare on the data sets asked for, reporting progress and showing the tables.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def measure(parts: Sequence[str], *, small: bool, heart: Path, console: Console)
 
 
 def _lacking(heart: Path) -> str:
-    """What of the heart data is not there, empty when all is."""
+    """Name the missing part of the heart data, empty when all is there."""
     for needed in (HEART_STUDY, heart):
         if not needed.exists():
             return f"there is no {needed}"

@@ -1,4 +1,4 @@
-"""One comparison of a federated figure with its pooled reference, and the table of all."""
+"""Comparison of a federated figure with its pooled reference, and the table of all."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COMPARE = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator
 
 @dataclass(frozen=True)
 class Bound:
-    """What an error must be, such as <= 1e-9."""
+    """Bound of an error, such as <= 1e-9."""
 
     relation: Relation
     limit: float
 
     def holds(self, value: float) -> bool:
-        """Whether the value keeps the bound; NaN never does."""
+        """Return whether the value keeps the bound; NaN never does."""
         return math.isfinite(value) and bool(COMPARE[self.relation](value, self.limit))
 
     def __str__(self) -> str:
@@ -38,10 +38,10 @@ class Finding:
     ----------
     data : the data set.
     step : of the study.
-    reference : what computed the pooled figure.
-    measure : what `error` is the largest difference of; counts and cosines say so themselves.
+    reference : program behind the pooled figure.
+    measure : quantity whose largest difference is `error`; counts and cosines say so themselves.
     error : the figure.
-    bound : None for a figure that is only told.
+    bound : None for a figure without one.
     rounds, kilobytes : of the step, kB up of the site that sends most; None where the step's
         first line has them.
     """
@@ -57,11 +57,11 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether the bound, if there is one, is kept."""
+        """True if the bound, if there is one, is kept."""
         return self.bound is None or self.bound.holds(self.error)
 
     def record(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return a JSON object."""
         return {
             "data": self.data,
             "step": self.step,
@@ -77,18 +77,18 @@ class Finding:
 
 @dataclass
 class Findings:
-    """Collects the lines of one data set."""
+    """Collector of the lines of one data set."""
 
     data: str
     lines: list[Finding] = field(default_factory=list)
 
     def step(self, name: str, reference: str, traffic: tuple[int, float] | None) -> Step:
-        """A step, whose first line carries the traffic."""
+        """Begin a step, whose first line carries the traffic."""
         return Step(self, name, reference, traffic)
 
 
 class Step:
-    """Adds the lines of one step."""
+    """Collector of the lines of one step."""
 
     def __init__(
         self, findings: Findings, name: str, reference: str, traffic: tuple[int, float] | None
@@ -97,7 +97,7 @@ class Step:
         self._traffic = traffic
 
     def add(self, measure: str, error: float, bound: Bound | None = None) -> None:
-        """One line."""
+        """Add one line."""
         rounds, kilobytes = self._traffic or (None, None)
         self._traffic = None
         self._findings.lines.append(
@@ -115,17 +115,17 @@ class Step:
 
 
 def at_most(limit: float) -> Bound:
-    """Error no larger than the limit."""
+    """Return a bound: error no larger than the limit."""
     return Bound("<=", limit)
 
 
 def at_least(limit: float) -> Bound:
-    """Agreement no smaller than the limit."""
+    """Return a bound: agreement no smaller than the limit."""
     return Bound(">=", limit)
 
 
 def as_table(lines: Sequence[Finding], title: str) -> Table:
-    """The lines of one data set for the terminal."""
+    """Return the lines of one data set as a table for the terminal."""
     table = Table(
         title=title,
         title_justify="left",

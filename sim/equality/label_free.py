@@ -25,14 +25,17 @@ STEP = "steps"
 
 
 def raw_view(federation: WatchedFederation) -> View:
-    """The radiomics table as the arm starts from it."""
+    """Return the view of the radiomics table that the arm starts from."""
     return table("radiomics").then(Select(columns=federation.columns("radiomics")))
 
 
 def compare_standardise(
     findings: Findings, federation: WatchedFederation, pooled: Rows
 ) -> tuple[View, Float, tuple[str, ...]]:
-    """z-score; the federated view, and pooled z-scores (n, p) and names of the varying columns."""
+    """Compare z-scores; return the federated view, pooled z-scores (n, p) and their columns.
+
+    Columns that do not vary are left out.
+    """
     federation.part = STEP
     (view,), (constant,) = standardise(federation, [raw_view(federation)])
     varies = np.ptp(pooled.values, axis=0) > 0
@@ -54,7 +57,7 @@ def compare_standardise(
 def compare_ties(
     findings: Findings, left_out: tuple[str, ...], z: Float, names: tuple[str, ...]
 ) -> set[str]:
-    """Columns that the guarded mode leaves out for ties, against counts of equal pooled values.
+    """Compare columns left out for ties in guarded mode with counts of equal pooled values.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def compare_spearman(
     study: Study,
     traffic: tuple[int, float],
 ) -> None:
-    """Columns kept by the federated filter, against the filter on exact pooled correlations.
+    """Compare columns kept by the federated filter with the filter on exact pooled correlations.
 
     Parameters
     ----------
@@ -105,7 +108,7 @@ def compare_spearman(
 def compare_finer_spearman(
     findings: Findings, federation: WatchedFederation, exact: tuple[Float, tuple[str, ...]]
 ) -> None:
-    """The filter again, over a federation of a study with other cells."""
+    """Run the filter again, over a federation of a study with other cells."""
     federation.part = STEP
     (view,), _ = standardise(federation, [raw_view(federation)])
     guarded = federation.study.privacy.mode == "guarded"
@@ -122,7 +125,7 @@ def compare_icc(
     candidates: tuple[str, ...],
     kept: tuple[str, ...],
 ) -> None:
-    """Columns that the radiomics arm found reliable, among those the filter before left.
+    """Compare the columns found reliable, among those that the filter before left.
 
     The pooled decision is taken on raw values of all patients read twice.
     """
@@ -153,12 +156,12 @@ def compare_icc(
 
 
 def compare_scores(findings: Findings, z: Float, scored: Float, traffic: tuple[int, float]) -> None:
-    """Normal scores as the guarded mode lays them, against those of the exact pooled ranks.
+    """Compare normal scores of guarded mode with those of the exact pooled ranks.
 
     Parameters
     ----------
     z : pooled z-scores (n, p).
-    scored : what the federated step made of them (n, p).
+    scored : result of the federated step (n, p).
     """
     exact = references.normal_scores(z)
     likeness = [
@@ -172,7 +175,7 @@ def compare_scores(findings: Findings, z: Float, scored: Float, traffic: tuple[i
 def compare_components(
     findings: Findings, federation: WatchedFederation, tables: PooledTables
 ) -> None:
-    """Principal components of all columns, as normal scores in guarded mode."""
+    """Compare principal components of all columns, as normal scores in guarded mode."""
     federation.part = "components"
     (projected,) = principal_components(federation, [raw_view(federation)], "radiomics")
     axes = next(step for step in projected.transforms if isinstance(step, Project)).axes

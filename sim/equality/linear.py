@@ -21,7 +21,7 @@ Tell = Callable[[str], None]
 
 
 def steps_of(arm: FittedModel) -> dict[str, Any]:
-    """What an arm tells of its selection, by step."""
+    """Return the reports of an arm on its selection, by step."""
     return {entry["step"]: entry for entry in arm.selection["steps"]}
 
 
@@ -34,7 +34,7 @@ def compare_linear(
     pooled: Rows,
     tell: Tell,
 ) -> None:
-    """All outer problems of an arm.
+    """Compare all outer problems of an arm.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def compare_linear(
 
 
 def before_machine(view: View) -> View:
-    """The view of the columns that the final machine takes."""
+    """Return the view of the columns that the final machine takes."""
     end = view.transforms.index(_machine(view))
     return View(source=view.source, transforms=view.transforms[:end])
 
@@ -80,7 +80,7 @@ def _machine(view: View) -> Linear:
 
 
 def _spread(names: tuple[str, ...], values: Float, columns: tuple[str, ...]) -> Float:
-    """Values of some columns as a vector over all columns, 0 elsewhere."""
+    """Spread values of some columns over all columns, 0 elsewhere."""
     full = np.zeros(len(columns))
     full[[columns.index(name) for name in names]] = values
     return full
@@ -154,7 +154,7 @@ def _svm(
 def _platt(
     findings: Findings, federation: WatchedFederation, arm: FittedModel, tables: PooledTables
 ) -> None:
-    """On the arm's own decision values: Platt's scaling is what is compared."""
+    """Compare Platt's scaling on the arm's own decision values."""
     sigmoid = arm.out_of_fold.transforms[-1]
     if not isinstance(sigmoid, Sigmoid):
         raise TypeError("an arm ends in a sigmoid")

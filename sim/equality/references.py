@@ -1,6 +1,6 @@
-"""The pooled references: numpy, scipy and scikit-learn on all rows at once.
+"""Pooled references: numpy, scipy and scikit-learn on all rows at once.
 
-Nothing here calls a statistic or a solver of ours; what both sides share is the definition only.
+Nothing here calls a statistic or a solver of ours; only the definitions are shared.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ITERATIONS = 1_000_000
 
 
 def standardised(values: Float) -> tuple[Float, StandardScaler]:
-    """z-scores (n, p) and the scaler."""
+    """Return z-scores (n, p) and the scaler."""
     scaler = StandardScaler().fit(values)
     return np.asarray(scaler.transform(values), dtype=np.float64), scaler
 
 
 def nearly_constant(z: Float, fold: Int, fewest: int) -> NDArray[np.bool_]:
-    """Columns (p,) of which some fold has fewer than `fewest` rows apart from the usual value.
+    """Return columns (p,) with a fold of fewer than `fewest` rows apart from the usual value.
 
     The usual value is the fullest of 16 cells that would be equally full if z were normal.
     """
@@ -44,28 +44,29 @@ def nearly_constant(z: Float, fold: Int, fewest: int) -> NDArray[np.bool_]:
 
 
 def spearman(values: Float) -> Float:
-    """Rank correlations (p, p) of columns that vary."""
+    """Return rank correlations (p, p) of columns that vary."""
     return np.asarray(stats.spearmanr(values).statistic, dtype=np.float64)
 
 
 def largest_ties(values: Float) -> Float:
-    """How many rows have the most frequent value of each column, (p,)."""
+    """Return the count of the most frequent value of each column, (p,)."""
     return np.array(
         [np.unique(column, return_counts=True)[1].max() for column in values.T], dtype=np.float64
     )
 
 
 def normal_scores(values: Float) -> Float:
-    """Normal quantiles (n, p) at (rank - 1/2) / n, of mid-ranks."""
+    """Return normal quantiles (n, p) at (rank - 1/2) / n, of mid-ranks."""
     ranks = stats.rankdata(values, axis=0)
     return np.asarray(stats.norm.ppf((ranks - 0.5) / len(values)), dtype=np.float64)
 
 
 def forward_filter(correlation: Float, names: Sequence[str], threshold: float) -> list[str]:
-    """The redundancy filter, written literally: names kept, in table order.
+    """Run the redundancy filter, written literally; return the names kept, in table order.
 
-    For every remaining column count the remaining later columns it exceeds the threshold with;
-    remove the column with the highest count, of equal ones the first by name; count again.
+    For every remaining column count the later remaining columns whose correlation exceeds the
+    threshold; remove the column with the highest count, of equal ones the first by name; count
+    again.
     """
     redundant = np.triu(np.abs(correlation) > threshold, 1).astype(np.float32)
     remaining = np.ones(len(names), dtype=np.float32)
@@ -78,7 +79,7 @@ def forward_filter(correlation: Float, names: Sequence[str], threshold: float) -
 
 
 def intraclass(first: Float, second: Float) -> tuple[Float, Float]:
-    """ICC(2,1) and ICC(3,1) per column from the mean squares of Shrout and Fleiss 1979.
+    """Return ICC(2,1) and ICC(3,1) per column from the mean squares of Shrout and Fleiss 1979.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def intraclass(first: Float, second: Float) -> tuple[Float, Float]:
 
 
 def principal_axes(values: Float, components: int) -> Float:
-    """Axes (p, k) of scikit-learn's PCA."""
+    """Return the axes (p, k) of scikit-learn's PCA."""
     n, p = values.shape
     k = min(components, n - 1, p)
     return np.asarray(PCA(n_components=k, svd_solver="full").fit(values).components_.T)
@@ -122,13 +123,13 @@ class LinearFit:
 
 
 def splits(fold: Int, kept: Sequence[int]) -> list[tuple[Int, Int]]:
-    """Train and validation indices, one pair a fold kept, as scikit-learn's `cv` takes them."""
+    """Return train and validation indices, one pair per fold kept, for scikit-learn's `cv`."""
     inside = np.isin(fold, kept)
     return [(np.flatnonzero(inside & (fold != one)), np.flatnonzero(fold == one)) for one in kept]
 
 
 def lasso(x: Float, y: Float, alphas: Float, folds: list[tuple[Int, Int]]) -> tuple[float, Float]:
-    """Chosen penalty and coefficients (p,) of LassoCV over given folds."""
+    """Return chosen penalty and coefficients (p,) of LassoCV over given folds."""
     rows = np.sort(np.concatenate([validation for _, validation in folds]))
     place = np.full(y.size, -1)
     place[rows] = np.arange(rows.size)
@@ -142,7 +143,7 @@ def lasso(x: Float, y: Float, alphas: Float, folds: list[tuple[Int, Int]]) -> tu
 
 
 def machine(x: Float, y: Float, cost: float) -> Float:
-    """Weights and intercept (p + 1,) of scikit-learn's linear SVM with squared hinge loss."""
+    """Return weights and intercept (p + 1,) of scikit-learn's squared-hinge linear SVM."""
     model = LinearSVC(
         C=cost, loss="squared_hinge", dual=False, tol=SVM_TOLERANCE, max_iter=ITERATIONS
     ).fit(x, y > 0.5)
@@ -150,14 +151,14 @@ def machine(x: Float, y: Float, cost: float) -> Float:
 
 
 def on_unit_scale(x: Float, weights: Float) -> Float:
-    """Weights and intercept whose decision values over these rows have mean 0 and deviation 1."""
+    """Rescale weights and intercept to decision values of mean 0 and deviation 1 on these rows."""
     decision = x @ weights[:-1] + weights[-1]
     shifted = np.append(weights[:-1], weights[-1] - decision.mean())
     return np.asarray(shifted / decision.std())
 
 
 def squared_hinge(x: Float, y: Float, weights: Float) -> Float:
-    """Loss (n,) of a machine."""
+    """Return the loss (n,) of a machine."""
     margin = np.where(y > 0.5, 1.0, -1.0) * (x @ weights[:-1] + weights[-1])
     return np.asarray(np.maximum(1.0 - margin, 0.0) ** 2, dtype=np.float64)
 
@@ -171,7 +172,7 @@ def nested_linear(
     costs: Sequence[float],
     fallback: int,
 ) -> LinearFit:
-    """LASSO, then the SVM's cost and weights, over the folds kept."""
+    """Fit LASSO, then the SVM's cost and weights, over the folds kept."""
     folds = splits(fold, kept)
     alpha, coefficients = lasso(x, y, alphas, folds)
     support = np.flatnonzero(coefficients)
@@ -193,7 +194,7 @@ def nested_linear(
 
 
 def platt(decision: Float, label: Float) -> tuple[float, float]:
-    """a and b of 1 / (1 + exp(a f + b)) with Platt's targets, by scipy's trust region."""
+    """Return a and b of 1 / (1 + exp(a f + b)) with Platt's targets, by scipy's trust region."""
     positive = label > 0.5
     high = (positive.sum() + 1.0) / (positive.sum() + 2.0)
     target = np.where(positive, high, 1.0 / ((~positive).sum() + 2.0))
@@ -227,11 +228,11 @@ class Areas:
 
 
 def delong(scores: Float, label: Float) -> Areas:
-    """DeLong's areas by comparing every positive with every negative.
+    """Compute DeLong's areas by comparing every positive with every negative.
 
     Parameters
     ----------
-    scores : (n, k), one column a model. label : (n,).
+    scores : (n, k), one column per model. label : (n,).
     """
     positive: NDArray[np.bool_] = label > 0.5
     v10, v01 = [], []

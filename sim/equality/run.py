@@ -1,4 +1,4 @@
-"""The two data sets, from sites to findings."""
+"""Comparison of the two data sets, from sites to findings."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ ARMS: dict[str, Callable[[Federation], FittedModel]] = {
 
 @dataclass
 class Comparison:
-    """One study over its sites, its federation, and what was found so far."""
+    """One study with its sites, its federation, and the findings so far."""
 
     study: Study
     sites: Mapping[str, Workspace]
@@ -97,11 +97,11 @@ class Comparison:
 
     @property
     def tables(self) -> PooledTables:
-        """All sites' rows under each other."""
+        """All sites' rows stacked."""
         return PooledTables(self.sites, self.study)
 
     def fit(self, arm: str) -> tuple[FittedModel, float]:
-        """Fit an arm; second, the processor time that the server took for it."""
+        """Fit an arm; return it and the server's processor time."""
         self.federation.part = arm
         start, at_sites = time.process_time(), self.hospitals.seconds
         fitted = ARMS[arm](self.federation)
@@ -109,17 +109,17 @@ class Comparison:
         return fitted, everything - (self.hospitals.seconds - at_sites)
 
     def decide(self, fitted: Mapping[str, FittedModel]) -> Decision:
-        """Cut-offs and out-of-fold performance."""
+        """Return cut-offs and out-of-fold performance."""
         self.federation.part = self.federation.transfers.phase = "decision"
         return decide_by_rows(self.federation, fitted)
 
     def clipped(self, z: Float) -> Float:
-        """z-scores as the Gram matrix of the clinical arm sees them: in guarded mode, clipped."""
+        """Return z-scores for the Gram matrix of the clinical arm: clipped in guarded mode."""
         limit = np.inf if self.study.privacy.mode == "faithful" else self.study.selection.clip
         return np.clip(z, -limit, limit)
 
     def linear(self, arm: FittedModel, decision: Decision, pooled: Rows, tell: Tell) -> None:
-        """Compare LASSO, SVM and Platt scaling of an arm; each outer problem is told."""
+        """Compare LASSO, SVM and Platt scaling of an arm, with progress for each outer problem."""
         rows = evaluation_rows(decision.training, self.study.privacy.min_cell)
         (auc,) = [r["auc"] for r in rows["performance"] if r["model"] == arm.name]
         compare_linear(self.findings, self.federation, arm, auc, self.tables, pooled, tell)
@@ -159,7 +159,7 @@ class Comparison:
 
 
 def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
-    """All steps on the synthetic cohort."""
+    """Run all steps on the synthetic cohort."""
     study = with_identities(parse_study(STUDY, where="sim/equality"))
     with _workplace() as work:
         tell(f"synthetic: making {plan.rows} patients with {plan.features} features")
@@ -202,7 +202,7 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
 
 
 def compare_heart(folder: Path, tell: Tell) -> list[Finding]:
-    """The clinical arm, its test set and Table 1 on the four hospitals of the heart data.
+    """Compare the clinical arm, its test set and Table 1 on four hospitals of the heart data.
 
     Parameters
     ----------
@@ -223,12 +223,12 @@ def compare_heart(folder: Path, tell: Tell) -> list[Finding]:
 
 
 def _untold(text: str) -> None:
-    """No progress, where a few columns take no time."""
+    """Report no progress, where a few columns take no time."""
 
 
 @contextmanager
 def _workplace() -> Iterator[Path]:
-    """A folder for what the sites remember, the server's identity, and one thread."""
+    """Make a folder for the sites' memory and the server's identity, and use one thread."""
     with (
         tempfile.TemporaryDirectory(prefix="equality-") as folder,
         task_identity(SERVER_NODE),
@@ -244,7 +244,7 @@ def _finer(
     work: Path,
     exact: tuple[Float, tuple[str, ...]],
 ) -> None:
-    """The Spearman filter of the same study with more cells."""
+    """Run the Spearman filter of the same study with more cells."""
     selection = study.selection.model_copy(update={"spearman_bins": FINE_CELLS})
     finer = study.model_copy(update={"selection": selection})
     federation = federate(finer, Hospitals(synthetic_sites(cohort, finer, work)))
@@ -252,7 +252,7 @@ def _finer(
 
 
 def _whole_arm(one: Comparison, seconds: float, plan: Plan) -> None:
-    """Rounds, bytes and time of the arm; time is a promise for the full size only."""
+    """Add rounds, bytes and time of the arm; the time bound holds for the full size only."""
     traffic = one.federation.traffic("radiomics/")
     step = one.findings.step("radiomics arm, whole", "limits", traffic)
     step.add("rounds", traffic[0], at_most(ROUNDS))

@@ -1,4 +1,4 @@
-"""Sites in memory that answer real messages, and a federation that watches its rounds.
+"""Sites in memory that answer real messages, and a federation that records its rounds.
 
 Only the reading of files is left out: requests are encoded, checked by the disclosure rules, and
 answered by the handlers that serve a hospital.
@@ -21,11 +21,11 @@ from client.data.cohort import Cohort, Patient, assign_folds, check_cohort, read
 from client.data.tables import SiteTables
 from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
-from client.store.fingerprint import FrozenCohort
-from client.store.gradient_rounds import GradientRounds
+from client.store.cohorts import CohortFingerprint
 from client.store.masks import RunMasks
 from client.store.releases import Releases
-from client.store.state import RunTables
+from client.store.run_files import RunTables
+from client.store.site_db import Draft
 from client.workspace import Workspace
 from common.messages.codec import decode, encode
 from common.messages.exchanges import SumItem
@@ -50,16 +50,16 @@ class GivenFeatures(PreparedImages):
 
     @property
     def has_features(self) -> bool:
-        """Whether there are radiomics features."""
+        """True when there are radiomics features."""
         return bool(self._names)
 
     def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
-        """Names, and values (patients, features) with NaN rows where a reading is missing."""
+        """Return names, and values (patients, features) with NaN rows for missing readings."""
         return self._names, self._readings[reading][[self._place[p] for p in patients]]
 
 
 class GivenWorkspace(Workspace):
-    """A site's workspace whose cohort and features are given."""
+    """Site's workspace whose cohort and features are given."""
 
     def __init__(
         self,
@@ -73,15 +73,15 @@ class GivenWorkspace(Workspace):
         cohort.patients = assign_folds(cohort.patients, study)
         check_cohort(cohort, study)
         self.cohort, self.images, self.excluded = cohort, images, 0
-        self.frozen = FrozenCohort(self.run_tables.folder, study, cohort, images)
+        self.draft = Draft(settings.work)
+        self.fingerprint = CohortFingerprint(self.draft, study, RUN, cohort, images)
         self.tables = SiteTables(cohort, study, self.run_tables, images)
-        self.rounds = GradientRounds(settings.work, study.digest())
-        self.releases = Releases(settings, study, RUN, cohort)
-        self.masks = RunMasks(settings, study, RUN, self.run_tables.folder)
+        self.releases = Releases(settings, study, RUN, cohort, self.draft)
+        self.masks = RunMasks(settings, study, RUN, self.draft)
 
 
 def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[str, Workspace]:
-    """One workspace a site of the study, over the patients of the synthetic cohort."""
+    """Return one workspace per site of the study, over the patients of the synthetic cohort."""
     sites: dict[str, Workspace] = {}
     for index, name in enumerate(study.site_names):
         at = np.flatnonzero(cohort.site == index)
@@ -107,7 +107,7 @@ def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[s
 
 
 def folder_sites(folder: Path, study: Study, work: Path) -> dict[str, Workspace]:
-    """One workspace a site of the study, over the cohort.csv of its folder below `folder`."""
+    """Return one workspace per site of the study, over the cohort.csv of its folder in `folder`."""
     sites: dict[str, Workspace] = {}
     for name in study.site_names:
         cohort = read_cohort(folder / name, name, study)
@@ -116,21 +116,21 @@ def folder_sites(folder: Path, study: Study, work: Path) -> dict[str, Workspace]
 
 
 def _settings(name: str, study: Study, work: Path) -> SiteSettings:
-    """Settings of a site whose identity key is the simulated one."""
+    """Return settings of a site whose identity key is the simulated one."""
     folder = work / name
     place_identities([(name, folder / "site.toml")])
     return SiteSettings(name=name, work=folder, identity=folder / "keys" / "identity.pem")
 
 
 class Hospitals:
-    """Stands in for a ClientApp: node i is site i. Adds up the processor time that sites take."""
+    """Substitute for a ClientApp: node i is site i. Adds up the sites' processor time."""
 
     def __init__(self, workspaces: Mapping[str, Workspace]) -> None:
         self._workspaces = workspaces
         self.seconds = 0.0
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Decode, answer, encode, as the app of a site does."""
+        """Decode, answer and encode, like the app of a site."""
         start = time.process_time()
         workspace = self._workspaces[Path(str(context.node_config["site-config"])).name]
         kind = message.metadata.message_type
@@ -147,7 +147,7 @@ HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
     "evaluate.handout": handlers.evaluate,
 }
 
-# of a round that several steps share, the first named here carries the bytes
+# bytes of a round shared by several steps count for the first named here
 STEPS = {
     "z-score": ("Means", "CentredSquares", "Missingness"),
     "Spearman": ("Histogram", "CappedHistogram", "RankGram"),
@@ -170,9 +170,9 @@ def _step(items: Sequence[SumItem]) -> str:
 
 @dataclass
 class WatchedFederation(Federation):
-    """A federation that counts rounds and bytes by part and step, and keeps what is compared.
+    """Federation that counts rounds and bytes by part and step, and keeps the results to compare.
 
-    `part` is what the caller is at (an arm, Table 1); inside an arm the statistics asked for tell
+    `part` is set by the caller (an arm, Table 1); within an arm the statistics asked for determine
     the step.
     """
 
@@ -180,7 +180,7 @@ class WatchedFederation(Federation):
     outcomes: list[tuple[SumItem, Any]] = field(default_factory=list)
 
     def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
-        """As the federation does, under the step's name."""
+        """Sum like the federation, under the step's name."""
         self.transfers.phase = f"{self.part}/{_step(items)}"
         results = super().sum_many(items)
         for item, result in zip(items, results, strict=True):
@@ -189,11 +189,11 @@ class WatchedFederation(Federation):
         return results
 
     def outcomes_of(self, statistic: str) -> list[tuple[SumItem, Any]]:
-        """Requests of this statistic with their results, in the order of the rounds."""
+        """Return requests of this statistic with their results, in the order of the rounds."""
         return [(item, r) for item, r in self.outcomes if describe(item.statistic) == statistic]
 
     def traffic(self, phase: str) -> tuple[int, float]:
-        """Rounds, and kB up of the site that sends most, of all phases that start with this."""
+        """Return rounds, and kB up of the site that sends most, of all phases with this prefix."""
         rounds: dict[str, int] = {}
         sent: dict[str, int] = {}
         for row in self.transfers.table():
@@ -205,7 +205,7 @@ class WatchedFederation(Federation):
 
 
 def federate(study: Study, hospitals: Hospitals) -> WatchedFederation:
-    """An enrolled federation over these hospitals."""
+    """Return an enrolled federation over these hospitals."""
     grid = InProcessGrid(
         cast(ClientApp, hospitals), {name: Path(name) for name in study.site_names}
     )
@@ -216,7 +216,7 @@ def federate(study: Study, hospitals: Hospitals) -> WatchedFederation:
 
 
 def pooled_rows(sites: Mapping[str, Workspace], study: Study, table: str, subset: str) -> Rows:
-    """All sites' raw rows of a base table under each other: what a pooled analysis starts from."""
+    """Stack all sites' raw rows of a base table, the input of a pooled analysis."""
     members = (
         study.training_sites
         if subset == "train"
@@ -233,11 +233,11 @@ def pooled_rows(sites: Mapping[str, Workspace], study: Study, table: str, subset
 
 @dataclass(frozen=True)
 class PooledTables:
-    """All sites' rows as a `common.transforms.views.TableReader`, to apply fitted views to."""
+    """Stacked rows of all sites as a `common.transforms.views.TableReader`."""
 
     sites: Mapping[str, Workspace]
     study: Study
 
     def read(self, name: str, subset: str) -> Rows:
-        """Rows of a base table under each other."""
+        """Return the stacked rows of a base table."""
         return pooled_rows(self.sites, self.study, name, subset)

@@ -1,6 +1,6 @@
-"""A radiomics cohort by random numbers: correlated, heavy-tailed, of very different scales.
+"""Random radiomics cohort: correlated, heavy-tailed, of very different scales.
 
-What makes real radiomics hard to compute with stands here on purpose: blocks of columns that nearly
+It contains the numerical difficulties of real radiomics on purpose: blocks of columns that nearly
 repeat each other, log-normal columns, scales from 1e-6 to 1e9, constant columns, columns of few
 values, scanner shifts between sites, repeat readings at two sites only.
 """
@@ -22,10 +22,10 @@ BLOCK = 8.0  # mean size
 
 @dataclass(frozen=True)
 class Plan:
-    """How many patients at which site, and how many features.
+    """Numbers of patients by site, and of features.
 
     `train` and `test` hold patients by site; `single` is the size of a test set at one site;
-    `twice` the patients read again, by site; `timed` whether it is large enough to be timed.
+    `twice` the patients read again, by site; `timed` is True if it is large enough to be timed.
     """
 
     train: tuple[int, ...]
@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Patients in all."""
+        """Number of patients."""
         return sum(self.train) + sum(self.test) + self.single
 
 
@@ -69,7 +69,7 @@ class SyntheticCohort:
 
 
 def generate(plan: Plan, seed: int) -> SyntheticCohort:
-    """The cohort of a plan; another seed gives other patients."""
+    """Return the cohort of a plan; another seed gives other patients."""
     rng = np.random.default_rng(seed)
     site, split = _roster(plan)
     factors = rng.normal(size=(plan.rows, GLOBAL_FACTORS))
@@ -111,7 +111,7 @@ def _read_again(plan: Plan, site: Int, split: NDArray[np.str_]) -> NDArray[np.bo
 
 
 def _latent(factors: Float, site: Int, features: int, rng: np.random.Generator) -> Float:
-    """Columns in blocks: a block follows a mix of the factors, its columns follow the block.
+    """Draw columns in blocks: a block follows a mix of the factors, its columns follow the block.
 
     The scanner shifts a block as a whole, and every column of it a little on its own.
     """
@@ -135,7 +135,7 @@ def _latent(factors: Float, site: Int, features: int, rng: np.random.Generator) 
 
 @dataclass(frozen=True)
 class _Shape:
-    """What makes a feature of a latent normal value: tail, steps, scale and offset."""
+    """Conversion of a latent normal value to a feature: tail, steps, scale and offset."""
 
     tail: Float
     steps: Float
@@ -155,7 +155,7 @@ class _Shape:
         )
 
     def apply(self, latent: Float) -> Float:
-        """Features (n, p) of latent values (n, p)."""
+        """Return features (n, p) of latent values (n, p)."""
         heavy = np.expm1(self.tail * latent) / np.where(self.tail > 0, self.tail, 1.0)
         values = np.where(self.tail > 0, heavy, latent)
         per_unit = np.where(self.steps > 0, self.steps, 1.0)
@@ -165,7 +165,7 @@ class _Shape:
 
 
 def _clinical(factors: Float, label: Int, site: Int, rng: np.random.Generator) -> dict[str, Float]:
-    """Whole years, a laboratory value with gaps, and categories."""
+    """Draw whole years, a laboratory value with gaps, and categories."""
     rows = label.size
     marker = np.exp(0.6 * factors[:, 0] + 0.3 * label + rng.normal(size=rows) * 0.5)
     marker = np.round(marker, 1)

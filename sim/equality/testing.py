@@ -24,7 +24,7 @@ Tables = Mapping[str, list[dict[str, Any]]]  # of measures, as results.json has 
 def site_scores(
     workspace: Workspace, study: Study, subset: str
 ) -> tuple[tuple[str, ...], Float, Float]:
-    """Models, scores (n, k) and labels (n,) of a site's part of a test set."""
+    """Return models, scores (n, k) and labels (n,) of a site's part of a test set."""
     table = workspace.run_tables.read("scores", subset)
     labels = {p.patient_id: p.label for p in workspace.cohort.subset(study, subset)}
     label = np.array([labels[patient] for patient in table.patients], dtype=np.float64)
@@ -34,7 +34,7 @@ def site_scores(
 def pooled_scores(
     sites: Mapping[str, Workspace], study: Study, subset: str
 ) -> tuple[tuple[str, ...], Float, Float]:
-    """The same over all sites of the set."""
+    """Return models, scores and labels over all sites of the set."""
     members = [name for name in study.site_names if name in study.test_set(subset).sites]
     parts = [site_scores(sites[name], study, subset) for name in members]
     return (
@@ -51,7 +51,7 @@ def compare_test_sets(
     study: Study,
     traffic: tuple[int, float],
 ) -> None:
-    """Areas, standard errors, paired tests and the figures at thresholds, of every test set."""
+    """Compare areas, standard errors, paired tests and threshold figures of every test set."""
     share: tuple[int, float] | None = traffic
     for test in study.test_sets:
         models, scores, label = pooled_scores(sites, study, test.name)
@@ -103,7 +103,7 @@ def _parts(
     study: Study,
     subset: str,
 ) -> None:
-    """Each site's own part of the set, evaluated there."""
+    """Compare each site's own part of the set, evaluated there."""
     largest, parts = 0.0, [row for row in found["site_performance"] if row["set"] == subset]
     for row in parts:
         models, scores, label = site_scores(sites[row["site"]], study, subset)

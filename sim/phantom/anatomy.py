@@ -18,7 +18,7 @@ _MARGIN_MM = 8.0
 
 @dataclass(frozen=True)
 class Tumour:
-    """What the image shows of a tumour.
+    """Visible traits of a tumour.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Scan:
 def scan(
     rng: np.random.Generator, tumour: Tumour, scanner: Scanner, readings: dict[str, float]
 ) -> Scan:
-    """Draw the anatomy, then what the scanner makes of it.
+    """Draw the anatomy, then scan it.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def scan(
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], scale_mm: float) -> Volume:
-    """Gaussian random field of mean 0 and SD 1 with a correlation length of `scale_mm`."""
+    """Draw a Gaussian random field of mean 0 and SD 1 with a correlation length of `scale_mm`."""
     # In the frequency domain, as the cost of a wide kernel would be that of the whole phantom.
     spectrum = fft.rfftn(rng.standard_normal(shape, dtype=np.float32))
     squares = [np.fft.fftfreq(count).astype(np.float32) ** 2 for count in shape[:-1]]
@@ -97,14 +97,14 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], scale_mm: flo
 
 
 def _odd_fast_length(count: int) -> int:
-    """The next odd number of samples that has small factors."""
+    """Return the next odd number of samples that has small factors."""
     while fft.next_fast_len(count, real=False) != count:
         count += 2
     return count
 
 
 def _depth(rng: np.random.Generator, tumour: Tumour, radius: Volume) -> Volume:
-    """Millimetres below the tumour's surface; negative outside."""
+    """Return millimetres below the tumour's surface; negative outside."""
     size = tumour.radius_mm
     broad = smooth_noise(rng, radius.shape, 0.5 * size)
     rough = smooth_noise(rng, radius.shape, 0.18 * size)
@@ -116,7 +116,7 @@ def _depth(rng: np.random.Generator, tumour: Tumour, radius: Volume) -> Volume:
 
 
 def _tissue(rng: np.random.Generator, tumour: Tumour, depth: Volume) -> Volume:
-    """HU of tumour tissue: enhancing, textured, with a dark core."""
+    """Return HU of tumour tissue: enhancing, textured, with a dark core."""
     size = tumour.radius_mm
     scale = 0.21 * size * math.exp(-0.5 * tumour.texture)
     grain = smooth_noise(rng, depth.shape, float(np.clip(scale, 0.5, 4.0)))
@@ -135,7 +135,7 @@ def _neck(
     axes: tuple[Volume, Volume, Volume],
     shape: tuple[int, ...],
 ) -> Volume:
-    """HU around the tumour: muscle and fat, an airway, cartilage and a vessel."""
+    """Return HU around the tumour: muscle and fat, an airway, cartilage and a vessel."""
     z, y, x = axes
     size = tumour.radius_mm
     fat = 1.0 / (1.0 + np.exp(-4.0 * (smooth_noise(rng, shape, 4.0) - 0.3)))
@@ -156,7 +156,7 @@ def _neck(
 
 
 def _sampled(volume: Volume, spacing: tuple[float, float, float]) -> Volume:
-    """The centred volume on the scanner's grid, linearly interpolated."""
+    """Interpolate the centred volume linearly on the scanner's grid."""
     axes = []
     for count, step in zip(volume.shape, spacing, strict=True):
         steps = int((count // 2) * _TRUTH_MM / step)
@@ -171,7 +171,7 @@ def _contour(
     spacing: tuple[float, float, float],
     deviation_mm: float,
 ) -> NDArray[np.uint8]:
-    """A reader's mask: one connected piece within `deviation_mm` or so of the true surface."""
+    """Draw a reader's mask: one connected piece within about `deviation_mm` of the true surface."""
     jitter = deviation_mm * smooth_noise(rng, depth.shape, 3.0)
     pieces, count = ndimage.label(_sampled(depth + jitter, spacing) > 0)
     if count > 1:

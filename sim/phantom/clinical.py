@@ -1,4 +1,4 @@
-"""The latent aggressiveness of phantom patients, and the clinical columns it drives."""
+"""Latent aggressiveness of phantom patients, and the clinical columns that it drives."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ COLUMNS = (
     "max_diameter_cm",
     "enhancement",
 )
-# How strongly a column follows the latent, as a share of the plan's clinical fidelity.
+# Correlation of a column with the latent, as a share of the plan's clinical fidelity.
 _STRENGTH = {
     "sex": 0.0,
     "primary_site": 0.8,
@@ -80,7 +80,7 @@ _SEEN = 0.3
 
 @dataclass(frozen=True)
 class Latent:
-    """What is hidden of a patient.
+    """Hidden state of a patient.
 
     Parameters
     ----------
@@ -95,14 +95,14 @@ class Latent:
 
 
 def generator_of(seed: int, hospital: str, index: int, purpose: str) -> np.random.Generator:
-    """Random numbers that belong to one patient and purpose alone."""
+    """Return the generator of one patient and purpose alone."""
     text = f"phantom/{seed}/{hospital}/{index}/{purpose}"
     digest = hashlib.sha256(text.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def latent_of(seed: int, plan: PhantomPlan, hospital: HospitalPlan, index: int) -> Latent:
-    """The latent of a patient, from seed, hospital and index alone.
+    """Return the latent of a patient, from seed, hospital and index alone.
 
     Labels are dealt so that every stretch of patients has the hospital's share of positives, and
     within a class the latent's quantiles are dealt by the golden-ratio sequence from a random
@@ -122,7 +122,7 @@ def latent_of(seed: int, plan: PhantomPlan, hospital: HospitalPlan, index: int) 
 
 
 def trait(rng: np.random.Generator, latent: Latent, fidelity: float) -> float:
-    """A standard normal trait with this correlation with the standardised latent."""
+    """Draw a standard normal trait with this correlation with the standardised latent."""
     own = float(rng.standard_normal())
     return fidelity * latent.standardised + math.sqrt(1.0 - fidelity**2) * own
 
@@ -136,7 +136,7 @@ def clinical_row(
     diameter_cm: float,
     necrosis: float,
 ) -> dict[str, str]:
-    """Cells of the clinical columns; an empty string is a missing value.
+    """Return the cells of the clinical columns; an empty string is a missing value.
 
     Parameters
     ----------
@@ -161,13 +161,13 @@ def clinical_row(
 
 
 def _level(value: float, counts: tuple[int, ...]) -> int:
-    """Index of the level a standard normal value falls in, levels as common as in `counts`."""
+    """Return the level of a standard normal value, with levels as frequent as in `counts`."""
     shares = np.cumsum(counts) / sum(counts)
     return int(np.searchsorted(norm.ppf(shares[:-1]), value))
 
 
 def bayes_auc(label: NDArray[np.int64], aggressiveness: NDArray[np.float64]) -> float | None:
-    """AUC of the latent itself, which no model can be expected to beat; None for a single class."""
+    """Return the AUC of the latent, the ceiling of any model; None for a single class."""
     if len(set(label.tolist())) < 2:
         return None
     positive, negative = aggressiveness[label == 1], aggressiveness[label == 0]

@@ -43,7 +43,7 @@ _UNITS = {"age": "years", "max_diameter_cm": "cm"}
 
 
 def study_text(plan: PhantomPlan, seed: int) -> str:
-    """TOML of the study over this phantom's hospitals."""
+    """Return the TOML of the study over this phantom's hospitals."""
     lines = [
         'preset = "phantom"',
         f'name = "{plan.name}"',
@@ -124,12 +124,12 @@ def generate(
     """Write a phantom study: a folder per hospital, `study.toml` and `phantom.json`.
 
     A patient depends on seed, hospital and index alone. A folder that already holds this phantom
-    is left as it is.
+    does not change.
 
     Parameters
     ----------
     workers : processes that draw patients.
-    progress : called with what is done, how many patients are done, and of how many.
+    progress : called with the finished step, patients done, and patients in all.
 
     Raises
     ------
@@ -162,12 +162,12 @@ def generate(
     for name, cohort in rows.items():
         _write_cohort(out / name / "cohort.csv", cohort)
     (out / "study.toml").write_text(study_text(plan, seed), encoding="utf-8")
-    # Last, as it tells that all the rest is there.
+    # Last, as its presence shows that all the rest is complete.
     marker.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def split_of(hospital: HospitalPlan, index: int) -> str:
-    """Split of the patient with this index in a hospital."""
+    """Return the split of the patient with this index in a hospital."""
     if index < hospital.train:
         return "train"
     if index < hospital.train + hospital.internal_test:
@@ -176,7 +176,7 @@ def split_of(hospital: HospitalPlan, index: int) -> str:
 
 
 def ceilings(seed: int, plan: PhantomPlan) -> dict[str, float | None]:
-    """Bayes AUC of the latent among all training patients and in each test set."""
+    """Return the Bayes AUC of the latent among all training patients and in each test set."""
     external = dict(plan.external_sets)
     members: dict[str, list[tuple[int, float]]] = {"train": [], "internal": []}
     members |= {name: [] for name in external}
@@ -227,7 +227,7 @@ def _drawn(tasks: list[_Task], workers: int) -> Iterator[dict[str, str]]:
 
 
 def tumour_of(seed: int, plan: PhantomPlan, hospital: HospitalPlan, index: int) -> Tumour:
-    """What the image shows of a patient's tumour."""
+    """Return the visible traits of a patient's tumour."""
     rng = generator_of(seed, hospital.name, index, "tumour")
     latent = latent_of(seed, plan, hospital, index)
     small, large = plan.radius_mm
@@ -247,7 +247,7 @@ def tumour_of(seed: int, plan: PhantomPlan, hospital: HospitalPlan, index: int) 
 
 
 def _draw_patient(task: _Task) -> dict[str, str]:
-    """Write a patient's files; the row of cohort.csv."""
+    """Write a patient's files; return the row of cohort.csv."""
     seed, plan, hospital, index = task.seed, task.plan, task.hospital, task.index
     patient_id = f"{hospital.name}-{index + 1:03d}"
     tumour = tumour_of(seed, plan, hospital, index)

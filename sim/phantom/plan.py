@@ -1,4 +1,4 @@
-"""What a phantom study consists of: hospitals, their scanners and their case mix."""
+"""Plan of a phantom study: hospitals, their scanners and their case mix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CaseMix = Literal["training", "external1", "external2"]
 
 @dataclass(frozen=True)
 class Scanner:
-    """How a hospital's CT differs from the truth.
+    """Deviation of a hospital's CT from the truth.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class HospitalPlan:
     protocol_bias : correlation of a patient's contrast timing and dose with the latent, where
         suspicious cases are scanned differently: a shortcut that holds at one hospital and
         misleads at the next, so that only several hospitals together can unlearn it.
-    repeat_readings : how many patients, from the first, are contoured again.
+    repeat_readings : number of patients, from the first, that are contoured again.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the attacks of a coordinator share."""
+"""Fixtures that the attacks of a coordinator share."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Lie = Callable[[str, Any], Any]
 
 
 def honest(site: str, content: Any) -> Any:
-    """What was to be said."""
+    """Return the message to send."""
     return content
 
 
@@ -99,7 +99,7 @@ class Rehearsal:
         return open_workspace(self.sites[site], self.study.digest(), run)
 
     def true_rings(self, site: str, item: SumItem, run: str = "r") -> RingSums:
-        """What the site would send of an item if nothing were masked."""
+        """Return the values of an item as sent without masks."""
         rows = materialise(item.view, self.workspace(site, run).tables, item.subset)
         sites = len(self.study.members(item.subset))
         return to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites)

@@ -57,7 +57,7 @@ def refused_rules(federation: Any) -> set[str]:
 
 
 def as_toml(*left: LeftSite) -> str:
-    """What the coordinator puts at the end of study.toml."""
+    """Return the end of study.toml that the coordinator writes."""
     return "\n" + tomli_w.dumps({"left": [one.model_dump() for one in left]})
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.store.masks import RunMasks
 from common.errors import SiteError
 from common.ledger.audit import audit
-from common.masking.context import ContextGuard
 from common.masking.update import Update
 from common.messages.exchanges import Problem, RoundPlan, SumItem, SumRequest
 from common.statistics.moments import CentredSquares, Means
@@ -37,7 +37,7 @@ def enrolled(coordinator: Any, folder: Path, more: str = "") -> tuple[Any, Any]:
 
 
 def said(federation: Any, number: int, site: str) -> Any:
-    """What a site replied under this number, the last time it was asked."""
+    """Last reply of a site under this number."""
     heard = [h for h in federation.grid.heard if isinstance(h.request, SumRequest)]
     return [h.reply for h in heard if (h.request.number, h.site) == (number, site)][-1]
 
@@ -256,7 +256,7 @@ def test_without_the_guard_two_replies_under_one_number_differ_by_what_the_site_
 ) -> None:
     from common.masking.weights import to_ring32
 
-    monkeypatch.setattr(ContextGuard, "admit", lambda self, key, context, masked: None)
+    monkeypatch.setattr(RunMasks, "_admit", lambda self, key, context, masked: None)
     _, federation = enrolled(coordinator, tabular)
     first, second = train_twice(federation, monkeypatch)
     hidden = to_ring32(change_of("a", 1), sites=3) - to_ring32(change_of("a", 2), sites=3)

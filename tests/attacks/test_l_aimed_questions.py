@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from client.store.ledger import Ledger, ledger_path
+from client.store.ledger import ledger_path
 from client.workspace import open_workspace
 from common.bundle.bundle import Bundle
 from common.bundle.signature import sign_files
-from common.masking import identity
+from common.ledger.entry import Entry
+from common.ledger.verify import read_entries
 from common.messages.codec import decode, encode
 from common.messages.exchanges import (
     EvaluateReply,
@@ -94,11 +95,11 @@ class Aimed:
         )
         return self.ask("evaluate.handout", site, request)
 
-    def ledger(self, site: str) -> Ledger:
+    def entries(self, site: str) -> tuple[Entry, ...]:
         settings = open_workspace(
             self.rehearsal.sites[site], self.rehearsal.study.digest(), "r"
         ).settings
-        return Ledger.open(ledger_path(settings.work), identity.load(settings.identity).private)
+        return read_entries(ledger_path(settings.work))
 
 
 @pytest.fixture
@@ -187,11 +188,11 @@ def test_failures_are_in_the_ledger_and_a_site_falls_silent_after_many(aimed: Ai
     study = aimed.rehearsal.study
     fine = SumItem(Means(), RAW, "train")
     assert isinstance(aimed.sums("a", fine), SumReply)
-    before = len(aimed.ledger("a").entries())
+    before = len(aimed.entries("a"))
     most = study.privacy.max_refusals
     for which in range(most):
         assert isinstance(aimed.sums("a", too_large(which)), Problem)
-    entries = aimed.ledger("a").entries()[before:]
+    entries = aimed.entries("a")[before:]
     assert [(entry.decision, entry.reason) for entry in entries] == [("stopped", "problem")] * most
     assert all(entry.items[0].request for entry in entries)
     assert rule(aimed.sums("a", fine)) == "refusals"
@@ -209,7 +210,7 @@ def test_a_fault_of_the_machine_is_in_the_ledger_and_silences_nobody(
     for which in range(most + 1):
         view = RAW.then(Impute(columns=MARKER, fill=np.array([float(which)])))
         assert isinstance(aimed.sums("a", SumItem(Means(), view, "train")), Problem)
-    assert aimed.ledger("a").entries()[-1].reason == "fault"
+    assert aimed.entries("a")[-1].reason == "fault"
     monkeypatch.undo()
     assert isinstance(aimed.sums("a", SumItem(Means(), RAW, "train")), SumReply)
 

@@ -105,7 +105,7 @@ def combined(vectors: Mapping[str, Any], signs: tuple[int, ...]) -> Any:
 
 
 def agree(said: Any, true: Any) -> bool:
-    """Whether two vectors share a number (64 bits) or three in a row (32 bits) at one place."""
+    """Return whether two vectors share a number (64 bits) or three in a row (32 bits) at one place."""
     same = said == true
     if said.itemsize == 8 or same.size < WINDOW:
         return bool(same.any())
@@ -142,7 +142,7 @@ def rounds_given_away(found: Transcript) -> set[str]:
 
 
 def correlation(found: Transcript, site: str) -> tuple[float, int]:
-    """Of replies with the truth, each piece on a scale of its own, and how many numbers."""
+    """Correlate replies with the truth, each piece on its own scale; and count the numbers."""
     said, true = [], []
     for piece in found.pieces:
         signed = np.dtype(f"int{8 * piece.truth[site].itemsize}")

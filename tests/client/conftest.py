@@ -1,4 +1,4 @@
-"""What a site knows when the gate looks at a reply."""
+"""State of a site when the gate checks a reply."""
 
 from __future__ import annotations
 

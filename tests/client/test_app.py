@@ -11,7 +11,10 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 
 from client.app import app
+from client.site import load_site
+from client.store.site_db import recall_study
 from client.workspace import open_workspace
+from common.errors import StudyError
 from common.ledger.entry import read_line
 from common.messages.codec import decode, encode
 from common.messages.exchanges import (
@@ -99,7 +102,7 @@ def test_what_a_site_writes_is_for_one_user_alone(site: Path, tabular: Path) -> 
     finally:
         os.umask(before)
     kept = [work, *work.rglob("*")]
-    assert {"errors.log", "gate.log", "ledger.jsonl", "studies"} <= {path.name for path in kept}
+    assert {"errors.log", "gate.log", "ledger.jsonl", "site.db"} <= {path.name for path in kept}
     assert not [path for path in kept if path.stat().st_mode & 0o077]
 
 
@@ -128,7 +131,10 @@ def test_a_study_with_another_digest_than_stated_is_not_accepted(site: Path, tab
     request = EnrolRequest(run="r", study="0" * 64, study_json=study.model_dump_json())
     reply, _ = ask(site, "query.enrol", request)
     assert isinstance(reply, Problem)
-    assert not (site.parent / "work" / "studies").exists()
+    work = load_site(site).work
+    for digest in (study.digest(), "0" * 64):
+        with pytest.raises(StudyError, match="not enrolled"):
+            recall_study(work, digest)
 
 
 def test_a_study_the_site_was_not_enrolled_in_is_not_answered(site: Path) -> None:

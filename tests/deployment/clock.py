@@ -27,7 +27,7 @@ class Clock:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What such a program is started with."""
+        """Return the environment of such a program."""
         return {"LD_PRELOAD": str(self._library), "CLOCK_AHEAD": str(self._shift)}
 
     def put_forward(self, seconds: int) -> None:

@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 class Line:
     """Carries TCP connections from a port of its own to another.
 
-    While it is cut, nothing passes and nobody is told: what was open stays open in silence, as when
+    While it is cut, nothing passes and nobody hears of it: what was open stays open in silence, as when
     a cable is pulled. What was open then is broken off when it is mended.
 
     Parameters

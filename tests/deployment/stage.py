@@ -20,7 +20,7 @@ import pytest
 from client.commands.init import join
 from client.gate.approvals import approve
 from client.site import load_site
-from client.store.state import remember_study
+from client.store.site_db import remember_study
 from common.ledger.audit import audit
 from common.ledger.verify import readable_entries, verify
 from common.masking import identity
@@ -133,13 +133,13 @@ class Run:
         return find_run(self.stage.hub, name)
 
     def told(self, kind: str, **details: str) -> int:
-        """How many events of a kind there are."""
+        """Count the events of a kind."""
         wanted = {"kind": kind, **details}
         found = self.folder.events()
         return sum(all(event.get(k) == v for k, v in wanted.items()) for event in found)
 
     def reaches(self, kind: str, times: int = 1, **details: str) -> None:
-        """Return when so many events of a kind have been told."""
+        """Return when so many events of a kind have been recorded."""
 
         def there() -> bool:
             assert self.screen.process.poll() is None, self.screen.text[-3000:]
@@ -189,7 +189,7 @@ class Stage:
 
     @property
     def logs(self) -> list[Path]:
-        """Where to look when something does not come."""
+        """List the logs to read when something does not come."""
         found = [self.hub.state / "superlink.log", self.hub.state / "superexec.log"]
         found += [screen.log for screen in self.screens.values()]
         return [path for path in found if path.is_file()]
@@ -256,7 +256,7 @@ class Stage:
         return processes(*words)[0]
 
     def launcher(self, name: str) -> psutil.Process:
-        """What starts a process of a hospital for every message."""
+        """Return the launcher that starts a hospital's process for every message."""
         launchers = self._launchers(name)
         return next(one for one in launchers if one.parent() not in launchers)
 
@@ -360,7 +360,7 @@ def add_site(rehearsal: Rehearsal, name: str, data: Path, port: int) -> Path:
 
 
 def approve_study(stage: Stage, name: str) -> None:
-    """What `fedlnm-site approve` does."""
+    """Approve as `fedlnm-site approve` does."""
     private = identity.load(stage.rehearsal.site(name) / "keys" / "identity.pem").private
     study = stage.study
     remember_study(stage.work(name), study)

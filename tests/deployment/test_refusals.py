@@ -1,4 +1,4 @@
-"""Whom a coordinator turns away, with which words, and where it is written down."""
+"""A coordinator turns strangers away, says so, and logs it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def until_logged(stage: Any, line: str) -> None:
 
 
 def status_of(stage: Any, path: str) -> int:
-    """What the proxy answers."""
+    """Return the proxy's status for a path."""
     url = f"https://127.0.0.1:{stage.hub.settings().public_port}{path}"
     context = ssl.create_default_context(cafile=str(stage.hub.authority))
     request = urllib.request.Request(url, b"", {"Content-Type": "application/protobuf"})

@@ -1,12 +1,10 @@
-"""What whole runs ask and send lies within the dossier that was written before."""
+"""The requests and replies of whole runs lie within the dossier written before."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-import subprocess
-import sys
 import tomllib
 from collections import defaultdict
 from pathlib import Path
@@ -18,9 +16,10 @@ import tomli_w
 from common.dossier.disclosure import Disclosure
 from common.study.model import Study, load_study
 from server.phases.program import declared_phases
+from tests.conftest import IMAGING_SITES
+from tests.fixtures.programs import run_simulation
 
 pytestmark = pytest.mark.slow
-HOSPITALS = ("north", "south", "west", "harbour")
 BINS: dict[str, Any] = {
     "base_models": ["clinical", "radiomics"],
     "fusion": {"pooling": "bins", "trees": 3},
@@ -42,13 +41,14 @@ def run_of_bins(
 ) -> Path:
     folder = tmp_path_factory.mktemp("dossier")
     study = tomllib.loads((imaging_master / "study.toml").read_text(encoding="utf-8"))
-    (folder / "study.toml").write_text(tomli_w.dumps(study | BINS), encoding="utf-8")
-    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
-    command += [str(imaging_master / name) for name in HOSPITALS]
-    command += ["--out", str(folder / "run"), "--cache", str(imaging_cache)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    text = tomli_w.dumps(study | BINS)
+    for name in IMAGING_SITES:
+        (folder / name).symlink_to(imaging_master / name)
+    (folder / "study.toml").write_text(text, encoding="utf-8")
+    out = folder / "run"
+    done = run_simulation(folder, IMAGING_SITES, out, "--cache", imaging_cache)
     assert done.returncode == 0, done.stderr + done.stdout
-    return folder / "run"
+    return out
 
 
 def study_of(run: Path) -> Study:
@@ -60,7 +60,7 @@ def numbers(shape: str) -> int:
 
 
 def fits(item: dict[str, Any], planned: list[Disclosure]) -> bool:
-    """Whether some line of the dossier covers this entry of a ledger."""
+    """Return whether some line of the dossier covers this entry of a ledger."""
     return any(
         set(item["shapes"]) == set(one.parts)
         and all(math.prod(own) <= numbers(one.parts[p]) for p, own in item["shapes"].items())

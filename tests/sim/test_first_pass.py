@@ -1,4 +1,4 @@
-"""Every hospital is looked at before the first image is prepared, and everything is listed."""
+"""The first pass over all hospitals lists everything before any image is prepared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hospitals(imaging_master: Path, tmp_path: Path, study: Study) -> Path:
 def prepare(
     hospitals: Path, study: Study, monkeypatch: pytest.MonkeyPatch, *, exclude: bool = False
 ) -> ObstaclesError:
-    """What stops the simulation, without a single image having been prepared."""
+    """Return the error that stops the simulation before any image is prepared."""
     monkeypatch.setattr("client.imaging.prepared.prepare", lambda *_, **__: pytest.fail("prepared"))
     data = find_sites([hospitals / name for name in study.site_names], study)
     sites = place_sites(data, hospitals / "run", hospitals / "cache", exclude_bad_patients=exclude)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import IMAGING_SITES
+from tests.fixtures.programs import run_simulation
+
 MODELS = {"clinical", "radiomics", "dl2d", "dl3d", "fusion_feature", "fusion_decision"}
-HOSPITALS = ("north", "south", "west", "harbour")
-
-
-def run_study(
-    folder: Path, out: Path, cache: Path, *options: str
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sim", "run", str(folder / "study.toml"), "--sites"]
-    command += [str(folder / name) for name in HOSPITALS]
-    command += ["--out", str(out), "--cache", str(cache), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
 
 
 def results_of(run: Path) -> dict[str, Any]:
@@ -95,7 +86,8 @@ def test_both_engines_give_the_same_numbers(
     finished: Path, imaging_master: Path, imaging_cache: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "flower"
-    done = run_study(imaging_master, out, imaging_cache, "--engine", "flower")
+    options = ("--cache", imaging_cache, "--engine", "flower")
+    done = run_simulation(imaging_master, IMAGING_SITES, out, *options)
     log = out / "flower.log"
     assert done.returncode == 0, done.stderr + (log.read_text()[-3000:] if log.is_file() else "")
     ours, flower = results_of(finished), results_of(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from flwr.app import Message
 
 from client.app import app
+from client.store.site_db import FILE
 from client.workspace import open_workspace
 from common.study.model import load_study, write_study
 from server.app import run_configured_study
@@ -24,6 +26,7 @@ from server.progress.events import Events, read_events
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import place_coordinator, with_identities
 from sim.sites import place_sites
+from tests.fixtures.programs import run_program
 
 WEIGHTS = "arrays.safetensors"
 HOSPITALS = ("north", "south", "west", "harbour")
@@ -110,7 +113,7 @@ def start(study: Path, data: Path, cache: Path, out: Path, kind: str = "", numbe
 
 
 def comparable(tree: dict[str, Any]) -> str:
-    """All but when and how long."""
+    """Drop times and durations."""
     return json.dumps({key: tree[key] for key in tree if key not in ("run", "timing")})
 
 
@@ -118,9 +121,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def gradients(out: Path) -> dict[str, list[str]]:
-    paths = sorted((out / "sites").rglob("gradient-rounds.txt"))
-    return {str(p.relative_to(out)): p.read_text().splitlines() for p in paths}
+def gradients(out: Path) -> dict[str, list[Any]]:
+    found = {}
+    for path in sorted((out / "sites").rglob(FILE)):
+        with sqlite3.connect(path) as connection:
+            sql = "SELECT kind, question FROM questions WHERE kind LIKE 'gradient/%' ORDER BY 1, 2"
+            found[str(path.relative_to(out))] = connection.execute(sql).fetchall()
+    return {name: asked for name, asked in found.items() if asked}
 
 
 @pytest.fixture(scope="module")
@@ -215,17 +222,18 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "sim", "run", str(study_file), "--sites"]
+    command = ["run", str(study_file), "--sites"]
     command += [str(imaging_master / name) for name in HOSPITALS]
     command += ["--out", str(out), "--cache", str(imaging_cache)]
-    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as process:
+    program = [sys.executable, "-m", "sim", *command]
+    with subprocess.Popen(program, start_new_session=True, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None and not any(
             event["kind"] == "round" for event in read_events(out / "events.jsonl")
         ):
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = run_program("sim", *command)
     assert done.returncode == 0, done.stderr
     tree = json.loads((out / "run.json").read_text(encoding="utf-8"))
     ours = json.loads(json.dumps(undisturbed[1]))

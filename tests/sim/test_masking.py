@@ -32,7 +32,7 @@ def findings(folder: Path, out: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def hospitals(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With thresholds that hold for every site's own part of a set, as they must unmasked."""
+    """Set thresholds that every site's own part of a set meets, as unmasked sums require."""
     folder = tmp_path_factory.mktemp("hospitals") / "study"
     shutil.copytree(tabular_master, folder)
     with (folder / "study.toml").open("a", encoding="utf-8") as file:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from tests.sim.test_tabular_study import run_study
 
 ID_MARK, VALUE_MARK = "zqxmark", "7654321"
@@ -20,7 +21,7 @@ SERVER_FILES = ("transfers.csv", "events.jsonl", "privacy-dossier.md", "study.to
 
 
 def _plant(cohort: Path) -> None:
-    """Every id is marked, and so are the digits of every value of one column."""
+    """Mark every id, and the digits of every value of one column."""
     with cohort.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows):
@@ -32,14 +33,16 @@ def _plant(cohort: Path) -> None:
         writer.writerows(rows)
 
 
-@pytest.fixture
-def marked(tabular: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def marked(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("marked")
+    shutil.copytree(tabular_master, folder / "hospitals")
     for name in ("a", "b", "c"):
-        _plant(tabular / name / "cohort.csv")
-    done = run_study(tabular, tmp_path / "run")
+        _plant(folder / "hospitals" / name / "cohort.csv")
+    done = run_study(folder / "hospitals", folder / "run", whole=True)
     assert done.returncode == 0, done.stderr
     assert ID_MARK not in done.stdout + done.stderr
-    return tmp_path / "run"
+    return folder / "run"
 
 
 def _server_files(run: Path) -> list[Path]:
@@ -51,7 +54,7 @@ def _server_files(run: Path) -> list[Path]:
 
 
 def _scores(run: Path) -> np.ndarray:
-    """Every score of every test patient, as the hospitals keep them."""
+    """Return the scores of all test patients, as the hospitals keep them."""
     found = []
     for path in run.glob("sites/*/work/runs/*/scores.*.npz"):
         subset = path.stem.removeprefix("scores.")

@@ -10,7 +10,7 @@ import pytest
 from opacus.accountants import RDPAccountant
 
 from client.store.ledger import ledger_path
-from client.store.privacy_budget import PrivacyBudget
+from client.store.site_db import SiteDb
 from common.ledger.verify import readable_entries
 from common.study.model import load_study, write_study
 from common.study.private_training import DifferentialPrivacy
@@ -60,10 +60,10 @@ def work(out: Path, site: str) -> Path:
 
 
 def by_hand(out: Path, site: str) -> float:
-    """Opacus' own accountant, told of every step."""
+    """Return the result of Opacus' own accountant over all steps."""
     accountant = RDPAccountant()
-    folder = next((work(out, site) / "runs").iterdir())
-    for one in PrivacyBudget(folder).spendings():
+    run = next((work(out, site) / "runs").iterdir()).name
+    for one in SiteDb(work(out, site)).spendings(run):
         for _ in range(one.steps):
             accountant.step(noise_multiplier=one.noise_multiplier, sample_rate=one.sample_rate)
     return float(accountant.get_epsilon(DELTA))

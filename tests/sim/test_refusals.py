@@ -9,10 +9,9 @@ import pytest
 import tomli_w
 
 from client.site import SiteSettings, load_site
-from client.store.ledger import REFUSED, Ledger, ledger_path
+from client.store.site_db import REFUSED, SiteDb
 from client.workspace import open_workspace
 from common.errors import InputError
-from common.masking import identity
 from common.study.model import load_study, write_study
 from server.progress.events import read_events
 from sim.identities import place_coordinator, with_identities
@@ -86,9 +85,8 @@ def test_six_broken_thresholds_stop_a_deployed_study_once_at_enrolment(hospitals
     assert len([event for event in events if event["kind"] == "refused"]) == 6
     for name in NAMES:
         settings = load_site(out / "sites" / name / "site.toml")
-        ledger = Ledger.open(ledger_path(settings.work), identity.load(settings.identity).private)
         study = load_study(out / "input" / "study.toml")
-        assert not ledger.questions(study.digest(), REFUSED)
+        assert not SiteDb(settings.work).questions(study.digest(), REFUSED)
 
 
 def test_six_broken_thresholds_stop_a_simulation_once_before_it_begins(hospitals: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import tomli_w
+
+from tests.fixtures.programs import run_simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data" / "sts"
@@ -59,10 +59,7 @@ def part(tmp_path: Path) -> Path:
 
 
 def test_real_ct_goes_through_the_whole_study(part: Path) -> None:
-    command = [sys.executable, "-m", "sim", "run", str(part / "study.toml"), "--sites"]
-    command += [str(part / centre) for centre in CENTRES]
-    command += ["--out", str(part / "run"), "--cache", str(part / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    done = run_simulation(part, CENTRES, part / "run", "--cache", part / "cache")
     assert done.returncode == 0, done.stderr + done.stdout
     results = json.loads((part / "run" / "results.json").read_text(encoding="utf-8"))
     steps = results["selection"]["federated"]["radiomics"]["steps"]

@@ -18,14 +18,17 @@ from tests.fixtures.programs import Finished, run_simulation
 NAMES = ("a", "b", "c")
 
 
-def run_study(folder: Path, out: Path, *options: str, names: tuple[str, ...] = NAMES) -> Finished:
-    return run_simulation(folder, names, out, "--cache", out.parent / "cache", *options)
+def run_study(folder: Path, out: Path, *options: str, whole: bool = False) -> Finished:
+    cache = out.parent / "cache"
+    return run_simulation(folder, NAMES, out, "--cache", cache, *options, whole=whole)
 
 
 @pytest.fixture(scope="module")
 def finished(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "run"
-    done = run_study(tabular_master, out, "--reference", "pooled", "--reference", "local")
+    done = run_study(
+        tabular_master, out, "--reference", "pooled", "--reference", "local", whole=True
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     assert "report:" in done.stdout
     return out

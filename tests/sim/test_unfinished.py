@@ -1,4 +1,4 @@
-"""What finished is written, whatever became of the rest."""
+"""Finished results are written, even if the rest fails."""
 
 from __future__ import annotations
 

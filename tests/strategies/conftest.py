@@ -20,7 +20,7 @@ SIZE = 6
 
 @pytest.fixture
 def changes() -> Callable[[int], Sequence[Vector]]:
-    """What each of two sites changes in a round, not yet weighted."""
+    """Changes of each of two sites in a round, not yet weighted."""
 
     def of_round(number: int) -> Sequence[Vector]:
         rng = np.random.default_rng(number)

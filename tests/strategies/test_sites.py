@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from client.training import round as site_round
 from client.training.batches import Crops, batches_an_epoch, training_draws
 from common.masking.pairwise import mask_vector
@@ -182,7 +182,7 @@ def batches(site: Site, settings: NetworkSettings, number: int) -> list[Any]:
 
 
 def gradient(w: Any, x: Any, label: Any) -> Any:
-    """Of the mean cross-entropy; w = factor, offset, weights of the output, its bias."""
+    """Gradient of the mean cross-entropy; w = factor, offset, weights of the output, its bias."""
     factor, offset, out, bias = w[0], w[1], w[2:-1], w[-1]
     logit = (factor * x + offset) @ out + bias
     wrong = (1 / (1 + np.exp(-logit)) - label) / len(label)

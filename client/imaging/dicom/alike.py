@@ -1,4 +1,4 @@
-"""Signs that one series holds two scans or reconstructions, though its slices lie evenly."""
+"""Detect two scans or reconstructions in one series of evenly spaced slices."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ ALIKE_TAGS = (
     "ProtocolName",
     "StationName",
 )
-"""Elements that one reconstruction of one scan has in common; tube current and time are not."""
+"""Elements shared by all slices of one reconstruction; tube current and time are not."""
 
 _MEASURED, _ABOUT = ("SliceThickness", "KVP", "ReconstructionDiameter"), 0.02
 """Elements that some exporters compute anew for every slice, and their relative error."""
 
 _FEWEST, _ALTERNATING = 6, 0.75
-"""Slices, and share of steps at which a value changes, from which two series are interleaved."""
+"""Least slices, and share of steps that change a value, for two series to be interleaved."""
 
 _TISSUE_HU, _TISSUE_SHARE = -500.0, 0.2
 _JUMP_HU = 500.0
-"""HU by which a wrong intercept (0 for -1024) moves a slice at least, and anatomy never does.
+"""Jump in HU that a wrong intercept (0 for -1024) exceeds and anatomy never reaches.
 
-From slice to slice half of all that is not air stays within this, even at the diaphragm.
+From slice to slice half of all that is not air stays within it, even at the diaphragm.
 """
 
 
 def differing(headers: Sequence[pydicom.Dataset], where: str) -> Mapping[str, int]:
-    """Count the values of each element that slices should have in common, where there are several.
+    """Count the values of each element that slices should share, where there are several.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def differing(headers: Sequence[pydicom.Dataset], where: str) -> Mapping[str, in
 def check_rescale(slices: Sequence[Slice], volume: NDArray[np.float32], where: str) -> None:
     """Refuse neighbours that are rescaled differently and do not fit each other in HU.
 
-    Every slice may have its own rescale. Then stored values compensate, and HU go on.
+    Every slice may have its own rescale. Then stored values compensate, and HU are continuous.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _plain(header: pydicom.Dataset, tag: str) -> str:
     try:
         value = header.get(tag)
         text = "" if value is None else str(value).strip()
-    except Exception:  # whatever pydicom makes of a value that is against the standard
+    except Exception:  # pydicom may raise anything on a value against the standard
         return ""
     try:
         return f"{float(text):.3f}"

@@ -1,7 +1,7 @@
-"""Read the folder of a CT series: its slices, and everything that is passed over.
+"""Read the folder of a CT series: its slices, and everything else in it.
 
-A file that could be a slice is read or refused. Whatever else there is, is counted by kind, so that
-nothing is left out without a word.
+A file that could be a slice is read or refused. All other files are counted by kind, so that
+nothing is skipped silently.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class Found:
-    """A DICOM file; `folder` is the name of the sub-folder it lies in, empty where in none."""
+    """DICOM file; `folder` is the name of its sub-folder, empty where in none."""
 
     path: Path
     header: pydicom.FileDataset
@@ -64,29 +64,29 @@ class Found:
 
     @property
     def series(self) -> str:
-        """Return its Series Instance UID; empty where it has none."""
+        """Series Instance UID; empty where it has none."""
         return str(self.header.get("SeriesInstanceUID") or "")
 
     @property
     def localizer(self) -> bool:
-        """Tell whether it is an overview on which the slices were planned."""
+        """True for an overview on which the slices were planned."""
         return "LOCALIZER" in (self.header.get("ImageType") or ())
 
     @property
     def kind(self) -> str:
-        """Name it in the standard's words."""
+        """Kind of object in the standard's words."""
         kind = kind_of(self.header)
         return f"localizer ({kind})" if self.localizer else kind
 
     @property
     def is_slice(self) -> bool:
-        """Tell whether it is a CT image and no localizer."""
+        """True for a CT image that is no localizer."""
         return kind_of(self.header) == CTImageStorage.name and not self.localizer
 
 
 @dataclass
 class Contents:
-    """Everything in a folder.
+    """Contents of a folder.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def read_file(path: Path) -> Found:
 
     Raises
     ------
-    PatientError : not DICOM, damaged, or a CT slice that does not say which series it belongs to.
+    PatientError : not DICOM, damaged, or a CT slice that does not name its series.
     """
     found = Found(path, read_header(path, _TAGS))
     if found.is_slice and not found.series:
@@ -148,7 +148,7 @@ def read_folder(folder: Path) -> Contents:
 
 
 def worth_a_look(kind: str) -> bool:
-    """Tell whether what is passed over under this name could hold slices."""
+    """Return whether skipped files of this kind could hold slices."""
     return kind.startswith(("CT slice", "archive", "linked"))
 
 
@@ -190,7 +190,7 @@ def _may_be_dicom(path: Path, start: bytes) -> bool:
 
 
 def _kind_of_other(path: Path, start: bytes | None, endings: Set[str]) -> str:
-    """Name what a file is that is not DICOM.
+    """Name the kind of a file that is not DICOM.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def _kind_of_other(path: Path, start: bytes | None, endings: Set[str]) -> str:
             _refuse(path, f"{what}: it could be a slice", "copy or export it again, or delete it")
         return what
     text = start.startswith(_WIDE_TEXT) or not start.translate(None, _PRINTED)
-    # a page or a pointer may have come in place of a slice, but no README is one
+    # a web page or an LFS pointer may have replaced a slice, but no README is one
     numbered = not ending.strip(".0123456789") and bool(_NUMBER.search(name))
     if text and not numbered and (not ending or ending not in endings):
         return f"{ending or 'text'} file"
@@ -228,7 +228,7 @@ def _without_content(path: Path, start: bytes | None) -> str:
 
 
 def _could_be_slice(path: Path, endings: Set[str]) -> bool:
-    """Tell by the name of a file: no ending, a number as in UIDs, that of DICOM or of slices."""
+    """Guess from the name of a file: no ending, a number as in UIDs, that of DICOM or of slices."""
     every = {ending.lower() for ending in path.suffixes}
     if every & DICOM_ENDINGS:
         return True

@@ -1,4 +1,4 @@
-"""Headers of DICOM files, as little of them as is needed."""
+"""Minimal reading of DICOM headers."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class SeriesIdentity:
     instances: tuple[str, ...]
 
     def attach(self, image: sitk.Image) -> None:
-        """Note it in the volume; most filters of ITK drop it again."""
+        """Note the identity in the volume; most filters of ITK drop it again."""
         image.SetMetaData(_SERIES, self.series)
         image.SetMetaData(_FRAME, self.frame_of_reference)
         image.SetMetaData(_INSTANCES, "\\".join(self.instances))
 
     @staticmethod
     def of(image: sitk.Image, where: str) -> SeriesIdentity:
-        """What `attach` noted; PatientError, about the mask `where`, when there is nothing."""
+        """Return the identity that `attach` noted; PatientError about the mask `where` if none."""
         if not image.HasMetaDataKey(_SERIES):
             raise PatientError(
                 "a DICOM mask, but the image is not the DICOM series that it was drawn on",
@@ -62,12 +62,12 @@ EXPORT_AGAIN = "export the original series from the scanner or the archive"
 
 
 def read_header(path: Path, tags: Sequence[str | int]) -> pydicom.FileDataset:
-    """Read the elements named in `tags`, as far as they are there; no other is kept.
+    """Read the elements named in `tags`, as far as they exist; no other is kept.
 
     Raises
     ------
-    PatientError : not DICOM, or damaged: an object that does not say what it is, or not as the
-        file's preface does, was cut short.
+    PatientError : not DICOM, or damaged: truncated, or without an object class that agrees with the
+        file's preface.
     """
     with conforming(path.name):
         header = read_elements(path, ["SOPClassUID", *tags], pixels=False)
@@ -78,11 +78,11 @@ def read_header(path: Path, tags: Sequence[str | int]) -> pydicom.FileDataset:
 
 
 def read_elements(path: Path, tags: Sequence[str | int], *, pixels: bool) -> pydicom.FileDataset:
-    """Read elements of a DICOM file, whether it has a preamble or begins with its data set.
+    """Read elements of a DICOM file that has a preamble or begins with its data set.
 
     Raises
     ------
-    Exception : whatever pydicom makes of a file that is not DICOM; see `conforming`.
+    Exception : any error of pydicom on a file that is not DICOM; see `conforming`.
     """
     with path.open("rb") as file:
         start = file.read(DICOM_START)
@@ -121,22 +121,22 @@ def numbers(header: pydicom.Dataset, tag: str, count: int, where: str) -> tuple[
 
 
 def sop_class(header: pydicom.FileDataset) -> UID:
-    """UID of the kind of object; a DICOMDIR has it in the file's preface alone."""
+    """Return the UID of the kind of object; a DICOMDIR has it in the file's preface alone."""
     own = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", "")
     return UID(str(own))
 
 
 def kind_of(header: pydicom.FileDataset) -> str:
-    """The kind of object in the standard's words ("CT Image Storage")."""
+    """Return the kind of object in the standard's words ("CT Image Storage")."""
     uid = sop_class(header)
     return uid.name if uid.name != uid else "an object of unknown kind"
 
 
 @contextmanager
 def conforming(where: str) -> Iterator[None]:
-    """One plain error for all that a library raises on a file that breaks the standard.
+    """Turn every error of a library on a non-conforming file into one plain error.
 
-    Its own words and warnings are kept back: they may quote the header.
+    Its own messages and warnings are suppressed: they may quote the header.
 
     Raises
     ------

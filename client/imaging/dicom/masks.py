@@ -1,4 +1,4 @@
-"""The mask that a DICOM file holds, whatever kind it is of."""
+"""Read the mask of a DICOM file, whatever its kind."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def read_dicom_mask(
     *,
     confirmed: frozenset[str] = NOTHING,
 ) -> sitk.Image:
-    """The ROI of an RTSTRUCT or DICOM-SEG on the grid of `image`, uint8.
+    """Read the ROI of an RTSTRUCT or DICOM-SEG on the grid of `image`, uint8.
 
     Raises
     ------
-    PatientError : another kind of file, and whatever `read_contours` and `read_segment` refuse.
+    PatientError : another kind of file; as `read_contours` and `read_segment`.
     """
     if _holds_contours(path):
         return read_contours(path, image, roi, confirmed=confirmed)
@@ -50,7 +50,7 @@ def check_mask_header(
     ----------
     identity : of the series that it should have been drawn on.
     roi : its name; None when the file has one only.
-    confirmed : findings that the hospital has looked at and found right.
+    confirmed : findings that the hospital has checked and confirmed.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def check_mask_header(
 
 
 def _holds_contours(path: Path) -> bool:
-    """Tell an RTSTRUCT from a DICOM-SEG, and refuse other files."""
+    """Distinguish an RTSTRUCT from a DICOM-SEG, and refuse other files."""
     header = read_header(path, [])
     kind = sop_class(header)
     if kind not in (

@@ -1,8 +1,8 @@
-"""Stored values of a CT slice as Hounsfield units (PS3.3, C.7.6.3 and C.11.1; PS3.5, 8.1.1).
+"""Convert stored values of a CT slice to Hounsfield units (PS3.3, C.7.6.3, C.11.1; PS3.5, 8.1.1).
 
-HU are the stored value times the slope plus the intercept. The photometric interpretation says how
-values are shown, not what they mean, so MONOCHROME1 inverts nothing. GDCM does invert it, takes a
-slope of 0 for 1, and drops bits above Bits Stored whatever they hold. So it is asked only to
+HU are the stored value times the slope plus the intercept. The photometric interpretation defines
+the display of values, not their meaning, so MONOCHROME1 inverts nothing. GDCM does invert it, reads
+a slope of 0 as 1, and drops bits above Bits Stored whatever they hold. So it is used only to
 decompress, which pydicom cannot do in every syntax, and never sees the header.
 """
 
@@ -53,7 +53,7 @@ _FRAME_MARKERS = {
     0xF7,
 }
 _HIGHEST_HU = 10_000.0
-"""HU that no padding comes out above by design; bone ends at 2000, and metal at 3071 as a rule."""
+"""Highest HU of padding by design; bone ends at 2000, and metal usually at 3071."""
 _UNCOMPRESSED = "export the series again, uncompressed"
 
 PIXEL_TAGS: tuple[str | int, ...] = (
@@ -75,7 +75,7 @@ PIXEL_TAGS: tuple[str | int, ...] = (
         for element in (_OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION)
     ),
 )
-"""Elements that `describe` looks at."""
+"""Elements that `describe` reads."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _check_kind(header: pydicom.Dataset, where: str) -> None:
 
 
 def _check_aspect(header: pydicom.Dataset, where: str) -> None:
-    """Refuse a ratio of pixel sizes (vertical, horizontal) that is not that of the spacing."""
+    """Refuse a ratio of pixel sizes (vertical, horizontal) that contradicts the spacing."""
     if header.get_item("PixelAspectRatio") is None or not header.get("PixelAspectRatio"):
         return
     vertical, horizontal = numbers(header, "PixelAspectRatio", 2, where)
@@ -210,7 +210,7 @@ def _check_aspect(header: pydicom.Dataset, where: str) -> None:
 
 
 def _encoding(header: pydicom.FileDataset, where: str) -> tuple[bool, bool]:
-    """Tell whether pixels are compressed, and whether the file is big-endian."""
+    """Return whether pixels are compressed, and whether the file is big-endian."""
     syntax = header.file_meta.get("TransferSyntaxUID")
     if syntax is None:  # no file meta information: pydicom found out
         return False, not header.original_encoding[1]
@@ -232,7 +232,7 @@ def _overlay_bits(header: pydicom.Dataset) -> int:
 def _padding(
     header: pydicom.Dataset, stored: int, signed: bool, where: str
 ) -> tuple[int, int] | None:
-    """Read the stored values of padding, as pixels of this description hold them."""
+    """Read the stored values of padding in the pixels' own representation."""
     found: list[int] = []
     for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         written = header.get_item(tag)
@@ -274,7 +274,7 @@ def _values(
         negative = (values >> description.stored - 1) == 1
         filled = ((1 << description.allocated) - 1) & ~mask & ~description.overlays
         values = np.where(negative, values - (1 << description.stored), values)
-        # a sign goes on in the bits above or does not, but not now and then
+        # a sign continues in the bits above or does not, but never both
         if (above[negative] == filled).all():
             above = np.where(negative, 0, above)
     if above.any():
@@ -303,8 +303,8 @@ def _plain(path: Path, description: PixelDescription) -> NDArray[np.int64]:
 def _decompressed(path: Path, description: PixelDescription) -> NDArray[np.int64]:
     """Decompress the containers of pixels, as unsigned numbers.
 
-    GDCM reads files only: for a moment the pixels lie in one without any header of the patient,
-    which is readable for this user alone.
+    GDCM reads files only: for a moment the pixels are in one without any header of the patient,
+    readable for this user alone.
     """
     where = path.name
     with conforming(where):
@@ -328,7 +328,7 @@ def _decompressed(path: Path, description: PixelDescription) -> NDArray[np.int64
     read: NDArray[np.int64] = sitk.GetArrayFromImage(image).ravel().astype(np.int64)
     if read.size != description.shape[0] * description.shape[1]:
         _refuse("the decoded pixels are not as many as Rows x Columns", where, _UNCOMPRESSED)
-    # a sign may or may not be meant by the highest bit of the compressed data
+    # the highest bit of the compressed data may or may not be a sign
     open_sign = description.signed and not signed and 0 < precision < description.stored
     if open_sign and (read >> precision - 1).any():
         what = f"signed pixels of {description.stored} bits are compressed as {precision}"
@@ -339,7 +339,7 @@ def _decompressed(path: Path, description: PixelDescription) -> NDArray[np.int64
 def _write_bare(
     path: Path, source: pydicom.FileDataset, description: PixelDescription, signed: bool
 ) -> None:
-    """Write the compressed pixels under a header that says nothing of their meaning."""
+    """Write the compressed pixels under a header without their meaning."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
@@ -358,7 +358,7 @@ def _write_bare(
 
 
 def _codestream(data: bytes) -> tuple[int, bool]:
-    """Read bits (0: not known) and sign of a value from the compressed data's own header."""
+    """Read bits (0: unknown) and sign of a value from the compressed data's own header."""
     found = get_j2k_parameters(data)
     if found:
         return int(found.get("precision", 0)), bool(found.get("is_signed", False))

@@ -1,4 +1,4 @@
-"""Polygons to pixels, by the centres of the pixels."""
+"""Rasterise polygons by the centres of the pixels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Reach = tuple[float, float]
 """Pixels along columns and rows within which a centre counts as met."""
 
 FLOAT_ERROR = 1e-3
-"""Pixels by which arithmetic and storage in 32 bits move a corner."""
+"""Displacement of a corner in pixels by arithmetic and storage in 32 bits."""
 
 _FINE = 4
 PROBE = 1 / _FINE**2
-"""Pixels that a point from `crossed_over` stands for."""
+"""Pixels that a point from `crossed_over` represents."""
 
 
 def interior(polygon: Polygon, shape: tuple[int, int]) -> Plane:
-    """Pixels (rows, columns) whose centre is inside by the even-odd rule.
+    """Return the pixels (rows, columns) whose centre is inside by the even-odd rule.
 
     Of centres exactly on the path each belongs to one side, so that polygons that share an edge
     never share a pixel. A channel to a hole ("keyhole") that is arbitrarily narrow leaves no trace.
@@ -50,11 +50,11 @@ def windings(polygon: Polygon, shape: tuple[int, int]) -> NDArray[np.int64]:
 
 
 def crossed_over(polygon: Polygon, reach: Reach) -> tuple[float, NDArray[np.float64]]:
-    """Find where a path crosses itself: what it winds around twice, or against the rest.
+    """Find where a path crosses itself: areas wound twice, or against the rest.
 
     A path that touches itself or runs back along itself, as channels to holes and bridges between
-    pieces do, winds around everything once and one way only. What lies within reach of the path
-    does not count: rounding may move it across.
+    pieces do, winds around everything once and one way only. Areas within reach of the path do not
+    count: rounding may move it across.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def crossed_over(polygon: Polygon, reach: Reach) -> tuple[float, NDArray[np.floa
 
 
 def near_path(polygon: Polygon, shape: tuple[int, int], reach: Reach) -> Plane:
-    """Pixels (rows, columns) whose centre lies within reach of the path.
+    """Return the pixels (rows, columns) whose centre lies within reach of the path.
 
     These are the pixels that may come to lie on the other side when every corner moves by up to
     `reach`: then no point of an edge moves any further.
@@ -106,28 +106,28 @@ def near_path(polygon: Polygon, shape: tuple[int, int], reach: Reach) -> Plane:
 
 
 def band_area(polygon: Polygon, reach: Reach) -> float:
-    """Pixels expected within reach of a path that pays no heed to the grid: its area."""
+    """Return the area within reach of a path: pixels expected there without regard to the grid."""
     _, _, dx, dy = _edges(polygon)
     return float(2 * (np.abs(dy) * reach[0] + np.abs(dx) * reach[1]).sum())
 
 
 def length_in_pixels(polygon: Polygon) -> float:
-    """Pixels on a path that meets the centre of each: steps to a neighbour, diagonal ones too."""
+    """Return a path's length in pixels, if it steps from centre to centre, also diagonally."""
     _, _, dx, dy = _edges(polygon)
     return float(np.maximum(np.abs(dx), np.abs(dy)).sum())
 
 
 def outline(polygon: Polygon, shape: tuple[int, int]) -> Plane:
-    """Pixels (rows, columns) whose centre lies on the path."""
+    """Return the pixels (rows, columns) whose centre lies on the path."""
     return near_path(polygon, shape, (FLOAT_ERROR, FLOAT_ERROR))
 
 
 def combine(polygons: Sequence[Polygon], traced: Sequence[bool], shape: tuple[int, int]) -> Plane:
-    """The ROI that several polygons of a plane make together (DICOM PS3.3, C.8.8.6.3).
+    """Combine several polygons of a plane into one ROI (DICOM PS3.3, C.8.8.6.3).
 
-    Their exclusive disjunction: what lies in one polygon is in, a polygon within it is a hole,
-    one within the hole is in again. The path of a traced polygon is part of the ROI: it was led
-    along the outermost pixels of a mask, which would lose that rim without it.
+    Their exclusive disjunction: one polygon is in, a polygon within it is a hole, one within the
+    hole is in again. The path of a traced polygon is part of the ROI: it was led along the
+    outermost pixels of a mask, which would lose that rim without it.
     """
     inside = np.zeros(shape, dtype=np.bool_)
     for polygon in polygons:
@@ -139,10 +139,10 @@ def combine(polygons: Sequence[Polygon], traced: Sequence[bool], shape: tuple[in
 
 
 def overlap_in_part(polygons: Sequence[Polygon], shape: tuple[int, int], reach: Reach) -> bool:
-    """Tell if two polygons overlap with neither inside the other, or are the same.
+    """Return whether two polygons overlap with neither inside the other, or are the same.
 
-    Union or exclusive disjunction? Nobody can tell what such contours are meant to say. Two are
-    the same where they differ in pixels alone that lie within reach of both paths.
+    Union or exclusive disjunction: such contours are ambiguous. Two are the same where they differ
+    only in pixels within reach of both paths.
     """
     planes = [interior(polygon, shape) for polygon in polygons]
     for i, one in enumerate(planes):
@@ -159,6 +159,6 @@ def overlap_in_part(polygons: Sequence[Polygon], shape: tuple[int, int], reach: 
 
 
 def _edges(polygon: Polygon) -> tuple[NDArray[np.float64], ...]:
-    """Where each edge begins, x and y, and how far it goes."""
+    """Return the start (x, y) of each edge, and its extent."""
     way = np.roll(polygon, -1, axis=0) - polygon
     return polygon[:, 0], polygon[:, 1], way[:, 0], way[:, 1]

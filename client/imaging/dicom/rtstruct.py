@@ -1,4 +1,4 @@
-"""An RTSTRUCT's contours as a mask on the series that they were drawn on (PS3.3, C.8.8.5 and 6)."""
+"""Convert an RTSTRUCT's contours to a mask on their series (PS3.3, C.8.8.5 and 6)."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from common.utils.text_file import difference, nearest, plain_text
 
 _LISTED = 20
 _STRAY_SHARE = 0.01
-"""Share of the ROI's voxels up to which a missing part is taken for a stray one."""
+"""Largest share of the ROI's voxels for a missing part to count as stray."""
 
 
 def choose(names: Mapping[int, str], wanted: str | None, where: str) -> int:
-    """The number of the ROI that is meant: the named one, or the only one.
+    """Return the number of the ROI that is meant: the named one, or the only one.
 
     Parameters
     ----------
     names : of the ROIs that hold something, by number.
-    wanted : what stands after "#" in cohort.csv; None when nothing does.
+    wanted : text after "#" in cohort.csv; None without one.
 
     Raises
     ------
-    PatientError : none, several, or none of that name; the names that there are are listed.
+    PatientError : none, several, or none of that name; the message lists the existing names.
     """
     if not names:
         raise PatientError("no ROI in the file", where=where, remedy="save the ROI's segmentation")
@@ -111,17 +111,17 @@ def check_frames(
 
 
 def on_grid(inside: NDArray[np.bool_], image: sitk.Image, where: str) -> sitk.Image:
-    """Voxels (z, y, x) as a mask on the grid of the image, uint8.
+    """Return voxels (z, y, x) as a mask on the grid of the image, uint8.
 
     Raises
     ------
-    PatientError : slices between two that belong together are empty: they were left out, or left
-        to the interpolation of whoever drew it.
+    PatientError : empty slices between two that belong together: left out, or left to the
+        interpolation of the drawing program.
     """
     missing = missing_slices(inside)
     if missing:
         to_patient = voxels_to_patient(image)
-        # along the axis of the patient that the slices follow most
+        # along the axis of the patient nearest to the normal of the slices
         axis = int(np.abs(to_patient[:3, 2]).argmax())
         row, column = (int(at.mean()) for at in np.nonzero(inside.any(axis=0)))
         places = [float(to_patient[axis] @ (column, row, k, 1)) for k in missing]
@@ -140,7 +140,7 @@ def on_grid(inside: NDArray[np.bool_], image: sitk.Image, where: str) -> sitk.Im
 
 
 def missing_slices(inside: NDArray[np.bool_]) -> list[int]:
-    """Return the slices on which a part of the ROI is missing though it goes on behind them.
+    """Return the slices on which a part of the ROI is missing though it continues behind them.
 
     A part ends on a slice and one begins a few slices on, over the same place and with nothing in
     between: a slice left out. Over another place it is a piece of its own, such as a second node.
@@ -153,7 +153,7 @@ def missing_slices(inside: NDArray[np.bool_]) -> list[int]:
         return sorted(empty)
     least = _STRAY_SHARE * np.count_nonzero(inside)
     missing: set[int] = set()
-    # by pixel, the slice on which a part that came to its end was last seen there; -1 = none
+    # by pixel, the last slice of a part that has ended there; -1 = none
     ended = np.full(inside.shape[1:], -1, dtype=np.int64)
     for k in drawn:
         for part in _parts(inside[k], inside[k - 1] if k else None):
@@ -171,7 +171,7 @@ def missing_slices(inside: NDArray[np.bool_]) -> list[int]:
 def _parts(
     plane: NDArray[np.bool_], neighbour: NDArray[np.bool_] | None
 ) -> list[NDArray[np.bool_]]:
-    """Connected parts of a plane with no voxel of the ROI above them in the neighbouring plane."""
+    """Return connected parts of a plane that no voxel of the neighbouring plane overlaps."""
     labels, count = ndimage.label(plane, structure=np.ones((3, 3)))
     parts = [labels == number for number in range(1, count + 1)]
     return [part for part in parts if neighbour is None or not (part & neighbour).any()]
@@ -181,15 +181,15 @@ _MOST_DECIMALS = 4
 _SINGLE = 6e-8
 """Relative error of 32 bits: 12.3 that passed through them reads 12.300000191."""
 _ENOUGH = 4
-"""Distinct values that show a step: fewer are multiples of a coarser one by chance too often."""
+"""Fewest distinct values that show a step: fewer fit a coarser one by chance too often."""
 _BY_CHANCE = 1e-3
 """Likelihood below which no hand-drawn ROI has all its corners on centres."""
 _TELLING = 0.25
-"""Pixels of reach from which a corner with digits cut off may be anywhere."""
+"""Reach in pixels beyond which a corner with truncated digits may be anywhere."""
 
 
 class Course(Enum):
-    """Course of a contour: anywhere, through the centres of pixels, or nobody can tell."""
+    """Course of a contour: anywhere, through the centres of pixels, or undecided."""
 
     DRAWN = "drawn"
     TRACED = "traced"
@@ -197,7 +197,7 @@ class Course(Enum):
 
 
 def rounding_step(values: NDArray[np.float64]) -> float:
-    """Coarsest power of ten (mm) that the values of one axis are multiples of; 0 below 1e-4.
+    """Return the coarsest power of ten (mm) dividing all values of an axis; 0 below 1e-4.
 
     Each order of magnitude is looked at by itself: four significant digits round 123.4 more
     coarsely than 12.34.
@@ -208,12 +208,12 @@ def rounding_step(values: NDArray[np.float64]) -> float:
     orders = np.floor(np.log10(np.abs(own)))
     groups = [own[orders == order] for order in np.unique(orders)]
     sure = max(map(_step, [group for group in groups if group.size >= _ENOUGH] or [own]))
-    # few values may be round by chance: believe no more of them than one digit less
+    # few values may be round by chance: trust one digit less
     return max(sure, *(min(_step(group), 10 * sure) for group in groups))
 
 
 def reach_of(steps: NDArray[np.float64], to_pixels: NDArray[np.float64]) -> Reach:
-    """Pixels along columns and rows by which a rounded corner may be off.
+    """Return the pixels along columns and rows by which a rounded corner may be off.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def reach_of(steps: NDArray[np.float64], to_pixels: NDArray[np.float64]) -> Reac
 
 
 def courses(polygons: Sequence[Polygon], reach: Reach) -> list[Course]:
-    """Tell traced contours of one ROI from drawn ones.
+    """Distinguish traced contours of one ROI from drawn ones.
 
     All together when all are on centres: a single pixel among them proves nothing by itself.
     """
@@ -247,8 +247,8 @@ def undecided(polygon: Polygon, shape: tuple[int, int], reach: Reach) -> int:
 
     Every path meets some within the reach of rounding. They are in or out by the rule of
     `interior`, as many in as out, which changes the ROI by less than any two readers differ. A
-    path that meets more than half of what chance leaves out is a trace that was changed, or drawn
-    on a grid that fits this one: nobody can tell whether its rim belongs to the ROI.
+    path that meets more than half of those that chance would miss is a trace that was changed, or
+    drawn on a grid that fits this one: whether its rim belongs to the ROI is undecidable.
     """
     near = int(np.count_nonzero(near_path(polygon, shape, reach)))
     expected, most = band_area(polygon, reach), length_in_pixels(polygon)
@@ -264,7 +264,7 @@ def _step(values: NDArray[np.float64]) -> float:
 
 
 def _reaches(reach: Reach) -> Iterator[Reach]:
-    """Yield how far rounding may move a corner, and how far cutting digits off."""
+    """Yield the possible displacement of a corner by rounding, and by truncating digits."""
     yield reach
     if max(reach) > 2 * FLOAT_ERROR:
         yield 2 * reach[0], 2 * reach[1]
@@ -286,13 +286,13 @@ def _on_centres(polygon: Polygon, reach: Reach) -> bool:
 
 
 def _by_neighbours(polygon: Polygon) -> bool:
-    """Tell if every edge runs along a row, column or diagonal, as from pixel to neighbour."""
+    """Return whether every edge runs along a row, column or diagonal."""
     way = np.abs(np.roll(np.rint(polygon), -1, axis=0) - np.rint(polygon))
     return bool(((way.min(axis=1) == 0) | (way[:, 0] == way[:, 1])).all())
 
 
 def _chance(corners: Polygon, reach: Reach) -> float:
-    """Likelihood that corners anywhere all come to lie on centres; equal coordinates count once."""
+    """Return how likely random corners all lie on centres; equal coordinates count once."""
     centres = np.rint(corners)
     columns, rows = (len(np.unique(centres[:, axis])) for axis in (0, 1))
     share = np.minimum(2 * np.array(reach), 1)
@@ -302,11 +302,11 @@ def _chance(corners: Polygon, reach: Reach) -> float:
 _TAGS = ["StructureSetROISequence", "ROIContourSequence", "ReferencedFrameOfReferenceSequence"]
 _CLOSED, _EXCLUSIVE = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 _OFF_SLICE, _MOST_OFF = 0.1, 0.25
-"""Slice distances by which a contour may miss its slice, and by which at most when rounded."""
+"""Tolerated slice distances of a contour from its slice, and the limit when rounded."""
 _MOST_UNDECIDED = 0.01
-"""Share of an ROI that may be its rim or not: far less than what two readers differ by."""
+"""Tolerated share of an undecided rim of an ROI, far below the difference of two readers."""
 _MOST_CROSSED, _LOOP = 0.01, 2
-"""Share of a contour's pixels, or their number, that a loop of an unsteady hand may take."""
+"""Tolerated share of a contour's pixels, or their number, in loops of an unsteady hand."""
 _STRAY = "delete stray points and lines of the ROI, and export it again"
 _AGAIN = "export the contours again"
 _DECIMALS = "export the contours with at least three decimals, or the mask as DICOM-SEG"
@@ -322,13 +322,13 @@ class _Contour:
 
     @property
     def place(self) -> str:
-        """Where it begins, for somebody who looks for it."""
+        """Start of the contour, for somebody who looks for it."""
         return "the contour at (" + ", ".join(f"{v:.1f}" for v in self.points[0]) + ") mm"
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A contour as a polygon (columns, rows) on a slice."""
+    """Contour as a polygon (columns, rows) on a slice."""
 
     plane: int
     polygon: Polygon
@@ -343,9 +343,9 @@ def read_contours(
     *,
     confirmed: frozenset[str] = NOTHING,
 ) -> sitk.Image:
-    """The ROI on the grid of `image`, uint8: voxels whose centre lies within its contours.
+    """Read the ROI on the grid of `image`, uint8: voxels whose centre lies within its contours.
 
-    Corners are taken from patient coordinates to the grid, whatever way it is turned. One contour
+    Corners are converted from patient coordinates to the grid, whatever its direction. One contour
     within another is a hole. Contours that run from voxel centre to voxel centre include the
     voxels on their path, however their coordinates are rounded.
 
@@ -353,13 +353,13 @@ def read_contours(
     ----------
     image : a series from `read_image`.
     roi : its name; None when the file has one only.
-    confirmed : findings that the hospital has looked at and found right.
+    confirmed : findings that the hospital has checked and confirmed.
 
     Raises
     ------
-    PatientError : the image is no DICOM series; whatever `check_contour_header` refuses; contours
-        that name another slice, lie between slices, beyond the image or across it, cross
-        themselves, overlap in part, skip slices, or whose rounding leaves the ROI open.
+    PatientError : the image is no DICOM series; as `check_contour_header`; contours that name
+        another slice, lie between slices, beyond the image or across it, cross themselves, overlap
+        in part, skip slices, or whose rounding leaves the ROI open.
     """
     where = path.name
     identity = SeriesIdentity.of(image, where)
@@ -386,7 +386,7 @@ def check_contour_header(
     *,
     confirmed: frozenset[str] = NOTHING,
 ) -> None:
-    """Refuse contours that cannot be used, by all that is known without the image's voxels.
+    """Refuse unusable contours by all that is known without the image's voxels.
 
     Raises
     ------
@@ -403,7 +403,7 @@ def _points(contours: Iterable[_Contour]) -> NDArray[np.float64]:
 
 
 def _settled(one: _Drawn, course: Course, where: str) -> _Drawn:
-    """The contour as it runs: on centres when it was traced, else as it was drawn."""
+    """Return the contour on centres when it was traced, else unchanged."""
     few = len(one.polygon) < 3
     if course is Course.TRACED:
         return _Drawn(one.plane, snapped(one.polygon), one.contour, course)
@@ -420,7 +420,7 @@ def _settled(one: _Drawn, course: Course, where: str) -> _Drawn:
 
 
 def _check_simple(one: _Drawn, image: sitk.Image, reach: Reach, where: str) -> None:
-    """Refuse a contour that crosses itself: nobody can tell what its loops enclose.
+    """Refuse a contour that crosses itself: its loops are ambiguous.
 
     A slip of the hand turns a corner of the ROI inside out; points in a wrong order (sorted in a
     table, say) make a zigzag of half its size.
@@ -442,7 +442,7 @@ def _check_simple(one: _Drawn, image: sitk.Image, reach: Reach, where: str) -> N
 def _filled(
     drawn: Sequence[_Drawn], size: tuple[int, int, int], reach: Reach, where: str
 ) -> NDArray[np.bool_]:
-    """Voxels (z, y, x) of the ROI."""
+    """Return the voxels (z, y, x) of the ROI."""
     columns, rows, slices = size
     inside = np.zeros((slices, rows, columns), dtype=np.bool_)
     for plane in sorted({one.plane for one in drawn}):
@@ -558,7 +558,7 @@ def _contour(item: pydicom.Dataset, where: str) -> _Contour:
 def _check_series(
     header: pydicom.Dataset, contours: Sequence[_Contour], identity: SeriesIdentity, where: str
 ) -> None:
-    """Whether file and contours name the series; a slice may have a new UID (cropped, say)."""
+    """Check that file and contours name the series; a slice may have a new UID (cropped, say)."""
     listed = _listed_series(header)
     remedy = "give the series that the contours were drawn on"
     if listed and identity.series not in listed:
@@ -574,7 +574,7 @@ def _check_series(
 
 
 def _listed_series(header: pydicom.Dataset) -> dict[str, set[str]]:
-    """The series that the file says its contours were drawn on, each with its slices."""
+    """Return the series that the file names for its contours, each with its slices."""
     listed: dict[str, set[str]] = defaultdict(set)
     for frame in header.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
@@ -587,7 +587,7 @@ def _listed_series(header: pydicom.Dataset) -> dict[str, set[str]]:
 
 
 def _frames_of(header: pydicom.Dataset, wanted: str) -> set[str]:
-    """Frames of reference under which the file lists a series."""
+    """Return the frames of reference under which the file lists a series."""
     return {
         str(frame.get("FrameOfReferenceUID") or "")
         for frame in header.get("ReferencedFrameOfReferenceSequence") or ()
@@ -604,10 +604,9 @@ def _on_slices(
     identity: SeriesIdentity,
     where: str,
 ) -> list[_Drawn]:
-    """The contours as polygons on their slices."""
     to_voxels = np.linalg.inv(voxels_to_patient(image))
     last, own = np.array(image.GetSize()) - 1, set(identity.instances)
-    # rounding may move a contour by half a step, cutting digits off by a whole one
+    # rounding may move a contour by half a step, truncating digits by a whole one
     moved = np.abs(to_voxels[:3, :3]) @ steps
     off = min(max(_OFF_SLICE, float(moved[2]) + FLOAT_ERROR), _MOST_OFF)
     reach = 0.5 + FLOAT_ERROR + moved[:2].clip(0, 0.5)

@@ -1,6 +1,6 @@
-"""A segment of a DICOM-SEG as a mask on the series that it was drawn on (PS3.3, A.51 and A.87).
+"""Convert a segment of a DICOM-SEG to a mask on its series (PS3.3, A.51 and A.87).
 
-Each frame is placed by its own position. highdicom's `get_volume` is not asked: it takes all labels
+Each frame is placed by its own position. highdicom's `get_volume` is not used: it takes all labels
 of a label map where one is wanted, and frames at equal distances only.
 """
 
@@ -74,7 +74,7 @@ def chosen_segment(
 
 
 _OFF_GRID, _OFF_SLICE, _MOST_OFF = 0.01, 0.1, 0.25
-"""Voxels by which a frame may miss the image's grid: in plane, across, and when rounded at most."""
+"""Tolerated voxels between a frame and the image's grid: in plane, across, when rounded."""
 _ROUNDED_MM = 0.1
 _ANEW = "save the segmentation again"
 
@@ -85,10 +85,10 @@ class _Frame:
 
     Parameters
     ----------
-    number : counted from 1, as the standard counts.
+    number : counted from 1, as in the standard.
     position : centre of its first pixel, in mm (LPS).
     steps : (3, 2); mm from a pixel to the next column, and to the next row.
-    sources : SOP Instance UIDs of the slices that it says it was drawn on.
+    sources : SOP Instance UIDs of the slices that it names as its source.
     """
 
     number: int
@@ -99,7 +99,7 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Grid:
-    """The image's grid; `off` is how many voxels along each axis a frame may miss it by."""
+    """The image's grid; `off` is a frame's tolerance in voxels along each axis."""
 
     to_voxels: NDArray[np.float64]
     size: tuple[int, ...]
@@ -113,22 +113,21 @@ def read_segment(
     *,
     confirmed: frozenset[str] = NOTHING,
 ) -> sitk.Image:
-    """The segment on the grid of `image`, uint8; its frames may come in any order and direction.
+    """Read the segment on the grid of `image`, uint8; frames may have any order and direction.
 
-    Frames belong to the nearest slice, where the rounding of their positions to 0.1 mm leaves no
-    doubt about which that is.
+    Frames belong to the nearest slice, where rounding of positions to 0.1 mm leaves no doubt.
 
     Parameters
     ----------
     image : a series from `read_image`.
     label : the segment's label; None when the file has one only.
-    confirmed : findings that the hospital has looked at and found right.
+    confirmed : findings that the hospital has checked and confirmed.
 
     Raises
     ------
-    PatientError : the image is no DICOM series; whatever `chosen_segment` refuses; frames without
-        a place, twice in one place, on another slice than they name, or on another grid; a segment
-        beyond the image, damaged, that skips slices.
+    PatientError : the image is no DICOM series; as `chosen_segment`; frames without a place, twice
+        in one place, on another slice than they name, or on another grid; a segment beyond the
+        image, damaged, that skips slices.
     """
     where = path.name
     identity = SeriesIdentity.of(image, where)
@@ -151,7 +150,7 @@ def read_segment(
 
 
 def _frames(read: pydicom.Dataset, chosen: int, where: str) -> Iterator[_Frame]:
-    """Yield the frames that may hold the segment: in a label map all."""
+    """Yield the frames that may hold the segment: all of a label map."""
     items = read.get("PerFrameFunctionalGroupsSequence") or ()
     (said,) = _several(read, "NumberOfFrames", 1, "the segmentation", where)
     if len(items) != int(said):
@@ -230,7 +229,7 @@ def _only_value(plane: NDArray[np.integer], frame: _Frame, where: str) -> NDArra
 
 
 def _places(filled: NDArray[np.int64], frame: _Frame, grid: _Grid, where: str) -> NDArray[np.int64]:
-    """Return the image's voxels (x, y, z) that pixels (row, column) of a frame are."""
+    """Return the image's voxels (x, y, z) under pixels (row, column) of a frame."""
     way = grid.to_voxels[:3, :3] @ frame.steps
     start = grid.to_voxels[:3, :3] @ frame.position + grid.to_voxels[:3, 3]
     places = filled[:, ::-1] @ way.T + start

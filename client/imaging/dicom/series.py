@@ -1,4 +1,4 @@
-"""A DICOM CT series as a volume."""
+"""Read a DICOM CT series as a volume."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class SeriesSurvey:
     Parameters
     ----------
     slices : in the order of the volume.
-    passed_over : how many files are not read, by what they are.
-    hints : why slices may be missing at an end of the series, where spacing cannot tell.
-    differing : elements that slices should have in common, and how many values they have.
+    passed_over : number of files that are not read, by kind.
+    hints : reasons why slices may be missing at an end of the series, where spacing cannot show it.
+    differing : elements that slices should share, and their number of values.
     """
 
     identity: SeriesIdentity
@@ -47,18 +47,18 @@ class SeriesSurvey:
 
 
 def read_series(path: Path) -> tuple[sitk.Image, SeriesIdentity]:
-    """Read a CT series in HU as float32, and which series it is.
+    """Read a CT series in HU as float32, and its identity.
 
-    Slices lie where Image Position (Patient) says; their names and numbers do not matter.
+    Slices are placed by Image Position (Patient); their names and numbers do not matter.
 
     Parameters
     ----------
-    path : folder with one CT series, or one slice of the series that is meant; other objects than
-        CT slices, and localizers, are passed over.
+    path : folder with one CT series, or one slice of the series that is meant; objects other than
+        CT slices, and localizers, are skipped.
 
     Raises
     ------
-    PatientError : whatever `survey_series`, `read_hu` and `check_rescale` refuse.
+    PatientError : as `survey_series`, `read_hu` and `check_rescale`.
     """
     survey = survey_series(path)
     volume = np.stack([read_hu(s.path, s.pixels) for s in survey.slices])
@@ -76,7 +76,7 @@ def check_series_headers(path: Path) -> SeriesIdentity:
 
 
 def survey_series(path: Path) -> SeriesSurvey:
-    """Read the headers of a series, place its slices, and count what else lies in the folder.
+    """Read the headers of a series, place its slices, and count all else in the folder.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def _slice(found: Found) -> Slice:
 
 
 def _check_strays(uid: str, first: Slice, contents: Contents, where: str) -> None:
-    """Refuse files of the series that are not read, though they lie like its slices."""
+    """Refuse files of the series that are not read, though they are placed like its slices."""
     remedy = "keep all slices of the series in one folder, and nothing else of it"
     strays = [one for one in contents.strays if one.series == uid]
     below = [one for one in strays if one.folder and one.is_slice]
@@ -182,7 +182,7 @@ def _parallel(found: Found, other: Slice) -> bool:
     try:
         own = numbers(found.header, "ImageOrientationPatient", 6, found.path.name)
     except PatientError:
-        return True  # it has a place, and nobody can tell which
+        return True  # it has a place, which nobody can know
     return bool(np.abs(np.subtract(own, other.orientation)).max() < _PARALLEL)
 
 
@@ -198,7 +198,7 @@ def _passed_over(uid: str, contents: Contents) -> Mapping[str, int]:
 
 
 def _hints(headers: Sequence[pydicom.Dataset], distance: float) -> Iterator[str]:
-    """Say what headers tell of slices that are not there."""
+    """Describe missing slices that the headers suggest."""
     count = len(headers)
     between = [_number(header, "SpacingBetweenSlices") for header in headers]
     if any(0 < abs(own) < _MUCH_LESS * distance for own in between if own is not None):

@@ -1,4 +1,4 @@
-"""The slices of a series, and the even grid that they must form."""
+"""Slices of a series, and the even grid that they must form."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ class Slice:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """Return the direction across the slices (PS3.3, C.7.6.2.1.1)."""
+        """Direction across the slices (PS3.3, C.7.6.2.1.1)."""
         across = np.cross(self.orientation[:3], self.orientation[3:])
         normal: NDArray[np.float64] = across / np.linalg.norm(across)  # cosines may be rounded
         return normal
 
     @property
     def height(self) -> float:
-        """Return the place along the normal, in mm."""
+        """Position along the normal, in mm."""
         return float(self.normal @ self.position)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Place of an even stack of slices: mm along columns, rows and slices, first voxel, axes."""
+    """Geometry of an even stack of slices: mm along columns, rows and slices, first voxel, axes."""
 
     spacing: tuple[float, float, float]
     origin: tuple[float, ...]
@@ -79,11 +79,11 @@ class Grid:
 
 
 def read_slice(path: Path, header: pydicom.FileDataset) -> Slice:
-    """Read what is needed to place and decode a slice.
+    """Read the elements needed to place and decode a slice.
 
     Raises
     ------
-    PatientError : an element is missing, is not as many numbers as it should be, or cannot be so.
+    PatientError : an element is missing, has a wrong number of values, or an impossible one.
     """
     where = path.name
     orientation = numbers(header, "ImageOrientationPatient", 6, where)
@@ -105,7 +105,7 @@ def read_slice(path: Path, header: pydicom.FileDataset) -> Slice:
 
 
 def _check_axes(axes: NDArray[np.float64], where: str, remedy: str) -> None:
-    """Refuse rows and columns that are no unit vectors, or not at right angles."""
+    """Refuse rows and columns that are not unit vectors at right angles."""
     lengths = np.linalg.norm(axes, axis=1)
     if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
         told = f"{lengths[0]:.4g} and {lengths[1]:.4g}"
@@ -117,10 +117,10 @@ def _check_axes(axes: NDArray[np.float64], where: str, remedy: str) -> None:
 
 
 def place(slices: Sequence[Slice], where: str) -> Grid:
-    """Find the grid of slices that are in the order of their heights.
+    """Find the grid of slices sorted by height.
 
-    Positions rounded to a tenth of a millimetre are taken for what they are: the grid is the even
-    one that fits all of them best, by least squares.
+    Positions may be rounded to a tenth of a millimetre: the grid is the even one that fits all of
+    them best, by least squares.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _refuse_twins(one: Slice, other: Slice, where: str) -> NoReturn:
 
 
 def _even(heights: NDArray[np.float64]) -> tuple[float, float]:
-    """Find the distance of slices and the first height: by the ends, or else by all."""
+    """Find the distance of slices and the first height: from the ends, or else from all."""
     steps = np.arange(len(heights))
     distance = float(heights[-1] - heights[0]) / (len(heights) - 1)
     if np.abs(heights - heights[0] - distance * steps).max() < _EXACT_MM:
@@ -232,6 +232,6 @@ def _check_even(
 
 
 def _rounded(positions: NDArray[np.float64]) -> bool:
-    """Tell whether all coordinates that differ between slices are multiples of 0.1 mm."""
+    """Return whether all coordinates that differ between slices are multiples of 0.1 mm."""
     moving = positions[:, np.ptp(positions, axis=0) > 0] / _ROUNDED_MM
     return bool(np.abs(moving - np.rint(moving)).max(initial=0) < 1e-6)

@@ -61,7 +61,7 @@ _ONE_FILE = "save it as one .mha file"
 
 
 def parse(start: bytes) -> Parsed:
-    """Read a header, up to and with the line ElementDataFile."""
+    """Read a header, up to and including the line ElementDataFile."""
     end = _LAST.search(start)
     if end is None:
         return None, (Fault("unreadable: its header is not that of a MetaImage file"),)
@@ -82,7 +82,7 @@ def parse(start: bytes) -> Parsed:
 
 
 def pairs(start: bytes) -> dict[str, str]:
-    """Return the fields that say nothing about grid or storage: comments, names, further keys."""
+    """Return the fields without meaning for grid or storage: comments, names, further keys."""
     end = _LAST.search(start)
     found: dict[str, str] = {}
     for line in start[: end.end() if end else len(start)].decode("latin-1").split("\n"):
@@ -205,7 +205,7 @@ def _axis_faults(fields: Mapping[str, str]) -> Iterator[Fault]:
     known = len(letters) == 3 and all(letter in _LETTERS for letter in letters)
     ways = [_LETTERS[letter] for letter in letters] if known else []
     along = [axes[patient, i] * sign for i, (patient, sign) in enumerate(ways)]
-    # ITK writes the sides that the axes start from, others those that they lead to
+    # ITK writes the sides from which the axes start, others those to which they lead
     if not known or not (min(along) > _ACROSS or max(along) < -_ACROSS):
         yield Fault(
             f"AnatomicalOrientation says {letters}, TransformMatrix "

@@ -55,7 +55,7 @@ _ALIGN = "write one of the two forms anew from the other (nibabel: set_sform, se
 
 @dataclass(frozen=True)
 class _Fields:
-    """The fields of a header that matter here, under the standard's names."""
+    """Fields of a header that matter here, under the standard's names."""
 
     order: str
     version: int
@@ -76,7 +76,7 @@ class _Fields:
 
 
 def parse(start: bytes) -> Parsed:
-    """Read a header, uncompressed, with the extensions behind it."""
+    """Read an uncompressed header, with the extensions behind it."""
     order = _byte_order(start)
     if order is None:
         return None, (Fault("unreadable: its header is not that of a NIfTI file"),)
@@ -234,7 +234,7 @@ def _orientation_faults(fields: _Fields) -> Iterator[Fault]:
             yield Fault(f"{name} is {code}, which the standard does not define")
             return
     if not any(codes.values()):
-        yield Fault("qform_code and sform_code are 0: left and right are not told apart")
+        yield Fault("qform_code and sform_code are 0: left and right cannot be distinguished")
         return
     faults = [*_qform_faults(fields), *_sform_faults(fields)]
     yield from faults
@@ -291,7 +291,7 @@ def _disagreement(fields: _Fields) -> Iterator[Fault]:
 
 
 def _qform(fields: _Fields) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors of the axes (columns) and origin, LPS (nifti1.h, method 2)."""
+    """Return unit vectors of the axes (columns) and origin, LPS (nifti1.h, method 2)."""
     b, c, d = fields.quatern
     a = math.sqrt(max(1 - b * b - c * c - d * d, 0.0))
     rotation = np.array(
@@ -308,7 +308,7 @@ def _qform(fields: _Fields) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _sform(fields: _Fields) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors of the axes (columns) and origin, LPS (nifti1.h, method 3)."""
+    """Return unit vectors of the axes (columns) and origin, LPS (nifti1.h, method 3)."""
     axes = fields.srow[:, :3]
     return _TO_LPS @ (axes / np.linalg.norm(axes, axis=0)), _TO_LPS @ fields.srow[:, 3]
 

@@ -68,7 +68,7 @@ _ONE_FILE = "save it as one .nrrd file, raw or gzip"
 
 
 def parse(start: bytes) -> Parsed:
-    """Read a header, up to and with the empty line that ends it."""
+    """Read a header, up to and including the empty line that ends it."""
     lines, offset = _lines(start)
     if not re.fullmatch(r"NRRD000[1-5]", lines[0] if lines else ""):
         return None, (Fault("unreadable: its header is not that of a NRRD file"),)

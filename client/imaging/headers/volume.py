@@ -1,8 +1,8 @@
-"""The content of a volume's header, and the checks that all formats share.
+"""Content of a volume's header, and the checks that all formats share.
 
-The libraries in use repair headers silently: a spacing of zero becomes 1, an offset of zero becomes
-another one, axes that lean become upright. So headers are read here, and whatever would need a
-repair is a fault.
+Common libraries repair headers silently: a spacing of zero becomes 1, an offset of zero becomes
+another one, skewed axes become upright. So headers are read here, and a header that needs repair
+is a fault.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FRESH = "convert the volume again from the original series"
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that makes a header unusable, and how to repair it."""
+    """Defect that makes a header unusable, and its repair."""
 
     what: str
     remedy: str = FRESH
@@ -76,7 +76,7 @@ class VolumeHeader:
 
 
 Parsed = tuple[VolumeHeader | None, tuple[Fault, ...]]
-"""A header, None where it has faults; and the faults."""
+"""Header, or None, and its faults."""
 
 
 def grid_faults(
@@ -130,7 +130,7 @@ def shear_degrees(axes: NDArray[np.float64]) -> float:
 
 
 def unit_faults(unit: str | None, spacing: Sequence[float], field: str) -> Iterator[Fault]:
-    """Find units other than mm; where none is stated (None), spacings that are unlikely in mm."""
+    """Find units other than mm; without a unit (None), spacings that are unlikely in mm."""
     if unit is None:
         low, high = _UNSTATED_MM
         if not all(low <= s <= high for s in spacing):
@@ -144,7 +144,7 @@ def unit_faults(unit: str | None, spacing: Sequence[float], field: str) -> Itera
 
 
 def numbers(values: Sequence[float]) -> str:
-    """Write numbers for a message."""
+    """Format numbers for a message."""
     return ", ".join(f"{value:.6g}" for value in values)
 
 

@@ -1,7 +1,7 @@
 """PyRadiomics' features, value for value, with its slow inner parts replaced by equal ones.
 
-Each replacement is a module of its own and has the original beside it in its test. What PyRadiomics
-is known to do otherwise than its documentation or IBSI says is kept: docs/radiomics.md lists it.
+Each replacement is a module of its own and is compared with the original in its test. Known
+deviations of PyRadiomics from its documentation or IBSI are kept: docs/radiomics.md lists them.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ CLASSES: Mapping[str, tuple[type, Features]] = {
     "glszm": (RadiomicsGLSZM, lambda seen, _: glszm.features(seen)),
     "ngtdm": (RadiomicsNGTDM, lambda seen, _: ngtdm.features(seen)),
 }
-"""Class of PyRadiomics that names the features, and what replaces it."""
+"""Class of PyRadiomics that names the features, and its replacement."""
 
 _USUAL: Mapping[str, Any] = {
     "binCount": None,
@@ -50,14 +50,14 @@ _USUAL: Mapping[str, Any] = {
     "weightingNorm": None,
     "additionalInfo": False,
 }
-"""Settings that the replacements hold for; with others the untouched extractor works."""
+"""Settings that the replacements support; with others the untouched extractor works."""
 
 
 class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadiomics has no types
-    """The same features under the same names, for an image and a mask that are in memory.
+    """PyRadiomics' features under the same names, for an image and a mask in memory.
 
-    What the replacements do not hold for (other settings, other classes, values that are not
-    finite) goes through the untouched code, part by part.
+    Cases that the replacements do not cover (other settings, other classes, values that are not
+    finite) go through the untouched code, part by part.
     """
 
     def execute(
@@ -68,7 +68,7 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
         label_channel: int | None = None,
         voxelBased: bool = False,
     ) -> OrderedDict[str, Any]:
-        """Compute the features of an ROI, as PyRadiomics' method of this name does."""
+        """Compute the features of an ROI; overrides PyRadiomics' method."""
         plain = label is None and label_channel is None and not voxelBased
         if not (plain and self._is_usual(imageFilepath)):
             untouched: OrderedDict[str, Any] = super().execute(
@@ -105,7 +105,7 @@ class FastExtractor(RadiomicsFeatureExtractor):  # type: ignore[misc]  # PyRadio
     def _checked(
         self, image: sitk.Image, mask: sitk.Image, settings: Mapping[str, Any]
     ) -> tuple[sitk.Image, sitk.Image, NDArray[Any]]:
-        """Return what PyRadiomics' loading and checking do, and the ROI's box; quickly if sound."""
+        """Return image, mask and the ROI's box, checked as by PyRadiomics, but faster if sound."""
         done = (settings.get(name) for name in ("normalize", "preCrop", "minimumROISize"))
         same = _same_grid(image, mask) and not any(done)
         if same and settings.get("resampledPixelSpacing") is None and _is_whole(mask):
@@ -173,7 +173,7 @@ def _same_grid(one: sitk.Image, other: sitk.Image) -> bool:
 
 
 def _is_whole(mask: sitk.Image) -> bool:
-    """Tell if a mask has one whole number a voxel."""
+    """Return whether a mask has one whole number per voxel."""
     return np.dtype(sitk.GetArrayViewFromImage(mask).dtype).kind in "ui" and (
         mask.GetNumberOfComponentsPerPixel() == 1
     )

@@ -49,7 +49,7 @@ def extract(
     confirmed: frozenset[str] = NOTHING,
     engine: Engine = "fast",
 ) -> tuple[tuple[str, ...], Features]:
-    """Names and values (features,) of one ROI, in PyRadiomics' order, without diagnostics.
+    """Return names and values (features,) of one ROI, in PyRadiomics' order, without diagnostics.
 
     The image goes to PyRadiomics in HU and unwindowed, as float32 whatever the file stores:
     integer files would be rounded after resampling and within LBP-3D, so that sites with integer
@@ -58,8 +58,8 @@ def extract(
     Parameters
     ----------
     settings_name : a .yaml file of `common/presets`, without its ending.
-    expected : how many features it has to give.
-    confirmed : findings of the mask's header that somebody has looked at and found right.
+    expected : number of features it has to give.
+    confirmed : findings of the mask's header that somebody has checked and confirmed.
     engine : "pyradiomics" computes with the untouched library.
 
     Raises
@@ -83,7 +83,7 @@ def extract_roi(
     window: ImagingSettings | None = None,
     engine: Engine = "fast",
 ) -> tuple[tuple[str, ...], Features]:
-    """`extract` for an image and mask already read.
+    """Run `extract` for an image and mask already read.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def extract_roi(
 
 
 def feature_names(settings_name: str, expected: int) -> tuple[str, ...]:
-    """Names of the features, in the order of `extract`, found on a small ball of noise."""
+    """Return the names of the features in the order of `extract`, from a ball of noise."""
     voxels = np.random.default_rng(0).normal(50, 20, (16, 16, 16)).astype(np.float32)
     z, y, x = np.indices(voxels.shape) - 7.5
     image = sitk.GetImageFromArray(voxels)
@@ -126,7 +126,7 @@ def to_csv(path: Path, names: Sequence[str], values: Features) -> None:
 
 @dataclass(frozen=True)
 class _Tool:
-    """An extractor that does not resample, and the settings to resample by before it."""
+    """Extractor that does not resample, and the settings to resample by before it."""
 
     extractor: RadiomicsFeatureExtractor
     resampling: dict[str, Any]
@@ -150,12 +150,12 @@ def _resampled(
     window: ImagingSettings | None,
     engine: Engine,
 ) -> tuple[sitk.Image, sitk.Image]:
-    """What PyRadiomics' own resampling makes of the ROI and its padding.
+    """Resample the ROI and its padding exactly as PyRadiomics does.
 
     It lays its grid by the mask alone, so the mask stays whole; the image, whose spline prefilter
-    is what takes the time, is cut to the part that decides the wanted voxels. A window is clipped
-    to before and after, as `preprocess` does. Both are moved to origin 0: by their coordinates in
-    the patient, rounding would decide which of two equally near voxels the mask takes.
+    takes the time, is cut to the part that decides the wanted voxels. The window is clipped before
+    and after, as in `preprocess`. Both are moved to origin 0: otherwise rounding of coordinates
+    would decide which of two equally near voxels the mask takes.
     """
     mask = at_origin(mask)
     wanted = settings.get("resampledPixelSpacing")
@@ -215,7 +215,7 @@ def _check(
 
 
 def _in_a_line(error: Exception) -> str:
-    """PyRadiomics says it in the first line, ITK (a RuntimeError) in the last."""
+    """Return the line with the cause: PyRadiomics' first, the last of ITK (a RuntimeError)."""
     lines = [line.strip(" :") for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
@@ -224,7 +224,7 @@ def _in_a_line(error: Exception) -> str:
 
 @contextmanager
 def _alone_and_quiet() -> Iterator[None]:
-    """One thread, no log, no warnings; what PyRadiomics sets for the whole process is undone."""
+    """Use one thread, no log and no warnings; undo what PyRadiomics sets for the whole process."""
     filters = sitk.ProcessObject
     coordinates = filters.GetGlobalDefaultCoordinateTolerance()
     directions = filters.GetGlobalDefaultDirectionTolerance()
@@ -232,7 +232,7 @@ def _alone_and_quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
-    # what `read_mask` lets pass must pass here
+    # what `read_mask` accepts must be accepted here
     filters.SetGlobalDefaultCoordinateTolerance(GEOMETRY_TOLERANCE)
     filters.SetGlobalDefaultDirectionTolerance(GEOMETRY_TOLERANCE)
     try:

@@ -1,4 +1,4 @@
-"""The image types: values in the ROI of what each filter makes of the padded box."""
+"""Filters of the image types: values in the ROI of the filtered padded box."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def filtered(kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own
 
 
 def _special(kind: str, image: sitk.Image, own: Settings) -> bool:
-    """Tell if the settings or the image ask for more than the replacement here can do."""
+    """Return whether the settings or the image exceed the replacement here."""
     if kind == "LoG":
         return bool(image.GetPixelID() != sitk.sitkFloat32 or min(image.GetSize()) < FEWEST)
     if kind == "Gradient":
@@ -73,7 +73,6 @@ def _special(kind: str, image: sitk.Image, own: Settings) -> bool:
 def _upstream(
     kind: str, image: sitk.Image, mask: sitk.Image, region: Region, own: Settings
 ) -> Made:
-    """PyRadiomics' own filter."""
     make = getattr(imageoperations, f"get{kind}Image")
     for made, name, _ in make(image, mask, **own):
         yield name, sitk.GetArrayViewFromImage(made)[region.mask]
@@ -90,7 +89,7 @@ def _scaled(
     region: Region,
     _: Settings,
 ) -> Made:
-    """A function of each voxel and of the largest absolute value in the box."""
+    """Apply a function of each voxel and of the largest absolute value in the box."""
     box = sitk.GetArrayViewFromImage(image)
     largest = np.maximum(box.max().astype(np.float64), -box.min().astype(np.float64))
     yield name, scale(box[region.mask].astype(np.float64), np.abs(largest))
@@ -120,7 +119,7 @@ def _exponential(values: Values, largest: np.float64) -> Values:
 
 
 def _gradient(image: sitk.Image, region: Region, own: Settings) -> Made:
-    """Magnitude of the central differences."""
+    """Compute the magnitude of the central differences."""
     spaced = own.get("gradientUseSpacing", True)
     steps = np.array(image.GetSpacing() if spaced else (1.0, 1.0, 1.0))
     box = sitk.GetArrayViewFromImage(image)
@@ -129,7 +128,7 @@ def _gradient(image: sitk.Image, region: Region, own: Settings) -> Made:
 
 @compiled
 def _magnitudes(box: NDArray[np.float32], places: Ints, weights: Doubles) -> NDArray[np.float32]:
-    """Return the gradients at some places of a volume (z, y, x); it goes on as at its borders."""
+    """Return the gradients at some places of a volume (z, y, x), extended by its border values."""
     depth, height, width = box.shape
     made = np.empty(len(places), dtype=np.float32)
     for i in range(len(places)):
@@ -145,7 +144,7 @@ def _magnitudes(box: NDArray[np.float32], places: Ints, weights: Doubles) -> NDA
 
 
 def _log(image: sitk.Image, region: Region, own: Settings) -> Made:
-    """Each sigma that the box is large enough for."""
+    """Yield each sigma that the box is large enough for."""
     spacing = image.GetSpacing()
     for sigma in own.get("sigma", ()):
         fits = all(
@@ -158,9 +157,9 @@ def _log(image: sitk.Image, region: Region, own: Settings) -> Made:
 
 
 def _wavelet(image: sitk.Image, region: Region, own: Settings) -> Made:
-    """The eight decompositions, along x, y and z in turn, LLL last as PyRadiomics has it.
+    """Yield the eight decompositions, along x, y and z in turn, LLL last as in PyRadiomics.
 
-    It makes all of them, whole, before it gives the first.
+    PyRadiomics makes all of them, whole, before it yields the first.
     """
     box = sitk.GetArrayViewFromImage(image)
     even = np.pad(box, [(0, size % 2) for size in box.shape], "wrap")
@@ -213,7 +212,7 @@ def _convolve(
 ) -> None:
     """Filter lines, wrapped around, and keep `needed` places from `first` on.
 
-    Adds in the order of PyWavelets, where what lies beyond the end comes first, nearest last.
+    Adds in the order of PyWavelets, where values beyond the end come first, nearest last.
     `layout` has the numbers of planes, places and lines, and their strides before and after.
     """
     planes, n, lines = layout[0, 0], layout[0, 1], layout[0, 2]
@@ -234,14 +233,12 @@ def _convolve(
 
 @compiled
 def _add(total: Values, volume: Values, at: Index, stride: Index, weight: Any) -> None:
-    """Add one tap to each line."""
     for k in range(np.uint64(len(total))):
         total[k] += weight * volume[at + k * stride]
 
 
 @compiled
 def _put(made: Values, at: Index, stride: Index, total: Values) -> None:
-    """Write one place of each line."""
     for k in range(np.uint64(len(total))):
         made[at + k * stride] = total[k]
 

@@ -1,4 +1,4 @@
-"""First-order features: each moment and order statistic worked out once, in few passes.
+"""First-order features: each moment and order statistic computed once, in few passes.
 
 Sums are taken over the same values as PyRadiomics', in numpy's order.
 """
@@ -173,7 +173,7 @@ def _stretch(terms: Doubles, n: int) -> float:
 
 
 def percentiles(values: Doubles) -> dict[int, float]:
-    """Return numpy's percentiles 10, 25, 75 and 90 and its median, by sorting once in part."""
+    """Return numpy's percentiles 10, 25, 75 and 90 and its median, by one partial sort."""
     last = len(values) - 1
     places = {q: last * (q / 100) for q in PERCENTILES}
     middle = sorted({len(values) // 2, last // 2})
@@ -221,7 +221,6 @@ def _histogram(values: Doubles, smallest: float, scale: float) -> Ints:
 def _of_bins(
     values: Doubles, smallest: float, scale: float, taken: NDArray[np.bool_], many: int
 ) -> Doubles:
-    """Return the values of some bins."""
     kept = np.empty(many)
     k = 0
     for i in range(len(values)):

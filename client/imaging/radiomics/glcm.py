@@ -24,7 +24,7 @@ _EPS = np.spacing(1)
 _ROWS = 256
 """Rows at a time of the products of two margins."""
 _ENTRIES = 200_000
-"""Most entries of the matrices that are worked on at a time, if one angle has no more."""
+"""Most matrix entries processed at a time, if one angle has no more."""
 
 _JOINT = "Autocorrelation JointAverage JointEnergy JointEntropy MaximumProbability SumSquares"
 _CLUSTERS = "ClusterProminence ClusterShade ClusterTendency Contrast Correlation Imc1 Imc2"
@@ -50,7 +50,7 @@ NAMES = frozenset(f"{_JOINT} {_CLUSTERS} {_SUMS} {_INVERSE}".split())
 
 @dataclass(frozen=True)
 class Pairs:
-    """The entries of the symmetric matrices that are not zero, row by row within each angle.
+    """Nonzero entries of the symmetric matrices, row by row within each angle.
 
     `first` (angles + 1,) is where an angle begins.
     """
@@ -64,10 +64,10 @@ class Pairs:
 def features(seen: Seen, wanted: Sequence[str]) -> Mapping[str, float]:
     """Return the wanted features by name, from lists of pairs instead of whole matrices.
 
-    Each sum adds the same numbers in the same order as numpy does over the whole matrix: what is
-    left out is zero. Imc2 is a root of what two such sums differ by, so the last bit can show.
-    Over a single angle numpy adds in another order: there, and for the two features that are not
-    replaced, the whole matrix is made and the original formulas stand.
+    Each sum adds the same numbers in the same order as numpy does over the whole matrix: all others
+    are zero. Imc2 is a root of the difference of two such sums, so the last bit can show. Over a
+    single angle numpy adds in another order: there, and for the two features that are not replaced,
+    the whole matrix is made and the original formulas are used.
     """
     texture, present = seen.texture, seen.texture.levels.present
     angles = angles_with_pairs(texture)
@@ -115,7 +115,7 @@ def _flat(level: int, angles: int, paired: bool, wanted: tuple[str, ...]) -> Map
 
 
 def angles_with_pairs(texture: Texture) -> Ints:
-    """Return the angles along which two voxels are neighbours; the only one in any case."""
+    """Return the angles along which two voxels are neighbours; an only angle is kept anyway."""
     paired = texture.levels.region.paired
     return np.arange(1) if len(paired) == 1 else np.flatnonzero(paired)
 

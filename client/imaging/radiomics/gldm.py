@@ -1,4 +1,4 @@
-"""GLDM features from dependences that were counted with everything else."""
+"""GLDM features from dependences counted together with the other matrices."""
 
 from __future__ import annotations
 

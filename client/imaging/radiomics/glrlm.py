@@ -1,4 +1,4 @@
-"""GLRLM features from runs that were counted with everything else."""
+"""GLRLM features from runs counted together with the other matrices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = (
 def features(seen: Seen) -> Mapping[str, float]:
     """Return the features by name, the mean over the angles; NaN where the ROI has no run.
 
-    An angle along which no line meets two voxels says nothing.
+    An angle along which no line meets two voxels is left out.
     """
     levels = seen.texture.levels
     if not levels.region.crossed.any():

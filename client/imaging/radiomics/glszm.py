@@ -1,4 +1,4 @@
-"""GLSZM features from connected zones that were joined with everything else."""
+"""GLSZM features from connected zones joined together with the other matrices."""
 
 from __future__ import annotations
 

@@ -40,11 +40,10 @@ _LINE = _STRETCH + 4 * _STEP
 
 @dataclass(frozen=True)
 class Axis:
-    """Find where along one axis the samples of each vertex lie.
+    """Positions of the samples of each vertex along one axis.
 
     `start` (42,) is the first tap relative to the voxel, in the padded image;
-    `weights` (42, 4, n) are those of the taps, `inside` (42, n) says that the sample is in the
-    image.
+    `weights` (42, 4, n) are those of the taps, `inside` (42, n) is True for samples in the image.
     """
 
     start: Ints
@@ -77,7 +76,7 @@ def axis_of(offsets: Doubles, size: int) -> Axis | None:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A volume's spline coefficients, mirrored at its borders, and where its samples lie.
+    """A volume's spline coefficients, mirrored at its borders, and the positions of its samples.
 
     `order` (42,) are the vertices, those with the same offsets along z and y together; `groups`
     numbers these. The axes (z, y, x) are in that order. `stretches` (stretches, 42, 4 * _LINE)
@@ -175,7 +174,6 @@ def _multiply(
 
 @compiled
 def _up(n: int) -> int:
-    """Round up to whole steps."""
     return (n + _STEP - 1) // _STEP * _STEP
 
 
@@ -291,8 +289,8 @@ def images(
 ) -> tuple[Doubles, Doubles, Doubles] | None:
     """Return m1, m2 and kurtosis of the ROI's voxels (n,), in the order of `numpy.where(roi)`.
 
-    None where the image is of a kind that the blocks do not hold for; PyRadiomics' own code has
-    to make the images then.
+    None for an image that the blocks do not cover; PyRadiomics' own code has to make the images
+    then.
     """
     if image.dtype not in (np.float32, np.float64):
         return None
@@ -325,7 +323,7 @@ def _original_kurtosis(samples: Floats) -> Floats:
 
 @cache
 def _kurtosis_holds() -> bool:
-    """Tell if the installed scipy and numpy have the kurtosis that is compiled here.
+    """Return whether the installed scipy and numpy compute kurtosis as compiled here.
 
     Its sums are theirs to the last bit; another release may add in another order.
     """
@@ -410,7 +408,7 @@ def _original_squares(sums: Complex, harmonics: Complex) -> Complex:
 
 
 def _squares(sums: Complex, harmonics: Complex) -> Complex:
-    """Work out the same in a compiled loop."""
+    """Compute the same in a compiled loop."""
     found = np.zeros(sums.shape[1], dtype=np.complex128)
     _add_squares(sums, harmonics, found)
     return found
@@ -418,7 +416,7 @@ def _squares(sums: Complex, harmonics: Complex) -> Complex:
 
 @cache
 def _squares_hold() -> bool:
-    """Tell if numpy multiplies complex numbers on this processor as the compiled loop does."""
+    """Return whether numpy multiplies complex numbers on this processor like the compiled loop."""
     random = np.random.default_rng(0)
     real, imaginary = random.normal(size=(2, 3, 300))
     sums = real + 1j * imaginary

@@ -17,12 +17,12 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ROOM = 8
-"""Voxels that loops go beyond the last one, so that they end with a whole vector."""
+"""Extra voxels at the end, so that loops end with a whole vector."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Grey levels of an image, as the texture classes see them.
+    """Grey levels of an image, for the texture classes.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Levels:
 def levels_of(values: NDArray[Any], region: Region, settings: Mapping[str, Any]) -> Levels:
     """Bin the ROI's values, which have to be finite.
 
-    The edges are PyRadiomics' own, made from the smallest and the largest value: it looks at all
-    of them with Python's `min` and `max`.
+    The edges are PyRadiomics' own, made from the smallest and the largest value, which PyRadiomics
+    finds with Python's `min` and `max` over all values.
     """
     ends = np.array([values.min(), values.max()])
     edges = np.asarray(getBinEdges(ends, **settings))

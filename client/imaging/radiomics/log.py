@@ -64,7 +64,7 @@ def second_derivative(sigma: float, scale: float) -> Recursion:
     smooth, poles = _oscillations(sigma, *_GAUSSIAN)
     curved, _ = _oscillations(sigma, *_CURVATURE)
     sum_d = poles.sum()
-    # as much of the Gaussian as makes the response to a constant vanish
+    # the part of the Gaussian that makes the response to a constant vanish
     forward = curved - smooth * (
         (2 * curved.sum() - sum_d * curved[0]) / (2 * smooth.sum() - sum_d * smooth[0])
     )
@@ -138,11 +138,11 @@ def _filtered(image: Singles, axis: int, box: tuple[slice, ...], filter_: Recurs
 def _filter_planes(
     image: Singles, made: Singles, layout: Ints, start: int, needed: int, coefficients: Doubles
 ) -> None:
-    """Filter each plane (n, lines) along its first axis; values go on as at the borders.
+    """Filter each plane (n, lines) along its first axis, extended by its border values.
 
     Some lines at a time, whose values of one place lie side by side. `layout` has the numbers of
-    planes, places and lines, and their strides in the image and in what is made of it, where
-    `needed` places from `start` on are kept.
+    planes, places and lines, and their strides in the image and in the result, which keeps `needed`
+    places from `start` on.
     """
     forward, backward, feedback = coefficients[:4], coefficients[4:8], coefficients[8:]
     planes, n, lines = layout[0, 0], layout[0, 1], layout[0, 2]

@@ -99,7 +99,7 @@ def _compare(
 ) -> None:
     """Compare each voxel with its neighbours, for GLDM and NGTDM.
 
-    Goes by stretches of voxels that lie side by side, so that a step is one loop over the array.
+    Works on stretches of voxels that lie side by side, so that a step is one loop over the array.
     """
     total = np.empty(longest + ROOM, dtype=np.int32)
     equal = np.empty(longest + ROOM, dtype=np.int32)
@@ -130,7 +130,7 @@ def _compare(
 
 @compiled
 def _up(n: int) -> int:
-    """Round up to whole vectors; the voxels too many are looked at again, or never used."""
+    """Round up to whole vectors; the extra voxels are counted again, or never used."""
     return (n + ROOM - 1) // ROOM * ROOM
 
 

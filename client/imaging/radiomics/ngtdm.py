@@ -1,4 +1,4 @@
-"""NGTDM features from differences that were summed with everything else."""
+"""NGTDM features from differences summed together with the other matrices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ROI's geometry, worked out once and shared by every image type."""
+"""Geometry of the ROI, computed once and shared by every image type."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Region:
     inside : the mask, cut to that.
     places : flat index of each voxel, in raster order, in the bounding box with one voxel of
         padding on each side; a neighbour is then always a valid index.
-    stretches : where in `places` each stretch of voxels side by side begins, and their number.
+    stretches : start in `places` of each stretch of voxels side by side, and their number.
     padded : shape of that padded bounding box.
-    angles : (n, 3) steps z, y, x that GLCM and GLRLM go along, in PyRadiomics' order.
+    angles : (n, 3) steps z, y, x of GLCM and GLRLM, in PyRadiomics' order.
     steps : the same as differences of flat indices.
-    neighbours : how many of the 26 neighbours of each voxel lie in the ROI.
-    paired : of each angle, whether any two voxels are neighbours along it.
-    crossed : of each angle, whether a line along it meets the ROI more than once.
+    neighbours : number of the 26 neighbours of each voxel in the ROI.
+    paired : of each angle, True if any two voxels are neighbours along it.
+    crossed : of each angle, True if a line along it meets the ROI more than once.
     """
 
     mask: Mask
@@ -55,7 +55,7 @@ class Region:
 
 
 def region(mask: Mask) -> Region:
-    """Work out the geometry of a mask (z, y, x) with at least one voxel."""
+    """Compute the geometry of a mask (z, y, x) with at least one voxel."""
     box = bounding_box(mask)
     inside = mask[box]
     padded = np.pad(inside, 1)
@@ -106,7 +106,7 @@ def bounding_box(mask: Mask) -> tuple[slice, ...]:
 
 
 def _angles(shape: tuple[int, ...]) -> Ints:
-    """One of each pair of opposite steps to a neighbour, none along an axis of a single voxel."""
+    """Return one of each pair of opposite steps to a neighbour, none along a single-voxel axis."""
     steps = [
         (z, y, x)
         for z in _STEPS
@@ -118,7 +118,7 @@ def _angles(shape: tuple[int, ...]) -> Ints:
 
 
 def _meets_twice(places: Ints, shape: tuple[int, ...], angle: NDArray[Any]) -> bool:
-    """Tell if two voxels, neighbours or not, lie on one line along the angle."""
+    """Return whether two voxels, neighbours or not, lie on one line along the angle."""
     coordinates = np.stack(np.unravel_index(places, shape), axis=1)
     axis = int(np.flatnonzero(angle)[0])
     along = coordinates[:, axis] * angle[axis]

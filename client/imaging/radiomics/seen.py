@@ -1,4 +1,4 @@
-"""One image type as the features see it, and the names that PyRadiomics gives them."""
+"""Input of the feature classes: one image type, and PyRadiomics' names of the features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from client.imaging.radiomics.matrices import Texture
 
 @dataclass(frozen=True)
 class Seen:
-    """One image type as the features see it.
+    """One image type, the input of the feature classes.
 
     Parameters
     ----------
@@ -32,6 +32,6 @@ class Seen:
 
 @cache
 def names_of(kind: Hashable) -> dict[str, bool]:
-    """Return the features of a class, and whether each is deprecated; looked up once a process."""
+    """Return a class's features, and whether each is deprecated; cached per process."""
     found: dict[str, bool] = cast(Any, kind).getFeatureNames()
     return found

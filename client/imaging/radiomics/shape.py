@@ -50,12 +50,12 @@ class Shape(RadiomicsShape):  # type: ignore[misc]  # PyRadiomics has no types
         self.eigenValues = self._eigenvalues()
 
     def _eigenvalues(self) -> Doubles:
-        """The original's covariance, with its rounding of tiny negative values."""
+        """Use the original's covariance, with its rounding of tiny negative values."""
         coordinates = np.array(self.labelledVoxelCoordinates, dtype="int").transpose((1, 0))
         physical = coordinates * self.pixelSpacing[None, :]
         physical -= np.mean(physical, axis=0)
         physical /= np.sqrt(len(coordinates))
-        # of a symmetric matrix they are real
+        # those of a symmetric matrix are real
         values = cast(Doubles, np.linalg.eigvals(np.dot(physical.T.copy(), physical)))
         values[(values < 0) & (values > -1e-10)] = 0
         values.sort()
@@ -64,13 +64,13 @@ class Shape(RadiomicsShape):  # type: ignore[misc]  # PyRadiomics has no types
 
 @dataclass(frozen=True)
 class Cubes:
-    """The mesh within each of the 256 cubes.
+    """Mesh within each of the 256 cubes.
 
     Parameters
     ----------
     surface : (256,) its area.
     volume : (256,) six times its volume seen from the origin, with the cube there.
-    shift : (256, 3) by how much that grows if the cube lies one voxel further along an axis.
+    shift : (256, 3) growth of that for a cube one voxel further along an axis.
     """
 
     surface: Doubles
@@ -110,7 +110,7 @@ def surface_and_volume(mask: Mask, spacing: tuple[float, float, float]) -> tuple
 
 
 def _cube_numbers(mask: Mask) -> NDArray[np.uint8]:
-    """Number of the cube that begins at each voxel but the last of each axis."""
+    """Return the number of the cube that begins at each voxel but the last of each axis."""
     depth, height, width = (size - 1 for size in mask.shape)
     numbers = np.zeros((depth, height, width), dtype=np.uint8)
     for corner, (z, y, x) in enumerate(_CORNERS):
@@ -164,8 +164,7 @@ def _vertices(mask: Mask) -> Ints:
 def _line_ends(corners: Ints, axis: int) -> Ints:
     """Return the first and the last vertex of each line within the planes across an axis.
 
-    Between two vertices of a line no third is the farthest from anything. They come sorted by
-    plane.
+    Between two vertices of a line no third is the farthest from anything. They are sorted by plane.
     """
     second, third = (other for other in range(3) if other != axis)
     order = np.lexsort((corners[:, third], corners[:, second], corners[:, axis]))

@@ -1,4 +1,4 @@
-"""Features of a matrix of grey level x size, which GLRLM, GLSZM and GLDM have in common."""
+"""Features of a grey level x size matrix, common to GLRLM, GLSZM and GLDM."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def size_features(counts: NDArray[Any], gray: Ints, sizes: Ints) -> Doubles:
 
 
 def named(found: Doubles, names: Sequence[str | None]) -> Mapping[str, float]:
-    """Give the features a class's names; None = it does not have that one."""
+    """Name the features of a class; None = it does not have that one."""
     return {
         name: value for name, value in zip(names, found.tolist(), strict=True) if name is not None
     }

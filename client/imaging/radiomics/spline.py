@@ -29,19 +29,19 @@ FEWEST = 4
 _POLE = float(np.sqrt(3.0) - 2.0)
 _GAIN = (1.0 - _POLE) * (1.0 - 1.0 / _POLE)
 _HORIZON = 18
-"""Voxels after which ITK takes a power of the pole for nothing (1e-10)."""
+"""Voxels after which ITK neglects a power of the pole (1e-10)."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Place the new voxels of one axis among the old ones.
+    """Place of the new voxels of one axis among the old ones.
 
     Parameters
     ----------
     first, last : range of the old voxels that are needed, `last` excluded.
     taps : (4, n) old voxels of each new one, counted from `first` and mirrored at the borders.
     weights : (4, n) of the taps.
-    inside : (n,) whether the new voxel lies in the old image.
+    inside : (n,) True where the new voxel lies in the old image.
     """
 
     first: int
@@ -88,7 +88,7 @@ def on_grid(
 
 
 def resampled(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
-    """Return the image's spline on the voxels of a grid; None if it is of a kind for ITK.
+    """Return the image's spline on the voxels of a grid; None for an image that ITK must handle.
 
     Both lie along the axes of space, and the image is of single precision.
     """

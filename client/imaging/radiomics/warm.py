@@ -1,4 +1,4 @@
-"""Compile every loop once, so that the first patient does not wait: part of setting up.
+"""Compile every loop once during setup, so that the first patient does not wait.
 
 Processes that start side by side would each compile for half a minute.
 """
@@ -32,7 +32,7 @@ def ball(radius: int) -> tuple[sitk.Image, sitk.Image]:
 
 
 def compile_loops() -> None:
-    """Extract the 1834 features of two balls; what was compiled before is loaded from disk."""
+    """Extract the 1834 features of two balls; loops compiled before are loaded from disk."""
     for radius in (SMALL, LARGE):
         extract_roi(*ball(radius), "radiomics-1834", 1834)
 

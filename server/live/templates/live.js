@@ -95,8 +95,8 @@ function panel(training, range) {
   picture.append(svg("text", {x: BOX.left, y: bottom + 15, "text-anchor": "middle"}, "1"),
     svg("text", {x: right, y: bottom + 15, "text-anchor": "end"}, most + " rounds"));
   picture.append(...line(training.loss, "train", x, y), ...line(training.held_out_loss, "held", x, y));
-  const told = training.loss.length ? ", now " + number(training.loss[training.loss.length - 1][1]) : "";
-  return el("figure", {}, picture, el("figcaption", {}, capital(training.label) + told));
+  const losses = training.loss.length ? ", now " + number(training.loss[training.loss.length - 1][1]) : "";
+  return el("figure", {}, picture, el("figcaption", {}, capital(training.label) + losses));
 }
 function key(kind, text) {
   const sample = svg("svg", {viewBox: "0 0 34 10", "aria-hidden": "true"},

@@ -44,7 +44,7 @@ Handler = Callable[[Message, Context], Message]
 
 @dataclass
 class Wire:
-    """What the server sees: replies by the message they answer, and every byte of them."""
+    """Return what the server sees: replies by the message they answer, and every byte of them."""
 
     replies: list[Message] = field(default_factory=list)
     data: bytes = b""
@@ -96,7 +96,7 @@ class Node:
         return Context(1, NODE, {"site-config": str(self.site)}, RecordDict(), {})
 
     def hand_in(self, reply: Message) -> None:
-        """What an app does with its reply: SuperNode stores it, to be pushed."""
+        """Act as an app does with its reply: SuperNode stores it, to be pushed."""
         flower._insert_message(reply, self.state, self.store)
 
     def push(self) -> None:
@@ -108,7 +108,7 @@ class Node:
         )
 
     def _run(self, run_id: int) -> Run:
-        """What the server says of a run: the release's own app, as an honest one has it."""
+        """Answer as the server does about a run: the release's own app, as an honest one has it."""
         run, app = Run.create_empty(run_id), installed_app()
         run.fab_id, run.fab_version, run.fab_hash = app.identifier, app.version, app.digest
         return run

@@ -27,7 +27,7 @@ def failing_app(*mods: Any) -> ClientApp:
 
 
 def as_flower_runs(app: ClientApp, message: Message, context: Context) -> Message:
-    """What `flwr-clientapp` makes of an exception (flwr/supernode/runtime/run_clientapp.py)."""
+    """Do with an exception as `flwr-clientapp` does (flwr/supernode/runtime/run_clientapp.py)."""
     try:
         return app(message, context)
     except Exception as error:

@@ -51,11 +51,11 @@ def main(grid, context):
     study = load_study(Path(str(context.run_config["study"])))
     while len(list(grid.get_node_ids())) < 2:
         time.sleep(0.5)
-    told = {}
+    heard = {}
     def ask(name, kind, request, nodes):
         messages = [Message(encode(request), node, kind) for node in nodes]
         replies = list(grid.send_and_receive(messages, timeout=60))
-        told[name] = [
+        heard[name] = [
             str(r.error) if r.has_error() else describe(decode(r.content)) for r in replies
         ]
         return {r.metadata.src_node_id: r for r in replies}
@@ -73,7 +73,7 @@ def main(grid, context):
     if ready:
         ask("sum", "query.sum", request, ready)
         ask("unknown", "query.everything", request, ready)
-    Path(str(context.run_config["out"])).write_text(json.dumps(told))
+    Path(str(context.run_config["out"])).write_text(json.dumps(heard))
 """
 
 
@@ -123,8 +123,8 @@ def submit(port: int, app: FlowerApp | bytes, config: dict[str, Any]) -> None:
     client.close()
 
 
-def told(out: Path) -> Any:
-    """What the coordinator wrote down in the end."""
+def heard(out: Path) -> Any:
+    """Read the coordinator's notes."""
     deadline = time.monotonic() + 300
     while not out.is_file() and time.monotonic() < deadline:
         time.sleep(0.3)
@@ -172,12 +172,12 @@ def test_only_the_release_and_approved_studies_are_answered_over_a_real_superlin
         code = {"server/__init__.py": b"", "server/app.py": SERVER.encode()}
         with_code = bundle({**app.files, **code})
         submit(port, with_code, {"study": str(study_file), "out": str(first)})
-        assert told(first)["enrol"] == [["Problem", "other_release"]] * 2
+        assert heard(first)["enrol"] == [["Problem", "other_release"]] * 2
         for site in sites.values():
             assert "other_release" in (site.parent / "work" / "gate.log").read_text()
             assert not (site.parent / "work" / "flower" / "apps").exists()
         submit(port, app, {"study": str(study_file), "out": str(second)})
-        answered = told(second)
+        answered = heard(second)
     assert sorted(answered["enrol"]) == [["EnrolReply", "a"], ["Problem", "study_not_approved"]]
     assert answered["sum"] == [["SumReply", "a"]]
     assert answered["unknown"] == [["Problem", "unknown_exchange"]]

@@ -31,7 +31,7 @@ class Hub:
     authority: bytes
 
     def deployment(self, keys: Path, host: str = "localhost") -> Deployment:
-        """What a site that joined it has in site.toml; files go to `keys`."""
+        """Return the site.toml settings of a site that joined; write its files to `keys`."""
         keys.mkdir(parents=True, exist_ok=True)
         (keys / "coordinator.pem").write_bytes(self.authority)
         if not (keys / "node").exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from client.check.keys import (
 )
 from client.gate import approvals
 from client.site import Deployment, SiteSettings, load_site
+from client.store.site_db import FILE
 from common.masking import identity
 from common.study.model import Study, load_study
 
@@ -64,8 +66,8 @@ def test_approvals_that_were_tampered_with_are_a_problem(
     study: Study, settings: SiteSettings
 ) -> None:
     approve(settings, study.digest(), study.name)
-    path = approvals.approvals_path(settings.work)
-    path.write_text(path.read_text(encoding="utf-8").replace(study.name, "other"), encoding="utf-8")
+    with sqlite3.connect(settings.work / FILE) as connection:
+        connection.execute("UPDATE approvals SET name = 'other'")
     rows = found(study, settings)
     assert rows["study.approval"].severity == "problem"
 

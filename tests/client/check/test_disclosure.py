@@ -1,4 +1,4 @@
-"""What a site would refuse is what the rules of the study's messages refuse."""
+"""Predicted refusals of a site equal those of the rules on the study's messages."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ import pytest
 from client.check.disclosure import check_earlier
 from client.data.cohort import Cohort, read_cohort
 from client.site import SiteSettings, load_site
-from client.store.ledger import Ledger, ledger_path
-from client.store.membership import Memberships
+from client.store.cohorts import Memberships
+from client.store.ledger import Ledger
+from client.store.site_db import FILE
 from common.ledger.entry import Item, Record
 from common.masking import identity
 from common.study.model import Study, load_study
@@ -34,14 +35,14 @@ def cohort(tabular_master: Path, study: Study) -> Cohort:
 
 
 def release(settings: SiteSettings, study: Study, cohort: Cohort) -> None:
-    """What the ledger holds after a sum over the training patients left."""
+    """Fill the ledger as after a sum over the training patients."""
     private = identity.load(settings.identity).private
     memberships = Memberships(settings.work)
     ids = [patient.patient_id for patient in cohort.subset(study, "train")]
     digest = memberships.keep(memberships.of(ids))
     item = Item(what="Means", subset="train", request="", shapes={}, rows=60, membership=digest)
     record = Record(run="r", exchange="query.sum", decision="released", items=(item,))
-    Ledger.open(ledger_path(settings.work), private).append(record)
+    Ledger(settings.work, private).append(record)
 
 
 @pytest.mark.parametrize(("fewer", "severity"), [(0, "ok"), (1, "problem"), (12, "ok")])
@@ -67,8 +68,7 @@ def test_records_that_are_lost_are_a_problem(
     settings: SiteSettings, study: Study, cohort: Cohort
 ) -> None:
     release(settings, study, cohort)
-    for path in (settings.work / "memberships").iterdir():
-        path.unlink()
+    (settings.work / FILE).unlink()
     (row,) = check_earlier(cohort, study, settings)
     assert row.severity == "problem"
-    assert "lost or damaged" in row.what
+    assert "memory is missing" in row.what

@@ -1,4 +1,4 @@
-"""What looks like a person's date, number or name, and what does not."""
+"""Texts that look like a person's date, number or name, and texts that do not."""
 
 from __future__ import annotations
 

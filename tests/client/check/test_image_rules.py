@@ -1,4 +1,4 @@
-"""When an image or contour is not plausible, and when it is."""
+"""Plausible and implausible images and contours."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from client.check.finding import Finding
 from client.check.keys import check_keys
 from client.site import load_site
+from client.store.site_db import FILE, site_db
 from common.masking import identity
 from common.study.model import Study, load_study
 
@@ -45,12 +46,10 @@ def test_a_key_that_others_can_read_is_a_problem(
     assert row.remedy.startswith("chmod 600")
 
 
-def test_keys_that_runs_make_are_looked_at_too(site: tuple[Path, Study]) -> None:
-    path = site[0] / "work" / "runs" / "r1" / "ephemeral.json"
-    path.parent.mkdir(parents=True)
-    path.write_text("{}", encoding="utf-8")
-    path.chmod(0o644)
-    assert found(site)["others"].where == "ephemeral.json"
+def test_the_memory_with_the_keys_of_runs_is_looked_at_too(site: tuple[Path, Study]) -> None:
+    site_db(site[0] / "work").fix("run key", "r1", "{}")
+    (site[0] / "work" / FILE).chmod(0o644)
+    assert found(site)["others"].where == FILE
 
 
 def test_another_key_in_the_roster_is_a_problem_with_the_right_one(

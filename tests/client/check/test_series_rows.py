@@ -1,4 +1,4 @@
-"""What the check says of a DICOM series: what is not read, what is missing, what cannot be used."""
+"""Findings about a DICOM series: unread files, missing slices, unusable files."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def clock_behind(partner: Partner) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """How a fault is planted, and how it is named: severity, kind, where and what."""
+    """Planted fault, and its expected severity, kind, place and text."""
 
     plant: Callable[[Partner], None]
     severity: str
@@ -258,7 +258,7 @@ def spoilt(
 
 @pytest.fixture(scope="module")
 def findings(spoilt: Partner, imaging_cache: Path) -> list[dict[str, str]]:
-    """What one check says."""
+    """Run one check and return its findings."""
     study = spoilt.folder.parent / "study.toml"
     done = run_program(
         *("client", "check", spoilt.folder, "--json", "--study", study, "--cache", imaging_cache)

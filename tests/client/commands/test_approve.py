@@ -12,7 +12,7 @@ from client.cli import app
 from client.commands.approve import LEAVES, describe_study, dossier_path, print_lines
 from client.gate import approvals
 from client.site import load_site
-from client.store.state import recall_study
+from client.store.site_db import recall_study
 from common.dossier import in_plain_words, study_dossier
 from common.errors import InputError, UsageError
 from common.flower.app import installed_app
@@ -149,15 +149,15 @@ def test_approve_does_one_thing_at_a_time(site: Path, arguments: list[str]) -> N
 
 def test_what_leaves_is_told_for_every_exchange_and_threshold(study: Study) -> None:
     assert set(LEAVES) == set(CATALOGUE)
-    told = "\n".join(describe_study(study, "a", None))
+    expected = "\n".join(describe_study(study, "a", None))
     for exchange in CATALOGUE:
-        assert exchange in told
+        assert exchange in expected
 
 
 def test_sums_in_the_clear_are_called_so(study: Study) -> None:
     privacy = study.privacy.model_copy(update={"masking": "off"})
-    told = describe_study(study.model_copy(update={"privacy": privacy}), "a", None)
-    assert "in the CLEAR: train, internal" in "\n".join(told)
+    expected = describe_study(study.model_copy(update={"privacy": privacy}), "a", None)
+    assert "in the CLEAR: train, internal" in "\n".join(expected)
 
 
 def test_run_needs_a_deployment(site: Path) -> None:
@@ -165,9 +165,9 @@ def test_run_needs_a_deployment(site: Path) -> None:
     assert "not set up to take part" in str(done.exception)
 
 
-@pytest.mark.parametrize(("own", "told"), [("required", True), ("off", False)])
+@pytest.mark.parametrize(("own", "expected"), [("required", True), ("off", False)])
 def test_a_study_that_sends_in_the_clear_what_this_site_wants_masked_is_called_so(
-    site: Path, study: Study, tmp_path: Path, own: str, told: bool
+    site: Path, study: Study, tmp_path: Path, own: str, expected: bool
 ) -> None:
     with site.open("a", encoding="utf-8") as file:
         file.write(f'\n[privacy]\nmasking = "{own}"\n')
@@ -176,4 +176,4 @@ def test_a_study_that_sends_in_the_clear_what_this_site_wants_masked_is_called_s
     done = RUNNER.invoke(app, ["approve", str(path), "--site", str(site)], input="n\n")
     shown = " ".join(done.output.split())
     words = "WOULD REFUSE IT, approved or not: sums over sites, train (rule masking"
-    assert (words in shown) == told
+    assert (words in shown) == expected

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +11,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from tests.fixtures.programs import Finished, run_program
 
-def check(site: Path, study: Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "client", "check", str(site), "--study", str(study)]
-    command += ["--cache", str(cache), "--json"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+def check(site: Path, study: Path, cache: Path, *options: str) -> Finished:
+    words = ("check", site, "--study", study, "--cache", cache, *options)
+    return run_program("client", *words)
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def test_a_bad_image_is_found_and_named(
     words: str,
 ) -> None:
     spoil(harbour)
-    done = check(harbour, imaging_master / "study.toml", imaging_cache)
+    done = check(harbour, imaging_master / "study.toml", imaging_cache, "--json")
     assert done.returncode == 1, done.stderr
     findings = json.loads(done.stdout)
     assert findings["patients"] == 11
@@ -99,7 +98,7 @@ def test_a_bad_image_is_found_and_named(
 def test_a_good_hospital_is_ready(
     imaging_master: Path, imaging_cache: Path, tmp_path: Path
 ) -> None:
-    done = check(imaging_master / "harbour", imaging_master / "study.toml", imaging_cache)
+    done = check(imaging_master / "harbour", imaging_master / "study.toml", imaging_cache, "--json")
     assert done.returncode == 0, done.stderr
     findings = json.loads(done.stdout)
     assert findings["schema"] == 2
@@ -110,9 +109,7 @@ def test_a_good_hospital_is_ready(
 def test_the_table_on_screen_ends_with_the_verdict(
     imaging_master: Path, imaging_cache: Path
 ) -> None:
-    command = [sys.executable, "-m", "client", "check", str(imaging_master / "harbour")]
-    command += ["--study", str(imaging_master / "study.toml"), "--cache", str(imaging_cache)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = check(imaging_master / "harbour", imaging_master / "study.toml", imaging_cache)
     assert done.returncode == 0, done.stderr
     assert "12 usable patients" in done.stdout
     assert "external_1" in done.stdout
@@ -121,7 +118,7 @@ def test_the_table_on_screen_ends_with_the_verdict(
 
 def test_a_wrong_study_file_is_an_error_and_no_report(imaging_master: Path, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text("name = 3\n", encoding="utf-8")
-    done = check(imaging_master / "harbour", tmp_path / "study.toml", tmp_path / "cache")
+    done = check(imaging_master / "harbour", tmp_path / "study.toml", tmp_path / "cache", "--json")
     assert done.returncode == 1
     assert not done.stdout
     assert "study.toml" in done.stderr

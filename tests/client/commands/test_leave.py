@@ -12,7 +12,7 @@ from client.cli import app
 from client.gate import approvals
 from client.site import SiteSettings, load_site
 from client.store.ledger import ledger_path
-from client.store.rosters import Rosters
+from client.store.masks import Rosters
 from common.errors import InputError
 from common.ledger.verify import read_entries, verify
 from common.masking import identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     """A run with three sites' ledgers of four entries."""
     for name, private in KEYS.items():
         site = tmp_path / "sites" / name
-        ledger = Ledger.open(site / "work" / "ledger.jsonl", private)
+        ledger = Ledger(site / "work", private)
         for number in range(3):
             ledger.append(record(number))
         ledger.append(Record(run="r1", exchange="query.rows", decision="refused", reason="class"))
@@ -134,9 +135,10 @@ def test_audit_finds_an_edit_a_cut_and_a_foreign_key(folder: Path) -> None:
     work = folder / "sites" / "b" / "work"
     (work / "ledger.jsonl").write_bytes(b"")
     work = folder / "sites" / "c" / "work"
-    for path in (work / "ledger.jsonl", head_path(work / "ledger.jsonl")):
-        path.unlink()
-    Ledger.open(work / "ledger.jsonl", Ed25519PrivateKey.generate()).append(record(0))
+    foreign = Ledger(folder / "foreign", Ed25519PrivateKey.generate())
+    foreign.append(record(0))
+    for path in (foreign.path, head_path(foreign.path)):
+        shutil.copy(path, work / path.name)
     done = run_program("server", "audit", folder, "--study", folder / "study.toml", "--json")
     assert done.returncode == 1
     findings = json.loads(done.stdout)["findings"]

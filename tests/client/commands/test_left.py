@@ -1,4 +1,4 @@
-"""What a hospital reads about those that left, before it approves."""
+"""A hospital reads about those that left before it approves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.commands.approve import describe_left
 from client.site import load_site
-from client.store.rosters import Rosters
+from client.store.masks import Rosters
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite

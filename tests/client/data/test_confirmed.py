@@ -1,4 +1,4 @@
-"""The words by which a hospital says that it has looked."""
+"""Words with which a hospital confirms findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every line with content is one row, or the table is refused and the line is named."""
+"""A line with content becomes one row, or the table is refused and the line is named."""
 
 from __future__ import annotations
 

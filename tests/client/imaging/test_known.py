@@ -1,4 +1,4 @@
-"""What was found out of a file is known until the file changes."""
+"""Answers about a file are kept until the file changes."""
 
 from __future__ import annotations
 

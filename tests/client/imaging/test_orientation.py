@@ -1,4 +1,4 @@
-"""One scan in all orders in which a file can store it."""
+"""A scan stored in all 48 orders gives the same result."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read(folder: Path, images, ending: str = ".nii") -> tuple[sitk.Image, sitk.I
 
 
 def handed_over(image: sitk.Image, mask: sitk.Image) -> list[np.ndarray]:
-    """What PyRadiomics and the networks are given."""
+    """Return the inputs of PyRadiomics and of the networks."""
     tool = extraction._tool("radiomics-1834", "fast")
     resampled = extraction._resampled(image, mask, tool.resampling, None, "fast")
     assert resampled[0].GetDirection() == resampled[1].GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)

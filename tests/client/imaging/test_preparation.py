@@ -61,6 +61,16 @@ def cache(tmp_path) -> ContentCache:
     return ContentCache(tmp_path / "cache")
 
 
+@pytest.fixture(scope="module")
+def two():
+    """Two processes for all tests that neither end them nor count them: their start takes seconds.
+
+    They start with the first task.
+    """
+    with BoundedPool(2, 4.0) as pool:
+        yield pool
+
+
 def run(jobs, cache, *, workers=1, imaging=IMAGING, radiomics=RADIOMICS, **rest) -> Preparation:
     return prepare(
         jobs,
@@ -127,9 +137,9 @@ def test_names_are_known_where_nobody_has_features(cache):
     assert len(names) == 1834 and values.shape == (0, 1834)
 
 
-def test_two_processes_give_what_one_gives(jobs, cache, tmp_path):
+def test_two_processes_give_what_one_gives(jobs, cache, tmp_path, two):
     alone = run(jobs, cache)
-    shared = run(jobs, ContentCache(tmp_path / "other"), workers=2)
+    shared = run(jobs, ContentCache(tmp_path / "other"), pool=two)
     everyone = [job.patient_id for job in jobs]
     assert shared.crop_keys == alone.crop_keys and shared.feature_keys == alone.feature_keys
     for reading in ("r1", "r2"):
@@ -141,8 +151,10 @@ def test_two_processes_give_what_one_gives(jobs, cache, tmp_path):
 
 def test_processes_that_are_handed_in_stay_for_the_next_site(jobs, cache):
     def processes() -> set[int | None]:
-        return {child.pid for child in multiprocessing.active_children()}
+        return {child.pid for child in multiprocessing.active_children()} - before
 
+    before: set[int | None] = set()
+    before = processes()
     with BoundedPool(2, 4.0) as pool:
         run(jobs[:2], cache, radiomics=None, pool=pool)
         first = processes()
@@ -205,14 +217,15 @@ def test_crops_or_features_alone(jobs, cache):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_bad_patients_are_listed_and_never_stop_the_others(jobs, cache, tmp_path, workers):
+def test_bad_patients_are_listed_and_never_stop_the_others(jobs, cache, tmp_path, workers, two):
     cut = make_job(tmp_path, "cut", 7, "r1")
     cut.image.write_bytes(cut.image.read_bytes()[:-20])
     empty = make_job(tmp_path, "empty", 8, "r1", "r2")
     save(empty.masks["r1"], np.zeros((26, 26, 26), dtype=np.uint8))
     gone = replace(make_job(tmp_path, "gone", 9, "r1"), image=tmp_path / "nowhere.nii.gz")
     unmasked = make_job(tmp_path, "unmasked", 10)
-    made = run([cut, jobs[0], empty, gone, unmasked, jobs[1]], cache, workers=workers)
+    pool = two if workers == 2 else None
+    made = run([cut, jobs[0], empty, gone, unmasked, jobs[1]], cache, pool=pool)
     assert [(p.patient_id, p.file) for p in made.problems] == [
         ("cut", "cut.nii.gz"),
         ("empty", "empty.nii.gz"),
@@ -263,10 +276,11 @@ def test_a_fault_of_the_installation_stops_the_site(jobs, cache, workers):
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed by a POSIX signal")
 def test_a_process_killed_from_outside_costs_no_patient(jobs, cache):
     killed = []
+    others = set(multiprocessing.active_children())
 
     def kill_one(*_: object) -> None:
         if not killed:
-            child = multiprocessing.active_children()[0]
+            child = (set(multiprocessing.active_children()) - others).pop()
             killed.append(child.pid)
             os.kill(child.pid, signal.SIGKILL)
 
@@ -284,10 +298,11 @@ def test_a_process_killed_alone_is_a_problem_that_names_the_memory(jobs):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_progress_counts_every_patient_once(jobs, cache, tmp_path, workers):
+def test_progress_counts_every_patient_once(jobs, cache, tmp_path, workers, two):
     missing = PatientJob("P4", tmp_path / "none.nii", {"r1": tmp_path / "none.nii"})
     seen: list[tuple[int, int, str]] = []
-    run([*jobs, missing], cache, workers=workers, progress=lambda *step: seen.append(step))
+    pool = two if workers == 2 else None
+    run([*jobs, missing], cache, pool=pool, progress=lambda *step: seen.append(step))
     assert [(done, total) for done, total, _ in seen] == [(i, 4) for i in (1, 2, 3, 4)]
     assert {name for *_, name in seen} == {"P1", "P2", "P3", "P4"}
 

@@ -23,7 +23,7 @@ KEY = identity.public_text(simulated_identity(COORDINATOR).public_key())
 
 @dataclass(frozen=True)
 class Called:
-    """How a call ended; lines are as wide as they are long."""
+    """End of a call; lines are as wide as they are long."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Called:
 
     @property
     def tree(self) -> Any:
-        """What `--json` wrote."""
+        """Output of `--json`."""
         return json.loads(self.out)
 
 

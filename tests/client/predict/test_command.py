@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from client.predict.scoring import base_tables
-from client.store.state import RunTables
+from client.store.run_files import RunTables
 from common.bundle.bundle import Bundle, read_files
 from tests.client.predict.conftest import KEY, Call
 

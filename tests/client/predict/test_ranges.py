@@ -1,4 +1,4 @@
-"""What counts as outside the training range."""
+"""Values that count as outside the training range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which bundles are used: only the coordinator's, whole, and fit for this installation."""
+"""Only some bundles are used: the coordinator's, whole, and fit for this installation."""
 
 from __future__ import annotations
 

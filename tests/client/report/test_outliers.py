@@ -1,4 +1,4 @@
-"""Who is unlike the others."""
+"""Patients unlike the others."""
 
 from __future__ import annotations
 

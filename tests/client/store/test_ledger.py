@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import shutil
+import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.store.cohorts import Memberships
 from client.store.ledger import Ledger, ledger_path
-from client.store.membership import Memberships
+from client.store.site_db import FILE, REFUSED, site_db, table_kind
 from common.errors import StudyError
 from common.ledger.chain import head_path, read_head, seal
 from common.ledger.entry import Item, Record, describe_item, request_digest
@@ -50,7 +54,7 @@ def record(number: int, subset: str = "train") -> Record:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    made = Ledger.open(ledger_path(tmp_path / "work"), PRIVATE)
+    made = Ledger(tmp_path / "work", PRIVATE)
     for number in range(5):
         made.append(record(number))
     return made
@@ -72,12 +76,13 @@ def test_an_untouched_ledger_is_intact(ledger: Ledger) -> None:
 
 
 def test_a_new_ledger_is_intact_and_cannot_lose_its_head(tmp_path: Path) -> None:
-    made = Ledger.open(tmp_path / "ledger.jsonl", PRIVATE)
+    made = Ledger(tmp_path, PRIVATE)
+    made.catch_up()
     assert verify(made.path, PUBLIC) == []
     made.append(record(0))
     head_path(made.path).unlink()
     with pytest.raises(StudyError, match="head is missing"):
-        Ledger.open(made.path, PRIVATE)
+        Ledger(tmp_path, PRIVATE).catch_up()
 
 
 @pytest.mark.parametrize("field", [b'"rows":45', b'"released"', b'"size":120', b'"c"', b"Means"])
@@ -131,13 +136,14 @@ def test_a_cut_tail_is_found_and_nothing_more_is_written(ledger: Ledger, left: i
 def test_a_deleted_ledger_is_not_begun_anew(ledger: Ledger) -> None:
     ledger.path.unlink()
     with pytest.raises(StudyError, match="end was cut off"):
-        Ledger.open(ledger.path, PRIVATE).append(record(9))
+        Ledger(ledger.path.parent, PRIVATE).append(record(9))
 
 
 def test_an_empty_ledger_that_was_deleted_is_simply_begun(tmp_path: Path) -> None:
-    made = Ledger.open(tmp_path / "ledger.jsonl", PRIVATE)
+    made = Ledger(tmp_path, PRIVATE)
+    made.catch_up()
     made.path.unlink()
-    assert Ledger.open(made.path, PRIVATE).append(record(0)).number == 1
+    assert Ledger(tmp_path, PRIVATE).append(record(0)).number == 1
     assert verify(made.path, PUBLIC) == []
 
 
@@ -167,12 +173,12 @@ def test_a_cut_tail_with_a_head_edited_to_match_is_found(ledger: Ledger) -> None
 
 
 def test_a_ledger_written_anew_under_another_key_is_found(tmp_path: Path) -> None:
-    other = Ledger.open(tmp_path / "ledger.jsonl", Ed25519PrivateKey.generate())
+    other = Ledger(tmp_path, Ed25519PrivateKey.generate())
     for number in range(3):
         other.append(record(number))
     assert {kind for _, kind in found(other)} == {"other key"}
     with pytest.raises(StudyError, match="not signed by this site's key"):
-        Ledger.open(other.path, PRIVATE)
+        Ledger(tmp_path, PRIVATE).catch_up()
 
 
 def test_one_line_signed_with_another_key_is_found(ledger: Ledger) -> None:
@@ -208,19 +214,21 @@ def test_an_unreadable_line_is_found_once(ledger: Ledger) -> None:
         ledger.entries()
 
 
-@pytest.mark.parametrize("cut", [1, 60, -1])
-def test_a_torn_line_is_moved_aside_and_owned_up_to(ledger: Ledger, cut: int) -> None:
-    line = seal(
-        record(6), number=6, time="t", previous=ledger.entries()[-1].hash, private=PRIVATE
-    ).line()
-    with ledger.path.open("ab") as file:
-        file.write(line[:cut])
-    assert found(ledger) == [(6, "unreadable")]
-    ledger.append(record(7))
-    note, after = ledger.entries()[5:]
-    assert (note.decision, note.reason, note.size) == ("repaired", "torn_line", len(line[:cut]))
-    assert after.exchange_id == "7"
-    assert ledger.path.with_suffix(".torn").read_bytes() == line[:cut] + b"\n"
+@pytest.mark.parametrize("left", [0, 1, 60, -1])
+def test_a_line_that_a_crash_tore_is_finished_before_anything_else(
+    ledger: Ledger, left: int
+) -> None:
+    """The line is in site.db; the file has none or some of it, and the head does not count it."""
+    old = head_path(ledger.path).read_bytes()
+    ledger.append(record(5))
+    whole = ledger.path.read_bytes()
+    line = whole.splitlines(keepends=True)[-1]
+    ledger.path.write_bytes(whole[: -len(line)] + line[:left])
+    head_path(ledger.path).write_bytes(old)
+    Ledger(ledger.path.parent, PRIVATE).catch_up()
+    assert ledger.path.read_bytes() == whole
+    assert verify(ledger.path, PUBLIC) == []
+    assert ledger.append(record(6)).number == 7
     assert verify(ledger.path, PUBLIC) == []
 
 
@@ -234,76 +242,130 @@ def test_a_crash_between_line_and_head_loses_nothing(ledger: Ledger) -> None:
     assert verify(ledger.path, PUBLIC) == []
 
 
-def test_a_foreign_line_after_the_counted_end_stops_the_ledger(ledger: Ledger) -> None:
-    lines = ledger.path.read_bytes().splitlines(keepends=True)
+@pytest.mark.parametrize("extra", ["the last line once more", "a genuine next line", "a torn one"])
+def test_a_ledger_that_goes_on_where_the_memory_does_not_is_refused(
+    ledger: Ledger, extra: str
+) -> None:
+    """So it would look if an older site.db were put back: it has forgotten a release."""
+    last = ledger.entries()[-1]
+    entry = seal(record(6), number=6, time="t", previous=last.hash, private=PRIVATE)
+    lines = {"the last line once more": last.line(), "a genuine next line": entry.line()}
     with ledger.path.open("ab") as file:
-        file.write(lines[-1])
-    with pytest.raises(StudyError, match="does not belong there"):
+        file.write(lines.get(extra, entry.line()[:60]))
+    with pytest.raises(StudyError, match=r"goes on after the last entry that site\.db knows"):
         ledger.append(record(6))
 
 
-@pytest.mark.parametrize("forged", ["key", "hash"])
-def test_a_forged_line_after_the_counted_end_stops_the_ledger(ledger: Ledger, forged: str) -> None:
-    private = Ed25519PrivateKey.generate() if forged == "key" else PRIVATE
-    last = ledger.entries()[-1]
-    entry = seal(record(6), number=6, time="t", previous=last.hash, private=private)
-    if forged == "hash":
-        entry = dataclasses.replace(entry, size=1)
-    with ledger.path.open("ab") as file:
-        file.write(entry.line())
-    with pytest.raises(StudyError, match="does not belong there"):
+def test_an_older_memory_is_not_put_back_unnoticed(tmp_path: Path) -> None:
+    work, kept = tmp_path / "work", tmp_path / "kept"
+    Ledger(work, PRIVATE).append(record(0))
+    kept.mkdir()
+    with sqlite3.connect(kept / FILE) as copy:
+        sqlite3.connect(work / FILE).backup(copy)
+    Ledger(work, PRIVATE).append(record(1))
+    site_db.cache_clear()
+    for path in work.glob(f"{FILE}*"):
+        path.unlink()
+    shutil.copy(kept / FILE, work / FILE)
+    (work / FILE).chmod(0o600)
+    with pytest.raises(StudyError, match=r"site\.db is older than the ledger"):
+        Ledger(work, PRIVATE).append(record(2))
+
+
+def test_an_end_that_was_changed_is_not_continued(ledger: Ledger) -> None:
+    written = ledger.path.read_bytes()
+    ledger.path.write_bytes(written[:-60] + b"9" * 60)
+    with pytest.raises(StudyError, match="its end was changed"):
         ledger.append(record(6))
 
 
 def append_many(path: Path, key: bytes, start: int, count: int) -> None:
     private = Ed25519PrivateKey.from_private_bytes(key)
     for number in range(start, start + count):
-        Ledger.open(path, private).append(record(number))
+        Ledger(path, private).append(record(number))
 
 
 def test_several_processes_write_one_chain(tmp_path: Path) -> None:
-    path, key = tmp_path / "ledger.jsonl", PRIVATE.private_bytes_raw()
+    key = PRIVATE.private_bytes_raw()
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=append_many, args=(path, key, 100 * i, 25)) for i in range(4)
+        context.Process(target=append_many, args=(tmp_path, key, 100 * i, 25)) for i in range(4)
     ]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
+    path = ledger_path(tmp_path)
     entries = read_entries(path)
     assert [entry.number for entry in entries] == list(range(1, 101))
     assert len({entry.exchange_id for entry in entries}) == 100
     assert verify(path, PUBLIC) == []
 
 
-def test_looking_and_appending_can_be_one_step(ledger: Ledger) -> None:
-    with ledger.exclusive():
-        assert len(ledger.released_before(record(0).items[0].statistic)) == 5
-        ledger.append(record(5))
-    other = Ledger.open(ledger.path, PRIVATE)
-    assert other.append(record(6)).number == 7
+def test_looking_and_adding_can_be_one_step(ledger: Ledger) -> None:
+    db = site_db(ledger.path.parent)
+    with db.transaction():
+        assert len(db.questions("c" * 64, "query.sum")) == 1
+        ledger.add(record(5, subset="internal"))
+    assert Ledger(ledger.path.parent, PRIVATE).append(record(6)).number == 7
+    assert len(db.questions("c" * 64, "query.sum")) == 2
 
 
-def test_earlier_releases_are_found_by_statistic_and_study(ledger: Ledger) -> None:
-    refused = dataclasses.replace(record(8), decision="refused", reason="rows", study="e" * 64)
-    elsewhere = dataclasses.replace(record(9), study="f" * 64)
-    ledger.append(refused)
-    ledger.append(elsewhere)
-    ledger.append(record(10, subset="internal"))
-    statistic = record(0).items[0].statistic
-    assert [e.number for e in ledger.released_before(statistic, "c" * 64)] == [1, 2, 3, 4, 5]
-    assert [e.number for e in ledger.released_before(statistic)] == [1, 2, 3, 4, 5, 7]
-    assert ledger.released_before(statistic, "e" * 64) == ()
-    assert ledger.released_before(statistic)[0].membership == "b" * 64
-    assert ledger.memberships("train") == ("b" * 64,)
-    assert ledger.memberships("external") == ()
+def test_an_entry_of_a_transaction_that_fails_was_never_there(ledger: Ledger) -> None:
+    db = site_db(ledger.path.parent)
+    with pytest.raises(KeyError), db.transaction():
+        ledger.add(record(5, subset="internal"))
+        raise KeyError
+    assert db.memberships("internal") == ()
+    assert ledger.append(record(6)).number == 6
+    assert verify(ledger.path, PUBLIC) == []
+
+
+def test_what_was_released_is_known_by_subset_patients_and_study(ledger: Ledger) -> None:
+    db = site_db(ledger.path.parent)
+    alone = dataclasses.replace(record(0, "t").items[0], participants=(), request="e" * 64)
+    ledger.append(dataclasses.replace(record(8), decision="refused", reason="rows"))
+    ledger.append(dataclasses.replace(record(9), study="f" * 64))
+    ledger.append(dataclasses.replace(record(10), items=(alone,)))
+    assert db.memberships("train") == db.memberships("t") == ("b" * 64,)
+    assert db.memberships("external") == ()
+    among = ("a", "b", "c")
+    assert [one.study for one in db.companions("b" * 64)] == ["c" * 64, "f" * 64]
+    assert {one.participants for one in db.companions("b" * 64)} == {among}
+    assert db.questions("c" * 64, table_kind(alone)) == {"e" * 64}
+    assert len(db.questions("c" * 64, REFUSED)) == 1
+    assert db.questions("f" * 64, REFUSED) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason", "exchange", "says"),
+    [
+        ("refused", "rows", "query.sum", True),
+        ("refused", "refusals", "query.sum", False),
+        ("refused", "releases", "query.sum", False),
+        ("refused", "rows", "query.enrol", False),
+        ("stopped", "too_few", "query.sum", True),
+        ("stopped", "problem", "query.sum", True),
+        ("stopped", "fault", "query.sum", False),
+        ("stopped", "not_a_request", "query.sum", False),
+        ("released", "", "query.sum", False),
+    ],
+)
+def test_what_was_withheld_because_of_the_numbers_counts_as_refused(
+    ledger: Ledger, decision: Any, reason: str, exchange: str, says: bool
+) -> None:
+    asked = dataclasses.replace(
+        record(8), decision=decision, reason=reason, exchange=exchange, study="e" * 64
+    )
+    ledger.append(asked)
+    refused = site_db(ledger.path.parent).questions("e" * 64, REFUSED)
+    assert bool(refused) is says
 
 
 def test_no_patient_and_no_path_gets_into_any_file(tmp_path: Path) -> None:
     work = tmp_path / "PLANTED-folder"
-    ledger, memberships = Ledger.open(ledger_path(work), PRIVATE), Memberships(work)
+    ledger, memberships = Ledger(work, PRIVATE), Memberships(work)
     membership = memberships.of(f"PLANTED-{i}" for i in range(20))
     view = table("clinical")
     item = Item(
@@ -317,11 +379,8 @@ def test_no_patient_and_no_path_gets_into_any_file(tmp_path: Path) -> None:
     )
     for decision in ("released", "refused", "stopped"):
         ledger.append(Record(exchange="query.sum", decision=decision, reason="rows", items=(item,)))
-    with ledger.path.open("ab") as file:
-        file.write(b'{"torn')
-    ledger.append(record(3))
     files = [path for path in work.rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert {"ledger.jsonl", "ledger.head.json", FILE} <= {path.name for path in files}
     for path in files:
         assert b"PLANTED" not in path.read_bytes()
         assert str(tmp_path).encode() not in path.read_bytes()
@@ -329,19 +388,20 @@ def test_no_patient_and_no_path_gets_into_any_file(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_entries_are_checked_line_by_line(tmp_path: Path) -> None:
-    path, previous, size, lines = tmp_path / "ledger.jsonl", "0" * 64, 0, []
-    made = Ledger.open(path, PRIVATE)
-    for number in range(1, 10_001):
-        entry = seal(record(number), number=number, time="t", previous=previous, private=PRIVATE)
-        previous, size = entry.hash, size + len(entry.line())
-        lines.append(entry.line())
-    path.write_bytes(b"".join(lines))
-    head = read_head(head_path(path))
-    assert head is not None
-    whole = dataclasses.replace(head, count=10_000, hash=previous, size=size).signed(PRIVATE)
-    head_path(path).write_bytes(whole.text())
-    assert verify(path, PUBLIC) == []
+    made, db, lines, previous = Ledger(tmp_path, PRIVATE), site_db(tmp_path), [], "0" * 64
+    made.catch_up()
+    with db.transaction():
+        for number in range(1, 10_001):
+            entry = seal(
+                record(number), number=number, time="t", previous=previous, private=PRIVATE
+            )
+            db.note(entry)
+            previous = entry.hash
+            lines.append(entry.line())
+    made.path.write_bytes(b"".join(lines))
+    made.catch_up()
+    assert verify(made.path, PUBLIC) == []
     assert made.append(record(1)).number == 10_001
     del lines[6_999]
-    path.write_bytes(b"".join(lines))
-    assert (7_000, "removed") in [(f.line, f.kind) for f in verify(path, PUBLIC)]
+    made.path.write_bytes(b"".join(lines))
+    assert (7_000, "removed") in [(f.line, f.kind) for f in verify(made.path, PUBLIC)]

@@ -1,8 +1,7 @@
-"""A site's masks of one run: keys, cancelling sums, and what may not be sent twice."""
+"""A site's masks: keys, cancelling sums, what may not be sent twice, and rosters on record."""
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,12 @@ import numpy as np
 import pytest
 
 from client.site import SiteSettings
-from client.store.masks import KEY_FILE, RunMasks
-from common.errors import RefusedError, SignatureError
+from client.store.masks import Rosters, RunMasks
+from client.store.site_db import Draft, site_db
+from common.errors import RefusedError, SignatureError, StudyError
 from common.masking import identity
+from common.masking.agreement import roster_digest
+from common.masking.leaving import LeftSite
 from common.study.model import Study, parse_study
 from sim.identities import place_identities, simulated_identity, with_identities
 
@@ -40,11 +42,16 @@ def masks_of(folder: Path, study: Study, name: str, run: str = "r") -> RunMasks:
     home = folder / name
     place_identities([(name, home / "site.toml")])
     settings = SiteSettings(name=name, work=home, identity=home / "keys" / "identity.pem")
-    return RunMasks(settings, study, run, home / "runs" / run)
+    return RunMasks(settings, study, run, Draft(home))
 
 
 def keys_of(sites: dict[str, RunMasks]) -> Any:
     return tuple(site.announce() for site in sites.values())
+
+
+def released(masks: RunMasks) -> None:
+    """Remember what was hidden, as the release does."""
+    masks._draft.remember()
 
 
 def hide(masks: RunMasks, vector: Any, keys: Any, **changes: str) -> Any:
@@ -85,8 +92,6 @@ def test_a_new_process_announces_the_same_key_and_masks_the_same(
     assert vars(announced) == vars(keys[0])
     vector = np.arange(5, dtype=np.uint64)
     assert np.array_equal(hide(sites["a"], vector, keys), hide(again, vector, keys))
-    path = tmp_path / "a" / "runs" / "r" / KEY_FILE
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_another_vector_under_the_same_mask_is_refused_even_by_a_new_process(
@@ -95,10 +100,39 @@ def test_another_vector_under_the_same_mask_is_refused_even_by_a_new_process(
     sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
     keys = keys_of(sites)
     hide(sites["a"], np.arange(5, dtype=np.uint64), keys)
+    released(sites["a"])
     again = masks_of(tmp_path, study, "a")
     with pytest.raises(RefusedError, match="already sent under this mask"):
         hide(again, np.ones(5, dtype=np.uint64), keys)
     hide(again, np.ones(5, dtype=np.uint64), keys, exchange="s/2")
+    hide(again, np.arange(5, dtype=np.uint64), keys)
+
+
+@pytest.mark.parametrize("other", [np.zeros(8, dtype=np.uint32), np.zeros(3, dtype=np.uint64)])
+def test_another_width_or_length_is_another_vector(
+    tmp_path: Path, study: Study, other: Any
+) -> None:
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    keys = keys_of(sites)
+    hide(sites["a"], np.zeros(4, dtype=np.uint64), keys)
+    with pytest.raises(RefusedError, match="already sent under this mask"):
+        hide(sites["a"], other, keys)
+
+
+def test_a_mask_counts_as_used_with_the_release_and_not_before(
+    tmp_path: Path, study: Study
+) -> None:
+    """A reply that never left may be masked anew: nobody has seen it."""
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    keys = keys_of(sites)
+    hide(sites["a"], np.arange(5, dtype=np.uint64), keys)
+    with pytest.raises(RefusedError):
+        hide(sites["a"], np.ones(5, dtype=np.uint64), keys)
+    again = masks_of(tmp_path, study, "a")
+    hide(again, np.ones(5, dtype=np.uint64), keys)
+    released(again)
+    with pytest.raises(RefusedError, match="both must not leave"):
+        released(sites["a"])
 
 
 def test_a_coordinator_that_swaps_a_key_is_detected(tmp_path: Path, study: Study) -> None:
@@ -128,11 +162,55 @@ def test_a_study_with_another_key_for_this_site_is_refused(tmp_path: Path, study
     other = study.model_copy(update={"sites": entries})
     settings = masks._settings
     with pytest.raises(RefusedError, match="another identity key for this site"):
-        RunMasks(settings, other, "r", tmp_path / "elsewhere").announce()
+        RunMasks(settings, other, "another", Draft(settings.work)).announce()
 
 
 def test_no_key_is_made_where_nothing_is_masked(tmp_path: Path, study: Study) -> None:
     off = study.privacy.model_copy(update={"masking": "off"})
     masks = masks_of(tmp_path, study.model_copy(update={"privacy": off}), "a")
     assert masks.announce() is None
-    assert not (tmp_path / "a" / "runs").exists()
+    assert site_db(tmp_path / "a").fact("run key", "r") is None
+
+
+# -- rosters: whose key a hospital that leaves must have ------------------------------------------
+
+KEYS = {name: identity.generate() for name in "abcd"}
+ROSTER = {name: identity.public_text(key.public_key()) for name, key in KEYS.items()}
+DIGEST = roster_digest(ROSTER)
+
+
+@pytest.fixture
+def rosters(tmp_path: Path) -> Rosters:
+    assert Rosters(tmp_path).keep(ROSTER) == DIGEST
+    return Rosters(tmp_path)
+
+
+def test_a_roster_is_recalled_by_its_digest(rosters: Rosters) -> None:
+    assert rosters.recall(DIGEST) == ROSTER
+    assert rosters.recall("0" * 64) == {}
+
+
+@pytest.mark.parametrize("text", ['{"a": "x"}', "not JSON", '{"a": 1}', ""])
+def test_a_damaged_roster_is_found(tmp_path: Path, text: str) -> None:
+    site_db(tmp_path).fix("roster", DIGEST, text)
+    with pytest.raises(StudyError, match="the roster of an earlier release is damaged"):
+        Rosters(tmp_path).recall(DIGEST)
+
+
+def test_a_site_that_signed_with_the_key_on_record_is_proven_to_have_left(rosters: Rosters) -> None:
+    assert rosters.proves(LeftSite.sign(KEYS["d"], "d", DIGEST))
+
+
+def test_a_statement_with_another_key_or_for_another_roster_or_site_proves_nothing(
+    rosters: Rosters,
+) -> None:
+    coordinators_own = {**ROSTER, "d": identity.public_text(KEYS["a"].public_key())}
+    signed = LeftSite.sign(KEYS["d"], "d", DIGEST)
+    for statement in (
+        LeftSite.sign(KEYS["a"], "d", DIGEST),
+        LeftSite.sign(KEYS["a"], "d", roster_digest(coordinators_own)),
+        LeftSite.sign(KEYS["d"], "c", DIGEST),
+        LeftSite.sign(KEYS["d"], "nobody", DIGEST),
+        signed.model_copy(update={"signature": LeftSite.sign(KEYS["a"], "d", DIGEST).signature}),
+    ):
+        assert not rosters.proves(statement)

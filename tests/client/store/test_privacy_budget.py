@@ -1,9 +1,8 @@
-"""What was spent is on disk before a reply leaves, and adds up as Opacus' accountant has it."""
+"""A budget is on disk before a reply leaves, and adds up as in Opacus' accountant."""
 
 from __future__ import annotations
 
 import math
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,15 +12,15 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from opacus.accountants import RDPAccountant
 
-from client.store.privacy_budget import FILE, PrivacyBudget, Spending, epsilon_of
-from common.errors import StudyError
+from client.store.privacy_budget import Spending, epsilon_of
+from client.store.site_db import Draft, SiteDb
 
 DELTA = 1e-5
 SETTINGS = st.tuples(st.sampled_from([0.7, 1.0, 2.5]), st.sampled_from([0.1, 0.25, 1.0]))
 
 
 def stepwise(*parts: tuple[float, float, int]) -> float:
-    """Epsilon of Opacus' accountant when it is told of every step."""
+    """Epsilon of Opacus' accountant when it is given every step."""
     accountant = RDPAccountant()
     for noise, rate, steps in parts:
         for _ in range(steps):
@@ -29,28 +28,26 @@ def stepwise(*parts: tuple[float, float, int]) -> float:
     return float(accountant.get_epsilon(DELTA))
 
 
-def test_nothing_spent_is_nothing_told(tmp_path: Path) -> None:
-    assert PrivacyBudget(tmp_path / "run").epsilon(DELTA) == 0.0
-    PrivacyBudget(tmp_path).spend("dl3d", "final", 1.0, 0.1, 0)
-    assert PrivacyBudget(tmp_path).epsilon(DELTA) == 0.0
+def test_nothing_spent_reveals_nothing() -> None:
+    assert epsilon_of([], DELTA) == 0.0
+    assert epsilon_of([Spending("dl3d", "final", 1.0, 0.1, 0)], DELTA) == 0.0
 
 
-def test_rounds_add_up_to_opacus_own_epsilon(tmp_path: Path) -> None:
-    for _ in range(6):
-        PrivacyBudget(tmp_path).spend("dl3d", "final", 1.1, 0.2, 5)
-    epsilon = PrivacyBudget(tmp_path).epsilon(DELTA)
+def test_rounds_add_up_to_opacus_own_epsilon() -> None:
+    epsilon = epsilon_of([Spending("dl3d", "final", 1.1, 0.2, 5)] * 6, DELTA)
     assert epsilon == pytest.approx(stepwise((1.1, 0.2, 30)), abs=1e-9)
     assert epsilon == pytest.approx(7.5727544077738305, abs=1e-9), "as Opacus 1.6.0 says"
 
 
-def test_variants_and_networks_of_other_noise_and_rate_add_up(tmp_path: Path) -> None:
-    budget = PrivacyBudget(tmp_path)
-    budget.spend("dl3d", "fold0", 1.0, 0.25, 7)
-    budget.spend("dl2d", "fold0", 0.8, 0.5, 3)
-    budget.spend("dl3d", "final", 1.0, 0.2, 9)
-    budget.spend("dl3d", "fold0", 1.0, 0.25, 2)
+def test_variants_and_networks_of_other_noise_and_rate_add_up() -> None:
+    spent = [
+        Spending("dl3d", "fold0", 1.0, 0.25, 7),
+        Spending("dl2d", "fold0", 0.8, 0.5, 3),
+        Spending("dl3d", "final", 1.0, 0.2, 9),
+        Spending("dl3d", "fold0", 1.0, 0.25, 2),
+    ]
     expected = stepwise((1.0, 0.25, 9), (0.8, 0.5, 3), (1.0, 0.2, 9))
-    assert budget.epsilon(DELTA) == pytest.approx(expected, abs=1e-9)
+    assert epsilon_of(spent, DELTA) == pytest.approx(expected, abs=1e-9)
     assert expected > stepwise((1.0, 0.25, 9))
 
 
@@ -64,11 +61,9 @@ def test_any_order_of_spending_is_the_same_and_more_is_never_less(parts, random)
     assert epsilon_of(spendings[1:], DELTA) <= total
 
 
-def test_without_noise_there_is_no_promise(tmp_path: Path) -> None:
-    budget = PrivacyBudget(tmp_path)
-    budget.spend("dl3d", "fold0", 1.0, 0.1, 1)
-    budget.spend("dl3d", "final", 0.0, 0.1, 1)
-    assert budget.epsilon(DELTA) == math.inf
+def test_without_noise_there_is_no_promise() -> None:
+    spent = [Spending("dl3d", "fold0", 1.0, 0.1, 1), Spending("dl3d", "final", 0.0, 0.1, 1)]
+    assert epsilon_of(spent, DELTA) == math.inf
 
 
 def test_one_step_of_everybody_is_the_gaussian_mechanism() -> None:
@@ -85,12 +80,9 @@ def test_one_step_of_everybody_is_the_gaussian_mechanism() -> None:
 @pytest.mark.parametrize(
     "numbers", [(-1.0, 0.1, 1), (math.nan, 0.1, 1), (math.inf, 0.1, 1), (1.0, 0.0, 1)]
 )
-def test_numbers_of_no_training_are_not_written_down(
-    tmp_path: Path, numbers: tuple[float, float, int]
-) -> None:
+def test_numbers_of_no_training_cannot_be_spent(numbers: tuple[float, float, int]) -> None:
     with pytest.raises(ValueError, match=r"noise|rate"):
-        PrivacyBudget(tmp_path).spend("dl3d", "final", *numbers)
-    assert not PrivacyBudget(tmp_path).spendings()
+        Spending("dl3d", "final", *numbers)
 
 
 @pytest.mark.parametrize("numbers", [(1.0, 1.1, 1), (1.0, 0.5, -1)])
@@ -100,35 +92,31 @@ def test_rates_and_steps_out_of_range_are_refused(numbers: tuple[float, float, i
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, -1.0])
-def test_delta_is_a_probability(tmp_path: Path, delta: float) -> None:
+def test_delta_is_a_probability(delta: float) -> None:
     with pytest.raises(ValueError, match="delta"):
-        PrivacyBudget(tmp_path).epsilon(delta)
+        epsilon_of([], delta)
 
 
-def test_threads_and_processes_lose_no_line_and_the_file_is_the_owners(tmp_path: Path) -> None:
+def pay(draft: Draft, spending: Spending) -> None:
+    """As a reply does whose release is remembered."""
+    draft.spend("r", spending)
+    draft.remember()
+
+
+def test_threads_lose_no_spending(tmp_path: Path) -> None:
+    one = Spending("dl2d", "f", 1.0, 1 / 3, 2)
     with ThreadPoolExecutor(8) as pool:
-        list(
-            pool.map(lambda _: PrivacyBudget(tmp_path).spend("dl2d", "f", 1.0, 1 / 3, 2), range(40))
-        )
-    assert PrivacyBudget(tmp_path).spendings() == (Spending("dl2d", "f", 1.0, 1 / 3, 2),) * 40
-    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+        list(pool.map(lambda _: pay(Draft(tmp_path), one), range(40)))
+    assert SiteDb(tmp_path).spendings("r") == (one,) * 40
 
 
-def test_a_line_that_a_crash_cut_short_never_counts(tmp_path: Path) -> None:
-    budget = PrivacyBudget(tmp_path)
-    budget.spend("dl3d", "final", 1.0, 0.1, 1)
-    with (tmp_path / FILE).open("ab") as file:
-        file.write(b'{"network": "dl3d", "vari')
-    assert len(budget.spendings()) == 1
-    budget.spend("dl3d", "final", 1.0, 0.1, 2)
-    assert [spending.steps for spending in budget.spendings()] == [1, 2]
-
-
-@pytest.mark.parametrize("line", ["not json", '{"network": "dl3d"}', "[]", "{}"])
-def test_a_damaged_line_is_an_error_and_not_nothing(tmp_path: Path, line: str) -> None:
-    budget = PrivacyBudget(tmp_path)
-    budget.spend("dl3d", "final", 1.0, 0.1, 1)
-    with (tmp_path / FILE).open("a") as file:
-        file.write(line + "\n")
-    with pytest.raises(StudyError, match="line 2 is damaged"):
-        budget.epsilon(DELTA)
+def test_a_run_pays_for_itself_alone_and_for_the_reply_under_way(tmp_path: Path) -> None:
+    first, second = (Spending("dl3d", "final", 1.0, 0.1, steps) for steps in (1, 2))
+    draft = Draft(tmp_path)
+    pay(draft, first)
+    draft.spend("r", second)
+    assert draft.spendings("r") == (first, second)
+    assert draft.spendings("another") == draft.spendings("") == ()
+    assert draft.spendings("r2") == Draft(tmp_path).spendings("r-") == ()
+    draft.drop()
+    assert draft.spendings("r") == (first,)

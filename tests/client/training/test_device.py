@@ -1,4 +1,4 @@
-"""A site computes where its site.toml says, and is told when it cannot."""
+"""A site computes on the device of its site.toml, or reports that it cannot."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def test_site_toml_names_the_device(tmp_path: Path) -> None:
         load_site(path)
 
 
-@pytest.mark.parametrize(("there", "told"), [(0, "CPU"), (1, "GPU")])
+@pytest.mark.parametrize(("there", "expected"), [(0, "CPU"), (1, "GPU")])
 def test_the_coordinator_hears_cpu_or_gpu_and_the_own_screen_which(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, there: int, told: str
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, there: int, expected: str
 ) -> None:
     cards(monkeypatch, there)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Model 5")
@@ -83,7 +83,7 @@ def test_the_coordinator_hears_cpu_or_gpu_and_the_own_screen_which(
         settings=SimpleNamespace(device="auto", loaders=1),
     )
     with caplog.at_level(logging.INFO, logger="fedlnm.site"):
-        assert _device(workspace) == {"device": told}
+        assert _device(workspace) == {"device": expected}
     assert ("Model 5 (cuda)" in caplog.text) == bool(there)
     workspace.study.networks = ()
     assert _device(workspace) == {}

@@ -32,7 +32,7 @@ from common.study.private_training import DifferentialPrivacy
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """As sites have it; on a busy machine more of them wait for each other."""
+    """Use one thread like the sites; on a busy machine several wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -107,7 +107,7 @@ def change(
 def own_gradients(
     model: ScoringNetwork, kind: NetworkName, crops: Crops, config: NetworkSettings
 ) -> list[list[torch.Tensor]]:
-    """Each crop's gradient by itself, by torch alone."""
+    """Compute each crop's gradient by itself, with torch alone."""
     model.train()
     if config.norm == "frozen":
         model.eval()

@@ -284,7 +284,7 @@ def test_sixteen_bits_come_close_to_float32(kind: NetworkName) -> None:
         for precision in ("auto", "float32", "mixed")
     }
     exact, rounded = changes["float32"], changes["mixed"]
-    assert np.array_equal(changes["auto"], exact), "a CPU does it when told to only"
+    assert np.array_equal(changes["auto"], exact), "a CPU does it only on request"
     assert not np.array_equal(rounded, exact)
     agreement = exact @ rounded / (np.linalg.norm(exact) * np.linalg.norm(rounded))
     assert agreement > 0.98

@@ -1,4 +1,4 @@
-"""What a site carries from round to round, and a round that is asked twice."""
+"""State of a site between rounds, and a round that is requested twice."""
 
 from __future__ import annotations
 

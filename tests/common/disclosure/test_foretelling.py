@@ -1,4 +1,4 @@
-"""What enrolment refuses is what the run would refuse by this site's patients, and nothing else."""
+"""Enrolment refuses exactly what the run would refuse because of this site's patients."""
 
 from __future__ import annotations
 

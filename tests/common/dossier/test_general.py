@@ -116,7 +116,7 @@ ARITHMETIC = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.f
 
 
 def number(axis: str) -> int:
-    """What an axis in words stands for; KeyError for a word that is not in `SIZES`."""
+    """Return the size that an axis in words stands for; KeyError for a word that is not in `SIZES`."""
 
     def value(node: ast.expr) -> int:
         if isinstance(node, ast.BinOp):

@@ -18,7 +18,7 @@ LEVELS = st.lists(st.integers(0, 7), min_size=2, max_size=4)
 
 
 def shares_of(total: int, cells: int) -> Iterator[tuple[int, ...]]:
-    """All ways to spread `total` patients over cells."""
+    """Yield all ways to spread `total` patients over cells."""
     if cells == 1:
         yield (total,)
         return
@@ -32,7 +32,7 @@ def columnwise(table: Any) -> TestResult:
 
 
 def consistent(counts: Any, hidden: Any, minimum: int) -> list[Any]:
-    """All tables of this total that have these published cells and obey the published rule."""
+    """Return all tables with this total and these published cells that obey the published rule."""
     found = []
     for shares in shares_of(int(counts[hidden].sum()), int(hidden.sum())):
         table = counts.copy()

@@ -28,7 +28,7 @@ def names(fab: bytes) -> list[str]:
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
-    """What Flower reads of an app, but for what `flwr build` takes into one."""
+    """Flower reads an app, apart from what `flwr build` packs."""
     app = config["tool"]["flwr"]["app"]
     return {key: value for key, value in app.items() if key != "fab-include"}
 

@@ -1,4 +1,4 @@
-"""Where the launcher stands in Flower's SuperExec: tests that fail when the seam moves."""
+"""The launcher's seam in Flower's SuperExec: tests that fail when the seam moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the gate stands in Flower's SuperNode: tests that fail when the seam moves."""
+"""The gate's seam in Flower's SuperNode: tests that fail when the seam moves."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def rows_of(values: Any) -> Rows:
 
 
 def cells_of(z: Any, bins: int = 64) -> HistogramResult:
-    """As the sites are asked: two histograms, small cells joined."""
+    """Count cells as a run does: two histograms, small cells joined."""
     rows, edges = rows_of(z), first_edges(z.shape[1], bins)
     for _ in range(2):
         counted = Histogram(edges=edges)
@@ -108,7 +108,7 @@ def test_a_column_of_one_cell_keeps_its_values_within_the_limit() -> None:
     ],
 )
 def test_edges_in_one_place_give_finite_knots_in_order(edges: list[float]) -> None:
-    """As of a feature that is zero in most patients of a hospital."""
+    """Simulate a feature that is zero in most patients of a hospital."""
     cells = HistogramResult(edges=np.array([edges]), counts=np.array([[6.0, 6.0, 6.0, 6.0]]))
     knots = knots_of(cells, 3.0)
     assert np.isfinite(knots).all()

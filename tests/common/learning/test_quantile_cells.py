@@ -51,7 +51,7 @@ def counted(
 
 
 def check(tally: Tally, index: int, sample: Any, decimals: int | None = None) -> int:
-    """Numbers that are told, all of which are within the bound and within the data."""
+    """Check published numbers against bound and data; return how many there are."""
     found = quartiles_of(tally, index)
     allowed = tolerance(found, decimals)
     true = np.quantile(sample, SHARES)

@@ -1,4 +1,4 @@
-"""The files by which a hospital joins."""
+"""Files for joining a study."""
 
 from __future__ import annotations
 

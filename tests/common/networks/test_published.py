@@ -52,7 +52,7 @@ def entries(name: str) -> dict[str, torch.Tensor]:
 
 
 def packed(kind: NetworkName, state: dict[str, Any]) -> dict[str, Any]:
-    """What the publisher saves: torchvision the state dict, MedicalNet a dict around it."""
+    """Wrap a state dict like its publisher: torchvision not at all, MedicalNet in a dict."""
     return state if kind == "dl2d" else {"epoch": 1, "batch_id": 0, "state_dict": state}
 
 
@@ -154,7 +154,7 @@ def test_another_sha256_is_refused_before_anything_is_unpacked(
 
 
 class _Runs:
-    """What a pickle can do to those who open it."""
+    """Payload of a malicious pickle."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

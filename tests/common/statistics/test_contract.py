@@ -1,4 +1,4 @@
-"""What holds for every statistic: additive in any split and order, empty sites, declared parts."""
+"""Contract of every statistic: additive in any split and order, empty sites, declared parts."""
 
 from __future__ import annotations
 
@@ -190,5 +190,5 @@ def test_any_split_in_any_order_sums_to_the_whole(
 
 
 def numbers_of(part: Any) -> Any:
-    """What digits stand for: carried at every site, they add up to others of the same number."""
+    """Convert digits to the numbers they represent."""
     return from_digits(part) if part.ndim == 2 and part.shape[1] == DIGITS else part

@@ -80,7 +80,7 @@ def spoil_schema(data: bytes, rng: Rng) -> bytes:
 
 
 def walk(state: Any) -> Iterator[dict[str, Any]]:
-    """Every node of a schema."""
+    """Yield every node of a schema."""
     if isinstance(state, dict):
         if "__loader__" in state:
             yield state

@@ -15,7 +15,7 @@ NAMES = ("a", "b", "c", "d")
 
 
 class Tables:
-    """One base table of fifteen patients."""
+    """A base table of fifteen patients."""
 
     def __init__(self) -> None:
         self.values = np.random.default_rng(0).normal(size=(15, 4))

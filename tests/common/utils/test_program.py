@@ -1,4 +1,4 @@
-"""What the operating system refuses is said in a sentence, whatever the program and command."""
+"""Refusals of the operating system become one sentence, for every program and command."""
 
 from __future__ import annotations
 

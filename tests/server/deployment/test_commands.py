@@ -1,4 +1,4 @@
-"""What people at the coordinator type."""
+"""Commands that people at the coordinator type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run is, told from its events."""
+"""State of a run, read from its events."""
 
 from __future__ import annotations
 

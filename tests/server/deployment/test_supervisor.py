@@ -1,4 +1,4 @@
-"""What the coordinator does when something ends that should not have."""
+"""The coordinator restarts or reports what ends unexpectedly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions over a grid that loses them: who is asked again, when, and what people are told."""
+"""Questions over a grid that loses them: who is asked again, when, and what people see."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Network:
     now: float = 0.0
     away: list[tuple[int, float, float]] = field(default_factory=list)
     pushed: list[tuple[float, int]] = field(default_factory=list)
-    told: list[dict[str, Any]] = field(default_factory=list)
+    answered: list[dict[str, Any]] = field(default_factory=list)
     messages: dict[str, Message] = field(default_factory=dict)
 
     def get_nodes(self) -> list[NodeInfo]:
@@ -75,13 +75,13 @@ class Network:
 
     def wire(self) -> Wire:
         """A wire over this grid and its clock."""
-        events = Events(listener=self.told.append)
+        events = Events(listener=self.answered.append)
         name = NAMES.__getitem__
         return Wire(self, events, name, clock=lambda: self.now, sleep=self.sleep)  # type: ignore[arg-type]
 
     def kinds(self) -> list[str]:
-        """What was told, in order."""
-        return [event["kind"] for event in self.told]
+        """Events in order."""
+        return [event["kind"] for event in self.answered]
 
 
 def reply_to(message: Message, error: int | None = None) -> Message:
@@ -116,11 +116,11 @@ def test_replies_come_in_the_order_in_which_sites_answer() -> None:
     network = Network(after(a=20.0, b=1.0))
     assert answers(network) == [3, 2]
     assert network.pushed == [(0.0, 2), (0.0, 3)]
-    assert network.told == []
+    assert network.answered == []
 
 
-@pytest.mark.parametrize("told", ["shorter", "empty", "none"])
-def test_a_question_that_was_not_taken_is_asked_again_and_the_other_is_not(told: str) -> None:
+@pytest.mark.parametrize("answered", ["shorter", "empty", "none"])
+def test_a_question_that_was_not_taken_is_asked_again_and_the_other_is_not(answered: str) -> None:
     network = Network(after(a=1.0, b=1.0))
     push = network.push_messages
 
@@ -129,7 +129,7 @@ def test_a_question_that_was_not_taken_is_asked_again_and_the_other_is_not(told:
         given = list(messages)
         network.push_messages = push  # type: ignore[method-assign]
         ids = push(given[1:])
-        return ids if told == "shorter" else ["" if told == "empty" else None, *ids]
+        return ids if answered == "shorter" else ["" if answered == "empty" else None, *ids]
 
     network.push_messages = refuse_the_first  # type: ignore[method-assign]
     assert sorted(answers(network)) == [2, 3]
@@ -139,7 +139,7 @@ def test_a_question_that_was_not_taken_is_asked_again_and_the_other_is_not(told:
 def test_late_sites_are_named_every_half_minute_with_how_long_they_are_waited_for() -> None:
     network = Network(after(a=100.0, b=40.0))
     answers(network)
-    notices = [event["sites"] for event in network.told if event["kind"] == "waiting"]
+    notices = [event["sites"] for event in network.answered if event["kind"] == "waiting"]
     assert [[site["site"] for site in sites] for sites in notices] == [["a", "b"], ["a"], ["a"]]
     assert [sites[0]["seconds"] for sites in notices] == pytest.approx([30, 60, 90], abs=4)
 
@@ -156,7 +156,7 @@ def test_an_offline_site_is_asked_again_when_it_is_back_and_not_before() -> None
     again = [when for when, node in network.pushed if node == 2][1:]
     assert len(again) == 1
     assert 90.0 <= again[0] <= 97.0
-    waiting = [event["sites"][0] for event in network.told if event["kind"] == "waiting"]
+    waiting = [event["sites"][0] for event in network.answered if event["kind"] == "waiting"]
     assert {site["why"] for site in waiting} == {"not connected"}
 
 
@@ -169,7 +169,7 @@ def test_a_site_that_was_away_unnoticed_is_asked_again() -> None:
 
     network = Network(answer, away=[(2, 7.0, 7.5)])
     assert answers(network) == [3, 2]
-    assert next(event for event in network.told if event["kind"] == "asked_again")["why"] == (
+    assert next(event for event in network.answered if event["kind"] == "asked_again")["why"] == (
         "it was away"
     )
 
@@ -196,7 +196,7 @@ def test_a_late_reply_to_an_answered_question_is_passed_over_and_told() -> None:
     network = Network(answer, away=[(2, 7.0, 7.5)])
     assert answers(network) == [2, 3]
     assert network.kinds().count("late_reply") == 1
-    assert next(e for e in network.told if e["kind"] == "late_reply")["site"] == "a"
+    assert next(e for e in network.answered if e["kind"] == "late_reply")["site"] == "a"
 
 
 def test_a_wait_for_several_names_them_all_at_the_limit() -> None:

@@ -55,7 +55,7 @@ def honest(site: str, study: Study) -> EnrolReply:
 
 
 def changing(who: str, **fields: Any) -> Answer:
-    """What all sites would say, but with other values in the fields of one."""
+    """Replies of all sites, but with other values in the fields of one."""
     return lambda site, study: dataclasses.replace(
         honest(site, study), **fields if site == who else {}
     )

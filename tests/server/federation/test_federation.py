@@ -381,7 +381,9 @@ def test_a_site_whose_reply_was_lost_is_asked_the_same_again(
     assert rows["a"]["messages"] == rows["a"]["rounds"] == 1
 
 
-@pytest.mark.parametrize(("code", "words"), [(2, "Flower reports error 2"), (7, "not approved")])
+@pytest.mark.parametrize(
+    ("code", "words"), [(2, "Flower reports error 2"), (7, "another release of fedlnm installed")]
+)
 def test_an_app_that_fails_is_not_asked_again(patient_study: Study, code: int, words: str) -> None:
     federation = erring(patient_study, code, times=1)
     with pytest.raises(SiteError, match=f"site a: .*{words}") as raised:

@@ -1,4 +1,4 @@
-"""Who is answered, and what nobody gets."""
+"""The live page answers its reader, and nobody else."""
 
 from __future__ import annotations
 

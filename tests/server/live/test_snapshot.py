@@ -1,4 +1,4 @@
-"""What the page is told at each point of a run."""
+"""Snapshots for the page at each point of a run."""
 
 from __future__ import annotations
 

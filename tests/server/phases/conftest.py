@@ -15,6 +15,7 @@ from flwr.app import Context, Message
 from client import handlers
 from client.site import SiteSettings
 from client.store.masks import RunMasks
+from client.store.site_db import Draft
 from common.disclosure import stricter
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply
@@ -68,8 +69,7 @@ class Hospitals:
                     study=study,
                     tables=Memory(tables),
                     privacy=stricter(study.privacy, None),
-                    rounds=SimpleNamespace(with_this=lambda item: {}),
-                    masks=RunMasks(SiteSettings(name=name), study, "memory", Path("unused")),
+                    masks=RunMasks(SiteSettings(name=name), study, "memory", Draft(Path("unused"))),
                 ),
             )
             for name, tables in sites.items()

@@ -222,7 +222,7 @@ def test_the_stacker_of_one_site_with_all_rows_is_the_same(enrolled: Enrolled) -
 
 
 def test_its_own_rows_never_train_an_out_of_fold_probability(enrolled: Enrolled) -> None:
-    """Labels that nothing tells of must not be told out of fold."""
+    """Labels that nothing tells of must not leave out of fold."""
     federation, hospitals = enrolled()
     shuffled = np.random.default_rng(3)
     for tables in hospitals.tables.values():

@@ -78,7 +78,7 @@ def sites(split: Any) -> Callable[..., Any]:
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, federation: Federation) -> list[tuple[SumItem, Any]]:
-    """What the server asks and learns, from now on."""
+    """Record what the server asks and learns from now on."""
     known: list[tuple[SumItem, Any]] = []
     original = federation.sum_many
 
@@ -114,7 +114,7 @@ def recovered(known: list[tuple[SumItem, Any]], column: str, fold: int) -> Any:
 
 
 def keep_all(study: Study, names: tuple[str, ...], found: Any) -> Any:
-    """What a server without the rule would do."""
+    """Do as a server without the rule would."""
     return np.ones(len(names), dtype=bool)
 
 

@@ -115,7 +115,7 @@ def run(federation: Asking) -> None:
 
 
 def covered(item: SumItem, phase: Phase) -> bool:
-    """Whether a question is one of those that its phase declares, and no larger."""
+    """Return whether a question is one of those that its phase declares, and no larger."""
     width = len(item.view.outputs())
     asked = (describe(item.statistic), item.subset)
     wide, narrow = sizes(item.statistic, width)

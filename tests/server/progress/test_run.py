@@ -1,4 +1,4 @@
-"""How far a run is, and how long it may take, from its events."""
+"""Progress of a run and time left, from its events."""
 
 from __future__ import annotations
 

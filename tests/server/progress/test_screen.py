@@ -1,4 +1,4 @@
-"""What a coordinator sees of a run while it goes on."""
+"""The coordinator's view of a run while it goes on."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,6 @@ from server.report import words
 from server.report.results import Results, parse
 from server.report.study_report import render
 from server.report.tables import write_tables
-from tests.fixtures import synthetic_results
 
 DASH = "\N{EN DASH}"
 
@@ -109,13 +109,12 @@ def test_strata_stand_with_their_counts_and_p(
     assert tests == [["0.75"] * 6] * 4
 
 
-def test_a_difference_that_was_not_tested_is_named_with_its_reason() -> None:
-    tree = synthetic_results.build()
+def test_a_difference_that_was_not_tested_is_named_with_its_reason(tree: dict[str, Any]) -> None:
     why = "not tested: the AUC of T1 to T2 has no variance"
     for test in tree["strata_tests"]:
         if (test["set"], test["model"]) == ("external_1", "clinical"):
             test |= {"statistic": None, "p": None, "note": why}
-    page = render(parse(tree))
+    page = render(parse(tree), [])
     assert page.count(f"No P for T stage, Clinical ({why}).") == 1
 
 

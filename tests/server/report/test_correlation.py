@@ -39,8 +39,8 @@ def test_the_same_ranks_twice_are_significant_and_nothing_is_said_without_patien
 def test_the_map_has_two_asterisks_for_every_significant_pair(
     tree: dict[str, Any], arm: str
 ) -> None:
-    tree["selection"] = {"federated": {arm: tree["selection"]["federated"][arm]}}
-    results = parse(tree)
+    chosen = {"federated": {arm: tree["selection"]["federated"][arm]}}
+    results = parse({**{key: tree[key] for key in ("schema", "study", "run")}, "selection": chosen})
     found = results.selection["federated"][arm].correlation
     assert found is not None
     marked = int((p_values(found) < SIGNIFICANT).sum())

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from common.html.drawing import Drawing
 from server.report.appendix import timing_block
+from server.report.figures import draw_figures
 from server.report.results import Results, parse, to_json
 from server.report.study_report import render, write_report
 from server.report.tables import terminal_table
@@ -156,7 +157,10 @@ def test_a_set_whose_numbers_are_all_withheld_says_so_everywhere(tree: dict[str,
         if "external_2" in one["sets"]:
             one["sets"]["external_2"] = {"n": None, "positives": None}
     results = parse(tree)
-    page = render(results)
+    # of this set alone the overview is left, and other figures say nothing of it
+    others = ("roc", "calibration", "decision_curve", "strata")
+    few = {**tree, **{key: [] for key in others}, "selection": {}, "training": {}}
+    page = render(results, draw_figures(parse(few)))
     assert "patients withheld" in page
     assert "None" not in re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
     console = Console(width=200, file=StringIO())
@@ -229,6 +233,6 @@ def test_an_interval_that_delong_leaves_empty_is_named_and_few_positives_are_war
     for row in tree["performance"]:
         if row["set"] == "internal" and row["run"] == "federated":
             row.update(auc=1.0, ci_low=0.8, ci_high=1.0, ci_method="newcombe")
-    text = render(parse(tree))
+    text = render(parse(tree), [])
     assert "no variance by DeLong, so its interval is Newcombe" in text
     assert "0.800\N{EN DASH}1.000" in text

@@ -1,4 +1,4 @@
-"""What a run puts by: steps, how far one has come, and what it has counted until then."""
+"""Checkpoints of a run: finished steps, progress within one, and its counts so far."""
 
 from __future__ import annotations
 

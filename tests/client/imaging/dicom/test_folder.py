@@ -35,7 +35,7 @@ def passed_over(ct: Series) -> dict[str, int]:
 
 
 def without_preamble(path: Path, kind: str = "file meta") -> None:
-    """As archives write slices that are not files of PS3.10."""
+    """Strip the preamble of PS3.10 from a file, as some archives do."""
     if kind == "file meta":
         path.write_bytes(path.read_bytes()[132:])
         return
@@ -234,7 +234,7 @@ def litter(draw) -> tuple[str, bytes]:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_a_series_is_read_whole_or_refused_whatever_lies_with_it(ct, files, gone):
-    """All files are accounted for: slices, and what is passed over."""
+    """Account for every file: slices, and files that are skipped."""
     for name, content in files:
         (ct.folder / name).write_bytes(content)
     try:

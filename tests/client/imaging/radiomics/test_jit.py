@@ -1,4 +1,4 @@
-"""Where machine code is kept: numba loads it as code, so only we may write there."""
+"""Folder of the machine code: numba loads it as code, so only we may write there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[4]
 
 @pytest.fixture
 def package(tmp_path, monkeypatch) -> Path:
-    """A folder of Python files that cannot be written; as root, `access` has to be told."""
+    """Make an unwritable folder of Python files; for root, `access` is patched."""
     folder = tmp_path / "package"
     folder.mkdir()
     allowed = os.access
@@ -74,7 +74,7 @@ def test_products_and_sums_are_not_fused():
 
 
 def test_the_features_are_computed_where_nothing_can_be_kept(tmp_path):
-    """As in a container whose file system is read-only and whose user has no home."""
+    """Simulate a container with a read-only file system and a user without a home."""
     script = (
         "import sys, os; import client.imaging.radiomics.jit as jit; jit._KEPT = None;"
         "import numpy as np; from client.imaging.radiomics.levels import _binned;"
