@@ -38,12 +38,18 @@ __all__ = [
     "check_test_set",
     "check_training_sum",
     "check_weights",
+    "find_rules",
     "foretell",
     "once",
     "refusal",
     "stricter",
 ]
 
-# a module that only declares a rule is imported by nobody else
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+
+def find_rules() -> None:
+    """Import every module of this folder: one that only declares a rule, nobody else imports."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+find_rules()

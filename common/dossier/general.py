@@ -21,8 +21,6 @@ from common.disclosure.rule import rules_of
 from common.dossier.markdown import code, document, table
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE
 from common.statistics.registry import statistic_classes
-from common.statistics.site_quartiles import SiteQuartiles
-from common.statistics.table1 import JoinedHistogram, ProtectedLevelCounts
 from common.study.model import FEWEST_MASKED, PrivacySettings
 
 _PACKAGE = "common.dossier"
@@ -69,22 +67,6 @@ class MessageText:
 
 
 @dataclass(frozen=True)
-class StatisticText:
-    """Words for one statistic.
-
-    Parameters
-    ----------
-    about : an explanation for a reader who does not know statistics.
-    attack : possible misuse.
-    shapes : per part, its axes in words, such as "columns + 1".
-    """
-
-    about: str
-    attack: str
-    shapes: dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
 class RuleText:
     """Names of rules in `common.disclosure`, by the questions they are checked for."""
 
@@ -117,19 +99,6 @@ def message_texts() -> dict[str, MessageText]:
             fields=own["fields"],
             masked=tuple(own.get("masked", ())),
             attack=own.get("attack", ""),
-        )
-        for name, own in found.items()
-    }
-
-
-def statistic_texts() -> dict[str, StatisticText]:
-    """Read the words for statistics, by class name."""
-    found = tomllib.loads(text_of("statistics.toml"))
-    return {
-        name: StatisticText(
-            about=own["about"],
-            attack=own["attack"],
-            shapes={part: tuple(axes) for part, axes in own["shapes"].items()},
         )
         for name, own in found.items()
     }
@@ -317,7 +286,7 @@ def axes(shape: tuple[str, ...]) -> str:
 
 def statistics_section() -> str:
     """List all statistics, in order of their names."""
-    texts, rules = statistic_texts(), rule_text()
+    rules = rule_text()
     blocks = [
         "## The statistics",
         STATISTICS,
@@ -326,26 +295,26 @@ def statistics_section() -> str:
         " statistic.",
     ]
     for name, cls in statistic_classes().items():
-        blocks += [f"### {name}", _statistic(cls, texts[name])]
+        blocks += [f"### {name}", _statistic(cls)]
     return document(*blocks).rstrip("\n")
 
 
-def _statistic(cls: type[Any], text: StatisticText) -> str:
+def _statistic(cls: type[Any]) -> str:
     bits = getattr(cls, "bits", {})
     parts = table(
         ["part", "numbers", "ring", "rounding"],
         [
-            [f"`{part}`", axes(text.shapes[part]), f"{bits.get(part, 64)} bits", rounding(step)]
+            [f"`{part}`", axes(cls.axes[part]), f"{bits.get(part, 64)} bits", rounding(step)]
             for part, step in cls.step.items()
         ],
     )
-    alone = cls in (JoinedHistogram, ProtectedLevelCounts, SiteQuartiles)
+    alone = getattr(cls, "alone", False)
     rules = code(rule.name for rule in rules_of(cls.rule))
     return document(
-        f"{text.about} In the code: *{_plain(first_sentence(cls))}*",
+        f"{cls.about} In the code: *{_plain(first_sentence(cls))}*",
         parts,
         f"Rules: {rules}. Masked: {ALONE if alone else MASKED}.",
-        f"What an attacker could do: {text.attack}",
+        f"What an attacker could do: {cls.attack}",
     )
 
 

@@ -39,6 +39,12 @@ from tests.fixtures.models import out_of_fold
 RING = np.random.default_rng(0)
 
 
+@pytest.fixture
+def study(study: Study) -> Study:
+    """A study that trains a network as well."""
+    return study.model_copy(update={"base_models": ("clinical", "dl2d")})
+
+
 def masked(n: int, bits: int = 64) -> Any:
     """Numbers as a mask leaves them."""
     dtype = np.uint64 if bits == 64 else np.uint32

@@ -24,7 +24,6 @@ from common.dossier.general import (
     message_texts,
     rounding,
     rule_text,
-    statistic_texts,
     travelling_classes,
     type_words,
 )
@@ -176,7 +175,7 @@ def test_what_travels_as_ring_elements_is_what_is_called_masked() -> None:
 
 @pytest.mark.parametrize("name", statistic_classes())
 def test_a_statistic_says_what_it_is_and_what_an_attacker_could_do(name: str) -> None:
-    text = statistic_texts()[name]
+    text = statistic_classes()[name]
     assert text.about.endswith(".")
     assert text.attack.endswith(".")
     assert len(text.attack.split()) >= 8
@@ -187,7 +186,7 @@ def test_a_statistic_says_what_it_is_and_what_an_attacker_could_do(name: str) ->
 def test_shapes_in_words_are_those_the_statistic_declares(name: str) -> None:
     # placements come with cells of two classes: the plan knows how to make them
     study = parse_study(STUDY)
-    shapes = statistic_texts()[name].shapes
+    shapes = statistic_classes()[name].axes
     if name == "Placements":
         parts = scores_asks(study, COLUMNS, "t")[-1].parts
         declared = {part: own.replace(",", "") for part, own in parts.items()}
@@ -195,10 +194,6 @@ def test_shapes_in_words_are_those_the_statistic_declares(name: str) -> None:
         found = EXAMPLES_BY_NAME[name].shapes(COLUMNS)
         declared = {part: " x ".join(map(str, own)) for part, own in found.items()}
     assert declared == {p: " x ".join(str(number(a)) for a in own) for p, own in shapes.items()}
-
-
-def test_texts_of_statistics_that_are_gone_are_found() -> None:
-    assert set(statistic_texts()) == set(statistic_classes())
 
 
 def test_every_rule_is_described_used_and_shown() -> None:
