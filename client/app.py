@@ -22,7 +22,7 @@ from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
 from client.store.site_db import recall_study, remember_study
 from client.workspace import Workspace, open_workspace
-from common.disclosure.refusing import once
+from common.disclosure.rule import once
 from common.errors import StudyError
 from common.messages.codec import decode_once, encode
 from common.messages.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused

@@ -26,7 +26,7 @@ from common.disclosure import (
     check_weights,
     refusal,
 )
-from common.disclosure.refusing import once
+from common.disclosure.rule import once
 from common.evaluation.delong import exact
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.local import Evaluation, evaluate_locally

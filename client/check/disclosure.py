@@ -22,7 +22,7 @@ from client.data.tables import coded_table
 from client.site import SiteSettings
 from client.store.cohorts import SMALLEST_CHANGE, Memberships, membership_refusal
 from client.store.ledger import ledger_path
-from common.disclosure import DESCRIPTIONS, Foretold, foretell, stricter
+from common.disclosure import RULES, Foretold, foretell, stricter
 from common.disclosure.foretelling import subset_of
 from common.errors import StudyError
 from common.messages.exchanges import Refusal
@@ -89,30 +89,6 @@ def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findi
         yield problem_of(KIND, error)
 
 
-# the others depend on the coordinator's question or the other hospitals' patients
-CHECKED = frozenset(
-    {
-        *(
-            "sites",
-            "masking",
-            "rows",
-            "class",
-            "fold",
-            "fold_class",
-            "paired",
-            "consent",
-            "svm_cost",
-            "cells",
-        ),
-        *("out_of_fold_rows", "test_rows", "test_class", "membership"),
-    }
-)
-# refusals that no additional patient would lift
-REMEDIES = {
-    "consent": "decide with the privacy officer, and write it into site.toml",
-    "masking": 'ask the coordinator for a study that masks, or change "masking" in site.toml',
-    "participants": "ask the coordinator for a study with fewer test sets over the same patients",
-}
 # about the training patients as a whole; the other rules about them are on folds and rows
 AT_ONCE = ("rows", "class", "svm_cost")
 
@@ -174,7 +150,7 @@ def _readings(own: Own) -> str:
 def _kind(refusal: Refusal, study: Study) -> str:
     if refusal.rule == "paired":
         return "disclosure.readings"
-    if refusal.rule in REMEDIES:
+    if RULES[refusal.rule].remedy_here:
         return "disclosure.enrolment"
     if subset_of(refusal, study) != "train":
         return "disclosure.test_set"
@@ -182,7 +158,7 @@ def _kind(refusal: Refusal, study: Study) -> str:
 
 
 def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
-    described = DESCRIPTIONS[refusal.rule]
+    described = RULES[refusal.rule]
     setting = described.setting
     remedy = "add patients"
     if setting:
@@ -195,7 +171,7 @@ def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
         severity,
         "",
         f"refused: {refusal.subject}{least} (rule {refusal.rule}, protects {described.protects})",
-        REMEDIES.get(refusal.rule, remedy),
+        described.remedy_here or remedy,
     )
 
 
@@ -225,6 +201,6 @@ def check_masking(study: Study) -> Findings:
 @check("patients")
 def not_decided_here() -> Findings:
     """List the rules that this site alone cannot evaluate."""
-    rest = [rule for rule in DESCRIPTIONS if rule not in CHECKED]
+    rest = [name for name, rule in RULES.items() if not rule.decided_here]
     why = "depend on the coordinator's questions or on the other hospitals' patients: "
     yield from not_checked(("disclosure.others",), why + ", ".join(rest))

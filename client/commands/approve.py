@@ -16,7 +16,7 @@ from client.gate import approvals
 from client.site import SiteSettings, load_site
 from client.store.masks import Rosters
 from client.store.site_db import remember_study
-from common.disclosure import DESCRIPTIONS, check_enrolment, check_masking, stricter
+from common.disclosure import RULES, check_enrolment, check_masking, stricter
 from common.errors import InputError, UsageError
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
@@ -143,7 +143,7 @@ def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
     subsets = subsets_of(study, settings.name)
     refusals = (*check_enrolment(study, privacy, {}), *check_masking(study, privacy, subsets))
     for refusal in refusals:
-        protects = DESCRIPTIONS[refusal.rule].protects
+        protects = RULES[refusal.rule].protects
         yield (
             f"THIS HOSPITAL WOULD REFUSE IT, approved or not: {refusal.subject} (rule"
             f" {refusal.rule}, protects {protects})"
@@ -201,7 +201,7 @@ def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iter
     for exchange, words in _leaving(study):
         yield f"  {exchange} ({CATALOGUE[exchange].purpose}): {words}"
     yield "thresholds (the stricter of the study's and this site's own), and what they protect:"
-    for rule, described in DESCRIPTIONS.items():
+    for rule, described in RULES.items():
         if described.setting:
             threshold = getattr(privacy, described.setting)
             yield f"  {rule}: {described.setting} = {threshold}, for {described.protects}"

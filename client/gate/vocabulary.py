@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import common.errors
-from common.disclosure.descriptions import DESCRIPTIONS
-from common.disclosure.refusing import refusal as in_force
+from common.disclosure import RULES
+from common.disclosure.rule import refusal as in_force
 from common.messages.exchanges import Problem, Refusal, Refused
 from common.messages.plain import to_tree
 from common.study.model import PrivacySettings, Study
@@ -60,7 +60,6 @@ scale scores set sets share since site site.toml sites small smaller some source
 study sum sums Table table tables test than that the their them this to train training tree twice
 two under values view was weights were with within without
 """
-SUBJECT_WORDS = frozenset(_SUBJECT_WORDS.split())
 _WORD = re.compile(r"[\w.-]+")
 _LOG_ID = re.compile(r"[0-9a-f]{8}")
 _MOST_REFUSALS, _LONGEST_NAME = 1000, 200
@@ -82,6 +81,14 @@ def unknown_in_problem(problem: Problem) -> bool:
     return problem.kind not in problem_kinds() or not _LOG_ID.fullmatch(problem.log_id)
 
 
+def subject_words() -> frozenset[str]:
+    """Return the words of refusals' subjects: ours, and those that further rules declare."""
+    own = (
+        word for rule in RULES.values() for text in rule.subjects for word in _WORD.findall(text)
+    )
+    return frozenset((*_SUBJECT_WORDS.split(), *own))
+
+
 def unknown_in_refusals(
     refusals: Sequence[Refusal], request: Any, study: Study, privacy: PrivacySettings
 ) -> bool:
@@ -94,10 +101,10 @@ def unknown_in_refusals(
     if not refusals:
         return False
     text = study.model_dump_json()
-    known = SUBJECT_WORDS | set(_WORD.findall(text)) | _request_words(request)
+    known = subject_words() | set(_WORD.findall(text)) | _request_words(request)
     letters = set(text) | set(string.printable)
     return len(refusals) > _MOST_REFUSALS or any(
-        refusal.rule not in DESCRIPTIONS
+        refusal.rule not in RULES
         or refusal.threshold != in_force(refusal.rule, privacy, "").threshold
         or not set(_WORD.findall(refusal.subject)) <= known
         or not set(refusal.subject) <= letters

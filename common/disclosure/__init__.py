@@ -4,11 +4,13 @@ Thresholds come from the study, a site may only tighten them. A refusal names th
 threshold and the subject; never the value.
 """
 
-from common.disclosure.descriptions import DESCRIPTIONS, Description
+import importlib
+import pkgutil
+
 from common.disclosure.foretelling import Foretold, foretell
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.disclosure.gradients import check_rounds
-from common.disclosure.refusing import refusal
+from common.disclosure.rule import RULES, Rule, once, refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.thresholds import stricter
@@ -21,10 +23,10 @@ from common.disclosure.training import (
 )
 
 __all__ = [
-    "DESCRIPTIONS",
-    "Description",
+    "RULES",
     "Foretold",
     "FormError",
+    "Rule",
     "check_enrolment",
     "check_form",
     "check_masking",
@@ -36,7 +38,18 @@ __all__ = [
     "check_test_set",
     "check_training_sum",
     "check_weights",
+    "find_rules",
     "foretell",
+    "once",
     "refusal",
     "stricter",
 ]
+
+
+def find_rules() -> None:
+    """Import every module of this folder: one that only declares a rule, nobody else imports."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+find_rules()

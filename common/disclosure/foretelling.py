@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from common.disclosure.refusing import Refusals, once, refusal
+from common.disclosure.rule import Refusals, once, refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.training import (

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from common.disclosure.rule import Asked, Refusals, Rule, declare
 from common.learning.normal_scores import score_grid
 from common.messages.plain import to_tree
 from common.models import NETWORKS
+from common.statistics.site_quartiles import UNKNOWN_DECIMALS
 from common.study.model import Study
 from common.transforms import (
     Clip,
@@ -209,3 +211,33 @@ def _check_numbers(step: Any, study: Study) -> None:
         raise FormError("another limit than the study's")
     if isinstance(step, NormalScores) and not np.array_equal(step.scores, score_grid(clip)):
         raise FormError("other scores than the study's")
+
+
+def check_quartiles(asked: Asked) -> Refusals:
+    """Refuse quartiles but of a set that this site holds alone, with the study's decimals."""
+    recorded = {column.name: column.decimals for column in asked.study.clinical}
+    own = [recorded.get(name) for name in asked.view.outputs()]
+    declared = [UNKNOWN_DECIMALS if decimals is None else decimals for decimals in own]
+    if not asked.alone or asked.statistic.decimals.tolist() != declared:
+        return asked.refuse("form", "quartiles of another set or column than a study's Table 1")
+    return ()
+
+
+declare(
+    Rule(
+        name="form",
+        protects="patients that a made-up model or table would single out",
+        text=(
+            "Questions name the steps that turn a table into what is summed. A hospital answers"
+            " only where these are the steps of a fitted model, each once and in their order:"
+            " filling, standardising, normal scores, components, limits, a machine, a probability."
+            " Of a test set that it holds alone it sums the table as it is. Whether the numbers in"
+            " a step were fitted or made up, no hospital can see."
+        ),
+        fixed=1.0,
+        sums=("quartiles",),
+        check=check_quartiles,
+        remedy="the same release must run at the coordinator and at every site",
+        place=270,
+    )
+)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.disclosure.refusing import Refusals, refusal
+from common.disclosure.rule import Refusals, Rule, declare, refusal
 from common.study.model import PrivacySettings, Study
 from common.transforms.views import View, base_tables
 
@@ -67,3 +67,20 @@ def check_rounds(
         if count > privacy.max_svm_rounds * machine_views(study, base):
             return (refusal("svm_rounds", privacy, "gradients on the same columns"),)
     return ()
+
+
+declare(
+    Rule(
+        name="svm_rounds",
+        protects="patients near the boundary of a support vector machine",
+        text=(
+            "Each gradient tells a little of the patients near the boundary. At most this many"
+            " are given for each machine that the study fits, with all its costs and folds at"
+            " once, whatever its runs are called; the same question again counts once. A second"
+            " derivative is never given."
+        ),
+        setting="max_svm_rounds",
+        sums=("gradient",),
+        place=170,
+    )
+)

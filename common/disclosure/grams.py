@@ -6,47 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from common.disclosure.asked import Asked
-from common.disclosure.refusing import Refusals
+from common.disclosure.rule import Asked, Refusals, Rule, declare
 from common.disclosure.training import check_fold_classes
 from common.statistics.base import Float, Rows
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import cell_counts
-from common.statistics.rank_gram import RankGram, ranks_tell
+from common.statistics.rank_gram import FEWEST_ROWS, RankGram, ranks_tell
 from common.transforms import Clip, KernelMap, NormalScores, Project, Select, Standardise
 from common.transforms.views import ByFold, Joined, View
 
 
-def check_fold_gram(asked: Asked) -> Refusals:
-    """Check X'X and X'y in every fold."""
-    return (
-        *check_fold_classes(asked.rows, asked.study.folds, asked.privacy),
-        *check_bounded(asked),
-        *_check_scored(asked, by_fold=True),
-        *_check_support(asked, by_fold=True),
-    )
+def _by_fold(asked: Asked) -> bool:
+    return bool(asked.statistic.rule == "fold_gram")
 
 
-def check_gram(asked: Asked) -> Refusals:
-    """Check X'X over all rows."""
-    return (
-        *check_bounded(asked),
-        *_check_scored(asked, by_fold=False),
-        *_check_support(asked, by_fold=False),
-    )
-
-
-def check_rank_gram(asked: Asked) -> Refusals:
-    """Check X'X of ranks, which are bounded by themselves, and the counts behind the ranks."""
-    return (
-        *_check_rank_cells(asked),
-        *_check_ranks(asked),
-        *_check_support(asked, by_fold=False),
-    )
+def check_classes(asked: Asked) -> Refusals:
+    """Refuse sums of a class in every fold where one has few patients."""
+    return check_fold_classes(asked.rows, asked.study.folds, asked.privacy)
 
 
 def check_bounded(asked: Asked) -> Refusals:
-    """Check in guarded mode that columns end in values limited by the study's clipping.
+    """Refuse, in guarded mode, columns that do not end in values that the study limits.
 
     One site cannot see that the scale under the clipping is the deviation over all sites.
     """
@@ -86,8 +66,8 @@ def plain_columns(view: View) -> set[str]:
     return plain & before
 
 
-def _check_scored(asked: Asked, *, by_fold: bool) -> Refusals:
-    """Refuse in guarded mode too many columns of non-normal shape for the number of rows.
+def check_scored(asked: Asked) -> Refusals:
+    """Refuse, in guarded mode, more columns with a shape of their own than there are rows.
 
     More of them would let a search find the rows behind the matrix. The counts that come with the
     question give the least number of rows.
@@ -96,7 +76,7 @@ def _check_scored(asked: Asked, *, by_fold: bool) -> Refusals:
         return ()
     support: Support | None = asked.statistic.support
     apart = np.zeros((1, 1)) if support is None else support.apart
-    rows = apart.max(axis=1).min() if by_fold else apart.sum(axis=0).max()
+    rows = apart.max(axis=1).min() if _by_fold(asked) else apart.sum(axis=0).max()
     most = max(float(asked.privacy.max_plain_columns), float(rows))
     plain = plain_columns(asked.view) | _tied(asked.rows)
     if len(plain) > most:
@@ -114,8 +94,8 @@ def _tied(rows: Rows) -> set[str]:
     return {name for name, tied in zip(rows.columns, most, strict=True) if tied}
 
 
-def _check_ranks(asked: Asked) -> Refusals:
-    """Require normal scores in guarded mode for ranks of few rows in many columns."""
+def check_ranks(asked: Asked) -> Refusals:
+    """Refuse, in guarded mode, ranks of few rows in many columns, but for normal scores."""
     gram: RankGram = asked.statistic
     rows = float(gram.counts[0].sum()) if asked.rows.p else 0.0
     if asked.privacy.mode == "guarded" and not gram.normal and ranks_tell(rows, asked.rows.p):
@@ -123,8 +103,8 @@ def _check_ranks(asked: Asked) -> Refusals:
     return ()
 
 
-def _check_support(asked: Asked, *, by_fold: bool) -> Refusals:
-    """Check the question's counts of rows apart, and the site's own against them."""
+def check_support(asked: Asked) -> Refusals:
+    """Refuse columns in which few rows lie apart, by the counts that come with the question."""
     fewest = asked.privacy.min_category
     if fewest == 0 or asked.rows.p == 0:
         return ()
@@ -132,15 +112,13 @@ def _check_support(asked: Asked, *, by_fold: bool) -> Refusals:
     folds, p = asked.study.folds, asked.rows.p
     if support is None or not _fits(support, folds, p):
         return asked.refuse("support", "columns without counts of rows apart")
+    by_fold = _by_fold(asked)
     apart: Float = support.apart if by_fold else support.apart.sum(axis=0, keepdims=True)
-    short = (apart < fewest - 0.5).any(axis=0)
-    if short.any():
-        name = asked.rows.columns[int(np.argmax(short))]
-        return asked.refuse("support", f"rows that differ in column {name}")
-    beyond = (support.of(asked.rows, folds) > support.apart + 0.5).any(axis=0)
-    if beyond.any():
-        name = asked.rows.columns[int(np.argmax(beyond))]
-        return asked.refuse("support", f"counts that leave out rows of column {name}")
+    # no column is named: which one falls short would tell of the patients
+    if (apart < fewest - 0.5).any():
+        return asked.refuse("support", "rows that differ in a column")
+    if (support.of(asked.rows, folds) > support.apart + 0.5).any():
+        return asked.refuse("support", "counts that leave out rows of a column")
     return ()
 
 
@@ -149,16 +127,149 @@ def _fits(support: Support, folds: int, p: int) -> bool:
     return same and support.apart.shape == (folds, p)
 
 
-def _check_rank_cells(asked: Asked) -> Refusals:
-    """Check that every published cell holds none or enough rows, also without the site's own."""
-    everyone, privacy = asked.statistic.counts, asked.privacy
-    if ((everyone > 0.5) & (everyone < privacy.min_rank_cell - 0.5)).any():
+def check_rank_cells(asked: Asked) -> Refusals:
+    """Refuse cells of ranks that hold some patients of all sites, but few."""
+    everyone = asked.statistic.counts
+    if ((everyone > 0.5) & (everyone < asked.privacy.min_rank_cell - 0.5)).any():
         return asked.refuse("rank_cells", "rows of all sites in a cell")
-    if asked.alone:
+    return ()
+
+
+def check_rank_others(asked: Asked) -> Refusals:
+    """Refuse cells of ranks that hold some patients of the other sites, but few."""
+    if asked.alone or check_rank_cells(asked):
         return ()
-    edges = asked.statistic.edges
+    edges, everyone = asked.statistic.edges, asked.statistic.counts
     own = np.array([cell_counts(x, e) for x, e in zip(asked.rows.values.T, edges, strict=True)])
     others = everyone - own.reshape(everyone.shape)
-    if ((others > 0.5) & (others < privacy.min_rank_others - 0.5)).any():
+    if ((others > 0.5) & (others < asked.privacy.min_rank_others - 0.5)).any():
         return asked.refuse("rank_others", "rows of the other sites in a cell")
     return ()
+
+
+declare(
+    Rule(
+        name="fold_class",
+        protects="the few patients of one outcome in one fold",
+        text=(
+            "A covariance matrix comes with sums of the positive patients of each fold, so each"
+            " fold must hold at least this many of the hospital's patients of each outcome."
+        ),
+        setting="min_class_per_fold",
+        sums=("fold_gram",),
+        check=check_classes,
+        decided_here=True,
+        place=60,
+    )
+)
+
+declare(
+    Rule(
+        name="rank_cells",
+        protects="patients that stand out by one feature",
+        text=(
+            "Ranks over all hospitals need to know how many patients of all hospitals lie in an"
+            " interval of a feature. An interval that is told to hospitals holds none or at least"
+            " this many patients."
+        ),
+        setting="min_rank_cell",
+        sums=("rank_gram",),
+        check=check_rank_cells,
+        place=90,
+    )
+)
+
+declare(
+    Rule(
+        name="rank_others",
+        protects="patients of the other hospitals in an interval of one feature",
+        text=(
+            "A hospital can take its own patients off the number it is told. It refuses intervals"
+            " in which the others then have some patients, but fewer than this number."
+        ),
+        setting="min_rank_others",
+        sums=("rank_gram",),
+        check=check_rank_others,
+        place=100,
+    )
+)
+
+declare(
+    Rule(
+        name="support",
+        protects="the few patients in whom a column differs from nearly all others",
+        text=(
+            "In a covariance matrix a column with one positive patient is that patient's whole"
+            " record. Columns enter it only where at least this many patients of all hospitals (of"
+            " every fold, where it is made by fold) lie apart from the column's usual value; the"
+            " counts come with the question, and a hospital refuses without them or where its own"
+            " patients contradict."
+        ),
+        setting="min_category",
+        sums=(
+            "rank_gram",
+            "gram",
+            "fold_gram",
+        ),
+        check=check_support,
+        place=110,
+    )
+)
+
+declare(
+    Rule(
+        name="bounded",
+        protects="patients with extreme values",
+        text=(
+            "Extreme values make single patients recoverable from a covariance matrix. In guarded"
+            " mode values are limited before the matrix is made, and a hospital refuses a matrix"
+            " of columns that are not. Only where both study and hospital say faithful are they"
+            " used as they are."
+        ),
+        sums=(
+            "gram",
+            "fold_gram",
+            "gradient",
+        ),
+        check=check_bounded,
+        place=120,
+    )
+)
+
+declare(
+    Rule(
+        name="scored",
+        protects="whole patients behind a covariance matrix of many columns",
+        text=(
+            "Where a matrix has many more columns than patients, the shape of the columns, such"
+            " as one long tail, lets a computer search for the patients behind it. In guarded mode"
+            " columns are turned into normal scores of their ranks first, which all have the same"
+            " shape. At most this many columns, or as many as there are patients, may be without;"
+            " columns with one value for more than half of the hospital's patients count among"
+            " these."
+        ),
+        setting="max_plain_columns",
+        sums=(
+            "gram",
+            "fold_gram",
+        ),
+        check=check_scored,
+        place=130,
+    )
+)
+
+declare(
+    Rule(
+        name="ranks",
+        protects="whole patients behind a matrix of ranks",
+        text=(
+            "The same search works on ranks of few patients in many columns. With fewer patients"
+            " in all than this, and more than twice as many columns, a hospital in guarded mode"
+            " gives products of normal scores instead."
+        ),
+        fixed=FEWEST_ROWS,
+        sums=("rank_gram",),
+        check=check_ranks,
+        place=140,
+    )
+)

@@ -8,8 +8,7 @@ scores and their placements. No two strata can be combined.
 
 from __future__ import annotations
 
-from common.disclosure.asked import Asked
-from common.disclosure.refusing import Refusals
+from common.disclosure.rule import Asked, Refusals, Rule, declare
 from common.messages.plain import to_tree
 from common.study.strata import level_view
 from common.transforms import InLevel
@@ -35,3 +34,20 @@ def _is_level_view(asked: Asked) -> bool:
     wanted, _ = to_tree(level_view(step.columns, step.column, step.level))
     given, _ = to_tree(asked.view)
     return bool(given == wanted)
+
+
+declare(
+    Rule(
+        name="levels",
+        protects="patients who are singled out by a question about some of the patients only",
+        text=(
+            "Sums over part of the patients are given in one form: histograms of scores, and"
+            " placements made of them, for the test patients in one level of a column that the"
+            " study declares a stratum. Levels cannot be combined, and a column is cut in two at"
+            " one place a study, whatever its runs are called."
+        ),
+        fixed=1.0,
+        remedy="run over the cohort and the cuts of the first evaluation",
+        place=260,
+    )
+)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from common.disclosure.asked import Asked
-from common.disclosure.refusing import Refusals, refusal
+from common.disclosure.rule import Asked, Refusals, Rule, declare, refusal
 from common.disclosure.training import smaller_class
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
@@ -21,21 +20,25 @@ def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusal
     return tuple(found)
 
 
-def check_scores(asked: Asked) -> Refusals:
-    """Check sums over scores of a set spread over sites, or of the training rows.
+def check_one_site_scores(asked: Asked) -> Refusals:
+    """Refuse sums over scores of a test set that this site holds alone.
 
-    The first round's histograms by class and threshold are such sums: masked over three sites and
-    more, their cells may hold single rows of all sites, of which nobody knows the site.
+    The first round's histograms by class and threshold are sums over scores as well: masked over
+    three sites and more, their cells may hold single rows of all sites, of which nobody knows the
+    site.
     """
-    if asked.trains:
-        return ()
-    if asked.alone:
+    if asked.alone and not asked.trains:
         return asked.refuse("one_site_scores", f"scores of {asked.subset}")
-    if not asked.seen:
+    return ()
+
+
+def check_test_class(asked: Asked) -> Refusals:
+    """Refuse sums over scores of few test patients of one class that somebody would see apart."""
+    if asked.trains or asked.alone or not asked.seen:
         return ()
-    few = 0 < smaller_class(asked.rows) < asked.privacy.min_per_class
-    short = asked.refuse("test_class", f"patients of one class of {asked.subset}") if few else ()
-    return (*asked.stands_alone(), *short)
+    if 0 < smaller_class(asked.rows) < asked.privacy.min_per_class:
+        return asked.refuse("test_class", f"patients of one class of {asked.subset}")
+    return ()
 
 
 def check_placements(asked: Asked) -> Refusals:
@@ -44,7 +47,7 @@ def check_placements(asked: Asked) -> Refusals:
     for cells in (asked.statistic.negatives, asked.statistic.positives):
         if ((cells.counts > 0.5) & (cells.counts < fewest - 0.5)).any():
             return asked.refuse("placements", f"rows of one class of {asked.subset} in a cell")
-    return check_scores(asked)
+    return ()
 
 
 def check_bin_counts(asked: Asked) -> Refusals:
@@ -68,3 +71,87 @@ def check_bin_counts(asked: Asked) -> Refusals:
     if not (edges == statistic.threshold[split][:, None]).any(axis=1).all():
         return asked.refuse("bin_counts", "a split that is not at the edge of a bin")
     return ()
+
+
+declare(
+    Rule(
+        name="bin_counts",
+        protects="the few patients in a small branch of a decision tree",
+        text=(
+            "A forest that is grown from counts may be at most this deep and split at the edges"
+            " of the study's bins alone, and only a study that declares it may ask."
+        ),
+        setting="max_tree_depth",
+        sums=("bin_counts",),
+        check=check_bin_counts,
+        place=190,
+    )
+)
+
+declare(
+    Rule(
+        name="test_rows",
+        protects="single test patients",
+        text=(
+            "Measures of a hospital's own test patients are given only where there are at least"
+            " this many."
+        ),
+        setting="min_rows",
+        decided_here=True,
+        place=220,
+    )
+)
+
+declare(
+    Rule(
+        name="test_class",
+        protects="the few test patients of one outcome",
+        text=(
+            "Measures of a hospital's own test patients are given only where at least this many"
+            " have either outcome."
+        ),
+        setting="min_per_class",
+        sums=(
+            "score_histogram",
+            "scores",
+            "placements",
+        ),
+        check=check_test_class,
+        decided_here=True,
+        place=230,
+    )
+)
+
+declare(
+    Rule(
+        name="one_site_scores",
+        protects="test patients of one hospital",
+        text=(
+            "A test set that one hospital holds alone is evaluated inside it; sums over its"
+            " scores are not given."
+        ),
+        fixed=2.0,
+        sums=(
+            "score_histogram",
+            "scores",
+            "placements",
+        ),
+        check=check_one_site_scores,
+        place=240,
+    )
+)
+
+declare(
+    Rule(
+        name="placements",
+        protects="test patients of the other hospitals with unusual scores",
+        text=(
+            "To compare scores across hospitals each is told how many patients of either outcome"
+            " lie in an interval of the score: none, or at least this many."
+        ),
+        setting="min_cell",
+        sums=("placements",),
+        check=check_placements,
+        place=250,
+    )
+)

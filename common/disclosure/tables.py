@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.disclosure.asked import Asked
-from common.disclosure.refusing import Refusals
-from common.statistics.site_quartiles import UNKNOWN_DECIMALS
+from common.disclosure.rule import Asked, Refusals, Rule, declare
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 
 
 def check_rows(asked: Asked) -> Refusals:
-    """Check means, deviations and numbers of values present."""
-    if asked.trains or not asked.seen:
+    """Refuse sums over few test patients of this site that somebody would see apart."""
+    statistic, fewest = asked.statistic, asked.privacy.min_rows
+    if statistic.rule == "quartiles":
+        short = statistic.fewest < fewest
+        return asked.refuse("rows", f"quartiles of {asked.subset}") if short else ()
+    if asked.trains:
         return ()
     if not asked.alone:
-        return asked.stands_alone()
-    fewest = asked.privacy.min_rows
-    if isinstance(asked.statistic, GroupSums) and asked.statistic.minimum >= fewest:
+        few = asked.seen and 0 < asked.rows.n < fewest
+        return asked.refuse("rows", f"patients of {asked.subset}") if few else ()
+    if statistic.rule != "rows" or not asked.seen:
+        return ()
+    if isinstance(statistic, GroupSums) and statistic.minimum >= fewest:
         return ()
     present = np.isfinite(asked.rows.values).sum(axis=0)
     if ((present > 0) & (present < fewest)).any():
@@ -41,33 +45,82 @@ def check_paired(asked: Asked) -> Refusals:
 
 
 def check_cells(asked: Asked) -> Refusals:
-    """Check counts by level, or by cell of a histogram."""
-    fewest = asked.privacy.min_cell
-    protects = isinstance(asked.statistic, ProtectedLevelCounts | JoinedHistogram)
-    if asked.alone:
-        # below 2 no cell is small
-        if fewest > 1 and not (protects and asked.statistic.minimum >= fewest):
-            return asked.refuse("cells", f"a table of {asked.subset}, held by one site")
-        return ()
-    return asked.stands_alone() if asked.seen and not asked.trains else ()
-
-
-def check_quartiles(asked: Asked) -> Refusals:
-    """Check median and quartiles of a set that this site holds alone, as the study records them."""
-    statistic, privacy = asked.statistic, asked.privacy
-    recorded = {column.name: column.decimals for column in asked.study.clinical}
-    names = asked.view.outputs()
-    own = [recorded.get(name) for name in names]
-    declared = [UNKNOWN_DECIMALS if decimals is None else decimals for decimals in own]
-    if not asked.alone or statistic.decimals.tolist() != declared:
-        return asked.refuse("form", "quartiles of another set or column than a study's Table 1")
-    if statistic.fewest < privacy.min_rows:
-        return asked.refuse("rows", f"quartiles of {asked.subset}")
-    if statistic.minimum < privacy.min_cell:
-        return asked.refuse("cells", f"quartiles of {asked.subset}, held by one site")
+    """Refuse small cells, by level or by interval, of a set that this site holds alone."""
+    statistic, fewest = asked.statistic, asked.privacy.min_cell
+    if statistic.rule == "quartiles":
+        short = statistic.minimum < fewest
+        subject = f"quartiles of {asked.subset}, held by one site"
+        return asked.refuse("cells", subject) if short else ()
+    protects = isinstance(statistic, ProtectedLevelCounts | JoinedHistogram)
+    # below 2 no cell is small
+    if asked.alone and fewest > 1 and not (protects and statistic.minimum >= fewest):
+        return asked.refuse("cells", f"a table of {asked.subset}, held by one site")
     return ()
 
 
-def allow(asked: Asked) -> Refusals:
-    """Add nothing to the rules of the subset."""
-    return ()
+declare(
+    Rule(
+        name="rows",
+        protects="single patients behind a mean, a standard deviation or any other sum",
+        text=(
+            "A hospital takes part in sums over training patients only with at least this many,"
+            " and gives a mean of a test set that it holds alone only where as many patients have"
+            " a value. No smallest or largest value is asked for; where a column says how many"
+            " decimals it has, the counts of its values over all hospitals are."
+        ),
+        setting="min_rows",
+        sums=(
+            "rows",
+            "cells",
+            "rank_histogram",
+            "quartiles",
+            "score_histogram",
+            "scores",
+            "placements",
+        ),
+        check=check_rows,
+        describes=True,
+        decided_here=True,
+        place=30,
+    )
+)
+
+declare(
+    Rule(
+        name="paired",
+        protects="the few patients whose tumour was contoured twice",
+        text=(
+            "Agreement between readers is told only by hospitals where at least this many"
+            " patients were contoured twice; hospitals without any add nothing."
+        ),
+        setting="min_category",
+        sums=("paired",),
+        check=check_paired,
+        decided_here=True,
+        way="no repeat readings in cohort.csv of {site}",
+        place=70,
+    )
+)
+
+declare(
+    Rule(
+        name="cells",
+        protects="small cells of a table",
+        text=(
+            "A table of a test set that one hospital holds alone leaves it only with cells below"
+            " this number withheld or joined, and with a second cell withheld where one could be"
+            " computed. Median and quartiles of a column leave it only where at least this many"
+            " patients lie in each quarter, with no more digits than a table needs."
+        ),
+        setting="min_cell",
+        sums=(
+            "cells",
+            "rank_histogram",
+            "quartiles",
+            "support",
+        ),
+        check=check_cells,
+        decided_here=True,
+        place=80,
+    )
+)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from common.disclosure.differencing import sets_too_close
-from common.disclosure.refusing import Refusals, refusal
+from common.disclosure.rule import Refusals, Rule, declare, refusal
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
-from common.study.model import PrivacySettings, Study
+from common.study.model import FEWEST_MASKED, PrivacySettings, Study
 from common.study.sums import left_in_clear
 
 
@@ -115,3 +115,134 @@ def check_enrolment(
         if weak and rows < privacy.min_rows_weak_penalty:
             found.append(refusal("svm_cost", privacy, "training rows for a cost above 1"))
     return tuple(found)
+
+
+declare(
+    Rule(
+        name="sites",
+        protects="what one hospital contributes to a sum",
+        text=(
+            "Sums and weights are masked, which takes at least three hospitals: of two, each"
+            " could take its own numbers off the sum and would hold the other's."
+        ),
+        fixed=FEWEST_MASKED,
+        decided_here=True,
+        remedy='add a site, or write masking = "where_possible" or "off" openly in the study',
+        place=10,
+    )
+)
+
+declare(
+    Rule(
+        name="masking",
+        protects="what one hospital contributes to a sum",
+        text=(
+            "A hospital whose own site file asks for masks takes no part in a study that sends"
+            " its sums in the clear: required allows no sum over hospitals without masks,"
+            " where_possible none over three hospitals and more."
+        ),
+        fixed=1.0,
+        decided_here=True,
+        remedy="mask the study's sums, or say less under [privacy] in that hospital's site.toml",
+        remedy_here='ask the coordinator for a study that masks, or change "masking" in site.toml',
+        place=20,
+    )
+)
+
+declare(
+    Rule(
+        name="class",
+        protects="the few patients of the rarer outcome",
+        text="A hospital trains only with at least this many patients of each outcome.",
+        setting="min_per_class",
+        decided_here=True,
+        place=40,
+    )
+)
+
+declare(
+    Rule(
+        name="fold",
+        protects="the few patients of one fold of the cross-validation",
+        text=(
+            "Sums are made for each fold, so each fold must hold at least this many of the"
+            " hospital's patients."
+        ),
+        setting="min_rows_per_fold",
+        decided_here=True,
+        place=50,
+    )
+)
+
+declare(
+    Rule(
+        name="consent",
+        protects="patients with extreme values",
+        text=(
+            "A study that does not limit extreme values needs this hospital's explicit word in"
+            " its own site file."
+        ),
+        fixed=1.0,
+        decided_here=True,
+        of_all=True,
+        remedy='write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
+        remedy_here="decide with the privacy officer, and write it into site.toml",
+        place=150,
+    )
+)
+
+declare(
+    Rule(
+        name="subset",
+        protects="test patients",
+        text="Nothing that a model is fitted with is computed on test patients.",
+        sums=(
+            "folds",
+            "platt",
+        ),
+        place=160,
+    )
+)
+
+declare(
+    Rule(
+        name="weights",
+        protects="what one hospital's patients change in a network",
+        text=(
+            "A hospital's change of the weights enters the sum with its share of the training"
+            " patients, never with more."
+        ),
+        fixed=1.0,
+        place=200,
+    )
+)
+
+declare(
+    Rule(
+        name="out_of_fold_rows",
+        protects="single patients among the pooled predictions",
+        text=(
+            "The study's one exchange of rows: probability and outcome of each training patient,"
+            " without identifiers, in random order, to three decimals. It takes at least this many"
+            " patients."
+        ),
+        setting="min_oof_rows",
+        decided_here=True,
+        place=210,
+    )
+)
+
+declare(
+    Rule(
+        name="svm_cost",
+        protects="patients that a weakly penalised machine would memorise",
+        text=(
+            "Costs above 1 let single patients shape a support vector machine. A hospital with"
+            " fewer training patients than this refuses a study with such costs."
+        ),
+        setting="min_rows_weak_penalty",
+        decided_here=True,
+        way="costs of at most 1 in [svm] of study.toml",
+        place=180,
+    )
+)

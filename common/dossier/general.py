@@ -16,12 +16,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from common.disclosure import DESCRIPTIONS
+from common.disclosure import RULES
+from common.disclosure.rule import rules_of
 from common.dossier.markdown import code, document, table
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE
 from common.statistics.registry import statistic_classes
-from common.statistics.site_quartiles import SiteQuartiles
-from common.statistics.table1 import JoinedHistogram, ProtectedLevelCounts
 from common.study.model import FEWEST_MASKED, PrivacySettings
 
 _PACKAGE = "common.dossier"
@@ -34,7 +33,7 @@ the tables after it list everything that can leave. They are made from the progr
 this one, with its real sizes: `fedlnm-site approve STUDY.toml` shows its first page and leaves all
 of it at the hospital, and every run has a `privacy-dossier.md` in its folder."""
 NOT_MEASURED = "not measured in this release"
-RULES = """\
+RULE_WORDS = """\
 A hospital checks them on its own machine before it answers. Thresholds that are settings stand in
 the study file; a hospital's own file can only make them stricter. The values here are those of the
 release."""
@@ -68,29 +67,12 @@ class MessageText:
 
 
 @dataclass(frozen=True)
-class StatisticText:
-    """Words for one statistic.
-
-    Parameters
-    ----------
-    about : an explanation for a reader who does not know statistics.
-    attack : possible misuse.
-    shapes : per part, its axes in words, such as "columns + 1".
-    """
-
-    about: str
-    attack: str
-    shapes: dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
 class RuleText:
     """Names of rules in `common.disclosure`, by the questions they are checked for."""
 
     every_sum: tuple[str, ...]
     training_sum: tuple[str, ...]
     messages: dict[str, tuple[str, ...]]
-    statistics: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -122,19 +104,6 @@ def message_texts() -> dict[str, MessageText]:
     }
 
 
-def statistic_texts() -> dict[str, StatisticText]:
-    """Read the words for statistics, by class name."""
-    found = tomllib.loads(text_of("statistics.toml"))
-    return {
-        name: StatisticText(
-            about=own["about"],
-            attack=own["attack"],
-            shapes={part: tuple(axes) for part, axes in own["shapes"].items()},
-        )
-        for name, own in found.items()
-    }
-
-
 def rule_text() -> RuleText:
     """Read which rules are checked when."""
     found = tomllib.loads(text_of("rules.toml"))
@@ -142,7 +111,6 @@ def rule_text() -> RuleText:
         every_sum=tuple(found["every_sum"]),
         training_sum=tuple(found["training_sum"]),
         messages={name: tuple(own) for name, own in found["messages"].items()},
-        statistics={name: tuple(own) for name, own in found["statistics"].items()},
     )
 
 
@@ -175,13 +143,13 @@ def rules_section() -> str:
     """List every rule with the threshold that the release has."""
     defaults = PrivacySettings()
     rows = []
-    for name, rule in DESCRIPTIONS.items():
+    for name, rule in RULES.items():
         value = getattr(defaults, rule.setting) if rule.setting else rule.fixed
         threshold = f"{value:g} (`{rule.setting}`)" if rule.setting else _fixed(value)
         rows.append([f"`{name}`", rule.protects, threshold, rule.text])
     return document(
         "## The rules",
-        RULES,
+        RULE_WORDS,
         table(["rule", "protects", "threshold", "what it says"], rows),
     ).rstrip("\n")
 
@@ -293,11 +261,6 @@ def _classes_in(hint: Any) -> Iterator[type[Any]]:
 # -- statistics -----------------------------------------------------------------------------------
 
 
-def rules_of(statistic: Any, text: RuleText) -> tuple[str, ...]:
-    """Name the rules checked for a statistic, on top of those for every sum."""
-    return text.statistics[statistic.rule]
-
-
 def first_sentence(cls: type[Any]) -> str:
     """Return the first sentence of a docstring, on one line."""
     paragraph = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
@@ -323,7 +286,7 @@ def axes(shape: tuple[str, ...]) -> str:
 
 def statistics_section() -> str:
     """List all statistics, in order of their names."""
-    texts, rules = statistic_texts(), rule_text()
+    rules = rule_text()
     blocks = [
         "## The statistics",
         STATISTICS,
@@ -332,25 +295,26 @@ def statistics_section() -> str:
         " statistic.",
     ]
     for name, cls in statistic_classes().items():
-        blocks += [f"### {name}", _statistic(cls, texts[name], rules)]
+        blocks += [f"### {name}", _statistic(cls)]
     return document(*blocks).rstrip("\n")
 
 
-def _statistic(cls: type[Any], text: StatisticText, rules: RuleText) -> str:
+def _statistic(cls: type[Any]) -> str:
     bits = getattr(cls, "bits", {})
     parts = table(
         ["part", "numbers", "ring", "rounding"],
         [
-            [f"`{part}`", axes(text.shapes[part]), f"{bits.get(part, 64)} bits", rounding(step)]
+            [f"`{part}`", axes(cls.axes[part]), f"{bits.get(part, 64)} bits", rounding(step)]
             for part, step in cls.step.items()
         ],
     )
-    alone = cls in (JoinedHistogram, ProtectedLevelCounts, SiteQuartiles)
+    alone = getattr(cls, "alone", False)
+    rules = code(rule.name for rule in rules_of(cls.rule))
     return document(
-        f"{text.about} In the code: *{_plain(first_sentence(cls))}*",
+        f"{cls.about} In the code: *{_plain(first_sentence(cls))}*",
         parts,
-        f"Rules: {code(rules_of(cls, rules))}. Masked: {ALONE if alone else MASKED}.",
-        f"What an attacker could do: {text.attack}",
+        f"Rules: {rules}. Masked: {ALONE if alone else MASKED}.",
+        f"What an attacker could do: {cls.attack}",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from common.disclosure import DESCRIPTIONS
+from common.disclosure import RULES
 from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
 from common.dossier.markdown import bullets, document, size, table
 from common.masking import identity
@@ -280,9 +280,7 @@ def _guards(setting: str) -> str:
         return "patients with extreme values"
     if setting == "masking":
         return "what one hospital contributes to a sum"
-    return "; ".join(
-        dict.fromkeys(r.protects for r in DESCRIPTIONS.values() if r.setting == setting)
-    )
+    return "; ".join(dict.fromkeys(r.protects for r in RULES.values() if r.setting == setting))
 
 
 # -- what is not protected -------------------------------------------------------------------------

@@ -57,10 +57,17 @@ class Statistic(Protocol, Generic[R]):
     """Interface of a statistic. `rule` names its disclosure rule in `common.disclosure`.
 
     `step` gives, per part, the largest rounding that fixed-point encoding of that part may make.
+
+    The privacy dossier shows the words: `about` explains the statistic to a reader who knows no
+    statistics, `attack` says how it could be misused, `axes` names the axes of every part, such as
+    "columns + 1". A statistic that is only asked of a set at one hospital says `alone = True`.
     """
 
     rule: ClassVar[str]
     step: ClassVar[dict[str, float]]
+    about: ClassVar[str]
+    attack: ClassVar[str]
+    axes: ClassVar[dict[str, tuple[str, ...]]]
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Return the shape of every part of the sum for a table of `p` columns."""

@@ -40,6 +40,15 @@ class CappedHistogram:
     rule: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
+    about: ClassVar[str] = (
+        "How many patients lie in each interval of each column, where no hospital counts for"
+        " more than a few."
+    )
+    attack: ClassVar[str] = (
+        "It tells whether several hospitals or one have patients in an interval, not which. It"
+        " says less than the histogram that it goes with."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"counts": ("columns", "cells")}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare one matrix, columns by cells."""

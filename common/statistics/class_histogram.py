@@ -83,6 +83,22 @@ class ClassHistogram:
 
     rule: ClassVar[str] = "score_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "pairs": 0.5, "unequal": 0.5}
+    about: ClassVar[str] = (
+        "For each model, patients of either outcome in each interval of the score, and whether"
+        " their scores are equal."
+    )
+    attack: ClassVar[str] = (
+        "Intervals are narrow, and one can hold a single patient of all hospitals: the"
+        " coordinator then knows that someone with this outcome has a score in this interval,"
+        " not who or where. Small cells are joined before hospitals or the report see them. It"
+        " is asked again for the patients of each level of a stratum, in coarse intervals that"
+        " hold several patients of either outcome in the whole set, but may hold one of a level."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "counts": ("models", "2", "cells"),
+        "pairs": ("models", "cells"),
+        "unequal": ("models", "cells"),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare columns by two classes by cells, and two matrices, columns by cells."""

@@ -33,6 +33,9 @@ class FoldCounts:
 
     rule: ClassVar[str] = "folds"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "positives": 0.5}
+    about: ClassVar[str] = "Training patients in each fold, and how many have the endpoint."
+    attack: ClassVar[str] = "Nothing beyond these numbers, which are large by rule."
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"rows": ("folds",), "positives": ("folds",)}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare two vectors of length folds."""
@@ -85,6 +88,12 @@ class LevelCounts:
 
     rule: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    about: ClassVar[str] = "How many patients have each level of each clinical column (Table 1)."
+    attack: ClassVar[str] = (
+        "The coordinator sees pooled cells as small as one patient of all hospitals; the report"
+        " withholds them."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"counts": ("columns", "levels")}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare one matrix, columns by levels."""

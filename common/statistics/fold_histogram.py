@@ -95,6 +95,15 @@ class FoldHistogram:
     rule: ClassVar[str] = "support"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
+    about: ClassVar[str] = (
+        "How many training patients lie in each interval of each column, in each fold."
+    )
+    attack: ClassVar[str] = (
+        "A cell with one patient of all hospitals tells the coordinator that someone has a"
+        " value in this interval, not who or where. It is used to leave rare columns out of Gram"
+        " matrices."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"counts": ("folds", "columns", "cells")}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare folds by columns by cells."""

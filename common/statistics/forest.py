@@ -103,6 +103,16 @@ class NodeCounts:
 
     rule: ClassVar[str] = "bin_counts"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    about: ClassVar[str] = (
+        "Patients of either outcome in the intervals of one model's probability, in the"
+        " branches of decision trees."
+    )
+    attack: ClassVar[str] = (
+        "A deep branch holds few patients. Many trees asked together could be combined to"
+        " single out a patient's probabilities and outcome, as rows would; depth and intervals"
+        " are limited, and counts are totals over all hospitals."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"counts": ("questions", "2", "cells")}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare questions by two classes by bins."""

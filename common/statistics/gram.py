@@ -169,6 +169,25 @@ class FoldGram:
         "gram": 2.0**-32,
         "xy": 2.0**-32,
     }
+    about: ClassVar[str] = (
+        "For each fold: patients, sums and products of all columns with each other and with the"
+        " outcome."
+    )
+    attack: ClassVar[str] = (
+        "The richest sum of a study, over the few patients of a fold. With plain values, single"
+        " patients can be searched for behind it (independent component analysis), and a column"
+        " that differs in one patient would be that patient's record. Normal scores or few"
+        " columns with limited values, the rule for rare columns, and the mask are meant to"
+        " defeat this; see the attacks below."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "n": ("folds",),
+        "sum_x": ("folds", "columns"),
+        "sum_y": ("folds",),
+        "sum_yy": ("folds",),
+        "gram": ("folds", "columns * (columns + 1) / 2"),
+        "xy": ("folds", "columns"),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare per fold three numbers, two vectors and the upper triangle of a (p, p) matrix."""
@@ -235,6 +254,20 @@ class CrossProducts:
 
     rule: ClassVar[str] = "gram"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-32, "products": 2.0**-32}
+    about: ClassVar[str] = (
+        "For every two columns the sum of the products of their distances from the mean: the"
+        " covariance."
+    )
+    attack: ClassVar[str] = (
+        "Where there are fewer patients than columns, patients can be searched for behind the"
+        " matrix (independent component analysis). Normal scores and the mask are meant to"
+        " defeat this; see the attacks below."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "n": ("1",),
+        "total": ("columns",),
+        "products": ("columns * (columns + 1) / 2",),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a number, a vector and the upper triangle of a (p, p) matrix."""

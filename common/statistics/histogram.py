@@ -82,6 +82,18 @@ class Histogram:
     rule: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
+    about: ClassVar[str] = "How many patients lie in each interval of each column."
+    attack: ClassVar[str] = (
+        "A cell with one patient of all hospitals tells the coordinator that someone has a"
+        " value in this interval, not who or where. A column that Table 1 summarises by its"
+        " median is counted again in narrower intervals, around the quartiles of each set and"
+        " wherever many patients lie, until each quartile is known to a hundredth of the"
+        " distance between the quartiles: then an interval often holds one patient of all"
+        " hospitals. Where the study says how many decimals a column has, an interval may be one"
+        " recorded value: the coordinator then sees the pooled distribution, its smallest and"
+        " largest value included. Published are the quartiles alone."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"counts": ("columns", "cells")}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare one matrix, columns by cells."""

@@ -55,6 +55,20 @@ class PairedMoments:
         "sum_squares": 2.0**-24,
         "difference_squares": 2.0**-24,
     }
+    about: ClassVar[str] = (
+        "For each feature, how far two contours of the same tumour agree: five sums."
+    )
+    attack: ClassVar[str] = (
+        "Few patients are contoured twice, so the sums are over few; they hold no patient's"
+        " values. Hospitals with fewer than the threshold refuse."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "count": ("columns",),
+        "sum": ("columns",),
+        "difference": ("columns",),
+        "sum_squares": ("columns",),
+        "difference_squares": ("columns",),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare five vectors of length p."""

@@ -32,6 +32,12 @@ class Means:
 
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5}
+    about: ClassVar[str] = "For each column, values present and their sum."
+    attack: ClassVar[str] = (
+        "Totals over all hospitals. With the number of patients known, they are means and"
+        " nothing more."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"count": ("columns",), "total": ("columns", "8")}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a vector of length p, and the digits of the sums."""
@@ -85,6 +91,18 @@ class CentredSquares:
 
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5, "squares": 0.5}
+    about: ClassVar[str] = (
+        "For each column, squared distances from the mean, summed: the standard deviation."
+    )
+    attack: ClassVar[str] = (
+        "Totals over all hospitals. Someone who knew every patient but one could work out the"
+        " last one; no one does who sees only totals."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "count": ("columns",),
+        "total": ("columns", "8"),
+        "squares": ("columns", "8"),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a vector of length p, and the digits of two sums."""
@@ -135,6 +153,16 @@ class Missingness:
 
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "present": 0.5, "lacking": 0.5}
+    about: ClassVar[str] = "For each column, values present, and how many hospitals have none."
+    attack: ClassVar[str] = (
+        "It tells how complete the data are. That some hospital lacks a column is visible;"
+        " which one is not."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "rows": ("1",),
+        "present": ("columns",),
+        "lacking": ("columns",),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a number and two vectors of length p."""

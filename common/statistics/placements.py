@@ -77,6 +77,22 @@ class Placements:
         "v10_products": 2.0**-40,
         "v01_products": 2.0**-40,
     }
+    about: ClassVar[str] = (
+        "For each model, how its scores rank patients with the endpoint above those without:"
+        " area under the curve and its error."
+    )
+    attack: ClassVar[str] = (
+        "Totals of ranks tell nothing of one patient. The question tells hospitals how many"
+        " patients of all lie in an interval of the score: none or at least the threshold."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "rows": ("2",),
+        "area": ("models",),
+        "v10": ("models",),
+        "v01": ("models",),
+        "v10_products": ("models * (models + 1) / 2",),
+        "v01_products": ("models * (models + 1) / 2",),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare two counts, three vectors of length p and two packed (p, p) matrices."""

@@ -51,6 +51,20 @@ class PlattSums:
         "gradient": 2.0**-36,
         "hessian": 2.0**-36,
     }
+    about: ClassVar[str] = (
+        "Loss, gradient and curvature of the two numbers that turn a model's score into a"
+        " probability."
+    )
+    attack: ClassVar[str] = (
+        "Six numbers at each of a few points over all training patients. By asking at very many"
+        " points one could sound out the distribution of scores; the coordinator's program stops"
+        " after 50 rounds, but hospitals do not count them."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "loss": ("points",),
+        "gradient": ("points", "2"),
+        "hessian": ("points", "3"),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare six numbers per point."""

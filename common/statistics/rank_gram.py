@@ -123,6 +123,16 @@ class RankGram:
     # entries sum to at most a third, and binning moves correlations by far more than the rounding
     step: ClassVar[dict[str, float]] = {"gram": 2.0**-25}
     bits: ClassVar[dict[str, int]] = {"gram": 32}
+    about: ClassVar[str] = (
+        "For every two columns the sum of the products of their ranks: Spearman's correlation."
+    )
+    attack: ClassVar[str] = (
+        "Ranks have bounds of their own, so no extreme value stands out. Where there are fewer"
+        " patients than columns, ranks of patients could be searched for as with a covariance."
+        " The question tells hospitals how many patients lie in an interval: none or at least"
+        " the threshold."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"gram": ("columns * (columns + 1) / 2",)}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare the upper triangle of a (p, p) matrix."""

@@ -44,6 +44,17 @@ class Confusion:
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"tp": 0.5, "tn": 0.5, "fp": 0.5, "fn": 0.5}
+    about: ClassVar[str] = "For each model, true and false positives and negatives at its cut-off."
+    attack: ClassVar[str] = (
+        "Small numbers, such as one missed patient of all hospitals, are visible. They name"
+        " nobody, and they are part of the published results."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "tp": ("models",),
+        "tn": ("models",),
+        "fp": ("models",),
+        "fn": ("models",),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare four vectors of length p."""
@@ -90,6 +101,19 @@ class BinnedCalibration:
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "probability": 2.0**-40, "positives": 0.5}
+    about: ClassVar[str] = (
+        "For each model, patients in ten intervals of the probability, their summed"
+        " probability, and how many have the endpoint."
+    )
+    attack: ClassVar[str] = (
+        "An interval with one patient of all hospitals shows that patient's probability and"
+        " outcome to the coordinator, without saying who or where."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "count": ("models", "10"),
+        "probability": ("models", "10"),
+        "positives": ("models", "10"),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare three matrices, columns by bins."""
@@ -137,6 +161,19 @@ class DecisionCounts:
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "tp": 0.5, "fp": 0.5}
+    about: ClassVar[str] = (
+        "For each model, true and false positives at the thresholds 0.01 to 0.99."
+    )
+    attack: ClassVar[str] = (
+        "The difference of two neighbours is the number of patients between two thresholds, so"
+        " it says what a histogram with intervals of 0.01 says: a cell can hold one patient of"
+        " all hospitals."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "rows": ("2",),
+        "tp": ("models", "99"),
+        "fp": ("models", "99"),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare negatives and positives, and two matrices, columns by thresholds."""
@@ -176,6 +213,14 @@ class BrierSums:
 
     rule: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "squares": 2.0**-40}
+    about: ClassVar[str] = (
+        "For each model, the squared distance of probability and outcome, summed."
+    )
+    attack: ClassVar[str] = (
+        "One number a model over all patients of a set tells nothing of one of them. Two totals"
+        " that differ by one patient would; the rule for changed cohorts forbids that."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"n": ("1",), "squares": ("models",)}
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a number and a vector of length p."""

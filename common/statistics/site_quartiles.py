@@ -57,6 +57,20 @@ class SiteQuartiles:
 
     rule: ClassVar[str] = "quartiles"
     step: ClassVar[dict[str, float]] = {"told": 0.5, "quartiles": 0.5}
+    about: ClassVar[str] = (
+        "Median and quartiles of each column of a set that one hospital holds alone (Table 1)."
+    )
+    attack: ClassVar[str] = (
+        "They are that hospital's own, in the clear, and each lies within a hundredth of the"
+        " distance between the quartiles of a patient's value, or of the middle of two, as in"
+        " any paper. They are given only where enough patients lie in every quarter; another"
+        " column or more digits than the study's are refused."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "told": ("columns",),
+        "quartiles": ("columns", "3", "8"),
+    }
+    alone: ClassVar[bool] = True
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a vector of length p, and the digits of three numbers per column."""

@@ -53,6 +53,18 @@ class SvmGradient:
         "validation_loss": 2.0**-32,
         "validation_rows": 0.5,
     }
+    about: ClassVar[str] = "Loss and gradient of support vector machines, many machines at once."
+    attack: ClassVar[str] = (
+        "From one round to the next the gradient changes most when a patient crosses the"
+        " margin, and that change carries the patient's values. Totals over all hospitals hide"
+        " one patient among many changes; rounds are limited and no second derivative is given."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "loss": ("problems",),
+        "gradient": ("problems", "columns + 1"),
+        "validation_loss": ("problems",),
+        "validation_rows": ("problems",),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a matrix, problems by columns and intercept, and three vectors of length m."""

@@ -54,6 +54,19 @@ class GroupSums:
 
     rule: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 0.5, "squares": 0.5}
+    about: ClassVar[str] = (
+        "For each column of one set of patients: values present, their sum and squares (Table 1)."
+    )
+    attack: ClassVar[str] = (
+        "Of a set that one hospital holds alone these are that hospital's mean and standard"
+        " deviation, in the clear; then they leave only with enough values. Else they are"
+        " totals."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "n": ("columns",),
+        "total": ("columns", "8"),
+        "squares": ("columns", "8"),
+    }
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a vector of length p, and the digits of two sums."""
@@ -113,6 +126,19 @@ class ProtectedLevelCounts:
 
     rule: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "hidden": 0.5}
+    about: ClassVar[str] = (
+        "The same as level counts for a set that one hospital holds alone, with small cells"
+        " withheld before they leave."
+    )
+    attack: ClassVar[str] = (
+        "It is that hospital's own table, in the clear. Withheld cells cannot be computed from"
+        " row totals, as a second one is withheld with them."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {
+        "counts": ("columns", "levels + 1"),
+        "hidden": ("columns", "levels + 1"),
+    }
+    alone: ClassVar[bool] = True
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare two matrices, columns by levels and patients without a value."""
@@ -177,6 +203,16 @@ class JoinedHistogram:
 
     rule: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    about: ClassVar[str] = (
+        "The same for a set that one hospital holds alone, with small cells joined before they"
+        " leave."
+    )
+    attack: ClassVar[str] = (
+        "It is that hospital's own table, in the clear. No cell holds few patients, unless the"
+        " whole set does."
+    )
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"counts": ("columns", "cells")}
+    alone: ClassVar[bool] = True
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare one matrix, columns by cells."""

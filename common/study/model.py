@@ -198,7 +198,7 @@ FEWEST_MASKED = FEWEST
 class PrivacySettings(Settings):
     """Thresholds below which a site refuses; a site's own may only be stricter.
 
-    `common.disclosure.descriptions` says what each protects. `mode` is `faithful` only where a
+    What each protects stands in `common.disclosure`. `mode` is `faithful` only where a
     site's own file says so too.
 
     `masking` hides every site's sums and weights from the coordinator. It takes three sites, as

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from common.disclosure import DESCRIPTIONS
+from common.disclosure import RULES
 from common.disclosure.foretelling import TRAIN, subset_of
 from common.errors import RefusedError, SiteError
 from common.messages.exchanges import Refusal, Refused
@@ -17,20 +17,6 @@ from common.study.model import FEWEST_MASKED, Study
 from common.utils.text_file import on_one_line
 
 _MORE_PATIENTS = "bring more patients or agree on another threshold in study and site"
-_REMEDIES = {
-    "masking": "mask the study's sums, or say less under [privacy] in that hospital's site.toml",
-    "consent": 'write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
-    "levels": "run over the cohort and the cuts of the first evaluation",
-    "membership": "that hospital puts its cohort back, or changes it by at least 10 patients",
-    "participants": "keep the sites of the earlier sums, change three or more at once, or add the"
-    " statement of the one that left (fedlnm-site leave)",
-    "sites": 'add a site, or write masking = "where_possible" or "off" openly in the study',
-    "form": "the same release must run at the coordinator and at every site",
-    "refusals": "find out why so much was refused; the site's people approve a new study file",
-    "releases": "go on with the run there is, or have the site's people approve a new study file",
-}
-# about a site's whole part in the study
-_OF_ALL = ("consent", "participants", "membership")
 MISSING = "start it, or take it off the roster"
 
 
@@ -155,12 +141,13 @@ def refusal_words(one: Refusal) -> str:
 
 def remedy_of(one: Refusal) -> str:
     """Return what to do about a refusal in the middle of a run."""
-    return _REMEDIES.get(one.rule, _MORE_PATIENTS)
+    rule = RULES.get(one.rule)
+    return rule.remedy if rule and rule.remedy else _MORE_PATIENTS
 
 
 def of_refusal(site: str, one: Refusal, study: Study) -> Obstacle:
     """Return a refusal as a row, with the setting and the role that would let the site in."""
-    subset = "" if one.rule in _OF_ALL else subset_of(one, study)
+    subset = "" if RULES[one.rule].of_all else subset_of(one, study)
     return Obstacle(
         site, refusal_words(one), _lets_in(site, one, subset, study), subset, one.rule,
         one.threshold,
@@ -168,18 +155,17 @@ def of_refusal(site: str, one: Refusal, study: Study) -> Obstacle:
 
 
 def _lets_in(site: str, one: Refusal, subset: str, study: Study) -> str:
-    if one.rule in _REMEDIES:
-        return _REMEDIES[one.rule]
-    setting = DESCRIPTIONS[one.rule].setting
+    rule = RULES[one.rule]
+    if rule.remedy:
+        return rule.remedy
+    setting = rule.setting
     ways = ["more patients"]
     if setting:
         own = one.threshold != getattr(study.privacy, setting)
         place = f"site.toml of {site}" if own else "study.toml"
         ways.append(f"another privacy.{setting} in {place}")
-    if one.rule == "svm_cost":
-        ways.append("costs of at most 1 in [svm] of study.toml")
-    if one.rule == "paired":
-        ways.append(f"no repeat readings in cohort.csv of {site}")
+    if rule.way:
+        ways.append(rule.way.format(site=site))
     if subset != TRAIN:
         ways.append(f"no {site} in the test set {subset}")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from common.disclosure.descriptions import DESCRIPTIONS
+from common.disclosure import RULES
 from common.html.tables import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, runs
@@ -212,7 +212,7 @@ def refusal_block(results: Results) -> Block | None:
 
 def _protects(rule: str) -> str:
     """Say what a disclosure rule protects; nothing for one of another release."""
-    return f"protects {DESCRIPTIONS[rule].protects}" if rule in DESCRIPTIONS else ""
+    return f"protects {RULES[rule].protects}" if rule in RULES else ""
 
 
 def timing_block(results: Results) -> Block | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client.gate.vocabulary import CODES, SUBJECT_WORDS, problem_kinds
+from client.gate.vocabulary import CODES, problem_kinds, subject_words
 from common.ledger.entry import Record
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,7 +50,7 @@ def test_every_word_that_a_refusal_uses_is_known_to_the_gate() -> None:
     assert "patients changed since an earlier release" in found
     assert len(found) > 10
     words = {word for text in found for word in re.findall(r"[\w.-]+", text)}
-    assert words <= SUBJECT_WORDS
+    assert words <= subject_words()
 
 
 def test_a_problem_may_be_named_after_the_gates_codes_and_known_errors_only() -> None:

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from common.disclosure import DESCRIPTIONS, check_sum
-from common.disclosure.sums import DESCRIBES, RULES
+from common.disclosure import RULES, check_sum
+from common.disclosure.rule import Rule, declare, describes, forget, rules_of
 from common.statistics.moments import Means
 from common.statistics.registry import statistic_classes
 from common.study.model import PrivacySettings
@@ -15,12 +15,65 @@ from common.transforms.views import table
 
 @pytest.mark.parametrize("cls", statistic_classes().values(), ids=lambda cls: cls.__name__)
 def test_every_statistic_has_a_rule(cls: Any) -> None:
-    assert cls.rule in RULES
+    assert rules_of(cls.rule)
 
 
-def test_every_rule_is_some_statistics() -> None:
-    assert set(RULES) == {cls.rule for cls in statistic_classes().values()}
-    assert set(RULES) > DESCRIBES
+def test_every_kind_that_a_rule_is_for_is_some_statistics() -> None:
+    kinds = {kind for rule in RULES.values() for kind in rule.sums}
+    assert kinds == {cls.rule for cls in statistic_classes().values()}
+
+
+def test_what_fits_a_model_is_never_summed_over_test_patients() -> None:
+    kinds = {cls.rule for cls in statistic_classes().values()}
+    assert {kind for kind in kinds if describes(kind)} == {
+        "rows",
+        "cells",
+        "rank_histogram",
+        "quartiles",
+        "score_histogram",
+        "scores",
+        "placements",
+    }
+    assert all(("subset" in [r.name for r in rules_of(k)]) != describes(k) for k in kinds)
+
+
+def test_rules_of_every_kind_are_these() -> None:
+    found = {
+        cls.rule: " ".join(r.name for r in rules_of(cls.rule))
+        for cls in statistic_classes().values()
+    }
+    assert found == {
+        "rows": "rows",
+        "paired": "paired subset",
+        "folds": "subset",
+        "cells": "rows cells",
+        "rank_histogram": "rows cells",
+        "quartiles": "rows cells form",
+        "support": "cells subset",
+        "rank_gram": "rank_cells rank_others support ranks subset",
+        "gram": "support bounded scored subset",
+        "fold_gram": "fold_class support bounded scored subset",
+        "gradient": "bounded svm_rounds subset",
+        "platt": "subset",
+        "bin_counts": "bin_counts subset",
+        "score_histogram": "rows test_class one_site_scores",
+        "scores": "rows test_class one_site_scores",
+        "placements": "rows test_class one_site_scores placements",
+    }
+
+
+def test_a_declared_rule_is_asked_comes_last_and_can_be_taken_out(rows: Any, asked: Any) -> None:
+    usual = rows(np.zeros((50, 1)))
+    never = Rule("never", "patients", "No.", sums=("rows",), check=lambda a: a.refuse("never", ""))
+    declare(never)
+    try:
+        assert list(RULES)[-1] == "never"
+        assert asked(Means(), usual) == [("never", 0)]
+        with pytest.raises(TypeError, match="two disclosure rules are called never"):
+            declare(never)
+    finally:
+        forget("never")
+    assert asked(Means(), usual) == []
 
 
 def test_a_rule_that_nobody_wrote_is_an_error(rows: Any, study: Any) -> None:
@@ -46,7 +99,7 @@ def test_training_rows_are_counted_whatever_the_statistic(rows: Any, asked: Any)
 
 
 def test_descriptions_name_settings_that_exist_or_a_fixed_threshold() -> None:
-    for name, description in DESCRIPTIONS.items():
+    for name, description in RULES.items():
         assert description.protects and description.text.endswith("."), name
         if description.setting:
             assert description.setting in PrivacySettings.model_fields, name
@@ -54,5 +107,5 @@ def test_descriptions_name_settings_that_exist_or_a_fixed_threshold() -> None:
 
 
 def test_every_threshold_of_the_study_is_described() -> None:
-    described = {description.setting for description in DESCRIPTIONS.values()}
+    described = {description.setting for description in RULES.values()}
     assert set(PrivacySettings.model_fields) - described == {"mode", "masking"}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import DESCRIPTIONS
-from common.disclosure.sums import RULES
+from common.disclosure import RULES
+from common.disclosure.rule import rules_of
 from common.dossier.general import (
     NOT_MEASURED,
     Attack,
@@ -24,7 +24,6 @@ from common.dossier.general import (
     message_texts,
     rounding,
     rule_text,
-    statistic_texts,
     travelling_classes,
     type_words,
 )
@@ -176,7 +175,7 @@ def test_what_travels_as_ring_elements_is_what_is_called_masked() -> None:
 
 @pytest.mark.parametrize("name", statistic_classes())
 def test_a_statistic_says_what_it_is_and_what_an_attacker_could_do(name: str) -> None:
-    text = statistic_texts()[name]
+    text = statistic_classes()[name]
     assert text.about.endswith(".")
     assert text.attack.endswith(".")
     assert len(text.attack.split()) >= 8
@@ -187,7 +186,7 @@ def test_a_statistic_says_what_it_is_and_what_an_attacker_could_do(name: str) ->
 def test_shapes_in_words_are_those_the_statistic_declares(name: str) -> None:
     # placements come with cells of two classes: the plan knows how to make them
     study = parse_study(STUDY)
-    shapes = statistic_texts()[name].shapes
+    shapes = statistic_classes()[name].axes
     if name == "Placements":
         parts = scores_asks(study, COLUMNS, "t")[-1].parts
         declared = {part: own.replace(",", "") for part, own in parts.items()}
@@ -197,13 +196,8 @@ def test_shapes_in_words_are_those_the_statistic_declares(name: str) -> None:
     assert declared == {p: " x ".join(str(number(a)) for a in own) for p, own in shapes.items()}
 
 
-def test_texts_of_statistics_that_are_gone_are_found() -> None:
-    assert set(statistic_texts()) == set(statistic_classes())
-
-
 def test_every_rule_is_described_used_and_shown() -> None:
     text = rule_text()
-    assert set(text.statistics) == set(RULES)
     assert set(text.messages) == set(CATALOGUE)
     used = {
         name
@@ -211,13 +205,13 @@ def test_every_rule_is_described_used_and_shown() -> None:
             text.every_sum,
             text.training_sum,
             *text.messages.values(),
-            *text.statistics.values(),
+            *([rule.name for rule in rules_of(c.rule)] for c in statistic_classes().values()),
         )
         for name in names
     }
-    assert used == set(DESCRIPTIONS)
+    assert used == set(RULES)
     shown = general_dossier().split("\n## The rules\n")[1].split("\n## ")[0]
-    assert all(f"| `{name}` |" in shown for name in DESCRIPTIONS)
+    assert all(f"| `{name}` |" in shown for name in RULES)
 
 
 def test_an_attack_has_a_figure_with_its_source_or_none() -> None:

@@ -25,6 +25,7 @@ from common.statistics.moments import CentredSquares, Means, Missingness
 from common.statistics.placements import Placements
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram, first_edges
+from common.statistics.registry import statistic_classes
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
@@ -126,6 +127,10 @@ NOT_SITE_FREE = (
     SiteQuartiles,
 )
 SITE_FREE = [case for case in CASES if type(case[0]) not in NOT_SITE_FREE]
+
+
+def test_every_statistic_is_held_to_the_contract() -> None:
+    assert set(NAMES) == set(statistic_classes())
 
 
 def take(rows: Rows, index: Any) -> Rows:

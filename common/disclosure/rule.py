@@ -1,0 +1,151 @@
+"""Disclosure rules as objects: what each protects, where its threshold stands, and its check.
+
+A module of this folder that declares a rule is found by itself: the checks of a sum, the dossier,
+the approval of a study, the gate and the remedies all read `RULES`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from common.messages.exchanges import Refusal
+from common.statistics.base import Rows
+from common.study.model import PrivacySettings, Study
+from common.transforms.views import View
+
+Refusals = tuple[Refusal, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One disclosure rule.
+
+    Parameters
+    ----------
+    name : in refusals, in the dossier and in messages.
+    protects : what a breach would reveal.
+    text : one to three sentences for a data protection officer.
+    setting : field of the study's `[privacy]` that holds the threshold; empty when it is fixed.
+    fixed : the threshold where no setting holds it.
+    sums : kinds of statistic (their `rule`) that the rule is applied to.
+    check : refuse a sum of one of these kinds; None where it takes what a site remembers.
+    describes : sums of these kinds may also be made of test patients.
+    subjects : constant texts that its refusals use; the gate lets no other word out.
+    decided_here : one site's own patients and files decide it, so the check of a site can try it.
+    of_all : it is about a site's whole part in the study, not about one set of patients.
+    remedy : what the coordinator is advised where more patients would not help.
+    remedy_here : the same for the hospital.
+    way : one more way to let a site in, beside more patients; `{site}` is its name.
+    place : position in the lists that people read; without one it comes last.
+    """
+
+    name: str
+    protects: str
+    text: str
+    setting: str = ""
+    fixed: float = 0.0
+    sums: tuple[str, ...] = ()
+    check: Callable[[Asked], Refusals] | None = None
+    describes: bool = False
+    subjects: tuple[str, ...] = ()
+    decided_here: bool = False
+    of_all: bool = False
+    remedy: str = ""
+    remedy_here: str = ""
+    way: str = ""
+    place: float = math.inf
+
+
+RULES: dict[str, Rule] = {}
+
+
+def declare(rule: Rule) -> Rule:
+    """Add a rule to `RULES`, which stay in the order that people read.
+
+    Raises
+    ------
+    TypeError : another rule has this name.
+    """
+    if rule.name in RULES:
+        raise TypeError(f"two disclosure rules are called {rule.name}")
+    ordered = sorted([*RULES.values(), rule], key=lambda one: one.place)
+    RULES.clear()
+    RULES.update({one.name: one for one in ordered})
+    return rule
+
+
+def forget(name: str) -> None:
+    """Take a rule out again."""
+    del RULES[name]
+
+
+def rules_of(kind: str) -> tuple[Rule, ...]:
+    """Return the rules for sums of one kind of statistic, on top of those for every sum.
+
+    A kind that no rule lets describe test patients comes with the rule `subset`.
+    """
+    found = [rule for rule in RULES.values() if kind in rule.sums]
+    if found and not describes(kind) and RULES["subset"] not in found:
+        found.append(RULES["subset"])
+    return tuple(found)
+
+
+def describes(kind: str) -> bool:
+    """Return whether sums of this kind may be made of test patients."""
+    return any(rule.describes for rule in RULES.values() if kind in rule.sums)
+
+
+def refusal(rule: str, privacy: PrivacySettings, subject: str) -> Refusal:
+    """Return the refusal of a rule with its threshold in force, never the value that fell short.
+
+    Raises
+    ------
+    KeyError : no rule has this name.
+    """
+    own = RULES[rule]
+    threshold = getattr(privacy, own.setting) if own.setting else own.fixed
+    return Refusal(rule=rule, threshold=float(threshold), subject=subject)
+
+
+def once(refusals: Iterable[Refusal]) -> Refusals:
+    """Return the refusals without repetition, in order."""
+    return tuple({(r.rule, r.threshold, r.subject): r for r in refusals}.values())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Statistic over a view of a subset, and the rows of this site that would enter.
+
+    Parameters
+    ----------
+    privacy : thresholds in force at the site.
+    """
+
+    statistic: Any
+    view: View
+    rows: Rows
+    subset: str
+    study: Study
+    privacy: PrivacySettings
+
+    @property
+    def trains(self) -> bool:
+        """True when the rows are training rows."""
+        return self.subset == "train"
+
+    @property
+    def alone(self) -> bool:
+        """True when this site holds the subset alone: a sum over it is the site's own table."""
+        return len(self.study.members(self.subset)) == 1
+
+    @property
+    def seen(self) -> bool:
+        """True when somebody can see the site's own part of the sum."""
+        return not self.study.masked(self.subset)
+
+    def refuse(self, rule: str, subject: str) -> Refusals:
+        """Return the one refusal of this rule."""
+        return (refusal(rule, self.privacy, subject),)

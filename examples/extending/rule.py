@@ -1,0 +1,35 @@
+"""Refuse counts and means of a column in which most of a hospital's values are missing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.disclosure.rule import Asked, Refusals, Rule, declare
+
+# it is constant, and names no column: which one is empty would tell of the patients
+SUBJECT = "a column with most values missing"
+
+
+def check_missing(asked: Asked) -> Refusals:
+    """Refuse a sum over a column in which more than half of this site's values are missing."""
+    missing = np.isnan(asked.rows.values).sum(axis=0)
+    if (2 * missing > asked.rows.n).any():
+        return asked.refuse("missing", SUBJECT)
+    return ()
+
+
+declare(
+    Rule(
+        name="missing",
+        protects="the few patients of a hospital who have a value",
+        text=(
+            "Where most patients of a hospital lack a value, those who have one are few and known."
+            " A hospital gives no mean and no counts of such a column."
+        ),
+        fixed=0.5,
+        sums=("rows", "cells"),
+        check=check_missing,
+        subjects=(SUBJECT,),
+        remedy="leave the column out of the study, or that hospital out of the set of patients",
+    )
+)
