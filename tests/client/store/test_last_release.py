@@ -249,7 +249,7 @@ def test_the_old_files_are_put_away_and_not_read_again(work: Path) -> None:
     assert left == stay | {FILE, f"{FILE}-wal", f"{FILE}-shm"}
     assert files_in(work / BEFORE) == old - stay
     (work / BEFORE / "approvals.json").write_text("[]")
-    assert len(read_approvals(work, KEY.public_key())) == 2
+    assert len(read_approvals(work, KEY.public_key())) == 1
 
 
 def test_old_files_do_not_come_back_when_the_memory_is_lost(work: Path) -> None:
