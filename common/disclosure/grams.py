@@ -169,7 +169,7 @@ declare(
         protects="patients that stand out by one feature",
         text=(
             "Ranks over all hospitals need to know how many patients of all hospitals lie in an"
-            " interval of a feature. An interval that is told to hospitals holds none or at least"
+            " interval of a feature. An interval sent to hospitals holds none or at least"
             " this many patients."
         ),
         setting="min_rank_cell",
@@ -184,7 +184,7 @@ declare(
         name="rank_others",
         protects="patients of the other hospitals in an interval of one feature",
         text=(
-            "A hospital can take its own patients off the number it is told. It refuses intervals"
+            "A hospital can take its own patients off the number it receives. It refuses intervals"
             " in which the others then have some patients, but fewer than this number."
         ),
         setting="min_rank_others",

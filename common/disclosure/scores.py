@@ -146,7 +146,7 @@ declare(
         name="placements",
         protects="test patients of the other hospitals with unusual scores",
         text=(
-            "To compare scores across hospitals each is told how many patients of either outcome"
+            "To compare scores across hospitals each learns how many patients of either outcome"
             " lie in an interval of the score: none, or at least this many."
         ),
         setting="min_cell",

@@ -90,7 +90,7 @@ declare(
         name="paired",
         protects="the few patients whose tumour was contoured twice",
         text=(
-            "Agreement between readers is told only by hospitals where at least this many"
+            "A hospital answers about agreement between readers only where at least this many"
             " patients were contoured twice; hospitals without any add nothing."
         ),
         setting="min_category",

@@ -56,7 +56,7 @@ class SiteQuartiles:
     minimum: int
 
     rule: ClassVar[str] = "quartiles"
-    step: ClassVar[dict[str, float]] = {"told": 0.5, "quartiles": 0.5}
+    step: ClassVar[dict[str, float]] = {"present": 0.5, "quartiles": 0.5}
     about: ClassVar[str] = (
         "Median and quartiles of each column of a set that one hospital holds alone (Table 1)."
     )
@@ -67,14 +67,14 @@ class SiteQuartiles:
         " column or more digits than the study's are refused."
     )
     axes: ClassVar[dict[str, tuple[str, ...]]] = {
-        "told": ("columns",),
+        "present": ("columns",),
         "quartiles": ("columns", "3", "8"),
     }
     alone: ClassVar[bool] = True
 
     def shapes(self, p: int) -> dict[str, tuple[int, ...]]:
         """Declare a vector of length p, and the digits of three numbers per column."""
-        return {"told": (p,), "quartiles": (p, SHARES.size, DIGITS)}
+        return {"present": (p,), "quartiles": (p, SHARES.size, DIGITS)}
 
     def from_rows(self, rows: Rows) -> Sums:
         """Return quartiles of the site's rows, zeros for a column that is withheld."""
@@ -93,11 +93,11 @@ class SiteQuartiles:
             digits = exact_column_sums(found[None, :])
             if np.array_equal(from_digits(digits), found):
                 told[column], quartiles[column] = 1.0, digits
-        return {"told": told, "quartiles": quartiles}
+        return {"present": told, "quartiles": quartiles}
 
     def finalise(self, sums: Sums) -> SiteQuartilesResult:
         """Return the three numbers of each column that is not withheld."""
-        told = sums["told"] > 0.5
+        told = sums["present"] > 0.5
         numbers = from_digits(sums["quartiles"].reshape(-1, DIGITS)).reshape(-1, SHARES.size)
         return SiteQuartilesResult(quartiles=np.where(told[:, None], numbers, np.nan))
 
