@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.study.model import Study
 from sim.engines.inprocess import SERVER_NODE, task_identity
 
 
@@ -17,6 +18,12 @@ from sim.engines.inprocess import SERVER_NODE, task_identity
 def server_identity() -> Iterator[None]:
     with task_identity(SERVER_NODE):
         yield
+
+
+@pytest.fixture
+def declares_dl3d(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies of tables alone that train a 3D network all the same: here nobody reads an image."""
+    monkeypatch.setattr(Study, "networks", property(lambda study: ("dl3d",)))
 
 
 @pytest.fixture(scope="session")

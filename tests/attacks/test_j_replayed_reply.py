@@ -127,6 +127,7 @@ def test_replies_swapped_between_sites_are_refused(
         replayed(federation, ITEM, lambda site, _: kept[turned[site]])
 
 
+@pytest.mark.usefixtures("declares_dl3d")
 def test_a_training_reply_of_an_earlier_round_is_refused(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +223,7 @@ def change_of(site: str, time: int) -> Any:
     return rng.normal(0.0, 1e-3, 50).astype(np.float32)
 
 
+@pytest.mark.usefixtures("declares_dl3d")
 def test_a_site_refuses_other_weights_under_the_same_number(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +234,7 @@ def test_a_site_refuses_other_weights_under_the_same_number(
     assert isinstance(replies[-1], Problem)
 
 
+@pytest.mark.usefixtures("declares_dl3d")
 def test_a_site_in_a_deployment_sends_the_same_reply_again(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +254,7 @@ def test_a_site_in_a_deployment_sends_the_same_reply_again(
     assert audit({site: ledger.entries() for site, ledger in ledgers.items()}) == []
 
 
+@pytest.mark.usefixtures("declares_dl3d")
 def test_without_the_guard_two_replies_under_one_number_differ_by_what_the_site_hides(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -271,6 +271,7 @@ def trained(grid: Any) -> Transcript:
     return Transcript(list(pieces.values()), data)
 
 
+@pytest.mark.usefixtures("declares_dl3d")
 def test_masked_training_gives_no_sites_weights_away(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +281,7 @@ def test_masked_training_gives_no_sites_weights_away(
     assert_all_together_are_right(found)
 
 
+@pytest.mark.usefixtures("declares_dl3d")
 def test_unmasked_training_gives_every_sites_weights_away(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
