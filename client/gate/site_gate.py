@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from flwr.app import Error, RecordDict
@@ -17,7 +18,7 @@ from client.gate.approvals import read_approvals
 from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
 from client.gate.vocabulary import CODES
-from client.site import LOG, SiteSettings
+from client.site import LOG, SiteSettings, load_site
 from client.store.ledger import Ledger
 from client.store.site_db import recall_study
 from client.versions import software
@@ -49,10 +50,12 @@ class SiteGate:
     Parameters
     ----------
     settings : of the site. Approvals are read anew for every message, so that revoking works.
+    file : site.toml, if thresholds are to be read anew too: the app reads it for every message,
+        and a gate with other thresholds would stop its refusals.
     """
 
-    def __init__(self, settings: SiteSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: SiteSettings, file: Path | None = None) -> None:
+        self.settings, self._file = settings, file
 
     @cached_property
     def _software(self) -> Mapping[str, str]:
@@ -90,10 +93,14 @@ class SiteGate:
         """Return what leaves: the reply in the gate's own encoding, or a `Problem` in its place."""
         if asked.study is None:
             return self.stop(StoppedError("not_asked", CODES["not_asked"]), asked)
+        try:
+            own = load_site(self._file).privacy if self._file else self.settings.privacy
+        except StudyError as error:
+            return self.stop(error, asked)
         context = GateContext(
             site=self.settings.name,
             study=asked.study,
-            privacy=stricter(asked.study.privacy, self.settings.privacy),
+            privacy=stricter(asked.study.privacy, own),
             software=self._software if isinstance(asked.request, EnrolRequest) else {},
         )
         verdict = inspect(asked.exchange, asked.request, content, context)

@@ -386,7 +386,7 @@ def main() -> None:
     log_to_screen_and_file(settings)
     listen_to_flower(settings)
     join_arrays_once()
-    with GatedNode(SiteGate(settings)).installed():
+    with GatedNode(SiteGate(settings, site)).installed():
         LOG.info("site %s: the gate is in place", settings.name)
         end_with_this_thread(flower_supernode)
 

@@ -1,8 +1,8 @@
 """Contract of every additive statistic.
 
 A statistic is a plain frozen class whose fields are its parameters. `from_rows` runs at a site and
-returns a dictionary of float64 arrays; the server adds these dictionaries over the sites and calls
-`finalise` once. Nothing else crosses the wire, so the declared parts are all that is shared.
+returns a dictionary of float64 arrays. They leave as one vector of fixed-point integers, masked
+unless the study says otherwise; the server adds these vectors and calls `finalise` once.
 """
 
 from __future__ import annotations

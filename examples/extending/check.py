@@ -1,4 +1,4 @@
-"""Warn of a hospital that codes both sexes but has patients of one only."""
+"""Warn of binary columns with one value for every patient of a hospital."""
 
 from __future__ import annotations
 
