@@ -76,7 +76,8 @@ def _programs(
     secret = superexec_secret(settings)
     write_durably(secret, secrets.token_bytes(32))
     python = [sys.executable, "-P", "-m"]
-    launcher = [*python, "client.gate.launcher", "--insecure", "--parent-pid", str(os.getpid())]
+    launcher = [*python, "client.gate.launcher", str(site.resolve()), "--insecure"]
+    launcher += ["--parent-pid", str(os.getpid())]
     launcher += ["--runtime-api-address", f"127.0.0.1:{deployment.port}"]
     launcher += ["--superexec-auth-secret-file", str(secret)]
     return (

@@ -95,5 +95,5 @@ def _verify(approval: Approval, public: Ed25519PublicKey) -> None:
         raise SignatureError(
             "an approval was not made with this site's identity key",
             where=f"approval of study {approval.digest[:12]}",
-            remedy="nothing is answered: restore site.db from the backup of the work folder",
+            remedy="nothing is answered: restore the whole work folder from its backup",
         ) from None

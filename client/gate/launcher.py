@@ -5,7 +5,11 @@ the numerical libraries and this release's ClientApp forks instead; the fork end
 What is loaded is what runs: Flower puts the folder of the coordinator's app on the path, where
 nothing could take the place of a module that is loaded already.
 
-`fedlnm-site run` starts `python -m client.gate.launcher` with the arguments of flower-superexec.
+A fork takes its message only from a program of the same user, for the installed app and this
+site.toml: while no SuperNode listens, another user of the machine could listen in its place.
+
+`fedlnm-site run` starts `python -m client.gate.launcher SITE_TOML` with the arguments of
+flower-superexec.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ PRELOADED = (
     # what an optimiser loads at its first step
     "torch._dynamo",
 )
+
+_ADDRESS = "--runtime-api-address"
 
 
 class ForkingExecutor:
@@ -65,15 +71,20 @@ class ForkingExecutor:
         if spec.task_type != TaskType.CLIENT_APP or not spec.insecure:
             return LaunchResult.failed("only a hospital's own app is started here")
         arguments = ["flwr-clientapp", "--insecure", "--token", spec.token]
-        arguments += ["--runtime-api-address", spec.runtime_api_address]
+        arguments += [_ADDRESS, spec.runtime_api_address]
         arguments += ["--parent-pid", str(spec.parent_pid)]
         self._requests.write(json.dumps(arguments) + "\n")
         self._requests.flush()
         return LaunchResult.accepted()
 
 
-def serve_forks(requests: TextIOWrapper) -> None:
-    """Load what is preloaded, then fork for every line of arguments, until there are no more."""
+def serve_forks(requests: TextIOWrapper, site: str) -> None:
+    """Load what is preloaded, then fork for every line of arguments, until there are no more.
+
+    Parameters
+    ----------
+    site : path of site.toml.
+    """
     from common.flower.arrays import join_arrays_once
 
     for name in PRELOADED:
@@ -85,17 +96,21 @@ def serve_forks(requests: TextIOWrapper) -> None:
     for line in requests:
         if os.fork() == 0:
             os.close(requests.fileno())
-            _run_app(json.loads(line))
+            _run_app(json.loads(line), site)
 
 
-def _run_app(arguments: list[str]) -> NoReturn:
+def _run_app(arguments: list[str], site: str) -> NoReturn:
     """Run the program flwr-clientapp in this fork."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
     try:
-        from common.flower.superexec import flwr_clientapp
+        from common.flower.app import installed_app
+        from common.flower.superexec import accept_only, flwr_clientapp
+        from common.utils.processes import check_own_listener
 
+        check_own_listener(int(arguments[arguments.index(_ADDRESS) + 1].rpartition(":")[2]))
+        accept_only(installed_app().digest, site)
         sys.argv = arguments
         flwr_clientapp()
         code = 0
@@ -111,11 +126,12 @@ def _run_app(arguments: list[str]) -> NoReturn:
 def main() -> None:
     """Run Flower's SuperExec with the warm process in place of its executor."""
     os.umask(0o077)  # what an app and its libraries write is for this user alone
+    site = sys.argv.pop(1)
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(writing)
         with os.fdopen(reading, "r", encoding="utf-8") as requests:
-            serve_forks(requests)
+            serve_forks(requests, site)
         os._exit(0)
     os.close(reading)
     from common.flower.superexec import flower_superexec, replace_executor

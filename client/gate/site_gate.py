@@ -32,6 +32,7 @@ from common.messages.exchanges import CATALOGUE, EnrolRequest, Problem
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
 
+_LONGEST = 4_000
 FLOWER_CODES = frozenset(v for n, v in vars(ErrorCode).items() if n.isupper())
 
 
@@ -131,9 +132,10 @@ class SiteGate:
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "log": log_id,
-            "exchange": exchange,
+            # of a coordinator that fills the disk with its own words, no more than the start
+            "exchange": exchange[:_LONGEST],
             "code": code,
-            "words": words,
+            "words": words[:_LONGEST],
         }
         open_folder(self.settings.work)
         append_durably(self.settings.work / "gate.log", json.dumps(entry).encode() + b"\n")

@@ -235,9 +235,9 @@ class SiteDb:
         return self.path.exists() or last_release.found(self._work) or self._is_lost()
 
     def _is_lost(self) -> bool:
-        """Say whether there was a memory: of it the ledger, or SQLite's own log, is left."""
-        log = self.path.with_name(f"{FILE}-wal")
-        return last_release.has_entries(self._work) or log.exists()
+        """Say whether there was a memory: of it the ledger, or SQLite's journal, is left."""
+        journal = self.path.with_name(f"{FILE}-journal")
+        return last_release.has_entries(self._work) or journal.exists()
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection; a new one after a fork, or where the file is gone."""
@@ -245,7 +245,6 @@ class SiteDb:
         if here is not None and (here.in_transaction or self._opened == found):
             return here
         if here is not None and found is not None and self._opened[0] == found[0]:
-            # closing the old connection would delete the log of the new file
             raise self._error("the site's memory was replaced while in use", "start the site again")
         self._connection = None
         if found is None:
@@ -260,6 +259,8 @@ class SiteDb:
                 where=FILE,
                 remedy=f"chmod 600 {FILE}",
             )
+        if self.path.with_name(f"{FILE}-wal").exists():
+            raise self._error("a log that is not of the site's memory lies beside it")
         connection = _open(self.path)
         if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
             raise self._error("the file is not the memory of a site, or of another release")
@@ -296,7 +297,6 @@ class SiteDb:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         self._connection = connection = _open(part)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
                 connection.execute(statement)
@@ -462,5 +462,8 @@ def _open(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA synchronous = FULL")
+    # no write-ahead log: beside another copy of the file it would be replayed over that, and what
+    # that copy does not know of releases would be forgotten
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute("PRAGMA synchronous = EXTRA")
     return connection

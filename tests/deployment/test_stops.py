@@ -54,8 +54,9 @@ def test_a_coordinator_of_another_release_is_refused_and_learns_why(
     other = tmp_path / "fedlnm-9.9.9.dist-info"
     other.mkdir()
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fedlnm\nVersion: 9.9.9\n")
+    # without the current folder, where an editable installation keeps the true version
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    with stage.sites(), stage.run(environment={"PYTHONPATH": path}) as run:
+    with stage.sites(), stage.run(environment={"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}) as run:
         assert run.screen.ends() == 1
     for name in stage.lines:
         assert f"site {name}" in run.screen.text

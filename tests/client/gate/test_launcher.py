@@ -19,6 +19,7 @@ SERVE = """
 import json, os, sys
 from client.gate import launcher
 from common.flower import superexec
+from common.utils import processes
 
 def say(text):
     os.write(1, text.encode() + b"\\n")
@@ -31,8 +32,10 @@ def app():
         raise RuntimeError("of this message alone")
 
 superexec.flwr_clientapp = app
+superexec.accept_only = lambda digest, site: say(f"only {{digest[:0]}}{{site}}")
+processes.check_own_listener = lambda port: say(f"owner of {{port}}")
 launcher.PRELOADED = ("client.app",)
-launcher.serve_forks(sys.stdin)
+launcher.serve_forks(sys.stdin, "site.toml")
 say("served")
 """
 
@@ -49,7 +52,10 @@ def served(tmp_path: Path) -> subprocess.CompletedProcess[str]:
     (smuggled / "app.py").touch()
     return subprocess.run(
         [sys.executable, "-c", SERVE.format(folder=str(smuggled.parent))],
-        input='["flwr-clientapp", "fails"]\n["flwr-clientapp", "works"]\n',
+        input="".join(
+            json.dumps(["flwr-clientapp", what, "--runtime-api-address", "127.0.0.1:9094"]) + "\n"
+            for what in ("fails", "works")
+        ),
         capture_output=True,
         text=True,
         check=True,
@@ -63,6 +69,14 @@ def test_a_message_runs_the_installed_release_whatever_lies_in_the_folder_of_the
     lines = [json.loads(line) for line in served.stdout.splitlines() if line.startswith("[")]
     assert sorted(arguments[1] for arguments, _ in lines) == ["fails", "works"]
     assert {file for _, file in lines} == {client.app.__file__}
+
+
+def test_a_message_is_taken_from_the_same_user_for_the_installed_app_and_this_site(
+    served: subprocess.CompletedProcess[str],
+) -> None:
+    lines = served.stdout.splitlines()
+    assert lines.count("owner of 9094") == 2
+    assert lines.count("only site.toml") == 2
 
 
 def test_the_clientapp_is_loaded_before_the_first_message() -> None:

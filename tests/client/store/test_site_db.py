@@ -103,7 +103,7 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
         db = SiteDb(tmp_path / "new" / "work")
         db.fix("roster", "r", "x")
         kept = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
-        assert {path.name for path in kept} == {"new", "work", FILE, f"{FILE}-wal", f"{FILE}-shm"}
+        assert {path.name for path in kept} == {"new", "work", FILE}
     finally:
         os.umask(before)
     assert not [path for path in kept if stat.S_IMODE(path.stat().st_mode) & 0o077]
@@ -121,8 +121,28 @@ def test_it_is_written_to_the_disk_with_every_transaction(tmp_path: Path) -> Non
     db = SiteDb(tmp_path)
     db.fix("roster", "r", "x")
     connection = db._connect()
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (3,), "EXTRA"
+
+
+def test_a_write_ahead_log_beside_the_file_is_refused_and_not_replayed(tmp_path: Path) -> None:
+    """Beside an older copy of the file it would hide what that copy has forgotten."""
+    SiteDb(tmp_path).fix("roster", "r", "x")
+    (tmp_path / f"{FILE}-wal").write_bytes(b"")
+    with pytest.raises(StudyError, match="lies beside it"):
+        SiteDb(tmp_path).fact("roster", "r")
+
+
+def test_all_of_the_memory_is_in_its_file_when_a_process_ends_without_closing(
+    tmp_path: Path,
+) -> None:
+    process = os.fork()
+    if process == 0:
+        SiteDb(tmp_path).fix("roster", "r", "x")
+        os._exit(0)
+    os.waitpid(process, 0)
+    assert {path.name for path in tmp_path.iterdir()} == {FILE}
+    assert SiteDb(tmp_path).fact("roster", "r") == "x"
 
 
 def test_looking_into_a_memory_that_has_not_begun_leaves_no_trace(tmp_path: Path) -> None:
@@ -179,10 +199,8 @@ def test_a_memory_that_is_deleted_under_a_running_process_stops_it(tmp_path: Pat
             use()
 
 
-def test_a_log_of_sqlite_without_its_file_is_refused(tmp_path: Path) -> None:
-    db = SiteDb(tmp_path)
-    db.fix("roster", "r", "x")
-    (tmp_path / FILE).unlink()
+def test_a_journal_of_sqlite_without_its_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / f"{FILE}-journal").write_bytes(b"pages of a transaction that did not end")
     with pytest.raises(StudyError, match="missing"):
         SiteDb(tmp_path).fix("roster", "r", "x")
 

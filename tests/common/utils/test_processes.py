@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from common.errors import StudyError
 from common.utils.processes import (
     BackgroundProgram,
+    check_own_listener,
     free_port,
     port_is_taken,
     stop_all,
@@ -67,3 +70,20 @@ def test_a_program_that_ends_before_it_answers_is_told_of(tmp_path: Path) -> Non
 
 def test_a_free_port_is_not_taken() -> None:
     assert not port_is_taken(free_port())
+
+
+def test_a_listener_of_this_user_is_accepted_and_nobody_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_own_listener(port)
+    with pytest.raises(StudyError, match="nobody listens"):
+        check_own_listener(port)
+
+
+def test_a_listener_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(StudyError, match="another user"),
+    ):
+        check_own_listener(server.getsockname()[1])
