@@ -1,4 +1,4 @@
-"""What holds for every process of the tests, set before numpy and torch are loaded."""
+"""Settings of every process of the tests, made before numpy and torch are loaded."""
 
 import gc
 import os

@@ -5,7 +5,7 @@ its gate, all on loopback. What the sites run is the app as it is released, so n
 
 - a tiny round is a round of sums of a study with one clinical column,
 - a large round is a round of the 3D ResNet-50 (46 million weights) on crops of 16 x 16 x 16 voxels,
-  one step a round. What its training takes at one site, alone on the machine, is told apart.
+  one step a round. What its training takes at one site, alone on the machine, is separate.
 
 A round lasts from the last reply to one question to the last reply to the next, as the run's own
 events tell it, and is interrupted when there were enough of them.
@@ -46,7 +46,7 @@ _SERVER_APP = "flwr-serverapp"
 
 @dataclass(frozen=True)
 class Deployed:
-    """What one study took in a deployment.
+    """Time and memory of one study in a deployment.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _deployed(study_file: Path, folder: Path, exchange: str, rounds: int) -> Dep
 
 @dataclass(frozen=True)
 class _Contacts:
-    """When the rounds of an exchange ended, by the events of the only run in a folder."""
+    """Return when the rounds of an exchange ended, by the events of the only run in a folder."""
 
     runs: Path
     exchange: str

@@ -81,7 +81,7 @@ def plans() -> dict[str, PhantomPlan]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one training: AUC by round on the external set, and at the end on both sets."""
+    """Measures of one training: AUC by round on the external set, and at the end on both sets."""
 
     external: tuple[float, ...]
     final: float
@@ -156,7 +156,7 @@ def _auc(
 
 
 def kept(file: Path, key: str) -> Outcome | None:
-    """What an earlier call found, so that an interrupted one goes on."""
+    """Read the results of an earlier call, so that an interrupted one goes on."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     for line in map(json.loads, lines):
         if line["key"] == key:

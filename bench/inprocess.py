@@ -46,7 +46,7 @@ def wide_ranges(numbers: int) -> NDArray[np.int64]:
 
 
 def add_one(workspace: Any, request: TrainRequest) -> Update:
-    """In the place of training: this site's share of +1 on every weight, and five sums."""
+    """Return this site's share of +1 on every weight, and five sums, in place of a training."""
     received = time.time()
     plan = request.plan
     share = np.float32(TRAINING_PATIENTS / plan.total)

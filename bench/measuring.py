@@ -38,7 +38,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a program took.
+    """Time and memory of a program.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is sent in the transport benchmarks, and how a program notes that it has arrived.
+"""Payloads of the transport benchmarks, and the note that one has arrived.
 
 Nothing but the standard library is loaded here, as the peers' own environments import it.
 """
@@ -15,7 +15,7 @@ TENSORS = {"tiny": 1, "big": 160}
 
 
 def numbers_of(payload: str) -> int:
-    """How many float32 a payload has: `tiny`, `big`, or the number itself."""
+    """Return the number of float32 in a payload: `tiny`, `big`, or the number itself."""
     return NUMBERS.get(payload) or int(payload)
 
 

@@ -23,7 +23,7 @@ class Payload(nn.Module):
         self.parts = nn.ParameterList(nn.Parameter(torch.zeros(each)) for _ in range(tensors))
 
     def add_one(self) -> None:
-        """What stands for training."""
+        """Stand in for training."""
         with torch.no_grad():
             for part in self.parts:
                 part.add_(1.0)

@@ -1,4 +1,4 @@
-"""What privacy costs the phantom's 3D network: AUC against epsilon, as a Markdown table.
+"""Cost of privacy for the phantom's 3D network: AUC against epsilon, as a Markdown table.
 
 python bench/private.py PHANTOM_FOLDER [--rounds 20] [--batch-size 4] [--learning-rate 0.002] ...
 
@@ -87,7 +87,7 @@ def train(
 
 
 def auc(model: ScoringNetwork, tests: list[Crops], settings: NetworkSettings) -> float:
-    """Of all test patients together."""
+    """Return the AUC of all test patients together."""
     found: list[Float] = [
         infer(model, "dl3d", crops, settings, len(crops.images), CPU)[1] for crops in tests
     ]
@@ -109,7 +109,7 @@ def row(
 
 
 def options() -> argparse.Namespace:
-    """What to vary."""
+    """Settings to vary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)

@@ -1,4 +1,4 @@
-"""What more sites and larger payloads cost the in-process engine.
+"""Cost of more sites and larger payloads in the in-process engine.
 
 In process, coordinator and sites share one process, and of one site at a time there are request,
 change, masked change and reply. The peak of that process is therefore an upper bound of what the

@@ -36,14 +36,14 @@ def gib(size: float) -> str:
 
 
 def held(value: float, bound: float) -> str:
-    """Whether a bound holds."""
+    """Return whether a bound holds."""
     if math.isnan(value):
         return "not measured"
     return "yes" if value <= bound else "**no**"
 
 
 def ratio(other: float, own: float) -> str:
-    """How many times as much another takes."""
+    """Return how many times as much another takes."""
     return f"{other / own:.1f}x" if own > 0 and not math.isnan(other / own) else "-"
 
 

@@ -18,6 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("common", "client", "server", "strategies", "sim")
 REWRITTEN: tuple[str, ...] = (
+    "bench",
+    "conftest.py",
     "client",
     "common",
     "server",

@@ -1,4 +1,4 @@
-"""What every simulated NVFlare site runs: take the weights, add 1, send them back."""
+"""Program of every simulated NVFlare site: take the weights, add 1, send them back."""
 
 from __future__ import annotations
 
