@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 from bench.tables import conditions, put_section
 from client.app import app
-from client.training.inference import crops_of, own_norms
+from client.training.inference import crops_of, own_layers
 from client.training.loop import infer
 from client.workspace import Workspace, open_workspace
 from common.networks.flat import norm_ranges, with_parts
@@ -143,7 +143,7 @@ def _auc(
     for name in study.members(subset):
         space = spaces[name]
         used = weights
-        kept = own_norms(space.run_tables.folder, "dl3d", "final").kept() if own else None
+        kept = own_layers(space.run_tables.folder, "dl3d", "final").kept() if own else None
         model = network_with(used, "dl3d", study.dl3d)
         if kept is not None:
             used = with_parts(used, norm_ranges(model), kept)
