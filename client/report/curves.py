@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from client.report.site_run import SiteRun
 from common.evaluation.delong import auc_interval, exact
 from common.evaluation.roc import RocCurve, roc_points
-from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
+from common.html.drawing import BLACK, LIGHT, Drawing, draw, style_of
 from common.statistics.base import Float
 
 RESAMPLES, SEED = 2000, 20240101
@@ -109,7 +109,7 @@ def roc_of(curve: SiteCurve, title: str) -> Drawing:
 
 
 def _paint_roc(axes: Axes, curve: SiteCurve) -> None:
-    colour = MODEL_STYLE[curve.model][0]
+    colour = style_of(curve.model)[0]
     axes.fill_between(curve.grid, curve.band_low, curve.band_high, color=colour, alpha=0.2, lw=0)
     axes.plot([0, 1], [0, 1], color=LIGHT, lw=1)
     axes.plot(curve.curve.fpr, curve.curve.tpr, color=colour, lw=1.8)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from client.data.cohort import Patient
 from client.report.site_run import SiteRun
-from common.models import BASE_MODELS, FUSION_MODELS, NETWORKS
+from common.models import in_order
 
 PIXELS = 112  # of a crop on the page
 
@@ -42,8 +42,7 @@ class PatientRow:
 
 def models_of(run: SiteRun) -> tuple[str, ...]:
     """Return the study's models, base models first."""
-    chosen = {*run.study.base_models, *run.study.fusion_models}
-    return tuple(model for model in (*BASE_MODELS, *FUSION_MODELS) if model in chosen)
+    return in_order((*run.study.base_models, *run.study.fusion_models))
 
 
 def rows_of(run: SiteRun, subset: str) -> list[PatientRow]:
@@ -79,7 +78,7 @@ def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, f
     The other models' are worked out for the coordinator's question only and are not kept here.
     """
     found: dict[str, dict[str, float]] = {}
-    for network in NETWORKS:
+    for network in run.study.networks:
         for fold in {p.fold for p in patients}:
             table = run.table(f"{network}/fold{fold}/probability", "train")
             if table is None:

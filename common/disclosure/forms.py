@@ -15,10 +15,10 @@ import numpy as np
 
 from common.disclosure.rule import Asked, Refusals, Rule, declare
 from common.messages.plain import to_tree
-from common.models import NETWORKS
+from common.models import MODELS
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS
 from common.study.model import Study
-from common.transforms import Linear, Project, Rename, Select, Sigmoid, Transform
+from common.transforms import Project, Rename, Select, Sigmoid, Transform
 from common.transforms.base import ANYWHERE, NOWHERE
 from common.transforms.views import (
     ByFold,
@@ -88,7 +88,7 @@ def check_models(models: Mapping[str, View], study: Study) -> None:
     """
     for name, view in models.items():
         _check_model(name, view, study)
-        if name in NETWORKS:
+        if MODELS[name].network:
             _check_probability(name, view, view, "final")
         elif not _fitted(view):
             raise FormError("a final model that was not fitted")
@@ -104,16 +104,18 @@ def _check_model(name: str, view: View, study: Study) -> None:
 
 def _check_probability(name: str, view: View, part: View, variant: str) -> None:
     """Check for a network's own probabilities, or a decision value made into one."""
-    if name in NETWORKS:
+    spec = MODELS[name]
+    if spec.network:
         wanted = View(source=Table(name=f"{name}/{variant}/probability"))
         same = to_tree(part)[0] == to_tree(wanted.then(Select(columns=(name,))))[0]
         if not same or (view is not part and view.transforms):
             raise FormError("probabilities that are not the network's own")
         return
     steps = [type(step) for step in view.transforms]
-    if steps != [Sigmoid] or not part.transforms or not isinstance(part.transforms[-1], Linear):
+    last = type(part.transforms[-1]).__name__ if part.transforms else ""
+    if steps != [Sigmoid] or last not in spec.decided_by:
         raise FormError("rows that do not end in a probability")
-    if name in ("clinical", "radiomics") and base_tables(part) != {name}:
+    if spec.tables and not base_tables(part) <= set(spec.tables):
         raise FormError("a model of another table")
 
 
