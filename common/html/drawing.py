@@ -30,7 +30,7 @@ MODEL_STYLE: dict[str, tuple[str, Dash]] = {
     "clinical": (ORANGE, (0, (6, 1.5, 1, 1.5, 1, 1.5))),
 }
 OTHER_STYLE: tuple[str, Dash] = (BLACK, (0, (2, 2)))
-"""Of models that are not the paper's."""
+"""Line of a model that is not the paper's."""
 LINE_STYLES: tuple[tuple[str, Dash], ...] = tuple(MODEL_STYLE.values())
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a "$" in a feature name is a dollar

@@ -129,7 +129,7 @@ def test_the_whole_study_reports_it_beside_the_others(
     assert all(row.auc is not None and row.auc > 0.5 for row in rows), rows
     names = {row.model for row in found.performance}
     assert in_order(names) == ("clinical", "ridge", "fusion_feature", "fusion_decision")
-    assert found.settings.model_options["ridge"]["columns"] == ["age", "marker"]
+    assert found.settings.model_options["ridge"]["columns"] == COLUMNS
     assert "Ridge" in (run[0] / "report" / "index.html").read_text(encoding="utf-8")
 
 
