@@ -19,6 +19,7 @@ from client.store.site_db import Draft
 from common.disclosure import stricter
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, SumItem
+from common.models import BASE_MODELS
 from common.statistics.base import Rows
 from common.study.model import Study, parse_study
 from server.federation.federation import Federation
@@ -45,7 +46,7 @@ def levels(name: str, *names: str, kind: str = "", **settings: Any) -> Column:
 
 
 def study_text(**overrides: Any) -> str:
-    """Write a small valid study as TOML: three sites, one clinical column, the clinical model.
+    """Write a small valid study as TOML: three sites, the clinical model and its one column.
 
     Parameters
     ----------
@@ -55,8 +56,16 @@ def study_text(**overrides: Any) -> str:
     clinical : columns, from `number` and `levels`.
     overrides : any other key or block of a study file; None leaves a default out.
     """
-    written = {"name": "s", "endpoint": "event", "base_models": ["clinical"], "fusion_models": []}
-    written |= _blocks(**{"sites": "abc", "clinical": [number("x")], **overrides})
+    written: dict[str, Any] = {
+        "name": "s",
+        "endpoint": "event",
+        "base_models": ["clinical"],
+        "fusion_models": [],
+    }
+    written |= _blocks(**{"sites": "abc", **overrides})
+    if "clinical" not in written:
+        models = written["base_models"] or BASE_MODELS
+        written["clinical"] = [number("x")] if "clinical" in models else []
     if "test_sets" not in written:
         everywhere = [site["name"] for site in written["sites"]]
         written |= _blocks(tests={"internal": ("internal_test", everywhere)})

@@ -18,7 +18,8 @@ HEADER = "patient_id,label,split,age,stage"
 @pytest.fixture
 def study() -> Study:
     return builders.study(
-        clinical=[builders.number("age"), builders.levels("stage", "1", "2", kind="ordinal")]
+        tests={},
+        clinical=[builders.number("age"), builders.levels("stage", "1", "2", kind="ordinal")],
     )
 
 
