@@ -193,7 +193,11 @@ class Hospitals:
 
     def __init__(self, sites: Mapping[str, Tables], study: Study, answers: Answers) -> None:
         self.asked: list[tuple[str, str]] = []
-        self._answers = {"query.sum": handlers.sums, "query.rows": handlers.rows, **answers}
+        self._answers: Answers = {
+            "query.sum": handlers.sums,
+            "query.rows": handlers.rows,
+            **answers,
+        }
         self._workspaces = {
             name: cast(
                 Any,
@@ -247,7 +251,7 @@ def federation(
     for node, (name, tables) in zip(made.grid.get_node_ids(), sites.items(), strict=True):
         columns = {t: rows.columns for t, rows in tables.items() if "@" not in t}
         readings = tuple(t.partition(":")[2] for t in columns if ":" in t)
-        counts = {}
+        counts: dict[str, tuple[int, int]] = {}
         for table, rows in tables.items():
             subset = table.partition("@")[2] or "train"
             counts.setdefault(subset, (rows.n, int(rows.label.sum())))
