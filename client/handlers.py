@@ -75,7 +75,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     return EnrolReply(
         site=workspace.name,
         **request.echo,
-        software=software() | _device(workspace),
+        software=software() | device_in_words(workspace),
         counts=counts,
         columns=columns,
         readings=tuple(sorted(readings)),
@@ -85,7 +85,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     )
 
 
-def _device(workspace: Workspace) -> dict[str, str]:
+def device_in_words(workspace: Workspace) -> dict[str, str]:
     """Return the device for the study's networks; the site's own screen names the card."""
     if not workspace.study.networks:
         return {}

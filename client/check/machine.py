@@ -135,13 +135,13 @@ _GIB = 2**30
 # Python with torch, or with ITK and PyRadiomics, before it has read anything
 _PROCESS = 600 * 2**20
 # the limit of a container, in both versions of the kernel's control groups
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def memory_there() -> int:
     """Return the bytes of this machine, or of the container that this process runs in."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in _LIMITS:
+    for limit in MEMORY_LIMITS:
         with suppress(OSError, ValueError):  # "max", or no such control group
             there = min(there, int(Path(limit).read_text(encoding="ascii")))
     return there

@@ -31,7 +31,7 @@ from common.utils.durable import alone, exposed_mode, make_folder, sync_folder
 
 FILE = "site.db"
 _VERSION = 1
-_PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
 _SCHEMA = (
     # written once, never changed
     "CREATE TABLE facts (kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
@@ -458,7 +458,7 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=_PATIENCE_SECONDS,
+        timeout=PATIENCE_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )

@@ -16,7 +16,7 @@ from common.statistics.histogram import cell_of
 
 # far below the resolution of a model, far above rounding, too fine to find a row by trying values
 _GRID = 2.0**32
-_PAIRS_AT_ONCE = 1_000_000
+PAIRS_AT_ONCE = 1_000_000
 
 
 def reached(values: Float, feature: Int, threshold: Float) -> Int:
@@ -159,7 +159,7 @@ class NodeCounts:
 
     def _groups(self, n: int) -> Iterator[Int]:
         """Yield groups of trees that fit into memory with all rows."""
-        size = max(_PAIRS_AT_ONCE // max(n, 1), 1)
+        size = max(PAIRS_AT_ONCE // max(n, 1), 1)
         for start in range(0, self.feature.shape[0], size):
             yield np.arange(start, min(start + size, self.feature.shape[0]))
 

@@ -25,12 +25,12 @@ ITEM, OTHER = SumItem(Means(), VIEW, "train"), SumItem(CentredSquares(np.zeros(2
 # as many numbers as OTHER has: its size does not tell it
 MORE = SumItem(CentredSquares(np.ones(2)), VIEW, "train")
 SITES = ("a", "b", "c")
-OFF = '\n[privacy]\nmasking = "off"\n'
+OFF = {"privacy": {"masking": "off"}}
 NOTHING = np.zeros((0, 2), dtype=np.int64)
 
 
-def enrolled(coordinator: Any, folder: Path, more: str = "") -> tuple[Any, Any]:
-    rehearsal = coordinator.rehearse(folder, more)
+def enrolled(coordinator: Any, folder: Path, **blocks: Any) -> tuple[Any, Any]:
+    rehearsal = coordinator.rehearse(folder, **blocks)
     federation = rehearsal.federation()
     federation.enrol()
     return rehearsal, federation
@@ -68,13 +68,15 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-MASKS = pytest.mark.parametrize("more", ["", OFF], ids=["masked", "unmasked"])
+MASKS = pytest.mark.parametrize("blocks", [{}, OFF], ids=["masked", "unmasked"])
 REFUSED = "a reply to another question, or in another site's name"
 
 
 @MASKS
-def test_a_reply_of_an_earlier_round_is_refused(coordinator: Any, tabular: Path, more: str) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+def test_a_reply_of_an_earlier_round_is_refused(
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
+) -> None:
+    _, federation = enrolled(coordinator, tabular, **blocks)
     federation.sum_many([ITEM])
     with pytest.raises(SiteError, match=f"site b: {REFUSED}"):
         replayed(federation, ITEM, only("b", said(federation, 0, "b")))
@@ -82,9 +84,9 @@ def test_a_reply_of_an_earlier_round_is_refused(coordinator: Any, tabular: Path,
 
 @MASKS
 def test_a_reply_from_before_the_coordinator_started_again_is_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    rehearsal, federation = enrolled(coordinator, tabular, more)
+    rehearsal, federation = enrolled(coordinator, tabular, **blocks)
     federation.sum_many([ITEM])
     resumed = rehearsal.federation()
     resumed.enrol()
@@ -94,9 +96,9 @@ def test_a_reply_from_before_the_coordinator_started_again_is_refused(
 
 @MASKS
 def test_a_reply_to_another_question_under_the_same_number_is_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     federation.sum_many([MORE])
     federation.number = 0
     with pytest.raises(SiteError, match=f"site a: {REFUSED}"):
@@ -105,9 +107,9 @@ def test_a_reply_to_another_question_under_the_same_number_is_refused(
 
 @MASKS
 def test_one_sites_reply_in_the_place_of_anothers_is_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     kept: dict[str, Any] = {}
     with pytest.raises(SiteError, match=f"site b: {REFUSED}"):
         replayed(federation, ITEM, lambda _, reply: kept.setdefault("first", reply))
@@ -116,9 +118,9 @@ def test_one_sites_reply_in_the_place_of_anothers_is_refused(
 
 @MASKS
 def test_replies_swapped_between_sites_are_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     kept: dict[str, Any] = {}
     replayed(federation, ITEM, lambda site, reply: kept.setdefault(site, reply))
     turned = {"a": "b", "b": "a", "c": "c"}
@@ -147,9 +149,9 @@ def test_a_training_reply_of_an_earlier_round_is_refused(
 @pytest.mark.usefixtures("unchecked")
 @MASKS
 def test_without_the_check_nobody_notices_that_one_site_counts_twice(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     honest = federation.sum_many([ITEM])[0]
     kept: dict[str, Any] = {}
     federation.grid.hand_on = lambda _, reply: kept.setdefault("first", reply)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("server_identity")
 SITES = ("a", "b", "c")
 WINDOW = 3  # numbers in a row that nobody hits by chance
 # the unmasked variant must also lower what guards small test sets where nothing is masked
-OFF = '\n[privacy]\nmasking = "off"\nmin_per_class = 1\n'
+OFF = {"masking": "off", "min_per_class": 1}
 # all signs, but for adding everyone: a sum that every site knows it is part of
 COMBINATIONS = [c for c in itertools.product((-1, 0, 1), repeat=3) if abs(sum(c)) < 3 and any(c)]
 
@@ -190,8 +190,8 @@ def assert_all_together_are_right(found: Transcript) -> None:
 # -- sums ---------------------------------------------------------------------------------------
 
 
-def listen(coordinator: Any, folder: Path, more: str = "") -> Transcript:
-    rehearsal = coordinator.rehearse(folder, more)
+def listen(coordinator: Any, folder: Path, **blocks: Any) -> Transcript:
+    rehearsal = coordinator.rehearse(folder, **blocks)
     return transcript(rehearsal, rehearsal.run(folder / "out"))
 
 
@@ -206,7 +206,7 @@ def test_a_masked_study_gives_no_sites_statistic_away(coordinator: Any, tabular:
 def test_an_unmasked_study_gives_every_sites_statistic_away(
     coordinator: Any, tabular: Path
 ) -> None:
-    found = listen(coordinator, tabular, OFF)
+    found = listen(coordinator, tabular, privacy=OFF)
     assert_every_site_is_found(found)
     assert_all_together_are_right(found)
 
@@ -237,7 +237,7 @@ def change_of(site: str, seed: int) -> Update:
 
 
 def listen_to_training(
-    coordinator: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = ""
+    coordinator: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **blocks: Any
 ) -> Transcript:
     import client.training.round
 
@@ -246,7 +246,7 @@ def listen_to_training(
         "train_network",
         lambda workspace, request: change_of(workspace.name, request.plan.seed),
     )
-    rehearsal = coordinator.rehearse(folder, more)
+    rehearsal = coordinator.rehearse(folder, **blocks)
     federation = rehearsal.federation()
     federation.enrol()
     weights = np.zeros(WEIGHTS, dtype=np.float32)
@@ -285,6 +285,6 @@ def test_masked_training_gives_no_sites_weights_away(
 def test_unmasked_training_gives_every_sites_weights_away(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = listen_to_training(coordinator, tabular, monkeypatch, OFF)
+    found = listen_to_training(coordinator, tabular, monkeypatch, privacy=OFF)
     assert_every_site_is_found(found)
     assert_all_together_are_right(found)

@@ -302,8 +302,8 @@ def images(
     m1, m2, k = (np.empty(len(places)) for _ in range(3))
     table = _first_level(around.harmonics)
     parts = np.ascontiguousarray(around.harmonics[:, 1:].T)
-    squares = _squares if _squares_hold() else _original_squares
-    kurtoses = _kurtosis if _kurtosis_holds() else _original_kurtosis
+    squares = fast_squares if squares_hold() else original_squares
+    kurtoses = fast_kurtosis if kurtosis_holds() else original_kurtosis
     for first in range(0, len(places), BLOCK):
         here = slice(first, first + BLOCK)
         samples = sample(prepared, places[here], image)
@@ -314,7 +314,8 @@ def images(
     return m1, m2, k
 
 
-def _original_kurtosis(samples: Floats) -> Floats:
+def original_kurtosis(samples: Floats) -> Floats:
+    """Return the kurtosis of every column as scipy has it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         found: Floats = kurtosis(np.ascontiguousarray(samples.T), axis=1)
@@ -322,7 +323,7 @@ def _original_kurtosis(samples: Floats) -> Floats:
 
 
 @cache
-def _kurtosis_holds() -> bool:
+def kurtosis_holds() -> bool:
     """Return whether the installed scipy and numpy compute kurtosis as compiled here.
 
     Its sums are theirs to the last bit; another release may add in another order.
@@ -330,11 +331,11 @@ def _kurtosis_holds() -> bool:
     samples = np.random.default_rng(0).normal(0, 40, (42, 200)).astype(np.float32)
     samples[:, ::7] = samples[:1, ::7]
     samples[:, 3::7] = np.round(samples[:, 3::7] / 60)
-    return np.array_equal(_kurtosis(samples), _original_kurtosis(samples), equal_nan=True)
+    return np.array_equal(fast_kurtosis(samples), original_kurtosis(samples), equal_nan=True)
 
 
 @compiled
-def _kurtosis(samples: Floats) -> Floats:
+def fast_kurtosis(samples: Floats) -> Floats:
     """Return scipy's excess kurtosis of each column, in the samples' own precision."""
     width, n = samples.shape
     kind = samples.dtype.type
@@ -384,10 +385,10 @@ def _first_level(harmonics: Complex) -> Doubles:
     """Return m1 for each number of marks: Y_0^0 is the same at every vertex."""
     first = np.ascontiguousarray(harmonics[:, :1].T)
     sums = np.concatenate(([0], np.cumsum(first[0])))[None]
-    return np.real(np.sqrt(_original_squares(sums, first)))
+    return np.real(np.sqrt(original_squares(sums, first)))
 
 
-def _original_squares(sums: Complex, harmonics: Complex) -> Complex:
+def original_squares(sums: Complex, harmonics: Complex) -> Complex:
     """Return the sum over the vertices of the squares of one level's sum of harmonics.
 
     PyRadiomics squares the complex sum as it is (f ** 2, not |f| ** 2) and takes the real part of
@@ -407,7 +408,7 @@ def _original_squares(sums: Complex, harmonics: Complex) -> Complex:
     return added
 
 
-def _squares(sums: Complex, harmonics: Complex) -> Complex:
+def fast_squares(sums: Complex, harmonics: Complex) -> Complex:
     """Compute the same in a compiled loop."""
     found = np.zeros(sums.shape[1], dtype=np.complex128)
     _add_squares(sums, harmonics, found)
@@ -415,13 +416,13 @@ def _squares(sums: Complex, harmonics: Complex) -> Complex:
 
 
 @cache
-def _squares_hold() -> bool:
+def squares_hold() -> bool:
     """Return whether numpy multiplies complex numbers on this processor like the compiled loop."""
     random = np.random.default_rng(0)
     real, imaginary = random.normal(size=(2, 3, 300))
     sums = real + 1j * imaginary
     return np.array_equal(
-        _squares(sums, sums[:, :42].copy()), _original_squares(sums, sums[:, :42].copy())
+        fast_squares(sums, sums[:, :42].copy()), original_squares(sums, sums[:, :42].copy())
     )
 
 

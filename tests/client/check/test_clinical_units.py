@@ -8,25 +8,15 @@ import pytest
 from client.check.cohort import centre, check_values, possible, suggests_logarithm
 from client.check.finding import Finding
 from client.data.cohort import Patient
-from common.study.model import Study, parse_study
-
-STUDY = """
-name = "s"
-endpoint = "e"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = []
-clinical = [
-    { name = "age", kind = "continuous", unit = "years" },
-    { name = "diameter", kind = "continuous", unit = "cm" },
-]
-"""
+from common.study.model import Study
+from tests import builders
 
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        clinical=[builders.number("age", unit="years"), builders.number("diameter", unit="cm")]
+    )
 
 
 def patients(ages: list[float], diameters: list[float]) -> list[Patient]:

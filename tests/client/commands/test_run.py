@@ -68,7 +68,7 @@ class Counted:
         self.folder, self.pauses = folder, []
         node = self._program("node", "")
         launcher = self._program("launcher", "time.sleep(60)")
-        monkeypatch.setattr(run, "_programs", lambda *_: (node, launcher))
+        monkeypatch.setattr(run, "programs_of", lambda *_: (node, launcher))
         self.launcher = launcher
 
         def sleep(seconds: float) -> None:
@@ -104,7 +104,7 @@ def test_when_the_launcher_ends_both_start_again_since_a_message_may_be_lost(
     counted = Counted(tmp_path, monkeypatch, waits=2)
     node = counted._program("node", "time.sleep(600)")
     launcher = counted._program("launcher", "")
-    monkeypatch.setattr(run, "_programs", lambda *_: (node, launcher))
+    monkeypatch.setattr(run, "programs_of", lambda *_: (node, launcher))
     with pytest.raises(KeyboardInterrupt):
         attend(*unreachable)
     assert (counted.starts("node"), counted.starts("launcher")) == (2, 2)

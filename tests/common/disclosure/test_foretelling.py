@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,29 +19,25 @@ from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
-from common.study.model import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study
 from common.transforms import Clip, Select
 from common.transforms.views import table
-
-TEXT = """
-name = "s"
-endpoint = "event"
-base_models = [{models}]
-fusion_models = []
-sites = [{{ name = "a" }}, {{ name = "b" }}, {{ name = "c" }}, {{ name = "d" }}]
-test_sets = [
-  {{ name = "alone", split = "external_test", sites = ["a"] }},
-  {{ name = "spread", split = "internal_test", sites = ["a", "b", "c"] }},
-  {{ name = "two", split = "internal_test", sites = ["a", "d"] }},
-]
-clinical = [{{ name = "x", kind = "continuous" }},
-  {{ name = "y", kind = "binary", levels = ["no", "yes"] }}]
-"""
-MASKED = '[privacy]\nmasking = "where_possible"\n'
+from tests import builders
 
 
-def study_of(*models: str, more: str = MASKED) -> Study:
-    return parse_study(TEXT.format(models=", ".join(f'"{m}"' for m in models)) + more)
+def study_of(*models: str, **blocks: Any) -> Study:
+    return builders.study(
+        base_models=list(models),
+        sites="abcd",
+        tests={
+            "alone": ("external_test", "a"),
+            "spread": ("internal_test", "abc"),
+            "two": ("internal_test", "ad"),
+        },
+        clinical=[builders.number("x"), builders.levels("y", "no", "yes")],
+        privacy={"masking": "where_possible"},
+        **blocks,
+    )
 
 
 def rows_of(labels: list[int], *, trains: bool = True, missing: int = 0) -> Rows:
@@ -96,11 +93,10 @@ def test_training_rules_are_those_that_the_questions_of_the_run_would_meet(
 @pytest.mark.parametrize("train", [(50, 20), (9, 4), (24, 12), (19, 9)])
 def test_rules_of_models_that_the_study_does_not_have_are_not_asked(train: tuple[int, int]) -> None:
     rows = {"train": rows_of(outcomes(*train))}
-    bins = '[fusion]\npooling = "bins"\n'
-    network = study_of("dl2d", more=MASKED + bins + "[svm]\ncosts = [10.0]\n")
+    network = study_of("dl2d", fusion={"pooling": "bins"}, svm={"costs": [10.0]})
     found = {one.rule for one in foretell(network, network.privacy, rows, {"r1 and r2": 1}).stops}
     assert not found & {"fold_class", "paired", "svm_cost", "out_of_fold_rows"}
-    clinical = study_of("clinical", more=MASKED + "[svm]\ncosts = [10.0]\n")
+    clinical = study_of("clinical", svm={"costs": [10.0]})
     found = {one.rule for one in foretell(clinical, clinical.privacy, rows, {"r1 and r2": 1}).stops}
     assert "svm_cost" in found
     assert "paired" not in found

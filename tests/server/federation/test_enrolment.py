@@ -16,32 +16,26 @@ from rich.console import Console
 from common.errors import SiteError
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, Problem, Refusal, Refused
-from common.study.model import Study, WaitingSettings, parse_study
+from common.study.model import Study, WaitingSettings
 from server.federation.federation import Federation
 from server.federation.obstacles import Obstacle, ObstaclesError, without
 from server.progress.events import Events
 from server.progress.screen import Follower
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from tests import builders
 
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c", trains = false }]
-test_sets = [{ name = "t", split = "external_test", sites = ["b", "c"] }]
-clinical = [{ name = "x", kind = "continuous" }]
-[privacy]
-masking = "off"
-[waiting]
-enrol_seconds = 0.2
-"""
 Answer = Callable[[str, Study], Any]
 
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        sites="ab",
+        visitors="c",
+        tests={"t": ("external_test", "bc")},
+        privacy={"masking": "off"},
+        waiting={"enrol_seconds": 0.2},
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -125,18 +119,6 @@ def test_sites_with_other_columns_are_refused(study: Study) -> None:
 
 # -- all refusals at once -------------------------------------------------------------------------
 
-SIX = """
-name = "six"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }, { name = "e" },
-  { name = "f", trains = false }]
-test_sets = [{ name = "t", split = "external_test", sites = ["e", "f"] }]
-clinical = [{ name = "x", kind = "continuous" }]
-[waiting]
-enrol_seconds = 5
-"""
 BROKEN = {
     "a": [Refusal("rows", 10.0, "training rows")],
     "b": [
@@ -151,7 +133,12 @@ BROKEN = {
 
 @pytest.fixture
 def six() -> Study:
-    return parse_study(SIX)
+    return builders.study(
+        sites="abcde",
+        visitors="f",
+        tests={"t": ("external_test", "ef")},
+        waiting={"enrol_seconds": 5},
+    )
 
 
 def breaking(site: str, study: Study) -> Any:

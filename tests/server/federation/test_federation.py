@@ -32,26 +32,13 @@ from common.messages.exchanges import (
 )
 from common.statistics.base import Rows
 from common.statistics.moments import Means
-from common.study.model import Study, WaitingSettings, parse_study
+from common.study.model import Study, WaitingSettings
 from common.transforms import Select
 from common.transforms.views import table
 from server.federation.federation import Federation
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from tests import builders
 
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c", trains = false }]
-test_sets = [{ name = "t", split = "external_test", sites = ["b", "c"] }]
-clinical = [{ name = "x", kind = "continuous" }]
-[privacy]
-masking = "off"
-[waiting]
-sum_seconds = 0.2
-enrol_seconds = 0.2
-"""
 VIEW = table("clinical").then(Select(columns=("x",)))
 NO_RANGES = np.zeros((0, 2), dtype=np.int64)
 VALUES = {"a": [1.0, 2.0], "b": [3.0, 5.0, 7.0], "c": [100.0]}
@@ -104,7 +91,13 @@ class Hospitals:
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        sites="ab",
+        visitors="c",
+        tests={"t": ("external_test", "bc")},
+        privacy={"masking": "off"},
+        waiting={"sum_seconds": 0.2, "enrol_seconds": 0.2},
+    )
 
 
 @pytest.fixture(autouse=True)
