@@ -166,7 +166,7 @@ def equality(
     ] = False,
 ) -> None:
     """Compare federated statistics with pooled ones; exit code 1 if a bound is missed."""
-    from sim.equality.command import HEART, measure
+    from sim.equality.run import HEART, measure
 
     if only not in (None, "synthetic", "heart"):
         raise UsageError(f'unknown data "{only}"', remedy="use synthetic or heart")

@@ -94,7 +94,7 @@ def test_a_key_that_was_not_signed_for_this_run_is_stopped(
 
 
 def test_radiomics_columns_must_be_features_that_pyradiomics_has(context: GateContext) -> None:
-    from client.gate.reply_checks import _check_columns
+    from client.gate.inspect import _check_columns
 
     radiomics = context.study.radiomics.model_copy(update={"expected_features": 2})
     study = context.study.model_copy(

@@ -17,7 +17,7 @@ from common.errors import StudyError
 from common.utils.processes import BackgroundProgram
 from server.deployment import services as services_module
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.services import PAGE_BYTES, Services, prepare_database
+from server.deployment.supervisor import PAGE_BYTES, Services, prepare_database
 
 
 def page_bytes(path: Path) -> int:
