@@ -21,8 +21,8 @@ from client.imaging.radiomics import Engine
 from client.imaging.source import KnownFiles, image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
+from common.presets import settings_text
 from common.study.model import ImagingSettings, RadiomicsSettings
-from common.study.radiomics_settings import settings_text
 
 if TYPE_CHECKING:
     from client.imaging.patient import Done, Work

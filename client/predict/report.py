@@ -27,7 +27,7 @@ from client.predict.predicting import RESEARCH, Outcome
 from client.predict.scoring import Prediction, Predictor, Score
 from common.errors import InputError
 from common.html import pages
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from common.models import MODELS, label_of, labels_of
 from common.study.model import Study
 from common.utils.durable import make_folder

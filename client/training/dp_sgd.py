@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from client.training.batches import Crops, Draw, Indices, centred
+from client.training.batches import Crops, Draw, Indices, centred, load
 from client.training.device import CPU, Compute, repeatable
-from client.training.loading import load
 from client.training.loop import class_weights, make_optimiser, on_device, place_model
 from common.models import NetworkName
 from common.networks.resnet import ScoringNetwork, prepare

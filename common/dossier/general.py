@@ -20,7 +20,7 @@ from common.disclosure import RULES
 from common.disclosure.rule import rules_of
 from common.dossier.markdown import code, document, table
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE
-from common.statistics.registry import statistic_classes
+from common.statistics.base import statistic_classes
 from common.study.model import FEWEST_MASKED, PrivacySettings
 
 _PACKAGE = "common.dossier"

@@ -20,9 +20,8 @@ from common.evaluation.local import Evaluation
 from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
 from common.messages.plain import plain
-from common.statistics.base import Float
+from common.statistics.base import Float, statistic_classes
 from common.statistics.placements import DeLongResult
-from common.statistics.registry import statistic_classes
 from common.transforms.views import View
 
 Weights = NDArray[np.float32]

@@ -130,11 +130,6 @@ class FoldGramResult:
         )
         return np.asarray(np.maximum(squares, 0.0) / max(float(self.n[fold]), 1.0))
 
-    def validation_error(self, fold: int, coefficient: Float, intercept: float) -> float:
-        """Return the mean squared error in `fold` of one linear model, coefficient (p,)."""
-        several = self.validation_errors(fold, coefficient[:, None], np.array([intercept]))
-        return float(several[0])
-
 
 @plain
 class FoldGram:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from rich import box
 from rich.table import Table
 
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.compare.run import ComparedRun
 from server.report import words

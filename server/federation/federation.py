@@ -41,9 +41,8 @@ from common.messages.exchanges import (
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
-from server.federation.dispatch import Questions, Wire
+from server.federation.dispatch import Questions, Wire, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
-from server.federation.replies import check_answer
 from server.federation.totals import SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.phases import protocol

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from common.evaluation.delong import NEWCOMBE
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
 from server.report.reading import (

@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 import client.store.masks
 from common.errors import SignatureError, SiteError
 from common.masking.agreement import SignedKey, announce, pair_secrets, roster_digest
-from common.masking.context import mask_context
 from common.masking.fixed_point import from_text
-from common.masking.pairwise import mask_vector
+from common.masking.pairwise import mask_context, mask_vector
 from common.messages.exchanges import Problem, SumItem, SumReply, SumRequest
 from common.statistics.moments import Means
 from common.transforms import Select

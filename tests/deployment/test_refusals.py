@@ -18,8 +18,7 @@ from common.masking import identity
 from server.deployment.authority import make_authority
 from server.deployment.nginx import FLEET_CALLS
 from server.deployment.roster import read_roster
-from server.deployment.services import Services
-from server.deployment.supervisor import register_sites
+from server.deployment.supervisor import Services, register_sites
 from tests.deployment.stage import until
 
 HOUR = 3600

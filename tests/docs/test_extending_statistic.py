@@ -18,8 +18,7 @@ from common.disclosure.rule import rules_of
 from common.dossier.general import statistics_section
 from common.errors import RefusedError
 from common.messages.plain import from_tree, to_tree
-from common.statistics.base import Rows, add, zeros
-from common.statistics.registry import statistic_classes
+from common.statistics.base import Rows, add, statistic_classes, zeros
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "extending" / "statistic.py"
 LEVELS = 3

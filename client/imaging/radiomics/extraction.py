@@ -33,8 +33,8 @@ from client.imaging.radiomics.spline import on_grid
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
 from client.imaging.workers import one_thread
 from common.errors import StudyError
+from common.presets import settings_file
 from common.study.model import ImagingSettings
-from common.study.radiomics_settings import settings_file
 
 Features = NDArray[np.float64]
 _MUTED = ("radiomics", "pykwalify")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.radiomics.jit import compiled
-from client.imaging.radiomics.seen import Seen
+from client.imaging.radiomics.matrices import Seen
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -173,6 +173,44 @@ def _multiply(
 
 
 @compiled
+def _multiply_taps(
+    products: Doubles,
+    coefficients: Doubles,
+    at: tuple[int, int, int],
+    wz: Doubles,
+    wy: Doubles,
+    n: int,
+) -> None:
+    """Multiply stretches of n coefficients by the 4 x 4 weights along z and y.
+
+    Parameters
+    ----------
+    at : of the first coefficient; rows a slice; coefficients a row.
+    """
+    corner, rows, row_length = at
+    for tap in range(16):
+        start = corner + (tap // 4 * rows + tap % 4) * row_length
+        _multiply(
+            products,
+            np.uint64(tap * _LINE),
+            coefficients,
+            np.uint64(start),
+            wz[tap // 4],
+            wy[tap % 4],
+            np.uint64(n),
+        )
+
+
+@compiled
+def _end_of(places: Ints, first: int, end: int) -> int:
+    """Return the position after the last place, from `first` on, that is before `end`."""
+    last = first + 1
+    while last < len(places) and places[last] < end:
+        last += 1
+    return last
+
+
+@compiled
 def _up(n: int) -> int:
     return (n + _STEP - 1) // _STEP * _STEP
 
@@ -209,10 +247,7 @@ def _sample_rows(
         x0 = places[first] - row * width
         stretch = x0 // _STRETCH
         before = x0 - stretch * _STRETCH
-        end = row * width + min(width, (stretch + 1) * _STRETCH)
-        last = first + 1
-        while last < len(places) and places[last] < end:
-            last += 1
+        last = _end_of(places, first, row * width + min(width, (stretch + 1) * _STRETCH))
         n = places[last - 1] - places[first] + 1
         known = -1
         for v in range(len(groups)):
@@ -223,17 +258,15 @@ def _sample_rows(
                 continue
             if groups[v] != known:
                 known = groups[v]
-                for tap in range(16):
-                    line = (z + starts[0, v] + tap // 4) * rows + y + starts[1, v] + tap % 4
-                    _multiply(
-                        products,
-                        np.uint64(tap * _LINE),
-                        coefficients,
-                        np.uint64(line * row_length + x0),
-                        weights_z[v, tap // 4, z],
-                        weights_y[v, tap % 4, y],
-                        np.uint64(_up(n + 5)),
-                    )
+                corner = ((z + starts[0, v]) * rows + y + starts[1, v]) * row_length + x0
+                _multiply_taps(
+                    products,
+                    coefficients,
+                    (corner, rows, row_length),
+                    weights_z[v, :, z],
+                    weights_y[v, :, y],
+                    _up(n + 5),
+                )
             weights_at = (stretch * len(groups) + v) * TAPS * _LINE + before
             _add_taps(
                 total,
@@ -244,11 +277,8 @@ def _sample_rows(
                 np.uint64(_up(n)),
             )
             for i in range(first, last):
-                out[i] = total[places[i] - places[first]]
-            if not (inside_x[v, x0] and inside_x[v, x0 + n - 1]):
-                for i in range(first, last):
-                    if not inside_x[v, places[i] - row * width]:
-                        out[i] = 0.0
+                inside = inside_x[v, places[i] - row * width]
+                out[i] = total[places[i] - places[first]] if inside else 0.0
         first = last
 
 

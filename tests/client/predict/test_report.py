@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 from client.predict.inputs import Case
 from client.predict.predicting import Outcome
-from client.predict.ranges import Outside
 from client.predict.report import Pictures, render
-from client.predict.scoring import Prediction, Score
+from client.predict.scoring import Outside, Prediction, Score
 from client.predict.verify import Opened
 from common.bundle.bundle import Bundle
 from tests import builders

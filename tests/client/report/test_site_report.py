@@ -16,8 +16,7 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.report.curves import curves_of
-from client.report.patients import png, rows_of
+from client.report.site_report import curves_of, png, rows_of
 from client.report.site_run import read_site_run
 from common.errors import InputError
 

@@ -7,8 +7,8 @@ import pytest
 
 from common.disclosure import RULES, check_sum
 from common.disclosure.rule import Rule, declare, describes, forget, rules_of
+from common.statistics.base import statistic_classes
 from common.statistics.moments import Means
-from common.statistics.registry import statistic_classes
 from common.study.model import PrivacySettings
 from common.transforms.views import table
 

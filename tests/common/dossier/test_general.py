@@ -28,6 +28,7 @@ from common.dossier.general import (
     type_words,
 )
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE, SumReply, TrainReply
+from common.statistics.base import statistic_classes
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.counts import FoldCounts, LevelCounts
@@ -39,7 +40,6 @@ from common.statistics.icc import PairedMoments
 from common.statistics.moments import CentredSquares, Means, Missingness
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram
-from common.statistics.registry import statistic_classes
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient

@@ -9,8 +9,8 @@ import pytest
 
 from common.disclosure.differencing import check_test_sets_apart
 from common.errors import InputError
+from common.presets import preset_text
 from common.study.model import Study, load_study, parse_study
-from common.study.presets import preset_text
 from tests import builders
 
 MINIMAL = """

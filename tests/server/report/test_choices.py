@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from server.report.choices import DIFFERS, GROUPS, RESNET50, Origin, paper_defaults
-from server.report.choices_table import settings_blocks, settings_sentence
 from server.report.recorded_settings import BLOCKS, PARTS, recorded_settings
 from server.report.results import Results, parse
 from server.report.schema import RecordedSettings
-from server.report.study_report import render
+from server.report.study_report import render, settings_blocks, settings_sentence
 from tests import builders
 from tests.fixtures import synthetic_results
 
