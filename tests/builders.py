@@ -194,7 +194,7 @@ class Hospitals:
     def __init__(self, sites: Mapping[str, Tables], study: Study, answers: Answers) -> None:
         self.asked: list[tuple[str, str]] = []
         self._answers: Answers = {
-            "query.sum": handlers.sums,
+            "query.sum": handlers.answer_sums,
             "query.rows": handlers.rows,
             **answers,
         }

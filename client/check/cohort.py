@@ -317,8 +317,8 @@ def check_counts(cohort: Cohort, study: Study, counts: ClassCounts) -> Findings:
     A fold of one class is a problem unless the study allows it (min_class_per_fold = 0).
     """
     short = [problem_of("counts.subset", error) for error in shortfalls(cohort, study)]
-    told = ", ".join(f"{name} {n} ({k} positive)" for name, (n, k) in counts.subsets.items())
-    yield from or_ok(short, {"counts.subset": told or "the study expects none"})
+    sizes = ", ".join(f"{name} {n} ({k} positive)" for name, (n, k) in counts.subsets.items())
+    yield from or_ok(short, {"counts.subset": sizes or "the study expects none"})
     if not counts.folds:
         yield ok("counts.fold", "this site does not train")
         return

@@ -391,8 +391,8 @@ def _shared(patients: Sequence[Patient]) -> Findings:
 def _headers(seen: Mapping[str, Look]) -> Findings:
     patients: dict[tuple[str, str], list[str]] = defaultdict(list)
     for patient, one in seen.items():
-        told = {item for fields in one.fields.values() for item in fields.items()}
-        for name, why in sorted(told):
+        identifying = {item for fields in one.fields.values() for item in fields.items()}
+        for name, why in sorted(identifying):
             patients[name, why].append(patient)
     for (name, why), ids in patients.items():
         yield warning(

@@ -22,7 +22,7 @@ from client.gate.schema import GateContext, StoppedError, conform, expect
 from client.gate.vocabulary import CODES, refusals_of, unknown_in_problem, unknown_in_refusals
 from common.disclosure import FormError, check_form, check_out_of_fold
 from common.errors import InputError, SignatureError, StudyError
-from common.evaluation.level_areas import LevelAreas, levels_told
+from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
@@ -83,14 +83,14 @@ def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> Non
         _check_key(reply.key, request, context)
 
 
-def sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
+def check_sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
     """Let through as many numbers as the statistics declare, masked where the study masks."""
     study = context.study
     for item in request.items:
         _expect_form(check_form, item.view, study)
     _expect_no_clear_sums(context, *{item.subset for item in request.items})
     found = [_sizes(item, context) for item in request.items]
-    for ring, bits, column in ((reply.wide, 64, 0), (reply.narrow, 32, 1)):
+    for ring, bits, column in ((reply.ring64, 64, 0), (reply.ring32, 32, 1)):
         own = [size[column] for size in found]
         expect(ring.shape == (sum(own),), "shape", f"the ring of {bits} bits")
         ends = np.cumsum(own, dtype=np.int64)
@@ -108,11 +108,11 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     settings = study.network(network_name(request.network))
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
     expect(not request.control.size or settings.spec.sends_control, "shape", "the control")
-    sizes = update_sizes(request.trained, request.wide, request.control.size, request.plan.grid)
+    sizes = update_sizes(request.trained, request.running, request.control.size, request.plan.grid)
     private = study.differential_privacy.on
     expect(0.0 <= reply.epsilon < np.inf, "value", "the cost in privacy")
     expect(private or reply.epsilon == 0.0, "not_declared", "the cost in privacy")
-    rings: tuple[NDArray[Any], ...] = (reply.parameters, reply.half, reply.rest)
+    rings: tuple[NDArray[Any], ...] = (reply.parameters, reply.ring16, reply.statistics)
     for ring, size in zip(rings, sizes, strict=True):
         expect(ring.shape == (size,), "shape", "the change of the weights")
         if study.masked("train"):
@@ -275,8 +275,8 @@ def _check_levels(found: LevelAreas, size: int, models: int, privacy: PrivacySet
     hidden = found.hidden > 0.5
     expect((counts[hidden] == 0.0).all(), "too_few", "patients of a level that is withheld")
     expect(((counts == 0) | (counts >= privacy.min_cell)).all(), "too_few", "patients of a level")
-    told = levels_told(counts, hidden, privacy)
-    for own, area, allowed in zip(counts, found.areas, told, strict=True):
+    publishable = publishable_levels(counts, hidden, privacy)
+    for own, area, allowed in zip(counts, found.areas, publishable, strict=True):
         expect(area.auc.shape == (models,), "shape", "areas of a level")
         expect(area.covariance.shape == (models, models), "shape", "covariances of a level")
         if not allowed:
@@ -453,7 +453,7 @@ def _check_words(request: Any, reply: Any, context: GateContext) -> None:
 
 CHECKS: dict[str, Callable[[Any, Any, GateContext], None]] = {
     "query.enrol": enrol,
-    "query.sum": sums,
+    "query.sum": check_sums,
     "train.network": train,
     "query.rows": rows,
     "evaluate.handout": evaluate,

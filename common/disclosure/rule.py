@@ -52,7 +52,7 @@ class Rule:
     text : one to three sentences for a data protection officer.
     setting : field of the study's `[privacy]` that holds the threshold; empty when it is fixed.
     fixed : the threshold where no setting holds it.
-    sums : kinds of statistic (their `rule`) that the rule is applied to.
+    sums : kinds of statistic (its `kind`) that the rule is applied to.
     check : refuse a sum of one of these kinds; None where it takes what a site remembers.
     describes : sums of these kinds may also be made of test patients.
     subjects : constant texts that its refusals use; the gate lets no other word out.
@@ -70,7 +70,7 @@ class Rule:
     setting: str = ""
     fixed: float = 0.0
     sums: tuple[str, ...] = ()
-    check: Callable[[Asked], Refusals] | None = None
+    check: Callable[[SumQuery], Refusals] | None = None
     describes: bool = False
     subjects: tuple[str, ...] = ()
     decided_here: bool = False
@@ -138,7 +138,7 @@ def once(refusals: Iterable[Refusal]) -> Refusals:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SumQuery:
     """Statistic over a view of a subset, and the rows of this site that would enter.
 
     Parameters

@@ -309,7 +309,7 @@ def _statistic(cls: type[Any]) -> str:
         ],
     )
     alone = getattr(cls, "alone", False)
-    rules = code(rule.name for rule in rules_of(cls.rule))
+    rules = code(rule.name for rule in rules_of(cls.kind))
     return document(
         f"{cls.about} In the code: *{_plain(first_sentence(cls))}*",
         parts,

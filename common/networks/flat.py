@@ -21,7 +21,7 @@ def flatten(model: nn.Module) -> NDArray[np.float32]:
     return torch.cat(parts).to(torch.float32).numpy()
 
 
-def wide_ranges(model: nn.Module) -> NDArray[np.int64]:
+def running_ranges(model: nn.Module) -> NDArray[np.int64]:
     """Return ranges (k, 2), start and stop in the flat vector, of BatchNorm's running statistics.
 
     Weights change by little in a round; a running variance can change by any amount.

@@ -101,7 +101,7 @@ class NodeCounts:
     node: Int
     column: Int
 
-    rule: ClassVar[str] = "bin_counts"
+    kind: ClassVar[str] = "bin_counts"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     about: ClassVar[str] = (
         "Patients of either outcome in the intervals of one model's probability, in the"

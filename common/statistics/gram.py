@@ -155,7 +155,7 @@ class FoldGram:
     folds: int
     support: Support | None = None
 
-    rule: ClassVar[str] = "fold_gram"
+    kind: ClassVar[str] = "fold_gram"
     step: ClassVar[dict[str, float]] = {
         "n": 0.5,
         "sum_x": 2.0**-32,
@@ -247,7 +247,7 @@ class CrossProducts:
     mean: Float
     support: Support | None = None
 
-    rule: ClassVar[str] = "gram"
+    kind: ClassVar[str] = "gram"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-32, "products": 2.0**-32}
     about: ClassVar[str] = (
         "For every two columns the sum of the products of their distances from the mean: the"

@@ -106,8 +106,8 @@ def software_block(first: ComparedRun, second: ComparedRun) -> Block:
 
 def _software(run: ComparedRun) -> dict[str, str]:
     info = run.results.run
-    told = {"this software": info.software, "engine": info.engine, "machine": info.machine}
-    return {**{key: value for key, value in told.items() if value}, **run.results.software}
+    known = {"this software": info.software, "engine": info.engine, "machine": info.machine}
+    return {**{key: value for key, value in known.items() if value}, **run.results.software}
 
 
 def _differing(

@@ -36,9 +36,9 @@ def totals(federation: Any, item: SumItem = MEANS) -> dict[str, Any]:
     first = len(federation.grid.heard)
     federation.sum_many([item])
     replies = [heard.reply for heard in federation.grid.heard[first:]]
-    wide = np.sum([reply.wide for reply in replies], axis=0, dtype=np.uint64)
-    narrow = np.sum([reply.narrow for reply in replies], axis=0, dtype=np.uint32)
-    return dict(from_rings(item.statistic, RingSums(wide, narrow), len(COLUMNS)))
+    ring64 = np.sum([reply.ring64 for reply in replies], axis=0, dtype=np.uint64)
+    ring32 = np.sum([reply.ring32 for reply in replies], axis=0, dtype=np.uint32)
+    return dict(from_rings(item.statistic, RingSums(ring64, ring32), len(COLUMNS)))
 
 
 def own_numbers(rehearsal: Any, site: str, item: SumItem, run: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def pooled_gram(values: Any) -> Any:
     """As the coordinator has it: summed over sites in fixed point."""
     statistic, p = FoldGram(folds=1), values.shape[1]
     shares = [to_rings(statistic, statistic.from_rows(part), p, SITES) for part in sites_of(values)]
-    total = RingSums(sum(s.wide for s in shares), sum(s.narrow for s in shares))
+    total = RingSums(sum(s.ring64 for s in shares), sum(s.ring32 for s in shares))
     return unpack(from_rings(statistic, total, p)["gram"][0], p)
 
 

@@ -62,14 +62,14 @@ def test_where_a_study_allows_it_the_second_site_has_the_firsts_statistic(
     federation.sum_many([ITEM])
     replies = said(federation, "query.sum")
     assert isinstance(replies["a"], SumReply)
-    total = replies["a"].wide + replies["b"].wide
-    own = rehearsal.true_rings("b", ITEM).wide
-    assert np.array_equal(total - own, rehearsal.true_rings("a", ITEM).wide)
+    total = replies["a"].ring64 + replies["b"].ring64
+    own = rehearsal.true_rings("b", ITEM).ring64
+    assert np.array_equal(total - own, rehearsal.true_rings("a", ITEM).ring64)
 
 
 def test_masks_would_not_help_two_sites(coordinator: Any, tabular: Path) -> None:
     rehearsal, _ = two_sites(coordinator, tabular, privacy=OPEN)
-    true = {site: rehearsal.true_rings(site, ITEM).wide for site in ("a", "b")}
+    true = {site: rehearsal.true_rings(site, ITEM).ring64 for site in ("a", "b")}
     masked = {
         site: mask_vector(true[site], {other: bytes(32)}, site, b"context", allow_fewer=True)
         for site, other in (("a", "b"), ("b", "a"))

@@ -165,8 +165,8 @@ def test_without_the_check_a_replayed_reply_makes_noise_and_gives_no_site_away(
     rehearsal, federation = enrolled(coordinator, tabular)
     federation.sum_many([ITEM])
     handed_on = replayed(federation, ITEM, only("a", said(federation, 0, "a")))
-    total = sum(reply.wide for reply in handed_on.values())
-    true = {site: rehearsal.true_rings(site, ITEM).wide for site in SITES}
+    total = sum(reply.ring64 for reply in handed_on.values())
+    true = {site: rehearsal.true_rings(site, ITEM).ring64 for site in SITES}
     for k in (1, 2, 3):
         for some in itertools.combinations(SITES, k):
             assert not (total == sum(true[site] for site in some)).any(), some
@@ -177,7 +177,7 @@ def test_the_same_sum_in_another_round_has_another_mask(coordinator: Any, tabula
     federation.sum_many([ITEM])
     federation.sum_many([ITEM])
     for site in SITES:
-        assert not (said(federation, 0, site).wide == said(federation, 1, site).wide).any()
+        assert not (said(federation, 0, site).ring64 == said(federation, 1, site).ring64).any()
 
 
 # -- one number, asked twice --------------------------------------------------------------------
@@ -188,12 +188,12 @@ def test_another_sum_under_the_same_number_has_another_mask(
 ) -> None:
     rehearsal, federation = enrolled(coordinator, tabular)
     federation.sum_many([ITEM])
-    first = said(federation, 0, "a").wide
+    first = said(federation, 0, "a").ring64
     federation.number = 0
     federation.sum_many([OTHER])
-    second = said(federation, 0, "a").wide
+    second = said(federation, 0, "a").ring64
     n = min(first.size, second.size)
-    true = [rehearsal.true_rings("a", item).wide[:n] for item in (ITEM, OTHER)]
+    true = [rehearsal.true_rings("a", item).ring64[:n] for item in (ITEM, OTHER)]
     assert not (first[:n] - second[:n] == true[0] - true[1]).any()
 
 
@@ -249,7 +249,7 @@ def test_a_site_in_a_deployment_sends_the_same_reply_again(
     federation.enrol()
     first, second = train_twice(federation, monkeypatch)
     assert np.array_equal(first.parameters, second.parameters)
-    assert np.array_equal(first.rest, second.rest)
+    assert np.array_equal(first.statistics, second.statistics)
     ledgers = {site: rehearsal.workspace(site).releases._ledger for site in SITES}
     payloads = {site: [e.payload for e in ledgers[site].entries()][-2:] for site in SITES}
     assert all(len(set(twice)) == 1 for twice in payloads.values())
@@ -277,4 +277,4 @@ def test_a_coordinator_that_starts_again_asks_under_another_session(
     resumed = rehearsal.federation()
     resumed.enrol()
     resumed.sum_many([ITEM])
-    assert not (said(federation, 0, "a").wide == said(resumed, 0, "a").wide).any()
+    assert not (said(federation, 0, "a").ring64 == said(resumed, 0, "a").ring64).any()

@@ -44,7 +44,7 @@ class Transcript:
 
 def cut(rehearsal: Any, heard: Any) -> Iterator[tuple[str, Any, Any]]:
     """Name, truth and reply of every masked vector in a reply to `query.sum`."""
-    at = {"wide": 0, "narrow": 0}
+    at = {"ring64": 0, "ring32": 0}
     for index, item in enumerate(heard.request.items):
         true = rehearsal.true_rings(heard.site, item)
         for ring, size in zip(at, sizes(item.statistic, len(item.view.outputs())), strict=True):
@@ -227,7 +227,7 @@ def test_only_a_set_at_one_site_goes_in_the_clear(coordinator: Any, tabular: Pat
 # -- weights ------------------------------------------------------------------------------------
 
 WEIGHTS = 4_000
-WIDE = np.array([[10, 60], [3_000, 3_040]], dtype=np.int64)
+RUNNING = np.array([[10, 60], [3_000, 3_040]], dtype=np.int64)
 
 
 def change_of(site: str, seed: int) -> Update:
@@ -252,7 +252,7 @@ def listen_to_training(
     weights = np.zeros(WEIGHTS, dtype=np.float32)
     for seed in (1, 2):
         plan = RoundPlan(1, 0.01, excluded_fold=-1, total=145, seed=seed, keep=False)
-        federation.train("dl3d", "final", weights, WIDE, plan)
+        federation.train("dl3d", "final", weights, RUNNING, plan)
     return trained(federation.grid)
 
 
@@ -263,8 +263,11 @@ def trained(grid: Any) -> Transcript:
         data[heard.site].append(heard.data)
         if heard.kind == "train.network":
             seed = heard.request.plan.seed
-            rings = to_update_rings(change_of(heard.site, seed), WIDE, 3)
-            for ring, vector in (("parameters", rings.parameters), ("rest", rings.rest)):
+            rings = to_update_rings(change_of(heard.site, seed), RUNNING, 3)
+            for ring, vector in (
+                ("parameters", rings.parameters),
+                ("statistics", rings.statistics),
+            ):
                 piece = pieces.setdefault(f"{seed} {ring}", Piece(f"{seed} {ring}", {}, {}))
                 piece.truth[heard.site] = vector
                 piece.said[heard.site] = getattr(heard.reply, ring)

@@ -123,9 +123,12 @@ def test_a_site_whose_clock_is_an_hour_off_does_not_start(
             assert screen.ends() == 1
     finally:
         clock.put_right()
-    for told in (screen.text, (stranger / "work" / "supernode.log").read_text(encoding="utf-8")):
-        assert any(alternative in told for alternative in words.split("|"))
-        assert "let this machine set its clock from a time server" in told
+    for reported in (
+        screen.text,
+        (stranger / "work" / "supernode.log").read_text(encoding="utf-8"),
+    ):
+        assert any(alternative in reported for alternative in words.split("|"))
+        assert "let this machine set its clock from a time server" in reported
 
 
 # -- the coordinator -----------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_counts_of_a_set_that_one_hospital_holds_alone_are_refused(
 ) -> None:
     with pytest.raises(RefusedError, match="rule cells, threshold 3, a table of one, held by one"):
         grades().ask(ordinal, "one")
-    assert [rule.name for rule in rules_of(ordinal.rule)] == ["rows", "cells"]
+    assert [rule.name for rule in rules_of(ordinal.kind)] == ["rows", "cells"]
 
 
 def test_it_adds_up_travels_and_stands_in_the_dossier(ordinal: Any) -> None:

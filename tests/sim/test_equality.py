@@ -62,11 +62,11 @@ def test_a_site_whose_sums_are_slightly_wrong_is_noticed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def wrong(workspace: Workspace, request: SumRequest) -> Any:
-        reply = handlers.sums(workspace, request)
+        reply = handlers.answer_sums(workspace, request)
         assert isinstance(reply, SumReply)
-        wide = reply.wide.copy()
-        wide[0] += np.uint64(workspace.name == "west")  # one patient too many in a count
-        return dataclasses.replace(reply, wide=wide)
+        ring64 = reply.ring64.copy()
+        ring64[0] += np.uint64(workspace.name == "west")  # one patient too many in a count
+        return dataclasses.replace(reply, ring64=ring64)
 
     monkeypatch.setitem(sites.HANDLERS, "query.sum", wrong)
     study = with_identities(parse_study(STUDY))

@@ -80,8 +80,8 @@ def test_a_column_that_suggests_a_logarithm_is_named(study: Study, sigma: float)
     assert faults(skewed) == [("warning", "cohort.skewed", "column diameter")]
     assert 'summary = "median"' in skewed[0].remedy
     median = study.clinical[1].model_copy(update={"summary": "median"})
-    told = study.model_copy(update={"clinical": (study.clinical[0], median)})
-    again = list(check_values(patients(ages.tolist(), diameters.tolist()), told))
+    reported = study.model_copy(update={"clinical": (study.clinical[0], median)})
+    again = list(check_values(patients(ages.tolist(), diameters.tolist()), reported))
     (remedy,) = [one.remedy for one in again if one.severity == "warning" and "skew" in one.kind]
     assert "summary" not in remedy and "logarithm" in remedy
 

@@ -73,7 +73,7 @@ def leave(site: Path, study_file: Path, out: Path, *more: str, answer: str = "")
 def test_what_leaving_means_is_read_before_it_is_signed(
     site: Path, study_file: Path, study: Study, out: Path
 ) -> None:
-    told = leave(site, study_file, out, answer="y\n")
+    reported = leave(site, study_file, out, answer="y\n")
     for words in (
         "c leaves the study tabular",
         "The hospitals that stay: a, b.",
@@ -82,7 +82,7 @@ def test_what_leaving_means_is_read_before_it_is_signed(
         "cannot be taken back",
         "Who is only away for a while needs no statement",
     ):
-        assert words in told
+        assert words in reported
     (statement,) = written(out)
     statement.verify()
     assert statement.site == "c"
@@ -129,8 +129,8 @@ def test_who_has_left_answers_no_study_of_these_hospitals_any_more(
     for file in files:
         done = RUNNER.invoke(app, ["approve", str(file), "--site", str(site), "--yes"])
         assert done.exit_code == 0, done.output
-    told = leave(site, study_file, out, "--yes")
-    assert "no longer approved: study same-hospitals" in told
+    reported = leave(site, study_file, out, "--yes")
+    assert "no longer approved: study same-hospitals" in reported
     found = approvals.read_approvals(settings.work, simulated_identity("c").public_key())
     assert [one.digest for one in found] == [fewer.digest()]
 

@@ -174,7 +174,7 @@ def test_flowers_code_for_a_node_that_is_not_let_in_is_put_into_words(
     logger.addHandler(FlowerWords("a"))
     logger.error("Exit Code: 305\n[code: 2004] Failed to activate SuperNode.")
     logger.error("something else")
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 1
-    assert "site a: the coordinator does not let this node in" in told[0]
-    assert "has not enrolled this site" in told[0]
+    reported = [record.getMessage() for record in caplog.records]
+    assert len(reported) == 1
+    assert "site a: the coordinator does not let this node in" in reported[0]
+    assert "has not enrolled this site" in reported[0]

@@ -47,14 +47,16 @@ def test_a_true_enrolment_passes(enrolment: Any, context: GateContext) -> None:
 
 def test_an_enrolment_may_say_what_it_will_withhold(enrolment: Any, context: GateContext) -> None:
     request, reply = enrolment
-    told = replace(reply, withheld=(Refusal("test_class", 5, "patients of one class of internal"),))
-    assert inspect("query.enrol", request, encode(told), context).passed
+    reported = replace(
+        reply, withheld=(Refusal("test_class", 5, "patients of one class of internal"),)
+    )
+    assert inspect("query.enrol", request, encode(reported), context).passed
 
 
 def test_an_enrolment_may_say_what_it_trains_on(enrolment: Any, context: GateContext) -> None:
     request, reply = enrolment
-    told = replace(reply, software=dict(context.software) | {"device": "GPU"})
-    assert inspect("query.enrol", request, encode(told), context).passed
+    reported = replace(reply, software=dict(context.software) | {"device": "GPU"})
+    assert inspect("query.enrol", request, encode(reported), context).passed
 
 
 @pytest.mark.parametrize(

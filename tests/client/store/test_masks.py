@@ -49,7 +49,7 @@ def released(masks: RunMasks) -> None:
 
 
 def hide(masks: RunMasks, vector: Any, keys: Any, **changes: str) -> Any:
-    asked = {"subset": "train", "exchange": "s/1", "digest": "d", "item": "wide", **changes}
+    asked = {"subset": "train", "exchange": "s/1", "digest": "d", "item": "ring64", **changes}
     return masks.hide(vector.copy(), keys=keys, **asked)
 
 

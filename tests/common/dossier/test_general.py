@@ -196,7 +196,7 @@ def test_every_rule_is_described_used_and_shown() -> None:
             text.every_sum,
             text.training_sum,
             *text.messages.values(),
-            *([rule.name for rule in rules_of(c.rule)] for c in statistic_classes().values()),
+            *([rule.name for rule in rules_of(c.kind)] for c in statistic_classes().values()),
         )
         for name in names
     }

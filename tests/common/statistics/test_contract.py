@@ -149,7 +149,7 @@ def test_parts_are_those_declared_and_steps_cover_them(statistic: Any, rows: Row
     vector = flatten(statistic.from_rows(rows), shapes)
     assert vector.dtype == np.float64
     assert list(statistic.step) == list(shapes)
-    assert isinstance(statistic.rule, str)
+    assert isinstance(statistic.kind, str)
 
 
 @pytest.mark.parametrize(("statistic", "rows"), CASES, ids=NAMES)

@@ -149,13 +149,15 @@ def breaking(site: str, study: Study) -> Any:
 
 def stop(study: Study, answer: Answer, names: dict[str, str]) -> tuple[ObstaclesError, list[Any]]:
     """The one error, and the events that led to it."""
-    told: list[Any] = []
+    reported: list[Any] = []
     grid = Nodes(study, answer, names)
-    federation = Federation(grid=grid, study=study, run="r", events=Events(listener=told.append))
+    federation = Federation(
+        grid=grid, study=study, run="r", events=Events(listener=reported.append)
+    )
     with pytest.raises(ObstaclesError) as caught:
         federation.enrol()
     assert sorted(grid.asked) == list("abcdef")
-    return caught.value, told
+    return caught.value, reported
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["deployment", "simulation"])
@@ -163,7 +165,7 @@ def stop(study: Study, answer: Answer, names: dict[str, str]) -> tuple[Obstacles
 def test_six_broken_thresholds_stop_the_study_once_with_six_rows(
     six: Study, named: bool, order: str
 ) -> None:
-    error, told = stop(six, breaking, {site: site if named else "" for site in order})
+    error, reported = stop(six, breaking, {site: site if named else "" for site in order})
     found = {(row.site, row.subset, row.rule, row.threshold) for row in error.rows}
     assert found == {
         (site, "t" if site == "f" else "train", one.rule, one.threshold)
@@ -171,11 +173,11 @@ def test_six_broken_thresholds_stop_the_study_once_with_six_rows(
         for one in refusals
     }
     assert len(error.rows) == 6
-    (table,) = [event for event in told if event["kind"] == "not_enrolled"]
+    (table,) = [event for event in reported if event["kind"] == "not_enrolled"]
     assert len(table["rows"]) == 6
-    refused = [event for event in told if event["kind"] == "refused"]
+    refused = [event for event in reported if event["kind"] == "refused"]
     assert sorted(event["site"] for event in refused) == ["a", "b", "b", "b", "e", "f"]
-    assert {e["site"] for e in told if e["kind"] == "foretold"} == {"a", "b", "e", "f"}
+    assert {e["site"] for e in reported if e["kind"] == "foretold"} == {"a", "b", "e", "f"}
 
 
 def test_every_row_names_the_setting_and_the_role_that_would_let_the_site_in(six: Study) -> None:

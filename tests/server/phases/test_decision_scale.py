@@ -65,12 +65,12 @@ def test_a_strict_and_a_lenient_machine_agree_on_the_scale_of_probabilities() ->
 
 def test_the_report_has_the_machines_own_weights_and_how_they_were_scaled() -> None:
     arm = fit_clinical(builders.federation(builders.split(*patients()), builders.open_study(5)))
-    told, used = arm.selection["svm"], arm.final.transforms[-2]
-    assert tuple(told["weights"]) == used.columns
-    own = np.array(list(told["weights"].values()))
-    np.testing.assert_allclose(used.weights * told["decision_sd"], own, atol=1e-12)
-    intercept = used.intercept * told["decision_sd"] + told["decision_mean"]
-    assert intercept == pytest.approx(told["intercept"])
+    reported, used = arm.selection["svm"], arm.final.transforms[-2]
+    assert tuple(reported["weights"]) == used.columns
+    own = np.array(list(reported["weights"].values()))
+    np.testing.assert_allclose(used.weights * reported["decision_sd"], own, atol=1e-12)
+    intercept = used.intercept * reported["decision_sd"] + reported["decision_mean"]
+    assert intercept == pytest.approx(reported["intercept"])
 
 
 def test_a_machine_that_tells_nothing_is_left_as_it_is() -> None:

@@ -75,9 +75,9 @@ def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> Non
         labels = LABELS if row["set"] == "one" else LABELS[:120]
         scores = SCORES[: labels.size, NAMES.index(row["model"])]
         assert row["brier"] == pytest.approx(brier_score_loss(labels, scores), abs=1e-10)
-        told = [one["n"] for one in row["bins"] if one["n"] is not None]
-        assert all(n == 0 or n >= 3 for n in told)
-        assert 0.9 * labels.size < sum(told) <= labels.size
+        reported = [one["n"] for one in row["bins"] if one["n"] is not None]
+        assert all(n == 0 or n >= 3 for n in reported)
+        assert 0.9 * labels.size < sum(reported) <= labels.size
 
 
 def test_paired_test_is_close_to_that_on_pooled_rows() -> None:

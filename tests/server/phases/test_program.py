@@ -111,11 +111,11 @@ def covered(item: SumItem, phase: Phase) -> bool:
     """Return whether a question is one of those that its phase declares, and no larger."""
     width = len(item.view.outputs())
     asked = (describe(item.statistic), item.subset)
-    wide, narrow = sizes(item.statistic, width)
+    ring64, ring32 = sizes(item.statistic, width)
     return any(
         (one.what, one.subset) == asked
         and width <= one.columns
-        and one.tables * (8 * wide + 4 * narrow) <= one.size
+        and one.tables * (8 * ring64 + 4 * ring32) <= one.size
         for one in phase.asked
     )
 

@@ -11,8 +11,8 @@ import pytest
 
 from server.report.choices import DIFFERS, GROUPS, RESNET50, Origin, paper_defaults
 from server.report.recorded_settings import BLOCKS, PARTS, recorded_settings
-from server.report.results import Results, parse
-from server.report.schema import RecordedSettings
+from server.report.results import parse
+from server.report.schema import RecordedSettings, Results
 from server.report.study_report import render, settings_blocks, settings_sentence
 from tests import builders
 from tests.fixtures import synthetic_results
@@ -144,8 +144,8 @@ def test_choices_without_effect_are_left_out(tabular: Results) -> None:
 
 def test_all_options_of_a_strategy_are_shown(tree: dict[str, Any]) -> None:
     cells = shown(tree, dl2d={"strategy": "fedyogi", "strategy_options": {"tau": 0.5}})
-    told, _ = cells[("2D network", "Strategy")]
-    assert told == "fedyogi (server_rate 0.01, beta_1 0.9, beta_2 0.99, tau 0.5)"
+    reported, _ = cells[("2D network", "Strategy")]
+    assert reported == "fedyogi (server_rate 0.01, beta_1 0.9, beta_2 0.99, tau 0.5)"
 
 
 def test_the_paper_has_a_resnet50() -> None:

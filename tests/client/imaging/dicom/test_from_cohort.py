@@ -80,11 +80,11 @@ def test_a_changed_slice_makes_the_crops_anew_when_one_file_names_the_series(dat
 def test_a_bad_patient_is_named_without_what_the_files_say_of_the_person(data, ct):
     rows = ["p1,0,train,ct,rt.dcm", "p2,1,train,ct,rt.dcm#tumour", "p3,1,train,ct,ct"]
     made = prepared(jobs_of(data, rows), ContentCache(data / "cache"))
-    told = [str(problem) for problem in made.problems]
-    assert [text.split(":")[0] for text in told] == ["p1", "p2", "p3"]
-    assert '("GTV", "node")' in told[0] and 'no ROI "tumour"' in told[1]
-    assert "a folder instead of a mask" in told[2]
-    assert not any(word in text for text in told for word in ("Secret", "SECRET", "19010203"))
+    reported = [str(problem) for problem in made.problems]
+    assert [text.split(":")[0] for text in reported] == ["p1", "p2", "p3"]
+    assert '("GTV", "node")' in reported[0] and 'no ROI "tumour"' in reported[1]
+    assert "a folder instead of a mask" in reported[2]
+    assert not any(word in text for text in reported for word in ("Secret", "SECRET", "19010203"))
 
 
 def test_a_missing_file_is_found_before_any_image_is_read(data):
