@@ -35,14 +35,14 @@ from sim.jobs import configure_screen
 from sim.sites import place_sites
 from strategies.model import GlobalModel
 
-# of a network's weights so many in a million are running statistics, which travel in the wide ring
-WIDE_PER_MILLION = 1000
+# of a network's weights so many in a million are running statistics, which travel in 64 bits
+RUNNING_PER_MILLION = 1000
 
 
-def wide_ranges(numbers: int) -> NDArray[np.int64]:
-    """Ranges (k, 2) for the wide ring, about as many as a ResNet has."""
-    starts = np.arange(0, numbers - WIDE_PER_MILLION, 10**6, dtype=np.int64)
-    return np.column_stack([starts, starts + WIDE_PER_MILLION])
+def running_ranges(numbers: int) -> NDArray[np.int64]:
+    """Ranges (k, 2) of running statistics, about as many as a ResNet has."""
+    starts = np.arange(0, numbers - RUNNING_PER_MILLION, 10**6, dtype=np.int64)
+    return np.column_stack([starts, starts + RUNNING_PER_MILLION])
 
 
 def add_one(workspace: Any, request: TrainRequest) -> Update:
@@ -73,14 +73,14 @@ def server_app(payload: str, rounds: int, *, checkpoint: bool) -> ServerApp:
         federation.enrol()
         slot = Slot(Checkpoint(out / "checkpoint", study.digest()), "round")
         weights = np.zeros(numbers_of(payload), dtype=np.float32)
-        wide = wide_ranges(weights.size)
-        model = GlobalModel(NetworkSettings(rounds=rounds), weights, wide, rounds)
+        running = running_ranges(weights.size)
+        model = GlobalModel(NetworkSettings(rounds=rounds), weights, running, rounds)
         del weights
         total = TRAINING_PATIENTS * len(study.training_sites)
         for number in range(1, rounds + 1):
             plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
-            done = federation.train("dl3d", "final", model.weights, wide, plan)
-            model.update(number - 1, done.shares)
+            done = federation.train("dl3d", "final", model.weights, running, plan)
+            model.update(number - 1, done.update)
             del done
             if checkpoint:
                 slot.write({"model": model.state()})

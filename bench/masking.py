@@ -14,9 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from common.masking.context import mask_context, mask_use
 from common.masking.fixed_point import to_ring
-from common.masking.pairwise import R, mask_vector
+from common.masking.pairwise import R, mask_context, mask_use, mask_vector
 from common.masking.weights import to_ring32
 
 REPEATS = 3

@@ -217,7 +217,7 @@ def _extractor(engine: str) -> Callable[[sitk.Image, sitk.Image], dict[str, floa
 
     from client.imaging.radiomics.extraction import extract_roi
     from client.imaging.workers import one_thread
-    from common.study.radiomics_settings import settings_file
+    from common.presets import settings_file
 
     def ours(image: sitk.Image, mask: sitk.Image) -> dict[str, float]:
         names, values = extract_roi(image, mask, SETTINGS, EXPECTED)

@@ -75,21 +75,21 @@ def server_app(rounds: int) -> ServerApp:
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         """All rounds."""
-        from common.networks.flat import flatten, wide_ranges
+        from common.networks.flat import flatten, running_ranges
         from common.networks.initial import initial_network
 
         study = load_study(Path(str(context.run_config["study"])))
         federation = Federation(grid, study, "bench")
         federation.enrol()
         network, _ = initial_network("dl3d", study.dl3d, seed=1)
-        wide = wide_ranges(network)
-        model = GlobalModel(study.dl3d, flatten(network), wide, rounds)
+        running = running_ranges(network)
+        model = GlobalModel(study.dl3d, flatten(network), running, rounds)
         del network
         total = _PATIENTS * len(study.training_sites)
         for number in range(1, rounds + 1):
             plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
-            done = federation.train("dl3d", "final", model.weights, wide, plan)
-            model.update(number - 1, done.shares)
+            done = federation.train("dl3d", "final", model.weights, running, plan)
+            model.update(number - 1, done.update)
 
     return app
 

@@ -43,7 +43,7 @@ def enrol(message: Message, context: Context) -> Message:
 @app.query("sum")
 def query_sum(message: Message, context: Context) -> Message:
     """Return sums of additive statistics."""
-    return _answer(message, context, handlers.sums)
+    return _answer(message, context, handlers.answer_sums)
 
 
 @app.train("network")
@@ -175,8 +175,8 @@ def _nobody() -> EnrolReply:
 def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
     log_id = secrets.token_hex(4)
     name = settings.name if settings else "(unknown)"
-    told = error if isinstance(error, StudyError) else f"{type(error).__name__}: {error}"
-    LOG.error("site %s: %s [log %s]", name, told, log_id)
+    words = error if isinstance(error, StudyError) else f"{type(error).__name__}: {error}"
+    LOG.error("site %s: %s [log %s]", name, words, log_id)
     if settings is not None:
         trace = "".join(traceback.format_exception(error))
         words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")

@@ -63,10 +63,10 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     for subset in subsets_of(study, workspace.name):
         patients = cohort.subset(study, subset)
         counts[subset] = (len(patients), sum(p.label for p in patients))
-    told = foretold(cohort, study, workspace.privacy)
+    foreseen = foretold(cohort, study, workspace.privacy)
     earlier = workspace.releases.refusals("query.enrol", request)
-    if told.stops or earlier:
-        return Refused(refusals=once((*told.stops, *earlier)), withheld=told.withheld)
+    if foreseen.stops or earlier:
+        return Refused(refusals=once((*foreseen.stops, *earlier)), withheld=foreseen.withheld)
     readings = {r for p in cohort.subset(study, "train") for r in p.masks} - {"r1"}
     columns = {"clinical": workspace.tables.read("clinical", "train").columns}
     if workspace.images is not None and workspace.images.has_features:
@@ -75,17 +75,17 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     return EnrolReply(
         site=workspace.name,
         **request.echo,
-        software=software() | _device(workspace),
+        software=software() | device_in_words(workspace),
         counts=counts,
         columns=columns,
         readings=tuple(sorted(readings)),
         excluded=workspace.excluded,
         key=workspace.masks.announce(),
-        withheld=told.withheld,
+        withheld=foreseen.withheld,
     )
 
 
-def _device(workspace: Workspace) -> dict[str, str]:
+def device_in_words(workspace: Workspace) -> dict[str, str]:
     """Return the device for the study's networks; the site's own screen names the card."""
     if not workspace.study.networks:
         return {}
@@ -96,7 +96,7 @@ def _device(workspace: Workspace) -> dict[str, str]:
     return {DEVICE: "GPU" if compute.on_gpu else "CPU"}
 
 
-def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
+def answer_sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
     """Return all sums of one round, each checked against its rule first, then masked."""
     study = workspace.study
     found: list[RingSums] = []
@@ -119,7 +119,7 @@ def sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:
         _hidden(workspace, request, item, rings)
         for item, rings in zip(request.items, found, strict=True)
     )
-    return SumReply(site=workspace.name, **request.echo, wide=hidden.wide, narrow=hidden.narrow)
+    return SumReply(site=workspace.name, **request.echo, ring64=hidden.ring64, ring32=hidden.ring32)
 
 
 def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: RingSums) -> RingSums:
@@ -130,7 +130,7 @@ def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: Rin
         exchange=f"{request.session}/{request.number}",
         digest=item.digest,
     )
-    return RingSums(hide(rings.wide, item="wide"), hide(rings.narrow, item="narrow"))
+    return RingSums(hide(rings.ring64, item="ring64"), hide(rings.ring32, item="ring32"))
 
 
 def _first_of_each_rule(refusals: list[Refusal]) -> tuple[Refusal, ...]:
@@ -164,7 +164,7 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
 
     update = train_network(workspace, request)
     sites = len(workspace.study.training_sites)
-    rings = to_update_rings(update, request.wide, sites, request.plan.grid)
+    rings = to_update_rings(update, request.running, sites, request.plan.grid)
     hide = partial(
         workspace.masks.hide,
         subset="train",
@@ -176,9 +176,9 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
         site=workspace.name,
         **request.echo,
         parameters=hide(rings.parameters, item="parameters"),
-        half=hide(rings.half, item="half"),
+        ring16=hide(rings.ring16, item="ring16"),
         epsilon=workspace.releases.epsilon(),
-        rest=hide(rings.rest, item="rest"),
+        statistics=hide(rings.statistics, item="statistics"),
     )
 
 

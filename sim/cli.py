@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from common.errors import UsageError
 from common.utils.console import consoles
 from common.utils.processes import run_program
+
+if TYPE_CHECKING:
+    from server.report.schema import Results
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -75,11 +80,7 @@ def run(
     from server.federation.obstacles import ObstaclesError
     from sim.run import Simulation, UnfinishedError, simulate
 
-    if engine not in ("inprocess", "flower"):
-        raise UsageError(f'unknown engine "{engine}"', remedy="use inprocess or flower")
-    for name in reference or ():
-        if name not in ("pooled", "local"):
-            raise UsageError(f'unknown reference "{name}"', remedy="use pooled or local")
+    _refuse_unknown(engine, reference or [])
     folder = out or Path("runs") / f"{study.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     simulation = Simulation(
         study=study,
@@ -103,14 +104,26 @@ def run(
     except KeyboardInterrupt:
         screen.print(f"interrupted; give the same command with --out {folder} to go on")
         raise typer.Exit(130) from None
-    from server.report.tables import terminal_table
-
-    target.print(terminal_table(results))
-    target.print(f"report: {folder / 'report' / 'index.html'}", highlight=False)
+    _show(results, folder, target)
     if json_output:
         sys.stdout.write((folder / "results.json").read_text(encoding="utf-8"))
     if unfinished is not None:
         raise unfinished
+
+
+def _refuse_unknown(engine: str, references: Sequence[str]) -> None:
+    if engine not in ("inprocess", "flower"):
+        raise UsageError(f'unknown engine "{engine}"', remedy="use inprocess or flower")
+    for name in references:
+        if name not in ("pooled", "local"):
+            raise UsageError(f'unknown reference "{name}"', remedy="use pooled or local")
+
+
+def _show(results: Results, folder: Path, target: Console) -> None:
+    from server.report.tables import terminal_table
+
+    target.print(terminal_table(results))
+    target.print(f"report: {folder / 'report' / 'index.html'}", highlight=False)
 
 
 @app.command()
@@ -166,7 +179,7 @@ def equality(
     ] = False,
 ) -> None:
     """Compare federated statistics with pooled ones; exit code 1 if a bound is missed."""
-    from sim.equality.command import HEART, measure
+    from sim.equality.run import HEART, measure
 
     if only not in (None, "synthetic", "heart"):
         raise UsageError(f'unknown data "{only}"', remedy="use synthetic or heart")

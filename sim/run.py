@@ -326,7 +326,7 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
             try:
                 settings = load_site(path)
                 pool = pool_of(settings.preparation_workers, settings.memory_gib)
-                patients, excluded = _prepare(settings, study, console, pool)
+                patients, excluded = prepare_site(settings, study, console, pool)
             except StudyError as error:
                 console.print(f"[red]{name}: cannot take part[/red]", highlight=False)
                 failed.append(error)
@@ -340,7 +340,7 @@ def prepare_all(sites: Mapping[str, Path], study: Study, console: Console) -> No
         raise failed[0]
 
 
-def _prepare(
+def prepare_site(
     settings: SiteSettings, study: Study, console: Console, pool: BoundedPool
 ) -> tuple[int, int]:
     """Prepare one hospital; return its patients, and how many were left out."""

@@ -18,6 +18,7 @@ from client.data.cohort import read_cohort
 from client.imaging.prepared import prepare_images
 from client.site import SiteSettings
 from common.study.model import load_study
+from tests import builders
 from tests.fixtures.programs import run_simulation
 
 # No test asserts a wall time. Where CI runs, every call draws the same examples: what fails there
@@ -25,34 +26,6 @@ from tests.fixtures.programs import run_simulation
 settings.register_profile("fedlnm", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("fedlnm")
 
-TABULAR_STUDY = """
-name = "tabular"
-endpoint = "event"
-seed = 11
-base_models = ["clinical"]
-fusion_models = []
-strata = ["sex"]
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-test_sets = [
-    { name = "internal", split = "internal_test", sites = ["a", "b", "c"] },
-    { name = "external_1", split = "external_test", sites = ["c"] },
-]
-[[clinical]]
-name = "marker"
-kind = "continuous"
-[[clinical]]
-name = "age"
-kind = "continuous"
-unit = "years"
-[[clinical]]
-name = "sex"
-kind = "binary"
-levels = ["female", "male"]
-[[clinical]]
-name = "stage"
-kind = "ordinal"
-levels = ["1", "2", "3"]
-"""
 IMAGING_SITES = ("north", "south", "west", "harbour")
 COLUMNS = ["patient_id", "label", "split", "marker", "age", "sex", "stage"]
 
@@ -80,7 +53,7 @@ def tabular_master(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tabular_hospital(folder / "a", "a", 60, 15, 0)
     write_tabular_hospital(folder / "b", "b", 45, 12, 0)
     write_tabular_hospital(folder / "c", "c", 40, 10, 30)
-    (folder / "study.toml").write_text(TABULAR_STUDY, encoding="utf-8")
+    builders.study_file(folder / "study.toml", **builders.TABULAR)
     return folder
 
 

@@ -199,11 +199,57 @@ def test_few_files_lie_outside_a_room(package: str) -> None:
     assert len(list((ROOT / package).glob("*.py"))) <= MOST_LOOSE_FILES
 
 
+def private_names(source: str) -> set[str]:
+    """Names with an underscore that are taken from modules of ours, also by patching them."""
+    tree, found = ast.parse(source), set[str]()
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules.update((one.asname or one.name, one.name) for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.update(f"{node.module}.{one.name}" for one in node.names)
+            modules.update(
+                (one.asname or one.name, f"{node.module}.{one.name}") for one in node.names
+            )
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found.add(f"{modules.get(ast.unparse(node.value), '')}.{node.attr}")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".setattr"):
+            owner = modules.get(ast.unparse(node.args[0]), "")
+            texts = (one.value for one in node.args[:2] if isinstance(one, ast.Constant))
+            found.update(name for text in texts for name in (f"{owner}.{text}", str(text)))
+    ours = {name for name in found if name.split(".")[0] in PACKAGES and known(name)}
+    return {name for name in ours if re.fullmatch(r"_[^_].*", name.rsplit(".", 1)[-1])}
+
+
+def known(name: str) -> bool:
+    """Return whether a dotted name is that of something in a module, and not in a class."""
+    path = ROOT.joinpath(*name.split(".")[:-1])
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
 def test_no_file_takes_a_private_name_of_another() -> None:
-    for path in FILES:
-        taken = imported_names(path.read_text(encoding="utf-8"))
-        private = [name for name in taken if name.rsplit(".", 1)[-1].startswith("_")]
-        assert not [name for name in private if not name.endswith("__")], path
+    for path in [*FILES, *TESTS]:
+        assert private_names(path.read_text(encoding="utf-8")) == set(), path
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from client.handlers import _device",
+        "from client import handlers\nhandlers._device(1)",
+        "import client.handlers as h\nh._device(1)",
+        "import client.handlers\nclient.handlers._device(1)",
+        "from client import handlers\nmonkeypatch.setattr(handlers, '_device', 1)",
+        "monkeypatch.setattr('client.handlers._device', 1)",
+    ],
+)
+def test_a_private_name_is_seen(source: str) -> None:
+    assert private_names(source) == {"client.handlers._device"}
+    assert not private_names("from client.app import app\napp._x\nfrom flwr.app import _y")
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -1,10 +1,10 @@
-"""Check cohort.csv: its rows, classes, clinical values, and names that could identify someone."""
+"""Check cohort.csv: its rows, classes and clinical values."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from client.check.finding import (
     problem_of,
     warning,
 )
+from client.check.naming import plain_id
 from client.check.screen import listed
 from client.data.cohort import (
     ADD_COLUMN,
@@ -50,89 +51,6 @@ from common.errors import InputError
 from common.statistics.base import Float
 from common.study.model import ClinicalColumn, Study
 from common.utils.text_file import difference, may_be_drawn_alike, plain_text
-
-A_DATE, A_NUMBER, A_NAME = "a date", "a long number", "a person's name"
-_YEAR, _MONTH, _DAY = r"(?:19|20)\d{2}", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
-_BETWEEN = r"[-_./ ]"
-_DATES = (
-    re.compile(r"(?<!\d)(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d)"),
-    re.compile(rf"(?<!\d){_YEAR}{_BETWEEN}{_MONTH}{_BETWEEN}{_DAY}(?!\d)"),
-    re.compile(rf"(?<!\d){_DAY}{_BETWEEN}{_MONTH}{_BETWEEN}{_YEAR}(?!\d)"),
-    re.compile(rf"(?<!\d){_MONTH}{_BETWEEN}{_DAY}{_BETWEEN}{_YEAR}(?!\d)"),
-)
-_LONG_NUMBER = re.compile(r"\d{7,}")
-_WORD = re.compile(r"[^\W\d_]{2,}")
-_DICOM_NAME = re.compile(r"[^\W\d_]{2,}(?:\^|, )[^\W\d_]{2,}")
-_TWO_CAPITALS = re.compile(r"(?<![^\W\d_])[A-Z][a-z]{2,}[ _.-]+[A-Z][a-z]{2,}(?![^\W\d_])")
-# words that occur in names of files and ids, and name nobody
-_COMMON = """
-abdomen anon anonymised anonymized anonymous arterial axial bone brain case centre center chest
-contour contrast control ct data dataset dcm dicom export external file final first fixed gtv head
-hospital id image images img internal itk kernel larynx left lesion lung mask masks mr neck nifti
-nii node none nrrd original part pat patient patients phase plain portal post pre primary reader
-reading reconstruction region repeat resampled right roi rtstruct sample scan second seg
-segmentation series simpleitk site slice soft standard study sub subject test thin thorax tissue
-train training tumor tumour unknown validation venous volume
-"""
-COMMON = frozenset(_COMMON.split())
-_NAMING_COLUMNS = re.compile(
-    r"(?:^|_)(?:name|names|surname|firstname|lastname|vorname|nachname|initials|dob|birth|birthdate"
-    r"|birthday|geburtsdatum|mrn|ssn|nhs|nino|passport|insurance|address|street|postcode|zip|phone"
-    r"|telephone|mobile|email|mail|accession|physician|doctor)(?:_|$)"
-)
-
-
-def reasons(text: str, known: Collection[str] = ()) -> tuple[str, ...]:
-    """Return what a text seems to reveal about a person; empty for nothing.
-
-    Parameters
-    ----------
-    known : words (lower case) that name nobody here, beside `COMMON`.
-    """
-    found = []
-    dates = any(pattern.search(text) for pattern in _DATES)
-    if dates:
-        found.append(A_DATE)
-    elif _LONG_NUMBER.search(text):
-        found.append(A_NUMBER)
-    if _DICOM_NAME.search(text) or _may_be_a_name(text, known):
-        found.append(A_NAME)
-    return tuple(found)
-
-
-def _may_be_a_name(text: str, known: Collection[str]) -> bool:
-    nobodys = {*COMMON, *known}
-
-    def uncommon(part: str) -> list[str]:
-        return [word for word in _WORD.findall(part) if word.casefold() not in nobodys]
-
-    if any(character.isdigit() for character in text):
-        # ids often consist of words and a number: only texts written like a name count
-        pairs = (match.group() for match in _TWO_CAPITALS.finditer(text))
-        return any(len(uncommon(pair)) == 2 for pair in pairs)
-    words = uncommon(text)
-    return 2 <= len(words) <= 4 and min(map(len, words)) >= 3
-
-
-def plain_id(patient: str) -> str:
-    """Return an id without case, punctuation and leading zeros."""
-    parts = re.findall(r"[0-9]+|[^\W\d_]+", patient.casefold())
-    return "-".join(part.lstrip("0") or part[:1] for part in parts)
-
-
-def shared_words(texts: Sequence[str]) -> frozenset[str]:
-    """Return words (lower case) in at least half of the texts: they identify nobody."""
-    if len(texts) < 4:
-        return frozenset()
-    counts = Counter(word for text in texts for word in set(_WORD.findall(text.casefold())))
-    return frozenset(word for word, n in counts.items() if 2 * n >= len(texts))
-
-
-def naming_column(name: str) -> bool:
-    """Return whether a column of this name is meant to identify a person."""
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
-    return bool(_NAMING_COLUMNS.search(re.sub(r"[^a-z0-9]+", "_", plain)))
-
 
 CORE = ("patient_id", "label", "split")
 FILES = ("image.missing", "mask.missing")
@@ -399,8 +317,8 @@ def check_counts(cohort: Cohort, study: Study, counts: ClassCounts) -> Findings:
     A fold of one class is a problem unless the study allows it (min_class_per_fold = 0).
     """
     short = [problem_of("counts.subset", error) for error in shortfalls(cohort, study)]
-    told = ", ".join(f"{name} {n} ({k} positive)" for name, (n, k) in counts.subsets.items())
-    yield from or_ok(short, {"counts.subset": told or "the study expects none"})
+    sizes = ", ".join(f"{name} {n} ({k} positive)" for name, (n, k) in counts.subsets.items())
+    yield from or_ok(short, {"counts.subset": sizes or "the study expects none"})
     if not counts.folds:
         yield ok("counts.fold", "this site does not train")
         return

@@ -121,9 +121,9 @@ class Own:
 @check("patients")
 def check_rules(own: Own) -> Findings:
     """Apply every rule of enrolment: those that this site's patients alone decide."""
-    told = foretold(own.cohort, own.study, own.privacy)
-    found = [_finding(own, one, "problem") for one in told.stops]
-    found += [_finding(own, one, "warning") for one in told.withheld]
+    foreseen = foretold(own.cohort, own.study, own.privacy)
+    found = [_finding(own, one, "problem") for one in foreseen.stops]
+    found += [_finding(own, one, "warning") for one in foreseen.withheld]
     trained = "nothing would be refused" if own.trains else "this site does not train"
     yield from or_ok(
         found,
@@ -142,9 +142,9 @@ def _readings(own: Own) -> str:
         return "the study asks this site for none"
     masks = [set(p.masks) for p in own.cohort.subset(own.study, "train")]
     pairs = {pair: sum(set(pair) <= readings for readings in masks) for pair in READING_PAIRS}
-    told = [f"{count} of {' and '.join(pair)}" for pair, count in pairs.items() if count]
+    repeated = [f"{count} of {' and '.join(pair)}" for pair, count in pairs.items() if count]
     none = "no repeat readings: the site adds nothing to the intraclass correlation"
-    return ", ".join(told) or none
+    return ", ".join(repeated) or none
 
 
 def _kind(refusal: Refusal, study: Study) -> str:

@@ -149,8 +149,8 @@ def gathered(found: Iterable[Finding]) -> list[Finding]:
     kept = [row for row in rows if row.severity != "not applicable"]
     if not kinds:
         return kept
-    told = "; ".join(f"{why} ({', '.join(_by_topic(own))})" for why, own in kinds.items())
-    what = f"not applicable to this study: {told}"
+    reasons = "; ".join(f"{why} ({', '.join(_by_topic(own))})" for why, own in kinds.items())
+    what = f"not applicable to this study: {reasons}"
     return [*kept, Finding(NOT_APPLICABLE, "not applicable", "", what)]
 
 

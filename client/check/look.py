@@ -15,7 +15,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from client.check.cohort import naming_column, plain_id, reasons
+from client.check.naming import naming_column, plain_id, reasons
 from client.data.cohort import READING_PAIRS
 from client.data.cohort_file import NOTHING
 from client.imaging.dicom.header import SeriesIdentity, read_header

@@ -46,12 +46,12 @@ KIND = "machine.device"
 def check_device(study: Study, settings: SiteSettings) -> Findings:
     """Check processor, threads, and a graphics card where there is one."""
     cores = len(os.sched_getaffinity(0))
-    told = f"{cores} cores, threads = {settings.threads} in site.toml"
+    facts = f"{cores} cores, threads = {settings.threads} in site.toml"
     if settings.threads > cores:
         remedy = "set threads to the number of cores or less; threads that wait slow all others"
-        yield warning(KIND, "", told, remedy)
+        yield warning(KIND, "", facts, remedy)
     elif not study.networks:
-        yield ok(KIND, f"the study trains no network; {told}")
+        yield ok(KIND, f"the study trains no network; {facts}")
     else:
         from client.training.device import find_compute
 
@@ -60,7 +60,7 @@ def check_device(study: Study, settings: SiteSettings) -> Findings:
         except InputError as error:
             yield problem(KIND, "device", error.what, error.remedy)
         else:
-            yield ok(KIND, f"networks are trained on {compute.words()}: {told}")
+            yield ok(KIND, f"networks are trained on {compute.words()}: {facts}")
 
 
 FLOAT = 4
@@ -135,13 +135,13 @@ _GIB = 2**30
 # Python with torch, or with ITK and PyRadiomics, before it has read anything
 _PROCESS = 600 * 2**20
 # the limit of a container, in both versions of the kernel's control groups
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def memory_there() -> int:
     """Return the bytes of this machine, or of the container that this process runs in."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in _LIMITS:
+    for limit in MEMORY_LIMITS:
         with suppress(OSError, ValueError):  # "max", or no such control group
             there = min(there, int(Path(limit).read_text(encoding="ascii")))
     return there
@@ -329,8 +329,8 @@ def _versions() -> Findings:
         for name, there, wanted in _unmet(asked)
     ]
     known = software()
-    told = ", ".join(f"{name} {known[name]}" for name in ("fedlnm", "python", "flwr", "torch"))
-    yield from or_ok(found, {VERSIONS: told})
+    facts = ", ".join(f"{name} {known[name]}" for name in ("fedlnm", "python", "flwr", "torch"))
+    yield from or_ok(found, {VERSIONS: facts})
 
 
 def _unmet(asked: list[Requirement]) -> Iterator[tuple[str, str, str]]:
@@ -402,12 +402,12 @@ def _written(settings: SiteSettings) -> Iterator[tuple[Path, float]]:
 def _against_coordinator(ahead: float) -> Finding:
     from common.flower.internals import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 
-    told = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's"
+    facts = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's"
     # a SuperNode signs the time, and a SuperLink accepts no future or old one
     latest, earliest = SYSTEM_TIME_TOLERANCE, -(TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE)
     if not earliest < ahead < latest:
-        what = f"{told}: its messages would be refused"
+        what = f"{facts}: its messages would be refused"
         return problem(CLOCK, "", what, REMEDY)
     if not -_WORTH_SAYING < ahead < latest / 2:
-        return warning(CLOCK, "", told, REMEDY)
+        return warning(CLOCK, "", facts, REMEDY)
     return ok(CLOCK, "agrees with the coordinator's")

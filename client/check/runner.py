@@ -91,7 +91,7 @@ def rehearse(
         settings = settings.model_copy(update={"cache": wish.cache.resolve()})
     report = Report(site=settings.name, study=study.name, digest=study.digest())
     try:
-        _look(report, study, settings, wish, _Told(report, progress, emit))
+        _look(report, study, settings, wish, _News(report, progress, emit))
     except KeyboardInterrupt:
         report.stopped = True
     report.findings = gathered(report.findings)
@@ -99,7 +99,7 @@ def rehearse(
 
 
 @dataclass
-class _Told:
+class _News:
     """Progress of the check, and its findings not shown yet."""
 
     report: Report
@@ -107,7 +107,7 @@ class _Told:
     emit: Tell
     seen: int = 0
 
-    def news(self) -> None:
+    def show(self) -> None:
         """Show warnings and problems found since the last call."""
         for finding in self.report.findings[self.seen :]:
             if finding.severity in ("warning", "problem"):
@@ -115,7 +115,7 @@ class _Told:
         self.seen = len(self.report.findings)
 
 
-def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, told: _Told) -> None:
+def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, news: _News) -> None:
     """Fill the report, the quick checks first."""
     found = report.findings
     contact = visit(settings.deployment) if settings.deployment else None
@@ -127,7 +127,7 @@ def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, told
         "contact": contact,
     }
     found += run_checks("site", given)
-    _check_patients(report, study, settings, told)
+    _check_patients(report, study, settings, news)
     training = report.counts.get("train", (0, 0))[0]
     report.load = load_of(study, settings.name, training)
     report.speed = _speed(settings, contact, wish.bandwidth)
@@ -145,7 +145,7 @@ def _speed(
     return Speed(measured, measured=True) if measured is not None else None
 
 
-def _check_patients(report: Report, study: Study, settings: SiteSettings, told: _Told) -> None:
+def _check_patients(report: Report, study: Study, settings: SiteSettings, news: _News) -> None:
     """Check rows, images, and the rules on the remaining patients."""
     rows = check_rows(settings.data, settings.name, study)
     report.findings += rows.findings
@@ -165,7 +165,7 @@ def _check_patients(report: Report, study: Study, settings: SiteSettings, told: 
         return
     cohort = rows.cohort
     report.findings += check_values(cohort.patients, study)
-    _check_images(report, cohort, study, settings, told)
+    _check_images(report, cohort, study, settings, news)
     cohort.patients = assign_folds(cohort.patients, study)
     report.patients = len(cohort.patients)
     counts = count(cohort, study)
@@ -198,7 +198,7 @@ def _check_images(
     cohort: Cohort,
     study: Study,
     settings: SiteSettings,
-    told: _Told,
+    news: _News,
 ) -> None:
     """Read every image, then prepare what can be; unusable patients leave the cohort."""
     report.findings += _no_images(study)
@@ -211,11 +211,11 @@ def _check_images(
         return
     from client.check.images import check_headers, check_images
 
-    told.news()
+    news.show()
     headers = check_headers(cohort.patients, settings)
     report.findings += headers.findings
-    told.news()
-    look = check_images(cohort.patients, settings, told.progress)
+    news.show()
+    look = check_images(cohort.patients, settings, news.progress)
     # reading the voxels meets the same faults of a header again
     kinds = {finding.kind for finding in headers.findings}
     report.findings += [
@@ -231,8 +231,8 @@ def _check_images(
     if full:
         report.findings += not_checked((PREPARED,), "too little room on disk")
         return
-    told.news()
-    _prepare(report, cohort, study, settings, told.progress)
+    news.show()
+    _prepare(report, cohort, study, settings, news.progress)
 
 
 def _prepare(

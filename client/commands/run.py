@@ -59,14 +59,14 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
         LOG.error("site %s: %s", settings.name, finding)
         if finding.kind != "coordinator.reach":  # that passes by itself
             raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
-    node, launcher = _programs(site, settings, deployment)
+    node, launcher = programs_of(site, settings, deployment)
     try:
         _keep_running(node, launcher, settings, deployment)
     finally:
         stop_all([node, launcher])
 
 
-def _programs(
+def programs_of(
     site: Path, settings: SiteSettings, deployment: Deployment
 ) -> tuple[BackgroundProgram, BackgroundProgram]:
     """Return SuperNode and launcher, each its own process: Flower reads settings on its import."""

@@ -131,7 +131,7 @@ class ContentCache:
     def _digest(self, path: Path) -> str:
         try:
             if not path.is_dir():
-                return self.known.ask("digest", [path], lambda: _file_digest(path))
+                return self.known.ask("digest", [path], lambda: file_digest(path))
             files = sorted(file for file in path.iterdir() if file.is_file())
             return self.known.ask("digest of all", files, lambda: _joint_digest(files))
         except OSError as error:
@@ -160,11 +160,12 @@ def _mapped(file: BinaryIO) -> NDArray[Any]:
 
 
 def _joint_digest(files: Sequence[Path]) -> str:
-    digests = sorted(_file_digest(file) for file in files)
+    digests = sorted(file_digest(file) for file in files)
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -21,8 +21,8 @@ from client.imaging.radiomics import Engine
 from client.imaging.source import KnownFiles, image_files, split_roi
 from client.imaging.workers import BoundedPool, Killed, Task
 from common.errors import StudyError
+from common.presets import settings_text
 from common.study.model import ImagingSettings, RadiomicsSettings
-from common.study.radiomics_settings import settings_text
 
 if TYPE_CHECKING:
     from client.imaging.patient import Done, Work
@@ -281,7 +281,7 @@ def _files_in(path: Path) -> list[Path]:
 
 
 @dataclass
-class _Plan:
+class PatientPlan:
     """Progress of one patient.
 
     `crops` and `features` are the keys its results have or will have, `stored` those of them that
@@ -296,6 +296,7 @@ class _Plan:
     problems: list[PatientProblem] = field(default_factory=list)
 
     def add_problem(self, file: str, what: str, remedy: str) -> None:
+        """Record why something of the patient is missing."""
         self.problems.append(PatientProblem(self.job.patient_id, file, what, remedy))
 
     def take(self, done: Done | Killed) -> None:
@@ -337,9 +338,9 @@ class _Keys:
                 clipped = {"window", "level", "order"}
                 self.features["window"] = window.model_dump(mode="json", include=clipped)
 
-    def plan(self, job: PatientJob) -> _Plan:
+    def plan(self, job: PatientJob) -> PatientPlan:
         """Return the keys of a patient, and the remaining work."""
-        plan = _Plan(job)
+        plan = PatientPlan(job)
         if MAIN_READING not in job.masks:
             plan.add_problem(job.image.name, "no main mask", "fill the column mask of cohort.csv")
         if not self._readable(plan, image_files(job.image)):
@@ -366,7 +367,7 @@ class _Keys:
             settings = {**settings, "confirmed": sorted(job.confirmed)}
         return self.cache.key_of([*image_files(job.image), file], settings)
 
-    def _readable(self, plan: _Plan, files: Sequence[Path]) -> bool:
+    def _readable(self, plan: PatientPlan, files: Sequence[Path]) -> bool:
         try:
             self.cache.key_of(files, {})
         except PatientError as error:
@@ -374,7 +375,7 @@ class _Keys:
             return False
         return True
 
-    def _work(self, plan: _Plan, masks: Mapping[str, Path]) -> Work:
+    def _work(self, plan: PatientPlan, masks: Mapping[str, Path]) -> Work:
         from client.imaging.patient import Work
 
         return Work(
@@ -391,7 +392,9 @@ class _Keys:
         )
 
 
-def _work_off(plans: Sequence[_Plan], pool: BoundedPool) -> Generator[_Plan, None, None]:
+def _work_off(
+    plans: Sequence[PatientPlan], pool: BoundedPool
+) -> Generator[PatientPlan, None, None]:
     """Do the remaining work; yield each patient when it is finished."""
     waiting = [plan for plan in plans if plan.work is not None]
     yield from (plan for plan in plans if plan.work is None)
@@ -400,7 +403,7 @@ def _work_off(plans: Sequence[_Plan], pool: BoundedPool) -> Generator[_Plan, Non
     from client.imaging.patient import extract_missing, look_and_crop, reading_gib
 
     looks = [Task(p.work, reading_gib(p.work.image)) for p in waiting if p.work is not None]
-    extracting: list[tuple[_Plan, Task[Work]]] = []
+    extracting: list[tuple[PatientPlan, Task[Work]]] = []
     for position, done in pool.run(look_and_crop, looks):
         plan, work = waiting[position], looks[position].argument
         plan.take(done)
@@ -418,7 +421,7 @@ def _work_off(plans: Sequence[_Plan], pool: BoundedPool) -> Generator[_Plan, Non
 
 
 def _collect(
-    plans: Sequence[_Plan],
+    plans: Sequence[PatientPlan],
     imaging: ImagingSettings | None,
     radiomics: RadiomicsSettings | None,
     cache: ContentCache,

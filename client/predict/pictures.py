@@ -30,9 +30,8 @@ from client.imaging.preprocess import preprocess, window_range
 from client.imaging.reading import read_image, read_mask
 from client.predict.inputs import Case
 from client.predict.scoring import Prediction, Predictor, job_files
-from client.training.batches import Crops, evaluation_draws
+from client.training.batches import Crops, cut, evaluation_draws
 from client.training.device import Compute
-from client.training.loading import cut
 from common.models import networks_seeing
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.model import ImagingSettings

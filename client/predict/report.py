@@ -27,7 +27,7 @@ from client.predict.predicting import RESEARCH, Outcome
 from client.predict.scoring import Prediction, Predictor, Score
 from common.errors import InputError
 from common.html import pages
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from common.models import MODELS, label_of, labels_of
 from common.study.model import Study
 from common.utils.durable import make_folder
@@ -38,8 +38,8 @@ def show(outcome: Outcome, console: Console) -> None:
     """Print every patient with every model, and all that must be read with it."""
     opened = outcome.opened
     console.print(f"[bold red]{RESEARCH}[/bold red]", highlight=False)
-    told = f"study {opened.study.name}, {opened.study.endpoint}; bundle {opened.digest[:16]}"
-    console.print(escape(told), highlight=False)
+    line = f"study {opened.study.name}, {opened.study.endpoint}; bundle {opened.digest[:16]}"
+    console.print(escape(line), highlight=False)
     if opened.signed_by:
         console.print(f"signature verified, key {opened.signed_by}", highlight=False)
     for warning in outcome.warnings:
@@ -50,8 +50,8 @@ def show(outcome: Outcome, console: Console) -> None:
         console.print(f"[red]refused[/red] {escape(str(problem))}", highlight=False)
     counts = outcome.counts
     if counts["read"] > 1:
-        told = ", ".join(f"{number} {what}" for what, number in counts.items())
-        console.print(f"patients: {told}", highlight=False)
+        line = ", ".join(f"{number} {what}" for what, number in counts.items())
+        console.print(f"patients: {line}", highlight=False)
 
 
 def _show_patient(prediction: Prediction, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +14,199 @@ from client.data.cohort import Patient
 from client.data.tables import clinical_table
 from client.imaging.prepared import PreparedImages
 from client.predict.inputs import Case
-from client.predict.ranges import Outside, TrainingRanges
 from client.predict.verify import Opened
 from client.training.batches import Crops
 from client.training.device import Compute
 from client.training.inference import network_of, network_tables
 from client.training.loop import infer
-from common.models import NetworkName, labels_of, network_name
+from common.bundle.bundle import Bundle
+from common.models import MODELS, NetworkName, labels_of, network_name
 from common.statistics.base import Float, Rows
+from common.study.model import ClinicalColumn, Study
+from common.transforms import NormalScores, Standardise
 from common.transforms.views import ByFold, Joined, Paired, Table, View, materialise
+
+
+@dataclass(frozen=True)
+class Range:
+    """Range of the training values of one column, in its own units."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Outside:
+    """An input outside its range.
+
+    Parameters
+    ----------
+    table : of a base model.
+    column : its name; of a network "12 of 2048 image features", as single ones have no meaning.
+    value, usual : in words, with the unit.
+    models : that use it.
+    """
+
+    table: str
+    column: str
+    value: str
+    usual: str
+    models: tuple[str, ...]
+
+    def __str__(self) -> str:
+        used = f"used by {labels_of(self.models)}" if self.models else "used by no model"
+        if not self.value:
+            return f"{self.column} are outside the training range; {used}"
+        return f"{self.column} {self.value} is outside the training range {self.usual}; {used}"
+
+
+class TrainingRanges:
+    """The ranges of all columns that a bundle knows, by base table.
+
+    Of a column with normal scores they are where its scores reach the study's limit (the first and
+    the last knot); of any other the mean and as many deviations as that limit says, three by
+    default. Both come from sums over all sites: nobody knows the smallest and the largest value.
+    """
+
+    def __init__(self, bundle: Bundle, study: Study) -> None:
+        self._study = study
+        limit = study.selection.clip
+        self.used: dict[str, dict[str, set[str]]] = {}
+        self.known: dict[str, dict[str, Range]] = {}
+        for name, one in bundle.training.items():
+            spread = zip(one.columns, one.mean.tolist(), one.deviation.tolist(), strict=True)
+            self.known[name] = {c: Range(m - limit * s, m + limit * s) for c, m, s in spread}
+        for model, view in bundle.models.items():
+            for name, (columns, low, high) in _fitted(view, limit):
+                ranges = self.known.setdefault(name, {})
+                users = self.used.setdefault(name, {})
+                for column, a, b in zip(columns, low.tolist(), high.tolist(), strict=True):
+                    ranges.setdefault(column, Range(a, b))
+                    users.setdefault(column, set()).add(model)
+
+    def users(self, table: str, column: str) -> tuple[str, ...]:
+        """Return the models that use a column."""
+        return tuple(sorted(self.used.get(table, {}).get(column, ())))
+
+    def clinical(self, values: Mapping[str, float]) -> list[Outside]:
+        """Return numbers and orders outside their range.
+
+        Parameters
+        ----------
+        values : coded, by clinical column.
+        """
+        ranges, found = self.known.get("clinical", {}), []
+        for column in self._study.clinical:
+            value = values.get(column.name, math.nan)
+            if math.isnan(value) or column.name not in ranges:
+                continue
+            usual = ranges[column.name]
+            if _out(value, usual):
+                shown = column.levels[round(value)] if column.levels else _with_unit(value, column)
+                users = self.users("clinical", column.name)
+                words = _clinical_words(column, usual)
+                found.append(Outside("clinical", column.name, shown, words, users))
+        return found
+
+    def unused(self, values: Mapping[str, float]) -> list[str]:
+        """Return sentences about given clinical values that no model uses.
+
+        A column in which too few training patients differ is left out, and a level that too few
+        have counts as the reference level. How many had it, the bundle does not say.
+        """
+        known = self.known.get("clinical", {})
+        same, joined = [], []
+        for column in self._study.clinical:
+            value = values.get(column.name, math.nan)
+            if math.isnan(value) or not known:
+                continue
+            own = [column.name, *(f"{column.name}={level}" for level in column.levels)]
+            if not any(name in known for name in own):
+                same.append(column.name)
+            elif column.kind in ("binary", "categorical") and value > 0:
+                level = column.levels[round(value)]
+                if f"{column.name}={level}" not in known:
+                    joined.append(f"{column.name} {level} as {column.levels[0]}")
+        sentences = []
+        if same:
+            sentences.append(
+                f"No model uses {', '.join(same)}: nearly all training patients had the same."
+            )
+        if joined:
+            sentences.append(
+                f"The models take {', '.join(joined)}: too few training patients had them."
+            )
+        return sentences
+
+    def radiomics(self, columns: tuple[str, ...], values: Float) -> list[Outside]:
+        """Return features that a model uses and that are outside their range.
+
+        Parameters
+        ----------
+        values : (p,), of these columns.
+        """
+        ranges, found = self.known.get("radiomics", {}), []
+        for column, value in zip(columns, values.tolist(), strict=True):
+            if column in ranges and _out(value, ranges[column]):
+                usual = f"{ranges[column].low:.4g} to {ranges[column].high:.4g}"
+                users = self.users("radiomics", column)
+                found.append(Outside("radiomics", column, f"{value:.4g}", usual, users))
+        return found
+
+    def network(self, network: str, columns: tuple[str, ...], values: Float) -> list[Outside]:
+        """Return one entry that counts a network's features outside their ranges, or none."""
+        name = f"{network}/final/features"
+        ranges = self.known.get(name, {})
+        places = [i for i, column in enumerate(columns) if column in ranges]
+        out = [i for i in places if _out(float(values[i]), ranges[columns[i]])]
+        if not out:
+            return []
+        users = {user for i in out for user in self.users(name, columns[i])}
+        what = f"{MODELS[network].short}: {len(out)} of {len(places)} image features"
+        return [Outside(network, what, "", "of each", tuple(sorted(users)))]
+
+
+def _out(value: float, usual: Range) -> bool:
+    room = 1e-9 * max(abs(usual.low), abs(usual.high))
+    return not usual.low - room <= value <= usual.high + room
+
+
+def _with_unit(value: float, column: ClinicalColumn) -> str:
+    return f"{value:.6g} {column.unit}".strip()
+
+
+def _clinical_words(column: ClinicalColumn, usual: Range) -> str:
+    if not column.levels:
+        return f"{usual.low:.3g} to {usual.high:.3g} {column.unit}".strip()
+    first = min(max(math.ceil(usual.low), 0), len(column.levels) - 1)
+    last = max(min(math.floor(usual.high), len(column.levels) - 1), first)
+    return f"{column.levels[first]} to {column.levels[last]}"
+
+
+def _fitted(view: View, limit: float) -> list[tuple[str, tuple[tuple[str, ...], Float, Float]]]:
+    """Return columns and both ends of their ranges, by base table of a model."""
+    source = view.source
+    if isinstance(source, Joined | ByFold):
+        return [found for part in source.parts for found in _fitted(part, limit)]
+    steps = [step for step in _flat(view.transforms) if isinstance(step, Standardise)]
+    if not isinstance(source, Table) or not steps:
+        return []
+    scaled = steps[0]
+    low, high = np.full(scaled.mean.size, -limit), np.full(scaled.mean.size, limit)
+    for step in _flat(view.transforms):
+        if isinstance(step, NormalScores) and set(step.columns) <= set(scaled.columns):
+            at = [scaled.columns.index(name) for name in step.columns]
+            low[at], high[at] = step.knots[:, 0], step.knots[:, -1]
+    ends = (scaled.mean + low * scaled.scale, scaled.mean + high * scaled.scale)
+    return [(source.name, (scaled.columns, *ends))]
+
+
+def _flat(steps: tuple[Any, ...]) -> list[Any]:
+    """Return the steps with compound ones taken apart."""
+    return [
+        one for step in steps for one in (_flat(step.steps) if hasattr(step, "steps") else [step])
+    ]
+
 
 CLINICAL, IMAGE = "clinical data", "CT with contour"
 _SUBSET = "patient"

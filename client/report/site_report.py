@@ -2,22 +2,320 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
+from matplotlib.axes import Axes
+from matplotlib.image import imsave
+from numpy.typing import NDArray
 
 from client.data.cohort import Patient
-from client.report.curves import SiteCurve, curves_of, roc_of
+from client.imaging.errors import PatientError
+from client.imaging.reading import read_image, read_mask
 from client.report.feature_maps import blocks_of, heatmap_of, map_of
-from client.report.outliers import Outlier, measure_all, outliers
-from client.report.patients import rows_of
 from client.report.site_run import SiteRun
 from client.workspace import Progress
+from common.evaluation.delong import auc_interval, exact
+from common.evaluation.roc import RocCurve, roc_points
 from common.html import pages
-from common.html.drawing import Drawing
-from common.html.tables import Block, Cell, Line
-from common.models import MODELS, label_of
+from common.html.drawing import BLACK, LIGHT, Drawing, draw, style_of
+from common.html.pages import Block, Cell, Line
+from common.models import MODELS, in_order, label_of
+from common.statistics.base import Float
 from common.utils.durable import make_folder, write_durably
+
+PIXELS = 112  # of a crop on the page
+
+
+@dataclass(frozen=True)
+class PatientRow:
+    """One patient of one set.
+
+    Parameters
+    ----------
+    probabilities : by model; None where the site has none.
+    crop : PNG as a data address, "" where the study has no crops.
+    """
+
+    patient: str
+    positive: bool
+    probabilities: dict[str, float | None]
+    crop: str
+
+    @property
+    def error(self) -> float:
+        """Distance from the truth of the last model that has a probability."""
+        said = [value for value in self.probabilities.values() if value is not None]
+        return abs(float(self.positive) - said[-1]) if said else -1.0
+
+
+def models_of(run: SiteRun) -> tuple[str, ...]:
+    """Return the study's models, base models first."""
+    return in_order((*run.study.base_models, *run.study.fusion_models))
+
+
+def rows_of(run: SiteRun, subset: str) -> list[PatientRow]:
+    """Return the patients of a subset, those first that were judged worst."""
+    patients = run.patients(subset)
+    said = _out_of_fold(run, patients) if subset == "train" else _scores(run, subset)
+    crops = _crops(run, patients)
+    rows = [
+        PatientRow(
+            patient=p.patient_id,
+            positive=p.label == 1,
+            probabilities={m: said.get(m, {}).get(p.patient_id) for m in models_of(run)},
+            crop=crops.get(p.patient_id, ""),
+        )
+        for p in patients
+    ]
+    return sorted(rows, key=lambda row: -row.error)
+
+
+def _scores(run: SiteRun, subset: str) -> dict[str, dict[str, float]]:
+    scores = run.table("scores", subset)
+    if scores is None:
+        return {}
+    columns = enumerate(scores.columns)
+    return {
+        m: dict(zip(scores.patients, scores.values[:, i].tolist(), strict=True)) for i, m in columns
+    }
+
+
+def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, float]]:
+    """Return, for each network, each patient's score by the training without the patient.
+
+    The other models' are worked out for the coordinator's question only and are not kept here.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for network in run.study.networks:
+        for fold in {p.fold for p in patients}:
+            table = run.table(f"{network}/fold{fold}/probability", "train")
+            if table is None:
+                continue
+            own = {p.patient_id for p in patients if p.fold == fold}
+            pairs = zip(table.patients, table.values[:, 0].tolist(), strict=True)
+            found.setdefault(network, {}).update({p: v for p, v in pairs if p in own})
+    return found
+
+
+def _crops(run: SiteRun, patients: list[Patient]) -> dict[str, str]:
+    """Return the middle slice that the 2D network saw, else that of the 3D network's cube."""
+    kinds = list(run.study.networks)
+    if run.images is None or not kinds:
+        return {}
+    images, index = run.images.crops(kinds[0], [p.patient_id for p in patients])
+    found = {}
+    for place, patient in enumerate(patients):
+        own = [images[i] for i in np.flatnonzero(index == place)]
+        patch = own[len(own) // 2]
+        found[patient.patient_id] = png(patch[len(patch) // 2] if patch.ndim == 3 else patch)
+    return found
+
+
+def png(patch: NDArray[Any]) -> str:
+    """Return grey values in [0, 1], (S, S), as a data address, thinned out to the page's pixels."""
+    step = max(1, -(-patch.shape[0] // PIXELS))
+    file = io.BytesIO()
+    imsave(file, np.asarray(patch)[::step, ::step], cmap="gray", vmin=0.0, vmax=1.0, format="png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+MOST_DEVIATIONS = 3.0
+TO_DEVIATION = 1.4826  # of a normal distribution's median absolute deviation
+LEAST_SHARE = 0.01  # of the median: where most patients are the same, this much is still usual
+MEASURES = {
+    "volume": "volume of the ROI, cm3",
+    "in_plane": "voxel in plane, mm",
+    "between": "distance of slices, mm",
+    "mean": "mean of the ROI, HU",
+    "sd": "SD of the ROI, HU",
+}
+Measures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """One measure of one patient, more than three robust SD from the site's median."""
+
+    patient: str
+    measure: str
+    value: float
+    median: float
+    deviations: float
+
+
+def measure_all(
+    patients: Sequence[Patient], progress: Progress | None = None
+) -> dict[str, Measures]:
+    """Measure every patient; whoever has no image or an unreadable one is left out."""
+    found: dict[str, Measures] = {}
+    for place, patient in enumerate(patients, 1):
+        if patient.image is not None and "r1" in patient.masks:
+            try:
+                found[patient.patient_id] = _measured(patient)
+            except PatientError:  # such patients have their own list
+                continue
+        if progress is not None:
+            progress(place, len(patients), patient.patient_id)
+    return found
+
+
+def _measured(patient: Patient) -> Measures:
+    if patient.image is None:
+        raise ValueError("a patient without an image")
+    image = read_image(patient.image)
+    mask = read_mask(patient.masks["r1"], image, confirmed=patient.confirmed)
+    inside = sitk.GetArrayViewFromImage(mask) > 0
+    values = sitk.GetArrayViewFromImage(image)[inside].astype(np.float64)
+    spacing = image.GetSpacing()
+    return {
+        "volume": float(inside.sum() * np.prod(spacing) / 1000.0),
+        "in_plane": float(max(spacing[:2])),
+        "between": float(spacing[2]),
+        "mean": float(values.mean()),
+        "sd": float(values.std()),
+    }
+
+
+def outliers(measured: Mapping[str, Measures]) -> list[Outlier]:
+    """Return measures beyond three robust SD from the median, the furthest first."""
+    found: list[Outlier] = []
+    names = list(measured)
+    for key, words in MEASURES.items():
+        values = np.array([measured[name][key] for name in names])
+        if values.size == 0:
+            continue
+        median, away = robust(values)
+        far = np.flatnonzero(np.abs(away) > MOST_DEVIATIONS)
+        found += [Outlier(names[i], words, float(values[i]), median, float(away[i])) for i in far]
+    return sorted(found, key=lambda one: -abs(one.deviations))
+
+
+def robust(values: Float) -> tuple[float, Float]:
+    """Return the median, and each distance from it in SD (1.4826 median absolute deviations).
+
+    A robust SD is at least 1 % of the median: where most values are the same, rounding is no news.
+    """
+    median = float(np.median(values))
+    spread = TO_DEVIATION * float(np.median(np.abs(values - median)))
+    away: Float = (values - median) / max(spread, LEAST_SHARE * abs(median), 1e-9)
+    return median, away
+
+
+RESAMPLES, SEED = 2000, 20240101
+
+
+@dataclass(frozen=True)
+class SiteCurve:
+    """One model on one test set.
+
+    Parameters
+    ----------
+    low, high : auc's 95 % interval, see `auc_interval`.
+    grid, band_low, band_high : false-positive rates, and the band of the sensitivity there.
+    """
+
+    subset: str
+    model: str
+    n: int
+    positives: int
+    curve: RocCurve
+    auc: float
+    low: float
+    high: float
+    grid: Float
+    band_low: Float
+    band_high: Float
+
+
+def curves_of(run: SiteRun) -> tuple[list[SiteCurve], list[str]]:
+    """Return the curves of the test sets with both classes, and reasons for those without."""
+    found: list[SiteCurve] = []
+    without: list[str] = []
+    for subset in run.test_sets:
+        scores = run.table("scores", subset)
+        label = {p.patient_id: float(p.label) for p in run.patients(subset)}
+        if scores is None:
+            without.append(f"{subset}: not evaluated yet")
+            continue
+        labels = np.array([label[patient] for patient in scores.patients])
+        if not 0 < labels.sum() < labels.size:
+            without.append(f"{subset}: all patients here are of one class")
+            continue
+        for place, model in enumerate(scores.columns):
+            found.append(_curve(subset, model, scores.values[:, place], labels))
+    return found, without
+
+
+def _curve(subset: str, model: str, scores: Float, labels: Float) -> SiteCurve:
+    area = exact(scores[:, None], labels)
+    auc = float(area.auc[0])
+    positives = int(labels.sum())
+    variance = float(area.covariance[0, 0])
+    interval = auc_interval(auc, variance, labels.size - positives, positives)
+    grid = np.linspace(0.0, 1.0, 101)
+    band_low, band_high = band(scores, labels, grid)
+    return SiteCurve(
+        subset=subset,
+        model=model,
+        n=labels.size,
+        positives=positives,
+        curve=roc_points(scores, labels),
+        auc=auc,
+        low=interval.low,
+        high=interval.high,
+        grid=grid,
+        band_low=band_low,
+        band_high=band_high,
+    )
+
+
+def band(scores: Float, labels: Float, grid: Float) -> tuple[Float, Float]:
+    """Return the pointwise 95 % band of the sensitivity at false-positive rates, by bootstrap.
+
+    Patients are drawn anew within each class, 2000 times, with a fixed seed.
+    """
+    random = np.random.default_rng(SEED)
+    positive, negative = scores[labels > 0.5], scores[labels <= 0.5]
+    drawn = np.empty((RESAMPLES, grid.size))
+    for row in range(RESAMPLES):
+        ups = np.sort(random.choice(positive, positive.size))
+        downs = np.sort(random.choice(negative, negative.size))
+        # cut-off at which so many negatives lie at or above it
+        allowed = np.floor(grid * downs.size + 1e-9).astype(np.int64)
+        cutoff = np.append(downs[::-1], -np.inf)[allowed]
+        drawn[row] = 1.0 - np.searchsorted(ups, cutoff, side="right") / ups.size
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return low, high
+
+
+def roc_of(curve: SiteCurve, title: str) -> Drawing:
+    """Draw one model's curve with its band."""
+    paint = partial(_paint_roc, curve=curve)
+    name = f"roc-{curve.subset}-{curve.model}"
+    return draw("roc", name, title, paint, width=3.0, height=3.1)
+
+
+def _paint_roc(axes: Axes, curve: SiteCurve) -> None:
+    colour = style_of(curve.model)[0]
+    axes.fill_between(curve.grid, curve.band_low, curve.band_high, color=colour, alpha=0.2, lw=0)
+    axes.plot([0, 1], [0, 1], color=LIGHT, lw=1)
+    axes.plot(curve.curve.fpr, curve.curve.tpr, color=colour, lw=1.8)
+    area = f"AUC {curve.auc:.3f}\n({curve.low:.3f}\N{EN DASH}{curve.high:.3f})"
+    axes.text(0.97, 0.05, area, ha="right", va="bottom", color=BLACK, fontsize=8.5)
+    ticks, labels = [0, 0.5, 1], ["0", "50", "100"]
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
+    axes.set(xlabel="False alarms, %", ylabel="Sensitivity, %")
 
 
 def write_page(run: SiteRun, folder: Path, progress: Progress | None = None) -> Path:

@@ -26,10 +26,9 @@ from common.masking.agreement import (
     pair_secrets,
     roster_digest,
 )
-from common.masking.context import mask_context, mask_use
 from common.masking.fixed_point import from_text, to_text
 from common.masking.leaving import LeftSite
-from common.masking.pairwise import among, mask_vector
+from common.masking.pairwise import among, mask_context, mask_use, mask_vector
 from common.study.model import Study
 
 Ring = NDArray[Any]

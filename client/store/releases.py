@@ -332,7 +332,7 @@ class EarlierSums:
 def _gradients(request: Any) -> Iterator[tuple[SumItem, str, str]]:
     """Yield items that ask for a gradient, with each table they read and its kind of question."""
     for item in request.items if isinstance(request, SumRequest) else ():
-        if item.statistic.rule == "gradient":
+        if item.statistic.kind == "gradient":
             for base in tables_read(item.view):
                 yield item, base, f"gradient/{request_digest(base, item.subset)}"
 

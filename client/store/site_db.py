@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from client.store import last_release
+from client.store import previous_version
 from client.store.privacy_budget import Spending
 from common.errors import InputError, RefusedError, StudyError
 from common.ledger.chain import FIRST
@@ -31,7 +31,7 @@ from common.utils.durable import alone, exposed_mode, make_folder, sync_folder
 
 FILE = "site.db"
 _VERSION = 1
-_PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
 _SCHEMA = (
     # written once, never changed
     "CREATE TABLE facts (kind TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
@@ -232,12 +232,12 @@ class SiteDb:
                 self._connect().executemany(sql, rows)
 
     def _begun(self) -> bool:
-        return self.path.exists() or last_release.found(self._work) or self._is_lost()
+        return self.path.exists() or previous_version.found(self._work) or self._is_lost()
 
     def _is_lost(self) -> bool:
         """Say whether there was a memory: of it the ledger, or SQLite's journal, is left."""
         journal = self.path.with_name(f"{FILE}-journal")
-        return last_release.has_entries(self._work) or journal.exists()
+        return previous_version.has_entries(self._work) or journal.exists()
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection; a new one after a fork, or where the file is gone."""
@@ -251,7 +251,7 @@ class SiteDb:
             if here is not None:
                 here.close()
             self._create()
-        elif last_release.found(self._work):
+        elif previous_version.found(self._work):
             self._take_over()
         if mode := exposed_mode(self.path):
             raise InputError(
@@ -276,22 +276,22 @@ class SiteDb:
 
     def _create(self) -> None:
         make_folder(self._work)
-        once = not (self._work / last_release.BEFORE).exists()
-        if once and last_release.found(self._work):
+        once = not (self._work / previous_version.BEFORE).exists()
+        if once and previous_version.found(self._work):
             self._take_over()
         elif self._is_lost():
             raise self._error("the site's memory is missing, though its ledger has entries")
         else:
-            self._build(last_release.Memory())
+            self._build(previous_version.Memory())
 
     def _take_over(self) -> None:
         """Read the files of the last release in, once, and put them away."""
-        with alone(self._work / last_release.LOCK):
+        with alone(self._work / previous_version.LOCK):
             if not self.path.exists():
-                self._build(last_release.read(self._work))
-            last_release.put_away(self._work)
+                self._build(previous_version.read(self._work))
+            previous_version.put_away(self._work)
 
-    def _build(self, old: last_release.Memory) -> None:
+    def _build(self, old: previous_version.Memory) -> None:
         """Make the file with all that is known already: whole, or not at all."""
         part = self.path.with_name(f".{FILE}.{secrets.token_hex(4)}")
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -458,7 +458,7 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=_PATIENCE_SECONDS,
+        timeout=PATIENCE_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )

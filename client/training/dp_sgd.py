@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from client.training.batches import Crops, Draw, Indices, centred
+from client.training.batches import Crops, Draw, Indices, centred, load
 from client.training.device import CPU, Compute, repeatable
-from client.training.loading import load
 from client.training.loop import class_weights, make_optimiser, on_device, place_model
 from common.models import NetworkName
 from common.networks.resnet import ScoringNetwork, prepare
@@ -92,14 +91,14 @@ def train_privately(
         `settings.input_size`.
     """
     check_trains_privately(settings)
-    patients = _by_patient(crops)
+    patients = by_patient(crops)
     if not patients:
         raise ValueError("training needs at least 1 crop, there are none")
     expected = min(settings.batch_size, len(patients))
     an_epoch = -(-len(patients) // settings.batch_size)
     steps = settings.local_steps or epochs * an_epoch
     rate = expected / len(patients)
-    draws = _patient_draws(
+    draws = patient_draws(
         crops, patients, settings, rate, steps, generator or unpredictable(CPU.device)
     )
     separable = _separable(place_model(model, kind, compute), settings)
@@ -206,14 +205,14 @@ class _Stepper:
             parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
 
 
-def _by_patient(crops: Crops) -> list[Indices]:
+def by_patient(crops: Crops) -> list[Indices]:
     """Return the crops of each patient that has any."""
     order = np.argsort(crops.patient, kind="stable")
     _, starts = np.unique(crops.patient[order], return_index=True)
     return np.split(order, starts[1:]) if len(order) else []
 
 
-def _patient_draws(
+def patient_draws(
     crops: Crops,
     patients: Sequence[Indices],
     settings: NetworkSettings,

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from client.training.batches import Crops, batches_an_epoch, evaluation_draws, training_draws
+from client.training.batches import Crops, batches_an_epoch, evaluation_draws, load, training_draws
 from client.training.device import CPU, Compute, repeatable
-from client.training.loading import load
 from common.models import NetworkName, network_input
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings

@@ -77,8 +77,8 @@ class _Round:
         if plan.keep:
             sums[2:4] = self._keep(model)
         words = compute_of(self.workspace).words()
-        told = (self.workspace.name, network, self.request.variant, words)
-        LOG.debug("site %s: %s %s on %s", *told)
+        facts = (self.workspace.name, network, self.request.variant, words)
+        LOG.debug("site %s: %s %s on %s", *facts)
         return Update(change, control, sums)
 
     # -- what is there -------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class _Round:
         change = trained
         change -= self.request.weights
         change *= share
-        change = strategy.weigh(change, np.float32(moved), self.request.wide)
+        change = strategy.weigh(change, np.float32(moved), self.request.running)
         outcome = strategy.after_round(model)
         if outcome.carried is not None:
             carried = self._carried("carried")
@@ -234,12 +234,12 @@ class _Round:
         state = self._carried("rounded-off")
         left = state.before(plan.round)
         wanted = change if left is None else change + left
-        statistics = parts_of(change, self.request.wide)
+        statistics = parts_of(change, self.request.running)
         sent = wanted
         if plan.grid:
             sent = on_grid16(wanted, plan.grid, len(self.workspace.study.training_sites))
-        sent = with_parts(sent, self.request.wide, statistics)
-        rest = with_parts(wanted - sent, self.request.wide, np.zeros_like(statistics))
+        sent = with_parts(sent, self.request.running, statistics)
+        rest = with_parts(wanted - sent, self.request.running, np.zeros_like(statistics))
         state.after(plan.round, rest)
         state.forget_before(plan.round)
         return sent

@@ -10,10 +10,9 @@ import pkgutil
 from common.disclosure.foretelling import Foretold, foretell
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.disclosure.gradients import check_rounds
-from common.disclosure.rule import RULES, Rule, once, refusal
+from common.disclosure.rule import RULES, Rule, once, refusal, stricter
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
-from common.disclosure.thresholds import stricter
 from common.disclosure.training import (
     check_enrolment,
     check_masking,

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from common.disclosure.rule import Asked, Refusals, Rule, declare
+from common.disclosure.rule import Refusals, Rule, SumQuery, declare
 from common.messages.plain import to_tree
 from common.models import MODELS
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS
@@ -171,13 +171,13 @@ def _check_steps(view: View, study: Study) -> float:
     return last
 
 
-def check_quartiles(asked: Asked) -> Refusals:
+def check_quartiles(query: SumQuery) -> Refusals:
     """Refuse quartiles but of a set that this site holds alone, with the study's decimals."""
-    recorded = {column.name: column.decimals for column in asked.study.clinical}
-    own = [recorded.get(name) for name in asked.view.outputs()]
+    recorded = {column.name: column.decimals for column in query.study.clinical}
+    own = [recorded.get(name) for name in query.view.outputs()]
     declared = [UNKNOWN_DECIMALS if decimals is None else decimals for decimals in own]
-    if not asked.alone or asked.statistic.decimals.tolist() != declared:
-        return asked.refuse("form", "quartiles of another set or column than a study's Table 1")
+    if not query.alone or query.statistic.decimals.tolist() != declared:
+        return query.refuse("form", "quartiles of another set or column than a study's Table 1")
     return ()
 
 

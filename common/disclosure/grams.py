@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.disclosure.rule import Asked, Refusals, Rule, declare
+from common.disclosure.rule import Refusals, Rule, SumQuery, declare
 from common.disclosure.training import check_fold_classes
 from common.statistics.base import Float, Rows
 from common.statistics.fold_histogram import Support
@@ -14,23 +14,23 @@ from common.transforms import Transform
 from common.transforms.views import ByFold, Joined, View
 
 
-def _by_fold(asked: Asked) -> bool:
-    return bool(asked.statistic.rule == "fold_gram")
+def _by_fold(query: SumQuery) -> bool:
+    return bool(query.statistic.kind == "fold_gram")
 
 
-def check_classes(asked: Asked) -> Refusals:
+def check_classes(query: SumQuery) -> Refusals:
     """Refuse sums of a class in every fold where one has few patients."""
-    return check_fold_classes(asked.rows, asked.study.folds, asked.privacy)
+    return check_fold_classes(query.rows, query.study.folds, query.privacy)
 
 
-def check_bounded(asked: Asked) -> Refusals:
+def check_bounded(query: SumQuery) -> Refusals:
     """Refuse, in guarded mode, columns that do not end in values that the study limits.
 
     One site cannot see that the scale under the clipping is the deviation over all sites.
     """
-    clip = asked.study.selection.clip
-    if asked.privacy.mode == "guarded" and not bounded(asked.view, clip):
-        return asked.refuse("bounded", "columns that are not clipped")
+    clip = query.study.selection.clip
+    if query.privacy.mode == "guarded" and not bounded(query.view, clip):
+        return query.refuse("bounded", "columns that are not clipped")
     return ()
 
 
@@ -66,21 +66,21 @@ def plain_columns(view: View) -> set[str]:
     return plain & before
 
 
-def check_scored(asked: Asked) -> Refusals:
+def check_scored(query: SumQuery) -> Refusals:
     """Refuse, in guarded mode, more columns with a shape of their own than there are rows.
 
     More of them would let a search find the rows behind the matrix. The counts that come with the
     question give the least number of rows.
     """
-    if asked.privacy.mode != "guarded" or asked.rows.p <= asked.privacy.max_plain_columns:
+    if query.privacy.mode != "guarded" or query.rows.p <= query.privacy.max_plain_columns:
         return ()
-    support: Support | None = asked.statistic.support
+    support: Support | None = query.statistic.support
     apart = np.zeros((1, 1)) if support is None else support.apart
-    rows = apart.max(axis=1).min() if _by_fold(asked) else apart.sum(axis=0).max()
-    most = max(float(asked.privacy.max_plain_columns), float(rows))
-    plain = plain_columns(asked.view) | _tied(asked.rows)
+    rows = apart.max(axis=1).min() if _by_fold(query) else apart.sum(axis=0).max()
+    most = max(float(query.privacy.max_plain_columns), float(rows))
+    plain = plain_columns(query.view) | _tied(query.rows)
     if len(plain) > most:
-        return asked.refuse("scored", "many columns that are not scores")
+        return query.refuse("scored", "many columns that are not scores")
     return ()
 
 
@@ -94,31 +94,31 @@ def _tied(rows: Rows) -> set[str]:
     return {name for name, tied in zip(rows.columns, most, strict=True) if tied}
 
 
-def check_ranks(asked: Asked) -> Refusals:
+def check_ranks(query: SumQuery) -> Refusals:
     """Refuse, in guarded mode, ranks of few rows in many columns, but for normal scores."""
-    gram: RankGram = asked.statistic
-    rows = float(gram.counts[0].sum()) if asked.rows.p else 0.0
-    if asked.privacy.mode == "guarded" and not gram.normal and ranks_tell(rows, asked.rows.p):
-        return asked.refuse("ranks", "rows of all sites under a matrix of ranks")
+    gram: RankGram = query.statistic
+    rows = float(gram.counts[0].sum()) if query.rows.p else 0.0
+    if query.privacy.mode == "guarded" and not gram.normal and ranks_tell(rows, query.rows.p):
+        return query.refuse("ranks", "rows of all sites under a matrix of ranks")
     return ()
 
 
-def check_support(asked: Asked) -> Refusals:
+def check_support(query: SumQuery) -> Refusals:
     """Refuse columns in which few rows lie apart, by the counts that come with the question."""
-    fewest = asked.privacy.min_category
-    if fewest == 0 or asked.rows.p == 0:
+    fewest = query.privacy.min_category
+    if fewest == 0 or query.rows.p == 0:
         return ()
-    support: Support | None = asked.statistic.support
-    folds, p = asked.study.folds, asked.rows.p
+    support: Support | None = query.statistic.support
+    folds, p = query.study.folds, query.rows.p
     if support is None or not _fits(support, folds, p):
-        return asked.refuse("support", "columns without counts of rows apart")
-    by_fold = _by_fold(asked)
+        return query.refuse("support", "columns without counts of rows apart")
+    by_fold = _by_fold(query)
     apart: Float = support.apart if by_fold else support.apart.sum(axis=0, keepdims=True)
     # no column is named: which one falls short would tell of the patients
     if (apart < fewest - 0.5).any():
-        return asked.refuse("support", "rows that differ in a column")
-    if (support.of(asked.rows, folds) > support.apart + 0.5).any():
-        return asked.refuse("support", "counts that leave out rows of a column")
+        return query.refuse("support", "rows that differ in a column")
+    if (support.of(query.rows, folds) > support.apart + 0.5).any():
+        return query.refuse("support", "counts that leave out rows of a column")
     return ()
 
 
@@ -127,23 +127,23 @@ def _fits(support: Support, folds: int, p: int) -> bool:
     return same and support.apart.shape == (folds, p)
 
 
-def check_rank_cells(asked: Asked) -> Refusals:
+def check_rank_cells(query: SumQuery) -> Refusals:
     """Refuse cells of ranks that hold some patients of all sites, but few."""
-    everyone = asked.statistic.counts
-    if ((everyone > 0.5) & (everyone < asked.privacy.min_rank_cell - 0.5)).any():
-        return asked.refuse("rank_cells", "rows of all sites in a cell")
+    everyone = query.statistic.counts
+    if ((everyone > 0.5) & (everyone < query.privacy.min_rank_cell - 0.5)).any():
+        return query.refuse("rank_cells", "rows of all sites in a cell")
     return ()
 
 
-def check_rank_others(asked: Asked) -> Refusals:
+def check_rank_others(query: SumQuery) -> Refusals:
     """Refuse cells of ranks that hold some patients of the other sites, but few."""
-    if asked.alone or check_rank_cells(asked):
+    if query.alone or check_rank_cells(query):
         return ()
-    edges, everyone = asked.statistic.edges, asked.statistic.counts
-    own = np.array([cell_counts(x, e) for x, e in zip(asked.rows.values.T, edges, strict=True)])
+    edges, everyone = query.statistic.edges, query.statistic.counts
+    own = np.array([cell_counts(x, e) for x, e in zip(query.rows.values.T, edges, strict=True)])
     others = everyone - own.reshape(everyone.shape)
-    if ((others > 0.5) & (others < asked.privacy.min_rank_others - 0.5)).any():
-        return asked.refuse("rank_others", "rows of the other sites in a cell")
+    if ((others > 0.5) & (others < query.privacy.min_rank_others - 0.5)).any():
+        return query.refuse("rank_others", "rows of the other sites in a cell")
     return ()
 
 

@@ -13,8 +13,30 @@ from typing import Any
 
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
-from common.study.model import PrivacySettings, Study
+from common.study.model import MASKING, MODES, PrivacySettings, Study
 from common.transforms.views import View
+
+_CHOICES: dict[str, tuple[Any, ...]] = {"mode": MODES, "masking": MASKING}
+
+
+def stricter(study: PrivacySettings, site: PrivacySettings | None) -> PrivacySettings:
+    """Return the stricter of each of the study's thresholds and those of the site's own file.
+
+    The larger of minima, the smaller of maxima (`max_...`). Thresholds that the site does not
+    mention are the study's, except for `faithful`, which takes the site's explicit word.
+    """
+    said = {} if site is None else {name: getattr(site, name) for name in site.model_fields_set}
+    said.setdefault("mode", MODES[0])
+    return study.model_copy(
+        update={name: _stricter(name, getattr(study, name), own) for name, own in said.items()}
+    )
+
+
+def _stricter(name: str, study: Any, site: Any) -> Any:
+    if name in _CHOICES:
+        return min(study, site, key=_CHOICES[name].index)
+    return min(study, site) if name.startswith("max_") else max(study, site)
+
 
 Refusals = tuple[Refusal, ...]
 
@@ -30,7 +52,7 @@ class Rule:
     text : one to three sentences for a data protection officer.
     setting : field of the study's `[privacy]` that holds the threshold; empty when it is fixed.
     fixed : the threshold where no setting holds it.
-    sums : kinds of statistic (their `rule`) that the rule is applied to.
+    sums : kinds of statistic (its `kind`) that the rule is applied to.
     check : refuse a sum of one of these kinds; None where it takes what a site remembers.
     describes : sums of these kinds may also be made of test patients.
     subjects : constant texts that its refusals use; the gate lets no other word out.
@@ -48,7 +70,7 @@ class Rule:
     setting: str = ""
     fixed: float = 0.0
     sums: tuple[str, ...] = ()
-    check: Callable[[Asked], Refusals] | None = None
+    check: Callable[[SumQuery], Refusals] | None = None
     describes: bool = False
     subjects: tuple[str, ...] = ()
     decided_here: bool = False
@@ -116,7 +138,7 @@ def once(refusals: Iterable[Refusal]) -> Refusals:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SumQuery:
     """Statistic over a view of a subset, and the rows of this site that would enter.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.disclosure.rule import Asked, Refusals, Rule, declare, refusal
+from common.disclosure.rule import Refusals, Rule, SumQuery, declare, refusal
 from common.disclosure.training import smaller_class
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
@@ -20,37 +20,37 @@ def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusal
     return tuple(found)
 
 
-def check_one_site_scores(asked: Asked) -> Refusals:
+def check_one_site_scores(query: SumQuery) -> Refusals:
     """Refuse sums over scores of a test set that this site holds alone.
 
     The first round's histograms by class and threshold are sums over scores as well: masked over
     three sites and more, their cells may hold single rows of all sites, of which nobody knows the
     site.
     """
-    if asked.alone and not asked.trains:
-        return asked.refuse("one_site_scores", f"scores of {asked.subset}")
+    if query.alone and not query.trains:
+        return query.refuse("one_site_scores", f"scores of {query.subset}")
     return ()
 
 
-def check_test_class(asked: Asked) -> Refusals:
+def check_test_class(query: SumQuery) -> Refusals:
     """Refuse sums over scores of few test patients of one class that somebody would see apart."""
-    if asked.trains or asked.alone or not asked.seen:
+    if query.trains or query.alone or not query.seen:
         return ()
-    if 0 < smaller_class(asked.rows) < asked.privacy.min_per_class:
-        return asked.refuse("test_class", f"patients of one class of {asked.subset}")
+    if 0 < smaller_class(query.rows) < query.privacy.min_per_class:
+        return query.refuse("test_class", f"patients of one class of {query.subset}")
     return ()
 
 
-def check_placements(asked: Asked) -> Refusals:
+def check_placements(query: SumQuery) -> Refusals:
     """Check that class-wise cells for comparison across sites hold none or enough rows."""
-    fewest = asked.privacy.min_cell
-    for cells in (asked.statistic.negatives, asked.statistic.positives):
+    fewest = query.privacy.min_cell
+    for cells in (query.statistic.negatives, query.statistic.positives):
         if ((cells.counts > 0.5) & (cells.counts < fewest - 0.5)).any():
-            return asked.refuse("placements", f"rows of one class of {asked.subset} in a cell")
+            return query.refuse("placements", f"rows of one class of {query.subset} in a cell")
     return ()
 
 
-def check_bin_counts(asked: Asked) -> Refusals:
+def check_bin_counts(query: SumQuery) -> Refusals:
     """Check class counts in the bins of open tree nodes.
 
     A site cannot know how many rows of all sites a node holds. It checks the question itself: the
@@ -58,18 +58,18 @@ def check_bin_counts(asked: Asked) -> Refusals:
     only where one of the study's bins ends, so that no threshold can be moved until it separates
     one patient from the others.
     """
-    statistic: NodeCounts = asked.statistic
-    if asked.study.fusion.pooling != "bins":
-        return asked.refuse("bin_counts", "a study that does not grow its forest from counts")
+    statistic: NodeCounts = query.statistic
+    if query.study.fusion.pooling != "bins":
+        return query.refuse("bin_counts", "a study that does not grow its forest from counts")
     inner = statistic.feature.shape[1]
-    if inner.bit_length() > asked.privacy.max_tree_depth:
-        return asked.refuse("bin_counts", "levels of a tree")
-    if statistic.edges.shape[1] - 1 > asked.study.fusion.bins:
-        return asked.refuse("bin_counts", "bins of a column")
+    if inner.bit_length() > query.privacy.max_tree_depth:
+        return query.refuse("bin_counts", "levels of a tree")
+    if statistic.edges.shape[1] - 1 > query.study.fusion.bins:
+        return query.refuse("bin_counts", "bins of a column")
     split = statistic.feature >= 0
     edges = statistic.edges[statistic.feature[split]]
     if not (edges == statistic.threshold[split][:, None]).any(axis=1).all():
-        return asked.refuse("bin_counts", "a split that is not at the edge of a bin")
+        return query.refuse("bin_counts", "a split that is not at the edge of a bin")
     return ()
 
 

@@ -5,12 +5,55 @@ from __future__ import annotations
 from typing import Any
 
 from common.disclosure.forms import FormError, check_form, is_own_table
-from common.disclosure.levels import check_levels
-from common.disclosure.rule import Asked, Refusals, describes, once, rules_of
+from common.disclosure.rule import Refusals, Rule, SumQuery, declare, describes, once, rules_of
 from common.disclosure.training import check_training_sum
+from common.messages.plain import to_tree
 from common.statistics.base import Rows
 from common.study.model import PrivacySettings, Study
-from common.transforms.views import View
+from common.study.strata import level_view
+from common.transforms import InLevel
+from common.transforms.views import View, leaves_rows_out
+
+# A question that may choose its rows can be aimed: two that differ by one patient reveal that
+# patient. So rows are left out in one form only, in the table that was fixed at the handout of the
+# models, and no two strata can be combined.
+ALLOWED = {"score_histogram", "placements"}
+
+
+def check_levels(query: SumQuery) -> Refusals:
+    """Accept views of all rows, and views of exactly the allowed form."""
+    if not leaves_rows_out(query.view):
+        return ()
+    subject = f"some of the patients of {query.subset}"
+    if query.trains or query.statistic.kind not in ALLOWED or not _is_level_view(query):
+        return query.refuse("levels", subject)
+    return ()
+
+
+def _is_level_view(query: SumQuery) -> bool:
+    step = query.view.transforms[-1] if query.view.transforms else None
+    if not isinstance(step, InLevel) or step.column not in query.study.strata:
+        return False
+    wanted, _ = to_tree(level_view(step.columns, step.column, step.level))
+    given, _ = to_tree(query.view)
+    return bool(given == wanted)
+
+
+declare(
+    Rule(
+        name="levels",
+        protects="patients who are singled out by a question about some of the patients only",
+        text=(
+            "Sums over part of the patients are given in one form: histograms of scores, and"
+            " placements made of them, for the test patients in one level of a column that the"
+            " study declares a stratum. Levels cannot be combined, and a column is cut in two at"
+            " one place a study, whatever its runs are called."
+        ),
+        fixed=1.0,
+        remedy="run over the cohort and the cuts of the first evaluation",
+        place=260,
+    )
+)
 
 
 def check_sum(
@@ -25,7 +68,7 @@ def check_sum(
 
     Parameters
     ----------
-    statistic : what is asked for; its `rule` names the kind that rules are for.
+    statistic : what is asked for; its `kind` decides which rules apply.
     rows : the site's rows that `view` stands for.
     subset : "train" or a test set.
     privacy : thresholds in force at the site, see `stricter`.
@@ -34,24 +77,24 @@ def check_sum(
     ------
     ValueError : a statistic of a kind that no rule is for. KeyError : an unknown subset.
     """
-    rules = rules_of(statistic.rule)
+    rules = rules_of(statistic.kind)
     if not rules:
-        raise ValueError(f"no disclosure rule is called {statistic.rule!r}")
-    asked = Asked(statistic, view, rows, subset, study, privacy)
-    aimed = check_levels(asked)
+        raise ValueError(f"no disclosure rule is for sums of kind {statistic.kind!r}")
+    query = SumQuery(statistic, view, rows, subset, study, privacy)
+    aimed = check_levels(query)
     if aimed:
         return aimed
     try:
         check_form(view, study)
     except FormError as error:
-        return asked.refuse("form", str(error))
-    if not asked.trains:
+        return query.refuse("form", str(error))
+    if not query.trains:
         study.test_set(subset)
-        if not describes(statistic.rule):
-            return asked.refuse("subset", f"a sum over patients of {subset}")
-    found = once(one for rule in rules if rule.check for one in rule.check(asked))
-    if asked.trains:
+        if not describes(statistic.kind):
+            return query.refuse("subset", f"a sum over patients of {subset}")
+    found = once(one for rule in rules if rule.check for one in rule.check(query))
+    if query.trains:
         return once((*check_training_sum(rows, study.folds, privacy), *found))
-    if not found and asked.alone and not is_own_table(view):
-        return asked.refuse("form", f"a view of {subset}, held by one site")
+    if not found and query.alone and not is_own_table(view):
+        return query.refuse("form", f"a view of {subset}, held by one site")
     return found

@@ -8,53 +8,53 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.disclosure.rule import Asked, Refusals, Rule, declare
+from common.disclosure.rule import Refusals, Rule, SumQuery, declare
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 
 
-def check_rows(asked: Asked) -> Refusals:
+def check_rows(query: SumQuery) -> Refusals:
     """Refuse sums over few test patients of this site that somebody would see apart."""
-    statistic, fewest = asked.statistic, asked.privacy.min_rows
-    if statistic.rule == "quartiles":
+    statistic, fewest = query.statistic, query.privacy.min_rows
+    if statistic.kind == "quartiles":
         short = statistic.fewest < fewest
-        return asked.refuse("rows", f"quartiles of {asked.subset}") if short else ()
-    if asked.trains:
+        return query.refuse("rows", f"quartiles of {query.subset}") if short else ()
+    if query.trains:
         return ()
-    if not asked.alone:
-        few = asked.seen and 0 < asked.rows.n < fewest
-        return asked.refuse("rows", f"patients of {asked.subset}") if few else ()
-    if statistic.rule != "rows" or not asked.seen:
+    if not query.alone:
+        few = query.seen and 0 < query.rows.n < fewest
+        return query.refuse("rows", f"patients of {query.subset}") if few else ()
+    if statistic.kind != "rows" or not query.seen:
         return ()
     if isinstance(statistic, GroupSums) and statistic.minimum >= fewest:
         return ()
-    present = np.isfinite(asked.rows.values).sum(axis=0)
+    present = np.isfinite(query.rows.values).sum(axis=0)
     if ((present > 0) & (present < fewest)).any():
-        return asked.refuse("rows", f"values of a column of {asked.subset}")
+        return query.refuse("rows", f"values of a column of {query.subset}")
     return ()
 
 
-def check_paired(asked: Asked) -> Refusals:
+def check_paired(query: SumQuery) -> Refusals:
     """Check sums over patients that were read twice: none, or enough."""
-    first, second = asked.rows.values, asked.rows.paired
+    first, second = query.rows.values, query.rows.paired
     if second is None:
         return ()
     twice = (np.isfinite(first) & np.isfinite(second)).sum(axis=0)
-    if ((twice > 0) & (twice < asked.privacy.min_category)).any():
-        return asked.refuse("paired", "patients read twice")
+    if ((twice > 0) & (twice < query.privacy.min_category)).any():
+        return query.refuse("paired", "patients read twice")
     return ()
 
 
-def check_cells(asked: Asked) -> Refusals:
+def check_cells(query: SumQuery) -> Refusals:
     """Refuse small cells, by level or by interval, of a set that this site holds alone."""
-    statistic, fewest = asked.statistic, asked.privacy.min_cell
-    if statistic.rule == "quartiles":
+    statistic, fewest = query.statistic, query.privacy.min_cell
+    if statistic.kind == "quartiles":
         short = statistic.minimum < fewest
-        subject = f"quartiles of {asked.subset}, held by one site"
-        return asked.refuse("cells", subject) if short else ()
+        subject = f"quartiles of {query.subset}, held by one site"
+        return query.refuse("cells", subject) if short else ()
     protects = isinstance(statistic, ProtectedLevelCounts | JoinedHistogram)
     # below 2 no cell is small
-    if asked.alone and fewest > 1 and not (protects and statistic.minimum >= fewest):
-        return asked.refuse("cells", f"a table of {asked.subset}, held by one site")
+    if query.alone and fewest > 1 and not (protects and statistic.minimum >= fewest):
+        return query.refuse("cells", f"a table of {query.subset}, held by one site")
     return ()
 
 

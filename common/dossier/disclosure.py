@@ -13,7 +13,7 @@ from common.study.model import Study
 
 EVERYBODY = ""
 FRAME = 512  # bytes of a message beside its numbers, at most
-WIDE_BYTES, NARROW_BYTES, FLOAT_BYTES = 8, 4, 8
+BYTES64, BYTES32, FLOAT_BYTES = 8, 4, 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Phase:
         return numbers + (FRAME * self.rounds if own else 0)
 
 
-def sums(
+def sum_disclosure(
     study: Study,
     statistic: Any,
     columns: int,
@@ -83,13 +83,13 @@ def sums(
     rounds: int = 1,
 ) -> Disclosure:
     """Declare a statistic over tables of so many columns each."""
-    wide, narrow = sizes(statistic, columns)
+    ring64, ring32 = sizes(statistic, columns)
     return Disclosure(
         exchange="query.sum",
         what=describe(statistic),
         subset=subset,
         parts={part: shape(own) for part, own in statistic.shapes(columns).items()},
-        size=tables * (WIDE_BYTES * wide + NARROW_BYTES * narrow),
+        size=tables * (BYTES64 * ring64 + BYTES32 * ring32),
         rounds=rounds,
         tables=tables,
         columns=columns,

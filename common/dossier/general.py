@@ -20,7 +20,7 @@ from common.disclosure import RULES
 from common.disclosure.rule import rules_of
 from common.dossier.markdown import code, document, table
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE
-from common.statistics.registry import statistic_classes
+from common.statistics.base import statistic_classes
 from common.study.model import FEWEST_MASKED, PrivacySettings
 
 _PACKAGE = "common.dossier"
@@ -309,7 +309,7 @@ def _statistic(cls: type[Any]) -> str:
         ],
     )
     alone = getattr(cls, "alone", False)
-    rules = code(rule.name for rule in rules_of(cls.rule))
+    rules = code(rule.name for rule in rules_of(cls.kind))
     return document(
         f"{cls.about} In the code: *{_plain(first_sentence(cls))}*",
         parts,

@@ -14,20 +14,17 @@ from common.statistics.scores import BINS, BinnedCalibrationResult
 class CalibrationTable:
     """Calibration of one model: bin edges (11,), and rows, mean probability and rate of 10 bins.
 
-    Empty bins have NaN means. `expected_error` is the mean over rows of |rate - probability| of
-    their bin, `in_the_large` the mean probability minus the overall rate.
+    Empty bins have NaN means.
     """
 
     edges: Float
     count: Float
     probability: Float
     observed: Float
-    expected_error: float
-    in_the_large: float
 
 
 def calibration_table(result: BinnedCalibrationResult, column: int) -> CalibrationTable:
-    """Return the table of the model in `column`; measures are NaN without rows.
+    """Return the table of the model in `column`.
 
     Examples
     --------
@@ -37,23 +34,18 @@ def calibration_table(result: BinnedCalibrationResult, column: int) -> Calibrati
     >>> rows = Rows(np.array([[0.2], [0.6]]), ("model",), label, np.zeros(2, int))
     >>> sums = BinnedCalibration()
     >>> table = calibration_table(sums.finalise(sums.from_rows(rows)), 0)
-    >>> round(table.expected_error, 3), round(table.in_the_large, 3)
-    (0.3, -0.1)
+    >>> table.count[[2, 6]].tolist(), table.observed[[2, 6]].tolist()
+    ([1.0, 1.0], [0.0, 1.0])
     """
     count = result.count[column]
     probability, positives = result.probability[column], result.positives[column]
     filled = count > 0
-    total = float(count.sum())
-    gap = np.abs(positives - probability).sum()
-    offset = probability.sum() - positives.sum()
     empty = np.full(BINS, np.nan)
     return CalibrationTable(
         edges=np.arange(BINS + 1) / BINS,
         count=count,
         probability=np.divide(probability, count, out=empty.copy(), where=filled),
         observed=np.divide(positives, count, out=empty.copy(), where=filled),
-        expected_error=float(gap) / total if total else float("nan"),
-        in_the_large=float(offset) / total if total else float("nan"),
     )
 
 

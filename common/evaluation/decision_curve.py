@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.scores import THRESHOLDS, DecisionCountResult
@@ -11,12 +9,11 @@ from common.statistics.scores import THRESHOLDS, DecisionCountResult
 
 @plain
 class DecisionCurve:
-    """Net benefit at thresholds (99,) of the model, of treating all and of treating none."""
+    """Net benefit at thresholds (99,) of the model and of treating all."""
 
     threshold: Float
     model: Float
     treat_all: Float
-    treat_none: Float
 
 
 def decision_curve(result: DecisionCountResult, column: int) -> DecisionCurve:
@@ -45,5 +42,4 @@ def decision_curve(result: DecisionCountResult, column: int) -> DecisionCurve:
         threshold=THRESHOLDS.copy(),
         model=(result.tp[column] - result.fp[column] * odds) / result.n,
         treat_all=prevalence - (1.0 - prevalence) * odds,
-        treat_none=np.zeros(THRESHOLDS.size),
     )

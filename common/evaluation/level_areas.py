@@ -66,13 +66,13 @@ class Thresholds(Protocol):
         """Smallest count that may be published."""
 
 
-def levels_told(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask:
+def publishable_levels(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask:
     """Return the levels with enough patients of both outcomes for an area."""
     enough = (counts.sum(axis=1) >= privacy.min_rows) & (
         counts.min(axis=1) >= max(privacy.min_per_class, 1)
     )
-    told: Mask = enough & ~hidden
-    return told
+    publishable: Mask = enough & ~hidden
+    return publishable
 
 
 def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: Thresholds) -> LevelAreas:
@@ -86,13 +86,13 @@ def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: Thresholds) -
     counts = np.array([_classes(rows.label[codes == level]) for level in range(levels)])
     counts = counts.reshape(levels, 2)
     hidden = hidden_levels(counts, _classes(rows.label[~np.isfinite(codes)]), privacy.min_cell)
-    told = levels_told(counts, hidden, privacy)
+    publishable = publishable_levels(counts, hidden, privacy)
     areas = []
     for level in range(levels):
         own = codes == level
         areas.append(
             exact(rows.values[own], rows.label[own])
-            if told[level]
+            if publishable[level]
             else delong_unknown(0, 0, rows.p)
         )
     return LevelAreas(

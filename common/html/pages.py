@@ -8,12 +8,49 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from common.html.drawing import Drawing, inline
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a table cell, a second line under it, and a key by which tests find it.
+
+    `order` is what to sort by where the text is no plain number.
+    """
+
+    text: str
+    small: str = ""
+    key: str = ""
+    strong: bool = False
+    order: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A table row: its heading and its cells; a pinned one stays last when others are sorted."""
+
+    head: str
+    cells: tuple[Cell, ...]
+    key: str = ""
+    pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table: title, sentence under it, column headings, rows."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    key: str = ""
+    sortable: bool = True
 
 
 def render(room: str, template: str, /, **facts: object) -> str:

@@ -87,8 +87,8 @@ def seal(
     record: Record, *, number: int, time: str, previous: str, private: Ed25519PrivateKey
 ) -> Entry:
     """Turn the record into the entry that follows the one with hash `previous`."""
-    told = record.told()
-    fields = {f.name: getattr(told, f.name) for f in dataclasses.fields(Record)}
+    kept = record.writable()
+    fields = {f.name: getattr(kept, f.name) for f in dataclasses.fields(Record)}
     entry = Entry(**fields, number=number, time=time, previous=previous, hash="", signature="")
     digest = entry.content_hash()
     signature = _sign(private, _ENTRY_PURPOSE, digest)

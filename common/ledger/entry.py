@@ -104,7 +104,7 @@ class Record:
         _check(_DIGEST, study=self.study, roster=self.roster, payload=self.payload)
         _check(_CODE, reason=self.reason)
 
-    def told(self) -> Self:
+    def writable(self) -> Self:
         """Return the writable part: no counts, digests or left sites of a reply that did not leave.
 
         The file may be shown to others, who could find a small number by its digest.

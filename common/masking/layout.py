@@ -1,7 +1,7 @@
-"""Sums of a statistic as two ring vectors: most parts wide, counts and ranks narrow.
+"""Sums of a statistic as two ring vectors: most parts in 64 bits, counts and ranks in 32.
 
 A statistic may declare `bits = {part: 32}` for parts whose sums stay small; all others take 64. The
-narrow ring halves the traffic of the largest statistics.
+32-bit ring halves the traffic of the largest statistics.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ WIDTHS = (64, 32)
 
 @plain
 class RingSums:
-    """Wide (uint64) and narrow (uint32) parts of a statistic, each end to end."""
+    """Parts of 64 bits and of 32 bits of a statistic, each end to end."""
 
-    wide: NDArray[np.uint64]
-    narrow: NDArray[np.uint32]
+    ring64: NDArray[np.uint64]
+    ring32: NDArray[np.uint32]
 
 
 def end_to_end(parts: Iterable[RingSums]) -> RingSums:
     """Join the sums of several statistics as one pair of vectors, in order."""
     own = list(parts)
     return RingSums(
-        wide=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.wide for part in own)]),
-        narrow=np.concatenate([np.zeros(0, dtype=np.uint32), *(part.narrow for part in own)]),
+        ring64=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.ring64 for part in own)]),
+        ring32=np.concatenate([np.zeros(0, dtype=np.uint32), *(part.ring32 for part in own)]),
     )
 
 
 def sizes(statistic: Any, p: int) -> tuple[int, int]:
-    """Return the lengths of the wide and the narrow vector for a table of `p` columns."""
+    """Return the lengths of the 64-bit and the 32-bit vector for a table of `p` columns."""
     shapes = statistic.shapes(p)
-    wide, narrow = (
+    ring64, ring32 = (
         sum(_size(shapes[part]) for part in _parts(statistic, shapes, bits)) for bits in WIDTHS
     )
-    return wide, narrow
+    return ring64, ring32
 
 
 def to_rings(statistic: Any, sums: Sums, p: int, sites: int) -> RingSums:
@@ -65,7 +65,7 @@ def to_rings(statistic: Any, sums: Sums, p: int, sites: int) -> RingSums:
         own = _parts(statistic, shapes, bits)
         values = np.concatenate([np.zeros(0), *(sums[part].ravel() for part in own)])
         rings.append(to_ring(values, _steps(statistic, shapes, own), sites, bits))
-    return RingSums(wide=rings[0], narrow=rings[1])
+    return RingSums(ring64=rings[0], ring32=rings[1])
 
 
 def from_rings(statistic: Any, total: RingSums, p: int) -> Sums:
@@ -76,10 +76,10 @@ def from_rings(statistic: Any, total: RingSums, p: int) -> Sums:
     ValueError : vectors of another size.
     """
     shapes = statistic.shapes(p)
-    if (total.wide.size, total.narrow.size) != sizes(statistic, p):
+    if (total.ring64.size, total.ring32.size) != sizes(statistic, p):
         raise ValueError("the sums are not of the size the statistic declares")
     found: dict[str, Float] = {}
-    rings: tuple[NDArray[Any], ...] = (total.wide, total.narrow)
+    rings: tuple[NDArray[Any], ...] = (total.ring64, total.ring32)
     for bits, ring in zip(WIDTHS, rings, strict=True):
         own = _parts(statistic, shapes, bits)
         values = from_ring(ring, _steps(statistic, shapes, own))

@@ -1,4 +1,4 @@
-"""A site's share of a training round as ring elements: changed weights, wide ranges, sums."""
+"""A site's share of a training round as ring elements: weights, running statistics, sums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.statistics.base import Float
 # training loss and count, held-out loss and count, steps times the site's share
 SUMS = 5
 _SUM_STEP = 2.0**-21
-_WIDE_STEP = 2.0**-25  # as fine as the narrow ring of the weights
+_RUNNING_STEP = 2.0**-25  # as fine as the 32-bit ring of the weights
 
 Weights = NDArray[np.float32]
 Ranges = NDArray[np.int64]
@@ -38,32 +38,34 @@ class Update:
 
 @dataclass(frozen=True)
 class UpdateRings:
-    """Update as ring elements: 32 and 16 bits, and 64 for wide ranges and sums."""
+    """Update as ring elements: 32 and 16 bits, and 64 for running statistics and sums."""
 
     parameters: NDArray[np.uint32]
-    half: NDArray[np.uint16]
-    rest: NDArray[np.uint64]
+    ring16: NDArray[np.uint16]
+    statistics: NDArray[np.uint64]
 
     @classmethod
-    def zeros(cls, parameters: int, half: int, rest: int) -> UpdateRings:
+    def zeros(cls, parameters: int, ring16: int, statistics: int) -> UpdateRings:
         """Return rings of zeros."""
         return cls(
-            np.zeros(parameters, np.uint32), np.zeros(half, np.uint16), np.zeros(rest, np.uint64)
+            np.zeros(parameters, np.uint32),
+            np.zeros(ring16, np.uint16),
+            np.zeros(statistics, np.uint64),
         )
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Lengths of the three."""
-        return self.parameters.size, self.half.size, self.rest.size
+        return self.parameters.size, self.ring16.size, self.statistics.size
 
     def add(self, other: UpdateRings) -> None:
         """Add another update, in place."""
         np.add(self.parameters, other.parameters, out=self.parameters)
-        np.add(self.half, other.half, out=self.half)
-        np.add(self.rest, other.rest, out=self.rest)
+        np.add(self.ring16, other.ring16, out=self.ring16)
+        np.add(self.statistics, other.statistics, out=self.statistics)
 
 
-def update_sizes(trained: int, wide: Ranges, controls: int, grid: float) -> tuple[int, int, int]:
+def update_sizes(trained: int, running: Ranges, controls: int, grid: float) -> tuple[int, int, int]:
     """Return the ring lengths of an update of `trained` weights; all 0 when it is 0.
 
     Parameters
@@ -71,67 +73,71 @@ def update_sizes(trained: int, wide: Ranges, controls: int, grid: float) -> tupl
     controls : length of the control variate sent.
     grid : that of the `RoundPlan`.
     """
-    rest = SUMS + (int((wide[:, 1] - wide[:, 0]).sum()) if trained else 0)
-    narrow = trained + (controls if trained else 0)
-    return (0, narrow, rest) if grid else (narrow, 0, rest)
+    statistics = SUMS + (int((running[:, 1] - running[:, 0]).sum()) if trained else 0)
+    vector = trained + (controls if trained else 0)
+    return (0, vector, statistics) if grid else (vector, 0, statistics)
 
 
-def to_update_rings(update: Update, wide: Ranges, sites: int, grid: float = 0.0) -> UpdateRings:
+def to_update_rings(update: Update, running: Ranges, sites: int, grid: float = 0.0) -> UpdateRings:
     """Return the rings of a site's update.
 
     Parameters
     ----------
     update : changes weighted by the site's share; with a grid, multiples of it (`on_grid16`). The
         changes are overwritten: a large network's are not copied.
-    wide : (k, 2), ranges of weights that take the wide ring: zero in the narrow one.
+    running : (k, 2), ranges of the running statistics: in 64 bits, and zero among the weights.
     sites : number of sites whose shares are added.
 
     Raises
     ------
     OverflowError : a change too large for its ring.
     """
-    ranges = wide if update.change.size else wide[:0]
+    ranges = running if update.change.size else running[:0]
     taken = [update.change[start:stop].astype(np.float64) for start, stop in ranges]
-    rest = np.concatenate([*taken, update.sums])
-    narrow = update.change
+    statistics = np.concatenate([*taken, update.sums])
+    vector = update.change
     if update.control.size:
-        narrow = np.concatenate([update.change, update.control])
+        vector = np.concatenate([update.change, update.control])
     for start, stop in ranges:
-        narrow[start:stop] = 0.0
-    wide_ring = to_ring(rest, _steps(rest.size), sites)
+        vector[start:stop] = 0.0
+    ring64 = to_ring(statistics, _steps(statistics.size), sites)
     nothing = UpdateRings.zeros(0, 0, 0)
-    if not narrow.size:
-        return UpdateRings(nothing.parameters, nothing.half, wide_ring)
+    if not vector.size:
+        return UpdateRings(nothing.parameters, nothing.ring16, ring64)
     if grid:
-        return UpdateRings(nothing.parameters, weights.to_ring16(narrow, grid, sites), wide_ring)
-    ring = weights.to_ring32(narrow, sites=sites, out=narrow.view(np.uint32))
-    return UpdateRings(ring, nothing.half, wide_ring)
+        return UpdateRings(nothing.parameters, weights.to_ring16(vector, grid, sites), ring64)
+    ring = weights.to_ring32(vector, sites=sites, out=vector.view(np.uint32))
+    return UpdateRings(ring, nothing.ring16, ring64)
 
 
-def from_update_rings(rings: UpdateRings, trained: int, wide: Ranges, grid: float = 0.0) -> Update:
+def from_update_rings(
+    rings: UpdateRings, trained: int, running: Ranges, grid: float = 0.0
+) -> Update:
     """Return the update that rings represent.
 
     Raises
     ------
     ValueError : rings that do not fit the ranges.
     """
-    controls = rings.parameters.size + rings.half.size - trained
-    if controls not in (0, trained) or rings.sizes != update_sizes(trained, wide, controls, grid):
-        raise ValueError("an update that does not fit its wide ranges")
-    numbers = from_ring(rings.rest, _steps(rings.rest.size))
+    controls = rings.parameters.size + rings.ring16.size - trained
+    if controls not in (0, trained) or rings.sizes != update_sizes(
+        trained, running, controls, grid
+    ):
+        raise ValueError("an update that does not fit its ranges of running statistics")
+    numbers = from_ring(rings.statistics, _steps(rings.statistics.size))
     if grid:
-        narrow = weights.from_ring16(rings.half, grid)
+        vector = weights.from_ring16(rings.ring16, grid)
     else:
-        narrow = weights.from_ring32(rings.parameters)
-    change, control = narrow[:trained], narrow[trained:]
+        vector = weights.from_ring32(rings.parameters)
+    change, control = vector[:trained], vector[trained:]
     start = 0
-    for first, last in wide if trained else wide[:0]:
+    for first, last in running if trained else running[:0]:
         change[first:last] = numbers[start : start + last - first]
         start += last - first
     return Update(change, control, numbers[-SUMS:])
 
 
 def _steps(size: int) -> Float:
-    steps = np.full(size, _WIDE_STEP)
+    steps = np.full(size, _RUNNING_STEP)
     steps[-SUMS:] = _SUM_STEP
     return steps

@@ -20,9 +20,8 @@ from common.evaluation.local import Evaluation
 from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
 from common.messages.plain import plain
-from common.statistics.base import Float
+from common.statistics.base import Float, statistic_classes
 from common.statistics.placements import DeLongResult
-from common.statistics.registry import statistic_classes
 from common.transforms.views import View
 
 Weights = NDArray[np.float32]
@@ -129,8 +128,8 @@ class SumReply:
     session: str
     number: int
     request: str
-    wide: Ring64
-    narrow: Ring32
+    ring64: Ring64
+    ring32: Ring32
 
 
 @plain
@@ -167,8 +166,8 @@ class RoundPlan:
 class TrainRequest:
     """Weights of a network with the plan of a round.
 
-    `wide` (k, 2) are ranges, start and stop, of weights whose changes have no natural bound, the
-    running statistics of BatchNorm: they travel in the wide ring. `control` (n,) is the sites' mean
+    `running` (k, 2) are ranges, start and stop, of the running statistics of BatchNorm: their
+    changes have no natural bound, and travel in 64 bits. `control` (n,) is the sites' mean
     control variate, empty unless the strategy sends one, as SCAFFOLD does.
     """
 
@@ -179,7 +178,7 @@ class TrainRequest:
     network: str
     variant: str
     weights: Weights
-    wide: Ranges
+    running: Ranges
     plan: RoundPlan
     keys: tuple[SignedKey, ...]
     control: Weights = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
@@ -187,7 +186,7 @@ class TrainRequest:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the whole request, every weight included."""
-        asked = (self.network, self.variant, self.weights, self.control, self.wide, self.plan)
+        asked = (self.network, self.variant, self.weights, self.control, self.running, self.plan)
         return request_digest(*asked)
 
     @property
@@ -205,10 +204,11 @@ class TrainRequest:
 class TrainReply:
     """The site's share of the change of the weights, as masked ring elements.
 
-    `parameters` is (own patients / total) x (local - global weights) with the wide ranges left at
-    zero, then the change of the control variate where there is one; empty when no epoch was asked
-    for. Where the plan has a grid, `half` holds the changes instead. `rest` holds the wide ranges,
-    then five sums: training loss and count, held-out loss and count, steps times the share.
+    `parameters` is (own patients / total) x (local - global weights) where running statistics
+    are left at zero, then the change of the control variate where there is one; empty when no epoch
+    was asked for. Where the plan has a grid, `ring16` holds the changes instead. `statistics`
+    holds those, then five sums: training loss and count, held-out loss and count, steps times the
+    share.
     `epsilon` is the privacy loss of a patient of the site so far; 0 without differential privacy.
     """
 
@@ -217,8 +217,8 @@ class TrainReply:
     number: int
     request: str
     parameters: Ring32
-    rest: Ring64
-    half: Ring16 = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
+    statistics: Ring64
+    ring16: Ring16 = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
     epsilon: float = 0.0
 
 

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import load_pem_x509_certificate
 from pydantic import Field, field_validator
 
-from common.masking import identity
 from common.messages.signed_document import SignedDocument
 from common.study.model import Name
 
@@ -50,15 +49,8 @@ class Invitation(SignedDocument):
         return text
 
     def check(self) -> str:
-        """Return the fingerprint of the coordinator who signed it, to compare by phone.
-
-        Raises
-        ------
-        InputError, SignatureError : not a key, or not signed with it.
-        """
-        public = identity.public_key(self.coordinator_key)
-        self.check_signature(public)
-        return identity.fingerprint(public)
+        """Return the fingerprint of the coordinator who signed it; see `check_signed_by`."""
+        return self.check_signed_by(self.coordinator_key)
 
 
 class JoinRequest(SignedDocument):
@@ -83,15 +75,8 @@ class JoinRequest(SignedDocument):
         return text
 
     def check(self) -> str:
-        """Return the fingerprint of the site that signed it, to compare by phone.
-
-        Raises
-        ------
-        InputError, SignatureError : not a key, or not signed with it.
-        """
-        public = identity.public_key(self.identity_key)
-        self.check_signature(public)
-        return identity.fingerprint(public)
+        """Return the fingerprint of the site that signed it; see `check_signed_by`."""
+        return self.check_signed_by(self.identity_key)
 
 
 def node_key_pem(text: str) -> bytes:

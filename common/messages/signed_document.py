@@ -52,6 +52,17 @@ class SignedDocument(BaseModel):
             raise SignatureError(f"the {self.purpose} is not signed", where=self.purpose) from None
         identity.verify(public, self.purpose, self._message(), signature)
 
+    def check_signed_by(self, key: str) -> str:
+        """Return the fingerprint of this key (base64), which signed it; to compare by phone.
+
+        Raises
+        ------
+        InputError, SignatureError : not a key, or not signed with it.
+        """
+        public = identity.public_key(key)
+        self.check_signature(public)
+        return identity.fingerprint(public)
+
     def to_bytes(self) -> bytes:
         """Return the content of the file."""
         return json.dumps(self.model_dump(mode="json"), indent=1).encode() + b"\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,42 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from common.messages.plain import plain
-
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 
 
-@plain
-class Layout:
-    """Names and shapes of the floating-point entries of a state dict, in its order."""
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-
-    @property
-    def size(self) -> int:
-        """Length of the flat vector."""
-        return sum(math.prod(shape) for shape in self.shapes)
-
-
-def layout_of(model: nn.Module) -> Layout:
-    """Return the layout of all parameters and of BatchNorm's running statistics.
+def flatten(model: nn.Module) -> NDArray[np.float32]:
+    """Return a copy of all parameters and of BatchNorm's running statistics, float32 (n,).
 
     Integer buffers (num_batches_tracked) are counts of a site's own steps and are left out.
     """
-    entries = _floating(model)
-    return Layout(
-        names=tuple(entries), shapes=tuple(tuple(entry.shape) for entry in entries.values())
-    )
-
-
-def flatten(model: nn.Module) -> NDArray[np.float32]:
-    """Return a copy of the weights, float32 (layout_of(model).size,)."""
     parts = [entry.detach().cpu().reshape(-1) for entry in _floating(model).values()]
     return torch.cat(parts).to(torch.float32).numpy()
 
 
-def wide_ranges(model: nn.Module) -> NDArray[np.int64]:
+def running_ranges(model: nn.Module) -> NDArray[np.int64]:
     """Return ranges (k, 2), start and stop in the flat vector, of BatchNorm's running statistics.
 
     Weights change by little in a round; a running variance can change by any amount.
@@ -119,7 +95,7 @@ def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
 
     Raises
     ------
-    ValueError : the vector is not 1-D or not as long as the model's layout.
+    ValueError : the vector is not 1-D or not as long as the model's own.
     """
     entries = _floating(model)
     expected = sum(entry.numel() for entry in entries.values())

@@ -7,12 +7,31 @@ unless the study says otherwise; the server adds these vectors and calls `finali
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+import common.statistics
 from common.messages.plain import plain
+
+
+def statistic_classes() -> dict[str, type[Any]]:
+    """Return every class with `from_rows`, `finalise`, `shapes`, a kind and steps, by class name.
+
+    Once imported, messages can name them: `common.messages.plain` builds nothing else.
+    """
+    found: dict[str, type[Any]] = {}
+    for module_info in pkgutil.iter_modules(common.statistics.__path__):
+        module = importlib.import_module(f"common.statistics.{module_info.name}")
+        for name, value in vars(module).items():
+            declared = isinstance(value, type) and hasattr(value, "from_rows")
+            if declared and hasattr(value, "kind") and value.__module__ == module.__name__:
+                found[name] = value
+    return dict(sorted(found.items()))
+
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -54,7 +73,7 @@ class Rows:
 
 
 class Statistic(Protocol, Generic[R]):
-    """Interface of a statistic. `rule` names its disclosure rule in `common.disclosure`.
+    """Interface of a statistic. `kind` decides its rules in `common.disclosure`.
 
     `step` gives, per part, the largest rounding that fixed-point encoding of that part may make.
 
@@ -63,7 +82,7 @@ class Statistic(Protocol, Generic[R]):
     "columns + 1". A statistic that is only asked of a set at one hospital says `alone = True`.
     """
 
-    rule: ClassVar[str]
+    kind: ClassVar[str]
     step: ClassVar[dict[str, float]]
     about: ClassVar[str]
     attack: ClassVar[str]

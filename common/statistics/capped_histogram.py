@@ -37,7 +37,7 @@ class CappedHistogram:
     edges: Float
     cap: int
 
-    rule: ClassVar[str] = "rank_histogram"
+    kind: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
     about: ClassVar[str] = (

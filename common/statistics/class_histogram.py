@@ -81,7 +81,7 @@ class ClassHistogram:
 
     edges: Float
 
-    rule: ClassVar[str] = "score_histogram"
+    kind: ClassVar[str] = "score_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "pairs": 0.5, "unequal": 0.5}
     about: ClassVar[str] = (
         "For each model, patients of either outcome in each interval of the score, and whether"

@@ -31,7 +31,7 @@ class FoldCounts:
 
     folds: int
 
-    rule: ClassVar[str] = "folds"
+    kind: ClassVar[str] = "folds"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "positives": 0.5}
     about: ClassVar[str] = "Training patients in each fold, and how many have the endpoint."
     attack: ClassVar[str] = "Nothing beyond these numbers, which are large by rule."
@@ -86,7 +86,7 @@ class LevelCounts:
 
     levels: int
 
-    rule: ClassVar[str] = "cells"
+    kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     about: ClassVar[str] = "How many patients have each level of each clinical column (Table 1)."
     attack: ClassVar[str] = (

@@ -92,7 +92,7 @@ class FoldHistogram:
     folds: int
     edges: Float
 
-    rule: ClassVar[str] = "support"
+    kind: ClassVar[str] = "support"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
     about: ClassVar[str] = (

@@ -16,7 +16,7 @@ from common.statistics.histogram import cell_of
 
 # far below the resolution of a model, far above rounding, too fine to find a row by trying values
 _GRID = 2.0**32
-_PAIRS_AT_ONCE = 1_000_000
+PAIRS_AT_ONCE = 1_000_000
 
 
 def reached(values: Float, feature: Int, threshold: Float) -> Int:
@@ -101,7 +101,7 @@ class NodeCounts:
     node: Int
     column: Int
 
-    rule: ClassVar[str] = "bin_counts"
+    kind: ClassVar[str] = "bin_counts"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     about: ClassVar[str] = (
         "Patients of either outcome in the intervals of one model's probability, in the"
@@ -159,7 +159,7 @@ class NodeCounts:
 
     def _groups(self, n: int) -> Iterator[Int]:
         """Yield groups of trees that fit into memory with all rows."""
-        size = max(_PAIRS_AT_ONCE // max(n, 1), 1)
+        size = max(PAIRS_AT_ONCE // max(n, 1), 1)
         for start in range(0, self.feature.shape[0], size):
             yield np.arange(start, min(start + size, self.feature.shape[0]))
 

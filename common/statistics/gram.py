@@ -130,11 +130,6 @@ class FoldGramResult:
         )
         return np.asarray(np.maximum(squares, 0.0) / max(float(self.n[fold]), 1.0))
 
-    def validation_error(self, fold: int, coefficient: Float, intercept: float) -> float:
-        """Return the mean squared error in `fold` of one linear model, coefficient (p,)."""
-        several = self.validation_errors(fold, coefficient[:, None], np.array([intercept]))
-        return float(several[0])
-
 
 @plain
 class FoldGram:
@@ -160,7 +155,7 @@ class FoldGram:
     folds: int
     support: Support | None = None
 
-    rule: ClassVar[str] = "fold_gram"
+    kind: ClassVar[str] = "fold_gram"
     step: ClassVar[dict[str, float]] = {
         "n": 0.5,
         "sum_x": 2.0**-32,
@@ -252,7 +247,7 @@ class CrossProducts:
     mean: Float
     support: Support | None = None
 
-    rule: ClassVar[str] = "gram"
+    kind: ClassVar[str] = "gram"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-32, "products": 2.0**-32}
     about: ClassVar[str] = (
         "For every two columns the sum of the products of their distances from the mean: the"

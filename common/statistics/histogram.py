@@ -79,7 +79,7 @@ class Histogram:
 
     edges: Float
 
-    rule: ClassVar[str] = "rank_histogram"
+    kind: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
     about: ClassVar[str] = "How many patients lie in each interval of each column."

@@ -47,7 +47,7 @@ class PairedMoments:
 
     mean: Float
 
-    rule: ClassVar[str] = "paired"
+    kind: ClassVar[str] = "paired"
     step: ClassVar[dict[str, float]] = {
         "count": 0.5,
         "sum": 2.0**-24,

@@ -30,7 +30,7 @@ class Means:
     array([1.5])
     """
 
-    rule: ClassVar[str] = "rows"
+    kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5}
     about: ClassVar[str] = "For each column, values present and their sum."
     attack: ClassVar[str] = (
@@ -89,7 +89,7 @@ class CentredSquares:
 
     mean: Float
 
-    rule: ClassVar[str] = "rows"
+    kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5, "squares": 0.5}
     about: ClassVar[str] = (
         "For each column, squared distances from the mean, summed: the standard deviation."
@@ -151,7 +151,7 @@ class Missingness:
     {'rows': array([2.]), 'present': array([1.]), 'lacking': array([0.])}
     """
 
-    rule: ClassVar[str] = "rows"
+    kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "present": 0.5, "lacking": 0.5}
     about: ClassVar[str] = "For each column, values present, and how many hospitals have none."
     attack: ClassVar[str] = (

@@ -68,7 +68,7 @@ class Placements:
     negatives: ClassCells
     positives: ClassCells
 
-    rule: ClassVar[str] = "placements"
+    kind: ClassVar[str] = "placements"
     step: ClassVar[dict[str, float]] = {
         "rows": 0.5,
         "area": 2.0**-40,

@@ -45,7 +45,7 @@ class PlattSums:
     positives: int
     negatives: int
 
-    rule: ClassVar[str] = "platt"
+    kind: ClassVar[str] = "platt"
     step: ClassVar[dict[str, float]] = {
         "loss": 2.0**-36,
         "gradient": 2.0**-36,

@@ -119,7 +119,7 @@ class RankGram:
     support: Support | None = None
     normal: bool = False
 
-    rule: ClassVar[str] = "rank_gram"
+    kind: ClassVar[str] = "rank_gram"
     # entries sum to at most a third, and binning moves correlations by far more than the rounding
     step: ClassVar[dict[str, float]] = {"gram": 2.0**-25}
     bits: ClassVar[dict[str, int]] = {"gram": 32}

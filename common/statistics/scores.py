@@ -42,7 +42,7 @@ class Confusion:
 
     cutoffs: Float
 
-    rule: ClassVar[str] = "scores"
+    kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"tp": 0.5, "tn": 0.5, "fp": 0.5, "fn": 0.5}
     about: ClassVar[str] = "For each model, true and false positives and negatives at its cut-off."
     attack: ClassVar[str] = (
@@ -99,7 +99,7 @@ class BinnedCalibration:
     array([[1., 0., 0., 0., 0., 0., 0., 0., 0., 1.]])
     """
 
-    rule: ClassVar[str] = "scores"
+    kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "probability": 2.0**-40, "positives": 0.5}
     about: ClassVar[str] = (
         "For each model, patients in ten intervals of the probability, their summed"
@@ -159,7 +159,7 @@ class DecisionCounts:
     array([1., 1., 0.])
     """
 
-    rule: ClassVar[str] = "scores"
+    kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "tp": 0.5, "fp": 0.5}
     about: ClassVar[str] = (
         "For each model, true and false positives at the thresholds 0.01 to 0.99."
@@ -211,7 +211,7 @@ class BrierSums:
     array([0.025])
     """
 
-    rule: ClassVar[str] = "scores"
+    kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "squares": 2.0**-40}
     about: ClassVar[str] = (
         "For each model, the squared distance of probability and outcome, summed."

@@ -55,7 +55,7 @@ class SiteQuartiles:
     fewest: int
     minimum: int
 
-    rule: ClassVar[str] = "quartiles"
+    kind: ClassVar[str] = "quartiles"
     step: ClassVar[dict[str, float]] = {"present": 0.5, "quartiles": 0.5}
     about: ClassVar[str] = (
         "Median and quartiles of each column of a set that one hospital holds alone (Table 1)."
@@ -80,7 +80,7 @@ class SiteQuartiles:
         """Return quartiles of the site's rows, zeros for a column that is withheld."""
         if self.decimals.size != rows.p:
             raise ValueError(f"decimals of {self.decimals.size} columns for {rows.p}")
-        told, quartiles = np.zeros(rows.p), np.zeros((rows.p, SHARES.size, DIGITS))
+        present, quartiles = np.zeros(rows.p), np.zeros((rows.p, SHARES.size, DIGITS))
         fewest = max(self.fewest, QUARTERS * self.minimum, 1)
         for column, decimals in enumerate(self.decimals.tolist()):
             values = rows.values[:, column]
@@ -92,14 +92,14 @@ class SiteQuartiles:
                 found = rounded_quartiles(found)
             digits = exact_column_sums(found[None, :])
             if np.array_equal(from_digits(digits), found):
-                told[column], quartiles[column] = 1.0, digits
-        return {"present": told, "quartiles": quartiles}
+                present[column], quartiles[column] = 1.0, digits
+        return {"present": present, "quartiles": quartiles}
 
     def finalise(self, sums: Sums) -> SiteQuartilesResult:
         """Return the three numbers of each column that is not withheld."""
-        told = sums["present"] > 0.5
+        present = sums["present"] > 0.5
         numbers = from_digits(sums["quartiles"].reshape(-1, DIGITS)).reshape(-1, SHARES.size)
-        return SiteQuartilesResult(quartiles=np.where(told[:, None], numbers, np.nan))
+        return SiteQuartilesResult(quartiles=np.where(present[:, None], numbers, np.nan))
 
 
 def rounded_quartiles(quartiles: Float) -> Float:

@@ -46,7 +46,7 @@ class SvmGradient:
     excluded: Float
     validation: Int
 
-    rule: ClassVar[str] = "gradient"
+    kind: ClassVar[str] = "gradient"
     step: ClassVar[dict[str, float]] = {
         "loss": 2.0**-32,
         "gradient": 2.0**-32,

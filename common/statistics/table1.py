@@ -52,7 +52,7 @@ class GroupSums:
     centre: Float
     minimum: int = 0
 
-    rule: ClassVar[str] = "rows"
+    kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 0.5, "squares": 0.5}
     about: ClassVar[str] = (
         "For each column of one set of patients: values present, their sum and squares (Table 1)."
@@ -124,7 +124,7 @@ class ProtectedLevelCounts:
     levels: int
     minimum: int
 
-    rule: ClassVar[str] = "cells"
+    kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "hidden": 0.5}
     about: ClassVar[str] = (
         "The same as level counts for a set that one hospital holds alone, with small cells"
@@ -201,7 +201,7 @@ class JoinedHistogram:
     edges: Float
     minimum: int
 
-    rule: ClassVar[str] = "rank_histogram"
+    kind: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     about: ClassVar[str] = (
         "The same for a set that one hospital holds alone, with small cells joined before they"

@@ -35,10 +35,10 @@ from common.models import (
     find_model,
     in_order,
 )
+from common.presets import merge, preset_text
 from common.study.block import Positive, Settings, explain, findings
 from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
-from common.study.presets import merge, preset_text
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.strategy import refusal_of_masks
 from common.utils.text_file import check_levels, on_one_line, read_written

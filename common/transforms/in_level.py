@@ -14,7 +14,7 @@ from common.transforms.base import Columns, Transform, positions
 class InLevel(Transform):
     """Keep rows with this level in this column, and drop the column; rows without a level go too.
 
-    Only few questions may be asked about such rows, see `common.disclosure.levels`: a question that
+    Only few questions may be asked about such rows, see `common.disclosure.sums`: a question that
     could choose rows at will would single a patient out.
 
     Parameters

@@ -283,7 +283,7 @@ class Boosting:
 
 
 @dataclass(frozen=True)
-class Machine:
+class FittedSvm:
     """Linear machine on scaled columns, with Platt's scaling of its decision value."""
 
     mean: Float
@@ -342,7 +342,7 @@ def _boosting(root: SkopsNode, columns: int) -> Boosting:
     return Boosting(log_odds, root["learning_rate"].number(), _some(found))
 
 
-def _machine(root: SkopsNode, columns: int) -> Machine:
+def _machine(root: SkopsNode, columns: int) -> FittedSvm:
     (_, scaler), (_, outer) = (step.items() for step in root["steps"].items())
     scaler.of_type("sklearn.preprocessing._data.StandardScaler")
     _check_fit(outer.of_type("sklearn.calibration.CalibratedClassifierCV"), columns)
@@ -356,7 +356,7 @@ def _machine(root: SkopsNode, columns: int) -> Machine:
     scale = scaler["scale_"].numbers((columns,))
     if (scale <= 0.0).any():
         raise ValueError("the stacker has a scale that is not positive")
-    return Machine(
+    return FittedSvm(
         mean=scaler["mean_"].numbers((columns,)),
         scale=scale,
         weights=machine["coef_"].numbers((1, columns))[0],

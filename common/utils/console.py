@@ -44,7 +44,7 @@ class ProgressBar:
         self, console: Console, label: str = "", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._console, self._label, self._clock = console, label, clock
-        self._began = self._told = clock()
+        self._began = self._shown = clock()
         self._stage = (0, 0)
         self._task: TaskID | None = None
         self._bar = Progress(
@@ -75,15 +75,15 @@ class ProgressBar:
         now = self._clock()
         before, total_before = self._stage
         if total != total_before or done < before:
-            self._began = self._told = now
+            self._began = self._shown = now
             self._restart(total)
         self._stage = (done, total)
         text = on_one_line(what)
         if self._console.is_terminal:
             if self._task is not None:
                 self._bar.update(self._task, completed=done, description=escape(text))
-        elif done >= total or now - self._told > LINE_SECONDS:
-            self._told = now
+        elif done >= total or now - self._shown > LINE_SECONDS:
+            self._shown = now
             prefix = f"{self._label}: " if self._label else ""
             line = f"  {prefix}{done}/{total} {text}{self._left(done, total, now)}"
             self._console.print(line, highlight=False, markup=False)

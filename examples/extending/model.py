@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from common.dossier.disclosure import Phase, sums
+from common.dossier.disclosure import Phase, sum_disclosure
 from common.models import ModelSpec
 from common.statistics.base import Float
 from common.statistics.gram import CentredGram, FoldGram, FoldGramResult
@@ -116,10 +116,10 @@ def ridge_asks(study: Study) -> Phase:
     """Declare what `fit_ridge` asks for."""
     width = len(options_of(study).columns)
     asked = (
-        sums(study, Means(), width),
+        sum_disclosure(study, Means(), width),
         *moments_asks(study, width, 1),
         variance_asks(study, width),
-        sums(study, FoldGram(folds=study.folds), width),
+        sum_disclosure(study, FoldGram(folds=study.folds), width),
         calibration_asks(study),
     )
     return Phase(NAME, "Ridge regression on clinical columns", 5 + PLATT_ROUNDS, asked)

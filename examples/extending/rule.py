@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.disclosure.rule import Asked, Refusals, Rule, declare
+from common.disclosure.rule import Refusals, Rule, SumQuery, declare
 
 # it is constant, and names no column: which one is empty would tell of the patients
 SUBJECT = "a column with most values missing"
 
 
-def check_missing(asked: Asked) -> Refusals:
+def check_missing(query: SumQuery) -> Refusals:
     """Refuse a sum over a column in which more than half of this site's values are missing."""
-    missing = np.isnan(asked.rows.values).sum(axis=0)
-    if (2 * missing > asked.rows.n).any():
-        return asked.refuse("missing", SUBJECT)
+    missing = np.isnan(query.rows.values).sum(axis=0)
+    if (2 * missing > query.rows.n).any():
+        return query.refuse("missing", SUBJECT)
     return ()
 
 

@@ -48,7 +48,7 @@ class OrdinalCounts:
 
     levels: int
 
-    rule: ClassVar[str] = "cells"
+    kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     about: ClassVar[str] = (
         "How many patients of either outcome lie at or above each level of an ordered column."

@@ -94,9 +94,9 @@ def audit_run(run: Path, study: Study | None) -> AuditReport:
 
 def _departures(entries: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
     """List the sites whose numbers follow from the sums of two rosters, as the sites recorded."""
-    told = Counter((name, own) for own, all_of in entries.items() for name in _left(all_of))
-    for name in sorted({name for name, _ in told}):
-        releases = ", ".join(f"{n} of {own}" for (one, own), n in told.items() if one == name)
+    following = Counter((name, own) for own, all_of in entries.items() for name in _left(all_of))
+    for name in sorted({name for name, _ in following}):
+        releases = ", ".join(f"{n} of {own}" for (one, own), n in following.items() if one == name)
         yield f"site {name} left: its own sums follow by subtraction from releases ({releases})"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from rich import box
 from rich.table import Table
 
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from common.models import MODELS, in_order
 from server.compare.run import ComparedRun
 from server.report import words
@@ -106,8 +106,8 @@ def software_block(first: ComparedRun, second: ComparedRun) -> Block:
 
 def _software(run: ComparedRun) -> dict[str, str]:
     info = run.results.run
-    told = {"this software": info.software, "engine": info.engine, "machine": info.machine}
-    return {**{key: value for key, value in told.items() if value}, **run.results.software}
+    known = {"this software": info.software, "engine": info.engine, "machine": info.machine}
+    return {**{key: value for key, value in known.items() if value}, **run.results.software}
 
 
 def _differing(

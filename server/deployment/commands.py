@@ -166,8 +166,7 @@ def status(
 
 
 def _status(folder: Path, name: str | None) -> RunStatus:
-    from server.deployment.status import read_status
-    from server.progress.simulated_status import is_run_folder, read_simulated
+    from server.deployment.status import is_run_folder, read_simulated, read_status
 
     if name is None and is_run_folder(folder):
         return read_simulated(folder)
@@ -176,9 +175,9 @@ def _status(folder: Path, name: str | None) -> RunStatus:
 
 
 def _serve_page(folder: Path, name: str | None, port: int) -> None:
+    from server.deployment.status import check_run_folder, is_run_folder
     from server.live.serving import serve
     from server.live.snapshot import of_deployment, of_simulation
-    from server.progress.simulated_status import check_run_folder, is_run_folder
 
     if name is None and is_run_folder(folder):
         if any(folder.iterdir()):  # a run may be about to begin in an empty one

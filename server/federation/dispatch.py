@@ -19,8 +19,57 @@ from flwr.serverapp import Grid
 
 from common.errors import SiteError
 from common.flower.internals import ErrorCode
-from server.federation.replies import is_waited_for
+from common.messages.exchanges import answers
 from server.progress.events import Events
+
+
+def is_waited_for(reply: Message, node: int, asked: Mapping[str, int], where: str) -> bool:
+    """Tell whether a reply is to a question of this node; a stray changes nothing.
+
+    A stray is to no message of this round, such as one of a run that was resumed since. Errors that
+    Flower makes in a node's place have other senders, and pass.
+
+    Parameters
+    ----------
+    node : the one waited for.
+    asked : node by id of all messages of this round.
+    where : the site, for people.
+
+    Raises
+    ------
+    SiteError : the reply is to another node's message of this round, or from another node.
+    """
+    answered = reply.metadata.reply_to_message_id
+    if answered not in asked:
+        return False
+    if asked[answered] != node:
+        raise _refused("a reply to another message of the same round", where)
+    if not reply.has_error() and reply.metadata.src_node_id != node:
+        raise _refused("a reply from another node than the one asked", where)
+    return True
+
+
+def check_answer(request: Any, reply: Any, site: str) -> None:
+    """Return if a reply is this site's, to this request.
+
+    The numbers of a masked sum do not show its site or its question: a wrong one must not come into
+    the total.
+
+    Raises
+    ------
+    SiteError : it is in another site's name, or repeats another session, number or digest.
+    """
+    if not answers(request, reply, site):
+        raise _refused("a reply to another question, or in another site's name", f"site {site}")
+
+
+def _refused(what: str, where: str) -> SiteError:
+    return SiteError(
+        what,
+        where=where,
+        remedy="resume; if it comes again, look for what stands between coordinator and site",
+    )
+
 
 LOST = {
     ErrorCode.MESSAGE_UNAVAILABLE: "the question was lost",
@@ -38,7 +87,7 @@ Content = Callable[[], RecordDict]
 
 
 @dataclass
-class Wire:
+class Connection:
     """The grid, and late replies: those that may still come, though nobody waits for them.
 
     Parameters
@@ -72,7 +121,7 @@ class Wire:
 
 
 @dataclass
-class _Open:
+class _Pending:
     """A question to one node.
 
     Parameters
@@ -96,7 +145,7 @@ class _Open:
     why: str = ""
 
 
-class Questions:
+class Dispatch:
     """One exchange with several nodes.
 
     Parameters
@@ -104,25 +153,25 @@ class Questions:
     seconds : the longest wait for all of it.
     """
 
-    def __init__(self, wire: Wire, exchange: str, seconds: float) -> None:
-        self._wire, self._exchange, self._seconds = wire, exchange, seconds
-        self._began = self._noticed = self._looked = wire.clock()
+    def __init__(self, connection: Connection, exchange: str, seconds: float) -> None:
+        self._connection, self._exchange, self._seconds = connection, exchange, seconds
+        self._began = self._noticed = self._looked = connection.clock()
         self._pause = _SHORTEST_PAUSE
-        self._open: dict[int, _Open] = {}
+        self._pending: dict[int, _Pending] = {}
         self._asked: dict[str, int] = {}
         self._slowest = 0.0
 
     @property
     def overdue(self) -> bool:
         """Tell whether the longest wait is over."""
-        return self._wire.clock() - self._began > self._seconds
+        return self._connection.clock() - self._began > self._seconds
 
     def ask(self, contents: Mapping[int, Content]) -> None:
         """Ask these nodes; a content that is the same for several is made once."""
-        nodes = self._wire.nodes()
+        nodes = self._connection.nodes()
         made = {content: content() for content in dict.fromkeys(contents.values())}
         for node, content in contents.items():
-            self._open[node] = _Open(content, since=self._wire.clock())
+            self._pending[node] = _Pending(content, since=self._connection.clock())
         self._push({node: made[content] for node, content in contents.items()}, nodes)
 
     def replies(self) -> Iterator[tuple[int, Message]]:
@@ -132,16 +181,16 @@ class Questions:
         ------
         SiteError : no reply in time, from the wrong node, or an app that dies again and again.
         """
-        while self._open:
+        while self._pending:
             yield from self.poll()
-            if self._open and self.overdue:
+            if self._pending and self.overdue:
                 raise self._too_late()
-            if self._open:
+            if self._pending:
                 self.wait()
 
     def poll(self) -> Iterator[tuple[int, Message]]:
         """Yield the replies that are there, by node; an error about a lost one is no reply."""
-        for node in list(self._open):
+        for node in list(self._pending):
             reply = self._take(node)
             if reply is not None:
                 self._pause = _SHORTEST_PAUSE
@@ -155,15 +204,17 @@ class Questions:
         ----------
         missing : who is waited for besides those asked.
         """
-        now = self._wire.clock()
+        now = self._connection.clock()
         if now - self._noticed >= NOTICE_SECONDS:
             self._noticed = now
             self._notice(missing)
-        if now - self._looked >= LOOK_SECONDS or any(self._is_due(o) for o in self._open.values()):
+        if now - self._looked >= LOOK_SECONDS or any(
+            self._is_due(o) for o in self._pending.values()
+        ):
             self._looked = now
             self._ask_again()
-            self._wire.pass_over_late()
-        self._wire.sleep(self._pause)
+            self._connection.pass_over_late()
+        self._connection.sleep(self._pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     # -- one node -------------------------------------------------------------------------------
@@ -179,12 +230,12 @@ class Questions:
         ]
         for node in contents:
             if node in nodes:
-                self._open[node].activated = nodes[node].last_activated_at
+                self._pending[node].activated = nodes[node].last_activated_at
         # by their ids and not their places: what is not taken may be missing, None or empty
-        taken = set(self._wire.grid.push_messages(messages))
+        taken = set(self._connection.grid.push_messages(messages))
         for node, message in zip(contents, messages, strict=True):
-            one, message_id = self._open[node], message.metadata.message_id
-            one.asked = self._wire.clock()
+            one, message_id = self._pending[node], message.metadata.message_id
+            one.asked = self._connection.clock()
             if message_id and message_id in taken:
                 one.live.append(message_id)
                 self._asked[message_id] = node
@@ -192,11 +243,11 @@ class Questions:
                 self._postpone(one, "not taken by the SuperLink")
 
     def _take(self, node: int) -> Message | None:
-        one, site = self._open[node], self._wire.name(node)
+        one, site = self._pending[node], self._connection.name(node)
         for message_id in tuple(one.live):
-            for reply in self._wire.grid.pull_messages([message_id]):
+            for reply in self._connection.grid.pull_messages([message_id]):
                 if not is_waited_for(reply, node, self._asked, f"site {site}"):
-                    self._wire.events.emit("stray_reply", site=site)
+                    self._connection.events.emit("stray_reply", site=site)
                 elif reply.has_error() and reply.error.code in LOST:
                     self._lose(node, reply)
                 else:
@@ -205,43 +256,43 @@ class Questions:
         return None
 
     def _close(self, node: int, answered: str) -> None:
-        one = self._open.pop(node)
-        self._slowest = max(self._slowest, self._wire.clock() - one.since)
-        self._wire.expect_late([i for i in one.live if i != answered], node)
+        one = self._pending.pop(node)
+        self._slowest = max(self._slowest, self._connection.clock() - one.since)
+        self._connection.expect_late([i for i in one.live if i != answered], node)
 
     def _lose(self, node: int, reply: Message) -> None:
         """Note that a message is gone; repeat the question unless another one stands for it."""
-        one, code = self._open[node], reply.error.code
+        one, code = self._pending[node], reply.error.code
         one.live = [i for i in one.live if i != reply.metadata.reply_to_message_id]
         one.crashes += code == ErrorCode.CLIENT_APP_CRASHED
         if one.crashes >= MOST_CRASHES:
             raise SiteError(
                 f"its app's process ended {one.crashes} times while it answered",
-                where=f"site {self._wire.name(node)}",
+                where=f"site {self._connection.name(node)}",
                 remedy="see that the site has memory enough and look at its log, then resume",
             )
         if not one.live:
             self._postpone(one, LOST[code])
         self._tell("lost", node, why=LOST[code])
 
-    def _postpone(self, one: _Open, why: str) -> None:
+    def _postpone(self, one: _Pending, why: str) -> None:
         one.why = why
         one.losses += 1
         back_off = min(_SHORTEST_BACK_OFF * 2.0 ** (one.losses - 1), _LONGEST_BACK_OFF)
-        one.due = self._wire.clock() + back_off
+        one.due = self._connection.clock() + back_off
 
-    def _is_due(self, one: _Open) -> bool:
-        return not one.live and self._wire.clock() >= one.due
+    def _is_due(self, one: _Pending) -> bool:
+        return not one.live and self._connection.clock() >= one.due
 
     # -- asking again ---------------------------------------------------------------------------
 
     def _ask_again(self) -> None:
-        nodes = self._wire.nodes()
-        for node, one in self._open.items():
+        nodes = self._connection.nodes()
+        for node, one in self._pending.items():
             if node not in nodes:
                 one.why = "not connected"
                 if not one.live:  # one look every few seconds, until it is back
-                    one.due = self._wire.clock() + LOOK_SECONDS
+                    one.due = self._connection.clock() + LOOK_SECONDS
             elif self._is_due(one):
                 self._repeat(node, nodes, one.why)
             elif one.live and nodes[node].last_activated_at != one.activated:
@@ -250,25 +301,25 @@ class Questions:
                 one.repeats += 1
                 self._repeat(node, nodes, "no reply")
 
-    def _is_silent(self, one: _Open) -> bool:
+    def _is_silent(self, one: _Pending) -> bool:
         patience = self._seconds / 8
         if self._slowest:
             usual = max(_SLOWER * self._slowest, _SHORTEST_PATIENCE)
             patience = min(patience, usual)
-        return self._wire.clock() - one.asked > max(patience, LOOK_SECONDS) * 2.0**one.repeats
+        return self._connection.clock() - one.asked > max(patience, LOOK_SECONDS) * 2.0**one.repeats
 
     def _repeat(self, node: int, nodes: Mapping[int, Any], why: str) -> None:
-        self._open[node].why = ""
-        self._push({node: self._open[node].content()}, nodes)
+        self._pending[node].why = ""
+        self._push({node: self._pending[node].content()}, nodes)
         self._tell("asked_again", node, why=why)
 
     # -- progress -------------------------------------------------------------------------------
 
     def _notice(self, missing: Collection[str]) -> None:
-        now = self._wire.clock()
+        now = self._connection.clock()
         sites = [
-            {"site": self._wire.name(node), "seconds": round(now - one.since), "why": one.why}
-            for node, one in self._open.items()
+            {"site": self._connection.name(node), "seconds": round(now - one.since), "why": one.why}
+            for node, one in self._pending.items()
         ]
         known = {one["site"] for one in sites}
         sites += [
@@ -276,14 +327,14 @@ class Questions:
             for name in missing
             if name not in known
         ]
-        self._wire.events.emit("waiting", exchange=self._exchange, sites=sites)
+        self._connection.events.emit("waiting", exchange=self._exchange, sites=sites)
 
     def _tell(self, kind: str, node: int, *, why: str) -> None:
-        site = self._wire.name(node)
-        self._wire.events.emit(kind, site=site, exchange=self._exchange, why=why)
+        site = self._connection.name(node)
+        self._connection.events.emit(kind, site=site, exchange=self._exchange, why=why)
 
     def _too_late(self) -> SiteError:
-        names = {self._wire.name(node): one.why for node, one in self._open.items()}
+        names = {self._connection.name(node): one.why for node, one in self._pending.items()}
         reasons = "; ".join(f"{name}: {why}" for name, why in names.items() if why)
         return SiteError(
             f"no reply in time{f' ({reasons})' if reasons else ''}",

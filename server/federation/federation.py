@@ -41,9 +41,8 @@ from common.messages.exchanges import (
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
-from server.federation.dispatch import Questions, Wire
+from server.federation.dispatch import Connection, Dispatch, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
-from server.federation.replies import check_answer
 from server.federation.totals import SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.phases import protocol
@@ -83,11 +82,11 @@ class Federation(protocol.Federation):
     members: dict[str, EnrolReply] = field(default_factory=dict)
     number: int = 0
     epsilons: dict[str, float] = field(default_factory=dict)
-    wire: Wire = field(init=False)
+    connection: Connection = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.wire = Wire(self.grid, self.events, self._name_of)
+        self.connection = Connection(self.grid, self.events, self._name_of)
 
     # -- the five exchanges -------------------------------------------------------------------
 
@@ -105,18 +104,18 @@ class Federation(protocol.Federation):
             run=self.run, study=self.study.digest(), study_json=self.study.model_dump_json()
         )
         content = encode(request)
-        questions = Questions(self.wire, "query.enrol", self.study.waiting.enrol_seconds)
+        dispatch = Dispatch(self.connection, "query.enrol", self.study.waiting.enrol_seconds)
         roll = Roll(self.study)
         self.transfers.begin("query.enrol")
         while not roll.complete:
             if new := self._new_nodes():
-                questions.ask(dict.fromkeys(new, lambda: content))
-            for node, reply in questions.poll():
+                dispatch.ask(dict.fromkeys(new, lambda: content))
+            for node, reply in dispatch.poll():
                 self._enter(roll, node, reply, request, size_of(content))
-            if not roll.complete and questions.overdue:
+            if not roll.complete and dispatch.overdue:
                 roll.give_up()
             elif not roll.complete:
-                questions.wait(sorted(roll.waiting))
+                dispatch.wait(sorted(roll.waiting))
         if roll.obstacles:
             error = ObstaclesError(roll.obstacles, without(roll.obstacles, self.study))
             self.events.emit("not_enrolled", **error.as_dict())
@@ -180,7 +179,7 @@ class Federation(protocol.Federation):
         network: str,
         variant: str,
         weights: Weights,
-        wide: Ranges,
+        running: Ranges,
         plan: RoundPlan,
         *,
         control: Weights = NO_CONTROL,
@@ -190,7 +189,7 @@ class Federation(protocol.Federation):
 
         Parameters
         ----------
-        wide : (k, 2), ranges of the weights whose changes travel in the wide ring.
+        running : (k, 2), ranges of the running statistics, whose changes travel in 64 bits.
         control : mean control variate of all sites (SCAFFOLD).
         singly : keep the sites' single changes too; of use only where nothing is masked.
         """
@@ -203,7 +202,7 @@ class Federation(protocol.Federation):
             variant=variant,
             weights=weights,
             control=control,
-            wide=wide,
+            running=running,
             plan=plan,
             keys=self._keys(),
         )
@@ -215,8 +214,8 @@ class Federation(protocol.Federation):
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
-        shares = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
-        return TrainingRound(shares, _ratio(loss, samples), _ratio(held_out, held_out_samples))
+        update = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
+        return TrainingRound(update, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
         """Return pooled out-of-fold probabilities with labels, the declared row-level exchange.
@@ -308,13 +307,13 @@ class Federation(protocol.Federation):
         if not requests:
             return
         self.transfers.begin(exchange)
-        questions = Questions(self.wire, exchange, seconds)
+        dispatch = Dispatch(self.connection, exchange, seconds)
         # each object once: weights that go to every site are encoded one time
         contents = {id(one): _Content(one) for one in requests.values()}
-        questions.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
-        for node, reply in questions.replies():
+        dispatch.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
+        for node, reply in dispatch.replies():
             site = self._name_of(node)
-            decoded = self._open(reply, exchange, site)
+            decoded = self._pending(reply, exchange, site)
             check_answer(requests[site], decoded, site)
             self._heard(site, exchange, reply, contents[id(requests[site])].size)
             yield site, decoded
@@ -325,7 +324,7 @@ class Federation(protocol.Federation):
 
         Only a deployment names its nodes; others belong to hospitals of other studies.
         """
-        found = {node: str(info.name) for node, info in self.wire.nodes().items()}
+        found = {node: str(info.name) for node, info in self.connection.nodes().items()}
         new = [n for n in found if found[n] in ("", *self.study.site_names)]
         new = [node for node in new if node not in self._registered]
         self._registered.update({node: found[node] for node in new})
@@ -341,7 +340,7 @@ class Federation(protocol.Federation):
         names = {number: site for site, number in self.nodes.items()}
         return names.get(node) or self._registered.get(node) or f"(node {node})"
 
-    def _open(self, reply: Message, exchange: str, site: str) -> Any:
+    def _pending(self, reply: Message, exchange: str, site: str) -> Any:
         """Decode a reply; raise a refusal or a problem in its place."""
         answer = self._read(reply, exchange, site)
         if isinstance(answer, Problem):

@@ -27,8 +27,8 @@ class SumTotals:
         self._study, self._items = study, items
         self._sizes = [sizes(item.statistic, len(item.view.outputs())) for item in items]
         self._totals = [
-            RingSums(np.zeros(wide, dtype=np.uint64), np.zeros(narrow, dtype=np.uint32))
-            for wide, narrow in self._sizes
+            RingSums(np.zeros(ring64, dtype=np.uint64), np.zeros(ring32, dtype=np.uint32))
+            for ring64, ring32 in self._sizes
         ]
 
     def add(self, site: str, reply: SumReply) -> None:
@@ -40,13 +40,13 @@ class SumTotals:
         """
         own = [i for i, it in enumerate(self._items) if site in self._study.members(it.subset)]
         expected = np.array([self._sizes[i] for i in own], dtype=np.int64).reshape(-1, 2)
-        if (reply.wide.size, reply.narrow.size) != tuple(expected.sum(axis=0)):
+        if (reply.ring64.size, reply.ring32.size) != tuple(expected.sum(axis=0)):
             raise _another_size(site)
         starts = np.cumsum(expected, axis=0) - expected
-        for i, (wide, narrow) in zip(own, starts, strict=True):
-            total, (n_wide, n_narrow) = self._totals[i], self._sizes[i]
-            np.add(total.wide, reply.wide[wide : wide + n_wide], out=total.wide)
-            np.add(total.narrow, reply.narrow[narrow : narrow + n_narrow], out=total.narrow)
+        for i, (ring64, ring32) in zip(own, starts, strict=True):
+            total, (n64, n32) = self._totals[i], self._sizes[i]
+            np.add(total.ring64, reply.ring64[ring64 : ring64 + n64], out=total.ring64)
+            np.add(total.ring32, reply.ring32[ring32 : ring32 + n32], out=total.ring32)
 
     def results(self) -> list[Any]:
         """Return the statistic of every item's sum, in order."""
@@ -73,7 +73,7 @@ class UpdateTotals:
 
     def add(self, site: str, reply: TrainReply) -> None:
         """Add a site's share; SiteError when it has another size."""
-        rings = UpdateRings(reply.parameters, reply.half, reply.rest)
+        rings = UpdateRings(reply.parameters, reply.ring16, reply.statistics)
         if rings.sizes != self._sizes():
             raise _another_size(site)
         self._total.add(rings)
@@ -90,12 +90,12 @@ class UpdateTotals:
 
     def _read(self, rings: UpdateRings) -> Update:
         request = self._request
-        return from_update_rings(rings, request.trained, request.wide, request.plan.grid)
+        return from_update_rings(rings, request.trained, request.running, request.plan.grid)
 
     def _sizes(self) -> tuple[int, int, int]:
         request = self._request
         controls, grid = request.control.size, request.plan.grid
-        return update_sizes(request.trained, request.wide, controls, grid)
+        return update_sizes(request.trained, request.running, controls, grid)
 
 
 def _another_size(site: str) -> SiteError:

@@ -57,12 +57,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _tell_status(self) -> None:
         try:
-            told = json.dumps(self.server.read(), allow_nan=False).encode()
+            body = json.dumps(self.server.read(), allow_nan=False).encode()
         except Exception as error:  # the page says so and asks again
             text = f"{type(error).__name__}: {error}\n"
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", text.encode())
         else:
-            self._answer(HTTPStatus.OK, "application/json", told)
+            self._answer(HTTPStatus.OK, "application/json", body)
 
     def __getattr__(self, name: str) -> Any:
         # http.server looks for do_METHOD: every method but GET is refused in the same words

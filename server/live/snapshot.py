@@ -18,11 +18,10 @@ from rich.text import Text
 from common.models import MODELS, in_order
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
-from server.deployment.status import RunStatus, status_of
+from server.deployment.status import EVENTS, RunStatus, simulated_status, status_of
 from server.progress.events import EventTail, read_events
 from server.progress.run import progress_of
 from server.progress.screen import PHASES, describe
-from server.progress.simulated_status import EVENTS, simulated_status
 from server.report.reading import set_label
 from server.report.words import (
     STACKER_LABELS,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from common.dossier.disclosure import Phase, sums
+from common.dossier.disclosure import Phase, sum_disclosure
 from common.messages.exchanges import SumItem
 from common.models import MODELS
 from common.statistics.base import Float
@@ -68,8 +68,8 @@ def clinical_asks(study: Study) -> Phase:
     width, filled = len(study.clinical_columns), widest_clinical(study)
     fitted, rounds = linear_asks(study, filled, tables=1)
     asked = (
-        sums(study, Means(), width),
-        sums(study, Missingness(), width),
+        sum_disclosure(study, Means(), width),
+        sum_disclosure(study, Missingness(), width),
         *moments_asks(study, filled, 1),
         variance_asks(study, filled),
         *fitted,

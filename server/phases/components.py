@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.errors import StudyError
 from common.learning.pca import principal_axes
 from common.messages.exchanges import SumItem
@@ -69,7 +69,7 @@ def components_asks(study: Study, width: int, tables: int) -> tuple[Disclosure, 
         *moments_asks(study, width, tables),
         variance_asks(study, width, tables),
         *(rank_cells_asks(study, width, tables) if guarded else ()),
-        sums(study, CrossProducts(mean=np.zeros(width)), width, tables=tables),
+        sum_disclosure(study, CrossProducts(mean=np.zeros(width)), width, tables=tables),
     )
 
 

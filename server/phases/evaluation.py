@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from common.bundle.bundle import Bundle, Files
-from common.dossier.disclosure import Disclosure, Phase, answers, sums
+from common.dossier.disclosure import Disclosure, Phase, answers, sum_disclosure
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
@@ -229,7 +229,7 @@ def evaluate_over_sites(
 def scores_asks(study: Study, models: int, subset: str) -> tuple[Disclosure, ...]:
     """Declare what `evaluate_over_sites` asks of one set."""
     return tuple(
-        sums(study, statistic, models, subset)
+        sum_disclosure(study, statistic, models, subset)
         for statistic in (
             ClassHistogram(edges=np.zeros((models, MOST_CELLS + 1))),
             Confusion(cutoffs=np.zeros(models)),

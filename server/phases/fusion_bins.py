@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from common.dossier.disclosure import Phase, sums
+from common.dossier.disclosure import Phase, sum_disclosure
 from common.evaluation.roc import RocCurve, roc_from_histogram, youden
 from common.learning.forest import ForestBatch, ForestProblem
 from common.learning.quantile_cells import probability_quantiles
@@ -69,12 +69,14 @@ def bins_asks(study: Study) -> Phase:
     """Declare what `decide_by_bins` asks for; no row leaves."""
     stacks = STACKER in study.fusion_models
     models = len(unstacked(study))
-    asked = [sums(study, Histogram(edges=np.tile(CELLS, (models, 1))), models)]
+    asked = [sum_disclosure(study, Histogram(edges=np.tile(CELLS, (models, 1))), models)]
     if stacks:
         base = len(study.base_models)
-        asked.append(sums(study, _widest_nodes(study, base), base, rounds=DEPTH))
+        asked.append(sum_disclosure(study, _widest_nodes(study, base), base, rounds=DEPTH))
     known = models + (len(SETTINGS) if stacks else 0)
-    asked.append(sums(study, ClassHistogram(edges=np.zeros((known, MOST_CELLS + 1))), known))
+    asked.append(
+        sum_disclosure(study, ClassHistogram(edges=np.zeros((known, MOST_CELLS + 1))), known)
+    )
     measured = scores_asks(study, models + int(stacks), "train")
     rounds = 4 + (DEPTH if stacks else 0)
     purpose = "Cut-offs, and the model on all probabilities"

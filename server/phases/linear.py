@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.learning.lasso import LassoFit, choose, fallback
 from common.learning.platt import PlattFit
 from common.messages.exchanges import SumItem
@@ -189,11 +189,13 @@ def linear_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure
     width : columns of a table, at most.
     tables : one, or one for every outer problem.
     """
-    gram = sums(study, FoldGram(folds=study.folds), width, tables=tables)
+    gram = sum_disclosure(study, FoldGram(folds=study.folds), width, tables=tables)
     svms, rounds = svm_asks(study, width, tables)
     return (gram, *svms, calibration_asks(study)), 1 + rounds + PLATT_ROUNDS
 
 
 def calibration_asks(study: Study) -> Disclosure:
     """Declare what `calibrate` asks for."""
-    return sums(study, PlattFit(positives=1, negatives=1).request(), 1, rounds=PLATT_ROUNDS)
+    return sum_disclosure(
+        study, PlattFit(positives=1, negatives=1).request(), 1, rounds=PLATT_ROUNDS
+    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.errors import StudyError
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
@@ -40,7 +40,9 @@ def fold_histograms(study: Study, views: Sequence[View]) -> list[SumItem]:
 def variance_asks(study: Study, width: int, tables: int = 1) -> Disclosure:
     """Declare a question for such histograms."""
     edges = np.zeros((width, CELLS + 1))
-    return sums(study, FoldHistogram(folds=study.folds, edges=edges), width, tables=tables)
+    return sum_disclosure(
+        study, FoldHistogram(folds=study.folds, edges=edges), width, tables=tables
+    )
 
 
 def scaled_edges(mean: Float, deviation: Float) -> Float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, Phase, sums
+from common.dossier.disclosure import Disclosure, Phase, sum_disclosure
 from common.masking.update import SUMS
 from common.masking.weights import grid16_for
 from common.messages.exchanges import Ranges, RoundPlan, Weights
@@ -99,7 +99,7 @@ def train_variant(
     begun : state after an earlier round of the same training, to go on from.
     after_round : is given the state after each round.
     """
-    from common.networks.flat import flatten, wide_ranges
+    from common.networks.flat import flatten, running_ranges
     from common.networks.initial import initial_network
     from strategies.model import GlobalModel
 
@@ -108,9 +108,9 @@ def train_variant(
     validation = validation_fold(settings, fold, len(folds))
     total = sum(n for k, n in enumerate(folds) if k not in (fold, validation))
     model, origin = initial_network(network, settings, seed=federation.study.seed)
-    wide, width = wide_ranges(model), model.width
-    training = _Training(federation, network, variant, (fold, validation), total, wide)
-    weights = GlobalModel(settings, flatten(model), wide, rounds)
+    running, width = running_ranges(model), model.width
+    training = _Training(federation, network, variant, (fold, validation), total, running)
+    weights = GlobalModel(settings, flatten(model), running, rounds)
     del model  # it would lie in memory, beside the weights, for all of the training
     history = training.rounds(weights, rounds, begun, after_round)
     done = len(history.losses)
@@ -156,7 +156,7 @@ class _Training:
     ----------
     left_out : fold left out of it and fold that chooses its round, -1 = none.
     total : patients that it learns from, over all sites.
-    wide : as `Federation.train` takes it.
+    running : as `Federation.train` takes it.
     """
 
     federation: Federation
@@ -164,7 +164,7 @@ class _Training:
     variant: str
     left_out: tuple[int, int]
     total: int
-    wide: Ranges
+    running: Ranges
 
     def rounds(
         self,
@@ -187,7 +187,7 @@ class _Training:
             done = self._train(model, self._training_plan(model, number))
             if self._score(model, history, number, done) and model.gives_up(number):
                 return history
-            model.update(number, done.shares)
+            model.update(number, done.update)
             history.losses.append(done.loss)
             del done  # the changes of a large network are not kept beside the next round's
             losses, validation = tuple(history.losses), tuple(history.validation)
@@ -205,7 +205,7 @@ class _Training:
         number : of rounds that the weights have been through.
         """
         plan = replace(self._plan(epochs=0, number=number), keep=True, validation_fold=-1)
-        return self.federation.train(self.network, self.variant, weights, self.wide, plan)
+        return self.federation.train(self.network, self.variant, weights, self.running, plan)
 
     def _score(
         self, model: GlobalModel, history: _History, number: int, done: TrainingRound
@@ -223,7 +223,7 @@ class _Training:
             self.network,
             self.variant,
             model.weights,
-            self.wide,
+            self.running,
             plan,
             control=model.control if plan.epochs else NO_CONTROL,
             singly=model.single_updates,
@@ -295,7 +295,7 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
     asked = [training, _update_asks(study, "loss of the weights", 0, 0, looks)]
     rounds = trainings * settings.rounds + looks
     if network == study.networks[0]:
-        asked.insert(0, sums(study, FoldCounts(folds=study.folds), 0))
+        asked.insert(0, sum_disclosure(study, FoldCounts(folds=study.folds), 0))
         rounds += 1
     if "fusion_feature" in study.fusion_models:
         components = components_asks(study, width_of(settings), trainings)
@@ -306,13 +306,13 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
 
 
 def _update_asks(study: Study, what: str, size: int, running: int, rounds: int) -> Disclosure:
-    rest = running + SUMS
+    statistics = running + SUMS
     return Disclosure(
         exchange="train.network",
         what=what,
         subset="train",
-        parts={"parameters": f"{size:,}", "rest": f"{rest:,}"},
-        size=4 * size + 8 * rest,
+        parts={"parameters": f"{size:,}", "statistics": f"{statistics:,}"},
+        size=4 * size + 8 * statistics,
         rounds=rounds,
         masked=study.masked("train"),
     )

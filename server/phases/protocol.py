@@ -34,12 +34,12 @@ class TrainingRound:
 
     Parameters
     ----------
-    shares : updates of the sites, added up; no change when nothing was trained.
+    update : updates of the sites, added up; no change when nothing was trained.
     loss : mean in training, NaN if nothing was trained.
     held_out_loss : mean on held-out patients of the weights that were sent, NaN if none.
     """
 
-    shares: AggregatedUpdate
+    update: AggregatedUpdate
     loss: float
     held_out_loss: float
 
@@ -72,7 +72,7 @@ class Federation(Protocol):
         network: str,
         variant: str,
         weights: Weights,
-        wide: Ranges,
+        running: Ranges,
         plan: RoundPlan,
         *,
         control: Weights = NO_CONTROL,

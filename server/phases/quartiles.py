@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.learning.quantile_cells import (
     LARGEST_DOUBT,
     MOST_CELLS,
@@ -274,9 +274,9 @@ def quartiles_asks(
     """
     edges, privacy = np.zeros((columns, MOST_CELLS + 1)), study.privacy
     if not one.joined:
-        yield sums(study, Histogram(edges=edges), columns, one.name, rounds=ROUNDS)
+        yield sum_disclosure(study, Histogram(edges=edges), columns, one.name, rounds=ROUNDS)
         return
     if one.alone:
-        yield sums(study, _of_site([0] * columns, privacy), columns, one.name)
+        yield sum_disclosure(study, _of_site([0] * columns, privacy), columns, one.name)
     joined = JoinedHistogram(edges=edges, minimum=privacy.min_cell)
-    yield sums(study, joined, columns, one.name, rounds=rounds)
+    yield sum_disclosure(study, joined, columns, one.name, rounds=rounds)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.learning.normal_scores import knots_of, score_grid
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float, Int
@@ -130,8 +130,8 @@ def rank_cells_asks(
     """Declare rounds of histograms in fine cells, and the one that decides which are joined."""
     edges = np.zeros((width, study.selection.spearman_bins + 1))
     return (
-        sums(study, Histogram(edges=edges), width, tables=tables, rounds=histograms),
-        sums(study, CappedHistogram(edges=edges, cap=1), width, tables=tables),
+        sum_disclosure(study, Histogram(edges=edges), width, tables=tables, rounds=histograms),
+        sum_disclosure(study, CappedHistogram(edges=edges, cap=1), width, tables=tables),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.learning.correlation_filter import greedy_filter
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
@@ -125,5 +125,5 @@ def spearman_asks(study: Study, width: int, tables: int) -> tuple[Disclosure, ..
     return (
         variance_asks(study, width, tables),
         *rank_cells_asks(study, width, tables, histograms=3),
-        sums(study, gram, width, tables=tables),
+        sum_disclosure(study, gram, width, tables=tables),
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.icc import PairedMoments
@@ -65,8 +65,8 @@ def moments_asks(study: Study, width: int, tables: int) -> tuple[Disclosure, ...
     """Declare what `moments` asks for."""
     squares = CentredSquares(mean=np.zeros(width))
     return (
-        sums(study, Means(), width, tables=tables),
-        sums(study, squares, width, tables=tables),
+        sum_disclosure(study, Means(), width, tables=tables),
+        sum_disclosure(study, squares, width, tables=tables),
     )
 
 
@@ -112,4 +112,4 @@ def reliable_columns(federation: Federation, view: View) -> Procedure[tuple[Name
 
 def readings_asks(study: Study, width: int) -> Disclosure:
     """Declare what `reliable_columns` asks for."""
-    return sums(study, PairedMoments(mean=np.zeros(width)), width, tables=len(READINGS))
+    return sum_disclosure(study, PairedMoments(mean=np.zeros(width)), width, tables=len(READINGS))

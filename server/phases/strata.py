@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, sums
-from common.evaluation.level_areas import LevelAreas, hidden_levels, levels_told
+from common.dossier.disclosure import Disclosure, sum_disclosure
+from common.evaluation.level_areas import LevelAreas, hidden_levels, publishable_levels
 from common.learning.quantile_cells import ROUNDS, Quantile, Tally, roundest
 from common.messages.exchanges import EvaluateReply, SumItem
 from common.messages.plain import plain
@@ -106,9 +106,9 @@ def strata_asks(study: Study, models: int) -> tuple[tuple[Disclosure, ...], int]
     fine = ClassHistogram(edges=np.zeros((models, MOST_CELLS + 1)))
     asked: list[Disclosure] = []
     for subset in subsets:
-        asked.append(sums(study, fine, models, subset))
+        asked.append(sum_disclosure(study, fine, models, subset))
         for statistic in (one_cell, fine, widest_placements(models)):
-            asked.append(sums(study, statistic, models, subset, tables=levels))
+            asked.append(sum_disclosure(study, statistic, models, subset, tables=levels))
     return tuple(asked), 3
 
 
@@ -200,7 +200,7 @@ def _allowed(
         everyone = wholes[subset].counts[0].sum(axis=1)
         gone = hidden_levels(held, everyone - held.sum(axis=0), privacy.min_cell)
         hidden |= dict(zip(own, gone.tolist(), strict=True))
-        shown |= dict(zip(own, levels_told(held, gone, privacy).tolist(), strict=True))
+        shown |= dict(zip(own, publishable_levels(held, gone, privacy).tolist(), strict=True))
     return hidden, shown
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.dossier.disclosure import Disclosure, sums
+from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.learning.lasso import LassoFit
 from common.learning.nystroem import (
     gamma_scale,
@@ -260,13 +260,13 @@ def svm_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, .
         # an outer problem without one fold leaves out each other one in turn, or none
         problems = costs * (folds * folds + folds + 1) if tables == 1 else costs * (folds + 1)
         gradient = _gradient(folds, problems, width)
-        return (sums(study, gradient, width, tables=tables, rounds=rounds),), rounds
+        return (sum_disclosure(study, gradient, width, tables=tables, rounds=rounds),), rounds
     maps, landmarks = (folds + 1) * len(study.svm.gammas), study.svm.landmarks
     gradient = _gradient(folds, costs * (folds + 1), landmarks)
     return (
         variance_asks(study, landmarks, maps),
-        sums(study, FoldGram(folds=folds), landmarks, tables=maps),
-        sums(study, gradient, landmarks, tables=maps, rounds=rounds),
+        sum_disclosure(study, FoldGram(folds=folds), landmarks, tables=maps),
+        sum_disclosure(study, gradient, landmarks, tables=maps, rounds=rounds),
     ), 2 + rounds
 
 

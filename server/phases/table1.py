@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.dossier.disclosure import Phase, sums
+from common.dossier.disclosure import Phase, sum_disclosure
 from common.evaluation.p_band import p_band
 from common.evaluation.suppression import Mask, suppress
 from common.evaluation.table1 import (
@@ -145,11 +145,11 @@ def table1_asks(study: Study) -> Phase:
     means = sum(c.summary == "mean" for c in numbers)
     medians = [c.decimals is not None for c in numbers if c.summary == "median"]
     levels = [len(c.levels) for c in study.clinical if c.kind != "continuous"]
-    asked = [sums(study, Means(), means)] if means else []
+    asked = [sum_disclosure(study, Means(), means)] if means else []
     extra = 0
     for subset in ("train", *(test.name for test in study.test_sets)):
         if means:
-            asked.append(sums(study, GroupSums(centre=np.zeros(means)), means, subset))
+            asked.append(sum_disclosure(study, GroupSums(centre=np.zeros(means)), means, subset))
         for recorded in (True, False):
             if recorded in medians:
                 one = CountedSet.of(study, subset, recorded=recorded)
@@ -159,7 +159,7 @@ def table1_asks(study: Study) -> Phase:
         if levels:
             alone = len(study.members(subset)) == 1
             statistic = _level_counts(max(levels), alone, study.privacy)
-            asked.append(sums(study, statistic, len(levels), subset))
+            asked.append(sum_disclosure(study, statistic, len(levels), subset))
     rounds = ROUNDS + extra if medians else 2 if means else 1 if levels else 0
     return Phase("table1", "Table 1: the sets of patients side by side", rounds, tuple(asked))
 

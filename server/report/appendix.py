@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from common.disclosure import RULES
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, runs
 from server.report.schema import Results, Selection, Transfer

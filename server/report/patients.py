@@ -10,7 +10,7 @@ from itertools import groupby
 from matplotlib.axes import Axes
 
 from common.html.drawing import BLACK, GREY, Drawing, draw
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from server.report import words
 from server.report.reading import set_label
 from server.report.schema import Participant, ParticipantCount, Results, Table1Cell, Table1Row

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from common.evaluation.delong import NEWCOMBE
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
 from server.report.reading import (
@@ -173,12 +173,12 @@ def interval_warnings(
     ----------
     rows : what each row is about, and the row.
     """
-    told = [(label, row) for label, row in rows if row.auc is not None]
-    few = [label for label, row in told if row.positives is not None and row.positives < FEW]
-    wide = [label for label, row in told if row.ci_method == NEWCOMBE]
+    given = [(label, row) for label, row in rows if row.auc is not None]
+    few = [label for label, row in given if row.positives is not None and row.positives < FEW]
+    wide = [label for label, row in given if row.ci_method == NEWCOMBE]
     warnings = []
     if few:
-        who = "" if len(few) == len(told) else f" ({words.join(list(dict.fromkeys(few)))})"
+        who = "" if len(few) == len(given) else f" ({words.join(list(dict.fromkeys(few)))})"
         warnings.append(
             f"Warning: fewer than {FEW} patients with the endpoint{who}; AUCs and intervals are"
             " uncertain."

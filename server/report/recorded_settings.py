@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from common.models import NETWORKS
+from common.presets import settings_text
 from common.study.model import Study
-from common.study.radiomics_settings import settings_text
 from server.report import words
 
 BLOCKS = (

@@ -16,8 +16,6 @@ from common.errors import InputError
 from common.study.block import explain
 from server.report.schema import SCHEMA, Results
 
-__all__ = ["SCHEMA", "Results", "parse", "read", "to_json", "write"]
-
 
 def parse(tree: Any, *, where: str = "results.json") -> Results:
     """Validate a dictionary as read from JSON or made by a run.

@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.axes import Axes
 
 from common.html.drawing import BLACK, LIGHT, Drawing, draw, style_of
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
 from server.report.performance import interval_warnings

@@ -218,8 +218,8 @@ def _pairs(chosen: Selection) -> Iterator[list[Cell]]:
         names, p = chosen.correlation.names, p_values(chosen.correlation)
         for i, row in enumerate(chosen.correlation.values):
             for j in range(i):
-                told = None if np.isnan(p[i, j]) else float(p[i, j])
-                yield [names[i], names[j], row[j], told]
+                p_value = None if np.isnan(p[i, j]) else float(p[i, j])
+                yield [names[i], names[j], row[j], p_value]
 
 
 def _training(results: Results) -> Rows:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
 from common.bundle.signature import sign_files
+from common.errors import InputError
 from common.statistics.base import Float, Rows
 from common.study.model import Study, load_study, parse_study
 from common.transforms.views import materialise
@@ -31,7 +34,7 @@ from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality import label_free, references
 from sim.equality.baseline import compare_table1
 from sim.equality.clinical import compare_filling, pooled_clinical
-from sim.equality.findings import Finding, Findings, at_most
+from sim.equality.findings import Finding, Findings, as_table, at_most
 from sim.equality.linear import Tell, compare_linear, steps_of
 from sim.equality.sites import (
     Hospitals,
@@ -42,9 +45,95 @@ from sim.equality.sites import (
     pooled_rows,
     synthetic_sites,
 )
-from sim.equality.synthetic import Plan, SyntheticCohort, generate
+from sim.equality.synthetic import FULL, SMALL, Plan, SyntheticCohort, generate
 from sim.equality.testing import compare_test_sets
 from sim.identities import COORDINATOR, simulated_identity, with_identities
+
+# usual folder of the public heart data beside the project
+HEART = Path(__file__).resolve().parents[3] / "shared" / "data" / "heart"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All lines, omissions with reasons, and the duration."""
+
+    lines: tuple[Finding, ...]
+    left_out: tuple[str, ...]
+    seconds: float
+
+    @property
+    def missed(self) -> tuple[Finding, ...]:
+        """Lines that miss their bound."""
+        return tuple(line for line in self.lines if not line.ok)
+
+    def record(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {
+            "ok": not self.missed,
+            "findings": [line.record() for line in self.lines],
+            "left_out": list(self.left_out),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def measure(parts: Sequence[str], *, small: bool, heart: Path, console: Console) -> Outcome:
+    """Compare on the data sets asked for, reporting progress and showing the tables.
+
+    Raises
+    ------
+    InputError : only the heart data were asked for, and they are not there.
+    """
+    start = time.monotonic()
+
+    def emit(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - start:6.0f} s[/dim]  {text}", highlight=False)
+
+    groups: list[list[Finding]] = []
+    left_out: list[str] = []
+    if "synthetic" in parts:
+        groups.append(compare_synthetic(SMALL if small else FULL, emit))
+    if "heart" in parts:
+        why = _lacking(heart)
+        if why and len(parts) == 1:
+            raise InputError(why, where="heart data", remedy="give their folder with --heart")
+        if why:
+            left_out.append(f"heart data: {why}")
+        else:
+            groups.append(compare_heart(heart, emit))
+    outcome = Outcome(
+        lines=tuple(line for group in groups for line in group),
+        left_out=tuple(left_out),
+        seconds=time.monotonic() - start,
+    )
+    _show(groups, outcome, console)
+    return outcome
+
+
+def _lacking(heart: Path) -> str:
+    """Name the missing part of the heart data, empty when all is there."""
+    for needed in (HEART_STUDY, heart):
+        if not needed.exists():
+            return f"there is no {needed}"
+    return ""
+
+
+def _show(groups: Sequence[Sequence[Finding]], outcome: Outcome, console: Console) -> None:
+    for group in groups:
+        console.print(as_table(group, group[0].data))
+    for text in outcome.left_out:
+        console.print(f"[yellow]left out[/yellow]  {text}", highlight=False)
+    for line in outcome.missed:
+        console.print(
+            f"[bold red]missed[/bold red]  {line.data}; {line.step}: {line.measure}"
+            f" is {line.error:.4g}, must be {line.bound}",
+            highlight=False,
+        )
+    bounded = sum(line.bound is not None for line in outcome.lines)
+    console.print(
+        f"{bounded - len(outcome.missed)} of {bounded} bounds hold ({outcome.seconds:.0f} s)",
+        highlight=False,
+    )
+
 
 SEED = 20240101
 ROUNDS, MEGABYTES, SECONDS = 45, 25.0, 60.0

@@ -142,7 +142,7 @@ class Hospitals:
 
 HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
     "query.enrol": handlers.enrol,
-    "query.sum": handlers.sums,
+    "query.sum": handlers.answer_sums,
     "query.rows": handlers.rows,
     "evaluate.handout": handlers.evaluate,
 }

@@ -15,7 +15,7 @@ from client.workspace import Workspace, open_workspace
 from common.masking.layout import RingSums, to_rings
 from common.messages.codec import decode, encode
 from common.messages.exchanges import SumItem
-from common.study.model import Study, parse_study, write_study
+from common.study.model import Study, write_study
 from common.transforms.views import materialise
 from server.app import run_configured_study
 from server.federation.federation import Federation
@@ -23,6 +23,7 @@ from server.progress.events import Events
 from sim.engines.inprocess import InProcessGrid
 from sim.identities import place_coordinator, with_identities
 from sim.sites import place_sites
+from tests import builders
 
 Lie = Callable[[str, Any], Any]
 
@@ -105,11 +106,9 @@ class Rehearsal:
         return to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites)
 
 
-def rehearse(folder: Path, more: str = "", old: str = "", new: str = "") -> Rehearsal:
-    """The study below `folder`, its text lengthened by `more` and `old` replaced by `new`."""
-    text = (folder / "study.toml").read_text(encoding="utf-8")
-    assert old in text
-    study = with_identities(parse_study(text.replace(old, new) + more))
+def rehearse(folder: Path, **overrides: Any) -> Rehearsal:
+    """Place the sites of the study below `folder`, with these blocks instead of its own."""
+    study = with_identities(builders.amended(folder / "study.toml", **overrides))
     data = {name: folder / name for name in study.site_names}
     placed = place_sites(data, folder / "run", folder / "cache", exclude_bad_patients=False)
     return Rehearsal(study, placed)

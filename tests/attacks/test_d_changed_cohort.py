@@ -19,15 +19,13 @@ from common.statistics.exact import from_digits
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Select, Standardise
 from common.transforms.views import table
-from tests.conftest import TABULAR_STUDY, write_tabular_hospital
+from tests import builders
+from tests.conftest import write_tabular_hospital
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 COLUMNS = ("marker", "stage")
 VIEW = table("clinical").then(Select(columns=COLUMNS))
 MEANS = SumItem(Means(), VIEW, "train")
-FOUR = '[{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]'
-THREE = '[{ name = "a" }, { name = "b" }, { name = "c" }]'
-WITHOUT_D = FOUR.replace('{ name = "d" }', '{ name = "d", trains = false }')
 
 
 def totals(federation: Any, item: SumItem) -> dict[str, Any]:
@@ -35,9 +33,9 @@ def totals(federation: Any, item: SumItem) -> dict[str, Any]:
     first = len(federation.grid.heard)
     federation.sum_many([item])
     replies = [heard.reply for heard in federation.grid.heard[first:]]
-    wide = np.sum([reply.wide for reply in replies], axis=0, dtype=np.uint64)
-    narrow = np.sum([reply.narrow for reply in replies], axis=0, dtype=np.uint32)
-    return dict(from_rings(item.statistic, RingSums(wide, narrow), len(COLUMNS)))
+    ring64 = np.sum([reply.ring64 for reply in replies], axis=0, dtype=np.uint64)
+    ring32 = np.sum([reply.ring32 for reply in replies], axis=0, dtype=np.uint32)
+    return dict(from_rings(item.statistic, RingSums(ring64, ring32), len(COLUMNS)))
 
 
 def refused_rules(federation: Any) -> set[str]:
@@ -126,11 +124,11 @@ def with_and_without_d(
     coordinator: Any, folder: Path, item: SumItem, other: SumItem
 ) -> tuple[Any, Any, Any, Any]:
     """A sum over four sites, then another over three of them; federations and totals."""
-    everyone = coordinator.rehearse(folder, "", THREE, FOUR)
+    everyone = coordinator.rehearse(folder, sites="abcd")
     before = everyone.federation("first")
     before.enrol()
     first = totals(before, item)
-    after = coordinator.rehearse(folder, "", THREE, WITHOUT_D).federation("second")
+    after = coordinator.rehearse(folder, sites="abc", visitors="d").federation("second")
     after.enrol()
     return everyone, after, first, lambda: totals(after, other)
 
@@ -169,20 +167,14 @@ def test_the_sum_in_disguise_with_one_site_fewer_is_refused(
         again()
 
 
-INTERNAL = '{ name = "internal", split = "internal_test", sites = ["a", "b", "c"] },'
-OVERLAPPING = f"""{INTERNAL}
-    {{ name = "all", split = "internal_test", sites = ["a", "b", "c", "d"] }},"""
+OVERLAPPING = {"internal": ("internal_test", "abc"), "all": ("internal_test", "abcd")}
 
 
 def test_two_test_sets_of_the_same_patients_that_differ_by_a_site_are_refused(
     coordinator: Any, four: Path
 ) -> None:
-    path = four / "study.toml"
-    text = path.read_text(encoding="utf-8")
-    assert INTERNAL in text
-    path.write_text(text.replace(INTERNAL, OVERLAPPING), encoding="utf-8")
     with pytest.raises(StudyError):
-        federation = coordinator.rehearse(four, "", THREE, FOUR).federation()
+        federation = coordinator.rehearse(four, sites="abcd", tests=OVERLAPPING).federation()
         federation.enrol()
         for subset in ("internal", "all"):
             totals(federation, SumItem(Means(), VIEW, subset))
@@ -203,15 +195,9 @@ def seven(tmp_path: Path) -> Path:
 
 def seven_with(coordinator: Any, folder: Path, sets: tuple[str, ...]) -> Any:
     """A study over the seven with test sets over the sites named."""
-    head, rest = TABULAR_STUDY.split("sites = [", 1)
-    names = ", ".join(f'{{ name = "{site}" }}' for site in "abcdefg")
-    lines = "".join(
-        f'{{ name = "t{i}", split = "internal_test", sites = {list(one)} }},\n'
-        for i, one in enumerate(sets)
-    )
-    tables = rest[rest.index("[[clinical]]") :]
-    text = f"{head}sites = [{names}]\ntest_sets = [\n{lines}]\n{tables}"
-    (folder / "study.toml").write_text(text, encoding="utf-8")
+    tests = {f"t{i}": ("internal_test", one) for i, one in enumerate(sets)}
+    overrides = {**builders.TABULAR, "sites": "abcdefg", "tests": tests}
+    builders.study_file(folder / "study.toml", **overrides)
     open_workspace.cache_clear()
     return coordinator.rehearse(folder)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tomli_w
 
 import client.store.releases
 from client.store.ledger import ledger_path
@@ -30,9 +29,6 @@ COLUMNS = ("marker", "stage")
 VIEW = table("clinical").then(Select(columns=COLUMNS))
 MEANS = SumItem(Means(), VIEW, "train")
 SQUARES = SumItem(CentredSquares(np.zeros(2)), VIEW, "train")
-THREE = 'sites = [{ name = "a" }, { name = "b" }, { name = "c" }]'
-FOUR = THREE[:-1] + ', { name = "d" }]'
-FIVE = FOUR[:-1] + ', { name = "e" }]'
 
 
 def totals(federation: Any, item: SumItem = MEANS) -> dict[str, Any]:
@@ -40,9 +36,9 @@ def totals(federation: Any, item: SumItem = MEANS) -> dict[str, Any]:
     first = len(federation.grid.heard)
     federation.sum_many([item])
     replies = [heard.reply for heard in federation.grid.heard[first:]]
-    wide = np.sum([reply.wide for reply in replies], axis=0, dtype=np.uint64)
-    narrow = np.sum([reply.narrow for reply in replies], axis=0, dtype=np.uint32)
-    return dict(from_rings(item.statistic, RingSums(wide, narrow), len(COLUMNS)))
+    ring64 = np.sum([reply.ring64 for reply in replies], axis=0, dtype=np.uint64)
+    ring32 = np.sum([reply.ring32 for reply in replies], axis=0, dtype=np.uint32)
+    return dict(from_rings(item.statistic, RingSums(ring64, ring32), len(COLUMNS)))
 
 
 def own_numbers(rehearsal: Any, site: str, item: SumItem, run: str) -> dict[str, Any]:
@@ -56,9 +52,9 @@ def refused_rules(federation: Any) -> set[str]:
     return {r.rule for reply in replies if isinstance(reply, Refused) for r in reply.refusals}
 
 
-def as_toml(*left: LeftSite) -> str:
-    """Return the end of study.toml that the coordinator writes."""
-    return "\n" + tomli_w.dumps({"left": [one.model_dump() for one in left]})
+def gone(*left: LeftSite) -> dict[str, Any]:
+    """Return the block that the coordinator adds to study.toml."""
+    return {"left": [one.model_dump() for one in left]}
 
 
 def begun(rehearsal: Any, run: str) -> Any:
@@ -78,7 +74,7 @@ def hospitals(tabular: Path) -> Path:
 @pytest.fixture
 def everyone(coordinator: Any, hospitals: Path) -> Any:
     """The study of four."""
-    return coordinator.rehearse(hospitals, "", THREE, FOUR)
+    return coordinator.rehearse(hospitals, sites="abcd")
 
 
 @pytest.fixture
@@ -97,7 +93,7 @@ def statement(everyone: Any) -> LeftSite:
 
 
 def expect_refused(coordinator: Any, hospitals: Path, *left: LeftSite) -> None:
-    after = begun(coordinator.rehearse(hospitals, as_toml(*left) if left else ""), "refused")
+    after = begun(coordinator.rehearse(hospitals, **gone(*left)), "refused")
     with pytest.raises(RefusedError, match="refuses: rule participants"):
         totals(after)
     assert refused_rules(after) == {"participants"}
@@ -135,7 +131,7 @@ def test_nor_does_a_roster_with_such_a_key_that_the_sites_enrolled_under(
 def test_its_word_about_another_roster_opens_nothing(
     coordinator: Any, hospitals: Path, everyone: Any
 ) -> None:
-    five = coordinator.rehearse(hospitals, "", THREE, FIVE).study
+    five = coordinator.rehearse(hospitals, sites="abcde").study
     elsewhere = LeftSite.sign(simulated_identity("d"), "d", roster_digest(five.roster))
     expect_refused(coordinator, hospitals, elsewhere)
 
@@ -154,22 +150,22 @@ def test_a_word_with_a_changed_name_or_roster_is_no_study(
 ) -> None:
     for changes in ({"site": "e"}, {"roster": "0" * 64}):
         with pytest.raises(InputError, match="its statement of leaving is not one that it signed"):
-            coordinator.rehearse(hospitals, as_toml(statement.model_copy(update=changes)))
+            coordinator.rehearse(hospitals, **gone(statement.model_copy(update=changes)))
 
 
 def test_of_two_that_are_gone_both_must_have_signed(coordinator: Any, hospitals: Path) -> None:
-    five = coordinator.rehearse(hospitals, "", THREE, FIVE)
+    five = coordinator.rehearse(hospitals, sites="abcde")
     totals(begun(five, "first"))
     roster = roster_digest(five.study.roster)
     d, e = (LeftSite.sign(simulated_identity(name), name, roster) for name in "de")
     expect_refused(coordinator, hospitals, d)
-    totals(begun(coordinator.rehearse(hospitals, as_toml(d, e)), "third"))
+    totals(begun(coordinator.rehearse(hospitals, **gone(d, e)), "third"))
 
 
 def test_who_left_hides_nobody_else(coordinator: Any, hospitals: Path) -> None:
     """Three are gone, but the numbers of one are known: the others would be two."""
     shutil.copytree(hospitals / "b", hospitals / "f")
-    six = coordinator.rehearse(hospitals, "", THREE, FIVE[:-1] + ', { name = "f" }]')
+    six = coordinator.rehearse(hospitals, sites="abcdef")
     totals(begun(six, "first"))
     d = LeftSite.sign(simulated_identity("d"), "d", roster_digest(six.study.roster))
     expect_refused(coordinator, hospitals, d)
@@ -179,7 +175,7 @@ def test_who_left_hides_nobody_else(coordinator: Any, hospitals: Path) -> None:
 def test_a_site_that_left_does_not_come_back(
     coordinator: Any, hospitals: Path, everyone: Any, statement: LeftSite
 ) -> None:
-    totals(begun(coordinator.rehearse(hospitals, as_toml(statement)), "second"))
+    totals(begun(coordinator.rehearse(hospitals, **gone(statement)), "second"))
     again = begun(everyone, "third")
     with pytest.raises(RefusedError, match="refuses: rule participants"):
         totals(again, SQUARES)
@@ -192,7 +188,7 @@ def test_with_its_word_the_others_go_on_and_the_difference_is_its_own_numbers(
     coordinator: Any, hospitals: Path, everyone: Any, before: dict[str, Any], statement: LeftSite
 ) -> None:
     """This is what d has signed: the coordinator subtracts, and has d's numbers to the last bit."""
-    rehearsal = coordinator.rehearse(hospitals, as_toml(statement))
+    rehearsal = coordinator.rehearse(hospitals, **gone(statement))
     after = totals(begun(rehearsal, "second"))
     true = own_numbers(everyone, "d", MEANS, "first")
     assert np.array_equal(before["count"] - after["count"], true["count"])
@@ -206,7 +202,7 @@ def test_with_its_word_the_others_go_on_and_the_difference_is_its_own_numbers(
 def test_every_survivor_writes_down_who_left_and_the_ledgers_agree(
     coordinator: Any, hospitals: Path, statement: LeftSite
 ) -> None:
-    rehearsal = coordinator.rehearse(hospitals, as_toml(statement))
+    rehearsal = coordinator.rehearse(hospitals, **gone(statement))
     federation = begun(rehearsal, "second")
     totals(federation)
     totals(federation, SQUARES)
@@ -227,7 +223,7 @@ def test_every_survivor_writes_down_who_left_and_the_ledgers_agree(
 def test_without_the_ledger_of_the_one_who_left_the_audit_says_so_and_passes(
     coordinator: Any, hospitals: Path, statement: LeftSite
 ) -> None:
-    rehearsal = coordinator.rehearse(hospitals, as_toml(statement))
+    rehearsal = coordinator.rehearse(hospitals, **gone(statement))
     totals(begun(rehearsal, "second"))
     shutil.rmtree(hospitals / "run" / "sites" / "d")
     report = audit_run(hospitals / "run", rehearsal.study)
@@ -240,7 +236,7 @@ def test_without_the_ledger_of_the_one_who_left_the_audit_says_so_and_passes(
 def test_the_others_agree_on_new_keys_under_the_new_roster(
     coordinator: Any, hospitals: Path, everyone: Any, statement: LeftSite
 ) -> None:
-    rehearsal = coordinator.rehearse(hospitals, as_toml(statement))
+    rehearsal = coordinator.rehearse(hospitals, **gone(statement))
     begun(rehearsal, "second")
     for site in ("a", "b", "c"):
         old = everyone.workspace(site, "first").masks.announce()
@@ -257,20 +253,20 @@ def test_a_run_does_not_go_on_under_the_new_roster_with_its_old_keys(
     coordinator: Any, hospitals: Path, statement: LeftSite
 ) -> None:
     with pytest.raises(SiteError, match="cannot go on"):
-        totals(begun(coordinator.rehearse(hospitals, as_toml(statement)), "first"))
+        totals(begun(coordinator.rehearse(hospitals, **gone(statement)), "first"))
 
 
 def test_two_may_leave_one_after_the_other(coordinator: Any, hospitals: Path) -> None:
-    five = coordinator.rehearse(hospitals, "", THREE, FIVE)
+    five = coordinator.rehearse(hospitals, sites="abcde")
     first = totals(begun(five, "first"))
     e = LeftSite.sign(simulated_identity("e"), "e", roster_digest(five.study.roster))
-    four = coordinator.rehearse(hospitals, as_toml(e), THREE, FOUR)
+    four = coordinator.rehearse(hospitals, sites="abcd", **gone(e))
     second = totals(begun(four, "second"))
     # d was on both rosters, and says so for both
     rosters = [roster_digest(one.study.roster) for one in (four, five)]
     both = [LeftSite.sign(simulated_identity("d"), "d", roster) for roster in rosters]
     expect_refused(coordinator, hospitals, e, both[0])
-    third = totals(begun(coordinator.rehearse(hospitals, as_toml(e, *both)), "third"))
+    third = totals(begun(coordinator.rehearse(hospitals, **gone(e, *both)), "third"))
     for more, fewer, site, run in ((first, second, "e", "first"), (second, third, "d", "second")):
         own = own_numbers(five if run == "first" else four, site, MEANS, run)
         assert np.array_equal(more["total"] - fewer["total"], own["total"])

@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 import client.store.masks
 from common.errors import SignatureError, SiteError
 from common.masking.agreement import SignedKey, announce, pair_secrets, roster_digest
-from common.masking.context import mask_context
 from common.masking.fixed_point import from_text
-from common.masking.pairwise import mask_vector
+from common.masking.pairwise import mask_context, mask_vector
 from common.messages.exchanges import Problem, SumItem, SumReply, SumRequest
 from common.statistics.moments import Means
 from common.transforms import Select
@@ -55,7 +54,7 @@ class Swapper:
         return forged
 
     def unmasked(self, heard: Any) -> Any:
-        """The victim's wide vector, from its reply and the coordinator's own private keys."""
+        """The victim's 64-bit vector, from its reply and the coordinator's own private keys."""
         study, request = self.rehearsal.study, heard.request
         roster = roster_digest(study.roster)
         public = opened(self.keys)
@@ -65,9 +64,9 @@ class Swapper:
         }
         exchange = f"{request.session}/{request.number}"
         item = request.items[0]
-        context = mask_context(request.run, exchange, item.digest, "wide", study.members("train"))
-        mask = mask_vector(np.zeros_like(heard.reply.wide), shared, VICTIM, context)
-        return heard.reply.wide - mask
+        context = mask_context(request.run, exchange, item.digest, "ring64", study.members("train"))
+        mask = mask_vector(np.zeros_like(heard.reply.ring64), shared, VICTIM, context)
+        return heard.reply.ring64 - mask
 
 
 def with_the_old_signature(key: SignedKey) -> tuple[Any, SignedKey]:
@@ -118,8 +117,8 @@ def test_without_the_check_the_coordinator_reads_the_sites_sum(
     federation.sum_many([ITEM])
     (heard,) = [h for h in federation.grid.heard if h.kind == "query.sum" and h.site == VICTIM]
     assert isinstance(heard.reply, SumReply)
-    true = rehearsal.true_rings(VICTIM, ITEM).wide
-    assert not (heard.reply.wide == true).any()
+    true = rehearsal.true_rings(VICTIM, ITEM).ring64
+    assert not (heard.reply.ring64 == true).any()
     assert np.array_equal(swapper.unmasked(heard), true)
 
 

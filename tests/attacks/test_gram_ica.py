@@ -26,22 +26,13 @@ from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram
 from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.rank_gram import first_edges, merge_cells, ranks_tell, refine_edges
-from common.study.model import parse_study
 from common.transforms import Clip, NormalScores, Select
 from common.transforms.views import table
 from server.phases.rank_cells import Counted, untied
+from tests import builders
 
 PATIENTS, ROWS, COLUMNS, SITES = 300, 61, 500, 3
 LIMIT = 3.0
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-clinical = [{ name = "x", kind = "continuous" }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a", "b", "c"] }]
-"""
 FOUND = 0.95  # correlation of a recovered row with a patient's
 
 
@@ -103,7 +94,7 @@ def pooled_gram(values: Any) -> Any:
     """As the coordinator has it: summed over sites in fixed point."""
     statistic, p = FoldGram(folds=1), values.shape[1]
     shares = [to_rings(statistic, statistic.from_rows(part), p, SITES) for part in sites_of(values)]
-    total = RingSums(sum(s.wide for s in shares), sum(s.narrow for s in shares))
+    total = RingSums(sum(s.ring64 for s in shares), sum(s.ring32 for s in shares))
     return unpack(from_rings(statistic, total, p)["gram"][0], p)
 
 
@@ -202,7 +193,7 @@ def test_scores_do_not_hide_patients_where_columns_have_one_value_for_many() -> 
 
 
 def test_columns_with_one_value_for_many_are_left_out() -> None:
-    study = parse_study(STUDY)
+    study = builders.study()
     tied, skewed = patients("rectified", 0), patients("skewed", 0)
     names = tuple(f"x{i}" for i in range(COLUMNS))
     nothing = Support(low=np.zeros(COLUMNS), high=np.ones(COLUMNS), apart=np.ones((5, COLUMNS)))

@@ -18,14 +18,13 @@ from common.transforms.views import table
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 ITEM = SumItem(Means(), table("clinical").then(Select(columns=("marker", "stage"))), "train")
-OPEN = '\n[privacy]\nmasking = "where_possible"\n'
+OPEN = {"masking": "where_possible"}
 NOTHING = np.zeros((0, 2), dtype=np.int64)
 
 
-def two_sites(coordinator: Any, folder: Path, more: str = "") -> tuple[Any, Any]:
+def two_sites(coordinator: Any, folder: Path, **blocks: Any) -> tuple[Any, Any]:
     """A study whose third site trains nothing, and an enrolled federation of it."""
-    third = '{ name = "c" }'
-    rehearsal = coordinator.rehearse(folder, more, third, '{ name = "c", trains = false }')
+    rehearsal = coordinator.rehearse(folder, sites="ab", visitors="c", **blocks)
     federation = rehearsal.federation()
     federation.enrol()
     return rehearsal, federation
@@ -59,18 +58,18 @@ def test_a_site_refuses_to_train_a_network_with_one_other(coordinator: Any, tabu
 def test_where_a_study_allows_it_the_second_site_has_the_firsts_statistic(
     coordinator: Any, tabular: Path
 ) -> None:
-    rehearsal, federation = two_sites(coordinator, tabular, OPEN)
+    rehearsal, federation = two_sites(coordinator, tabular, privacy=OPEN)
     federation.sum_many([ITEM])
     replies = said(federation, "query.sum")
     assert isinstance(replies["a"], SumReply)
-    total = replies["a"].wide + replies["b"].wide
-    own = rehearsal.true_rings("b", ITEM).wide
-    assert np.array_equal(total - own, rehearsal.true_rings("a", ITEM).wide)
+    total = replies["a"].ring64 + replies["b"].ring64
+    own = rehearsal.true_rings("b", ITEM).ring64
+    assert np.array_equal(total - own, rehearsal.true_rings("a", ITEM).ring64)
 
 
 def test_masks_would_not_help_two_sites(coordinator: Any, tabular: Path) -> None:
-    rehearsal, _ = two_sites(coordinator, tabular, OPEN)
-    true = {site: rehearsal.true_rings(site, ITEM).wide for site in ("a", "b")}
+    rehearsal, _ = two_sites(coordinator, tabular, privacy=OPEN)
+    true = {site: rehearsal.true_rings(site, ITEM).ring64 for site in ("a", "b")}
     masked = {
         site: mask_vector(true[site], {other: bytes(32)}, site, b"context", allow_fewer=True)
         for site, other in (("a", "b"), ("b", "a"))
@@ -82,7 +81,7 @@ def test_masks_would_not_help_two_sites(coordinator: Any, tabular: Path) -> None
 def test_a_site_that_wants_masks_gives_nothing_to_a_study_without(
     coordinator: Any, tabular: Path
 ) -> None:
-    rehearsal = coordinator.rehearse(tabular, '\n[privacy]\nmasking = "off"\n')
+    rehearsal = coordinator.rehearse(tabular, privacy={"masking": "off"})
     federation = rehearsal.federation()
     federation.enrol()
     with rehearsal.sites["a"].open("a", encoding="utf-8") as file:

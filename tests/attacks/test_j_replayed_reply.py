@@ -25,12 +25,12 @@ ITEM, OTHER = SumItem(Means(), VIEW, "train"), SumItem(CentredSquares(np.zeros(2
 # as many numbers as OTHER has: its size does not tell it
 MORE = SumItem(CentredSquares(np.ones(2)), VIEW, "train")
 SITES = ("a", "b", "c")
-OFF = '\n[privacy]\nmasking = "off"\n'
+OFF = {"privacy": {"masking": "off"}}
 NOTHING = np.zeros((0, 2), dtype=np.int64)
 
 
-def enrolled(coordinator: Any, folder: Path, more: str = "") -> tuple[Any, Any]:
-    rehearsal = coordinator.rehearse(folder, more)
+def enrolled(coordinator: Any, folder: Path, **blocks: Any) -> tuple[Any, Any]:
+    rehearsal = coordinator.rehearse(folder, **blocks)
     federation = rehearsal.federation()
     federation.enrol()
     return rehearsal, federation
@@ -68,13 +68,15 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-MASKS = pytest.mark.parametrize("more", ["", OFF], ids=["masked", "unmasked"])
+MASKS = pytest.mark.parametrize("blocks", [{}, OFF], ids=["masked", "unmasked"])
 REFUSED = "a reply to another question, or in another site's name"
 
 
 @MASKS
-def test_a_reply_of_an_earlier_round_is_refused(coordinator: Any, tabular: Path, more: str) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+def test_a_reply_of_an_earlier_round_is_refused(
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
+) -> None:
+    _, federation = enrolled(coordinator, tabular, **blocks)
     federation.sum_many([ITEM])
     with pytest.raises(SiteError, match=f"site b: {REFUSED}"):
         replayed(federation, ITEM, only("b", said(federation, 0, "b")))
@@ -82,9 +84,9 @@ def test_a_reply_of_an_earlier_round_is_refused(coordinator: Any, tabular: Path,
 
 @MASKS
 def test_a_reply_from_before_the_coordinator_started_again_is_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    rehearsal, federation = enrolled(coordinator, tabular, more)
+    rehearsal, federation = enrolled(coordinator, tabular, **blocks)
     federation.sum_many([ITEM])
     resumed = rehearsal.federation()
     resumed.enrol()
@@ -94,9 +96,9 @@ def test_a_reply_from_before_the_coordinator_started_again_is_refused(
 
 @MASKS
 def test_a_reply_to_another_question_under_the_same_number_is_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     federation.sum_many([MORE])
     federation.number = 0
     with pytest.raises(SiteError, match=f"site a: {REFUSED}"):
@@ -105,9 +107,9 @@ def test_a_reply_to_another_question_under_the_same_number_is_refused(
 
 @MASKS
 def test_one_sites_reply_in_the_place_of_anothers_is_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     kept: dict[str, Any] = {}
     with pytest.raises(SiteError, match=f"site b: {REFUSED}"):
         replayed(federation, ITEM, lambda _, reply: kept.setdefault("first", reply))
@@ -116,9 +118,9 @@ def test_one_sites_reply_in_the_place_of_anothers_is_refused(
 
 @MASKS
 def test_replies_swapped_between_sites_are_refused(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     kept: dict[str, Any] = {}
     replayed(federation, ITEM, lambda site, reply: kept.setdefault(site, reply))
     turned = {"a": "b", "b": "a", "c": "c"}
@@ -147,9 +149,9 @@ def test_a_training_reply_of_an_earlier_round_is_refused(
 @pytest.mark.usefixtures("unchecked")
 @MASKS
 def test_without_the_check_nobody_notices_that_one_site_counts_twice(
-    coordinator: Any, tabular: Path, more: str
+    coordinator: Any, tabular: Path, blocks: dict[str, Any]
 ) -> None:
-    _, federation = enrolled(coordinator, tabular, more)
+    _, federation = enrolled(coordinator, tabular, **blocks)
     honest = federation.sum_many([ITEM])[0]
     kept: dict[str, Any] = {}
     federation.grid.hand_on = lambda _, reply: kept.setdefault("first", reply)
@@ -163,8 +165,8 @@ def test_without_the_check_a_replayed_reply_makes_noise_and_gives_no_site_away(
     rehearsal, federation = enrolled(coordinator, tabular)
     federation.sum_many([ITEM])
     handed_on = replayed(federation, ITEM, only("a", said(federation, 0, "a")))
-    total = sum(reply.wide for reply in handed_on.values())
-    true = {site: rehearsal.true_rings(site, ITEM).wide for site in SITES}
+    total = sum(reply.ring64 for reply in handed_on.values())
+    true = {site: rehearsal.true_rings(site, ITEM).ring64 for site in SITES}
     for k in (1, 2, 3):
         for some in itertools.combinations(SITES, k):
             assert not (total == sum(true[site] for site in some)).any(), some
@@ -175,7 +177,7 @@ def test_the_same_sum_in_another_round_has_another_mask(coordinator: Any, tabula
     federation.sum_many([ITEM])
     federation.sum_many([ITEM])
     for site in SITES:
-        assert not (said(federation, 0, site).wide == said(federation, 1, site).wide).any()
+        assert not (said(federation, 0, site).ring64 == said(federation, 1, site).ring64).any()
 
 
 # -- one number, asked twice --------------------------------------------------------------------
@@ -186,12 +188,12 @@ def test_another_sum_under_the_same_number_has_another_mask(
 ) -> None:
     rehearsal, federation = enrolled(coordinator, tabular)
     federation.sum_many([ITEM])
-    first = said(federation, 0, "a").wide
+    first = said(federation, 0, "a").ring64
     federation.number = 0
     federation.sum_many([OTHER])
-    second = said(federation, 0, "a").wide
+    second = said(federation, 0, "a").ring64
     n = min(first.size, second.size)
-    true = [rehearsal.true_rings("a", item).wide[:n] for item in (ITEM, OTHER)]
+    true = [rehearsal.true_rings("a", item).ring64[:n] for item in (ITEM, OTHER)]
     assert not (first[:n] - second[:n] == true[0] - true[1]).any()
 
 
@@ -247,7 +249,7 @@ def test_a_site_in_a_deployment_sends_the_same_reply_again(
     federation.enrol()
     first, second = train_twice(federation, monkeypatch)
     assert np.array_equal(first.parameters, second.parameters)
-    assert np.array_equal(first.rest, second.rest)
+    assert np.array_equal(first.statistics, second.statistics)
     ledgers = {site: rehearsal.workspace(site).releases._ledger for site in SITES}
     payloads = {site: [e.payload for e in ledgers[site].entries()][-2:] for site in SITES}
     assert all(len(set(twice)) == 1 for twice in payloads.values())
@@ -275,4 +277,4 @@ def test_a_coordinator_that_starts_again_asks_under_another_session(
     resumed = rehearsal.federation()
     resumed.enrol()
     resumed.sum_many([ITEM])
-    assert not (said(federation, 0, "a").wide == said(resumed, 0, "a").wide).any()
+    assert not (said(federation, 0, "a").ring64 == said(resumed, 0, "a").ring64).any()

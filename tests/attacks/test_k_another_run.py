@@ -26,8 +26,7 @@ Evaluate = Callable[..., EvaluateReply]
 @pytest.fixture
 def evaluate(coordinator: Any, tabular: Path) -> Evaluate:
     """Site c's measures of its own test set, cut at an age, in a run of this name."""
-    by_age = ('strata = ["sex"]', 'strata = ["age"]')
-    rehearsal = coordinator.rehearse(tabular, "", *by_age)
+    rehearsal = coordinator.rehearse(tabular, strata=["age"])
     rehearsal.federation().enrol()
     marker = Select(columns=("marker",)), Impute(columns=("marker",), fill=np.zeros(1))
     view = table("clinical").then(*marker, Sigmoid(a=-1.0, b=0.0))
@@ -84,9 +83,7 @@ def joined(part: int) -> View:
 def test_gradients_are_not_begun_anew_for_what_is_the_same_to_the_patients(
     coordinator: Any, tabular: Path, name: str
 ) -> None:
-    rehearsal = coordinator.rehearse(
-        tabular, "\n[privacy]\nmax_svm_rounds = 4\n[svm]\nmax_rounds = 4\n"
-    )
+    rehearsal = coordinator.rehearse(tabular, privacy={"max_svm_rounds": 4}, svm={"max_rounds": 4})
     answered = 0
     with pytest.raises(RefusedError, match="rule svm_rounds, threshold 4"):
         for question in range(12):

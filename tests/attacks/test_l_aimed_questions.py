@@ -33,7 +33,6 @@ from common.statistics.moments import Means
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram
 from common.transforms import Clip, Impute, InLevel, Select, Standardise
-from common.transforms.columns import _Chain
 from common.transforms.views import View, table
 from sim.identities import COORDINATOR, simulated_identity
 from tests.fixtures.models import clinical_probability, out_of_fold
@@ -155,7 +154,10 @@ def test_measures_of_a_set_are_not_given_again_and_again_with_other_edges(aimed:
 
 def test_no_rows_are_left_out_by_a_step_within_a_step(aimed: Aimed) -> None:
     inner = InLevel(column="sex=male", level=1, columns=MARKER)
-    hidden = table("clinical").then(_Chain(steps=(inner, Select(columns=MARKER))))
+    chain, _ = Impute(columns=MARKER, fill=np.zeros(1)).restrict(MARKER)
+    hidden = table("clinical").then(
+        dataclasses.replace(chain, steps=(inner, Select(columns=MARKER)))
+    )
     assert rule(aimed.sums("a", SumItem(Means(), hidden, "train"))) == "levels"
     assert rule(aimed.sums("a", SumItem(Means(), hidden, "internal"))) == "levels"
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("server_identity")
 SITES = ("a", "b", "c")
 WINDOW = 3  # numbers in a row that nobody hits by chance
 # the unmasked variant must also lower what guards small test sets where nothing is masked
-OFF = '\n[privacy]\nmasking = "off"\nmin_per_class = 1\n'
+OFF = {"masking": "off", "min_per_class": 1}
 # all signs, but for adding everyone: a sum that every site knows it is part of
 COMBINATIONS = [c for c in itertools.product((-1, 0, 1), repeat=3) if abs(sum(c)) < 3 and any(c)]
 
@@ -44,7 +44,7 @@ class Transcript:
 
 def cut(rehearsal: Any, heard: Any) -> Iterator[tuple[str, Any, Any]]:
     """Name, truth and reply of every masked vector in a reply to `query.sum`."""
-    at = {"wide": 0, "narrow": 0}
+    at = {"ring64": 0, "ring32": 0}
     for index, item in enumerate(heard.request.items):
         true = rehearsal.true_rings(heard.site, item)
         for ring, size in zip(at, sizes(item.statistic, len(item.view.outputs())), strict=True):
@@ -190,8 +190,8 @@ def assert_all_together_are_right(found: Transcript) -> None:
 # -- sums ---------------------------------------------------------------------------------------
 
 
-def listen(coordinator: Any, folder: Path, more: str = "") -> Transcript:
-    rehearsal = coordinator.rehearse(folder, more)
+def listen(coordinator: Any, folder: Path, **blocks: Any) -> Transcript:
+    rehearsal = coordinator.rehearse(folder, **blocks)
     return transcript(rehearsal, rehearsal.run(folder / "out"))
 
 
@@ -206,7 +206,7 @@ def test_a_masked_study_gives_no_sites_statistic_away(coordinator: Any, tabular:
 def test_an_unmasked_study_gives_every_sites_statistic_away(
     coordinator: Any, tabular: Path
 ) -> None:
-    found = listen(coordinator, tabular, OFF)
+    found = listen(coordinator, tabular, privacy=OFF)
     assert_every_site_is_found(found)
     assert_all_together_are_right(found)
 
@@ -227,7 +227,7 @@ def test_only_a_set_at_one_site_goes_in_the_clear(coordinator: Any, tabular: Pat
 # -- weights ------------------------------------------------------------------------------------
 
 WEIGHTS = 4_000
-WIDE = np.array([[10, 60], [3_000, 3_040]], dtype=np.int64)
+RUNNING = np.array([[10, 60], [3_000, 3_040]], dtype=np.int64)
 
 
 def change_of(site: str, seed: int) -> Update:
@@ -237,7 +237,7 @@ def change_of(site: str, seed: int) -> Update:
 
 
 def listen_to_training(
-    coordinator: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = ""
+    coordinator: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **blocks: Any
 ) -> Transcript:
     import client.training.round
 
@@ -246,13 +246,13 @@ def listen_to_training(
         "train_network",
         lambda workspace, request: change_of(workspace.name, request.plan.seed),
     )
-    rehearsal = coordinator.rehearse(folder, more)
+    rehearsal = coordinator.rehearse(folder, **blocks)
     federation = rehearsal.federation()
     federation.enrol()
     weights = np.zeros(WEIGHTS, dtype=np.float32)
     for seed in (1, 2):
         plan = RoundPlan(1, 0.01, excluded_fold=-1, total=145, seed=seed, keep=False)
-        federation.train("dl3d", "final", weights, WIDE, plan)
+        federation.train("dl3d", "final", weights, RUNNING, plan)
     return trained(federation.grid)
 
 
@@ -263,8 +263,11 @@ def trained(grid: Any) -> Transcript:
         data[heard.site].append(heard.data)
         if heard.kind == "train.network":
             seed = heard.request.plan.seed
-            rings = to_update_rings(change_of(heard.site, seed), WIDE, 3)
-            for ring, vector in (("parameters", rings.parameters), ("rest", rings.rest)):
+            rings = to_update_rings(change_of(heard.site, seed), RUNNING, 3)
+            for ring, vector in (
+                ("parameters", rings.parameters),
+                ("statistics", rings.statistics),
+            ):
                 piece = pieces.setdefault(f"{seed} {ring}", Piece(f"{seed} {ring}", {}, {}))
                 piece.truth[heard.site] = vector
                 piece.said[heard.site] = getattr(heard.reply, ring)
@@ -285,6 +288,6 @@ def test_masked_training_gives_no_sites_weights_away(
 def test_unmasked_training_gives_every_sites_weights_away(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = listen_to_training(coordinator, tabular, monkeypatch, OFF)
+    found = listen_to_training(coordinator, tabular, monkeypatch, privacy=OFF)
     assert_every_site_is_found(found)
     assert_all_together_are_right(found)

@@ -49,8 +49,8 @@ def over_sites(statistic: Any, rows: Rows, shares: tuple[float, ...] = SHARES) -
         for site in split(rows, shares)
     ]
     total = RingSums(
-        wide=np.sum([part.wide for part in parts], axis=0, dtype=np.uint64),
-        narrow=np.sum([part.narrow for part in parts], axis=0, dtype=np.uint32),
+        ring64=np.sum([part.ring64 for part in parts], axis=0, dtype=np.uint64),
+        ring32=np.sum([part.ring32 for part in parts], axis=0, dtype=np.uint32),
     )
     return statistic.finalise(from_rings(statistic, total, rows.p))
 

@@ -100,8 +100,8 @@ def until(holds: Callable[[], bool], what: str, *logs: Path, seconds: float = PA
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            told = "\n".join(f"{p}: {p.read_text(errors='replace')[-3000:]}" for p in logs)
-            raise AssertionError(f"waited in vain until {what}\n{told}")
+            reported = "\n".join(f"{p}: {p.read_text(errors='replace')[-3000:]}" for p in logs)
+            raise AssertionError(f"waited in vain until {what}\n{reported}")
         time.sleep(0.05)
 
 
@@ -132,7 +132,7 @@ class Run:
         name = self.screen.text.partition("run ")[2].partition(";")[0]
         return find_run(self.stage.hub, name)
 
-    def told(self, kind: str, **details: str) -> int:
+    def reported(self, kind: str, **details: str) -> int:
         """Count the events of a kind."""
         wanted = {"kind": kind, **details}
         found = self.folder.events()
@@ -143,7 +143,7 @@ class Run:
 
         def there() -> bool:
             assert self.screen.process.poll() is None, self.screen.text[-3000:]
-            return self.told(kind, **details) >= times
+            return self.reported(kind, **details) >= times
 
         until(there, f"{kind} {details}", self.screen.log, *self.stage.logs)
 
@@ -283,7 +283,7 @@ class Stage:
     def amid(self, run: Run, name: str) -> None:
         """Return in the middle of a round of the clinical model, which a hospital is answering."""
         run.reaches("phase", phase="clinical")
-        run.reaches("contact", 1 + run.told("contact", site=name), site=name)
+        run.reaches("contact", 1 + run.reported("contact", site=name), site=name)
         until(lambda: bool(self.answering(name)), f"{name} answers", run.screen.log)
 
     def kill_answering(self, name: str) -> None:

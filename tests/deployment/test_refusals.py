@@ -18,8 +18,7 @@ from common.masking import identity
 from server.deployment.authority import make_authority
 from server.deployment.nginx import FLEET_CALLS
 from server.deployment.roster import read_roster
-from server.deployment.services import Services
-from server.deployment.supervisor import register_sites
+from server.deployment.supervisor import Services, register_sites
 from tests.deployment.stage import until
 
 HOUR = 3600
@@ -124,9 +123,12 @@ def test_a_site_whose_clock_is_an_hour_off_does_not_start(
             assert screen.ends() == 1
     finally:
         clock.put_right()
-    for told in (screen.text, (stranger / "work" / "supernode.log").read_text(encoding="utf-8")):
-        assert any(alternative in told for alternative in words.split("|"))
-        assert "let this machine set its clock from a time server" in told
+    for reported in (
+        screen.text,
+        (stranger / "work" / "supernode.log").read_text(encoding="utf-8"),
+    ):
+        assert any(alternative in reported for alternative in words.split("|"))
+        assert "let this machine set its clock from a time server" in reported
 
 
 # -- the coordinator -----------------------------------------------------------------------------

@@ -28,9 +28,12 @@ def test_with_an_expired_certificate_neither_side_starts(stage: Any, stranger: P
             assert screen.ends() == 1
     finally:
         renew(stage.hub)
-    for told in (screen.text, (stranger / "work" / "supernode.log").read_text(encoding="utf-8")):
-        assert "the certificate expired on" in told
-        assert "tell the coordinator to renew it" in told
+    for reported in (
+        screen.text,
+        (stranger / "work" / "supernode.log").read_text(encoding="utf-8"),
+    ):
+        assert "the certificate expired on" in reported
+        assert "tell the coordinator to renew it" in reported
     assert runs_of(stage) == before
 
 
@@ -60,6 +63,6 @@ def test_a_coordinator_of_another_release_is_refused_and_learns_why(
         assert run.screen.ends() == 1
     for name in stage.lines:
         assert f"site {name}" in run.screen.text
-        told = (stage.work(name) / "gate.log").read_text(encoding="utf-8")
-        assert "'9.9.9'" in told
+        reported = (stage.work(name) / "gate.log").read_text(encoding="utf-8")
+        assert "'9.9.9'" in reported
     assert "other_release" in run.screen.text

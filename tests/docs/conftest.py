@@ -11,29 +11,19 @@ import numpy as np
 import pytest
 
 from client.workspace import Workspace
-from common.study.model import Study, parse_study
+from common.study.model import Study
 from common.transforms import Select
 from common.transforms.views import View, table
 from server.federation.federation import Federation
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality.sites import Hospitals, federate, folder_sites, pooled_rows
 from sim.identities import with_identities
+from tests import builders
 
-STUDY = """
-name = "grades"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-test_sets = [
-    { name = "spread", split = "internal_test", sites = ["a", "b", "c"] },
-    { name = "one", split = "external_test", sites = ["c"] },
-]
-[[clinical]]
-name = "grade"
-kind = "ordinal"
-levels = ["1", "2", "3"]
-"""
+GRADES: dict[str, Any] = {
+    "tests": {"spread": ("internal_test", "abc"), "one": ("external_test", "c")},
+    "clinical": [builders.levels("grade", "1", "2", "3")],
+}
 GRADE: View = table("coded").then(Select(columns=("grade",)))
 PATIENTS = {"train": 50, "internal_test": 20, "external_test": 30}
 
@@ -60,7 +50,7 @@ def grades(tmp_path: Path) -> Iterator[Callable[..., Grades]]:
     """Hospitals with a grade that rises with the outcome; `b` lacks the given share of them."""
 
     def make(lacking: float = 0.0) -> Grades:
-        study = with_identities(parse_study(STUDY))
+        study = with_identities(builders.study(**GRADES))
         for number, name in enumerate(study.site_names):
             random = np.random.default_rng(number)
             lines = ["patient_id,label,split,grade"]

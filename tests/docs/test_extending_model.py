@@ -66,7 +66,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def text_of(folder: Path) -> str:
     text = (folder / "study.toml").read_text(encoding="utf-8")
-    old = 'base_models = ["clinical"]\nfusion_models = []\n'
+    old = 'base_models = [\n    "clinical",\n]\nfusion_models = []\n'
     assert old in text
     return text.replace(old, MODEL) + SETTINGS
 

@@ -18,8 +18,7 @@ from common.disclosure.rule import rules_of
 from common.dossier.general import statistics_section
 from common.errors import RefusedError
 from common.messages.plain import from_tree, to_tree
-from common.statistics.base import Rows, add, zeros
-from common.statistics.registry import statistic_classes
+from common.statistics.base import Rows, add, statistic_classes, zeros
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "extending" / "statistic.py"
 LEVELS = 3
@@ -71,7 +70,7 @@ def test_counts_of_a_set_that_one_hospital_holds_alone_are_refused(
 ) -> None:
     with pytest.raises(RefusedError, match="rule cells, threshold 3, a table of one, held by one"):
         grades().ask(ordinal, "one")
-    assert [rule.name for rule in rules_of(ordinal.rule)] == ["rows", "cells"]
+    assert [rule.name for rule in rules_of(ordinal.kind)] == ["rows", "cells"]
 
 
 def test_it_adds_up_travels_and_stands_in_the_dossier(ordinal: Any) -> None:

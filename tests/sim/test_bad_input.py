@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import builders
 from tests.fixtures.programs import Finished, run_simulation
 
 NAMES = ("a", "b", "c")
@@ -95,7 +96,7 @@ def test_an_unknown_engine_or_reference_is_wrong_usage(tabular: Path) -> None:
 
 
 def test_too_few_patients_are_refused_by_rule_and_threshold(tabular: Path) -> None:
-    replace(tabular / "study.toml", "[[clinical]]", "[privacy]\nmin_rows = 50\n[[clinical]]", 1)
+    builders.amend(tabular / "study.toml", privacy={"min_rows": 50})
     done = run_study(tabular)
     assert done.returncode == 1
     assert "refuses: rule rows, threshold 50, training rows" in done.stderr

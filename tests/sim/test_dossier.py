@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import math
-import tomllib
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 
 from common.dossier.disclosure import Disclosure
 from common.study.model import Study, load_study
 from server.phases.program import declared_phases
+from tests import builders
 from tests.conftest import IMAGING_SITES
 from tests.fixtures.programs import run_simulation
 
@@ -40,11 +40,10 @@ def run_of_bins(
     imaging_master: Path, imaging_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("dossier")
-    study = tomllib.loads((imaging_master / "study.toml").read_text(encoding="utf-8"))
-    text = tomli_w.dumps(study | BINS)
     for name in IMAGING_SITES:
         (folder / name).symlink_to(imaging_master / name)
-    (folder / "study.toml").write_text(text, encoding="utf-8")
+    shutil.copy(imaging_master / "study.toml", folder)
+    builders.amend(folder / "study.toml", **BINS)
     out = folder / "run"
     done = run_simulation(folder, IMAGING_SITES, out, "--cache", imaging_cache)
     assert done.returncode == 0, done.stderr + done.stdout

@@ -21,7 +21,7 @@ from common.messages.exchanges import SumReply, SumRequest
 from common.study.model import parse_study
 from sim.cli import app
 from sim.engines.inprocess import SERVER_NODE, task_identity
-from sim.equality import command, label_free, references, sites
+from sim.equality import label_free, references, run, sites
 from sim.equality.findings import Bound, Finding, Findings, at_most
 from sim.equality.run import STUDY, Comparison, compare_heart, compare_synthetic
 from sim.equality.synthetic import FULL, SMALL, generate
@@ -49,9 +49,9 @@ def test_a_small_synthetic_cohort_keeps_every_bound() -> None:
     assert all(line.kilobytes and line.kilobytes > 0 for line in traffic)
 
 
-@pytest.mark.skipif(not command.HEART.is_dir(), reason=f"no heart data in {command.HEART}")
+@pytest.mark.skipif(not run.HEART.is_dir(), reason=f"no heart data in {run.HEART}")
 def test_the_heart_data_keep_every_bound() -> None:
-    lines = compare_heart(command.HEART, silent)
+    lines = compare_heart(run.HEART, silent)
     assert not missed(lines)
     assert {"clinical: LASSO", "clinical: SVM", "clinical: Platt"} <= {
         line.step.split(",")[0] for line in lines
@@ -62,11 +62,11 @@ def test_a_site_whose_sums_are_slightly_wrong_is_noticed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def wrong(workspace: Workspace, request: SumRequest) -> Any:
-        reply = handlers.sums(workspace, request)
+        reply = handlers.answer_sums(workspace, request)
         assert isinstance(reply, SumReply)
-        wide = reply.wide.copy()
-        wide[0] += np.uint64(workspace.name == "west")  # one patient too many in a count
-        return dataclasses.replace(reply, wide=wide)
+        ring64 = reply.ring64.copy()
+        ring64[0] += np.uint64(workspace.name == "west")  # one patient too many in a count
+        return dataclasses.replace(reply, ring64=ring64)
 
     monkeypatch.setitem(sites.HANDLERS, "query.sum", wrong)
     study = with_identities(parse_study(STUDY))
@@ -89,7 +89,7 @@ def one_line(error: float) -> list[Finding]:
 def test_a_missed_bound_makes_the_command_fail(
     monkeypatch: pytest.MonkeyPatch, error: float, code: int
 ) -> None:
-    monkeypatch.setattr(command, "compare_synthetic", lambda plan, tell: one_line(error))
+    monkeypatch.setattr(run, "compare_synthetic", lambda plan, tell: one_line(error))
     done = CliRunner().invoke(app, ["equality", "--only", "synthetic", "--json"])
     assert done.exit_code == code
     record = json.loads(done.stdout)
@@ -101,7 +101,7 @@ def test_a_missed_bound_makes_the_command_fail(
 def test_heart_data_that_are_not_there_are_named_or_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(command, "compare_synthetic", lambda plan, tell: one_line(0.0))
+    monkeypatch.setattr(run, "compare_synthetic", lambda plan, tell: one_line(0.0))
     nowhere = str(tmp_path / "nowhere")
     done = CliRunner().invoke(app, ["equality", "--heart", nowhere, "--json"])
     assert done.exit_code == 0

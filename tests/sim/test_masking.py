@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import builders
 from tests.fixtures.programs import Finished, run_simulation
 
 NAMES = ("a", "b", "c")
@@ -35,8 +36,7 @@ def hospitals(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """Set thresholds that every site's own part of a set meets, as unmasked sums require."""
     folder = tmp_path_factory.mktemp("hospitals") / "study"
     shutil.copytree(tabular_master, folder)
-    with (folder / "study.toml").open("a", encoding="utf-8") as file:
-        file.write("\n[privacy]\nmin_per_class = 3\n")
+    builders.amend(folder / "study.toml", privacy={"min_per_class": 3})
     return folder
 
 
@@ -56,8 +56,7 @@ def test_masks_change_no_number_of_the_results(
 ) -> None:
     folder = tmp_path / "off"
     shutil.copytree(hospitals, folder)
-    with (folder / "study.toml").open("a", encoding="utf-8") as file:
-        file.write('masking = "off"\n')
+    builders.amend(folder / "study.toml", privacy={"min_per_class": 3, "masking": "off"})
     found = findings(folder, tmp_path / "run")
     # without masks a site's own part of a level has to hold enough patients, so fewer are told
     apart = ("strata", "strata_tests", "ledger")
@@ -71,11 +70,7 @@ def test_the_order_of_the_sites_changes_no_number(
 ) -> None:
     folder = tmp_path / "turned"
     shutil.copytree(hospitals, folder)
-    study = (folder / "study.toml").read_text(encoding="utf-8")
-    forward = '[{ name = "a" }, { name = "b" }, { name = "c" }]'
-    assert forward in study
-    turned = study.replace(forward, '[{ name = "c" }, { name = "a" }, { name = "b" }]')
-    (folder / "study.toml").write_text(turned, encoding="utf-8")
+    builders.amend(folder / "study.toml", sites="cab")
     found = findings(folder, tmp_path / "run")
     for key in ("performance", "delong", "table1", "selection", "roc", "calibration"):
         assert found[key] == masked[key], key
@@ -84,9 +79,7 @@ def test_the_order_of_the_sites_changes_no_number(
 def test_two_sites_are_refused_with_a_remedy(tabular_master: Path, tmp_path: Path) -> None:
     folder = tmp_path / "two"
     shutil.copytree(tabular_master, folder)
-    study = (folder / "study.toml").read_text(encoding="utf-8")
-    study = study.replace('{ name = "c" }', '{ name = "c", trains = false }')
-    (folder / "study.toml").write_text(study, encoding="utf-8")
+    builders.amend(folder / "study.toml", sites="ab", visitors="c")
     done = run_study(folder, tmp_path / "run")
     assert done.returncode == 1
     assert "training has 2 site(s), and masking takes 3" in done.stderr.replace("\n", " ")

@@ -8,42 +8,25 @@ from client.data.cohort import read_cohort
 from client.site import load_site
 from common.disclosure import stricter
 from common.errors import InputError
-from common.study.model import load_study, parse_study, write_study
+from common.study.model import load_study, write_study
 from sim.run import local_study, pool_cohorts, pooled_settings, pooled_study
 from sim.sites import data_folder, find_sites, place_sites, write_site
+from tests import builders
 
 
 def test_a_written_study_is_the_same_study(tmp_path: Path) -> None:
-    study = parse_study("""
-name = "s"
-endpoint = "event"
-sites = [{ name = "a" }, { name = "b" }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
-[[clinical]]
-name = "age"
-kind = "continuous"
-decimals = 0
-[[clinical]]
-name = "marker"
-kind = "continuous"
-""")
+    columns = [builders.number("age", decimals=0), builders.number("marker")]
+    study = builders.study(clinical=columns, **builders.ALL_MODELS)
     again = load_study(write_study(study, tmp_path / "input" / "study.toml"))
     assert again == study
     assert again.digest() == study.digest()
 
 
-PRIVACY = '[privacy]\nmode = "faithful"\nmin_category = 7\nmin_rows = 30\nmasking = "required"\n'
-WITH_PRIVACY = """
-name = "s"
-endpoint = "event"
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
-clinical = [{ name = "age", kind = "continuous" }]
-"""
+PRIVACY = {"mode": "faithful", "min_category": 7, "min_rows": 30, "masking": "required"}
 
 
 def test_references_refuse_nothing_and_keep_what_shapes_the_input() -> None:
-    study = parse_study(WITH_PRIVACY + PRIVACY)
+    study = builders.study(privacy=PRIVACY)
     pooled, local = pooled_study(study).privacy, local_study(study, "b").privacy
     for reference in (pooled, local):
         assert (reference.min_rows, reference.min_cell, reference.masking) == (1, 0, "off")
@@ -55,7 +38,7 @@ def test_references_refuse_nothing_and_keep_what_shapes_the_input() -> None:
 def test_the_imagined_hospital_agrees_to_the_mode_and_asks_for_nothing_else(
     tmp_path: Path,
 ) -> None:
-    study = parse_study(WITH_PRIVACY + PRIVACY)
+    study = builders.study(privacy=PRIVACY)
     written = write_site(tmp_path, pooled_settings(study, tmp_path, tmp_path / "cache"))
     own = load_site(written).privacy
     reference = pooled_study(study).privacy

@@ -17,7 +17,8 @@ from server.progress.events import read_events
 from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, Outcome, run_job
 from sim.sites import find_sites, place_sites
-from tests.conftest import TABULAR_STUDY, write_tabular_hospital
+from tests import builders
+from tests.conftest import write_tabular_hospital
 from tests.fixtures.programs import run_simulation
 
 NAMES = "abcdef"
@@ -36,12 +37,9 @@ LIMITS = {
 def hospitals(tmp_path: Path) -> Path:
     for name in NAMES:
         write_tabular_hospital(tmp_path / name, name, 50, 15, 30 if name == "f" else 0)
-    sites = ", ".join(f'{{ name = "{name}" }}' for name in NAMES)
-    text = TABULAR_STUDY.replace(
-        'sites = [{ name = "a" }, { name = "b" }, { name = "c" }]', f"sites = [{sites}]"
-    )
-    text = text.replace('sites = ["c"]', 'sites = ["f"]')
-    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    sets = {"internal": ("internal_test", "abc"), "external_1": ("external_test", "f")}
+    overrides = {**builders.TABULAR, "sites": NAMES, "tests": sets}
+    builders.study_file(tmp_path / "study.toml", **overrides)
     return tmp_path
 
 

@@ -71,7 +71,7 @@ def test_hospitals_with_the_same_bounds_share_the_processes_that_prepare(
         used[settings.name] = pool
         return 1, 0
 
-    monkeypatch.setattr(run, "_prepare", keep)
+    monkeypatch.setattr(run, "prepare_site", keep)
     run.prepare_all(sites, with_identities(study), Console(quiet=True))
     assert used["a"] is used["b"] is not used["c"]
     assert (used["a"].memory_gib, used["c"].memory_gib) == (8.0, 2.0)

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
 from common.study.model import load_study
+from tests import builders
 from tests.fixtures.programs import Finished, run_simulation
 
 NAMES = ("a", "b", "c")
@@ -113,9 +114,7 @@ def test_sites_evaluate_their_own_part_of_a_set_or_say_why_not(finished: Path) -
 def test_a_set_too_small_to_be_told_of_does_not_stop_the_study(
     tabular: Path, tmp_path: Path
 ) -> None:
-    text = (tabular / "study.toml").read_text(encoding="utf-8")
-    text += "[privacy]\nmin_rows = 35\n"
-    (tabular / "study.toml").write_text(text, encoding="utf-8")
+    builders.amend(tabular / "study.toml", privacy={"min_rows": 35})
     rows = (tabular / "c" / "cohort.csv").read_text(encoding="utf-8").splitlines()
     external = [row for row in rows if ",1,external_test," in row]
     for row in external[1:]:  # one patient alone has the endpoint
@@ -188,8 +187,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
 def test_another_studys_checkpoint_is_refused(tabular: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run_study(tabular, out).returncode == 0
-    text = (tabular / "study.toml").read_text(encoding="utf-8")
-    (tabular / "study.toml").write_text(text.replace("seed = 11", "seed = 12"), encoding="utf-8")
+    builders.amend(tabular / "study.toml", seed=12)
     done = run_study(tabular, out)
     assert done.returncode == 1
     assert "the checkpoint belongs to another study" in done.stderr

@@ -46,7 +46,7 @@ def model_of(start: Vector) -> Callable[..., GlobalModel]:
 
 
 @pytest.fixture
-def shares() -> Callable[..., AggregatedUpdate]:
+def update_of() -> Callable[..., AggregatedUpdate]:
     """The sum of two sites' changes, with 3 and 1 patients."""
 
     def make(

@@ -8,20 +8,14 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.study.model import parse_study
+from common.study.model import Study
 from strategies.base import AggregatedUpdate
+from tests import builders
 
-STUDY = """
-name = "s"
-endpoint = "e"
-sites = [{{name = "a"}}, {{name = "b"}}, {{name = "c"}}]
-test_sets = [{{name = "t", split = "internal_test", sites = ["a", "b", "c"]}}]
-clinical = [{{name = "x", kind = "continuous"}}]
-[dl3d]
-strategy = "{strategy}"
-[privacy]
-masking = "{masking}"
-"""
+
+def study_with(strategy: str, masking: str) -> Study:
+    blocks = {"dl3d": {"strategy": strategy}, "privacy": {"masking": masking}}
+    return builders.study(base_models=["dl3d"], **blocks)
 
 
 def of(*changes: Any) -> AggregatedUpdate:
@@ -46,6 +40,6 @@ def test_krum_takes_the_site_that_is_closest_to_others(model_of: Any, start: Any
 @pytest.mark.parametrize("masking", ["required", "where_possible"])
 def test_masked_studies_cannot_have_them_and_say_why(strategy: str, masking: str) -> None:
     with pytest.raises(InputError, match="compares the changes of single sites"):
-        parse_study(STUDY.format(strategy=strategy, masking=masking))
-    parse_study(STUDY.format(strategy=strategy, masking="off"))
-    parse_study(STUDY.format(strategy="scaffold", masking=masking))
+        study_with(strategy, masking)
+    study_with(strategy, "off")
+    study_with("scaffold", masking)

@@ -24,7 +24,7 @@ from client.training.batches import Crops, batches_an_epoch, training_draws
 from common.masking.pairwise import mask_vector
 from common.masking.update import to_update_rings
 from common.messages.exchanges import RoundPlan, TrainReply, TrainRequest
-from common.networks.flat import flatten, load_flat, wide_ranges
+from common.networks.flat import flatten, load_flat, running_ranges
 from common.study.model import NetworkSettings
 from common.study.private_training import DifferentialPrivacy
 from server.federation.totals import UpdateTotals
@@ -125,7 +125,7 @@ def masked(reply: TrainReply, name: str, names: list[str], number: int) -> Train
     pairs = {other: bytes(sorted((ord(name), ord(other)))) * 16 for other in names if other != name}
     rings = {
         ring: mask_vector(getattr(reply, ring), pairs, name, f"{number}/{ring}".encode())
-        for ring in ("parameters", "rest", "half")
+        for ring in ("parameters", "statistics", "ring16")
         if getattr(reply, ring).size
     }
     return dataclasses.replace(reply, **rings)
@@ -144,19 +144,21 @@ def federated(
     settings: NetworkSettings, sites: Mapping[str, Site], start: Any, *, under_masks: bool
 ) -> Any:
     """The weights after all rounds, by the product."""
-    wide = wide_ranges(Toy())
-    model = GlobalModel(settings, start, wide, ROUNDS)
+    running = running_ranges(Toy())
+    model = GlobalModel(settings, start, running, ROUNDS)
     total = sum(left(site) for site in sites.values())
     for number in range(ROUNDS):
         plan = dataclasses.replace(plan_of(number, total), epochs=settings.local_epochs)
         request = TrainRequest(
-            "r", "s", "x", number, "dl3d", "final", model.weights, wide, plan, (), model.control
+            "r", "s", "x", number, "dl3d", "final", model.weights, running, plan, (), model.control
         )
         totals = UpdateTotals(request)
         for name, site in sites.items():
             update = site_round.train_network(site.workspace, request)
-            rings = to_update_rings(update, wide, len(sites), plan.grid)
-            reply = TrainReply(name, "x", number, "d", rings.parameters, rings.rest, rings.half)
+            rings = to_update_rings(update, running, len(sites), plan.grid)
+            reply = TrainReply(
+                name, "x", number, "d", rings.parameters, rings.statistics, rings.ring16
+            )
             totals.add(name, masked(reply, name, list(sites), number) if under_masks else reply)
         found = totals.results()
         model.update(number, AggregatedUpdate(found.change, found.control, float(found.sums[4])))
@@ -306,11 +308,11 @@ def test_effective_steps_are_the_sum_of_what_each_gradient_moves(
 def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> None:
     settings = settings_of("fedavg", transfer_bits=16)
     sites = sites_of(settings, 2)
-    wide, sent, true = wide_ranges(Toy()), 0.0, 0.0
+    running, sent, true = running_ranges(Toy()), 0.0, 0.0
     total, grid = sum(left(site) for site in sites.values()), 2.0**-8
     for number in range(6):
         plan = dataclasses.replace(plan_of(number, total), grid=grid)
-        request = TrainRequest("r", "s", "x", number, "dl3d", "final", start, wide, plan, ())
+        request = TrainRequest("r", "s", "x", number, "dl3d", "final", start, running, plan, ())
         update = site_round.train_network(sites["a"].workspace, request)
         multiples = update.change / grid
         assert np.array_equal(multiples, np.rint(multiples))

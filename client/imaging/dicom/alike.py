@@ -93,13 +93,13 @@ def check_rescale(slices: Sequence[Slice], volume: NDArray[np.float32], where: s
             continue
         jump = float(np.median(above[tissue] - below[tissue]))
         if abs(jump) > _JUMP_HU:
-            told = " and ".join(
+            scales = " and ".join(
                 f"slope {slope:g}, intercept {intercept:g} ({used.count((slope, intercept))}"
                 " slices)"
                 for slope, intercept in (one, other)
             )
             raise PatientError(
-                f"the slices are rescaled by {told}, and HU jump by {jump:.0f} from one to the"
+                f"the slices are rescaled by {scales}, and HU jump by {jump:.0f} from one to the"
                 f" other (before {slices[k].path.name})",
                 where=where,
                 remedy=f"{EXPORT_AGAIN}: one rescale is wrong",

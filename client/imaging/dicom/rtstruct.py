@@ -370,8 +370,8 @@ def read_contours(
         drawn = _on_slices(contours, steps, image, identity, where)
     to_pixels = np.linalg.inv(voxels_to_patient(image))[:2, :3].astype(np.float64)
     reach = reach_of(steps, to_pixels)
-    told = courses([one.polygon for one in drawn], reach)
-    drawn = [_settled(one, course, where) for one, course in zip(drawn, told, strict=True)]
+    traced = courses([one.polygon for one in drawn], reach)
+    drawn = [_settled(one, course, where) for one, course in zip(drawn, traced, strict=True)]
     for one in drawn:
         _check_simple(one, image, reach, where)
     inside = _filled(drawn, image.GetSize(), reach, where)

@@ -108,8 +108,8 @@ def _check_axes(axes: NDArray[np.float64], where: str, remedy: str) -> None:
     """Refuse rows and columns that are not unit vectors at right angles."""
     lengths = np.linalg.norm(axes, axis=1)
     if np.abs(lengths - 1).max() > _UNIT_TOLERANCE:
-        told = f"{lengths[0]:.4g} and {lengths[1]:.4g}"
-        what = f"ImageOrientationPatient has vectors of length {told}, not 1"
+        measured = f"{lengths[0]:.4g} and {lengths[1]:.4g}"
+        what = f"ImageOrientationPatient has vectors of length {measured}, not 1"
         raise PatientError(what, where=where, remedy=remedy)
     upright = np.column_stack([*axes, np.cross(*axes)])
     for fault in axis_faults(upright, "ImageOrientationPatient"):

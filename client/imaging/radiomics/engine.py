@@ -18,12 +18,11 @@ from radiomics.glrlm import RadiomicsGLRLM
 from radiomics.glszm import RadiomicsGLSZM
 from radiomics.ngtdm import RadiomicsNGTDM
 
-from client.imaging.radiomics import firstorder, glcm, gldm, glrlm, glszm, ngtdm
+from client.imaging.radiomics import firstorder, glcm, textures
 from client.imaging.radiomics.filters import filtered
 from client.imaging.radiomics.levels import levels_of
-from client.imaging.radiomics.matrices import Texture
+from client.imaging.radiomics.matrices import Seen, Texture, names_of
 from client.imaging.radiomics.region import Region, bounding_box, region
-from client.imaging.radiomics.seen import Seen, names_of
 from client.imaging.radiomics.shape import Shape
 
 Names = tuple[str, ...]
@@ -32,10 +31,10 @@ Features = Callable[[Seen, Names], Mapping[str, float]]
 CLASSES: Mapping[str, tuple[type, Features]] = {
     "firstorder": (RadiomicsFirstOrder, lambda seen, _: firstorder.features(seen)),
     "glcm": (RadiomicsGLCM, glcm.features),
-    "gldm": (RadiomicsGLDM, lambda seen, _: gldm.features(seen)),
-    "glrlm": (RadiomicsGLRLM, lambda seen, _: glrlm.features(seen)),
-    "glszm": (RadiomicsGLSZM, lambda seen, _: glszm.features(seen)),
-    "ngtdm": (RadiomicsNGTDM, lambda seen, _: ngtdm.features(seen)),
+    "gldm": (RadiomicsGLDM, lambda seen, _: textures.gldm_features(seen)),
+    "glrlm": (RadiomicsGLRLM, lambda seen, _: textures.glrlm_features(seen)),
+    "glszm": (RadiomicsGLSZM, lambda seen, _: textures.glszm_features(seen)),
+    "ngtdm": (RadiomicsNGTDM, lambda seen, _: textures.ngtdm_features(seen)),
 }
 """Class of PyRadiomics that names the features, and its replacement."""
 

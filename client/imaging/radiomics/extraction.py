@@ -33,8 +33,8 @@ from client.imaging.radiomics.spline import on_grid
 from client.imaging.reading import GEOMETRY_TOLERANCE, read_image, read_mask
 from client.imaging.workers import one_thread
 from common.errors import StudyError
+from common.presets import settings_file
 from common.study.model import ImagingSettings
-from common.study.radiomics_settings import settings_file
 
 Features = NDArray[np.float64]
 _MUTED = ("radiomics", "pykwalify")
@@ -91,9 +91,9 @@ def extract_roi(
     window : clip the image to this window, in this block's order; None = as it is.
     """
     with _alone_and_quiet():
-        tool = _tool(settings_name, engine)
+        tool = tool_of(settings_name, engine)
         try:
-            volumes = _resampled(image, mask, tool.resampling, window, engine)
+            volumes = resample_roi(image, mask, tool.resampling, window, engine)
             found = tool.extractor.execute(*volumes)
         except (ValueError, RuntimeError) as error:
             raise PatientError(
@@ -125,7 +125,7 @@ def to_csv(path: Path, names: Sequence[str], values: Features) -> None:
 
 
 @dataclass(frozen=True)
-class _Tool:
+class Tool:
     """Extractor that does not resample, and the settings to resample by before it."""
 
     extractor: RadiomicsFeatureExtractor
@@ -133,17 +133,18 @@ class _Tool:
 
 
 @cache
-def _tool(settings_name: str, engine: Engine) -> _Tool:
+def tool_of(settings_name: str, engine: Engine) -> Tool:
+    """Return the extractor for a settings file of `common/presets`."""
     # kept: reading and validating the YAML takes as long as the features of a small ROI
     with resources.as_file(settings_file(settings_name)) as path:
         kind = FastExtractor if engine == "fast" else RadiomicsFeatureExtractor
         extractor = kind(str(path), additionalInfo=False)
     resampling = dict(extractor.settings)
     extractor.settings["resampledPixelSpacing"] = None
-    return _Tool(extractor, resampling)
+    return Tool(extractor, resampling)
 
 
-def _resampled(
+def resample_roi(
     image: sitk.Image,
     mask: sitk.Image,
     settings: dict[str, Any],

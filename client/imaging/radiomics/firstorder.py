@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.radiomics.jit import compiled
-from client.imaging.radiomics.seen import Seen
+from client.imaging.radiomics.matrices import Seen
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,7 +33,7 @@ def features(seen: Seen) -> Mapping[str, float]:
     found = percentiles(values)
     low, high = found[10], found[90]
     shift = float(seen.settings.get("voxelArrayShift", 0))
-    energy, absolute, second, third, fourth, robust, count = _sums(
+    energy, absolute, second, third, fourth, robust, count = pairwise_sums(
         values, mean, shift, low, high, 0, n
     )
     if n <= FEW:
@@ -41,7 +41,7 @@ def features(seen: Seen) -> Mapping[str, float]:
     m2, m3, m4 = np.array([second, third, fourth]) / n
     # NaN where no value lies within, as from numpy
     within = np.float64(count)
-    apart = _apart(values, float(robust / within), low, high, 0, n) / within
+    apart = sum_apart(values, float(robust / within), low, high, 0, n) / within
     scale = m2 if m2 != 0 else np.float64(1)
     p = seen.texture.levels.counts / n
     return {
@@ -89,7 +89,7 @@ Seven = tuple[float, float, float, float, float, float, float]
 
 
 @compiled
-def _sums(
+def pairwise_sums(
     values: Doubles, mean: float, shift: float, low: float, high: float, first: int, n: int
 ) -> Seven:
     """Return the energy, the absolute deviations, their powers 2 to 4, and sum and number within.
@@ -98,8 +98,8 @@ def _sums(
     """
     if n > 128:
         half = n // 2 - n // 2 % 8
-        a = _sums(values, mean, shift, low, high, first, half)
-        b = _sums(values, mean, shift, low, high, first + half, n - half)
+        a = pairwise_sums(values, mean, shift, low, high, first, half)
+        b = pairwise_sums(values, mean, shift, low, high, first + half, n - half)
         return (
             a[0] + b[0],
             a[1] + b[1],
@@ -134,12 +134,12 @@ def _sums(
 
 
 @compiled
-def _apart(values: Doubles, mean: float, low: float, high: float, first: int, n: int) -> float:
+def sum_apart(values: Doubles, mean: float, low: float, high: float, first: int, n: int) -> float:
     """Return the sum of absolute deviations of the values between two bounds."""
     if n > 128:
         half = n // 2 - n // 2 % 8
-        before = _apart(values, mean, low, high, first, half)
-        return before + _apart(values, mean, low, high, first + half, n - half)
+        before = sum_apart(values, mean, low, high, first, half)
+        return before + sum_apart(values, mean, low, high, first + half, n - half)
     terms = np.empty(128)
     for i in range(n):
         value = values[first + i]

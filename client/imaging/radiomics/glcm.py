@@ -14,8 +14,7 @@ from radiomics.glcm import RadiomicsGLCM
 
 from client.imaging.radiomics.firstorder import power
 from client.imaging.radiomics.jit import compiled
-from client.imaging.radiomics.matrices import Texture, pair_keys
-from client.imaging.radiomics.seen import Seen
+from client.imaging.radiomics.matrices import Seen, Texture, pair_keys
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

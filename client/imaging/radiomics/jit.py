@@ -24,9 +24,9 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     Multiplications and additions are neither fused nor reordered, so that results do not depend
     on the processor. Where no private folder can be written, every process compiles anew.
     """
-    kept = _KEPT is not None
-    if kept and _KEPT:
-        config.CACHE_DIR = _KEPT
+    kept = KEPT is not None
+    if kept and KEPT:
+        config.CACHE_DIR = KEPT
     decorated = numba.njit(cache=kept, fastmath=False, error_model="numpy", boundscheck=False)
     return cast(Callable[P, R], decorated(function))
 
@@ -73,4 +73,4 @@ def cache_folder(beside: Path, environment: dict[str, str], user: int) -> str | 
     return str(folder) if usable else None
 
 
-_KEPT = cache_folder(Path(__file__).parent, dict(os.environ), os.getuid())
+KEPT = cache_folder(Path(__file__).parent, dict(os.environ), os.getuid())

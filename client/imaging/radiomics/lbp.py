@@ -173,6 +173,44 @@ def _multiply(
 
 
 @compiled
+def _multiply_taps(
+    products: Doubles,
+    coefficients: Doubles,
+    at: tuple[int, int, int],
+    wz: Doubles,
+    wy: Doubles,
+    n: int,
+) -> None:
+    """Multiply stretches of n coefficients by the 4 x 4 weights along z and y.
+
+    Parameters
+    ----------
+    at : of the first coefficient; rows a slice; coefficients a row.
+    """
+    corner, rows, row_length = at
+    for tap in range(16):
+        start = corner + (tap // 4 * rows + tap % 4) * row_length
+        _multiply(
+            products,
+            np.uint64(tap * _LINE),
+            coefficients,
+            np.uint64(start),
+            wz[tap // 4],
+            wy[tap % 4],
+            np.uint64(n),
+        )
+
+
+@compiled
+def _end_of(places: Ints, first: int, end: int) -> int:
+    """Return the position after the last place, from `first` on, that is before `end`."""
+    last = first + 1
+    while last < len(places) and places[last] < end:
+        last += 1
+    return last
+
+
+@compiled
 def _up(n: int) -> int:
     return (n + _STEP - 1) // _STEP * _STEP
 
@@ -209,10 +247,7 @@ def _sample_rows(
         x0 = places[first] - row * width
         stretch = x0 // _STRETCH
         before = x0 - stretch * _STRETCH
-        end = row * width + min(width, (stretch + 1) * _STRETCH)
-        last = first + 1
-        while last < len(places) and places[last] < end:
-            last += 1
+        last = _end_of(places, first, row * width + min(width, (stretch + 1) * _STRETCH))
         n = places[last - 1] - places[first] + 1
         known = -1
         for v in range(len(groups)):
@@ -223,17 +258,15 @@ def _sample_rows(
                 continue
             if groups[v] != known:
                 known = groups[v]
-                for tap in range(16):
-                    line = (z + starts[0, v] + tap // 4) * rows + y + starts[1, v] + tap % 4
-                    _multiply(
-                        products,
-                        np.uint64(tap * _LINE),
-                        coefficients,
-                        np.uint64(line * row_length + x0),
-                        weights_z[v, tap // 4, z],
-                        weights_y[v, tap % 4, y],
-                        np.uint64(_up(n + 5)),
-                    )
+                corner = ((z + starts[0, v]) * rows + y + starts[1, v]) * row_length + x0
+                _multiply_taps(
+                    products,
+                    coefficients,
+                    (corner, rows, row_length),
+                    weights_z[v, :, z],
+                    weights_y[v, :, y],
+                    _up(n + 5),
+                )
             weights_at = (stretch * len(groups) + v) * TAPS * _LINE + before
             _add_taps(
                 total,
@@ -244,11 +277,8 @@ def _sample_rows(
                 np.uint64(_up(n)),
             )
             for i in range(first, last):
-                out[i] = total[places[i] - places[first]]
-            if not (inside_x[v, x0] and inside_x[v, x0 + n - 1]):
-                for i in range(first, last):
-                    if not inside_x[v, places[i] - row * width]:
-                        out[i] = 0.0
+                inside = inside_x[v, places[i] - row * width]
+                out[i] = total[places[i] - places[first]] if inside else 0.0
         first = last
 
 
@@ -302,8 +332,8 @@ def images(
     m1, m2, k = (np.empty(len(places)) for _ in range(3))
     table = _first_level(around.harmonics)
     parts = np.ascontiguousarray(around.harmonics[:, 1:].T)
-    squares = _squares if _squares_hold() else _original_squares
-    kurtoses = _kurtosis if _kurtosis_holds() else _original_kurtosis
+    squares = fast_squares if squares_hold() else original_squares
+    kurtoses = fast_kurtosis if kurtosis_holds() else original_kurtosis
     for first in range(0, len(places), BLOCK):
         here = slice(first, first + BLOCK)
         samples = sample(prepared, places[here], image)
@@ -314,7 +344,8 @@ def images(
     return m1, m2, k
 
 
-def _original_kurtosis(samples: Floats) -> Floats:
+def original_kurtosis(samples: Floats) -> Floats:
+    """Return the kurtosis of every column as scipy has it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         found: Floats = kurtosis(np.ascontiguousarray(samples.T), axis=1)
@@ -322,7 +353,7 @@ def _original_kurtosis(samples: Floats) -> Floats:
 
 
 @cache
-def _kurtosis_holds() -> bool:
+def kurtosis_holds() -> bool:
     """Return whether the installed scipy and numpy compute kurtosis as compiled here.
 
     Its sums are theirs to the last bit; another release may add in another order.
@@ -330,11 +361,11 @@ def _kurtosis_holds() -> bool:
     samples = np.random.default_rng(0).normal(0, 40, (42, 200)).astype(np.float32)
     samples[:, ::7] = samples[:1, ::7]
     samples[:, 3::7] = np.round(samples[:, 3::7] / 60)
-    return np.array_equal(_kurtosis(samples), _original_kurtosis(samples), equal_nan=True)
+    return np.array_equal(fast_kurtosis(samples), original_kurtosis(samples), equal_nan=True)
 
 
 @compiled
-def _kurtosis(samples: Floats) -> Floats:
+def fast_kurtosis(samples: Floats) -> Floats:
     """Return scipy's excess kurtosis of each column, in the samples' own precision."""
     width, n = samples.shape
     kind = samples.dtype.type
@@ -384,10 +415,10 @@ def _first_level(harmonics: Complex) -> Doubles:
     """Return m1 for each number of marks: Y_0^0 is the same at every vertex."""
     first = np.ascontiguousarray(harmonics[:, :1].T)
     sums = np.concatenate(([0], np.cumsum(first[0])))[None]
-    return np.real(np.sqrt(_original_squares(sums, first)))
+    return np.real(np.sqrt(original_squares(sums, first)))
 
 
-def _original_squares(sums: Complex, harmonics: Complex) -> Complex:
+def original_squares(sums: Complex, harmonics: Complex) -> Complex:
     """Return the sum over the vertices of the squares of one level's sum of harmonics.
 
     PyRadiomics squares the complex sum as it is (f ** 2, not |f| ** 2) and takes the real part of
@@ -407,7 +438,7 @@ def _original_squares(sums: Complex, harmonics: Complex) -> Complex:
     return added
 
 
-def _squares(sums: Complex, harmonics: Complex) -> Complex:
+def fast_squares(sums: Complex, harmonics: Complex) -> Complex:
     """Compute the same in a compiled loop."""
     found = np.zeros(sums.shape[1], dtype=np.complex128)
     _add_squares(sums, harmonics, found)
@@ -415,13 +446,13 @@ def _squares(sums: Complex, harmonics: Complex) -> Complex:
 
 
 @cache
-def _squares_hold() -> bool:
+def squares_hold() -> bool:
     """Return whether numpy multiplies complex numbers on this processor like the compiled loop."""
     random = np.random.default_rng(0)
     real, imaginary = random.normal(size=(2, 3, 300))
     sums = real + 1j * imaginary
     return np.array_equal(
-        _squares(sums, sums[:, :42].copy()), _original_squares(sums, sums[:, :42].copy())
+        fast_squares(sums, sums[:, :42].copy()), original_squares(sums, sums[:, :42].copy())
     )
 
 

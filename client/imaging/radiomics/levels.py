@@ -46,7 +46,7 @@ def levels_of(values: NDArray[Any], region: Region, settings: Mapping[str, Any])
     """
     ends = np.array([values.min(), values.max()])
     edges = np.asarray(getBinEdges(ends, **settings))
-    bins, counts = _binned(values.astype(np.float64), edges.astype(np.float64))
+    bins, counts = binned(values.astype(np.float64), edges.astype(np.float64))
     present = np.flatnonzero(counts)
     ranks = np.zeros(int(np.prod(region.padded)) + ROOM, dtype=np.int32)
     _place(bins, present, len(counts), region.places, ranks)
@@ -54,7 +54,7 @@ def levels_of(values: NDArray[Any], region: Region, settings: Mapping[str, Any])
 
 
 @compiled
-def _binned(values: Doubles, edges: Doubles) -> tuple[NDArray[np.int32], Ints]:
+def binned(values: Doubles, edges: Doubles) -> tuple[NDArray[np.int32], Ints]:
     """Return `numpy.digitize` for even edges, and how often each bin occurs.
 
     The bin is guessed by a division and corrected by comparing with the edges themselves.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -354,3 +356,28 @@ def pair_keys(ranks: Counts, places: Ints, step: int, levels: int) -> Ints:
             keys[n + 1] = two * levels + one
             n += 2
     return keys[:n]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image type, the input of the feature classes.
+
+    Parameters
+    ----------
+    values : (n,) of the ROI's voxels in raster order.
+    spacing : x, y, z in mm.
+    texture : its levels and their matrices.
+    settings : PyRadiomics' settings for this image type.
+    """
+
+    values: NDArray[Any]
+    spacing: tuple[float, ...]
+    texture: Texture
+    settings: Mapping[str, Any]
+
+
+@cache
+def names_of(kind: Hashable) -> dict[str, bool]:
+    """Return a class's features, and whether each is deprecated; cached per process."""
+    found: dict[str, bool] = cast(Any, kind).getFeatureNames()
+    return found

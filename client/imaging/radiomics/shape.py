@@ -15,7 +15,7 @@ from radiomics.shape import RadiomicsShape
 from scipy.spatial import ConvexHull, QhullError
 
 from client.imaging.radiomics.jit import compiled
-from client.imaging.radiomics.seen import names_of
+from client.imaging.radiomics.matrices import names_of
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

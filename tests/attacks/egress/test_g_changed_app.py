@@ -64,10 +64,10 @@ def handed_over(node: Any, monkeypatch: pytest.MonkeyPatch, content: bytes, **sa
     honest = node._run
 
     def run(run_id: int) -> Any:
-        told = honest(run_id)
+        reported = honest(run_id)
         for name, value in said.items():
-            setattr(told, name, value)
-        return told
+            setattr(reported, name, value)
+        return reported
 
     node.fab = content
     monkeypatch.setattr(node, "_run", run)
@@ -127,10 +127,10 @@ def test_a_run_that_changes_between_two_questions_is_the_one_that_was_judged(
 
     def run(run_id: int) -> Any:
         asked.append(run_id)
-        told = honest(run_id)
+        reported = honest(run_id)
         if len(asked) > 1:
-            told.fab_version = f"{told.fab_version}/../../../evil"
-        return told
+            reported.fab_version = f"{reported.fab_version}/../../../evil"
+        return reported
 
     monkeypatch.setattr(approved_node, "_run", run)
     gated()

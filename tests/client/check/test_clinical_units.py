@@ -8,25 +8,15 @@ import pytest
 from client.check.cohort import centre, check_values, possible, suggests_logarithm
 from client.check.finding import Finding
 from client.data.cohort import Patient
-from common.study.model import Study, parse_study
-
-STUDY = """
-name = "s"
-endpoint = "e"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = []
-clinical = [
-    { name = "age", kind = "continuous", unit = "years" },
-    { name = "diameter", kind = "continuous", unit = "cm" },
-]
-"""
+from common.study.model import Study
+from tests import builders
 
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        clinical=[builders.number("age", unit="years"), builders.number("diameter", unit="cm")]
+    )
 
 
 def patients(ages: list[float], diameters: list[float]) -> list[Patient]:
@@ -90,8 +80,8 @@ def test_a_column_that_suggests_a_logarithm_is_named(study: Study, sigma: float)
     assert faults(skewed) == [("warning", "cohort.skewed", "column diameter")]
     assert 'summary = "median"' in skewed[0].remedy
     median = study.clinical[1].model_copy(update={"summary": "median"})
-    told = study.model_copy(update={"clinical": (study.clinical[0], median)})
-    again = list(check_values(patients(ages.tolist(), diameters.tolist()), told))
+    reported = study.model_copy(update={"clinical": (study.clinical[0], median)})
+    again = list(check_values(patients(ages.tolist(), diameters.tolist()), reported))
     (remedy,) = [one.remedy for one in again if one.severity == "warning" and "skew" in one.kind]
     assert "summary" not in remedy and "logarithm" in remedy
 

@@ -9,29 +9,18 @@ import pytest
 
 from client.check.cohort import CohortLook, check_rows
 from client.check.finding import Finding
-from common.study.model import Study, parse_study
+from common.study.model import Study
+from tests import builders
 
-STUDY = """
-name = "s"
-endpoint = "e"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = []
-[[clinical]]
-name = "age"
-kind = "continuous"
-[[clinical]]
-name = "stage"
-kind = "ordinal"
-levels = ["1", "2"]
-"""
 HEADER = "patient_id,label,split,age,stage"
 
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        tests={},
+        clinical=[builders.number("age"), builders.levels("stage", "1", "2", kind="ordinal")],
+    )
 
 
 def look(folder: Path, study: Study, rows: list[str], header: str = HEADER) -> CohortLook:

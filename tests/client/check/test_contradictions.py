@@ -79,6 +79,6 @@ def test_a_header_that_contradicts_itself_is_found(tmp_path: Path, name: str, wh
         sitk.WriteImage(image, str(paths[role]))
     assert look(Job("p1", paths["ct"], {"r1": paths["roi"]})).problems == []
     paths[which].write_bytes(damage(paths[which].read_bytes()))
-    ((kind, file, told, remedy),) = look(Job("p1", paths["ct"], {"r1": paths["roi"]})).problems
+    ((kind, file, reported, remedy),) = look(Job("p1", paths["ct"], {"r1": paths["roi"]})).problems
     assert kind == ("image.unusable" if which == "ct" else "mask.unusable")
-    assert file == paths[which].name and what in told and remedy
+    assert file == paths[which].name and what in reported and remedy

@@ -135,9 +135,9 @@ def test_what_enrolment_would_refuse_or_withhold_is_listed_and_nothing_else(
     own: Reader, site: str, stricter_than_the_study: dict[str, object]
 ) -> None:
     mine = own(site, privacy=PrivacySettings.model_validate(stricter_than_the_study))
-    told = foretold(mine.cohort, mine.study, mine.privacy)
+    reported = foretold(mine.cohort, mine.study, mine.privacy)
     found = list(check_rules(mine))
-    by_severity = {"problem": told.stops, "warning": told.withheld}
+    by_severity = {"problem": reported.stops, "warning": reported.withheld}
     for severity, refusals in by_severity.items():
         listed = [row.what for row in found if row.severity == severity]
         assert len(listed) == len(refusals)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.check.cohort import (
+from client.check.naming import (
     A_DATE,
     A_NAME,
     A_NUMBER,

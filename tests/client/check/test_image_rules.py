@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
-from client.check import image_rules
-from client.check.image_rules import Remark
+from client.check import images
+from client.check.images import Remark
 from client.check.look import ImageFacts, RegionFacts, region_facts
 
 CT = ImageFacts((512, 512, 90), (0.8, 0.8, 2.5), -1024.0, 2400.0, 0.5, 0.4)
@@ -21,10 +21,10 @@ def remarks(rule: object) -> list[tuple[str, str]]:
 
 
 def test_an_ordinary_ct_and_contour_pass() -> None:
-    assert not remarks(image_rules.geometry(CT))
-    assert not remarks(image_rules.units(CT))
-    assert not remarks(image_rules.place("reader 1", TUMOUR))
-    assert not remarks(image_rules.size(TUMOUR))
+    assert not remarks(images.geometry(CT))
+    assert not remarks(images.units(CT))
+    assert not remarks(images.place("reader 1", TUMOUR))
+    assert not remarks(images.size(TUMOUR))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_an_ordinary_ct_and_contour_pass() -> None:
 )
 def test_sizes_that_no_scanner_gives(spacing: tuple[float, ...], severity: str, words: str) -> None:
     image = dataclasses.replace(CT, spacing=spacing)
-    ((found, what),) = remarks(image_rules.geometry(image))
+    ((found, what),) = remarks(images.geometry(image))
     assert found == severity
     assert words in what
 
@@ -55,7 +55,7 @@ def test_sizes_that_no_scanner_gives(spacing: tuple[float, ...], severity: str, 
 )
 def test_grey_values_that_are_not_hu(low: float, high: float, soft: float, words: str) -> None:
     image = dataclasses.replace(CT, low=low, high=high, soft=soft, air=0.0)
-    ((severity, what),) = remarks(image_rules.units(image))
+    ((severity, what),) = remarks(images.units(image))
     assert severity == "problem"
     assert what.startswith("not in HU")
     assert words in what
@@ -63,13 +63,13 @@ def test_grey_values_that_are_not_hu(low: float, high: float, soft: float, words
 
 def test_an_image_without_air_is_a_warning() -> None:
     image = dataclasses.replace(CT, low=-150.0, air=0.0)
-    assert [severity for severity, _ in remarks(image_rules.units(image))] == ["warning"]
+    assert [severity for severity, _ in remarks(images.units(image))] == ["warning"]
 
 
 @pytest.mark.parametrize("median", [-900.0, 900.0])
 def test_a_contour_in_air_or_bone_is_a_problem(median: float) -> None:
     region = dataclasses.replace(TUMOUR, median_hu=median, at_border=True)
-    ((severity, what),) = remarks(image_rules.place("reader 2", region))
+    ((severity, what),) = remarks(images.place("reader 2", region))
     assert severity == "problem"
     assert f"median {median:.0f} HU" in what
 
@@ -77,8 +77,8 @@ def test_a_contour_in_air_or_bone_is_a_problem(median: float) -> None:
 def test_contours_at_the_edge_in_pieces_or_of_odd_size_are_warnings() -> None:
     at_border = dataclasses.replace(TUMOUR, at_border=True)
     odd = dataclasses.replace(TUMOUR, volume_cm3=0.001, apart=0.4, skipped=1)
-    assert [severity for severity, _ in remarks(image_rules.place("r", at_border))] == ["warning"]
-    assert [severity for severity, _ in remarks(image_rules.size(odd))] == ["warning"] * 3
+    assert [severity for severity, _ in remarks(images.place("r", at_border))] == ["warning"]
+    assert [severity for severity, _ in remarks(images.size(odd))] == ["warning"] * 3
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,17 @@ def test_contours_at_the_edge_in_pieces_or_of_odd_size_are_warnings() -> None:
 )
 def test_repeat_readings_that_contradict_or_are_copies(overlap: float, severity: str) -> None:
     masks, pair = {"r1": 0, "r2": 0}, ("r1", "r2")
-    (remark,) = image_rules.readings(masks, {pair: overlap})
+    (remark,) = images.readings(masks, {pair: overlap})
     assert remark.severity == severity
     assert "reader 1 and reader 2" in remark.what
 
 
 def test_repeat_readings_that_agree_pass() -> None:
-    assert not list(image_rules.readings({"r1": 0, "r2": 0}, {("r1", "r2"): 0.85}))
+    assert not list(images.readings({"r1": 0, "r2": 0}, {("r1", "r2"): 0.85}))
 
 
 def test_a_repeat_of_nothing_is_said() -> None:
-    (remark,) = image_rules.readings({"r1": 0, "r2_repeat": 0}, {})
+    (remark,) = images.readings({"r1": 0, "r2_repeat": 0}, {})
     assert isinstance(remark, Remark)
     assert "mask_r2_repeat without mask_r2" in remark.what
 

@@ -43,12 +43,12 @@ def rewrite(patient: Patient, change: Callable[[sitk.Image], sitk.Image]) -> Non
 def test_good_images_have_a_row_of_every_kind_and_progress_is_told(
     patients: list[Patient],
 ) -> None:
-    told: list[tuple[int, int, str]] = []
-    found = check_images(patients, SETTINGS, lambda *done: told.append(done))
+    reported: list[tuple[int, int, str]] = []
+    found = check_images(patients, SETTINGS, lambda *done: reported.append(done))
     assert not faults(found)
     assert not found.bad
     assert found.gib > 0.3
-    assert [done[:2] for done in told] == [(1, 3), (2, 3), (3, 3)]
+    assert [done[:2] for done in reported] == [(1, 3), (2, 3), (3, 3)]
     assert {f.what for f in found.findings} == {"3 images", "12 contours"}
 
 

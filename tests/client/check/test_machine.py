@@ -128,7 +128,7 @@ def test_a_container_has_the_memory_of_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(machine, "_LIMITS", (str(limit),))
+    monkeypatch.setattr(machine, "MEMORY_LIMITS", (str(limit),))
     whole = memory_there()
     limit.write_text("1000000\n", encoding="ascii")
     assert memory_there() == 1_000_000

@@ -7,22 +7,13 @@ import pytest
 
 from client.check.finding import Finding
 from client.check.naming import check_names
-from common.study.model import Study, parse_study
-
-STUDY = """
-name = "s"
-endpoint = "e"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "north" }]
-test_sets = []
-clinical = [{ name = "address_known", kind = "binary", levels = ["0", "1"] }]
-"""
+from common.study.model import Study
+from tests import builders
 
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(sites=["north"], clinical=[builders.levels("address_known", "0", "1")])
 
 
 def found(study: Study, columns: dict[str, list[str]]) -> list[Finding]:

@@ -173,18 +173,18 @@ def test_what_is_wrong_is_told_before_the_long_work_and_kept_when_it_is_stopped(
     cells = lines[1].split(",")
     cells[lines[0].split(",").index("label")] = "7"
     table.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n", encoding="utf-8")
-    told: list[Finding] = []
+    reported: list[Finding] = []
 
     def stop(done: int, total: int, what: str) -> None:
         raise KeyboardInterrupt
 
     study = imaging_master / "study.toml"
-    report = rehearse(folder, study, Wish(cache=tmp_path / "cache"), stop, told.append)
-    assert "cohort.label" in {finding.kind for finding in told}
-    assert not {finding.severity for finding in told} & {"ok", "not checked"}
+    report = rehearse(folder, study, Wish(cache=tmp_path / "cache"), stop, reported.append)
+    assert "cohort.label" in {finding.kind for finding in reported}
+    assert not {finding.severity for finding in reported} & {"ok", "not checked"}
     assert report.stopped
     assert not report.ready
-    assert {finding.kind for finding in told} <= {finding.kind for finding in report.findings}
+    assert {finding.kind for finding in reported} <= {finding.kind for finding in report.findings}
     assert report.as_dict()["stopped"] is True
 
 

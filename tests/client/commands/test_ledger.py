@@ -15,6 +15,7 @@ from common.ledger.chain import head_path
 from common.ledger.entry import Item, Record
 from common.ledger.verify import named_key
 from common.masking import identity
+from tests import builders
 from tests.fixtures.programs import run_program
 
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("a", "b", "c")}
@@ -53,15 +54,11 @@ def folder(tmp_path: Path) -> Path:
             ledger.append(record(number))
         ledger.append(Record(run="r1", exchange="query.rows", decision="refused", reason="class"))
         (site / "site.toml").write_text(f'name = "{name}"\n', encoding="utf-8")
-    sites = "".join(
-        f'[[sites]]\nname = "{n}"\npublic_key = "{identity.public_text(k.public_key())}"\n'
-        for n, k in KEYS.items()
-    )
-    study = (
-        'name = "s"\nendpoint = "event"\nbase_models = ["clinical"]\nfusion_models = []\n'
-        f'test_sets = []\n{sites}[[clinical]]\nname = "age"\nkind = "continuous"\n'
-    )
-    (tmp_path / "study.toml").write_text(study, encoding="utf-8")
+    sites = [
+        {"name": name, "public_key": identity.public_text(key.public_key())}
+        for name, key in KEYS.items()
+    ]
+    builders.study_file(tmp_path / "study.toml", sites=sites)
     return tmp_path
 
 

@@ -32,7 +32,7 @@ def before(study: Study) -> dict[str, str]:
     return {**study.roster, "d": identity.public_text(KEY.public_key())}
 
 
-def told(study: Study, rosters: Rosters, statement: LeftSite) -> str:
+def reported(study: Study, rosters: Rosters, statement: LeftSite) -> str:
     return "\n".join(describe_left(study.model_copy(update={"left": (statement,)}), rosters))
 
 
@@ -45,7 +45,7 @@ def test_a_hospital_that_left_is_named_with_what_its_word_allows(
 ) -> None:
     rosters = Rosters(tmp_path)
     rosters.keep(before)
-    words = told(study, rosters, LeftSite.sign(KEY, "d", roster_digest(before)))
+    words = reported(study, rosters, LeftSite.sign(KEY, "d", roster_digest(before)))
     assert "WHO LEFT FOR GOOD" in words
     assert f"d: key {identity.fingerprint(KEY.public_key())}" in words
     assert "this is d's key on record here" in words
@@ -57,7 +57,7 @@ def test_a_statement_with_another_key_than_the_one_on_record_is_called_so(
 ) -> None:
     rosters = Rosters(tmp_path)
     rosters.keep(before)
-    words = told(study, rosters, LeftSite.sign(FORGED, "d", roster_digest(before)))
+    words = reported(study, rosters, LeftSite.sign(FORGED, "d", roster_digest(before)))
     assert "NOT a key that d has on record here: do not approve" in words
     assert "this is d's key" not in words
 
@@ -65,7 +65,7 @@ def test_a_statement_with_another_key_than_the_one_on_record_is_called_so(
 def test_a_statement_about_a_roster_without_record_changes_nothing(
     study: Study, before: dict[str, str], tmp_path: Path
 ) -> None:
-    words = told(study, Rosters(tmp_path), LeftSite.sign(KEY, "d", roster_digest(before)))
+    words = reported(study, Rosters(tmp_path), LeftSite.sign(KEY, "d", roster_digest(before)))
     assert "its statement changes nothing here" in words
 
 

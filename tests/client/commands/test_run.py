@@ -68,7 +68,7 @@ class Counted:
         self.folder, self.pauses = folder, []
         node = self._program("node", "")
         launcher = self._program("launcher", "time.sleep(60)")
-        monkeypatch.setattr(run, "_programs", lambda *_: (node, launcher))
+        monkeypatch.setattr(run, "programs_of", lambda *_: (node, launcher))
         self.launcher = launcher
 
         def sleep(seconds: float) -> None:
@@ -104,7 +104,7 @@ def test_when_the_launcher_ends_both_start_again_since_a_message_may_be_lost(
     counted = Counted(tmp_path, monkeypatch, waits=2)
     node = counted._program("node", "time.sleep(600)")
     launcher = counted._program("launcher", "")
-    monkeypatch.setattr(run, "_programs", lambda *_: (node, launcher))
+    monkeypatch.setattr(run, "programs_of", lambda *_: (node, launcher))
     with pytest.raises(KeyboardInterrupt):
         attend(*unreachable)
     assert (counted.starts("node"), counted.starts("launcher")) == (2, 2)
@@ -174,7 +174,7 @@ def test_flowers_code_for_a_node_that_is_not_let_in_is_put_into_words(
     logger.addHandler(FlowerWords("a"))
     logger.error("Exit Code: 305\n[code: 2004] Failed to activate SuperNode.")
     logger.error("something else")
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 1
-    assert "site a: the coordinator does not let this node in" in told[0]
-    assert "has not enrolled this site" in told[0]
+    reported = [record.getMessage() for record in caplog.records]
+    assert len(reported) == 1
+    assert "site a: the coordinator does not let this node in" in reported[0]
+    assert "has not enrolled this site" in reported[0]

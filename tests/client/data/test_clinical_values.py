@@ -130,7 +130,7 @@ def test_any_text_is_a_value_missing_or_refused_in_words(text: str, column: Clin
         value = coded_value(text, column)
     except InputError as error:
         assert error.what and error.remedy
-        told = error.what + error.remedy
-        assert not any(unicodedata.category(one) in ("Cc", "Cf") for one in told)
+        reported = error.what + error.remedy
+        assert not any(unicodedata.category(one) in ("Cc", "Cf") for one in reported)
     else:
         assert math.isnan(value) or abs(value) < LARGEST

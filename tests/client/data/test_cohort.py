@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,33 +16,30 @@ from client.data.cohort import ORIGIN, check_cohort, path_remedy, read_cohort
 from client.data.cohort_file import read_table
 from client.data.table_text import TableError
 from common.errors import InputError
-from common.study.model import Study, parse_study
+from common.study.model import Study
+from tests import builders
 
 HEART = Path(__file__).parents[4] / "shared" / "data" / "heart"
-STUDY = """
-name = "small"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b", trains = false }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
-[[clinical]]
-name = "age"
-kind = "continuous"
-missing = ["-1"]
-decimals = 1
-[[clinical]]
-name = "stage"
-kind = "ordinal"
-levels = ["1", "2", "3"]
-"""
 HEADER = "patient_id,label,split,age,stage"
 GOOD = ["p1,0,train,60,1", "p2,1,train,,2.0", "p3,0,internal_test,-1,3"]
 
 
+def small_study(**overrides: Any) -> Study:
+    return builders.study(
+        sites="a",
+        visitors="b",
+        tests={"internal": ("internal_test", "a")},
+        clinical=[
+            builders.number("age", missing=["-1"], decimals=1),
+            builders.levels("stage", "1", "2", "3"),
+        ],
+        **overrides,
+    )
+
+
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return small_study()
 
 
 def write(folder: Path, lines: list[str], header: str = HEADER) -> Path:
@@ -132,21 +130,21 @@ def test_splits_are_read_as_they_are_seen(tmp_path: Path, study: Study) -> None:
 
 
 def test_a_misspelt_optional_column_is_not_left_out_in_silence(tmp_path: Path) -> None:
-    study = parse_study(STUDY.replace('["clinical"]', '["clinical", "dl3d"]'))
+    study = small_study(base_models=["clinical", "dl3d"])
     header = "patient_id,image,mask,Mask_R2,label,split,age,stage"
     with pytest.raises(InputError, match=r"the column Mask_R2 is not read: .* -> call it mask_r2"):
         read_cohort(write(tmp_path, ["p1,i,m,m2,0,train,60,1"], header=header), "a", study)
 
 
 def test_missing_image_and_mask_files_are_problems(tmp_path: Path) -> None:
-    study = parse_study(STUDY.replace('["clinical"]', '["clinical", "dl3d"]'))
+    study = small_study(base_models=["clinical", "dl3d"])
     header = "patient_id,image,mask,label,split,age,stage"
     cohort = read_cohort(write(tmp_path, ["p1,no.nii.gz,,0,train,60,1"], header=header), "a", study)
     assert [p.what for p in cohort.problems] == ["missing file no.nii.gz", "empty"]
 
 
 def test_a_study_with_images_needs_image_columns(tmp_path: Path) -> None:
-    study = parse_study(STUDY.replace('["clinical"]', '["clinical", "dl3d"]'))
+    study = small_study(base_models=["clinical", "dl3d"])
     with pytest.raises(InputError, match="missing column image, mask"):
         read_cohort(write(tmp_path, GOOD), "a", study)
 
@@ -249,7 +247,7 @@ def test_every_patient_of_a_damaged_file_is_read_listed_or_the_file_refused(
     content = damaged("\n".join([HEADER, *GOOD, 'p4,1,train,"61.5",2', ""]).encode(), damage)
     (scratch / "cohort.csv").write_bytes(content)
     try:
-        cohort = read_cohort(scratch, "a", parse_study(STUDY))
+        cohort = read_cohort(scratch, "a", small_study())
     except InputError as error:
         assert error.remedy
     else:

@@ -59,8 +59,8 @@ def test_a_true_evaluation_passes(evaluation: Any, context: GateContext) -> None
 def test_more_models_than_the_study_has_are_stopped(evaluation: Any, context: GateContext) -> None:
     request, reply = evaluation
     more = replace(request, edges=np.vstack([request.edges, request.edges]))
-    told = replace(reply, request=more.digest)
-    assert code(more, told, context) == "not_declared"
+    reported = replace(reply, request=more.digest)
+    assert code(more, reported, context) == "not_declared"
 
 
 def spoiled(evaluation: Any, path: str, value: Any) -> Any:

@@ -64,8 +64,8 @@ def sums_of(study: Study, *subsets: str, statistic: Any = None) -> tuple[SumRequ
     item = statistic or Means()
     items = tuple(SumItem(item, view, subset) for subset in subsets)
     request = SumRequest("r", study.digest(), "s", 0, items, ())
-    wide, narrow = (len(subsets) * n for n in sizes(item, 2))
-    return request, SumReply("c", **request.echo, wide=masked(wide), narrow=masked(narrow, 32))
+    ring64, ring32 = (len(subsets) * n for n in sizes(item, 2))
+    return request, SumReply("c", **request.echo, ring64=masked(ring64), ring32=masked(ring32, 32))
 
 
 def test_sums_of_the_declared_size_pass(study: Study, context: GateContext) -> None:
@@ -77,14 +77,14 @@ def test_sums_of_the_declared_size_pass(study: Study, context: GateContext) -> N
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda r: replace(r, wide=r.wide[1:]), "shape"),
-        (lambda r: replace(r, wide=np.append(r.wide, masked(1))), "shape"),
-        (lambda r: replace(r, narrow=np.append(r.narrow, masked(1, 32))), "shape"),
-        (lambda r: replace(r, wide=r.wide.reshape(2, -1)), "shape"),
-        (lambda r: replace(r, wide=r.wide.view(np.int64)), "dtype"),
-        (lambda r: replace(r, wide=r.wide.astype(np.float64)), "dtype"),
-        (lambda r: replace(r, wide=tuple(r.wide.tolist())), "type"),
-        (lambda r: replace(r, wide=r.wide >> np.uint64(20)), "not_masked"),
+        (lambda r: replace(r, ring64=r.ring64[1:]), "shape"),
+        (lambda r: replace(r, ring64=np.append(r.ring64, masked(1))), "shape"),
+        (lambda r: replace(r, ring32=np.append(r.ring32, masked(1, 32))), "shape"),
+        (lambda r: replace(r, ring64=r.ring64.reshape(2, -1)), "shape"),
+        (lambda r: replace(r, ring64=r.ring64.view(np.int64)), "dtype"),
+        (lambda r: replace(r, ring64=r.ring64.astype(np.float64)), "dtype"),
+        (lambda r: replace(r, ring64=tuple(r.ring64.tolist())), "type"),
+        (lambda r: replace(r, ring64=r.ring64 >> np.uint64(20)), "not_masked"),
         (lambda r: replace(r, number="0"), "type"),
         (lambda r: RowsReply("c", "", np.zeros((1, 1)), np.zeros(1)), "wrong_reply"),
         (lambda r: EnrolRequest("r", "s", "j"), "wrong_reply"),
@@ -101,9 +101,9 @@ def test_one_sum_among_others_that_lacks_its_mask_is_stopped(
     study: Study, context: GateContext
 ) -> None:
     request, reply = sums_of(study, "train", "internal")
-    half = reply.wide.size // 2
-    wide = np.concatenate([reply.wide[:half], np.arange(half, dtype=np.uint64)])
-    assert code("query.sum", request, replace(reply, wide=wide), context) == "not_masked"
+    half = reply.ring64.size // 2
+    ring64 = np.concatenate([reply.ring64[:half], np.arange(half, dtype=np.uint64)])
+    assert code("query.sum", request, replace(reply, ring64=ring64), context) == "not_masked"
 
 
 def test_sums_that_the_study_does_not_mask_may_be_plain(study: Study, context: GateContext) -> None:
@@ -111,7 +111,7 @@ def test_sums_that_the_study_does_not_mask_may_be_plain(study: Study, context: G
     clear = study.model_copy(update={"privacy": privacy})
     plain = replace(context, study=clear, privacy=privacy)
     request, reply = sums_of(study, "train")
-    small = replace(reply, wide=np.arange(reply.wide.size, dtype=np.uint64))
+    small = replace(reply, ring64=np.arange(reply.ring64.size, dtype=np.uint64))
     assert code("query.sum", request, small, plain) == ""
     assert code("query.sum", request, small, context) == "not_masked"
 
@@ -139,8 +139,8 @@ def test_sums_over_a_subset_of_other_sites_are_stopped(study: Study, context: Ga
 
 def training(study: Study, epochs: int) -> tuple[TrainRequest, TrainReply]:
     plan = RoundPlan(epochs, 0.1, -1, 100, 1, False)
-    weights, wide = np.zeros(50, dtype=np.float32), np.array([[10, 14], [20, 21]])
-    request = TrainRequest("r", study.digest(), "s", 0, "dl2d", "final", weights, wide, plan, ())
+    weights, running = np.zeros(50, dtype=np.float32), np.array([[10, 14], [20, 21]])
+    request = TrainRequest("r", study.digest(), "s", 0, "dl2d", "final", weights, running, plan, ())
     trained = 50 if epochs else 0
     rings = masked(trained, 32), masked(5 + (5 if epochs else 0))
     return request, TrainReply("c", *request.echo.values(), *rings)
@@ -178,12 +178,12 @@ def test_changes_in_sixteen_bits_pass_where_the_study_has_them(
     request, reply = training(study, 1)
     request = replace(request, plan=replace(request.plan, grid=2.0**-10))
     nothing = np.zeros(0, dtype=np.uint32)
-    half = masked(50, 32).astype(np.uint16)
-    answer = replace(reply, parameters=nothing, half=half, request=request.digest)
+    ring16 = masked(50, 32).astype(np.uint16)
+    answer = replace(reply, parameters=nothing, ring16=ring16, request=request.digest)
     sixteen = with_network(study, context, transfer_bits=16)
     assert code("train.network", request, answer, sixteen) == ""
     assert code("train.network", request, answer, context) == "shape"
-    bare = replace(answer, half=np.arange(50, dtype=np.uint16))
+    bare = replace(answer, ring16=np.arange(50, dtype=np.uint16))
     assert code("train.network", request, bare, sixteen) == "not_masked"
 
 
@@ -214,9 +214,9 @@ def test_a_cost_in_privacy_passes_where_the_study_adds_noise(
     request, reply = training(study, 1)
     private = study.differential_privacy.model_copy(update={"noise_multiplier": 1.0})
     noisy = replace(context, study=study.model_copy(update={"differential_privacy": private}))
-    told = replace(reply, epsilon=2.5)
-    assert code("train.network", request, told, noisy) == ""
-    assert code("train.network", request, told, context) == "not_declared"
+    reported = replace(reply, epsilon=2.5)
+    assert code("train.network", request, reported, noisy) == ""
+    assert code("train.network", request, reported, context) == "not_declared"
     assert code("train.network", request, replace(reply, epsilon=-1.0), noisy) == "value"
 
 
@@ -266,8 +266,8 @@ def test_rows_of_anything_but_the_studys_models_are_stopped(
     request, reply = rows_of(study)
     for columns in ({"clinical": table("clinical")}, {"marker": request.columns["clinical"]}):
         other = RowsRequest("r", study.digest(), columns)
-        told = replace(reply, request=other.digest)
-        assert code("query.rows", other, told, context) == "not_declared"
+        reported = replace(reply, request=other.digest)
+        assert code("query.rows", other, reported, context) == "not_declared"
 
 
 def test_sums_over_a_table_made_up_are_stopped(study: Study, context: GateContext) -> None:
@@ -275,8 +275,8 @@ def test_sums_over_a_table_made_up_are_stopped(study: Study, context: GateContex
     twice = request.items[0].view.then(Clip(limit=3.0), Clip(limit=3.0))
     item = replace(request.items[0], view=twice)
     other = replace(request, items=(item,))
-    told = replace(reply, request=other.digest)
-    assert code("query.sum", other, told, context) == "not_declared"
+    reported = replace(reply, request=other.digest)
+    assert code("query.sum", other, reported, context) == "not_declared"
 
 
 def test_rows_are_stopped_where_the_study_shares_none(study: Study, context: GateContext) -> None:

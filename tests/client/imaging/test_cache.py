@@ -145,7 +145,7 @@ def test_files_are_read_once_for_all_processes(cache, files, monkeypatch):
     folder = files[0].parent
     key, whole = cache.key_of(files, {}), cache.key_of([folder], {})
     cache.known.save()
-    monkeypatch.setattr(cache_module, "_file_digest", lambda _: 1 / 0)
+    monkeypatch.setattr(cache_module, "file_digest", lambda _: 1 / 0)
     again = ContentCache(cache.folder)
     assert again.key_of(files, {}) == key
     assert again.key_of([folder], {}) == whole

@@ -54,8 +54,8 @@ def read(folder: Path, images, ending: str = ".nii") -> tuple[sitk.Image, sitk.I
 
 def handed_over(image: sitk.Image, mask: sitk.Image) -> list[np.ndarray]:
     """Return the inputs of PyRadiomics and of the networks."""
-    tool = extraction._tool("radiomics-1834", "fast")
-    resampled = extraction._resampled(image, mask, tool.resampling, None, "fast")
+    tool = extraction.tool_of("radiomics-1834", "fast")
+    resampled = extraction.resample_roi(image, mask, tool.resampling, None, "fast")
     assert resampled[0].GetDirection() == resampled[1].GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
     near = preprocess(image, mask, CROPS)
     return [*as_arrays(resampled), crop3d(*near, CROPS), crop2d(*near, CROPS)]

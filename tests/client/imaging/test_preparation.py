@@ -18,7 +18,7 @@ from client.imaging import preparation as preparation_module
 from client.imaging.cache import CROPS_VERSION, ContentCache
 from client.imaging.crops import crop2d, crop3d
 from client.imaging.patient import features_gib
-from client.imaging.preparation import PatientJob, Preparation, _Plan, prepare
+from client.imaging.preparation import PatientJob, PatientPlan, Preparation, prepare
 from client.imaging.preprocess import preprocess
 from client.imaging.radiomics.extraction import extract
 from client.imaging.reading import read_image, read_mask
@@ -291,7 +291,7 @@ def test_a_process_killed_from_outside_costs_no_patient(jobs, cache):
 
 
 def test_a_process_killed_alone_is_a_problem_that_names_the_memory(jobs):
-    plan = _Plan(jobs[0])
+    plan = PatientPlan(jobs[0])
     plan.take(Killed())
     assert plan.problems[0].patient_id == "P1"
     assert "killed, most likely for lack of memory" in plan.problems[0].what
@@ -311,7 +311,7 @@ def test_another_process_reads_no_image_again(jobs, cache, monkeypatch):
     made = run(jobs, cache)
     cubes = made.crops3d(["P2"])
     run(jobs, ContentCache(cache.folder))  # sees that what was made is whole
-    monkeypatch.setattr(cache_module, "_file_digest", lambda _: 1 / 0)
+    monkeypatch.setattr(cache_module, "file_digest", lambda _: 1 / 0)
     monkeypatch.setattr(ContentCache, "get", lambda *_: 1 / 0)
     again = run(jobs, ContentCache(cache.folder))
     assert again.crop_keys == made.crop_keys

@@ -49,8 +49,8 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
             cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
-        told = capsys.readouterr()
-        return Called(code, told.out, told.err)
+        reported = capsys.readouterr()
+        return Called(code, reported.out, reported.err)
 
     return run
 

@@ -251,10 +251,10 @@ def test_a_contour_that_cannot_be_used_is_refused(
         sitk.WriteImage(change(sitk.ReadImage(str(mask))), str(mask))
     done = call(*whole)
     assert done.code == 1
-    told = (done.out + done.err).replace("\n", " ")
-    assert mask.name in told
-    assert expected in told
-    assert "Radiomics" not in told
+    reported = (done.out + done.err).replace("\n", " ")
+    assert mask.name in reported
+    assert expected in reported
+    assert "Radiomics" not in reported
 
 
 def test_bad_patients_of_a_cohort_leave_the_others_alone(

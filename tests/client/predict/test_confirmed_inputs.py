@@ -8,16 +8,9 @@ import pytest
 
 from client.predict.inputs import case_of, read_cases
 from common.errors import InputError
-from common.study.model import parse_study
+from tests import builders
 
-STUDY = parse_study("""
-name = "small"
-endpoint = "event"
-base_models = ["dl3d"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
-""")
+STUDY = builders.study(base_models=["dl3d"])
 WORD = frozenset({"frame_of_reference"})
 
 

@@ -16,23 +16,11 @@ from client.predict.predicting import Outcome, check_all_are_there
 from client.predict.scoring import Prediction
 from client.predict.verify import Opened
 from common.errors import InputError, StudyError, UsageError
-from common.study.model import parse_study
+from tests import builders
 
-STUDY = parse_study("""
-name = "s"
-endpoint = "e"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = []
-[[clinical]]
-name = "age"
-kind = "continuous"
-[[clinical]]
-name = "stage"
-kind = "ordinal"
-levels = ["T1", "T2"]
-""")
+STUDY = builders.study(
+    clinical=[builders.number("age"), builders.levels("stage", "T1", "T2", kind="ordinal")]
+)
 HEADER = "patient_id,age,stage"
 ROWS = ("p1,60,T1", 'p2,"61",T2', "p3,,T1", "p4,62,", "p5,63.5,T1", "p6,x,T2")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.predict.ranges import TrainingRanges
+from client.predict.scoring import TrainingRanges
 from common.bundle.bundle import Bundle, TrainingColumns
 from common.study.model import Study, load_study
 from common.transforms import Linear, NormalScores, Project, Select, Standardise

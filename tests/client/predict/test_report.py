@@ -6,26 +6,16 @@ from datetime import UTC, datetime
 
 from client.predict.inputs import Case
 from client.predict.predicting import Outcome
-from client.predict.ranges import Outside
 from client.predict.report import Pictures, render
-from client.predict.scoring import Prediction, Score
+from client.predict.scoring import Outside, Prediction, Score
 from client.predict.verify import Opened
 from common.bundle.bundle import Bundle
-from common.study.model import parse_study
+from tests import builders
 
 NASTY = "<script>alert(1)</script>"
-STUDY = parse_study(f"""
-name = "s"
-endpoint = "{NASTY}"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{{ name = "a" }}]
-test_sets = []
-[[clinical]]
-name = "stage"
-kind = "ordinal"
-levels = ["{NASTY}", "T2"]
-""")
+STUDY = builders.study(
+    endpoint=NASTY, clinical=[builders.levels("stage", NASTY, "T2", kind="ordinal")]
+)
 
 
 def test_no_name_of_a_patient_study_or_level_becomes_markup() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import median_abs_deviation
 
-from client.report.outliers import outliers, robust
+from client.report.site_report import outliers, robust
 
 
 def measured(volumes: list[float], between: list[float]) -> dict[str, dict[str, float]]:

@@ -16,8 +16,7 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.report.curves import curves_of
-from client.report.patients import png, rows_of
+from client.report.site_report import curves_of, png, rows_of
 from client.report.site_run import read_site_run
 from common.errors import InputError
 
@@ -88,10 +87,10 @@ def test_areas_of_a_set_of_one_site_are_those_of_the_study(imaging_run: Path) ->
     curves, without = curves_of(read_site_run(imaging_run / "sites" / "harbour", None))
     assert without == []
     results = json.loads((imaging_run / "results.json").read_text(encoding="utf-8"))
-    told = {row["model"]: row for row in results["performance"] if row["set"] == "external_1"}
-    assert {curve.model for curve in curves} == set(told)
+    reported = {row["model"]: row for row in results["performance"] if row["set"] == "external_1"}
+    assert {curve.model for curve in curves} == set(reported)
     for curve in curves:
-        row = told[curve.model]
+        row = reported[curve.model]
         wanted = (row["auc"], row["ci_low"], row["ci_high"])
         assert (curve.auc, curve.low, curve.high) == pytest.approx(wanted)
 

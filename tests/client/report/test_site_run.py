@@ -8,16 +8,9 @@ from client.data.cohort import Cohort, Patient
 from client.report.site_report import render
 from client.report.site_run import SiteRun
 from client.site import SiteSettings
-from common.study.model import parse_study
+from tests import builders
 
-STUDY = parse_study("""
-name = "small"
-endpoint = "event"
-base_models = ["dl3d"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
-""")
+STUDY = builders.study(base_models=["dl3d"])
 
 
 def patient(number: int, split: str, *words: str) -> Patient:
@@ -34,17 +27,6 @@ def test_patients_used_on_the_sites_word_are_counted_in_the_sets_of_the_study() 
 
 
 NASTY = "<script>alert(1)</script>"
-CLINICAL_STUDY = f"""
-name = "s"
-endpoint = "{NASTY}"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{{ name = "a" }}]
-test_sets = [{{ name = "internal", split = "internal_test", sites = ["a"] }}]
-[[clinical]]
-name = "age"
-kind = "continuous"
-"""
 
 
 def test_no_name_of_a_hospital_or_patient_becomes_markup(tmp_path: Path) -> None:
@@ -53,7 +35,7 @@ def test_no_name_of_a_hospital_or_patient_becomes_markup(tmp_path: Path) -> None
         for i, split in enumerate(["train"] * 8 + ["internal_test"] * 4)
     ]
     settings = SiteSettings(name="a", workers=1, work=tmp_path)
-    study = parse_study(CLINICAL_STUDY)
+    study = builders.study(endpoint=NASTY, clinical=[builders.number("age")])
     page = render(SiteRun("run", settings, study, Cohort("a", patients), None, 0))
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 1 + 12

@@ -38,10 +38,11 @@ from common.messages.exchanges import (
     SumRequest,
 )
 from common.statistics.moments import Means
-from common.study.model import Study, load_study, parse_study
+from common.study.model import Study, load_study
 from common.transforms.views import table
 from sim.engines.inprocess import task_identity
 from sim.identities import with_identities
+from tests import builders
 
 IDS = [f"patient-{i:03d}" for i in range(60)]
 
@@ -220,27 +221,15 @@ def test_the_order_of_the_rows_and_unread_columns_do_not_matter(
 
 
 def test_a_run_that_a_site_refused_has_not_begun(site: Path, tabular: Path) -> None:
-    strict = parse_study(
-        (tabular / "study.toml").read_text(encoding="utf-8") + "[privacy]\nmin_rows = 61\n"
-    )
+    strict = builders.amended(tabular / "study.toml", privacy={"min_rows": 61})
     strict = with_identities(strict)
     assert isinstance(enrol(site, strict), Refused)
     edit(tabular / "a" / "cohort.csv", lambda rows: [*rows, "new,1,train,0.5,60,male,1"])
     assert isinstance(enrol(site, strict), EnrolReply)
 
 
-IMAGES = """
-name = "s"
-endpoint = "event"
-base_models = ["dl3d"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = []
-"""
-
-
 def test_another_contour_under_the_same_name_is_another_cohort(tmp_path: Path) -> None:
-    study = parse_study(IMAGES)
+    study = builders.study(base_models=["dl3d"])
     for name in ("image.nii", "mask.nii"):
         (tmp_path / name).write_bytes(name.encode())
     rows = "patient_id,label,split,image,mask\np,1,train,image.nii,mask.nii\n"

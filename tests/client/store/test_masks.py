@@ -15,27 +15,21 @@ from common.errors import RefusedError, SignatureError, StudyError
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
-from common.study.model import Study, parse_study
+from common.study.model import Study
 from sim.identities import place_identities, simulated_identity, with_identities
+from tests import builders
 
 NAMES = ("a", "b", "c", "d")
-TEXT = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d", trains = false }]
-test_sets = [
-    { name = "all", split = "internal_test", sites = ["a", "b", "c", "d"] },
-    { name = "one", split = "external_test", sites = ["d"] },
-]
-clinical = [{ name = "x", kind = "continuous" }]
-"""
 
 
 @pytest.fixture
 def study() -> Study:
-    return with_identities(parse_study(TEXT))
+    return with_identities(
+        builders.study(
+            visitors="d",
+            tests={"all": ("internal_test", "abcd"), "one": ("external_test", "d")},
+        )
+    )
 
 
 def masks_of(folder: Path, study: Study, name: str, run: str = "r") -> RunMasks:
@@ -55,7 +49,7 @@ def released(masks: RunMasks) -> None:
 
 
 def hide(masks: RunMasks, vector: Any, keys: Any, **changes: str) -> Any:
-    asked = {"subset": "train", "exchange": "s/1", "digest": "d", "item": "wide", **changes}
+    asked = {"subset": "train", "exchange": "s/1", "digest": "d", "item": "ring64", **changes}
     return masks.hide(vector.copy(), keys=keys, **asked)
 
 

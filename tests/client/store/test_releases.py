@@ -27,13 +27,14 @@ from common.ledger.verify import read_entries, verify
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, EnrolRequest, Problem, SumItem, SumRequest
 from common.statistics.svm import SvmGradient
-from common.study.model import Study, parse_study
+from common.study.model import Study
 from common.transforms import Select
 from common.transforms.views import table
 from sim.engines.inprocess import task_identity
 from sim.identities import simulated_identity, with_identities
+from tests import builders
 
-TWO_GRADIENTS = "\n[privacy]\nmax_svm_rounds = 2\n[svm]\nmax_rounds = 2\n"
+TWO_GRADIENTS = {"privacy": {"max_svm_rounds": 2}, "svm": {"max_rounds": 2}}
 PUBLIC = simulated_identity("a").public_key()
 
 # answers an enrolment in a process of its own, which is killed at a step of the release
@@ -113,8 +114,7 @@ class Hospital:
 
 @pytest.fixture
 def hospital(site: Path, tabular: Path) -> Hospital:
-    text = (tabular / "study.toml").read_text(encoding="utf-8")
-    study = with_identities(parse_study(text + TWO_GRADIENTS))
+    study = with_identities(builders.amended(tabular / "study.toml", **TWO_GRADIENTS))
     remember_study(load_site(site).work, study)
     return Hospital(site, study)
 

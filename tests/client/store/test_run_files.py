@@ -79,7 +79,7 @@ REQUEST = TrainRequest(
     network="dl3d",
     variant="fold0",
     weights=np.arange(5, dtype=np.float32),
-    wide=np.zeros((0, 2), dtype=np.int64),
+    running=np.zeros((0, 2), dtype=np.int64),
     plan=PLAN,
     keys=(SignedKey("a", "r", "0" * 64, "1" * 64, "key", "signature"),),
 )
@@ -103,8 +103,8 @@ class Training:
     def __call__(self) -> TrainReply:
         self.times += 1
         parameters = np.full(5, 2**32 - self.times, dtype=np.uint32)
-        rest = np.full(5, 2**64 - self.times, dtype=np.uint64)
-        return TrainReply("a", **REQUEST.echo, parameters=parameters, rest=rest)
+        statistics = np.full(5, 2**64 - self.times, dtype=np.uint64)
+        return TrainReply("a", **REQUEST.echo, parameters=parameters, statistics=statistics)
 
 
 def cache(work: Path) -> ReplyCache:
@@ -123,7 +123,7 @@ def test_the_same_request_gets_the_same_update_even_from_a_new_process(tmp_path:
     again = cache(tmp_path).reply(dataclasses.replace(REQUEST), train)
     assert train.times == 1
     assert same(first, again)
-    assert (again.parameters.dtype, again.rest.dtype) == (np.uint32, np.uint64)
+    assert (again.parameters.dtype, again.statistics.dtype) == (np.uint32, np.uint64)
 
 
 @pytest.mark.parametrize("change", OTHERS, ids=lambda change: next(iter(change)))

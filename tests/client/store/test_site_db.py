@@ -18,18 +18,9 @@ from client.store.ledger import Ledger
 from client.store.site_db import FILE, Draft, SiteDb, recall_study, remember_study, site_db
 from common.errors import InputError, RefusedError, StudyError
 from common.ledger.entry import Record
-from common.study.model import parse_study
+from tests import builders
 
 PRIVATE = Ed25519PrivateKey.generate()
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = []
-clinical = [{ name = "x", kind = "continuous" }]
-"""
 
 
 def test_what_is_remembered_is_known_to_every_process(tmp_path: Path) -> None:
@@ -268,7 +259,7 @@ def test_a_full_disk_is_said_and_nothing_is_remembered_of_it(
 def test_a_process_that_keeps_the_file_to_itself_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.store.site_db, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(client.store.site_db, "PATIENCE_SECONDS", 0.01)
     db, other = SiteDb(tmp_path), SiteDb(tmp_path)
     with (
         db.transaction(),
@@ -324,7 +315,7 @@ def test_a_dropped_draft_was_never_there(tmp_path: Path) -> None:
 
 
 def test_a_study_is_recalled_by_digest_and_a_changed_one_is_refused(tmp_path: Path) -> None:
-    study = parse_study(STUDY)
+    study = builders.study()
     remember_study(tmp_path, study)
     remember_study(tmp_path, study)
     assert recall_study(tmp_path, study.digest()) == study

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from client.handlers import _device
+from client.handlers import device_in_words
 from client.site import load_site
 from client.training.device import CPU, Compute, find_compute
 from common.errors import InputError
@@ -83,7 +83,7 @@ def test_the_coordinator_hears_cpu_or_gpu_and_the_own_screen_which(
         settings=SimpleNamespace(device="auto", loaders=1),
     )
     with caplog.at_level(logging.INFO, logger="fedlnm.site"):
-        assert _device(workspace) == {"device": expected}
+        assert device_in_words(workspace) == {"device": expected}
     assert ("Model 5 (cuda)" in caplog.text) == bool(there)
     workspace.study.networks = ()
-    assert _device(workspace) == {}
+    assert device_in_words(workspace) == {}

@@ -17,8 +17,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from client.training.batches import Crops
 from client.training.dp_sgd import (
     PrivateResult,
-    _by_patient,
-    _patient_draws,
+    by_patient,
+    patient_draws,
     train_privately,
     unpredictable,
 )
@@ -222,9 +222,9 @@ def test_a_drawn_patient_contributes_one_crop_of_its_own_and_each_in_time() -> N
     shuffled = np.random.default_rng(3).permutation(18)
     crops = Crops(crops.images, crops.patient[shuffled] * 2, crops.label[shuffled])
     generator = torch.Generator().manual_seed(0)
-    patients = _by_patient(crops)
+    patients = by_patient(crops)
     config = settings()
-    draws = list(_patient_draws(crops, patients, config, 0.5, 400, generator))
+    draws = list(patient_draws(crops, patients, config, 0.5, 400, generator))
     sizes = []
     for draw in draws:
         owners = crops.patient[draw.chosen]

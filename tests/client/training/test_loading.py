@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.training.batches import Crops, Draw
-from client.training.loading import ahead, cut, load
+from client.training.batches import Crops, Draw, ahead, cut, load
 
 
 def test_a_part_is_cut_and_turned_as_it_was_drawn() -> None:

@@ -10,29 +10,22 @@ import pytest
 
 from common.disclosure import check_sum
 from common.statistics.base import Rows
-from common.study.model import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study
 from common.transforms import Clip, Select
 from common.transforms.views import View, table
+from tests import builders
 
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-clinical = [{ name = "x", kind = "continuous" }]
-test_sets = [
-    { name = "spread", split = "internal_test", sites = ["a", "b", "c"] },
-    { name = "two", split = "external_test", sites = ["a", "b"] },
-    { name = "one", split = "external_test", sites = ["c"] },
-]
-"""
 CLIPPED = table("clinical").then(Clip(limit=3.0))
 OWN_TABLE = table("coded").then(Select(columns=("c0",)))
 
 
-def make_study(extra: str = "") -> Study:
-    return parse_study(STUDY + extra)
+def make_study(**blocks: Any) -> Study:
+    sets = {
+        "spread": ("internal_test", "abc"),
+        "two": ("external_test", "ab"),
+        "one": ("external_test", "c"),
+    }
+    return builders.study(tests=sets, **blocks)
 
 
 def make_rows(values: Any, positives: int | None = None, fold: Any = None, **more: Any) -> Rows:

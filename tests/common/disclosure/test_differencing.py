@@ -68,12 +68,12 @@ def test_a_combination_of_few_sites_is_found_wherever_floating_point_finds_one(
 ) -> None:
     matrix = np.array([[float(s in one) for s in SITES] for one in sums]).reshape(-1, len(SITES))
     whole = np.linalg.matrix_rank(matrix) if sums else 0
-    told = any(
+    reported = any(
         np.linalg.matrix_rank(np.delete(matrix, few, axis=1)) < whole
         for few in combinations(range(len(SITES)), 2)
         if sums
     )
-    assert bool(few_told(sums)) == told
+    assert bool(few_told(sums)) == reported
 
 
 def test_many_sites_and_sums_are_looked_at_in_no_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,29 +19,25 @@ from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
-from common.study.model import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study
 from common.transforms import Clip, Select
 from common.transforms.views import table
-
-TEXT = """
-name = "s"
-endpoint = "event"
-base_models = [{models}]
-fusion_models = []
-sites = [{{ name = "a" }}, {{ name = "b" }}, {{ name = "c" }}, {{ name = "d" }}]
-test_sets = [
-  {{ name = "alone", split = "external_test", sites = ["a"] }},
-  {{ name = "spread", split = "internal_test", sites = ["a", "b", "c"] }},
-  {{ name = "two", split = "internal_test", sites = ["a", "d"] }},
-]
-clinical = [{{ name = "x", kind = "continuous" }},
-  {{ name = "y", kind = "binary", levels = ["no", "yes"] }}]
-"""
-MASKED = '[privacy]\nmasking = "where_possible"\n'
+from tests import builders
 
 
-def study_of(*models: str, more: str = MASKED) -> Study:
-    return parse_study(TEXT.format(models=", ".join(f'"{m}"' for m in models)) + more)
+def study_of(*models: str, **blocks: Any) -> Study:
+    return builders.study(
+        base_models=list(models),
+        sites="abcd",
+        tests={
+            "alone": ("external_test", "a"),
+            "spread": ("internal_test", "abc"),
+            "two": ("internal_test", "ad"),
+        },
+        clinical=[builders.number("x"), builders.levels("y", "no", "yes")],
+        privacy={"masking": "where_possible"},
+        **blocks,
+    )
 
 
 def rows_of(labels: list[int], *, trains: bool = True, missing: int = 0) -> Rows:
@@ -88,19 +85,18 @@ def test_training_rules_are_those_that_the_questions_of_the_run_would_meet(
     study = study_of("clinical")
     privacy = stricter(study.privacy, PrivacySettings(**own))
     rows = rows_of(outcomes(positives + negatives, positives))
-    told = foretell(study, privacy, {"train": rows}, {})
-    assert {one.rule for one in told.stops} == asked_in_the_run(study, privacy, rows)
-    assert not told.withheld
+    reported = foretell(study, privacy, {"train": rows}, {})
+    assert {one.rule for one in reported.stops} == asked_in_the_run(study, privacy, rows)
+    assert not reported.withheld
 
 
 @pytest.mark.parametrize("train", [(50, 20), (9, 4), (24, 12), (19, 9)])
 def test_rules_of_models_that_the_study_does_not_have_are_not_asked(train: tuple[int, int]) -> None:
     rows = {"train": rows_of(outcomes(*train))}
-    bins = '[fusion]\npooling = "bins"\n'
-    network = study_of("dl2d", more=MASKED + bins + "[svm]\ncosts = [10.0]\n")
+    network = study_of("dl2d", fusion={"pooling": "bins"}, svm={"costs": [10.0]})
     found = {one.rule for one in foretell(network, network.privacy, rows, {"r1 and r2": 1}).stops}
     assert not found & {"fold_class", "paired", "svm_cost", "out_of_fold_rows"}
-    clinical = study_of("clinical", more=MASKED + "[svm]\ncosts = [10.0]\n")
+    clinical = study_of("clinical", svm={"costs": [10.0]})
     found = {one.rule for one in foretell(clinical, clinical.privacy, rows, {"r1 and r2": 1}).stops}
     assert "svm_cost" in found
     assert "paired" not in found
@@ -109,8 +105,8 @@ def test_rules_of_models_that_the_study_does_not_have_are_not_asked(train: tuple
 def test_networks_need_rows_outside_every_fold_that_is_left_out() -> None:
     study, rows = study_of("dl2d"), rows_of(outcomes(60, 24))
     strict = stricter(study.privacy, PrivacySettings(min_rows=50))
-    told = foretell(study, strict, {"train": rows}, {})
-    assert [one.subject for one in told.stops] == ["training rows outside the folds left out"]
+    reported = foretell(study, strict, {"train": rows}, {})
+    assert [one.subject for one in reported.stops] == ["training rows outside the folds left out"]
     assert check_weights(rows, (0, 1), 61, study, strict)
     assert not foretell(study_of("clinical"), strict, {"train": rows}, {}).stops
 
@@ -119,8 +115,8 @@ def test_networks_need_rows_outside_every_fold_that_is_left_out() -> None:
 def test_repeat_readings_come_from_nobody_or_from_enough(count: int, refused: bool) -> None:
     study = study_of("radiomics")
     rows = {"train": rows_of(outcomes(50, 20))}
-    told = foretell(study, study.privacy, rows, {"r1 and r2": 9, "r1 and r1_repeat": count})
-    assert [one.rule for one in told.stops] == ["paired"] * refused
+    reported = foretell(study, study.privacy, rows, {"r1 and r2": 9, "r1 and r1_repeat": count})
+    assert [one.rule for one in reported.stops] == ["paired"] * refused
 
 
 @given(n=st.integers(0, 40), positives=st.integers(0, 20), missing=st.integers(0, 12))
@@ -130,11 +126,11 @@ def test_small_test_sets_are_left_out_and_stop_nothing(
     study = study_of("clinical")
     rows = rows_of(outcomes(n, min(n, positives)), trains=False, missing=min(n, missing))
     sets = ("alone", "spread", "two")
-    told = foretell(study, study.privacy, dict.fromkeys(sets, rows), {})
-    assert not told.stops
+    reported = foretell(study, study.privacy, dict.fromkeys(sets, rows), {})
+    assert not reported.stops
     expected = [one for name in sets for one in check_test_set(rows, name, study.privacy)]
-    assert [vars(one) for one in told.withheld] == [vars(one) for one in expected]
-    assert {subset_of(one, study) for one in told.withheld} <= set(sets)
+    assert [vars(one) for one in reported.withheld] == [vars(one) for one in expected]
+    assert {subset_of(one, study) for one in reported.withheld} <= set(sets)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +150,9 @@ def test_a_table_that_only_the_sites_own_threshold_forbids_stops_the_study(
     study = study_of("clinical")
     strict = stricter(study.privacy, PrivacySettings(**setting))
     rows = rows_of(outcomes(30, 12), trains=False)
-    told = foretell(study, strict, {subset: rows}, {})
-    assert [one.rule for one in told.stops] == ([stop] if stop else [])
-    assert all(subset_of(one, study) == subset for one in told.stops)
+    reported = foretell(study, strict, {subset: rows}, {})
+    assert [one.rule for one in reported.stops] == ([stop] if stop else [])
+    assert all(subset_of(one, study) == subset for one in reported.stops)
 
 
 @given(
@@ -174,8 +170,8 @@ def test_no_refusal_tells_a_count_and_the_gate_lets_each_out(
     privacy = stricter(study.privacy, own)
     rows = {"train": rows_of(outcomes(n, round(share * n)))}
     rows |= dict.fromkeys(("alone", "two"), rows_of(outcomes(test, test // 3), trains=False))
-    told = foretell(study, privacy, rows, {"r1 and r2": twice})
-    found: tuple[Refusal, ...] = (*told.stops, *told.withheld)
+    reported = foretell(study, privacy, rows, {"r1 and r2": twice})
+    found: tuple[Refusal, ...] = (*reported.stops, *reported.withheld)
     assert not unknown_in_refusals(found, None, study, privacy)
     # words and thresholds do not change with the numbers that fall short
     assert not any(any(letter.isdigit() for letter in one.subject) for one in found)

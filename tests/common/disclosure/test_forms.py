@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +23,13 @@ from common.transforms import (
     Sigmoid,
     Standardise,
 )
-from common.transforms.columns import _Chain
 from common.transforms.views import ByFold, Joined, View, table
 from tests.fixtures.models import clinical_decision, clinical_probability, out_of_fold
 
 X = ("x",)
 ONE, ZERO = np.ones(1), np.zeros(1)
 FILL = Impute(columns=X, fill=ZERO)
+CHAIN: Any = type(FILL.restrict(X)[0])
 SCALE = Standardise(columns=X, mean=ZERO, scale=ONE)
 SCORES = NormalScores(columns=X, knots=score_grid(3.0)[None], scores=score_grid(3.0))
 CLIP = Clip(limit=3.0)
@@ -83,8 +84,8 @@ def test_what_models_are_made_of_is_answered(study: Study, view: View) -> None:
         RAW.then(LINE, SCALE, CLIP),
         RAW.then(LINE, LINE),
         RAW.then(SURE, LINE),
-        RAW.then(_Chain(steps=(FILL, InLevel(column="x", level=1, columns=X)))),
-        RAW.then(_Chain(steps=(SCALE, CLIP))),
+        RAW.then(CHAIN(steps=(FILL, InLevel(column="x", level=1, columns=X)))),
+        RAW.then(CHAIN(steps=(SCALE, CLIP))),
         RAW.then(SCALE, Clip(limit=1e-9)),
         RAW.then(NormalScores(columns=X, knots=np.zeros((1, 2)), scores=np.array([0.0, 1.0]))),
         RAW.then(Standardise(columns=X, mean=ZERO, scale=ZERO)),

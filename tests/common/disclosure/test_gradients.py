@@ -10,20 +10,13 @@ import pytest
 from common.disclosure import check_rounds, stricter
 from common.disclosure.gradients import machine_views, machines_at_once, tables_read
 from common.statistics.svm import SvmGradient
-from common.study.model import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study
 from common.transforms import Clip, Select
 from common.transforms.views import ByFold, Joined, Paired, Table, View, table
+from tests import builders
 
-ALL = """
-name = "s"
-endpoint = "event"
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-clinical = [{ name = "x", kind = "continuous" }]
-test_sets = []
-"""
-CLINICAL = ALL + 'base_models = ["clinical"]\nfusion_models = []\n'
-TABULAR = ALL + 'base_models = ["clinical", "radiomics"]\n'
-RBF = '[svm]\nkernel = "rbf"\ngammas = [0.5, 1.0]\n'
+TABULAR = {"base_models": ["clinical", "radiomics"], "fusion_models": None}
+RBF = {"svm": {"kernel": "rbf", "gammas": [0.5, 1.0]}}
 
 
 def gradient(problems: int = 1) -> SvmGradient:
@@ -50,24 +43,24 @@ def test_a_table_is_found_below_whatever_is_laid_over_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "views"),
+    ("blocks", "views"),
     [
-        (CLINICAL, {"clinical": 1, "radiomics": 0, "dl3d": 0}),
+        ({}, {"clinical": 1, "radiomics": 0, "dl3d": 0}),
         (TABULAR, {"clinical": 2, "radiomics": 2, "dl2d": 0}),
-        (ALL, {"clinical": 7, "radiomics": 7, "dl2d": 6, "dl3d": 6, "scores": 0}),
-        (CLINICAL + RBF, {"clinical": 12, "radiomics": 0}),
-        (ALL + RBF, {"clinical": 24, "radiomics": 24, "dl3d": 12}),
+        (builders.ALL_MODELS, {"clinical": 7, "radiomics": 7, "dl2d": 6, "dl3d": 6, "scores": 0}),
+        (RBF, {"clinical": 12, "radiomics": 0}),
+        (builders.ALL_MODELS | RBF, {"clinical": 24, "radiomics": 24, "dl3d": 12}),
     ],
 )
 def test_views_are_those_of_the_models_that_read_the_table(
-    text: str, views: dict[str, int]
+    blocks: dict[str, Any], views: dict[str, int]
 ) -> None:
-    study = parse_study(text)
+    study = builders.study(**blocks)
     assert {base: machine_views(study, base) for base in views} == views
 
 
 def test_more_questions_than_the_models_need_at_most_are_refused() -> None:
-    one, all_models = parse_study(CLINICAL), parse_study(ALL)
+    one, all_models = builders.study(), builders.study(**builders.ALL_MODELS)
     assert rules(one, {"clinical": 60}) == []
     assert rules(one, {"clinical": 61}) == [("svm_rounds", 60)]
     assert rules(all_models, {"clinical": 420, "dl3d": 360}) == []
@@ -77,11 +70,11 @@ def test_more_questions_than_the_models_need_at_most_are_refused() -> None:
 
 
 def test_a_table_that_no_machine_of_the_study_reads_gives_none() -> None:
-    assert rules(parse_study(CLINICAL), {"radiomics": 1}) == [("svm_rounds", 60)]
+    assert rules(builders.study(), {"radiomics": 1}) == [("svm_rounds", 60)]
 
 
 def test_one_question_is_about_no_more_machines_than_the_study_has() -> None:
-    study = parse_study(CLINICAL)
+    study = builders.study()
     assert machines_at_once(study) == 3 * 31
     assert rules(study, {"clinical": 1}, problems=93) == []
     assert rules(study, {"clinical": 1}, problems=94) == [("svm_rounds", 60)]

@@ -11,27 +11,12 @@ from common.disclosure import check_sum
 from common.statistics.base import Rows
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.moments import Means
-from common.study.model import Study, parse_study
+from common.study.model import Study
 from common.study.strata import level_view
 from common.transforms import InLevel, Select
 from common.transforms.views import Joined, View, leaves_rows_out, table
+from tests import builders
 
-STUDY = """
-name = "levels"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-strata = ["sex"]
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-test_sets = [{ name = "t", split = "external_test", sites = ["a", "b", "c"] }]
-[[clinical]]
-name = "sex"
-kind = "binary"
-levels = ["female", "male"]
-[[clinical]]
-name = "age"
-kind = "continuous"
-"""
 HISTOGRAM = ClassHistogram(edges=np.array([[-np.inf, 0.5, np.inf]]))
 ALLOWED = level_view(("m",), "sex", 1)
 
@@ -43,7 +28,11 @@ def rows(n: int = 40) -> Rows:
 
 @pytest.fixture(scope="module")
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        strata=["sex"],
+        tests={"t": ("external_test", "abc")},
+        clinical=[builders.levels("sex", "female", "male"), builders.number("age")],
+    )
 
 
 def refused(study: Study, view: View, statistic: Any = HISTOGRAM, subset: str = "t") -> list[str]:

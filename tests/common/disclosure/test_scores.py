@@ -15,7 +15,7 @@ from common.study.model import PrivacySettings
 
 EDGES = np.array([[-np.inf, 0.5, np.inf]])
 SUMS = [ClassHistogram(edges=EDGES), Confusion(cutoffs=np.ones(1)), BrierSums(), DecisionCounts()]
-OPEN = '[privacy]\nmasking = "where_possible"\n'
+OPEN = {"masking": "where_possible"}
 
 
 def placements(negatives: Any, positives: Any) -> Placements:
@@ -55,7 +55,7 @@ def test_scores_that_can_be_seen_are_enough(
     rows: Any, asked: Any, study: Any, n: int, positives: int, expected: Any
 ) -> None:
     table = rows(np.zeros((n, 1)), positives)
-    assert asked(BrierSums(), table, "two", study=study(OPEN)) == expected
+    assert asked(BrierSums(), table, "two", study=study(privacy=OPEN)) == expected
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_forest_is_grown_on_the_edges_of_bins_and_no_deeper_than_allowed(
     rows: Any, asked: Any, study: Any
 ) -> None:
     table = rows(np.full((50, 1), 0.5))
-    declared = study('[fusion]\npooling = "bins"\nbins = 3\n')
+    declared = study(fusion={"pooling": "bins", "bins": 3})
     assert asked(node_counts(), table, study=declared) == []
     moved = node_counts(threshold=np.array([[0.61, 0.0, 0.0]]))
     deep = node_counts(feature=np.full((1, 31), -1), threshold=np.zeros((1, 31)))

@@ -7,24 +7,24 @@ import pytest
 
 from common.disclosure import RULES, check_sum
 from common.disclosure.rule import Rule, declare, describes, forget, rules_of
+from common.statistics.base import statistic_classes
 from common.statistics.moments import Means
-from common.statistics.registry import statistic_classes
 from common.study.model import PrivacySettings
 from common.transforms.views import table
 
 
 @pytest.mark.parametrize("cls", statistic_classes().values(), ids=lambda cls: cls.__name__)
 def test_every_statistic_has_a_rule(cls: Any) -> None:
-    assert rules_of(cls.rule)
+    assert rules_of(cls.kind)
 
 
 def test_every_kind_that_a_rule_is_for_is_some_statistics() -> None:
     kinds = {kind for rule in RULES.values() for kind in rule.sums}
-    assert kinds == {cls.rule for cls in statistic_classes().values()}
+    assert kinds == {cls.kind for cls in statistic_classes().values()}
 
 
 def test_what_fits_a_model_is_never_summed_over_test_patients() -> None:
-    kinds = {cls.rule for cls in statistic_classes().values()}
+    kinds = {cls.kind for cls in statistic_classes().values()}
     assert {kind for kind in kinds if describes(kind)} == {
         "rows",
         "cells",
@@ -39,7 +39,7 @@ def test_what_fits_a_model_is_never_summed_over_test_patients() -> None:
 
 def test_rules_of_every_kind_are_these() -> None:
     found = {
-        cls.rule: " ".join(r.name for r in rules_of(cls.rule))
+        cls.kind: " ".join(r.name for r in rules_of(cls.kind))
         for cls in statistic_classes().values()
     }
     assert found == {
@@ -78,10 +78,10 @@ def test_a_declared_rule_is_asked_comes_last_and_can_be_taken_out(rows: Any, ask
 
 def test_a_rule_that_nobody_wrote_is_an_error(rows: Any, study: Any) -> None:
     class Unruly:
-        rule: ClassVar[str] = "anything goes"
+        kind: ClassVar[str] = "anything goes"
 
     usual = rows(np.zeros((50, 1)))
-    with pytest.raises(ValueError, match="no disclosure rule is called 'anything goes'"):
+    with pytest.raises(ValueError, match="no disclosure rule is for sums of kind 'anything goes'"):
         check_sum(Unruly(), usual, "train", study(), PrivacySettings(), table("clinical"))
 
 

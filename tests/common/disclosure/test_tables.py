@@ -20,7 +20,7 @@ from common.transforms.views import table
 EDGES = np.array([[-np.inf, 0.0, np.inf]])
 CENTRE = np.zeros(1)
 CODED = table("coded").then(Select(columns=("x",)))
-OPEN = '[privacy]\nmasking = "where_possible"\n'
+OPEN = {"masking": "where_possible"}
 
 
 @pytest.mark.parametrize("statistic", [Means(), GroupSums(centre=CENTRE), LevelCounts(levels=2)])
@@ -33,7 +33,7 @@ def test_a_sites_part_of_a_masked_sum_may_be_small(rows: Any, asked: Any, statis
 def test_a_part_that_can_be_seen_has_enough_rows(
     rows: Any, asked: Any, study: Any, statistic: Any, n: int, expected: Any
 ) -> None:
-    found = asked(statistic, rows(np.zeros((n, 1))), "two", study=study(OPEN))
+    found = asked(statistic, rows(np.zeros((n, 1))), "two", study=study(privacy=OPEN))
     assert found == expected
 
 

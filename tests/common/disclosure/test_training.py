@@ -82,12 +82,12 @@ def test_rows_leave_only_among_enough(rows: Any, n: int, positives: int, expecte
     [(1.0, 60, []), (1.01, 199, [("svm_cost", 200)]), (1.01, 200, [])],
 )
 def test_weak_penalties_take_many_patients(study: Any, cost: float, n: int, expected: Any) -> None:
-    asked = study(f"[svm]\ncosts = [0.1, {cost}]\n")
+    asked = study(svm={"costs": [0.1, cost]})
     assert rules(check_enrolment(asked, USUAL, {"train": (n, n // 2)})) == expected
 
 
 def test_a_faithful_study_needs_the_sites_word_at_enrolment(study: Any) -> None:
-    asked, counts = study('[privacy]\nmode = "faithful"\n'), {"train": (60, 20)}
+    asked, counts = study(privacy={"mode": "faithful"}), {"train": (60, 20)}
     without = stricter(asked.privacy, None)
     assert rules(check_enrolment(asked, without, counts)) == [("consent", 1)]
     agreed = stricter(asked.privacy, PrivacySettings(mode="faithful"))
@@ -123,7 +123,7 @@ def test_a_study_whose_test_sets_tell_of_few_sites_together_is_refused(study: An
 def test_a_site_takes_no_part_in_sums_that_its_own_file_wants_masked(
     study: Any, theirs: str, own: Any, expected: list[str]
 ) -> None:
-    asked = study(f'[privacy]\nmasking = "{theirs}"\n')
+    asked = study(privacy={"masking": theirs})
     privacy = stricter(asked.privacy, PrivacySettings(masking=own))
     counts = {"train": (60, 20), "spread": (20, 8), "two": (20, 8)}
     found = check_enrolment(asked, privacy, counts)

@@ -28,6 +28,7 @@ from common.dossier.general import (
     type_words,
 )
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE, SumReply, TrainReply
+from common.statistics.base import statistic_classes
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.counts import FoldCounts, LevelCounts
@@ -39,13 +40,12 @@ from common.statistics.icc import PairedMoments
 from common.statistics.moments import CentredSquares, Means, Missingness
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram
-from common.statistics.registry import statistic_classes
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
-from common.study.model import parse_study
 from server.phases.evaluation import scores_asks
+from tests import builders
 
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS, FOLDS, CELLS, LEVELS, PROBLEMS, POINTS, QUESTIONS = 7, 5, 11, 4, 13, 3, 17
@@ -91,15 +91,6 @@ EXAMPLES: list[Any] = [
         validation=np.zeros(PROBLEMS, dtype=np.int64),
     ),
 ]
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-clinical = [{ name = "x", kind = "continuous" }]
-test_sets = [{ name = "t", split = "external_test", sites = ["a", "b", "c"] }]
-"""
 EXAMPLES_BY_NAME = {type(example).__name__: example for example in EXAMPLES}
 SIZES = {
     "columns": COLUMNS,
@@ -185,7 +176,7 @@ def test_a_statistic_says_what_it_is_and_what_an_attacker_could_do(name: str) ->
 @pytest.mark.parametrize("name", statistic_classes())
 def test_shapes_in_words_are_those_the_statistic_declares(name: str) -> None:
     # placements come with cells of two classes: the plan knows how to make them
-    study = parse_study(STUDY)
+    study = builders.study(tests={"t": ("external_test", "abc")})
     shapes = statistic_classes()[name].axes
     if name == "Placements":
         parts = scores_asks(study, COLUMNS, "t")[-1].parts
@@ -205,7 +196,7 @@ def test_every_rule_is_described_used_and_shown() -> None:
             text.every_sum,
             text.training_sum,
             *text.messages.values(),
-            *([rule.name for rule in rules_of(c.rule)] for c in statistic_classes().values()),
+            *([rule.name for rule in rules_of(c.kind)] for c in statistic_classes().values()),
         )
         for name in names
     }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -14,39 +15,31 @@ from common.dossier.markdown import shape, size, table
 from common.dossier.of_study import unprotected
 from common.masking import identity
 from common.masking.leaving import LeftSite
-from common.study.model import Study, parse_study
+from common.study.model import Study
 from server.phases.program import declared_phases
+from tests import builders
 
 KEY = identity.generate().public_key()
-PAPER = f"""
-preset = "paper"
-name = "larynx"
-endpoint = "occult metastasis"
-sites = [
-    {{ name = "a", public_key = "{identity.public_text(KEY)}" }},
-    {{ name = "b" }}, {{ name = "c" }}, {{ name = "d", trains = false }},
-]
-[[test_sets]]
-name = "inside"
-split = "internal_test"
-sites = ["a", "b", "c"]
-[[test_sets]]
-name = "outside"
-split = "external_test"
-sites = ["d"]
-[[clinical]]
-name = "age"
-kind = "continuous"
-unit = "years"
-[[clinical]]
-name = "stage"
-kind = "categorical"
-levels = ["T1", "T2", "T3", "T4"]
-"""
 
 
-def study_with(extra: str = "", text: str = PAPER) -> Study:
-    return parse_study(text + extra)
+INSIDE, OUTSIDE = ("internal_test", "abc"), ("external_test", "d")
+
+
+def study_with(**overrides: Any) -> Study:
+    return builders.study(
+        **{
+            "preset": "paper",
+            **builders.ALL_MODELS,
+            "sites": [{"name": "a", "public_key": identity.public_text(KEY)}, "b", "c"],
+            "visitors": "d",
+            "tests": {"inside": INSIDE, "outside": OUTSIDE},
+            "clinical": [
+                builders.number("age", unit="years"),
+                builders.levels("stage", "T1", "T2", "T3", "T4", kind="categorical"),
+            ],
+            **overrides,
+        }
+    )
 
 
 def study_dossier(study: Study, transfers: Sequence[Mapping[str, object]] = ()) -> str:
@@ -82,7 +75,7 @@ def test_sizes_are_those_of_the_study() -> None:
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_masked_is_what_the_study_masks(masked: bool) -> None:
-    text = study_dossier(study_with("" if masked else '[privacy]\nmasking = "off"\n'))
+    text = study_dossier(study_with(privacy={} if masked else {"masking": "off"}))
     assert row(text, "radiomics", "`FoldGram`")[-1] == ("yes" if masked else "no")
     assert ("**Masking is off.**" in text) is not masked
 
@@ -95,12 +88,13 @@ def test_a_set_at_one_hospital_is_named_and_not_called_masked() -> None:
 
 
 def test_a_set_at_two_hospitals_is_named() -> None:
-    two = PAPER.replace('sites = ["d"]', 'sites = ["c", "d"]')
-    open_words = " ".join(unprotected(study_with('[privacy]\nmasking = "where_possible"\n', two)))
+    two = {"inside": INSIDE, "outside": ("external_test", "cd")}
+    where_possible = study_with(tests=two, privacy={"masking": "where_possible"})
+    open_words = " ".join(unprotected(where_possible))
     assert "**Sums over `outside` are not masked.**" in open_words
     assert "only c and d have such patients" in open_words
     assert "does not run" not in open_words
-    assert "does not run" in " ".join(unprotected(study_with("", two)))
+    assert "does not run" in " ".join(unprotected(study_with(tests=two)))
 
 
 def test_rows_are_owned_up_to_or_absent() -> None:
@@ -109,14 +103,14 @@ def test_rows_are_owned_up_to_or_absent() -> None:
     assert row(with_rows, "fusion_decision", "out-of-fold probabilities and outcomes")[3] == (
         "probabilities: patients x 5<br>labels: patients"
     )
-    with_bins = study_dossier(study_with('[fusion]\npooling = "bins"\n'))
+    with_bins = study_dossier(study_with(fusion={"pooling": "bins"}))
     assert "**Rows leave.**" not in with_bins
     assert "query.rows" not in with_bins
     assert "`NodeCounts`" in with_bins
 
 
 def test_faithful_mode_and_weaker_thresholds_are_said() -> None:
-    words = " ".join(unprotected(study_with('[privacy]\nmode = "faithful"\nmin_rows = 4\n')))
+    words = " ".join(unprotected(study_with(privacy={"mode": "faithful", "min_rows": 4})))
     assert "**Values enter Gram matrices as they are**" in words
     assert "`min_rows` 4 (release 10)" in words
     guarded = " ".join(unprotected(study_with()))
@@ -158,10 +152,10 @@ def test_a_finished_run_shows_what_was_sent_beside_the_bound() -> None:
 
 
 def test_phases_are_those_of_the_models_asked_for() -> None:
-    small = PAPER.replace('preset = "paper"', 'base_models = ["clinical"]\nfusion_models = []')
-    names = [phase.name for phase in declared_phases(study_with("", small))]
+    small = study_with(base_models=["clinical"], fusion_models=[])
+    names = [phase.name for phase in declared_phases(small)]
     assert names == ["enrolment", "table1", "clinical", "fusion_decision", "evaluation"]
-    assert "`train.network`" not in study_dossier(study_with("", small))
+    assert "`train.network`" not in study_dossier(small)
 
 
 def test_no_table_is_broken() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from sklearn.calibration import calibration_curve
 
 from common.evaluation.calibration import calibration_table
@@ -28,13 +27,8 @@ def test_filled_bins_match_scikit_learn() -> None:
     np.testing.assert_allclose(table.observed[filled], observed)
     np.testing.assert_allclose(table.probability[filled], predicted)
     assert np.isnan(table.observed[~filled]).all()
-    gap = np.abs(table.observed - table.probability)[filled] @ table.count[filled] / 150
-    assert table.expected_error == pytest.approx(gap)
-    assert table.in_the_large == pytest.approx(scores.mean() - labels.mean())
 
 
 def test_no_rows_give_nan() -> None:
     table = calibration_table(binned(np.zeros(0), np.zeros(0)), 0)
-    assert np.isnan(table.expected_error)
-    assert np.isnan(table.in_the_large)
     assert np.isnan(table.observed).all()

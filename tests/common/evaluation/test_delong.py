@@ -11,14 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from common.evaluation.delong import auc_interval, exact, newcombe_interval, paired_test
-
-
-def direct(scores: Any, labels: Any) -> tuple[Any, Any]:
-    """DeLong by comparing every positive with every negative."""
-    high, low = scores[labels > 0.5], scores[labels < 0.5]
-    psi = (high[:, None] > low[None]) + 0.5 * (high[:, None] == low[None])
-    v10, v01 = psi.mean(axis=1), psi.mean(axis=0)
-    return psi.mean(axis=(0, 1)), np.cov(v10.T) / len(high) + np.cov(v01.T) / len(low)
+from sim.equality import references
 
 
 @given(n=st.integers(8, 50), seed=st.integers(0, 999), digits=st.integers(0, 3))
@@ -28,9 +21,9 @@ def test_midranks_match_comparing_all_pairs(n: int, seed: int, digits: int) -> N
     labels = np.concatenate([[0, 0, 1, 1], random.integers(0, 2, n - 4)]).astype(float)
     scores = np.round(random.normal(size=(n, 3)) + labels[:, None], digits)
     result = exact(scores, labels)
-    auc, covariance = direct(scores, labels)
-    np.testing.assert_allclose(result.auc, auc, atol=1e-12)
-    np.testing.assert_allclose(result.covariance, covariance, atol=1e-12)
+    direct = references.delong(scores, labels)
+    np.testing.assert_allclose(result.auc, direct.auc, atol=1e-12)
+    np.testing.assert_allclose(result.covariance, direct.covariance, atol=1e-12)
     for column in range(3):
         assert result.auc[column] == pytest.approx(roc_auc_score(labels, scores[:, column]))
 
@@ -40,7 +33,8 @@ def test_paired_test_matches_the_definition() -> None:
     labels = (random.random(80) < 0.4).astype(float)
     scores = random.normal(size=(80, 2)) + labels[:, None] * np.array([1.5, 0.7])
     z, p = paired_test(exact(scores, labels), 0, 1)
-    auc, c = direct(scores, labels)
+    direct = references.delong(scores, labels)
+    auc, c = direct.auc, direct.covariance
     expected = (auc[0] - auc[1]) / math.sqrt(c[0, 0] + c[1, 1] - 2 * c[0, 1])
     assert z == pytest.approx(expected)
     assert p == pytest.approx(math.erfc(abs(expected) / math.sqrt(2)))

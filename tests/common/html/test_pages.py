@@ -11,8 +11,7 @@ from jinja2 import UndefinedError
 from setuptools import Distribution
 
 from common.html.drawing import draw
-from common.html.pages import render
-from common.html.tables import Block, Cell, Line
+from common.html.pages import Block, Cell, Line, render
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("common", "client", "server", "strategies", "sim")

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 from sklearn.calibration import _sigmoid_calibration
 
 from common.learning.platt import PlattFit
+from sim.equality import references
 
 
 def solve(decision: Any, label: Any, rows: Any, summed: Any, cap: int = 30) -> PlattFit:
@@ -16,22 +16,6 @@ def solve(decision: Any, label: Any, rows: Any, summed: Any, cap: int = 30) -> P
     while not fit.converged and fit.rounds < cap:
         fit.update(summed(fit.request(), table))
     return fit
-
-
-def pooled(decision: Any, label: Any) -> Any:
-    """Platt's objective minimised by scipy to the last digits."""
-    up, down = (label.sum() + 1) / (label.sum() + 2), 1 / ((1 - label).sum() + 2)
-    target = np.where(label > 0, up, down)
-
-    def loss(ab: Any) -> Any:
-        z = ab[0] * decision + ab[1]
-        return np.sum(np.logaddexp(0, z) - (1 - target) * z)
-
-    def slope(ab: Any) -> Any:
-        residual = target - 1 / (1 + np.exp(ab[0] * decision + ab[1]))
-        return np.array([decision @ residual, residual.sum()])
-
-    return minimize(loss, [0.0, 0.0], jac=slope, method="BFGS", options={"gtol": 1e-10}).x
 
 
 @pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
@@ -44,7 +28,7 @@ def test_matches_scipy_and_scikit_learn_on_pooled_rows(
     fit = solve(decision, label, rows, summed)
     assert fit.converged
     assert fit.rounds <= 6
-    assert (fit.a, fit.b) == pytest.approx(tuple(pooled(decision, label)), abs=1e-6)
+    assert (fit.a, fit.b) == pytest.approx(references.platt(decision, label), abs=1e-6)
     # scikit-learn stops its L-BFGS earlier
     assert (fit.a, fit.b) == pytest.approx(_sigmoid_calibration(decision, label), abs=1e-3)
 
@@ -54,7 +38,7 @@ def test_separable_values_have_a_finite_answer(rows: Any, summed: Any) -> None:
     decision = np.concatenate([np.linspace(-2, -1, 30), np.linspace(1, 2, 30)])
     fit = solve(decision, label, rows, summed)
     assert fit.converged
-    assert (fit.a, fit.b) == pytest.approx(tuple(pooled(decision, label)), abs=1e-5)
+    assert (fit.a, fit.b) == pytest.approx(references.platt(decision, label), abs=1e-5)
 
 
 def test_equal_values_give_the_smoothed_rate(rows: Any, summed: Any) -> None:
@@ -71,8 +55,8 @@ def test_large_decision_values_converge(rows: Any, summed: Any) -> None:
     decision = 500 * (label - 0.5 + random.normal(size=100))
     fit = solve(decision, label, rows, summed)
     assert fit.converged
-    small = pooled(decision / 500, label)
-    assert (fit.a * 500, fit.b) == pytest.approx(tuple(small), abs=1e-5)
+    small = references.platt(decision / 500, label)
+    assert (fit.a * 500, fit.b) == pytest.approx(small, abs=1e-5)
 
 
 def test_one_class_is_an_error() -> None:

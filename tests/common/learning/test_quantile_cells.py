@@ -56,12 +56,14 @@ def check(tally: Tally, index: int, sample: Any, decimals: int | None = None) ->
     allowed = tolerance(found, decimals)
     true = np.quantile(sample, SHARES)
     bound = max(0.0 if decimals is None else 10.0**-decimals, ERROR * (true[2] - true[0]))
-    told = [(own, value) for own, value in zip(found, true, strict=True) if own.error <= allowed]
-    for own, value in told:
+    reported = [
+        (own, value) for own, value in zip(found, true, strict=True) if own.error <= allowed
+    ]
+    for own, value in reported:
         assert abs(own.value - value) <= own.error * (1 + 1e-9) + 1e-12 * abs(value)
         assert abs(own.value - value) <= bound + 1e-12 * abs(value)
         assert sample.min() <= own.value <= sample.max()
-    return len(told)
+    return len(reported)
 
 
 @given(values=st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=60))

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.svm import LinearSVC
 
 from common.learning.svm import SvmBatch, SvmProblem
 from common.statistics.gram import FoldGram
+from sim.equality import references
 
 COSTS = (0.001, 0.01, 0.1, 1.0)
 
@@ -23,12 +23,6 @@ def example(kind: str, n: int, p: int, seed: int = 0) -> tuple[Any, Any, Any]:
     noise = 0.0 if kind == "separable" else 1.0
     logit = values @ weights / max(np.linalg.norm(weights), 1e-9) + noise * random.normal(size=n)
     return values, (logit > 0.3).astype(float), random.permutation(n) % 5
-
-
-def reference(values: Any, label: Any, cost: float) -> Any:
-    model = LinearSVC(C=cost, loss="squared_hinge", dual=False, tol=1e-14, max_iter=100_000)
-    model.fit(values, label)
-    return np.append(model.coef_[0], model.intercept_)
 
 
 def solve(table: Any, summed: Any, problems: list[SvmProblem], rounds: int) -> SvmBatch:
@@ -61,7 +55,7 @@ def test_every_problem_of_a_batch_matches_linear_svc(
     assert batch.converged
     for weights, problem in zip(batch.weights, problems, strict=True):
         keep = ~np.isin(fold, problem.excluded)
-        expected = reference(values[keep], label[keep], problem.cost)
+        expected = references.machine(values[keep], label[keep], problem.cost)
         np.testing.assert_allclose(weights, expected, atol=2e-6)
 
 
@@ -71,7 +65,9 @@ def test_more_columns_than_rows_match_linear_svc(rows: Any, summed: Any) -> None
     batch = solve(rows(values, label, fold), summed, problems, 60)
     assert batch.converged
     for weights, problem in zip(batch.weights, problems, strict=True):
-        np.testing.assert_allclose(weights, reference(values, label, problem.cost), atol=2e-6)
+        np.testing.assert_allclose(
+            weights, references.machine(values, label, problem.cost), atol=2e-6
+        )
 
 
 def test_residual_bounds_the_distance_to_the_minimum_before_convergence(
@@ -79,7 +75,7 @@ def test_residual_bounds_the_distance_to_the_minimum_before_convergence(
 ) -> None:
     values, label, fold = example("separable", 100, 60)
     batch = solve(rows(values, label, fold), summed, [SvmProblem(cost=1.0)], 15)
-    distance = np.linalg.norm(batch.weights[0] - reference(values, label, 1.0))
+    distance = np.linalg.norm(batch.weights[0] - references.machine(values, label, 1.0))
     assert not batch.converged
     assert distance <= batch.residuals[0]
 
@@ -89,17 +85,17 @@ def test_a_mask_leaves_columns_out(rows: Any, summed: Any) -> None:
     mask = np.array([1, 0, 1, 1, 0, 0, 1, 0], dtype=bool)
     problems = [SvmProblem(cost=0.1, mask=mask), SvmProblem(cost=0.1)]
     batch = solve(rows(values, label, fold), summed, problems, 60)
-    expected = reference(values[:, mask], label, 0.1)
+    expected = references.machine(values[:, mask], label, 0.1)
     np.testing.assert_allclose(batch.weights[0][np.append(mask, True)], expected, atol=2e-6)
     assert not batch.weights[0][:-1][~mask].any()
-    np.testing.assert_allclose(batch.weights[1], reference(values, label, 0.1), atol=2e-6)
+    np.testing.assert_allclose(batch.weights[1], references.machine(values, label, 0.1), atol=2e-6)
 
 
 def test_validation_loss_is_that_of_the_final_weights(rows: Any, summed: Any) -> None:
     values, label, fold = example("plain", 150, 8)
     problem = SvmProblem(cost=0.1, excluded=(2,), validation=2)
     batch = solve(rows(values, label, fold), summed, [problem], 60)
-    weights = reference(values[fold != 2], label[fold != 2], 0.1)
+    weights = references.machine(values[fold != 2], label[fold != 2], 0.1)
     margin = (2 * label - 1) * (values @ weights[:-1] + weights[-1])
     expected = (np.maximum(0, 1 - margin[fold == 2]) ** 2).sum()
     assert batch.validation_loss[0] == pytest.approx(expected, abs=1e-4)

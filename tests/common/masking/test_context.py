@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.masking.context import mask_context, mask_use
+from common.masking.pairwise import mask_context, mask_use
 
 PARTICIPANTS = ("cuh", "nan", "qfs")
 CONTEXT = mask_context("run", "7", "request", "0", PARTICIPANTS)

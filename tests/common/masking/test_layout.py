@@ -33,7 +33,7 @@ def test_what_comes_back_is_within_the_declared_steps(table: Rows) -> None:
     for statistic in statistics(table):
         sums = statistic.from_rows(table)
         rings = to_rings(statistic, sums, 4, 3)
-        assert (rings.wide.size, rings.narrow.size) == sizes(statistic, 4)
+        assert (rings.ring64.size, rings.ring32.size) == sizes(statistic, 4)
         back = from_rings(statistic, rings, 4)
         assert list(back) == list(statistic.shapes(4))
         for part, values in back.items():
@@ -50,9 +50,9 @@ def test_counts_and_ranks_take_half_the_bytes(table: Rows) -> None:
 def test_several_statistics_lie_end_to_end(table: Rows) -> None:
     rings = [to_rings(s, s.from_rows(table), 4, 3) for s in statistics(table)]
     both = end_to_end(rings)
-    assert both.narrow.size == 34
-    assert np.array_equal(both.wide, rings[0].wide)
-    assert end_to_end([]).wide.size == 0
+    assert both.ring32.size == 34
+    assert np.array_equal(both.ring64, rings[0].ring64)
+    assert end_to_end([]).ring64.size == 0
 
 
 def test_vectors_of_another_size_are_refused(table: Rows) -> None:

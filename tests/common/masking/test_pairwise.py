@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from common.errors import RefusedError
 from common.masking.agreement import announce, check_roster, pair_secrets, roster_digest
-from common.masking.context import mask_context
 from common.masking.fixed_point import from_ring, to_ring
 from common.masking.identity import public_text
-from common.masking.pairwise import among, keystream, mask_vector
+from common.masking.pairwise import among, keystream, mask_context, mask_vector
 
 WIDTHS = st.sampled_from([np.uint32, np.uint64])
 NAMES = st.lists(st.text(min_size=1, max_size=4), min_size=3, max_size=8, unique=True)

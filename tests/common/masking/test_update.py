@@ -25,21 +25,21 @@ def summed(rings: list[UpdateRings]) -> UpdateRings:
     return total
 
 
-def shares_of(seed: int, wide: np.ndarray, sites: int = 4) -> list[Weights]:
+def shares_of(seed: int, running: np.ndarray, sites: int = 4) -> list[Weights]:
     rng = np.random.default_rng(seed)
     shares = [rng.normal(size=12).astype(np.float32) for _ in range(sites)]
     for share in shares:
-        for start, stop in wide:
+        for start, stop in running:
             share[start:stop] *= 1e6  # running variances may jump
     return shares
 
 
 def test_shares_add_up_with_wide_ranges_and_sums() -> None:
-    wide = np.array([[3, 6], [9, 10]], dtype=np.int64)
-    shares = shares_of(1, wide)
-    rings = [to_update_rings(Update(share.copy(), NOTHING, SUMS), wide, 4) for share in shares]
-    assert rings[0].sizes == update_sizes(12, wide, 0, 0.0) == (12, 0, 9)
-    total = from_update_rings(summed(rings), 12, wide)
+    running = np.array([[3, 6], [9, 10]], dtype=np.int64)
+    shares = shares_of(1, running)
+    rings = [to_update_rings(Update(share.copy(), NOTHING, SUMS), running, 4) for share in shares]
+    assert rings[0].sizes == update_sizes(12, running, 0, 0.0) == (12, 0, 9)
+    total = from_update_rings(summed(rings), 12, running)
     expected = np.sum(np.array(shares, dtype=np.float64), axis=0)
     np.testing.assert_allclose(total.change, expected, rtol=1e-7, atol=4 * 2.0**-25)
     assert total.sums.tolist() == (4 * SUMS).tolist()
@@ -47,28 +47,28 @@ def test_shares_add_up_with_wide_ranges_and_sums() -> None:
 
 
 def test_control_variates_travel_behind_the_weights() -> None:
-    wide = np.array([[0, 2]], dtype=np.int64)
-    shares, controls = shares_of(2, wide), shares_of(3, NONE)
+    running = np.array([[0, 2]], dtype=np.int64)
+    shares, controls = shares_of(2, running), shares_of(3, NONE)
     rings = [
-        to_update_rings(Update(share.copy(), control, SUMS), wide, 4)
+        to_update_rings(Update(share.copy(), control, SUMS), running, 4)
         for share, control in zip(shares, controls, strict=True)
     ]
-    assert rings[0].sizes == update_sizes(12, wide, 12, 0.0) == (24, 0, 7)
-    total = from_update_rings(summed(rings), 12, wide)
+    assert rings[0].sizes == update_sizes(12, running, 12, 0.0) == (24, 0, 7)
+    total = from_update_rings(summed(rings), 12, running)
     np.testing.assert_allclose(total.change, np.sum(shares, axis=0), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(total.control, np.sum(controls, axis=0), rtol=1e-6, atol=1e-6)
 
 
 def test_sixteen_bits_are_exact_on_their_grid_and_add_up() -> None:
-    wide = np.array([[4, 5]], dtype=np.int64)
+    running = np.array([[4, 5]], dtype=np.int64)
     grid = grid16_for(4.0)
     shares = [on_grid16(share, grid, 4) for share in shares_of(4, NONE)]
     rings = [
-        to_update_rings(Update(share.copy(), NOTHING, SUMS), wide, 4, grid) for share in shares
+        to_update_rings(Update(share.copy(), NOTHING, SUMS), running, 4, grid) for share in shares
     ]
-    assert rings[0].sizes == update_sizes(12, wide, 0, grid) == (0, 12, 6)
-    assert rings[0].half.dtype == np.uint16
-    total = from_update_rings(summed(rings), 12, wide, grid)
+    assert rings[0].sizes == update_sizes(12, running, 0, grid) == (0, 12, 6)
+    assert rings[0].ring16.dtype == np.uint16
+    total = from_update_rings(summed(rings), 12, running, grid)
     np.testing.assert_allclose(total.change, np.sum(shares, axis=0), rtol=1e-6, atol=1e-7)
 
 
@@ -87,15 +87,15 @@ def test_what_is_too_large_for_sixteen_bits_is_cut_and_the_rest_is_known() -> No
 
 
 def test_a_round_that_only_looks_sends_sums_alone() -> None:
-    wide = np.array([[0, 2]], dtype=np.int64)
-    rings = to_update_rings(Update(NOTHING, NOTHING, SUMS), wide, 3)
+    running = np.array([[0, 2]], dtype=np.int64)
+    rings = to_update_rings(Update(NOTHING, NOTHING, SUMS), running, 3)
     assert rings.sizes == (0, 0, 5)
-    found = from_update_rings(rings, 0, wide)
+    found = from_update_rings(rings, 0, running)
     assert found.change.size == 0
     assert found.sums.tolist() == SUMS.tolist()
 
 
-def test_a_jump_of_a_weight_outside_the_wide_ranges_is_an_error() -> None:
+def test_a_jump_of_a_weight_outside_the_running_statistics_is_an_error() -> None:
     jump = np.array([0.0, 1e6], dtype=np.float32)
     with pytest.raises(OverflowError, match="a change of the weights"):
         to_update_rings(Update(jump, NOTHING, SUMS), NONE, 4)

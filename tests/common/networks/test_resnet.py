@@ -10,8 +10,7 @@ from torch import nn
 
 from common.models import NetworkName
 from common.networks.flat import flatten
-from common.networks.med3d import PaddedShortcut
-from common.networks.resnet import build_network, network_with, prepare
+from common.networks.resnet import PaddedShortcut, build_network, network_with, prepare
 from common.study.networks import NetworkSettings
 
 SMALL = NetworkSettings(block="basic", layers=(1, 1, 1, 1), widths=(4, 8, 8, 16), stem_kernel=3)

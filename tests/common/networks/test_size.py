@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.models import NetworkName
-from common.networks.flat import layout_of, wide_ranges
+from common.networks.flat import flatten, running_ranges
 from common.networks.resnet import build_network
 from common.networks.size import network_size
 from common.study.model import NetworkSettings
@@ -28,9 +28,9 @@ SETTINGS: list[dict[str, Any]] = [
 def test_a_network_is_counted_as_torch_counts_it(kind: NetworkName, chosen: dict[str, Any]) -> None:
     settings = NetworkSettings(**chosen)
     model = build_network(kind, settings, seed=1)
-    ranges = wide_ranges(model)
+    ranges = running_ranges(model)
     running = int((ranges[:, 1] - ranges[:, 0]).sum())
-    assert network_size(kind, settings) == (layout_of(model).size, running)
+    assert network_size(kind, settings) == (flatten(model).size, running)
 
 
 def test_the_papers_2d_network_is_a_resnet_50() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.masking.layout import from_rings, to_rings
 from common.messages.plain import from_tree, to_tree
-from common.statistics.base import Rows, add, flatten, zeros
+from common.statistics.base import Rows, add, flatten, statistic_classes, zeros
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram, merge_class
 from common.statistics.counts import FoldCounts, LevelCounts
@@ -25,7 +25,6 @@ from common.statistics.moments import CentredSquares, Means, Missingness
 from common.statistics.placements import Placements
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram, first_edges
-from common.statistics.registry import statistic_classes
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
@@ -150,7 +149,7 @@ def test_parts_are_those_declared_and_steps_cover_them(statistic: Any, rows: Row
     vector = flatten(statistic.from_rows(rows), shapes)
     assert vector.dtype == np.float64
     assert list(statistic.step) == list(shapes)
-    assert isinstance(statistic.rule, str)
+    assert isinstance(statistic.kind, str)
 
 
 @pytest.mark.parametrize(("statistic", "rows"), CASES, ids=NAMES)

@@ -123,7 +123,7 @@ def test_trees_that_do_not_fit_into_memory_together_count_the_same(
 ) -> None:
     rows, statistic = random_rows(30, 5), counts_of([0, 1, 2, 3, -1], [-1, 0, 1, 2, 2])
     whole = statistic.from_rows(rows)["counts"]
-    monkeypatch.setattr("common.statistics.forest._PAIRS_AT_ONCE", 60)
+    monkeypatch.setattr("common.statistics.forest.PAIRS_AT_ONCE", 60)
     np.testing.assert_array_equal(statistic.from_rows(rows)["counts"], whole)
 
 

@@ -60,7 +60,6 @@ def test_validation_error_matches_predictions_on_the_fold(
     train, test = (fold >= 0) & (fold != 3), fold == 3
     model = LinearRegression().fit(values[train], label[train])
     expected = mean_squared_error(label[test], model.predict(values[test]))
-    assert result.validation_error(3, model.coef_, model.intercept_) == pytest.approx(expected)
     both = result.validation_errors(
         3, np.column_stack([model.coef_, 0 * model.coef_]), np.array([model.intercept_, 0.5])
     )

@@ -11,7 +11,7 @@ from common.statistics.base import Rows
 from common.statistics.site_quartiles import SHARES, SiteQuartiles, rounded_quartiles
 
 
-def told(rows: Any, values: Any, decimals: int = -1, fewest: int = 10, minimum: int = 3) -> Any:
+def reported(rows: Any, values: Any, decimals: int = -1, fewest: int = 10, minimum: int = 3) -> Any:
     statistic = SiteQuartiles(decimals=np.array([decimals]), fewest=fewest, minimum=minimum)
     column = rows(np.asarray(values, dtype=float)[:, None])
     return statistic.finalise(statistic.from_rows(column)).quartiles[0]
@@ -31,7 +31,7 @@ def test_quartiles_are_those_of_numpy_within_a_hundredth_of_their_distance(
         zeros = np.zeros(len(column))
         return Rows(values=column, columns=("x",), label=zeros, fold=zeros.astype(np.int64))
 
-    found, true = told(rows, sample, decimals), np.quantile(sample, SHARES)
+    found, true = reported(rows, sample, decimals), np.quantile(sample, SHARES)
     if np.isnan(found).all():  # numbers of less than 2^-112 cannot be sent
         assert np.abs(sample[sample != 0]).min() < 1e-15
         return
@@ -63,12 +63,12 @@ def test_columns_of_few_values_are_withheld(
     rows: Any, n: int, fewest: int, minimum: int, shown: bool
 ) -> None:
     values = np.append(np.arange(float(n)), [np.nan] * 5)
-    assert np.isfinite(told(rows, values, 0, fewest, minimum)).all() == shown
+    assert np.isfinite(reported(rows, values, 0, fewest, minimum)).all() == shown
 
 
 def test_numbers_too_large_to_be_summed_are_withheld(rows: Any) -> None:
     values = np.append(np.arange(20.0), 1e50)
-    assert np.isnan(told(rows, values)).all()
+    assert np.isnan(reported(rows, values)).all()
 
 
 def test_decimals_of_other_columns_are_an_error(rows: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from common.statistics.svm import SvmGradient
+from sim.equality import references
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(90, 4))
@@ -15,8 +16,7 @@ FOLD = np.arange(90) % 5 - (np.arange(90) == 7)
 
 
 def loss(weights: Any, chosen: Any) -> float:
-    sign = 2 * Y[chosen] - 1
-    return float((np.maximum(0, 1 - sign * (X[chosen] @ weights[:-1] + weights[-1])) ** 2).sum())
+    return float(references.squared_hinge(X[chosen], Y[chosen], weights).sum())
 
 
 def test_losses_and_gradients_match_each_problem_on_pooled_rows(rows: Any, summed: Any) -> None:

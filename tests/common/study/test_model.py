@@ -9,8 +9,9 @@ import pytest
 
 from common.disclosure.differencing import check_test_sets_apart
 from common.errors import InputError
+from common.presets import preset_text
 from common.study.model import Study, load_study, parse_study
-from common.study.presets import preset_text
+from tests import builders
 
 MINIMAL = """
 name = "s"
@@ -22,44 +23,20 @@ clinical = [{ name = "age", kind = "continuous" }]
 
 
 def test_sets_that_differ_by_a_site_are_refused_before_anything_runs() -> None:
-    text = """
-name = "s"
-endpoint = "e"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
-clinical = [{ name = "x", kind = "continuous" }]
-[[test_sets]]
-name = "three"
-split = "internal_test"
-sites = ["a", "b", "c"]
-[[test_sets]]
-name = "four"
-split = "internal_test"
-sites = ["a", "b", "c", "d"]
-"""
+    three = {"three": ("internal_test", "abc")}
+    alike = builders.study(sites="abcd", tests=three | {"four": ("internal_test", "abcd")})
+    other = builders.study(sites="abcd", tests=three | {"four": ("external_test", "abcd")})
     with pytest.raises(
         InputError, match="three and four hold the same patients but for those of d"
     ):
-        check_test_sets_apart(parse_study(text), where="study.toml")
-    other = text.replace(
-        'name = "four"\nsplit = "internal_test"', 'name = "four"\nsplit = "external_test"'
-    )
-    check_test_sets_apart(parse_study(other), where="study.toml")
+        check_test_sets_apart(alike, where="study.toml")
+    check_test_sets_apart(other, where="study.toml")
 
 
 def seven_sites(sets: dict[str, str], split: str = "internal_test") -> Study:
     """Seven sites, of which the last does not train, and test sets over the sites named."""
-    names = ", ".join(
-        f'{{ name = "{site}", trains = {str(site != "g").lower()} }}' for site in "abcdefg"
-    )
-    tables = "".join(
-        f'[[test_sets]]\nname = "{name}"\nsplit = "{split}"\nsites = {list(sites)}\n'
-        for name, sites in sets.items()
-    )
-    head = 'name = "s"\nendpoint = "e"\nbase_models = ["clinical"]\nfusion_models = []\n'
-    column = 'clinical = [{ name = "x", kind = "continuous" }]\n'
-    return parse_study(f"{head}{column}sites = [{names}]\n{tables}")
+    tests = {name: (split, members) for name, members in sets.items()}
+    return builders.study(sites="abcdef", visitors="g", tests=tests)
 
 
 def test_sets_that_tell_of_a_site_only_together_are_refused_by_name() -> None:

@@ -10,13 +10,9 @@ from client.site import load_site
 from common.errors import InputError
 from common.study.model import load_study, parse_study
 from server.deployment.folder import CoordinatorFolder
+from tests import builders
 
-STUDY = """name = "s"
-endpoint = "Lymphknotenmetastase, verdächtig"
-sites = [{ name = "a" }]
-test_sets = []
-clinical = [{ name = "age", kind = "continuous" }]
-"""
+STUDY = builders.study_text(endpoint="Lymphknotenmetastase, verdächtig")
 
 
 def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:

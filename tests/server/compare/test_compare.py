@@ -142,9 +142,9 @@ def test_different_studies_are_warned_of(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "results.json").write_text(json.dumps(tree), encoding="utf-8")
     other = read_run(tmp_path / "other")
-    told = " ".join(warnings(read_run(runs[0]), other))
-    assert "endpoints differ" in told
-    assert "different sites" in told
+    reported = " ".join(warnings(read_run(runs[0]), other))
+    assert "endpoints differ" in reported
+    assert "different sites" in reported
     assert "judge different patients" in tables.auc_blocks(read_run(runs[0]), other)[0].note
 
 

@@ -94,5 +94,5 @@ def test_a_finished_run_is_not_resumed(folder: CoordinatorFolder, tabular_master
     (run / "input" / "study.toml").write_text(study, encoding="utf-8")
     (run / "events.jsonl").write_text(json.dumps({"time": 1, "kind": "finished"}) + "\n")
     assert "this run is finished" in str(give("resume", folder.root).exception)
-    told = json.loads(give("status", folder.root, "--json").stdout)
-    assert (told["state"], told["study"]) == ("finished", "tabular")
+    reported = json.loads(give("status", folder.root, "--json").stdout)
+    assert (reported["state"], reported["study"]) == ("finished", "tabular")

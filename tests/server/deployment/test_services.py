@@ -15,9 +15,9 @@ from flwr.supercore.object_store.sql_object_store import SqlObjectStore
 
 from common.errors import StudyError
 from common.utils.processes import BackgroundProgram
-from server.deployment import services as services_module
+from server.deployment import supervisor
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.services import PAGE_BYTES, Services, prepare_database
+from server.deployment.supervisor import PAGE_BYTES, Services, prepare_database
 
 
 def page_bytes(path: Path) -> int:
@@ -74,7 +74,7 @@ def test_what_dies_too_often_is_given_up(
 def test_a_port_that_somebody_has_is_told_of(
     folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services_module, "PORT_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "PORT_SECONDS", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         text = folder.settings_file.read_text(encoding="utf-8")
         port = taken.getsockname()[1]

@@ -66,12 +66,12 @@ def test_a_run_that_nobody_keeps_going_was_interrupted(
     happened(run, PLAN, JOINED, PHASE, *rounds(1, 2))
     status = read_status(folder, run)
     assert status.state == "interrupted"
-    told = list(status.lines())
-    assert "phase: 2D network (2 of 2)" in told
-    assert "rounds of network training: 2 of 72" in told
-    assert "  a: joined" in told
-    assert "  b: not yet here" in told
-    assert not any("time left" in line for line in told)
+    reported = list(status.lines())
+    assert "phase: 2D network (2 of 2)" in reported
+    assert "rounds of network training: 2 of 72" in reported
+    assert "  a: joined" in reported
+    assert "  b: not yet here" in reported
+    assert not any("time left" in line for line in reported)
 
 
 @pytest.mark.usefixtures("busy")
@@ -125,20 +125,28 @@ def test_a_run_without_events_is_told_of_too(folder: CoordinatorFolder, run: Run
 
 def test_the_live_page_is_told_the_same(folder: CoordinatorFolder, run: RunFolder) -> None:
     happened(run, PLAN, JOINED, PHASE, *rounds(1))
-    told = json.loads(json.dumps(of_deployment(folder, run).read(), allow_nan=False))
-    assert (told["state"], told["run"], told["study"]) == ("interrupted", "tabular-1", "tabular")
-    assert [name for name, site in told["sites"].items() if not site["enrolled"]] == ["b", "c"]
-    assert told["curves"][0]["trainings"][0]["loss"] == [[1, 0.5]]
-    assert 0 < told["fraction"] < 1
+    reported = json.loads(json.dumps(of_deployment(folder, run).read(), allow_nan=False))
+    assert (reported["state"], reported["run"], reported["study"]) == (
+        "interrupted",
+        "tabular-1",
+        "tabular",
+    )
+    assert [name for name, site in reported["sites"].items() if not site["enrolled"]] == ["b", "c"]
+    assert reported["curves"][0]["trainings"][0]["loss"] == [[1, 0.5]]
+    assert 0 < reported["fraction"] < 1
 
 
 def test_the_machine_readable_form_has_what_the_lines_have(
     folder: CoordinatorFolder, run: RunFolder
 ) -> None:
     happened(run, PLAN, JOINED, PHASE, *rounds(1))
-    told = json.loads(json.dumps(read_status(folder, run).as_dict()))
-    assert (told["state"], told["phase"], told["rounds_done"]) == ("interrupted", "dl2d", 1)
-    assert {name: site["enrolled"] for name, site in told["sites"].items()} == {
+    reported = json.loads(json.dumps(read_status(folder, run).as_dict()))
+    assert (reported["state"], reported["phase"], reported["rounds_done"]) == (
+        "interrupted",
+        "dl2d",
+        1,
+    )
+    assert {name: site["enrolled"] for name, site in reported["sites"].items()} == {
         "a": True,
         "b": False,
         "c": False,

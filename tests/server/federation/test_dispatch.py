@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
 from common.errors import SiteError
-from server.federation.dispatch import Questions, Wire
+from server.federation.dispatch import Connection, Dispatch
 from server.progress.events import Events
 from sim.engines.inprocess import SERVER_NODE, task_identity
 
@@ -73,11 +73,11 @@ class Network:
         """Time passes."""
         self.now += seconds
 
-    def wire(self) -> Wire:
-        """A wire over this grid and its clock."""
+    def connection(self) -> Connection:
+        """A connection over this grid and its clock."""
         events = Events(listener=self.answered.append)
         name = NAMES.__getitem__
-        return Wire(self, events, name, clock=lambda: self.now, sleep=self.sleep)  # type: ignore[arg-type]
+        return Connection(self, events, name, clock=lambda: self.now, sleep=self.sleep)  # type: ignore[arg-type]
 
     def kinds(self) -> list[str]:
         """Events in order."""
@@ -95,9 +95,9 @@ def reply_to(message: Message, error: int | None = None) -> Message:
 
 def answers(network: Network, seconds: float = 3600.0) -> list[int]:
     """Nodes in the order in which they answered."""
-    questions = Questions(network.wire(), "query.sum", seconds)
-    questions.ask(dict.fromkeys(NAMES, lambda: ASKED))
-    return [node for node, _ in questions.replies()]
+    dispatch = Dispatch(network.connection(), "query.sum", seconds)
+    dispatch.ask(dict.fromkeys(NAMES, lambda: ASKED))
+    return [node for node, _ in dispatch.replies()]
 
 
 def after(**seconds: float) -> Callable[[Message, float], Message | None]:
@@ -221,8 +221,8 @@ def test_lost_questions_are_asked_again_after_growing_pauses() -> None:
 
 def test_messages_outlive_the_wait_so_that_a_wrong_clock_at_a_site_does_no_harm() -> None:
     network = Network(lambda message, now: None)
-    questions = Questions(network.wire(), "query.sum", 60.0)
-    questions.ask({2: lambda: ASKED})
+    dispatch = Dispatch(network.connection(), "query.sum", 60.0)
+    dispatch.ask({2: lambda: ASKED})
     (message,) = network.messages.values()
     assert message.metadata.ttl > 60.0 + 2 * 3600.0
 
@@ -252,8 +252,8 @@ def test_a_question_is_not_kept_in_memory_while_it_is_waited_for() -> None:
         return record
 
     network = Network(lambda message, now: None)
-    questions = Questions(network.wire(), "query.sum", 60.0)
-    questions.ask(dict.fromkeys(NAMES, content))
+    dispatch = Dispatch(network.connection(), "query.sum", 60.0)
+    dispatch.ask(dict.fromkeys(NAMES, content))
     assert len(made) == 1  # the same for both
     network.messages.clear()
     assert made[0]() is None
@@ -267,8 +267,8 @@ def test_a_question_is_made_anew_when_it_is_asked_again() -> None:
         return RecordDict()
 
     network = Network(lambda message, now: reply_to(message, error=None if now > 3.0 else 5))
-    questions = Questions(network.wire(), "query.sum", 3600.0)
-    questions.ask({2: content})
-    assert [node for node, _ in questions.replies()] == [2]
+    dispatch = Dispatch(network.connection(), "query.sum", 3600.0)
+    dispatch.ask({2: content})
+    assert [node for node, _ in dispatch.replies()] == [2]
     assert made == [when for when, _ in network.pushed]
     assert len(made) > 1

@@ -16,32 +16,26 @@ from rich.console import Console
 from common.errors import SiteError
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, Problem, Refusal, Refused
-from common.study.model import Study, WaitingSettings, parse_study
+from common.study.model import Study, WaitingSettings
 from server.federation.federation import Federation
 from server.federation.obstacles import Obstacle, ObstaclesError, without
 from server.progress.events import Events
 from server.progress.screen import Follower
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from tests import builders
 
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c", trains = false }]
-test_sets = [{ name = "t", split = "external_test", sites = ["b", "c"] }]
-clinical = [{ name = "x", kind = "continuous" }]
-[privacy]
-masking = "off"
-[waiting]
-enrol_seconds = 0.2
-"""
 Answer = Callable[[str, Study], Any]
 
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        sites="ab",
+        visitors="c",
+        tests={"t": ("external_test", "bc")},
+        privacy={"masking": "off"},
+        waiting={"enrol_seconds": 0.2},
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -125,18 +119,6 @@ def test_sites_with_other_columns_are_refused(study: Study) -> None:
 
 # -- all refusals at once -------------------------------------------------------------------------
 
-SIX = """
-name = "six"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }, { name = "e" },
-  { name = "f", trains = false }]
-test_sets = [{ name = "t", split = "external_test", sites = ["e", "f"] }]
-clinical = [{ name = "x", kind = "continuous" }]
-[waiting]
-enrol_seconds = 5
-"""
 BROKEN = {
     "a": [Refusal("rows", 10.0, "training rows")],
     "b": [
@@ -151,7 +133,12 @@ BROKEN = {
 
 @pytest.fixture
 def six() -> Study:
-    return parse_study(SIX)
+    return builders.study(
+        sites="abcde",
+        visitors="f",
+        tests={"t": ("external_test", "ef")},
+        waiting={"enrol_seconds": 5},
+    )
 
 
 def breaking(site: str, study: Study) -> Any:
@@ -162,13 +149,15 @@ def breaking(site: str, study: Study) -> Any:
 
 def stop(study: Study, answer: Answer, names: dict[str, str]) -> tuple[ObstaclesError, list[Any]]:
     """The one error, and the events that led to it."""
-    told: list[Any] = []
+    reported: list[Any] = []
     grid = Nodes(study, answer, names)
-    federation = Federation(grid=grid, study=study, run="r", events=Events(listener=told.append))
+    federation = Federation(
+        grid=grid, study=study, run="r", events=Events(listener=reported.append)
+    )
     with pytest.raises(ObstaclesError) as caught:
         federation.enrol()
     assert sorted(grid.asked) == list("abcdef")
-    return caught.value, told
+    return caught.value, reported
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["deployment", "simulation"])
@@ -176,7 +165,7 @@ def stop(study: Study, answer: Answer, names: dict[str, str]) -> tuple[Obstacles
 def test_six_broken_thresholds_stop_the_study_once_with_six_rows(
     six: Study, named: bool, order: str
 ) -> None:
-    error, told = stop(six, breaking, {site: site if named else "" for site in order})
+    error, reported = stop(six, breaking, {site: site if named else "" for site in order})
     found = {(row.site, row.subset, row.rule, row.threshold) for row in error.rows}
     assert found == {
         (site, "t" if site == "f" else "train", one.rule, one.threshold)
@@ -184,11 +173,11 @@ def test_six_broken_thresholds_stop_the_study_once_with_six_rows(
         for one in refusals
     }
     assert len(error.rows) == 6
-    (table,) = [event for event in told if event["kind"] == "not_enrolled"]
+    (table,) = [event for event in reported if event["kind"] == "not_enrolled"]
     assert len(table["rows"]) == 6
-    refused = [event for event in told if event["kind"] == "refused"]
+    refused = [event for event in reported if event["kind"] == "refused"]
     assert sorted(event["site"] for event in refused) == ["a", "b", "b", "b", "e", "f"]
-    assert {e["site"] for e in told if e["kind"] == "foretold"} == {"a", "b", "e", "f"}
+    assert {e["site"] for e in reported if e["kind"] == "foretold"} == {"a", "b", "e", "f"}
 
 
 def test_every_row_names_the_setting_and_the_role_that_would_let_the_site_in(six: Study) -> None:

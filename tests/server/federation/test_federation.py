@@ -32,26 +32,13 @@ from common.messages.exchanges import (
 )
 from common.statistics.base import Rows
 from common.statistics.moments import Means
-from common.study.model import Study, WaitingSettings, parse_study
+from common.study.model import Study, WaitingSettings
 from common.transforms import Select
 from common.transforms.views import table
 from server.federation.federation import Federation
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from tests import builders
 
-STUDY = """
-name = "s"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c", trains = false }]
-test_sets = [{ name = "t", split = "external_test", sites = ["b", "c"] }]
-clinical = [{ name = "x", kind = "continuous" }]
-[privacy]
-masking = "off"
-[waiting]
-sum_seconds = 0.2
-enrol_seconds = 0.2
-"""
 VIEW = table("clinical").then(Select(columns=("x",)))
 NO_RANGES = np.zeros((0, 2), dtype=np.int64)
 VALUES = {"a": [1.0, 2.0], "b": [3.0, 5.0, 7.0], "c": [100.0]}
@@ -73,7 +60,7 @@ def honest(site: str, request: Any, study: Study) -> Any:
         rings = end_to_end(
             to_rings(item.statistic, item.statistic.from_rows(rows), 1, 3) for item in request.items
         )
-        return SumReply(site, **request.echo, wide=rings.wide, narrow=rings.narrow)
+        return SumReply(site, **request.echo, ring64=rings.ring64, ring32=rings.ring32)
     if isinstance(request, RowsRequest):
         scores = np.round(np.array(VALUES[site]) / 10, 3)[:, None]
         labels = np.arange(len(scores)) % 2.0
@@ -83,8 +70,10 @@ def honest(site: str, request: Any, study: Study) -> Any:
     change = np.full(3, float(ord(site)) - 90.0, dtype=np.float32) - request.weights
     sums = np.array([2.0, 4.0, 0.0, 0.0, share * 3.0])
     update = Update(change * np.float32(share), np.zeros(0, dtype=np.float32), sums)
-    rings = to_update_rings(update, request.wide, 2)
-    return TrainReply(site, **request.echo, parameters=rings.parameters, rest=rings.rest)
+    rings = to_update_rings(update, request.running, 2)
+    return TrainReply(
+        site, **request.echo, parameters=rings.parameters, statistics=rings.statistics
+    )
 
 
 Answer = Callable[[str, Any, Study], Any]
@@ -104,7 +93,13 @@ class Hospitals:
 
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return builders.study(
+        sites="ab",
+        visitors="c",
+        tests={"t": ("external_test", "bc")},
+        privacy={"masking": "off"},
+        waiting={"sum_seconds": 0.2, "enrol_seconds": 0.2},
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -153,8 +148,8 @@ def test_updates_add_up_to_the_weighted_average(study: Study) -> None:
     plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
     done = federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
     expected = (2 * (ord("a") - 90) + 3 * (ord("b") - 90)) / 5
-    np.testing.assert_allclose(done.shares.change, expected, rtol=1e-6)
-    assert done.shares.steps == pytest.approx(3.0)
+    np.testing.assert_allclose(done.update.change, expected, rtol=1e-6)
+    assert done.update.steps == pytest.approx(3.0)
     assert done.loss == pytest.approx(0.5)
     assert np.isnan(done.held_out_loss)
 
@@ -217,7 +212,7 @@ def test_a_reply_of_another_exchange_is_refused(study: Study) -> None:
 
 def test_a_vector_of_another_length_is_refused(study: Study) -> None:
     for size in (1, 50):
-        longer = changing("b", SumRequest, wide=np.zeros(size, dtype=np.uint64))
+        longer = changing("b", SumRequest, ring64=np.zeros(size, dtype=np.uint64))
         federation = federation_of(study, longer)
         federation.enrol()
         with pytest.raises(SiteError, match="site b: its sums are not of the size declared"):
@@ -325,7 +320,7 @@ def test_a_reply_to_another_message_of_the_round_is_refused(study: Study) -> Non
 
 def test_a_stray_reply_of_an_earlier_round_is_noted_and_passed_over(study: Study) -> None:
     heard: list[Message] = []
-    told: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
 
     def behind_an_old_one(reply: Message) -> list[Message]:
         heard.append(reply)
@@ -333,10 +328,10 @@ def test_a_stray_reply_of_an_earlier_round_is_noted_and_passed_over(study: Study
 
     federation = misdelivered(study, behind_an_old_one)
     first = federation.sum(Means(), VIEW, "t")
-    federation.events.listener = told.append
+    federation.events.listener = reported.append
     again = federation.sum(Means(), VIEW, "t")
     assert np.array_equal(again.mean, first.mean)
-    strays = [event["site"] for event in told if event["kind"] == "stray_reply"]
+    strays = [event["site"] for event in reported if event["kind"] == "stray_reply"]
     assert strays == ["b", "c"]
 
 
@@ -355,8 +350,8 @@ def erring(study: Study, code: int, times: int) -> Federation:
 
     federation = misdelivered(study, in_its_place)
     times_slept: list[float] = []
-    federation.wire.clock = lambda: sum(times_slept)
-    federation.wire.sleep = times_slept.append
+    federation.connection.clock = lambda: sum(times_slept)
+    federation.connection.sleep = times_slept.append
     return federation
 
 
@@ -370,12 +365,12 @@ def test_a_site_whose_reply_was_lost_is_asked_the_same_again(
     patient_study: Study, code: int
 ) -> None:
     federation = erring(patient_study, code, times=2)
-    told: list[dict[str, Any]] = []
-    federation.events.listener = told.append
+    reported: list[dict[str, Any]] = []
+    federation.events.listener = reported.append
     found = federation.sum(Means(), VIEW)
     assert found.mean.tolist() == pytest.approx([18 / 5])
     assert federation.number == 1
-    kinds = [(event["kind"], event["site"]) for event in told if event["kind"] != "contact"]
+    kinds = [(event["kind"], event["site"]) for event in reported if event["kind"] != "contact"]
     assert kinds == [("lost", "a"), ("asked_again", "a")] * 2
     rows = {row["site"]: row for row in federation.transfers.table() if "sum" in row["exchange"]}  # type: ignore[operator]
     assert rows["a"]["messages"] == rows["a"]["rounds"] == 1

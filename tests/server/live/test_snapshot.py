@@ -9,12 +9,12 @@ from server.live.snapshot import curves, of_simulation
 from server.progress.run import progress_of
 
 
-def told(run: Any) -> dict[str, Any]:
+def reported(run: Any) -> dict[str, Any]:
     return json.loads(json.dumps(of_simulation(run.folder).read(), allow_nan=False))
 
 
 def test_a_run_without_events_has_not_started(run: Any) -> None:
-    found = told(run)
+    found = reported(run)
     assert (found["state"], found["fraction"], found["curves"]) == ("not started", 0.0, [])
 
 
@@ -23,7 +23,7 @@ def test_curves_have_both_losses_at_the_rounds_they_belong_to(run: Any) -> None:
     run.enter("dl2d")
     for number in (1, 2, 2, 3):
         run.round("fold0", number)
-    ((only,),) = [one["trainings"] for one in told(run)["curves"]]
+    ((only,),) = [one["trainings"] for one in reported(run)["curves"]]
     assert only["label"] == "fold 1"
     assert [number for number, _ in only["loss"]] == [1, 2, 3]
     # told with the next round
@@ -44,12 +44,12 @@ def test_sites_refusals_and_stops_are_told(run: Any) -> None:
     run.joined("a")
     late = {"site": "b", "seconds": 90, "why": "not connected"}
     run.emit("waiting", exchange="query.sum", sites=[late])
-    found = told(run)
+    found = reported(run)
     assert found["sites"]["a"]["bytes_up"] == 900
     assert found["sites"]["b"]["why"] == "not connected"
     run.emit("refused", site="a", rule="min_rows", threshold=20, subject="table1, train")
     run.emit("failed", message="site a: refuses", exit_code=1)
-    found = told(run)
+    found = reported(run)
     assert found["refusals"][0]["rule"] == "min_rows"
     assert (found["state"], found["message"]) == ("stopped", "site a: refuses")
     assert found["fraction"] < 1
@@ -61,9 +61,9 @@ def test_areas_are_told_when_the_run_is_finished(run: Any) -> None:
     rows = [{**row, **area}, {**row, **area, "run": "pooled"}]
     (run.folder / "results.json").write_text(json.dumps({"performance": rows}), encoding="utf-8")
     run.start()
-    assert told(run)["performance"] == []
+    assert reported(run)["performance"] == []
     run.emit("finished")
-    (only,) = told(run)["performance"]
+    (only,) = reported(run)["performance"]
     assert (only["set"], only["auc"]) == ("External test set 1", 0.8)
 
 

@@ -18,6 +18,7 @@ from server.phases.components import principal_components
 from server.phases.radiomics import fit_radiomics
 from server.phases.spearman import spearman_filter
 from server.phases.standardise import standardise
+from tests import builders
 
 
 def cohort(n: int = 120, p: int = 6, seed: int = 0) -> tuple[Any, Any]:
@@ -28,10 +29,12 @@ def cohort(n: int = 120, p: int = 6, seed: int = 0) -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def final_scores(memory: Any) -> Any:
+def final_scores() -> Any:
     def score(arm: Any, sites: Any) -> tuple[Any, Any]:
         """The final model's probabilities and labels over all sites."""
-        parts = [materialise(arm.final, memory(tables), "train") for tables in sites.values()]
+        parts = [
+            materialise(arm.final, builders.Memory(tables), "train") for tables in sites.values()
+        ]
         scores = np.concatenate([part.values[:, 0] for part in parts])
         return scores, np.concatenate([part.label for part in parts])
 
@@ -42,113 +45,94 @@ def columns_of(arm: Any, step: str) -> Any:
     return next(s for s in arm.selection["steps"] if s["step"] == step)["names"]
 
 
-def test_a_constant_column_is_named_and_left_out(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_a_constant_column_is_named_and_left_out() -> None:
     values, label = cohort()
     values[:, 3] = 7.25
-    arm = fit_clinical(federated(split(values, label), memory_study(6)))
+    arm = fit_clinical(builders.federation(builders.split(values, label), builders.open_study(6)))
     assert columns_of(arm, "constant") == ("x3",)
     assert "x3" not in arm.selection["coefficients"]
 
 
-def test_a_column_missing_at_a_site_gets_an_indicator(
-    federated: Any, split: Any, memory_study: Any, final_scores: Any
-) -> None:
+def test_a_column_missing_at_a_site_gets_an_indicator(final_scores: Any) -> None:
     values, label = cohort()
     values[:30, 2] = np.nan  # site a lacks it
-    sites = split(values, label)
-    arm = fit_clinical(federated(sites, memory_study(6)))
+    sites = builders.split(values, label)
+    arm = fit_clinical(builders.federation(sites, builders.open_study(6)))
     assert "x2:missing" in columns_of(arm, "columns")
     scores, labels = final_scores(arm, sites)
     assert np.isfinite(scores).all()
     assert roc_auc_score(labels, scores) > 0.8
 
 
-def test_a_column_nobody_has_is_named_and_left_out(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_a_column_nobody_has_is_named_and_left_out() -> None:
     values, label = cohort()
     values[:, 5] = np.nan
-    arm = fit_clinical(federated(split(values, label), memory_study(6)))
+    arm = fit_clinical(builders.federation(builders.split(values, label), builders.open_study(6)))
     assert "x5" not in columns_of(arm, "columns")
     assert any("x5" in note for note in arm.selection["notes"])
 
 
-def test_ties_everywhere_give_a_model_that_knows_the_rate(
-    federated: Any, split: Any, memory_study: Any, final_scores: Any
-) -> None:
+def test_ties_everywhere_give_a_model_that_knows_the_rate(final_scores: Any) -> None:
     _, label = cohort()
     values = np.column_stack([np.tile([0.0, 1.0], 60), np.tile([0.0, 0.0, 1.0], 40)])
-    sites = split(values, label)
-    arm = fit_clinical(federated(sites, memory_study(2)))
+    sites = builders.split(values, label)
+    arm = fit_clinical(builders.federation(sites, builders.open_study(2)))
     scores, labels = final_scores(arm, sites)
     assert np.isfinite(scores).all()
     assert scores.mean() == pytest.approx(labels.mean(), abs=0.05)
 
 
-def test_one_patient_a_site_in_a_fold_is_enough_for_the_mathematics(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_one_patient_a_site_in_a_fold_is_enough_for_the_mathematics() -> None:
     values, label = cohort(60)
     fold = np.arange(60) % 4
     fold[[7, 20, 50]] = 4
-    arm = fit_clinical(federated(split(values, label, fold), memory_study(6)))
+    arm = fit_clinical(
+        builders.federation(builders.split(values, label, fold), builders.open_study(6))
+    )
     assert np.isfinite(arm.selection["svm"]["intercept"])
 
 
-def test_one_patient_in_a_fold_is_refused_by_the_usual_thresholds(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_one_patient_in_a_fold_is_refused_by_the_usual_thresholds() -> None:
     values, label = cohort(60)
     fold = np.arange(60) % 4
     fold[[7, 20, 50]] = 4
-    usual = memory_study(6).model_copy(update={"privacy": PrivacySettings()})
+    usual = builders.open_study(6).model_copy(update={"privacy": PrivacySettings()})
     with pytest.raises(RefusedError, match="rule fold, threshold 5"):
-        fit_clinical(federated(split(values, label, fold), usual))
+        fit_clinical(builders.federation(builders.split(values, label, fold), usual))
 
 
-def test_more_columns_than_patients_fit(
-    federated: Any, split: Any, memory_study: Any, final_scores: Any
-) -> None:
+def test_more_columns_than_patients_fit(final_scores: Any) -> None:
     values, label = cohort(45, 90)
-    sites = split(values, label)
-    study = memory_study(90)
-    wide = study.privacy.model_copy(update={"max_plain_columns": 90})
-    arm = fit_clinical(federated(sites, study.model_copy(update={"privacy": wide})))
+    sites = builders.split(values, label)
+    study = builders.open_study(90, privacy={"max_plain_columns": 90})
+    arm = fit_clinical(builders.federation(sites, study))
     scores, labels = final_scores(arm, sites)
     assert roc_auc_score(labels, scores) > 0.7
 
 
-def test_lasso_that_keeps_nothing_falls_back_and_says_so(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_lasso_that_keeps_nothing_falls_back_and_says_so() -> None:
     random = np.random.default_rng(3)
     values, label = random.normal(size=(90, 8)), random.integers(0, 2, 90)
-    study = memory_study(8, "[selection]\nlasso_log10_min = -0.1\n")
-    arm = fit_clinical(federated(split(values, label), study))
+    study = builders.open_study(8, selection={"lasso_log10_min": -0.1})
+    arm = fit_clinical(builders.federation(builders.split(values, label), study))
     assert any("kept nothing" in note for note in arm.selection["notes"])
     assert len(arm.selection["coefficients"]) == study.selection.lasso_fallback
 
 
-def test_perfect_separation_ends_with_finite_probabilities(
-    federated: Any, split: Any, memory_study: Any, final_scores: Any
-) -> None:
+def test_perfect_separation_ends_with_finite_probabilities(final_scores: Any) -> None:
     values, _ = cohort()
     label = (values[:, 0] > 0).astype(float)
     values[:, 0] += 4.0 * label
-    sites = split(values, label)
-    arm = fit_clinical(federated(sites, memory_study(6)))
+    sites = builders.split(values, label)
+    arm = fit_clinical(builders.federation(sites, builders.open_study(6)))
     scores, labels = final_scores(arm, sites)
     assert roc_auc_score(labels, scores) == 1.0
     assert ((scores > 0) & (scores < 1)).all()
 
 
-def test_more_components_than_rows_allow_are_capped(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_more_components_than_rows_allow_are_capped() -> None:
     values, label = cohort(20, 50)
-    federation = federated(split(values, label), memory_study(50))
+    federation = builders.federation(builders.split(values, label), builders.open_study(50))
     columns = federation.columns("clinical")
     (view,) = principal_components(
         federation, [table("clinical").then(Select(columns=columns))], "pc"
@@ -156,10 +140,10 @@ def test_more_components_than_rows_allow_are_capped(
     assert len(view.outputs()) == 19
 
 
-def test_duplicate_columns_leave_one(federated: Any, split: Any, memory_study: Any) -> None:
+def test_duplicate_columns_leave_one() -> None:
     values, label = cohort(120, 3)
     values = np.hstack([values, values[:, :1] * 5 + 2, -values[:, 1:2]])
-    federation = federated(split(values, label), memory_study(5))
+    federation = builders.federation(builders.split(values, label), builders.open_study(5))
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (scaled,), _ = standardise(federation, [raw])
     ((filtered,),) = run_together(federation, spearman_filter(federation.study, [scaled]))
@@ -167,29 +151,27 @@ def test_duplicate_columns_leave_one(federated: Any, split: Any, memory_study: A
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
-def test_either_kernel_learns_what_its_kind_of_machine_can(
-    federated: Any, split: Any, memory_study: Any, final_scores: Any, kernel: str
-) -> None:
+def test_either_kernel_learns_what_its_kind_of_machine_can(final_scores: Any, kernel: str) -> None:
     random = np.random.default_rng(5)
     values = random.normal(size=(300, 2))
     label = (np.hypot(values[:, 0], values[:, 1]) + 0.2 * random.normal(size=300) > 1.2) * 1.0
-    sites = split(values, label)
-    study = memory_study(2, f'[svm]\nkernel = "{kernel}"\nlandmarks = 64\n')
-    arm = fit_clinical(federated(sites, study))
+    sites = builders.split(values, label)
+    study = builders.open_study(2, svm={"kernel": kernel, "landmarks": 64})
+    arm = fit_clinical(builders.federation(sites, study))
     scores, labels = final_scores(arm, sites)
     area = roc_auc_score(labels, scores)
     assert area > 0.95 if kernel == "rbf" else area < 0.75
     assert arm.selection["svm"]["kernel"] == kernel
 
 
-def test_radiomics_without_a_reliable_feature_goes_on_and_says_so(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_radiomics_without_a_reliable_feature_goes_on_and_says_so() -> None:
     values, label = cohort(120, 8)
-    sites = split(values, label, table="radiomics", prefix="f")
-    noise = split(np.random.default_rng(9).normal(size=values.shape), label, table="radiomics:r2")
+    sites = builders.split(values, label, table="radiomics", prefix="f")
+    noise = builders.split(
+        np.random.default_rng(9).normal(size=values.shape), label, table="radiomics:r2"
+    )
     for name, tables in sites.items():
         tables["radiomics:r2"] = noise[name]["radiomics:r2"]
-    arm = fit_radiomics(federated(sites, memory_study(1)))
+    arm = fit_radiomics(builders.federation(sites, builders.open_study(1)))
     assert any("no feature passed" in note for note in arm.selection["notes"])
     assert arm.selection["coefficients"]

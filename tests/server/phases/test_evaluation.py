@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
-from common.messages.exchanges import SumItem
-from common.statistics.base import Rows, add, zeros
+from common.statistics.base import Rows
 from common.statistics.class_histogram import QUANTILES, score_edges
-from common.study.model import PrivacySettings
 from common.transforms import Select
 from common.transforms.views import table
-from server.federation.federation import Federation
 from server.phases.evaluation import (
     EvaluationFindings,
     SetFindings,
@@ -24,6 +21,7 @@ from server.phases.evaluation import (
     evaluate_training,
 )
 from server.report.rows import evaluation_rows
+from tests import builders
 
 NAMES = ("clinical", "radiomics")
 VIEW = table("scores").then(Select(columns=NAMES))
@@ -36,47 +34,33 @@ SITE = np.arange(240) % 7 % 4
 EDGES = score_edges(np.quantile(SCORES, QUANTILES, axis=0).T)
 
 
-class Sites:
-    """Adds up statistics over the rows of four sites; counts the rounds."""
-
-    def __init__(self, labels: Mapping[str, Any], min_cell: int = 3) -> None:
-        self.study = SimpleNamespace(privacy=PrivacySettings(min_cell=min_cell))
-        self.labels, self.rounds = labels, 0
-
-    def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
-        self.rounds += 1
-        found = []
-        for item in items:
-            total = zeros(item.statistic.shapes(2))
-            for site in range(4):
-                total = add(total, item.statistic.from_rows(self.rows(item.subset, site)))
-            found.append(item.statistic.finalise(total))
-        return found
-
-    def rows(self, subset: str, site: int) -> Rows:
-        labels = self.labels[subset]
-        own = np.flatnonzero(SITE[: labels.size] == site)
-        return Rows(
-            values=SCORES[own], columns=NAMES, label=labels[own], fold=np.full(own.size, -1)
-        )
-
-
 def rows_of(*sets: SetFindings, min_cell: int = 3) -> SimpleNamespace:
     """Rows of results.json, by table."""
     found = EvaluationFindings(CUTOFFS, sets, {}, (), {})
     return SimpleNamespace(**evaluation_rows(found, min_cell))
 
 
-def evaluate(labels: Mapping[str, Any], min_cell: int = 3) -> tuple[SimpleNamespace, Sites]:
-    sites = Sites(labels, min_cell)
-    federation = cast(Federation, sites)
+def evaluate(
+    labels: Mapping[str, Any], min_cell: int = 3
+) -> tuple[SimpleNamespace, builders.Recorded]:
+    def rows(label: Any, site: int) -> Rows:
+        own = np.flatnonzero(SITE[: label.size] == site)
+        return Rows(SCORES[own], NAMES, label[own], np.full(own.size, -1))
+
+    sets = dict.fromkeys(labels, ("internal_test", "abcd"))
+    study = builders.open_study(sites="abcd", tests=sets, privacy={"min_cell": min_cell})
+    sites = {
+        name: {f"scores@{subset}": rows(label, site) for subset, label in labels.items()}
+        for site, name in enumerate("abcd")
+    }
+    federation = builders.federation(sites, study)
     found = evaluate_over_sites(federation, list(labels), NAMES, VIEW, CUTOFFS, EDGES)
-    return rows_of(*found, min_cell=min_cell), sites
+    return rows_of(*found, min_cell=min_cell), federation
 
 
 def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> None:
     found, sites = evaluate({"one": LABELS, "two": LABELS[:120]})
-    assert sites.rounds == 2
+    assert len(sites.rounds) == 2
     assert [(row["set"], row["model"]) for row in found.performance] == [
         (name, model) for name in ("one", "two") for model in NAMES
     ]
@@ -91,9 +75,9 @@ def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> Non
         labels = LABELS if row["set"] == "one" else LABELS[:120]
         scores = SCORES[: labels.size, NAMES.index(row["model"])]
         assert row["brier"] == pytest.approx(brier_score_loss(labels, scores), abs=1e-10)
-        told = [one["n"] for one in row["bins"] if one["n"] is not None]
-        assert all(n == 0 or n >= 3 for n in told)
-        assert 0.9 * labels.size < sum(told) <= labels.size
+        reported = [one["n"] for one in row["bins"] if one["n"] is not None]
+        assert all(n == 0 or n >= 3 for n in reported)
+        assert 0.9 * labels.size < sum(reported) <= labels.size
 
 
 def test_paired_test_is_close_to_that_on_pooled_rows() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,34 +13,17 @@ from common.messages.exchanges import SumItem
 from common.statistics.exact import unpack
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.rank_gram import RankGram
-from common.study.model import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study
 from common.transforms import Select, Standardise
 from common.transforms.views import table
-from server.federation.federation import Federation
 from server.phases import clinical, near_zero_variance, standardise
 from server.phases.batching import run_together
 from server.phases.clinical import fit_clinical
 from server.phases.components import principal_components
 from server.phases.radiomics import fit_radiomics
 from server.phases.spearman import spearman_filter
+from tests import builders
 
-STUDY = """
-name = "rare"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-test_sets = [{ name = "t", split = "external_test", sites = ["a", "b", "c"] }]
-clinical = [
-    { name = "age", kind = "continuous" },
-    { name = "dose", kind = "continuous" },
-    { name = "stage", kind = "ordinal", levels = ["1", "2", "3"] },
-    { name = "site", kind = "categorical", levels = ["upper", "middle", "lower", "other"] },
-    { name = "sign", kind = "binary", levels = ["no", "yes"] },
-]
-[privacy]
-masking = "off"
-"""
 COLUMNS = ("age", "dose", "stage", "site=middle", "site=lower", "site=other", "sign=yes")
 PATIENT = 81  # at site b, in fold 1
 GRAMS = (FoldGram, CrossProducts, RankGram)
@@ -60,35 +42,28 @@ def patients(n: int = 200) -> tuple[Any, Any]:
     return np.column_stack(columns).astype(float), label
 
 
+def study_of(**blocks: Any) -> Study:
+    return builders.study(
+        tests={"t": ("external_test", "abc")},
+        clinical=[
+            builders.number("age"),
+            builders.number("dose"),
+            builders.levels("stage", "1", "2", "3"),
+            builders.levels("site", "upper", "middle", "lower", "other", kind="categorical"),
+            builders.levels("sign", "no", "yes"),
+        ],
+        privacy={"masking": "off"},
+        **blocks,
+    )
+
+
 @pytest.fixture
 def study() -> Study:
-    return parse_study(STUDY)
+    return study_of()
 
 
-@pytest.fixture
-def sites(split: Any) -> Callable[..., Any]:
-    def make(values: Any, label: Any, names: tuple[str, ...] = COLUMNS) -> Any:
-        parts = split(values, label)
-        return {
-            site: {"clinical": dataclasses.replace(tables["clinical"], columns=names)}
-            for site, tables in parts.items()
-        }
-
-    return make
-
-
-def recorded(monkeypatch: pytest.MonkeyPatch, federation: Federation) -> list[tuple[SumItem, Any]]:
-    """Record what the server asks and learns from now on."""
-    known: list[tuple[SumItem, Any]] = []
-    original = federation.sum_many
-
-    def sum_many(items: Any) -> Any:
-        results = original(items)
-        known.extend(zip(items, results, strict=True))
-        return results
-
-    monkeypatch.setattr(federation, "sum_many", sum_many)
-    return known
+def sites(values: Any, label: Any, names: tuple[str, ...] = COLUMNS) -> Any:
+    return builders.split(values, label, columns=names)
 
 
 def in_grams(known: list[tuple[SumItem, Any]]) -> set[str]:
@@ -122,11 +97,9 @@ def columns_of(arm: Any, step: str) -> Any:
     return next(s for s in arm.selection["steps"] if s["step"] == step)["names"]
 
 
-def test_a_column_with_one_positive_does_not_enter_a_gram(
-    federated: Any, sites: Any, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    federation = federated(sites(*patients()), study)
-    known = recorded(monkeypatch, federation)
+def test_a_column_with_one_positive_does_not_enter_a_gram(study: Study) -> None:
+    federation = builders.federation(sites(*patients()), study)
+    known = federation.known
     arm = fit_clinical(federation)
     assert set(columns_of(arm, "rare")) == {"dose", "site=other", "sign=yes"}
     assert in_grams(known) == {"age", "stage", "site=middle", "site=lower"}
@@ -135,14 +108,14 @@ def test_a_column_with_one_positive_does_not_enter_a_gram(
 
 
 def test_without_the_rule_the_same_sums_are_the_patients_row(
-    federated: Any, sites: Any, study: Study, monkeypatch: pytest.MonkeyPatch
+    study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values, label = patients()
     monkeypatch.setattr(clinical, "frequent_clinical", keep_all)
     off = study.privacy.model_copy(update={"min_category": 0})
     open_study = study.model_copy(update={"privacy": off})
-    federation = federated(sites(values, label), open_study)
-    known = recorded(monkeypatch, federation)
+    federation = builders.federation(sites(values, label), open_study)
+    known = federation.known
     fit_clinical(federation)
     assert "sign=yes" in in_grams(known)
     z = (values - values.mean(axis=0)) / values.std(axis=0)
@@ -151,20 +124,18 @@ def test_without_the_rule_the_same_sums_are_the_patients_row(
 
 
 def test_a_server_that_leaves_such_a_column_in_is_refused_and_it_shows(
-    federated: Any, sites: Any, study: Study, monkeypatch: pytest.MonkeyPatch
+    study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clinical, "frequent_clinical", keep_all)
-    federation = federated(sites(*patients()), study)
+    federation = builders.federation(sites(*patients()), study)
     with pytest.raises(RefusedError, match="threshold 5, rows that differ in a column"):
         fit_clinical(federation)
     assert [(r["rule"], r["site"]) for r in federation.refusals] == [("support", "a")]
 
 
-def test_counts_that_contradict_a_sites_own_rows_are_refused(
-    federated: Any, sites: Any, study: Study
-) -> None:
+def test_counts_that_contradict_a_sites_own_rows_are_refused(study: Study) -> None:
     values, label = patients()
-    federation = federated(sites(values, label), study)
+    federation = builders.federation(sites(values, label), study)
     view = table("clinical").then(Select(columns=("age",)))
     (scaled,), _ = standardise.standardise(federation, [view])
     (found,) = federation.sum_many(near_zero_variance.fold_histograms(study, [scaled]))
@@ -178,39 +149,35 @@ def test_counts_that_contradict_a_sites_own_rows_are_refused(
 
 
 @pytest.mark.parametrize(("ones", "stays"), [(5, True), (4, False)])
-def test_the_threshold_is_that_of_the_smallest_fold(
-    federated: Any, sites: Any, study: Study, ones: int, stays: bool
-) -> None:
+def test_the_threshold_is_that_of_the_smallest_fold(study: Study, ones: int, stays: bool) -> None:
     values, label = patients()
     last = np.arange(200) % 5 == 4
     values[:, 6] = (np.arange(200) // 5) % 2  # twenty in each of the other folds
     values[last, 6] = np.arange(40) < ones
-    arm = fit_clinical(federated(sites(values, label), study))
+    arm = fit_clinical(builders.federation(sites(values, label), study))
     assert ("sign=yes" not in columns_of(arm, "rare")) is stays
 
 
-def test_a_rare_reference_level_is_joined_by_the_rarest_other(
-    federated: Any, sites: Any, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rare_reference_level_is_joined_by_the_rarest_other(study: Study) -> None:
     values, label = patients()
     values[:, 3:6] = 0.0
     values[np.arange(200), 3 + (np.arange(200) % 20 >= 14)] = 1.0  # middle 140, lower 60
     values[:3, 3:6] = 0.0  # three at the reference level
-    federation = federated(sites(values, label), study)
-    known = recorded(monkeypatch, federation)
+    federation = builders.federation(sites(values, label), study)
+    known = federation.known
     arm = fit_clinical(federation)
     assert "site=lower" in columns_of(arm, "rare")
     assert "site=middle" in in_grams(known)
 
 
 def test_the_note_tells_a_rare_level_from_one_that_joins_a_rare_reference_level(
-    federated: Any, sites: Any, study: Study
+    study: Study,
 ) -> None:
     values, label = patients()
     values[:, 3:6] = 0.0
     values[np.arange(200), 3 + (np.arange(200) % 20 >= 14)] = 1.0  # middle 140, lower 60
     values[:3, 3:6] = 0.0  # three at the reference level, none at "other"
-    notes = fit_clinical(federated(sites(values, label), study)).selection["notes"]
+    notes = fit_clinical(builders.federation(sites(values, label), study)).selection["notes"]
     (few,) = [note for note in notes if note.startswith("too few patients differ in")]
     assert "sign=yes" in few and "site=lower" not in few
     assert (
@@ -219,40 +186,36 @@ def test_the_note_tells_a_rare_level_from_one_that_joins_a_rare_reference_level(
     ) in notes
 
 
-def test_nothing_but_rare_columns_stops_with_a_remedy(
-    federated: Any, sites: Any, study: Study
-) -> None:
+def test_nothing_but_rare_columns_stops_with_a_remedy(study: Study) -> None:
     label = patients()[1]
     values = np.zeros((200, len(COLUMNS)))
     values[PATIENT] = 1.0
     with pytest.raises(StudyError, match=r"every column is nearly constant.*min_category"):
-        fit_clinical(federated(sites(values, label), study))
+        fit_clinical(builders.federation(sites(values, label), study))
 
 
-def test_a_feature_with_one_extreme_patient_is_dropped_before_ranks_and_gram(
-    federated: Any, split: Any, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_feature_with_one_extreme_patient_is_dropped_before_ranks_and_gram(study: Study) -> None:
     random = np.random.default_rng(4)
     values = random.normal(size=(200, 6))
     values[:, 2] = 1e-9 * random.normal(size=200)
     values[PATIENT, 2] = 1.0
     values[:, 4] = np.exp(1.5 * values[:, 4])  # a heavy tail alone is no reason
     label = (values[:, 0] + random.normal(size=200) > 0).astype(float)
-    federation = federated(split(values, label, table="radiomics", prefix="f"), study)
-    known = recorded(monkeypatch, federation)
+    federation = builders.federation(
+        builders.split(values, label, table="radiomics", prefix="f"), study
+    )
+    known = federation.known
     arm = fit_radiomics(federation)
     assert columns_of(arm, "rare") == ("f2",)
     assert in_grams(known) == {"f0", "f1", "f3", "f4", "f5"}
 
 
-def test_every_site_accepts_the_cells_of_ranks_under_strong_shifts(
-    federated: Any, split: Any, study: Study
-) -> None:
+def test_every_site_accepts_the_cells_of_ranks_under_strong_shifts(study: Study) -> None:
     random = np.random.default_rng(5)
     values = random.normal(size=(200, 12))
     hospital = np.repeat([0, 1, 2], [50, 90, 60])
     values += np.linspace(0, 12, 12) * hospital[:, None]  # from none to sites wholly apart
-    federation = federated(split(values, (np.arange(200) // 5) % 2), study)
+    federation = builders.federation(builders.split(values, (np.arange(200) // 5) % 2), study)
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (scaled,), _ = standardise.standardise(federation, [raw])
     ((filtered,),) = run_together(federation, spearman_filter(study, [scaled]))
@@ -260,28 +223,24 @@ def test_every_site_accepts_the_cells_of_ranks_under_strong_shifts(
     assert not federation.refusals
 
 
-def test_a_unit_that_answers_to_one_patient_takes_no_part_in_components(
-    federated: Any, split: Any, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_unit_that_answers_to_one_patient_takes_no_part_in_components(study: Study) -> None:
     random = np.random.default_rng(6)
     units = np.maximum(random.normal(size=(200, 8)), 0.0)
     units[:, 3] = 0.0
     units[:, 5] = 0.0
     units[PATIENT, 5] = 2.0
-    federation = federated(split(units, (np.arange(200) // 5) % 2), study)
-    known = recorded(monkeypatch, federation)
+    federation = builders.federation(builders.split(units, (np.arange(200) // 5) % 2), study)
+    known = federation.known
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (view,) = principal_components(federation, [raw], "pc")
     assert in_grams(known) == {f"x{i}" for i in (0, 1, 2, 4, 6, 7)}
     assert len(view.outputs()) == 6
 
 
-def test_kernel_features_come_with_counts_of_rows_apart(
-    federated: Any, sites: Any, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = STUDY.replace("[privacy]", '[svm]\nkernel = "rbf"\nlandmarks = 32\n[privacy]')
-    federation = federated(sites(*patients()), parse_study(text))
-    known = recorded(monkeypatch, federation)
+def test_kernel_features_come_with_counts_of_rows_apart(study: Study) -> None:
+    study = study_of(svm={"kernel": "rbf", "landmarks": 32})
+    federation = builders.federation(sites(*patients()), study)
+    known = federation.known
     arm = fit_clinical(federation)
     assert arm.selection["svm"]["kernel"] == "rbf"
     kernels = [i.statistic for i, _ in known if i.view.outputs()[0].startswith("kernel_")]
@@ -290,10 +249,10 @@ def test_kernel_features_come_with_counts_of_rows_apart(
     assert all(g.support is not None and g.support.apart.min() >= 5 for g in grams)
 
 
-def test_a_faithful_study_stops_where_a_site_did_not_agree(
-    federated: Any, sites: Any, study: Study
-) -> None:
+def test_a_faithful_study_stops_where_a_site_did_not_agree(study: Study) -> None:
     faithful = PrivacySettings(mode="faithful", masking="off")
-    federation = federated(sites(*patients()), study.model_copy(update={"privacy": faithful}))
+    federation = builders.federation(
+        sites(*patients()), study.model_copy(update={"privacy": faithful})
+    )
     with pytest.raises(RefusedError, match="rule bounded"):
         fit_clinical(federation)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from common.disclosure import RULES
 from common.errors import StudyError
@@ -21,6 +20,8 @@ from server.phases.components import principal_components
 from server.phases.rank_cells import lay_scores
 from server.phases.spearman import spearman_filter
 from server.phases.standardise import standardise
+from sim.equality import references
+from tests import builders
 
 
 def skewed(n: int, p: int, seed: int = 0) -> tuple[Any, Any]:
@@ -36,9 +37,9 @@ def filtered(federation: Any, study: Any, *, drop_tied: bool = False) -> Any:
     return one
 
 
-def pooled(view: Any, sites: Any, memory: Any) -> Rows:
+def pooled(view: Any, sites: Any) -> Rows:
     """All sites' rows of a view under each other."""
-    parts = [materialise(view, memory(tables), "train") for tables in sites.values()]
+    parts = [materialise(view, builders.Memory(tables), "train") for tables in sites.values()]
     return Rows(
         values=np.vstack([part.values for part in parts]),
         columns=parts[0].columns,
@@ -47,27 +48,12 @@ def pooled(view: Any, sites: Any, memory: Any) -> Rows:
     )
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, federation: Any) -> list[Any]:
-    """The items that are asked for, from now on."""
-    items: list[Any] = []
-    original = federation.sum_many
-
-    def sum_many(wanted: Any) -> Any:
-        items.extend(wanted)
-        return original(wanted)
-
-    monkeypatch.setattr(federation, "sum_many", sum_many)
-    return items
-
-
-def test_what_is_laid_on_a_view_is_close_to_the_scores_of_the_pooled_ranks(
-    federated: Any, split: Any, memory_study: Any, memory: Any
-) -> None:
+def test_what_is_laid_on_a_view_is_close_to_the_scores_of_the_pooled_ranks() -> None:
     values, label = skewed(200, 6)
-    study, sites = memory_study(6), split(values, label)
-    one = lay_scores(study, filtered(federated(sites, study), study).table)
-    rows = pooled(one.view, sites, memory)
-    exact = stats.norm.ppf((stats.rankdata(values, axis=0) - 0.5) / len(values))
+    study, sites = builders.open_study(6), builders.split(values, label)
+    one = lay_scores(study, filtered(builders.federation(sites, study), study).table)
+    rows = pooled(one.view, sites)
+    exact = references.normal_scores(values)
     for own, best in zip(rows.values.T, exact.T, strict=True):
         assert np.corrcoef(own, best)[0, 1] > 0.98
     # the evidence moves with the values: as many rows lie apart as before
@@ -75,30 +61,27 @@ def test_what_is_laid_on_a_view_is_close_to_the_scores_of_the_pooled_ranks(
     np.testing.assert_array_equal(apart, one.support.apart)
 
 
-def test_columns_with_ties_go_where_there_are_many_and_stay_where_there_are_few(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_columns_with_ties_go_where_there_are_many_and_stay_where_there_are_few() -> None:
     for p, dropped in ((24, {"x1", "x3"}), (6, set())):
         values, label = skewed(200, p)
         values[:60, [1, 3]] = 7.0
-        study = memory_study(p)
-        one = filtered(federated(split(values, label), study), study, drop_tied=True)
+        study = builders.open_study(p)
+        one = filtered(
+            builders.federation(builders.split(values, label), study), study, drop_tied=True
+        )
         assert set(one.tied) == dropped
         assert set(one.names) == {f"x{i}" for i in range(p)} - dropped
-        kept = filtered(federated(split(values, label), study), study)
+        kept = filtered(builders.federation(builders.split(values, label), study), study)
         assert len(kept.names) == p
 
 
-def test_few_patients_and_many_columns_are_filtered_by_normal_scores(
-    federated: Any, split: Any, memory_study: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_few_patients_and_many_columns_are_filtered_by_normal_scores() -> None:
     values, label = skewed(60, 130)
     values[:, 5] = values[:, 4] ** 3
-    study = memory_study(130)
-    federation = federated(split(values, label), study)
-    items = asked(monkeypatch, federation)
+    study = builders.open_study(130)
+    federation = builders.federation(builders.split(values, label), study)
     one = filtered(federation, study)
-    (gram,) = [i.statistic for i in items if isinstance(i.statistic, RankGram)]
+    (gram,) = [i.statistic for i, _ in federation.known if isinstance(i.statistic, RankGram)]
     assert gram.normal
     assert "normal scores" in one.note
     assert len({"x4", "x5"} & set(one.names)) == 1
@@ -106,49 +89,45 @@ def test_few_patients_and_many_columns_are_filtered_by_normal_scores(
 
 
 @pytest.mark.parametrize("mode", ["guarded", "faithful"])
-def test_components_are_of_normal_scores_in_guarded_mode_alone(
-    federated: Any, split: Any, memory_study: Any, memory: Any, mode: str, monkeypatch: Any
-) -> None:
+def test_components_are_of_normal_scores_in_guarded_mode_alone(mode: str, monkeypatch: Any) -> None:
     values, label = skewed(120, 30)
-    study = memory_study(30)
-    study = study.model_copy(update={"privacy": study.privacy.model_copy(update={"mode": mode})})
-    sites = split(values, label)
-    federation = federated(sites, study)
+    study = builders.open_study(30, privacy={"mode": mode})
+    sites = builders.split(values, label)
+    federation = builders.federation(sites, study)
     monkeypatch.setitem(RULES, "bounded", replace(RULES["bounded"], check=None))
-    items = asked(monkeypatch, federation)
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (view,) = principal_components(federation, [raw], "pc")
-    (products,) = [i for i in items if isinstance(i.statistic, CrossProducts)]
+    (products,) = [i for i, _ in federation.known if isinstance(i.statistic, CrossProducts)]
     laid = [isinstance(step, NormalScores) for step in products.view.transforms]
     assert any(laid) == (mode == "guarded")
-    components = pooled(view, sites, memory).values
+    components = pooled(view, sites).values
     assert np.abs(components.mean(axis=0)).max() < 1e-8
     covariance = np.cov(components.T)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-6 * covariance.max()
 
 
-def test_a_network_that_answers_alike_to_many_patients_has_no_components(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_a_network_that_answers_alike_to_many_patients_has_no_components() -> None:
     values, label = skewed(200, 30)
     values[:100] = 0.0
-    federation = federated(split(values, label, np.arange(200) % 5), memory_study(30))
+    federation = builders.federation(
+        builders.split(values, label, np.arange(200) % 5), builders.open_study(30)
+    )
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     with pytest.raises(StudyError, match="one value for many patients"):
         principal_components(federation, [raw], "pc")
 
 
 def test_units_that_are_zero_in_all_patients_are_left_out_where_rare_values_are_let_in(
-    federated: Any, split: Any, memory_study: Any, memory: Any, monkeypatch: Any
+    monkeypatch: Any,
 ) -> None:
     """As in the local-only reference: a hospital's own network has dead units."""
     values, label = skewed(120, 12)
     values[:, 3] = values[:, 7] = 0.0
-    sites = split(values, label)
-    federation = federated(sites, memory_study(12))
+    sites = builders.split(values, label)
+    federation = builders.federation(sites, builders.open_study(12))
     monkeypatch.setitem(RULES, "bounded", replace(RULES["bounded"], check=None))
     raw = table("clinical").then(Select(columns=federation.columns("clinical")))
     (view,) = principal_components(federation, [raw], "pc")
-    components = pooled(view, sites, memory).values
+    components = pooled(view, sites).values
     assert np.isfinite(components).all()
     assert components.shape[1] <= 10

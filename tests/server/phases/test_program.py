@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +30,12 @@ from server.phases.clinical import fit_clinical
 from server.phases.fusion import fit_feature_fusion
 from server.phases.program import declared_phases, phase_names, run_program
 from server.phases.radiomics import fit_radiomics
-from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from sim.engines.inprocess import InProcessGrid
 from sim.sites import place_sites
+from tests import builders
 
-BINS = """
-[fusion]
-pooling = "bins"
-[privacy]
-masking = "off"
-"""
-ROWS = """
-[privacy]
-masking = "off"
-[svm]
-kernel = "rbf"
-landmarks = 16
-max_rounds = 4
-"""
+BINS = {"fusion": {"pooling": "bins"}}
+ROWS = {"svm": {"kernel": "rbf", "landmarks": 16, "max_rounds": 4}}
 
 
 class Asking(protocol.Federation):
@@ -95,19 +84,23 @@ class Through:
 
 
 @pytest.fixture(params=[BINS, ROWS], ids=["bins", "rows"])
-def enrolled(request: pytest.FixtureRequest, tabular: Path, tmp_path: Path) -> Iterator[Federation]:
+def enrolled(request: pytest.FixtureRequest, tabular: Path, tmp_path: Path) -> Federation:
     """The three tabular hospitals, with a column of each kind that Table 1 knows."""
-    text = (tabular / "study.toml").read_text(encoding="utf-8")
-    text = text.replace('strata = ["sex"]', 'strata = ["sex", "age"]')
-    text = text.replace('unit = "years"', 'unit = "years"\nsummary = "median"\ndecimals = 0')
-    (tabular / "study.toml").write_text(text + request.param, encoding="utf-8")
+    marker, _, *others = builders.TABULAR["clinical"]
+    age = builders.number("age", unit="years", summary="median", decimals=0)
+    builders.amend(
+        tabular / "study.toml",
+        strata=["sex", "age"],
+        clinical=[marker, age, *others],
+        privacy={"masking": "off"},
+        **request.param,
+    )
     folders = {name: tabular / name for name in ("a", "b", "c")}
     sites = place_sites(folders, tmp_path, tmp_path / "cache", exclude_bad_patients=False)
-    with task_identity(SERVER_NODE):
-        study = load_study(tabular / "study.toml")
-        federation = Federation(InProcessGrid(app, sites), study, "program")
-        federation.enrol()
-        yield federation
+    study = load_study(tabular / "study.toml")
+    federation = Federation(InProcessGrid(app, sites), study, "program")
+    federation.enrol()
+    return federation
 
 
 def run(federation: Asking) -> None:
@@ -118,11 +111,11 @@ def covered(item: SumItem, phase: Phase) -> bool:
     """Return whether a question is one of those that its phase declares, and no larger."""
     width = len(item.view.outputs())
     asked = (describe(item.statistic), item.subset)
-    wide, narrow = sizes(item.statistic, width)
+    ring64, ring32 = sizes(item.statistic, width)
     return any(
         (one.what, one.subset) == asked
         and width <= one.columns
-        and one.tables * (8 * wide + 4 * narrow) <= one.size
+        and one.tables * (8 * ring64 + 4 * ring32) <= one.size
         for one in phase.asked
     )
 
@@ -176,18 +169,16 @@ def test_phases_are_declared_in_the_order_in_which_they_run(tabular: Path) -> No
     assert phase_names(whole)[2:7] == ("clinical", "radiomics", "dl2d", "dl3d", "fusion_feature")
 
 
-def test_a_resumed_fusion_asks_the_same_though_its_views_are_other_objects(
-    federated: Any, split: Any, memory_study: Any
-) -> None:
+def test_a_resumed_fusion_asks_the_same_though_its_views_are_other_objects() -> None:
     rng = np.random.default_rng(1)
     label = (rng.random(200) < 0.4).astype(float)
     values = rng.normal(size=(200, 6)) + 0.6 * label[:, None]
-    clinical = split(values[:, :3], label)
-    features = split(values[:, 3:], label, table="radiomics", prefix="f")
+    clinical = builders.split(values[:, :3], label)
+    features = builders.split(values[:, 3:], label, table="radiomics", prefix="f")
     sites = {name: {**clinical[name], **features[name]} for name in clinical}
-    models = {"base_models": ("clinical", "radiomics"), "fusion_models": ("fusion_feature",)}
-    study = memory_study(3).model_copy(update=models)
-    real = federated(sites, study)
+    models = {"base_models": ["clinical", "radiomics"], "fusion_models": ["fusion_feature"]}
+    study = builders.open_study(3, **models)
+    real = builders.federation(sites, study)
     fitted = {"clinical": fit_clinical(real), "radiomics": fit_radiomics(real)}
     digests = []
     for models in (fitted, from_tree(*to_tree(fitted))):

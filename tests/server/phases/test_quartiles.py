@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from scipy import stats
 
 from common.learning.quantile_cells import ROUNDS
-from common.messages.exchanges import SumItem
 from common.statistics.base import Rows
 from common.statistics.histogram import Histogram
 from common.statistics.site_quartiles import SiteQuartiles
@@ -20,6 +18,7 @@ from server.federation.federation import Federation
 from server.phases import table1 as phase
 from server.phases.quartiles import UNMASKED, UNORDERED
 from server.report.rows import table1_rows
+from tests import builders
 
 from .shapes import SHAPES
 
@@ -49,28 +48,20 @@ def drawn(seed: int, sizes: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def study_of(memory_study: Any, sites: int, privacy: dict[str, Any], alone: bool) -> Study:
-    study = memory_study()
-    clinical = tuple(
-        study.clinical[0].model_copy(
-            update={"name": name, "summary": "median", "decimals": decimals}
-        )
-        for name, (decimals, _) in SHAPES.items()
-    )
-    names = tuple("abcdef"[:sites])
-    members = tuple(study.sites[0].model_copy(update={"name": name}) for name in names)
-    own = names[:1] if alone else names
-    return study.model_copy(
-        update={
-            "clinical": clinical,
-            "sites": members,
-            "test_sets": (study.test_sets[0].model_copy(update={"sites": own}),),
-            "privacy": study.privacy.model_copy(update=privacy),
-        }
+def study_of(sites: int, alone: bool = False, **privacy: Any) -> Study:
+    names = "abcdef"[:sites]
+    return builders.open_study(
+        sites=names,
+        tests={"t": ("external_test", names[:1] if alone else names)},
+        clinical=[
+            builders.number(name, summary="median", decimals=decimals)
+            for name, (decimals, _) in SHAPES.items()
+        ],
+        privacy=privacy,
     )
 
 
-def federation_of(federated: Any, study: Study, pooled: dict[str, Any], seed: int) -> Federation:
+def federation_of(study: Study, pooled: dict[str, Any], seed: int) -> builders.Recorded:
     """Patients dealt to hospitals of different sizes; a set of one hospital is the first one's."""
     names = [site.name for site in study.sites]
     rng = np.random.default_rng(seed)
@@ -82,34 +73,7 @@ def federation_of(federated: Any, study: Study, pooled: dict[str, Any], seed: in
         home = rng.choice(len(names), len(values), p=share / share.sum())
         for index, name in enumerate(names):
             dealt[name][f"coded@{subset}"] = rows_of(values[home == index])
-    found: Federation = federated(dealt, study)
-    for name, tables in dealt.items():
-        counts = {
-            subset: (tables[f"coded@{subset}"].n, int(tables[f"coded@{subset}"].label.sum()))
-            for subset in pooled
-        }
-        found.members[name] = replace(found.members[name], counts=counts)
-    return found
-
-
-def as_if_masked(federation: Federation) -> Federation:
-    """The coordinator's program asks as under masks; the hospitals in memory answer without."""
-    study = federation.study
-    privacy = study.privacy.model_copy(update={"masking": "where_possible"})
-    federation.study = study.model_copy(update={"privacy": privacy})
-    return federation
-
-
-def listened(monkeypatch: pytest.MonkeyPatch, federation: Federation) -> list[list[SumItem]]:
-    asked: list[list[SumItem]] = []
-    ask = federation.sum_many
-
-    def listen(items: Any) -> list[Any]:
-        asked.append(list(items))
-        return ask(items)
-
-    monkeypatch.setattr(federation, "sum_many", listen)
-    return asked
+    return builders.federation(dealt, study)
 
 
 def allowed(values: Any, decimals: int | None) -> float:
@@ -119,13 +83,11 @@ def allowed(values: Any, decimals: int | None) -> float:
 
 
 @pytest.mark.parametrize("sites", [3, 4, 5, 6])
-def test_quartiles_of_every_shape_are_within_the_bound_and_p_is_that_of_scipy(
-    memory_study: Any, federated: Any, monkeypatch: pytest.MonkeyPatch, sites: int
-) -> None:
+def test_quartiles_of_every_shape_are_within_the_bound_and_p_is_that_of_scipy(sites: int) -> None:
     pooled = drawn(sites, SIZES)
-    study = study_of(memory_study, sites, {}, alone=False)
-    federation = federation_of(federated, study, pooled, sites)
-    asked = listened(monkeypatch, federation)
+    study = study_of(sites)
+    federation = federation_of(study, pooled, sites)
+    asked = federation.rounds
     rows = {row["variable"]: row for row in table1(federation)}
     withheld = []
     for index, (name, (decimals, _)) in enumerate(SHAPES.items()):
@@ -151,12 +113,10 @@ def test_quartiles_of_every_shape_are_within_the_bound_and_p_is_that_of_scipy(
     assert len(asked) <= ROUNDS
 
 
-def test_most_columns_take_two_rounds(
-    memory_study: Any, federated: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = study_of(memory_study, 3, {}, alone=False)
-    federation = federation_of(federated, study, drawn(1, SIZES), 1)
-    asked = listened(monkeypatch, federation)
+def test_most_columns_take_two_rounds() -> None:
+    study = study_of(3)
+    federation = federation_of(study, drawn(1, SIZES), 1)
+    asked = federation.rounds
     table1(federation)
     columns = [{name for item in items for name in item.view.outputs()} for items in asked]
     assert columns[0] == set(SHAPES)
@@ -165,13 +125,13 @@ def test_most_columns_take_two_rounds(
     assert cells <= 1500
 
 
-def test_three_sets_are_compared_by_kruskal_and_wallis(memory_study: Any, federated: Any) -> None:
+def test_three_sets_are_compared_by_kruskal_and_wallis() -> None:
     sizes = {"train": 150, "t": 60, "u": 45}
     pooled = drawn(5, sizes)
-    study = study_of(memory_study, 4, {}, alone=False)
+    study = study_of(4)
     second = study.test_sets[0].model_copy(update={"name": "u"})
     study = study.model_copy(update={"test_sets": (*study.test_sets, second)})
-    rows = {row["variable"]: row for row in table1(federation_of(federated, study, pooled, 2))}
+    rows = {row["variable"]: row for row in table1(federation_of(study, pooled, 2))}
     for index, name in enumerate(SHAPES):
         samples = [values[:, index] for values in pooled.values()]
         if np.ptp(np.concatenate(samples)) > 0:
@@ -179,13 +139,11 @@ def test_three_sets_are_compared_by_kruskal_and_wallis(memory_study: Any, federa
             assert rows[name]["p"] == pytest.approx(expected, abs=0.03), name
 
 
-def test_a_hospital_that_holds_a_set_alone_tells_its_quartiles_and_joined_cells(
-    memory_study: Any, federated: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hospital_that_holds_a_set_alone_tells_its_quartiles_and_joined_cells() -> None:
     pooled = drawn(2, SIZES)
-    study = study_of(memory_study, 4, {"min_rows": 4, "min_cell": 3}, alone=True)
-    federation = as_if_masked(federation_of(federated, study, pooled, 3))
-    asked = listened(monkeypatch, federation)
+    study = study_of(4, alone=True, masking="where_possible", min_rows=4, min_cell=3)
+    federation = federation_of(study, pooled, 3)
+    asked = federation.rounds
     rows = {row["variable"]: row for row in table1(federation)}
     about_it = [item.statistic for items in asked for item in items if item.subset == "t"]
     kinds = [type(statistic) for statistic in about_it]
@@ -207,13 +165,11 @@ def test_a_hospital_that_holds_a_set_alone_tells_its_quartiles_and_joined_cells(
             assert rows[name]["p"] == pytest.approx(expected, abs=0.06), name
 
 
-def test_without_masks_columns_without_decimals_are_withheld_and_say_why(
-    memory_study: Any, federated: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_masks_columns_without_decimals_are_withheld_and_say_why() -> None:
     pooled = drawn(3, {"train": 80, "t": 40})
-    study = study_of(memory_study, 3, {"min_rows": 4, "min_cell": 3}, alone=False)
-    federation = federation_of(federated, study, pooled, 4)
-    asked = listened(monkeypatch, federation)
+    study = study_of(3, min_rows=4, min_cell=3)
+    federation = federation_of(study, pooled, 4)
+    asked = federation.rounds
     rows = {row["variable"]: row for row in table1(federation)}
     for name, (decimals, _) in SHAPES.items():
         cell = rows[name]["sets"]["train"]
@@ -226,12 +182,10 @@ def test_without_masks_columns_without_decimals_are_withheld_and_say_why(
     assert {name for item in plain for name in item.view.outputs()} == recorded
 
 
-def test_a_set_whose_cells_are_joined_too_much_is_not_compared(
-    memory_study: Any, federated: Any
-) -> None:
+def test_a_set_whose_cells_are_joined_too_much_is_not_compared() -> None:
     pooled = drawn(4, {"train": 120, "t": 20})
-    study = study_of(memory_study, 3, {"min_rows": 4, "min_cell": 3}, alone=True)
-    federation = as_if_masked(federation_of(federated, study, pooled, 5))
+    study = study_of(3, alone=True, masking="where_possible", min_rows=4, min_cell=3)
+    federation = federation_of(study, pooled, 5)
     row = {row["variable"]: row for row in table1(federation)}["lognormal_two"]
     assert np.isnan(row["p"])
     assert row["note"] == f"without t: {UNORDERED}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +12,14 @@ from sklearn.metrics import roc_auc_score
 
 from common.evaluation.delong import exact
 from common.evaluation.level_areas import areas_by_level, difference_test
-from common.messages.exchanges import SumItem
-from common.statistics.base import Rows, add, zeros
+from common.statistics.base import Rows
 from common.statistics.class_histogram import QUANTILES, score_edges
-from common.study.model import PrivacySettings, Study, parse_study
+from common.study.model import PrivacySettings, Study
 from common.study.strata import level_codes, level_names
-from common.transforms.views import materialise
-from server.federation.federation import Federation
 from server.phases.strata import strata_cuts, strata_findings
 from server.report.rows import FEW, SMALL, UNMASKED, strata_rows
 from server.report.schema import StratumTest
+from tests import builders
 
 NAMES = ("clinical", "radiomics")
 N = 160
@@ -33,45 +30,19 @@ SCORES = 1 / (1 + np.exp(-LOGITS))
 SITE = np.arange(N) % 7 % 4
 LEVEL = (RANDOM.random(N) < 0.45).astype(float)
 EDGES = score_edges(np.quantile(SCORES, QUANTILES, axis=0).T)
-STUDY = """
-name = "strata"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-strata = ["sex"]
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }]
-test_sets = [{ name = "t", split = "external_test", sites = ["a", "b", "c", "d"] }]
-clinical = [{ name = "sex", kind = "binary", levels = ["female", "male"] }]
-"""
 
 
-class Sites:
-    """Adds up statistics over four sites in memory; remembers what it was asked."""
+def sites_of(codes: Any) -> dict[str, dict[str, Rows]]:
+    def rows(values: Any, columns: tuple[str, ...], own: Any) -> Rows:
+        return Rows(values[own], columns, LABELS[own], np.full(int(own.sum()), -1))
 
-    def __init__(self, study: Study, codes: Any) -> None:
-        self.study, self.codes = study, codes
-        self.asked: list[list[SumItem]] = []
-
-    def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
-        self.asked.append(list(items))
-        found = []
-        for item in items:
-            total = zeros(item.statistic.shapes(len(NAMES)))
-            for site in range(4):
-                rows = materialise(item.view, cast(Any, _Tables(self.codes, site)), item.subset)
-                total = add(total, item.statistic.from_rows(rows))
-            found.append(item.statistic.finalise(total))
-        return found
-
-
-class _Tables:
-    def __init__(self, codes: Any, site: int) -> None:
-        self.codes, self.own = codes, np.flatnonzero(site == SITE)
-
-    def read(self, name: str, subset: str) -> Rows:
-        values, columns = (SCORES, NAMES) if name == "scores" else (self.codes[:, None], ("sex",))
-        fold = np.full(self.own.size, -1)
-        return Rows(values=values[self.own], columns=columns, label=LABELS[self.own], fold=fold)
+    return {
+        name: {
+            "scores@t": rows(SCORES, NAMES, site == SITE),
+            "strata@t": rows(codes[:, None], ("sex",), site == SITE),
+        }
+        for site, name in enumerate("abcd")
+    }
 
 
 @dataclass
@@ -82,15 +53,24 @@ class Found:
     strata_tests: list[dict[str, Any]]
 
 
-def find(codes: Any, extra: str = "") -> tuple[Found, Sites]:
-    sites = Sites(parse_study(STUDY + extra), codes)
-    found = strata_findings(cast(Federation, sites), NAMES, EDGES, {}, {})
-    return Found(*strata_rows(NAMES, found)), sites
+def find(codes: Any, **privacy: Any) -> tuple[Found, builders.Recorded]:
+    study = builders.open_study(
+        sites="abcd",
+        strata=["sex"],
+        tests={"t": ("external_test", "abcd")},
+        clinical=[builders.levels("sex", "female", "male")],
+    )
+    federation = builders.federation(sites_of(codes), study)
+    # the sites answer any question; what is asked follows the usual thresholds
+    usual = PrivacySettings(**privacy)
+    federation.study = study.model_copy(update={"privacy": usual})
+    found = strata_findings(federation, NAMES, EDGES, {}, {})
+    return Found(*strata_rows(NAMES, found)), federation
 
 
 def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:
     found, sites = find(LEVEL)
-    assert len(sites.asked) == 3
+    assert len(sites.rounds) == 3
     assert len(found.strata) == 4
     for row in found.strata:
         own = ("female", "male").index(row["level"]) == LEVEL
@@ -119,9 +99,9 @@ def test_of_a_level_with_few_patients_only_counts_are_asked_for() -> None:
     assert all((row["n"], row["positives"], row["note"]) == (9, 4, FEW) for row in male)
     assert all(not np.isfinite(row["auc"]) for row in male)
     assert not found.strata_tests
-    levels = [item.view.transforms[-1].level for asked in sites.asked[1:] for item in asked]
+    levels = [item.view.transforms[-1].level for asked in sites.rounds[1:] for item in asked]
     assert set(levels) == {0}
-    cells = [item.statistic.edges.shape[1] for item in sites.asked[0][1:]]
+    cells = [item.statistic.edges.shape[1] for item in sites.rounds[0][1:]]
     assert cells == [2, 2]
 
 
@@ -135,8 +115,8 @@ def test_a_small_count_takes_a_second_level_with_it() -> None:
 
 
 def test_without_masks_nothing_is_asked_for() -> None:
-    found, sites = find(LEVEL, '[privacy]\nmasking = "off"\n')
-    assert not sites.asked
+    found, sites = find(LEVEL, masking="off")
+    assert not sites.rounds
     assert {row["note"] for row in found.strata} == {UNMASKED}
 
 
@@ -191,11 +171,9 @@ def test_a_level_in_perfect_order_takes_the_test_away_and_is_named(
     StratumTest(run="federated", **radiomics)
 
 
-def strata_study(memory_study: Any, *columns: dict[str, Any]) -> Study:
-    text = memory_study().model_dump(mode="json")
-    text["clinical"] = list(columns)
-    text["strata"] = [column["name"] for column in columns]
-    return Study.model_validate(text)
+def strata_study(*columns: dict[str, Any]) -> Study:
+    names = [column["name"] for column in columns]
+    return builders.open_study(clinical=list(columns), strata=names)
 
 
 def coded_sites(values: Any, columns: tuple[str, ...]) -> Any:
@@ -215,15 +193,14 @@ def coded_sites(values: Any, columns: tuple[str, ...]) -> Any:
     }
 
 
-def test_cuts_are_medians_of_all_training_patients(memory_study: Any, federated: Any) -> None:
+def test_cuts_are_medians_of_all_training_patients() -> None:
     study = strata_study(
-        memory_study,
-        {"name": "age", "kind": "continuous"},
-        {"name": "stage", "kind": "ordinal", "levels": ["1", "2", "3", "4"]},
+        builders.number("age"),
+        builders.levels("stage", "1", "2", "3", "4"),
     )
     rng = np.random.default_rng(1)
     values = np.column_stack([rng.normal(62, 9, 200), rng.choice(4, 200, p=[0.3, 0.25, 0.25, 0.2])])
-    cuts = strata_cuts(federated(coded_sites(values, ("age", "stage")), study))
+    cuts = strata_cuts(builders.federation(coded_sites(values, ("age", "stage")), study))
     assert cuts["age"] == pytest.approx(np.median(values[:, 0]), abs=0.5)
     assert cuts["stage"] == 1.0
 
@@ -247,23 +224,21 @@ def test_cuts_are_medians_of_all_training_patients(memory_study: Any, federated:
     ],
 )
 def test_the_median_level_is_the_last_of_the_lower_part(
-    memory_study: Any, federated: Any, patients: tuple[int, ...], low: str, high: str
+    patients: tuple[int, ...], low: str, high: str
 ) -> None:
-    stage = {"name": "stage", "kind": "ordinal", "levels": ["T1", "T2", "T3", "T4"]}
-    study = strata_study(memory_study, stage)
+    stage = builders.levels("stage", "T1", "T2", "T3", "T4")
+    study = strata_study(stage)
     values = np.repeat(np.arange(4.0), patients)[:, None]
-    cuts = strata_cuts(federated(coded_sites(values, ("stage",)), study))
+    cuts = strata_cuts(builders.federation(coded_sites(values, ("stage",)), study))
     assert level_names(study.clinical[0], cuts["stage"]) == (low, high)
 
 
 @pytest.mark.parametrize("decimals", [0, 1, None])
-def test_patients_at_a_continuous_median_belong_to_the_lower_part(
-    memory_study: Any, federated: Any, decimals: int | None
-) -> None:
-    study = strata_study(memory_study, {"name": "age", "kind": "continuous", "decimals": decimals})
+def test_patients_at_a_continuous_median_belong_to_the_lower_part(decimals: int | None) -> None:
+    study = strata_study(builders.number("age", decimals=decimals))
     # every fifth patient is 62, as many are younger as are older
     ages = np.concatenate([np.linspace(40, 61, 80), np.full(40, 62.0), np.linspace(63, 84, 80)])
-    cuts = strata_cuts(federated(coded_sites(ages[:, None], ("age",)), study))
+    cuts = strata_cuts(builders.federation(coded_sites(ages[:, None], ("age",)), study))
     codes = level_codes(study, ages[:, None], cuts)[:, 0]
     assert (codes[ages == 62.0] == 0.0).all()
     assert (codes[ages > 63.0] == 1.0).all()
@@ -280,11 +255,9 @@ def test_patients_at_a_continuous_median_belong_to_the_lower_part(
         (-RANDOM.lognormal(0, 3, 200), None),
     ],
 )
-def test_a_skewed_column_is_cut_into_halves(
-    memory_study: Any, federated: Any, values: Any, decimals: int | None
-) -> None:
-    study = strata_study(memory_study, {"name": "x", "kind": "continuous", "decimals": decimals})
-    cuts = strata_cuts(federated(coded_sites(values[:, None], ("x",)), study))
+def test_a_skewed_column_is_cut_into_halves(values: Any, decimals: int | None) -> None:
+    study = strata_study(builders.number("x", decimals=decimals))
+    cuts = strata_cuts(builders.federation(coded_sites(values[:, None], ("x",)), study))
     codes = level_codes(study, values[:, None], cuts)[:, 0]
     assert 90 <= codes.sum() <= 110
     low, _ = level_names(study.clinical[0], cuts["x"])
@@ -294,20 +267,18 @@ def test_a_skewed_column_is_cut_into_halves(
 @pytest.mark.parametrize("decimals", [1, None])
 @pytest.mark.parametrize("rest", [np.linspace(1, 400, 80), RANDOM.lognormal(4, 1, 80).clip(0, 499)])
 def test_where_most_patients_have_the_highest_value_the_others_are_the_lower_part(
-    memory_study: Any, federated: Any, rest: Any, decimals: int | None
+    rest: Any, decimals: int | None
 ) -> None:
-    study = strata_study(memory_study, {"name": "x", "kind": "continuous", "decimals": decimals})
+    study = strata_study(builders.number("x", decimals=decimals))
     values = np.concatenate([np.round(rest, 1), np.full(120, 500.0)])
-    cuts = strata_cuts(federated(coded_sites(values[:, None], ("x",)), study))
+    cuts = strata_cuts(builders.federation(coded_sites(values[:, None], ("x",)), study))
     codes = level_codes(study, values[:, None], cuts)[:, 0]
     assert (codes[values == 500.0] == 1.0).all()
     assert 70 <= (codes == 0.0).sum() <= 80
 
 
-def test_where_most_patients_have_the_lowest_value_they_are_the_lower_part(
-    memory_study: Any, federated: Any
-) -> None:
-    study = strata_study(memory_study, {"name": "x", "kind": "continuous"})
+def test_where_most_patients_have_the_lowest_value_they_are_the_lower_part() -> None:
+    study = strata_study(builders.number("x"))
     values = np.concatenate([np.zeros(130), RANDOM.exponential(30, 70)])
-    cuts = strata_cuts(federated(coded_sites(values[:, None], ("x",)), study))
+    cuts = strata_cuts(builders.federation(coded_sites(values[:, None], ("x",)), study))
     assert cuts == {"x": 0.0}

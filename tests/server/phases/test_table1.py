@@ -12,75 +12,31 @@ import pytest
 from scipy import stats
 
 from client.app import app
-from common.study.model import load_study
 from server.federation.federation import Federation
 from server.phases import table1 as phase
 from server.report.rows import table1_rows
-from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from sim.engines.inprocess import InProcessGrid
 from sim.sites import place_sites
+from tests import builders
 
 Table = dict[str, Any]
 SITES = {"a": 70, "b": 64, "c": 120}
-COLUMNS = """
-[[clinical]]
-name = "age"
-kind = "continuous"
-unit = "years"
-decimals = 0
-[[clinical]]
-name = "size"
-kind = "continuous"
-summary = "median"
-decimals = 1
-[[clinical]]
-name = "marker"
-kind = "continuous"
-summary = "median"
-[[clinical]]
-name = "sex"
-kind = "binary"
-levels = ["female", "male"]
-[[clinical]]
-name = "stage"
-kind = "ordinal"
-levels = ["1", "2", "3"]
-[[clinical]]
-name = "rare"
-kind = "binary"
-levels = ["no", "yes"]
-[[clinical]]
-name = "absent"
-kind = "continuous"
-[[clinical]]
-name = "gone"
-kind = "binary"
-levels = ["no", "yes"]
-[[clinical]]
-name = "constant"
-kind = "continuous"
-[[clinical]]
-name = "tied"
-kind = "continuous"
-summary = "median"
-decimals = 0
-"""
-HEAD = """
-name = "t"
-endpoint = "event"
-base_models = ["clinical"]
-fusion_models = []
-sites = [{ name = "a" }, { name = "b" }, { name = "c" }]
-"""
-INTERNAL = '[[test_sets]]\nname = "internal"\nsplit = "internal_test"\nsites = ["a", "b", "c"]\n'
-EXTERNAL = '[[test_sets]]\nname = "external"\nsplit = "external_test"\nsites = ["b", "c"]\n'
-ALONE = '[[test_sets]]\nname = "external"\nsplit = "external_test"\nsites = ["c"]\n'
+COLUMNS = [
+    builders.number("age", unit="years", decimals=0),
+    builders.number("size", summary="median", decimals=1),
+    builders.number("marker", summary="median"),
+    builders.levels("sex", "female", "male"),
+    builders.levels("stage", "1", "2", "3"),
+    builders.levels("rare", "no", "yes"),
+    builders.number("absent"),
+    builders.levels("gone", "no", "yes"),
+    builders.number("constant"),
+    builders.number("tied", summary="median", decimals=0),
+]
+INTERNAL = {"internal": ("internal_test", "abc")}
+EXTERNAL = {"external": ("external_test", "bc")}
+ALONE = {"external": ("external_test", "c")}
 SPLITS = {"train": "train", "internal": "internal_test", "external": "external_test"}
-
-
-@pytest.fixture(autouse=True)
-def coordinator() -> Iterator[None]:
-    with task_identity(SERVER_NODE):
-        yield
 
 
 def patients(site: str, n: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -111,7 +67,9 @@ def table1(federation: Federation) -> list[dict[str, Any]]:
     return table1_rows(federation.study, phase.table1(federation))
 
 
-def study_over(folder: Path, sets: str, privacy: str) -> tuple[Federation, list[dict[str, Any]]]:
+def study_over(
+    folder: Path, sets: builders.Tests, **privacy: Any
+) -> tuple[Federation, list[dict[str, Any]]]:
     rng = np.random.default_rng(3)
     pooled: list[dict[str, Any]] = []
     for name, n in SITES.items():
@@ -122,12 +80,9 @@ def study_over(folder: Path, sets: str, privacy: str) -> tuple[Federation, list[
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    path = folder / "study.toml"
-    path.write_text(HEAD + sets + COLUMNS + privacy, encoding="utf-8")
-    study = load_study(path)
     # small folds would stop the study at enrolment; here only Table 1 is asked for
-    unmasked = study.privacy.model_copy(update={"masking": "off", "min_class_per_fold": 0})
-    study = study.model_copy(update={"privacy": unmasked})
+    privacy = {"masking": "off", "min_class_per_fold": 0, **privacy}
+    study = builders.study(tests=sets, clinical=COLUMNS, privacy=privacy)
     sites = place_sites(
         {name: folder / name for name in SITES},
         folder / "run",
@@ -158,11 +113,8 @@ def row_of(rows: list[Table], variable: str, level: str | None = None) -> Table:
     return found
 
 
-OPEN = "[privacy]\nmin_cell = 0\n"
-
-
 def test_two_sets_equal_scipy_on_the_pooled_rows(tmp_path: Path) -> None:
-    federation, pooled = study_over(tmp_path, INTERNAL, OPEN)
+    federation, pooled = study_over(tmp_path, INTERNAL, min_cell=0)
     rows = table1(federation)
     groups = ["train", "internal"]
 
@@ -194,7 +146,7 @@ def test_two_sets_equal_scipy_on_the_pooled_rows(tmp_path: Path) -> None:
 
 
 def test_three_sets_equal_scipy_on_the_pooled_rows(tmp_path: Path) -> None:
-    federation, pooled = study_over(tmp_path, INTERNAL + EXTERNAL, OPEN)
+    federation, pooled = study_over(tmp_path, INTERNAL | EXTERNAL, min_cell=0)
     rows = table1(federation)
     groups = ["train", "internal", "external"]
 
@@ -212,7 +164,7 @@ def test_three_sets_equal_scipy_on_the_pooled_rows(tmp_path: Path) -> None:
 
 
 def test_without_decimals_medians_are_close_and_labelled(tmp_path: Path) -> None:
-    federation, pooled = study_over(tmp_path, INTERNAL + EXTERNAL, OPEN)
+    federation, pooled = study_over(tmp_path, INTERNAL | EXTERNAL, min_cell=0)
     marker = row_of(table1(federation), "marker")
     samples = {g: numbers(pooled, "marker", g) for g in SPLITS}
     assert marker["test"] == "Kruskal-Wallis (grouped)"
@@ -223,7 +175,7 @@ def test_without_decimals_medians_are_close_and_labelled(tmp_path: Path) -> None
 
 
 def test_columns_of_medians_take_two_rounds_with_decimals_and_without(tmp_path: Path) -> None:
-    federation, _ = study_over(tmp_path, INTERNAL, OPEN)
+    federation, _ = study_over(tmp_path, INTERNAL, min_cell=0)
     federation.transfers.phase = "table1"
     table1(federation)
     clinical = tuple(c for c in federation.study.clinical if c.name != "marker")
@@ -240,7 +192,7 @@ def test_columns_of_medians_take_two_rounds_with_decimals_and_without(tmp_path: 
 
 
 def test_columns_that_tell_nothing_have_no_p_and_say_how_many_are_missing(tmp_path: Path) -> None:
-    federation, pooled = study_over(tmp_path, INTERNAL, "")
+    federation, pooled = study_over(tmp_path, INTERNAL)
     rows = table1(federation)
     sizes = {g: len([r for r in pooled if r["split"] == SPLITS[g]]) for g in ("train", "internal")}
     absent, constant, tied = (row_of(rows, name) for name in ("absent", "constant", "tied"))
@@ -257,7 +209,7 @@ def test_columns_that_tell_nothing_have_no_p_and_say_how_many_are_missing(tmp_pa
 
 
 def test_a_small_count_is_withheld_with_another_and_p_is_a_band(tmp_path: Path) -> None:
-    federation, pooled = study_over(tmp_path, INTERNAL, "[privacy]\nmin_cell = 6\n")
+    federation, pooled = study_over(tmp_path, INTERNAL, min_cell=6)
     rows = [row_of(table1(federation), "rare", level) for level in ("no", "yes")]
     small = [g for g in ("train", "internal") if 0 < column(pooled, "rare", g).count("yes") < 6]
     assert small
@@ -275,7 +227,7 @@ def test_a_small_count_is_withheld_with_another_and_p_is_a_band(tmp_path: Path) 
 def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    federation, pooled = study_over(tmp_path, INTERNAL + ALONE, "[privacy]\nmin_cell = 5\n")
+    federation, pooled = study_over(tmp_path, INTERNAL | ALONE, min_cell=5)
     seen: list[tuple[Any, Any]] = []
     ask = federation.sum_many
 
@@ -315,7 +267,7 @@ def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
 
 
 def test_a_column_of_few_values_at_one_site_is_not_told(tmp_path: Path) -> None:
-    federation, pooled = study_over(tmp_path, ALONE, "[privacy]\nmin_rows = 30\n")
+    federation, pooled = study_over(tmp_path, ALONE, min_rows=30)
     own = [row for row in pooled if row["patient_id"].startswith("c")]
     present = len(column(own, "age", "external"))
     assert 0 < present < 30

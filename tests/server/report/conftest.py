@@ -9,7 +9,8 @@ import pytest
 
 from common.html.drawing import Drawing
 from server.report.figures import draw_figures
-from server.report.results import Results, parse
+from server.report.results import parse
+from server.report.schema import Results
 from tests.conftest import made_once
 from tests.fixtures import synthetic_results
 

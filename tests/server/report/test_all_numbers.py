@@ -12,7 +12,8 @@ import pytest
 from common.html.drawing import Drawing
 from common.models import MODELS
 from server.report import words
-from server.report.results import Results, parse
+from server.report.results import parse
+from server.report.schema import Results
 from server.report.study_report import render
 from server.report.tables import write_tables
 
@@ -139,8 +140,10 @@ def test_participants_are_those_of_the_results(
         cells = []
         for name in sets:
             count = one.sets.get(name)
-            told = "withheld" if count and count.positives is None else count and count.positives
-            cells.append(f"{count.n} {told} with finding" if count else "")
+            reported = (
+                "withheld" if count and count.positives is None else count and count.positives
+            )
+            cells.append(f"{count.n} {reported} with finding" if count else "")
         assert shown[one.site] == [*cells, str(one.excluded)]
     assert shown["All"][0] == "300 124 with finding"
 

@@ -9,28 +9,20 @@ from typing import Any
 
 import pytest
 
-from common.study.model import parse_study
 from server.report.choices import DIFFERS, GROUPS, RESNET50, Origin, paper_defaults
-from server.report.choices_table import settings_blocks, settings_sentence
 from server.report.recorded_settings import BLOCKS, PARTS, recorded_settings
-from server.report.results import Results, parse
-from server.report.schema import RecordedSettings
-from server.report.study_report import render
+from server.report.results import parse
+from server.report.schema import RecordedSettings, Results
+from server.report.study_report import render, settings_blocks, settings_sentence
+from tests import builders
 from tests.fixtures import synthetic_results
 
-STUDY = """
-name = "s"
-endpoint = "event"
-sites = [{ name = "a" }]
-test_sets = []
-clinical = [{ name = "age", kind = "continuous" }]
-"""
 
-
-def shown(tree: dict[str, Any], text: str = "") -> dict[tuple[str, str], list[str]]:
-    """Value and verdict by group and choice, of a study with these words added."""
-    if text:
-        tree["settings"] = recorded_settings(parse_study(STUDY + text))
+def shown(tree: dict[str, Any], **blocks: Any) -> dict[tuple[str, str], list[str]]:
+    """Value and verdict by group and choice, of a study with these blocks."""
+    if blocks:
+        study = builders.study(**builders.ALL_MODELS, **blocks)
+        tree["settings"] = recorded_settings(study)
     return {
         (block.title, line.head): [cell.text for cell in line.cells]
         for block in settings_blocks(parse(tree))
@@ -63,62 +55,66 @@ def test_the_papers_own_study_differs_from_it_only_where_it_has_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "cells"),
+    ("blocks", "place", "cells"),
     [
         (
-            "[imaging]\nwindow = 400\n",
+            {"imaging": {"window": 400}},
             ("Preparation of images", "Window"),
             ["400 HU wide, centred on 50 HU", f"{DIFFERS}: 350 HU wide, centred on 50 HU"],
         ),
         (
-            "[radiomics]\nwindow = true\n",
+            {"radiomics": {"window": True}},
             ("Radiomics features", "Computed on"),
             ["the windowed image", "the paper's"],
         ),
         (
-            "[dl3d]\nbatch_size = 4\n",
+            {"dl3d": {"batch_size": 4}},
             ("3D network", "Batch"),
             ["4", "left open by the paper; default here: 8"],
         ),
         (
-            "[dl2d]\nbatch_size = 4\n",
+            {"dl2d": {"batch_size": 4}},
             ("2D network", "Batch"),
             ["4", f"{DIFFERS}: 64"],
         ),
         (
-            '[privacy]\nmasking = "off"\n',
+            {"privacy": {"masking": "off"}},
             ("Privacy", "Masks over sums and weights"),
             ["off", "not in the paper; default here: required"],
         ),
         (
-            '[dl2d]\nstrategy = "fedprox"\n',
+            {"dl2d": {"strategy": "fedprox"}},
             ("2D network", "Strategy"),
             ["fedprox (proximal_mu 0.01)", "not in the paper; default here: fedavg"],
         ),
     ],
 )
 def test_what_the_paper_says_of_a_choice(
-    tree: dict[str, Any], text: str, place: tuple[str, str], cells: list[str]
+    tree: dict[str, Any], blocks: dict[str, Any], place: tuple[str, str], cells: list[str]
 ) -> None:
-    assert shown(tree, text)[place] == cells
+    assert shown(tree, **blocks)[place] == cells
 
 
 def test_every_value_of_a_choice_has_words(tree: dict[str, Any]) -> None:
     """All alternatives of all settings that are a choice of words, shown without a failure."""
-    for text in (
-        '[imaging]\norder = "resample_first"\n',
-        '[svm]\nkernel = "rbf"\n',
-        '[fusion]\npooling = "bins"\n',
-        '[fusion]\nstacker = "best"\n',
-        '[privacy]\nmode = "faithful"\nmasking = "where_possible"\n',
-        '[dl2d]\nnorm = "group"\n[differential_privacy]\nnoise_multiplier = 1.0\n'
-        '[dl3d]\nnorm = "group"\n[dl2d.strategy_options]\nserver_rate = 0.5\n',
-        '[dl2d]\nnorm = "frozen"\npretrained = "x.pth"\noptimiser = "sgd"\nlocal_steps = 3\n',
-        "[dl3d]\ndilated = true\naverage_last = 0.1\ngradient_clip = 1.0\naugment = false\n",
+    private = {"norm": "group", "select": "last", "patience": 0}
+    frozen = {"norm": "frozen", "pretrained": "x.pth", "optimiser": "sgd", "local_steps": 3}
+    dilated = {"dilated": True, "average_last": 0.1, "gradient_clip": 1.0, "augment": False}
+    for blocks in (
+        {"imaging": {"order": "resample_first"}},
+        {"svm": {"kernel": "rbf"}},
+        {"fusion": {"pooling": "bins"}},
+        {"fusion": {"stacker": "best"}},
+        {"privacy": {"mode": "faithful", "masking": "where_possible"}},
+        {
+            "dl2d": {**private, "strategy_options": {"server_rate": 0.5}},
+            "dl3d": {"norm": "group"},
+            "differential_privacy": {"noise_multiplier": 1.0},
+        },
+        {"dl2d": frozen},
+        {"dl3d": dilated},
     ):
-        if "noise" in text:
-            text = text.replace('"group"\n[diff', '"group"\nselect = "last"\npatience = 0\n[diff')
-        assert shown(tree, text)
+        assert shown(tree, **blocks)
 
 
 def test_the_2d_network_may_not_borrow_what_the_paper_says_of_the_3d_one(
@@ -147,9 +143,9 @@ def test_choices_without_effect_are_left_out(tabular: Results) -> None:
 
 
 def test_all_options_of_a_strategy_are_shown(tree: dict[str, Any]) -> None:
-    cells = shown(tree, '[dl2d]\nstrategy = "fedyogi"\nstrategy_options.tau = 0.5\n')
-    told, _ = cells[("2D network", "Strategy")]
-    assert told == "fedyogi (server_rate 0.01, beta_1 0.9, beta_2 0.99, tau 0.5)"
+    cells = shown(tree, dl2d={"strategy": "fedyogi", "strategy_options": {"tau": 0.5}})
+    reported, _ = cells[("2D network", "Strategy")]
+    assert reported == "fedyogi (server_rate 0.01, beta_1 0.9, beta_2 0.99, tau 0.5)"
 
 
 def test_the_paper_has_a_resnet50() -> None:

@@ -56,10 +56,10 @@ def test_the_table_has_the_p_of_every_pair(tree: dict[str, Any]) -> None:
     found = results.selection["federated"]["radiomics"].correlation
     assert found is not None
     p = p_values(found)
-    for run, arm, a, b, r, told in rows:
+    for run, arm, a, b, r, reported in rows:
         if (run, arm) == ("federated", "radiomics"):
             i, j = found.names.index(str(a)), found.names.index(str(b))
-            assert (r, told) == (found.values[i][j], p[i, j])
+            assert (r, reported) == (found.values[i][j], p[i, j])
     tree["selection"]["federated"]["radiomics"]["correlation"]["n"] = None
     unknown = csv_tables(parse(tree))["correlation"]
     assert {row[-1] for row in unknown[1:] if row[1] == "radiomics"} == {None}

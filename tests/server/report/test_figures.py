@@ -8,7 +8,8 @@ import matplotlib as mpl
 
 from common.html.drawing import Drawing, inline
 from server.report.figures import draw_figures, write_figures
-from server.report.results import Results, parse
+from server.report.results import parse
+from server.report.schema import Results
 
 
 def test_two_drawings_of_the_same_results_are_the_same_bytes_whatever_the_users_style(

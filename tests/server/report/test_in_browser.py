@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.html.drawing import Drawing
-from server.report.results import Results
+from server.report.schema import Results
 from server.report.study_report import write_report
 
 CHROMIUM = shutil.which("chromium")

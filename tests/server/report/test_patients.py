@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.html.tables import Block
+from common.html.pages import Block
 from server.report.patients import table1_block
 from server.report.results import parse
 

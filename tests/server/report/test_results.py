@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from server.report.results import Results, parse, read, to_json, write
+from server.report.results import parse, read, to_json, write
+from server.report.schema import Results
 
 
 def _with_auc(auc: Any) -> dict[str, Any]:

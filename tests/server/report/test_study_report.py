@@ -15,7 +15,8 @@ from rich.console import Console
 from common.html.drawing import Drawing
 from server.report.appendix import timing_block
 from server.report.figures import draw_figures
-from server.report.results import Results, parse, to_json
+from server.report.results import parse, to_json
+from server.report.schema import Results
 from server.report.study_report import render, write_report
 from server.report.tables import terminal_table
 

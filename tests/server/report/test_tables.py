@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from server.report.reading import performance_matrix, set_label
-from server.report.results import Results, parse
+from server.report.results import parse
+from server.report.schema import Results
 from server.report.tables import terminal_table, write_tables
 
 

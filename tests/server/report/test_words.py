@@ -4,7 +4,7 @@ import pytest
 
 from server.report import words
 from server.report.performance import methods
-from server.report.results import Results
+from server.report.schema import Results
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_models_of_a_set_that_differ_in_cells_alone_share_one_sentence(whole: Re
         for row, own in zip(whole.performance, cells, strict=False)
         if row.run == "federated"
     )
-    told = methods(whole.model_copy(update={"performance": rows}))
-    assert len(told) == 1
-    assert "(4 to 17 cells)" in told[0]
-    assert told[0].endswith(": DeLong by histograms.")
+    reported = methods(whole.model_copy(update={"performance": rows}))
+    assert len(reported) == 1
+    assert "(4 to 17 cells)" in reported[0]
+    assert reported[0].endswith(": DeLong by histograms.")

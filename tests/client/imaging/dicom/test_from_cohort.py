@@ -10,16 +10,9 @@ from client.data.cohort import read_cohort
 from client.imaging.cache import ContentCache
 from client.imaging.patient import reading_gib
 from client.imaging.preparation import PatientJob, Preparation, prepare
-from common.study.model import ImagingSettings, parse_study
+from common.study.model import ImagingSettings
+from tests import builders
 
-STUDY = """
-name = "small"
-endpoint = "event"
-base_models = ["dl3d"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
-"""
 LARGE = [(3.5, 2.5), (15.5, 2.5), (15.5, 12.5), (3.5, 12.5)]
 SMALL = [(17.5, 4.5), (21.5, 4.5), (21.5, 8.5), (17.5, 8.5)]
 
@@ -48,7 +41,7 @@ def prepared(jobs: list[PatientJob], cache: ContentCache) -> Preparation:
 def jobs_of(data, rows: list[str]) -> list[PatientJob]:
     lines = ["patient_id,label,split,image,mask", *rows]
     (data / "cohort.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    cohort = read_cohort(data, "a", parse_study(STUDY))
+    cohort = read_cohort(data, "a", builders.study(base_models=["dl3d"]))
     assert not cohort.problems
     return [PatientJob(p.patient_id, p.image, p.masks) for p in cohort.patients]
 
@@ -87,15 +80,15 @@ def test_a_changed_slice_makes_the_crops_anew_when_one_file_names_the_series(dat
 def test_a_bad_patient_is_named_without_what_the_files_say_of_the_person(data, ct):
     rows = ["p1,0,train,ct,rt.dcm", "p2,1,train,ct,rt.dcm#tumour", "p3,1,train,ct,ct"]
     made = prepared(jobs_of(data, rows), ContentCache(data / "cache"))
-    told = [str(problem) for problem in made.problems]
-    assert [text.split(":")[0] for text in told] == ["p1", "p2", "p3"]
-    assert '("GTV", "node")' in told[0] and 'no ROI "tumour"' in told[1]
-    assert "a folder instead of a mask" in told[2]
-    assert not any(word in text for text in told for word in ("Secret", "SECRET", "19010203"))
+    reported = [str(problem) for problem in made.problems]
+    assert [text.split(":")[0] for text in reported] == ["p1", "p2", "p3"]
+    assert '("GTV", "node")' in reported[0] and 'no ROI "tumour"' in reported[1]
+    assert "a folder instead of a mask" in reported[2]
+    assert not any(word in text for text in reported for word in ("Secret", "SECRET", "19010203"))
 
 
 def test_a_missing_file_is_found_before_any_image_is_read(data):
     lines = ["patient_id,label,split,image,mask", "p1,0,train,ct,none.dcm#GTV"]
     (data / "cohort.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    problem = read_cohort(data, "a", parse_study(STUDY)).problems[0]
+    problem = read_cohort(data, "a", builders.study(base_models=["dl3d"])).problems[0]
     assert problem.what == "missing file none.dcm#GTV"

@@ -23,20 +23,13 @@ from client.imaging.errors import PatientError
 from client.imaging.preparation import PatientJob, prepare
 from client.imaging.reading import read_image, read_mask
 from client.site import SiteSettings
-from common.study.model import ImagingSettings, parse_study
+from common.study.model import ImagingSettings
+from tests import builders
 from tests.client.imaging.dicom.conftest import Series, change
 
 BOX = [(3.5, 2.5), (15.5, 2.5), (15.5, 12.5), (3.5, 12.5)]
 NODE = [(17.5, 4.5), (21.5, 4.5), (21.5, 8.5), (17.5, 8.5)]
 WORD = frozenset({"frame_of_reference"})
-STUDY = """
-name = "small"
-endpoint = "event"
-base_models = ["dl3d"]
-fusion_models = []
-sites = [{ name = "a" }]
-test_sets = [{ name = "internal", split = "internal_test", sites = ["a"] }]
-"""
 Maker = Callable[[Series, Path], Path]
 
 
@@ -290,7 +283,7 @@ def test_the_word_of_cohort_csv_is_followed_checked_and_part_of_the_cache(tmp_pa
     rows += ["p3,1,train,ct,good.dcm,frame_of_reference", "p4,1,train,ct,good.dcm,sure"]
     lines = ["patient_id,label,split,image,mask,confirmed", *rows]
     (tmp_path / "cohort.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    cohort = read_cohort(tmp_path, "a", parse_study(STUDY))
+    cohort = read_cohort(tmp_path, "a", builders.study(base_models=["dl3d"]))
     assert [str(problem) for problem in cohort.problems] == [
         'p4: cohort.csv row 5 column confirmed: unknown word "sure" -> write frame_of_reference '
         "where you have looked and it is right, else nothing"

@@ -236,6 +236,6 @@ def test_any_shear_is_refused_with_its_degrees(turn, degrees):
     lean, angle = np.eye(3), np.radians(degrees)
     lean[1, 2], lean[2, 2] = np.sin(angle), np.cos(angle)
     rows = (turn.as_matrix() @ lean).T
-    told = " ".join(f"{v:.17g}" for v in rows.ravel())
-    _, faults = parse(mha(TransformMatrix=told, AnatomicalOrientation="???"))
+    reported = " ".join(f"{v:.17g}" for v in rows.ravel())
+    _, faults = parse(mha(TransformMatrix=reported, AnatomicalOrientation="???"))
     assert f"{degrees:.2f} degrees off by TransformMatrix" in faults[0].what

@@ -354,5 +354,5 @@ def test_any_shear_is_refused_with_its_degrees(turn, spacing, degrees, axes):
         "srow": np.column_stack([rows, np.zeros(3)]),
     }
     _, faults = parse(nifti(**fields))
-    told = re.search(r"([\d.]+) degrees off by the sform", faults[0].what)
-    assert told and float(told[1]) == pytest.approx(degrees, abs=0.02)
+    reported = re.search(r"([\d.]+) degrees off by the sform", faults[0].what)
+    assert reported and float(reported[1]) == pytest.approx(degrees, abs=0.02)

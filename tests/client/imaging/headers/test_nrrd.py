@@ -205,8 +205,8 @@ turns = st.integers(0, 2**32 - 1).map(lambda seed: Rotation.random(rng=seed))
 def test_any_grid_is_read_as_itk_reads_it(tmp_path_factory, turn, spacing, space):
     path = Path(tmp_path_factory.getbasetemp()) / "any.nrrd"
     vectors = (turn.as_matrix() * spacing).T
-    told = " ".join(f"({','.join(f'{v:.17g}' for v in vector)})" for vector in vectors)
-    path.write_bytes(nrrd(space=space, space_directions=told))
+    reported = " ".join(f"({','.join(f'{v:.17g}' for v in vector)})" for vector in vectors)
+    path.write_bytes(nrrd(space=space, space_directions=reported))
     found, reference = read_volume(path), sitk.ReadImage(str(path))
     for get in ("GetSpacing", "GetOrigin", "GetDirection"):
         np.testing.assert_allclose(getattr(found, get)(), getattr(reference, get)(), atol=1e-6)
@@ -218,6 +218,6 @@ def test_any_shear_is_refused_with_its_degrees(turn, spacing, degrees):
     lean, angle = np.eye(3), np.radians(degrees)
     lean[1, 2], lean[2, 2] = np.sin(angle), np.cos(angle)
     vectors = (turn.as_matrix() @ lean * spacing).T
-    told = " ".join(f"({','.join(f'{v:.17g}' for v in vector)})" for vector in vectors)
-    _, faults = parse(nrrd(space_directions=told))
+    reported = " ".join(f"({','.join(f'{v:.17g}' for v in vector)})" for vector in vectors)
+    _, faults = parse(nrrd(space_directions=reported))
     assert f"{degrees:.2f} degrees off by space directions" in faults[0].what

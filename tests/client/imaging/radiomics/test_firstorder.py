@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.imaging.radiomics.firstorder import PERCENTILES, _apart, _sums, percentiles
+from client.imaging.radiomics.firstorder import PERCENTILES, pairwise_sums, percentiles, sum_apart
 
 MANY = 40_001
 
@@ -54,6 +54,6 @@ def test_sums_are_numpys_to_the_last_bit(name):
     terms = ((values + 7) ** 2, np.abs(step), square, square * step, square * square)
     robust = np.where(within, values, 0)
     expected = [float(np.sum(term)) for term in (*terms, robust, within.astype(float))]
-    assert list(_sums(values, mean, 7.0, low, high, 0, len(values))) == expected
+    assert list(pairwise_sums(values, mean, 7.0, low, high, 0, len(values))) == expected
     apart = np.sum(np.where(within, np.abs(values - 3), 0))
-    assert _apart(values, 3.0, low, high, 0, len(values)) == apart
+    assert sum_apart(values, 3.0, low, high, 0, len(values)) == apart

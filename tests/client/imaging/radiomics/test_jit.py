@@ -76,9 +76,9 @@ def test_products_and_sums_are_not_fused():
 def test_the_features_are_computed_where_nothing_can_be_kept(tmp_path):
     """Simulate a container with a read-only file system and a user without a home."""
     script = (
-        "import sys, os; import client.imaging.radiomics.jit as jit; jit._KEPT = None;"
-        "import numpy as np; from client.imaging.radiomics.levels import _binned;"
-        "print(_binned(np.array([1.0, 30.0]), np.array([0.0, 25.0, 50.0]))[0].tolist())"
+        "import sys, os; import client.imaging.radiomics.jit as jit; jit.KEPT = None;"
+        "import numpy as np; from client.imaging.radiomics.levels import binned;"
+        "print(binned(np.array([1.0, 30.0]), np.array([0.0, 25.0, 50.0]))[0].tolist())"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     done = subprocess.run(

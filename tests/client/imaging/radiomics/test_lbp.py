@@ -48,19 +48,19 @@ def test_the_borders_of_a_small_image_are_mirrored_as_scipy_does(shape):
 
 
 def test_a_processor_with_other_products_of_complex_numbers_has_the_same_images(monkeypatch):
-    monkeypatch.setattr(lbp, "_squares_hold", lambda: False)
+    monkeypatch.setattr(lbp, "squares_hold", lambda: False)
     assert_same(noise(), noise(1) > 60)
 
 
 def test_products_that_are_rounded_apart_would_be_noticed(monkeypatch):
     monkeypatch.setattr(
-        lbp, "_squares", lambda sums, parts: lbp._original_squares(sums * 1j, parts)
+        lbp, "fast_squares", lambda sums, parts: lbp.original_squares(sums * 1j, parts)
     )
-    lbp._squares_hold.cache_clear()
+    lbp.squares_hold.cache_clear()
     try:
-        assert not lbp._squares_hold()
+        assert not lbp.squares_hold()
     finally:
-        lbp._squares_hold.cache_clear()
+        lbp.squares_hold.cache_clear()
 
 
 def test_blocks_do_not_show(monkeypatch):
@@ -76,19 +76,19 @@ def test_kurtosis_is_scipys(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = kurtosis(samples, axis=1)
-    np.testing.assert_array_equal(lbp._kurtosis(samples.T.copy()), expected)
+    np.testing.assert_array_equal(lbp.fast_kurtosis(samples.T.copy()), expected)
     assert np.isnan(expected).any()
 
 
 def test_another_kurtosis_of_scipy_would_be_noticed(monkeypatch):
     monkeypatch.setattr(
-        lbp, "_original_kurtosis", lambda samples: kurtosis(samples, axis=0) * 1.0001
+        lbp, "original_kurtosis", lambda samples: kurtosis(samples, axis=0) * 1.0001
     )
-    lbp._kurtosis_holds.cache_clear()
+    lbp.kurtosis_holds.cache_clear()
     try:
-        assert not lbp._kurtosis_holds()
+        assert not lbp.kurtosis_holds()
     finally:
-        lbp._kurtosis_holds.cache_clear()
+        lbp.kurtosis_holds.cache_clear()
 
 
 def test_whole_numbers_are_left_to_pyradiomics():

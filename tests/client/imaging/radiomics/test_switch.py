@@ -27,7 +27,7 @@ def volumes() -> tuple[sitk.Image, sitk.Image]:
 
 
 def test_each_engine_computes_with_its_own_extractor():
-    fast, untouched = (extraction._tool("radiomics-original", e) for e in ("fast", "pyradiomics"))
+    fast, untouched = (extraction.tool_of("radiomics-original", e) for e in ("fast", "pyradiomics"))
     assert type(fast.extractor) is FastExtractor
     assert type(untouched.extractor) is RadiomicsFeatureExtractor
 

@@ -1,7 +1,7 @@
 """The last release's memory is read in once, whole, and never again.
 
-`tests/fixtures/last_release.tar.gz` is the work folder of site a of the tabular study, written by
-the code of that release: two runs, sums, two gradients, one refusal, two private trainings.
+`tests/fixtures/previous_version.tar.gz` is the work folder of site a of the tabular study, written
+by the code of that release: two runs, sums, two gradients, one refusal, two private trainings.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import pytest
 
 from client.gate.approvals import read_approvals
 from client.store.cohorts import Memberships, fix_levels
-from client.store.last_release import BEFORE
 from client.store.ledger import Ledger, ledger_path
 from client.store.masks import Rosters
+from client.store.previous_version import BEFORE
 from client.store.privacy_budget import Spending
 from client.store.site_db import FILE, REFUSED, Draft, SiteDb, site_db
 from common.errors import SignatureError, StudyError
@@ -33,7 +33,7 @@ from common.ledger.verify import read_entries, verify
 from common.masking import identity
 from sim.identities import simulated_identity
 
-FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "last_release.tar.gz"
+FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "previous_version.tar.gz"
 KEY = simulated_identity("a")
 STUDY = "217d4ae408ace2164e8a75458e60b6548dd7c5dc96d076c0af7b33d58e7c3260"
 ROSTER = "c5e107c988dee0d28266267061aa0eb43ac5c1f372ec3ff1042a54cb7f70a42a"
@@ -267,17 +267,17 @@ def test_old_files_do_not_come_back_when_the_memory_is_lost(work: Path) -> None:
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from client.store import last_release
+from client.store import previous_version
 from client.store.site_db import SiteDb
 step, work = sys.argv[1], Path(sys.argv[2])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 if step == "while reading":
-    last_release._pairs = die
+    previous_version._pairs = die
 elif step == "before the file is in its place":
     os.link = die
 elif step == "before anything is put away":
-    last_release.put_away = die
+    previous_version.put_away = die
 elif step == "while it is put away":
     rename = Path.rename
     def once(self, target):
