@@ -1,16 +1,24 @@
-"""Registry of the six models: their names, their labels, and what each network looks at."""
+"""Registry of models: names, labels, what each reads, and how it may end in a released form.
+
+The paper's six are known at once. Another one is a file of `server.phases`, which is found when a
+study names it; that package builds on this one, so nothing is imported from it here.
+"""
 
 from __future__ import annotations
 
+import difflib
+import pkgutil
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from importlib import import_module
+from typing import Annotated
 
-NetworkName = Literal["dl2d", "dl3d"]
-BaseModelName = Literal["clinical", "radiomics", "dl2d", "dl3d"]
-FusionModelName = Literal["fusion_feature", "fusion_decision"]
-BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
-FUSION_MODELS: tuple[FusionModelName, ...] = get_args(FusionModelName)
+from pydantic import AfterValidator
+
+from common.study.block import Settings
+from common.utils.text_file import on_one_line
+
+PACKAGE = "server.phases"
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,10 @@ class ModelSpec:
     short : in progress lines and documents for privacy review.
     network : set for models that are networks; their settings are the study's block of that name.
     looks_at : on the page of a prediction.
+    tables : base tables of the sites that it reads; empty for a fusion, which reads other models.
+    machines : it fits support vector machines over the sites.
+    decided_by : classes of the steps that may give the decision value before its probability.
+    options : the study's table `model_options.NAME`, where the model has settings of its own.
 
     Examples
     --------
@@ -58,6 +70,15 @@ class ModelSpec:
     short: str
     network: NetworkInput | None = None
     looks_at: str = ""
+    tables: tuple[str, ...] = ()
+    machines: bool = False
+    decided_by: tuple[str, ...] = ("Linear",)
+    options: type[Settings] = Settings
+
+    @property
+    def fuses(self) -> bool:
+        """True where it is a fusion of other models."""
+        return not self.tables
 
 
 TORCHVISION = NetworkInput(2, 3, "torchvision ResNet", dropped="fc.")
@@ -67,15 +88,32 @@ MEDICALNET = NetworkInput(
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        ModelSpec("clinical", "Clinical", "clinical model", looks_at="clinical data"),
-        ModelSpec("radiomics", "Radiomics", "radiomics model", looks_at="texture and shape in CT"),
-        ModelSpec("dl2d", "2D deep learning", "2D network", TORCHVISION, "axial slices"),
-        ModelSpec("dl3d", "3D deep learning", "3D network", MEDICALNET, "the whole volume"),
+        ModelSpec(
+            "clinical",
+            "Clinical",
+            "clinical model",
+            looks_at="clinical data",
+            tables=("clinical",),
+            machines=True,
+        ),
+        ModelSpec(
+            "radiomics",
+            "Radiomics",
+            "radiomics model",
+            looks_at="texture and shape in CT",
+            tables=("radiomics",),
+            machines=True,
+        ),
+        ModelSpec("dl2d", "2D deep learning", "2D network", TORCHVISION, "axial slices", ("dl2d",)),
+        ModelSpec(
+            "dl3d", "3D deep learning", "3D network", MEDICALNET, "the whole volume", ("dl3d",)
+        ),
         ModelSpec(
             "fusion_feature",
             "Feature fusion",
             "feature-level fusion",
             looks_at="inputs of those above",
+            machines=True,
         ),
         ModelSpec(
             "fusion_decision",
@@ -85,16 +123,65 @@ MODELS: dict[str, ModelSpec] = {
         ),
     )
 }
-NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
+BASE_MODELS = tuple(name for name, spec in MODELS.items() if not spec.fuses)
+FUSION_MODELS = tuple(name for name, spec in MODELS.items() if spec.fuses)
+NETWORKS = tuple(name for name, spec in MODELS.items() if spec.network)
+"""The paper's, which a study trains unless it says otherwise; networks have blocks of their own."""
 
 
-def networks_among(names: Collection[str]) -> tuple[NetworkName, ...]:
-    """Return the networks among these models, in the order of the registry.
+def find_model(name: str) -> ModelSpec:
+    """Return the model of this name.
 
-    >>> networks_among(("dl3d", "clinical"))
-    ('dl3d',)
+    Raises
+    ------
+    ValueError : no file of `server.phases` has one of that name; lists those there are.
     """
-    return tuple(name for name in NETWORKS if name in names)
+    if name not in MODELS:
+        load_models()
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f' (did you mean "{near[0]}"?)' if near else ""
+        text = on_one_line(name)
+        raise ValueError(f'unknown model "{text}"{hint}; the models are {", ".join(MODELS)}')
+    return MODELS[name]
+
+
+def load_models() -> None:
+    """Import every phase, and with it the models that it declares."""
+    for module in pkgutil.iter_modules(import_module(PACKAGE).__path__):
+        import_module(f"{PACKAGE}.{module.name}")
+
+
+def _model(name: str) -> str:
+    return find_model(name).name
+
+
+def _base_model(name: str) -> str:
+    if find_model(name).fuses:
+        raise ValueError(f'"{name}" fuses other models: name it among fusion_models')
+    return name
+
+
+def _fusion_model(name: str) -> str:
+    if not find_model(name).fuses:
+        raise ValueError(f'"{name}" fuses no other models: name it among base_models')
+    return name
+
+
+NetworkName = str
+ModelName = Annotated[str, AfterValidator(_model)]
+BaseModelName = Annotated[str, AfterValidator(_base_model)]
+FusionModelName = Annotated[str, AfterValidator(_fusion_model)]
+
+
+def in_order(names: Collection[str]) -> tuple[str, ...]:
+    """Return known models in the order in which they are fitted and listed, base models first.
+
+    >>> in_order(("fusion_decision", "dl3d", "clinical"))
+    ('clinical', 'dl3d', 'fusion_decision')
+    """
+    ordered = sorted(MODELS.values(), key=lambda spec: spec.fuses)
+    return tuple(spec.name for spec in ordered if spec.name in names)
 
 
 def networks_seeing(dimensions: int) -> tuple[NetworkName, ...]:
@@ -103,15 +190,15 @@ def networks_seeing(dimensions: int) -> tuple[NetworkName, ...]:
     >>> networks_seeing(3)
     ('dl3d',)
     """
-    return tuple(name for name in NETWORKS if network_input(name).dimensions == dimensions)
+    kinds = {name: spec.network for name, spec in MODELS.items()}
+    return tuple(name for name, seen in kinds.items() if seen and seen.dimensions == dimensions)
 
 
 def network_name(name: str) -> NetworkName:
     """Return a network's name as such; raise ValueError for any other model or text."""
-    for known in NETWORKS:
-        if name == known:
-            return known
-    raise ValueError("unknown network")
+    if name not in MODELS or MODELS[name].network is None:
+        raise ValueError("unknown network")
+    return name
 
 
 def network_input(name: str) -> NetworkInput:

@@ -138,7 +138,7 @@ def check_rules(own: Own) -> Findings:
 
 def _readings(own: Own) -> str:
     """Describe the patients that were read twice."""
-    if "radiomics" not in own.study.base_models or not own.trains:
+    if "radiomics" not in own.study.tables or not own.trains:
         return "the study asks this site for none"
     masks = [set(p.masks) for p in own.cohort.subset(own.study, "train")]
     pairs = {pair: sum(set(pair) <= readings for readings in masks) for pair in READING_PAIRS}

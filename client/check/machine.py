@@ -236,7 +236,7 @@ def needed_in_cache(study: Study, patients: int, contours: int) -> int:
         # an entry of the cache holds both, whichever network there is
         voxels = sum(crop_voxels(name, study.imaging) for name in NETWORKS)
         total += patients * (FLOAT32 * voxels + _ENTRY)
-    if "radiomics" in study.base_models:
+    if "radiomics" in study.tables:
         total += contours * (FLOAT64 * study.radiomics.expected_features + _ENTRY)
     return total
 

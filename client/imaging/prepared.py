@@ -84,7 +84,7 @@ def prepare_images(
     preparation = prepare(
         jobs_of(patients),
         imaging=study.imaging if study.networks else None,
-        radiomics=study.radiomics if "radiomics" in study.base_models else None,
+        radiomics=study.radiomics if "radiomics" in study.tables else None,
         window=study.radiomics_window,
         cache=ContentCache(settings.cache),
         workers=settings.preparation_workers,

@@ -200,7 +200,7 @@ def _prepared(
     made = prepare(
         jobs,
         imaging=study.imaging if study.networks else None,
-        radiomics=study.radiomics if "radiomics" in study.base_models else None,
+        radiomics=study.radiomics if "radiomics" in study.tables else None,
         window=study.radiomics_window,
         cache=ContentCache(folder),
         workers=workers,

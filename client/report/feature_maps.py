@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from client.report.site_run import SiteRun
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw
-from common.models import MODELS, NETWORKS
+from common.models import MODELS
 from common.statistics.base import Float, Int
 
 Mask = NDArray[np.bool_]
@@ -45,7 +45,7 @@ def blocks_of(run: SiteRun) -> list[FeatureBlock]:
     sources: dict[str, str] = {
         "clinical": "clinical",
         "radiomics": "radiomics",
-        **{name: f"{name}/final/features" for name in NETWORKS},
+        **{name: f"{name}/final/features" for name in run.study.networks},
     }
     found = (_block(run, name, table) for name, table in sources.items())
     return [block for block in found if block is not None]

@@ -26,9 +26,9 @@ from client.workspace import Progress
 from common.evaluation.delong import auc_interval, exact
 from common.evaluation.roc import RocCurve, roc_points
 from common.html import pages
-from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
+from common.html.drawing import BLACK, LIGHT, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
-from common.models import BASE_MODELS, FUSION_MODELS, MODELS, NETWORKS, label_of
+from common.models import MODELS, in_order, label_of
 from common.statistics.base import Float
 from common.utils.durable import make_folder, write_durably
 
@@ -59,8 +59,7 @@ class PatientRow:
 
 def models_of(run: SiteRun) -> tuple[str, ...]:
     """Return the study's models, base models first."""
-    chosen = {*run.study.base_models, *run.study.fusion_models}
-    return tuple(model for model in (*BASE_MODELS, *FUSION_MODELS) if model in chosen)
+    return in_order((*run.study.base_models, *run.study.fusion_models))
 
 
 def rows_of(run: SiteRun, subset: str) -> list[PatientRow]:
@@ -96,7 +95,7 @@ def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, f
     The other models' are worked out for the coordinator's question only and are not kept here.
     """
     found: dict[str, dict[str, float]] = {}
-    for network in NETWORKS:
+    for network in run.study.networks:
         for fold in {p.fold for p in patients}:
             table = run.table(f"{network}/fold{fold}/probability", "train")
             if table is None:
@@ -306,7 +305,7 @@ def roc_of(curve: SiteCurve, title: str) -> Drawing:
 
 
 def _paint_roc(axes: Axes, curve: SiteCurve) -> None:
-    colour = MODEL_STYLE[curve.model][0]
+    colour = style_of(curve.model)[0]
     axes.fill_between(curve.grid, curve.band_low, curve.band_high, color=colour, alpha=0.2, lw=0)
     axes.plot([0, 1], [0, 1], color=LIGHT, lw=1)
     axes.plot(curve.curve.fpr, curve.curve.tpr, color=colour, lw=1.8)

@@ -98,7 +98,7 @@ def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Re
 
 def _readings(study: Study, privacy: PrivacySettings, twice: Mapping[str, int]) -> Refusals:
     """Check that repeat readings come from enough patients or from none."""
-    if "radiomics" not in study.base_models:
+    if "radiomics" not in study.tables:
         return ()
     if any(0 < count < privacy.min_category for count in twice.values()):
         return (refusal("paired", privacy, "patients read twice"),)

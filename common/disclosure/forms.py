@@ -10,32 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 
 from common.disclosure.rule import Refusals, Rule, SumQuery, declare
-from common.learning.normal_scores import score_grid
 from common.messages.plain import to_tree
-from common.models import NETWORKS
+from common.models import MODELS
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS
 from common.study.model import Study
-from common.transforms import (
-    Clip,
-    Forest,
-    Impute,
-    InLevel,
-    KernelMap,
-    Linear,
-    NormalScores,
-    Project,
-    Rename,
-    Select,
-    Sigmoid,
-    Stack,
-    Standardise,
-    is_filling,
-)
+from common.transforms import Project, Rename, Select, Sigmoid, Transform
+from common.transforms.base import ANYWHERE, NOWHERE
 from common.transforms.views import (
     ByFold,
     Joined,
@@ -45,24 +29,6 @@ from common.transforms.views import (
     base_tables,
     leaves_rows_out,
 )
-
-# a view takes each of them once, in this order; a selection of columns may stand anywhere
-_ORDER: dict[type[Any], int] = {
-    Impute: 1,
-    Standardise: 2,
-    NormalScores: 3,
-    Project: 4,
-    Clip: 5,
-    KernelMap: 6,
-    Linear: 7,
-    Stack: 7,
-    Forest: 7,
-    Sigmoid: 8,
-    Rename: 9,
-    InLevel: 10,
-}
-_ON_MODELS = (Stack, Forest, Rename)
-_ON_FOLDS = (Sigmoid, Rename)
 
 
 class FormError(ValueError):
@@ -122,7 +88,7 @@ def check_models(models: Mapping[str, View], study: Study) -> None:
     """
     for name, view in models.items():
         _check_model(name, view, study)
-        if name in NETWORKS:
+        if MODELS[name].network:
             _check_probability(name, view, view, "final")
         elif not _fitted(view):
             raise FormError("a final model that was not fitted")
@@ -138,30 +104,32 @@ def _check_model(name: str, view: View, study: Study) -> None:
 
 def _check_probability(name: str, view: View, part: View, variant: str) -> None:
     """Check for a network's own probabilities, or a decision value made into one."""
-    if name in NETWORKS:
+    spec = MODELS[name]
+    if spec.network:
         wanted = View(source=Table(name=f"{name}/{variant}/probability"))
         same = to_tree(part)[0] == to_tree(wanted.then(Select(columns=(name,))))[0]
         if not same or (view is not part and view.transforms):
             raise FormError("probabilities that are not the network's own")
         return
     steps = [type(step) for step in view.transforms]
-    if steps != [Sigmoid] or not part.transforms or not isinstance(part.transforms[-1], Linear):
+    last = type(part.transforms[-1]).__name__ if part.transforms else ""
+    if steps != [Sigmoid] or last not in spec.decided_by:
         raise FormError("rows that do not end in a probability")
-    if name in ("clinical", "radiomics") and base_tables(part) != {name}:
+    if spec.tables and not base_tables(part) <= set(spec.tables):
         raise FormError("a model of another table")
 
 
 def _fitted(view: View) -> bool:
     """Return whether the last step, apart from a renaming, gives a probability."""
     steps = [step for step in view.transforms if not isinstance(step, Rename)]
-    return bool(steps) and isinstance(steps[-1], Sigmoid | Stack | Forest)
+    return bool(steps) and type(steps[-1]).probability
 
 
 def _kind(view: View, study: Study) -> _Kind:
     last = _check_steps(view, study)
     source = view.source
     if isinstance(source, Table | Paired):
-        return _Kind.FEATURES if last <= _ORDER[Project] else _Kind.MODEL
+        return _Kind.FEATURES if last <= Project.place else _Kind.MODEL
     if not isinstance(source, Joined | ByFold) or not source.parts:
         raise FormError("a view without a known source")
     inner = max(_kind(part, study) for part in source.parts)
@@ -169,48 +137,38 @@ def _kind(view: View, study: Study) -> _Kind:
         return _by_fold(view, source, inner)
     if inner == _Kind.FEATURES:
         return _Kind.MODEL
-    _only(view, _ON_MODELS)
-    stacked = any(isinstance(step, Stack | Forest) for step in view.transforms)
+    _only(view, "models")
+    stacked = any(type(step).probability for step in view.transforms)
     if inner > (_Kind.MODEL if stacked else _Kind.STACKED):
         raise FormError("models on models on models")
     return _Kind.STACKED if stacked else _Kind.TABLE
 
 
 def _by_fold(view: View, source: ByFold, inner: _Kind) -> _Kind:
-    _only(view, _ON_FOLDS)
+    _only(view, "folds")
     if inner > _Kind.STACKED or any(isinstance(part.source, ByFold) for part in source.parts):
         raise FormError("folds within folds")
     return max(inner, _Kind.MODEL)
 
 
-def _only(view: View, allowed: tuple[type[Any], ...]) -> None:
+def _only(view: View, kind: str) -> None:
     for step in view.transforms:
-        if not isinstance(step, (Select, *allowed)):
+        if kind not in type(step).over and step.stands() != ANYWHERE:
             raise FormError(f"{type(step).__name__} on other models")
 
 
-def _check_steps(view: View, study: Study) -> int:
-    """Return the position of the last step in the order."""
-    last = 0
+def _check_steps(view: View, study: Study) -> float:
+    """Return the place of the last step; each declares its own, which no message can."""
+    last = NOWHERE
     for step in view.transforms:
-        place = _ORDER[Impute] if is_filling(step) else _ORDER.get(type(step), 0)
-        if isinstance(step, Select):
-            continue
-        if place <= last:
-            raise FormError(f"{type(step).__name__} at another place than in a model")
-        _check_numbers(step, study)
-        last = place
+        place = step.stands() if isinstance(step, Transform) else NOWHERE
+        if place != ANYWHERE:
+            if not place > last:
+                raise FormError(f"{type(step).__name__} at another place than in a model")
+            last = place
+        if not step.fits(study.selection.clip):
+            raise FormError(f"{type(step).__name__} with values that are not the study's")
     return last
-
-
-def _check_numbers(step: Any, study: Study) -> None:
-    clip = study.selection.clip
-    if isinstance(step, Standardise) and not (step.scale > 0).all():
-        raise FormError("a scale that is none")
-    if isinstance(step, Clip) and step.limit != clip:
-        raise FormError("another limit than the study's")
-    if isinstance(step, NormalScores) and not np.array_equal(step.scores, score_grid(clip)):
-        raise FormError("other scores than the study's")
 
 
 def check_quartiles(query: SumQuery) -> Refusals:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.disclosure.rule import Refusals, Rule, declare, refusal
+from common.models import MODELS
 from common.study.model import PrivacySettings, Study
 from common.transforms.views import View, base_tables
 
@@ -35,14 +36,12 @@ def machine_views(study: Study, base: str) -> int:
     A linear model asks for all its folds at once, except on the features of a network, which differ
     in every fold; with a kernel every fold and width has features of its own.
     """
-    separate = study.folds + 1
-    if base not in study.base_models:
-        return 0
+    separate, views = study.folds + 1, 0
     kernel = separate * len(study.svm.gammas) if study.svm.kernel == "rbf" else 0
-    views = (kernel or 1) if base in ("clinical", "radiomics") else 0
-    if "fusion_feature" in study.fusion_models:
-        networks = bool(study.networks)
-        views += kernel or (separate if networks else 1)
+    for name in (*study.base_models, *study.fusion_models):
+        spec = MODELS[name]
+        if spec.machines and base in (spec.tables or study.tables):
+            views += kernel or (separate if spec.fuses and study.networks else 1)
     return views
 
 

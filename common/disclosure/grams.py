@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from common.disclosure.rule import Refusals, Rule, SumQuery, declare
@@ -12,7 +10,7 @@ from common.statistics.base import Float, Rows
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import cell_counts
 from common.statistics.rank_gram import FEWEST_ROWS, RankGram, ranks_tell
-from common.transforms import Clip, KernelMap, NormalScores, Project, Select, Standardise
+from common.transforms import Transform
 from common.transforms.views import ByFold, Joined, View
 
 
@@ -38,26 +36,28 @@ def check_bounded(query: SumQuery) -> Refusals:
 
 def bounded(view: View, clip: float) -> bool:
     """Return whether a view ends in values limited to at most `clip` deviations."""
-    for step in reversed(view.transforms):
-        if isinstance(step, Clip | NormalScores):
-            return step.limit <= clip
-        if not isinstance(step, Select | KernelMap):
-            return False
-    parts: tuple[Any, ...] = ()
-    if isinstance(view.source, Joined | ByFold):
-        parts = view.source.parts
-    return bool(parts) and all(bounded(part, clip) for part in parts)
+    return _bound(view) <= clip
+
+
+def _bound(view: View) -> float:
+    """Return the largest absolute value of a view, by what its steps declare."""
+    parts = view.source.parts if isinstance(view.source, Joined | ByFold) else ()
+    bound = float(np.max([_bound(part) for part in parts])) if parts else np.inf
+    for step in view.transforms:
+        bound = step.bound(bound) if isinstance(step, Transform) else np.inf
+    return bound
 
 
 def plain_columns(view: View) -> set[str]:
     """Return the columns of a view that are neither normal scores nor made of them."""
     plain, renamed = set(view.outputs()), False
     for step in reversed(view.transforms):
-        if isinstance(step, NormalScores | KernelMap):
+        shape = type(step).shape if isinstance(step, Transform) else "own"
+        if shape == "common":
             return set()
-        if not isinstance(step, Clip | Select | Standardise | Project):
+        if shape not in ("kept", "mixed"):
             return plain
-        renamed |= isinstance(step, Project)
+        renamed |= shape == "mixed"
     if not isinstance(view.source, Joined | ByFold):
         return plain
     before = {name for part in view.source.parts for name in plain_columns(part)}

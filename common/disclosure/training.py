@@ -9,6 +9,7 @@ import numpy as np
 from common.disclosure.differencing import sets_too_close
 from common.disclosure.rule import Refusals, Rule, declare, refusal
 from common.messages.exchanges import Refusal
+from common.models import MODELS
 from common.statistics.base import Rows
 from common.study.model import FEWEST_MASKED, PrivacySettings, Study
 from common.study.sums import left_in_clear
@@ -16,8 +17,7 @@ from common.study.sums import left_in_clear
 
 def fits_machines(study: Study) -> bool:
     """Return whether a study fits linear models or support vector machines over the sites."""
-    models = {*study.base_models, *study.fusion_models}
-    return bool({"clinical", "radiomics", "fusion_feature"} & models)
+    return any(MODELS[name].machines for name in (*study.base_models, *study.fusion_models))
 
 
 def smaller_class(rows: Rows) -> int:

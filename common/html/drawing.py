@@ -29,6 +29,8 @@ MODEL_STYLE: dict[str, tuple[str, Dash]] = {
     "radiomics": (GREEN, (0, (1, 1.2))),
     "clinical": (ORANGE, (0, (6, 1.5, 1, 1.5, 1, 1.5))),
 }
+OTHER_STYLE: tuple[str, Dash] = (BLACK, (0, (2, 2)))
+"""Line of a model that is not the paper's."""
 LINE_STYLES: tuple[tuple[str, Dash], ...] = tuple(MODEL_STYLE.values())
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a "$" in a feature name is a dollar
@@ -55,6 +57,12 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8.0,
     "figure.constrained_layout.use": True,
 }
+
+
+def style_of(model: str) -> tuple[str, Dash]:
+    """Return colour and dashes of a model's line."""
+    return MODEL_STYLE.get(model, OTHER_STYLE)
+
 
 WIDEST = 4 / 3 * 1.3  # largest size on screen, pixels a point
 HALF_PAGE = 500.0  # points; what is wider cannot be read beside another figure

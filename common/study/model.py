@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from common.errors import InputError, SignatureError
 from common.masking import FEWEST
@@ -21,18 +28,20 @@ from common.masking.leaving import LeftSite
 from common.models import (
     BASE_MODELS,
     FUSION_MODELS,
+    MODELS,
     BaseModelName,
     FusionModelName,
     NetworkName,
-    networks_among,
+    find_model,
+    in_order,
 )
 from common.presets import merge, preset_text
-from common.study.block import Positive, Settings, explain
+from common.study.block import Positive, Settings, explain, findings
 from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.strategy import refusal_of_masks
-from common.utils.text_file import check_levels, read_written
+from common.utils.text_file import check_levels, on_one_line, read_written
 
 # a model of the outcome, of the split or of a path would be a model of nothing
 OWN_COLUMNS = ("patient_id", "label", "split", "image", "mask", "confirmed", "exam_offset_days")
@@ -253,6 +262,7 @@ class Study(Settings):
     strata: tuple[str, ...] = ()
     base_models: tuple[BaseModelName, ...] = BASE_MODELS
     fusion_models: tuple[FusionModelName, ...] = FUSION_MODELS
+    model_options: dict[str, SerializeAsAny[Settings]] = Field({}, validate_default=True)
     imaging: ImagingSettings = ImagingSettings()
     radiomics: RadiomicsSettings = RadiomicsSettings()
     selection: SelectionSettings = SelectionSettings()
@@ -288,16 +298,22 @@ class Study(Settings):
     @property
     def needs_images(self) -> bool:
         """True when any model uses CT images."""
-        return any(model != "clinical" for model in self.base_models)
+        return bool(self.tables - {"clinical"})
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Base tables that the models read."""
+        return frozenset(table for name in self.base_models for table in MODELS[name].tables)
 
     @property
     def networks(self) -> tuple[NetworkName, ...]:
         """Networks among the base models."""
-        return networks_among(self.base_models)
+        return tuple(name for name in in_order(self.base_models) if MODELS[name].network)
 
     def network(self, name: NetworkName) -> NetworkSettings:
-        """Return the settings of a network, whether the study trains it or not."""
-        found: NetworkSettings = getattr(self, name)
+        """Return the settings of a network; of the paper's, whether the study trains it or not."""
+        own: Any = self.model_options.get(name) or getattr(self, name)
+        found: NetworkSettings = own
         return found
 
     @property
@@ -347,6 +363,25 @@ class Study(Settings):
     def canonical(self) -> str:
         """Return the validated study as JSON, every key written out, in one line."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @field_validator("model_options", mode="before")
+    @classmethod
+    def _options_are_of_the_models(cls, written: Any, info: ValidationInfo) -> Any:
+        if not isinstance(written, dict):
+            return written
+        chosen = [*info.data.get("base_models", ()), *info.data.get("fusion_models", ())]
+        for name in written.keys() - set(chosen):
+            raise ValueError(f'"{on_one_line(str(name))}" is none of the study\'s models')
+        found = {}
+        for name in filter(lambda one: find_model(one).options.model_fields, in_order(chosen)):
+            own, options = written.get(name, {}), MODELS[name].options
+            try:
+                given = own.model_dump() if isinstance(own, Settings) else own
+                found[name] = options.model_validate(given)
+            except ValidationError as error:
+                lines = findings(error, model=options)
+                raise ValueError("; ".join(f"{name}: {line}" for line in lines)) from None
+        return found
 
     @field_validator("dl2d", mode="before")
     @classmethod
@@ -424,7 +459,7 @@ def _check_names(study: Study) -> None:
             )
     if len(set(columns)) != len(columns):
         raise ValueError("clinical: a column is declared twice")
-    if "clinical" in study.base_models and not columns:
+    if "clinical" in study.tables and not columns:
         raise ValueError("clinical: the clinical model needs at least one column")
     for stratum in study.strata:
         if stratum not in columns:

@@ -5,6 +5,9 @@ cannot drift apart. `restrict` gives the same step for fewer output columns, and
 it then needs; a view uses it to send only what a selected model really uses.
 """
 
+import importlib
+import pkgutil
+
 from common.transforms.base import Columns, Transform
 from common.transforms.columns import (
     Clip,
@@ -12,7 +15,6 @@ from common.transforms.columns import (
     Rename,
     Select,
     Standardise,
-    is_filling,
 )
 from common.transforms.forest import Forest
 from common.transforms.in_level import InLevel
@@ -37,5 +39,13 @@ __all__ = [
     "Stack",
     "Standardise",
     "Transform",
-    "is_filling",
 ]
+
+
+def find_transforms() -> None:
+    """Import every module of this folder, so that messages can name a step that nobody imports."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+find_transforms()

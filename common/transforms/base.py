@@ -1,9 +1,10 @@
-"""Interface of a fitted step, and shared helpers."""
+"""The base of every fitted step, what it declares to the disclosure rules, and shared helpers."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol, runtime_checkable
+import math
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +14,56 @@ from common.statistics.base import Float, Rows
 Columns = tuple[str, ...]
 
 
-@runtime_checkable
-class Transform(Protocol):
-    """One fitted step."""
+NOWHERE, ANYWHERE = 0.0, math.inf
+
+
+class Transform:
+    """One fitted step; as it stands, one that keeps the columns and that no site accepts.
+
+    The declarations belong to the class that a site has installed: no message carries them. What a
+    class does not declare counts as the strictest.
+
+    Attributes
+    ----------
+    place : among the steps of a view, which stand in increasing order, each place once.
+    over : other views that it may stand on, "models" side by side or the models of the "folds".
+    shape : of the distribution of a column: its "own", as the column had it ("kept"), that of
+        several columns together ("mixed"), or one that all columns share ("common").
+    probability : its output is a model's probability.
+    chooses_rows : it leaves rows out; see `common.disclosure.levels` before you say so.
+    """
+
+    place: ClassVar[float] = NOWHERE
+    over: ClassVar[tuple[str, ...]] = ()
+    shape: ClassVar[str] = "own"
+    probability: ClassVar[bool] = False
+    chooses_rows: ClassVar[bool] = False
 
     def apply(self, rows: Rows) -> Rows:
         """Return the rows after this step."""
+        raise NotImplementedError
 
     def outputs(self) -> Columns | None:
         """Return the output columns, None when they are those of the input."""
+        return None
 
     def restrict(self, wanted: Columns) -> tuple[Any, Columns]:
         """Return this step for the `wanted` output columns, and the input columns it needs."""
+        return self, wanted
+
+    def stands(self) -> float:
+        """Return its place in a view."""
+        return type(self).place
+
+    def bound(self, before: float) -> float:
+        """Return the largest absolute value after this step, from the largest before."""
+        del before
+        return math.inf
+
+    def fits(self, clip: float) -> bool:
+        """Return whether its numbers can come from a study with this limit of z-scores."""
+        del clip
+        return True
 
 
 def expect(rows: Rows, columns: Columns, step: str) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
-from common.transforms.base import Columns, expect, positions, replace
+from common.transforms.base import (
+    ANYWHERE,
+    NOWHERE,
+    Columns,
+    Transform,
+    expect,
+    positions,
+    replace,
+)
 
 
 @plain
-class Select:
+class Select(Transform):
     """Keep these columns, in this order.
 
     Examples
@@ -23,6 +31,9 @@ class Select:
     """
 
     columns: Columns
+
+    place: ClassVar[float] = ANYWHERE
+    shape: ClassVar[str] = "kept"
 
     def apply(self, rows: Rows) -> Rows:
         """Return rows with these columns only; ValueError when one is missing."""
@@ -38,9 +49,13 @@ class Select:
         """Keep fewer."""
         return Select(columns=wanted), wanted
 
+    def bound(self, before: float) -> float:
+        """Return the same: values stay."""
+        return before
+
 
 @plain
-class Impute:
+class Impute(Transform):
     """Fill missing values with training-set values; add a 0/1 column where `indicators` says so.
 
     Parameters
@@ -60,6 +75,8 @@ class Impute:
     columns: Columns
     fill: Float
     indicators: Columns = ()
+
+    place: ClassVar[float] = 1
 
     def apply(self, rows: Rows) -> Rows:
         """Return rows without missing values."""
@@ -83,7 +100,7 @@ class Impute:
 
 
 @plain
-class Standardise:
+class Standardise(Transform):
     """Scale each column to (x - mean) / scale.
 
     Examples
@@ -97,6 +114,9 @@ class Standardise:
     columns: Columns
     mean: Float
     scale: Float
+
+    place: ClassVar[float] = 2
+    shape: ClassVar[str] = "kept"
 
     def apply(self, rows: Rows) -> Rows:
         """Return standardised rows."""
@@ -113,9 +133,13 @@ class Standardise:
         at = positions(self.columns, wanted)
         return Standardise(columns=wanted, mean=self.mean[at], scale=self.scale[at]), wanted
 
+    def fits(self, clip: float) -> bool:
+        """Accept scales that a deviation can give."""
+        return bool((self.scale > 0).all())
+
 
 @plain
-class Clip:
+class Clip(Transform):
     """Limit every value to [-limit, limit], which bounds one patient's share of a Gram matrix.
 
     Examples
@@ -127,20 +151,24 @@ class Clip:
 
     limit: float
 
+    place: ClassVar[float] = 5
+    shape: ClassVar[str] = "kept"
+
     def apply(self, rows: Rows) -> Rows:
         """Return rows with limited values."""
         return replace(rows, np.clip(rows.values, -self.limit, self.limit), rows.columns)
 
-    def outputs(self) -> None:
-        """Return None: the columns stay."""
+    def bound(self, before: float) -> float:
+        """Return the limit."""
+        return self.limit
 
-    def restrict(self, wanted: Columns) -> tuple[Clip, Columns]:
-        """Return the same step."""
-        return self, wanted
+    def fits(self, clip: float) -> bool:
+        """Accept no limit but the study's."""
+        return self.limit == clip
 
 
 @plain
-class Rename:
+class Rename(Transform):
     """Rename the columns.
 
     Examples
@@ -151,6 +179,9 @@ class Rename:
     """
 
     names: Columns
+
+    place: ClassVar[float] = 9
+    over: ClassVar[tuple[str, ...]] = ("models", "folds")
 
     def apply(self, rows: Rows) -> Rows:
         """Return the same values under the new names."""
@@ -166,7 +197,7 @@ class Rename:
 
 
 @plain
-class _Chain:
+class _Chain(Transform):
     """Several steps as one; made by `restrict` only."""
 
     steps: tuple[Any, ...]
@@ -191,9 +222,14 @@ class _Chain:
             steps.insert(0, small)
         return _Chain(steps=tuple(steps)), needed
 
+    def stands(self) -> float:
+        """Return the place of filling, where it does nothing but fill and choose columns."""
+        filling = all(
+            isinstance(part, Transform) and part.stands() in (ANYWHERE, Impute.place)
+            for part in self.steps
+        )
+        return Impute.place if filling else NOWHERE
 
-def is_filling(step: Any) -> bool:
-    """Return whether a step only fills missing values and chooses columns."""
-    if isinstance(step, _Chain):
-        return all(isinstance(part, Select) or is_filling(part) for part in step.steps)
-    return isinstance(step, Impute)
+    def fits(self, clip: float) -> bool:
+        """Accept what every step accepts."""
+        return all(step.fits(clip) for step in self.steps)

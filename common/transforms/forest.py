@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows
 from common.statistics.forest import reached
-from common.transforms.base import Columns, expect, replace
+from common.transforms.base import Columns, Transform, expect, replace
 
 
 @plain
-class Forest:
+class Forest(Transform):
     """Mean over the trees of the share of positives in the node that a row ends in.
 
     Nodes stand in heap order: the children of node i are 2i + 1 (below the threshold) and 2i + 2.
@@ -38,6 +40,10 @@ class Forest:
     threshold: Float
     value: Float
     name: str
+
+    place: ClassVar[float] = 7
+    over: ClassVar[tuple[str, ...]] = ("models",)
+    probability: ClassVar[bool] = True
 
     def apply(self, rows: Rows) -> Rows:
         """Return the probability of the positive class; NaN where a value is missing."""

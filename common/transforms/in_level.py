@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from common.messages.plain import plain
 from common.statistics.base import Rows
-from common.transforms.base import Columns, positions
+from common.transforms.base import Columns, Transform, positions
 
 
 @plain
-class InLevel:
+class InLevel(Transform):
     """Keep rows with this level in this column, and drop the column; rows without a level go too.
 
     Only few questions may be asked about such rows, see `common.disclosure.sums`: a question that
@@ -35,6 +35,9 @@ class InLevel:
     column: str
     level: int
     columns: Columns
+
+    place: ClassVar[float] = 10
+    chooses_rows: ClassVar[bool] = True
 
     def apply(self, rows: Rows) -> Rows:
         """Return the rows that remain; ValueError when a column is missing."""

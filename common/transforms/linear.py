@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
-from common.transforms.base import Columns, expect, positions, replace
+from common.transforms.base import Columns, Transform, expect, positions, replace
 
 
 @plain
-class Project:
+class Project(Transform):
     """Project (x - mean) onto axes: principal components.
 
     Parameters
@@ -35,6 +36,9 @@ class Project:
     axes: Float
     names: Columns
 
+    place: ClassVar[float] = 4
+    shape: ClassVar[str] = "mixed"
+
     def apply(self, rows: Rows) -> Rows:
         """Return the scores on the axes."""
         expect(rows, self.columns, "Project")
@@ -51,7 +55,7 @@ class Project:
 
 
 @plain
-class Linear:
+class Linear(Transform):
     """Compute x @ weights + intercept: a decision value in one column.
 
     Examples
@@ -65,6 +69,8 @@ class Linear:
     weights: Float
     intercept: float
     name: str
+
+    place: ClassVar[float] = 7
 
     def apply(self, rows: Rows) -> Rows:
         """Return one column of decision values."""
@@ -82,7 +88,7 @@ class Linear:
 
 
 @plain
-class Sigmoid:
+class Sigmoid(Transform):
     """Compute 1 / (1 + exp(a f + b)): Platt's calibrated probability of a decision value f.
 
     Examples
@@ -95,14 +101,11 @@ class Sigmoid:
     a: float
     b: float
 
+    place: ClassVar[float] = 8
+    over: ClassVar[tuple[str, ...]] = ("folds",)
+    probability: ClassVar[bool] = True
+
     def apply(self, rows: Rows) -> Rows:
         """Return probabilities."""
         z = np.clip(self.a * rows.values + self.b, -700.0, 700.0)
         return replace(rows, 1.0 / (1.0 + np.exp(z)), rows.columns)
-
-    def outputs(self) -> None:
-        """Return None: the columns stay."""
-
-    def restrict(self, wanted: Columns) -> tuple[Sigmoid, Columns]:
-        """Return the same step."""
-        return self, wanted

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
+from common.learning.normal_scores import score_grid
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
-from common.transforms.base import Columns, expect, positions, replace
+from common.transforms.base import Columns, Transform, expect, positions, replace
 
 
 @plain
-class NormalScores:
+class NormalScores(Transform):
     """Replace each value by the normal score of its rank, interpolated linearly between knots.
 
     Parameters
@@ -35,10 +37,8 @@ class NormalScores:
     knots: Float
     scores: Float
 
-    @property
-    def limit(self) -> float:
-        """Largest absolute score."""
-        return float(np.abs(self.scores).max(initial=0.0))
+    place: ClassVar[float] = 3
+    shape: ClassVar[str] = "common"
 
     def apply(self, rows: Rows) -> Rows:
         """Return scores instead of values; missing values stay missing."""
@@ -62,3 +62,11 @@ class NormalScores:
         """Keep fewer columns."""
         at = positions(self.columns, wanted)
         return dataclasses.replace(self, columns=wanted, knots=self.knots[at]), wanted
+
+    def bound(self, before: float) -> float:
+        """Return the largest absolute score."""
+        return float(np.abs(self.scores).max(initial=0.0))
+
+    def fits(self, clip: float) -> bool:
+        """Accept no scores but those of the study's limit."""
+        return np.array_equal(self.scores, score_grid(clip))

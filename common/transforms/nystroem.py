@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from common.learning.nystroem import rbf_kernel
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
-from common.transforms.base import Columns, expect, positions, replace
+from common.transforms.base import Columns, Transform, expect, positions, replace
 
 
 @plain
-class KernelMap:
+class KernelMap(Transform):
     """Compute exp(-gamma |x - landmark|^2) @ projection, whose inner products are the kernel.
 
     Parameters
@@ -36,6 +37,9 @@ class KernelMap:
     projection: Float
     names: Columns
 
+    place: ClassVar[float] = 6
+    shape: ClassVar[str] = "common"
+
     def apply(self, rows: Rows) -> Rows:
         """Return the features; missing values stay missing."""
         expect(rows, self.columns, "KernelMap")
@@ -50,3 +54,7 @@ class KernelMap:
         """Keep fewer features; all input columns are still needed."""
         projection = self.projection[:, positions(self.names, wanted)]
         return dataclasses.replace(self, projection=projection, names=wanted), self.columns
+
+    def bound(self, before: float) -> float:
+        """Return the bound of the input: it limits how far a kernel can tell two patients apart."""
+        return before

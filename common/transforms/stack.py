@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.messages.plain import plain
 from common.statistics.base import Rows
-from common.transforms.base import Columns, expect, replace
+from common.transforms.base import Columns, Transform, expect, replace
 from common.transforms.stackers import Stacker, read_stacker
 
 
 @plain
-class Stack:
+class Stack(Transform):
     """Classifier over the base models' probabilities, as skops bytes (no pickle).
 
     Examples
@@ -31,6 +32,10 @@ class Stack:
     columns: Columns
     blob: NDArray[np.uint8]
     name: str
+
+    place: ClassVar[float] = 7
+    over: ClassVar[tuple[str, ...]] = ("models",)
+    probability: ClassVar[bool] = True
 
     def apply(self, rows: Rows) -> Rows:
         """Return the stacker's probability of the positive class.

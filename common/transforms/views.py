@@ -13,7 +13,8 @@ import numpy as np
 
 from common.messages.plain import plain
 from common.statistics.base import Rows
-from common.transforms import Columns, InLevel, Select
+from common.transforms.base import Columns, Transform
+from common.transforms.columns import Select
 
 
 class TableReader(Protocol):
@@ -129,7 +130,8 @@ def leaves_rows_out(view: View) -> bool:
 def _leaves_rows_out(step: Any) -> bool:
     """Return whether a step leaves rows out, or one of its parts does."""
     inner = getattr(step, "steps", ())
-    return isinstance(step, InLevel) or any(_leaves_rows_out(part) for part in inner)
+    own = isinstance(step, Transform) and type(step).chooses_rows
+    return own or any(_leaves_rows_out(part) for part in inner)
 
 
 def materialise(view: View, tables: TableReader, subset: str) -> Rows:

@@ -8,11 +8,11 @@ from rich import box
 from rich.table import Table
 
 from common.html.pages import Block, Cell, Line
-from common.models import MODELS
+from common.models import MODELS, in_order
 from server.compare.run import ComparedRun
 from server.report import words
 from server.report.appendix import WHOLE
-from server.report.reading import MODEL_ORDER, set_label, sets
+from server.report.reading import set_label, sets
 from server.report.schema import Performance, Selection
 
 NO_TEST = (
@@ -33,7 +33,7 @@ def pairs(
 ) -> list[tuple[str, Performance | None, Performance | None]]:
     """Return models and their performance on a set in each run, where either has any."""
     one, two = first.performance, second.performance
-    found = [(model, one.get((name, model)), two.get((name, model))) for model in MODEL_ORDER]
+    found = [(model, one.get((name, model)), two.get((name, model))) for model in in_order(MODELS)]
     return [row for row in found if row[1] is not None or row[2] is not None]
 
 

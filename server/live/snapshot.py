@@ -15,14 +15,14 @@ from typing import Any
 
 from rich.text import Text
 
-from common.models import MODELS
+from common.models import MODELS, in_order
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
 from server.deployment.status import EVENTS, RunStatus, simulated_status, status_of
 from server.progress.events import EventTail, read_events
 from server.progress.run import progress_of
 from server.progress.screen import PHASES, describe
-from server.report.reading import MODEL_ORDER, set_label
+from server.report.reading import set_label
 from server.report.words import (
     STACKER_LABELS,
     arm_label,
@@ -121,7 +121,7 @@ def _performance(folder: Path) -> list[dict[str, Any]]:
             rows = json.loads((folder / name).read_text(encoding="utf-8"))["performance"]
         except (OSError, ValueError, KeyError):  # not there, or being written
             continue
-        rows.sort(key=lambda row: MODEL_ORDER.index(row["model"]))
+        rows.sort(key=lambda row: in_order(MODELS).index(row["model"]))
         return [
             {
                 "set": set_label(row["set"]),

@@ -8,13 +8,14 @@ import numpy as np
 
 from common.dossier.disclosure import Phase, sum_disclosure
 from common.messages.exchanges import SumItem
+from common.models import MODELS
 from common.statistics.base import Float
 from common.statistics.fold_histogram import Support
 from common.statistics.moments import Means, Missingness
 from common.study.model import Study
 from common.transforms import Impute, Select
 from common.transforms.views import View, table
-from server.phases.fitted_model import FittedModel
+from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.linear import fit_linear_model, linear_asks
 from server.phases.near_zero_variance import (
     fold_histograms,
@@ -148,3 +149,10 @@ def _indicators(study: Study, lacking: list[str]) -> tuple[str, ...]:
         ]
         chosen.extend(own[:1])
     return tuple(chosen)
+
+
+register(
+    ModelPhase(
+        MODELS["clinical"], lambda sites, _: fit_clinical(sites), clinical_asks, widest_clinical
+    )
+)

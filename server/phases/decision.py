@@ -9,7 +9,6 @@ from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import Joined, View
 from server.phases.evaluation import EvaluationFindings
-from server.phases.fitted_model import FittedModel
 
 STACKER = "fusion_decision"
 
@@ -50,9 +49,9 @@ class Decision:
     stacker: StackerFit | None
 
 
-def unstacked(study: Study, fitted: Mapping[str, FittedModel]) -> tuple[str, ...]:
+def unstacked(study: Study) -> tuple[str, ...]:
     """Name all models but the stacker, in the order of tables and bundle."""
-    return tuple(name for name in (*study.base_models, "fusion_feature") if name in fitted)
+    return tuple(name for name in (*study.base_models, *study.fusion_models) if name != STACKER)
 
 
 def side_by_side(views: Mapping[str, View], names: tuple[str, ...]) -> View:

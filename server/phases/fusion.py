@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.dossier.disclosure import Phase
-from common.networks.size import width_of
+from common.models import MODELS
 from common.study.model import Study
 from common.transforms.views import Joined, View
 from server.phases.batching import distinct, run_together
-from server.phases.clinical import widest_clinical
-from server.phases.fitted_model import FittedModel
+from server.phases.fitted_model import FittedModel, ModelPhase, phase_of, register
 from server.phases.linear import fit_linear_model, linear_asks
 from server.phases.protocol import Federation
 from server.phases.spearman import spearman_asks, spearman_filter
@@ -25,7 +24,8 @@ def fit_feature_fusion(federation: Federation, fitted: Mapping[str, FittedModel]
 
     Outer fold k takes the deep features of the networks that never saw fold k.
     """
-    base = [fitted[name] for name in federation.study.base_models]
+    found = [fitted[name] for name in federation.study.base_models]
+    base = [model for model in found if model.features]
     views, places = distinct(
         [
             View(source=Joined(parts=tuple(model.features[outer] for model in base)))
@@ -57,14 +57,17 @@ def fit_feature_fusion(federation: Federation, fitted: Mapping[str, FittedModel]
 
 def fusion_asks(study: Study) -> Phase:
     """Declare what `fit_feature_fusion` asks for."""
-    networks = study.networks
-    kept = study.selection.pca_components
-    width = sum(min(kept, width_of(study.network(name))) for name in networks)
-    if "clinical" in study.base_models:
-        width += widest_clinical(study)
-    if "radiomics" in study.base_models:
-        width += study.radiomics.expected_features
-    tables = study.folds + 1 if networks else 1
+    width = sum(phase_of(name).width(study) for name in study.base_models)
+    tables = study.folds + 1 if study.networks else 1
     fitted, rounds = linear_asks(study, width, tables)
     asked = (*moments_asks(study, width, tables), *spearman_asks(study, width, tables), *fitted)
     return Phase("fusion_feature", "The model on the features of all others", 7 + rounds, asked)
+
+
+register(
+    ModelPhase(
+        MODELS["fusion_feature"],
+        lambda sites, earlier: fit_feature_fusion(sites, earlier.fitted),
+        fusion_asks,
+    )
+)

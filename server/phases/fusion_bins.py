@@ -39,7 +39,7 @@ Candidate = tuple[View, View]
 
 def decide_by_bins(federation: Federation, fitted: Mapping[str, FittedModel]) -> Decision:
     """Grow the stacker, choose cut-offs and measure performance from sums; 4 + DEPTH rounds."""
-    names = unstacked(federation.study, fitted)
+    names = unstacked(federation.study)
     views = {name: fitted[name].out_of_fold for name in names}
     models = {name: fitted[name].final for name in names}
     found = federation.sum(
@@ -68,7 +68,7 @@ def decide_by_bins(federation: Federation, fitted: Mapping[str, FittedModel]) ->
 def bins_asks(study: Study) -> Phase:
     """Declare what `decide_by_bins` asks for; no row leaves."""
     stacks = STACKER in study.fusion_models
-    models = len(study.base_models) + ("fusion_feature" in study.fusion_models)
+    models = len(unstacked(study))
     asked = [sum_disclosure(study, Histogram(edges=np.tile(CELLS, (models, 1))), models)]
     if stacks:
         base = len(study.base_models)
@@ -80,7 +80,7 @@ def bins_asks(study: Study) -> Phase:
     measured = scores_asks(study, models + int(stacks), "train")
     rounds = 4 + (DEPTH if stacks else 0)
     purpose = "Cut-offs, and the model on all probabilities"
-    return Phase("fusion_decision", purpose, rounds, (*asked, *measured))
+    return Phase(STACKER, purpose, rounds, (*asked, *measured))
 
 
 def _widest_nodes(study: Study, base: int) -> NodeCounts:

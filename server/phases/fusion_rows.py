@@ -21,7 +21,7 @@ from server.phases.protocol import Federation, OutOfFoldRows
 
 def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) -> Decision:
     """Fit the stacker, choose cut-offs and measure performance on the pooled rows; one round."""
-    names = unstacked(federation.study, fitted)
+    names = unstacked(federation.study)
     rows = federation.rows({name: fitted[name].out_of_fold for name in names})
     scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
     models = {name: fitted[name].final for name in names}
@@ -46,7 +46,7 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
 
 def rows_asks(study: Study) -> Phase:
     """Declare what `decide_by_rows` asks for."""
-    models = len(study.base_models) + ("fusion_feature" in study.fusion_models)
+    models = len(unstacked(study))
     rows = Disclosure(
         exchange="query.rows",
         what="out-of-fold probabilities and outcomes",
@@ -56,7 +56,7 @@ def rows_asks(study: Study) -> Phase:
         rounds=1,
         columns=models,
     )
-    return Phase("fusion_decision", "Cut-offs, and the model on all probabilities", 1, (rows,))
+    return Phase(STACKER, "Cut-offs, and the model on all probabilities", 1, (rows,))
 
 
 def fit_stacker(

@@ -49,12 +49,12 @@ def fit_linear_model(
     features : columns for the feature-level fusion, per outer problem.
     selection : notes of the label-free steps, completed here.
     """
-    views, supports = _clipped(federation, views, supports)
+    views, supports = clipped(federation, views, supports)
     outers = _lasso(federation, views, supports)
     svms, open_problems = fit_svms(federation, name, outers)
     models = [svm.decision for svm in svms]
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
-    platt, inverted = _platt(federation, out_of_fold, outers[-1].gram)
+    platt, inverted = calibrate(federation, out_of_fold, outers[-1].gram)
     notes = [*selection.get("notes", ()), *([outers[-1].note] if outers[-1].note else [])]
     if open_problems:
         rounds = federation.study.svm.max_rounds
@@ -115,7 +115,7 @@ def _path(lasso: LassoFit, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _clipped(
+def clipped(
     federation: Federation, views: Sequence[View], supports: Sequence[Support]
 ) -> tuple[list[View], list[Support]]:
     """Clip z-scores in guarded mode, before any Gram matrix is made of them."""
@@ -159,7 +159,7 @@ def _lasso(
     return outers
 
 
-def _platt(federation: Federation, decision: View, gram: FoldGramResult) -> tuple[Sigmoid, bool]:
+def calibrate(federation: Federation, decision: View, gram: FoldGramResult) -> tuple[Sigmoid, bool]:
     """Fit Platt's scaling on the out-of-fold decision values; say whether its slope was wrong.
 
     On few patients out-of-fold values can run against the label by chance. Following that slope
@@ -191,7 +191,11 @@ def linear_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure
     """
     gram = sum_disclosure(study, FoldGram(folds=study.folds), width, tables=tables)
     svms, rounds = svm_asks(study, width, tables)
-    platt = sum_disclosure(
+    return (gram, *svms, calibration_asks(study)), 1 + rounds + PLATT_ROUNDS
+
+
+def calibration_asks(study: Study) -> Disclosure:
+    """Declare what `calibrate` asks for."""
+    return sum_disclosure(
         study, PlattFit(positives=1, negatives=1).request(), 1, rounds=PLATT_ROUNDS
     )
-    return (gram, *svms, platt), 1 + rounds + PLATT_ROUNDS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from common.masking.update import SUMS
 from common.masking.weights import grid16_for
 from common.messages.exchanges import Ranges, RoundPlan, Weights
 from common.messages.plain import plain
-from common.models import MODELS, NetworkName
+from common.models import MODELS, NETWORKS, ModelSpec, NetworkName
 from common.networks.schedule import learning_rate_at, validation_fold
 from common.networks.size import network_size, width_of
 from common.statistics.counts import FoldCounts
@@ -25,7 +26,7 @@ from common.study.model import Study
 from common.transforms import Select
 from common.transforms.views import ByFold, View, table
 from server.phases.components import components_asks, principal_components
-from server.phases.fitted_model import FittedModel
+from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 
 if TYPE_CHECKING:
@@ -315,3 +316,21 @@ def _update_asks(study: Study, what: str, size: int, running: int, rounds: int) 
         rounds=rounds,
         masked=study.masked("train"),
     )
+
+
+def network_phase(spec: ModelSpec) -> ModelPhase:
+    """Return the phase of a network, which the program trains before it is made a model."""
+
+    def width(study: Study) -> int:
+        return min(study.selection.pca_components, width_of(study.network(spec.name)))
+
+    return ModelPhase(
+        spec,
+        lambda sites, earlier: network_model(sites, spec.name, earlier.trained),
+        partial(network_asks, network=spec.name),
+        width,
+    )
+
+
+for _name in NETWORKS:
+    register(network_phase(MODELS[_name]))

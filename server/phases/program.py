@@ -13,28 +13,23 @@ from typing import Protocol, TypeVar
 
 from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase
-from common.models import BASE_MODELS, NETWORKS, NetworkName
+from common.models import MODELS, NetworkName, in_order
 from common.study.model import Study
-from server.phases.clinical import clinical_asks, fit_clinical
-from server.phases.decision import Decision
+from server.phases.decision import STACKER, Decision, unstacked
 from server.phases.evaluation import EvaluationFindings, evaluate_test_sets, evaluation_asks
-from server.phases.fitted_model import FittedModel, training_columns
-from server.phases.fusion import fit_feature_fusion, fusion_asks
+from server.phases.fitted_model import Earlier, FittedModel, phase_of, training_columns
 from server.phases.fusion_bins import bins_asks, decide_by_bins
 from server.phases.fusion_rows import decide_by_rows, rows_asks
 from server.phases.networks import (
     AfterRound,
     TrainedNetwork,
     TrainingState,
-    network_asks,
-    network_model,
     rounds_of,
     rows_per_fold,
     train_variant,
     variants,
 )
 from server.phases.protocol import Federation
-from server.phases.radiomics import fit_radiomics, radiomics_asks
 from server.phases.table1 import Table1Findings, table1, table1_asks
 
 BYTES_A_NAME, BYTES_OF_ENROLMENT = 48, 2000
@@ -98,19 +93,15 @@ def run_program(federation: Federation, steps: Steps, software: Mapping[str, str
     first = steps.step("table1", partial(table1, federation))
     fitted: dict[str, FittedModel] = {}
     trained: dict[str, dict[str, TrainedNetwork]] = {}
-    if "clinical" in study.base_models:
-        fitted["clinical"] = steps.step("clinical", partial(fit_clinical, federation))
-    if "radiomics" in study.base_models:
-        fitted["radiomics"] = steps.step("radiomics", partial(fit_radiomics, federation))
-    for network in study.networks:
-        own = trained[network] = _train(federation, steps, network)
-        make = partial(network_model, federation, network, own)
-        fitted[network] = steps.step(f"{network}-model", make, phase=network)
-    if "fusion_feature" in study.fusion_models:
-        fuse = partial(fit_feature_fusion, federation, dict(fitted))
-        fitted["fusion_feature"] = steps.step("fusion_feature", fuse)
+    for name in in_order(unstacked(study)):
+        step = name
+        if MODELS[name].network:
+            trained[name], step = _train(federation, steps, name), f"{name}-model"
+        earlier = Earlier(dict(fitted), trained.get(name, {}))
+        fit = partial(phase_of(name).fit, federation, earlier)
+        fitted[name] = steps.step(step, fit, phase=name)
     decide = partial(DECIDE[study.fusion.pooling], federation, fitted)
-    decision = steps.step("fusion_decision", decide)
+    decision = steps.step(STACKER, decide)
     bundle = final_bundle(study, decision, fitted, trained, software)
     evaluate = partial(evaluate_test_sets, federation, bundle, steps.files(bundle), decision.edges)
     return StudyFindings(first, fitted, trained, decision, steps.step("evaluation", evaluate))
@@ -151,24 +142,15 @@ def final_bundle(
 
 def phase_names(study: Study) -> tuple[str, ...]:
     """Name a study's phases, in order."""
-    fusion = ["fusion_feature"] if "fusion_feature" in study.fusion_models else []
-    models = [name for name in BASE_MODELS if name in study.base_models]
-    return ("enrolment", "table1", *models, *fusion, "fusion_decision", "evaluation")
+    return ("enrolment", "table1", *in_order(unstacked(study)), STACKER, "evaluation")
 
 
 def declared_phases(study: Study) -> tuple[Phase, ...]:
     """Declare all that every phase asks for, as large as it can be: the body of the dossier."""
-    declare: dict[str, Callable[[Study], Phase]] = {
-        "enrolment": enrolment_asks,
-        "table1": table1_asks,
-        "clinical": clinical_asks,
-        "radiomics": radiomics_asks,
-        **{name: partial(network_asks, network=name) for name in NETWORKS},
-        "fusion_feature": fusion_asks,
-        "fusion_decision": bins_asks if study.fusion.pooling == "bins" else rows_asks,
-        "evaluation": evaluation_asks,
-    }
-    return tuple(declare[name](study) for name in phase_names(study))
+    decides = bins_asks if study.fusion.pooling == "bins" else rows_asks
+    models = [phase_of(name).asks for name in in_order(unstacked(study))]
+    declared = (enrolment_asks, table1_asks, *models, decides, evaluation_asks)
+    return tuple(declare(study) for declare in declared)
 
 
 def enrolment_asks(study: Study) -> Phase:

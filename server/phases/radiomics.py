@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from common.dossier.disclosure import Phase
+from common.models import MODELS
 from common.study.model import Study
 from common.transforms import Select
 from common.transforms.base import positions
 from common.transforms.views import table
 from server.phases.batching import run_together
-from server.phases.fitted_model import FittedModel
+from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.linear import fit_linear_model, linear_asks
 from server.phases.protocol import Federation
 from server.phases.rank_cells import lay_scores
@@ -74,3 +75,13 @@ def radiomics_asks(study: Study) -> Phase:
         *fitted,
     )
     return Phase("radiomics", "The radiomics model", 7 + rounds, asked)
+
+
+register(
+    ModelPhase(
+        MODELS["radiomics"],
+        lambda sites, _: fit_radiomics(sites),
+        radiomics_asks,
+        lambda study: study.radiomics.expected_features,
+    )
+)

@@ -6,6 +6,7 @@ What it says of its 2D and 3D networks is not the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ from common.models import (
     MODELS,
     NETWORKS,
     NetworkName,
+    label_of,
     labels_of,
     network_input,
     networks_seeing,
@@ -325,6 +327,14 @@ def _labels(names: Sequence[str]) -> str:
     return labels_of(names) or "none"
 
 
+def _of_models(options: dict[str, dict[str, Any]]) -> str:
+    return "; ".join(
+        f"{label_of(name)}, {words.humanise(key).lower()}: {json.dumps(value)}"
+        for name, own in options.items()
+        for key, value in own.items()
+    )
+
+
 def _named(labels: dict[str, str]) -> Callable[[Sequence[str]], str]:
     def show(names: Sequence[str]) -> str:
         return ", ".join(labels.get(name, words.humanise(name)) for name in names) or "none"
@@ -344,6 +354,13 @@ STUDY = (
         PAPER,
         _labels,
         counts=models(*FUSION_MODELS),
+    ),
+    Choice(
+        "Settings of further models",
+        ("model_options",),
+        ADDED,
+        _of_models,
+        counts=lambda settings: bool(settings.model_options),
     ),
     Choice("Folds of the cross-validation", ("folds",), PAPER),
     Choice(

@@ -17,19 +17,18 @@ from common.html.drawing import (
     GREY,
     LIGHT,
     LINE_STYLES,
-    MODEL_STYLE,
     ORANGE,
     VERMILION,
     Dash,
     Drawing,
     draw,
+    style_of,
 )
-from common.models import MODELS
+from common.models import MODELS, in_order
 from server.report import words
 from server.report.patients import draw_flow
 from server.report.performance import SIGNIFICANT
 from server.report.reading import (
-    MODEL_ORDER,
     MatrixRow,
     main_run,
     p_values,
@@ -119,7 +118,7 @@ def _percent_axes(axes: Axes, x: str, y: str) -> None:
 
 
 def _best_first(model: str) -> int:
-    return -MODEL_ORDER.index(model)
+    return -in_order(MODELS).index(model)
 
 
 def _rocs(results: Results) -> Iterator[Drawing]:
@@ -136,7 +135,7 @@ def _rocs(results: Results) -> Iterator[Drawing]:
 def _paint_roc(axes: Axes, curves: list[Roc], aucs: dict[tuple[str, str], float | None]) -> None:
     axes.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
     for row in sorted(curves, key=lambda row: _best_first(row.model)):
-        colour, dash = MODEL_STYLE[row.model]
+        colour, dash = style_of(row.model)
         area = words.auc(aucs.get((row.set, row.model)))
         label = f"{MODELS[row.model].label}, AUC {area}"
         axes.plot(row.fpr, row.tpr, color=colour, ls=dash, label=label)
@@ -161,7 +160,7 @@ def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
             for group in row.bins
             if group.mean_predicted is not None and group.observed is not None
         ]
-        colour, dash = MODEL_STYLE[row.model]
+        colour, dash = style_of(row.model)
         label = f"{MODELS[row.model].label}, Brier {words.number(row.brier)}"
         x, y = [point[0] for point in points], [point[1] for point in points]
         axes.plot(x, y, color=colour, ls=dash, marker="o", ms=4, label=label)
@@ -187,7 +186,7 @@ def _paint_decision(axes: Axes, rows: list[DecisionCurve]) -> None:
     axes.plot(rows[0].thresholds, everybody, color=GREY, lw=1, label="Treat all")
     axes.axhline(0, color=BLACK, lw=1, label="Treat none")
     for row in sorted(rows, key=lambda row: _best_first(row.model)):
-        colour, dash = MODEL_STYLE[row.model]
+        colour, dash = style_of(row.model)
         label = MODELS[row.model].label
         axes.plot(
             row.thresholds, [_nan(v) for v in row.net_benefit], color=colour, ls=dash, label=label

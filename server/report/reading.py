@@ -9,17 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from common.models import BASE_MODELS, FUSION_MODELS
+from common.models import in_order
 from server.report.schema import Correlation, Performance, Results
 from server.report.words import humanise
-
-MODEL_ORDER: tuple[str, ...] = (*BASE_MODELS, *FUSION_MODELS)
 
 
 def models(results: Results) -> list[str]:
     """Return the models with any performance, base models first."""
-    found = {row.model for row in results.performance}
-    return [model for model in MODEL_ORDER if model in found]
+    return list(in_order({row.model for row in results.performance}))
 
 
 def sets(results: Results) -> list[str]:
@@ -55,8 +52,7 @@ def main_run(results: Results) -> str:
 
 def headline_model(results: Results) -> str | None:
     """Return the model of the summary: decision fusion, else the next that was built."""
-    order = tuple(reversed((*BASE_MODELS, *FUSION_MODELS)))
-    return next((model for model in order if model in models(results)), None)
+    return next(reversed(models(results)), None)
 
 
 def set_label(name: str) -> str:

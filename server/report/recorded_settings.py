@@ -15,7 +15,7 @@ BLOCKS = (
     *("imaging", "radiomics", "selection", "svm", *NETWORKS, "fusion"),
     *("privacy", "differential_privacy", "waiting"),
 )
-PARTS = ("folds", "base_models", "fusion_models", "strata", "clinical")
+PARTS = ("folds", "base_models", "fusion_models", "model_options", "strata", "clinical")
 INTERPOLATION = {"image": "cubic B-spline", "roi": "nearest neighbour", "crops": "linear"}
 PAPERS_FEATURES = "radiomics-1834"
 

@@ -15,9 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from common.models import BaseModelName, FusionModelName
-
-ModelName = BaseModelName | FusionModelName
+from common.models import ModelName
 
 
 def _none_unless_finite(value: Any) -> Any:
@@ -217,6 +215,7 @@ class RecordedSettings(Record):
     folds: Count
     base_models: tuple[str, ...]
     fusion_models: tuple[str, ...] = ()
+    model_options: dict[str, Block] = Field(default_factory=dict)
     strata: tuple[str, ...] = ()
     clinical: tuple[RecordedColumn, ...] = ()
     imaging: Block = Field(default_factory=dict)

@@ -7,7 +7,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from common.html.drawing import BLACK, LIGHT, MODEL_STYLE, Drawing, draw
+from common.html.drawing import BLACK, LIGHT, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
@@ -137,7 +137,7 @@ def _paint(axes: Axes, rows: list[Stratum], shown: list[str]) -> None:
             continue
         index = levels.index(row.level)
         place = order.index(row.model) + 0.16 * ((len(levels) - 1) / 2 - index) * 2
-        colour = MODEL_STYLE[row.model][0]
+        colour = style_of(row.model)[0]
         axes.plot([row.ci_low, row.ci_high], [place] * 2, color=colour, lw=1.2, zorder=2)
         filling = colour if index == 0 else "white"
         marker = MARKERS[index % len(MARKERS)]

@@ -24,7 +24,7 @@ def test_values_move_along_lines_between_knots_and_stop_at_the_ends() -> None:
     done = STEP.apply(ROWS).values
     assert done[:, 0].tolist() == [-2.0, -1.0, 1.0]
     assert done[:2, 1].tolist() == [1.0, 2.0]
-    assert STEP.limit == 2.0
+    assert STEP.bound(np.inf) == 2.0
 
 
 def test_missing_values_stay_missing_and_no_rows_give_none() -> None:

@@ -80,7 +80,7 @@ def test_an_unknown_key_is_refused_so_that_nothing_else_rides_along(tree: dict[s
         ({"positives": 400}, "more positives than patients"),
         ({"tp": 125}, "tp = 125 is more than the 124 patients there are"),
         ({"correct": 1}, "correct is not tp"),
-        ({"model": "oracle"}, "Input should be"),
+        ({"model": "oracle"}, 'unknown model "oracle"; the models are clinical'),
         ({"run": "elsewhere"}, "String should match pattern"),
     ],
 )
