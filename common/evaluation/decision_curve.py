@@ -25,6 +25,7 @@ def decision_curve(result: DecisionCountResult, column: int) -> DecisionCurve:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from common.statistics.base import Rows
     >>> from common.statistics.scores import DecisionCounts
     >>> label = np.array([0.0, 1.0])
