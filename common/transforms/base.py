@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ Columns = tuple[str, ...]
 NOWHERE, ANYWHERE = 0.0, math.inf
 
 
-class Transform:
+class Transform(ABC):
     """One fitted step; as it stands, one that keeps the columns and that no site accepts.
 
     The declarations belong to the class that a site has installed: no message carries them. What a
@@ -39,9 +40,9 @@ class Transform:
     probability: ClassVar[bool] = False
     chooses_rows: ClassVar[bool] = False
 
+    @abstractmethod
     def apply(self, rows: Rows) -> Rows:
         """Return the rows after this step."""
-        raise NotImplementedError
 
     def outputs(self) -> Columns | None:
         """Return the output columns, None when they are those of the input."""

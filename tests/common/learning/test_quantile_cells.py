@@ -68,7 +68,7 @@ def check(tally: Tally, index: int, sample: Any, decimals: int | None = None) ->
 
 @given(values=st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=60))
 @settings(max_examples=150, deadline=None)
-def test_whatever_is_told_of_any_numbers_is_within_the_bound(values: list[float]) -> None:
+def test_every_number_that_is_reported_is_within_the_bound(values: list[float]) -> None:
     sample = np.array(values)
     tally, _ = counted([sample])
     check(tally, 0, sample)
