@@ -10,17 +10,21 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from common.errors import StudyError
 from common.utils import keeper
 from common.utils.console import consoles
 
 STOP_SECONDS, READY_SECONDS = 20.0, 60.0
+AGAIN_SECONDS = 0.1
+"""Time after which an interruption that was swallowed is repeated."""
 _LISTENS = "0A"
 """State of a listening socket in /proc/net/tcp."""
 
@@ -116,6 +120,22 @@ def interrupt_when_terminated() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    sys.unraisablehook = _interrupt_again
+
+
+def _interrupt_again(ignored: Any) -> None:
+    """Repeat an interruption that compiled code has swallowed, and report anything else as usual.
+
+    Where a library calls Python back, as numba does while it compiles, an exception goes no
+    further: the command would go on as if nobody had interrupted it.
+    """
+    if ignored.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(ignored)
+        return
+    # not from here, as it would be ignored in turn
+    again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+    again.daemon = True
+    again.start()
 
 
 def free_port() -> int:

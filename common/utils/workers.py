@@ -13,7 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from common.utils.keeper import die_with_parent
 
@@ -62,6 +62,7 @@ class WorkerPool(ProcessPoolExecutor):
         A library's compiled code may compute for minutes without handling a signal.
         """
         processes = list((self._processes or {}).values())
+        manager = cast(threading.Thread | None, self._executor_manager_thread)
         # first, as the executor fails on cancelled tasks when it finds its processes gone
         self.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -71,6 +72,9 @@ class WorkerPool(ProcessPoolExecutor):
             process.join(max(deadline - time.monotonic(), 0.0))
             if process.is_alive():
                 process.kill()
+        # else Python may wake it at its own end through a pipe that it is just closing
+        if manager is not None:
+            manager.join(UNWIND_SECONDS)
 
 
 @contextmanager

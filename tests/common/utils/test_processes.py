@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,21 @@ from common.utils.processes import (
 )
 
 PATIENT = "import time; time.sleep(60)"
+# compiled code that calls Python back, and is interrupted there
+CALLED_BACK = """
+import ctypes, os, signal, time
+from common.utils.processes import run_program
+
+def inside():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)
+
+def commands():
+    ctypes.PYFUNCTYPE(None)(inside)()
+    time.sleep(60)
+
+run_program(commands)
+"""
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True);"
 
 
@@ -87,3 +103,12 @@ def test_a_listener_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) 
         pytest.raises(StudyError, match="another user"),
     ):
         check_own_listener(server.getsockname()[1])
+
+
+def test_an_interruption_that_compiled_code_swallows_is_repeated() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLED_BACK], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "KeyboardInterrupt" in done.stderr.splitlines()[-1]
+    assert "Exception ignored" not in done.stderr
+    assert done.returncode != 0
