@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,8 +18,7 @@ from common.errors import StudyError
 from common.flower.programs import flower_environment
 from common.masking import identity
 from common.utils.console import consoles
-from common.utils.durable import write_durably
-from common.utils.processes import BackgroundProgram, stop_all
+from common.utils.processes import BackgroundProgram, port_is_taken, stop_all
 
 console, screen = consoles()
 # a SuperLink takes a node that vanished for present for a minute, and lets it in only after that
@@ -52,13 +50,15 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
 
     Raises
     ------
-    StudyError : at the start, the coordinator is not who it should be, or the clocks differ.
+    StudyError : at the start, the coordinator is not who it should be, the clocks differ, or the
+        port is taken.
     """
     log_to_screen_and_file(settings)
     for finding in obstacles(settings, deployment):
         LOG.error("site %s: %s", settings.name, finding)
         if finding.kind != "coordinator.reach":  # that passes by itself
             raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
+    check_port(deployment.port)
     node, launcher = programs_of(site, settings, deployment)
     try:
         _keep_running(node, launcher, settings, deployment)
@@ -70,22 +70,35 @@ def programs_of(
     site: Path, settings: SiteSettings, deployment: Deployment
 ) -> tuple[BackgroundProgram, BackgroundProgram]:
     """Return SuperNode and launcher, each its own process: Flower reads settings on its import."""
-    from client.gate.supernode import superexec_secret
+    from client.gate.loopback import HOST
+    from client.gate.supernode import loopback_of
 
     environment = flower_environment(settings.work / "flower")
-    secret = superexec_secret(settings)
-    write_durably(secret, secrets.token_bytes(32))
+    loopback = loopback_of(settings)
+    loopback.renew()
     python = [sys.executable, "-P", "-m"]
-    launcher = [*python, "client.gate.launcher", str(site.resolve()), "--insecure"]
+    node = [*python, "client.gate.supernode", str(site.resolve())]
+    launcher = [*python, "client.gate.launcher", *loopback.of_launcher(deployment.port)]
     launcher += ["--parent-pid", str(os.getpid())]
-    launcher += ["--runtime-api-address", f"127.0.0.1:{deployment.port}"]
-    launcher += ["--superexec-auth-secret-file", str(secret)]
-    return (
-        BackgroundProgram(
-            [*python, "client.gate.supernode", str(site.resolve())], environment, None
-        ),
-        BackgroundProgram(launcher, environment, None),
-    )
+    # the hospital's proxy is for the coordinator, not for this machine
+    direct = {**environment, "no_proxy": HOST}
+    return BackgroundProgram(node, environment, None), BackgroundProgram(launcher, direct, None)
+
+
+def check_port(port: int) -> None:
+    """Return if nobody listens where this site's SuperNode is to listen.
+
+    Raises
+    ------
+    StudyError : somebody does.
+    """
+    if port_is_taken(port):
+        raise StudyError(
+            f"another program listens on port {port}, where this site's SuperNode is to listen;"
+            " nothing is run for it, and it is sent nothing",
+            where="site.toml",
+            remedy="end that program, or choose another port in [deployment]",
+        )
 
 
 def obstacles(settings: SiteSettings, deployment: Deployment) -> list[Finding]:
@@ -116,5 +129,9 @@ def _keep_running(
         pause = WAITS[min(failures, len(WAITS)) - 1] if failures else WAITS[0]
         for finding in obstacles(settings, deployment):
             LOG.error("site %s: %s", settings.name, finding)
+        try:
+            check_port(deployment.port)
+        except StudyError as error:
+            LOG.error("site %s: %s", settings.name, error)
         LOG.warning("site %s: not connected; trying again in %g s", settings.name, pause)
         sleep(pause)

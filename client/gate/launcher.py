@@ -5,11 +5,9 @@ the numerical libraries and this release's ClientApp forks instead; the fork end
 What is loaded is what runs: Flower puts the folder of the coordinator's app on the path, where
 nothing could take the place of a module that is loaded already.
 
-A fork takes its message only from a program of the same user, for the installed app and this
-site.toml: while no SuperNode listens, another user of the machine could listen in its place.
+Launcher and forks talk to nobody but the SuperNode, which proves itself (`client.gate.loopback`).
 
-`fedlnm-site run` starts `python -m client.gate.launcher SITE_TOML` with the arguments of
-flower-superexec.
+`fedlnm-site run` starts `python -m client.gate.launcher` with the arguments of flower-superexec.
 """
 
 from __future__ import annotations
@@ -24,6 +22,8 @@ import traceback
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
+from common.utils.processes import run_program, write_for_this_user_alone
+
 # loaded before the first fork: the app, and what its handlers load when they need it
 PRELOADED = (
     "client.app",
@@ -33,8 +33,6 @@ PRELOADED = (
     # what an optimiser loads at its first step
     "torch._dynamo",
 )
-
-_ADDRESS = "--runtime-api-address"
 
 
 class ForkingExecutor:
@@ -68,23 +66,20 @@ class ForkingExecutor:
         """Start the process of one message."""
         from common.flower.superexec import LaunchResult, TaskType
 
-        if spec.task_type != TaskType.CLIENT_APP or not spec.insecure:
+        if spec.task_type != TaskType.CLIENT_APP:
             return LaunchResult.failed("only a hospital's own app is started here")
-        arguments = ["flwr-clientapp", "--insecure", "--token", spec.token]
-        arguments += [_ADDRESS, spec.runtime_api_address]
+        if spec.insecure or not spec.root_certificates_path:
+            return LaunchResult.failed("the SuperNode has not proved itself")
+        arguments = ["flwr-clientapp", "--root-certificates", spec.root_certificates_path]
+        arguments += ["--token", spec.token, "--runtime-api-address", spec.runtime_api_address]
         arguments += ["--parent-pid", str(spec.parent_pid)]
         self._requests.write(json.dumps(arguments) + "\n")
         self._requests.flush()
         return LaunchResult.accepted()
 
 
-def serve_forks(requests: TextIOWrapper, site: str) -> None:
-    """Load what is preloaded, then fork for every line of arguments, until there are no more.
-
-    Parameters
-    ----------
-    site : path of site.toml.
-    """
+def serve_forks(requests: TextIOWrapper) -> None:
+    """Load what is preloaded, then fork for every line of arguments, until there are no more."""
     from common.flower.arrays import join_arrays_once
 
     for name in PRELOADED:
@@ -96,21 +91,17 @@ def serve_forks(requests: TextIOWrapper, site: str) -> None:
     for line in requests:
         if os.fork() == 0:
             os.close(requests.fileno())
-            _run_app(json.loads(line), site)
+            _run_app(json.loads(line))
 
 
-def _run_app(arguments: list[str], site: str) -> NoReturn:
+def _run_app(arguments: list[str]) -> NoReturn:
     """Run the program flwr-clientapp in this fork."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code = 1
     try:
-        from common.flower.app import installed_app
-        from common.flower.superexec import accept_only, flwr_clientapp
-        from common.utils.processes import check_own_listener
+        from common.flower.superexec import flwr_clientapp
 
-        check_own_listener(int(arguments[arguments.index(_ADDRESS) + 1].rpartition(":")[2]))
-        accept_only(installed_app().digest, site)
         sys.argv = arguments
         flwr_clientapp()
         code = 0
@@ -125,20 +116,19 @@ def _run_app(arguments: list[str], site: str) -> NoReturn:
 
 def main() -> None:
     """Run Flower's SuperExec with the warm process in place of its executor."""
-    os.umask(0o077)  # what an app and its libraries write is for this user alone
-    site = sys.argv.pop(1)
+    write_for_this_user_alone()
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(writing)
         with os.fdopen(reading, "r", encoding="utf-8") as requests:
-            serve_forks(requests, site)
+            serve_forks(requests)
         os._exit(0)
     os.close(reading)
-    from common.flower.superexec import flower_superexec, replace_executor
+    from common.flower.superexec import replace_executor, run_superexec
 
     replace_executor(ForkingExecutor(os.fdopen(writing, "w", encoding="utf-8")))
     sys.argv[0] = "flower-superexec"
-    flower_superexec()
+    run_program(run_superexec)
 
 
 if __name__ == "__main__":

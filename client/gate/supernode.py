@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from flwr.app import Message, RecordDict
 
 from client.gate.flower_log import listen_to_flower, log_to_screen_and_file
+from client.gate.loopback import Loopback
 from client.gate.schema import StoppedError, expect
 from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.gate.vocabulary import CODES
@@ -332,20 +333,16 @@ def deployment_of(site: Path, settings: SiteSettings) -> Deployment:
     return deployment
 
 
-def superexec_secret(settings: SiteSettings) -> Path:
-    """Return the file of the secret that authenticates the launcher to the SuperNode.
-
-    It is new at every start.
-    """
-    return settings.work / "superexec.secret"
+def loopback_of(settings: SiteSettings) -> Loopback:
+    """Return the credentials that SuperNode and launcher show each other."""
+    return Loopback(settings.work / "loopback")
 
 
 def command_line(site: Path, settings: SiteSettings) -> list[str]:
     """Return Flower's arguments for this site."""
     deployment = deployment_of(site, settings)
     command = ["flower-supernode", "--superlink", deployment.superlink]
-    command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(deployment.port)]
-    command += ["--superexec-auth-secret-file", str(superexec_secret(settings))]
+    command += ["--isolation", "process", *loopback_of(settings).of_node(deployment.port)]
     command += ["--node-config", f'site-config="{site.resolve()}"']
     if deployment.insecure:
         return [*command, "--insecure"]

@@ -25,8 +25,6 @@ from common.utils.console import consoles
 STOP_SECONDS, READY_SECONDS = 20.0, 60.0
 AGAIN_SECONDS = 0.1
 """Time after which an interruption that was swallowed is repeated."""
-_LISTENS = "0A"
-"""State of a listening socket in /proc/net/tcp."""
 
 
 def write_for_this_user_alone() -> None:
@@ -225,26 +223,3 @@ def _end(error: StudyError) -> None:
     _, screen = consoles()
     screen.error(error)
     raise SystemExit(error.exit_code) from None
-
-
-def check_own_listener(port: int) -> None:
-    """Refuse a port of this machine where a program of another user listens.
-
-    Raises
-    ------
-    StudyError : nobody listens there, or somebody else does.
-    """
-    owners: set[int] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        path = Path(table)
-        for line in path.read_text(encoding="ascii").splitlines()[1:] if path.exists() else ():
-            fields = line.split()
-            if fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
-                owners.add(int(fields[7]))
-    if owners != {os.getuid()}:
-        who = "a program of another user listens" if owners else "nobody listens"
-        raise StudyError(
-            f"{who} on port {port}, where the SuperNode should be",
-            where="launcher",
-            remedy="end that program, or choose another port in site.toml",
-        )

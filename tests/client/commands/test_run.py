@@ -19,8 +19,10 @@ from client.site import LOG, SiteSettings, load_site
 from common.errors import StudyError
 from common.masking import identity
 from common.messages.joining import Invitation
-from common.utils.processes import BackgroundProgram
+from common.utils.processes import BackgroundProgram, free_port
 from server.deployment.authority import Pair, make_authority, make_server
+
+PORT = free_port()
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def site_of(authority: Pair, folder: Path, port: int) -> tuple[Path, SiteSetting
         certificate=authority.certificate.decode(),
         coordinator_key=identity.public_text(own.public_key()),
     ).signed_by(own)
-    join(folder, "a", invitation, port=9100)
+    join(folder, "a", invitation, port=PORT)
     return folder / "site.toml", load_site(folder / "site.toml")
 
 
@@ -128,6 +130,39 @@ def test_a_coordinator_that_does_not_run_yet_is_waited_for_and_logged(
     log = (unreachable[1].work / "supernode.log").read_text(encoding="utf-8")
     assert "nothing listens there -> ask the coordinator whether it runs" in log
     assert "trying again in 5 s" in log
+
+
+def test_a_port_that_somebody_else_took_first_stops_the_site_before_it_starts_anything(
+    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(tmp_path, monkeypatch, waits=1)
+    with (
+        socket.create_server(("127.0.0.1", PORT)),
+        pytest.raises(StudyError, match=f"another program listens on port {PORT}"),
+    ):
+        attend(*unreachable)
+    assert not (counted.folder / "node").exists()
+
+
+def test_a_port_that_somebody_takes_in_between_is_named(
+    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(tmp_path, monkeypatch, waits=1)
+    node = counted._program("node", "")
+    monkeypatch.setattr(run, "programs_of", lambda *_: (node, counted.launcher))
+    start = node.start
+    with socket.socket() as stranger:
+
+        def taken() -> None:
+            stranger.bind(("127.0.0.1", PORT))
+            stranger.listen()
+            start()
+
+        monkeypatch.setattr(node, "start", taken)
+        with pytest.raises(KeyboardInterrupt):
+            attend(*unreachable)
+    log = (unreachable[1].work / "supernode.log").read_text(encoding="utf-8")
+    assert f"another program listens on port {PORT}" in log
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ SERVE = """
 import json, os, sys
 from client.gate import launcher
 from common.flower import superexec
-from common.utils import processes
 
 def say(text):
     os.write(1, text.encode() + b"\\n")
@@ -32,10 +31,8 @@ def app():
         raise RuntimeError("of this message alone")
 
 superexec.flwr_clientapp = app
-superexec.accept_only = lambda digest, site: say(f"only {{digest[:0]}}{{site}}")
-processes.check_own_listener = lambda port: say(f"owner of {{port}}")
 launcher.PRELOADED = ("client.app",)
-launcher.serve_forks(sys.stdin, "site.toml")
+launcher.serve_forks(sys.stdin)
 say("served")
 """
 
@@ -52,10 +49,7 @@ def served(tmp_path: Path) -> subprocess.CompletedProcess[str]:
     (smuggled / "app.py").touch()
     return subprocess.run(
         [sys.executable, "-c", SERVE.format(folder=str(smuggled.parent))],
-        input="".join(
-            json.dumps(["flwr-clientapp", what, "--runtime-api-address", "127.0.0.1:9094"]) + "\n"
-            for what in ("fails", "works")
-        ),
+        input="".join(json.dumps(["flwr-clientapp", what]) + "\n" for what in ("fails", "works")),
         capture_output=True,
         text=True,
         check=True,
@@ -69,14 +63,6 @@ def test_a_message_runs_the_installed_release_whatever_lies_in_the_folder_of_the
     lines = [json.loads(line) for line in served.stdout.splitlines() if line.startswith("[")]
     assert sorted(arguments[1] for arguments, _ in lines) == ["fails", "works"]
     assert {file for _, file in lines} == {client.app.__file__}
-
-
-def test_a_message_is_taken_from_the_same_user_for_the_installed_app_and_this_site(
-    served: subprocess.CompletedProcess[str],
-) -> None:
-    lines = served.stdout.splitlines()
-    assert lines.count("owner of 9094") == 2
-    assert lines.count("only site.toml") == 2
 
 
 def test_the_clientapp_is_loaded_before_the_first_message() -> None:
@@ -97,7 +83,8 @@ def spec(**changes: Any) -> Any:
         "task_type": TaskType.CLIENT_APP,
         "runtime_api_address": "127.0.0.1:9094",
         "token": "t",
-        "insecure": True,
+        "insecure": False,
+        "root_certificates_path": "node.pem",
         "parent_pid": 7,
     }
     return SimpleNamespace(**{**fields, **changes})
@@ -108,8 +95,8 @@ def test_the_warm_process_is_told_what_flower_would_start() -> None:
     result = ForkingExecutor(pipe).launch(spec())
     assert result.status == "accepted"
     assert pipe.getvalue() == (
-        '["flwr-clientapp", "--insecure", "--token", "t", "--runtime-api-address",'
-        ' "127.0.0.1:9094", "--parent-pid", "7"]\n'
+        '["flwr-clientapp", "--root-certificates", "node.pem", "--token", "t",'
+        ' "--runtime-api-address", "127.0.0.1:9094", "--parent-pid", "7"]\n'
     )
 
 
@@ -122,6 +109,13 @@ def test_nothing_but_a_hospitals_app_is_started() -> None:
     assert pipe.getvalue() == ""
 
 
+@pytest.mark.parametrize("missing", [{"insecure": True}, {"root_certificates_path": None}])
+def test_nothing_is_started_for_a_supernode_that_has_not_proved_itself(missing: Any) -> None:
+    pipe: Any = StringIO()
+    assert ForkingExecutor(pipe).launch(spec(**missing)).status == "failed"
+    assert pipe.getvalue() == ""
+
+
 def test_flower_understands_what_the_warm_process_is_told() -> None:
     from flwr.supernode.cli.flwr_clientapp import _parse_args_run_flwr_clientapp
 
@@ -130,4 +124,4 @@ def test_flower_understands_what_the_warm_process_is_told() -> None:
     arguments = json.loads(pipe.getvalue())
     parsed = _parse_args_run_flwr_clientapp().parse_args(arguments[1:])
     assert (parsed.token, parsed.runtime_api_address) == ("t", "127.0.0.1:9094")
-    assert (parsed.insecure, parsed.parent_pid) == (True, 7)
+    assert (parsed.insecure, parsed.root_certificates, parsed.parent_pid) == (False, "node.pem", 7)

@@ -44,6 +44,12 @@ def test_flowers_arguments_come_from_site_toml(tmp_path: Path) -> None:
     assert parsed.auth_supernode_private_key == str(tmp_path / "keys" / "node")
     assert parsed.isolation == "process"
     assert (parsed.host, parsed.port) == ("127.0.0.1", 9100)
+    loopback = supernode.loopback_of(settings)
+    assert (parsed.ssl_certfile, parsed.ssl_keyfile) == (
+        str(loopback.certificate),
+        str(loopback.key),
+    )
+    assert parsed.superexec_auth_secret_file == str(loopback.secret)
     assert not parsed.insecure
     assert not parsed.runtime_dependency_install
     assert str(tmp_path / "site.toml") in parsed.node_config

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flwr.supercore.superexec import run_superexec
-from flwr.supernode.runtime import run_clientapp
+from httpx import ConnectError
 
 from common.errors import StudyError
 from common.flower import superexec
@@ -34,22 +33,12 @@ def test_a_moved_seam_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         superexec.replace_executor(EXECUTOR)
 
 
-def test_only_this_app_and_this_site_are_taken_whatever_is_handed_over(
+def test_a_program_without_the_supernodes_certificate_is_put_into_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    handed = SimpleNamespace(content=b"an app")
-    context = SimpleNamespace(node_config={"site-config": "/somewhere/else"})
-    pulled = ("message", context, "run", handed)
-    monkeypatch.setattr(run_clientapp, "pull_task_input", lambda _: pulled)
-    superexec.accept_only(hashlib.sha256(b"an app").hexdigest(), "/site.toml")
-    run_clientapp.pull_task_input(None)  # type: ignore[arg-type]
-    assert context.node_config == {"site-config": "/site.toml"}
-    handed.content = b"another"
-    with pytest.raises(StudyError, match="not of this release"):
-        run_clientapp.pull_task_input(None)  # type: ignore[arg-type]
+    def refuse() -> None:
+        raise ConnectError("certificate verify failed")
 
-
-def test_a_moved_input_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_clientapp, "run_clientapp", lambda: None)
-    with pytest.raises(StudyError, match="launcher"):
-        superexec.accept_only("0" * 64, "/site.toml")
+    monkeypatch.setattr(superexec, "flower_superexec", refuse)
+    with pytest.raises(StudyError, match=r"not this site's SuperNode listens .*verify failed"):
+        superexec.run_superexec()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +12,6 @@ import pytest
 from common.errors import StudyError
 from common.utils.processes import (
     BackgroundProgram,
-    check_own_listener,
     free_port,
     port_is_taken,
     stop_all,
@@ -86,23 +83,6 @@ def test_a_program_that_ends_before_it_answers_is_told_of(tmp_path: Path) -> Non
 
 def test_a_free_port_is_not_taken() -> None:
     assert not port_is_taken(free_port())
-
-
-def test_a_listener_of_this_user_is_accepted_and_nobody_is_not() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        check_own_listener(port)
-    with pytest.raises(StudyError, match="nobody listens"):
-        check_own_listener(port)
-
-
-def test_a_listener_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getuid", lambda: 54_321)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(StudyError, match="another user"),
-    ):
-        check_own_listener(server.getsockname()[1])
 
 
 def test_an_interruption_that_compiled_code_swallows_is_repeated() -> None:
