@@ -6,6 +6,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -136,19 +137,20 @@ def _refused_early(settings: SiteSettings, request: Any) -> RecordDict | None:
 
 
 def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) -> RecordDict:
-    """Compute, unless an earlier release forbids it; record in the ledger what leaves.
+    """Reserve, compute, and record in the ledger what leaves; refuse what earlier releases forbid.
 
     A failure is recorded like a refusal: its occurrence can reveal something about the numbers. At
     enrolment the handler itself checks earlier releases, so that one answer reports everything.
     """
     enrols = isinstance(request, EnrolRequest)
-    refusals = () if enrols else workspace.releases.refusals(kind, request)
-    try:
-        reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
-        return _leave(workspace.releases, workspace.name, kind, request, reply)
-    except Exception as error:
-        problem = _scrub(error, workspace.settings)
-    return _leave(workspace.releases, workspace.name, kind, request, problem)
+    reserved = nullcontext(()) if enrols else workspace.releases.reserve(kind, request)
+    with reserved as refusals:
+        try:
+            reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
+            return _leave(workspace.releases, workspace.name, kind, request, reply)
+        except Exception as error:
+            problem = _scrub(error, workspace.settings)
+        return _leave(workspace.releases, workspace.name, kind, request, problem)
 
 
 def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -> RecordDict:

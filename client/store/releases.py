@@ -6,6 +6,7 @@ import builtins
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from common.messages.exchanges import (
 )
 from common.study.model import FEWEST_MASKED, Study
 from common.study.sums import masked_over, split_of
+from common.utils.durable import alone
 
 # failures of the machine, which tell nothing of the numbers
 _MACHINE_FAULTS = frozenset(
@@ -97,6 +99,31 @@ class Releases:
         with self._db.transaction():
             return self._forbidden(exchange, request, tuple(self._items(exchange, request)))
 
+    @contextmanager
+    def reserve(self, exchange: str, request: Any) -> Iterator[tuple[Refusal, ...]]:
+        """Reserve a release before anything is computed; yield what forbids it.
+
+        All questions that are being answered count as if each were answered, and as if each were
+        refused, so that many at once get no more than one after the other would. An identical
+        question waits until this one is answered. What a process had reserved when it died goes on
+        counting until the same question is answered.
+        """
+        with alone(self._db.path.parent / "reserved" / f"{_name(request)[:3]}.lock"):
+            with self._db.transaction():
+                items = tuple(self._items(exchange, request))
+                forbidden = self._forbidden(exchange, request, items)
+                if not forbidden:
+                    self._reserve(exchange, request, items)
+            yield forbidden
+
+    def _reserve(self, exchange: str, request: Any, items: Sequence[Item]) -> None:
+        question = question_of(items)
+        counts = [(REFUSED, question)]
+        for kind, own in self._limited(exchange, items).items():
+            counts += [(kind, one) for one in own]
+        counts += [(kind, item.digest) for item, _, kind in _gradients(request)]
+        self._db.reserve(self._study.digest(), question, counts)
+
     def record(
         self, exchange: str, request: Any, reply: Any, content: RecordDict
     ) -> tuple[Refusal, ...]:
@@ -110,6 +137,7 @@ class Releases:
         decision, reason = _decision(reply)
         with self._db.transaction():
             items = tuple(self._items(exchange, request))
+            self._db.settle(self._study.digest(), question_of(items))
             if decision == "released":
                 if forbidden := self._forbidden(exchange, request, items):
                     self._draft.drop()
@@ -160,19 +188,25 @@ class Releases:
         if exchange == "query.enrol":
             return
         asked = {question_of(items)}
-        if len(self._db.questions(study, REFUSED) - asked) >= privacy.max_refusals:
+        if len(self._db.counted(study, REFUSED) - asked) >= privacy.max_refusals:
             yield refusal("refusals", privacy, "a study with many questions refused before")
+        for kind, own in self._limited(exchange, items).items():
+            if len(own | self._db.counted(study, kind)) > privacy.max_releases:
+                rows = kind == exchange
+                before = (
+                    "the same of other models before" if rows else "other tables of a set before"
+                )
+                yield refusal("releases", privacy, before)
+
+    def _limited(self, exchange: str, items: Sequence[Item]) -> dict[str, set[str]]:
+        """Return the questions of which a study may ask `max_releases` different ones, by kind."""
+        found: dict[str, set[str]] = defaultdict(set)
         if exchange in _ABOUT_ROWS:
-            known = self._db.questions(study, exchange)
-            if len(known | asked) > privacy.max_releases:
-                yield refusal("releases", privacy, "the same of other models before")
-        tables: dict[str, set[str]] = defaultdict(set)
+            found[exchange].add(question_of(items))
         for item in items:
             if item.subset != "train" and len(self._study.members(item.subset)) == 1:
-                tables[table_kind(item)].add(item.request)
-        for kind, own in tables.items():
-            if len(own | self._db.questions(study, kind)) > privacy.max_releases:
-                yield refusal("releases", privacy, "other tables of a set before")
+                found[table_kind(item)].add(item.request)
+        return found
 
     def _too_many_gradients(self, request: Any) -> Iterator[Refusal]:
         """Refuse more different gradients on a table than the study needs; each says a little.
@@ -182,7 +216,7 @@ class Releases:
         """
         asked: dict[str, set[str]] = {}
         for item, base, kind in _gradients(request):
-            earlier = self._db.questions(self._study.digest(), kind)
+            earlier = self._db.counted(self._study.digest(), kind)
             known = asked.setdefault(kind, set(earlier))
             known.add(item.digest)
             counts = {base: len(known)}
@@ -335,6 +369,11 @@ def _gradients(request: Any) -> Iterator[tuple[SumItem, str, str]]:
         if item.statistic.kind == "gradient":
             for base in tables_read(item.view):
                 yield item, base, f"gradient/{request_digest(base, item.subset)}"
+
+
+def _name(request: Any) -> str:
+    """Return a digest (hex) that only an identical request has."""
+    return str(getattr(request, "digest", request.study))
 
 
 def _decision(reply: Any) -> tuple[Decision, str]:

@@ -41,6 +41,9 @@ _SCHEMA = (
     # different questions of a study, counted by kind
     "CREATE TABLE questions (study TEXT NOT NULL, kind TEXT NOT NULL, question TEXT NOT NULL,"
     " PRIMARY KEY (study, kind, question)) WITHOUT ROWID",
+    # those that are being answered, or were when a process died: with each all that it counts as
+    "CREATE TABLE reserved (study TEXT NOT NULL, request TEXT NOT NULL, kind TEXT NOT NULL,"
+    " question TEXT NOT NULL, PRIMARY KEY (study, request, kind, question)) WITHOUT ROWID",
     # which patients were released about, and among which sites their sums were hidden
     "CREATE TABLE releases (membership TEXT NOT NULL, subset TEXT NOT NULL, study TEXT NOT NULL,"
     " roster TEXT NOT NULL, participants TEXT NOT NULL,"
@@ -154,6 +157,21 @@ class SiteDb:
         """
         sql = "SELECT question FROM questions WHERE study = ? AND kind = ?"
         return frozenset(row[0] for row in self._read(sql, study, kind))
+
+    def counted(self, study: str, kind: str) -> frozenset[str]:
+        """Return `questions` with those that are being answered: each may turn out as any other."""
+        sql = "SELECT question FROM reserved WHERE study = ? AND kind = ?"
+        reserved = frozenset(row[0] for row in self._read(sql, study, kind))
+        return self.questions(study, kind) | reserved
+
+    def reserve(self, study: str, request: str, counts: Iterable[tuple[str, str]]) -> None:
+        """Count a request before it is answered, until `settle`; as kinds and questions."""
+        rows = [(study, request, kind, question) for kind, question in counts]
+        self._write("INSERT OR IGNORE INTO reserved VALUES (?, ?, ?, ?)", *rows)
+
+    def settle(self, study: str, request: str) -> None:
+        """End a reservation: the request is answered, and counts as what came of it."""
+        self._write("DELETE FROM reserved WHERE study = ? AND request = ?", (study, request))
 
     def ask(self, questions: Iterable[tuple[str, str, str]]) -> None:
         """Remember questions: study, kind, digest."""
@@ -342,7 +360,12 @@ class Draft:
 
     def __init__(self, work: Path) -> None:
         self.db = site_db(work)
-        self._facts: dict[tuple[Kind, str], str] = {}
+        self._replies = threading.local()  # each thread works on one reply
+
+    @property
+    def _facts(self) -> dict[tuple[Kind, str], str]:
+        facts: dict[tuple[Kind, str], str] = vars(self._replies).setdefault("facts", {})
+        return facts
 
     def fix(self, kind: Kind, name: str, value: str) -> bool:
         """Add a fact; return False where another one stands."""
@@ -374,7 +397,7 @@ class Draft:
         ------
         RefusedError : a reply of another process fixed another fact meanwhile.
         """
-        facts = self._facts
+        facts = dict(self._facts)
         self.drop()
         with self.db.transaction():
             for (kind, name), value in facts.items():
@@ -387,7 +410,7 @@ class Draft:
 
     def drop(self) -> None:
         """Forget the reply under way."""
-        self._facts = {}
+        self._facts.clear()
 
 
 @lru_cache(maxsize=64)
