@@ -149,7 +149,7 @@ class ForestBatch:
         level = slice(2**self.rounds - 1, 2 ** (self.rounds + 1) - 1)
         tree, place = np.nonzero(self._open[:, level])
         order = self._random.random((self._trees, 2**self.rounds, len(self._edges)))
-        ranking = np.argsort(order, axis=2)[tree % self._trees, place]
+        ranking = np.argsort(order, axis=2, kind="stable")[tree % self._trees, place]
         looked = np.arange(len(self._edges)) < self._looks[tree][:, None]
         self._tree = np.repeat(tree, self._looks[tree])
         self._node = np.repeat(place + level.start, self._looks[tree])

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 
+from common.learning.agreement import close
 from common.messages.plain import plain
 from common.statistics.base import Float, Int
 from common.statistics.gram import CentredGram, FoldGramResult
+from common.utils import portable
 
 TOLERANCE = 1e-10  # of the duality gap, relative to y'y
 SCAN_TOLERANCE = 1e-5  # while looking for the least error: penalties far too small converge slowly
 MAX_ITERATIONS = 100_000
+# of the largest coefficient: smaller ones are the solver's rounding, and keep no column
+LEAST_COEFFICIENT = 2e-9
+# errors that differ by less, relative to the smallest, are equal
+TIE = 1e-12
+# while looking for the least error, penalties within this of it may turn out to have it
+_NEARLY = 1e-9
+
+
+@plain
+class LassoChoice:
+    """The part of a LASSO that decides on columns: its penalty, and the coefficients (p,) at it."""
+
+    alpha: float
+    coefficients: Float
 
 
 @plain
@@ -39,7 +58,13 @@ class LassoFit:
     @property
     def support(self) -> Int:
         """Indices of the columns kept."""
-        return np.flatnonzero(self.coefficients).astype(np.int64)
+        sizes = np.abs(self.coefficients)
+        return np.flatnonzero(sizes > LEAST_COEFFICIENT * sizes.max(initial=0.0)).astype(np.int64)
+
+    @property
+    def choice(self) -> LassoChoice:
+        """Penalty and coefficients."""
+        return LassoChoice(self.alpha, self.coefficients)
 
 
 def lasso_path_from_gram(gram: CentredGram, alphas: Float, tolerance: float = TOLERANCE) -> Float:
@@ -101,28 +126,71 @@ def choose(fold_gram: FoldGramResult, alphas: Float, folds_kept: tuple[int, ...]
     if len(folds_kept) < 2:
         raise ValueError("cross-validation needs at least two folds")
     grid = np.sort(np.unique(alphas))[::-1]
-    outside = tuple(fold for fold in range(fold_gram.folds) if fold not in folds_kept)
     for fold in folds_kept:
         if fold_gram.n[fold] < 1:
             raise ValueError(f"fold {fold} has no rows")
     errors = _errors(fold_gram, grid, folds_kept, SCAN_TOLERANCE)
-    near = min(int(np.argmin(errors.mean(axis=0))) + 3, grid.size)
+    scanned = errors.mean(axis=0)
+    least = np.flatnonzero(scanned <= scanned.min() * (1.0 + _NEARLY))
+    near = min(int(least[-1]) + 3, grid.size)
     errors[:, :near] = _errors(fold_gram, grid[:near], folds_kept, TOLERANCE)
     cv_error = errors.mean(axis=0)
     best = int(np.argmin(cv_error))
-    train = fold_gram.training(outside)
+    train = _training(fold_gram, folds_kept)
     path = lasso_path_from_gram(train, grid, SCAN_TOLERANCE)
     path[:, : best + 1] = lasso_path_from_gram(train, grid[: best + 1])
     coefficients = path[:, best].copy()
     return LassoFit(
         alpha=float(grid[best]),
         coefficients=coefficients,
-        intercept=train.mean_y - float(train.mean_x @ coefficients),
+        intercept=train.mean_y - portable.dot(train.mean_x, coefficients),
         alphas=grid,
         cv_error=cv_error,
         cv_spread=errors.std(axis=0, ddof=1) / np.sqrt(len(folds_kept)),
         path=path,
     )
+
+
+def same_choice(
+    fold_gram: FoldGramResult, folds_kept: tuple[int, ...], own: LassoFit, theirs: Any
+) -> bool:
+    """Accept another machine's choice: an error that ties with the least one, close coefficients.
+
+    Parameters
+    ----------
+    own : of `choose` with the same sums and folds.
+    """
+    if not isinstance(theirs, LassoChoice) or not isinstance(theirs.alpha, float):
+        return False
+    found = np.flatnonzero(own.alphas == theirs.alpha)
+    if found.size != 1:
+        return False
+    place = int(found[0])
+    if own.cv_error[place] > own.cv_error.min() * (1.0 + TIE):
+        return False
+    coefficients = own.coefficients
+    if theirs.alpha != own.alpha:
+        train = _training(fold_gram, folds_kept)
+        coefficients = lasso_path_from_gram(train, own.alphas[: place + 1])[:, place]
+    return close(coefficients, theirs.coefficients)
+
+
+def with_choice(
+    fold_gram: FoldGramResult, folds_kept: tuple[int, ...], own: LassoFit, choice: LassoChoice
+) -> LassoFit:
+    """Return a fit with a choice that `same_choice` has accepted."""
+    train = _training(fold_gram, folds_kept)
+    return dataclasses.replace(
+        own,
+        alpha=choice.alpha,
+        coefficients=choice.coefficients,
+        intercept=train.mean_y - portable.dot(train.mean_x, choice.coefficients),
+    )
+
+
+def _training(fold_gram: FoldGramResult, folds_kept: tuple[int, ...]) -> CentredGram:
+    outside = tuple(fold for fold in range(fold_gram.folds) if fold not in folds_kept)
+    return fold_gram.training(outside)
 
 
 def _errors(

@@ -8,10 +8,10 @@ of the patients from another; and they do not change under monotone changes of u
 from __future__ import annotations
 
 import numpy as np
-import scipy
 
 from common.statistics.base import Float
 from common.statistics.histogram import HistogramResult
+from common.utils import portable
 
 STEPS = 30
 # tails that grow faster than this per unit of score are cut at the limit instead
@@ -48,8 +48,8 @@ def _column(grid: Float, edges: Float, held: Float) -> Float:
     ends = edges[1:][filled][:-1]
     if ends.size == 0:
         return grid
-    scores = np.asarray(scipy.stats.norm.ppf(below[:-1] / below[-1]), dtype=np.float64)
-    knots: Float = np.interp(grid, scores, ends)
+    scores = portable.normal_quantile(below[:-1] / below[-1])
+    knots = portable.interpolate(grid, scores, ends)
     lower, upper = grid < scores[0], grid > scores[-1]
     knots[lower] = ends[0] - _tail(scores[0] - grid[lower], -scores, -ends)
     knots[upper] = ends[-1] + _tail(grid[upper] - scores[-1], scores[::-1], ends[::-1])
@@ -71,7 +71,8 @@ def _tail(beyond: Float, scores: Float, ends: Float) -> Float:
     if not growth.all():  # tied values: two edges in one place carry no change
         return np.asarray(growth[0] * beyond)
     apart = abs(scores[0] - scores[2]) / 2.0
-    change = float(np.clip(np.log(growth[0] / growth[1]) / apart, -FASTEST_GROWTH, FASTEST_GROWTH))
-    outermost = growth[0] * np.exp(change * abs(scores[0] - scores[1]) / 2.0)
-    stretched = beyond if change == 0.0 else np.expm1(change * beyond) / change
+    steeper = float(portable.log(growth[0] / growth[1])) / apart
+    change = min(max(steeper, -FASTEST_GROWTH), FASTEST_GROWTH)
+    outermost = growth[0] * float(portable.exp(change * abs(scores[0] - scores[1]) / 2.0))
+    stretched = beyond if change == 0.0 else portable.expm1(change * beyond) / change
     return np.asarray(outermost * stretched)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy
 
+from common.learning.agreement import Axes, axes_of, with_signs
 from common.statistics.base import Float
 from common.statistics.gram import CentredGram
+from common.utils import portable
 
 # resolution of a covariance summed in fixed point: directions below this share of the largest
 # variance are rounding
 _RESOLVED = 1e-9
 
 
-def synthetic_landmarks(gram: CentredGram, count: int, seed: int, clip: float | None) -> Float:
+def covariance(gram: CentredGram) -> Float:
+    """Return the covariance (p, p) of the rows, which shapes the landmarks."""
+    return gram.gram / gram.n
+
+
+def synthetic_landmarks(
+    gram: CentredGram, count: int, seed: int, clip: float | None, axes: Axes | None = None
+) -> Float:
     """Draw landmarks from the normal distribution with the mean and covariance of the rows.
 
     No row enters: landmarks follow from the sums and the seed. The symmetric square root of the
@@ -27,6 +35,7 @@ def synthetic_landmarks(gram: CentredGram, count: int, seed: int, clip: float | 
     count : number of landmarks m.
     seed : of the draws.
     clip : largest absolute value of the data, to which landmarks are limited too; None for none.
+    axes : of `covariance(gram)`, where they are known; the rest is portable arithmetic.
 
     Returns
     -------
@@ -42,8 +51,8 @@ def synthetic_landmarks(gram: CentredGram, count: int, seed: int, clip: float | 
         raise ValueError(f"clip {clip} is not positive")
     if gram.n < 2:
         raise ValueError(f"landmarks from {gram.n:.0f} rows: the mean would be a row")
-    draws = np.random.default_rng(seed).standard_normal((count, gram.mean_x.size))
-    landmarks = gram.mean_x + draws @ _square_root(gram.gram / gram.n)
+    root = _square_root(axes_of(covariance(gram)) if axes is None else axes)
+    landmarks = gram.mean_x + portable.product(_normal_draws(seed, count, root.shape[0]), root)
     return landmarks if clip is None else np.clip(landmarks, -clip, clip)
 
 
@@ -65,11 +74,16 @@ def gamma_scale(gram: CentredGram) -> float:
 
 def rbf_kernel(first: Float, second: Float, gamma: float) -> Float:
     """Return exp(-gamma |x - z|^2), (n, m), of rows x of `first` and z of `second` (m, p)."""
-    squared = scipy.spatial.distance.cdist(first, second, "sqeuclidean")
-    return np.asarray(np.exp(-gamma * squared), dtype=np.float64)
+    squared = np.zeros((first.shape[0], second.shape[0]))
+    for left, right in zip(first.T, second.T, strict=True):
+        apart = left[:, None] - right
+        squared += apart * apart
+    return portable.exp(-gamma * squared)
 
 
-def nystroem_map(landmarks: Float, gamma: float, rank_tolerance: float) -> Float:
+def nystroem_map(
+    landmarks: Float, gamma: float, rank_tolerance: float, axes: Axes | None = None
+) -> Float:
     """Return K^(-1/2) of the landmarks' kernel matrix K, on its significant eigenvalues.
 
     Features of rows are `rbf_kernel(rows, landmarks, gamma) @ map`; their inner products are the
@@ -86,6 +100,7 @@ def nystroem_map(landmarks: Float, gamma: float, rank_tolerance: float) -> Float
     gamma : of the kernel exp(-gamma |x - z|^2).
     rank_tolerance : eigenvalues up to this share of the largest are left out; it bounds the map's
         entries, and so how much it enlarges rounding.
+    axes : of the landmarks' kernel matrix, where they are known.
 
     Returns
     -------
@@ -99,17 +114,22 @@ def nystroem_map(landmarks: Float, gamma: float, rank_tolerance: float) -> Float
         raise ValueError(f"gamma {gamma} is not positive")
     if not 0 <= rank_tolerance < 1:
         raise ValueError(f"rank tolerance {rank_tolerance} is outside [0, 1)")
-    values, vectors = np.linalg.eigh(rbf_kernel(landmarks, landmarks, gamma))
-    # below the rounding of eigh even a tolerance of 0 keeps nothing
+    found = axes_of(rbf_kernel(landmarks, landmarks, gamma)) if axes is None else axes
+    values = found.values
+    # below the rounding of eigenvalues even a tolerance of 0 keeps nothing
     lowest = max(rank_tolerance, values.size * np.finfo(np.float64).eps) * values[-1]
     kept = np.flatnonzero(values > lowest)[::-1]
-    axes = vectors[:, kept]
-    leading = axes[np.argmax(np.abs(axes), axis=0), np.arange(kept.size)]
-    return np.asarray(axes * np.where(leading < 0, -1.0, 1.0) / np.sqrt(values[kept]))
+    return with_signs(found.vectors[:, kept]) / np.sqrt(values[kept])
 
 
-def _square_root(covariance: Float) -> Float:
-    values, vectors = np.linalg.eigh(covariance)
+def _square_root(axes: Axes) -> Float:
+    values, vectors = axes.values, axes.vectors
     resolved = values > _RESOLVED * max(float(values[-1]), 0.0)
     spread = np.where(resolved, np.sqrt(np.maximum(values, 0.0)), 0.0)
-    return np.asarray((vectors * spread) @ vectors.T)
+    return portable.product(vectors * spread, vectors.T)
+
+
+def _normal_draws(seed: int, count: int, p: int) -> Float:
+    """Return standard normal numbers (count, p): quantiles at drawn multiples of 2^-32."""
+    drawn = np.random.default_rng(seed).integers(0, 2**32, size=(count, p), dtype=np.uint32)
+    return portable.normal_quantile((drawn.astype(np.float64) + 0.5) * 2.0**-32)

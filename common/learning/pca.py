@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg
 
+from common.learning.agreement import Axes, axes_of, with_signs
 from common.statistics.base import Float
 
+# of the largest variance: what is below is rounding of the sums
+LEAST_VARIANCE = 1e-9
 
-def principal_axes(products: Float, n: int, components: int) -> tuple[Float, Float]:
-    """Return the leading axes and the variance along them.
 
-    At most min(components, n - 1, p) axes: centred rows span no more. The largest loading of an
-    axis, the first of equal ones, is positive.
-
-    Parameters
-    ----------
-    products : (p, p), centred X'X over n rows.
-    n : number of rows.
-    components : number of axes wanted.
-
-    Returns
-    -------
-    axes : (p, k), orthonormal columns, by decreasing variance.
-    variances : (k,), with n - 1 in the denominator as in scikit-learn.
+def most_axes(n: int, p: int, components: int) -> int:
+    """Return the number of axes that n centred rows of p columns can have, at most `components`.
 
     Raises
     ------
@@ -31,11 +20,39 @@ def principal_axes(products: Float, n: int, components: int) -> tuple[Float, Flo
     """
     if n < 2 or components < 1:
         raise ValueError(f"{components} components of {n} rows")
-    p = products.shape[0]
-    k = min(components, n - 1, p)
-    values, vectors = linalg.eigh(products, subset_by_index=(p - k, p - 1))
-    axes = np.asarray(vectors[:, ::-1], dtype=np.float64)
-    leading = axes[np.argmax(np.abs(axes), axis=0), np.arange(k)]
-    axes = axes * np.where(leading < 0, -1.0, 1.0)
-    variances = np.maximum(np.asarray(values[::-1], dtype=np.float64), 0.0) / (n - 1)
-    return axes, variances
+    return min(components, n - 1, p)
+
+
+def leading_axes(found: Axes, n: int) -> tuple[Float, Float]:
+    """Return the axes that are more than rounding, and the variance along them.
+
+    The largest loading of an axis, the first of equal ones, is positive.
+
+    Parameters
+    ----------
+    found : eigenvectors of centred X'X over n rows, those of the largest eigenvalues.
+
+    Returns
+    -------
+    axes : (p, k), orthonormal columns, by decreasing variance.
+    variances : (k,), with n - 1 in the denominator as in scikit-learn.
+    """
+    values = found.values[::-1]
+    kept = values > LEAST_VARIANCE * values[:1]
+    axes = np.ascontiguousarray(found.vectors[:, ::-1][:, kept])
+    return with_signs(axes), values[kept] / (n - 1)
+
+
+def principal_axes(products: Float, n: int, components: int) -> tuple[Float, Float]:
+    """Return the leading axes of products (p, p), centred X'X over n rows; see `leading_axes`.
+
+    Parameters
+    ----------
+    components : number of axes wanted; there are at most min(components, n - 1, p).
+
+    Raises
+    ------
+    ValueError : fewer than two rows, or no component asked for.
+    """
+    wanted = most_axes(n, products.shape[0], components)
+    return leading_axes(axes_of(products, wanted), n)

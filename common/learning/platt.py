@@ -6,6 +6,7 @@ import numpy as np
 
 from common.statistics.base import Float
 from common.statistics.platt import PlattResult, PlattSums
+from common.utils import portable
 
 # slopes tried first, and steps tried together: numbers are cheap, messages are not
 _SLOPES = -np.array([0.0, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0, 40.0])
@@ -35,7 +36,7 @@ class PlattFit:
             raise ValueError("calibration needs rows of both classes")
         self._positives, self._negatives = positives, negatives
         self._tolerance = tolerance
-        offset = float(np.log((negatives + 1.0) / (positives + 1.0)))
+        offset = prior_offset(positives, negatives)
         self._trials: Float = np.stack([_SLOPES, np.full(_SLOPES.size, offset)], axis=1)
         self._best: Float = self._trials[0]
         self._loss = np.inf
@@ -72,10 +73,7 @@ class PlattFit:
         if result.loss[chosen] <= self._loss + 1e-9 * max(abs(self._loss), 1.0):
             self._best, self._loss = self._trials[chosen], float(result.loss[chosen])
             hessian = result.hessian[chosen]
-            # a flat direction (all decision values equal) must not blow up the step
-            ridge = 1e-12 * max(float(np.trace(hessian)), 1e-12) * np.eye(2)
-            step = np.linalg.solve(hessian + ridge, result.gradient[chosen])
-            self._step = -np.asarray(step, dtype=np.float64)
+            self._step = -_solved(hessian, result.gradient[chosen])
         else:
             self._step = self._step * _SHARES[-1]
         size = 1.0 + float(np.abs(self._best).max())
@@ -83,3 +81,20 @@ class PlattFit:
             self._best = self._best + self._step
             self.converged = True
         self._trials = self._best + _SHARES[:, None] * self._step
+
+
+def prior_offset(positives: int, negatives: int) -> float:
+    """Return the offset b of a sigmoid without slope: the prior of Lin, Lin and Weng 2007."""
+    return float(portable.log(np.array((negatives + 1.0) / (positives + 1.0))))
+
+
+def _solved(hessian: Float, gradient: Float) -> Float:
+    """Return the Newton step (2,) for a curvature (2, 2), by elimination."""
+    (aa, ab), (_, bb) = hessian.tolist()
+    first, second = gradient.tolist()
+    # a flat direction (all decision values equal) must not blow up the step
+    ridge = 1e-12 * max(aa + bb, 1e-12)
+    aa, bb = aa + ridge or ridge, bb + ridge
+    ratio = ab / aa
+    offset = (second - ratio * first) / (bb - ratio * ab or ridge)
+    return np.array([(first - ab * offset) / aa, offset])

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.statistics.base import Float
+from common.utils import portable
 
 
 def probability_quantiles(edges: Float, counts: Float, shares: Float) -> Float:
@@ -35,7 +36,7 @@ def probability_quantiles(edges: Float, counts: Float, shares: Float) -> Float:
     quantiles = np.empty((edges.shape[0], shares.size))
     for column, (own, held) in enumerate(zip(np.clip(edges, 0.0, 1.0), counts, strict=True)):
         below = np.concatenate([[0.0], np.cumsum(held)]) / max(float(held.sum()), 1.0)
-        quantiles[column] = np.interp(shares, below, own)
+        quantiles[column] = portable.interpolate(shares, below, own)
     return quantiles
 
 
@@ -152,7 +153,7 @@ def tolerance(quartiles: Sequence[Quantile], decimals: int | None) -> float:
     """Return the largest error with which these quartiles may be published."""
     low, _, high = quartiles
     spread = (high.value - high.error) - (low.value + low.error)
-    unit = 0.0 if decimals is None else 10.0**-decimals
+    unit = 0.0 if decimals is None else 1 / 10**decimals
     return max(unit, ERROR * spread if math.isfinite(spread) else 0.0)
 
 

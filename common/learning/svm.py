@@ -1,28 +1,34 @@
-"""Linear support vector machines, many at once, one message per round."""
+"""Linear support vector machines, many at once, one message per round.
+
+The points asked about follow from the sums in portable arithmetic: a site that runs the same
+program asks about the same bits.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.learning.tridiagonal import Tridiagonal, tridiagonal
 from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.gram import FoldGramResult
 from common.statistics.svm import SvmGradient, SvmGradientResult
+from common.utils import portable
 
 _ARMIJO = 1e-4
 _NOISE = 1e-9
 
 
 class Descent:
-    """Quasi-Newton descent for  |u|^2 / 2 + C h(u)  with  0 <= h'' <= 2 diag(spectrum).
+    """Quasi-Newton descent for  |u|^2 / 2 + C h(u)  with  0 <= h'' <= 2 T, T tridiagonal.
 
-    The bound is a majoriser: the step (I + 2 C diag(spectrum))^-1 g always lowers the value, so it
-    follows when a bolder step has failed. Otherwise BFGS with all pairs kept (Nocedal and Wright
-    2006, algorithm 7.4) starts from I + 2 C r diag(spectrum), r being the share of the curvature
-    bound met along all steps.
+    The bound is a majoriser: the step (I + 2 C T)^-1 g always lowers the value, so it follows when
+    a bolder step has failed. Otherwise BFGS with all pairs kept (Nocedal and Wright 2006, algorithm
+    7.4) starts from I + 2 C r T, r being the share of the curvature bound met along all steps.
 
     It has converged when the gradient's norm, which bounds the distance to the minimum as the
     objective is 1-strongly convex, or the next bold step after a successful one is no longer than
@@ -30,22 +36,22 @@ class Descent:
 
     Parameters
     ----------
-    spectrum : (d,), not negative: eigenvalues of the bound, `u` in its eigenvectors' coordinates.
+    bound : T, without negative eigenvalues; `u` (d,) is in the coordinates of its basis.
     cost : C.
     tolerance : approximate distance of `best` to the minimum when `converged`.
     """
 
-    def __init__(self, spectrum: Float, cost: float, tolerance: float) -> None:
-        self._bound = 2.0 * cost * spectrum
+    def __init__(self, bound: Tridiagonal, cost: float, tolerance: float) -> None:
+        self._bound, self._factor = bound, 2.0 * cost
         self._tolerance = tolerance
         self._share = 1.0
         self._met = self._bounded = 0.0
-        self._pairs: list[tuple[Float, Float]] = []
+        self._pairs: list[tuple[Float, Float, float]] = []
         self._value = np.inf
-        self._gradient = np.zeros_like(spectrum)
+        self._gradient = np.zeros_like(bound.diagonal)
         self._cautious = False
-        self.best = np.zeros_like(spectrum)
-        self.trial = np.zeros_like(spectrum)
+        self.best = np.zeros_like(bound.diagonal)
+        self.trial = np.zeros_like(bound.diagonal)
         self.converged = False
 
     def update(self, value: float, gradient: Float) -> bool:
@@ -55,7 +61,7 @@ class Descent:
         else:
             step = self.trial - self.best
             self._remember(step, gradient - self._gradient)
-            slope = float(self._gradient @ step)
+            slope = portable.dot(self._gradient, step)
             lower = value <= self._value + _ARMIJO * slope
             # near the minimum values differ by fixed-point rounding only, gradients by more
             level = value <= self._value + _NOISE * max(abs(self._value), 1.0)
@@ -79,35 +85,36 @@ class Descent:
         return _norm(self._gradient) if np.isfinite(self._value) else np.inf
 
     def _remember(self, step: Float, change: Float) -> None:
-        if float(step @ change) <= 0.0:
+        curvature = portable.dot(step, change)
+        if curvature <= 0.0:
             return
-        self._pairs.append((step, change))
-        self._met += float(step @ (change - step))
-        self._bounded += float(step @ (self._bound * step))
+        self._pairs.append((step, change, curvature))
+        self._met += portable.dot(step, change - step)
+        self._bounded += self._factor * portable.dot(step, self._bound.times(step))
         if self._bounded > 0:
-            self._share = float(np.clip(self._met / self._bounded, 1e-3, 1.0))
+            self._share = min(max(self._met / self._bounded, 1e-3), 1.0)
 
     def _size(self, gradient: Float) -> float:
-        return float(gradient @ (gradient / (1.0 + self._bound)))
+        return portable.dot(gradient, self._bound.solve(self._factor, gradient))
 
     def _majorised(self) -> Float:
-        return -self._gradient / (1.0 + self._bound)
+        return -self._bound.solve(self._factor, self._gradient)
 
     def _quasi_newton(self) -> Float:
         q = self._gradient.copy()
         weights: list[float] = []
-        for step, change in reversed(self._pairs):
-            weight = float(step @ q) / float(step @ change)
+        for step, change, curvature in reversed(self._pairs):
+            weight = portable.dot(step, q) / curvature
             q -= weight * change
             weights.append(weight)
-        q /= 1.0 + self._share * self._bound
-        for (step, change), weight in zip(self._pairs, reversed(weights), strict=True):
-            q += (weight - float(change @ q) / float(step @ change)) * step
+        q = self._bound.solve(self._share * self._factor, q)
+        for (step, change, curvature), weight in zip(self._pairs, reversed(weights), strict=True):
+            q += (weight - portable.dot(change, q) / curvature) * step
         return -q
 
 
 def _norm(vector: Float) -> float:
-    return float(np.linalg.norm(vector))
+    return math.sqrt(portable.dot(vector, vector))
 
 
 @plain
@@ -153,7 +160,7 @@ class SvmBatch:
         self._problems = tuple(problems)
         self._bases: list[Float] = []
         self._descents: list[Descent] = []
-        known: dict[tuple[tuple[int, ...], bytes], tuple[Float, Float]] = {}
+        known: dict[tuple[tuple[int, ...], bytes], tuple[Tridiagonal, Float]] = {}
         for problem in self._problems:
             if not problem.cost > 0:
                 raise ValueError(f"cost {problem.cost} is not positive")
@@ -161,13 +168,13 @@ class SvmBatch:
             key = (tuple(sorted(problem.excluded)), columns.tobytes())
             if key not in known:
                 bound = gram.augmented(problem.excluded)[np.ix_(columns, columns)]
-                spectrum, basis = np.linalg.eigh(bound)
+                form = tridiagonal(bound)
                 full = np.zeros((columns.size, columns.sum()))
-                full[columns] = basis
-                known[key] = (np.maximum(spectrum, 0.0), full)
-            spectrum, full = known[key]
+                full[columns] = form.basis
+                known[key] = (form, full)
+            form, full = known[key]
             self._bases.append(full)
-            self._descents.append(Descent(spectrum, problem.cost, tolerance))
+            self._descents.append(Descent(form, problem.cost, tolerance))
         self.rounds = 0
         self.validation_loss = np.zeros(len(self._problems))
         self.validation_rows = np.zeros(len(self._problems))
@@ -192,7 +199,8 @@ class SvmBatch:
     @property
     def weights(self) -> Float:
         """Best weights so far, (m, p + 1), the intercept last; 0 where masked."""
-        best = [basis @ d.best for basis, d in zip(self._bases, self._descents, strict=True)]
+        pairs = zip(self._bases, self._descents, strict=True)
+        best = [portable.product(basis, descent.best) for basis, descent in pairs]
         return np.array(best).reshape(len(best), self._p + 1)
 
     @property
@@ -209,7 +217,9 @@ class SvmBatch:
         for row, index in enumerate(active):
             excluded[row, list(self._problems[index].excluded)] = 1.0
         return SvmGradient(
-            weights=np.array([self._bases[i] @ self._descents[i].trial for i in active]),
+            weights=np.array(
+                [portable.product(self._bases[i], self._descents[i].trial) for i in active]
+            ),
             excluded=excluded,
             validation=np.array([self._problems[i].validation for i in active], dtype=np.int64),
         )
@@ -222,8 +232,9 @@ class SvmBatch:
         for row, index in enumerate(active):
             descent, cost = self._descents[index], self._problems[index].cost
             trial = descent.trial
-            value = 0.5 * float(trial @ trial) + cost * float(result.loss[row])
-            gradient = trial + cost * (self._bases[index].T @ result.gradient[row])
+            value = 0.5 * portable.dot(trial, trial) + cost * float(result.loss[row])
+            pull = portable.product(self._bases[index].T, result.gradient[row])
+            gradient = trial + cost * pull
             if descent.update(value, gradient):
                 self.validation_loss[index] = result.validation_loss[row]
                 self.validation_rows[index] = result.validation_rows[row]

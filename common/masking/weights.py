@@ -85,7 +85,8 @@ def grid16_for(largest: float) -> float:
     ----------
     largest : expected largest absolute value of the sum, above 0.
     """
-    return 2.0 ** math.ceil(math.log2(4.0 * largest / _HALF16))
+    fraction, power = math.frexp(4.0 * largest / _HALF16)
+    return math.ldexp(1.0, power - 1 if fraction == 0.5 else power)
 
 
 def on_grid16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[np.float32]:

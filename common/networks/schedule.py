@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from common.study.networks import NetworkSettings
+from common.utils import portable
 
 
 def learning_rate_at(settings: NetworkSettings, round_index: int) -> float:
@@ -25,7 +24,7 @@ def learning_rate_at(settings: NetworkSettings, round_index: int) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate
     progress = (round_index - warm) / (settings.rounds - warm)
-    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return settings.learning_rate * 0.5 * (1.0 + portable.half_cosine(progress))
 
 
 def averaged_rounds(settings: NetworkSettings) -> int:

@@ -13,13 +13,14 @@ from common.statistics.base import Float, Rows, Sums
 from common.statistics.exact import complete, matches
 from common.statistics.histogram import cell_counts, cell_of
 from common.statistics.scores import THRESHOLDS
+from common.utils import portable
 
 QUANTILES: Float = np.arange(1, 50) / 50.0
 # confident models crowd their probabilities next to 0 and 1; next to 1 a double
 # resolves 2**-53, next to 0 far less
-TAILS: Float = 10.0 ** -np.arange(2.5, 16.0, 0.5)
-NEXT_TO_ONE: Float = 2.0 ** -np.array([52.0, 53.0])
-NEXT_TO_ZERO: Float = 10.0 ** -np.array([16.0, 20.0, 25.0, 31.0, 39.0, 49.0, 61.0, 76.0, 95.0])
+TAILS: Float = portable.powers_of_ten(-np.arange(2.5, 16.0, 0.5))
+NEXT_TO_ONE: Float = np.ldexp(1.0, np.array([-52, -53]))
+NEXT_TO_ZERO: Float = portable.powers_of_ten([-16, -20, -25, -31, -39, -49, -61, -76, -95])
 FIXED: Float = np.concatenate([THRESHOLDS, TAILS, NEXT_TO_ZERO, 1.0 - TAILS, 1.0 - NEXT_TO_ONE])
 MOST_CELLS = FIXED.size + QUANTILES.size + 1
 

@@ -56,7 +56,7 @@ def matches(parameter: Float, rows: Rows, what: str) -> None:
 DIGITS = 8
 _BITS, _LOWEST = 32, -112
 _MASK = 2**_BITS - 1
-_UNITS = 2.0 ** (_LOWEST + _BITS * np.arange(DIGITS))
+_UNITS = np.ldexp(1.0, _LOWEST + _BITS * np.arange(DIGITS))
 LIMIT = float(_UNITS[-1]) * 2.0**_BITS  # 2^144, about 2e43
 
 

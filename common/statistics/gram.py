@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
 from common.statistics.exact import complete, matches, pack, packed_size, unpack
 from common.statistics.fold_histogram import Support
+from common.utils import portable
 
 # below this share of a score's squares its variance is rounding
 FLAT = 1e-12
@@ -31,10 +33,11 @@ class CentredGram:
 
     def spread(self, weights: Float, intercept: float) -> tuple[float, float]:
         """Return mean and deviation of x @ weights + intercept; 0.0 where all are equal."""
-        mean = float(self.mean_x @ weights) + intercept
-        variance = max(float(weights @ self.gram @ weights), 0.0) / self.n
-        flat = variance <= FLAT * (variance + mean**2)
-        return mean, 0.0 if flat else float(np.sqrt(variance))
+        mean = portable.dot(self.mean_x, weights) + intercept
+        squares = portable.dot(weights, portable.product(self.gram, weights))
+        variance = max(squares, 0.0) / self.n
+        flat = variance <= FLAT * (variance + mean * mean)
+        return mean, 0.0 if flat else math.sqrt(variance)
 
 
 @plain

@@ -124,9 +124,10 @@ class CentredSquares:
         count = sums["count"]
         safe = np.maximum(count, 1.0)
         total, squares = from_digits(sums["total"]), from_digits(sums["squares"])
-        variance = np.maximum(squares - total**2 / safe, 0.0) / safe
+        variance = np.maximum(squares - total * total / safe, 0.0) / safe
         rounding = count * np.finfo(np.float64).eps
-        constant = variance <= rounding * variance + (rounding * np.nan_to_num(self.mean)) ** 2
+        blur = rounding * np.nan_to_num(self.mean)
+        constant = variance <= rounding * variance + blur * blur
         deviation = np.where(constant, 0.0, np.sqrt(variance))
         return DeviationResult(count=count, deviation=np.where(count > 0, deviation, np.nan))
 

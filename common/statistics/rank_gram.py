@@ -18,6 +18,7 @@ from common.statistics.base import Float, Rows, Sums
 from common.statistics.exact import complete, matches, pack, packed_size, unpack
 from common.statistics.fold_histogram import Support
 from common.statistics.histogram import HistogramResult, cell_of, filled_up
+from common.utils import portable
 
 # sizes that attacks were tried on; see `ranks_tell`
 FEWEST_ROWS, COLUMNS_PER_ROW = 120.0, 2.0
@@ -27,8 +28,7 @@ LARGEST_SCORE = 6.0
 
 def first_edges(p: int, cells: int) -> Float:
     """Return edges (p, cells + 1) of equal probability under N(0, 1), for standardised columns."""
-    edges = scipy.stats.norm.ppf(np.linspace(0.0, 1.0, cells + 1))
-    return np.tile(np.asarray(edges, dtype=np.float64), (p, 1))
+    return np.tile(portable.normal_quantile(np.linspace(0.0, 1.0, cells + 1)), (p, 1))
 
 
 def refine_edges(histogram: HistogramResult, cells: int) -> Float:
@@ -45,7 +45,7 @@ def refine_edges(histogram: HistogramResult, cells: int) -> Float:
         reach = np.sqrt(max(total - 1.0, 1.0))
         bounded = np.clip(edges[column], -reach, reach)
         below = np.concatenate([[0.0], np.cumsum(counts[column])]) / max(total, 1.0)
-        inner = np.interp(shares, below, bounded)
+        inner = portable.interpolate(shares, below, bounded)
         refined[column] = np.maximum.accumulate(inner)
     refined[:, 0], refined[:, -1] = -np.inf, np.inf
     return refined
@@ -182,6 +182,6 @@ class RankGram:
         inverse = np.divide(1.0, scale, out=np.zeros(p), where=varies)
         correlation: Float = np.clip(gram * np.outer(inverse, inverse), -1.0, 1.0)
         if self.normal:
-            correlation = 6.0 / np.pi * np.arcsin(correlation / 2.0)
+            correlation = 6.0 / portable.PI * portable.arcsin(correlation / 2.0)
         np.fill_diagonal(correlation, 1.0)
         return correlation

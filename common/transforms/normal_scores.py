@@ -11,6 +11,7 @@ from common.learning.normal_scores import score_grid
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.transforms.base import Columns, Transform, expect, positions, replace
+from common.utils import portable
 
 
 @plain
@@ -49,7 +50,7 @@ class NormalScores(Transform):
     def of(self, values: Float) -> Float:
         """Return scores (n, p) of values (n, p)."""
         found = [
-            np.interp(own, knots, self.scores)
+            portable.interpolate(own, knots, self.scores)
             for own, knots in zip(values.T, self.knots, strict=True)
         ]
         return np.array(found).reshape(values.shape[::-1]).T.copy()

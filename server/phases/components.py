@@ -8,7 +8,7 @@ import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.errors import StudyError
-from common.learning.pca import principal_axes
+from common.learning.pca import leading_axes, most_axes
 from common.messages.exchanges import SumItem
 from common.statistics.fold_histogram import FoldHistogram, Support
 from common.statistics.gram import CrossProducts
@@ -17,6 +17,7 @@ from common.statistics.rank_gram import first_edges
 from common.study.model import Study
 from common.transforms import Project, Standardise
 from common.transforms.views import View
+from server.phases.agreed import agreed_axes
 from server.phases.batching import Procedure, run_together
 from server.phases.near_zero_variance import (
     CELLS,
@@ -53,8 +54,10 @@ def principal_components(federation: Federation, views: Sequence[View], prefix: 
         [SumItem(_about_zero(one.support), one.view, "train") for one in tables]
     )
     projected = []
-    for table, product in zip(tables, products, strict=True):
-        axes, _ = principal_axes(product.products, product.n, study.selection.pca_components)
+    for number, (table, product) in enumerate(zip(tables, products, strict=True)):
+        wanted = most_axes(product.n, product.mean.size, study.selection.pca_components)
+        found = agreed_axes(federation, f"{prefix}/axes/{number}", product.products, wanted)
+        axes, _ = leading_axes(found, product.n)
         names = tuple(f"{prefix}_pc{i + 1}" for i in range(axes.shape[1]))
         columns = table.view.outputs()
         step = Project(columns=columns, mean=product.mean, axes=axes, names=names)

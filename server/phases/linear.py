@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
-from common.learning.lasso import LassoFit, choose, fallback
-from common.learning.platt import PlattFit
+from common.learning.lasso import LassoFit, choose, fallback, same_choice, with_choice
+from common.learning.platt import PlattFit, prior_offset
 from common.messages.exchanges import SumItem
+from common.statistics.base import Float
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram, FoldGramResult
 from common.study.model import Study
 from common.transforms import Clip, Sigmoid
 from common.transforms.views import ByFold, View
+from common.utils import portable
 from server.phases.batching import distinct
 from server.phases.fitted_model import FittedModel
 from server.phases.protocol import Federation
@@ -50,7 +52,7 @@ def fit_linear_model(
     selection : notes of the label-free steps, completed here.
     """
     views, supports = clipped(federation, views, supports)
-    outers = _lasso(federation, views, supports)
+    outers = _lasso(federation, name, views, supports)
     svms, open_problems = fit_svms(federation, name, outers)
     models = [svm.decision for svm in svms]
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
@@ -128,7 +130,7 @@ def clipped(
 
 
 def _lasso(
-    federation: Federation, views: Sequence[View], supports: Sequence[Support]
+    federation: Federation, name: str, views: Sequence[View], supports: Sequence[Support]
 ) -> list[OuterFold]:
     """Choose penalty and columns of every outer problem from one round of Gram matrices."""
     study = federation.study
@@ -141,13 +143,13 @@ def _lasso(
             for place, view in enumerate(asked)
         ]
     )
-    alphas = np.logspace(settings.lasso_log10_min, settings.lasso_log10_max, settings.lasso_alphas)
+    alphas = penalties(study)
     outers = []
     for index, place in enumerate(places):
         excluded = (index,) if index < study.folds else ()
         view, gram = asked[place], grams[place]
         kept = tuple(fold for fold in range(study.folds) if fold not in excluded)
-        fit = choose(gram, alphas, kept)
+        fit = _agreed_fit(federation, f"{name}/lasso/{index}", gram, alphas, kept)
         chosen = fit.support
         note = ""
         if chosen.size == 0:
@@ -157,6 +159,25 @@ def _lasso(
         columns = tuple(names[i] for i in chosen)
         outers.append(OuterFold(index, excluded, view, columns, fit, gram, note))
     return outers
+
+
+def penalties(study: Study) -> Float:
+    """Return the penalties (alphas,) that the LASSO tries, evenly spaced by their logarithm."""
+    grid = study.selection
+    return portable.powers_of_ten(
+        np.linspace(grid.lasso_log10_min, grid.lasso_log10_max, grid.lasso_alphas)
+    )
+
+
+def _agreed_fit(
+    federation: Federation, name: str, gram: FoldGramResult, alphas: Float, kept: tuple[int, ...]
+) -> LassoFit:
+    """Fit a LASSO, with the choice of columns that the coordinator has made."""
+    own = choose(gram, alphas, kept)
+    choice = federation.agreed(
+        name, own.choice, lambda theirs: same_choice(gram, kept, own, theirs)
+    )
+    return with_choice(gram, kept, own, choice)
 
 
 def calibrate(federation: Federation, decision: View, gram: FoldGramResult) -> tuple[Sigmoid, bool]:
@@ -177,7 +198,7 @@ def calibrate(federation: Federation, decision: View, gram: FoldGramResult) -> t
             break
         fit.update(federation.sum(fit.request(), decision))
     if fit.a > SLIGHT_SLOPE:
-        return Sigmoid(a=SLIGHT_SLOPE, b=float(np.log((negatives + 1) / (positives + 1)))), True
+        return Sigmoid(a=SLIGHT_SLOPE, b=prior_offset(positives, negatives)), True
     return Sigmoid(a=fit.a, b=fit.b), False
 
 

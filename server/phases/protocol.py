@@ -6,9 +6,9 @@ question follows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from common.study.model import Study
 from common.transforms.views import View
 from strategies.base import AggregatedUpdate
 
+T = TypeVar("T")
 NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
 
 
@@ -87,6 +88,22 @@ class Federation(Protocol):
         self, files: Mapping[str, Any], edges: Float, cuts: Mapping[str, float]
     ) -> dict[str, EvaluateReply]:
         """Hand the final bundle to every site that has test patients; scores stay there."""
+
+    def agreed(self, name: str, value: T, accept: Callable[[T], bool]) -> T:
+        """Return the output of a solver as the coordinator has it.
+
+        The last digits of a solver differ between processors. The coordinator goes on with its own
+        value, as here; a site that runs the program itself goes on with the coordinator's, if it
+        accepts it. Only what `common.utils.portable` cannot compute comes here.
+
+        Parameters
+        ----------
+        name : of the value, each of which is agreed on once a study.
+        value : own result, plain data that a message can carry.
+        accept : tells whether another's result is as good as the own; it may be anything at all.
+        """
+        del name, accept
+        return value
 
     def sum(self, statistic: Any, view: View, subset: str = "train") -> Any:
         """Return one statistic over one view, summed over the sites that have the subset."""

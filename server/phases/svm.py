@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.learning.lasso import LassoFit
 from common.learning.nystroem import (
+    covariance,
     gamma_scale,
     nystroem_map,
     rbf_kernel,
@@ -31,6 +32,9 @@ from common.statistics.svm import SvmGradient
 from common.study.model import Study
 from common.transforms import KernelMap, Linear
 from common.transforms.views import View
+from common.utils import portable
+from server.phases.agreed import agreed_axes
+from server.phases.batching import distinct
 from server.phases.near_zero_variance import frequent, scaled_edges, split, variance_asks
 from server.phases.protocol import Federation
 
@@ -96,8 +100,10 @@ def fit_svms(
 ) -> tuple[list[FittedSvm], int]:
     """Fit the machine of every outer problem; count the problems that had not converged."""
     study = federation.study
-    kernels = {"linear": _linear, "rbf": _rbf}
-    entries = kernels[study.svm.kernel](federation, outers)
+    if study.svm.kernel == "linear":
+        entries = _linear(study, outers)
+    else:
+        entries = _rbf(federation, name, outers)
     batches = {id(entry.batch): entry for entry in entries}
     for _ in range(study.svm.max_rounds):
         still = [entry for entry in batches.values() if not entry.batch.converged]
@@ -115,14 +121,14 @@ def fit_svms(
     return fitted, sum(len(entry.batch.active) for entry in batches.values())
 
 
-def _linear(federation: Federation, outers: Sequence[OuterFold]) -> list[_Entry]:
+def _linear(study: Study, outers: Sequence[OuterFold]) -> list[_Entry]:
     """Share a batch over all columns that any outer problem on the same view uses."""
-    study = federation.study
-    groups: dict[int, list[OuterFold]] = {}
-    for outer in outers:
-        groups.setdefault(id(outer.view), []).append(outer)
+    views, places = distinct([outer.view for outer in outers])
+    groups: list[list[OuterFold]] = [[] for _ in views]
+    for outer, place in zip(outers, places, strict=True):
+        groups[place].append(outer)
     entries: list[_Entry] = []
-    for members in groups.values():
+    for members in groups:
         view = members[0].view
         used = {name for outer in members for name in outer.columns}
         at = [i for i, name in enumerate(view.outputs()) if name in used]
@@ -143,7 +149,7 @@ def _linear(federation: Federation, outers: Sequence[OuterFold]) -> list[_Entry]
     return entries
 
 
-def _rbf(federation: Federation, outers: Sequence[OuterFold]) -> list[_Entry]:
+def _rbf(federation: Federation, name: str, outers: Sequence[OuterFold]) -> list[_Entry]:
     """Make one batch an outer problem and kernel width, on features of synthetic landmarks.
 
     Other synthetic points show where a feature's values usually lie.
@@ -156,11 +162,15 @@ def _rbf(federation: Federation, outers: Sequence[OuterFold]) -> list[_Entry]:
         at = np.array([names.index(name) for name in outer.columns], dtype=np.int64)
         gram = outer.gram.narrow(at).training(outer.excluded)
         clip = study.selection.clip if study.privacy.mode == "guarded" else None
-        landmarks = synthetic_landmarks(gram, study.svm.landmarks, study.seed, clip)
-        points = synthetic_landmarks(gram, study.svm.landmarks, study.seed + 1, clip)
-        for multiple in study.svm.gammas:
+        place = f"{name}/kernel/{outer.index}"
+        axes = agreed_axes(federation, place, covariance(gram))
+        landmarks = synthetic_landmarks(gram, study.svm.landmarks, study.seed, clip, axes)
+        points = synthetic_landmarks(gram, study.svm.landmarks, study.seed + 1, clip, axes)
+        for number, multiple in enumerate(study.svm.gammas):
             gamma = multiple * gamma_scale(gram)
-            projection = nystroem_map(landmarks, gamma, KERNEL_RANK)
+            kernel = rbf_kernel(landmarks, landmarks, gamma)
+            axes = agreed_axes(federation, f"{place}/{number}", kernel)
+            projection = nystroem_map(landmarks, gamma, KERNEL_RANK, axes)
             step = KernelMap(
                 columns=outer.columns,
                 landmarks=landmarks,
@@ -169,7 +179,7 @@ def _rbf(federation: Federation, outers: Sequence[OuterFold]) -> list[_Entry]:
                 names=tuple(f"kernel_{i + 1}" for i in range(projection.shape[1])),
             )
             plans.append((outer, outer.view.restrict(outer.columns).then(step), gamma))
-            features = rbf_kernel(points, landmarks, gamma) @ projection
+            features = portable.product(rbf_kernel(points, landmarks, gamma), projection)
             edges.append(scaled_edges(features.mean(axis=0), features.std(axis=0)))
     items = [
         SumItem(FoldHistogram(folds=study.folds, edges=own), view, "train")

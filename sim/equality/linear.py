@@ -12,6 +12,7 @@ from common.statistics.base import Float, Rows
 from common.transforms import Linear, Sigmoid
 from common.transforms.views import View, materialise
 from server.phases.fitted_model import FittedModel
+from server.phases.linear import penalties
 from sim.equality import references
 from sim.equality.findings import Findings, at_most
 from sim.equality.references import LinearFit
@@ -43,7 +44,7 @@ def compare_linear(
     """
     study = federation.study
     settings = study.selection
-    alphas = np.logspace(settings.lasso_log10_min, settings.lasso_log10_max, settings.lasso_alphas)
+    alphas = penalties(study)
     fits = []
     for outer in range(study.folds + 1):
         tell(f"{arm.name}: LassoCV and LinearSVC on pooled rows, {outer + 1} of {study.folds + 1}")
