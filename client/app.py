@@ -146,6 +146,7 @@ def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) ->
     reserved = nullcontext(()) if enrols else workspace.releases.reserve(kind, request)
     with reserved as refusals:
         try:
+            workspace.masks.recognise(getattr(request, "keys", ()))
             reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
             return _leave(workspace.releases, workspace.name, kind, request, reply)
         except Exception as error:
@@ -183,4 +184,5 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
         trace = "".join(traceback.format_exception(error))
         words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
         append_durably(settings.work / "errors.log", words.encode())
-    return Problem(kind=type(error).__name__, log_id=log_id, site=settings.name if settings else "")
+    kind = getattr(error, "kind", type(error).__name__)
+    return Problem(kind=kind, log_id=log_id, site=settings.name if settings else "")

@@ -80,7 +80,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
         columns=columns,
         readings=tuple(sorted(readings)),
         excluded=workspace.excluded,
-        key=workspace.masks.announce(),
+        key=workspace.masks.announce(request.session),
         withheld=foreseen.withheld,
     )
 

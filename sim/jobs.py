@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from client.store.run_keys import new_start
 from common.errors import StudyError
 from common.flower.programs import QUIET
 from common.utils.console import PlainFormatter
@@ -81,7 +82,7 @@ class Outcome:
 
 def run_job(job: Job) -> Outcome:
     """Run one job here; errors that a person can act on come back as an outcome."""
-    os.environ.update(QUIET)
+    os.environ.update(QUIET | new_start())
     configure_screen(job.label)
     try:
         if job.engine == "flower":

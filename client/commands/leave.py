@@ -17,7 +17,7 @@ from client.gate import approvals
 from client.site import SiteSettings
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
-from client.store.site_db import recall_study
+from client.store.site_db import recall_study, site_db
 from common.errors import InputError, StudyError
 from common.ledger.entry import Record
 from common.masking import identity
@@ -68,6 +68,7 @@ def leave(
     text = HEADER + tomli_w.dumps(
         {"left": [one.model_dump() for one in statements(left_study, settings, private)]}
     )
+    site_db(settings.work).forget_run_keys(left_study.digest())
     _write_down(left_study, settings, private, text.encode())
     for name in take_back(settings, private, roster_digest(left_study.roster)):
         console.emit(f"no longer approved: study {name}")

@@ -14,6 +14,7 @@ from client.commands.approve import SiteOption, settings_of, site_file
 from client.gate.approvals import read_approvals
 from client.gate.flower_log import log_to_screen_and_file
 from client.site import LOG, Deployment, SiteSettings
+from client.store.run_keys import new_start
 from common.errors import StudyError
 from common.flower.programs import flower_environment
 from common.masking import identity
@@ -73,7 +74,7 @@ def programs_of(
     from client.gate.loopback import HOST
     from client.gate.supernode import loopback_of
 
-    environment = flower_environment(settings.work / "flower")
+    environment = flower_environment(settings.work / "flower") | new_start()
     loopback = loopback_of(settings)
     loopback.renew()
     python = [sys.executable, "-P", "-m"]

@@ -205,7 +205,7 @@ def _check_key(key: SignedKey, request: EnrolRequest, context: GateContext) -> N
     expect(key.site == context.site, "text", "a key in another site's name")
     try:
         public = identity.public_key(roster[context.site])
-        check_key(key, public, request.run, request.study, roster_digest(roster))
+        check_key(key, public, request.run, request.study, roster_digest(roster), request.session)
     except (InputError, SignatureError) as error:
         raise StoppedError(
             "text", f"not a key that this site signed for this run: {error}"
@@ -351,8 +351,9 @@ def read_request(exchange: str, content: RecordDict) -> Any:
         raise StoppedError("request_unreadable", type(error).__name__) from None
     wanted = CATALOGUE[exchange].request
     expect(type(request) is wanted, "request_unreadable", f"the request is not a {wanted.__name__}")
-    texts = isinstance(request.run, str) and isinstance(request.study, str)
-    expect(texts, "request_unreadable", "the request names no run or no study")
+    names = (request.run, request.study, getattr(request, "session", ""))
+    texts = all(isinstance(name, str) for name in names)
+    expect(texts, "request_unreadable", "the request names no run, study or session")
     return request
 
 

@@ -39,6 +39,7 @@ CODES = {
     "too_few": "fewer patients than the thresholds ask for",
     "not_declared": "an exchange that the study does not declare",
     "gate_failed": "the gate itself failed",
+    "restarted": "a question under keys of an earlier start of the site's program",
 }
 
 # raised where cohorts, images and networks are read, by us and by libraries

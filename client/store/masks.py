@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from client.site import SiteSettings
+from client.store.run_keys import RestartedError, RunKey, RunKeys
 from client.store.site_db import Draft, site_db
 from common.errors import RefusedError, SignatureError, StudyError
 from common.masking import identity
@@ -26,7 +28,6 @@ from common.masking.agreement import (
     pair_secrets,
     roster_digest,
 )
-from common.masking.fixed_point import from_text, to_text
 from common.masking.leaving import LeftSite
 from common.masking.pairwise import among, mask_context, mask_use, mask_vector
 from common.study.model import Study
@@ -48,6 +49,8 @@ class RunMasks:
 
     def __init__(self, settings: SiteSettings, study: Study, run: str, draft: Draft) -> None:
         self._settings, self._study, self._run, self._draft = settings, study, run, draft
+        deployed = settings.deployment is not None
+        self._keys = RunKeys(settings.work, study.digest(), deployed=deployed)
         self._secrets: dict[str, dict[str, bytes]] = {}
 
     @property
@@ -56,15 +59,29 @@ class RunMasks:
         subsets = ("train", *(test.name for test in self._study.test_sets))
         return any(self._study.masked(subset) for subset in subsets)
 
-    def announce(self) -> SignedKey | None:
-        """Return the site's signed key for the run, always the same; None where nothing is masked.
+    def announce(self, session: str) -> SignedKey | None:
+        """Return the site's signed key for an enrolment; None where nothing is masked.
+
+        It is the same for the same enrolment, as long as the site's program runs.
 
         Raises
         ------
         InputError : the site has no identity key.
         RefusedError : its identity key is not the one that the study names.
         """
-        return self._own()[1] if self.needed else None
+        if not self.needed:
+            return None
+        return self._keys.make(self._run, session, partial(self._make, session)).signed
+
+    def recognise(self, keys: tuple[SignedKey, ...]) -> None:
+        """Return if this start of the program has the pair of its own key among these, if any is.
+
+        Raises
+        ------
+        RestartedError : it has not; nothing is computed for a question under such keys.
+        """
+        if any(key.site == self._settings.name for key in keys):
+            self._own(keys)
 
     def hide(
         self,
@@ -93,7 +110,7 @@ class RunMasks:
         """
         if not self._study.masked(subset) or vector.size == 0:
             return vector
-        private, own = self._own()
+        private, own = self._own(keys)
         participants = self._study.members(subset)
         context = mask_context(self._run, exchange, digest, item, participants)
         pairs = among(self._pair_secrets(private, keys), own.site, participants)
@@ -101,13 +118,21 @@ class RunMasks:
         self._admit(own.public_key, context, masked)
         return masked
 
-    def _own(self) -> tuple[X25519PrivateKey, SignedKey]:
-        kept = self._draft.db.fact("run key", self._run)
-        stored = json.loads(kept or self._draft.db.fix("run key", self._run, self._make()))
-        private = X25519PrivateKey.from_private_bytes(from_text(stored["private"], 32))
-        return private, SignedKey(**stored["key"])
+    def _own(self, keys: tuple[SignedKey, ...]) -> RunKey:
+        """Return the pair of the own key among these, where this start of the program has it."""
+        for key in keys:
+            if key.site == self._settings.name:
+                held = self._keys.held(self._run, key.session)
+                if held is None or vars(held.signed) != vars(key):
+                    raise RestartedError
+                return held
+        raise SignatureError(
+            "the key of this site is missing",
+            where=f"site {self._settings.name}",
+            remedy="let all sites announce new keys for this run",
+        )
 
-    def _make(self) -> str:
+    def _make(self, session: str) -> RunKey:
         name = self._settings.name
         mine = identity.load(self._settings.identity)
         public = identity.public_text(mine.private.public_key())
@@ -118,20 +143,19 @@ class RunMasks:
                 remedy="give the coordinator this site's public key, and compare fingerprints",
             )
         roster = roster_digest(self._study.roster)
-        private, key = announce(mine.private, name, self._run, self._study.digest(), roster)
-        return json.dumps({"private": to_text(private.private_bytes_raw()), "key": vars(key)})
+        study = self._study.digest()
+        return RunKey(*announce(mine.private, name, self._run, study, roster, session))
 
     def _pair_secrets(
         self, private: X25519PrivateKey, keys: tuple[SignedKey, ...]
     ) -> Mapping[str, bytes]:
-        """Check keys not seen before; nothing that comes with them is trusted."""
+        """Check keys not seen before; nothing that comes with them but the own one is trusted."""
         seen = repr([vars(key) for key in keys])
         if seen not in self._secrets:
             roster = roster_digest(self._study.roster)
-            checked = check_roster(
-                keys, self._study.roster, self._run, self._study.digest(), roster
-            )
-            name = self._settings.name
+            name, study = self._settings.name, self._study
+            session = next(key.session for key in keys if key.site == name)
+            checked = check_roster(keys, study.roster, self._run, study.digest(), roster, session)
             self._secrets[seen] = pair_secrets(private, name, checked, self._run, roster)
         return self._secrets[seen]
 

@@ -109,8 +109,6 @@ def _facts(work: Path) -> Iterator[tuple[str, str, str]]:
         if not re.fullmatch("[0-9a-f]{64}", key := _text(path).strip()):
             raise _damaged(path)
         yield "membership key", "", key
-    for path in work.glob("runs/*/ephemeral.json"):
-        yield "run key", path.parent.name, json.dumps(_parse(path, dict))
     for path in work.glob("runs/*/cohort-*.sha256"):
         yield "cohort", f"{path.parent.name}/{path.stem.removeprefix('cohort-')}", _text(path)
     for path in work.glob("runs/*/owed-*.safetensors"):

@@ -18,6 +18,7 @@ from client.store.cohorts import Membership, Memberships, membership_refusal
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
 from client.store.privacy_budget import epsilon_of
+from client.store.run_keys import RestartedError
 from client.store.site_db import (
     REFUSED,
     Companions,
@@ -380,6 +381,8 @@ def _decision(reply: Any) -> tuple[Decision, str]:
     if isinstance(reply, Refused):
         return "refused", reply.refusals[0].rule
     if isinstance(reply, Problem):
+        if reply.kind == RestartedError.kind:
+            return "stopped", reply.kind
         return "stopped", "fault" if reply.kind in _MACHINE_FAULTS else "problem"
     return "released", ""
 

@@ -44,6 +44,9 @@ _SCHEMA = (
     # those that are being answered, or were when a process died: with each all that it counts as
     "CREATE TABLE reserved (study TEXT NOT NULL, request TEXT NOT NULL, kind TEXT NOT NULL,"
     " question TEXT NOT NULL, PRIMARY KEY (study, request, kind, question)) WITHOUT ROWID",
+    # sealed key pairs of runs, deleted when they are used no more
+    "CREATE TABLE run_keys (study TEXT NOT NULL, run TEXT NOT NULL, session TEXT NOT NULL,"
+    " start TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (study, run, session)) WITHOUT ROWID",
     # which patients were released about, and among which sites their sums were hidden
     "CREATE TABLE releases (membership TEXT NOT NULL, subset TEXT NOT NULL, study TEXT NOT NULL,"
     " roster TEXT NOT NULL, participants TEXT NOT NULL,"
@@ -71,9 +74,8 @@ _FAILURES = {
 }
 _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
-_Key = Literal["membership key", "run key"]
 _Content = Literal["study", "roster", "membership"]
-Kind = _Key | _Content | Literal["cohort", "mask", "levels", "reply", "spending"]
+Kind = _Content | Literal["membership key", "cohort", "mask", "levels", "reply", "spending"]
 REFUSED = "refused"
 # rules that look at nothing but the questions before
 _LIMITS = frozenset({"refusals", "releases"})
@@ -181,6 +183,25 @@ class SiteDb:
         """Return what the private trainings of a run cost."""
         sql = "SELECT value FROM facts WHERE kind = 'spending' AND name > ? AND name < ?"
         return tuple(Spending(*json.loads(row[0])) for row in self._read(sql, f"{run}/", f"{run}0"))
+
+    # -- keys of runs ------------------------------------------------------------------------------
+
+    def run_key(self, study: str, run: str, session: str, start: str) -> str | None:
+        """Return the sealed pair of an enrolment, if it was made in this start of the program."""
+        sql = "SELECT value FROM run_keys WHERE study = ? AND run = ? AND session = ? AND start = ?"
+        found = self._read(sql, study, run, session, start)
+        return str(found[0][0]) if found else None
+
+    def keep_run_key(self, study: str, run: str, session: str, start: str, value: str) -> None:
+        """Keep a sealed pair; delete the others of the study, and those of other starts."""
+        with self.transaction():
+            self._write("DELETE FROM run_keys WHERE study = ? OR start != ?", (study, start))
+            row = (study, run, session, start, value)
+            self._write("INSERT INTO run_keys VALUES (?, ?, ?, ?, ?)", row)
+
+    def forget_run_keys(self, study: str) -> None:
+        """Delete the key pairs of all runs of a study, when the last is done."""
+        self._write("DELETE FROM run_keys WHERE study = ?", (study,))
 
     # -- approvals ---------------------------------------------------------------------------------
 
@@ -489,4 +510,6 @@ def _open(path: Path) -> sqlite3.Connection:
     # that copy does not know of releases would be forgotten
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = EXTRA")
+    # keys that are deleted are overwritten
+    connection.execute("PRAGMA secure_delete = ON")
     return connection

@@ -1,4 +1,4 @@
-"""Pairwise secrets of the sites: signed X25519 keys (RFC 7748) that last one run."""
+"""Pairwise secrets of the sites: signed X25519 keys (RFC 7748) that last one enrolment."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ _ASK_AGAIN = "let all sites announce new keys for this run; if it happens again,
 
 @plain
 class SignedKey:
-    """A site's X25519 public key for one run, signed with its identity key.
+    """A site's X25519 public key for one enrolment in a run, signed with its identity key.
 
-    `study` and `roster` are digests (hexadecimal), `public_key` and `signature` base64.
+    `study` and `roster` are digests (hexadecimal), `session` is the coordinator's name of the
+    enrolment, `public_key` and `signature` are base64.
     """
 
     site: str
     run: str
     study: str
     roster: str
+    session: str
     public_key: str
     signature: str
 
@@ -40,7 +42,7 @@ def roster_digest(roster: Mapping[str, str]) -> str:
 
 
 def announce(
-    private: Ed25519PrivateKey, site: str, run: str, study: str, roster: str
+    private: Ed25519PrivateKey, site: str, run: str, study: str, roster: str, session: str
 ) -> tuple[X25519PrivateKey, SignedKey]:
     """Return a new ephemeral key, and its signed public half for the other sites.
 
@@ -48,11 +50,13 @@ def announce(
     ----------
     private : the site's identity key.
     study, roster : digests.
+    session : of the enrolment.
     """
     ephemeral = X25519PrivateKey.generate()
     raw = ephemeral.public_key().public_bytes_raw()
-    signature = identity.sign(private, _PURPOSE, framed(site, run, study, roster, raw))
-    return ephemeral, SignedKey(site, run, study, roster, to_text(raw), to_text(signature))
+    signature = identity.sign(private, _PURPOSE, framed(site, run, study, roster, session, raw))
+    key = SignedKey(site, run, study, roster, session, to_text(raw), to_text(signature))
+    return ephemeral, key
 
 
 def check_roster(
@@ -61,8 +65,9 @@ def check_roster(
     run: str,
     study: str,
     roster: str,
+    session: str,
 ) -> dict[str, X25519PublicKey]:
-    """Return every site's ephemeral key, checked to come from that site for this run.
+    """Return every site's ephemeral key, checked to come from that site for this enrolment.
 
     Parameters
     ----------
@@ -72,8 +77,8 @@ def check_roster(
 
     Raises
     ------
-    SignatureError : names the site whose key is swapped, from another run, study or roster,
-        missing, duplicated, or of no site of the roster.
+    SignatureError : names the site whose key is swapped, from another run, study, roster or
+        session, missing, duplicated, or of no site of the roster.
     """
     identities = _identities(study_roster)
     if roster_digest(study_roster) != roster:
@@ -92,7 +97,7 @@ def check_roster(
             )
         if key.site in found:
             raise _wrong(key.site, "there are two keys of this site")
-        found[key.site] = check_key(key, identities[key.site], run, study, roster)
+        found[key.site] = check_key(key, identities[key.site], run, study, roster, session)
     for site in study_roster:
         if site not in found:
             raise _wrong(site, "the key of this site is missing")
@@ -101,15 +106,15 @@ def check_roster(
 
 
 def check_key(
-    key: SignedKey, public: Ed25519PublicKey, run: str, study: str, roster: str
+    key: SignedKey, public: Ed25519PublicKey, run: str, study: str, roster: str, session: str
 ) -> X25519PublicKey:
-    """Return the ephemeral key, after checking that this identity key signed it for this run.
+    """Return the ephemeral key, after checking that this identity key signed it for this enrolment.
 
     Raises
     ------
-    SignatureError : signed by another key, or for another run, study or roster.
+    SignatureError : signed by another key, or for another run, study, roster or session.
     """
-    _check_binding(key, run, study, roster)
+    _check_binding(key, run, study, roster, session)
     return _verified(key, public)
 
 
@@ -139,11 +144,12 @@ def _refuse_shared(keys: Mapping[str, bytes]) -> None:
         owners[raw] = site
 
 
-def _check_binding(key: SignedKey, run: str, study: str, roster: str) -> None:
+def _check_binding(key: SignedKey, run: str, study: str, roster: str, session: str) -> None:
     claims = (
         (key.run, run, "run"),
         (key.study, study, "study"),
         (key.roster, roster, "roster"),
+        (key.session, session, "session"),
     )
     for given, expected, what in claims:
         if given != expected:
@@ -154,7 +160,7 @@ def _verified(key: SignedKey, public: Ed25519PublicKey) -> X25519PublicKey:
     try:
         raw = from_text(key.public_key, PUBLIC_BYTES)
         signature = from_text(key.signature, identity.SIGNATURE_BYTES)
-        message = framed(key.site, key.run, key.study, key.roster, raw)
+        message = framed(key.site, key.run, key.study, key.roster, key.session, raw)
         identity.verify(public, _PURPOSE, message, signature)
     except (ValueError, SignatureError):
         raise SignatureError(

@@ -46,11 +46,15 @@ class Refusal:
 
 @plain
 class EnrolRequest:
-    """Question whether a site is ready for `study_json`, the validated study in canonical form."""
+    """Question whether a site is ready for `study_json`, the validated study in canonical form.
+
+    `session` is a random name of this enrolment, for which every site signs a new key.
+    """
 
     run: str
     study: str
     study_json: str
+    session: str = ""
 
     @property
     def echo(self) -> dict[str, Any]:

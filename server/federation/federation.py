@@ -43,6 +43,7 @@ from common.study.model import Study
 from common.transforms.views import View
 from server.federation.dispatch import Connection, Dispatch, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
+from server.federation.restarts import RESTARTED, RestartedError, asked_again, check_unchanged
 from server.federation.totals import SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.phases import protocol
@@ -101,7 +102,10 @@ class Federation(protocol.Federation):
         SiteError : a site runs other software.
         """
         request = EnrolRequest(
-            run=self.run, study=self.study.digest(), study_json=self.study.model_dump_json()
+            run=self.run,
+            study=self.study.digest(),
+            study_json=self.study.model_dump_json(),
+            session=self.session,
         )
         content = encode(request)
         dispatch = Dispatch(self.connection, "query.enrol", self.study.waiting.enrol_seconds)
@@ -123,6 +127,18 @@ class Federation(protocol.Federation):
         self._check_columns()
         self._check_keys()
         return self.members
+
+    def enrol_anew(self, site: str) -> None:
+        """Let every site announce new keys, as the program of one of them was started again.
+
+        Raises
+        ------
+        SiteError : a site now has other patients or columns.
+        """
+        self.events.emit("keys_renewed", site=site)
+        before, self.members = self.members, {}
+        self.session, self.nodes, self._registered = secrets.token_hex(8), {}, {}
+        check_unchanged(before, self.enrol())
 
     def _enter(
         self, roll: Roll, node: int, reply: Message, request: EnrolRequest, down: int
@@ -148,6 +164,7 @@ class Federation(protocol.Federation):
         if site in self.study.site_names:
             self._heard(site, "query.enrol", reply, down)
 
+    @asked_again
     def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
         """Return several statistics, each summed over the sites of its subset; one round.
 
@@ -174,6 +191,7 @@ class Federation(protocol.Federation):
             totals.add(site, reply)
         return totals.results()
 
+    @asked_again
     def train(
         self,
         network: str,
@@ -276,7 +294,9 @@ class Federation(protocol.Federation):
         keys = self._keys()
         if keys:
             roster = roster_digest(self.study.roster)
-            check_roster(keys, self.study.roster, self.run, self.study.digest(), roster)
+            check_roster(
+                keys, self.study.roster, self.run, self.study.digest(), roster, self.session
+            )
 
     def _check_columns(self) -> None:
         first = self.members[self.study.training_sites[0]]
@@ -399,6 +419,8 @@ class _Content:
 
 
 def _problem(problem: Problem, site: str) -> SiteError:
+    if problem.kind == RESTARTED:
+        return RestartedError(site)
     what, remedy = "cannot go on", "the site's own screen and errors.log say why"
     if problem.kind == "other_release":
         what, remedy = _OTHER_RELEASE

@@ -4,7 +4,7 @@ Of the run: started, resumed (both with the phases and rounds planned), phase, p
 stacker, refused, not_enrolled (the table of all that stands against the study), restarted,
 finished, failed, crashed. Of its sites: enrolled, foretold (what one will withhold), contact (a
 reply was taken), waiting (who is late, every half minute), lost, asked_again, late_reply,
-stray_reply.
+stray_reply, keys_renewed (its program was started again).
 """
 
 from __future__ import annotations

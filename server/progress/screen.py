@@ -81,6 +81,8 @@ def describe(event: dict[str, Any]) -> str:
         return f"  [yellow]waiting for {late}[/yellow]"
     if kind == "lost":
         return f"  {event['site']}: {event['why']}; it will be asked again"
+    if kind == "keys_renewed":
+        return f"  [yellow]{event['site']} was started again: all agree on new keys[/yellow]"
     if kind == "restarted":
         return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
     if kind == "resumed":

@@ -11,7 +11,7 @@ import pytest
 
 import client.store.releases
 from client.store.ledger import ledger_path
-from common.errors import InputError, RefusedError, SiteError
+from common.errors import InputError, RefusedError
 from common.ledger.verify import read_entries, verify
 from common.masking import identity
 from common.masking.agreement import roster_digest
@@ -239,8 +239,8 @@ def test_the_others_agree_on_new_keys_under_the_new_roster(
     rehearsal = coordinator.rehearse(hospitals, **gone(statement))
     begun(rehearsal, "second")
     for site in ("a", "b", "c"):
-        old = everyone.workspace(site, "first").masks.announce()
-        new = rehearsal.workspace(site, "second").masks.announce()
+        old = everyone.workspace(site, "first").masks.announce("before")
+        new = rehearsal.workspace(site, "second").masks.announce("after")
         assert (old.roster, new.roster) == (
             statement.roster,
             roster_digest(rehearsal.study.roster),
@@ -249,11 +249,16 @@ def test_the_others_agree_on_new_keys_under_the_new_roster(
 
 
 @pytest.mark.usefixtures("before")
-def test_a_run_does_not_go_on_under_the_new_roster_with_its_old_keys(
-    coordinator: Any, hospitals: Path, statement: LeftSite
+def test_a_run_of_the_same_name_under_the_new_roster_has_other_keys(
+    coordinator: Any, hospitals: Path, everyone: Any, statement: LeftSite
 ) -> None:
-    with pytest.raises(SiteError, match="cannot go on"):
-        totals(begun(coordinator.rehearse(hospitals, **gone(statement)), "first"))
+    rehearsal = coordinator.rehearse(hospitals, **gone(statement))
+    totals(begun(rehearsal, "first"))
+    for site in ("a", "b", "c"):
+        old, new = (
+            one.workspace(site, "first").masks.announce("s") for one in (everyone, rehearsal)
+        )
+        assert old.public_key != new.public_key
 
 
 def test_two_may_leave_one_after_the_other(coordinator: Any, hospitals: Path) -> None:

@@ -70,17 +70,19 @@ class Swapper:
 
 
 def with_the_old_signature(key: SignedKey) -> tuple[Any, SignedKey]:
-    private, own = announce(simulated_identity("x"), key.site, key.run, key.study, key.roster)
+    private, own = signed_by_the_coordinator(key)
     return private, dataclasses.replace(own, signature=key.signature)
 
 
 def signed_by_the_coordinator(key: SignedKey) -> tuple[Any, SignedKey]:
-    return announce(simulated_identity("x"), key.site, key.run, key.study, key.roster)
+    stranger = simulated_identity("x")
+    return announce(stranger, key.site, key.run, key.study, key.roster, key.session)
 
 
 def signed_for_another_run(key: SignedKey) -> tuple[Any, SignedKey]:
     """The site's own signature, from a run whose ephemeral keys have come out since."""
-    return announce(simulated_identity(key.site), key.site, "before", key.study, key.roster)
+    own = simulated_identity(key.site)
+    return announce(own, key.site, "before", key.study, key.roster, key.session)
 
 
 FORGERIES = (with_the_old_signature, signed_by_the_coordinator, signed_for_another_run)

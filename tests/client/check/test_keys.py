@@ -47,7 +47,7 @@ def test_a_key_that_others_can_read_is_a_problem(
 
 
 def test_the_memory_with_the_keys_of_runs_is_looked_at_too(site: tuple[Path, Study]) -> None:
-    site_db(site[0] / "work").fix("run key", "r1", "{}")
+    site_db(site[0] / "work").fix("roster", "r1", "{}")
     (site[0] / "work" / FILE).chmod(0o644)
     assert found(site)["others"].where == FILE
 

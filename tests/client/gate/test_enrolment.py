@@ -32,9 +32,9 @@ def enrolment(study: Study, context: GateContext) -> tuple[EnrolRequest, EnrolRe
         columns={"clinical": ("marker", "age", "sex=male", "stage")},
         readings=(),
         excluded=0,
-        key=announce(private, "c", "r", digest, roster)[1],
+        key=announce(private, "c", "r", digest, roster, "s")[1],
     )
-    return EnrolRequest("r", digest, study.model_dump_json()), reply
+    return EnrolRequest("r", digest, study.model_dump_json(), "s"), reply
 
 
 def test_a_true_enrolment_passes(enrolment: Any, context: GateContext) -> None:

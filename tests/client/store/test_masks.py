@@ -10,10 +10,12 @@ import pytest
 
 from client.site import SiteSettings
 from client.store.masks import Rosters, RunMasks
-from client.store.site_db import Draft, site_db
+from client.store.run_keys import VARIABLE, RestartedError, new_start
+from client.store.site_db import FILE, Draft, site_db
 from common.errors import RefusedError, SignatureError, StudyError
 from common.masking import identity
 from common.masking.agreement import roster_digest
+from common.masking.fixed_point import to_text
 from common.masking.leaving import LeftSite
 from common.study.model import Study
 from sim.identities import place_identities, simulated_identity, with_identities
@@ -40,7 +42,7 @@ def masks_of(folder: Path, study: Study, name: str, run: str = "r") -> RunMasks:
 
 
 def keys_of(sites: dict[str, RunMasks]) -> Any:
-    return tuple(site.announce() for site in sites.values())
+    return tuple(site.announce("s") for site in sites.values())
 
 
 def released(masks: RunMasks) -> None:
@@ -75,17 +77,76 @@ def test_a_set_at_one_site_has_no_mask(tmp_path: Path, study: Study) -> None:
     assert np.array_equal(hide(sites["d"], vector, keys_of(sites), subset="one"), vector)
 
 
-def test_a_new_process_announces_the_same_key_and_masks_the_same(
+def test_a_new_process_of_the_same_start_announces_the_same_key_and_masks_the_same(
     tmp_path: Path, study: Study
 ) -> None:
     sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
     keys = keys_of(sites)
     again = masks_of(tmp_path, study, "a")
-    announced = again.announce()
+    announced = again.announce("s")
     assert announced is not None
     assert vars(announced) == vars(keys[0])
     vector = np.arange(5, dtype=np.uint64)
     assert np.array_equal(hide(sites["a"], vector, keys), hide(again, vector, keys))
+
+
+def test_every_enrolment_has_a_key_of_its_own_and_that_of_before_is_gone(
+    tmp_path: Path, study: Study
+) -> None:
+    masks = masks_of(tmp_path, study, "a")
+    first, second = masks.announce("s"), masks.announce("t")
+    assert first is not None
+    assert second is not None
+    assert first.public_key != second.public_key
+    assert first.public_key not in text_of(tmp_path)
+    masks.recognise((second,))
+    with pytest.raises(RestartedError):
+        masks.recognise((first,))
+
+
+def test_another_run_of_the_study_takes_the_keys_of_the_one_before_away(
+    tmp_path: Path, study: Study
+) -> None:
+    before = masks_of(tmp_path, study, "a").announce("s")
+    assert before is not None
+    assert before.public_key in text_of(tmp_path)
+    masks_of(tmp_path, study, "a", run="next").announce("s")
+    assert before.public_key not in text_of(tmp_path)
+
+
+def text_of(folder: Path) -> str:
+    return (folder / "a" / FILE).read_bytes().decode("latin1")
+
+
+def test_a_start_of_the_program_never_uses_the_key_of_another(
+    tmp_path: Path, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, new_start()[VARIABLE])
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    keys = keys_of(sites)
+    vector = np.arange(5, dtype=np.uint64)
+    hide(masks_of(tmp_path, study, "a"), vector, keys)
+    monkeypatch.setenv(VARIABLE, new_start()[VARIABLE])
+    again = masks_of(tmp_path, study, "a")
+    with pytest.raises(RestartedError):
+        again.recognise(keys)
+    with pytest.raises(RestartedError):
+        hide(again, vector, keys)
+    announced = again.announce("s")
+    assert announced is not None
+    assert announced.public_key != keys[0].public_key
+
+
+def test_the_private_key_on_disk_is_of_no_use_without_the_program(
+    tmp_path: Path, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, new_start()[VARIABLE])
+    masks = masks_of(tmp_path, study, "a")
+    key = masks.announce("s")
+    assert key is not None
+    raw = masks._own((key,)).private.private_bytes_raw()
+    assert raw not in (tmp_path / "a" / FILE).read_bytes()
+    assert to_text(raw) not in text_of(tmp_path)
 
 
 def test_another_vector_under_the_same_mask_is_refused_even_by_a_new_process(
@@ -132,16 +193,16 @@ def test_a_mask_counts_as_used_with_the_release_and_not_before(
 def test_a_coordinator_that_swaps_a_key_is_detected(tmp_path: Path, study: Study) -> None:
     sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
     keys = list(keys_of(sites))
-    own = masks_of(tmp_path / "coordinator", study, "b").announce()
+    own = masks_of(tmp_path / "coordinator", study, "b").announce("s")
     forged = type(own)(**{**vars(own), "signature": keys[2].signature})
     with pytest.raises(SignatureError, match="site b"):
         hide(sites["a"], np.arange(5, dtype=np.uint64), (keys[0], forged, *keys[2:]))
 
 
 def test_keys_of_another_run_are_refused(tmp_path: Path, study: Study) -> None:
+    others = keys_of({name: masks_of(tmp_path, study, name, run="before") for name in NAMES})
     sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
-    others = {name: masks_of(tmp_path, study, name, run="before") for name in NAMES}
-    mixed = (sites["a"].announce(), *keys_of(others)[1:])
+    mixed = (sites["a"].announce("s"), *others[1:])
     with pytest.raises(SignatureError, match="signed for another run"):
         hide(sites["a"], np.arange(5, dtype=np.uint64), mixed)
 
@@ -156,14 +217,14 @@ def test_a_study_with_another_key_for_this_site_is_refused(tmp_path: Path, study
     other = study.model_copy(update={"sites": entries})
     settings = masks._settings
     with pytest.raises(RefusedError, match="another identity key for this site"):
-        RunMasks(settings, other, "another", Draft(settings.work)).announce()
+        RunMasks(settings, other, "another", Draft(settings.work)).announce("s")
 
 
 def test_no_key_is_made_where_nothing_is_masked(tmp_path: Path, study: Study) -> None:
     off = study.privacy.model_copy(update={"masking": "off"})
     masks = masks_of(tmp_path, study.model_copy(update={"privacy": off}), "a")
-    assert masks.announce() is None
-    assert site_db(tmp_path / "a").fact("run key", "r") is None
+    assert masks.announce("s") is None
+    assert not (tmp_path / "a" / FILE).exists()
 
 
 # -- rosters: whose key a hospital that leaves must have ------------------------------------------

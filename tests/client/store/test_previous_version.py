@@ -6,7 +6,6 @@ by the code of that release: two runs, sums, two gradients, one refusal, two pri
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import shutil
 import signal
@@ -91,13 +90,6 @@ def test_masks_used(work: Path) -> None:
     for use, content in map(str.split, lines):
         assert draft.fix("mask", use, content)
         assert not draft.fix("mask", use, "0" * 64)
-
-
-def test_keys_of_runs(work: Path) -> None:
-    files = {run: work / "runs" / run / "ephemeral.json" for run in ("r1", "r2")}
-    written = {run: json.loads(path.read_text()) for run, path in files.items()}
-    for run in files:
-        assert json.loads(site_db(work).fact("run key", run) or "") == written[run]
 
 
 def test_cohorts_of_runs(work: Path) -> None:
@@ -196,7 +188,6 @@ DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
     ("memberships/*.txt", shortened),
     ("membership.key", nonsense),
     ("rosters/*.json", nonsense),
-    ("runs/r1/ephemeral.json", nonsense),
     ("runs/r1/privacy-budget.jsonl", nonsense),
     ("approvals.json", nonsense),
     ("ledger.jsonl", nonsense),

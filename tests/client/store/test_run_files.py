@@ -81,7 +81,7 @@ REQUEST = TrainRequest(
     weights=np.arange(5, dtype=np.float32),
     running=np.zeros((0, 2), dtype=np.int64),
     plan=PLAN,
-    keys=(SignedKey("a", "r", "0" * 64, "1" * 64, "key", "signature"),),
+    keys=(SignedKey("a", "r", "0" * 64, "1" * 64, "s", "key", "signature"),),
 )
 OTHERS = [
     {"run": "q"},
@@ -90,7 +90,7 @@ OTHERS = [
     {"number": 5},
     {"weights": np.ones(5, dtype=np.float32)},
     {"plan": dataclasses.replace(PLAN, seed=4)},
-    {"keys": (SignedKey("a", "r", "0" * 64, "1" * 64, "other", "signature"),)},
+    {"keys": (SignedKey("a", "r", "0" * 64, "1" * 64, "s", "other", "signature"),)},
 ]
 
 

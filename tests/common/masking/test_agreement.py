@@ -23,7 +23,7 @@ from common.masking.identity import fingerprint, public_text, sign
 from common.messages.codec import decode, encode
 
 SITES = ("cuh", "nan", "qfs", "west")
-RUN, STUDY = "run-1", "5" * 64
+RUN, STUDY, SESSION = "run-1", "5" * 64, "session-1"
 
 
 @dataclasses.dataclass
@@ -36,10 +36,17 @@ class Consortium:
 
     def check(self, *changed: SignedKey, run: str = RUN, study: str = STUDY) -> Any:
         keys = {**self.keys, **{key.site: key for key in changed}}
-        return check_roster(tuple(keys.values()), self.roster, run, study, self.digest)
+        return check_roster(tuple(keys.values()), self.roster, run, study, self.digest, SESSION)
 
-    def announce(self, site: str, run: str = RUN, study: str = STUDY, roster: str = "") -> Any:
-        return announce(self.identities[site], site, run, study, roster or self.digest)
+    def announce(
+        self,
+        site: str,
+        run: str = RUN,
+        study: str = STUDY,
+        roster: str = "",
+        session: str = SESSION,
+    ) -> Any:
+        return announce(self.identities[site], site, run, study, roster or self.digest, session)
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def test_announced_keys_pass_also_after_a_message_and_in_any_order(
     consortium: Consortium,
 ) -> None:
     sent = decode(encode(tuple(reversed(consortium.keys.values()))))
-    found = check_roster(sent, consortium.roster, RUN, STUDY, consortium.digest)
+    found = check_roster(sent, consortium.roster, RUN, STUDY, consortium.digest, SESSION)
     assert list(found) == sorted(SITES)
     assert all(found[site] == consortium.private[site].public_key() for site in SITES)
 
@@ -97,7 +104,7 @@ def test_a_key_that_the_coordinator_swapped_is_found(consortium: Consortium) -> 
 
 def test_a_key_signed_by_another_identity_is_found(consortium: Consortium) -> None:
     intruder = Ed25519PrivateKey.generate()
-    _, key = announce(intruder, "nan", RUN, STUDY, consortium.digest)
+    _, key = announce(intruder, "nan", RUN, STUDY, consortium.digest, SESSION)
     with pytest.raises(SignatureError, match="site nan: its ephemeral key is not"):
         consortium.check(key)
 
@@ -109,7 +116,8 @@ def test_a_site_cannot_announce_a_key_for_another(consortium: Consortium) -> Non
 
 
 @pytest.mark.parametrize(
-    ("what", "other"), [("run", "run-0"), ("study", "6" * 64), ("roster", "7" * 64)]
+    ("what", "other"),
+    [("run", "run-0"), ("study", "6" * 64), ("roster", "7" * 64), ("session", "session-0")],
 )
 def test_a_key_replayed_from_elsewhere_is_found(
     consortium: Consortium, what: str, other: str
@@ -117,7 +125,7 @@ def test_a_key_replayed_from_elsewhere_is_found(
     _, replayed = consortium.announce("west", **{what: other})
     with pytest.raises(SignatureError, match=rf"site west: .* another {what}"):
         consortium.check(replayed)
-    now = {"run": RUN, "study": STUDY, "roster": consortium.digest}[what]
+    now = {"run": RUN, "study": STUDY, "roster": consortium.digest, "session": SESSION}[what]
     relabelled = dataclasses.replace(replayed, **{what: now})
     with pytest.raises(SignatureError, match="site west: its ephemeral key is not"):
         consortium.check(relabelled)
@@ -125,12 +133,14 @@ def test_a_key_replayed_from_elsewhere_is_found(
 
 def test_a_missing_a_double_and_an_unknown_site_are_named(consortium: Consortium) -> None:
     keys = tuple(consortium.keys.values())
-    arguments = (consortium.roster, RUN, STUDY, consortium.digest)
+    arguments = (consortium.roster, RUN, STUDY, consortium.digest, SESSION)
     with pytest.raises(SignatureError, match="site west: the key of this site is missing"):
         check_roster(keys[:-1], *arguments)
     with pytest.raises(SignatureError, match="site cuh: there are two keys"):
         check_roster((*keys, keys[0]), *arguments)
-    _, stranger = announce(Ed25519PrivateKey.generate(), "new", RUN, STUDY, consortium.digest)
+    _, stranger = announce(
+        Ed25519PrivateKey.generate(), "new", RUN, STUDY, consortium.digest, SESSION
+    )
     with pytest.raises(SignatureError, match="key of 'new': no site of this name"):
         check_roster((*keys, stranger), *arguments)
 
@@ -139,27 +149,27 @@ def test_a_roster_that_was_not_approved_is_found(consortium: Consortium) -> None
     intruder = public_text(Ed25519PrivateKey.generate().public_key())
     changed = {**consortium.roster, "nan": intruder}
     with pytest.raises(SignatureError, match="roster: its sites or their identity keys"):
-        check_roster(consortium.keys.values(), changed, RUN, STUDY, consortium.digest)
+        check_roster(consortium.keys.values(), changed, RUN, STUDY, consortium.digest, SESSION)
 
 
 @pytest.mark.parametrize("text", ["", "A" * 43 + "="])
 def test_a_site_without_a_usable_identity_key_is_named(consortium: Consortium, text: str) -> None:
     changed = {**consortium.roster, "nan": text}
     with pytest.raises(SignatureError, match="site nan: its identity key is"):
-        check_roster(consortium.keys.values(), changed, RUN, STUDY, roster_digest(changed))
+        check_roster(consortium.keys.values(), changed, RUN, STUDY, roster_digest(changed), SESSION)
 
 
 def test_one_party_cannot_sit_on_the_roster_twice(consortium: Consortium) -> None:
     changed = {**consortium.roster, "nan": consortium.roster["cuh"]}
     with pytest.raises(SignatureError, match="site nan: its key is also that of site cuh"):
-        check_roster(consortium.keys.values(), changed, RUN, STUDY, roster_digest(changed))
+        check_roster(consortium.keys.values(), changed, RUN, STUDY, roster_digest(changed), SESSION)
 
 
 def test_a_site_cannot_pass_off_the_key_of_another_as_its_own(consortium: Consortium) -> None:
     raw = consortium.private["cuh"].public_key().public_bytes_raw()
-    message = framed("nan", RUN, STUDY, consortium.digest, raw)
+    message = framed("nan", RUN, STUDY, consortium.digest, SESSION, raw)
     signature = to_text(sign(consortium.identities["nan"], "ephemeral key", message))
-    copied = SignedKey("nan", RUN, STUDY, consortium.digest, to_text(raw), signature)
+    copied = SignedKey("nan", RUN, STUDY, consortium.digest, SESSION, to_text(raw), signature)
     with pytest.raises(SignatureError, match="site nan: its key is also that of site cuh"):
         consortium.check(copied)
 

@@ -72,7 +72,7 @@ def test_a_study_from_identity_keys_to_the_sum() -> None:
     identities = {site: Ed25519PrivateKey.generate() for site in SITES}
     roster = {site: public_text(key.public_key()) for site, key in identities.items()}
     digest = roster_digest(roster)
-    made = {s: announce(identities[s], s, "run", "study", digest) for s in SITES}
+    made = {s: announce(identities[s], s, "run", "study", digest, "session") for s in SITES}
     steps = np.full(7, 2.0**-30)
     rows = {s: np.linspace(-k, 3.0 * k, 7) for k, s in enumerate(SITES, start=1)}
     participants = ("west", "cuh", "nan")
@@ -80,7 +80,7 @@ def test_a_study_from_identity_keys_to_the_sum() -> None:
     total = np.zeros(7, dtype=np.uint64)
     for site in participants:
         sent = [key for _, key in made.values()]
-        keys = check_roster(sent, roster, "run", "study", digest)
+        keys = check_roster(sent, roster, "run", "study", digest, "session")
         secrets = pair_secrets(made[site][0], site, keys, "run", digest)
         ring = to_ring(rows[site], steps, 3)
         total += mask_vector(ring, among(secrets, site, participants), site, context)
