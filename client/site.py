@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +14,7 @@ from common.demonstration import demonstration_sites
 from common.errors import InputError
 from common.study.block import explain
 from common.study.model import PrivacySettings
+from common.utils.bounded import parse_toml
 from common.utils.text_file import read_written
 
 LOG = logging.getLogger("fedlnm.site")
@@ -105,10 +105,7 @@ def load_site(path: Path) -> SiteSettings:
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="run fedlnm-site init")
     try:
-        written = tomllib.loads(read_written(path))
-        settings = SiteSettings.model_validate(written)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not valid TOML: {error}", where=str(path)) from None
+        settings = SiteSettings.model_validate(parse_toml(read_written(path), str(path)))
     except ValidationError as error:
         raise explain(error, where=str(path), model=SiteSettings) from None
     base = path.parent.resolve()

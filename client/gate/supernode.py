@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, NoReturn
 
 from flwr.app import Message, RecordDict
@@ -54,6 +56,7 @@ from common.flower.supernode import (
     push_objects,
     replaced,
 )
+from common.utils.bounded import GIB
 from common.utils.processes import write_for_this_user_alone
 
 # Flower has an app checked only where somebody is trusted; the gate checks in their place
@@ -61,6 +64,8 @@ _TRUSTED = {"gate": "of this site"}
 _POLL_SECONDS, _PARTS_SECONDS = 0.1, 600.0
 # Flower asks for messages every 3 s; after a reply the next one comes sooner, most of the time
 _LIVELY_POLL_SECONDS, _LIVELY_SECONDS = 0.4, 60.0
+MOST_PARTS, MOST_BYTES = 10_000, 4 * GIB
+"""Parts and bytes of a message; Flower cuts arrays into parts of about 20 MB."""
 Connection = Callable[..., Any]
 
 
@@ -72,6 +77,28 @@ class _Received:
     run: Run | None
     asked: AdmittedRequest
     answer: RecordDict | None = None
+
+
+class _Allowed:
+    """Parts of a message, as many and as large as the messages of this system have."""
+
+    def __init__(self, pull: Callable[[str], bytes]) -> None:
+        self._pull, self._left, self._lock = pull, MOST_BYTES, Lock()
+
+    def ids(self, tree: ObjectTree) -> list[str]:
+        """Return the names of the parts; StoppedError where there are too many."""
+        found = [node.object_id for node in islice(iterate_object_tree(tree), MOST_PARTS + 1)]
+        expect(len(found) <= MOST_PARTS, "request_unreadable", "a message of too many parts")
+        return found
+
+    def pull(self, name: str) -> bytes:
+        """Return a part; StoppedError where the parts so far are too large."""
+        expect(self._left >= 0, "request_unreadable", "a message that is too large")
+        part = self._pull(name)
+        with self._lock:
+            self._left -= len(part)
+        expect(self._left >= 0, "request_unreadable", "a message that is too large")
+        return part
 
 
 class GatedNode:
@@ -129,11 +156,15 @@ class GatedNode:
             if received is None:
                 return None
             message, tree = received
-            ids = [node.object_id for node in iterate_object_tree(tree)]
+            allowed = _Allowed(partial(pull_object, message.metadata.run_id))
             try:
-                parts.update(pull_objects(ids, partial(pull_object, message.metadata.run_id)))
+                parts.update(pull_objects(allowed.ids(tree), allowed.pull))
             except RunNotRunningException:
                 raise
+            except StoppedError as error:
+                asked = AdmittedRequest(message.metadata.message_type)
+                turn.append(_Received(message, None, asked, self._gate.stop(error, asked)))
+                return None
             except Exception as error:  # as Flower does: this message is lost, the site goes on
                 LOG.error("a message did not arrive whole: %s", error)
                 return None

@@ -8,6 +8,7 @@ NIfTI-2 nor a name such as `CT.Nii.Gz`.
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ _START = 1 << 20
 """Bytes at the start of a file that hold its header; with their extensions, few are larger."""
 _MOST_PACKED = 1100
 """Most bytes from one byte of compressed data: 1032 (zlib's technical details)."""
+LARGEST = 1 << 30
+"""Voxels of the largest volume that is read: 1024 slices of 1024 x 1024, 4 GiB as float32."""
+LONGEST_HEAD = 64 << 20
+"""Most bytes before the voxels, with the extensions of a NIfTI header."""
 _AGAIN = "copy or export the file again"
 
 
@@ -145,6 +150,7 @@ def _source(path: Path) -> _Source:
         behind = path.stat().st_size - header.offset
         if behind != header.needed:
             raise _wrong_length(path, behind, header.needed)
+    _check_size(path, header)
     return _Source(path, packed, header)
 
 
@@ -156,6 +162,20 @@ def _start(path: Path) -> tuple[bytes, bool]:
             packed = file.read(2) == _GZIP
     with gzip.open(path, "rb") if packed else path.open("rb") as file:
         return file.read(_START), packed
+
+
+def _check_size(path: Path, header: VolumeHeader) -> None:
+    """Refuse sizes that no CT has, before memory is asked for: a small file may state any."""
+    if math.prod(header.size) > LARGEST:
+        shape = " x ".join(map(str, header.size))
+        raise PatientError(
+            f"{shape} voxels, more than the {LARGEST} of the largest volume that is read",
+            where=path.name,
+            remedy="crop it to the head and neck, or resample it",
+        )
+    if header.offset > LONGEST_HEAD:
+        what = f"its voxels begin at byte {header.offset}, behind a header of impossible length"
+        raise _unreadable(path, what)
 
 
 def _check_packed_length(path: Path, header: VolumeHeader) -> None:
@@ -188,7 +208,8 @@ def _raw(source: _Source) -> bytes:
             with gzip.open(file, "rb") as stream:
                 return stream.read(header.needed + 1)
         unpacker = zlib.decompressobj()
-        raw = unpacker.decompress(file.read(), header.needed + 1)
+        packed = file.read(header.needed + header.needed // 64 + _START)
+        raw = unpacker.decompress(packed, header.needed + 1)
         if len(raw) == header.needed and not unpacker.eof:
             # the checksum follows the last voxel
             raw += unpacker.decompress(unpacker.unconsumed_tail, 1)

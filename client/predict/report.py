@@ -5,7 +5,6 @@ The page is self-contained HTML: no script, no request to anywhere.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -30,6 +29,7 @@ from common.html import pages
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS, label_of, labels_of
 from common.study.model import Study
+from common.utils.csv_file import write_csv
 from common.utils.durable import make_folder
 from common.utils.processes import kept
 
@@ -266,13 +266,12 @@ def _page_names(outcome: Outcome) -> list[str]:
 
 
 def _write_table(outcome: Outcome, names: list[str], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        head = ["patient_id", "model", "probability", "cutoff", "risk", "outside", "page"]
-        writer.writerow([*head, "research_use_only"])
-        for name, prediction in zip(names, outcome.predictions, strict=True):
-            for score in prediction.scores:
-                probability = "" if score.probability is None else repr(score.probability)
-                cells = [score.model, probability, repr(float(score.cutoff)), score.group or ""]
-                outside = sum(score.model in one.models for one in prediction.outside)
-                writer.writerow([prediction.case.patient_id, *cells, outside, name, "yes"])
+    head = ["patient_id", "model", "probability", "cutoff", "risk", "outside", "page"]
+    rows: list[list[object]] = [[*head, "research_use_only"]]
+    for name, prediction in zip(names, outcome.predictions, strict=True):
+        for score in prediction.scores:
+            probability = "" if score.probability is None else repr(score.probability)
+            cells = [score.model, probability, repr(float(score.cutoff)), score.group or ""]
+            outside = sum(score.model in one.models for one in prediction.outside)
+            rows.append([prediction.case.patient_id, *cells, outside, name, "yes"])
+    write_csv(path, rows)

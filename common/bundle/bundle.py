@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.messages.plain import from_tree, plain, to_tree
 from common.transforms.views import View
+from common.utils.bounded import GIB, parse_json, read_bytes
 
 FORMAT = 2
 STUDY_FILE = "study.json"
 Files = dict[str, NDArray[np.uint8]]
+MOST_FILES, MOST_BYTES = 64, 4 * GIB
+"""Files of a bundle, and bytes of all of them together; two networks take half a GiB."""
+_WHOLE = "take the bundle from the coordinator's run, whole and with nothing beside it"
 
 
 @plain
@@ -88,7 +92,7 @@ class Bundle:
         from safetensors.numpy import load
 
         try:
-            head = json.loads(files["bundle.json"].tobytes())
+            head = parse_json(files["bundle.json"].tobytes())
             if head["format"] != FORMAT:
                 raise InputError(
                     f"a bundle of format {head['format']}, this release reads format {FORMAT}",
@@ -119,9 +123,17 @@ def save_files(files: Files, folder: Path) -> None:
 
 
 def read_files(folder: Path) -> Files:
-    """Read the files of a bundle's folder."""
-    return {
-        path.name: np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        for path in sorted(folder.glob("*"))
-        if path.is_file()
-    }
+    """Read the files of a bundle's folder.
+
+    Raises
+    ------
+    InputError : more or larger files than a bundle has.
+    """
+    files: Files = {}
+    left = MOST_BYTES
+    for path in sorted(path for path in folder.glob("*") if path.is_file()):
+        if len(files) == MOST_FILES:
+            raise InputError("more files than a bundle has", where=str(folder), remedy=_WHOLE)
+        files[path.name] = np.frombuffer(read_bytes(path, left, _WHOLE), dtype=np.uint8)
+        left -= files[path.name].size
+    return files

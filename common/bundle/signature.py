@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from common.errors import SignatureError
 from common.masking import identity
 from common.masking.fixed_point import from_text, to_text
+from common.utils.bounded import MOST_SETTINGS, parse_json
 
 Files = dict[str, NDArray[np.uint8]]
 SIGNATURE_FILE = "signature.json"
@@ -35,7 +36,7 @@ def check_files(files: Mapping[str, NDArray[np.uint8]], public_key: str) -> None
     SignatureError : no signature, one of another key, or a file was changed, added or removed.
     """
     try:
-        stored = json.loads(files[SIGNATURE_FILE].tobytes())
+        stored = parse_json(files[SIGNATURE_FILE].tobytes(), MOST_SETTINGS)
         signature = from_text(stored["signature"], identity.SIGNATURE_BYTES)
     except (KeyError, ValueError, TypeError):
         raise SignatureError(
@@ -54,7 +55,7 @@ def digest_of(files: Mapping[str, NDArray[np.uint8]]) -> str:
 def signer_of(files: Mapping[str, NDArray[np.uint8]]) -> str:
     """Return the key (base64) in `signature.json`, empty without one; it proves nothing yet."""
     try:
-        key = json.loads(files[SIGNATURE_FILE].tobytes())["public_key"]
+        key = parse_json(files[SIGNATURE_FILE].tobytes(), MOST_SETTINGS)["public_key"]
     except (KeyError, ValueError, TypeError):
         return ""
     return key if isinstance(key, str) else ""

@@ -8,7 +8,6 @@ way, and most of its memory. Replaces `inflate` of two of Flower's classes; its 
 from __future__ import annotations
 
 import ctypes
-import json
 from typing import Any, cast
 
 from flwr.app.message import Array
@@ -19,6 +18,8 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_object_children_ids_from_object_content,
     get_object_type_from_object_content,
 )
+
+from common.utils.bounded import MOST_SETTINGS, parse_json
 
 _ARRAY_INFLATE = Array.inflate.__func__  # type: ignore[attr-defined]
 _NOTHING = memoryview(b"")
@@ -62,7 +63,7 @@ def _inflate_array(
     checked = {name: ArrayChunk(_NOTHING) for name in parts}
     array = cast(Array, _ARRAY_INFLATE(cls, object_content, checked))
     names = get_object_children_ids_from_object_content(object_content)
-    order = json.loads(get_object_body(object_content, cls))["arraychunk_ids"]
+    order = parse_json(get_object_body(object_content, cls), MOST_SETTINGS)["arraychunk_ids"]
     array.data = _joined([parts[names[position]] for position in order])
     return array
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import TypeAdapter, ValidationError
 
-from common.errors import SignatureError
+from common.errors import InputError, SignatureError
 from common.ledger.entry import Entry, Record, canonical, hash_of
 from common.masking import identity
 from common.masking.fixed_point import from_text, to_text
+from common.utils.bounded import MOST_SETTINGS, read_bytes
 
 FIRST = "0" * 64
 _ENTRY_PURPOSE, _HEAD_PURPOSE = "ledger entry", "ledger head"
@@ -104,10 +105,10 @@ def read_head(path: Path) -> Head | None:
     """
     if not path.is_file():
         return None
-    written = path.read_bytes()
     try:
+        written = read_bytes(path, MOST_SETTINGS)
         head = _HEAD.validate_json(written, strict=True)
-    except ValidationError:
+    except (ValidationError, InputError):
         raise ValueError("not the head of a ledger") from None
     if head.text() != written:
         raise ValueError("not written as heads are")

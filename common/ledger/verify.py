@@ -13,8 +13,12 @@ from common.errors import InputError
 from common.ledger.chain import FIRST, Head, entry_is_by, head_path, read_head
 from common.ledger.entry import Entry, read_line
 from common.masking import identity
+from common.utils.bounded import MIB
 
 Kind = Literal["edited", "removed", "reordered", "tail cut", "other key", "unreadable", "head"]
+
+LONGEST_LINE = 4 * MIB
+"""Bytes of one entry; a longer line is read, and refused, in pieces."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def _read(path: Path) -> tuple[dict[int, Entry | None], list[Finding]]:
 def _lines(path: Path) -> Iterable[tuple[int, bytes]]:
     _check_there(path)
     with path.open("rb") as file:
-        yield from enumerate(file, start=1)
+        yield from enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1)
 
 
 def _check_there(path: Path) -> None:

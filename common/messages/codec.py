@@ -8,6 +8,8 @@ written without its copies, which take seconds and gigabytes for a large network
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -17,8 +19,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from common.messages.plain import from_tree, to_tree
+from common.utils.bounded import MIB, parse_json
 
 DTYPES = ("float64", "float32", "int64", "uint64", "uint32", "uint16", "uint8")
+MOST_HEADER = 16 * MIB
+MOST_ARRAYS, MOST_AXES, LONGEST_AXIS = 50_000, 8, 1 << 31
 _KIND = "numpy.ndarray"  # Flower's name for such a buffer
 _DECODED = "_fedlnm_decoded"
 
@@ -53,26 +58,47 @@ def decode(record: RecordDict) -> Any:
     ValueError : the record is not one that `encode` makes.
     """
     try:
-        header = json.loads(header_of(record))
+        header = parse_json(header_of(record), MOST_HEADER)
         tree, layout = header["tree"], header["layout"]
         buffers = {name: _unpacked(array) for name, array in buffers_of(record).items()}
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a message of this system: {type(error).__name__}") from None
     arrays: list[NDArray[Any]] = []
     position = dict.fromkeys(buffers, 0)
-    for dtype, shape in layout:
+    for dtype, shape in _checked(layout):
         if dtype not in DTYPES or dtype not in buffers or buffers[dtype].dtype.name != dtype:
-            raise ValueError(f"the layout names a buffer of {dtype} that is not there")
-        size = int(np.prod(shape, dtype=np.int64))
+            raise ValueError("the layout names a buffer that is not there")
+        size = math.prod(shape)
         start = position[dtype]
         part = buffers[dtype][start : start + size]
-        if size < 0 or part.size != size:
+        if part.size != size:
             raise ValueError("a buffer is shorter than its layout says")
         arrays.append(part.reshape(shape))
         position[dtype] = start + size
     if any(position[name] != buffer.size for name, buffer in buffers.items()):
         raise ValueError("a buffer is longer than its layout says")
     return from_tree(tree, arrays)
+
+
+def _checked(layout: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield dtype and shape of each array.
+
+    Raises
+    ------
+    ValueError : not pairs of a name and lengths; more arrays, axes or entries along an axis than
+        any message has.
+    """
+    if type(layout) is not list or len(layout) > MOST_ARRAYS:
+        raise ValueError("a layout that is not a list, or of too many arrays")
+    for entry in layout:
+        if type(entry) is not list or len(entry) != 2:
+            raise ValueError("a layout whose entries are not a name and a shape")
+        name, shape = entry
+        if type(name) is not str or type(shape) is not list or len(shape) > MOST_AXES:
+            raise ValueError("a layout whose entries are not a name and a shape")
+        if not all(type(length) is int and 0 <= length <= LONGEST_AXIS for length in shape):
+            raise ValueError("a layout with an axis of an impossible length")
+        yield name, tuple(shape)
 
 
 def decode_once(record: RecordDict) -> Any:
@@ -127,7 +153,7 @@ def _unpacked(array: Array) -> NDArray[Any]:
     if array.stype != _KIND or npy.read_magic(head) != (1, 0):
         raise ValueError("a buffer of another kind")
     shape, _, dtype = npy.read_array_header_1_0(head)
-    if len(shape) != 1 or dtype.name not in DTYPES:
+    if len(shape) != 1 or dtype.name not in DTYPES or shape[0] < 0:
         raise ValueError(f"a buffer of {dtype.name} with {len(shape)} axes")
     return np.frombuffer(array.data, dtype=dtype, count=shape[0], offset=head.tell())
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
+from common.utils.bounded import DEEPEST, is_too_deep
 from common.utils.durable import make_folder, place_durably
 
 T = TypeVar("T")
@@ -81,12 +82,15 @@ def from_tree(tree: Any, arrays: list[NDArray[Any]]) -> Any:
 
     Raises
     ------
-    ValueError : an unknown class, unexpected or missing fields, a missing array.
+    ValueError : an unknown class, unexpected or missing fields, more levels than `DEEPEST`, an
+        array that is missing or used twice (a small file would become a large object).
     """
-    return _build(tree, arrays)
+    if is_too_deep(tree):
+        raise ValueError(f"plain data of more than {DEEPEST} levels")
+    return _build(tree, [*arrays])
 
 
-def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
+def _build(item: Any, arrays: list[NDArray[Any] | None]) -> Any:
     if isinstance(item, list):
         if _LEAVES.issuperset(map(type, item)):
             return tuple(item)
@@ -95,14 +99,18 @@ def _build(item: Any, arrays: list[NDArray[Any]]) -> Any:
         return item
     if _ARRAY_KEY in item:
         index = item[_ARRAY_KEY]
-        if not isinstance(index, int) or not 0 <= index < len(arrays):
+        if type(index) is not int or not 0 <= index < len(arrays) or len(item) > 1:
             raise ValueError("plain data refers to an array that is not there")
-        return arrays[index]
+        array, arrays[index] = arrays[index], None
+        if array is None:
+            raise ValueError("plain data refers to an array twice")
+        return array
     if _CLASS_KEY not in item:
         return {key: _build(part, arrays) for key, part in item.items()}
-    cls = _CLASSES.get(item[_CLASS_KEY])
+    name = item[_CLASS_KEY]
+    cls = _CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ValueError(f"unknown class {item[_CLASS_KEY]!r} in plain data")
+        raise ValueError(f"unknown class {str(name)[:40]!r} in plain data")
     given = {key: _build(part, arrays) for key, part in item.items() if key != _CLASS_KEY}
     if set(given) != {field.name for field in dataclasses.fields(cls)}:
         raise ValueError(f"fields of {cls.__name__} do not match this release")

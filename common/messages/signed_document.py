@@ -13,6 +13,7 @@ from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.masking.fixed_point import from_text, to_text
 from common.study.block import explain
+from common.utils.bounded import MOST_SETTINGS, parse_json, read_bytes
 from common.utils.text_file import check_printable
 
 
@@ -89,7 +90,7 @@ class SignedDocument(BaseModel):
 
 def _parsed(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(read_bytes(path, MOST_SETTINGS))
     except ValueError:
         raise InputError(
             "not JSON", where=str(path), remedy="ask for the file again; it came damaged"

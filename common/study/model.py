@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -41,6 +40,7 @@ from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.strategy import refusal_of_masks
+from common.utils.bounded import parse_toml
 from common.utils.text_file import check_levels, on_one_line, read_written
 
 # a model of the outcome, of the split or of a path would be a model of nothing
@@ -415,13 +415,10 @@ def parse_study(text: str, *, where: str = "study.toml") -> Study:
     ------
     InputError : not TOML, an unknown preset, or any key or value that does not validate.
     """
-    try:
-        written = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not valid TOML: {error}", where=where) from None
+    written = parse_toml(text, where)
     preset = written.pop("preset", None)
     if preset is not None:
-        written = merge(tomllib.loads(preset_text(str(preset))), written)
+        written = merge(parse_toml(preset_text(str(preset)), str(preset)), written)
     try:
         return Study.model_validate(written)
     except ValidationError as error:

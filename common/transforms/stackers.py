@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ast
 import io
-import json
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy
@@ -22,11 +21,14 @@ from numpy.lib.format import descr_to_dtype
 from numpy.typing import NDArray
 
 from common.statistics.base import Float
+from common.utils.bounded import parse_json, read_zip
 
 Array = NDArray[Any]
 _NOT_ONE = "not a stacker that this release reads"
 _MAGIC = b"\x93NUMPY\x01\x00"
 LONGEST_HEAD = 1024
+MOST_PARTS = 100_000
+"""Members of a skops file; a forest of 500 trees has 2500."""
 # raised by Python's readers where a file is damaged
 _UNREADABLE = (
     *(BadZipFile, LookupError, RuntimeError, EOFError, OSError),
@@ -45,15 +47,11 @@ class SkopsFile:
     def __init__(self, blob: bytes) -> None:
         self._left = len(blob)
         try:
-            with ZipFile(io.BytesIO(blob)) as archive:
-                parts = archive.infolist()
-                packed = any(part.compress_type != ZIP_STORED for part in parts)
-                if packed or sum(part.file_size for part in parts) > len(blob):
-                    raise ValueError(_NOT_ONE)
-                self._parts = {part.filename: archive.read(part) for part in parts}
-            self._schema = json.loads(self._parts["schema.json"])
+            file = io.BytesIO(blob)
+            self._parts = read_zip(file, most_members=MOST_PARTS, most_bytes=len(blob))
+            self._schema = parse_json(self._parts["schema.json"])
             self._known = dict(_numbered(self._schema))
-        except _UNREADABLE as error:
+        except (*_UNREADABLE, ValueError) as error:
             raise ValueError(f"{_NOT_ONE} ({type(error).__name__})") from None
 
     @property
@@ -157,8 +155,8 @@ class SkopsNode:
         if self._state.get("__loader__") != "JsonNode":
             raise ValueError(_NOT_ONE)
         try:
-            return json.loads(self._content(str))
-        except RecursionError:
+            return parse_json(self._content(str))
+        except ValueError:
             raise ValueError(_NOT_ONE) from None
 
 

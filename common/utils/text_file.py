@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from common.errors import InputError
+from common.utils.bounded import MOST_TEXT, read_bytes
 
 _MOST_NAMED = 3
 
@@ -241,7 +242,7 @@ def read_written(path: Path, remedy: str = SAVE_AS) -> str:
 
     Raises
     ------
-    InputError : another encoding.
+    InputError : another encoding, or larger than `MOST_TEXT`.
     """
     return read_as_stored(path, remedy).replace("\r\n", "\n").replace("\r", "\n")
 
@@ -251,10 +252,10 @@ def read_as_stored(path: Path, remedy: str = SAVE_AS) -> str:
 
     Raises
     ------
-    InputError : another encoding.
+    InputError : another encoding, or larger than `MOST_TEXT`.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path, MOST_TEXT, remedy).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = len(_LINE_END.findall(error.object[: error.start])) + 1
         raise InputError("not UTF-8 text", where=f"{path} line {line}", remedy=remedy) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.errors import InputError, StudyError
 from common.messages.joining import ADDRESS
 from common.study.block import explain
+from common.utils.bounded import parse_toml
 from common.utils.text_file import read_written
 
 SETTINGS = "coordinator.toml"
@@ -158,9 +158,7 @@ class CoordinatorFolder:
                 remedy="make one with fedlnm-server init FOLDER --address HOST:PORT",
             )
         try:
-            return CoordinatorSettings.model_validate(tomllib.loads(read_written(path)))
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"not valid TOML: {error}", where=str(path)) from None
+            return CoordinatorSettings.model_validate(parse_toml(read_written(path), str(path)))
         except ValidationError as error:
             raise explain(error, where=str(path), model=CoordinatorSettings) from None
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from common.errors import InputError
 from common.study.block import explain
+from common.utils.bounded import MOST_JSON, parse_json, read_bytes
 from server.report.schema import SCHEMA, Results
 
 
@@ -79,7 +80,7 @@ def read(path: Path) -> Results:
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="give the path of a results.json")
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = parse_json(read_bytes(path, MOST_JSON))
     except ValueError as error:
         raise InputError(f"not valid JSON: {error}", where=str(path)) from None
     return parse(tree, where=str(path))

@@ -5,7 +5,6 @@ The page is self-contained: no request to anywhere, one script of its own, and i
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from common.html import pages
 from common.html.drawing import Drawing
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
+from common.utils.csv_file import write_csv
 from server.report import appendix, patients, performance, subgroups, words
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
 from server.report.figures import draw_figures, write_figures
@@ -302,10 +302,9 @@ def write_outputs(tree: Mapping[str, Any], out: Path) -> Results:
     drawings = draw_figures(results)
     write_figures(drawings, out)
     write_report(results, out, drawings)
-    with (out / "transfers.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=TRANSFER_COLUMNS)
-        writer.writeheader()
-        writer.writerows(row.model_dump(mode="json") for row in results.transfers)
+    sent = (row.model_dump(mode="json") for row in results.transfers)
+    rows = ([row[column] for column in TRANSFER_COLUMNS] for row in sent)
+    write_csv(out / "transfers.csv", [TRANSFER_COLUMNS, *rows])
     return results
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from common.models import MODELS
+from common.utils.csv_file import write_csv
 from server.report import words
 from server.report.reading import (
     LocalSummary,
@@ -51,7 +50,7 @@ def write_tables(results: Results, run_folder: Path) -> list[Path]:
     written = []
     for name, rows in csv_tables(results).items():
         path = folder / f"{name}.csv"
-        path.write_text(_csv(rows), encoding="utf-8", newline="")
+        write_csv(path, rows)
         written.append(path)
     return written
 
@@ -73,12 +72,6 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "correlation": _by_arm(results, ["feature_a", "feature_b", "correlation", "p"], _pairs),
         "training": _training(results),
     }
-
-
-def _csv(rows: Rows) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _records(columns: tuple[str, ...], records: Iterable[object]) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,13 @@ from pydicom.uid import UID
 from client.imaging.errors import PatientError
 from client.imaging.source import DICOM_START, begins_with_data_set, has_preamble
 from common.errors import StudyError
+from common.utils.bounded import MIB, in_words, inflates_within
 
 _SERIES, _FRAME, _INSTANCES = "0020|000e", "0020|0052", "0008|0018"
+
+
+LARGEST_DEFLATED = 256 * MIB
+"""Bytes of a deflated file's data set; a slice of 4096 x 4096 has 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,46 @@ def read_elements(path: Path, tags: Sequence[str | int], *, pixels: bool) -> pyd
 
     Raises
     ------
+    PatientError : deflated data that unpack to more than `LARGEST_DEFLATED`.
     Exception : any error of pydicom on a file that is not DICOM; see `conforming`.
     """
     with path.open("rb") as file:
         start = file.read(DICOM_START)
     bare = not has_preamble(start) and begins_with_data_set(start)
-    return pydicom.dcmread(
-        path, stop_before_pixels=not pixels, specific_tags=[Tag(tag) for tag in tags], force=bare
-    )
+    with _Bounded(path) as file:
+        return pydicom.dcmread(
+            file,
+            stop_before_pixels=not pixels,
+            specific_tags=[Tag(tag) for tag in tags],
+            force=bare,
+        )
+
+
+def read_whole(path: Path) -> pydicom.FileDataset:
+    """Read all elements of a DICOM file; errors as `read_elements`."""
+    with _Bounded(path) as file:
+        return pydicom.dcmread(file)
+
+
+class _Bounded(io.BufferedReader):
+    """DICOM file for pydicom, which unpacks a deflated one without any limit.
+
+    pydicom asks for all that is left of a file in one case only: to unpack it (PS3.5, A.5).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes; check all that are left if they are asked for."""
+        data = super().read(size)
+        if (size is None or size < 0) and not inflates_within(data, LARGEST_DEFLATED):
+            raise PatientError(
+                f"deflated data that unpack to more than {in_words(LARGEST_DEFLATED)}",
+                where=Path(str(self.name)).name,
+                remedy="export the file again, uncompressed",
+            )
+        return data
 
 
 def numbers(header: pydicom.Dataset, tag: str, count: int, where: str) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from client.data.cohort_file import NOTHING
@@ -25,8 +26,10 @@ from client.imaging.dicom.header import (
     kind_of,
     numbers,
     read_header,
+    read_whole,
     sop_class,
 )
+from client.imaging.dicom.pixels import check_coded_size, check_shape
 from client.imaging.dicom.rtstruct import (
     check_contour_header,
     check_frames,
@@ -147,7 +150,8 @@ def read_segment(
     where = path.name
     identity = SeriesIdentity.of(image, where)
     with conforming(where):
-        read = pydicom.dcmread(path)
+        read = read_whole(path)
+        _check_frames(read, where)
         chosen = chosen_segment(read, identity, label, confirmed, where)
         frames = list(_frames(read, chosen, where))
         label_map = str(read.SegmentationType) == "LABELMAP"
@@ -162,6 +166,17 @@ def read_segment(
             _check_sources(frame, np.unique(places[:, 2]), identity, where)
             inside[tuple(places.T[::-1])] = True
     return on_grid(inside, image, where)
+
+
+def _check_frames(read: pydicom.Dataset, where: str) -> None:
+    """Refuse frames larger than any slice, or compressed data of another size than they say."""
+    shape = int(read.Rows), int(read.Columns)
+    check_shape(*shape, where)
+    syntax = read.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        count = int(read.get("NumberOfFrames") or 1)
+        for frame in generate_frames(read.PixelData, number_of_frames=count):
+            check_coded_size(frame, syntax, shape, where)
 
 
 def _frames(read: pydicom.Dataset, chosen: int, where: str) -> Iterator[_Frame]:

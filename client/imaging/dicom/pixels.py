@@ -8,6 +8,7 @@ decompress, which pydicom cannot do in every syntax, and never sees the header.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import (
+    UID,
     ExplicitVRBigEndian,
+    RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
 )
@@ -52,6 +55,10 @@ _FRAME_MARKERS = {
     0xCF,
     0xF7,
 }
+# start and size of the image (ITU-T T.800, A.4.1, A.5.1)
+_J2K_SIZE = b"\xff\x4f\xff\x51"
+LARGEST_SLICE = 1 << 26
+"""Pixels of 8192 x 8192; the widest CT matrices have 2048 x 2048."""
 _HIGHEST_HU = 10_000.0
 """Highest HU of padding by design; bone ends at 2000, and metal usually at 3071."""
 _UNCOMPRESSED = "export the series again, uncompressed"
@@ -120,6 +127,7 @@ def describe(header: pydicom.FileDataset, where: str) -> PixelDescription:
         _refuse("Rescale Slope is 0, so that every voxel would have the same value", where)
     if not rows or not columns:
         _refuse(f"Rows x Columns is {rows} x {columns}: there are no pixels", where)
+    check_shape(rows, columns, where)
     _check_aspect(header, where)
     if allocated not in _ALLOCATED:
         _refuse(f"Bits Allocated is {allocated}, not 8, 16 or 32", where)
@@ -311,7 +319,9 @@ def _decompressed(path: Path, description: PixelDescription) -> NDArray[np.int64
         source = read_elements(path, ["PixelData"], pixels=True)
         if not source.get("PixelData"):
             _refuse("a CT slice has no PixelData", where)
-        precision, signed = _codestream(get_frame(source.PixelData, 0, number_of_frames=1))
+        frame = get_frame(source.PixelData, 0, number_of_frames=1)
+        check_coded_size(frame, source.file_meta.TransferSyntaxUID, description.shape, where)
+        precision, signed = _codestream(frame)
     if signed and not description.signed:
         what = "Pixel Representation says unsigned, the JPEG 2000 data say signed"
         _refuse(what, where, _UNCOMPRESSED)
@@ -357,17 +367,52 @@ def _write_bare(
     made.save_as(path, enforce_file_format=True)
 
 
+def check_shape(rows: int, columns: int, where: str) -> None:
+    """Raise PatientError if a slice has more pixels than any scanner makes."""
+    if rows * columns > LARGEST_SLICE:
+        what = f"Rows x Columns is {rows} x {columns}, more than any CT slice has"
+        _refuse(what, where)
+
+
+def check_coded_size(frame: bytes, syntax: UID, shape: tuple[int, int], where: str) -> None:
+    """Raise PatientError if compressed data state another size than rows and columns.
+
+    Decoders ask for the memory of the size that the data state. Run lengths (RLE) state none, and
+    a .jp2 file around the data is against PS3.5, A.4.4.
+    """
+    if syntax != RLELossless and _coded_size(frame) != shape:
+        _refuse("the compressed pixels are not as many as Rows x Columns", where, _UNCOMPRESSED)
+
+
+def _coded_size(data: bytes) -> tuple[int, int] | None:
+    """Read rows and columns from the compressed data's own header; None where they have none."""
+    if data.startswith(_J2K_SIZE):
+        width, height, left, top = struct.unpack_from(">4I", data, len(_J2K_SIZE) + 4)
+        return height - top, width - left
+    marker = _frame_marker(data)
+    return None if marker is None else struct.unpack_from(">2H", data, marker + 5)
+
+
+def _frame_marker(data: bytes) -> int | None:
+    """Return where the frame header of JPEG or JPEG-LS data begins; None where there is none."""
+    at = 2
+    while data.startswith(_JPEG) and data[at : at + 1] == b"\xff" and at + 9 <= len(data):
+        if data[at + 1] in _FRAME_MARKERS:
+            return at
+        if data[at + 1] == 0xFF:  # fill before a marker
+            at += 1
+            continue
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
 def _codestream(data: bytes) -> tuple[int, bool]:
     """Read bits (0: unknown) and sign of a value from the compressed data's own header."""
     found = get_j2k_parameters(data)
     if found:
         return int(found.get("precision", 0)), bool(found.get("is_signed", False))
-    at = 2
-    while data.startswith(_JPEG) and data[at : at + 1] == b"\xff" and at + 5 <= len(data):
-        if data[at + 1] in _FRAME_MARKERS:
-            return data[at + 4], False
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0, False
+    marker = _frame_marker(data)
+    return (0 if marker is None else data[marker + 4]), False
 
 
 def _pixel_data(path: Path) -> bytes:

@@ -58,6 +58,10 @@ _ACROSS = 0.1
 """Cosine below which an axis does not run in a direction at all."""
 _LAST = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 _ONE_FILE = "save it as one .mha file"
+_JOIN = (
+    "no header may name other files to read; join the two where both lie, with 3D Slicer or"
+    ' SimpleITK: WriteImage(ReadImage("ct.mhd"), "ct.mha")'
+)
 
 
 def parse(start: bytes) -> Parsed:
@@ -111,7 +115,7 @@ def _storage_faults(fields: Mapping[str, str]) -> Iterator[Fault]:
     if fields.get("objecttype", "Image").lower() != "image":
         yield Fault(f"ObjectType is {_said(fields, 'objecttype')}, not Image")
     if fields["elementdatafile"].lower() != "local":
-        yield Fault("a detached header: its voxels are in another file", _ONE_FILE)
+        yield Fault("a detached header: its voxels are in another file", _JOIN)
     if fields.get("headersize", "0") != "0":
         said = _said(fields, "headersize")
         yield Fault(f"HeaderSize is {said}: where the voxels begin is unclear", _ONE_FILE)

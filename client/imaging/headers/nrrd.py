@@ -65,6 +65,10 @@ _FIELDS = {
     *("labels", "units", "kinds"),
 }
 _ONE_FILE = "save it as one .nrrd file, raw or gzip"
+_JOIN = (
+    "no header may name other files to read; join the two where both lie, with 3D Slicer or"
+    ' SimpleITK: WriteImage(ReadImage("ct.nhdr"), "ct.nrrd")'
+)
 
 
 def parse(start: bytes) -> Parsed:
@@ -132,7 +136,7 @@ def _integers(text: str) -> tuple[int, ...]:
 
 def _storage_faults(fields: Mapping[str, str]) -> Iterator[Fault]:
     if "data file" in fields:
-        yield Fault("a detached header: its voxels are in another file", _ONE_FILE)
+        yield Fault("a detached header: its voxels are in another file", _JOIN)
     if fields.get("encoding", "").lower() not in _PACKINGS:
         yield Fault(f"encoding is {_said(fields, 'encoding')}, not raw or gzip", _ONE_FILE)
     for name in ("byte skip", "line skip"):

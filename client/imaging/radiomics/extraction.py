@@ -6,7 +6,6 @@ and the number, its supplement is not public.
 
 from __future__ import annotations
 
-import csv
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,6 +34,7 @@ from client.imaging.workers import one_thread
 from common.errors import StudyError
 from common.presets import settings_file
 from common.study.model import ImagingSettings
+from common.utils.csv_file import write_csv
 
 Features = NDArray[np.float64]
 _MUTED = ("radiomics", "pykwalify")
@@ -118,10 +118,7 @@ def feature_names(settings_name: str, expected: int) -> tuple[str, ...]:
 
 def to_csv(path: Path, names: Sequence[str], values: Features) -> None:
     """Write one header line and one line of values, exact to the last digit (PyRadiomics' csv)."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerow([repr(float(value)) for value in values])
+    write_csv(path, [names, [repr(float(value)) for value in values]])
 
 
 @dataclass(frozen=True)
