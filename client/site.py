@@ -61,6 +61,8 @@ class SiteSettings(BaseModel):
 
     `exclude_bad_patients` is the site's explicit word to leave out patients with unusable data;
     without it one bad patient stops the site, so that nobody is lost unnoticed.
+    `max_epsilon` bounds what all networks trained with noise reveal of a patient, over all runs and
+    studies; with it, the site trains no network without noise.
     `approvals = "open"` answers any study: for simulations, where nobody is there to approve.
     """
 
@@ -86,6 +88,7 @@ class SiteSettings(BaseModel):
     exclude_bad_patients: bool = False
     pooled: bool = Field(False, description="the imagined hospital of a pooled reference")
     privacy: PrivacySettings | None = None
+    max_epsilon: float | None = Field(None, gt=0, allow_inf_nan=False)
     approvals: Literal["required", "open"] = "required"
     deployment: Deployment | None = None
 

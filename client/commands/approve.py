@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.gate import approvals
 from client.site import SiteSettings, load_site
 from client.store.masks import Rosters
-from client.store.site_db import remember_study
+from client.store.privacy_budget import epsilon_of
+from client.store.site_db import remember_study, site_db
 from common.disclosure import RULES, check_enrolment, check_masking, stricter
 from common.errors import InputError, UsageError
 from common.masking import identity
@@ -93,6 +94,7 @@ def _approve(
     _check_coordinator(study, settings)
     print_lines(describe_study(study, settings.name, settings.privacy))
     print_lines(describe_left(study, Rosters(settings.work)))
+    print_lines(describe_budget(study, settings))
     print_lines(_would_refuse(study, settings))
     _show_dossier(study, settings, whole_dossier)
     if ask and not typer.confirm("approve this?", default=False):
@@ -230,6 +232,28 @@ def describe_left(study: Study, rosters: Rosters) -> Iterator[str]:
             )
         else:
             yield "    nothing is on record here of this roster: its statement changes nothing here"
+
+
+def describe_budget(study: Study, settings: SiteSettings) -> Iterator[str]:
+    """Describe the privacy budget of this hospital's patients, where networks are trained here."""
+    private, most = study.differential_privacy, settings.max_epsilon
+    if not study.networks or settings.name not in study.training_sites:
+        return
+    if not private.on and most is None:
+        return
+    if not private.on:
+        yield (
+            "THIS HOSPITAL WOULD REFUSE IT, approved or not: networks are trained without noise,"
+            f" and max_epsilon = {most:g} in site.toml (rule privacy_budget)"
+        )
+        return
+    spent = [one for _, one in site_db(settings.work).all_spendings()]
+    limit = "no limit: site.toml has no max_epsilon" if most is None else f"max_epsilon = {most:g}"
+    yield (
+        f"privacy budget of a patient: {limit}; epsilon {epsilon_of(spent, private.delta):.3g} at"
+        f" delta {private.delta:g} was spent here at most, over all runs and studies"
+    )
+    yield "  sums and out-of-fold rows are exact, outside this account; fedlnm-site check adds up"
 
 
 def _member(entry: SiteEntry, site: str) -> str:

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from common.study.networks import NetworkSettings
+
 
 @dataclass(frozen=True)
 class Spending:
@@ -23,6 +25,7 @@ class Spending:
     noise_multiplier : SD of the noise over the largest norm of a patient's gradient.
     sample_rate : probability with which a patient is drawn in a step.
     steps : of the optimiser.
+    membership : digest of the site's training patients; empty = unknown, of an earlier release.
 
     Raises
     ------
@@ -34,6 +37,7 @@ class Spending:
     noise_multiplier: float
     sample_rate: float
     steps: int
+    membership: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_multiplier < math.inf:
@@ -42,6 +46,19 @@ class Spending:
             raise ValueError(f"sample rate {self.sample_rate} is not within (0, 1]")
         if self.steps < 0:
             raise ValueError(f"{self.steps} steps are fewer than none")
+
+
+def poisson(patients: int, settings: NetworkSettings, epochs: int) -> tuple[float, int]:
+    """Return the probability of drawing a patient in a step, and the steps of one round.
+
+    Parameters
+    ----------
+    patients : that the round trains on, at least one.
+    epochs : passes, ceil(patients / batch_size) steps each, unless `local_steps` sets the steps.
+    """
+    an_epoch = -(-patients // settings.batch_size)
+    rate = min(settings.batch_size, patients) / patients
+    return rate, settings.local_steps or epochs * an_epoch
 
 
 def epsilon_of(spendings: Iterable[Spending], delta: float) -> float:

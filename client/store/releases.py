@@ -17,6 +17,7 @@ from client.site import SiteSettings
 from client.store.cohorts import Membership, Memberships, membership_refusal
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
+from client.store.patient_budget import PatientBudget
 from client.store.privacy_budget import epsilon_of
 from client.store.run_keys import RestartedError
 from client.store.site_db import (
@@ -78,7 +79,7 @@ class Releases:
         cohort: Cohort,
         draft: Draft | None = None,
     ) -> None:
-        self._study, self._run, self._cohort = study, run, cohort
+        self._settings, self._study, self._run, self._cohort = settings, study, run, cohort
         self._privacy = stricter(study.privacy, settings.privacy)
         self._db = site_db(settings.work)
         self._draft = draft or Draft(settings.work)
@@ -166,7 +167,7 @@ class Releases:
 
     def _remember(self, request: Any, items: Sequence[Item]) -> None:
         for subset in dict.fromkeys(item.subset for item in items):
-            self._memberships.keep(self._membership(subset))
+            self._memberships.keep(self.membership(subset))
         self._rosters.keep(self._study.roster)
         study = self._study.digest()
         self._db.ask((study, kind, item.digest) for item, _, kind in _gradients(request))
@@ -176,11 +177,13 @@ class Releases:
         found = [*self._too_many(exchange, items), *self._too_many_gradients(request)]
         for subset in dict.fromkeys(item.subset for item in items):
             before = self._memberships.earlier(subset)
-            changed = membership_refusal(before, self._membership(subset).members)
+            changed = membership_refusal(before, self.membership(subset).members)
             if changed is not None:
                 found.append(changed)
         for item in items:
             found.extend(self._other_sites(item))
+        if self._over_budget(request):
+            found.append(refusal("privacy_budget", self._privacy, "the training patients"))
         return tuple({(r.rule, r.subject): r for r in found}.values())
 
     def _too_many(self, exchange: str, items: Sequence[Item]) -> Iterator[Refusal]:
@@ -223,13 +226,30 @@ class Releases:
             counts = {base: len(known)}
             yield from check_rounds(item.statistic, counts, self._study, self._privacy)
 
+    def _over_budget(self, request: Any) -> bool:
+        """Say if a training, or all of the study's, would cost more than these patients have left.
+
+        In the end the reply counts as what its training did cost.
+        """
+        if self._settings.max_epsilon is None:
+            return False
+        budget = PatientBudget.of(self._settings, self._study, self._cohort)
+        if isinstance(request, EnrolRequest):
+            return budget.exceeded_by((*budget.spent(but=self._run), *budget.whole_study()))
+        if not isinstance(request, TrainRequest) or not request.plan.epochs:
+            return False
+        under_way = self._draft.own_spendings(self._run) or (
+            budget.training(request.network, request.variant, request.plan.epochs),
+        )
+        return budget.exceeded_by((*budget.spent(), *under_way))
+
     def epsilon(self) -> float:
         """Return what the run has cost a patient so far; 0 without differential privacy."""
         private = self._study.differential_privacy
         return epsilon_of(self._draft.spendings(self._run), private.delta) if private.on else 0.0
 
-    def _membership(self, subset: str) -> Membership:
-        """Return it for the cohort as read at the start of the run; that does not change."""
+    def membership(self, subset: str) -> Membership:
+        """Return the members of a subset as read at the start of the run; that does not change."""
         if subset not in self._known:
             patients = self._cohort.subset(self._study, subset)
             self._known[subset] = self._memberships.of(p.patient_id for p in patients)
@@ -277,7 +297,7 @@ class Releases:
     ) -> Item:
         patients = self._cohort.subset(self._study, subset)
         masked = summed and self._study.masked(subset)
-        membership = self._membership(subset).digest
+        membership = self.membership(subset).digest
         earlier = self._db.companions(membership) if masked else ()
         return Item(
             what=what,

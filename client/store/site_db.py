@@ -78,7 +78,7 @@ _Content = Literal["study", "roster", "membership"]
 Kind = _Content | Literal["membership key", "cohort", "mask", "levels", "reply", "spending"]
 REFUSED = "refused"
 # rules that look at nothing but the questions before
-_LIMITS = frozenset({"refusals", "releases"})
+_LIMITS = frozenset({"refusals", "releases", "privacy_budget"})
 # stops of the gate that depend on the numbers of a reply; others on its form or the request alone
 _STOPS_BY_NUMBERS = frozenset({"value", "too_few", "not_masked", "problem"})
 
@@ -183,6 +183,13 @@ class SiteDb:
         """Return what the private trainings of a run cost."""
         sql = "SELECT value FROM facts WHERE kind = 'spending' AND name > ? AND name < ?"
         return tuple(Spending(*json.loads(row[0])) for row in self._read(sql, f"{run}/", f"{run}0"))
+
+    def all_spendings(self) -> tuple[tuple[str, Spending], ...]:
+        """Return what the private trainings of all runs cost, each with the name of its run."""
+        found = self._read("SELECT name, value FROM facts WHERE kind = 'spending' ORDER BY name")
+        return tuple(
+            (name.rpartition("/")[0], Spending(*json.loads(value))) for name, value in found
+        )
 
     # -- keys of runs ------------------------------------------------------------------------------
 
@@ -404,12 +411,15 @@ class Draft:
 
     def spendings(self, run: str) -> tuple[Spending, ...]:
         """Return what the run has cost, this reply included."""
-        own = [
+        return (*self.db.spendings(run), *self.own_spendings(run))
+
+    def own_spendings(self, run: str) -> tuple[Spending, ...]:
+        """Return what this reply has cost."""
+        return tuple(
             Spending(*json.loads(value))
             for (kind, name), value in self._facts.items()
             if kind == "spending" and name.startswith(f"{run}/")
-        ]
-        return (*self.db.spendings(run), *own)
+        )
 
     def remember(self) -> None:
         """Write everything down; part of the transaction that is open.

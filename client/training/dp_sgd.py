@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from client.store.privacy_budget import poisson
 from client.training.batches import Crops, Draw, Indices, centred, load
 from client.training.device import CPU, Compute, repeatable
 from client.training.loop import class_weights, make_optimiser, on_device, place_model
@@ -96,8 +97,7 @@ def train_privately(
         raise ValueError("training needs at least 1 crop, there are none")
     expected = min(settings.batch_size, len(patients))
     an_epoch = -(-len(patients) // settings.batch_size)
-    steps = settings.local_steps or epochs * an_epoch
-    rate = expected / len(patients)
+    rate, steps = poisson(len(patients), settings, epochs)
     draws = patient_draws(
         crops, patients, settings, rate, steps, generator or unpredictable(CPU.device)
     )

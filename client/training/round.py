@@ -212,7 +212,8 @@ class _Round:
             compute=compute_of(workspace),
         )
         spent = (done.noise_multiplier, done.sample_rate, done.steps)
-        spending = Spending(self.request.network, self.request.variant, *spent)
+        trained = workspace.releases.membership("train").digest
+        spending = Spending(self.request.network, self.request.variant, *spent, trained)
         workspace.draft.spend(workspace.run_tables.folder.name, spending)
         return done.steps
 

@@ -74,3 +74,24 @@ declare(
         place=310,
     )
 )
+
+declare(
+    Rule(
+        name="privacy_budget",
+        protects="patients whose data train networks in several runs and studies",
+        text=(
+            "A hospital with a max_epsilon in its site.toml adds up the privacy loss of all"
+            " networks that were trained with noise on any of the same patients. It refuses a study"
+            " or a training that would exceed it, and any network trained without noise. Sums and"
+            " out-of-fold rows are exact: masks and the other rules protect them, and no epsilon"
+            " covers them."
+        ),
+        fixed=1.0,
+        decided_here=True,
+        of_all=True,
+        remedy="plan fewer rounds or more noise, or ask that hospital for a larger max_epsilon",
+        remedy_here="ask the coordinator for fewer rounds or more noise, or let the privacy officer"
+        " decide about max_epsilon in site.toml",
+        place=320,
+    )
+)

@@ -418,6 +418,12 @@ def _always(study: Study) -> Iterator[str]:
             else " No noise is added against this."
         )
     )
+    if study.differential_privacy.on:
+        yield (
+            "**Epsilon covers the weights of the networks alone.** Sums and out-of-fold rows are"
+            " exact. Masks and rules protect them, noise does not, and no hospital's max_epsilon"
+            " counts them."
+        )
     yield (
         "**Totals go to hospitals** where a later question needs them: means, deviations,"
         " counts in intervals, and network weights after every round."

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opacus.accountants import RDPAccountant
 
+from client.data.cohort import assign_folds, read_cohort
+from client.site import load_site
 from client.store.ledger import ledger_path
+from client.store.patient_budget import PatientBudget
+from client.store.privacy_budget import Spending
 from client.store.site_db import SiteDb
 from common.ledger.verify import readable_entries
 from common.study.model import load_study, write_study
@@ -92,6 +97,23 @@ def test_every_training_in_the_ledger_says_what_was_spent_so_far(
         assert spent == sorted(spent)  # type: ignore[type-var]
         assert spent[-1] == pytest.approx(row["epsilon"])
         assert {e.epsilon for e in entries if e.exchange != "train.network"} == {None}
+
+
+def test_the_trainings_cost_what_was_planned_before_them(run: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = run
+    for site in ("north", "south", "west"):
+        settings = load_site(work(out, site).parent / "site.toml")
+        study = load_study(out.parent / "study.toml")
+        cohort = read_cohort(settings.data, site, study)
+        cohort.patients = assign_folds(cohort.patients, study)
+        budget = PatientBudget.of(settings, study, cohort)
+        planned, spent = budget.whole_study(), budget.spent()
+        assert Counter(map(costs, planned)) == Counter(map(costs, spent))
+        assert all(one.membership for one in spent)
+
+
+def costs(one: Spending) -> tuple[str, str, float, float, int]:
+    return one.network, one.variant, one.noise_multiplier, one.sample_rate, one.steps
 
 
 def test_no_loss_leaves(run: tuple[Path, dict[str, Any]]) -> None:
