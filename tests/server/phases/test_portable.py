@@ -1,0 +1,177 @@
+"""Other processors, stood in for by other kernels: they ask the same questions, bit by bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.app import app
+from common.ledger.entry import request_digest
+from common.messages.plain import write_plain
+from common.study.model import Study, load_study
+from server.federation import totals
+from server.federation.federation import Federation
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from sim.sites import place_sites
+from tests import builders
+from tests.server.phases.replay import DEEP, PROGRAMS, Recording
+
+ROOT = Path(__file__).resolve().parents[3]
+SIMD = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+OLD = {
+    "OPENBLAS_CORETYPE": "Prescott",
+    "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD),
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
+}
+PROCESSORS: dict[str, dict[str, str]] = {
+    "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "skylakex": {"OPENBLAS_CORETYPE": "SkylakeX"},
+    "zen": {"OPENBLAS_CORETYPE": "Zen", "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD[1:])},
+    "nehalem": {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD)},
+    "prescott": OLD,
+}
+RBF = {"svm": {"kernel": "rbf", "landmarks": 24, "max_rounds": 6}}
+
+
+class Coordinator(Federation):
+    """Keeps all that it learns."""
+
+    def keep(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sums: list[Any] = []
+        self.values: dict[str, Any] = {}
+        self.replies: dict[str, Any] = {}
+        self.digests: list[str] = []
+        read = totals.from_rings
+
+        def from_rings(*given: Any) -> Any:
+            self.sums.append(read(*given))
+            return self.sums[-1]
+
+        monkeypatch.setattr(totals, "from_rings", from_rings)
+
+    def sum_many(self, items: Any) -> list[Any]:
+        self.digests.append(request_digest("sum", tuple(items)))
+        return super().sum_many(items)
+
+    def agreed(self, name: str, value: Any, accept: Callable[[Any], bool]) -> Any:
+        assert name not in self.values, "each value is agreed on once a study"
+        self.values[name] = super().agreed(name, value, accept)
+        return self.values[name]
+
+    def evaluate(self, files: Any, edges: Any, cuts: Mapping[str, float]) -> Any:
+        self.digests.append(request_digest("evaluate", dict(files), edges, dict(cuts)))
+        self.replies = super().evaluate(files, edges, cuts)
+        return self.replies
+
+
+def of_the_tabular_study(folder: Path, tmp_path: Path) -> Coordinator:
+    """The three tabular hospitals, with a column of each kind that Table 1 knows."""
+    marker, _, *others = builders.TABULAR["clinical"]
+    age = builders.number("age", unit="years", summary="median", decimals=0)
+    builders.amend(
+        folder / "study.toml",
+        strata=["sex", "age"],
+        clinical=[marker, age, *others],
+        privacy={"masking": "off"},
+        fusion={"pooling": "bins"},
+    )
+    folders = {name: folder / name for name in ("a", "b", "c")}
+    sites = place_sites(folders, tmp_path, tmp_path / "cache", exclude_bad_patients=False)
+    made = Coordinator(InProcessGrid(app, sites), load_study(folder / "study.toml"), "program")
+    made.enrol()
+    return made
+
+
+def of_many_columns(study: Study) -> Coordinator:
+    """Hospitals in memory with a few clinical columns and many features, some of them skewed."""
+    rng = np.random.default_rng(1)
+    label = (rng.random(150) < 0.4).astype(float)
+    factors = rng.normal(size=(150, 8)) + 0.5 * label[:, None]
+    wide = factors @ rng.normal(size=(8, 24)) + 0.5 * rng.normal(size=(150, 24))
+    deep = np.exp(0.4 * factors @ rng.normal(size=(8, DEEP)) + 0.2 * rng.normal(size=(150, DEEP)))
+    tables = (
+        builders.split(factors[:, :3], label),
+        builders.split(wide, label, table="radiomics", prefix="f"),
+        builders.split(deep, label, table="deep", prefix="d"),
+    )
+    sites = {name: {k: v for one in tables for k, v in one[name].items()} for name in tables[0]}
+    plain = builders.federation(sites, study)
+    made = Coordinator(plain.grid, study, "memory")
+    made.nodes, made.members = plain.nodes, plain.members
+    return made
+
+
+def wide_study(**settings: Any) -> Study:
+    models = {"base_models": ["clinical", "radiomics"], "fusion_models": ["fusion_feature"]}
+    return builders.open_study(3, **models, **settings)
+
+
+@pytest.fixture(params=["study", "linear", "rbf"])
+def recorded(
+    request: pytest.FixtureRequest,
+    tabular: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Path, list[str]]:
+    """A file with all that a coordinator has learnt, and the digests of what it asked."""
+    program = "study" if request.param == "study" else "features"
+    with task_identity(SERVER_NODE):
+        if program == "study":
+            coordinator = of_the_tabular_study(tabular, tmp_path)
+        else:
+            coordinator = of_many_columns(wide_study(**(RBF if request.param == "rbf" else {})))
+        coordinator.keep(monkeypatch)
+        PROGRAMS[program](coordinator)
+    recording = Recording(
+        program=program,
+        study=coordinator.study.model_dump_json(),
+        members=dict(coordinator.members),
+        sums=tuple(coordinator.sums),
+        agreed=coordinator.values,
+        replies=coordinator.replies,
+    )
+    write_plain(tmp_path / "recording.safetensors", recording)
+    return tmp_path / "recording.safetensors", coordinator.digests
+
+
+def replay(file: Path, processor: Mapping[str, str], variant: str = "") -> Any:
+    command = [sys.executable, "-m", "tests.server.phases.replay", str(file), variant]
+    environment = {**os.environ, **processor, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_processor_asks_the_same(recorded: tuple[Path, list[str]]) -> None:
+    file, asked = recorded
+    for name, processor in PROCESSORS.items():
+        assert replay(file, processor)["asked"] == asked, name
+
+
+@pytest.mark.parametrize("recorded", ["linear"], indirect=True)
+def test_a_processor_that_goes_on_with_its_own_solutions_asks_otherwise(
+    recorded: tuple[Path, list[str]],
+) -> None:
+    file, asked = recorded
+    own = replay(file, OLD, "own")
+    assert "deep/axes/0" in own["other_bits"]
+    assert own["asked"] != asked
+    assert len(own["asked"]) == len(asked)
+
+
+@pytest.mark.parametrize("recorded", ["study"], indirect=True)
+def test_a_program_that_computes_with_the_library_asks_otherwise(
+    recorded: tuple[Path, list[str]],
+) -> None:
+    file, asked = recorded
+    assert replay(file, OLD, "library")["asked"] != asked
