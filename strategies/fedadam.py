@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 from pydantic import Field
 
 from common.study.block import Positive, Settings
-from strategies.base import WEIGHTS, AggregatedUpdate, Strategy, Vector, register
+from strategies.base import AggregatedUpdate, Strategy, Vector, register
 
 RATE = 0.01
 REDDI: dict[str, Any] = {"origin": "Reddi 2021"}
@@ -36,11 +37,11 @@ class AdaptiveOptions(Settings):
 
 @register
 class FedAdam(Strategy[AdaptiveOptions]):
-    """The sites' mean change is taken for a gradient (algorithm 2); by Flower's own FedAdam.
+    """The sites' mean change is taken for a gradient (algorithm 2), corrected as Flower's FedAdam.
 
-    The first step is nearly as large for a small change as for a large one:
+    In single precision and without a library's powers, so that every machine finds the same
+    weights. The first step is nearly as large for a small change as for a large one:
 
-    >>> import numpy as np
     >>> strategy, update = FedAdam(AdaptiveOptions()), AggregatedUpdate(np.float32([1.0, 0.1]))
     >>> strategy.aggregate(0, np.zeros(2, np.float32), update).astype(float).round(4).tolist()
     [0.0074, 0.0067]
@@ -52,37 +53,39 @@ class FedAdam(Strategy[AdaptiveOptions]):
     summary = "runs Adam on the server"
     own_options = AdaptiveOptions
 
-    def make_flower(self) -> Any:
-        """Return Flower's FedAdam."""
-        from flwr.serverapp import strategy
-
-        return strategy.FedAdam(**self.arguments())
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the options as Flower names them."""
-        options = self.options
-        return {
-            "eta": options.server_rate or RATE,
-            "beta_1": options.beta_1,
-            "beta_2": options.beta_2,
-            "tau": options.tau,
-        }
+    def __init__(self, options: AdaptiveOptions) -> None:
+        super().__init__(options)
+        self._first: Vector | None = None
+        self._second: Vector | None = None
 
     def aggregate(self, number: int, weights: Vector, update: AggregatedUpdate) -> Vector:
-        """Tell Flower the weights against which it takes the change."""
-        self.flower.current_arrays = {WEIGHTS: weights}
-        return super().aggregate(number, weights, update)
+        """Return the weights after one step along the first moment."""
+        options, change = self.options, update.change
+        first = np.zeros_like(change) if self._first is None else self._first
+        second = np.zeros_like(change) if self._second is None else self._second
+        keep = np.float32(options.beta_1)
+        self._first = keep * first + np.float32(1.0 - options.beta_1) * change
+        self._second = self.second_moment(second, change * change)
+        divisor = np.sqrt(self._second) + np.float32(options.tau)
+        return weights + np.float32(self.rate(number)) * self._first / divisor
+
+    def second_moment(self, second: Vector, square: Vector) -> Vector:
+        """Return the next second moment, from the one before and the squared change."""
+        keep = np.float32(self.options.beta_2)
+        return keep * second + np.float32(1.0 - self.options.beta_2) * square
+
+    def rate(self, number: int) -> float:
+        """Return the step of a round (0, 1, ...), corrected for moments that start at zero."""
+        first = second = 1.0
+        # Flower counts rounds from one, and one more
+        for _ in range(number + 2):
+            first, second = first * self.options.beta_1, second * self.options.beta_2
+        return (self.options.server_rate or RATE) * math.sqrt(1.0 - second) / (1.0 - first)
 
     def state(self) -> dict[str, Any]:
         """Return first and second moment; None before the first round."""
-        return {"first": _only(self.flower.m_t), "second": _only(self.flower.v_t)}
+        return {"first": self._first, "second": self._second}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on with these moments."""
-        first, second = state["first"], state["second"]
-        self.flower.m_t = None if first is None else {WEIGHTS: first}
-        self.flower.v_t = None if second is None else {WEIGHTS: second}
-
-
-def _only(moments: dict[str, NDArray[Any]] | None) -> NDArray[Any] | None:
-    return moments[WEIGHTS] if moments else None
+        self._first, self._second = state["first"], state["second"]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
-from strategies.base import register
-from strategies.fedadam import FedAdam
+from strategies.base import Vector, register
+from strategies.fedadam import RATE, FedAdam
 
 
 @register
 class FedYogi(FedAdam):
-    """The sites' mean change is taken for a gradient (algorithm 2); by Flower's own FedYogi.
+    """The sites' mean change is taken for a gradient (algorithm 2), as by Flower's FedYogi.
 
-    >>> import numpy as np
     >>> from strategies.base import AggregatedUpdate
     >>> from strategies.fedadam import AdaptiveOptions
     >>> strategy, update = FedYogi(AdaptiveOptions()), AggregatedUpdate(np.float32([1.0, 0.1]))
@@ -24,8 +23,12 @@ class FedYogi(FedAdam):
     title = "FedYogi"
     summary = "runs Yogi on the server"
 
-    def make_flower(self) -> Any:
-        """Return Flower's FedYogi."""
-        from flwr.serverapp import strategy
+    def second_moment(self, second: Vector, square: Vector) -> Vector:
+        """Move towards the squared change by a share of it, whatever the distance."""
+        share = np.float32(1.0 - self.options.beta_2)
+        moved: Vector = share * square * np.sign(second - square)
+        return second - moved
 
-        return strategy.FedYogi(**self.arguments())
+    def rate(self, number: int) -> float:
+        """Return the step of any round: Yogi corrects nothing."""
+        return self.options.server_rate or RATE

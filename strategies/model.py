@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from common.networks.schedule import averaged_rounds
 from common.study.networks import NetworkSettings
-from strategies.base import AggregatedUpdate, Ranges, Vector, make_strategy
+from strategies.base import NO_RANGES, AggregatedUpdate, Ranges, Vector, make_strategy
 
 
 class GlobalModel:
     """Weights from round to round, by the strategy that the settings name.
 
-    The strategy sees trained weights only: a running variance that Adam has had its way with may be
-    negative, so running statistics are averaged whatever the strategy.
+    The strategy sees trained weights only: Adam could push a running variance far below zero, so
+    running statistics are averaged whatever the strategy. A mean of variances is not negative but
+    for its rounding, which is cut off.
 
     The networks of the last rounds swing around a good one; the mean of their weights is steadier
     than any of them (Izmailov et al. 2018, over global instead of local models). With
@@ -29,13 +30,19 @@ class GlobalModel:
     weights : float32 (n,), where to start.
     statistics : (k, 2), ranges of running statistics.
     rounds : how many there will be at most.
+    variances : (k, 2), ranges of running variances among them.
     """
 
     def __init__(
-        self, settings: NetworkSettings, weights: Vector, statistics: Ranges, rounds: int
+        self,
+        settings: NetworkSettings,
+        weights: Vector,
+        statistics: Ranges,
+        rounds: int,
+        variances: Ranges = NO_RANGES,
     ) -> None:
         self.weights, self._settings = weights, settings
-        self._trained = _mask(weights.size, statistics)
+        self._trained, self._variances = _mask(weights.size, statistics), variances
         self._strategy = make_strategy(settings)
         self._first = rounds - min(rounds, averaged_rounds(settings))
         self._total: NDArray[np.float64] | None = None
@@ -61,6 +68,8 @@ class GlobalModel:
         if not self._strategy.averages:
             start = self.weights[trained]
             average[trained] = self._strategy.aggregate(number, start, update.only(trained))
+        for start, stop in self._variances:
+            np.maximum(average[start:stop], np.float32(0.0), out=average[start:stop])
         self.weights = average
         if self._settings.select == "last" and number >= self._first:
             self._add(average)

@@ -30,6 +30,11 @@ def running_ranges(model: nn.Module) -> NDArray[np.int64]:
     return _ranges(model, lambda name: name not in trained)
 
 
+def variance_ranges(model: nn.Module) -> NDArray[np.int64]:
+    """Return ranges (k, 2) of BatchNorm's running variances, which are never negative."""
+    return _ranges(model, lambda name: name.endswith(".running_var"))
+
+
 def _ranges(model: nn.Module, wanted: Callable[[str], bool]) -> NDArray[np.int64]:
     """Return the ranges of the wanted entries, neighbours joined."""
     ranges: list[list[int]] = []

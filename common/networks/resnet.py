@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
 from common.models import NetworkName, network_input
+from common.networks.drawing import draw_weights
 from common.networks.flat import load_flat
 from common.study.networks import NetworkSettings
 
@@ -89,14 +90,12 @@ def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> Sc
 
     With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
     (2D, 3 channels, 2048 features) or of Med3D's (3D, 1 channel, 2048 features); see
-    `NetworkSettings` for Med3D's other depths. The state of torch's global generator is left as it
-    was.
+    `NetworkSettings` for Med3D's other depths. The weights are the same bits on every machine, and
+    torch's global generator takes no part.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _NothingDrawn():
         network = _assembled(kind, settings)
-        nn.init.normal_(network.head.weight, std=0.01)
-        nn.init.zeros_(network.head.bias)
+    draw_weights(network, network.head, seed)
     return network
 
 

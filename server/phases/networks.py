@@ -99,7 +99,7 @@ def train_variant(
     begun : state after an earlier round of the same training, to go on from.
     after_round : is given the state after each round.
     """
-    from common.networks.flat import flatten, running_ranges
+    from common.networks.flat import flatten, running_ranges, variance_ranges
     from common.networks.initial import initial_network
     from strategies.model import GlobalModel
 
@@ -110,7 +110,8 @@ def train_variant(
     model, origin = initial_network(network, settings, seed=federation.study.seed)
     running, width = running_ranges(model), model.width
     training = _Training(federation, network, variant, (fold, validation), total, running)
-    weights = GlobalModel(settings, flatten(model), running, rounds)
+    variances = variance_ranges(model)
+    weights = GlobalModel(settings, flatten(model), running, rounds, variances)
     del model  # it would lie in memory, beside the weights, for all of the training
     history = training.rounds(weights, rounds, begun, after_round)
     done = len(history.losses)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,22 +18,9 @@ from server.federation.federation import Federation
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.sites import place_sites
 from tests import builders
+from tests.processors import OLD, PROCESSORS, run_on
 from tests.server.phases.replay import DEEP, PROGRAMS, Recording
 
-ROOT = Path(__file__).resolve().parents[3]
-SIMD = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-OLD = {
-    "OPENBLAS_CORETYPE": "Prescott",
-    "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD),
-    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
-}
-PROCESSORS: dict[str, dict[str, str]] = {
-    "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
-    "skylakex": {"OPENBLAS_CORETYPE": "SkylakeX"},
-    "zen": {"OPENBLAS_CORETYPE": "Zen", "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD[1:])},
-    "nehalem": {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD)},
-    "prescott": OLD,
-}
 RBF = {"svm": {"kernel": "rbf", "landmarks": 24, "max_rounds": 6}}
 
 
@@ -142,14 +125,8 @@ def recorded(
     return tmp_path / "recording.safetensors", coordinator.digests
 
 
-def replay(file: Path, processor: Mapping[str, str], variant: str = "") -> Any:
-    command = [sys.executable, "-m", "tests.server.phases.replay", str(file), variant]
-    environment = {**os.environ, **processor, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def replay(file: Path, processor: dict[str, str], variant: str = "") -> Any:
+    return run_on(processor, "tests.server.phases.replay", str(file), variant)
 
 
 def test_every_processor_asks_the_same(recorded: tuple[Path, list[str]]) -> None:
