@@ -51,7 +51,7 @@ def add_one(workspace: Any, request: TrainRequest) -> Update:
     plan = request.plan
     share = np.float32(TRAINING_PATIENTS / plan.total)
     change = np.full(request.weights.size, share, dtype=np.float32)
-    note(workspace.name, plan.seed, received, time.time())
+    note(workspace.name, plan.round + 1, received, time.time())
     return Update(change, np.zeros(0, dtype=np.float32), np.ones(5))
 
 
@@ -78,7 +78,7 @@ def server_app(payload: str, rounds: int, *, checkpoint: bool) -> ServerApp:
         del weights
         total = TRAINING_PATIENTS * len(study.training_sites)
         for number in range(1, rounds + 1):
-            plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
+            plan = RoundPlan(1, 0.01, -1, total, keep=False, round=number - 1)
             done = federation.train("dl3d", "final", model.weights, running, plan)
             model.update(number - 1, done.update)
             del done

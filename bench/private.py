@@ -22,6 +22,7 @@ from client.store.privacy_budget import Spending, epsilon_of
 from client.training.batches import Crops
 from client.training.device import CPU
 from client.training.dp_sgd import train_privately
+from client.training.draws import Draws
 from client.training.loop import infer
 from common.networks.flat import flatten, load_flat
 from common.networks.resnet import ScoringNetwork, build_network
@@ -65,7 +66,8 @@ def train(
     total = sum(len(crops.images) for crops in sites)
     for number in range(settings.rounds):
         change = np.zeros_like(weights)
-        for crops, ledger in zip(sites, spent, strict=True):
+        for site, (crops, ledger) in enumerate(zip(sites, spent, strict=True)):
+            draws = Draws(b"%d" % site, "bench", "dl3d", "final", seed, number)
             load_flat(model, weights)
             result = train_privately(
                 model,
@@ -75,6 +77,7 @@ def train(
                 private=private,
                 learning_rate=learning_rate_at(settings, number),
                 epochs=settings.local_epochs,
+                generator=draws.generator("drawn and noise"),
             )
             change += (flatten(model) - weights) * (len(crops.images) / total)
             numbers = (result.noise_multiplier, result.sample_rate, result.steps)

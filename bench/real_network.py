@@ -87,7 +87,7 @@ def server_app(rounds: int) -> ServerApp:
         del network
         total = _PATIENTS * len(study.training_sites)
         for number in range(1, rounds + 1):
-            plan = RoundPlan(1, 0.01, -1, total, seed=number, keep=False)
+            plan = RoundPlan(1, 0.01, -1, total, keep=False, round=number - 1)
             done = federation.train("dl3d", "final", model.weights, running, plan)
             model.update(number - 1, done.update)
 
@@ -104,7 +104,7 @@ def timed_training() -> None:
         """As before."""
         received = time.time()
         answer = train(workspace, request)
-        note(workspace.name, request.plan.seed, received, time.time())
+        note(workspace.name, request.plan.round + 1, received, time.time())
         return answer
 
     vars(client.training.round)["train_network"] = timed

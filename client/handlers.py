@@ -17,10 +17,12 @@ from common.bundle.bundle import Bundle
 from common.bundle.signature import check_files
 from common.disclosure import (
     FormError,
+    check_drawn,
     check_masking,
     check_models,
     check_out_of_fold,
     check_out_of_fold_rows,
+    check_plan,
     check_sum,
     check_test_set,
     check_weights,
@@ -48,6 +50,7 @@ from common.messages.exchanges import (
     TrainReply,
     TrainRequest,
 )
+from common.models import network_name
 from common.statistics.base import Rows, describe
 from common.statistics.placements import DeLongResult
 from common.study.model import FEWEST_MASKED
@@ -153,16 +156,12 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     refusals.extend(check_masking(study, workspace.privacy, ("train",)))
     if "train" in study.too_few_to_mask():
         refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
-    if refusals:
-        return Refused(refusals=tuple(refusals))
-    update = partial(_update, workspace, request)
-    return workspace.replies.reply(request, update) if workspace.replies else update()
-
-
-def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
+    refused = tuple(refusals) or _another_round(workspace, request)
+    if refused:
+        return Refused(refusals=refused)
     from client.training.round import train_network
 
-    update = train_network(workspace, request)
+    update = workspace.updates.update(request, lambda: train_network(workspace, request))
     sites = len(workspace.study.training_sites)
     rings = to_update_rings(update, request.running, sites, request.plan.grid)
     hide = partial(
@@ -180,6 +179,17 @@ def _update(workspace: Workspace, request: TrainRequest) -> TrainReply:
         epsilon=workspace.releases.epsilon(),
         statistics=hide(rings.statistics, item="statistics"),
     )
+
+
+def _another_round(workspace: Workspace, request: TrainRequest) -> tuple[Refusal, ...]:
+    """Refuse a round that the study has not, that draws few patients, or was asked otherwise."""
+    study, privacy, plan = workspace.study, workspace.privacy, request.plan
+    out = (plan.excluded_fold, plan.validation_fold)
+    found = check_plan(request.network, request.variant, plan, study, privacy)
+    if plan.epochs and not found:
+        rows = workspace.tables.read("coded", "train")
+        found = check_drawn(rows, out, network_name(request.network), study, privacy)
+    return found or workspace.updates.reserve(request, privacy)
 
 
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:

@@ -13,8 +13,9 @@ from client.site import LOG, SiteSettings, load_site
 from client.store.cohorts import CohortFingerprint
 from client.store.masks import RunMasks
 from client.store.releases import Releases
-from client.store.run_files import ReplyCache, RunTables
+from client.store.run_files import RunTables
 from client.store.site_db import Draft, recall_study
+from client.store.updates import Updates
 from common.disclosure import stricter
 from common.errors import InputError
 from common.study.model import PrivacySettings, Study
@@ -39,9 +40,8 @@ class Workspace:
         self.fingerprint.check()
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
         self.masks = RunMasks(settings, study, run, self.draft)
-        # within one process no reply is lost
         deployed = settings.deployment is not None
-        self.replies = ReplyCache(self.run_tables.folder, self.draft) if deployed else None
+        self.updates = Updates(self.run_tables.folder, self.draft, kept=deployed)
         self.releases = Releases(settings, study, run, self.cohort, self.draft)
 
     @property

@@ -1,7 +1,7 @@
-"""Identity keys of simulated hospitals, derived from their names, so that a run is repeatable.
+"""Keys and secrets of simulated hospitals, derived from their names, so that a run is repeatable.
 
-Anyone who knows a name knows its key. They exercise the same signatures and masks as a deployment,
-and protect nothing: on one machine there is nobody to protect from.
+Anyone who knows a name knows them. They exercise the same signatures, masks and draws as a
+deployment, and protect nothing: on one machine there is nobody to protect from.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.store.draw_secret import place_draw_secret
 from common.masking import identity
 from common.study.model import SiteEntry, Study
 
@@ -47,6 +48,11 @@ def place_identities(sites: Iterable[tuple[str, Path]]) -> None:
         file = path.parent / "keys" / "identity.pem"
         if not file.exists():
             identity.save(simulated_identity(name), file)
+
+
+def place_secret(site: str, work: Path) -> None:
+    """Set the secret that a simulated hospital draws from; the study's seed makes draws differ."""
+    place_draw_secret(work, hashlib.sha256(f"fedlnm simulated draws\n{site}".encode()).digest())
 
 
 def place_coordinator(folder: Path) -> Path:

@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from client.site import load_site
+from client.store.draw_secret import draw_secret, place_draw_secret
 from common.errors import StudyError
 from common.models import NETWORKS
 from common.study.model import load_study, write_study
@@ -154,7 +155,9 @@ def run_in_process_again(rehearsal: Rehearsal, study_file: Path, run_name: str) 
     sites = {}
     for name in rehearsal.data:
         settings = load_site(rehearsal.site(name) / "site.toml")
-        changes = {"work": out / "sites" / name / "work", "approvals": "open", "deployment": None}
+        work = out / "sites" / name / "work"
+        place_draw_secret(work, draw_secret(settings.work))
+        changes = {"work": work, "approvals": "open", "deployment": None}
         sites[name] = write_site(out / "sites" / name, settings.model_copy(update=changes))
     job = Job(
         label="federated",

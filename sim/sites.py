@@ -10,7 +10,7 @@ import tomli_w
 from client.site import SiteSettings, load_site
 from common.errors import InputError
 from common.study.model import PrivacySettings, Study
-from sim.identities import place_identities
+from sim.identities import place_identities, place_secret
 
 SITE_FILE = "site.toml"
 
@@ -89,11 +89,12 @@ def place_sites(
     """
     placed = {}
     for name, folder in data.items():
+        work = (run / "sites" / name / "work").resolve()
         own = folder / SITE_FILE
         settings = load_site(own) if own.is_file() else SiteSettings(name=name)
         changes: dict[str, object] = {
             "data": settings.data if own.is_file() else folder,
-            "work": (run / "sites" / name / "work").resolve(),
+            "work": work,
             "identity": Path("keys/identity.pem"),
             "cache": cache.resolve(),
             "approvals": "open",
@@ -103,5 +104,6 @@ def place_sites(
         if exclude_bad_patients:
             changes["exclude_bad_patients"] = True
         placed[name] = write_site(run / "sites" / name, settings.model_copy(update=changes))
+        place_secret(name, work)
     place_identities(placed.items())
     return placed

@@ -74,11 +74,12 @@ _FAILURES = {
 }
 _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
+_Key = Literal["membership key", "draw secret"]
 _Content = Literal["study", "roster", "membership"]
-Kind = _Content | Literal["membership key", "cohort", "mask", "levels", "reply", "spending"]
+Kind = _Key | _Content | Literal["cohort", "mask", "levels", "update", "reply", "spending"]
 REFUSED = "refused"
 # rules that look at nothing but the questions before
-_LIMITS = frozenset({"refusals", "releases", "privacy_budget"})
+_LIMITS = frozenset({"refusals", "releases", "privacy_budget", "update"})
 # stops of the gate that depend on the numbers of a reply; others on its form or the request alone
 _STOPS_BY_NUMBERS = frozenset({"value", "too_few", "not_masked", "problem"})
 

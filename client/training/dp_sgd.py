@@ -7,7 +7,6 @@ Abadi et al. 2016, "Deep learning with differential privacy", algorithm 1; Youse
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ from common.study.private_training import DifferentialPrivacy, check_trains_priv
 
 # A crop's own gradient is as large as the network: beyond this number of crops, sums are kept.
 _AT_ONCE = 8
-_STATE_HEAD, _STATE_WORDS = 24, 624
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,9 @@ def train_privately(
     private: DifferentialPrivacy,
     learning_rate: float,
     epochs: int,
+    generator: torch.Generator,
+    noise: torch.Generator | None = None,
     compute: Compute = CPU,
-    generator: torch.Generator | None = None,
 ) -> PrivateResult:
     """Train `model` in place on one site's crops; it stays on the device.
 
@@ -76,15 +75,15 @@ def train_privately(
     the expected size, of patients. A drawn patient contributes one random crop. All computation is
     float32.
 
-    There is no seed: the coordinator knows those of a study, and knowing the noise allows to
-    subtract it. Nor may it know who was drawn, as the accountant relies on that. No two calls give
-    the same weights.
+    Nobody but the site may know the state of the generators: knowing the noise allows to subtract
+    it, and the accountant relies on nobody knowing who was drawn.
 
     Parameters
     ----------
     epochs : passes over the patients, ceil(patients / batch_size) steps each, unless
         `settings.local_steps` sets the number of steps.
-    generator : for tests on the CPU alone, of all random numbers.
+    generator : on the CPU, of who is drawn and how crops are cut.
+    noise : on the device that trains; None = `generator`, where that is the CPU.
 
     Raises
     ------
@@ -98,12 +97,9 @@ def train_privately(
     expected = min(settings.batch_size, len(patients))
     an_epoch = -(-len(patients) // settings.batch_size)
     rate, steps = poisson(len(patients), settings, epochs)
-    draws = patient_draws(
-        crops, patients, settings, rate, steps, generator or unpredictable(CPU.device)
-    )
+    draws = patient_draws(crops, patients, settings, rate, steps, generator)
     separable = _separable(place_model(model, kind, compute), settings)
-    noise = generator or unpredictable(compute.device)
-    losses: list[tuple[torch.Tensor, int]] = []
+    noise, losses = noise or generator, list[tuple[torch.Tensor, int]]()
     with repeatable(compute, tensor_float=settings.precision != "float32"):
         optimiser = make_optimiser(separable, settings, learning_rate)
         stepper = _Stepper(separable, kind, settings, private, optimiser, expected, noise)
@@ -114,24 +110,6 @@ def train_privately(
     loss_sum = sum(float(loss) for loss, _ in last)
     samples = sum(count for _, count in last)
     return PrivateResult(steps, samples, loss_sum, rate, private.noise_multiplier)
-
-
-def unpredictable(device: torch.device) -> torch.Generator:
-    """Return an unpredictable generator, seeded by the operating system.
-
-    On a CPU torch uses only 32 bits of a seed: few enough to try them all. So there the whole state
-    is drawn, 624 words of 32 bits. A card's generator uses all 64.
-    """
-    generator = torch.Generator(device)
-    if device.type != "cpu":
-        return generator.manual_seed(int.from_bytes(os.urandom(8), "big"))
-    # the words lie in fields of 64 bits, after a head that marks them all as unused
-    state = generator.manual_seed(0).get_state()
-    words = np.frombuffer(os.urandom(4 * _STATE_WORDS), dtype=np.uint32).astype(np.uint64)
-    stop = _STATE_HEAD + words.nbytes
-    state[_STATE_HEAD:stop] = torch.from_numpy(words.view(np.uint8))
-    generator.set_state(state)
-    return generator
 
 
 class _Stepper:

@@ -1,4 +1,4 @@
-"""Training and use of a network: functions of weights, crops and a seed alone."""
+"""Training and use of a network: functions of weights, crops and draws alone."""
 
 from __future__ import annotations
 
@@ -48,15 +48,16 @@ def train_locally(
     settings: NetworkSettings,
     learning_rate: float,
     epochs: int,
-    seed: int,
+    generator: torch.Generator,
     compute: Compute = CPU,
     on_gradient: GradientHook | None = None,
 ) -> LocalResult:
     """Train `model` in place on one site's crops; it stays on the device.
 
     The optimiser is made afresh, so nothing but the weights goes from round to round, and every
-    random number comes from `seed`: the result does not depend on what ran before. On a GPU the
-    last bits may differ where the stem pools in 3D: torch adds up that gradient in no fixed order.
+    random number comes from `generator`: the result does not depend on what ran before. On a GPU
+    the last bits may differ where the stem pools in 3D: torch adds up that gradient in no fixed
+    order.
 
     Parameters
     ----------
@@ -72,7 +73,6 @@ def train_locally(
         raise ValueError(f"training needs at least 2 crops, there are {n}")
     an_epoch = batches_an_epoch(n, settings.batch_size)
     steps = settings.local_steps or epochs * an_epoch
-    generator = torch.Generator().manual_seed(seed)
     draws = islice(training_draws(crops, settings, generator), steps)
     losses: list[tuple[torch.Tensor, int]] = []
     with repeatable(compute, tensor_float=settings.precision != "float32"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +11,10 @@ import numpy as np
 
 from client.data.cohort import Patient
 from client.site import LOG
+from client.store.draw_secret import draw_secret
 from client.store.privacy_budget import Spending
 from client.training.batches import Crops
+from client.training.draws import Draws
 from client.training.inference import (
     compute_of,
     crops_of,
@@ -24,6 +25,9 @@ from client.training.inference import (
 from client.training.loop import loss_of, train_locally
 from client.training.state import TrainingState
 from client.workspace import Workspace
+from common.disclosure import RULES
+from common.disclosure.rounds import fewest_drawn
+from common.errors import RefusedError
 from common.masking.update import SUMS, Update
 from common.masking.weights import on_grid16
 from common.messages.exchanges import TrainRequest
@@ -41,11 +45,6 @@ def train_network(workspace: Workspace, request: TrainRequest) -> Update:
     result of the round before.
     """
     return _Round(workspace, request).run()
-
-
-def own_seed(seed: int, site: str) -> int:
-    """Mix the round's seed with the site's name, so that no two sites draw the same numbers."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{site}".encode()).digest()[:6], "big")
 
 
 def effective_steps(settings: NetworkSettings, steps: int) -> float:
@@ -103,6 +102,19 @@ class _Round:
         """True when the training adds noise."""
         return bool(self.workspace.study.differential_privacy.on)
 
+    @cached_property
+    def draws(self) -> Draws:
+        """The site's own random numbers for this round."""
+        request, workspace = self.request, self.workspace
+        return Draws(
+            draw_secret(workspace.settings.work),
+            request.run,
+            request.network,
+            request.variant,
+            seed=workspace.study.seed,
+            round=request.plan.round,
+        )
+
     @property
     def patients(self) -> Sequence[Patient]:
         """Training patients of the site."""
@@ -159,6 +171,7 @@ class _Round:
         if self.private:
             steps = self._train_privately(model, crops)
         else:
+            self._check_drawn(crops)
             result = train_locally(
                 model,
                 self.kind,
@@ -166,13 +179,25 @@ class _Round:
                 settings=settings,
                 learning_rate=plan.learning_rate,
                 epochs=plan.epochs,
-                seed=own_seed(plan.seed, self.workspace.name),
+                generator=self.draws.generator("batches"),
                 compute=compute_of(self.workspace),
                 on_gradient=strategy.gradient_hook,
             )
             sums[:2] = result.loss_sum, result.samples
             steps = result.steps
         return self._weighted(model, len(used), steps, sums)
+
+    def _check_drawn(self, crops: Crops) -> None:
+        """Refuse a round that may draw too few patients, now that the crops of each are known."""
+        patients, first, each = np.unique(crops.patient, return_index=True, return_counts=True)
+        label, least = crops.label[first], self.workspace.privacy.min_rows
+        drawn = fewest_drawn(label, each, self.settings, self.request.plan.epochs)
+        if patients.size and drawn < least:
+            raise RefusedError(
+                f"a round draws crops of fewer than {least} patients (rule drawn)",
+                where=f"site {self.workspace.name}",
+                remedy=RULES["drawn"].way,
+            )
 
     def _weighted(
         self, model: Any, patients: int, steps: int, sums: Float
@@ -197,10 +222,15 @@ class _Round:
         return self._rounded(change), outcome.control * share
 
     def _train_privately(self, model: Any, crops: Crops) -> int:
-        """Train with noise, and count it as spent with the reply; return the steps taken."""
+        """Train with noise, and count it as spent with the reply; return the steps taken.
+
+        Draws and noise also follow from all that is asked for: no noise covers two questions, as it
+        would if a site's memory were lost.
+        """
         from client.training.dp_sgd import train_privately
 
         plan, workspace = self.request.plan, self.workspace
+        asked, compute = (self.request.study, self.request.digest), compute_of(workspace)
         done = train_privately(
             model,
             self.kind,
@@ -209,7 +239,9 @@ class _Round:
             private=workspace.study.differential_privacy,
             learning_rate=plan.learning_rate,
             epochs=plan.epochs,
-            compute=compute_of(workspace),
+            generator=self.draws.generator("drawn", *asked),
+            noise=self.draws.generator("noise", *asked, device=compute.device),
+            compute=compute,
         )
         spent = (done.noise_multiplier, done.sample_rate, done.steps)
         trained = workspace.releases.membership("train").digest

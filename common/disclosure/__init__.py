@@ -10,6 +10,7 @@ import pkgutil
 from common.disclosure.foretelling import Foretold, foretell
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.disclosure.gradients import check_rounds
+from common.disclosure.rounds import check_drawn, check_plan
 from common.disclosure.rule import RULES, Rule, once, refusal, stricter
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
@@ -26,12 +27,14 @@ __all__ = [
     "Foretold",
     "FormError",
     "Rule",
+    "check_drawn",
     "check_enrolment",
     "check_form",
     "check_masking",
     "check_models",
     "check_out_of_fold",
     "check_out_of_fold_rows",
+    "check_plan",
     "check_rounds",
     "check_sum",
     "check_test_set",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from common.disclosure.rounds import check_drawn
 from common.disclosure.rule import Refusals, once, refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
@@ -87,11 +88,12 @@ def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Re
     yield from check_training_sum(rows, study.folds, privacy)
     if fits_machines(study):
         yield from check_fold_classes(rows, study.folds, privacy)
-    settings = [study.network(name) for name in study.networks]
-    for fold in range(-1, study.folds if settings else -1):
-        for folds in sorted({(fold, validation_fold(s, fold, study.folds)) for s in settings}):
+    for network in study.networks:
+        for fold in range(-1, study.folds):
+            folds = (fold, validation_fold(study.network(network), fold, study.folds))
             # a total that is not this site's alone, as the coordinator would state it
-            yield from check_weights(rows, folds, rows.n + 1, study, privacy)
+            few = check_weights(rows, folds, rows.n + 1, study, privacy)
+            yield from few or check_drawn(rows, folds, network, study, privacy)
     if study.fusion.pooling == "rows":
         yield from check_out_of_fold_rows(rows, privacy)
 

@@ -149,7 +149,6 @@ class RoundPlan:
     validation_fold : left out too; the loss of the received weights is evaluated on it. -1 = none.
     total : training patients over all sites without these folds; the site's update is weighted by
         its own number over this.
-    seed : of this round; a site mixes in its own name.
     keep : store features and probabilities of the training patients under the variant's name.
     round : number of rounds behind the received weights.
     grid : step of the 16-bit ring for the changes, 0 = they take 32 bits.
@@ -159,7 +158,6 @@ class RoundPlan:
     learning_rate: float
     excluded_fold: int
     total: int
-    seed: int
     keep: bool
     validation_fold: int = -1
     round: int = 0

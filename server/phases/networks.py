@@ -238,7 +238,6 @@ class _Training:
         return replace(
             plan,
             learning_rate=learning_rate_at(settings, number),
-            seed=self.federation.study.seed * 1000 + number,
             grid=grid16_for(model.largest_change) if half else 0.0,
         )
 
@@ -249,7 +248,6 @@ class _Training:
             excluded_fold=self.left_out[0],
             validation_fold=self.left_out[1],
             total=self.total,
-            seed=0,
             keep=False,
             round=number,
             grid=0.0,

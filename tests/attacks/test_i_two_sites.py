@@ -49,7 +49,7 @@ def test_a_site_refuses_a_sum_over_two(coordinator: Any, tabular: Path, asked: s
 
 def test_a_site_refuses_to_train_a_network_with_one_other(coordinator: Any, tabular: Path) -> None:
     _, federation = two_sites(coordinator, tabular)
-    plan = RoundPlan(1, 0.01, excluded_fold=-1, total=105, seed=1, keep=False)
+    plan = RoundPlan(1, 0.01, excluded_fold=-1, total=105, keep=False)
     with pytest.raises(RefusedError, match="rule sites"):
         federation.train("dl3d", "final", np.zeros(9, dtype=np.float32), NOTHING, plan)
     assert {type(reply) for reply in said(federation, "train.network").values()} == {Refused}

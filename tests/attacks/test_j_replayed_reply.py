@@ -199,7 +199,7 @@ def test_another_sum_under_the_same_number_has_another_mask(
 
 def train(federation: Any) -> None:
     """One round of 50 weights."""
-    plan = RoundPlan(1, 0.01, excluded_fold=-1, total=145, seed=1, keep=False)
+    plan = RoundPlan(1, 0.01, excluded_fold=-1, total=145, keep=False)
     federation.train("dl3d", "final", np.zeros(50, dtype=np.float32), NOTHING, plan)
 
 

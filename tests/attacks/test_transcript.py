@@ -230,8 +230,8 @@ WEIGHTS = 4_000
 RUNNING = np.array([[10, 60], [3_000, 3_040]], dtype=np.int64)
 
 
-def change_of(site: str, seed: int) -> Update:
-    rng = np.random.default_rng([ord(site), seed])
+def change_of(site: str, number: int) -> Update:
+    rng = np.random.default_rng([ord(site), number])
     change = rng.normal(0.0, 1e-3, WEIGHTS).astype(np.float32)
     return Update(change, np.zeros(0, dtype=np.float32), rng.uniform(1.0, 60.0, 5))
 
@@ -244,14 +244,14 @@ def listen_to_training(
     monkeypatch.setattr(
         client.training.round,
         "train_network",
-        lambda workspace, request: change_of(workspace.name, request.plan.seed),
+        lambda workspace, request: change_of(workspace.name, request.plan.round),
     )
     rehearsal = coordinator.rehearse(folder, **blocks)
     federation = rehearsal.federation()
     federation.enrol()
     weights = np.zeros(WEIGHTS, dtype=np.float32)
-    for seed in (1, 2):
-        plan = RoundPlan(1, 0.01, excluded_fold=-1, total=145, seed=seed, keep=False)
+    for number in (0, 1):
+        plan = RoundPlan(1, 0.01, excluded_fold=-1, total=145, keep=False, round=number)
         federation.train("dl3d", "final", weights, RUNNING, plan)
     return trained(federation.grid)
 
@@ -262,13 +262,13 @@ def trained(grid: Any) -> Transcript:
     for heard in grid.heard:
         data[heard.site].append(heard.data)
         if heard.kind == "train.network":
-            seed = heard.request.plan.seed
-            rings = to_update_rings(change_of(heard.site, seed), RUNNING, 3)
+            number = heard.request.plan.round
+            rings = to_update_rings(change_of(heard.site, number), RUNNING, 3)
             for ring, vector in (
                 ("parameters", rings.parameters),
                 ("statistics", rings.statistics),
             ):
-                piece = pieces.setdefault(f"{seed} {ring}", Piece(f"{seed} {ring}", {}, {}))
+                piece = pieces.setdefault(f"{number} {ring}", Piece(f"{number} {ring}", {}, {}))
                 piece.truth[heard.site] = vector
                 piece.said[heard.site] = getattr(heard.reply, ring)
     return Transcript(list(pieces.values()), data)

@@ -88,7 +88,7 @@ def test_an_error_with_a_patients_id_and_a_path_stays_at_the_site(
 def test_what_a_site_writes_is_for_one_user_alone(site: Path, tabular: Path) -> None:
     """A log of errors names patients; the process here is a server's as well."""
     work = site.parent / "work"
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     work.chmod(0o755)  # as somebody made it by hand
     before = os.umask(0o022)
     try:

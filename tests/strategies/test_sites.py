@@ -18,14 +18,16 @@ import pytest
 import torch
 from torch import nn
 
+from client.store.draw_secret import draw_secret
 from client.store.run_files import RunTables
 from client.training import round as site_round
 from client.training.batches import Crops, batches_an_epoch, training_draws
+from client.training.draws import Draws
 from common.masking.pairwise import mask_vector
 from common.masking.update import to_update_rings
 from common.messages.exchanges import RoundPlan, TrainReply, TrainRequest
 from common.networks.flat import flatten, load_flat, running_ranges
-from common.study.model import NetworkSettings
+from common.study.model import NetworkSettings, PrivacySettings
 from common.study.private_training import DifferentialPrivacy
 from server.federation.totals import UpdateTotals
 from strategies.base import AggregatedUpdate
@@ -81,12 +83,14 @@ def make_site(name: str, settings: NetworkSettings, folder: Path, sites: int) ->
         network=lambda name: settings,
         training_sites=training_sites,
         differential_privacy=DifferentialPrivacy(),
+        seed=1,
     )
     patients = [SimpleNamespace(fold=k % 3, index=k) for k in range(n)]
     workspace = SimpleNamespace(
         name=name,
         study=study,
-        settings=SimpleNamespace(device="cpu", loaders=0),
+        settings=SimpleNamespace(device="cpu", loaders=0, work=folder / name / "work"),
+        privacy=PrivacySettings(min_rows=1),
         run_tables=RunTables(folder / name, "run"),
         cohort=SimpleNamespace(subset=lambda study, subset: patients),
     )
@@ -132,7 +136,7 @@ def masked(reply: TrainReply, name: str, names: list[str], number: int) -> Train
 
 
 def plan_of(number: int, total: int) -> RoundPlan:
-    return RoundPlan(1, RATE, 2, total, 70 + number, False, round=number)
+    return RoundPlan(1, RATE, 2, total, False, round=number)
 
 
 def left(site: Site) -> int:
@@ -173,7 +177,8 @@ def batches(site: Site, settings: NetworkSettings, number: int) -> list[Any]:
     chosen = [p.index for p in site.workspace.cohort.subset(None, "train") if p.fold != 2]
     images, label = site.crops.images[chosen], site.crops.label[chosen]
     crops = Crops(images, np.arange(len(chosen)), label)
-    generator = torch.Generator().manual_seed(site_round.own_seed(70 + number, site.name))
+    secret = draw_secret(site.workspace.settings.work)
+    generator = Draws(secret, "r", "dl3d", "final", 1, number).generator("batches")
     steps = settings.local_epochs * batches_an_epoch(len(chosen), settings.batch_size)
     found = []
     for draw in islice(training_draws(crops, settings, generator), steps):

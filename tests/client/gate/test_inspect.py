@@ -138,7 +138,7 @@ def test_sums_over_a_subset_of_other_sites_are_stopped(study: Study, context: Ga
 
 
 def training(study: Study, epochs: int) -> tuple[TrainRequest, TrainReply]:
-    plan = RoundPlan(epochs, 0.1, -1, 100, 1, False)
+    plan = RoundPlan(epochs, 0.1, -1, 100, False)
     weights, running = np.zeros(50, dtype=np.float32), np.array([[10, 14], [20, 21]])
     request = TrainRequest("r", study.digest(), "s", 0, "dl2d", "final", weights, running, plan, ())
     trained = 50 if epochs else 0

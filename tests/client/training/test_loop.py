@@ -51,7 +51,8 @@ def run(
     crops: Crops | None = None,
     **changes: Any,
 ) -> LocalResult:
-    rest = {"learning_rate": config.learning_rate, "epochs": 1, "seed": 7} | changes
+    generator = torch.Generator().manual_seed(changes.pop("seed", 7))
+    rest = {"learning_rate": config.learning_rate, "epochs": 1, "generator": generator} | changes
     return train_locally(model, kind, crops or crops_of(kind), settings=config, **rest)
 
 

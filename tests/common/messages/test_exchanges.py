@@ -32,7 +32,7 @@ ITEMS = (
     SumItem(CentredSquares(np.asfortranarray([[1.0, 2.0]])[0]), VIEW, "train"),
 )
 SUM = SumRequest("r", "s", "x", 1, ITEMS, ())
-PLAN = RoundPlan(1, 0.1, -1, 100, 1, False)
+PLAN = RoundPlan(1, 0.1, -1, 100, False)
 TRAIN = TrainRequest(
     *("r", "s", "x", 1, "dl2d", "final"),
     *(np.arange(6, dtype=np.float32)[::2], np.zeros((0, 2), dtype=np.int64), PLAN, ()),
@@ -56,7 +56,7 @@ def test_both_ends_find_the_same_echo(request_: Any) -> None:
         (SUM, replace(SUM, number=2)),
         (SUM, replace(SUM, session="y")),
         (TRAIN, replace(TRAIN, weights=TRAIN.weights + np.float32(1e-6))),
-        (TRAIN, replace(TRAIN, plan=replace(PLAN, seed=2))),
+        (TRAIN, replace(TRAIN, plan=replace(PLAN, round=2))),
         (ROWS, replace(ROWS, run="q")),
         (ROWS, replace(ROWS, columns={"n": VIEW})),
         (EVALUATE, replace(EVALUATE, run="q")),

@@ -145,7 +145,7 @@ def test_bytes_are_counted_by_site_exchange_and_phase(study: Study) -> None:
 def test_updates_add_up_to_the_weighted_average(study: Study) -> None:
     federation = federation_of(study)
     federation.enrol()
-    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
+    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, keep=False)
     done = federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
     expected = (2 * (ord("a") - 90) + 3 * (ord("b") - 90)) / 5
     np.testing.assert_allclose(done.update.change, expected, rtol=1e-6)
@@ -223,7 +223,7 @@ def test_an_update_of_another_size_is_refused(study: Study) -> None:
     longer = changing("a", TrainRequest, parameters=np.zeros(7, dtype=np.uint32))
     federation = federation_of(study, longer)
     federation.enrol()
-    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
+    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, keep=False)
     with pytest.raises(SiteError, match="site a: its sums are not of the size declared"):
         federation.train("dl3d", "final", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
 
@@ -253,7 +253,7 @@ OTHER_ANSWERS = {"site": "a", "session": "0" * 16, "number": 7, "request": "0" *
 def test_a_sum_or_an_update_that_answers_something_else_is_refused(
     study: Study, field: str
 ) -> None:
-    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, seed=0, keep=False)
+    plan = RoundPlan(epochs=1, learning_rate=0.1, excluded_fold=-1, total=5, keep=False)
     for kind in (SumRequest, TrainRequest):
         other = changing("b", kind, **{field: OTHER_ANSWERS[field]})
         federation = federation_of(study, other)

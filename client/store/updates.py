@@ -1,0 +1,83 @@
+"""Updates of a site in one run: one question for each round of a training, and its one update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from client.store.site_db import Draft
+from common.disclosure import refusal
+from common.disclosure.rule import Refusals
+from common.ledger.entry import request_digest
+from common.masking.update import Update
+from common.messages.exchanges import TrainRequest
+from common.messages.plain import read_plain, write_plain
+from common.study.model import PrivacySettings
+from common.utils.durable import alone
+
+
+class Updates:
+    """Updates of one site in one run.
+
+    Parameters
+    ----------
+    folder : the run's folder at this site.
+    draft : of the reply under way.
+    kept : store the last update, and do not compute it anew for a repeated request. A reply can be
+        lost on its way, and hours of training with it; and on some graphics cards training does
+        not come out the same to the last bit. In a simulation no reply is lost.
+    """
+
+    def __init__(self, folder: Path, draft: Draft, *, kept: bool) -> None:
+        self._folder, self._draft, self._kept = folder, draft, kept
+
+    def reserve(self, request: TrainRequest, privacy: PrivacySettings) -> Refusals:
+        """Take the request as the only one of its round, unless another one was taken before.
+
+        From then on it is remembered, whatever becomes of its answer: of two requests at once one
+        is refused. A further run of the study asks anew, with other draws; so that nobody averages
+        these out, a round is answered in at most `max_releases` runs.
+        """
+        which = "/".join((request.network, request.variant, _place(request)))
+        name = "/".join((request.run, request.study, which))
+        kind, db = f"update/{which}", self._draft.db
+        with db.transaction():
+            runs = db.questions(request.study, kind) | {request.run}
+            if len(runs) > privacy.max_releases:
+                return (refusal("releases", privacy, "the same of other models before"),)
+            if db.fix("update", name, request.digest) != request.digest:
+                return (refusal("update", privacy, "another request of one round before"),)
+            db.ask([(request.study, kind, request.run)])
+        return ()
+
+    def update(self, request: TrainRequest, train: Callable[[], Update]) -> Update:
+        """Return the update stored for this very request, or that of `train`, and store it.
+
+        A repeated request waits for the training already in progress. What training cost is
+        remembered with the update, which may be sent without training again.
+        """
+        if not self._kept:
+            return train()
+        with alone(self._folder / "training.lock"):
+            asked = request_digest(request.run, request.study, request.digest)
+            path = self._folder / f"update-{asked}.safetensors"
+            name = f"{self._folder.name}/{asked}"
+            if self._draft.db.fact("reply", name) and path.is_file():
+                return Update(**read_plain(path))
+            update = train()
+            for before in self._folder.glob("update-*.safetensors"):
+                before.unlink()
+            write_plain(path, vars(update))
+            self._draft.fix("reply", name, "kept")
+            self._draft.remember()
+            return update
+
+
+def _place(request: TrainRequest) -> str:
+    """Return which request of its training this is: by round, or the one that trains nothing.
+
+    The last two ask for the loss of the final weights, and for features of the best ones.
+    """
+    if request.plan.epochs:
+        return str(request.plan.round)
+    return "features" if request.plan.keep else "loss"

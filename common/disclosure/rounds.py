@@ -1,0 +1,135 @@
+"""Rules for one round of a network's training: asked once, and over enough patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.disclosure.rule import Refusals, Rule, declare, refusal
+from common.messages.exchanges import RoundPlan
+from common.models import NetworkName, network_input
+from common.networks.schedule import validation_fold
+from common.statistics.base import Int, Rows
+from common.study.model import PrivacySettings, Study
+from common.study.networks import NetworkSettings
+
+
+def fewest_drawn(
+    label: NDArray[np.floating], crops: Int, settings: NetworkSettings, epochs: int
+) -> int:
+    """Return the number of patients that a round draws at least, whatever the order of the draws.
+
+    A first pass takes each crop once, but for a last batch of a single crop; in the worst case it
+    begins with all crops of those patients that have the most. Later passes may draw the same.
+
+    Parameters
+    ----------
+    label : (patients,), 1 for the positive class.
+    crops : (patients,), how many each has, 1 or more.
+    epochs : passes, where `settings.local_steps` does not say how many steps.
+    """
+    n, batch = int(crops.sum()), settings.batch_size
+    steps = settings.local_steps or epochs * (n // batch + (n % batch > 1))
+    drawn = min(steps * batch, n - (n % batch == 1))
+    classes = [crops[(label > 0.5) == positive] for positive in (False, True)]
+    if settings.sampling == "shuffled" or not all(own.size for own in classes):
+        return _fewest(crops, drawn)
+    halves = ((drawn + 1) // 2, drawn // 2)  # the classes take turns, and either may be first
+    return min(
+        sum(_fewest(own, half) for own, half in zip(classes, turn, strict=True))
+        for turn in (halves, halves[::-1])
+    )
+
+
+def _fewest(crops: Int, drawn: int) -> int:
+    """Return the fewest patients that so many crops can be of."""
+    total = np.cumsum(np.sort(crops)[::-1])
+    return int(np.searchsorted(total, min(drawn, int(crops.sum())))) + 1 if drawn > 0 else 0
+
+
+def check_drawn(
+    rows: Rows,
+    left_out: Sequence[int],
+    network: NetworkName,
+    study: Study,
+    privacy: PrivacySettings,
+) -> Refusals:
+    """Check that every round of a training draws enough patients, from numbers of patients alone.
+
+    Under differential privacy the number is random and nothing is checked: the noise hides each
+    patient whoever else was drawn.
+
+    Parameters
+    ----------
+    rows : the site's training rows.
+    left_out : folds left out; -1 is no fold.
+    """
+    if study.differential_privacy.on:
+        return ()
+    settings = study.network(network)
+    label = rows.label[~np.isin(rows.fold, left_out)]
+    flat = network_input(network).dimensions == 2
+    most = 2 * study.imaging.crop2d_slices_each_side + 1 if flat else 1
+    crops = np.full(label.size, most, dtype=np.int64)
+    if fewest_drawn(label, crops, settings, settings.local_epochs) < privacy.min_rows:
+        return (refusal("drawn", privacy, "training rows of one round"),)
+    return ()
+
+
+def check_plan(
+    network: str, variant: str, plan: RoundPlan, study: Study, privacy: PrivacySettings
+) -> Refusals:
+    """Check that a round is one of the study's: network, variant, folds, passes, number."""
+    ours = network in study.networks and variant in (*_folds(study), "final")
+    if ours:
+        settings = study.network(network)
+        fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
+        held = validation_fold(settings, fold, study.folds)
+        rounds = settings.rounds if plan.epochs else settings.rounds + 1
+        ours = (
+            plan.excluded_fold == fold
+            and plan.validation_fold == (-1 if plan.keep else held)
+            and plan.epochs in (0, settings.local_epochs)
+            and not (plan.epochs and plan.keep)
+            and 0 <= plan.round < rounds
+        )
+    return () if ours else (refusal("update", privacy, "a round that the study has not"),)
+
+
+def _folds(study: Study) -> tuple[str, ...]:
+    return tuple(f"fold{k}" for k in range(study.folds))
+
+
+declare(
+    Rule(
+        name="update",
+        protects="single patients, by training again on other weights",
+        text=(
+            "In one run a hospital trains a network once for each round that the study has, and on"
+            " one set of weights: the same request again has the same answer, any other is refused."
+            " Batches, augmentation and noise follow from a secret of the hospital's."
+        ),
+        fixed=1.0,
+        subjects=("another request of one round before", "a round that the study has not"),
+        remedy="resume the run from its own folder, or start a new run",
+        place=202,
+    )
+)
+
+declare(
+    Rule(
+        name="drawn",
+        protects="the few patients of a short training round",
+        text=(
+            "A round's change of the weights is of at least this many patients: a study of few"
+            " steps with small batches is refused before anything is computed. With differential"
+            " privacy the noise takes the place of this rule."
+        ),
+        setting="min_rows",
+        decided_here=True,
+        way="whole passes (local_steps = 0), more steps or larger batches in study.toml",
+        place=204,
+    )
+)
