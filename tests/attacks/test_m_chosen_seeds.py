@@ -232,7 +232,7 @@ def test_new_runs_draw_anew_a_few_times_and_no_more(coordinator: Any, hospitals:
     most = rehearsal.study.privacy.max_releases
     told = [ask(begun(rehearsal, f"run{number}")) for number in range(most)]
     assert len(set(told)) > 1
-    assert refused(begun(rehearsal, "one too many")) == "releases"
+    assert refused(begun(rehearsal, "one-more")) == "releases"
 
 
 def test_patients_may_have_very_different_numbers_of_crops(
