@@ -9,7 +9,7 @@ from common.disclosure import RULES
 from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
 from common.dossier.markdown import bullets, document, size, table
 from common.masking import identity
-from common.models import MODELS
+from common.models import MODELS, NetworkName
 from common.study.model import (
     FEWEST_MASKED,
     ClinicalColumn,
@@ -89,6 +89,7 @@ def _in_short(study: Study, phases: Sequence[Phase]) -> str:
             f"Data read: {_data(study)}.",
             f"Sums over training patients are {_masked(study.masked('train'))}.",
             f"Mode: {study.privacy.mode}. {_mode(study)}",
+            *(_network(study, name) for name in study.networks),
             f"Noise in the training of networks: {_noise(study)}.",
             "Rows of training patients: probabilities and outcomes leave, without identifiers."
             if rows
@@ -111,6 +112,15 @@ def _data(study: Study) -> str:
 
 def _masked(masked: bool) -> str:
     return "masked" if masked else "NOT masked"
+
+
+def _network(study: Study, name: NetworkName) -> str:
+    own = study.network(name)
+    unusual = ", WIDER THAN IN ANY RELEASED PRESET" if own.wide else ""
+    return (
+        f"Network `{name}`: first layer {own.stem_kernel} voxels wide, stages of"
+        f" {', '.join(map(str, own.widths))} channels{unusual}."
+    )
 
 
 def _noise(study: Study) -> str:
@@ -385,6 +395,12 @@ def _settings(study: Study) -> Iterator[str]:
             " computer may recover many of the patients from the pooled matrices; see the attacks"
             " in the general dossier. It takes the word of every training hospital in its own"
             " file."
+        )
+    wide = [f"`{name}`" for name in study.networks if study.network(name).wide]
+    if wide:
+        yield (
+            f"**Unusually wide networks:** {', '.join(wide)}. The more numbers a layer has, the"
+            " more of single images the summed change of its weights can hold."
         )
     weaker = weakened(study.privacy)
     if weaker:

@@ -20,6 +20,10 @@ PAPER_2D: dict[str, Any] = {
 """Settings of the paper's 2D network; the defaults are those of its 3D network."""
 
 
+WIDEST = (64, 128, 256, 512)
+"""Widths of the four stages in the widest of the released presets."""
+
+
 class NetworkSettings(Settings):
     """Architecture and federated training of one network.
 
@@ -27,8 +31,10 @@ class NetworkSettings(Settings):
     Med3D (3D) when left at the defaults. Med3D's depths: 10 and 18 are `basic` with layers 1 and 2
     each, 34 is `basic` and 50 `bottleneck` with 3, 4, 6, 3; 18 and 34 have `shortcut` A, strided
     copies padded with zeros instead of convolutions. `dilated` has its stages 3 and 4 at stride 1
-    with dilation 2 and 4. `norm = "frozen"` never changes the running statistics of pretrained
-    weights.
+    with dilation 2 and 4. The first layer sees at most 7 voxels along an axis, and `widths` are at
+    most those of the released presets, unless `unusual` says otherwise: a layer of many numbers can
+    hold whole images, and its change gives them away. `norm = "frozen"` never changes the running
+    statistics of pretrained weights.
 
     A site goes through its patients `local_epochs` times a round, or takes `local_steps` steps
     where that is not 0. `balanced` sampling draws a site's classes in turn, each without repetition
@@ -49,11 +55,12 @@ class NetworkSettings(Settings):
     block: Literal["basic", "bottleneck"] = "bottleneck"
     layers: tuple[int, int, int, int] = (3, 4, 6, 3)
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    stem_kernel: int = 7
-    stem_stride: int = 2
+    stem_kernel: int = Field(7, ge=1, le=7, description="of the first convolution, in voxels")
+    stem_stride: int = Field(2, ge=1)
     stem_pool: bool = True
     shortcut: Literal["A", "B"] = "B"
     dilated: bool = False
+    unusual: bool = Field(False, description="allows wider stages than any released preset has")
     norm: Literal["batch", "frozen", "group"] = "batch"
     pretrained: str = ""
     pretrained_sha256: str = ""
@@ -86,6 +93,11 @@ class NetworkSettings(Settings):
         return find_strategy(self.strategy)
 
     @property
+    def wide(self) -> bool:
+        """True when a stage is wider than in any released preset."""
+        return any(own > most for own, most in zip(self.widths, WIDEST, strict=True))
+
+    @property
     def validates(self) -> bool:
         """True when every round evaluates the loss on held-out patients."""
         return self.select == "best"
@@ -105,6 +117,15 @@ class NetworkSettings(Settings):
         # without a name where that was refused itself
         name = info.data.get("strategy")
         return read_options(name, given) if name else Settings()
+
+    @model_validator(mode="after")
+    def _wide_stages_are_said(self) -> Self:
+        if self.wide and not self.unusual:
+            raise ValueError(
+                f"widths above {', '.join(map(str, WIDEST))} are those of no released preset and"
+                " could hold single images: write unusual = true, and every hospital is shown it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _frozen_statistics_are_of_something(self) -> Self:

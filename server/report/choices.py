@@ -132,6 +132,7 @@ RESNET50 = {
     "stem_pool": True,
     "shortcut": "B",
     "dilated": False,
+    "unusual": False,
 }
 
 
@@ -254,10 +255,11 @@ def _architecture(*values: Any) -> str:
     widths = ", ".join(map(str, given["widths"]))
     pool = "pooling" if given["stem_pool"] else "no pooling"
     dilated = ", dilated" if given["dilated"] else ""
+    wide = "; wider than any released preset" if given["unusual"] else ""
     return (
         f"ResNet of {layers} {given['block']} blocks with {widths} planes; first convolution"
         f" {given['stem_kernel']} wide, stride {given['stem_stride']}, {pool}; shortcuts"
-        f" {given['shortcut']}{dilated}"
+        f" {given['shortcut']}{dilated}{wide}"
     )
 
 

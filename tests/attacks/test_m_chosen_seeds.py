@@ -73,7 +73,7 @@ def crops_of(workspace: Any, kind: Any, patients: Any) -> Crops:
 def network_of(study: Any, kind: Any, weights: Any) -> OneNumber:
     model = OneNumber()
     with torch.no_grad():
-        model.bias.copy_(torch.from_numpy(weights))
+        model.bias.copy_(torch.tensor(weights))
     return model
 
 
@@ -238,7 +238,7 @@ def test_new_runs_draw_anew_a_few_times_and_no_more(coordinator: Any, hospitals:
 def test_patients_may_have_very_different_numbers_of_crops(
     coordinator: Any, hospitals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is known of the crops only in the round: one patient may have most of them."""
+    """One patient may have most of the crops, which nobody knows before the round."""
     federation = begun(study_of(coordinator, hospitals, local_steps=5))
 
     def lopsided(workspace: Any, kind: Any, patients: Any) -> Crops:

@@ -76,6 +76,19 @@ def test_the_whole_dossier_is_shown_when_asked_for(
     assert done.output.index("# Privacy dossier") < done.output.index("approve this?")
 
 
+def test_unusually_wide_networks_are_shown_before_the_answer(
+    site: Path, study: Study, tmp_path: Path
+) -> None:
+    for widths, shown in (((64, 128, 256, 512), False), ((64, 128, 256, 513), True)):
+        network = study.dl3d.model_copy(update={"widths": widths, "unusual": True})
+        changes = {"base_models": ("clinical", "dl3d"), "dl3d": network}
+        file = write_study(study.model_copy(update=changes), tmp_path / "wide.toml")
+        done = RUNNER.invoke(app, ["approve", str(file), "--site", str(site)], input="n\n")
+        assert "first layer 7 voxels wide" in done.output
+        assert ("WIDER THAN IN ANY RELEASED PRESET" in done.output) is shown
+        assert ("Unusually wide networks" in done.output) is shown
+
+
 def test_a_dossier_is_a_studys(site: Path) -> None:
     done = RUNNER.invoke(app, ["approve", "--list", "--dossier", "--site", str(site)])
     assert isinstance(done.exception, UsageError)

@@ -118,6 +118,16 @@ def test_faithful_mode_and_weaker_thresholds_are_said() -> None:
     assert "Weaker" not in guarded
 
 
+def test_the_shape_of_networks_is_said_and_a_wide_one_is_called_so() -> None:
+    wide = {"widths": [64, 128, 256, 1024], "unusual": True}
+    usual, unusual = study_with(), study_with(dl2d=wide)
+    line = "first layer 7 voxels wide, stages of 64, 128, 256, 512 channels."
+    assert study_dossier(usual).count(line) == 2
+    assert "256, 1024 channels, WIDER THAN IN ANY RELEASED PRESET." in study_dossier(unusual)
+    assert "**Unusually wide networks:** `dl2d`." in " ".join(unprotected(unusual))
+    assert "wide networks" not in " ".join(unprotected(usual))
+
+
 def test_every_study_owns_up_to_models_totals_and_false_answers() -> None:
     words = " ".join(unprotected(study_with()))
     for open_point in ("membership inference", "attribute inference", "Totals", "False answers"):

@@ -11,6 +11,7 @@ from common.disclosure.differencing import check_test_sets_apart
 from common.errors import InputError
 from common.presets import preset_text
 from common.study.model import Study, load_study, parse_study
+from common.study.networks import WIDEST
 from tests import builders
 
 MINIMAL = """
@@ -171,6 +172,12 @@ def test_the_digest_ignores_comments_and_order_but_not_values() -> None:
         ("[dl3d]\nrounds = 0", "dl3d.rounds: Input should be greater than or equal to 1"),
         ("folds = 2", "folds: Input should be greater than or equal to 3"),
         ('preset = "best"', 'unknown preset "best" -> use one of paper, phantom, robust'),
+        ("[dl3d]\nstem_kernel = 8", "dl3d.stem_kernel: Input should be less than or equal to 7"),
+        (
+            "[dl2d]\nwidths = [64, 128, 256, 513]",
+            "dl2d: widths above 64, 128, 256, 512 are those of no released preset and could hold"
+            " single images: write unusual = true",
+        ),
         ('[dl3d]\nnorm = "frozen"', 'dl3d: norm = "frozen" keeps statistics of pretrained weights'),
         (
             "[dl2d]\nclass_weights = [1.0, 0.0]",
@@ -207,6 +214,17 @@ def test_parts_of_the_study_must_fit_together(old: str, new: str, message: str) 
     with pytest.raises(InputError) as caught:
         parse_study(MINIMAL.replace(old, new, 1))
     assert message in str(caught.value)
+
+
+def test_a_wide_network_is_one_that_the_study_calls_unusual() -> None:
+    wide = parse_study(MINIMAL + "[dl2d]\nwidths = [65, 128, 256, 512]\nunusual = true\n")
+    assert wide.dl2d.wide
+    assert not parse_study(MINIMAL).dl2d.wide
+    presets = [
+        parse_study(f'preset = "{name}"\n' + MINIMAL) for name in ("paper", "phantom", "robust")
+    ]
+    widths = [study.network(name).widths for study in presets for name in ("dl2d", "dl3d")]
+    assert tuple(map(max, *widths)) == WIDEST
 
 
 def test_bins_need_no_other_setting_than_pooling() -> None:
