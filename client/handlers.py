@@ -22,7 +22,9 @@ from common.disclosure import (
     check_models,
     check_out_of_fold,
     check_out_of_fold_rows,
+    check_places,
     check_plan,
+    check_pooling,
     check_sum,
     check_test_set,
     check_weights,
@@ -33,6 +35,8 @@ from common.evaluation.delong import exact
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.masking.layout import RingSums, end_to_end, to_rings
+from common.masking.pooled_rows import to_slots
+from common.masking.slots import permutation, slots
 from common.masking.update import to_update_rings
 from common.messages.exchanges import (
     DEVICE,
@@ -193,23 +197,36 @@ def _another_round(workspace: Workspace, request: TrainRequest) -> tuple[Refusal
 
 
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
-    """Return the only row-level data: out-of-fold probabilities, shuffled, to three decimals."""
+    """Return the only row-level data, out-of-fold probabilities, in a sum that names no site."""
+    study = workspace.study
     try:
-        check_out_of_fold(request.columns, workspace.study)
+        check_out_of_fold(request.columns, study)
     except FormError as error:
         return Refused(refusals=(refusal("form", workspace.privacy, str(error)),))
     view = View(source=Joined(parts=tuple(request.columns.values())))
     table = materialise(view, workspace.tables, "train")
-    refusals = check_out_of_fold_rows(table, workspace.privacy)
+    refusals = (
+        *check_out_of_fold_rows(table, workspace.privacy),
+        *check_pooling(study, workspace.privacy),
+        *check_places(workspace.name, table.n, request.counts, study, workspace.privacy),
+        *check_masking(study, workspace.privacy, ("train",)),
+    )
     if refusals:
         return Refused(refusals=refusals)
-    order = np.random.default_rng().permutation(table.n)
-    return RowsReply(
-        site=workspace.name,
-        **request.echo,
-        probabilities=np.round(table.values, 3)[order],
-        labels=table.label[order],
+    masks, context = workspace.masks, bytes.fromhex(request.digest)
+    own = slots(masks.slot_key(context), context, request.counts)[workspace.name]
+    places = own[permutation(masks.own_secret(request.keys, context), table.n)]
+    total = sum(request.counts.values())
+    ring = to_slots(table.values, table.label, places, total, study.fusion.row_decimals)
+    hidden = masks.hide(
+        ring,
+        subset="train",
+        keys=request.keys,
+        exchange="rows",
+        digest=request.digest,
+        item="ring32",
     )
+    return RowsReply(site=workspace.name, **request.echo, ring32=hidden)
 
 
 def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | Refused:

@@ -278,7 +278,8 @@ def load_of(study: Study, site: str, training: int) -> tuple[Load, ...]:
 
 def _of_phase(phase: Phase, study: Study, site: str, training: int) -> Load:
     own = [
-        (one, one.size * training if one.by_patient else one.size)
+        # of the other hospitals' patients a site knows nothing: about as many as its own
+        (one, one.size * training * len(study.training_sites) if one.by_patient else one.size)
         for one in phase.asked_of(study, site)
     ]
     rows = sum(answer * one.rounds for one, answer in own if one.by_patient)

@@ -33,7 +33,8 @@ LEAVES = {
     " CPU or GPU",
     "query.sum": "sums over this site's patients, {masked}",
     "train.network": "changed network weights and sums of the loss, {masked}",
-    "query.rows": "one line a training patient: probabilities to 3 decimals and the label, no ids",
+    "query.rows": "one line a training patient: probabilities to {decimals} decimal(s) and the"
+    " label, no ids; {masked}",
     "evaluate.handout": "counts, areas under the curve and curves of this site's test patients",
 }
 
@@ -275,7 +276,8 @@ def _leaving(study: Study) -> Iterator[tuple[str, str]]:
         unused = (exchange == "train.network" and not study.networks) or (
             exchange == "query.rows" and not shares_rows
         )
-        yield exchange, "not used by this study" if unused else words.format(masked=how)
+        sent = words.format(masked=how, decimals=study.fusion.row_decimals)
+        yield exchange, "not used by this study" if unused else sent
 
 
 def _masked(study: Study) -> str:

@@ -27,6 +27,7 @@ from common.evaluation.local import Evaluation
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
 from common.masking.layout import sizes
+from common.masking.pooled_rows import ring_size
 from common.masking.update import update_sizes
 from common.messages.codec import decode, decode_once, encode
 from common.messages.exchanges import (
@@ -120,22 +121,18 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
 
 
 def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
-    """Let through rounded probabilities and labels of enough patients, if the study shares rows."""
-    study, privacy = context.study, context.privacy
+    """Let through as many numbers as all rows take, masked, if the study shares rows."""
+    study = context.study
     expect(study.fusion.pooling == "rows", "not_declared", "the study does not share rows")
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
     _expect_form(check_out_of_fold, request.columns, study)
-    probabilities, labels = reply.probabilities, reply.labels
-    n = labels.size
-    expect(labels.shape == (n,), "shape", "the labels")
-    expect(probabilities.shape == (n, len(request.columns)), "shape", "the probabilities")
-    inside = (probabilities >= 0.0) & (probabilities <= 1.0)
-    expect(inside.all(), "value", "a probability outside 0 to 1")
-    expect((np.round(probabilities, 3) == probabilities).all(), "value", "more than three decimals")
-    expect(np.isin(labels, (0.0, 1.0)).all(), "value", "a label that is neither 0 nor 1")
-    expect(n >= privacy.min_oof_rows, "too_few", "rows")
-    positives = int(labels.sum())
-    expect(min(positives, n - positives) >= privacy.min_per_class, "too_few", "rows of a class")
+    _expect_no_clear_sums(context, "train")
+    expect(len(study.training_sites) != 2, "not_declared", "rows of two hospitals")
+    expect(set(request.counts) == set(study.training_sites), "not_declared", "rows of other sites")
+    size = ring_size(sum(request.counts.values()), len(request.columns))
+    expect(reply.ring32.shape == (size,), "shape", "the rows")
+    if study.masked("train"):
+        _expect_masked(reply.ring32)
 
 
 def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContext) -> None:

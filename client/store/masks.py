@@ -6,7 +6,9 @@ rosters they were used under lie in `site.db`.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from common.masking.agreement import (
     pair_secrets,
     roster_digest,
 )
+from common.masking.fixed_point import KEY_BYTES, PROTOCOL, framed, hkdf_sha256
 from common.masking.leaving import LeftSite
 from common.masking.pairwise import among, mask_context, mask_use, mask_vector
 from common.study.model import Study
@@ -117,6 +120,21 @@ class RunMasks:
         masked = mask_vector(vector, pairs, own.site, context, out=vector)
         self._admit(own.public_key, context, masked)
         return masked
+
+    def slot_key(self, context: bytes) -> bytes:
+        """Return the key (32 bytes) by which places are dealt to the sites of one sum of rows.
+
+        Where the study does not mask, everybody can see a site's places, and the key is public.
+        """
+        return hashlib.sha256(framed(PROTOCOL, "open slots", self._run, context)).digest()
+
+    def own_secret(self, keys: tuple[SignedKey, ...], context: bytes) -> bytes:
+        """Return 32 bytes that only this site knows, the same for the same keys and context."""
+        if not self.needed:
+            return secrets.token_bytes(KEY_BYTES)
+        private, _ = self._own(keys)
+        info = framed(PROTOCOL, "own secret", context)
+        return hkdf_sha256(private.private_bytes_raw(), salt=b"", info=info)
 
     def _own(self, keys: tuple[SignedKey, ...]) -> RunKey:
         """Return the pair of the own key among these, where this start of the program has it."""

@@ -195,15 +195,18 @@ class Releases:
         if len(self._db.counted(study, REFUSED) - asked) >= privacy.max_refusals:
             yield refusal("refusals", privacy, "a study with many questions refused before")
         for kind, own in self._limited(exchange, items).items():
-            if len(own | self._db.counted(study, kind)) > privacy.max_releases:
-                rows = kind == exchange
+            together = len(own | self._db.counted(study, kind))
+            if kind == "query.rows" and together > 1:
+                yield refusal("rows_once", privacy, "rows of other models before")
+            elif together > privacy.max_releases:
+                models = kind == exchange
                 before = (
-                    "the same of other models before" if rows else "other tables of a set before"
+                    "the same of other models before" if models else "other tables of a set before"
                 )
                 yield refusal("releases", privacy, before)
 
     def _limited(self, exchange: str, items: Sequence[Item]) -> dict[str, set[str]]:
-        """Return the questions of which a study may ask `max_releases` different ones, by kind."""
+        """Return the questions of which a study may ask few different ones, by kind."""
         found: dict[str, set[str]] = defaultdict(set)
         if exchange in _ABOUT_ROWS:
             found[exchange].add(question_of(items))
@@ -286,7 +289,8 @@ class Releases:
         elif isinstance(request, RowsRequest):
             what = f"out-of-fold rows: {', '.join(request.columns)}"
             shapes = {"probabilities": (len(request.columns),)}
-            yield self._item(what, "train", request_digest(request.columns), shapes)
+            views = request_digest(request.columns)
+            yield self._item(what, "train", views, shapes, summed=True)
         elif isinstance(request, EvaluateRequest):
             digest = request_digest(request.bundle, request.edges, request.cuts)
             for subset in request.test_sets:

@@ -79,7 +79,7 @@ _Content = Literal["study", "roster", "membership"]
 Kind = _Key | _Content | Literal["cohort", "mask", "levels", "update", "reply", "spending"]
 REFUSED = "refused"
 # rules that look at nothing but the questions before
-_LIMITS = frozenset({"refusals", "releases", "privacy_budget", "update"})
+_LIMITS = frozenset({"refusals", "releases", "rows_once", "privacy_budget", "update"})
 # stops of the gate that depend on the numbers of a reply; others on its form or the request alone
 _STOPS_BY_NUMBERS = frozenset({"value", "too_few", "not_masked", "problem"})
 

@@ -10,6 +10,7 @@ import pkgutil
 from common.disclosure.foretelling import Foretold, foretell
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.disclosure.gradients import check_rounds
+from common.disclosure.pooled_rows import check_out_of_fold_rows, check_places, check_pooling
 from common.disclosure.rounds import check_drawn, check_plan
 from common.disclosure.rule import RULES, Rule, once, refusal, stricter
 from common.disclosure.scores import check_test_set
@@ -17,7 +18,6 @@ from common.disclosure.sums import check_sum
 from common.disclosure.training import (
     check_enrolment,
     check_masking,
-    check_out_of_fold_rows,
     check_training_sum,
     check_weights,
 )
@@ -34,7 +34,9 @@ __all__ = [
     "check_models",
     "check_out_of_fold",
     "check_out_of_fold_rows",
+    "check_places",
     "check_plan",
+    "check_pooling",
     "check_rounds",
     "check_sum",
     "check_test_set",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from common.disclosure.pooled_rows import check_out_of_fold_rows, check_pooling
 from common.disclosure.rounds import check_drawn
 from common.disclosure.rule import Refusals, once, refusal
 from common.disclosure.scores import check_test_set
@@ -19,7 +20,6 @@ from common.disclosure.sums import check_sum
 from common.disclosure.training import (
     check_enrolment,
     check_fold_classes,
-    check_out_of_fold_rows,
     check_training_sum,
     check_weights,
     fits_machines,
@@ -96,6 +96,7 @@ def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Re
             yield from few or check_drawn(rows, folds, network, study, privacy)
     if study.fusion.pooling == "rows":
         yield from check_out_of_fold_rows(rows, privacy)
+        yield from check_pooling(study, privacy)
 
 
 def _readings(study: Study, privacy: PrivacySettings, twice: Mapping[str, int]) -> Refusals:

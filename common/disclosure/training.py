@@ -69,16 +69,6 @@ def check_weights(
     return tuple(found)
 
 
-def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
-    """Check the only row-level exchange: enough rows and enough of each class to hide among."""
-    found: list[Refusal] = []
-    if rows.n < privacy.min_oof_rows:
-        found.append(refusal("out_of_fold_rows", privacy, "training rows"))
-    if smaller_class(rows) < privacy.min_per_class:
-        found.append(refusal("class", privacy, "training rows of one class"))
-    return tuple(found)
-
-
 def check_masking(study: Study, privacy: PrivacySettings, subsets: Iterable[str]) -> Refusals:
     """Refuse sums that the site's own file wants masked and this study would send in the clear."""
     short = left_in_clear(study, privacy.masking, subsets)
@@ -214,21 +204,6 @@ declare(
         ),
         fixed=1.0,
         place=200,
-    )
-)
-
-declare(
-    Rule(
-        name="out_of_fold_rows",
-        protects="single patients among the pooled predictions",
-        text=(
-            "The study's one exchange of rows: probability and outcome of each training patient,"
-            " without identifiers, in random order, to three decimals. It takes at least this many"
-            " patients."
-        ),
-        setting="min_oof_rows",
-        decided_here=True,
-        place=210,
     )
 )
 

@@ -26,7 +26,7 @@ class Disclosure:
     what : name of the statistic, or the answer in words.
     subset : "train", a test set, or `EVERYBODY`: all sites, whatever patients they have.
     parts : shape of every part, as text.
-    size : bytes in one round; of one training patient for `query.rows`.
+    size : bytes in one round; for `query.rows`, a training patient of any hospital.
     rounds : at most.
     tables : that are asked about in one round.
     columns : of each table, at most.

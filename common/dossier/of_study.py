@@ -91,7 +91,8 @@ def _in_short(study: Study, phases: Sequence[Phase]) -> str:
             f"Mode: {study.privacy.mode}. {_mode(study)}",
             *(_network(study, name) for name in study.networks),
             f"Noise in the training of networks: {_noise(study)}.",
-            "Rows of training patients: probabilities and outcomes leave, without identifiers."
+            "Rows of training patients: probabilities and outcomes leave, without identifiers"
+            + (" and hospital." if study.masked("train") else ".")
             if rows
             else "Rows of training patients: none leave.",
             f"Rounds at most: {sum(phase.rounds for phase in phases):,}."
@@ -202,7 +203,7 @@ def _overview(
     for phase in phases:
         most = max(phase.bytes_up(study, site) for site in study.site_names)
         each = sum(one.size for one in phase.asked if one.by_patient)
-        bound = size(most) + (f" and {each} B a training patient" if each else "")
+        bound = size(most) + (f" and {each} B a training patient of all hospitals" if each else "")
         row = [f"`{phase.name}`", f"{phase.rounds:,}", bound]
         if measured:
             rounds, sent = measured.get(phase.name, (0, 0))
@@ -350,10 +351,16 @@ def _rows(study: Study) -> Iterator[str]:
     if study.fusion.pooling == "rows":
         yield (
             "**Rows leave.** For every training patient the coordinator gets the out-of-fold"
-            " probabilities and the outcome, without identifiers, in random order, to three"
-            " decimals. It knows the hospital of a row. Somebody who knows a patient's"
-            " probabilities could find the row and read the outcome."
-            ' `fusion.pooling = "bins"` does without rows.'
+            f" probabilities to {_decimals(study)} and the outcome,"
+            " without identifiers, in random order. "
+            + (
+                "They come as one masked sum: of no row does it see the hospital, unless a"
+                " hospital helps it, or hospitals are so unequal that most rows are of one."
+                if study.masked("train")
+                else "It can see which hospital a row is from, since sums are not masked."
+            )
+            + " Somebody who knows a patient's probabilities could find the row and read the"
+            ' outcome. `fusion.pooling = "bins"` does without rows.'
         )
     else:
         yield (
@@ -361,6 +368,11 @@ def _rows(study: Study) -> Iterator[str]:
             " from very many pooled counts. Taken together they could single out patients of the"
             " pooled training set; depth and intervals are limited for this reason."
         )
+
+
+def _decimals(study: Study) -> str:
+    count = study.fusion.row_decimals
+    return f"{count} decimal{'s' if count > 1 else ''}"
 
 
 def _test_sets(study: Study) -> Iterator[str]:

@@ -226,16 +226,21 @@ class TrainReply:
 
 @plain
 class RowsRequest:
-    """Request for out-of-fold probabilities, one view per column."""
+    """Request for out-of-fold probabilities, one view per column, once a study.
+
+    `counts` are the training patients of every site that trains: together, the places of the sum.
+    """
 
     run: str
     study: str
     columns: dict[str, View]
+    counts: dict[str, int]
+    keys: tuple[SignedKey, ...]
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the whole request, run included: there is no session."""
-        return request_digest(self.run, self.study, self.columns)
+        return request_digest(self.run, self.study, self.columns, self.counts)
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -245,12 +250,14 @@ class RowsRequest:
 
 @plain
 class RowsReply:
-    """Out-of-fold rows, shuffled, without ids: probabilities (n, k) to 3 decimals, labels (n,)."""
+    """Out-of-fold rows in the site's places among those of all, zeros elsewhere, masked.
+
+    `ring32` holds of every place a flag, the label and k probabilities (`common.masking`).
+    """
 
     site: str
     request: str
-    probabilities: Float
-    labels: Float
+    ring32: Ring32
 
 
 @plain

@@ -176,9 +176,9 @@ class SvmSettings(Settings):
 class FusionSettings(Settings):
     """Decision-level fusion: cross-validation compares candidates, and one is used.
 
-    `pooling` is the stacker's input: `rows`, the sites' out-of-fold probabilities, or `bins`, sums
-    of their counts per bin. From bins only a forest can be grown, so `candidates` count with `rows`
-    alone.
+    `pooling` is the stacker's input: `rows`, the sites' out-of-fold probabilities to `row_decimals`
+    decimals, or `bins`, sums of their counts per bin. From bins only a forest can be grown, so
+    `candidates` count with `rows` alone. Rows take three training sites and more.
     """
 
     stacker: Literal["forest", "svm", "boosting", "best"] = "forest"
@@ -186,6 +186,9 @@ class FusionSettings(Settings):
     trees: int = Field(100, ge=1, le=1000)
     pooling: Literal["rows", "bins"] = "rows"
     bins: int = Field(20, ge=2, le=100)
+    row_decimals: int = Field(
+        2, ge=1, le=4, description="decimals of a pooled probability; fewer hide more patients"
+    )
 
     @model_validator(mode="after")
     def _bins_grow_a_forest(self) -> Self:

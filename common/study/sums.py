@@ -11,7 +11,7 @@ Names = tuple[str, ...]
 
 
 def check_maskable(study: Study, *, where: str) -> None:
-    """Raise InputError when sums that must be masked have too few sites for it."""
+    """Raise InputError when sums that must be masked, or pooled rows, have too few sites for it."""
     for subset in study.too_few_to_mask():
         members = study.members(subset)
         what = "training" if subset == "train" else f"test set {subset}"
@@ -25,6 +25,12 @@ def check_maskable(study: Study, *, where: str) -> None:
             where=where,
             remedy="add a site, or say openly under [privacy] that sums go unmasked: masking ="
             ' "off" ("where_possible" masks all sums over three sites and more)',
+        )
+    if study.fusion.pooling == "rows" and len(study.training_sites) == 2:
+        raise InputError(
+            f"rows are pooled over 2 sites, and it takes {FEWEST_MASKED} to hide whose they are",
+            where=where,
+            remedy='write pooling = "bins" under [fusion], or add a site that trains',
         )
 
 

@@ -31,7 +31,6 @@ from common.messages.exchanges import (
     Refusal,
     Refused,
     RoundPlan,
-    RowsReply,
     RowsRequest,
     SumItem,
     SumRequest,
@@ -44,7 +43,7 @@ from common.transforms.views import View
 from server.federation.dispatch import Connection, Dispatch, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
 from server.federation.restarts import RESTARTED, RestartedError, asked_again, check_unchanged
-from server.federation.totals import SumTotals, UpdateTotals
+from server.federation.totals import RowTotals, SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.phases import protocol
 from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
@@ -235,21 +234,30 @@ class Federation(protocol.Federation):
         update = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
         return TrainingRound(update, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
+    @asked_again
     def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
         """Return pooled out-of-fold probabilities with labels, the declared row-level exchange.
 
-        The rows are sorted by value, so that the result depends neither on the sites' order nor on
-        the order they shuffled their rows into.
+        The rows come as one sum, which names no site; they are sorted by value, so that the result
+        does not depend on their places in it.
+
+        Raises
+        ------
+        SiteError : replies that do not add up to one row a place.
         """
-        request = RowsRequest(run=self.run, study=self.study.digest(), columns=dict(columns))
-        requests = dict.fromkeys(self.study.training_sites, request)
-        probabilities, labels = [], []
+        sites = self.study.training_sites
+        request = RowsRequest(
+            run=self.run,
+            study=self.study.digest(),
+            columns=dict(columns),
+            counts={site: self.members[site].counts["train"][0] for site in sites},
+            keys=self._keys(),
+        )
+        total = RowTotals(request, self.study.fusion.row_decimals)
+        requests = dict.fromkeys(sites, request)
         for site, reply in self._ask("query.rows", requests, self.study.waiting.sum_seconds):
-            if not isinstance(reply, RowsReply):
-                raise SiteError("an unexpected reply", where=f"site {site}")
-            probabilities.append(reply.probabilities)
-            labels.append(reply.labels)
-        table = np.column_stack([np.vstack(probabilities), np.concatenate(labels)])
+            total.add(site, reply)
+        table = np.column_stack(total.results())
         table = table[np.lexsort(table.T)]
         return OutOfFoldRows(tuple(columns), table[:, :-1], table[:, -1])
 

@@ -9,8 +9,18 @@ import numpy as np
 
 from common.errors import SiteError
 from common.masking.layout import RingSums, from_rings, sizes
+from common.masking.pooled_rows import from_slots, ring_size
 from common.masking.update import Update, UpdateRings, from_update_rings, update_sizes
-from common.messages.exchanges import SumItem, SumReply, TrainReply, TrainRequest, Weights
+from common.messages.exchanges import (
+    RowsReply,
+    RowsRequest,
+    SumItem,
+    SumReply,
+    TrainReply,
+    TrainRequest,
+    Weights,
+)
+from common.statistics.base import Float
 from common.study.model import Study
 
 
@@ -96,6 +106,43 @@ class UpdateTotals:
         request = self._request
         controls, grid = request.control.size, request.plan.grid
         return update_sizes(request.trained, request.running, controls, grid)
+
+
+class RowTotals:
+    """Rows of all sites, added up from places that each site fills in part.
+
+    Parameters
+    ----------
+    request : what the sites were asked for.
+    decimals : of the probabilities.
+    """
+
+    def __init__(self, request: RowsRequest, decimals: int) -> None:
+        self._columns, self._decimals = len(request.columns), decimals
+        size = ring_size(sum(request.counts.values()), self._columns)
+        self._total = np.zeros(size, dtype=np.uint32)
+
+    def add(self, site: str, reply: RowsReply) -> None:
+        """Add a site's rows; SiteError when they are of another size."""
+        if reply.ring32.shape != self._total.shape:
+            raise _another_size(site)
+        np.add(self._total, reply.ring32, out=self._total)
+
+    def results(self) -> tuple[Float, Float]:
+        """Return probabilities (n, k) and labels (n,), in an order that says nothing.
+
+        Raises
+        ------
+        SiteError : the replies do not add up to one row a place.
+        """
+        try:
+            return from_slots(self._total, self._columns, self._decimals)
+        except ValueError as error:
+            raise SiteError(
+                f"the out-of-fold rows of the sites do not fit together: {error}",
+                where="query.rows",
+                remedy="start a new run; if it happens again, ask every site for its ledger",
+            ) from None
 
 
 def _another_size(site: str) -> SiteError:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from common.dossier.disclosure import Disclosure, Phase
+from common.dossier.disclosure import BYTES32, Disclosure, Phase
 from common.evaluation.roc import youden_cutoff
+from common.masking.pooled_rows import ring_size
 from common.statistics.base import Float
 from common.statistics.class_histogram import QUANTILES, score_edges
 from common.study.model import Study
@@ -51,10 +52,15 @@ def rows_asks(study: Study) -> Phase:
         exchange="query.rows",
         what="out-of-fold probabilities and outcomes",
         subset="train",
-        parts={"probabilities": f"patients x {models}", "labels": "patients"},
-        size=8 * (models + 1),
+        parts={
+            "probabilities": f"patients of all hospitals x {models}",
+            "labels": "patients of all hospitals",
+            "own places": "patients of all hospitals",
+        },
+        size=BYTES32 * ring_size(1, models),
         rounds=1,
         columns=models,
+        masked=study.masked("train"),
     )
     return Phase(STACKER, "Cut-offs, and the model on all probabilities", 1, (rows,))
 

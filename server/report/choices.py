@@ -480,6 +480,7 @@ SVM = (
 
 _STACKERS = {**words.STACKER_LABELS, "best": "the best in cross-validation"}
 _BINS = _block_is("fusion", "pooling", "bins")
+_ROWS = _block_is("fusion", "pooling", "rows")
 FUSION = (
     Choice("Stacker used", ("stacker",), PAPER, lambda name: _STACKERS[name]),
     Choice(
@@ -487,7 +488,7 @@ FUSION = (
         ("candidates",),
         PAPER,
         _named(_STACKERS),
-        counts=_block_is("fusion", "pooling", "rows"),
+        counts=_ROWS,
     ),
     Choice("Trees of the forest", ("trees",), OPEN),
     Choice(
@@ -500,6 +501,7 @@ FUSION = (
         }[pooling],
     ),
     Choice("Bins a model", ("bins",), ADDED, counts=_BINS),
+    Choice("Decimals of a pooled probability", ("row_decimals",), ADDED, counts=_ROWS),
 )
 
 PRIVACY = (

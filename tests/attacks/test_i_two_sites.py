@@ -24,6 +24,7 @@ NOTHING = np.zeros((0, 2), dtype=np.int64)
 
 def two_sites(coordinator: Any, folder: Path, **blocks: Any) -> tuple[Any, Any]:
     """A study whose third site trains nothing, and an enrolled federation of it."""
+    blocks = {"fusion": {"pooling": "bins"}, **blocks}
     rehearsal = coordinator.rehearse(folder, sites="ab", visitors="c", **blocks)
     federation = rehearsal.federation()
     federation.enrol()

@@ -84,3 +84,7 @@ def test_two_sites_are_refused_with_a_remedy(tabular_master: Path, tmp_path: Pat
     assert done.returncode == 1
     assert "training has 2 site(s), and masking takes 3" in done.stderr.replace("\n", " ")
     assert "masking" in done.stderr
+    builders.amend(folder / "study.toml", privacy={"masking": "where_possible"})
+    done = run_study(folder, tmp_path / "run")
+    assert done.returncode == 1
+    assert 'write pooling = "bins"' in done.stderr.replace("\n", " ")

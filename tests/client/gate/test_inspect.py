@@ -86,7 +86,7 @@ def test_sums_of_the_declared_size_pass(study: Study, context: GateContext) -> N
         (lambda r: replace(r, ring64=tuple(r.ring64.tolist())), "type"),
         (lambda r: replace(r, ring64=r.ring64 >> np.uint64(20)), "not_masked"),
         (lambda r: replace(r, number="0"), "type"),
-        (lambda r: RowsReply("c", "", np.zeros((1, 1)), np.zeros(1)), "wrong_reply"),
+        (lambda r: RowsReply("c", "", np.zeros(3, dtype=np.uint32)), "wrong_reply"),
         (lambda r: EnrolRequest("r", "s", "j"), "wrong_reply"),
     ],
 )
@@ -223,16 +223,17 @@ def test_a_cost_in_privacy_passes_where_the_study_adds_noise(
 # -- rows ------------------------------------------------------------------------------------------
 
 
-def rows_of(study: Study, n: int = 40) -> tuple[RowsRequest, RowsReply]:
-    rng = np.random.default_rng(1)
+PLACES = {"a": 60, "b": 45, "c": 40}
+
+
+def rows_of(study: Study) -> tuple[RowsRequest, RowsReply]:
     views = {"clinical": out_of_fold(study, ("marker", "age"))}
-    labels = (np.arange(n) % 2).astype(np.float64)
-    probabilities = np.round(rng.random((n, 1)), 3)
-    request = RowsRequest("r", study.digest(), views)
-    return request, RowsReply("c", request.digest, probabilities, labels)
+    request = RowsRequest("r", study.digest(), views, PLACES, ())
+    ring = np.random.default_rng(1).integers(0, 2**32, 3 * 145, dtype=np.uint32)
+    return request, RowsReply("c", request.digest, ring)
 
 
-def test_rows_to_three_decimals_pass(study: Study, context: GateContext) -> None:
+def test_rows_in_a_masked_sum_pass(study: Study, context: GateContext) -> None:
     request, reply = rows_of(study)
     assert code("query.rows", request, reply, context) == ""
 
@@ -240,24 +241,35 @@ def test_rows_to_three_decimals_pass(study: Study, context: GateContext) -> None
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda p, y: (p + 0.0001, y), "value"),
-        (lambda p, y: (p + 1.0, y), "value"),
-        (lambda p, y: (np.full_like(p, np.nan), y), "value"),
-        (lambda p, y: (p, y * 2), "value"),
-        (lambda p, y: (p[:, :0], y), "shape"),
-        (lambda p, y: (p, y[1:]), "shape"),
-        (lambda p, y: (np.hstack([p, p]), y), "shape"),
-        (lambda p, y: (p.astype(np.float32), y), "dtype"),
-        (lambda p, y: (p[:19], y[:19]), "too_few"),
-        (lambda p, y: (p, np.ones_like(y)), "too_few"),
+        (lambda ring: ring[1:], "shape"),
+        (lambda ring: np.concatenate([ring, ring]), "shape"),
+        (lambda ring: ring.astype(np.float32), "dtype"),
+        (lambda ring: ring % 101, "not_masked"),
     ],
 )
 def test_other_rows_are_stopped(
     study: Study, context: GateContext, change: Any, expected: str
 ) -> None:
     request, reply = rows_of(study)
-    other = RowsReply("c", request.digest, *change(reply.probabilities, reply.labels))
+    other = replace(reply, ring32=change(reply.ring32))
     assert code("query.rows", request, other, context) == expected
+
+
+@pytest.mark.parametrize("counts", [{"c": 145}, {**PLACES, "d": 0}, {"a": 60, "b": 85}])
+def test_rows_among_other_sites_than_train_are_stopped(
+    study: Study, context: GateContext, counts: dict[str, int]
+) -> None:
+    request, reply = rows_of(study)
+    other = replace(request, counts=counts)
+    reported = replace(reply, request=other.digest)
+    assert code("query.rows", other, reported, context) == "not_declared"
+
+
+def test_rows_of_two_hospitals_are_stopped(study: Study, context: GateContext) -> None:
+    sites = [one.model_copy(update={"trains": one.name != "b"}) for one in study.sites]
+    two = replace(context, study=study.model_copy(update={"sites": tuple(sites)}))
+    request, reply = rows_of(study)
+    assert code("query.rows", request, reply, two) == "not_declared"
 
 
 def test_rows_of_anything_but_the_studys_models_are_stopped(
@@ -265,7 +277,7 @@ def test_rows_of_anything_but_the_studys_models_are_stopped(
 ) -> None:
     request, reply = rows_of(study)
     for columns in ({"clinical": table("clinical")}, {"marker": request.columns["clinical"]}):
-        other = RowsRequest("r", study.digest(), columns)
+        other = replace(request, columns=columns)
         reported = replace(reply, request=other.digest)
         assert code("query.rows", other, reported, context) == "not_declared"
 

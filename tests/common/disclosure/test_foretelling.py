@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from client.gate.vocabulary import unknown_in_refusals
 from common.disclosure import check_sum, check_weights, stricter
 from common.disclosure.foretelling import foretell, subset_of
+from common.disclosure.pooled_rows import check_out_of_fold_rows
 from common.disclosure.scores import check_test_set
-from common.disclosure.training import check_out_of_fold_rows
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.statistics.gram import FoldGram

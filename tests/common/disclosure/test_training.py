@@ -7,7 +7,6 @@ import pytest
 
 from common.disclosure import (
     check_enrolment,
-    check_out_of_fold_rows,
     check_training_sum,
     check_weights,
     stricter,
@@ -67,14 +66,6 @@ def test_weights_need_enough_rows_outside_the_fold_left_out(rows: Any, study: An
     strict = PrivacySettings(min_rows=41)
     assert rules(check_weights(table, (0, -1), 90, study(), strict)) == [("rows", 41)]
     assert not check_weights(table, (-1, -1), 90, study(), strict)
-
-
-@pytest.mark.parametrize(
-    ("n", "positives", "expected"),
-    [(20, 5, []), (19, 9, [("out_of_fold_rows", 20)]), (20, 4, [("class", 5)])],
-)
-def test_rows_leave_only_among_enough(rows: Any, n: int, positives: int, expected: Any) -> None:
-    assert rules(check_out_of_fold_rows(rows(np.zeros((n, 1)), positives), USUAL)) == expected
 
 
 @pytest.mark.parametrize(

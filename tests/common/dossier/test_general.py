@@ -27,7 +27,7 @@ from common.dossier.general import (
     travelling_classes,
     type_words,
 )
-from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE, SumReply, TrainReply
+from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE, RowsReply, SumReply, TrainReply
 from common.statistics.base import statistic_classes
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
@@ -160,7 +160,7 @@ def test_what_travels_as_ring_elements_is_what_is_called_masked() -> None:
     }
     # epsilon is a bound on the cost, made of settings and counts that are known
     echo = {"site", "session", "number", "request", "epsilon"}
-    numbers = {(c.__name__, f) for c in (SumReply, TrainReply) for f in fields_of(c)}
+    numbers = {(c.__name__, f) for c in (SumReply, TrainReply, RowsReply) for f in fields_of(c)}
     assert masked == rings == {(name, field) for name, field in numbers if field not in echo}
 
 

@@ -101,7 +101,8 @@ def test_rows_are_owned_up_to_or_absent() -> None:
     with_rows = study_dossier(study_with())
     assert "**Rows leave.**" in with_rows
     assert row(with_rows, "fusion_decision", "out-of-fold probabilities and outcomes")[3] == (
-        "probabilities: patients x 5<br>labels: patients"
+        "probabilities: patients of all hospitals x 5<br>labels: patients of all hospitals"
+        "<br>own places: patients of all hospitals"
     )
     with_bins = study_dossier(study_with(fusion={"pooling": "bins"}))
     assert "**Rows leave.**" not in with_bins

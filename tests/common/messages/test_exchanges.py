@@ -37,7 +37,7 @@ TRAIN = TrainRequest(
     *("r", "s", "x", 1, "dl2d", "final"),
     *(np.arange(6, dtype=np.float32)[::2], np.zeros((0, 2), dtype=np.int64), PLAN, ()),
 )
-ROWS = RowsRequest("r", "s", {"n": VIEW, "m": VIEW})
+ROWS = RowsRequest("r", "s", {"n": VIEW, "m": VIEW}, {"a": 2}, ())
 BUNDLE = {"z": np.arange(3, dtype=np.uint8), "a": np.zeros(0, dtype=np.uint8)}
 EVALUATE = EvaluateRequest("r", "s", BUNDLE, ("t",), np.array([[-np.inf, 0.5, np.inf]]))
 REQUESTS: list[Any] = [EnrolRequest("r", "s", "{}"), SUM, TRAIN, ROWS, EVALUATE]
@@ -59,6 +59,7 @@ def test_both_ends_find_the_same_echo(request_: Any) -> None:
         (TRAIN, replace(TRAIN, plan=replace(PLAN, round=2))),
         (ROWS, replace(ROWS, run="q")),
         (ROWS, replace(ROWS, columns={"n": VIEW})),
+        (ROWS, replace(ROWS, counts={"a": 3})),
         (EVALUATE, replace(EVALUATE, run="q")),
         (EVALUATE, replace(EVALUATE, bundle={**BUNDLE, "a": BUNDLE["z"]})),
     ],
@@ -68,7 +69,7 @@ def test_another_question_has_another_echo(one: Any, other: Any) -> None:
 
 
 def test_a_reply_answers_one_question_in_one_sites_name() -> None:
-    reply = RowsReply("a", ROWS.digest, np.zeros((2, 1)), np.zeros(2))
+    reply = RowsReply("a", ROWS.digest, np.zeros(8, dtype=np.uint32))
     assert answers(ROWS, reply, "a")
     assert not answers(ROWS, reply, "b")
     assert not answers(replace(ROWS, run="q"), reply, "a")

@@ -13,6 +13,7 @@ from flwr.app import Context, Error, Message
 
 from common.errors import RefusedError, SiteError
 from common.masking.layout import end_to_end, to_rings
+from common.masking.pooled_rows import to_slots
 from common.masking.update import Update, to_update_rings
 from common.messages.codec import decode, encode
 from common.messages.exchanges import (
@@ -62,9 +63,10 @@ def honest(site: str, request: Any, study: Study) -> Any:
         )
         return SumReply(site, **request.echo, ring64=rings.ring64, ring32=rings.ring32)
     if isinstance(request, RowsRequest):
-        scores = np.round(np.array(VALUES[site]) / 10, 3)[:, None]
+        scores = np.array(VALUES[site])[:, None] / 10
         labels = np.arange(len(scores)) % 2.0
-        return RowsReply(site, **request.echo, probabilities=scores[::-1], labels=labels)
+        places = {"a": np.array([4, 1]), "b": np.array([0, 3, 2])}[site]
+        return RowsReply(site, **request.echo, ring32=to_slots(scores, labels, places, 5, 2))
     assert isinstance(request, TrainRequest)
     share = len(VALUES[site]) / request.plan.total
     change = np.full(3, float(ord(site)) - 90.0, dtype=np.float32) - request.weights

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.disclosure.pooled_rows import (
+    MOST_ROWS,
+    check_out_of_fold_rows,
+    check_places,
+    check_pooling,
+)
+from common.study.model import PrivacySettings
+from tests import builders
+
+USUAL = PrivacySettings()
+
+
+def rules(refusals: Any) -> list[tuple[str, float]]:
+    return [(one.rule, one.threshold) for one in refusals]
+
+
+@pytest.mark.parametrize(
+    ("n", "positives", "expected"),
+    [(20, 5, []), (19, 9, [("out_of_fold_rows", 20)]), (20, 4, [("class", 5)])],
+)
+def test_rows_leave_only_among_enough(rows: Any, n: int, positives: int, expected: Any) -> None:
+    assert rules(check_out_of_fold_rows(rows(np.zeros((n, 1)), positives), USUAL)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sites", "pooling", "refused"),
+    [("abc", "rows", False), ("ab", "rows", True), ("ab", "bins", False), ("a", "rows", False)],
+)
+def test_rows_of_two_training_hospitals_are_not_pooled(
+    sites: str, pooling: str, refused: bool
+) -> None:
+    """One that trains alone hides its rows among nobody's, and nobody else's are there."""
+    study = builders.study(sites=sites, visitors="v", fusion={"pooling": pooling})
+    assert bool(check_pooling(study, USUAL)) == refused
+    assert all(one == ("pooled_rows", 3.0) for one in rules(check_pooling(study, USUAL)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "refused"),
+    [
+        ({"a": 30, "b": 20, "c": 25}, False),
+        ({"a": 31, "b": 20, "c": 25}, True),
+        ({"a": 30, "b": 45}, True),
+        ({"a": 30, "b": 20, "c": 25, "v": 5}, True),
+        ({"a": 30, "b": 45, "c": 0}, True),
+        ({"a": 30, "b": 50, "c": -5}, True),
+        ({"a": 30, "b": MOST_ROWS, "c": 25}, True),
+        ({}, True),
+    ],
+)
+def test_every_training_hospital_has_places_for_its_patients(
+    counts: dict[str, int], refused: bool
+) -> None:
+    study = builders.study(sites="abc", visitors="v")
+    found = check_places("a", 30, counts, study, USUAL)
+    assert rules(found) == ([("pooled_rows", 3.0)] if refused else [])
+    assert all("30" not in one.subject for one in found)
