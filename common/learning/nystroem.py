@@ -67,7 +67,7 @@ def gamma_scale(gram: CentredGram) -> float:
     grand = float(gram.mean_x.mean())
     between = float(np.sum((gram.mean_x - grand) ** 2))
     variance = (float(np.trace(gram.gram)) / gram.n + between) / p
-    if variance <= np.finfo(np.float64).eps * grand**2:
+    if variance <= np.finfo(np.float64).eps * (grand * grand):
         return 1.0
     return 1.0 / (p * variance)
 

@@ -6,7 +6,6 @@ program asks about the same bits.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,20 +68,20 @@ class Descent:
         if accepted:
             self.best, self._value, self._gradient = self.trial, value, gradient
             self._cautious = False
-            self.converged = _norm(gradient) <= self._tolerance
+            self.converged = portable.norm(gradient) <= self._tolerance
         direction = self._majorised() if self._cautious else self._quasi_newton()
         self._cautious = not accepted
         if self.converged:
             return accepted
         self.trial = self.best + direction
-        if accepted and self._pairs and _norm(direction) <= self._tolerance:
+        if accepted and self._pairs and portable.norm(direction) <= self._tolerance:
             self.best, self.converged = self.trial, True
         return accepted
 
     @property
     def residual(self) -> float:
         """Bound on the distance of `best` to the minimum; infinite before the first outcome."""
-        return _norm(self._gradient) if np.isfinite(self._value) else np.inf
+        return portable.norm(self._gradient) if np.isfinite(self._value) else np.inf
 
     def _remember(self, step: Float, change: Float) -> None:
         curvature = portable.dot(step, change)
@@ -111,10 +110,6 @@ class Descent:
         for (step, change, curvature), weight in zip(self._pairs, reversed(weights), strict=True):
             q += (weight - portable.dot(change, q) / curvature) * step
         return -q
-
-
-def _norm(vector: Float) -> float:
-    return math.sqrt(portable.dot(vector, vector))
 
 
 @plain

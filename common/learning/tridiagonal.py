@@ -72,7 +72,7 @@ def tridiagonal(matrix: Float) -> Tridiagonal:
     beside = np.zeros(max(p - 1, 0))
     for k in range(p - 1):
         column = rest[k + 1 :, k].copy()
-        length = math.sqrt(portable.dot(column, column))
+        length = portable.norm(column)
         first = float(column[0])
         if length == 0.0 or not column[1:].any():
             beside[k] = first

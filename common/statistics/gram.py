@@ -87,7 +87,7 @@ class FoldGramResult:
             mean_y=mean_y,
             gram=gram - n * np.outer(mean_x, mean_x),
             xy=self.xy[left].sum(axis=0) - n * mean_y * mean_x,
-            yy=float(self.sum_yy[left].sum() - n * mean_y**2),
+            yy=float(self.sum_yy[left].sum() - n * (mean_y * mean_y)),
         )
 
     def narrow(self, columns: Int) -> FoldGramResult:

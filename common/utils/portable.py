@@ -9,6 +9,7 @@ after another in an order that is fixed here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from typing import Final
@@ -31,6 +32,16 @@ _DIGITS = Context(prec=50)
 def dot(first: Float, second: Float) -> float:
     """Return the inner product of two vectors (n,)."""
     return float(np.add.reduce(np.multiply(first, second)))
+
+
+def norm(vector: NDArray[np.floating]) -> float:
+    """Return the Euclidean length of a vector (n,).
+
+    >>> norm(np.array([3.0, -4.0]))
+    5.0
+    """
+    doubles = vector.astype(np.float64, copy=False)
+    return math.sqrt(dot(doubles, doubles))
 
 
 def product(first: Float, second: Float) -> Float:

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from common.study.block import Settings
+from common.utils import portable
 from strategies.base import AggregatedUpdate, Strategy, Vector, register
 
 
@@ -38,5 +39,5 @@ class FedClip(Strategy[FedClipOptions]):
     def aggregate(self, number: int, weights: Vector, update: AggregatedUpdate) -> Vector:
         """Take the mean change, or as much of it as is allowed."""
         change = super().aggregate(number, weights, update) - weights
-        length = max(float(np.linalg.norm(change)), self.options.longest_step)
+        length = max(portable.norm(change), self.options.longest_step)
         return weights + change * np.float32(self.options.longest_step / length)
