@@ -202,7 +202,7 @@ def _errors(
     for index, fold in enumerate(folds_kept):
         train = fold_gram.training((*outside, fold))
         path = lasso_path_from_gram(train, grid, tolerance)
-        intercepts = train.mean_y - train.mean_x @ path
+        intercepts = train.mean_y - portable.product(path.T, train.mean_x)
         errors[index] = fold_gram.validation_errors(fold, path, intercepts)
     return errors
 

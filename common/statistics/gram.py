@@ -121,15 +121,16 @@ class FoldGramResult:
         coefficients : (p, models).
         intercepts : (models,).
         """
-        gram = unpack(self.gram[fold], self.p)
-        quadratic = np.einsum("pm,pm->m", coefficients, gram @ coefficients)
+        used = np.flatnonzero(coefficients.any(axis=1))
+        weights = np.ascontiguousarray(coefficients[used])
+        gram = unpack(self.gram[fold], self.p)[np.ix_(used, used)]
         squares = (
             self.sum_yy[fold]
-            - 2.0 * self.xy[fold] @ coefficients
+            - 2.0 * portable.product(weights.T, self.xy[fold][used])
             - 2.0 * self.sum_y[fold] * intercepts
-            + quadratic
-            + 2.0 * intercepts * (self.sum_x[fold] @ coefficients)
-            + self.n[fold] * intercepts**2
+            + np.add.reduce(weights * portable.product(gram, weights), axis=0)
+            + 2.0 * intercepts * portable.product(weights.T, self.sum_x[fold][used])
+            + self.n[fold] * (intercepts * intercepts)
         )
         return np.asarray(np.maximum(squares, 0.0) / max(float(self.n[fold]), 1.0))
 

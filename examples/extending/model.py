@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from common.dossier.disclosure import Phase, sum_disclosure
+from common.learning.tridiagonal import tridiagonal
 from common.models import ModelSpec
 from common.statistics.base import Float
 from common.statistics.gram import CentredGram, FoldGram, FoldGramResult
@@ -14,6 +15,7 @@ from common.study.block import Positive, Settings
 from common.study.model import Study
 from common.transforms import Impute, Linear, Select
 from common.transforms.views import ByFold, View, table
+from common.utils import portable
 from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.linear import PLATT_ROUNDS, calibrate, calibration_asks, clipped
 from server.phases.near_zero_variance import fold_histograms, frequent, split, variance_asks
@@ -93,18 +95,20 @@ def ridge(
     for fold in set(range(gram.folds)) - set(left_out):
         train = gram.training((*left_out, fold))
         tried = np.column_stack([_solve(train, penalty) for penalty in penalties])
-        errors += gram.validation_errors(fold, tried, train.mean_y - train.mean_x @ tried)
+        intercepts = train.mean_y - portable.product(tried.T, train.mean_x)
+        errors += gram.validation_errors(fold, tried, intercepts)
     best, train = penalties[int(np.argmin(errors))], gram.training(left_out)
     weights = _solve(train, best)
-    deviation = np.sqrt(weights @ train.gram @ weights / train.n)
+    _, deviation = train.spread(weights, 0.0)
     weights = weights / (deviation if deviation > 0 else 1.0)
-    return best, weights, -float(train.mean_x @ weights)
+    return best, weights, -portable.dot(train.mean_x, weights)
 
 
 def _solve(train: CentredGram, penalty: float) -> Float:
     """Return the weights with the least squared error plus penalty x n x their squares."""
-    lifted = train.gram + penalty * train.n * np.eye(train.xy.size)
-    return np.asarray(np.linalg.solve(lifted, train.xy))
+    form, lift = tridiagonal(train.gram), penalty * train.n
+    turned = portable.product(form.basis.T, train.xy / lift)
+    return portable.product(form.basis, form.solve(1.0 / lift, turned))
 
 
 def options_of(study: Study) -> RidgeOptions:
