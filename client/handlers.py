@@ -21,18 +21,23 @@ from common.disclosure import (
     check_masking,
     check_models,
     check_out_of_fold,
-    check_out_of_fold_rows,
-    check_places,
     check_plan,
-    check_pooling,
     check_sum,
     check_test_set,
     check_weights,
     refusal,
 )
+from common.disclosure.pooled_rows import (
+    check_fitting,
+    check_out_of_fold_rows,
+    check_places,
+    check_pooling,
+    check_unique_rows,
+)
 from common.disclosure.rule import once
 from common.evaluation.delong import exact
 from common.evaluation.level_areas import LevelAreas, areas_by_level
+from common.evaluation.linkage import cell_edges, known_columns, row_cells, unique_patients
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.masking.layout import RingSums, end_to_end, to_rings
 from common.masking.pooled_rows import to_slots
@@ -55,7 +60,7 @@ from common.messages.exchanges import (
     TrainRequest,
 )
 from common.models import network_name
-from common.statistics.base import Rows, describe
+from common.statistics.base import Int, Rows, describe
 from common.statistics.placements import DeLongResult
 from common.study.model import FEWEST_MASKED
 from common.study.strata import TABLE, level_codes, level_names, strata_columns
@@ -205,19 +210,22 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
         return Refused(refusals=(refusal("form", workspace.privacy, str(error)),))
     view = View(source=Joined(parts=tuple(request.columns.values())))
     table = materialise(view, workspace.tables, "train")
+    cells = row_cells(table.values, cell_edges(study.fusion.row_decimals))
+    known = cells[:, [list(request.columns).index(name) for name in known_columns(request.columns)]]
     refusals = (
         *check_out_of_fold_rows(table, workspace.privacy),
         *check_pooling(study, workspace.privacy),
         *check_places(workspace.name, table.n, request.counts, study, workspace.privacy),
         *check_masking(study, workspace.privacy, ("train",)),
-    )
+        *check_fitting(known, request.fitting, request.counts, study, workspace.privacy),
+    ) or _check_linkage(workspace, request, known)
     if refusals:
         return Refused(refusals=refusals)
     masks, context = workspace.masks, bytes.fromhex(request.digest)
     own = slots(masks.slot_key(context), context, request.counts)[workspace.name]
     places = own[permutation(masks.own_secret(request.keys, context), table.n)]
     total = sum(request.counts.values())
-    ring = to_slots(table.values, table.label, places, total, study.fusion.row_decimals)
+    ring = to_slots(cells, table.label, places, total, study.fusion.row_decimals)
     hidden = masks.hide(
         ring,
         subset="train",
@@ -227,6 +235,18 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
         item="ring32",
     )
     return RowsReply(site=workspace.name, **request.echo, ring32=hidden)
+
+
+def _check_linkage(workspace: Workspace, request: RowsRequest, known: Int) -> tuple[Refusal, ...]:
+    """Measure how many patients have exactly one fitting row; show it, keep it, refuse too many."""
+    unique, n = unique_patients(known, request.fitting), len(known)
+    LOG.info(
+        "site %s: to somebody who knows their clinical values %d of %d patients have exactly one"
+        " fitting row among the out-of-fold rows of all sites",
+        *(workspace.name, unique, n),
+    )
+    workspace.draft.fix("unique rows", request.digest, str(unique))
+    return check_unique_rows(unique, n, workspace.privacy)
 
 
 def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | Refused:

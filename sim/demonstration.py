@@ -50,7 +50,8 @@ def make_demonstration(hospitals: int) -> None:
     study = load_study(home / "study.toml")
     if study.too_few_to_mask():
         open_sums = study.privacy.model_copy(update={"masking": "where_possible"})
-        study = study.model_copy(update={"privacy": open_sums})
+        no_rows = study.fusion.model_copy(update={"pooling": "bins"})
+        study = study.model_copy(update={"privacy": open_sums, "fusion": no_rows})
     data = find_sites([path.parent for path in sorted(home.glob("*/cohort.csv"))], study)
     sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
     place_coordinator(folder)

@@ -109,6 +109,7 @@ UNRESTRICTED = {
     "min_per_class": 1,
     "min_class_per_fold": 0,
     "min_oof_rows": 1,
+    "max_unique_rows": 1.0,
     "min_rows_weak_penalty": 0,
     "min_cell": 0,
     "masking": "off",

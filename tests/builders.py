@@ -206,6 +206,7 @@ class Hospitals:
                     study=study,
                     tables=Memory(tables),
                     privacy=stricter(study.privacy, None),
+                    draft=Draft(Path("unused")),
                     masks=RunMasks(SiteSettings(name=name), study, "memory", Draft(Path("unused"))),
                 ),
             )

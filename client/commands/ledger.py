@@ -103,8 +103,9 @@ def _rows(entry: Entry) -> list[tuple[str, ...]]:
 def _item_cells(item: Item) -> tuple[str, str, str]:
     positives = "" if item.positives is None else f" ({item.positives}+)"
     left = f", and by subtraction of {', '.join(item.left)}, who left" if item.left else ""
+    unique = "" if item.unique is None else f", {item.unique} with exactly one fitting row"
     return (
-        f"{item.what} [{item.subset}]{left}",
+        f"{item.what} [{item.subset}]{left}{unique}",
         "-" if item.rows is None else f"{item.rows}{positives}",
         f"{len(item.participants)} sites" if item.masked else "no",
     )

@@ -7,6 +7,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +291,9 @@ class Releases:
             what = f"out-of-fold rows: {', '.join(request.columns)}"
             shapes = {"probabilities": (len(request.columns),)}
             views = request_digest(request.columns)
-            yield self._item(what, "train", views, shapes, summed=True)
+            unique = self._draft.fact("unique rows", request.digest)
+            item = self._item(what, "train", views, shapes, summed=True)
+            yield replace(item, unique=None if unique is None else int(unique))
         elif isinstance(request, EvaluateRequest):
             digest = request_digest(request.bundle, request.edges, request.cuts)
             for subset in request.test_sets:

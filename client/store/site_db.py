@@ -76,7 +76,11 @@ _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
 _Key = Literal["membership key", "draw secret"]
 _Content = Literal["study", "roster", "membership"]
-Kind = _Key | _Content | Literal["cohort", "mask", "levels", "update", "reply", "spending"]
+Kind = (
+    _Key
+    | _Content
+    | Literal["cohort", "mask", "levels", "update", "reply", "spending", "unique rows"]
+)
 REFUSED = "refused"
 # rules that look at nothing but the questions before
 _LIMITS = frozenset({"refusals", "releases", "rows_once", "privacy_budget", "update"})
@@ -398,10 +402,14 @@ class Draft:
 
     def fix(self, kind: Kind, name: str, value: str) -> bool:
         """Add a fact; return False where another one stands."""
-        known = self._facts.get((kind, name)) or self.db.fact(kind, name)
+        known = self.fact(kind, name)
         if known is None:
             self._facts[kind, name] = value
         return known in (None, value)
+
+    def fact(self, kind: Kind, name: str) -> str | None:
+        """Return a fact of the reply under way or of an earlier one, None where it is not known."""
+        return self._facts.get((kind, name)) or self.db.fact(kind, name)
 
     def spend(self, run: str, spending: Spending) -> None:
         """Add what a private training cost.

@@ -10,7 +10,6 @@ import pkgutil
 from common.disclosure.foretelling import Foretold, foretell
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.disclosure.gradients import check_rounds
-from common.disclosure.pooled_rows import check_out_of_fold_rows, check_places, check_pooling
 from common.disclosure.rounds import check_drawn, check_plan
 from common.disclosure.rule import RULES, Rule, once, refusal, stricter
 from common.disclosure.scores import check_test_set
@@ -33,7 +32,6 @@ __all__ = [
     "check_masking",
     "check_models",
     "check_out_of_fold",
-    "check_out_of_fold_rows",
     "check_places",
     "check_plan",
     "check_pooling",

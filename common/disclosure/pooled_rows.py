@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 from common.disclosure.rule import Refusals, Rule, declare, refusal
 from common.disclosure.training import smaller_class
+from common.evaluation.linkage import count_cells
 from common.masking import FEWEST
 from common.messages.exchanges import Refusal
-from common.statistics.base import Rows
+from common.statistics.base import Float, Int, Rows
 from common.study.model import PrivacySettings, Study
 
 MOST_ROWS = 1_000_000
 _OTHER_SITES = "rows of other numbers of patients than train"
+_OTHER_COUNTS = "counts of rounded probabilities that the rows do not have"
 
 
 def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
@@ -48,6 +50,33 @@ def check_places(
     return (refusal("pooled_rows", privacy, _OTHER_SITES),)
 
 
+def check_fitting(
+    cells: Int, fitting: Float, counts: Mapping[str, int], study: Study, privacy: PrivacySettings
+) -> Refusals:
+    """Check that counts of all rows can be those of rows with this site's own among them.
+
+    Parameters
+    ----------
+    cells : (n, m), of this site's patients, by model that reads clinical values alone.
+    fitting : (m, cells), rows of all sites, as the coordinator states them.
+    counts : rows by site.
+    """
+    own = count_cells(cells, study.fusion.row_decimals)
+    if own.shape[0] == 0 and fitting.size == 0:
+        return ()
+    fits = own.shape == fitting.shape and bool((fitting >= own).all())
+    if fits and (fitting.sum(axis=1) == sum(counts.values())).all():
+        return ()
+    return (refusal("pooled_rows", privacy, _OTHER_COUNTS),)
+
+
+def check_unique_rows(unique: int, n: int, privacy: PrivacySettings) -> Refusals:
+    """Refuse rows of which too large a share belongs to patients who have exactly one that fits."""
+    if unique > privacy.max_unique_rows * n:
+        return (refusal("unique_rows", privacy, "patients with one fitting row"),)
+    return ()
+
+
 declare(
     Rule(
         name="out_of_fold_rows",
@@ -73,7 +102,7 @@ declare(
             " others are the other's."
         ),
         fixed=FEWEST,
-        subjects=(_OTHER_SITES,),
+        subjects=(_OTHER_SITES, _OTHER_COUNTS),
         decided_here=True,
         of_all=True,
         remedy='write pooling = "bins" under [fusion] of the study, or add a site that trains',
@@ -93,5 +122,21 @@ declare(
         fixed=1.0,
         remedy="make a study of another name, which every hospital approves anew",
         place=214,
+    )
+)
+
+declare(
+    Rule(
+        name="unique_rows",
+        protects="patients whose row somebody finds who knows their clinical values",
+        text=(
+            "Who knows a patient's clinical values can compute what the clinical model says, and"
+            " look for rows with this probability. A hospital counts its patients who have exactly"
+            " one such row among those of all, and refuses if they are more than this share."
+        ),
+        setting="max_unique_rows",
+        subjects=("patients with one fitting row",),
+        remedy='round more (fewer "row_decimals" under [fusion]), or write pooling = "bins" there',
+        place=216,
     )
 )

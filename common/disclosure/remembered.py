@@ -29,9 +29,9 @@ declare(
         name="releases",
         protects="single patients, by asking again with other models",
         text=(
-            "Out-of-fold rows, measures of a hospital's own test patients, and tables of a test"
-            " set that it holds alone are each given for at most this many different questions in"
-            " one study; the same question again has the same answer."
+            "Measures of a hospital's own test patients and tables of a test set that it holds"
+            " alone are each given for at most this many different questions in one study; the"
+            " same question again has the same answer."
         ),
         setting="max_releases",
         remedy="go on with the run there is, or have the site's people approve a new study file",

@@ -39,6 +39,7 @@ class Item:
     participants : sites among whose numbers the answer is hidden; none = it is not masked.
     left : sites that took part in an earlier sum over the same patients and have signed that they
         left: their numbers follow by subtraction.
+    unique : of pooled rows, patients with exactly one that fits their clinical values.
     """
 
     what: str
@@ -50,6 +51,7 @@ class Item:
     membership: str = ""
     participants: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    unique: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for text that could carry more than names and digests."""
@@ -112,7 +114,8 @@ class Record:
         if self.decision not in ("refused", "stopped"):
             return self
         items = tuple(
-            dataclasses.replace(item, rows=None, positives=None, left=()) for item in self.items
+            dataclasses.replace(item, rows=None, positives=None, left=(), unique=None)
+            for item in self.items
         )
         return dataclasses.replace(self, items=items, payload="")
 
@@ -153,11 +156,13 @@ class Entry(Record):
         return canonical(self._fields()) + b"\n"
 
     def _fields(self) -> dict[str, Any]:
-        """Return the fields in the file; `left` only where not empty, as older ledgers lack it."""
+        """Return the fields in the file; without those of items that are empty and came later."""
         fields = dataclasses.asdict(self)
         for item in fields["items"]:
             if not item["left"]:
                 del item["left"]
+            if item["unique"] is None:
+                del item["unique"]
         return fields
 
 

@@ -21,12 +21,12 @@ def ring_size(rows: int, columns: int) -> int:
     return rows * (columns + FLAG_AND_LABEL)
 
 
-def to_slots(probabilities: Float, labels: Float, places: Int, total: int, decimals: int) -> Ring32:
+def to_slots(cells: Int, labels: Float, places: Int, total: int, decimals: int) -> Ring32:
     """Return a site's rows in their places among those of all sites, as ring elements.
 
     Parameters
     ----------
-    probabilities : (n, k), rounded to the decimals.
+    cells : (n, k), probabilities as whole multiples of 10^-decimals.
     labels : (n,), 0 or 1.
     places : (n,), all different, below `total`.
     total : rows of all sites.
@@ -40,17 +40,16 @@ def to_slots(probabilities: Float, labels: Float, places: Int, total: int, decim
     ------
     ValueError : a probability outside [0, 1], a label that is neither, or places that are no such.
     """
-    inside = np.isfinite(probabilities) & (probabilities >= 0.0) & (probabilities <= 1.0)
-    if not inside.all() or not np.isin(labels, (0.0, 1.0)).all():
+    if ((cells < 0) | (cells > 10**decimals)).any() or not np.isin(labels, (0.0, 1.0)).all():
         raise ValueError("rows hold probabilities and labels")
     if places.shape != labels.shape or np.unique(places).size != places.size:
         raise ValueError("every row takes a place of its own")
     if places.size and not (places.min() >= 0 and places.max() < total):
         raise ValueError("a place beyond those of all rows")
-    table = np.zeros((total, probabilities.shape[1] + FLAG_AND_LABEL), dtype=np.uint32)
+    table = np.zeros((total, cells.shape[1] + FLAG_AND_LABEL), dtype=np.uint32)
     table[places, 0] = 1
     table[places, 1] = labels.astype(np.uint32)
-    table[places, FLAG_AND_LABEL:] = np.rint(probabilities * 10.0**decimals).astype(np.uint32)
+    table[places, FLAG_AND_LABEL:] = cells.astype(np.uint32)
     return table.ravel()
 
 

@@ -229,18 +229,21 @@ class RowsRequest:
     """Request for out-of-fold probabilities, one view per column, once a study.
 
     `counts` are the training patients of every site that trains: together, the places of the sum.
+    `fitting` (m, cells) are the rows of all sites at each rounded probability of the m models that
+    read clinical values alone.
     """
 
     run: str
     study: str
     columns: dict[str, View]
+    fitting: Float
     counts: dict[str, int]
     keys: tuple[SignedKey, ...]
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the whole request, run included: there is no session."""
-        return request_digest(self.run, self.study, self.columns, self.counts)
+        return request_digest(self.run, self.study, self.columns, self.fitting, self.counts)
 
     @property
     def echo(self) -> dict[str, Any]:

@@ -233,6 +233,7 @@ class PrivacySettings(Settings):
     max_plain_columns: int = Field(20, ge=0)
     max_refusals: int = Field(8, ge=1)
     max_releases: int = Field(5, ge=1)
+    max_unique_rows: float = Field(0.5, ge=0, le=1)
     mode: Mode = "guarded"
     masking: Masking = "required"
 

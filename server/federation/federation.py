@@ -235,7 +235,7 @@ class Federation(protocol.Federation):
         return TrainingRound(update, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
     @asked_again
-    def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
+    def rows(self, columns: Mapping[str, View], fitting: Float) -> OutOfFoldRows:
         """Return pooled out-of-fold probabilities with labels, the declared row-level exchange.
 
         The rows come as one sum, which names no site; they are sorted by value, so that the result
@@ -250,6 +250,7 @@ class Federation(protocol.Federation):
             run=self.run,
             study=self.study.digest(),
             columns=dict(columns),
+            fitting=fitting,
             counts={site: self.members[site].counts["train"][0] for site in sites},
             keys=self._keys(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from common.evaluation.linkage import Linkage
 from common.messages.plain import plain
 from common.statistics.base import Float
 from common.study.model import Study
@@ -40,6 +41,7 @@ class Decision:
     cutoffs : per model, in the same order.
     edges : (k, cells + 1) of the histograms the test sets are evaluated on, in the same order.
     stacker : None in a study without decision-level fusion.
+    linkage : of the pooled rows; None without rows, or where no model reads clinical values alone.
     """
 
     training: EvaluationFindings
@@ -47,6 +49,7 @@ class Decision:
     cutoffs: dict[str, float]
     edges: Float
     stacker: StackerFit | None
+    linkage: Linkage | None = None
 
 
 def unstacked(study: Study) -> tuple[str, ...]:

@@ -8,31 +8,24 @@ from itertools import product
 import numpy as np
 
 from common.dossier.disclosure import Phase, sum_disclosure
-from common.evaluation.roc import RocCurve, roc_from_histogram, youden
+from common.evaluation.roc import RocCurve, youden
 from common.learning.forest import ForestBatch, ForestProblem
 from common.learning.quantile_cells import probability_quantiles
 from common.statistics.base import Float
-from common.statistics.class_histogram import (
-    MOST_CELLS,
-    QUANTILES,
-    ClassHistogram,
-    ClassHistogramResult,
-    score_edges,
-)
+from common.statistics.class_histogram import MOST_CELLS, QUANTILES, ClassHistogram, score_edges
 from common.statistics.forest import NodeCounts
-from common.statistics.histogram import Histogram
 from common.study.model import Study
 from common.transforms.views import ByFold, View
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
 from server.phases.evaluation import evaluate_over_sites, scores_asks, training_findings
 from server.phases.fitted_model import FittedModel
+from server.phases.out_of_fold import CELLS, cells_of, curves_of
 from server.phases.protocol import Federation
 
 # each level of splits is a round
 DEPTH = 4
 # the grid of the forest that is grown on pooled rows
 SETTINGS = tuple(product((5, 10, 20), (1, 2)))
-CELLS: Float = np.linspace(0.0, 1.0, 101)
 # final and out-of-fold view of one candidate
 Candidate = tuple[View, View]
 
@@ -42,16 +35,14 @@ def decide_by_bins(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     names = unstacked(federation.study)
     views = {name: fitted[name].out_of_fold for name in names}
     models = {name: fitted[name].final for name in names}
-    found = federation.sum(
-        Histogram(edges=np.tile(CELLS, (len(names), 1))), side_by_side(views, names)
-    )
+    found = federation.sum(cells_of(len(names)), side_by_side(views, names))
     quantiles = probability_quantiles(found.edges, found.counts, QUANTILES)
     candidates: dict[str, Candidate] = {}
     if STACKER in federation.study.fusion_models:
         counted = dict(zip(names, found.counts, strict=True))
         candidates = _grow(federation, fitted, counted)
     known = {**views, **{name: view for name, (_, view) in candidates.items()}}
-    curves, halves = _curves(federation, known, quantiles)
+    curves, halves = curves_of(federation, known, quantiles)
     stacker = None
     if candidates:
         stacker, chosen = _choose(candidates, curves)
@@ -69,7 +60,7 @@ def bins_asks(study: Study) -> Phase:
     """Declare what `decide_by_bins` asks for; no row leaves."""
     stacks = STACKER in study.fusion_models
     models = len(unstacked(study))
-    asked = [sum_disclosure(study, Histogram(edges=np.tile(CELLS, (models, 1))), models)]
+    asked = [sum_disclosure(study, cells_of(models), models)]
     if stacks:
         base = len(study.base_models)
         asked.append(sum_disclosure(study, _widest_nodes(study, base), base, rounds=DEPTH))
@@ -146,25 +137,6 @@ def _bin_edges(counts: Float, bins: int) -> Float:
     cells = np.tile(CELLS, (counts.shape[0], 1))
     edges[:, 1:-1] = probability_quantiles(cells, counts, np.arange(1, bins) / bins)
     return edges
-
-
-def _curves(
-    federation: Federation, views: Mapping[str, View], quantiles: Float
-) -> tuple[dict[str, RocCurve], dict[str, Float]]:
-    """Find the ROC curve of each view, and quantiles of its probabilities; one round.
-
-    `quantiles` are those known of the first views.
-    """
-    names = tuple(views)
-    unknown = np.zeros((len(names) - len(quantiles), quantiles.shape[1]))
-    statistic = ClassHistogram(edges=score_edges(np.vstack([quantiles, unknown])))
-    found: ClassHistogramResult = federation.sum(statistic, side_by_side(views, names))
-    tails = probability_quantiles(found.edges, found.counts.sum(axis=1), QUANTILES)
-    curves = {
-        name: roc_from_histogram(edges, counts)
-        for name, edges, counts in zip(names, found.edges, found.counts, strict=True)
-    }
-    return curves, dict(zip(names, tails, strict=True))
 
 
 def _choose(

@@ -7,41 +7,66 @@ from typing import Any
 
 import numpy as np
 
-from common.dossier.disclosure import BYTES32, Disclosure, Phase
-from common.evaluation.roc import youden_cutoff
+from common.dossier.disclosure import BYTES32, Disclosure, Phase, sum_disclosure
+from common.evaluation.linkage import (
+    KNOWN_TABLES,
+    Linkage,
+    cell_edges,
+    count_cells,
+    known_columns,
+    row_cells,
+    unique_patients,
+)
+from common.evaluation.roc import youden, youden_cutoff
+from common.learning.quantile_cells import probability_quantiles
 from common.masking.pooled_rows import ring_size
+from common.messages.exchanges import SumItem
+from common.models import MODELS
 from common.statistics.base import Float
-from common.statistics.class_histogram import QUANTILES, score_edges
+from common.statistics.class_histogram import MOST_CELLS, QUANTILES, ClassHistogram, score_edges
+from common.statistics.histogram import Histogram
 from common.study.model import Study
 from common.transforms import Stack
+from common.transforms.views import View
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
 from server.phases.evaluation import evaluate_training, training_findings
 from server.phases.fitted_model import FittedModel
+from server.phases.out_of_fold import cells_of, curves_of
 from server.phases.protocol import Federation, OutOfFoldRows
 
 
 def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) -> Decision:
-    """Fit the stacker, choose cut-offs and measure performance on the pooled rows; one round."""
-    names = unstacked(federation.study)
-    rows = federation.rows({name: fitted[name].out_of_fold for name in names})
+    """Fit the stacker and measure performance on the pooled rows; three rounds.
+
+    Edges and cut-offs of the base models come from sums, as with bins, so that every site can
+    derive them; the stacker's come with the stacker.
+    """
+    study = federation.study
+    names = unstacked(study)
+    views = {name: fitted[name].out_of_fold for name in names}
+    known = known_columns(views)
+    counted, *fitting = federation.sum_many(_counts(study, views, known))
+    quantiles = probability_quantiles(counted.edges, counted.counts, QUANTILES)
+    curves, _ = curves_of(federation, views, quantiles)
+    rows = federation.rows(views, fitting[0].counts if fitting else np.zeros((0, 0)))
     scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
     models = {name: fitted[name].final for name in names}
+    cutoffs = {name: float(np.clip(youden(curves[name]), 0.0, 1.0)) for name in names}
     stacker = None
-    if STACKER in federation.study.fusion_models:
-        stacker, scores[STACKER] = fit_stacker(federation.study, fitted, rows)
+    if STACKER in study.fusion_models:
+        stacker, scores[STACKER] = fit_stacker(study, fitted, rows)
         models[STACKER] = stacker.final
-    cutoffs = {
-        name: min(youden_cutoff(values, rows.labels), 1.0) for name, values in scores.items()
-    }
+        cutoffs[STACKER] = min(youden_cutoff(scores[STACKER], rows.labels), 1.0)
+        quantiles = np.vstack([quantiles, QUANTILES])
     table = np.column_stack(list(scores.values()))
-    minimum = federation.study.privacy.min_cell
-    training = evaluate_training(tuple(scores), table, rows.labels, cutoffs, minimum)
+    training = evaluate_training(tuple(scores), table, rows.labels, cutoffs, study.privacy.min_cell)
     return Decision(
         training=training_findings(training, cutoffs),
         models=models,
         cutoffs=cutoffs,
-        edges=score_edges(np.quantile(table, QUANTILES, axis=0).T),
+        edges=score_edges(quantiles),
         stacker=stacker,
+        linkage=_linkage(study, scores, known),
     )
 
 
@@ -62,7 +87,35 @@ def rows_asks(study: Study) -> Phase:
         columns=models,
         masked=study.masked("train"),
     )
-    return Phase(STACKER, "Cut-offs, and the model on all probabilities", 1, (rows,))
+    known = sum(set(MODELS[name].tables) == KNOWN_TABLES for name in study.base_models)
+    edges = cell_edges(study.fusion.row_decimals)
+    asked = [sum_disclosure(study, cells_of(models), models)]
+    if known:
+        statistic = Histogram(edges=np.tile(edges, (known, 1)))
+        asked.append(sum_disclosure(study, statistic, known))
+    edges_of_curves = np.zeros((models, MOST_CELLS + 1))
+    asked.append(sum_disclosure(study, ClassHistogram(edges=edges_of_curves), models))
+    return Phase(STACKER, "Cut-offs, and the model on all probabilities", 3, (*asked, rows))
+
+
+def _counts(study: Study, views: Mapping[str, View], known: tuple[str, ...]) -> list[SumItem]:
+    """Ask for all models' probabilities in cells, and for those that the rows are rounded to."""
+    names = tuple(views)
+    items = [SumItem(cells_of(len(names)), side_by_side(views, names), "train")]
+    if known:
+        edges = np.tile(cell_edges(study.fusion.row_decimals), (len(known), 1))
+        items.append(SumItem(Histogram(edges=edges), side_by_side(views, known), "train"))
+    return items
+
+
+def _linkage(study: Study, scores: Mapping[str, Float], known: tuple[str, ...]) -> Linkage | None:
+    """Count the pooled rows that somebody who knows clinical values alone could find."""
+    if not known:
+        return None
+    decimals = study.fusion.row_decimals
+    edges = cell_edges(decimals)
+    cells = np.column_stack([row_cells(scores[name], edges) for name in known])
+    return Linkage(len(cells), unique_patients(cells, count_cells(cells, decimals)))
 
 
 def fit_stacker(

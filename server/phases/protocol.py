@@ -81,8 +81,14 @@ class Federation(Protocol):
     ) -> TrainingRound:
         """Train a network for one round at every training site."""
 
-    def rows(self, columns: Mapping[str, View]) -> OutOfFoldRows:
-        """Return the pooled out-of-fold probabilities with labels."""
+    def rows(self, columns: Mapping[str, View], fitting: Float) -> OutOfFoldRows:
+        """Return the pooled out-of-fold probabilities with labels.
+
+        Parameters
+        ----------
+        fitting : (m, cells), rows at each rounded probability of the m models that read clinical
+            values alone, by which sites measure how many of their patients are unique.
+        """
 
     def evaluate(
         self, files: Mapping[str, Any], edges: Float, cuts: Mapping[str, float]

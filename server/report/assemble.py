@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from common.evaluation.linkage import Linkage
 from common.messages.exchanges import EnrolReply
 from common.models import MODELS
 from common.study.model import Study
@@ -65,6 +66,7 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
             }
         },
         "fusion": _fusion(found.decision.stacker, record.label),
+        "linkage": _linkage(found.decision.linkage, record.label),
         "training": {record.label: _training(found.trained)},
         "privacy": _privacy(study, record),
         "transfers": [{**row, **run} for row in record.transfers],
@@ -91,6 +93,10 @@ def _fusion(stacker: StackerFit | None, label: str) -> dict[str, Any]:
         return {}
     candidates = [{"name": n, "cv_auc": a} for n, a in stacker.candidates.items()]
     return {label: {"candidates": candidates, "used": stacker.used}}
+
+
+def _linkage(linkage: Linkage | None, label: str) -> list[dict[str, Any]]:
+    return [] if linkage is None else [{"run": label, **vars(linkage)}]
 
 
 def _training(trained: Mapping[str, Mapping[str, TrainedNetwork]]) -> dict[str, Any]:

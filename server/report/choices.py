@@ -538,6 +538,7 @@ PRIVACY = (
     Choice("Most levels of a tree from counts", ("max_tree_depth",), ADDED, counts=_BINS),
     Choice("Most columns of a matrix without normal scores", ("max_plain_columns",), ADDED),
     Choice("Most releases of one kind with other models", ("max_releases",), ADDED),
+    Choice("Largest share of patients with one fitting row", ("max_unique_rows",), ADDED),
     Choice("Most refused questions a hospital bears", ("max_refusals",), ADDED),
 )
 

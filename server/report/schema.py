@@ -509,6 +509,14 @@ class Refusal(Record):
     run: RunName = "federated"
 
 
+class RowLinkage(Record):
+    """Patients with a pooled row, and those with exactly one that fits their clinical values."""
+
+    patients: Count
+    unique: Count
+    run: RunName = "federated"
+
+
 class PrivacyCost(Record):
     """Most that the networks' training reveals of any one patient of a site."""
 
@@ -557,6 +565,7 @@ class Results(Record):
     table1: tuple[Table1Row, ...] = ()
     selection: dict[RunName, dict[str, Selection]] = Field(default_factory=dict)
     fusion: dict[RunName, Fusion] = Field(default_factory=dict)
+    linkage: tuple[RowLinkage, ...] = ()
     training: dict[RunName, dict[str, dict[str, dict[str, tuple[Number, ...]]]]] = Field(
         default_factory=dict
     )

@@ -352,6 +352,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         fusion=appendix.fusion_block(results),
         training=appendix.training_block(results),
         privacy=appendix.privacy_block(results),
+        linkage=appendix.linkage_words(results),
         transfers=appendix.transfer_blocks(results),
         refusals=appendix.refusal_block(results),
         timing=appendix.timing_block(results),

@@ -42,6 +42,10 @@ _KINDS = (
 _UNITS = {"age": "years", "max_diameter_cm": "cm"}
 
 
+# of fewer rows, too many have a probability of their own to two decimals
+FEW_ROWS = 100
+
+
 def study_text(plan: PhantomPlan, seed: int) -> str:
     """Return the TOML of the study over this phantom's hospitals."""
     lines = [
@@ -54,6 +58,8 @@ def study_text(plan: PhantomPlan, seed: int) -> str:
     ]
     if plan.rounds is not None:
         lines += [f"[{name}]\nrounds = {plan.rounds}\n" for name in NETWORKS]
+    if sum(hospital.train for hospital in plan.hospitals) < FEW_ROWS:
+        lines.append("[fusion]\nrow_decimals = 1\n")
     for hospital in plan.hospitals:
         trains = "true" if hospital.train else "false"
         lines += ["[[sites]]", f'name = "{hospital.name}"', f"trains = {trains}", ""]

@@ -15,6 +15,8 @@ from client.store.ledger import ledger_path
 from client.workspace import open_workspace
 from common.bundle.bundle import Bundle
 from common.bundle.signature import sign_files
+from common.errors import RefusedError
+from common.evaluation.linkage import cell_edges
 from common.ledger.entry import Entry
 from common.ledger.verify import read_entries
 from common.messages.codec import decode, encode
@@ -29,11 +31,12 @@ from common.messages.exchanges import (
     SumReply,
     SumRequest,
 )
+from common.statistics.histogram import Histogram
 from common.statistics.moments import Means
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram
 from common.transforms import Clip, Impute, InLevel, Select, Standardise
-from common.transforms.views import View, table
+from common.transforms.views import Joined, View, table
 from sim.identities import COORDINATOR, simulated_identity
 from tests.fixtures.models import clinical_probability, out_of_fold
 
@@ -73,7 +76,14 @@ class Aimed:
     def rows(self, **columns: View) -> Any:
         study = self.rehearsal.study.digest()
         counts = {site: self.federation.members[site].counts["train"][0] for site in "abc"}
-        request = RowsRequest("r", study, columns, counts, self.federation._keys())
+        edges = np.tile(cell_edges(2), (len(columns), 1))
+        joined = View(source=Joined(parts=tuple(columns.values())))
+        try:
+            fitting = self.federation.sum(Histogram(edges=edges), joined).counts
+        except RefusedError:
+            fitting = np.zeros((len(columns), 101))
+        keys = self.federation._keys()
+        request = RowsRequest("r", study, columns, fitting, counts, keys)
         return self.ask("query.rows", "a", request)
 
     def handout(self, site: str, subset: str, models: dict[str, View], edge: float = 0.5) -> Any:

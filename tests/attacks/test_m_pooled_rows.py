@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from client.store.ledger import ledger_path
+from common.errors import RefusedError
+from common.evaluation.linkage import cell_edges, row_cells
+from common.ledger.verify import read_entries
 from common.masking.fixed_point import framed, hkdf_sha256
 from common.masking.pairwise import mask_context, mask_vector
 from common.masking.pooled_rows import from_slots, to_slots
 from common.masking.slots import permutation, slots
 from common.messages.exchanges import RowsReply
+from common.statistics.histogram import Histogram
+from common.transforms.views import materialise
 from tests.fixtures.models import out_of_fold
 
 pytestmark = pytest.mark.usefixtures("server_identity")
@@ -60,7 +66,7 @@ def transcript(world: World, seed: int, deal: Deal) -> dict[str, Any]:
     for site, values in world.items():
         shuffled = permutation(secret(seed, "own", site), values.size)
         places = deal(secret(seed, "group"))[site][shuffled]
-        ring = to_slots(values[:, None], values > 0.5, places, 12, 2)
+        ring = to_slots(row_cells(values[:, None], cell_edges(2)), values > 0.5, places, 12, 2)
         pairs = {peer: secret(seed, *sorted((site, peer))) for peer in SITES if peer != site}
         heard[site] = mask_vector(ring, pairs, site, context)
     return heard
@@ -103,14 +109,20 @@ def test_the_order_of_a_hospitals_own_rows_is_its_secret() -> None:
     assert stats.chisquare(np.bincount(taken, minlength=3)).pvalue > 1e-3
 
 
+def pool(federation: Any) -> Any:
+    """The rows of a clinical model, asked for as the coordinator's program does."""
+    view = out_of_fold(federation.study, ("marker", "age"))
+    counts = federation.sum(Histogram(edges=cell_edges(2)[None]), view).counts
+    return federation.rows({"clinical": view}, counts)
+
+
 @pytest.fixture
 def asked(coordinator: Any, tabular: Path) -> Any:
     """A study's hospitals, the federation that asked them for rows, and these rows."""
     rehearsal = coordinator.rehearse(tabular)
     federation = rehearsal.federation()
     federation.enrol()
-    rows = federation.rows({"clinical": out_of_fold(rehearsal.study, ("marker", "age"))})
-    return rehearsal, federation, rows
+    return rehearsal, federation, pool(federation)
 
 
 def test_the_coordinator_reads_the_rows_of_all_hospitals_and_of_no_fewer(asked: Any) -> None:
@@ -133,8 +145,58 @@ def test_rows_without_a_mask_are_read_one_hospital_at_a_time(
     rehearsal = coordinator.rehearse(tabular, privacy={"masking": "off"})
     federation = rehearsal.federation()
     federation.enrol()
-    federation.rows({"clinical": out_of_fold(rehearsal.study, ("marker", "age"))})
+    pool(federation)
     for heard in federation.grid.heard:
         if heard.kind == "query.rows":
             flags = heard.reply.ring32.reshape(-1, 3)[:, 0]
             assert flags.sum() == federation.members[heard.site].counts["train"][0]
+
+
+def attack(federation: Any, rehearsal: Any, rows: Any, site: str) -> int:
+    """Find the patients of a hospital whose clinical values lead to exactly one row."""
+    own = materialise(
+        out_of_fold(federation.study, ("marker", "age")), rehearsal.workspace(site).tables, "train"
+    )
+    guesses = np.round(own.values[:, 0], 2)
+    return sum(np.isclose(rows.probabilities[:, 0], guess).sum() == 1 for guess in guesses)
+
+
+def test_what_a_hospital_measures_is_what_the_attack_finds(asked: Any) -> None:
+    """It stands in the ledger before any row has left."""
+    rehearsal, federation, rows = asked
+    for site in SITES:
+        work = rehearsal.workspace(site).settings.work
+        (item,) = read_entries(ledger_path(work))[-1].items
+        assert item.unique == attack(federation, rehearsal, rows, site)
+        assert 0 < item.unique < item.rows
+
+
+def test_a_hospital_refuses_where_the_attack_finds_too_many(
+    coordinator: Any, tabular: Path
+) -> None:
+    rehearsal = coordinator.rehearse(tabular, privacy={"max_unique_rows": 0.01})
+    federation = rehearsal.federation()
+    federation.enrol()
+    with pytest.raises(RefusedError, match=r"rule unique_rows, threshold 0\.01"):
+        pool(federation)
+    entry = read_entries(ledger_path(rehearsal.workspace("a").settings.work))[-1]
+    assert (entry.exchange, entry.decision, entry.reason) == (
+        "query.rows",
+        "refused",
+        "unique_rows",
+    )
+    assert all(item.unique is None for item in entry.items)
+
+
+def test_fewer_decimals_hide_more_patients(coordinator: Any, tabular: Path) -> None:
+    found = {}
+    for decimals in (1, 3):
+        blocks = {"privacy": {"max_unique_rows": 1.0}, "fusion": {"row_decimals": decimals}}
+        rehearsal = coordinator.rehearse(tabular, **blocks, name=f"with-{decimals}")
+        federation = rehearsal.federation(run=f"r{decimals}")
+        federation.enrol()
+        view = out_of_fold(federation.study, ("marker", "age"))
+        counts = federation.sum(Histogram(edges=cell_edges(decimals)[None]), view).counts
+        federation.rows({"clinical": view}, counts)
+        found[decimals] = int((counts == 1).sum())
+    assert found[1] < found[3] / 4

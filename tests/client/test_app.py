@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 
@@ -94,9 +95,8 @@ def test_what_a_site_writes_is_for_one_user_alone(site: Path, tabular: Path) -> 
     try:
         assert isinstance(enrol(site, tabular)[0], EnrolReply)
         assert isinstance(ask(site, "query.sum", sum_request("0" * 64))[0], Problem)
-        assert isinstance(
-            ask(site, "query.sum", RowsRequest("r", "0" * 64, {}, {}, ()))[0], Problem
-        )
+        rows = RowsRequest("r", "0" * 64, {}, np.zeros((0, 0)), {}, ())
+        assert isinstance(ask(site, "query.sum", rows)[0], Problem)
         path = tabular / "a" / "cohort.csv"
         path.write_text(path.read_text().replace("a7,0", "Muster-Max-1962,7", 1))
         open_workspace.cache_clear()
@@ -123,7 +123,9 @@ def test_an_unexpected_error_leaves_as_its_kind_only(site: Path, tabular: Path) 
 def test_a_request_of_another_exchange_is_not_answered(site: Path, tabular: Path) -> None:
     enrol(site, tabular)
     study = with_identities(load_study(tabular / "study.toml"))
-    request = RowsRequest(run="r", study=study.digest(), columns={}, counts={}, keys=())
+    request = RowsRequest(
+        run="r", study=study.digest(), columns={}, fitting=np.zeros((0, 0)), counts={}, keys=()
+    )
     reply, _ = ask(site, "query.sum", request)
     assert isinstance(reply, Problem)
 

@@ -228,7 +228,7 @@ PLACES = {"a": 60, "b": 45, "c": 40}
 
 def rows_of(study: Study) -> tuple[RowsRequest, RowsReply]:
     views = {"clinical": out_of_fold(study, ("marker", "age"))}
-    request = RowsRequest("r", study.digest(), views, PLACES, ())
+    request = RowsRequest("r", study.digest(), views, np.ones((1, 101)), PLACES, ())
     ring = np.random.default_rng(1).integers(0, 2**32, 3 * 145, dtype=np.uint32)
     return request, RowsReply("c", request.digest, ring)
 

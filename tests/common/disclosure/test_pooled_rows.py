@@ -7,9 +7,11 @@ import pytest
 
 from common.disclosure.pooled_rows import (
     MOST_ROWS,
+    check_fitting,
     check_out_of_fold_rows,
     check_places,
     check_pooling,
+    check_unique_rows,
 )
 from common.study.model import PrivacySettings
 from tests import builders
@@ -62,3 +64,34 @@ def test_every_training_hospital_has_places_for_its_patients(
     found = check_places("a", 30, counts, study, USUAL)
     assert rules(found) == ([("pooled_rows", 3.0)] if refused else [])
     assert all("30" not in one.subject for one in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        (lambda counts: counts, False),
+        (lambda counts: counts - np.eye(1, 101, 7), True),  # fewer than the site has itself
+        (lambda counts: counts + np.eye(1, 101, 8), True),  # more than all rows
+        (lambda counts: counts[:, :-1], True),
+        (lambda counts: np.zeros((0, 101)), True),
+        (lambda counts: np.full_like(counts, np.nan), True),
+    ],
+)
+def test_counts_of_all_rows_must_be_able_to_hold_the_own(change: Any, refused: bool) -> None:
+    study = builders.study(sites="abc")
+    own = np.full((30, 1), 7)
+    counts = 30.0 * np.eye(1, 101, 7) + 45.0 * np.eye(1, 101, 50)
+    places = {"a": 30, "b": 20, "c": 25}
+    found = check_fitting(own, change(counts), places, study, USUAL)
+    assert rules(found) == ([("pooled_rows", 3.0)] if refused else [])
+
+
+@pytest.mark.parametrize(("unique", "refused"), [(0, False), (15, False), (16, True), (30, True)])
+def test_a_site_refuses_when_too_many_of_its_patients_have_one_fitting_row(
+    unique: int, refused: bool
+) -> None:
+    privacy = PrivacySettings(max_unique_rows=0.5)
+    found = check_unique_rows(unique, 30, privacy)
+    assert rules(found) == ([("unique_rows", 0.5)] if refused else [])
+    assert all("16" not in one.subject for one in found)
+    assert check_unique_rows(30, 30, PrivacySettings(max_unique_rows=1.0)) == ()

@@ -37,7 +37,7 @@ TRAIN = TrainRequest(
     *("r", "s", "x", 1, "dl2d", "final"),
     *(np.arange(6, dtype=np.float32)[::2], np.zeros((0, 2), dtype=np.int64), PLAN, ()),
 )
-ROWS = RowsRequest("r", "s", {"n": VIEW, "m": VIEW}, {"a": 2}, ())
+ROWS = RowsRequest("r", "s", {"n": VIEW, "m": VIEW}, np.ones((2, 1)), {"a": 2}, ())
 BUNDLE = {"z": np.arange(3, dtype=np.uint8), "a": np.zeros(0, dtype=np.uint8)}
 EVALUATE = EvaluateRequest("r", "s", BUNDLE, ("t",), np.array([[-np.inf, 0.5, np.inf]]))
 REQUESTS: list[Any] = [EnrolRequest("r", "s", "{}"), SUM, TRAIN, ROWS, EVALUATE]
@@ -60,6 +60,7 @@ def test_both_ends_find_the_same_echo(request_: Any) -> None:
         (ROWS, replace(ROWS, run="q")),
         (ROWS, replace(ROWS, columns={"n": VIEW})),
         (ROWS, replace(ROWS, counts={"a": 3})),
+        (ROWS, replace(ROWS, fitting=np.zeros((2, 1)))),
         (EVALUATE, replace(EVALUATE, run="q")),
         (EVALUATE, replace(EVALUATE, bundle={**BUNDLE, "a": BUNDLE["z"]})),
     ],

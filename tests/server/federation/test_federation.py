@@ -63,7 +63,7 @@ def honest(site: str, request: Any, study: Study) -> Any:
         )
         return SumReply(site, **request.echo, ring64=rings.ring64, ring32=rings.ring32)
     if isinstance(request, RowsRequest):
-        scores = np.array(VALUES[site])[:, None] / 10
+        scores = np.array(VALUES[site], dtype=np.int64)[:, None] * 10
         labels = np.arange(len(scores)) % 2.0
         places = {"a": np.array([4, 1]), "b": np.array([0, 3, 2])}[site]
         return RowsReply(site, **request.echo, ring32=to_slots(scores, labels, places, 5, 2))
@@ -159,7 +159,7 @@ def test_updates_add_up_to_the_weighted_average(study: Study) -> None:
 def test_pooled_rows_come_in_an_order_no_site_determines(study: Study) -> None:
     federation = federation_of(study)
     federation.enrol()
-    rows = federation.rows({"m": VIEW})
+    rows = federation.rows({"m": VIEW}, np.zeros((0, 0)))
     keys = list(zip(rows.labels, rows.probabilities[:, 0], strict=True))
     assert keys == sorted(keys)
     assert len(keys) == 5
@@ -273,7 +273,7 @@ def test_rows_that_answer_something_else_are_refused(study: Study, field: str) -
     federation = federation_of(study, other)
     federation.enrol()
     with pytest.raises(SiteError, match="site b: a reply to another question"):
-        federation.rows({"m": VIEW})
+        federation.rows({"m": VIEW}, np.zeros((0, 0)))
 
 
 class Misdelivering(InProcessGrid):

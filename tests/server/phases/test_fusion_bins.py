@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from common.bundle.bundle import Bundle
+from common.evaluation.linkage import cell_edges, row_cells
 from common.masking.pooled_rows import to_slots
 from common.masking.slots import slots
 from common.messages.exchanges import RowsReply, RowsRequest
@@ -52,7 +53,8 @@ def pooled_rows(workspace: Any, request: RowsRequest) -> RowsReply:
     view = View(source=Joined(parts=tuple(request.columns.values())))
     rows = materialise(view, workspace.tables, "train")
     places = slots(bytes(32), b"", request.counts)[workspace.name]
-    ring = to_slots(rows.values, rows.label, places, sum(request.counts.values()), DECIMALS)
+    cells = row_cells(rows.values, cell_edges(DECIMALS))
+    ring = to_slots(cells, rows.label, places, sum(request.counts.values()), DECIMALS)
     return RowsReply(workspace.name, **request.echo, ring32=ring)
 
 

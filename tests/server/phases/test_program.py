@@ -56,8 +56,8 @@ class Asking(protocol.Federation):
         found: list[Any] = self._ask("sum_many", tuple(items))
         return found
 
-    def rows(self, columns: Mapping[str, Any]) -> Any:
-        return self._ask("rows", dict(columns))
+    def rows(self, columns: Mapping[str, Any], fitting: Any) -> Any:
+        return self._ask("rows", dict(columns), fitting)
 
     def evaluate(
         self, files: Mapping[str, Any], edges: Any, cuts: Mapping[str, float]
