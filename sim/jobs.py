@@ -113,7 +113,11 @@ def configure_screen(label: str) -> None:
 
 def _run_in_process(job: Job) -> None:
     from client.app import app as client_app
+    from client.site import load_site
     from server.app import app as server_app
     from sim.engines.inprocess import run_in_process
+    from sim.identities import place_secret
 
+    for name, path in job.sites.items():
+        place_secret(name, load_site(path).work)
     run_in_process(server_app, client_app, job.sites, job.run_config)

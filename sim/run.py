@@ -44,12 +44,7 @@ from server.federation.obstacles import (
     without,
 )
 from server.progress.screen import Follower, follow
-from sim.identities import (
-    place_coordinator,
-    place_identities,
-    place_secret,
-    with_identities,
-)
+from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.sites import data_folder, find_sites, place_sites, write_site
 
@@ -373,9 +368,7 @@ def _jobs(
         folder = out / "references" / "pooled"
         cohorts = {name: data_folder(own) for name, own in data.items()}
         pool_cohorts(cohorts, study, folder / "data")
-        settings = pooled_settings(study, folder, simulation.cache)
-        path = write_site(folder, settings)
-        place_secret("pooled", settings.work)
+        path = write_site(folder, pooled_settings(study, folder, simulation.cache))
         place_identities([("pooled", path)])
         file = write_study(pooled_study(study), folder / "input" / "study.toml")
         jobs.append(Job("pooled", file, {"pooled": path}, folder))
