@@ -36,6 +36,10 @@ class SiteError(StudyError):
     """A site did not answer, or answered that it cannot go on."""
 
 
+class ImplausibleError(StudyError):
+    """A total over sites cannot be true: at least one site sent a part that is not."""
+
+
 class RefusedError(StudyError):
     """A disclosure rule of a site refused a release and the study cannot go on without it."""
 

@@ -467,7 +467,12 @@ def _always(study: Study) -> Iterator[str]:
         " of the study's models; whether their numbers were fitted or made up no hospital can see."
         " With numbers that are made up an answer can single out a patient."
     )
-    yield "**False answers.** A hospital that sends wrong numbers is not found out by this system."
+    yield (
+        "**False answers.** A hospital that sends wrong numbers is noticed only where a total"
+        " cannot be true: counts that are not those of the enrolment, negative squares, an update"
+        " of a network that jumps a hundredfold. The run then stops; under masks nobody can prove"
+        " which hospital it was."
+    )
 
 
 def _listed(subsets: list[str]) -> str:

@@ -77,6 +77,9 @@ class Statistic(Protocol, Generic[R]):
 
     `step` gives, per part, the largest rounding that fixed-point encoding of that part may make.
 
+    `tally` says of parts what the enrolment tells of them (`server.phases.plausible.TALLIES`), such
+    as "rows by fold"; a total that does not agree stops the run.
+
     The privacy dossier shows the words: `about` explains the statistic to a reader who knows no
     statistics, `attack` says how it could be misused, `axes` names the axes of every part, such as
     "columns + 1". A statistic that is only asked of a set at one hospital says `alone = True`.
@@ -84,6 +87,7 @@ class Statistic(Protocol, Generic[R]):
 
     kind: ClassVar[str]
     step: ClassVar[dict[str, float]]
+    tally: ClassVar[dict[str, str]]
     about: ClassVar[str]
     attack: ClassVar[str]
     axes: ClassVar[dict[str, tuple[str, ...]]]

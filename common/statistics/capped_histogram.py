@@ -40,6 +40,7 @@ class CappedHistogram:
     kind: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
+    tally: ClassVar[dict[str, str]] = {"counts": "cells"}
     about: ClassVar[str] = (
         "How many patients lie in each interval of each column, where no hospital counts for"
         " more than a few."

@@ -84,6 +84,11 @@ class ClassHistogram:
 
     kind: ClassVar[str] = "score_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "pairs": 0.5, "unequal": 0.5}
+    tally: ClassVar[dict[str, str]] = {
+        "counts": "cells of classes",
+        "pairs": "cells",
+        "unequal": "cells",
+    }
     about: ClassVar[str] = (
         "For each model, patients of either outcome in each interval of the score, and whether"
         " their scores are equal."

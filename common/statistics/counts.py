@@ -33,6 +33,7 @@ class FoldCounts:
 
     kind: ClassVar[str] = "folds"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "positives": 0.5}
+    tally: ClassVar[dict[str, str]] = {"rows": "rows by fold", "positives": "positives by fold"}
     about: ClassVar[str] = "Training patients in each fold, and how many have the endpoint."
     attack: ClassVar[str] = "Nothing beyond these numbers, which are large by rule."
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"rows": ("folds",), "positives": ("folds",)}
@@ -88,6 +89,7 @@ class LevelCounts:
 
     kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    tally: ClassVar[dict[str, str]] = {"counts": "cells"}
     about: ClassVar[str] = "How many patients have each level of each clinical column (Table 1)."
     attack: ClassVar[str] = (
         "The coordinator sees pooled cells as small as one patient of all hospitals; the report"

@@ -95,6 +95,7 @@ class FoldHistogram:
     kind: ClassVar[str] = "support"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
+    tally: ClassVar[dict[str, str]] = {"counts": "cells of folds"}
     about: ClassVar[str] = (
         "How many training patients lie in each interval of each column, in each fold."
     )

@@ -103,6 +103,7 @@ class NodeCounts:
 
     kind: ClassVar[str] = "bin_counts"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    tally: ClassVar[dict[str, str]] = {"counts": "not negative"}
     about: ClassVar[str] = (
         "Patients of either outcome in the intervals of one model's probability, in the"
         " branches of decision trees."

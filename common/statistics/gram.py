@@ -168,6 +168,11 @@ class FoldGram:
         "gram": 2.0**-32,
         "xy": 2.0**-32,
     }
+    tally: ClassVar[dict[str, str]] = {
+        "n": "rows by fold",
+        "sum_y": "positives by fold",
+        "sum_yy": "positives by fold",
+    }
     about: ClassVar[str] = (
         "For each fold: patients, sums and products of all columns with each other and with the"
         " outcome."
@@ -253,6 +258,7 @@ class CrossProducts:
 
     kind: ClassVar[str] = "gram"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 2.0**-32, "products": 2.0**-32}
+    tally: ClassVar[dict[str, str]] = {"n": "rows"}
     about: ClassVar[str] = (
         "For every two columns the sum of the products of their distances from the mean: the"
         " covariance."

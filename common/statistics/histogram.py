@@ -82,6 +82,7 @@ class Histogram:
     kind: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     bits: ClassVar[dict[str, int]] = {"counts": 32}
+    tally: ClassVar[dict[str, str]] = {"counts": "cells"}
     about: ClassVar[str] = "How many patients lie in each interval of each column."
     attack: ClassVar[str] = (
         "A cell with one patient of all hospitals tells the coordinator that someone has a"

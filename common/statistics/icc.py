@@ -55,6 +55,11 @@ class PairedMoments:
         "sum_squares": 2.0**-24,
         "difference_squares": 2.0**-24,
     }
+    tally: ClassVar[dict[str, str]] = {
+        "count": "at most rows",
+        "sum_squares": "not negative",
+        "difference_squares": "not negative",
+    }
     about: ClassVar[str] = (
         "For each feature, how far two contours of the same tumour agree: five sums."
     )

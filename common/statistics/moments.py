@@ -32,6 +32,7 @@ class Means:
 
     kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5}
+    tally: ClassVar[dict[str, str]] = {"count": "at most rows"}
     about: ClassVar[str] = "For each column, values present and their sum."
     attack: ClassVar[str] = (
         "Totals over all hospitals. With the number of patients known, they are means and"
@@ -91,6 +92,7 @@ class CentredSquares:
 
     kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "total": 0.5, "squares": 0.5}
+    tally: ClassVar[dict[str, str]] = {"count": "at most rows", "squares": "squares"}
     about: ClassVar[str] = (
         "For each column, squared distances from the mean, summed: the standard deviation."
     )
@@ -154,6 +156,11 @@ class Missingness:
 
     kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "present": 0.5, "lacking": 0.5}
+    tally: ClassVar[dict[str, str]] = {
+        "rows": "rows",
+        "present": "at most rows",
+        "lacking": "not negative",
+    }
     about: ClassVar[str] = "For each column, values present, and how many hospitals have none."
     attack: ClassVar[str] = (
         "It tells how complete the data are. That some hospital lacks a column is visible;"

@@ -77,6 +77,7 @@ class Placements:
         "v10_products": 2.0**-40,
         "v01_products": 2.0**-40,
     }
+    tally: ClassVar[dict[str, str]] = {"rows": "rows by class"}
     about: ClassVar[str] = (
         "For each model, how its scores rank patients with the endpoint above those without:"
         " area under the curve and its error."

@@ -51,6 +51,7 @@ class PlattSums:
         "gradient": 2.0**-36,
         "hessian": 2.0**-36,
     }
+    tally: ClassVar[dict[str, str]] = {"loss": "not negative"}
     about: ClassVar[str] = (
         "Loss, gradient and curvature of the two numbers that turn a model's score into a"
         " probability."

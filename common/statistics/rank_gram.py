@@ -123,6 +123,7 @@ class RankGram:
     # entries sum to at most a third, and binning moves correlations by far more than the rounding
     step: ClassVar[dict[str, float]] = {"gram": 2.0**-25}
     bits: ClassVar[dict[str, int]] = {"gram": 32}
+    tally: ClassVar[dict[str, str]] = {}
     about: ClassVar[str] = (
         "For every two columns the sum of the products of their ranks: Spearman's correlation."
     )

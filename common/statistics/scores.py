@@ -44,6 +44,12 @@ class Confusion:
 
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"tp": 0.5, "tn": 0.5, "fp": 0.5, "fn": 0.5}
+    tally: ClassVar[dict[str, str]] = {
+        "tp": "at most positives",
+        "tn": "at most negatives",
+        "fp": "at most negatives",
+        "fn": "at most positives",
+    }
     about: ClassVar[str] = "For each model, true and false positives and negatives at its cut-off."
     attack: ClassVar[str] = (
         "Small numbers, such as one missed patient of all hospitals, are visible. They name"
@@ -101,6 +107,11 @@ class BinnedCalibration:
 
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "probability": 2.0**-40, "positives": 0.5}
+    tally: ClassVar[dict[str, str]] = {
+        "count": "cells of rows",
+        "probability": "cells",
+        "positives": "cells of positives",
+    }
     about: ClassVar[str] = (
         "For each model, patients in ten intervals of the probability, their summed"
         " probability, and how many have the endpoint."
@@ -161,6 +172,11 @@ class DecisionCounts:
 
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "tp": 0.5, "fp": 0.5}
+    tally: ClassVar[dict[str, str]] = {
+        "rows": "rows by class",
+        "tp": "at most positives",
+        "fp": "at most negatives",
+    }
     about: ClassVar[str] = (
         "For each model, true and false positives at the thresholds 0.01 to 0.99."
     )
@@ -213,6 +229,7 @@ class BrierSums:
 
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "squares": 2.0**-40}
+    tally: ClassVar[dict[str, str]] = {"n": "rows", "squares": "at most rows"}
     about: ClassVar[str] = (
         "For each model, the squared distance of probability and outcome, summed."
     )

@@ -57,6 +57,7 @@ class SiteQuartiles:
 
     kind: ClassVar[str] = "quartiles"
     step: ClassVar[dict[str, float]] = {"present": 0.5, "quartiles": 0.5}
+    tally: ClassVar[dict[str, str]] = {"present": "at most rows"}
     about: ClassVar[str] = (
         "Median and quartiles of each column of a set that one hospital holds alone (Table 1)."
     )

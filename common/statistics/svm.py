@@ -53,6 +53,11 @@ class SvmGradient:
         "validation_loss": 2.0**-32,
         "validation_rows": 0.5,
     }
+    tally: ClassVar[dict[str, str]] = {
+        "loss": "not negative",
+        "validation_loss": "not negative",
+        "validation_rows": "at most rows",
+    }
     about: ClassVar[str] = "Loss and gradient of support vector machines, many machines at once."
     attack: ClassVar[str] = (
         "From one round to the next the gradient changes most when a patient crosses the"

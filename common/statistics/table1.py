@@ -54,6 +54,7 @@ class GroupSums:
 
     kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 0.5, "squares": 0.5}
+    tally: ClassVar[dict[str, str]] = {"n": "at most rows", "squares": "squares"}
     about: ClassVar[str] = (
         "For each column of one set of patients: values present, their sum and squares (Table 1)."
     )
@@ -126,6 +127,7 @@ class ProtectedLevelCounts:
 
     kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "hidden": 0.5}
+    tally: ClassVar[dict[str, str]] = {"counts": "cells", "hidden": "not negative"}
     about: ClassVar[str] = (
         "The same as level counts for a set that one hospital holds alone, with small cells"
         " withheld before they leave."
@@ -203,6 +205,7 @@ class JoinedHistogram:
 
     kind: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    tally: ClassVar[dict[str, str]] = {"counts": "cells"}
     about: ClassVar[str] = (
         "The same for a set that one hospital holds alone, with small cells joined before they"
         " leave."

@@ -50,6 +50,7 @@ class OrdinalCounts:
 
     kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
+    tally: ClassVar[dict[str, str]] = {"counts": "not negative"}
     about: ClassVar[str] = (
         "How many patients of either outcome lie at or above each level of an ordered column."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.errors import RefusedError, SiteError
+from common.errors import ImplausibleError, RefusedError, SiteError
 from common.flower.internals import ErrorCode
 from common.masking.agreement import SignedKey, check_roster, roster_digest
 from common.messages.codec import decode, encode, size_of
@@ -46,6 +47,7 @@ from server.federation.restarts import RESTARTED, RestartedError, asked_again, c
 from server.federation.totals import RowTotals, SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.phases import protocol
+from server.phases.plausible import Plausibility
 from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
 from server.progress.events import Events
 from strategies.base import AggregatedUpdate
@@ -84,9 +86,11 @@ class Federation(protocol.Federation):
     epsilons: dict[str, float] = field(default_factory=dict)
     connection: Connection = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
+    _plausible: Plausibility = field(init=False)
 
     def __post_init__(self) -> None:
         self.connection = Connection(self.grid, self.events, self._name_of)
+        self._plausible = Plausibility(self.study, self.members)
 
     # -- the five exchanges -------------------------------------------------------------------
 
@@ -185,10 +189,11 @@ class Federation(protocol.Federation):
             for site, own in wanted.items()
             if own
         }
-        totals = SumTotals(self.study, items)
-        for site, reply in self._ask("query.sum", requests, self.study.waiting.sum_seconds):
-            totals.add(site, reply)
-        return totals.results()
+        totals = SumTotals(self.study, items, self._plausible)
+        with self._named(number):
+            for site, reply in self._ask("query.sum", requests, self.study.waiting.sum_seconds):
+                totals.add(site, reply)
+            return totals.results()
 
     @asked_again
     def train(
@@ -231,6 +236,8 @@ class Federation(protocol.Federation):
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
+        with self._named(request.number):
+            self._plausible.check_update(network, variant, weights, total.change, running)
         update = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
         return TrainingRound(update, _ratio(loss, samples), _ratio(held_out, held_out_samples))
 
@@ -316,6 +323,16 @@ class Federation(protocol.Federation):
                     where=f"site {name}",
                     remedy="bring both to the same software versions",
                 )
+
+    @contextmanager
+    def _named(self, number: int) -> Iterator[None]:
+        """Name phase and number of the question in what is wrong with its total."""
+        try:
+            yield
+        except ImplausibleError as error:
+            where = f"phase {self.transfers.phase or 'enrolment'}, question {number}"
+            self.events.emit("implausible", phase=self.transfers.phase, number=number)
+            raise ImplausibleError(error.what, where=where, remedy=error.remedy) from None
 
     def _next_number(self) -> int:
         self.number += 1

@@ -20,8 +20,9 @@ from common.messages.exchanges import (
     TrainRequest,
     Weights,
 )
-from common.statistics.base import Float
+from common.statistics.base import Float, Sums
 from common.study.model import Study
+from server.phases.plausible import Plausibility
 
 
 class SumTotals:
@@ -31,10 +32,11 @@ class SumTotals:
     ----------
     study : tells which sites have part in which item.
     items : of the round, in the order in which the sites answer them.
+    plausible : what is known of the totals so far.
     """
 
-    def __init__(self, study: Study, items: Sequence[SumItem]) -> None:
-        self._study, self._items = study, items
+    def __init__(self, study: Study, items: Sequence[SumItem], plausible: Plausibility) -> None:
+        self._study, self._items, self._plausible = study, items, plausible
         self._sizes = [sizes(item.statistic, len(item.view.outputs())) for item in items]
         self._totals = [
             RingSums(np.zeros(ring64, dtype=np.uint64), np.zeros(ring32, dtype=np.uint32))
@@ -47,6 +49,7 @@ class SumTotals:
         Raises
         ------
         SiteError : a reply of another size.
+        ImplausibleError : a part in the clear that cannot be true.
         """
         own = [i for i, it in enumerate(self._items) if site in self._study.members(it.subset)]
         expected = np.array([self._sizes[i] for i in own], dtype=np.int64).reshape(-1, 2)
@@ -55,16 +58,32 @@ class SumTotals:
         starts = np.cumsum(expected, axis=0) - expected
         for i, (ring64, ring32) in zip(own, starts, strict=True):
             total, (n64, n32) = self._totals[i], self._sizes[i]
-            np.add(total.ring64, reply.ring64[ring64 : ring64 + n64], out=total.ring64)
-            np.add(total.ring32, reply.ring32[ring32 : ring32 + n32], out=total.ring32)
+            part = RingSums(
+                reply.ring64[ring64 : ring64 + n64], reply.ring32[ring32 : ring32 + n32]
+            )
+            np.add(total.ring64, part.ring64, out=total.ring64)
+            np.add(total.ring32, part.ring32, out=total.ring32)
+            if not self._study.masked(self._items[i].subset):
+                self._plausible.check_sum(self._items[i], self._read(i, part), site)
 
     def results(self) -> list[Any]:
-        """Return the statistic of every item's sum, in order."""
+        """Return the statistic of every item's sum, in order.
+
+        Raises
+        ------
+        ImplausibleError : a sum that cannot be true.
+        """
         found = []
-        for item, total in zip(self._items, self._totals, strict=True):
-            sums = from_rings(item.statistic, total, len(item.view.outputs()))
+        for i, item in enumerate(self._items):
+            sums = self._read(i, self._totals[i])
+            self._plausible.check_sum(item, sums)
             found.append(item.statistic.finalise(sums))
+            self._plausible.check_result(item, found[-1])
         return found
+
+    def _read(self, i: int, rings: RingSums) -> Sums:
+        item = self._items[i]
+        return from_rings(item.statistic, rings, len(item.view.outputs()))
 
 
 class UpdateTotals:

@@ -63,7 +63,7 @@ class Hospital:
         return EnrolRequest(run=run, study=self.study.digest(), study_json="")
 
     def training(self, run: str, number: int, variant: str = "final") -> TrainRequest:
-        plan = RoundPlan(1, 0.1, -1, total=60, seed=1, keep=False, round=number)
+        plan = RoundPlan(1, 0.1, -1, total=60, keep=False, round=number)
         return TrainRequest(
             run=run,
             study=self.study.digest(),
