@@ -20,6 +20,7 @@ from client.store.ledger import Ledger
 from client.store.masks import Rosters
 from client.store.patient_budget import PatientBudget
 from client.store.privacy_budget import epsilon_of
+from client.store.run_files import RunTables
 from client.store.run_keys import RestartedError
 from client.store.site_db import (
     REFUSED,
@@ -30,6 +31,7 @@ from client.store.site_db import (
     site_db,
     table_kind,
 )
+from client.store.updates import is_stored
 from common.disclosure import check_rounds, refusal, stricter
 from common.disclosure.differencing import few_told
 from common.disclosure.gradients import tables_read
@@ -242,9 +244,11 @@ class Releases:
             return budget.exceeded_by((*budget.spent(but=self._run), *budget.whole_study()))
         if not isinstance(request, TrainRequest) or not request.plan.epochs:
             return False
-        under_way = self._draft.own_spendings(self._run) or (
-            budget.training(request.network, request.variant, request.plan.epochs),
-        )
+        under_way = self._draft.own_spendings(self._run)
+        folder = RunTables(self._settings.work, self._run).folder
+        if not under_way and not is_stored(folder, self._db, request):
+            plan = request.plan
+            under_way = (budget.training(request.network, request.variant, plan.epochs),)
         return budget.exceeded_by((*budget.spent(), *under_way))
 
     def epsilon(self) -> float:

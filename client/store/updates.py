@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from client.store.site_db import Draft
+from client.store.site_db import Draft, SiteDb
 from common.disclosure import refusal
 from common.disclosure.rule import Refusals
 from common.ledger.entry import request_digest
@@ -59,10 +59,8 @@ class Updates:
         if not self._kept:
             return train()
         with alone(self._folder / "training.lock"):
-            asked = request_digest(request.run, request.study, request.digest)
-            path = self._folder / f"update-{asked}.safetensors"
-            name = f"{self._folder.name}/{asked}"
-            if self._draft.db.fact("reply", name) and path.is_file():
+            path, name = _path(self._folder, request), _name(self._folder, request)
+            if is_stored(self._folder, self._draft.db, request):
                 return Update(**read_plain(path))
             update = train()
             for before in self._folder.glob("update-*.safetensors"):
@@ -71,6 +69,25 @@ class Updates:
             self._draft.fix("reply", name, "kept")
             self._draft.remember()
             return update
+
+
+def is_stored(folder: Path, db: SiteDb, request: TrainRequest) -> bool:
+    """Return whether the update of this very request is there, and its cost remembered.
+
+    Parameters
+    ----------
+    folder : the run's folder at this site.
+    """
+    known = db.fact("reply", _name(folder, request))
+    return known is not None and _path(folder, request).is_file()
+
+
+def _name(folder: Path, request: TrainRequest) -> str:
+    return f"{folder.name}/{request_digest(request.run, request.study, request.digest)}"
+
+
+def _path(folder: Path, request: TrainRequest) -> Path:
+    return folder / f"update-{_name(folder, request).rpartition('/')[2]}.safetensors"
 
 
 def _place(request: TrainRequest) -> str:

@@ -19,8 +19,11 @@ from client.store.cohorts import Memberships
 from client.store.patient_budget import PatientBudget
 from client.store.privacy_budget import Spending
 from client.store.releases import Releases
+from client.store.run_files import RunTables
 from client.store.site_db import Draft, site_db
+from client.store.updates import Updates
 from common.disclosure.rule import RULES
+from common.masking.update import SUMS, Update
 from common.messages.codec import encode
 from common.messages.exchanges import EnrolRequest, RoundPlan, TrainReply, TrainRequest
 from common.study.model import Study, load_study
@@ -171,6 +174,31 @@ def test_two_trainings_at_once_do_not_both_take_what_is_left(hospital: Hospital)
     assert outcomes == [set(), {"privacy_budget"}]
 
 
+def test_a_training_that_is_remembered_with_its_update_counts_once(hospital: Hospital) -> None:
+    """In a deployment the cost is remembered before the reply, which may be asked for again."""
+    limit = hospital.budget.epsilon([hospital.budget.training("dl3d", "final", 1)]) + 1e-6
+    own = hospital.allowing(limit)
+    draft = Draft(own.settings.work)
+    releases = own.releases("r", draft)
+    updates = Updates(RunTables(own.settings.work, "r").folder, draft, kept=True)
+    empty = np.zeros(0, dtype=np.float32)
+
+    def trained() -> Update:
+        draft.spend("r", own.budget.training("dl3d", "final", 1))
+        return Update(empty, empty, np.zeros(SUMS))
+
+    request = own.training("r", 0)
+    for _ in range(2):
+        assert not releases.refusals("train.network", request)
+        updates.update(request, trained)
+        rings = empty.astype(np.uint32), empty.astype(np.uint64)
+        reply = TrainReply("north", "s", 0, request.digest, *rings)
+        assert not releases.record("train.network", request, reply, encode(reply))
+    assert {one.rule for one in releases.refusals("train.network", own.training("r", 1))} == {
+        "privacy_budget"
+    }
+
+
 def test_a_study_that_would_exceed_the_limit_is_refused_at_enrolment(hospital: Hospital) -> None:
     whole = hospital.budget.epsilon(hospital.budget.whole_study())
     assert hospital.allowing(whole * 0.999).enrol("r1") == {"privacy_budget"}
@@ -253,9 +281,12 @@ def test_a_study_without_networks_spends_nothing(hospital: Hospital) -> None:
     assert not bare.enrol("r1")
 
 
-def test_the_check_leaves_no_memory_behind_where_nothing_was_released(hospital: Hospital) -> None:
-    list(check_budget(hospital.cohort, hospital.study, hospital.settings))
-    assert not (hospital.settings.work / "site.db").exists()
+def test_the_check_leaves_no_memory_behind_where_nothing_was_released(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    fresh = hospital.settings.model_copy(update={"work": tmp_path / "fresh"})
+    list(check_budget(hospital.cohort, hospital.study, fresh))
+    assert not (fresh.work / "site.db").exists()
 
 
 def test_approval_shows_the_account_and_what_it_leaves_out(hospital: Hospital) -> None:
