@@ -168,6 +168,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     refused = tuple(refusals) or _another_round(workspace, request)
     if refused:
         return Refused(refusals=refused)
+    from client.training.objection import object_to
     from client.training.round import train_network
 
     update = workspace.updates.update(request, lambda: train_network(workspace, request))
@@ -186,6 +187,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
         parameters=hide(rings.parameters, item="parameters"),
         ring16=hide(rings.ring16, item="ring16"),
         epsilon=workspace.releases.epsilon(),
+        objection=object_to(workspace, request, update),
         statistics=hide(rings.statistics, item="statistics"),
     )
 

@@ -113,11 +113,21 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     private = study.differential_privacy.on
     expect(0.0 <= reply.epsilon < np.inf, "value", "the cost in privacy")
     expect(private or reply.epsilon == 0.0, "not_declared", "the cost in privacy")
+    _expect_objection(reply, validates=request.plan.validation_fold >= 0)
     rings: tuple[NDArray[Any], ...] = (reply.parameters, reply.ring16, reply.statistics)
     for ring, size in zip(rings, sizes, strict=True):
         expect(ring.shape == (size,), "shape", "the change of the weights")
         if study.masked("train"):
             _expect_masked(ring)
+
+
+def _expect_objection(reply: TrainReply, *, validates: bool) -> None:
+    """Let two losses through, each with two decimals, where patients are held out."""
+    losses = reply.objection
+    expect(validates or not losses, "not_declared", "an objection")
+    expect(len(losses) in (0, 2), "shape", "an objection")
+    rounded = all(0.0 <= one <= 1e6 and round(one, 2) == one for one in losses)
+    expect(rounded, "value", "an objection")
 
 
 def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:

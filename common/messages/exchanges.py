@@ -212,6 +212,8 @@ class TrainReply:
     holds those, then five sums: training loss and count, held-out loss and count, steps times the
     share.
     `epsilon` is the privacy loss of a patient of the site so far; 0 without differential privacy.
+    `objection` is empty, or two losses of the site's held-out patients, the best before and that
+    now, where the weights received make it far worse.
     """
 
     site: str
@@ -222,6 +224,7 @@ class TrainReply:
     statistics: Ring64
     ring16: Ring16 = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
     epsilon: float = 0.0
+    objection: tuple[float, ...] = ()
 
 
 @plain

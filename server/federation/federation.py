@@ -70,6 +70,7 @@ class Federation(protocol.Federation):
     run : name of the run; sites keep what it makes under this name.
     number : of the next sum or update; a resumed run goes on counting.
     epsilons : by site, privacy spent in training so far; 0 without differential privacy.
+    objections : of sites, to weights that score their own held-out patients far worse.
     """
 
     grid: Grid
@@ -84,6 +85,7 @@ class Federation(protocol.Federation):
     members: dict[str, EnrolReply] = field(default_factory=dict)
     number: int = 0
     epsilons: dict[str, float] = field(default_factory=dict)
+    objections: list[dict[str, Any]] = field(default_factory=list)
     connection: Connection = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
     _plausible: Plausibility = field(init=False)
@@ -233,6 +235,8 @@ class Federation(protocol.Federation):
         for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
             totals.add(site, reply)
             self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
+            if len(reply.objection) == 2 and np.isfinite(reply.objection).all():
+                self._object(site, request, reply.objection)
             del reply  # before the next one is waited for
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
@@ -417,6 +421,19 @@ class Federation(protocol.Federation):
         if not isinstance(decoded, (CATALOGUE[exchange].reply, *REPLIES_IN_PLACE)):
             raise SiteError("a reply that is not in the catalogue", where=where)
         return decoded
+
+    def _object(self, site: str, request: TrainRequest, losses: Sequence[float]) -> None:
+        """Keep a site's objection for events and results."""
+        entry = {
+            "site": site,
+            "network": request.network,
+            "variant": request.variant,
+            "round": request.plan.round,
+            "before": losses[0],
+            "after": losses[-1],
+        }
+        self.objections.append(entry)
+        self.events.emit("objected", **entry)
 
     def _note(self, refused: Refused, site: str) -> None:
         """Keep a site's refusals for events and results."""

@@ -2,9 +2,10 @@
 
 Of the run: started, resumed (both with the phases and rounds planned), phase, phase_done, round,
 stacker, refused, not_enrolled (the table of all that stands against the study), restarted,
-finished, failed, crashed. Of its sites: enrolled, foretold (what one will withhold), contact (a
-reply was taken), waiting (who is late, every half minute), lost, asked_again, late_reply,
-stray_reply, keys_renewed (its program was started again).
+finished, failed, crashed, implausible (a total that cannot be true). Of its sites: enrolled,
+foretold (what one will withhold), contact (a reply was taken), waiting (who is late, every half
+minute), lost, asked_again, late_reply, stray_reply, keys_renewed (its program was started again),
+objected (to weights that score its held-out patients far worse).
 """
 
 from __future__ import annotations

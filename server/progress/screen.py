@@ -72,6 +72,10 @@ def describe(event: dict[str, Any]) -> str:
         return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
     if kind == "refused":
         return f"  [yellow]{event['site']} refuses: {event['rule']}, {event['subject']}[/yellow]"
+    if kind == "objected":
+        which = f"round {event['round']} of {event['network']}/{event['variant']}"
+        losses = f"{event['before']:g} to {event['after']:g}"
+        return f"  [yellow]{event['site']} objects to {which}: held-out loss {losses}[/yellow]"
     if kind == "foretold":
         return f"  {event['site']} will withhold: {event['rule']}, {event['subject']}"
     if kind == "not_enrolled":

@@ -29,6 +29,7 @@ class RunRecord:
     about : engine, machine, start and end.
     members : reply to the enrolment, by site.
     epsilons : by site, privacy spent in training.
+    objections : of sites to the result of a round, as in the events.
     refusals, transfers : rows, without the run's name.
     timing : seconds by phase.
     software : versions of the coordinator.
@@ -38,6 +39,7 @@ class RunRecord:
     about: Mapping[str, str]
     members: Mapping[str, EnrolReply]
     epsilons: Mapping[str, float]
+    objections: Sequence[Mapping[str, Any]]
     refusals: Sequence[Mapping[str, Any]]
     transfers: Sequence[Mapping[str, Any]]
     timing: Mapping[str, float]
@@ -55,7 +57,11 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
         "study": _about(study),
         "run": dict(record.about),
         "settings": recorded_settings(study),
-        "warnings": [*masking_warnings(study), *_warnings(found.trained, record.members)],
+        "warnings": [
+            *masking_warnings(study),
+            *_warnings(found.trained, record.members),
+            *_objections(record.objections),
+        ],
         **tables,
         "table1": table1_rows(study, found.table1),
         "participants": participant_rows(study, record.members),
@@ -149,6 +155,19 @@ def _warnings(
                 f"{site} left out {member.excluded} patient(s) whose data could not be used."
             )
     return found
+
+
+def _objections(objections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Describe the first objection of each site to each network."""
+    found: dict[tuple[str, str], str] = {}
+    for one in objections:
+        text = (
+            f"{one['site']} objected to {MODELS[one['network']].short}, {one['variant']}, round"
+            f" {one['round']}: the loss of its own held-out patients rose from {one['before']:g}"
+            f" to {one['after']:g}."
+        )
+        found.setdefault((one["site"], one["network"]), text)
+    return list(found.values())
 
 
 def masking_warnings(study: Study) -> list[str]:

@@ -66,6 +66,7 @@ class StudyRun:
             self.federation.number = so_far["number"]
             self.federation.refusals.extend(so_far["refusals"])
             self.federation.epsilons.update(so_far["epsilons"])
+            self.federation.objections.extend(so_far.get("objections", ()))
             self.federation.transfers.restore(so_far["transfers"], anew="enrolment")
         self._announce(resumed=bool(so_far))
 
@@ -89,6 +90,7 @@ class StudyRun:
             },
             members=federation.members,
             epsilons=federation.epsilons,
+            objections=federation.objections,
             refusals=federation.refusals,
             transfers=federation.transfers.table(),
             timing=self.timing,
@@ -218,6 +220,7 @@ class StudyRun:
             "number": federation.number,
             "refusals": federation.refusals,
             "epsilons": federation.epsilons,
+            "objections": federation.objections,
             "transfers": federation.transfers.table(),
             "timing": {**self.timing, phase: self._seconds(phase)},
             "started": self.started,

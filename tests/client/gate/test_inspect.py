@@ -166,6 +166,28 @@ def test_an_update_of_another_size_or_without_its_mask_is_stopped(
     assert code("train.network", request, plain, context) == "not_masked"
 
 
+@pytest.mark.parametrize(
+    ("losses", "fold", "wanted"),
+    [
+        ((), -1, ""),
+        ((0.69, 4.21), 1, ""),
+        ((0.69, 4.21), -1, "not_declared"),
+        ((4.21,), 1, "shape"),
+        ((0.69, 4.21, 1.0), 1, "shape"),
+        ((0.691234, 4.21), 1, "value"),
+        ((0.69, 1e7), 1, "value"),
+        ((-1.0, 4.21), 1, "value"),
+    ],
+)
+def test_an_objection_is_two_rounded_losses_where_patients_are_held_out(
+    losses: tuple[float, ...], fold: int, wanted: str, study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    request = replace(request, plan=replace(request.plan, validation_fold=fold))
+    answer = replace(reply, objection=losses, request=request.digest)
+    assert code("train.network", request, answer, context) == wanted
+
+
 def with_network(study: Study, context: GateContext, **settings: Any) -> GateContext:
     """The same site in a study whose 2D network has these settings."""
     network = study.dl2d.model_copy(update=settings)

@@ -203,6 +203,21 @@ def test_a_refusal_is_recorded_and_told(study: Study) -> None:
     ]
 
 
+def test_an_objection_of_a_site_stands_in_the_events(study: Study) -> None:
+    federation = federation_of(study, changing("a", TrainRequest, objection=(0.5, 4.0)))
+    heard: list[dict[str, Any]] = []
+    federation.events.listener = heard.append
+    federation.enrol()
+    plan = RoundPlan(1, 0.1, 0, 5, keep=False, validation_fold=1, round=2)
+    federation.train("dl3d", "fold0", np.zeros(3, dtype=np.float32), NO_RANGES, plan)
+    (told,) = federation.objections
+    assert told == {
+        **{"site": "a", "network": "dl3d", "variant": "fold0", "round": 2},
+        **{"before": 0.5, "after": 4.0},
+    }
+    assert [{**event, **told} == event for event in heard if event["kind"] == "objected"] == [True]
+
+
 def test_a_reply_of_another_exchange_is_refused(study: Study) -> None:
     rings = np.zeros(1, dtype=np.uint32), np.zeros(4, dtype=np.uint64)
     reply = TrainReply("a", "s", 0, "", *rings)

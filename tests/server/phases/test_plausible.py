@@ -257,7 +257,10 @@ def training(factors: dict[int, float]) -> builders.Answers:
         update = Update(change, np.zeros(0, dtype=np.float32), np.ones(SUMS))
         rings = to_update_rings(update, request.running, 3, 0.0)
         return TrainReply(
-            workspace.name, *request.echo.values(), rings.parameters, rings.statistics
+            workspace.name,
+            **request.echo,
+            parameters=rings.parameters,
+            statistics=rings.statistics,
         )
 
     return {"train.network": answer}
