@@ -18,6 +18,7 @@ from common.study.model import load_study
 from common.utils.text_file import read_written
 from server.commands.dossier import write_dossier
 from server.federation.federation import Federation
+from server.federation.receipts import FILE as REPLIES
 from server.progress.events import Events
 from server.run.demonstration import prepare_demonstration
 from server.run.study_run import StudyRun
@@ -72,7 +73,8 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
     label = str(config.get("label", "federated"))
     write_dossier(study, out, label)
     name = str(config.get("run-name", "")) or label.replace(":", "-")
-    federation = Federation(grid=grid, study=study, run=name, events=events)
+    replies = out / REPLIES
+    federation = Federation(grid=grid, study=study, run=name, events=events, replies=replies)
     key = str(config.get("identity", ""))
     run = StudyRun(
         federation=federation,

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from client.site import load_site
+from client.store.heads import LedgerHeads, RolledBackError
 from client.store.ledger import ledger_path
 from common.errors import UsageError
 from common.ledger.entry import Entry, Item
@@ -34,7 +35,10 @@ def show(
     last: Annotated[int | None, typer.Option(min=1, help="only so many, the latest")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
-    """List every reply: when, what, for which run, about how many patients, what was decided."""
+    """List every reply: when, what, for which run, about how many patients, what was decided.
+
+    Exit code 1: the site has signed an entry that this ledger lacks, so it is an older copy.
+    """
     if (site_dir is None) == (site is None):
         raise UsageError(
             "which site?", where="ledger show", remedy="give its folder, or --site site.toml"
@@ -46,6 +50,8 @@ def show(
         sys.stdout.write(json.dumps([dataclasses.asdict(e) for e in entries], indent=1) + "\n")
     else:
         console.print(_table(settings.name, entries))
+    if missing := LedgerHeads(settings.work, settings.name).missing():
+        raise RolledBackError(settings.name, missing[0])
 
 
 @ledger.command()

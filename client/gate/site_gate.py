@@ -19,16 +19,19 @@ from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
 from client.gate.vocabulary import CODES
 from client.site import LOG, SiteSettings, load_site
+from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
-from client.store.site_db import recall_study
+from client.store.site_db import recall_study, site_db
 from client.versions import software
 from common.disclosure import stricter
 from common.errors import StudyError
 from common.flower.internals import ErrorCode
 from common.ledger.entry import Record
+from common.ledger.receipt import Receipt, question_of
 from common.masking import identity
-from common.messages.codec import encode
+from common.messages.codec import digest_of, encode
 from common.messages.exchanges import CATALOGUE, EnrolRequest, Problem
+from common.messages.receipts import attach, detached, newest_attached
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
 
@@ -57,6 +60,7 @@ class SiteGate:
 
     def __init__(self, settings: SiteSettings, file: Path | None = None) -> None:
         self.settings, self._file = settings, file
+        self._signed = (0, "")
 
     @cached_property
     def _software(self) -> Mapping[str, str]:
@@ -80,6 +84,7 @@ class SiteGate:
         Raises
         ------
         StoppedError : not a request of the catalogue, or not about a study approved here.
+        RolledBackError : this site's ledger lacks an entry that it has signed.
         """
         request = read_request(exchange, content)
         study = approved_study(
@@ -88,10 +93,17 @@ class SiteGate:
             self.approved(),
             lambda digest: recall_study(self.settings.work, digest),
         )
+        if study.roster.get(self.settings.name):
+            heads = LedgerHeads(self.settings.work, self.settings.name)
+            heads.check_entry(*self._signed)
+            heads.check_own(study.roster, newest_attached(content))
         return AdmittedRequest(exchange, request, study)
 
     def release(self, asked: AdmittedRequest, content: RecordDict) -> RecordDict:
-        """Return what leaves: the reply in the gate's own encoding, or a `Problem` in its place."""
+        """Return what leaves: the reply in the gate's own encoding, or a `Problem` in its place.
+
+        A receipt that comes with the reply does not leave: the outermost gate makes it.
+        """
         if asked.study is None:
             return self.stop(StoppedError("not_asked", CODES["not_asked"]), asked)
         try:
@@ -104,10 +116,34 @@ class SiteGate:
             privacy=stricter(asked.study.privacy, own),
             software=self._software if isinstance(asked.request, EnrolRequest) else {},
         )
-        verdict = inspect(asked.exchange, asked.request, content, context)
+        verdict = inspect(asked.exchange, asked.request, detached(content), context)
         if verdict.content is not None:
             return verdict.content
         return self.stop(StoppedError(verdict.code, verdict.words), asked)
+
+    def receipted(self, asked: AdmittedRequest, content: RecordDict) -> RecordDict:
+        """Put this site's receipt beside a reply, where the study names its identity key."""
+        site = self.settings.name
+        key = asked.study.roster.get(site) if asked.study else ""
+        if not key:
+            return content
+        try:
+            private = identity.load(self.settings.identity).private
+            end = site_db(self.settings.work).ledger_end()
+            if identity.public_text(private.public_key()) == key:
+                receipt = Receipt(
+                    site=site,
+                    session=getattr(asked.request, "session", ""),
+                    request=question_of(asked.request),
+                    reply=digest_of(content),
+                    entries=end.number,
+                    ledger=end.hash,
+                )
+                attach(content, receipt.signed(private))
+                self._signed = (end.number, end.hash)
+        except Exception as error:  # its text must not leave in the reply's place
+            LOG.error("site %s: a reply leaves without receipt: %s", site, error)
+        return content
 
     def scrubbed(self, error: Error, exchange: str) -> Error:
         """Return Flower's error with its code and the id of a log entry that has the text."""
@@ -117,7 +153,8 @@ class SiteGate:
 
     def stop(self, error: Exception, asked: AdmittedRequest) -> RecordDict:
         """Write down why something does not leave, and return what the coordinator gets instead."""
-        code = error.code if isinstance(error, StoppedError) else "gate_failed"
+        known_kind = getattr(error, "kind", "gate_failed")
+        code = error.code if isinstance(error, StoppedError) else known_kind
         known = isinstance(error, StudyError)
         words = str(error) if known else "".join(traceback.format_exception(error))
         log_id = self.note(code, words, asked.exchange, asked)

@@ -273,6 +273,7 @@ class GatedNode:
             clean = Message(error, reply_to=received.message)
         else:
             content = self._content(message, object_tree, object_store, received.asked)
+            content = self._gate.receipted(received.asked, content)
             clean = Message(content, reply_to=received.message)
         outlet.send(clean, float(round(seconds)))
         self._lively_until = time.monotonic() + _LIVELY_SECONDS

@@ -39,6 +39,8 @@ CODES = {
     "too_few": "fewer patients than the thresholds ask for",
     "not_declared": "an exchange that the study does not declare",
     "gate_failed": "the gate itself failed",
+    "rolled_back": "a ledger that lacks an entry which the site has signed",
+    "other_rolled_back": "another site's ledger that lacks an entry which it has signed",
     "restarted": "a question under keys of an earlier start of the site's program",
 }
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from client.site import SiteSettings
+from client.store.heads import LedgerHeads
 from client.store.run_keys import RestartedError, RunKey, RunKeys
 from client.store.site_db import Draft, site_db
 from common.errors import RefusedError, SignatureError, StudyError
@@ -77,14 +78,16 @@ class RunMasks:
         return self._keys.make(self._run, session, partial(self._make, session)).signed
 
     def recognise(self, keys: tuple[SignedKey, ...]) -> None:
-        """Return if this start of the program has the pair of its own key among these, if any is.
+        """Return if masks can be agreed on with these keys, or there are none: nothing is masked.
 
         Raises
         ------
-        RestartedError : it has not; nothing is computed for a question under such keys.
+        RestartedError : this start of the program does not have the pair of its own key.
+        SignatureError : a key that is not the one its site signed for this enrolment.
+        OtherRolledBackError : a site announced its key with an older ledger than before.
         """
-        if any(key.site == self._settings.name for key in keys):
-            self._own(keys)
+        if keys:
+            self._pair_secrets(self._own(keys).private, keys)
 
     def hide(
         self,
@@ -162,7 +165,9 @@ class RunMasks:
             )
         roster = roster_digest(self._study.roster)
         study = self._study.digest()
-        return RunKey(*announce(mine.private, name, self._run, study, roster, session))
+        end = self._draft.db.ledger_end()
+        head = (end.number, end.hash)
+        return RunKey(*announce(mine.private, name, self._run, study, roster, session, head=head))
 
     def _pair_secrets(
         self, private: X25519PrivateKey, keys: tuple[SignedKey, ...]
@@ -174,6 +179,8 @@ class RunMasks:
             name, study = self._settings.name, self._study
             session = next(key.session for key in keys if key.site == name)
             checked = check_roster(keys, study.roster, self._run, study.digest(), roster, session)
+            heads = LedgerHeads(self._settings.work, name)
+            heads.check_others(keys, study.roster)
             self._secrets[seen] = pair_secrets(private, name, checked, self._run, roster)
         return self._secrets[seen]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from flwr.app import RecordDict
 from client.data.cohort import Cohort
 from client.site import SiteSettings
 from client.store.cohorts import Membership, Memberships, membership_refusal
+from client.store.heads import OtherRolledBackError
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
 from client.store.patient_budget import PatientBudget
@@ -39,7 +39,7 @@ from common.errors import StudyError
 from common.ledger.entry import Decision, Item, Record, describe_item, request_digest
 from common.masking import identity
 from common.masking.agreement import roster_digest
-from common.messages.codec import buffers_of, header_of, size_of
+from common.messages.codec import digest_of, size_of
 from common.messages.exchanges import (
     EnrolRequest,
     EvaluateRequest,
@@ -61,6 +61,8 @@ _MACHINE_FAULTS = frozenset(
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, OSError | MemoryError)
 ) | {"OutOfMemoryError"}
+# stops before anything is computed
+_NOT_OF_NUMBERS = (RestartedError.kind, OtherRolledBackError.kind)
 Shapes = dict[str, tuple[int, ...]]
 # answers that tell of single patients, or of one hospital's test patients
 _ABOUT_ROWS = ("query.rows", "evaluate.handout")
@@ -158,7 +160,7 @@ class Releases:
                     study=self._study.digest(),
                     roster=self._roster,
                     items=items,
-                    payload=_digest(content),
+                    payload=digest_of(content),
                     size=size_of(content),
                     decision=decision,
                     reason=reason,
@@ -412,7 +414,7 @@ def _decision(reply: Any) -> tuple[Decision, str]:
     if isinstance(reply, Refused):
         return "refused", reply.refusals[0].rule
     if isinstance(reply, Problem):
-        if reply.kind == RestartedError.kind:
+        if reply.kind in _NOT_OF_NUMBERS:
             return "stopped", reply.kind
         return "stopped", "fault" if reply.kind in _MACHINE_FAULTS else "problem"
     return "released", ""
@@ -423,12 +425,3 @@ def _exchange_id(request: Any) -> str:
     if isinstance(request, SumRequest | TrainRequest):
         return f"{request.session}/{request.number}"
     return ""
-
-
-def _digest(content: RecordDict) -> str:
-    """Return the SHA-256 of a reply as it is sent: header, then buffers by name."""
-    digest = hashlib.sha256(header_of(content).encode())
-    for name, array in sorted(buffers_of(content).items()):
-        digest.update(f"\n{name}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()

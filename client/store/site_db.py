@@ -56,6 +56,10 @@ _SCHEMA = (
     # the end of ledger.jsonl with its last line, which a crash may have kept from being written
     "CREATE TABLE ledger (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL,"
     " hash TEXT NOT NULL, size INTEGER NOT NULL, line BLOB NOT NULL)",
+    # hash of every entry, and how far the ledgers of other sites were seen
+    "CREATE TABLE entries (number INTEGER PRIMARY KEY, hash TEXT NOT NULL)",
+    "CREATE TABLE heads (site TEXT NOT NULL, key TEXT NOT NULL, session TEXT NOT NULL,"
+    " entries INTEGER NOT NULL, hash TEXT NOT NULL, PRIMARY KEY (site, key)) WITHOUT ROWID",
     f"PRAGMA user_version = {_VERSION}",
 )
 _RESTORE = (
@@ -80,6 +84,7 @@ Kind = (
     _Key
     | _Content
     | Literal["cohort", "mask", "levels", "update", "reply", "spending", "unique rows"]
+    | Literal["rolled back"]
 )
 REFUSED = "refused"
 # rules that look at nothing but the questions before
@@ -106,6 +111,14 @@ class LedgerEnd:
     line: bytes
 
 
+class SeenHead(NamedTuple):
+    """End of another site's ledger, with the enrolment for which it last announced a key."""
+
+    session: str
+    entries: int
+    hash: str
+
+
 class SiteDb:
     """The memory of one site, open in any number of processes. Take it from `site_db`.
 
@@ -118,6 +131,8 @@ class SiteDb:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int, int] = (0, 0, 0)
+        # written with the next transaction
+        self._seen: dict[tuple[str, str], SeenHead] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -134,8 +149,12 @@ class SiteDb:
                 return
             connection.execute("BEGIN IMMEDIATE")
             try:
+                seen = dict(self._seen)
+                rows = [(*owner, *head) for owner, head in seen.items()]
+                connection.executemany("REPLACE INTO heads VALUES (?, ?, ?, ?, ?)", rows)
                 yield
                 connection.execute("COMMIT")
+                self._seen = {o: h for o, h in self._seen.items() if seen.get(o) != h}
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -255,6 +274,34 @@ class SiteDb:
         found = self._read("SELECT count, hash, size, line FROM ledger")
         return LedgerEnd(*found[0]) if found else LedgerEnd(0, FIRST, 0, b"")
 
+    def entry_hash(self, number: int) -> str | None:
+        """Return the hash of an entry of the ledger; None where it has no entry of this number."""
+        found = self._read("SELECT hash FROM entries WHERE number = ?", number)
+        return str(found[0][0]) if found else None
+
+    def head(self, site: str, key: str) -> SeenHead | None:
+        """Return how far the ledger of another site was seen, None where it never was.
+
+        Parameters
+        ----------
+        key : its identity key (base64).
+        """
+        if (seen := self._seen.get((site, key))) is not None:
+            return seen
+        sql = "SELECT session, entries, hash FROM heads WHERE site = ? AND key = ?"
+        found = self._read(sql, site, key)
+        return SeenHead(*found[0]) if found else None
+
+    def see_head(self, site: str, key: str, session: str, entries: int, digest: str) -> None:
+        """Remember an end, if it is further and of the enrolment that the site has keys for."""
+        known = self.head(site, key)
+        if known is not None and known.session == session and entries > known.entries:
+            self._seen[site, key] = SeenHead(session, entries, digest)
+
+    def announce_head(self, site: str, key: str, session: str, entries: int, digest: str) -> None:
+        """Remember the end that a site announced with its key for an enrolment."""
+        self._seen[site, key] = SeenHead(session, entries, digest)
+
     def note(self, entry: Entry) -> None:
         """Remember what an entry says, and that it is the last of the ledger."""
         line, released = entry.line(), entry.decision == "released"
@@ -264,6 +311,7 @@ class SiteDb:
                 "INSERT OR IGNORE INTO releases VALUES (?, ?, ?, ?, ?)",
                 *(_release(entry, i) for i in entry.items if released and i.membership),
             )
+            self._write("INSERT INTO entries VALUES (?, ?)", (entry.number, entry.hash))
             self._write(
                 "UPDATE ledger SET count = ?, hash = ?, size = size + ?, line = ?",
                 (entry.number, entry.hash, len(line), line),

@@ -1,8 +1,8 @@
 """Chain of a ledger: each entry is signed and bound to the one before, the head to the last.
 
 A chain alone cannot show that its end was cut off; the head, a second small signed file, gives the
-number of entries. Restoring an old ledger together with its old head shows in the other sites'
-ledgers only (`common.ledger.audit`).
+number of entries. An old ledger that is put back together with its old head contradicts what the
+site has signed since (`common.ledger.receipt`).
 """
 
 from __future__ import annotations

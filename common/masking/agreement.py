@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 
@@ -23,7 +24,8 @@ class SignedKey:
     """A site's X25519 public key for one enrolment in a run, signed with its identity key.
 
     `study` and `roster` are digests (hexadecimal), `session` is the coordinator's name of the
-    enrolment, `public_key` and `signature` are base64.
+    enrolment, `public_key` and `signature` are base64. `entries` and `ledger` are number and last
+    hash of the entries that the site's ledger had: other sites notice if it has fewer later.
     """
 
     site: str
@@ -33,6 +35,8 @@ class SignedKey:
     session: str
     public_key: str
     signature: str
+    entries: int = 0
+    ledger: str = ""
 
 
 def roster_digest(roster: Mapping[str, str]) -> str:
@@ -42,7 +46,14 @@ def roster_digest(roster: Mapping[str, str]) -> str:
 
 
 def announce(
-    private: Ed25519PrivateKey, site: str, run: str, study: str, roster: str, session: str
+    private: Ed25519PrivateKey,
+    site: str,
+    run: str,
+    study: str,
+    roster: str,
+    session: str,
+    *,
+    head: tuple[int, str] = (0, ""),
 ) -> tuple[X25519PrivateKey, SignedKey]:
     """Return a new ephemeral key, and its signed public half for the other sites.
 
@@ -51,12 +62,20 @@ def announce(
     private : the site's identity key.
     study, roster : digests.
     session : of the enrolment.
+    head : number and last hash of the entries of the site's ledger.
     """
     ephemeral = X25519PrivateKey.generate()
-    raw = ephemeral.public_key().public_bytes_raw()
-    signature = identity.sign(private, _PURPOSE, framed(site, run, study, roster, session, raw))
-    key = SignedKey(site, run, study, roster, session, to_text(raw), to_text(signature))
-    return ephemeral, key
+    public_key = to_text(ephemeral.public_key().public_bytes_raw())
+    key = SignedKey(site, run, study, roster, session, public_key, "", *head)
+    signature = identity.sign(private, _PURPOSE, _content(key))
+    return ephemeral, dataclasses.replace(key, signature=to_text(signature))
+
+
+def _content(key: SignedKey) -> bytes:
+    """Return what a site signs: all fields but the signature."""
+    raw = from_text(key.public_key, PUBLIC_BYTES)
+    head = (str(key.entries), key.ledger)
+    return framed(key.site, key.run, key.study, key.roster, key.session, raw, *head)
 
 
 def check_roster(
@@ -160,8 +179,7 @@ def _verified(key: SignedKey, public: Ed25519PublicKey) -> X25519PublicKey:
     try:
         raw = from_text(key.public_key, PUBLIC_BYTES)
         signature = from_text(key.signature, identity.SIGNATURE_BYTES)
-        message = framed(key.site, key.run, key.study, key.roster, key.session, raw)
-        identity.verify(public, _PURPOSE, message, signature)
+        identity.verify(public, _PURPOSE, _content(key), signature)
     except (ValueError, SignatureError):
         raise SignatureError(
             "its ephemeral key is not the one it signed",

@@ -7,6 +7,7 @@ written without its copies, which take seconds and gigabytes for a large network
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -163,6 +164,15 @@ def size_of(record: RecordDict) -> int:
     return len(header_of(record).encode()) + sum(
         len(array.data) for array in buffers_of(record).values()
     )
+
+
+def digest_of(record: RecordDict) -> str:
+    """Return the SHA-256 (hex) of a record as it is sent: header, then buffers by name."""
+    digest = hashlib.sha256(header_of(record).encode())
+    for name, array in sorted(buffers_of(record).items()):
+        digest.update(f"\n{name}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 # Flower's own `config_records` and `array_records` hold reference cycles: once they are used, the

@@ -13,6 +13,8 @@ from common.ledger.entry import Entry
 from common.ledger.verify import named_key, readable_entries, verify
 from common.masking import identity
 from common.study.model import Study
+from server.federation.receipts import FILE as REPLIES
+from server.federation.receipts import read_receipts
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,29 @@ def audit_run(run: Path, study: Study | None) -> AuditReport:
         # whoever left for good need not send its ledger any more
         silent = finding.kind == "missing" and gone.issuperset(finding.sites)
         (notes if silent else findings).append(str(finding))
+    findings += _contradictions(run / REPLIES, keys, entries)
     notes += _departures(entries)
     return AuditReport({n: len(e) for n, e in entries.items()}, tuple(findings), tuple(notes))
+
+
+def _contradictions(
+    path: Path, keys: Mapping[str, str], ledgers: Mapping[str, Sequence[Entry]]
+) -> Iterator[str]:
+    """Yield what sites signed with their replies and their ledgers do not have, by the site."""
+    hashes = {name: {e.number: e.hash for e in entries} for name, entries in ledgers.items()}
+    answers = {name: {e.payload for e in entries} for name, entries in ledgers.items()}
+    for kept in read_receipts(path) if path.is_file() else []:
+        one = kept.receipt
+        where = f"site {one.site}, {kept.exchange} of run {kept.run} at {kept.time}"
+        if keys.get(one.site) and not one.is_by(identity.public_key(keys[one.site])):
+            yield f"{where}: the receipt is not signed by the site, but made or changed since"
+        elif one.site in ledgers and hashes[one.site].get(one.entries) != one.ledger:
+            yield (
+                f"{where}: the site signed that its ledger had {one.entries} entries, and the"
+                " ledger here is another: it was put back to an older copy, or written anew"
+            )
+        elif one.site in ledgers and kept.released and one.reply not in answers[one.site]:
+            yield f"{where}: the site signed a reply that its ledger does not have"
 
 
 def _departures(entries: Mapping[str, Sequence[Entry]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,13 @@ from common.messages.exchanges import (
     TrainRequest,
     Weights,
 )
+from common.messages.receipts import attach_newest
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
 from server.federation.dispatch import Connection, Dispatch, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
+from server.federation.receipts import Receipts
 from server.federation.restarts import RESTARTED, RestartedError, asked_again, check_unchanged
 from server.federation.totals import RowTotals, SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
@@ -56,6 +59,16 @@ _OTHER_RELEASE = (
     "has another release of fedlnm installed than this coordinator",
     "install the same release at the site and here, then resume",
 )
+_ROLLED_BACK = {
+    "rolled_back": (
+        "its ledger was put back to an older copy, and it answers nothing",
+        "it must restore the newest backup of its work folder, then resume",
+    ),
+    "other_rolled_back": (
+        "it found that the ledger of another hospital was put back to an older copy",
+        "its own screen names that hospital, which must restore the newest backup",
+    ),
+}
 FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
 
 
@@ -71,6 +84,7 @@ class Federation(protocol.Federation):
     number : of the next sum or update; a resumed run goes on counting.
     epsilons : by site, privacy spent in training so far; 0 without differential privacy.
     objections : of sites, to weights that score their own held-out patients far worse.
+    replies : file for the receipts of all replies; None = they are kept in memory only.
     """
 
     grid: Grid
@@ -86,13 +100,16 @@ class Federation(protocol.Federation):
     number: int = 0
     epsilons: dict[str, float] = field(default_factory=dict)
     objections: list[dict[str, Any]] = field(default_factory=list)
+    replies: Path | None = None
     connection: Connection = field(init=False)
+    receipts: Receipts = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
     _plausible: Plausibility = field(init=False)
 
     def __post_init__(self) -> None:
         self.connection = Connection(self.grid, self.events, self._name_of)
         self._plausible = Plausibility(self.study, self.members)
+        self.receipts = Receipts(self.replies, self.study.roster)
 
     # -- the five exchanges -------------------------------------------------------------------
 
@@ -113,6 +130,7 @@ class Federation(protocol.Federation):
             session=self.session,
         )
         content = encode(request)
+        attach_newest(content, self.receipts.all_newest())
         dispatch = Dispatch(self.connection, "query.enrol", self.study.waiting.enrol_seconds)
         roll = Roll(self.study)
         self.transfers.begin("query.enrol")
@@ -153,6 +171,7 @@ class Federation(protocol.Federation):
         try:
             answer = self._read(reply, "query.enrol", site or self._name_of(node))
             site = site or answer.site
+            self._take_receipt(site, "query.enrol", request, reply, answer)
             if isinstance(answer, Problem):
                 raise _problem(answer, site or self._name_of(node))
             if isinstance(answer, Refused):
@@ -359,15 +378,17 @@ class Federation(protocol.Federation):
         self.transfers.begin(exchange)
         dispatch = Dispatch(self.connection, exchange, seconds)
         # each object once: weights that go to every site are encoded one time
-        contents = {id(one): _Content(one) for one in requests.values()}
+        contents = {id(one): _Content(one, self.receipts) for one in requests.values()}
         dispatch.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
         for node, reply in dispatch.replies():
             site = self._name_of(node)
-            decoded = self._pending(reply, exchange, site)
+            answer = self._read(reply, exchange, site)
+            self._take_receipt(site, exchange, requests[site], reply, answer)
+            decoded = self._pending(answer, site)
             check_answer(requests[site], decoded, site)
             self._heard(site, exchange, reply, contents[id(requests[site])].size)
             yield site, decoded
-            del reply, decoded  # before the next one is waited for
+            del reply, answer, decoded  # before the next one is waited for
 
     def _new_nodes(self) -> list[int]:
         """Find new nodes that may be sites of this study, by the name Flower has of them.
@@ -390,9 +411,14 @@ class Federation(protocol.Federation):
         names = {number: site for site, number in self.nodes.items()}
         return names.get(node) or self._registered.get(node) or f"(node {node})"
 
-    def _pending(self, reply: Message, exchange: str, site: str) -> Any:
-        """Decode a reply; raise a refusal or a problem in its place."""
-        answer = self._read(reply, exchange, site)
+    def _take_receipt(
+        self, site: str, exchange: str, request: Any, reply: Message, answer: Any
+    ) -> None:
+        released = not isinstance(answer, REPLIES_IN_PLACE)
+        self.receipts.take(site, exchange, request, reply, released=released)
+
+    def _pending(self, answer: Any, site: str) -> Any:
+        """Return an answer; raise a refusal or a problem in its place."""
         if isinstance(answer, Problem):
             raise _problem(answer, site)
         if isinstance(answer, Refused):
@@ -452,11 +478,12 @@ class Federation(protocol.Federation):
 class _Content:
     """A request as it is sent, encoded when it is; its size is known from then on."""
 
-    def __init__(self, request: Any) -> None:
-        self._request, self.size = request, 0
+    def __init__(self, request: Any, receipts: Receipts) -> None:
+        self._request, self._receipts, self.size = request, receipts, 0
 
     def __call__(self) -> RecordDict:
         content = encode(self._request)
+        attach_newest(content, self._receipts.all_newest())
         self.size = size_of(content)
         return content
 
@@ -467,6 +494,8 @@ def _problem(problem: Problem, site: str) -> SiteError:
     what, remedy = "cannot go on", "the site's own screen and errors.log say why"
     if problem.kind == "other_release":
         what, remedy = _OTHER_RELEASE
+    if problem.kind in _ROLLED_BACK:
+        what, remedy = _ROLLED_BACK[problem.kind]
     return SiteError(
         f"{what} ({problem.kind}, its log {problem.log_id})", where=f"site {site}", remedy=remedy
     )

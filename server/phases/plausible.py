@@ -25,7 +25,10 @@ from common.transforms.views import Table, leaves_rows_out
 JUMP = 100.0
 """Factor by which an update may exceed the largest of the rounds before, or the first weights."""
 _ROUNDING = 1e-9
-REMEDY = "let every hospital run fedlnm-site check, correct what is wrong, and resume the run"
+REMEDY = (
+    "let every hospital run fedlnm-site check, correct what is wrong, and resume the run;"
+    " fedlnm-server audit names a hospital that signed another reply than its ledger has"
+)
 
 
 @dataclass(frozen=True)

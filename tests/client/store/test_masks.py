@@ -93,15 +93,14 @@ def test_a_new_process_of_the_same_start_announces_the_same_key_and_masks_the_sa
 def test_every_enrolment_has_a_key_of_its_own_and_that_of_before_is_gone(
     tmp_path: Path, study: Study
 ) -> None:
-    masks = masks_of(tmp_path, study, "a")
-    first, second = masks.announce("s"), masks.announce("t")
-    assert first is not None
-    assert second is not None
-    assert first.public_key != second.public_key
-    assert first.public_key not in text_of(tmp_path)
-    masks.recognise((second,))
+    sites = {name: masks_of(tmp_path, study, name) for name in NAMES}
+    first = keys_of(sites)
+    second = tuple(site.announce("t") for site in sites.values())
+    assert not {key.public_key for key in first} & {key.public_key for key in second}
+    assert first[0].public_key not in text_of(tmp_path)
+    sites["a"].recognise(second)
     with pytest.raises(RestartedError):
-        masks.recognise((first,))
+        sites["a"].recognise(first)
 
 
 def test_another_run_of_the_study_takes_the_keys_of_the_one_before_away(
