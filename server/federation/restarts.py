@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from common.errors import SiteError
 from common.messages.exchanges import EnrolReply
+from server.federation.transfers import TransferLog
 
 RESTARTED = "restarted"
 """Kind of the problem by which a site says that it does not have the keys of a question."""
@@ -39,6 +40,7 @@ class Enrolling(Protocol):
     """A federation, as far as a restart is about it."""
 
     number: int
+    transfers: TransferLog
 
     def enrol_anew(self, site: str) -> None:
         """Let every site announce new keys."""
@@ -57,7 +59,7 @@ def asked_again(
 
     @wraps(ask)
     def asked(federation: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        number = federation.number
+        number, counted = federation.number, federation.transfers.copy()
         for _ in range(MOST_RESTARTS):
             try:
                 return ask(federation, *args, **kwargs)
@@ -65,6 +67,7 @@ def asked_again(
                 again = restarted
             federation.enrol_anew(again.site)
             federation.number = number
+            federation.transfers.go_back(counted)
         raise again
 
     return asked

@@ -29,6 +29,15 @@ class TransferLog:
         row[1] += up
         row[2] += down
 
+    def copy(self) -> TransferLog:
+        """Return the counts so far, to go back to where a question is asked again."""
+        rows = {key: list(row) for key, row in self.rows.items()}
+        return TransferLog(self.phase, rows, dict(self.rounds))
+
+    def go_back(self, earlier: TransferLog) -> None:
+        """Count from an earlier `copy` on: what is asked again counts once."""
+        self.rows, self.rounds = earlier.copy().rows, dict(earlier.rounds)
+
     def table(self) -> list[dict[str, object]]:
         """Return one row per site, exchange and phase, in an order that no site determines."""
         phases = list(dict.fromkeys(phase for _, _, phase in self.rows))

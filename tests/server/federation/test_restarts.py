@@ -98,11 +98,16 @@ def test_a_question_is_asked_again_under_new_keys_and_has_the_same_total(
 ) -> None:
     first = federation.sum_many([ITEM])[0]
     before, session, number = federation._keys(), federation.session, federation.number
+    counted = federation.transfers.table()
     for site in restarted:
         federation.grid.restart(site)
     again = federation.sum_many([ITEM])[0]
     assert np.array_equal(first.mean, again.mean)
     assert federation.number == number + 1, "asked again under its own number"
+    for row, earlier in zip(federation.transfers.table(), counted, strict=True):
+        again = row["exchange"] == "query.sum"
+        assert row["rounds"] == (2 if again else 1), "what is asked again counts once"
+        assert row["bytes_up"] == earlier["bytes_up"] * (2 if again else 1)
     assert federation.session != session
     now = federation._keys()
     assert not {key.public_key for key in before} & {key.public_key for key in now}
