@@ -24,11 +24,11 @@ from bench.hospitals import TRAINING_PATIENTS, site_names, study_of, write_hospi
 from bench.payload import note, numbers_of
 from common.flower.programs import QUIET
 from common.masking.update import Update
+from common.messages.checkpoint import Checkpoint, Slot
 from common.messages.exchanges import RoundPlan, TrainRequest
 from common.study.model import NetworkSettings, load_study, write_study
 from server.federation.federation import Federation
 from server.progress.events import Events
-from server.run.checkpoint import Checkpoint, Slot
 from sim.engines.inprocess import run_in_process
 from sim.identities import with_identities
 from sim.jobs import configure_screen

@@ -26,7 +26,14 @@ from client.workspace import Workspace, open_workspace
 from common.disclosure.rule import once
 from common.errors import StudyError
 from common.messages.codec import decode_once, encode
-from common.messages.exchanges import CATALOGUE, EnrolReply, EnrolRequest, Problem, Refused
+from common.messages.exchanges import (
+    CATALOGUE,
+    EnrolReply,
+    EnrolRequest,
+    Problem,
+    Refused,
+    TrainRequest,
+)
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
 from common.utils.text_file import escaped
@@ -39,6 +46,18 @@ app = ClientApp(mods=[gate_mod])
 def enrol(message: Message, context: Context) -> Message:
     """Return whether this site is ready for the study."""
     return _answer(message, context, handlers.enrol)
+
+
+@app.query("key")
+def query_key(message: Message, context: Context) -> Message:
+    """Contribute to the key that the sites share."""
+    return _answer(message, context, handlers.share_key)
+
+
+@app.query("agree")
+def query_agree(message: Message, context: Context) -> Message:
+    """Take the other sites' contributions."""
+    return _answer(message, context, handlers.agree)
 
 
 @app.query("sum")
@@ -91,6 +110,8 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
             early = _refused_early(settings, request)
             if early is None:
                 workspace = open_workspace(path, request.study, request.run)
+                if isinstance(request, TrainRequest):
+                    request = workspace.derived.completed(request)
                 content = _release(workspace, kind, request, handler)
             else:
                 content = early

@@ -45,10 +45,14 @@ from common.masking.slots import permutation, slots
 from common.masking.update import to_update_rings
 from common.messages.exchanges import (
     DEVICE,
+    AgreeReply,
+    AgreeRequest,
     EnrolReply,
     EnrolRequest,
     EvaluateReply,
     EvaluateRequest,
+    KeyReply,
+    KeyRequest,
     Refusal,
     Refused,
     RowsReply,
@@ -84,7 +88,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
     if workspace.images is not None and workspace.images.has_features:
         columns["radiomics"] = workspace.tables.read("radiomics", "train").columns
     workspace.fingerprint.remember()
-    return EnrolReply(
+    reply = EnrolReply(
         site=workspace.name,
         **request.echo,
         software=software() | device_in_words(workspace),
@@ -94,7 +98,22 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
         excluded=workspace.excluded,
         key=workspace.masks.announce(request.session),
         withheld=foreseen.withheld,
+        verifies=workspace.settings.verify and study.derivable,
     )
+    workspace.group.enrolled(reply)
+    return reply
+
+
+def share_key(workspace: Workspace, request: KeyRequest) -> KeyReply:
+    """Contribute to the key that the sites of this run share, having heard of all of them."""
+    sealed = workspace.group.contribute(request)
+    return KeyReply(site=workspace.name, **request.echo, sealed=sealed)
+
+
+def agree(workspace: Workspace, request: AgreeRequest) -> AgreeReply:
+    """Take the other sites' contributions to the key."""
+    workspace.group.agree(request)
+    return AgreeReply(site=workspace.name, **request.echo)
 
 
 def device_in_words(workspace: Workspace) -> dict[str, str]:
@@ -127,11 +146,18 @@ def answer_sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused
         found.append(to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites))
     if refusals:
         return Refused(refusals=_first_of_each_rule(refusals))
+    fingerprints = workspace.group.of_sums(request, found)
     hidden = end_to_end(
         _hidden(workspace, request, item, rings)
         for item, rings in zip(request.items, found, strict=True)
     )
-    return SumReply(site=workspace.name, **request.echo, ring64=hidden.ring64, ring32=hidden.ring32)
+    return SumReply(
+        site=workspace.name,
+        **request.echo,
+        ring64=hidden.ring64,
+        ring32=hidden.ring32,
+        fingerprints=fingerprints,
+    )
 
 
 def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: RingSums) -> RingSums:
@@ -174,6 +200,8 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     update = workspace.updates.update(request, lambda: train_network(workspace, request))
     sites = len(workspace.study.training_sites)
     rings = to_update_rings(update, request.running, sites, request.plan.grid)
+    vectors = (rings.parameters, rings.ring16, rings.statistics)
+    fingerprints = workspace.group.of_update(request, vectors)
     hide = partial(
         workspace.masks.hide,
         subset="train",
@@ -189,6 +217,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
         epsilon=workspace.releases.epsilon(),
         objection=object_to(workspace, request, update),
         statistics=hide(rings.statistics, item="statistics"),
+        fingerprints=fingerprints,
     )
 
 
@@ -224,7 +253,9 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
     if refusals:
         return Refused(refusals=refusals)
     masks, context = workspace.masks, bytes.fromhex(request.digest)
-    own = slots(masks.slot_key(context), context, request.counts)[workspace.name]
+    own = slots(workspace.group.slot_key(request.keys, context), context, request.counts)[
+        workspace.name
+    ]
     places = own[permutation(masks.own_secret(request.keys, context), table.n)]
     total = sum(request.counts.values())
     ring = to_slots(cells, table.label, places, total, study.fusion.row_decimals)

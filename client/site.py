@@ -86,6 +86,9 @@ class SiteSettings(BaseModel):
         "fast", description="of the radiomics features; pyradiomics = with the untouched library"
     )
     exclude_bad_patients: bool = False
+    verify: bool = Field(
+        True, description="answer only questions that this site has derived itself"
+    )
     pooled: bool = Field(False, description="the imagined hospital of a pooled reference")
     privacy: PrivacySettings | None = None
     max_epsilon: float | None = Field(None, gt=0, allow_inf_nan=False)

@@ -11,6 +11,8 @@ from client.data.cohort import Cohort, RowProblem, assign_folds, check_cohort, r
 from client.data.tables import SiteTables
 from client.site import LOG, SiteSettings, load_site
 from client.store.cohorts import CohortFingerprint
+from client.store.derived_files import DerivedFiles
+from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.releases import Releases
 from client.store.run_files import RunTables
@@ -40,6 +42,8 @@ class Workspace:
         self.fingerprint.check()
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
         self.masks = RunMasks(settings, study, run, self.draft)
+        self.group = GroupKeys(settings.work, study, run, settings.name, self.masks)
+        self.derived = DerivedFiles(self.run_tables.folder)
         deployed = settings.deployment is not None
         self.updates = Updates(self.run_tables.folder, self.draft, kept=deployed)
         self.releases = Releases(settings, study, run, self.cohort, self.draft)

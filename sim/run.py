@@ -264,6 +264,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
         simulation.out,
         simulation.cache,
         exclude_bad_patients=simulation.exclude_bad_patients,
+        verifying=study.training_sites[:1],
     )
     prepare_all(sites, with_identities(study), console)
     jobs = _jobs(simulation, study, data, sites)

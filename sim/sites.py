@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import tomli_w
@@ -77,6 +77,7 @@ def place_sites(
     *,
     exclude_bad_patients: bool,
     privacy: PrivacySettings | None = None,
+    verifying: Collection[str] = (),
 ) -> dict[str, Path]:
     """Give every hospital a site.toml of its own inside the run; return paths by site name.
 
@@ -86,6 +87,7 @@ def place_sites(
     Parameters
     ----------
     privacy : replaces the hospitals' thresholds, in a reference, which releases nothing.
+    verifying : hospitals that derive every question; one of them notices as much as all would.
     """
     placed = {}
     for name, folder in data.items():
@@ -98,6 +100,7 @@ def place_sites(
             "identity": Path("keys/identity.pem"),
             "cache": cache.resolve(),
             "approvals": "open",
+            "verify": name in verifying,
         }
         if privacy is not None:
             changes["privacy"] = privacy

@@ -14,6 +14,7 @@ from flwr.app import Context, Message
 
 from client import handlers
 from client.site import SiteSettings
+from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.site_db import Draft
 from common.disclosure import stricter
@@ -188,6 +189,21 @@ class Memory:
         return self.tables[f"{name}@{subset}" if f"{name}@{subset}" in self.tables else name]
 
 
+def _workspace(name: str, study: Study, tables: Tables) -> Any:
+    work = Path("unused")
+    draft = Draft(work)
+    masks = RunMasks(SiteSettings(name=name), study, "memory", draft)
+    return SimpleNamespace(
+        name=name,
+        study=study,
+        tables=Memory(tables),
+        privacy=stricter(study.privacy, None),
+        draft=draft,
+        masks=masks,
+        group=GroupKeys(work, study, "memory", name, masks),
+    )
+
+
 class Hospitals:
     """Stands in for a ClientApp: node i is site i, and the handlers of a hospital answer."""
 
@@ -198,20 +214,7 @@ class Hospitals:
             "query.rows": handlers.rows,
             **answers,
         }
-        self._workspaces = {
-            name: cast(
-                Any,
-                SimpleNamespace(
-                    name=name,
-                    study=study,
-                    tables=Memory(tables),
-                    privacy=stricter(study.privacy, None),
-                    draft=Draft(Path("unused")),
-                    masks=RunMasks(SiteSettings(name=name), study, "memory", Draft(Path("unused"))),
-                ),
-            )
-            for name, tables in sites.items()
-        }
+        self._workspaces = {name: _workspace(name, study, own) for name, own in sites.items()}
 
     def __call__(self, message: Message, context: Context) -> Message:
         site = Path(str(context.node_config["site-config"])).name

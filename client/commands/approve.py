@@ -31,6 +31,9 @@ SiteOption = Annotated[Path, typer.Option(help="site.toml, or its folder")]
 LEAVES = {
     "query.enrol": "numbers of patients and positives, names of columns, versions of software,"
     " CPU or GPU",
+    "query.key": "random numbers, each sealed for one other site: parts of a key that only the"
+    " sites have",
+    "query.agree": "word that this site has that key",
     "query.sum": "sums over this site's patients, {masked}",
     "train.network": "changed network weights and sums of the loss, {masked}",
     "query.rows": "one line a training patient: probabilities to {decimals} decimal(s) and the"

@@ -26,6 +26,8 @@ from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
+from common.masking.fingerprint import P
+from common.masking.group_key import SEALED_BYTES
 from common.masking.layout import sizes
 from common.masking.pooled_rows import ring_size
 from common.masking.update import update_sizes
@@ -35,10 +37,14 @@ from common.messages.exchanges import (
     DEVICE,
     DEVICES,
     REPLIES_IN_PLACE,
+    AgreeReply,
+    AgreeRequest,
     EnrolReply,
     EnrolRequest,
     EvaluateReply,
     EvaluateRequest,
+    KeyReply,
+    KeyRequest,
     Problem,
     RowsReply,
     RowsRequest,
@@ -49,6 +55,7 @@ from common.messages.exchanges import (
     TrainRequest,
     answers,
 )
+from common.messages.totals import groups
 from common.models import network_name
 from common.statistics.placements import DeLongResult
 from common.statistics.scores import THRESHOLDS
@@ -84,12 +91,30 @@ def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> Non
         _check_key(reply.key, request, context)
 
 
+def key(request: KeyRequest, reply: KeyReply, context: GateContext) -> None:
+    """Let through one sealed contribution for each other site."""
+    others = set(context.study.site_names) - {context.site}
+    expect(set(reply.sealed) == others, "shape", "contributions to the key")
+    for sealed in reply.sealed.values():
+        expect(sealed.shape == (SEALED_BYTES,), "shape", "a contribution to the key")
+
+
+def agree(request: AgreeRequest, reply: AgreeReply, context: GateContext) -> None:
+    """Let through a reply that says nothing but that it is one."""
+
+
+def _check_fingerprints(found: NDArray[Any], most: int) -> None:
+    expect(found.shape in ((0,), (most,)), "shape", "fingerprints")
+    expect((found < P).all(), "value", "fingerprints")
+
+
 def check_sums(request: SumRequest, reply: SumReply, context: GateContext) -> None:
     """Let through as many numbers as the statistics declare, masked where the study masks."""
     study = context.study
     for item in request.items:
         _expect_form(check_form, item.view, study)
     _expect_no_clear_sums(context, *{item.subset for item in request.items})
+    _check_fingerprints(reply.fingerprints, len(groups(request.items)))
     found = [_sizes(item, context) for item in request.items]
     for ring, bits, column in ((reply.ring64, 64, 0), (reply.ring32, 32, 1)):
         own = [size[column] for size in found]
@@ -110,6 +135,7 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
     expect(not request.control.size or settings.spec.sends_control, "shape", "the control")
     sizes = update_sizes(request.trained, request.running, request.control.size, request.plan.grid)
+    _check_fingerprints(reply.fingerprints, 1)
     private = study.differential_privacy.on
     expect(0.0 <= reply.epsilon < np.inf, "value", "the cost in privacy")
     expect(private or reply.epsilon == 0.0, "not_declared", "the cost in privacy")
@@ -461,6 +487,8 @@ def _check_words(request: Any, reply: Any, context: GateContext) -> None:
 
 CHECKS: dict[str, Callable[[Any, Any, GateContext], None]] = {
     "query.enrol": enrol,
+    "query.key": key,
+    "query.agree": agree,
     "query.sum": check_sums,
     "train.network": train,
     "query.rows": rows,

@@ -17,6 +17,7 @@ from flwr.app import Error, RecordDict
 from client.gate.approvals import read_approvals
 from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
+from client.gate.verifier import verifier_of
 from client.gate.vocabulary import CODES
 from client.site import LOG, SiteSettings, load_site
 from client.store.heads import LedgerHeads
@@ -97,6 +98,9 @@ class SiteGate:
             heads = LedgerHeads(self.settings.work, self.settings.name)
             heads.check_entry(*self._signed)
             heads.check_own(study.roster, newest_attached(content))
+        if self.settings.verify and study.derivable:
+            verifier = verifier_of(self.settings.work, self.settings.name, study, request.run)
+            request = verifier.check(request)
         return AdmittedRequest(exchange, request, study)
 
     def release(self, asked: AdmittedRequest, content: RecordDict) -> RecordDict:

@@ -6,10 +6,9 @@ rosters they were used under lie in `site.db`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,13 +123,6 @@ class RunMasks:
         self._admit(own.public_key, context, masked)
         return masked
 
-    def slot_key(self, context: bytes) -> bytes:
-        """Return the key (32 bytes) by which places are dealt to the sites of one sum of rows.
-
-        Where the study does not mask, everybody can see a site's places, and the key is public.
-        """
-        return hashlib.sha256(framed(PROTOCOL, "open slots", self._run, context)).digest()
-
     def own_secret(self, keys: tuple[SignedKey, ...], context: bytes) -> bytes:
         """Return 32 bytes that only this site knows, the same for the same keys and context."""
         if not self.needed:
@@ -138,6 +130,26 @@ class RunMasks:
         private, _ = self._own(keys)
         info = framed(PROTOCOL, "own secret", context)
         return hkdf_sha256(private.private_bytes_raw(), salt=b"", info=info)
+
+    def agreement(self, keys: tuple[SignedKey, ...]) -> tuple[X25519PrivateKey, dict[str, bytes]]:
+        """Return this site's ephemeral key, and the public halves of the others', checked.
+
+        Raises
+        ------
+        SignatureError : a key that is not the one its site signed for this run.
+        RestartedError : this start of the program does not have the own one.
+        """
+        private, own = self._own(keys)
+        roster = roster_digest(self._study.roster)
+        names = (self._run, self._study.digest(), roster, own.session)
+        checked = check_roster(keys, self._study.roster, *names)
+        public = {site: key.public_bytes_raw() for site, key in checked.items()}
+        return private, {site: raw for site, raw in public.items() if site != own.site}
+
+    def pairs(self, keys: tuple[SignedKey, ...], participants: Sequence[str]) -> dict[str, bytes]:
+        """Return the secrets that this site shares with the other participants of a sum."""
+        private, own = self._own(keys)
+        return among(self._pair_secrets(private, keys), own.site, participants)
 
     def _own(self, keys: tuple[SignedKey, ...]) -> RunKey:
         """Return the pair of the own key among these, where this start of the program has it."""

@@ -80,12 +80,11 @@ _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
 _Key = Literal["membership key", "draw secret"]
 _Content = Literal["study", "roster", "membership"]
-Kind = (
-    _Key
-    | _Content
-    | Literal["cohort", "mask", "levels", "update", "reply", "spending", "unique rows"]
-    | Literal["rolled back"]
-)
+_Derived = Literal["contribution", "group key", "enrolment", "keys asked", "question", "derivation"]
+_Made = Literal[
+    "cohort", "mask", "levels", "update", "reply", "spending", "unique rows", "rolled back"
+]
+Kind = _Key | _Content | _Derived | _Made
 REFUSED = "refused"
 # rules that look at nothing but the questions before
 _LIMITS = frozenset({"refusals", "releases", "rows_once", "privacy_budget", "update"})

@@ -205,7 +205,7 @@ def type_words(hint: Any) -> str:
 def messages_section() -> str:
     """List all exchanges, then the parts that messages are made of."""
     texts, checked = message_texts(), rule_text().messages
-    blocks = ["## The five messages, field by field"]
+    blocks = ["## The messages, field by field"]
     shown: set[str] = set()
     for name, exchange in CATALOGUE.items():
         rules = code(checked[name])

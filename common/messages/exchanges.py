@@ -8,7 +8,7 @@ like any other, and would turn the total into noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,7 +70,7 @@ class EnrolReply:
     `counts` maps "train" and each test set to (patients, positives); `columns` names the columns of
     its base tables; `readings` the repeat readings of the contours it has; `excluded` counts
     patients left out on the site's explicit word. `withheld` lists results of its test sets that
-    the site will withhold.
+    the site will withhold. A site that `verifies` answers only questions that it has derived.
     """
 
     site: str
@@ -82,6 +82,66 @@ class EnrolReply:
     excluded: int
     key: SignedKey | None = None
     withheld: tuple[Refusal, ...] = ()
+    verifies: bool = False
+
+
+@plain
+class KeyRequest:
+    """Every site's reply to the enrolment, from which all of them agree on a key of this run.
+
+    The coordinator never learns that key: the fingerprints of sums are made with it.
+    """
+
+    run: str
+    study: str
+    session: str
+    enrolments: tuple[EnrolReply, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the whole request."""
+        return request_digest(self.run, self.study, self.session, self.enrolments)
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """Fields that a reply repeats, with their values."""
+        return {"request": self.digest}
+
+
+@plain
+class KeyReply:
+    """The site's contribution to the key, sealed for each other site by name, uint8 (n,)."""
+
+    site: str
+    request: str
+    sealed: dict[str, NDArray[np.uint8]]
+
+
+@plain
+class AgreeRequest:
+    """Contributions that the other sites sealed for this one, by their names.
+
+    `enrolments` is the digest of the `KeyRequest` that they answered.
+    """
+
+    run: str
+    study: str
+    session: str
+    enrolments: str
+    sealed: dict[str, NDArray[np.uint8]]
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """Fields that a reply repeats, with their values."""
+        return {"session": self.session}
+
+
+@plain
+class AgreeReply:
+    """Word of a site that it has the key."""
+
+    site: str
+    session: str
 
 
 @plain
@@ -97,13 +157,50 @@ class SumItem:
         """SHA-256 (hex) of the whole item, every number included."""
         return request_digest(self.statistic, self.view, self.subset)
 
+    @property
+    def goes_back(self) -> bool:
+        """Return whether a later question depends on the sum, so that the sites need it too."""
+        return not getattr(self.statistic, "final", False)
+
+
+@plain
+class Totals:
+    """Sums over sites of question `number`, as ring elements end to end, for the sites.
+
+    Parameters
+    ----------
+    session : under which it was asked.
+    fingerprints : (k,), sums of the sites' fingerprints, see `common.masking.fingerprint`; one for
+        each subset in the order of their names, or one of an update.
+    """
+
+    session: str
+    number: int
+    ring64: Ring64
+    ring32: Ring32
+    ring16: Ring16
+    fingerprints: NDArray[np.uint64]
+
+
+@plain
+class Agreed:
+    """Value of a solver, in place of one that differs in its last digits; see `agreed`."""
+
+    number: int
+    name: str
+    value: Any
+
+
+Progress = tuple[Totals | Agreed, ...]
+
 
 @plain
 class SumRequest:
     """Several sums in one round.
 
     `session` and `number` are never the same for two rounds of a run; `keys` are those of all sites
-    of the roster, as each signed its own.
+    of the roster, as each signed its own. `progress` has what a site that derives the questions
+    itself has not heard of yet.
     """
 
     run: str
@@ -112,6 +209,7 @@ class SumRequest:
     number: int
     items: tuple[SumItem, ...]
     keys: tuple[SignedKey, ...]
+    progress: Progress = ()
 
     @cached_property
     def digest(self) -> str:
@@ -126,7 +224,11 @@ class SumRequest:
 
 @plain
 class SumReply:
-    """All sums of a request as masked ring elements, in its order."""
+    """All sums of a request as masked ring elements, in its order.
+
+    `fingerprints` (k,) are those of the sums that go back to the sites, by subset; none where the
+    sites have no key.
+    """
 
     site: str
     session: str
@@ -134,6 +236,7 @@ class SumReply:
     request: str
     ring64: Ring64
     ring32: Ring32
+    fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
 
 @plain
@@ -170,7 +273,8 @@ class TrainRequest:
 
     `running` (k, 2) are ranges, start and stop, of the running statistics of BatchNorm: their
     changes have no natural bound, and travel in 64 bits. `control` (n,) is the sites' mean
-    control variate, empty unless the strategy sends one, as SCAFFOLD does.
+    control variate, empty unless the strategy sends one, as SCAFFOLD does. A site that derives
+    the questions itself gets neither weights nor control: it knows them (`without_weights`).
     """
 
     run: str
@@ -184,6 +288,16 @@ class TrainRequest:
     plan: RoundPlan
     keys: tuple[SignedKey, ...]
     control: Weights = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    progress: Progress = ()
+
+    def without_weights(self, progress: Progress) -> TrainRequest:
+        """Return the request for a site that derives its questions."""
+        nothing = np.zeros(0, dtype=np.float32)
+        return replace(self, weights=nothing, control=nothing, progress=progress)
+
+    def with_weights(self, weights: Weights, control: Weights) -> TrainRequest:
+        """Return the whole request from one without weights."""
+        return replace(self, weights=weights, control=control, progress=())
 
     @cached_property
     def digest(self) -> str:
@@ -225,6 +339,7 @@ class TrainReply:
     ring16: Ring16 = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
     epsilon: float = 0.0
     objection: tuple[float, ...] = ()
+    fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
 
 @plain
@@ -242,6 +357,8 @@ class RowsRequest:
     fitting: Float
     counts: dict[str, int]
     keys: tuple[SignedKey, ...]
+    number: int = 0
+    progress: Progress = ()
 
     @cached_property
     def digest(self) -> str:
@@ -280,6 +397,8 @@ class EvaluateRequest:
     test_sets: tuple[str, ...]
     edges: Float
     cuts: dict[str, float] = field(default_factory=dict)
+    number: int = 0
+    progress: Progress = ()
 
     @cached_property
     def digest(self) -> str:
@@ -357,6 +476,8 @@ class Exchange:
 
 CATALOGUE: dict[str, Exchange] = {
     "query.enrol": Exchange(EnrolRequest, EnrolReply, "say who takes part and with how many"),
+    "query.key": Exchange(KeyRequest, KeyReply, "agree on a key that the coordinator lacks"),
+    "query.agree": Exchange(AgreeRequest, AgreeReply, "take the others' parts of that key"),
     "query.sum": Exchange(SumRequest, SumReply, "sums of additive statistics"),
     "train.network": Exchange(TrainRequest, TrainReply, "local training of a network"),
     "query.rows": Exchange(RowsRequest, RowsReply, "out-of-fold probabilities for the stacker"),

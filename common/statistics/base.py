@@ -82,7 +82,8 @@ class Statistic(Protocol, Generic[R]):
 
     The privacy dossier shows the words: `about` explains the statistic to a reader who knows no
     statistics, `attack` says how it could be misused, `axes` names the axes of every part, such as
-    "columns + 1". A statistic that is only asked of a set at one hospital says `alone = True`.
+    "columns + 1". A statistic that is only asked of a set at one hospital says `alone = True`; one
+    whose sum no later question of any study depends on, `final = True`.
     """
 
     kind: ClassVar[str]

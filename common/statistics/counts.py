@@ -87,6 +87,7 @@ class LevelCounts:
 
     levels: int
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     tally: ClassVar[dict[str, str]] = {"counts": "cells"}

@@ -68,6 +68,7 @@ class Placements:
     negatives: ClassCells
     positives: ClassCells
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "placements"
     step: ClassVar[dict[str, float]] = {
         "rows": 0.5,

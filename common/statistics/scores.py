@@ -42,6 +42,7 @@ class Confusion:
 
     cutoffs: Float
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"tp": 0.5, "tn": 0.5, "fp": 0.5, "fn": 0.5}
     tally: ClassVar[dict[str, str]] = {
@@ -105,6 +106,7 @@ class BinnedCalibration:
     array([[1., 0., 0., 0., 0., 0., 0., 0., 0., 1.]])
     """
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"count": 0.5, "probability": 2.0**-40, "positives": 0.5}
     tally: ClassVar[dict[str, str]] = {
@@ -170,6 +172,7 @@ class DecisionCounts:
     array([1., 1., 0.])
     """
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"rows": 0.5, "tp": 0.5, "fp": 0.5}
     tally: ClassVar[dict[str, str]] = {
@@ -227,6 +230,7 @@ class BrierSums:
     array([0.025])
     """
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "scores"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "squares": 2.0**-40}
     tally: ClassVar[dict[str, str]] = {"n": "rows", "squares": "at most rows"}

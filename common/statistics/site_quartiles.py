@@ -55,6 +55,7 @@ class SiteQuartiles:
     fewest: int
     minimum: int
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "quartiles"
     step: ClassVar[dict[str, float]] = {"present": 0.5, "quartiles": 0.5}
     tally: ClassVar[dict[str, str]] = {"present": "at most rows"}

@@ -52,6 +52,7 @@ class GroupSums:
     centre: Float
     minimum: int = 0
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "rows"
     step: ClassVar[dict[str, float]] = {"n": 0.5, "total": 0.5, "squares": 0.5}
     tally: ClassVar[dict[str, str]] = {"n": "at most rows", "squares": "squares"}
@@ -125,6 +126,7 @@ class ProtectedLevelCounts:
     levels: int
     minimum: int
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "cells"
     step: ClassVar[dict[str, float]] = {"counts": 0.5, "hidden": 0.5}
     tally: ClassVar[dict[str, str]] = {"counts": "cells", "hidden": "not negative"}
@@ -203,6 +205,7 @@ class JoinedHistogram:
     edges: Float
     minimum: int
 
+    final: ClassVar[bool] = True
     kind: ClassVar[str] = "rank_histogram"
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     tally: ClassVar[dict[str, str]] = {"counts": "cells"}

@@ -342,6 +342,14 @@ class Study(Settings):
         enough = len(self.members(subset)) >= FEWEST_MASKED
         return enough and self.privacy.masking != "off"
 
+    @property
+    def derivable(self) -> bool:
+        """Return whether a site can derive every question: from masked sums over three sites.
+
+        A strategy that compares single updates is never masked.
+        """
+        return self.masked("train")
+
     def too_few_to_mask(self) -> tuple[str, ...]:
         """Return subsets whose sums must be masked but which have too few sites for it.
 

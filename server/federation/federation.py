@@ -7,11 +7,11 @@ belongs behind `sum_many` and `train`, where no phase sees it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import Message, RecordDict
@@ -24,10 +24,13 @@ from common.messages.codec import decode, encode, size_of
 from common.messages.exchanges import (
     CATALOGUE,
     REPLIES_IN_PLACE,
+    Agreed,
+    AgreeRequest,
     EnrolReply,
     EnrolRequest,
     EvaluateReply,
     EvaluateRequest,
+    KeyRequest,
     Problem,
     Ranges,
     Refusal,
@@ -46,6 +49,7 @@ from common.transforms.views import View
 from server.federation.dispatch import Connection, Dispatch, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
 from server.federation.receipts import Receipts
+from server.federation.relay import Relay
 from server.federation.restarts import RESTARTED, RestartedError, asked_again, check_unchanged
 from server.federation.totals import RowTotals, SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
@@ -69,6 +73,8 @@ _ROLLED_BACK = {
         "its own screen names that hospital, which must restore the newest backup",
     ),
 }
+_DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest)
+T = TypeVar("T")
 FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
 
 
@@ -85,6 +91,7 @@ class Federation(protocol.Federation):
     epsilons : by site, privacy spent in training so far; 0 without differential privacy.
     objections : of sites, to weights that score their own held-out patients far worse.
     replies : file for the receipts of all replies; None = they are kept in memory only.
+    relay : answers that the sites need to derive the questions themselves.
     """
 
     grid: Grid
@@ -101,6 +108,7 @@ class Federation(protocol.Federation):
     epsilons: dict[str, float] = field(default_factory=dict)
     objections: list[dict[str, Any]] = field(default_factory=list)
     replies: Path | None = None
+    relay: Relay = field(default_factory=Relay)
     connection: Connection = field(init=False)
     receipts: Receipts = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
@@ -149,6 +157,8 @@ class Federation(protocol.Federation):
             raise error
         self._check_columns()
         self._check_keys()
+        if self._keys():
+            self._share_key()
         return self.members
 
     def enrol_anew(self, site: str) -> None:
@@ -197,7 +207,7 @@ class Federation(protocol.Federation):
         RefusedError : a site's disclosure rule refused.
         """
         wanted = {site: self._items_for(site, items) for site in self.study.site_names}
-        number = self._next_number()
+        number = self.next_number()
         requests = {
             site: SumRequest(
                 run=self.run,
@@ -214,7 +224,10 @@ class Federation(protocol.Federation):
         with self._named(number):
             for site, reply in self._ask("query.sum", requests, self.study.waiting.sum_seconds):
                 totals.add(site, reply)
-            return totals.results()
+            results = totals.results()
+        if any(item.goes_back for item in items):
+            self.relay.add(totals.going_back(self.session, number))
+        return results
 
     @asked_again
     def train(
@@ -240,7 +253,7 @@ class Federation(protocol.Federation):
             run=self.run,
             study=self.study.digest(),
             session=self.session,
-            number=self._next_number(),
+            number=self.next_number(),
             network=network,
             variant=variant,
             weights=weights,
@@ -257,6 +270,8 @@ class Federation(protocol.Federation):
             if len(reply.objection) == 2 and np.isfinite(reply.objection).all():
                 self._object(site, request, reply.objection)
             del reply  # before the next one is waited for
+        if self.relay.needed:
+            self.relay.add(totals.going_back())
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
         with self._named(request.number):
@@ -283,6 +298,7 @@ class Federation(protocol.Federation):
             fitting=fitting,
             counts={site: self.members[site].counts["train"][0] for site in sites},
             keys=self._keys(),
+            number=self.next_number(),
         )
         total = RowTotals(request, self.study.fusion.row_decimals)
         requests = dict.fromkeys(sites, request)
@@ -302,7 +318,7 @@ class Federation(protocol.Federation):
         edges : (k, cells + 1), of the class-wise histogram of each model's scores.
         cuts : where strata are cut in two, by column.
         """
-        requests = {}
+        requests, number = {}, self.next_number()
         for site in self.study.site_names:
             sets = tuple(t.name for t in self.study.test_sets if site in t.sites)
             if sets:
@@ -313,10 +329,16 @@ class Federation(protocol.Federation):
                     test_sets=sets,
                     edges=edges,
                     cuts=dict(cuts),
+                    number=number,
                 )
         seconds = self.study.waiting.train_seconds
         replies = dict(self._ask("evaluate.handout", requests, seconds))
         return {site: replies[site] for site in requests}
+
+    def agreed(self, name: str, value: T, accept: Callable[[T], bool]) -> T:
+        """Return the value, and hand it to the sites that derive the questions."""
+        self.relay.add(Agreed(self.next_number(), name, value))
+        return value
 
     # -- who has what ---------------------------------------------------------------------------
 
@@ -357,7 +379,31 @@ class Federation(protocol.Federation):
             self.events.emit("implausible", phase=self.transfers.phase, number=number)
             raise ImplausibleError(error.what, where=where, remedy=error.remedy) from None
 
-    def _next_number(self) -> int:
+    def _share_key(self) -> None:
+        """Let the sites agree on a key that is not known here; two rounds."""
+        names = self.study.site_names
+        enrolments = tuple(self.members[site] for site in names)
+        about = {"run": self.run, "study": self.study.digest(), "session": self.session}
+        asked = KeyRequest(**about, enrolments=enrolments)
+        seconds = self.study.waiting.sum_seconds
+        given = dict(self._ask("query.key", dict.fromkeys(names, asked), seconds))
+        for site in names:
+            if set(given[site].sealed) != set(names) - {site}:
+                raise SiteError("its part of the key is not for all other sites", where=site)
+        parts = {
+            site: AgreeRequest(
+                **about,
+                enrolments=asked.digest,
+                sealed={other: given[other].sealed[site] for other in names if other != site},
+            )
+            for site in names
+        }
+        for _ in self._ask("query.agree", parts, seconds):
+            pass
+        self.relay.wait_for(site for site in names if self.members[site].verifies)
+
+    def next_number(self) -> int:
+        """Return the number of the next question; agreements have one too."""
         self.number += 1
         return self.number - 1
 
@@ -378,17 +424,29 @@ class Federation(protocol.Federation):
         self.transfers.begin(exchange)
         dispatch = Dispatch(self.connection, exchange, seconds)
         # each object once: weights that go to every site are encoded one time
-        contents = {id(one): _Content(one, self.receipts) for one in requests.values()}
-        dispatch.ask({self.nodes[site]: contents[id(one)] for site, one in requests.items()})
+        sent = {site: self._sent(site, one) for site, one in requests.items()}
+        contents = {id(one): _Content(one, self.receipts) for one in sent.values()}
+        dispatch.ask({self.nodes[site]: contents[id(one)] for site, one in sent.items()})
         for node, reply in dispatch.replies():
             site = self._name_of(node)
+            number = getattr(requests[site], "number", None)
             answer = self._read(reply, exchange, site)
             self._take_receipt(site, exchange, requests[site], reply, answer)
-            decoded = self._pending(answer, site)
+            decoded = self._pending(answer, site, number)
             check_answer(requests[site], decoded, site)
-            self._heard(site, exchange, reply, contents[id(requests[site])].size)
+            self._heard(site, exchange, reply, contents[id(sent[site])].size)
+            self.relay.heard(site, number or 0)
             yield site, decoded
             del reply, answer, decoded  # before the next one is waited for
+
+    def _sent(self, site: str, request: Any) -> Any:
+        """Return a request as a site gets it: with the answers that it needs to derive it."""
+        if not self.relay.derives(site) or not isinstance(request, _DERIVED):
+            return request
+        progress = self.relay.since(site, request.number)
+        if isinstance(request, TrainRequest):
+            return request.without_weights(progress)
+        return replace(request, progress=progress)
 
     def _new_nodes(self) -> list[int]:
         """Find new nodes that may be sites of this study, by the name Flower has of them.
@@ -417,10 +475,10 @@ class Federation(protocol.Federation):
         released = not isinstance(answer, REPLIES_IN_PLACE)
         self.receipts.take(site, exchange, request, reply, released=released)
 
-    def _pending(self, answer: Any, site: str) -> Any:
+    def _pending(self, answer: Any, site: str, number: int | None) -> Any:
         """Return an answer; raise a refusal or a problem in its place."""
         if isinstance(answer, Problem):
-            raise _problem(answer, site)
+            raise _problem(answer, site, f", phase {self.transfers.phase}, question {number}")
         if isinstance(answer, Refused):
             self._note(answer, site)
             first = answer.refusals[0]
@@ -488,16 +546,29 @@ class _Content:
         return content
 
 
-def _problem(problem: Problem, site: str) -> SiteError:
+_NOT_DERIVED = (
+    "its own run of the study asks another question, or the totals are not what the sites sent",
+    "nothing was answered; its own screen and gate.log say more. Begin a new run; where this comes"
+    " again, compare the releases of site and coordinator",
+)
+
+
+def _problem(problem: Problem, site: str, where: str = "") -> SiteError:
     if problem.kind == RESTARTED:
         return RestartedError(site)
     what, remedy = "cannot go on", "the site's own screen and errors.log say why"
+    if problem.kind == "not_derived":
+        what, remedy = _NOT_DERIVED
+    else:
+        where = ""
     if problem.kind == "other_release":
         what, remedy = _OTHER_RELEASE
     if problem.kind in _ROLLED_BACK:
         what, remedy = _ROLLED_BACK[problem.kind]
     return SiteError(
-        f"{what} ({problem.kind}, its log {problem.log_id})", where=f"site {site}", remedy=remedy
+        f"{what} ({problem.kind}, its log {problem.log_id})",
+        where=f"site {site}{where}",
+        remedy=remedy,
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import SiteError
-from common.masking.layout import RingSums, from_rings, sizes
+from common.masking.fingerprint import P
+from common.masking.layout import RingSums, end_to_end, from_rings, sizes
 from common.masking.pooled_rows import from_slots, ring_size
 from common.masking.update import Update, UpdateRings, from_update_rings, update_sizes
 from common.messages.exchanges import (
@@ -16,10 +17,12 @@ from common.messages.exchanges import (
     RowsRequest,
     SumItem,
     SumReply,
+    Totals,
     TrainReply,
     TrainRequest,
     Weights,
 )
+from common.messages.totals import groups
 from common.statistics.base import Float, Sums
 from common.study.model import Study
 from server.phases.plausible import Plausibility
@@ -37,6 +40,8 @@ class SumTotals:
 
     def __init__(self, study: Study, items: Sequence[SumItem], plausible: Plausibility) -> None:
         self._study, self._items, self._plausible = study, items, plausible
+        self._groups = groups(items)
+        self._fingerprints = dict.fromkeys(self._groups, 0)
         self._sizes = [sizes(item.statistic, len(item.view.outputs())) for item in items]
         self._totals = [
             RingSums(np.zeros(ring64, dtype=np.uint64), np.zeros(ring32, dtype=np.uint32))
@@ -65,6 +70,26 @@ class SumTotals:
             np.add(total.ring32, part.ring32, out=total.ring32)
             if not self._study.masked(self._items[i].subset):
                 self._plausible.check_sum(self._items[i], self._read(i, part), site)
+        self._add_fingerprints(site, reply)
+
+    def _add_fingerprints(self, site: str, reply: SumReply) -> None:
+        own = [subset for subset in self._groups if site in self._study.members(subset)]
+        if reply.fingerprints.size not in (0, len(own)):
+            raise _another_size(site)
+        for subset, value in zip(own, reply.fingerprints.tolist(), strict=False):
+            self._fingerprints[subset] = (self._fingerprints[subset] + value) % P
+
+    def going_back(self, session: str, number: int) -> Totals:
+        """Return the sums that later questions depend on, for the sites."""
+        rings = end_to_end(self._totals[i] for places in self._groups.values() for i in places)
+        return Totals(
+            session=session,
+            number=number,
+            ring64=rings.ring64,
+            ring32=rings.ring32,
+            ring16=np.zeros(0, dtype=np.uint16),
+            fingerprints=np.array(list(self._fingerprints.values()), dtype=np.uint64),
+        )
 
     def results(self) -> list[Any]:
         """Return the statistic of every item's sum, in order.
@@ -98,6 +123,7 @@ class UpdateTotals:
     def __init__(self, request: TrainRequest, *, singly: bool = False) -> None:
         self._request, self._singly = request, singly
         self._total = UpdateRings.zeros(*self._sizes())
+        self._fingerprint = 0
         self._single: dict[str, Weights] = {}
 
     def add(self, site: str, reply: TrainReply) -> None:
@@ -106,12 +132,24 @@ class UpdateTotals:
         if rings.sizes != self._sizes():
             raise _another_size(site)
         self._total.add(rings)
+        self._fingerprint = (self._fingerprint + sum(reply.fingerprints.tolist())) % P
         if self._singly:
             self._single[site] = self._read(rings).change
 
     def results(self) -> Update:
         """Return the sum over the sites."""
         return self._read(self._total)
+
+    def going_back(self) -> Totals:
+        """Return the sum for the sites."""
+        return Totals(
+            session=self._request.session,
+            number=self._request.number,
+            ring64=self._total.statistics,
+            ring32=self._total.parameters,
+            ring16=self._total.ring16,
+            fingerprints=np.array([self._fingerprint], dtype=np.uint64),
+        )
 
     def singles(self) -> tuple[Weights, ...]:
         """Return each site's part of the change, in the order of the sites' names."""

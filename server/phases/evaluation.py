@@ -33,7 +33,7 @@ from common.study.model import Study
 from common.study.strata import most_levels, strata_columns
 from common.transforms import Select
 from common.transforms.views import View, table
-from server.phases.protocol import Federation
+from server.phases.protocol import UNREAD, Federation, any_unread
 from server.phases.strata import (
     StratumFindings,
     cuts_asks,
@@ -108,12 +108,15 @@ def evaluate_test_sets(
     replies = federation.evaluate(files, edges, cuts)
     sets = {test.name: study.members(test.name) for test in study.test_sets}
     spread = [name for name, sites in sets.items() if len(sites) > 1]
-    summed = [name for name in spread if _may_be_summed(study, name, replies)]
+    summed = _summed(federation, spread, replies)
     found: dict[str, SetFindings] = {}
     if summed:
         view = table("scores").then(Select(columns=names))
         over_sites = evaluate_over_sites(federation, summed, names, view, cutoffs, edges)
         found = {one.subset: one for one in over_sites}
+    strata = strata_findings(federation, names, edges, cuts, replies)
+    if replies is UNREAD:
+        return EvaluationFindings(cutoffs, (), {}, strata, {})
     for subset, sites in sets.items():
         if subset not in spread:
             found[subset] = _at_one_site(subset, names, replies[sites[0]])
@@ -131,7 +134,7 @@ def evaluate_test_sets(
             }
             for subset in spread
         },
-        strata=strata_findings(federation, names, edges, cuts, replies),
+        strata=strata,
         withheld={site: reply.withheld for site, reply in replies.items()},
     )
 
@@ -206,7 +209,9 @@ def evaluate_over_sites(
     )
     placements = [placements_of(histogram, minimum) for histogram in first[::5]]
     areas = _areas(federation, view, dict(zip(subsets, placements, strict=True)))
-    found = []
+    found: list[SetFindings] = []
+    if any_unread(first):
+        return found
     for i, subset in enumerate(subsets):
         histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
         if subset in areas:
@@ -288,9 +293,11 @@ def evaluate_training(
     )
 
 
-def training_findings(one: SetFindings, cutoffs: Mapping[str, float]) -> EvaluationFindings:
+def training_findings(
+    found: Sequence[SetFindings], cutoffs: Mapping[str, float]
+) -> EvaluationFindings:
     """Return the out-of-fold performance alone."""
-    return EvaluationFindings(dict(cutoffs), (one,), {}, (), {})
+    return EvaluationFindings(dict(cutoffs), tuple(found), {}, (), {})
 
 
 def _at_one_site(subset: str, names: Sequence[str], reply: EvaluateReply) -> SetFindings:
@@ -316,6 +323,21 @@ def _with_curves(
         if np.isfinite(delong.auc[i])
     }
     return SetFindings(subset, delong.n, delong.positives, evaluation, curves, methods)
+
+
+def _summed(
+    federation: Federation, spread: Sequence[str], replies: Mapping[str, EvaluateReply]
+) -> list[str]:
+    """Choose the sets that are summed; where sums are not masked, what the sites said decides."""
+    study = federation.study
+    masked = [name for name in spread if study.masked(name)]
+    if len(masked) == len(spread):
+        return masked
+    found: tuple[str, ...] = ()
+    if replies is not UNREAD:
+        found = tuple(name for name in spread if _may_be_summed(study, name, replies))
+    chosen = federation.agreed("summed", found, lambda theirs: set(theirs) <= set(spread))
+    return [name for name in spread if name in masked or name in chosen]
 
 
 def _may_be_summed(study: Study, subset: str, replies: Mapping[str, EvaluateReply]) -> bool:

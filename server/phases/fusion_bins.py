@@ -52,7 +52,7 @@ def decide_by_bins(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     cutoffs = {name: float(np.clip(youden(curves[name]), 0.0, 1.0)) for name in models}
     edges = score_edges(quantiles)
     joined = side_by_side(views, tuple(models))
-    (training,) = evaluate_over_sites(federation, ["train"], tuple(models), joined, cutoffs, edges)
+    training = evaluate_over_sites(federation, ["train"], tuple(models), joined, cutoffs, edges)
     return Decision(training_findings(training, cutoffs), models, cutoffs, edges, stacker)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.dossier.disclosure import BYTES32, Disclosure, Phase, sum_disclosure
 from common.evaluation.linkage import (
@@ -19,8 +21,10 @@ from common.evaluation.linkage import (
 )
 from common.evaluation.roc import youden, youden_cutoff
 from common.learning.quantile_cells import probability_quantiles
+from common.ledger.entry import request_digest
 from common.masking.pooled_rows import ring_size
 from common.messages.exchanges import SumItem
+from common.messages.plain import plain
 from common.models import MODELS
 from common.statistics.base import Float
 from common.statistics.class_histogram import MOST_CELLS, QUANTILES, ClassHistogram, score_edges
@@ -29,17 +33,26 @@ from common.study.model import Study
 from common.transforms import Stack
 from common.transforms.views import View
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
-from server.phases.evaluation import evaluate_training, training_findings
+from server.phases.evaluation import SetFindings, evaluate_training, training_findings
 from server.phases.fitted_model import FittedModel
 from server.phases.out_of_fold import cells_of, curves_of
-from server.phases.protocol import Federation, OutOfFoldRows
+from server.phases.protocol import UNREAD, Federation, OutOfFoldRows
+
+
+@plain
+class PooledFit:
+    """The stacker, fitted on rows that no site hears of, with its cut-off."""
+
+    fit: StackerFit
+    cutoff: float
 
 
 def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) -> Decision:
     """Fit the stacker and measure performance on the pooled rows; three rounds.
 
     Edges and cut-offs of the base models come from sums, as with bins, so that every site can
-    derive them; the stacker's come with the stacker.
+    derive them. The stacker, with its cut-off, is the one thing that a site takes as it comes: it
+    reads the base models' probabilities alone.
     """
     study = federation.study
     names = unstacked(study)
@@ -49,25 +62,51 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     quantiles = probability_quantiles(counted.edges, counted.counts, QUANTILES)
     curves, _ = curves_of(federation, views, quantiles)
     rows = federation.rows(views, fitting[0].counts if fitting else np.zeros((0, 0)))
-    scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
+    scores: dict[str, Float] = {}
+    if rows is not UNREAD:
+        scores = {name: rows.probabilities[:, i] for i, name in enumerate(rows.columns)}
     models = {name: fitted[name].final for name in names}
     cutoffs = {name: float(np.clip(youden(curves[name]), 0.0, 1.0)) for name in names}
     stacker = None
     if STACKER in study.fusion_models:
-        stacker, scores[STACKER] = fit_stacker(study, fitted, rows)
-        models[STACKER] = stacker.final
-        cutoffs[STACKER] = min(youden_cutoff(scores[STACKER], rows.labels), 1.0)
+        own: Any = UNREAD
+        if rows is not UNREAD:
+            fit, scores[STACKER] = fit_stacker(study, fitted, rows)
+            own = PooledFit(fit, min(youden_cutoff(scores[STACKER], rows.labels), 1.0))
+        chosen: PooledFit = federation.agreed(STACKER, own, partial(may_stack, study, fitted))
+        stacker, models[STACKER] = chosen.fit, chosen.fit.final
+        cutoffs[STACKER] = chosen.cutoff
         quantiles = np.vstack([quantiles, QUANTILES])
-    table = np.column_stack(list(scores.values()))
-    training = evaluate_training(tuple(scores), table, rows.labels, cutoffs, study.privacy.min_cell)
+    training: tuple[SetFindings, ...] = ()
+    if rows is not UNREAD:
+        table, minimum = np.column_stack(list(scores.values())), study.privacy.min_cell
+        training = (evaluate_training(tuple(scores), table, rows.labels, cutoffs, minimum),)
     return Decision(
         training=training_findings(training, cutoffs),
         models=models,
         cutoffs=cutoffs,
         edges=score_edges(quantiles),
         stacker=stacker,
-        linkage=_linkage(study, scores, known),
+        linkage=_linkage(study, scores, known) if scores else None,
     )
+
+
+def may_stack(study: Study, fitted: Mapping[str, FittedModel], found: Any) -> bool:
+    """Tell whether a stacker reads the probabilities of the base models and nothing else."""
+    if not isinstance(found, PooledFit) or not isinstance(found.fit, StackerFit):
+        return False
+    steps = found.fit.final.transforms
+    if not steps or not isinstance(steps[-1], Stack):
+        return False
+    expected = _stacked(study, fitted, steps[-1].blob)
+    same = request_digest(expected) == request_digest(found.fit.final)
+    return same and 0.0 <= found.cutoff <= 1.0
+
+
+def _stacked(study: Study, fitted: Mapping[str, FittedModel], blob: NDArray[np.uint8]) -> View:
+    names = tuple(study.base_models)
+    joined = side_by_side({name: fitted[name].final for name in names}, names)
+    return joined.then(Stack(columns=names, blob=blob, name=STACKER))
 
 
 def rows_asks(study: Study) -> Phase:
@@ -156,8 +195,7 @@ def fit_stacker(
     if used == "best":
         used = max(stackers, key=lambda name: scores[name])
     blob = np.frombuffer(dumps(stackers[used]), dtype=np.uint8)
-    joined = side_by_side({name: fitted[name].final for name in names}, names)
-    final = joined.then(Stack(columns=names, blob=blob, name=STACKER))
+    final = _stacked(study, fitted, blob)
     return StackerFit(final=final, candidates=scores, used=used), predicted[used]
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase
+from common.masking.group_key import SEALED_BYTES
 from common.models import MODELS, NetworkName, in_order
 from common.study.model import Study
 from server.phases.decision import STACKER, Decision, unstacked
@@ -32,7 +33,7 @@ from server.phases.networks import (
 from server.phases.protocol import Federation
 from server.phases.table1 import Table1Findings, table1, table1_asks
 
-BYTES_A_NAME, BYTES_OF_ENROLMENT = 48, 2000
+BYTES_A_NAME, BYTES_OF_ENROLMENT, BYTES_OF_KEYS = 48, 2000, 400
 DECIDE = {"rows": decide_by_rows, "bins": decide_by_bins}
 
 T = TypeVar("T")
@@ -154,15 +155,26 @@ def declared_phases(study: Study) -> tuple[Phase, ...]:
 
 
 def enrolment_asks(study: Study) -> Phase:
-    """Declare the replies to the enrolment."""
+    """Declare the replies to the enrolment, and the key that sites of masked sums agree on."""
     features = study.radiomics.expected_features if study.needs_images else 0
     names = len(study.clinical_columns) + features
-    asked = Disclosure(
-        exchange="query.enrol",
-        what="names and numbers",
-        subset=EVERYBODY,
-        parts={"column names": f"{names:,}", "patients and positives": "2 a set"},
-        size=BYTES_OF_ENROLMENT + BYTES_A_NAME * names,
-        rounds=1,
-    )
-    return Phase("enrolment", "Who takes part, and with how many patients", 1, (asked,))
+    asked = [
+        Disclosure(
+            exchange="query.enrol",
+            what="names and numbers",
+            subset=EVERYBODY,
+            parts={"column names": f"{names:,}", "patients and positives": "2 a set"},
+            size=BYTES_OF_ENROLMENT + BYTES_A_NAME * names,
+            rounds=1,
+        )
+    ]
+    if any(study.masked(subset) for subset in ("train", *(t.name for t in study.test_sets))):
+        others = len(study.site_names) - 1
+        for exchange, what, size in (
+            ("query.key", "sealed parts of a key", BYTES_OF_KEYS * others),
+            ("query.agree", "word that the key is there", 0),
+        ):
+            parts = {"sealed": f"{others} x {SEALED_BYTES}"} if size else {}
+            asked.append(Disclosure(exchange, what, EVERYBODY, parts, size, 1))
+    purpose = "Who takes part, and with how many patients"
+    return Phase("enrolment", purpose, len(asked), tuple(asked))

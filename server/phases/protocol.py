@@ -6,7 +6,7 @@ question follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +25,8 @@ from common.study.model import Study
 from common.transforms.views import View
 from strategies.base import AggregatedUpdate
 
+UNREAD: Any = None
+"""Result of a sum that no later question depends on, where the program runs at a site."""
 T = TypeVar("T")
 NO_CONTROL: Weights = np.zeros(0, dtype=np.float32)
 
@@ -52,6 +54,11 @@ class OutOfFoldRows:
     columns: tuple[str, ...]
     probabilities: Float
     labels: Float
+
+
+def any_unread(results: Iterable[Any]) -> bool:
+    """Tell whether one of these results is `UNREAD`."""
+    return any(result is UNREAD for result in results)
 
 
 class Federation(Protocol):

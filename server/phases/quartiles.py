@@ -39,6 +39,7 @@ from common.study.model import ClinicalColumn, PrivacySettings, Study
 from common.transforms import Select
 from common.transforms.views import View, table
 from server.phases.batching import Procedure
+from server.phases.protocol import UNREAD, any_unread
 
 Columns = Sequence[ClinicalColumn]
 Three = tuple[Quantile, Quantile, Quantile]
@@ -130,6 +131,8 @@ def find_quartiles(
         last = [i for i, one in enumerate(sets) if one.joined]
         grid, view = _stacked(bounds), _view(columns)
         results = yield [_counted(sets[i], grid, view, privacy) for i in last]
+        if any_unread(results):
+            return []
         joined = dict(zip(last, results, strict=True))
     found = []
     for i, (tally, own) in enumerate(zip(tallies, bounds, strict=True)):
@@ -178,7 +181,8 @@ def _split_cells(
         items = [_counted(sets[i], grid, view, privacy) for i in givers]
         results = yield [*items, *extra]
         for position, result in zip(own, results[len(items) :], strict=False):
-            at_site |= {(position, i): three for i, three in enumerate(result.quartiles)}
+            if result is not UNREAD:
+                at_site |= {(position, i): three for i, three in enumerate(result.quartiles)}
         extra = []
         for place, i in enumerate(edges):
             counts = np.array([result.counts[place] for result in results[: len(items)]])

@@ -37,7 +37,7 @@ from common.study.strata import is_cut, level_names, level_view, most_levels, st
 from common.transforms import Select
 from common.transforms.views import table
 from server.phases.batching import Procedure, run_together
-from server.phases.protocol import Federation
+from server.phases.protocol import UNREAD, Federation, any_unread
 from server.phases.quartiles import ColumnFindings, CountedSet, find_quartiles, quartiles_asks
 
 # the histogram of a level has about this many cells at most
@@ -90,7 +90,7 @@ def strata_findings(
         alone = len(members) == 1
         for variable, levels in labels.items():
             found = over_sites.get((test.name, variable))
-            if alone:
+            if alone and replies is not UNREAD:
                 found = replies[members[0]].strata.get(test.name, {}).get(variable)
             findings.append(StratumFindings(test.name, variable, levels, alone, found))
     return tuple(findings)
@@ -222,7 +222,7 @@ def _areas(
     found = federation.sum_many(
         [one.item(own, names) for one, own in zip(levels, placements, strict=True)]
     )
-    return dict(zip(levels, found, strict=True))
+    return {} if any_unread(found) else dict(zip(levels, found, strict=True))
 
 
 def _coarse(histogram: ClassHistogramResult, minimum: int) -> Float:

@@ -30,7 +30,7 @@ from common.study.model import ClinicalColumn, PrivacySettings, Study
 from common.transforms import Select
 from common.transforms.views import View, table
 from server.phases.batching import Procedure, run_together
-from server.phases.protocol import Federation
+from server.phases.protocol import Federation, any_unread
 from server.phases.quartiles import (
     UNORDERED,
     ColumnFindings,
@@ -204,6 +204,8 @@ def _means(
         SumItem(GroupSums(centre=found.mean, minimum=fewest if s.alone else 0), view, s.name)
         for s in sets
     ]
+    if any_unread(groups):
+        return {}
     return {
         column.name: MeanFindings(
             n=np.array([group.n[i] for group in groups]),
@@ -228,6 +230,8 @@ def _medians(
     recorded = all(column.decimals is not None for column in columns)
     counted = [CountedSet.of(study, one.name, recorded=recorded) for one in sets]
     findings = yield from find_quartiles(columns, counted, study.privacy, ranks=True)
+    if not findings:
+        return {}
     return {
         column.name: _tested(own, study.privacy.min_rows)
         for column, own in zip(columns, findings, strict=True)
@@ -275,6 +279,8 @@ def _levels(
     levels = max(len(c.levels) for c in columns)
     results = yield [SumItem(_level_counts(levels, s.alone, privacy), view, s.name) for s in sets]
     found: Findings = {}
+    if any_unread(results):
+        return found
     for index, column in enumerate(columns):
         size = len(column.levels)
         # results are as wide as the column with most levels

@@ -29,6 +29,8 @@ STACKER_LABELS = {
 
 EXCHANGE_LABELS = {
     "query.enrol": "Names and counts",
+    "query.key": "Parts of a key",
+    "query.agree": "Key agreed",
     "query.sum": "Sums",
     "train.network": "Network weights",
     "query.rows": "Out-of-fold rows",

@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.bundle.bundle import Bundle, Files, save_files
 from common.bundle.signature import sign_files
+from common.messages.checkpoint import Checkpoint, Slot
 from common.models import NetworkName
 from common.utils.versions import installed
 from server.federation.federation import Federation
+from server.federation.relay import Relay
 from server.phases.decision import Decision
 from server.phases.evaluation import EvaluationFindings
 from server.phases.networks import (
@@ -28,7 +30,6 @@ from server.phases.networks import (
 )
 from server.phases.program import Training, phase_names, run_program
 from server.report.assemble import RunRecord, results_of
-from server.run.checkpoint import Checkpoint, Slot
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "skops")
 
@@ -60,6 +61,7 @@ class StudyRun:
     def __post_init__(self) -> None:
         digest = self.federation.study.digest()
         self.checkpoint = Checkpoint(self.out / "checkpoint", digest, self._so_far)
+        self.federation.relay = Relay(self.out / "relay")
         so_far = self.checkpoint.newest()
         if so_far:
             self.timing, self.started = so_far["timing"], so_far["started"]

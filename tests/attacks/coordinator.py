@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,12 @@ class Rehearsal:
         """A federation whose grid is a `Coordinator`."""
         return Federation(grid=Coordinator(self.sites), study=self.study, run=run)
 
-    def run(self, out: Path, label: str = "r") -> Coordinator:
+    def run(
+        self, out: Path, label: str = "r", *, ask: Lie = honest, hand_on: Lie = honest
+    ) -> Coordinator:
         """The whole study; the grid that listened."""
         grid = Coordinator(self.sites)
+        grid.ask, grid.hand_on = ask, hand_on
         config = {
             "study": str(write_study(self.study, out / "input" / "study.toml")),
             "out": str(out),
@@ -106,9 +109,20 @@ class Rehearsal:
         return to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites)
 
 
-def rehearse(folder: Path, **overrides: Any) -> Rehearsal:
-    """Place the sites of the study below `folder`, with these blocks instead of its own."""
+def rehearse(folder: Path, *, verifying: Sequence[str] = (), **overrides: Any) -> Rehearsal:
+    """Place the sites of the study below `folder`, with these blocks instead of its own.
+
+    Parameters
+    ----------
+    verifying : sites that derive every question themselves.
+    """
     study = with_identities(builders.amended(folder / "study.toml", **overrides))
     data = {name: folder / name for name in study.site_names}
-    placed = place_sites(data, folder / "run", folder / "cache", exclude_bad_patients=False)
+    placed = place_sites(
+        data,
+        folder / "run",
+        folder / "cache",
+        exclude_bad_patients=False,
+        verifying=verifying,
+    )
     return Rehearsal(study, placed)

@@ -10,7 +10,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.messages.plain import read_notes, read_plain, write_plain
-from common.utils.durable import write_durably
+from common.utils.durable import make_folder, write_durably
 
 # of the values of steps; a run that another release began cannot be resumed
 FORMAT = 2
@@ -30,7 +30,7 @@ class Checkpoint:
         self, folder: Path, study: str, notes: Callable[[], Mapping[str, Any]] = dict
     ) -> None:
         self.folder, self._notes = folder, notes
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         mark, own = folder / "study", f"{study} {FORMAT}"
         if not mark.is_file():
             write_durably(mark, own.encode())
@@ -63,6 +63,11 @@ class Checkpoint:
     def read(self, name: str) -> Any:
         """Return a stored value."""
         return read_plain(self._path(name))
+
+    def notes(self, name: str) -> dict[str, Any]:
+        """Return the notes that were written with a stored value."""
+        found: dict[str, Any] = json.loads(read_notes(self._path(name)))
+        return found
 
     def remove(self, name: str) -> None:
         """Delete the value under this name, if there is one."""

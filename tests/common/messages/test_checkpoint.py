@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from server.run.checkpoint import Checkpoint, Slot
+from common.messages.checkpoint import Checkpoint, Slot
 
 
 def counted(folder: Path, counts: dict[str, Any]) -> Checkpoint:

@@ -1,0 +1,296 @@
+"""Compare every question with the one that this site's own run of the study asks next.
+
+A coordinator that makes up a question, or the answers that questions follow from, is refused, and
+the run ends at this site. What a coordinator with an accomplice among the sites can still ask for
+is held by the rules of `common.disclosure`.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from client.gate.derivation import Agreement, Answer, Derivation, Question, handout_digest
+from client.gate.schema import StoppedError, expect
+from client.site import LOG
+from client.store.derived_files import DerivedFiles, DerivedWeights
+from client.store.group_key import recall_group_key
+from client.store.run_files import RunTables
+from client.store.site_db import site_db
+from common.errors import StudyError
+from common.ledger.entry import request_digest
+from common.masking.fingerprint import P, check_total, fingerprint_of, pad, signed_of
+from common.masking.layout import sizes
+from common.masking.update import update_sizes
+from common.messages.exchanges import (
+    Agreed,
+    EvaluateRequest,
+    KeyRequest,
+    RowsRequest,
+    SumItem,
+    SumRequest,
+    Totals,
+    TrainRequest,
+)
+from common.messages.totals import UPDATE, context_of, groups
+from common.study.model import Study
+
+_DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest)
+_STOPPED = "stopped"
+_OPEN: dict[tuple[Path, str], Verifier] = {}
+_OPENING = threading.Lock()
+
+
+def verifier_of(work: Path, site: str, study: Study, run: str) -> Verifier:
+    """Return the verifier of a run at a site, one in a process."""
+    with _OPENING:
+        found = _OPEN.get((work, run))
+        if found is None or found.study.digest() != study.digest():
+            if found is not None:
+                found.end()
+            found = _OPEN[work, run] = Verifier(work, site, study, run)
+        return found
+
+
+class Verifier:
+    """Verifier of one run at one site.
+
+    Parameters
+    ----------
+    work : the site's work folder.
+    study : as approved.
+    """
+
+    def __init__(self, work: Path, site: str, study: Study, run: str) -> None:
+        self.study = study
+        self._work, self._site, self._run = work, site, run
+        self._files, self._db = DerivedFiles(RunTables(work, run).folder), site_db(work)
+        self._derivation: Derivation | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def check(self, request: Any) -> Any:
+        """Return a request that this site derives too, with the weights that it names.
+
+        Raises
+        ------
+        StoppedError : it asks something else, or names answers that the sites did not give.
+        """
+        with self._one_at_a_time:
+            if isinstance(request, KeyRequest):
+                self._hear_enrolments(request)
+            if not isinstance(request, _DERIVED):
+                return request
+            stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
+            expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
+            try:
+                return self._derived(request)
+            except StoppedError as stop:
+                LOG.error("site %s: %s", self._site, stop.what)
+                if stop.code == "not_derived":
+                    self.stop(stop.what)
+                raise
+
+    def stop(self, why: str) -> None:
+        """Answer nothing more of this run, also after a restart."""
+        self._db.fix("derivation", f"{self._run}/{_STOPPED}", why)
+
+    def end(self) -> None:
+        """End the derivation."""
+        if self._derivation is not None:
+            self._derivation.end()
+            self._derivation = None
+
+    # -- the enrolments ------------------------------------------------------------------------
+
+    def _hear_enrolments(self, request: KeyRequest) -> None:
+        """Keep what all sites said of themselves; a later session must not change it."""
+        said = tuple(one.site for one in request.enrolments)
+        expect(said == self.study.site_names, "not_derived", "not the enrolments of all sites")
+        before = self._files.enrolments()
+        if not before:
+            self._files.keep_enrolments(request.enrolments)
+            return
+        facts = [
+            [(one.site, one.counts, one.columns, one.readings) for one in enrolments]
+            for enrolments in (before, request.enrolments)
+        ]
+        same = request_digest(*map(repr, facts[:1])) == request_digest(*map(repr, facts[1:]))
+        expect(same, "not_derived", "a site's patients or columns changed in the middle of the run")
+
+    # -- the questions -------------------------------------------------------------------------
+
+    def _derived(self, request: Any) -> Any:
+        derivation = self._going_on()
+        for entry in request.progress:
+            self._hear(derivation, entry)
+        frontier = self._settled(derivation)
+        number = request.number
+        if isinstance(request, TrainRequest):
+            question = derivation.asked.get(number)
+            own = question.asked if question is not None else None
+            if not isinstance(own, TrainRequest):
+                raise StoppedError(
+                    "not_derived", f"question {number} is not for the weights of a network"
+                )
+            if not request.weights.size:
+                request = request.with_weights(own.weights, own.control)
+        asked = self._digest(request)
+        known = self._known(derivation, number)
+        if known is None:
+            waits = f"the answer to question {frontier}" if frontier is not None else "nothing more"
+            raise StoppedError(
+                "not_derived", f"question {number} is asked, and the study waits for {waits}"
+            )
+        phase, wanted = known
+        expect(
+            asked == wanted,
+            "not_derived",
+            f"phase {phase}, question {number}: this site derives another question",
+        )
+        if isinstance(request, TrainRequest):
+            self._files.offer(DerivedWeights(number, request.weights, request.control))
+        return request
+
+    def _going_on(self) -> Derivation:
+        """Return the derivation, which goes on from the files after a restart."""
+        own = self._derivation
+        if own is not None and own.waiting is not None and own.waiting < self._files.used_up():
+            self.end()  # another process of this site has gone further
+        if self._derivation is None:
+            enrolments = self._files.enrolments()
+            expect(enrolments, "not_derived", "asked before the sites had agreed on a key")
+            self._derivation = Derivation(self.study, enrolments, self._run, self._files)
+            self._derivation.start()
+        return self._derivation
+
+    def _settled(self, derivation: Derivation) -> int | None:
+        """Wait for the derivation, and remember what it asked."""
+        try:
+            frontier = derivation.settled()
+            # another process of this site may have heard the answer
+            while frontier is not None and (kept := self._files.entry(frontier)) is not None:
+                derivation.give(kept)
+                frontier = derivation.settled()
+        except StudyError as error:
+            self.end()
+            raise StoppedError("derivation_failed", str(error)) from None
+        for question in list(derivation.asked.values()):
+            self._remember(question)
+        return frontier
+
+    def _remember(self, question: Question) -> None:
+        """Remember what this site is to be asked; deriving it once more must not change it."""
+        own = question.digests.get(self._site)
+        if own is None:
+            return
+        stands = self._db.fix(
+            "question", f"{self._run}/{question.number}", f"{question.phase} {own}"
+        )
+        expect(
+            stands.split(" ")[1] == own,
+            "not_derived",
+            f"phase {question.phase}, question {question.number}: derived once more after a"
+            " restart, it is another one",
+        )
+
+    def _known(self, derivation: Derivation, number: int) -> tuple[str, str] | None:
+        stored = self._db.fact("question", f"{self._run}/{number}")
+        if stored is None:
+            return None
+        phase, digest = stored.split(" ")
+        return phase, digest
+
+    def _digest(self, request: Any) -> str:
+        if isinstance(request, EvaluateRequest):
+            asked = request.test_sets, request.edges, request.cuts
+            try:
+                return handout_digest(request.bundle, *asked)
+            except Exception as error:  # of files that somebody else made
+                raise StoppedError("not_derived", f"no bundle: {type(error).__name__}") from None
+        digest: str = request.digest
+        return digest
+
+    # -- the answers ---------------------------------------------------------------------------
+
+    def _hear(self, derivation: Derivation, entry: Answer) -> None:
+        """Take an answer if the derivation waits for it; one that it has had is passed over."""
+        frontier = self._settled(derivation)
+        if frontier is None or entry.number < frontier:
+            return
+        expect(
+            entry.number == frontier,
+            "not_derived",
+            f"the answer to question {entry.number} came, not to {frontier}",
+        )
+        question = derivation.asked[frontier]
+        where = f"phase {question.phase}, question {frontier}"
+        if isinstance(question.asked, Agreement):
+            self._check_agreed(question.asked, entry, where)
+        else:
+            self._check_totals(question, entry, where)
+        self._files.keep(entry)
+        derivation.give(entry)
+
+    def _check_agreed(self, own: Agreement, entry: Answer, where: str) -> None:
+        if not isinstance(entry, Agreed) or entry.name != own.name:
+            raise StoppedError("not_derived", f"{where}: no value of {own.name}")
+        try:
+            accepted = own.accept(entry.value)
+        except Exception as error:  # whatever it is, it is not such a value
+            raise StoppedError("not_derived", f"{where}: {type(error).__name__}") from None
+        expect(
+            accepted,
+            "not_derived",
+            f"{where}: the coordinator's {own.name} cannot stand in place of this site's",
+        )
+
+    def _check_totals(self, question: Question, entry: Answer, where: str) -> None:
+        """Check a total against the fingerprints that all sites made of their parts."""
+        if not isinstance(entry, Totals):
+            raise StoppedError("not_derived", f"{where}: no totals")
+        key = recall_group_key(self._work, self._run, entry.session)
+        if key is None:
+            raise StoppedError("not_derived", f"{where}: totals of a session without a key")
+        if isinstance(question.asked, TrainRequest):
+            sums = self._update_sums(question.asked, entry)
+        else:
+            sums = self._item_sums(question.asked, entry)
+        fits = len(sums) == entry.fingerprints.size
+        expect(fits, "not_derived", f"{where}: totals of another question")
+        for (subset, digests, vectors), told in zip(sums, entry.fingerprints.tolist(), strict=True):
+            sites = self.study.members("train" if subset == UPDATE else subset)
+            context = context_of(self._run, entry.session, question.number, subset, sites, digests)
+            signed = [signed_of(vector) for vector in vectors]
+            try:
+                for vector in signed:
+                    check_total(vector)
+            except ValueError as error:
+                raise StoppedError("not_derived", f"{where}: {error}") from None
+            own = (fingerprint_of(key, context, signed) + pad(key, context)) % P
+            expect(
+                own == told,
+                "not_derived",
+                f"{where}: the totals are not the sums of what the sites sent",
+            )
+
+    def _update_sums(self, asked: TrainRequest, entry: Totals) -> list[Any]:
+        expected = update_sizes(asked.trained, asked.running, asked.control.size, asked.plan.grid)
+        given = (entry.ring32.size, entry.ring16.size, entry.ring64.size)
+        if given != expected:
+            return []
+        return [(UPDATE, [asked.digest], [entry.ring32, entry.ring16, entry.ring64])]
+
+    def _item_sums(self, items: tuple[SumItem, ...], entry: Totals) -> list[Any]:
+        found, at64, at32 = [], 0, 0
+        for subset, places in groups(items).items():
+            own = [items[place] for place in places]
+            each = [sizes(item.statistic, len(item.view.outputs())) for item in own]
+            parts: tuple[list[Any], list[Any]] = ([], [])
+            for n64, n32 in each:
+                parts[0].append(entry.ring64[at64 : at64 + n64])
+                parts[1].append(entry.ring32[at32 : at32 + n32])
+                at64, at32 = at64 + n64, at32 + n32
+            found.append((subset, [item.digest for item in own], [*parts[0], *parts[1]]))
+        whole = (at64, at32, 0) == (entry.ring64.size, entry.ring32.size, entry.ring16.size)
+        return found if whole else []

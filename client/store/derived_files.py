@@ -1,0 +1,84 @@
+"""Keep a site's own run of a study on disk: enrolments, totals not used up yet, weights.
+
+The gate writes them, in the process that talks to the coordinator; the app, in another, reads the
+weights. After a restart the gate goes on from them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.errors import StudyError
+from common.messages.exchanges import Agreed, EnrolReply, Totals, TrainRequest, Weights
+from common.messages.plain import plain, read_plain, write_plain
+from common.utils.durable import write_durably
+
+
+@plain
+class DerivedWeights:
+    """Weights and control variate that question `number` trains from."""
+
+    number: int
+    weights: Weights
+    control: Weights
+
+
+class DerivedFiles:
+    """The files of one run, in its folder at the site."""
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "derived"
+
+    def enrolments(self) -> tuple[EnrolReply, ...]:
+        """Return what every site said of itself; empty before that is known."""
+        path = self.folder / "enrolments.safetensors"
+        found: tuple[EnrolReply, ...] = read_plain(path) if path.is_file() else ()
+        return found
+
+    def keep_enrolments(self, enrolments: tuple[EnrolReply, ...]) -> None:
+        """Keep what every site said of itself."""
+        write_plain(self.folder / "enrolments.safetensors", enrolments)
+
+    def entry(self, number: int) -> Totals | Agreed | None:
+        """Return the answer to a question of this number, None where it is not known."""
+        path = self._entry(number)
+        found: Totals | Agreed | None = read_plain(path) if path.is_file() else None
+        return found
+
+    def keep(self, entry: Totals | Agreed) -> None:
+        """Keep an answer, which was checked."""
+        write_plain(self._entry(entry.number), entry)
+
+    def used_up(self) -> int:
+        """Return the number of the first question whose answer is still needed."""
+        path = self.folder / "used"
+        return int(path.read_bytes()) if path.is_file() else 0
+
+    def forget_before(self, number: int) -> None:
+        """Delete answers that nothing depends on any more."""
+        write_durably(self.folder / "used", str(number).encode())
+        for path in self.folder.glob("entry-*.safetensors"):
+            if int(path.stem.removeprefix("entry-")) < number:
+                path.unlink(missing_ok=True)
+
+    def offer(self, known: DerivedWeights) -> None:
+        """Keep the weights that the next update starts from, for the app."""
+        write_plain(self.folder / "weights.safetensors", known)
+
+    def completed(self, request: TrainRequest) -> TrainRequest:
+        """Return a request that came without weights, with those that this site has derived.
+
+        Raises
+        ------
+        StudyError : it has derived none for this question.
+        """
+        if request.weights.size:
+            return request
+        path = self.folder / "weights.safetensors"
+        known: DerivedWeights | None = read_plain(path) if path.is_file() else None
+        if known is None or known.number != request.number:
+            raise StudyError("no weights were derived for this question", where="train.network")
+        return request.with_weights(known.weights, known.control)
+
+    def _entry(self, number: int) -> Path:
+        return self.folder / f"entry-{number:09d}.safetensors"
