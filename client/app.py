@@ -23,7 +23,7 @@ from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
 from client.store.site_db import recall_study, remember_study
 from client.workspace import Workspace, open_workspace
-from common.disclosure.rule import once
+from common.disclosure.rule import once, refusal_words
 from common.errors import StudyError
 from common.messages.codec import decode_once, encode
 from common.messages.exchanges import (
@@ -34,6 +34,7 @@ from common.messages.exchanges import (
     Refused,
     TrainRequest,
 )
+from common.messages.problems import problem_code
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
 from common.utils.text_file import escaped
@@ -181,8 +182,8 @@ def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -
         reply = replace(reply, site=site)
         for one in reply.refusals:
             LOG.warning(
-                "site %s refuses %s: rule %s, threshold %g, %s",
-                *(site, kind, one.rule, one.threshold, one.subject),
+                "site %s refuses %s: %s",
+                *(site, kind, refusal_words(one)),
             )
     content = encode(reply)
     if refusals := releases.record(kind, request, reply, content):
@@ -205,5 +206,4 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
         trace = "".join(traceback.format_exception(error))
         words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
         append_durably(settings.work / "errors.log", words.encode())
-    kind = getattr(error, "kind", type(error).__name__)
-    return Problem(kind=kind, log_id=log_id, site=settings.name if settings else "")
+    return Problem(kind=problem_code(error), log_id=log_id, site=settings.name if settings else "")

@@ -66,7 +66,6 @@ from common.messages.exchanges import (
 from common.models import network_name
 from common.statistics.base import Int, Rows, describe
 from common.statistics.placements import DeLongResult
-from common.study.model import FEWEST_MASKED
 from common.study.strata import TABLE, level_codes, level_names, strata_columns
 from common.study.sums import subsets_of
 from common.transforms.views import Joined, View, materialise
@@ -138,14 +137,14 @@ def answer_sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused
         refusals.extend(check_sum(item.statistic, rows, item.subset, study, privacy, item.view))
         refusals.extend(check_masking(study, privacy, (item.subset,)))
         if item.subset in study.too_few_to_mask():
-            refusals.append(Refusal("sites", FEWEST_MASKED, f"a sum over sites, {item.subset}"))
+            refusals.append(refusal("sites", privacy, item.subset))
         if len(refusals) > before:
             continue
         LOG.debug("site %s: %s on %d rows", workspace.name, describe(item.statistic), rows.n)
         sites = len(study.members(item.subset))
         found.append(to_rings(item.statistic, item.statistic.from_rows(rows), rows.p, sites))
     if refusals:
-        return Refused(refusals=_first_of_each_rule(refusals))
+        return Refused(refusals=once(refusals))
     fingerprints = workspace.group.of_sums(request, found)
     hidden = end_to_end(
         _hidden(workspace, request, item, rings)
@@ -171,16 +170,6 @@ def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: Rin
     return RingSums(hide(rings.ring64, item="ring64"), hide(rings.ring32, item="ring32"))
 
 
-def _first_of_each_rule(refusals: list[Refusal]) -> tuple[Refusal, ...]:
-    """Keep one refusal per rule, for a short reply to many items; the screen shows all."""
-    seen: dict[str, Refusal] = {}
-    for one in refusals:
-        if one.rule in seen:
-            LOG.info("refused too: rule %s, %s", one.rule, one.subject)
-        seen.setdefault(one.rule, one)
-    return tuple(seen.values())
-
-
 def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     """Train a network locally from the weights sent, or evaluate its loss and keep its features."""
     study = workspace.study
@@ -190,8 +179,8 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     refusals = list(check_weights(rows, out, plan.total, study, workspace.privacy))
     refusals.extend(check_masking(study, workspace.privacy, ("train",)))
     if "train" in study.too_few_to_mask():
-        refusals.append(Refusal("sites", FEWEST_MASKED, "weights of a network"))
-    refused = tuple(refusals) or _another_round(workspace, request)
+        refusals.append(refusal("sites", workspace.privacy, "train"))
+    refused = once(refusals) or _another_round(workspace, request)
     if refused:
         return Refused(refusals=refused)
     from client.training.objection import object_to
@@ -238,7 +227,7 @@ def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
     try:
         check_out_of_fold(request.columns, study)
     except FormError as error:
-        return Refused(refusals=(refusal("form", workspace.privacy, str(error)),))
+        return Refused(refusals=(refusal("form", workspace.privacy, "train", str(error)),))
     view = View(source=Joined(parts=tuple(request.columns.values())))
     table = materialise(view, workspace.tables, "train")
     cells = row_cells(table.values, cell_edges(study.fusion.row_decimals))
@@ -294,7 +283,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
     try:
         check_models(bundle.models, study)
     except FormError as error:
-        return Refused(refusals=(refusal("form", privacy, str(error)),))
+        return Refused(refusals=(refusal("form", privacy, "", str(error)),))
     cutoffs = np.array([bundle.cutoffs[name] for name in bundle.models])
     counts: dict[str, tuple[int, int]] = {}
     evaluations: dict[str, Evaluation] = {}
@@ -322,7 +311,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         counts=counts,
         evaluations=evaluations,
         parts=parts,
-        withheld=tuple(withheld),
+        withheld=once(withheld),
         strata=strata,
     )
 
@@ -351,7 +340,7 @@ def _fix_levels(
     codes = level_codes(study, tables.read("coded", subset).values, cuts)
     patients = tuple(p.patient_id for p in workspace.cohort.subset(study, subset))
     if not fix_levels(workspace.draft, study.digest(), patients, codes):
-        return (refusal("levels", workspace.privacy, f"other levels of {subset} than before"),)
+        return (refusal("levels", workspace.privacy, subset, "other levels than before"),)
     workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
     return ()
 

@@ -20,10 +20,10 @@ from client.check.registry import check
 from client.data.cohort import READING_PAIRS, Cohort, Patient
 from client.data.tables import coded_table
 from client.site import SiteSettings
-from client.store.cohorts import SMALLEST_CHANGE, Memberships, membership_refusal
+from client.store.cohorts import SMALLEST_CHANGE, Memberships, changed_by_few
 from client.store.ledger import ledger_path
 from common.disclosure import RULES, Foretold, foretell, stricter
-from common.disclosure.foretelling import subset_of
+from common.disclosure.rule import TRAIN, patients_of
 from common.errors import StudyError
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
@@ -74,7 +74,7 @@ def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findi
         found = []
         for subset in ("train", *(test.name for test in study.test_sets)):
             now = memberships.of(p.patient_id for p in cohort.subset(study, subset)).members
-            if membership_refusal(memberships.earlier(subset), now) is not None:
+            if changed_by_few(memberships.earlier(subset), now):
                 found.append(
                     problem(
                         KIND,
@@ -147,12 +147,12 @@ def _readings(own: Own) -> str:
     return ", ".join(repeated) or none
 
 
-def _kind(refusal: Refusal, study: Study) -> str:
+def _kind(refusal: Refusal) -> str:
     if refusal.rule == "paired":
         return "disclosure.readings"
     if RULES[refusal.rule].remedy_here:
         return "disclosure.enrolment"
-    if subset_of(refusal, study) != "train":
+    if refusal.subset not in ("", TRAIN):
         return "disclosure.test_set"
     return "disclosure.enrolment" if refusal.rule in AT_ONCE else "disclosure.training"
 
@@ -167,10 +167,11 @@ def _finding(own: Own, refusal: Refusal, severity: Severity) -> Finding:
         remedy += f", or talk about privacy.{setting} ({whose})"
     least = f", at least {refusal.threshold:g} needed" if setting else ""
     return Finding(
-        _kind(refusal, own.study),
+        _kind(refusal),
         severity,
         "",
-        f"refused: {refusal.subject}{least} (rule {refusal.rule}, protects {described.protects})",
+        f"refused: {patients_of(refusal.subset)}{least} (rule {refusal.rule}, protects"
+        f" {described.protects})",
         described.remedy_here or remedy,
     )
 

@@ -18,6 +18,7 @@ from client.store.masks import Rosters
 from client.store.privacy_budget import epsilon_of
 from client.store.site_db import remember_study, site_db
 from common.disclosure import RULES, check_enrolment, check_masking, stricter
+from common.disclosure.rule import refusal_words
 from common.errors import InputError, UsageError
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
@@ -149,11 +150,7 @@ def _would_refuse(study: Study, settings: SiteSettings) -> Iterator[str]:
     subsets = subsets_of(study, settings.name)
     refusals = (*check_enrolment(study, privacy, {}), *check_masking(study, privacy, subsets))
     for refusal in refusals:
-        protects = RULES[refusal.rule].protects
-        yield (
-            f"THIS HOSPITAL WOULD REFUSE IT, approved or not: {refusal.subject} (rule"
-            f" {refusal.rule}, protects {protects})"
-        )
+        yield f"THIS HOSPITAL WOULD REFUSE IT, approved or not: {refusal_words(refusal)}"
 
 
 def _show_dossier(study: Study, settings: SiteSettings, whole: bool) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from client.gate.schema import GateContext, StoppedError, conform, expect
-from client.gate.vocabulary import CODES, refusals_of, unknown_in_problem, unknown_in_refusals
+from client.gate.vocabulary import CODES, are_refusals, is_code
 from common.disclosure import FormError, check_form, check_out_of_fold
 from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.level_areas import LevelAreas, publishable_levels
@@ -434,7 +434,7 @@ def inspect(exchange: str, request: Any, content: RecordDict, context: GateConte
         reply, canonical = _decoded(content)
         _check_kind(exchange, reply)
         conform(reply, type(reply), type(reply).__name__)
-        _check_words(request, reply, context)
+        _check_codes(reply, context)
         if not isinstance(reply, REPLIES_IN_PLACE):
             CHECKS[exchange](request, reply, context)
             own = answers(request, reply, context.site)
@@ -476,13 +476,13 @@ def _check_kind(exchange: str, reply: Any) -> None:
     expect(type(reply) in allowed, "wrong_reply", CODES["wrong_reply"])
 
 
-def _check_words(request: Any, reply: Any, context: GateContext) -> None:
+def _check_codes(reply: Any, context: GateContext) -> None:
     if isinstance(reply, REPLIES_IN_PLACE):
         expect(reply.site in ("", context.site), "other_question", CODES["other_question"])
     if isinstance(reply, Problem):
-        expect(not unknown_in_problem(reply), "text", "a problem of an unknown kind")
-    unknown = unknown_in_refusals(refusals_of(reply), request, context.study, context.privacy)
-    expect(not unknown, "text", "a refusal with words that are no rule's")
+        expect(is_code(reply), "text", "a problem of an unknown kind")
+    exact = are_refusals(reply, context.study, context.privacy, context.site)
+    expect(exact, "text", "a refusal that is not one of the rules'")
 
 
 CHECKS: dict[str, Callable[[Any, Any, GateContext], None]] = {

@@ -21,7 +21,6 @@ from client.data.cohort import Cohort, Patient
 from client.store.site_db import Draft, site_db
 from common.errors import InputError, StudyError
 from common.ledger.entry import request_digest
-from common.messages.exchanges import Refusal
 from common.statistics.base import Float
 from common.study.model import Study
 from common.study.sums import subsets_of
@@ -107,12 +106,12 @@ def changed_by(before: frozenset[str], now: frozenset[str]) -> int:
     return len(before ^ now)
 
 
-def membership_refusal(
+def changed_by_few(
     previous: Iterable[frozenset[str]],
     now: frozenset[str],
     smallest_change: int = SMALLEST_CHANGE,
-) -> Refusal | None:
-    """Refuse a release if its patients differ by a few from those of any earlier one.
+) -> bool:
+    """Tell whether to refuse a release: its patients differ by a few from those of an earlier one.
 
     Parameters
     ----------
@@ -124,9 +123,7 @@ def membership_refusal(
     -----
     Earlier releases are looked at one by one: combinations of several are not.
     """
-    few = any(0 < changed_by(before, now) < smallest_change for before in previous)
-    subject = "patients changed since an earlier release"
-    return Refusal("membership", smallest_change, subject) if few else None
+    return any(0 < changed_by(before, now) < smallest_change for before in previous)
 
 
 class CohortFingerprint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from flwr.app import RecordDict
 
 from client.data.cohort import Cohort
 from client.site import SiteSettings
-from client.store.cohorts import Membership, Memberships, membership_refusal
+from client.store.cohorts import Membership, Memberships, changed_by_few
 from client.store.heads import OtherRolledBackError
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
@@ -35,6 +34,7 @@ from client.store.updates import is_stored
 from common.disclosure import check_rounds, refusal, stricter
 from common.disclosure.differencing import few_told
 from common.disclosure.gradients import tables_read
+from common.disclosure.rule import TRAIN, once
 from common.errors import StudyError
 from common.ledger.entry import Decision, Item, Record, describe_item, request_digest
 from common.masking import identity
@@ -51,16 +51,11 @@ from common.messages.exchanges import (
     SumRequest,
     TrainRequest,
 )
+from common.messages.problems import MACHINE
 from common.study.model import FEWEST_MASKED, Study
 from common.study.sums import masked_over, split_of
 from common.utils.durable import alone
 
-# failures of the machine, which tell nothing of the numbers
-_MACHINE_FAULTS = frozenset(
-    name
-    for name, value in vars(builtins).items()
-    if isinstance(value, type) and issubclass(value, OSError | MemoryError)
-) | {"OutOfMemoryError"}
 # stops before anything is computed
 _NOT_OF_NUMBERS = (RestartedError.kind, OtherRolledBackError.kind)
 Shapes = dict[str, tuple[int, ...]]
@@ -182,14 +177,13 @@ class Releases:
         found = [*self._too_many(exchange, items), *self._too_many_gradients(request)]
         for subset in dict.fromkeys(item.subset for item in items):
             before = self._memberships.earlier(subset)
-            changed = membership_refusal(before, self.membership(subset).members)
-            if changed is not None:
-                found.append(changed)
+            if changed_by_few(before, self.membership(subset).members):
+                found.append(refusal("membership", self._privacy, ""))
         for item in items:
             found.extend(self._other_sites(item))
         if self._over_budget(request):
-            found.append(refusal("privacy_budget", self._privacy, "the training patients"))
-        return tuple({(r.rule, r.subject): r for r in found}.values())
+            found.append(refusal("privacy_budget", self._privacy, TRAIN))
+        return once(found)
 
     def _too_many(self, exchange: str, items: Sequence[Item]) -> Iterator[Refusal]:
         """Refuse what refusals, failures and repeated answers would reveal, one by one."""
@@ -198,17 +192,13 @@ class Releases:
             return
         asked = {question_of(items)}
         if len(self._db.counted(study, REFUSED) - asked) >= privacy.max_refusals:
-            yield refusal("refusals", privacy, "a study with many questions refused before")
+            yield refusal("refusals", privacy, "")
         for kind, own in self._limited(exchange, items).items():
             together = len(own | self._db.counted(study, kind))
             if kind == "query.rows" and together > 1:
-                yield refusal("rows_once", privacy, "rows of other models before")
+                yield refusal("rows_once", privacy, TRAIN)
             elif together > privacy.max_releases:
-                models = kind == exchange
-                before = (
-                    "the same of other models before" if models else "other tables of a set before"
-                )
-                yield refusal("releases", privacy, before)
+                yield refusal("releases", privacy, "")
 
     def _limited(self, exchange: str, items: Sequence[Item]) -> dict[str, set[str]]:
         """Return the questions of which a study may ask few different ones, by kind."""
@@ -272,9 +262,7 @@ class Releases:
         """
         known = self._db.companions(item.membership) if item.participants else ()
         if known and self._earlier.reveal_too_much(item.subset, item.participants, known):
-            yield Refusal(
-                "participants", FEWEST_MASKED, "sites changed since the same sum was released"
-            )
+            yield refusal("participants", self._privacy, "")
 
     def _items(self, exchange: str, request: Any) -> Iterator[Item]:
         if isinstance(request, EnrolRequest):
@@ -416,7 +404,7 @@ def _decision(reply: Any) -> tuple[Decision, str]:
     if isinstance(reply, Problem):
         if reply.kind in _NOT_OF_NUMBERS:
             return "stopped", reply.kind
-        return "stopped", "fault" if reply.kind in _MACHINE_FAULTS else "problem"
+        return "stopped", "fault" if reply.kind in MACHINE else "problem"
     return "released", ""
 
 

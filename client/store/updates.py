@@ -7,7 +7,7 @@ from pathlib import Path
 
 from client.store.site_db import Draft, SiteDb
 from common.disclosure import refusal
-from common.disclosure.rule import Refusals
+from common.disclosure.rule import TRAIN, Refusals
 from common.ledger.entry import request_digest
 from common.masking.update import Update
 from common.messages.exchanges import TrainRequest
@@ -44,9 +44,9 @@ class Updates:
         with db.transaction():
             runs = db.questions(request.study, kind) | {request.run}
             if len(runs) > privacy.max_releases:
-                return (refusal("releases", privacy, "the same of other models before"),)
+                return (refusal("releases", privacy, ""),)
             if db.fix("update", name, request.digest) != request.digest:
-                return (refusal("update", privacy, "another request of one round before"),)
+                return (refusal("update", privacy, TRAIN, "another request before"),)
             db.ask([(request.study, kind, request.run)])
         return ()
 

@@ -1,7 +1,7 @@
 """Disclosure rules as pure functions: checked at the site, before anything leaves.
 
 Thresholds come from the study, a site may only tighten them. A refusal names the rule, the
-threshold and the subject; never the value.
+threshold and the set of patients; never the value, nor anything that a value chose.
 """
 
 import importlib

@@ -14,7 +14,7 @@ import numpy as np
 
 from common.disclosure.pooled_rows import check_out_of_fold_rows, check_pooling
 from common.disclosure.rounds import check_drawn
-from common.disclosure.rule import Refusals, once, refusal
+from common.disclosure.rule import TRAIN, Refusals, once, refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.training import (
@@ -32,8 +32,6 @@ from common.statistics.table1 import GroupSums, ProtectedLevelCounts
 from common.study.model import PrivacySettings, Study
 from common.transforms import Select
 from common.transforms.views import table
-
-TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def foretell(
 ) -> Foretold:
     """Apply every rule that one site's patients decide to the models and test sets of a study.
 
-    A refusal names rule, threshold and a constant subject; no count can be read from it.
+    A refusal names rule, threshold and set of patients; no count can be read from it.
 
     Parameters
     ----------
@@ -74,14 +72,6 @@ def foretell(
             stops += _table1(study, privacy, subset, own)
             withheld += check_test_set(own, subset, privacy)
     return Foretold(once(stops), once(withheld))
-
-
-def subset_of(one: Refusal, study: Study) -> str:
-    """Return the test set that a foretold refusal is about, "train" where it is about none."""
-    for name in (test.name for test in study.test_sets):
-        if one.subject.endswith((f" of {name}", f", {name}")) or f" of {name}, " in one.subject:
-            return name
-    return TRAIN
 
 
 def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Refusal]:
@@ -104,7 +94,7 @@ def _readings(study: Study, privacy: PrivacySettings, twice: Mapping[str, int]) 
     if "radiomics" not in study.tables:
         return ()
     if any(0 < count < privacy.min_category for count in twice.values()):
-        return (refusal("paired", privacy, "patients read twice"),)
+        return (refusal("paired", privacy, TRAIN),)
     return ()
 
 

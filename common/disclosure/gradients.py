@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.disclosure.rule import Refusals, Rule, declare, refusal
+from common.disclosure.rule import TRAIN, Refusals, Rule, declare, refusal
 from common.models import MODELS
 from common.study.model import PrivacySettings, Study
 from common.transforms.views import View, base_tables
@@ -61,10 +61,10 @@ def check_rounds(
     asked : different questions so far that read a base table, including this one.
     """
     if statistic.weights.shape[0] > machines_at_once(study):
-        return (refusal("svm_rounds", privacy, "gradients of more machines than the study has"),)
+        return (refusal("svm_rounds", privacy, TRAIN, "more machines than the study has"),)
     for base, count in asked.items():
         if count > privacy.max_svm_rounds * machine_views(study, base):
-            return (refusal("svm_rounds", privacy, "gradients on the same columns"),)
+            return (refusal("svm_rounds", privacy, TRAIN),)
     return ()
 
 

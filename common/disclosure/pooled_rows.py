@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.disclosure.rule import Refusals, Rule, declare, refusal
+from common.disclosure.rule import TRAIN, Refusals, Rule, declare, once, refusal
 from common.disclosure.training import smaller_class
 from common.evaluation.linkage import count_cells
 from common.masking import FEWEST
@@ -13,24 +13,22 @@ from common.statistics.base import Float, Int, Rows
 from common.study.model import PrivacySettings, Study
 
 MOST_ROWS = 1_000_000
-_OTHER_SITES = "rows of other numbers of patients than train"
-_OTHER_COUNTS = "counts of rounded probabilities that the rows do not have"
 
 
 def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
     """Check a site's part of the pooled rows: enough rows and enough of each class."""
     found: list[Refusal] = []
     if rows.n < privacy.min_oof_rows:
-        found.append(refusal("out_of_fold_rows", privacy, "training rows"))
+        found.append(refusal("out_of_fold_rows", privacy, TRAIN))
     if smaller_class(rows) < privacy.min_per_class:
-        found.append(refusal("class", privacy, "training rows of one class"))
-    return tuple(found)
+        found.append(refusal("class", privacy, TRAIN))
+    return once(found)
 
 
 def check_pooling(study: Study, privacy: PrivacySettings) -> Refusals:
     """Refuse to pool rows of two sites: each knows its own, and the rest are the other's."""
     if study.fusion.pooling == "rows" and len(study.training_sites) == 2:
-        return (refusal("pooled_rows", privacy, "rows of two training sites"),)
+        return (refusal("pooled_rows", privacy, TRAIN, "two training sites"),)
     return ()
 
 
@@ -47,7 +45,7 @@ def check_places(
     others = set(counts) == set(study.training_sites) and min(counts.values()) > 0
     if others and counts[site] == n and sum(counts.values()) <= MOST_ROWS:
         return ()
-    return (refusal("pooled_rows", privacy, _OTHER_SITES),)
+    return (refusal("pooled_rows", privacy, TRAIN, "other numbers of patients than train"),)
 
 
 def check_fitting(
@@ -67,13 +65,13 @@ def check_fitting(
     fits = own.shape == fitting.shape and bool((fitting >= own).all())
     if fits and (fitting.sum(axis=1) == sum(counts.values())).all():
         return ()
-    return (refusal("pooled_rows", privacy, _OTHER_COUNTS),)
+    return (refusal("pooled_rows", privacy, TRAIN, "counts that the rows do not have"),)
 
 
 def check_unique_rows(unique: int, n: int, privacy: PrivacySettings) -> Refusals:
     """Refuse rows of which too large a share belongs to patients who have exactly one that fits."""
     if unique > privacy.max_unique_rows * n:
-        return (refusal("unique_rows", privacy, "patients with one fitting row"),)
+        return (refusal("unique_rows", privacy, TRAIN),)
     return ()
 
 
@@ -102,7 +100,6 @@ declare(
             " others are the other's."
         ),
         fixed=FEWEST,
-        subjects=(_OTHER_SITES, _OTHER_COUNTS),
         decided_here=True,
         of_all=True,
         remedy='write pooling = "bins" under [fusion] of the study, or add a site that trains',
@@ -135,7 +132,6 @@ declare(
             " one such row among those of all, and refuses if they are more than this share."
         ),
         setting="max_unique_rows",
-        subjects=("patients with one fitting row",),
         remedy='round more (fewer "row_decimals" under [fusion]), or write pooling = "bins" there',
         place=216,
     )

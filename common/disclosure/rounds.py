@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.disclosure.rule import Refusals, Rule, declare, refusal
+from common.disclosure.rule import TRAIN, Refusals, Rule, declare, refusal
 from common.messages.exchanges import RoundPlan
 from common.models import NetworkName, network_input
 from common.networks.schedule import validation_fold
@@ -74,7 +74,7 @@ def check_drawn(
     most = 2 * study.imaging.crop2d_slices_each_side + 1 if flat else 1
     crops = np.full(label.size, most, dtype=np.int64)
     if fewest_drawn(label, crops, settings, settings.local_epochs) < privacy.min_rows:
-        return (refusal("drawn", privacy, "training rows of one round"),)
+        return (refusal("drawn", privacy, TRAIN),)
     return ()
 
 
@@ -95,7 +95,7 @@ def check_plan(
             and not (plan.epochs and plan.keep)
             and 0 <= plan.round < rounds
         )
-    return () if ours else (refusal("update", privacy, "a round that the study has not"),)
+    return () if ours else (refusal("update", privacy, TRAIN, "a round that the study has not"),)
 
 
 def _folds(study: Study) -> tuple[str, ...]:
@@ -112,7 +112,6 @@ declare(
             " Batches, augmentation and noise follow from a secret of the hospital's."
         ),
         fixed=1.0,
-        subjects=("another request of one round before", "a round that the study has not"),
         remedy="resume the run from its own folder, or start a new run",
         place=202,
     )

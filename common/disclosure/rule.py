@@ -6,6 +6,7 @@ the approval of a study, the gate and the remedies all read `RULES`.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from common.statistics.base import Rows
 from common.study.model import MASKING, MODES, PrivacySettings, Study
 from common.transforms.views import View
 
+_LOG = logging.getLogger("fedlnm.site")
 _CHOICES: dict[str, tuple[Any, ...]] = {"mode": MODES, "masking": MASKING}
 
 
@@ -39,6 +41,7 @@ def _stricter(name: str, study: Any, site: Any) -> Any:
 
 
 Refusals = tuple[Refusal, ...]
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,6 @@ class Rule:
     sums : kinds of statistic (its `kind`) that the rule is applied to.
     check : refuse a sum of one of these kinds; None where it takes what a site remembers.
     describes : sums of these kinds may also be made of test patients.
-    subjects : constant texts that its refusals use; the gate lets no other word out.
     decided_here : one site's own patients and files decide it, so the check of a site can try it.
     of_all : it is about a site's whole part in the study, not about one set of patients.
     remedy : what the coordinator is advised where more patients would not help.
@@ -72,7 +74,6 @@ class Rule:
     sums: tuple[str, ...] = ()
     check: Callable[[SumQuery], Refusals] | None = None
     describes: bool = False
-    subjects: tuple[str, ...] = ()
     decided_here: bool = False
     of_all: bool = False
     remedy: str = ""
@@ -120,8 +121,13 @@ def describes(kind: str) -> bool:
     return any(rule.describes for rule in RULES.values() if kind in rule.sums)
 
 
-def refusal(rule: str, privacy: PrivacySettings, subject: str) -> Refusal:
+def refusal(rule: str, privacy: PrivacySettings, subset: str, detail: str = "") -> Refusal:
     """Return the refusal of a rule with its threshold in force, never the value that fell short.
+
+    Parameters
+    ----------
+    subset : "train" or a test set; empty where the rule is about no set of patients.
+    detail : for the site's own log, as it may depend on the patients.
 
     Raises
     ------
@@ -129,12 +135,34 @@ def refusal(rule: str, privacy: PrivacySettings, subject: str) -> Refusal:
     """
     own = RULES[rule]
     threshold = getattr(privacy, own.setting) if own.setting else own.fixed
-    return Refusal(rule=rule, threshold=float(threshold), subject=subject)
+    if detail:
+        _LOG.info("rule %s, %s: %s", rule, subset or "study", detail)
+    return Refusal(rule=rule, threshold=float(threshold), subset=subset)
 
 
 def once(refusals: Iterable[Refusal]) -> Refusals:
-    """Return the refusals without repetition, in order."""
-    return tuple({(r.rule, r.threshold, r.subject): r for r in refusals}.values())
+    """Return one refusal for each rule and subset, in the order of `RULES` and of the names.
+
+    So neither their number nor their order tells how often, or where first, a rule was broken.
+    """
+    found = {(one.rule, one.subset): one for one in refusals}
+    places = {name: place for place, name in enumerate(RULES)}
+    order = sorted(found, key=lambda key: (places[key[0]], key[1]))
+    return tuple(found[key] for key in order)
+
+
+def refusal_words(one: Refusal) -> str:
+    """Return a refusal in words: rule, threshold, patients, and what the rule protects."""
+    rule = RULES.get(one.rule)
+    protects = f" (protects {rule.protects})" if rule else ""
+    return f"rule {one.rule}, threshold {one.threshold:g}, {patients_of(one.subset)}{protects}"
+
+
+def patients_of(subset: str) -> str:
+    """Return the words for a subset of patients."""
+    if not subset:
+        return "the study as a whole"
+    return "training patients" if subset == "train" else f"patients of {subset}"
 
 
 @dataclass(frozen=True)
@@ -168,6 +196,6 @@ class SumQuery:
         """True when somebody can see the site's own part of the sum."""
         return not self.study.masked(self.subset)
 
-    def refuse(self, rule: str, subject: str) -> Refusals:
-        """Return the one refusal of this rule."""
-        return (refusal(rule, self.privacy, subject),)
+    def refuse(self, rule: str, detail: str = "") -> Refusals:
+        """Return the one refusal of this rule, the same whatever broke it; see `refusal`."""
+        return (refusal(rule, self.privacy, self.subset, detail),)

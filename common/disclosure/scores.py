@@ -14,9 +14,9 @@ def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusal
     """Check measures of a site's own test patients: enough rows and enough of each class."""
     found: list[Refusal] = []
     if rows.n < privacy.min_rows:
-        found.append(refusal("test_rows", privacy, f"patients of {subset}"))
+        found.append(refusal("test_rows", privacy, subset))
     if smaller_class(rows) < privacy.min_per_class:
-        found.append(refusal("test_class", privacy, f"patients of one class of {subset}"))
+        found.append(refusal("test_class", privacy, subset))
     return tuple(found)
 
 
@@ -28,7 +28,7 @@ def check_one_site_scores(query: SumQuery) -> Refusals:
     site.
     """
     if query.alone and not query.trains:
-        return query.refuse("one_site_scores", f"scores of {query.subset}")
+        return query.refuse("one_site_scores")
     return ()
 
 
@@ -37,7 +37,7 @@ def check_test_class(query: SumQuery) -> Refusals:
     if query.trains or query.alone or not query.seen:
         return ()
     if 0 < smaller_class(query.rows) < query.privacy.min_per_class:
-        return query.refuse("test_class", f"patients of one class of {query.subset}")
+        return query.refuse("test_class")
     return ()
 
 
@@ -46,7 +46,7 @@ def check_placements(query: SumQuery) -> Refusals:
     fewest = query.privacy.min_cell
     for cells in (query.statistic.negatives, query.statistic.positives):
         if ((cells.counts > 0.5) & (cells.counts < fewest - 0.5)).any():
-            return query.refuse("placements", f"rows of one class of {query.subset} in a cell")
+            return query.refuse("placements")
     return ()
 
 

@@ -24,9 +24,8 @@ def check_levels(query: SumQuery) -> Refusals:
     """Accept views of all rows, and views of exactly the allowed form."""
     if not leaves_rows_out(query.view):
         return ()
-    subject = f"some of the patients of {query.subset}"
     if query.trains or query.statistic.kind not in ALLOWED or not _is_level_view(query):
-        return query.refuse("levels", subject)
+        return query.refuse("levels")
     return ()
 
 
@@ -91,10 +90,10 @@ def check_sum(
     if not query.trains:
         study.test_set(subset)
         if not describes(statistic.kind):
-            return query.refuse("subset", f"a sum over patients of {subset}")
+            return query.refuse("subset")
     found = once(one for rule in rules if rule.check for one in rule.check(query))
     if query.trains:
         return once((*check_training_sum(rows, study.folds, privacy), *found))
     if not found and query.alone and not is_own_table(view):
-        return query.refuse("form", f"a view of {subset}, held by one site")
+        return query.refuse("form", "a view of a set that one site holds alone")
     return found

@@ -17,19 +17,19 @@ def check_rows(query: SumQuery) -> Refusals:
     statistic, fewest = query.statistic, query.privacy.min_rows
     if statistic.kind == "quartiles":
         short = statistic.fewest < fewest
-        return query.refuse("rows", f"quartiles of {query.subset}") if short else ()
+        return query.refuse("rows", "quartiles") if short else ()
     if query.trains:
         return ()
     if not query.alone:
         few = query.seen and 0 < query.rows.n < fewest
-        return query.refuse("rows", f"patients of {query.subset}") if few else ()
+        return query.refuse("rows") if few else ()
     if statistic.kind != "rows" or not query.seen:
         return ()
     if isinstance(statistic, GroupSums) and statistic.minimum >= fewest:
         return ()
     present = np.isfinite(query.rows.values).sum(axis=0)
     if ((present > 0) & (present < fewest)).any():
-        return query.refuse("rows", f"values of a column of {query.subset}")
+        return query.refuse("rows", "values of a column")
     return ()
 
 
@@ -40,7 +40,7 @@ def check_paired(query: SumQuery) -> Refusals:
         return ()
     twice = (np.isfinite(first) & np.isfinite(second)).sum(axis=0)
     if ((twice > 0) & (twice < query.privacy.min_category)).any():
-        return query.refuse("paired", "patients read twice")
+        return query.refuse("paired")
     return ()
 
 
@@ -49,12 +49,11 @@ def check_cells(query: SumQuery) -> Refusals:
     statistic, fewest = query.statistic, query.privacy.min_cell
     if statistic.kind == "quartiles":
         short = statistic.minimum < fewest
-        subject = f"quartiles of {query.subset}, held by one site"
-        return query.refuse("cells", subject) if short else ()
+        return query.refuse("cells", "quartiles") if short else ()
     protects = isinstance(statistic, ProtectedLevelCounts | JoinedHistogram)
     # below 2 no cell is small
     if query.alone and fewest > 1 and not (protects and statistic.minimum >= fewest):
-        return query.refuse("cells", f"a table of {query.subset}, held by one site")
+        return query.refuse("cells")
     return ()
 
 

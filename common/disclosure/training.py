@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from common.disclosure.differencing import sets_too_close
-from common.disclosure.rule import Refusals, Rule, declare, refusal
+from common.disclosure.rule import TRAIN, Refusals, Rule, declare, once, refusal
 from common.messages.exchanges import Refusal
 from common.models import MODELS
 from common.statistics.base import Rows
@@ -30,13 +30,13 @@ def check_training_sum(rows: Rows, folds: int, privacy: PrivacySettings) -> Refu
     """Check a sum over training rows: enough rows, enough of each class, enough in every fold."""
     found: list[Refusal] = []
     if rows.n < privacy.min_rows:
-        found.append(refusal("rows", privacy, "training rows"))
+        found.append(refusal("rows", privacy, TRAIN))
     if smaller_class(rows) < privacy.min_per_class:
-        found.append(refusal("class", privacy, "training rows of one class"))
+        found.append(refusal("class", privacy, TRAIN))
     smallest = min(int(np.count_nonzero(rows.fold == fold)) for fold in range(folds))
     if smallest < privacy.min_rows_per_fold:
-        found.append(refusal("fold", privacy, "training rows of one fold"))
-    return tuple(found)
+        found.append(refusal("fold", privacy, TRAIN))
+    return once(found)
 
 
 def check_fold_classes(rows: Rows, folds: int, privacy: PrivacySettings) -> Refusals:
@@ -44,7 +44,7 @@ def check_fold_classes(rows: Rows, folds: int, privacy: PrivacySettings) -> Refu
     inside = [rows.label[rows.fold == fold] > 0.5 for fold in range(folds)]
     fewest = min(int(min(own.sum(), (~own).sum())) for own in inside)
     if fewest < privacy.min_class_per_fold:
-        return (refusal("fold_class", privacy, "training rows of one class in one fold"),)
+        return (refusal("fold_class", privacy, TRAIN),)
     return ()
 
 
@@ -62,17 +62,17 @@ def check_weights(
     found = list(check_training_sum(rows, study.folds, privacy))
     used = int(np.count_nonzero(~np.isin(rows.fold, left_out)))
     if used < privacy.min_rows:
-        found.append(refusal("rows", privacy, "training rows outside the folds left out"))
+        found.append(refusal("rows", privacy, TRAIN, "outside the folds left out"))
     others = len(study.training_sites) > 1
     if used > total or (others and used == total):
-        found.append(refusal("weights", privacy, "share of the training rows"))
-    return tuple(found)
+        found.append(refusal("weights", privacy, TRAIN))
+    return once(found)
 
 
 def check_masking(study: Study, privacy: PrivacySettings, subsets: Iterable[str]) -> Refusals:
     """Refuse sums that the site's own file wants masked and this study would send in the clear."""
     short = left_in_clear(study, privacy.masking, subsets)
-    return tuple(refusal("masking", privacy, f"sums over sites, {subset}") for subset in short)
+    return tuple(refusal("masking", privacy, subset) for subset in short)
 
 
 def check_enrolment(
@@ -91,20 +91,20 @@ def check_enrolment(
     """
     found: list[Refusal] = []
     if sets_too_close(study) is not None:
-        found.append(refusal("participants", privacy, "test sets that differ by few sites"))
+        found.append(refusal("participants", privacy, "", "test sets that differ by few sites"))
     found.extend(check_masking(study, privacy, counts))
     if study.privacy.mode == "faithful" and privacy.mode != "faithful":
-        found.append(refusal("consent", privacy, 'privacy.mode = "faithful" in site.toml'))
+        found.append(refusal("consent", privacy, ""))
     if "train" in counts:
         rows, positives = counts["train"]
         if rows < privacy.min_rows:
-            found.append(refusal("rows", privacy, "training rows"))
+            found.append(refusal("rows", privacy, TRAIN))
         if min(positives, rows - positives) < privacy.min_per_class:
-            found.append(refusal("class", privacy, "training rows of one class"))
+            found.append(refusal("class", privacy, TRAIN))
         weak = fits_machines(study) and max(study.svm.cost_grid) > 1.0
         if weak and rows < privacy.min_rows_weak_penalty:
-            found.append(refusal("svm_cost", privacy, "training rows for a cost above 1"))
-    return tuple(found)
+            found.append(refusal("svm_cost", privacy, TRAIN))
+    return once(found)
 
 
 declare(

@@ -37,11 +37,14 @@ DEVICES = ("CPU", "GPU")
 
 @plain
 class Refusal:
-    """Refusal by a disclosure rule: rule, threshold and subject, never the value."""
+    """Refusal by a disclosure rule: nothing in it depends on a value.
+
+    `subset` is "train" or a test set of the study, empty where the rule is about none of them.
+    """
 
     rule: str
     threshold: float
-    subject: str
+    subset: str
 
 
 @plain
@@ -449,8 +452,9 @@ class Refused:
 class Problem:
     """Reply in place of any other after an error at the site.
 
-    Only a kind and the id of an entry in the site's own log: the text of an error can carry a
-    patient's name or a path. `site` is empty where the node could not read its site.toml.
+    Only a code of `problems.PROBLEMS` or of the gate, and the id of an entry in the site's own log:
+    the text of an error can carry a patient's name or a path. `site` is empty where the node could
+    not read its site.toml.
     """
 
     kind: str

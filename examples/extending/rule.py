@@ -6,15 +6,12 @@ import numpy as np
 
 from common.disclosure.rule import Refusals, Rule, SumQuery, declare
 
-# it is constant, and names no column: which one is empty would tell of the patients
-SUBJECT = "a column with most values missing"
-
 
 def check_missing(query: SumQuery) -> Refusals:
     """Refuse a sum over a column in which more than half of this site's values are missing."""
     missing = np.isnan(query.rows.values).sum(axis=0)
     if (2 * missing > query.rows.n).any():
-        return query.refuse("missing", SUBJECT)
+        return query.refuse("missing")
     return ()
 
 
@@ -29,7 +26,6 @@ declare(
         fixed=0.5,
         sums=("rows", "cells"),
         check=check_missing,
-        subjects=(SUBJECT,),
         remedy="leave the column out of the study, or that hospital out of the set of patients",
     )
 )

@@ -47,7 +47,7 @@ from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
 from server.federation.dispatch import Connection, Dispatch, check_answer
-from server.federation.obstacles import ObstaclesError, Roll, refusal_words, remedy_of, without
+from server.federation.obstacles import ObstaclesError, Roll, refused_words, remedy_of, without
 from server.federation.receipts import Receipts
 from server.federation.relay import Relay
 from server.federation.restarts import RESTARTED, RestartedError, asked_again, check_unchanged
@@ -482,7 +482,7 @@ class Federation(protocol.Federation):
         if isinstance(answer, Refused):
             self._note(answer, site)
             first = answer.refusals[0]
-            raise RefusedError(refusal_words(first), where=f"site {site}", remedy=remedy_of(first))
+            raise RefusedError(refused_words(first), where=f"site {site}", remedy=remedy_of(first))
         return answer
 
     def _read(self, reply: Message, exchange: str, site: str) -> Any:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.disclosure import RULES
-from common.disclosure.foretelling import TRAIN, subset_of
+from common.disclosure.rule import TRAIN, refusal_words
 from common.errors import RefusedError, SiteError
 from common.messages.exchanges import Refusal, Refused
 from common.study.model import FEWEST_MASKED, Study
@@ -134,11 +134,6 @@ class Roll:
             self._nameless += 1
 
 
-def refusal_words(one: Refusal) -> str:
-    """Return a refusal in words: rule, threshold, subject."""
-    return f"refuses: rule {one.rule}, threshold {one.threshold:g}, {one.subject}"
-
-
 def remedy_of(one: Refusal) -> str:
     """Return what to do about a refusal in the middle of a run."""
     rule = RULES.get(one.rule)
@@ -147,14 +142,16 @@ def remedy_of(one: Refusal) -> str:
 
 def of_refusal(site: str, one: Refusal, study: Study) -> Obstacle:
     """Return a refusal as a row, with the setting and the role that would let the site in."""
-    subset = "" if RULES[one.rule].of_all else subset_of(one, study)
-    return Obstacle(
-        site, refusal_words(one), _lets_in(site, one, subset, study), subset, one.rule,
-        one.threshold,
-    )  # fmt: skip
+    what, remedy = refused_words(one), _lets_in(site, one, study)
+    return Obstacle(site, what, remedy, one.subset, one.rule, one.threshold)
 
 
-def _lets_in(site: str, one: Refusal, subset: str, study: Study) -> str:
+def refused_words(one: Refusal) -> str:
+    """Return that a site refuses, and what."""
+    return f"refuses: {refusal_words(one)}"
+
+
+def _lets_in(site: str, one: Refusal, study: Study) -> str:
     rule = RULES[one.rule]
     if rule.remedy:
         return rule.remedy
@@ -166,8 +163,8 @@ def _lets_in(site: str, one: Refusal, subset: str, study: Study) -> str:
         ways.append(f"another privacy.{setting} in {place}")
     if rule.way:
         ways.append(rule.way.format(site=site))
-    if subset != TRAIN:
-        ways.append(f"no {site} in the test set {subset}")
+    if one.subset not in ("", TRAIN):
+        ways.append(f"no {site} in the test set {one.subset}")
     else:
         tests = any(site in test.sites for test in study.test_sets)
         ways.append(f"trains = false for {site}" if tests else f"no {site} in the roster")

@@ -136,7 +136,7 @@ def _performance(folder: Path) -> list[dict[str, Any]]:
 
 
 def _refusals(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    kept = ("site", "rule", "threshold", "subject")
+    kept = ("site", "rule", "threshold", "subset")
     rows = [e for e in events if e["kind"] in ("refused", "withheld")]
     return [{"time": row["time"], **{key: row.get(key) for key in kept}} for row in rows]
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from common.disclosure.rule import patients_of
 from common.models import MODELS
 from common.utils.text_file import on_one_line
 from server.federation.obstacles import Obstacle, obstacle_table
@@ -71,13 +72,15 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "stacker":
         return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
     if kind == "refused":
-        return f"  [yellow]{event['site']} refuses: {event['rule']}, {event['subject']}[/yellow]"
+        whose = patients_of(event["subset"])
+        return f"  [yellow]{event['site']} refuses: {event['rule']}, {whose}[/yellow]"
     if kind == "objected":
         which = f"round {event['round']} of {event['network']}/{event['variant']}"
         losses = f"{event['before']:g} to {event['after']:g}"
         return f"  [yellow]{event['site']} objects to {which}: held-out loss {losses}[/yellow]"
     if kind == "foretold":
-        return f"  {event['site']} will withhold: {event['rule']}, {event['subject']}"
+        whose = patients_of(event["subset"])
+        return f"  {event['site']} will withhold: {event['rule']}, {whose}"
     if kind == "not_enrolled":
         return f"  [yellow]{event['note']}[/yellow]" if event["note"] else ""
     if kind == "waiting":

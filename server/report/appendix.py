@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from common.disclosure import RULES
+from common.disclosure.rule import patients_of
 from common.html.pages import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, runs
@@ -211,7 +212,7 @@ def refusal_block(results: Results) -> Block | None:
         Line(
             row.site,
             (
-                Cell(row.subject),
+                Cell(patients_of(row.subset)),
                 Cell(row.rule, _protects(row.rule)),
                 Cell(words.MISSING if row.threshold is None else f"{row.threshold:g}"),
                 Cell(words.run_label(row.run)),
@@ -219,7 +220,7 @@ def refusal_block(results: Results) -> Block | None:
         )
         for row in results.refusals
     )
-    return Block("", "", ("Site", "What was asked for", "Rule", "Threshold", "Run"), lines)
+    return Block("", "", ("Site", "Patients", "Rule", "Threshold", "Run"), lines)
 
 
 def _protects(rule: str) -> str:

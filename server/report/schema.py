@@ -505,7 +505,7 @@ class Refusal(Record):
     site: str
     rule: str
     threshold: float | int | str | None = None
-    subject: str
+    subset: str
     run: RunName = "federated"
 
 

@@ -103,7 +103,7 @@ def test_the_same_study_may_run_again_over_the_same_patients(
 def test_without_the_rule_the_difference_is_the_patients_row(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.store.releases, "membership_refusal", lambda previous, now: None)
+    monkeypatch.setattr(client.store.releases, "changed_by_few", lambda previous, now: False)
     row, first, second = before_and_after(coordinator, tabular, MEANS)
     assert (first["count"] - second["count"] == 1.0).all()
     lost = from_digits(first["total"] - second["total"])

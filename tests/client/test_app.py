@@ -78,7 +78,7 @@ def test_an_error_with_a_patients_id_and_a_path_stays_at_the_site(
     path.write_text(path.read_text().replace("a7,0", "Muster-Max-1962,7", 1))
     reply, raw = enrol(site, tabular)
     assert isinstance(reply, Problem)
-    assert reply.kind == "InputError"
+    assert reply.kind == "data"
     assert b"Muster" not in raw
     assert str(tabular).encode() not in raw
     log = (site.parent / "work" / "errors.log").read_text(encoding="utf-8")
@@ -116,7 +116,7 @@ def test_an_unexpected_error_leaves_as_its_kind_only(site: Path, tabular: Path) 
     request = sum_request(study.digest(), item)
     reply, raw = ask(site, "query.sum", request)
     assert isinstance(reply, Problem)
-    assert reply.kind == "ValueError"
+    assert reply.kind == "software"
     assert b"age" not in raw
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import common.disclosure
-from client.gate.vocabulary import unknown_in_refusals
+from client.gate.vocabulary import are_refusals
 from common.disclosure import RULES
 from common.disclosure.rule import forget, rules_of
 from common.dossier.general import rules_section
 from common.errors import RefusedError
-from common.messages.exchanges import Refusal
+from common.messages.exchanges import Refusal, Refused
 from common.statistics.counts import LevelCounts
 from common.statistics.moments import Means
 
@@ -43,7 +43,7 @@ def example(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize("statistic", [Means(), LevelCounts(levels=3)])
 def test_a_hospital_that_lacks_most_values_refuses(grades: Any, statistic: Any) -> None:
-    with pytest.raises(RefusedError, match="a column with most values missing") as refused:
+    with pytest.raises(RefusedError, match="the few patients of a hospital who have a") as refused:
         grades(MOSTLY).ask(statistic)
     assert "site b" in str(refused.value) and "rule missing, threshold 0.5" in str(refused.value)
     assert f" -> {RULES['missing'].remedy}" in str(refused.value)
@@ -70,8 +70,7 @@ def test_gate_dossier_and_lists_have_the_rule(grades: Any) -> None:
     assert list(RULES)[-1] == "missing"
     assert "| `missing` | the few patients of a hospital who have a value |" in rules_section()
     study = grades().study
-    (subject,) = RULES["missing"].subjects
-    said = (Refusal("missing", 0.5, subject),)
-    assert not unknown_in_refusals(said, None, study, study.privacy)
-    forged = (Refusal("missing", 0.5, f"{subject} Muster"),)
-    assert unknown_in_refusals(forged, None, study, study.privacy)
+    said = Refused((Refusal("missing", 0.5, "train"),))
+    assert are_refusals(said, study, study.privacy, study.site_names[0])
+    forged = Refused((Refusal("missing", 0.5, "Muster"),))
+    assert not are_refusals(forged, study, study.privacy, study.site_names[0])

@@ -99,4 +99,4 @@ def test_too_few_patients_are_refused_by_rule_and_threshold(tabular: Path) -> No
     builders.amend(tabular / "study.toml", privacy={"min_rows": 50})
     done = run_study(tabular)
     assert done.returncode == 1
-    assert "refuses: rule rows, threshold 50, training rows" in done.stderr
+    assert "refuses: rule rows, threshold 50, training patients" in done.stderr

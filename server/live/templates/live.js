@@ -191,8 +191,8 @@ function refusals(run) {
   if (!run.refusals.length) return null;
   return [el("h2", {}, "What sites held back"),
     el("p", {}, "A disclosure rule of the site refused these releases."),
-    table(["Site", "What was asked for", "Rule", "Threshold"], run.refusals.map((row) =>
-      [row.site, row.subject, row.rule, row.threshold === null ? "\u2013" : row.threshold]), [3])];
+    table(["Site", "Patients", "Rule", "Threshold"], run.refusals.map((row) =>
+      [row.site, row.subset, row.rule, row.threshold === null ? "\u2013" : row.threshold]), [3])];
 }
 function performance(run) {
   if (!run.performance.length) {

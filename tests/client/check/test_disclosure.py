@@ -20,6 +20,7 @@ from client.check.finding import Finding
 from client.data.cohort import assign_folds, read_cohort
 from client.site import SiteSettings
 from common.disclosure import RULES
+from common.disclosure.rule import patients_of
 from common.study.model import PrivacySettings, Study, load_study
 
 
@@ -89,7 +90,7 @@ def test_a_small_test_set_is_withheld_with_a_warning(own: Reader) -> None:
     # site c has 10 internal test patients, 4 of them positive
     (row,) = faults(check_rules(own("c")))
     assert (row.kind, row.severity) == ("disclosure.test_set", "warning")
-    assert "one class of internal, at least 5 needed (rule test_class" in row.what
+    assert "patients of internal, at least 5 needed (rule test_class" in row.what
 
 
 def test_a_study_of_plain_values_needs_the_sites_own_word(own: Reader, study: Study) -> None:
@@ -142,7 +143,8 @@ def test_what_enrolment_would_refuse_or_withhold_is_listed_and_nothing_else(
         listed = [row.what for row in found if row.severity == severity]
         assert len(listed) == len(refusals)
         for one in refusals:
-            assert any(one.subject in what and f"(rule {one.rule}," in what for what in listed)
+            whose = patients_of(one.subset)
+            assert any(whose in what and f"(rule {one.rule}," in what for what in listed)
 
 
 def test_two_sites_cannot_be_masked(study: Study) -> None:

@@ -188,5 +188,5 @@ def test_a_study_that_sends_in_the_clear_what_this_site_wants_masked_is_called_s
     path = write_study(study.model_copy(update={"privacy": privacy}), tmp_path / "open.toml")
     done = RUNNER.invoke(app, ["approve", str(path), "--site", str(site)], input="n\n")
     shown = " ".join(done.output.split())
-    words = "WOULD REFUSE IT, approved or not: sums over sites, train (rule masking"
+    words = "WOULD REFUSE IT, approved or not: rule masking, threshold 1, training patients"
     assert (words in shown) == expected

@@ -47,9 +47,7 @@ def test_a_true_enrolment_passes(enrolment: Any, context: GateContext) -> None:
 
 def test_an_enrolment_may_say_what_it_will_withhold(enrolment: Any, context: GateContext) -> None:
     request, reply = enrolment
-    reported = replace(
-        reply, withheld=(Refusal("test_class", 5, "patients of one class of internal"),)
-    )
+    reported = replace(reply, withheld=(Refusal("test_class", 5.0, "internal"),))
     assert inspect("query.enrol", request, encode(reported), context).passed
 
 
@@ -71,8 +69,11 @@ def test_an_enrolment_may_say_what_it_trains_on(enrolment: Any, context: GateCon
         ("columns", {"clinical": ("marker", "age", "sex=male", "Muster")}),
         ("columns", {"clinical": ("marker", "age", "sex=male", "stage"), "names": ("Muster",)}),
         ("readings", ("r2", "r2")),
-        ("withheld", (Refusal("test_rows", 10, "patients of Muster"),)),
-        ("withheld", (Refusal("test_rows", 11, "patients of internal"),)),
+        ("withheld", (Refusal("test_rows", 10.0, "Muster"),)),
+        ("withheld", (Refusal("test_rows", 11.0, "internal"),)),
+        ("withheld", (Refusal("test_rows", 10, "internal"),)),
+        ("withheld", (Refusal("test_rows", 10.0, "internal"),) * 2),
+        ("withheld", (Refusal("rows", 10.0, "train"),)),
         ("excluded", -1),
         ("excluded", True),
     ],

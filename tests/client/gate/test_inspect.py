@@ -29,6 +29,7 @@ from common.messages.exchanges import (
     TrainReply,
     TrainRequest,
 )
+from common.messages.problems import PROBLEMS
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
 from common.study.model import PrivacySettings, Study
@@ -352,44 +353,56 @@ def test_a_sum_of_the_same_size_over_another_subset_is_another_question(
 # -- in place of a reply ---------------------------------------------------------------------------
 
 
-def test_problems_and_refusals_pass_with_known_words_only(
+TRAINED = Refusal("rows", 10.0, "train")
+
+
+def test_problems_and_refusals_pass_exactly_as_this_release_makes_them(
     study: Study, context: GateContext
 ) -> None:
     request, _ = sums_of(study, "train")
     passing = [
-        Problem("InputError", "0a1b2c3d"),
+        *(Problem(kind, "0a1b2c3d") for kind in PROBLEMS),
         Problem("study_not_approved", "0a1b2c3d"),
-        Refused((Refusal("rows", 10, "training rows"),)),
-        Refused((Refusal("test_rows", 10.0, "patients of external_1"),)),
-        Refused((Refusal("support", 5, "rows that differ in a column"),)),
+        Refused((TRAINED,)),
+        Refused((Refusal("test_rows", 10.0, "external_1"),)),
+        Refused((TRAINED, Refusal("support", 5.0, "train"))),
+        Refused((Refusal("consent", 1.0, ""),)),
     ]
     stopped = [
         Problem("Muster", "0a1b2c3d"),
-        Problem("InputError", "Muster"),
-        Refused((Refusal("rows", 10, "row of Muster-Max-1962"),)),
-        Refused((Refusal("Muster", 10, "training rows"),)),
-        Refused((Refusal("rows", 61, "training rows"),)),
-        Refused((Refusal("rows", 10, "training rows " * 40),)),
+        Problem("ValueError", "0a1b2c3d"),  # which error it is can depend on a value
+        Problem("data", "Muster"),
+        Refused((Refusal("rows", 10.0, "Muster-Max-1962"),)),
+        Refused((Refusal("rows", 10.0, "marker"),)),  # a column, which a value may have chosen
+        Refused((Refusal("rows", 10.0, "fold"),)),
+        Refused((Refusal("Muster", 10.0, "train"),)),
+        Refused((Refusal("rows", 61.0, "train"),)),
+        Refused((Refusal("rows", 10, "train"),)),  # another type is a bit more
+        Refused((TRAINED, TRAINED)),  # so is a second one
+        Refused((Refusal("support", 5.0, "train"), TRAINED)),  # and another order
+        Refused(()),
     ]
-    assert [code("query.sum", request, reply, context) for reply in passing] == [""] * 5
-    assert {code("query.sum", request, reply, context) for reply in stopped} == {"text"}
+    said = {repr(reply): code("query.sum", request, reply, context) for reply in passing}
+    assert set(said.values()) == {""}, said
+    said = {repr(reply): code("query.sum", request, reply, context) for reply in stopped}
+    assert set(said.values()) == {"text"}, said
 
 
 def test_a_refusal_or_a_problem_names_its_own_site_or_none(
     study: Study, context: GateContext
 ) -> None:
     request, _ = sums_of(study, "train")
-    refusals = (Refusal("rows", 10, "training rows"),)
     for site, expected in (("c", ""), ("", ""), ("b", "other_question")):
-        for reply in (Refused(refusals, site=site), Problem("InputError", "0a1b2c3d", site=site)):
+        for reply in (Refused((TRAINED,), site=site), Problem("data", "0a1b2c3d", site=site)):
             assert code("query.sum", request, reply, context) == expected
 
 
-def test_what_a_site_will_withhold_has_known_words_only(study: Study, context: GateContext) -> None:
+def test_what_a_site_will_withhold_is_a_rule_and_a_test_set(
+    study: Study, context: GateContext
+) -> None:
     request, _ = sums_of(study, "train")
-    stop = (Refusal("rows", 10, "training rows"),)
-    for subject, expected in (("patients of internal", ""), ("patients of Muster", "text")):
-        reply = Refused(stop, "c", withheld=(Refusal("test_rows", 10, subject),))
+    for subset, expected in (("internal", ""), ("Muster", "text"), ("train", "text"), ("", "text")):
+        reply = Refused((TRAINED,), "c", withheld=(Refusal("test_rows", 10.0, subset),))
         assert code("query.sum", request, reply, context) == expected
 
 

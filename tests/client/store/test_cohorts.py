@@ -19,14 +19,16 @@ from client.imaging.cache import ContentCache
 from client.imaging.preparation import Preparation
 from client.imaging.prepared import PreparedImages
 from client.store.cohorts import (
+    SMALLEST_CHANGE,
     CohortFingerprint,
     Memberships,
     changed_by,
+    changed_by_few,
     fix_levels,
-    membership_refusal,
 )
 from client.store.site_db import Draft, SiteDb, site_db
 from client.workspace import open_workspace
+from common.disclosure import RULES
 from common.errors import InputError, StudyError
 from common.messages.codec import decode, encode
 from common.messages.exchanges import (
@@ -104,26 +106,24 @@ def test_a_lost_or_changed_set_stops_the_rule_from_passing(tmp_path: Path) -> No
 def test_a_change_by_one_to_nine_patients_is_refused(joined: int, left: int, refused: bool) -> None:
     before = members(*range(40))
     now = members(*range(left, 40 + joined))
-    refusal = membership_refusal([before], now)
     assert changed_by(before, now) == joined + left
-    assert (refusal is not None) is refused
-    if refusal is not None:
-        assert (refusal.rule, refusal.threshold) == ("membership", 10)
+    assert changed_by_few([before], now) is refused
+    assert RULES["membership"].fixed == SMALLEST_CHANGE
 
 
 def test_a_first_release_is_allowed() -> None:
-    assert membership_refusal([], members(1, 2, 3)) is None
+    assert not changed_by_few([], members(1, 2, 3))
 
 
 def test_a_small_change_hidden_behind_a_large_one_is_refused() -> None:
     first, second, third = members(*range(40)), members(*range(60)), members(*range(41))
-    assert membership_refusal([first], second) is None
-    assert membership_refusal([second], third) is None
-    assert membership_refusal([first, second], third) is not None
+    assert not changed_by_few([first], second)
+    assert not changed_by_few([second], third)
+    assert changed_by_few([first, second], third)
 
 
 def test_a_site_may_ask_for_a_larger_change() -> None:
-    assert membership_refusal([members(*range(40))], members(*range(55)), 20) is not None
+    assert changed_by_few([members(*range(40))], members(*range(55)), 20)
 
 
 @given(*[st.frozensets(st.text(max_size=2))] * 3)

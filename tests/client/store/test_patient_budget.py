@@ -257,7 +257,7 @@ def test_a_refusal_names_neither_the_limit_nor_what_was_spent(hospital: Hospital
     own = hospital.allowing(0.123)
     (one,) = own.releases("r").refusals("query.enrol", own.enrolment("r"))
     assert (one.rule, one.threshold) == ("privacy_budget", 1.0)
-    assert one.subject == "the training patients"
+    assert one.subset == "train"
 
 
 def test_the_check_says_what_was_spent_and_what_would_be(hospital: Hospital) -> None:

@@ -63,7 +63,7 @@ def test_every_training_hospital_has_places_for_its_patients(
     study = builders.study(sites="abc", visitors="v")
     found = check_places("a", 30, counts, study, USUAL)
     assert rules(found) == ([("pooled_rows", 3.0)] if refused else [])
-    assert all("30" not in one.subject for one in found)
+    assert all("30" not in one.subset for one in found)
 
 
 @pytest.mark.parametrize(
@@ -93,5 +93,5 @@ def test_a_site_refuses_when_too_many_of_its_patients_have_one_fitting_row(
     privacy = PrivacySettings(max_unique_rows=0.5)
     found = check_unique_rows(unique, 30, privacy)
     assert rules(found) == ([("unique_rows", 0.5)] if refused else [])
-    assert all("16" not in one.subject for one in found)
+    assert all("16" not in one.subset for one in found)
     assert check_unique_rows(30, 30, PrivacySettings(max_unique_rows=1.0)) == ()

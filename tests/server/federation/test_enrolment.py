@@ -120,14 +120,14 @@ def test_sites_with_other_columns_are_refused(study: Study) -> None:
 # -- all refusals at once -------------------------------------------------------------------------
 
 BROKEN = {
-    "a": [Refusal("rows", 10.0, "training rows")],
+    "a": [Refusal("rows", 10.0, "train")],
     "b": [
-        Refusal("class", 5.0, "training rows of one class"),
-        Refusal("fold", 5.0, "training rows of one fold"),
-        Refusal("fold_class", 4.0, "training rows of one class in one fold"),
+        Refusal("class", 5.0, "train"),
+        Refusal("fold", 5.0, "train"),
+        Refusal("fold_class", 4.0, "train"),
     ],
-    "e": [Refusal("out_of_fold_rows", 20.0, "training rows")],
-    "f": [Refusal("rows", 12.0, "patients of t")],
+    "e": [Refusal("out_of_fold_rows", 20.0, "train")],
+    "f": [Refusal("rows", 12.0, "t")],
 }
 
 
@@ -142,7 +142,7 @@ def six() -> Study:
 
 
 def breaking(site: str, study: Study) -> Any:
-    late = Refusal("test_class", 5.0, "patients of one class of t")
+    late = Refusal("test_class", 5.0, "t")
     refused = Refused(refusals=tuple(BROKEN.get(site, ())), site=site, withheld=(late,))
     return refused if site in BROKEN else honest(site, study)
 
@@ -204,20 +204,20 @@ def test_refusals_problems_and_sites_that_are_late_come_in_one_error(six: Study)
     study = six.model_copy(update={"waiting": WaitingSettings(enrol_seconds=0.2)})
 
     def mixed(site: str, study: Study) -> Any:
-        return Problem("InputError", "0" * 8, site=site) if site == "c" else breaking(site, study)
+        return Problem("data", "0" * 8, site=site) if site == "c" else breaking(site, study)
 
     grid = Nodes(study, mixed, dict.fromkeys("abc", ""))
     with pytest.raises(ObstaclesError) as caught:
         Federation(grid=grid, study=study, run="r").enrol()
     assert [row.site for row in caught.value.rows] == ["a", "b", "b", "b", "c", "d", "e", "f"]
     words = {row.site: row.what for row in caught.value.rows}
-    assert "cannot go on (InputError" in words["c"]
+    assert "cannot go on (data" in words["c"]
     assert words["f"] == "not enrolled in time"
 
 
 def test_a_node_that_does_not_know_its_site_does_not_hold_up_the_others(six: Study) -> None:
     def unknown(site: str, study: Study) -> Any:
-        return Problem("InputError", "0" * 8) if site == "c" else breaking(site, study)
+        return Problem("data", "0" * 8) if site == "c" else breaking(site, study)
 
     error, _ = stop(six, unknown, dict.fromkeys("abcdef", ""))
     assert [row.site for row in error.rows if not row.rule] == ["(node 4)"]

@@ -185,21 +185,21 @@ def changing(who: str, kind: type[Any], **fields: Any) -> Answer:
 
 
 def test_a_problem_names_the_site_and_its_log_and_nothing_else(study: Study) -> None:
-    problem = Problem(kind="ValueError", log_id="ab12")
+    problem = Problem(kind="software", log_id="ab12")
     federation = federation_of(study, replacing("b", SumRequest, problem))
     federation.enrol()
-    with pytest.raises(SiteError, match=r"site b: cannot go on \(ValueError, its log ab12\)"):
+    with pytest.raises(SiteError, match=r"site b: cannot go on \(software, its log ab12\)"):
         federation.sum(Means(), VIEW)
 
 
 def test_a_refusal_is_recorded_and_told(study: Study) -> None:
-    refused = Refused(refusals=(Refusal(rule="rows", threshold=10, subject="training rows"),))
+    refused = Refused(refusals=(Refusal(rule="rows", threshold=10, subset="train"),))
     federation = federation_of(study, replacing("a", SumRequest, refused))
     federation.enrol()
     with pytest.raises(RefusedError, match="site a: refuses: rule rows, threshold 10"):
         federation.sum(Means(), VIEW)
     assert federation.refusals == [
-        {"site": "a", "rule": "rows", "threshold": 10, "subject": "training rows"}
+        {"site": "a", "rule": "rows", "threshold": 10, "subset": "train"}
     ]
 
 

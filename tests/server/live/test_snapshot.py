@@ -47,7 +47,7 @@ def test_sites_refusals_and_stops_are_told(run: Any) -> None:
     found = reported(run)
     assert found["sites"]["a"]["bytes_up"] == 900
     assert found["sites"]["b"]["why"] == "not connected"
-    run.emit("refused", site="a", rule="min_rows", threshold=20, subject="table1, train")
+    run.emit("refused", site="a", rule="min_rows", threshold=20, subset="train")
     run.emit("failed", message="site a: refuses", exit_code=1)
     found = reported(run)
     assert found["refusals"][0]["rule"] == "min_rows"

@@ -15,8 +15,8 @@ def test_words_of_a_site_are_shown_as_they_are(tmp_path: Path) -> None:
     """A site could answer with anything: neither a terminal's commands nor markup take effect."""
     path, shown = tmp_path / "events.jsonl", io.StringIO()
     follower = Follower("study", path, Console(file=shown, width=200, force_terminal=True))
-    subject = "rows\x1b[8m[green]fine[/green]\nall sites agree"
-    Events(path).emit("refused", site="a", rule="rows", threshold=3, subject=subject)
+    subset = "rows\x1b[8m[green]fine[/green]\nall sites agree"
+    Events(path).emit("refused", site="a", rule="rows", threshold=3, subset=subset)
     follower.poll()
     assert "rows\\x1b[8m[green]fine[/green]\\nall sites agree" in shown.getvalue()
     assert "\x1b[8m" not in shown.getvalue()
