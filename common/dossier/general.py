@@ -19,6 +19,7 @@ import numpy as np
 from common.disclosure import RULES
 from common.disclosure.rule import rules_of
 from common.dossier.markdown import code, document, table
+from common.dossier.shown_by import tests_section, with_numbers
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE
 from common.statistics.base import statistic_classes
 from common.study.model import FEWEST_MASKED, PrivacySettings
@@ -27,11 +28,15 @@ _PACKAGE = "common.dossier"
 HEAD = """\
 # Privacy dossier
 
-For the privacy officer of a hospital that is asked to take part. The first page is in plain words;
-the tables after it list everything that can leave. They are made from the program itself by
-`make dossier`, and a test fails when they no longer fit. Each study has a dossier of its own beside
-this one, with its real sizes: `fedlnm-site approve STUDY.toml` shows its first page and leaves all
-of it at the hospital, and every run has a `privacy-dossier.md` in its folder."""
+For the privacy officer of a hospital that is asked to take part: two pages, then an annex. A number
+in brackets is a test in the [list](#tests-that-show-it) that shows the sentence; `[open]` marks a
+sentence that no test shows. Each study has such pages of its own: `fedlnm-site approve STUDY.toml`
+shows them, and every run has a `privacy-dossier.md` in its folder."""
+ANNEX = """\
+# Annex
+
+For readers who want to know everything that can leave: rules, messages, statistics and attacks. It
+is made from the program itself by `make dossier`, and a test fails when it no longer fits."""
 NOT_MEASURED = "not measured in this release"
 RULE_WORDS = """\
 A hospital checks them on its own machine before it answers. Thresholds that are settings stand in
@@ -124,16 +129,29 @@ def attacks() -> tuple[Attack, ...]:
 
 def general_dossier() -> str:
     """Write the dossier as Markdown."""
-    words = text_of("plain_words.md").format(fewest_masked=FEWEST_MASKED)
     return document(
         HEAD,
-        words,
+        two_pages(),
+        ANNEX,
+        tests_section(),
         rules_section(),
         messages_section(),
         statistics_section(),
         attacks_section(),
         text_of("words.md"),
     )
+
+
+def two_pages() -> str:
+    """Write what a privacy officer reads to the end."""
+    return with_numbers(document(*plain_words().values())).rstrip("\n")
+
+
+def plain_words() -> dict[str, str]:
+    """Return the sections of the two pages by heading, with the names of tests."""
+    text = text_of("plain_words.md").format(fewest_masked=FEWEST_MASKED)
+    sections = [f"## {own}" for own in text.split("## ")[1:]]
+    return {own.partition("\n")[0].removeprefix("## "): own.rstrip("\n") for own in sections}
 
 
 # -- rules ----------------------------------------------------------------------------------------
@@ -199,7 +217,15 @@ def type_words(hint: Any) -> str:
         return ", ".join(type_words(part) for part in inner)
     if hint in _SCALARS:
         return _SCALARS[hint]
-    return f"[{hint.__name__}](#{hint.__name__.lower()})"
+    return f"[{hint.__name__}](#{_anchor(hint)})"
+
+
+def _anchor(cls: type[Any]) -> str:
+    """Return the heading that a class is described under: of its exchange, or its own."""
+    for name, exchange in CATALOGUE.items():
+        if cls in (exchange.request, exchange.reply):
+            return name.replace(".", "")
+    return cls.__name__.lower()
 
 
 def messages_section() -> str:

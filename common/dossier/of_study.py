@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from common.disclosure import RULES
 from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
+from common.dossier.general import plain_words
 from common.dossier.markdown import bullets, document, size, table
+from common.dossier.shown_by import tests_section, with_numbers
 from common.masking import identity
 from common.models import MODELS, NetworkName
 from common.study.model import (
@@ -19,9 +21,11 @@ from common.study.model import (
 )
 
 HEAD = """\
-For the privacy officer of a hospital of this study. It is made from the study file by the program
-that runs the study. What messages, statistics and rules are, and what somebody could do with them,
-stands in the general dossier (`docs/privacy-dossier.md`)."""
+For the privacy officer of a hospital of this study: two pages, then an annex, made from the study
+file by the program that runs the study. A number in brackets is a test in the annex's list that
+shows the sentence; `[open]` marks a sentence that no test shows. What messages, statistics and
+rules are, and what somebody could do with them, stands in the general dossier
+(`docs/privacy-dossier.md`)."""
 SIZES = """\
 Shapes and bytes are upper bounds, known before anything is asked. Features that repeat each other
 are dropped on the way, so the sums after that step are usually much smaller. *Bytes* are what one
@@ -32,6 +36,8 @@ THRESHOLDS = """\
 A hospital refuses below these thresholds (`max_...`: above them). Its own file can only make them
 stricter."""
 TRAINING = "the training patients"
+_HERE = "[annex](#attacks-that-were-tried)"
+_IN_THE_GENERAL_DOSSIER = "general dossier"
 
 
 def study_dossier(
@@ -51,6 +57,8 @@ def study_dossier(
         HEAD,
         f"Digest of the study: `{study.digest()}`",
         in_plain_words(study, phases),
+        "# Annex",
+        tests_section(),
         "## Who takes part",
         _sites(study),
         "## Clinical columns",
@@ -65,12 +73,18 @@ def study_dossier(
 
 
 def in_plain_words(study: Study, phases: Sequence[Phase]) -> str:
-    """Write the first page: the study in short, and what is not protected in it."""
-    return document(
-        "## In short",
-        _in_short(study, phases),
-        "## What is not protected in this study",
-        bullets(unprotected(study)),
+    """Write the two pages that a privacy officer reads to the end."""
+    shared = plain_words()
+    return with_numbers(
+        document(
+            "## In short",
+            _in_short(study, phases),
+            shared["Who sees what"],
+            shared["What protects it"],
+            "## What is not protected in this study",
+            bullets(unprotected(study)),
+            shared["What was measured"].replace(_HERE, _IN_THE_GENERAL_DOSSIER),
+        )
     ).rstrip("\n")
 
 
@@ -79,25 +93,44 @@ def _in_short(study: Study, phases: Sequence[Phase]) -> str:
     models = ", ".join(
         f"`{name}` ({MODELS[name].short})" for name in (*study.base_models, *study.fusion_models)
     )
-    rows = study.fusion.pooling == "rows"
     return bullets(
         (
-            f"Predicts: {study.endpoint}.",
+            f"Predicts: {study.endpoint} [@study_file].",
             f"{len(study.sites)} hospitals, of which {len(study.training_sites)} train:"
-            f" {', '.join(study.training_sites)}.",
-            f"Models: {models}.",
-            f"Data read: {_data(study)}.",
-            f"Sums over training patients are {_masked(study.masked('train'))}.",
-            f"Mode: {study.privacy.mode}. {_mode(study)}",
+            f" {', '.join(study.training_sites)} [@study_file].",
+            f"Models: {models} [@study_file].",
+            f"Data read: {_data(study)} [@study_file].",
+            _derived(study),
+            f"Sums over training patients are {_masked(study.masked('train'))} [@study_masks].",
+            f"Mode {study.privacy.mode}: {_mode(study)}",
             *(_network(study, name) for name in study.networks),
             f"Noise in the training of networks: {_noise(study)}.",
-            "Rows of training patients: probabilities and outcomes leave, without identifiers"
-            + (" and hospital." if study.masked("train") else ".")
-            if rows
-            else "Rows of training patients: none leave.",
-            f"Rounds at most: {sum(phase.rounds for phase in phases):,}."
-            f" Bytes that one hospital sends at most: {size(most)}.",
+            _rows_in_short(study),
+            f"At most {sum(phase.rounds for phase in phases):,} rounds, and {size(most)} that one"
+            " hospital sends [@bounds].",
         )
+    )
+
+
+def _derived(study: Study) -> str:
+    if study.derivable:
+        return (
+            "Questions are derived: each hospital answers only what its own run of the study asks,"
+            " unless it sets `verify = false` [@every_question]."
+        )
+    return (
+        "Questions are NOT derived, since that takes masked sums over"
+        f" {FEWEST_MASKED} training hospitals: the first line below is missing [@study_derived]."
+    )
+
+
+def _rows_in_short(study: Study) -> str:
+    if study.fusion.pooling != "rows":
+        return "Rows of training patients: none leave [@bounds]."
+    without = "identifiers and hospital" if study.masked("train") else "identifiers"
+    return (
+        "Rows of training patients: probabilities and outcomes leave, without"
+        f" {without} [@{'places' if study.masked('train') else 'open_rows'}]."
     )
 
 
@@ -120,28 +153,28 @@ def _network(study: Study, name: NetworkName) -> str:
     unusual = ", WIDER THAN IN ANY RELEASED PRESET" if own.wide else ""
     return (
         f"Network `{name}`: first layer {own.stem_kernel} voxels wide, stages of"
-        f" {', '.join(map(str, own.widths))} channels{unusual}."
+        f" {', '.join(map(str, own.widths))} channels{unusual} [@wide]."
     )
 
 
 def _noise(study: Study) -> str:
     private = study.differential_privacy
     if not private.on:
-        return "none"
+        return "none [@epsilon_covers]"
     return (
         f"{private.noise_multiplier:g} times the largest gradient of a patient; every hospital"
-        " keeps account of what this comes to, in its ledger"
+        " keeps account of what this comes to, in its ledger [@epsilon_covers]"
     )
 
 
 def _mode(study: Study) -> str:
     if study.privacy.mode == "guarded":
         return (
-            "Before any Gram matrix or covariance, radiomics and network features become normal"
+            "before any Gram matrix or covariance, radiomics and network features become normal"
             " scores, and clinical values are limited to"
-            f" {study.selection.clip:g} standard deviations."
+            f" {study.selection.clip:g} standard deviations [@guarded]."
         )
-    return "Values enter Gram matrices as they are."
+    return "values enter Gram matrices as they are [@plain_values]."
 
 
 def _sites(study: Study) -> str:
@@ -301,6 +334,7 @@ def unprotected(study: Study) -> tuple[str, ...]:
     """Say openly what is not protected in a study, a few sentences each."""
     return (
         *_unmasked(study),
+        *_questions(study),
         *_left(study),
         *_rows(study),
         *_test_sets(study),
@@ -319,7 +353,7 @@ def _unmasked(study: Study) -> Iterator[str]:
     if study.privacy.masking == "off":
         yield (
             "**Masking is off.** The coordinator can read the sums and network weights of every"
-            " single hospital."
+            " single hospital [@unmasked]."
         )
         return
     for subset in ("train", *(test.name for test in study.test_sets)):
@@ -328,46 +362,67 @@ def _unmasked(study: Study) -> Iterator[str]:
             continue
         yield (
             f"**Sums over {name_of(subset)} are not masked.** Masking takes {FEWEST_MASKED}"
-            f" hospitals, and only {' and '.join(members)} have such patients. The coordinator can"
-            " read what each sends."
+            f" hospitals, and only {' and '.join(members)} have such patients: the coordinator can"
+            " read what each sends [@two_allowed]."
             + (
-                ' With `masking = "required"` hospitals refuse, and the study does not run.'
+                ' With `masking = "required"` hospitals refuse, and the study does not run'
+                " [@two_refused]."
                 if study.privacy.masking == "required"
                 else ""
             )
         )
 
 
+def _questions(study: Study) -> Iterator[str]:
+    """Say which line holds against whom."""
+    training = len(study.training_sites)
+    if not study.derivable:
+        yield (
+            "**Questions made to harm.** No hospital derives the questions: the coordinator may"
+            " make up their numbers, and rules and limits alone hold [@not_derived]. An answer to"
+            " such numbers can single out a patient [@open]."
+        )
+        return
+    stacker = "; the stacker is derived nowhere" if study.fusion.pooling == "rows" else ""
+    yield (
+        "**Collusion.** With one hospital on its side the coordinator can make up totals and"
+        " questions: rules and limits then hold alone, as they do at a hospital that sets"
+        f" `verify = false`{stacker} [@not_derived @aimed]. Made-up questions that have the"
+        f" right form can single out patients [@open]. Of {training} training hospitals, if the"
+        f" coordinator works together with {training - 1}, it knows the sums of the last one; with"
+        f" {training - 2}, the sum of the two others [@two_allowed]."
+    )
+
+
 def _left(study: Study) -> Iterator[str]:
     for site in dict.fromkeys(statement.site for statement in study.left):
         yield (
             f"**{site} left for good.** It has signed that its own sums may be found: by taking the"
-            " sums of this study off those that were given together with it before. No mask hides"
-            " them then."
+            " sums of this study off those that were given together with it before [@site_left]."
         )
 
 
 def _rows(study: Study) -> Iterator[str]:
-    if study.fusion.pooling == "rows":
+    if study.fusion.pooling != "rows":
         yield (
-            "**Rows leave.** For every training patient the coordinator gets the out-of-fold"
-            f" probabilities to {_decimals(study)} and the outcome,"
-            " without identifiers, in random order. "
-            + (
-                "They come as one masked sum: of no row does it see the hospital, unless a"
-                " hospital helps it, or hospitals are so unequal that most rows are of one."
-                if study.masked("train")
-                else "It can see which hospital a row is from, since sums are not masked."
-            )
-            + " Somebody who knows a patient's probabilities could find the row and read the"
-            ' outcome. `fusion.pooling = "bins"` does without rows.'
+            "**Counts of many decision trees.** No row leaves, but very many pooled counts could"
+            " together single out patients of the pooled training set; depth and intervals are"
+            " limited for this reason [@open]."
         )
-    else:
-        yield (
-            "**Counts of many decision trees.** No row leaves, but the combination model is grown"
-            " from very many pooled counts. Taken together they could single out patients of the"
-            " pooled training set; depth and intervals are limited for this reason."
-        )
+        return
+    seen = (
+        "They come as one masked sum without the hospital, unless a hospital helps the coordinator"
+        " or most rows are of one [@places @known_places]."
+        if study.masked("train")
+        else "It can see which hospital a row is from, since sums are not masked [@open_rows]."
+    )
+    yield (
+        "**Rows leave.** For every training patient the coordinator gets the out-of-fold"
+        f" probabilities to {_decimals(study)} and the outcome [@all_rows]. {seen}"
+        " Somebody who knows a patient's values could find the row and read the outcome;"
+        f" `max_unique_rows` {study.privacy.max_unique_rows:g} is the share of a hospital for whom"
+        ' this may work [@unique_rows]. `fusion.pooling = "bins"` does without rows [@bounds].'
+    )
 
 
 def _decimals(study: Study) -> str:
@@ -383,95 +438,75 @@ def _test_sets(study: Study) -> Iterator[str]:
         (site,) = study.members(subset)
         yield (
             f"**`{subset}` lies at one hospital.** Its tables and measures are those of {site}"
-            f" alone and go in the clear. Cells of tables and of score histograms below {minimum}"
-            " are withheld or joined first; confusion counts, calibration and decision curves are"
-            " exact."
+            f" alone, in the clear: cells below {minimum} are withheld or joined, confusion counts,"
+            " calibration and decision curves are exact [@alone @protected_table]."
         )
     if spread:
         yield (
             f"**Small cells of pooled scores.** Histograms of scores over {_listed(spread)} may"
-            " hold a single patient of all hospitals. The coordinator sees these cells; they are"
-            " joined before hospitals or the report see them. The areas under the curve of each"
-            " hospital's own patients go in the clear."
+            " hold a single patient of all hospitals, before the coordinator joins small cells"
+            " [@small_parts]. The areas under the curve of each hospital's own patients go in the"
+            " clear [@own_measures]."
         )
     yield (
         "**Numbers of patients.** The coordinator learns how many patients, and how many with the"
-        " endpoint, each hospital has in each set, also where they are few."
+        " endpoint, each hospital has in each set [@counts]."
     )
 
 
 def _settings(study: Study) -> Iterator[str]:
     if study.privacy.mode == "faithful":
         yield (
-            '**Values enter Gram matrices as they are** (`mode = "faithful"`). A search by'
-            " computer may recover many of the patients from the pooled matrices; see the attacks"
-            " in the general dossier. It takes the word of every training hospital in its own"
-            " file."
+            '**Values enter Gram matrices as they are** (`mode = "faithful"`): a search by'
+            " computer may recover many of the patients from the pooled matrices [@plain_values]."
         )
     wide = [f"`{name}`" for name in study.networks if study.network(name).wide]
     if wide:
         yield (
-            f"**Unusually wide networks:** {', '.join(wide)}. The more numbers a layer has, the"
-            " more of single images the summed change of its weights can hold."
+            f"**Unusually wide networks:** {', '.join(wide)}: the more numbers a layer has, the"
+            " more of single images the summed change of its weights can hold [@wide]."
         )
     weaker = weakened(study.privacy)
     if weaker:
-        yield f"**Weaker thresholds than the release's:** {', '.join(weaker)}."
+        yield (f"**Weaker thresholds than the release's:** {', '.join(weaker)} [@study_settings].")
 
 
 def _keys(study: Study) -> Iterator[str]:
     without = [site.name for site in study.sites if not site.public_key]
     if without:
         yield (
-            f"**No identity key** is named for {', '.join(without)}. Without keys, nobody can check"
-            " that these hospitals are who they say."
+            f"**No identity key** is named for {', '.join(without)}: nobody can check that these"
+            " hospitals are who they say [@study_file]."
         )
     if not study.coordinator_key:
         yield (
-            "**No key of the coordinator** is named. Hospitals cannot check that a model comes from"
-            " it unchanged."
+            "**No key of the coordinator** is named: hospitals cannot check that a model comes from"
+            " it unchanged [@signed_models]."
         )
 
 
 def _always(study: Study) -> Iterator[str]:
-    training = len(study.training_sites)
+    noisy = study.differential_privacy.on
     yield (
         "**The final models and the results are known to all hospitals.** From a model one may be"
         " able to tell whether a known person was in the training data (membership inference), or"
-        " to guess a value of a known person (attribute inference)."
+        " to guess a value of a known person (attribute inference) [@open]."
         + (
-            " Noise in the training of the networks limits what their weights tell; there is none"
-            " in the other models."
-            if study.differential_privacy.on
-            else " No noise is added against this."
+            " Noise limits what the weights of networks tell; epsilon covers these alone, not sums"
+            " and out-of-fold rows, and no hospital's max_epsilon counts others"
+            " [@epsilon_covers @max_epsilon]."
+            if noisy
+            else " No noise is added against this [@epsilon_covers]."
         )
     )
-    if study.differential_privacy.on:
-        yield (
-            "**Epsilon covers the weights of the networks alone.** Sums and out-of-fold rows are"
-            " exact. Masks and rules protect them, noise does not, and no hospital's max_epsilon"
-            " counts them."
-        )
     yield (
         "**Totals go to hospitals** where a later question needs them: means, deviations,"
-        " counts in intervals, and network weights after every round."
-    )
-    if study.masked("train"):
-        yield (
-            f"**Collusion.** Of {training} training hospitals, if the coordinator works together"
-            f" with {training - 1}, it knows the sums of the last one; with {training - 2}, the sum"
-            " of the two others. It is trusted not to."
-        )
-    yield (
-        "**Questions made to harm.** The coordinator chooses the questions. They must have the form"
-        " of the study's models; whether their numbers were fitted or made up no hospital can see."
-        " With numbers that are made up an answer can single out a patient."
+        " counts in intervals, and network weights after every round [@every_question]."
     )
     yield (
-        "**False answers.** A hospital that sends wrong numbers is noticed only where a total"
-        " cannot be true: counts that are not those of the enrolment, negative squares, an update"
-        " of a network that jumps a hundredfold. The run then stops; under masks nobody can prove"
-        " which hospital it was."
+        "**False answers.** A hospital that lies about its own patients is noticed only where a"
+        " total cannot be true, or the weights become far worse [@false_total @objection]. Under"
+        " masks nobody can prove which hospital it was [@false_within]."
     )
 
 

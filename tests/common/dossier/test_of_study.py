@@ -57,7 +57,7 @@ def test_hospitals_stand_with_role_sets_and_fingerprint() -> None:
     text = study_dossier(study_with())
     assert f"| a | yes | inside | `{identity.fingerprint(KEY)}` |" in text
     assert "| d | no | outside | no key in the study file |" in text
-    assert "4 hospitals, of which 3 train: a, b, c." in text
+    assert "4 hospitals, of which 3 train: a, b, c [" in text
 
 
 def test_sizes_are_those_of_the_study() -> None:
@@ -122,10 +122,10 @@ def test_faithful_mode_and_weaker_thresholds_are_said() -> None:
 def test_the_shape_of_networks_is_said_and_a_wide_one_is_called_so() -> None:
     wide = {"widths": [64, 128, 256, 1024], "unusual": True}
     usual, unusual = study_with(), study_with(dl2d=wide)
-    line = "first layer 7 voxels wide, stages of 64, 128, 256, 512 channels."
+    line = "first layer 7 voxels wide, stages of 64, 128, 256, 512 channels ["
     assert study_dossier(usual).count(line) == 2
-    assert "256, 1024 channels, WIDER THAN IN ANY RELEASED PRESET." in study_dossier(unusual)
-    assert "**Unusually wide networks:** `dl2d`." in " ".join(unprotected(unusual))
+    assert "256, 1024 channels, WIDER THAN IN ANY RELEASED PRESET [" in study_dossier(unusual)
+    assert "**Unusually wide networks:** `dl2d`:" in " ".join(unprotected(unusual))
     assert "wide networks" not in " ".join(unprotected(usual))
 
 
@@ -134,6 +134,23 @@ def test_every_study_owns_up_to_models_totals_and_false_answers() -> None:
     for open_point in ("membership inference", "attribute inference", "Totals", "False answers"):
         assert open_point in words
     assert "if the coordinator works together with 2, it knows the sums of the last one" in words
+
+
+@pytest.mark.parametrize(
+    "unmasked", [{"masking": "off"}, {"masking": "where_possible"}], ids=["off", "two_train"]
+)
+def test_a_study_in_which_nothing_is_derived_says_so(unmasked: dict[str, Any]) -> None:
+    sites = [{"name": "a"}, "b", {"name": "c", "trains": False}]
+    two = unmasked["masking"] == "where_possible"
+    study = study_with(
+        privacy=unmasked, fusion={"pooling": "bins"}, **({"sites": sites} if two else {})
+    )
+    assert "Questions are NOT derived" in study_dossier(study)
+    assert "No hospital derives the questions" in " ".join(unprotected(study))
+    derived = study_with()
+    assert "Questions are derived: each hospital" in study_dossier(derived)
+    assert "No hospital derives" not in " ".join(unprotected(derived))
+    assert "can make up totals and questions" in " ".join(unprotected(derived))
 
 
 def test_a_hospital_that_left_and_what_its_word_gives_away_are_said() -> None:
