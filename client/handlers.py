@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,6 +27,7 @@ from common.disclosure import (
     check_weights,
     refusal,
 )
+from common.disclosure.membership import fewest_audited
 from common.disclosure.pooled_rows import (
     check_fitting,
     check_out_of_fold_rows,
@@ -39,6 +40,7 @@ from common.evaluation.delong import exact
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.linkage import cell_edges, known_columns, row_cells, unique_patients
 from common.evaluation.local import Evaluation, evaluate_locally
+from common.evaluation.membership import MembershipAudit, membership_audit
 from common.masking.layout import RingSums, end_to_end, to_rings
 from common.masking.pooled_rows import to_slots
 from common.masking.slots import permutation, slots
@@ -290,6 +292,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
     parts: dict[str, DeLongResult] = {}
     strata: dict[str, dict[str, LevelAreas]] = {}
     withheld: list[Refusal] = []
+    tested: list[Rows] = []
     for subset in request.test_sets:
         rows = _score(workspace, bundle, subset)
         counts[subset] = (rows.n, int(rows.label.sum()))
@@ -300,6 +303,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         withheld.extend(refusals)
         if refusals:
             continue
+        tested.append(rows)
         if len(study.test_set(subset).sites) == 1:
             evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)
             strata[subset] = _by_level(workspace, rows, subset, request.cuts)
@@ -313,6 +317,25 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         parts=parts,
         withheld=once(withheld),
         strata=strata,
+        membership=_membership(workspace, bundle, tested),
+    )
+
+
+def _membership(
+    workspace: Workspace, bundle: Bundle, tested: Sequence[Rows]
+) -> MembershipAudit | None:
+    """Attack the final models with all own training and test patients, where these are enough."""
+    if workspace.name not in workspace.study.training_sites:
+        return None
+    scored = [materialise(view, workspace.tables, "train") for view in bundle.models.values()]
+    fewest = fewest_audited(workspace.privacy)
+    if scored[0].n < fewest or sum(rows.n for rows in tested) < fewest:
+        return None
+    return membership_audit(
+        np.hstack([rows.values for rows in scored]),
+        scored[0].label,
+        np.vstack([rows.values for rows in tested]),
+        np.concatenate([rows.label for rows in tested]),
     )
 
 

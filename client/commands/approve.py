@@ -39,7 +39,8 @@ LEAVES = {
     "train.network": "changed network weights and sums of the loss, {masked}",
     "query.rows": "one line a training patient: probabilities to {decimals} decimal(s) and the"
     " label, no ids; {masked}",
-    "evaluate.handout": "counts, areas under the curve and curves of this site's test patients",
+    "evaluate.handout": "counts, areas under the curve and curves of this site's test patients, and"
+    " how far the final models tell its training patients from these",
 }
 
 

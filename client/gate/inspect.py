@@ -21,9 +21,11 @@ from pydantic import ValidationError
 from client.gate.schema import GateContext, StoppedError, conform, expect
 from client.gate.vocabulary import CODES, are_refusals, is_code
 from common.disclosure import FormError, check_form, check_out_of_fold
+from common.disclosure.membership import fewest_audited
 from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
+from common.evaluation.membership import DECIMALS, MembershipAudit
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
 from common.masking.fingerprint import P
@@ -191,6 +193,24 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
     for name, evaluation in reply.evaluations.items():
         _check_areas(evaluation.delong, request, reply.counts[name], context)
         _check_evaluation(evaluation, request)
+    if reply.membership is not None:
+        _check_membership(reply, reply.membership, request, context)
+
+
+def _check_membership(
+    reply: EvaluateReply, found: MembershipAudit, request: EvaluateRequest, context: GateContext
+) -> None:
+    """Let through shares with two decimals, of enough training and test patients."""
+    expect(context.site in context.study.training_sites, "not_declared", "this site does not train")
+    tested = sum(reply.counts[name][0] for name in {*reply.parts, *reply.evaluations})
+    expect(found.others == tested and found.members <= MOST_PATIENTS, "value", "patients attacked")
+    fewest = fewest_audited(context.privacy)
+    expect(min(found.members, found.others) >= fewest, "too_few", "patients attacked")
+    for shares in (found.auc, found.tpr):
+        expect(shares.shape == (request.edges.shape[0], 3), "shape", "success of an attack")
+        rounded = np.round(shares, DECIMALS) == shares
+        possible = rounded & (shares >= 0.0) & (shares <= 1.0)
+        expect(possible.all(), "value", "success of an attack")
 
 
 def _expect_form(check: Callable[[Any, Study], None], asked: Any, study: Study) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
+from common.evaluation.membership import MembershipAudit
 from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
 from common.messages.plain import plain
@@ -423,7 +424,8 @@ class EvaluateReply:
     has its measures in `evaluations`; of a set spread over sites `parts` has the areas of the
     site's own patients. Results that a disclosure rule forbids are left out and noted in
     `withheld`. `strata` has, of a set that this site alone holds, the areas within levels, by set
-    and stratum.
+    and stratum. `membership` says how well the final models tell the site's training patients from
+    its test patients; None where it has too few of either.
     """
 
     site: str
@@ -433,6 +435,7 @@ class EvaluateReply:
     parts: dict[str, DeLongResult]
     withheld: tuple[Refusal, ...]
     strata: dict[str, dict[str, LevelAreas]] = field(default_factory=dict)
+    membership: MembershipAudit | None = None
 
 
 @plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import Disclosure, Phase, answers, sum_disclosure
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.local import Evaluation, evaluate_locally
+from common.evaluation.membership import MembershipAudit
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
 from common.messages.exchanges import EvaluateReply, Refusal, SumItem
 from common.messages.plain import plain
@@ -82,6 +84,7 @@ class EvaluationFindings:
     site_areas : by set and site, areas of the site's own patients.
     strata : areas within levels.
     withheld : by site, results it keeps to itself.
+    membership : by site, of the attack on its training patients.
     """
 
     cutoffs: dict[str, float]
@@ -89,6 +92,7 @@ class EvaluationFindings:
     site_areas: dict[str, dict[str, DeLongResult]]
     strata: tuple[StratumFindings, ...]
     withheld: dict[str, tuple[Refusal, ...]]
+    membership: dict[str, MembershipAudit] = field(default_factory=dict)
 
 
 def evaluate_test_sets(
@@ -136,6 +140,7 @@ def evaluate_test_sets(
         },
         strata=strata,
         withheld={site: reply.withheld for site, reply in replies.items()},
+        membership={s: r.membership for s, r in replies.items() if r.membership is not None},
     )
 
 
@@ -163,6 +168,8 @@ def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
     }
     levels = sum(most_levels(column) for column in strata_columns(study))
     by_level: Parts = {"auc": (levels, models), "covariance": (levels, models, models)}
+    attacked: Parts = {"patients": (2,), "auc": (models, 3), "tpr": (models, 3)}
+    yield answers("evaluate.handout", "attack on membership", "train", attacked)
     for test in study.test_sets:
         if len(study.members(test.name)) > 1:
             yield answers("evaluate.handout", "areas of the own patients", test.name, areas)

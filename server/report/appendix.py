@@ -96,18 +96,6 @@ def training_block(results: Results) -> Block | None:
     return Block("", "", ("Training", "Measure", "Values", "First", "Last"), tuple(lines))
 
 
-def linkage_words(results: Results) -> str:
-    """Say how many patients have exactly one pooled row that fits; empty where no rows left."""
-    own = [row for row in results.linkage if row.run == main_run(results)]
-    return "".join(
-        "Out-of-fold rows were pooled without the hospital. Of"
-        f" {row.patients} patients {row.unique} have exactly one row that fits what the clinical"
-        " model says about them: who knows their clinical values could read outcome and other"
-        " probabilities there."
-        for row in own
-    )
-
-
 def privacy_block(results: Results) -> Block | None:
     """Return epsilon of every site's patients, in the main run."""
     rows = [row for row in results.privacy if row.run == main_run(results)]

@@ -517,6 +517,22 @@ class RowLinkage(Record):
     run: RunName = "federated"
 
 
+class MembershipAttack(Record):
+    """Success of telling a site's training patients from its test patients by a model's loss."""
+
+    run: RunName = "federated"
+    site: str
+    model: ModelName
+    members: Count
+    others: Count
+    auc: Share
+    auc_low: Share
+    auc_high: Share
+    tpr: Share
+    tpr_low: Share
+    tpr_high: Share
+
+
 class PrivacyCost(Record):
     """Most that the networks' training reveals of any one patient of a site."""
 
@@ -566,6 +582,7 @@ class Results(Record):
     selection: dict[RunName, dict[str, Selection]] = Field(default_factory=dict)
     fusion: dict[RunName, Fusion] = Field(default_factory=dict)
     linkage: tuple[RowLinkage, ...] = ()
+    membership: tuple[MembershipAttack, ...] = ()
     training: dict[RunName, dict[str, dict[str, dict[str, tuple[Number, ...]]]]] = Field(
         default_factory=dict
     )

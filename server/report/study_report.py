@@ -16,7 +16,7 @@ from common.html.drawing import Drawing
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from common.utils.csv_file import write_csv
-from server.report import appendix, patients, performance, subgroups, words
+from server.report import appendix, patients, performance, privacy_audit, subgroups, words
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
 from server.report.figures import draw_figures, write_figures
 from server.report.reading import (
@@ -352,7 +352,8 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         fusion=appendix.fusion_block(results),
         training=appendix.training_block(results),
         privacy=appendix.privacy_block(results),
-        linkage=appendix.linkage_words(results),
+        audit_words=privacy_audit.linkage_words(results),
+        membership=privacy_audit.membership_block(results),
         transfers=appendix.transfer_blocks(results),
         refusals=appendix.refusal_block(results),
         timing=appendix.timing_block(results),

@@ -111,6 +111,24 @@ def test_sites_evaluate_their_own_part_of_a_set_or_say_why_not(finished: Path) -
     assert [(n["site"], n["rule"], n["threshold"]) for n in notes] == [("c", "test_class", 5)]
 
 
+def test_every_hospital_with_enough_patients_attacks_the_final_models_itself(
+    finished: Path,
+) -> None:
+    rows = results_of(finished)["membership"]
+    enrolled = {row["site"]: row["sets"] for row in results_of(finished)["participants"]}
+    # the internal patients of c are too few, see above, and those of its external set enough
+    tests = {"a": "internal", "b": "internal", "c": "external_1"}
+    assert [row["site"] for row in rows] == list(tests)
+    for row in rows:
+        counts = {name: one["n"] for name, one in enrolled[row["site"]].items()}
+        assert (row["members"], row["others"]) == (counts["train"], counts[tests[row["site"]]])
+        for measure in ("auc", "tpr"):
+            ends = [row[f"{measure}_low"], row[measure], row[f"{measure}_high"]]
+            assert ends == sorted(ends) and [round(one, 2) for one in ends] == ends
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'id="privacy-audit"' in page
+
+
 def test_a_set_too_small_to_be_told_of_does_not_stop_the_study(
     tabular: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from client.gate.inspect import inspect
 from client.gate.schema import GateContext
 from common.evaluation.local import evaluate_locally
+from common.evaluation.membership import MembershipAudit
 from common.messages.codec import encode
 from common.messages.exchanges import EvaluateReply, EvaluateRequest
 from common.statistics.base import Rows
@@ -39,6 +40,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
     edges = score_edges(np.quantile(values, [0.25, 0.5, 0.75], axis=0).T)
     request = EvaluateRequest("r", study.digest(), {}, ("internal", "external_1"), edges)
     found = evaluate_locally(rows, np.array([0.5, 0.5]), edges, 3)
+    shares = np.array([[0.5, 0.41, 0.6]] * 2)
     part = DeLongResult(20, 10, np.array([0.5, 0.6]), np.eye(2))
     reply = EvaluateReply(
         site="c",
@@ -47,6 +49,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
         evaluations={"external_1": found},
         parts={"internal": part},
         withheld=(),
+        membership=MembershipAudit(40, 20 + n, shares, shares),
     )
     return request, reply
 
@@ -114,3 +117,34 @@ def test_measures_that_answer_another_question_are_stopped(
 ) -> None:
     request, reply = evaluation
     assert code(request, replace(reply, **{field: value}), context) == "other_question"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("auc", np.array([[0.512, 0.41, 0.6]] * 2), "value"),
+        ("tpr", np.array([[61.0, 0.41, 0.6]] * 2), "value"),
+        ("tpr", np.array([[np.nan, 0.41, 0.6]] * 2), "value"),
+        ("auc", np.full((30, 3), 0.5), "shape"),
+        ("members", 9, "too_few"),
+        ("others", 51, "value"),
+    ],
+)
+def test_a_spoiled_attack_on_membership_is_stopped(
+    evaluation: Any, context: GateContext, path: str, value: Any, expected: str
+) -> None:
+    request, reply = evaluation
+    changed = replace(reply, membership=spoiled(reply.membership, path, value))
+    assert code(request, changed, context) == expected
+
+
+def test_a_hospital_that_does_not_train_has_no_training_patients_to_attack(
+    evaluation: Any, context: GateContext
+) -> None:
+    request, reply = evaluation
+    sites = tuple(
+        one.model_copy(update={"trains": False}) if one.name == "c" else one
+        for one in context.study.sites
+    )
+    other = replace(context, study=context.study.model_copy(update={"sites": sites}))
+    assert code(request, reply, other) == "not_declared"

@@ -1,0 +1,63 @@
+"""The audit of what really left in a run: rows of results.json, and its section of the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.html.pages import Block, Cell, Line
+from server.phases.evaluation import EvaluationFindings
+from server.report import words
+from server.report.reading import main_run
+from server.report.schema import Results
+
+
+def membership_rows(found: EvaluationFindings, label: str) -> list[dict[str, Any]]:
+    """Return a row a site and model of the attack on membership."""
+    return [
+        {
+            **{"run": label, "site": site, "model": model},
+            **{"members": audit.members, "others": audit.others},
+            **dict(zip(("auc", "auc_low", "auc_high"), audit.auc[i].tolist(), strict=True)),
+            **dict(zip(("tpr", "tpr_low", "tpr_high"), audit.tpr[i].tolist(), strict=True)),
+        }
+        for site, audit in found.membership.items()
+        for i, model in enumerate(found.cutoffs)
+    ]
+
+
+def linkage_words(results: Results) -> str:
+    """Say how many patients have exactly one pooled row that fits; empty where no rows left."""
+    own = [row for row in results.linkage if row.run == main_run(results)]
+    return "".join(
+        "Out-of-fold rows were pooled without the hospital. Of"
+        f" {row.patients} patients {row.unique} have exactly one row that fits what the clinical"
+        " model says about them: who knows their clinical values could read outcome and other"
+        " probabilities there."
+        for row in own
+    )
+
+
+def membership_block(results: Results) -> Block | None:
+    """Return the success of the attack on every model at every hospital of the main run."""
+    lines = [
+        Line(
+            row.site,
+            (
+                Cell(words.arm_label(row.model)),
+                Cell(f"{row.members}, {row.others}"),
+                _share(row.auc, row.auc_low, row.auc_high),
+                _share(row.tpr, row.tpr_low, row.tpr_high),
+            ),
+        )
+        for row in results.membership
+        if row.run == main_run(results)
+    ]
+    if not lines:
+        return None
+    titles = ("Hospital", "Model", "Training, test patients", "AUC", "True positive rate")
+    return Block("", "", titles, tuple(lines))
+
+
+def _share(value: float | None, low: float | None, high: float | None) -> Cell:
+    ends = f"{words.number(low, 2)}\N{EN DASH}{words.number(high, 2)}"
+    return Cell(words.number(value, 2), ends, order=value)
