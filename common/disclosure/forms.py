@@ -189,8 +189,8 @@ declare(
             "Questions name the steps that turn a table into what is summed. A hospital answers"
             " only where these are the steps of a fitted model, each once and in their order:"
             " filling, standardising, normal scores, components, limits, a machine, a probability."
-            " Of a test set that it holds alone it sums the table as it is. Whether the numbers in"
-            " a step were fitted or made up, no hospital can see."
+            " Of a test set that it holds alone it sums the table as it is. The form does not show"
+            " whether the numbers in a step were fitted or made up; deriving the question does."
         ),
         fixed=1.0,
         sums=("quartiles",),

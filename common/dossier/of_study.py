@@ -448,10 +448,6 @@ def _test_sets(study: Study) -> Iterator[str]:
             " [@small_parts]. The areas under the curve of each hospital's own patients go in the"
             " clear [@own_measures]."
         )
-    yield (
-        "**Numbers of patients.** The coordinator learns how many patients, and how many with the"
-        " endpoint, each hospital has in each set [@counts]."
-    )
 
 
 def _settings(study: Study) -> Iterator[str]:
@@ -498,10 +494,6 @@ def _always(study: Study) -> Iterator[str]:
             if noisy
             else " No noise is added against this [@epsilon_covers]."
         )
-    )
-    yield (
-        "**Totals go to hospitals** where a later question needs them: means, deviations,"
-        " counts in intervals, and network weights after every round [@every_question]."
     )
     yield (
         "**False answers.** A hospital that lies about its own patients is noticed only where a"

@@ -131,7 +131,12 @@ def test_the_shape_of_networks_is_said_and_a_wide_one_is_called_so() -> None:
 
 def test_every_study_owns_up_to_models_totals_and_false_answers() -> None:
     words = " ".join(unprotected(study_with()))
-    for open_point in ("membership inference", "attribute inference", "Totals", "False answers"):
+    for open_point in (
+        "membership inference",
+        "attribute inference",
+        "make up totals",
+        "False answers",
+    ):
         assert open_point in words
     assert "if the coordinator works together with 2, it knows the sums of the last one" in words
 
