@@ -41,6 +41,7 @@ from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.linkage import cell_edges, known_columns, row_cells, unique_patients
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.membership import MembershipAudit, membership_audit
+from common.ledger.entry import request_digest
 from common.masking.layout import RingSums, end_to_end, to_rings
 from common.masking.pooled_rows import to_slots
 from common.masking.slots import permutation, slots
@@ -167,9 +168,20 @@ def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: Rin
         subset=item.subset,
         keys=request.keys,
         exchange=f"{request.session}/{request.number}",
-        digest=item.digest,
+        digest=_asked_of(workspace, item),
     )
     return RingSums(hide(rings.ring64, item="ring64"), hide(rings.ring32, item="ring32"))
+
+
+def _asked_of(workspace: Workspace, item: SumItem) -> str:
+    """Return the digest of a masked sum, with those of the models that made the tables it reads.
+
+    Masks of sites that were given different models do not cancel. Otherwise a coordinator that
+    gives all sites but one a model that tells nothing would read this site's numbers in the total.
+    """
+    if not workspace.study.masked(item.subset):
+        return item.digest
+    return request_digest(item.digest, *workspace.tables.made_by(item.view, item.subset))
 
 
 def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
@@ -294,7 +306,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
     withheld: list[Refusal] = []
     tested: list[Rows] = []
     for subset in request.test_sets:
-        rows = _score(workspace, bundle, subset)
+        rows = _score(workspace, bundle, subset, request_digest(request.bundle))
         counts[subset] = (rows.n, int(rows.label.sum()))
         refusals = (
             *check_test_set(rows, subset, privacy),
@@ -339,16 +351,16 @@ def _membership(
     )
 
 
-def _score(workspace: Workspace, bundle: Bundle, subset: str) -> Rows:
+def _score(workspace: Workspace, bundle: Bundle, subset: str, made_by: str) -> Rows:
     """Score a test set with every model of the bundle, and keep it as the table `scores`."""
     if bundle.networks:
         from client.training.inference import score_networks
 
-        score_networks(workspace, bundle, subset)
+        score_networks(workspace, bundle, subset, made_by)
     scored = [materialise(view, workspace.tables, subset) for view in bundle.models.values()]
     patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, subset)]
     values = np.hstack([rows.values for rows in scored])
-    table = StoredTable(tuple(patients), tuple(bundle.models), values)
+    table = StoredTable(tuple(patients), tuple(bundle.models), values, made_by)
     workspace.run_tables.write("scores", subset, table)
     return workspace.tables.read("scores", subset)
 
@@ -364,7 +376,8 @@ def _fix_levels(
     patients = tuple(p.patient_id for p in workspace.cohort.subset(study, subset))
     if not fix_levels(workspace.draft, study.digest(), patients, codes):
         return (refusal("levels", workspace.privacy, subset, "other levels than before"),)
-    workspace.run_tables.write(TABLE, subset, StoredTable(patients, study.strata, codes))
+    levels = StoredTable(patients, study.strata, codes, request_digest(dict(cuts)))
+    workspace.run_tables.write(TABLE, subset, levels)
     return ()
 
 

@@ -11,6 +11,7 @@ from client.data.cohort import Cohort, Patient
 from client.store.run_files import RunTables
 from common.statistics.base import Float, Int, Rows
 from common.study.model import Study
+from common.transforms.views import View, base_tables
 
 
 class FeatureSource(Protocol):
@@ -49,6 +50,7 @@ class SiteTables:
     ) -> None:
         self._cohort, self._study, self._run, self._features = cohort, study, run, features
         self._loaded: dict[tuple[str, str], Rows] = {}
+        self._made_by: dict[tuple[str, str], str] = {}
 
     def read(self, name: str, subset: str) -> Rows:
         """Return the rows of a base table.
@@ -65,6 +67,13 @@ class SiteTables:
         if name in ("clinical", "coded") or name.startswith("radiomics"):
             self._loaded[key] = rows
         return rows
+
+    def made_by(self, view: View, subset: str) -> tuple[str, ...]:
+        """Return digests of what made the tables of the run that a view was last read from."""
+        names = sorted(base_tables(view))
+        return tuple(
+            self._made_by[name, subset] for name in names if (name, subset) in self._made_by
+        )
 
     def _read(self, name: str, subset: str) -> Rows:
         patients = self._cohort.subset(self._study, subset)
@@ -90,6 +99,7 @@ class SiteTables:
         self, name: str, subset: str, patients: list[Patient]
     ) -> tuple[tuple[str, ...], Float]:
         table = self._run.read(name, subset)
+        self._made_by[name, subset] = table.made_by
         place = {patient: i for i, patient in enumerate(table.patients)}
         rows = [place[p.patient_id] for p in patients]
         return table.columns, table.values[rows]

@@ -21,11 +21,15 @@ _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
 @dataclass(frozen=True)
 class StoredTable:
-    """A table by patient: ids, column names, float64 values (patients, columns)."""
+    """A table by patient: ids, column names, float64 values (patients, columns).
+
+    `made_by` is the digest of what the coordinator sent to make it, the same at every site.
+    """
 
     patients: tuple[str, ...]
     columns: tuple[str, ...]
     values: Float
+    made_by: str = ""
 
 
 def safe_name(text: str) -> str:
@@ -52,6 +56,7 @@ class RunTables:
             values=table.values,
             patients=np.array(table.patients, dtype=np.str_),
             columns=np.array(table.columns, dtype=np.str_),
+            made_by=np.array(table.made_by, dtype=np.str_),
         )
         write_durably(self._path(f"{name}@{subset}"), content.getvalue())
 
@@ -65,4 +70,5 @@ class RunTables:
                 patients=tuple(stored["patients"].tolist()),
                 columns=tuple(stored["columns"].tolist()),
                 values=stored["values"],
+                made_by=str(stored["made_by"]),
             )

@@ -50,6 +50,7 @@ def store_inference(
     variant: str,
     subset: str,
     patients: Sequence[Patient],
+    made_by: str,
 ) -> None:
     """Write the tables `KIND/VARIANT/features` and `.../probability` of these patients."""
     settings = workspace.study.network(kind)
@@ -58,7 +59,7 @@ def store_inference(
     features, probability = infer(model, kind, crops, settings, len(patients), compute)
     ids = tuple(p.patient_id for p in patients)
     for name, (columns, values) in network_tables(kind, variant, features, probability).items():
-        workspace.run_tables.write(name, subset, StoredTable(ids, columns, values))
+        workspace.run_tables.write(name, subset, StoredTable(ids, columns, values, made_by))
 
 
 def network_tables(
@@ -77,7 +78,7 @@ def own_layers(folder: Path, network: str, variant: str) -> TrainingState:
     return TrainingState(folder, network, variant, "own")
 
 
-def score_networks(workspace: Workspace, bundle: Bundle, subset: str) -> None:
+def score_networks(workspace: Workspace, bundle: Bundle, subset: str, made_by: str) -> None:
     """Run the bundle's networks over the test patients of a subset.
 
     Where the strategy lets a site keep layers of its own, one that trained uses these; others use
@@ -91,4 +92,4 @@ def score_networks(workspace: Workspace, bundle: Bundle, subset: str) -> None:
         if own is not None:
             strategy = make_strategy(workspace.study.network(kind))
             load_flat(model, with_parts(weights, strategy.own_ranges(model), own))
-        store_inference(workspace, model, kind, "final", subset, patients)
+        store_inference(workspace, model, kind, "final", subset, patients, made_by)

@@ -156,7 +156,8 @@ class _Round:
         if len(ranges):
             self._own_layers.keep(parts_of(flatten(model), ranges))
         variant, workspace = self.request.variant, self.workspace
-        store_inference(workspace, model, self.kind, variant, "train", self.patients)
+        made_by = self.request.digest
+        store_inference(workspace, model, self.kind, variant, "train", self.patients, made_by)
         return self._loss(model, self.request.plan.excluded_fold)
 
     def _train(self, model: Any, sums: Float) -> tuple[Vector, Vector]:
