@@ -38,6 +38,8 @@ from common.study.model import Study
 
 _DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest)
 _STOPPED = "stopped"
+MOST_OPEN = 64
+"""Derivations in one process; each has a thread, and goes on from its files when it is back."""
 _OPEN: dict[tuple[Path, str], Verifier] = {}
 _OPENING = threading.Lock()
 
@@ -45,12 +47,14 @@ _OPENING = threading.Lock()
 def verifier_of(work: Path, site: str, study: Study, run: str) -> Verifier:
     """Return the verifier of a run at a site, one in a process."""
     with _OPENING:
-        found = _OPEN.get((work, run))
-        if found is None or found.study.digest() != study.digest():
-            if found is not None:
-                found.end()
-            found = _OPEN[work, run] = Verifier(work, site, study, run)
-        return found
+        found = _OPEN.pop((work, run), None)
+        if found is not None and found.study.digest() != study.digest():
+            found.end()
+            found = None
+        while len(_OPEN) >= MOST_OPEN:  # of a coordinator that begins run after run
+            _OPEN.pop(next(iter(_OPEN))).end()
+        _OPEN[work, run] = found or Verifier(work, site, study, run)
+        return _OPEN[work, run]
 
 
 class Verifier:
@@ -78,9 +82,11 @@ class Verifier:
         """
         with self._one_at_a_time:
             if isinstance(request, KeyRequest):
+                self._expect_own_run()
                 self._hear_enrolments(request)
             if not isinstance(request, _DERIVED):
                 return request
+            self._expect_own_run()
             stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
             expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
             try:
@@ -96,10 +102,20 @@ class Verifier:
         self._db.fix("derivation", f"{self._run}/{_STOPPED}", why)
 
     def end(self) -> None:
-        """End the derivation."""
+        """End the derivation, once it is idle."""
+        with self._one_at_a_time:
+            self._end()
+
+    def _end(self) -> None:
         if self._derivation is not None:
             self._derivation.end()
             self._derivation = None
+
+    def _expect_own_run(self) -> None:
+        """Keep the name of the run, by which answers are kept, for one study."""
+        study = self.study.digest()
+        own = self._db.fix("derivation", f"{self._run}/study", study) == study
+        expect(own, "not_derived", "a run of this name belongs to another study")
 
     # -- the enrolments ------------------------------------------------------------------------
 
@@ -156,7 +172,7 @@ class Verifier:
         """Return the derivation, which goes on from the files after a restart."""
         own = self._derivation
         if own is not None and own.waiting is not None and own.waiting < self._files.used_up():
-            self.end()  # another process of this site has gone further
+            self._end()  # another process of this site has gone further
         if self._derivation is None:
             enrolments = self._files.enrolments()
             expect(enrolments, "not_derived", "asked before the sites had agreed on a key")
@@ -173,7 +189,7 @@ class Verifier:
                 derivation.give(kept)
                 frontier = derivation.settled()
         except StudyError as error:
-            self.end()
+            self._end()
             raise StoppedError("derivation_failed", str(error)) from None
         for question in list(derivation.asked.values()):
             self._remember(question)

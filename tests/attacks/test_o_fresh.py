@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,19 +16,34 @@ from skops.io import dumps
 
 from client.data.cohort import assign_folds, read_cohort
 from client.data.tables import SiteTables
+from client.gate.schema import StoppedError
+from client.gate.site_gate import SiteGate
+from client.gate.verifier import Verifier, verifier_of
+from client.site import load_site
 from common.bundle.bundle import Bundle
 from common.bundle.signature import sign_files
-from common.errors import StudyError
+from common.errors import SiteError, StudyError
 from common.masking.layout import RingSums, from_rings, sizes
-from common.messages.exchanges import Agreed, EvaluateRequest, SumReply, SumRequest
+from common.messages.codec import encode
+from common.messages.exchanges import (
+    Agreed,
+    EvaluateRequest,
+    KeyRequest,
+    SumReply,
+    SumRequest,
+    Totals,
+)
 from common.statistics.scores import THRESHOLDS, DecisionCounts
 from common.study.model import load_study
 from server.federation.federation import Federation
+from server.phases import fusion_rows
 from server.phases.decision import STACKER
+from server.phases.table1 import table1
 from sim.equality.sites import GivenFeatures
 from sim.identities import COORDINATOR, simulated_identity
 
 FEATURES = tuple(f"original_firstorder_{name}" for name in ("Mean", "Median", "Range", "Energy"))
+COLUMNS = ((0, 10), (1, 9))
 EVERYBODY = ("a", "b", "c")
 pytestmark = pytest.mark.usefixtures("server_identity")
 
@@ -72,6 +88,20 @@ def stacking(tabular: Path, coordinator: Any, monkeypatch: pytest.MonkeyPatch) -
     )
 
 
+@pytest.fixture
+def grids(coordinator: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The grids of all runs, also of one that stops."""
+    kept: list[Any] = []
+
+    class Kept(coordinator.Coordinator):
+        def __init__(self, sites: Any) -> None:
+            super().__init__(sites)
+            kept.append(self)
+
+    monkeypatch.setattr(coordinator, "Coordinator", Kept)
+    return kept
+
+
 # -- another stacker for each hospital --------------------------------------------------------
 
 
@@ -83,10 +113,10 @@ def constant_stacker() -> Any:
     return np.frombuffer(dumps(fitted), dtype=np.uint8)
 
 
-def stacked_otherwise(view: Any) -> Any:
+def stacked_otherwise(view: Any, blob: Any) -> Any:
     """Return the view of the stacker with another one at its end."""
     *before, stack = view.transforms
-    return replace(view, transforms=(*before, replace(stack, blob=constant_stacker())))
+    return replace(view, transforms=(*before, replace(stack, blob=blob)))
 
 
 def two_stackers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +130,7 @@ def two_stackers(monkeypatch: pytest.MonkeyPatch) -> None:
         told = []
         for entry in request.progress:
             if isinstance(entry, Agreed) and entry.name == STACKER:
-                final = stacked_otherwise(entry.value.fit.final)
+                final = stacked_otherwise(entry.value.fit.final, constant_stacker())
                 fit = replace(entry.value.fit, final=final)
                 entry = replace(entry, value=replace(entry.value, fit=fit))
             told.append(entry)
@@ -111,8 +141,8 @@ def two_stackers(monkeypatch: pytest.MonkeyPatch) -> None:
         for site, request in asked.items():
             if site != "a" and isinstance(request, EvaluateRequest):
                 bundle = Bundle.from_files(request.bundle)
-                models = {**bundle.models, STACKER: stacked_otherwise(bundle.models[STACKER])}
-                files = replace(bundle, models=models).to_files()
+                other = stacked_otherwise(bundle.models[STACKER], constant_stacker())
+                files = replace(bundle, models={**bundle.models, STACKER: other}).to_files()
                 signed = sign_files(files, simulated_identity(COORDINATOR))
                 asked[site] = replace(request, bundle=signed)
         return ask(self, exchange, asked, seconds)
@@ -147,16 +177,8 @@ def true_and_false(scores: Any, label: Any) -> Any:
 
 @pytest.mark.parametrize("held", [True, False], ids=["with the line", "without"])
 def test_a_stacker_for_one_hospital_and_another_for_the_rest_shows_nobodys_scores(
-    held: bool, stacking: Any, tmp_path: Path, coordinator: Any, monkeypatch: pytest.MonkeyPatch
+    held: bool, stacking: Any, tmp_path: Path, grids: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grids = []
-
-    class Kept(coordinator.Coordinator):
-        def __init__(self, sites: Any) -> None:
-            super().__init__(sites)
-            grids.append(self)
-
-    monkeypatch.setattr(coordinator, "Coordinator", Kept)
     two_stackers(monkeypatch)
     if held:
         with pytest.raises(StudyError):
@@ -174,3 +196,143 @@ def test_a_stacker_for_one_hospital_and_another_for_the_rest_shows_nobodys_score
     assert own.n == 15
     assert right.all() != held
     assert right.sum() < 10 or not held
+
+
+# -- a stacker that says which cell a patient lies in -----------------------------------------
+
+
+def cell_stacker(x: Any) -> Any:
+    """Return a stacker whose probability is the number of one of 90 cells of two models."""
+    tenths, ninths = (np.quantile(x[:, i], np.linspace(0, 1, n + 1)[1:-1]) for i, n in COLUMNS)
+    inner = [np.r_[0.0, (e[1:] + e[:-1]) / 2, 1.0] for e in (tenths, ninths)]
+    cells = np.array([(one, other) for one in inner[0] for other in inner[1]])
+    share = (np.arange(len(cells)) + 0.5) / 100
+    forest = RandomForestClassifier(1, bootstrap=False, max_features=None, random_state=0)
+    label = np.repeat([0, 1], len(cells))
+    fitted = forest.fit(np.vstack([cells, cells]), label, np.r_[1 - share, share])
+    return np.frombuffer(dumps(fitted), dtype=np.uint8)
+
+
+def test_a_chosen_stacker_shows_two_scores_of_a_patient_together_which_nothing_stops(
+    stacking: Any, tmp_path: Path, grids: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = fusion_rows.fit_stacker
+
+    def chosen(study: Any, fitted: Any, rows: Any) -> Any:
+        honest, scores = fit(study, fitted, rows)
+        final = stacked_otherwise(honest.final, cell_stacker(rows.probabilities))
+        return replace(honest, final=final), scores
+
+    monkeypatch.setattr(fusion_rows, "fit_stacker", chosen)
+    stacking.run(tmp_path / "out")
+    (reply,) = [h.reply for h in grids[0].heard if (h.site, h.kind) == ("c", "evaluate.handout")]
+    found = reply.evaluations["external_1"].decision
+    steps = [np.diff(one[-1], prepend=one[-1][:1], append=0.0) for one in (found.tp, found.fp)]
+    alone = sum(int((-counts == 1).sum()) for counts in steps)
+    assert found.n == 30
+    assert 15 < alone < 30  # patients of whom the coordinator knows class and cell
+
+
+# -- names of runs, enrolments and answers ----------------------------------------------------
+
+
+def admits(gate: SiteGate, kind: str, request: Any) -> bool:
+    try:
+        gate.admit(kind, encode(request))
+    except StoppedError:
+        return False
+    return True
+
+
+@pytest.fixture
+def enrolled(tabular: Path, coordinator: Any) -> tuple[Any, Federation, SiteGate]:
+    """A study whose sites have agreed on a key of run r, and the gate of site a."""
+    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    federation = trial.federation()
+    federation.enrol()
+    return trial, federation, SiteGate(load_site(trial.sites["a"]))
+
+
+def key_request(federation: Federation, run: str) -> KeyRequest:
+    digest, members = federation.study.digest(), tuple(federation.members.values())
+    return KeyRequest(run, digest, federation.session, members)
+
+
+def nothing_asked(federation: Federation, run: str, *progress: Any) -> SumRequest:
+    digest = federation.study.digest()
+    return SumRequest(run, digest, federation.session, 0, (), (), progress)
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["with the line", "without"])
+def test_a_run_under_the_name_of_another_studys_goes_on_from_none_of_its_answers(
+    held: bool, enrolled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, federation, _ = enrolled
+    if not held:
+        monkeypatch.setattr(Verifier, "_expect_own_run", lambda _: None)
+    other = replace(trial, study=trial.study.model_copy(update={"seed": 12}))
+    if not held:
+        other.federation().enrol()
+        return
+    with pytest.raises(SiteError, match="not_derived"):
+        other.federation().enrol()
+    assert table1(federation).sets  # and the run that has the name goes on
+
+
+@pytest.mark.parametrize("most", [8, 10_000], ids=["with the line", "without"])
+def test_runs_that_are_begun_and_left_do_not_pile_up_in_the_sites_memory(
+    most: int, enrolled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, federation, gate = enrolled
+    monkeypatch.setattr("client.gate.verifier.MOST_OPEN", most)
+    for number in range(20):
+        run = f"begun{most}-{number}"
+        assert admits(gate, "query.key", key_request(federation, run))
+        assert not admits(gate, "query.sum", nothing_asked(federation, run))
+    threads = [t for t in threading.enumerate() if f"begun{most}-" in t.name and t.is_alive()]
+    assert len(threads) <= 10 if most == 8 else len(threads) == 20
+
+
+def test_false_enrolments_lead_to_no_other_question_and_no_further_than_the_first(
+    enrolled: Any,
+) -> None:
+    trial, federation, gate = enrolled
+    liar = federation.members["b"]
+    counts = {name: (n + 1, positives) for name, (n, positives) in liar.counts.items()}
+    federation.members["b"] = replace(liar, counts=counts)
+    asked = {}
+    for run in ("false", "true"):
+        if run == "true":
+            federation.members["b"] = liar
+        assert admits(gate, "query.key", key_request(federation, run))
+        assert not admits(gate, "query.sum", nothing_asked(federation, run))
+        verifier = verifier_of(gate.settings.work, "a", trial.study, run)
+        assert verifier._derivation is not None
+        asked[run] = {n: one.digests for n, one in verifier._derivation.asked.items()}
+    assert asked["false"] == asked["true"]
+    assert list(asked["true"]) == [0]
+    none = Totals("no session", 0, *(np.zeros(0, t) for t in ("u8", "u4", "u2", "u8")))
+    gate = SiteGate(gate.settings)
+    with pytest.raises(StoppedError, match="stopped here before"):  # by the question above
+        gate.admit("query.sum", encode(nothing_asked(federation, "false", none)))
+
+
+def test_answers_told_twice_or_once_more_with_other_numbers_change_nothing(
+    tabular: Path, tmp_path: Path, coordinator: Any
+) -> None:
+    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    used: dict[str, list[Any]] = {site: [] for site in EVERYBODY}
+
+    def repeated(site: str, request: Any) -> Any:
+        new = getattr(request, "progress", ())
+        if not new:
+            return request
+        false = [
+            replace(one, ring64=one.ring64 + np.uint64(1)) if isinstance(one, Totals) else one
+            for one in used[site]
+        ]
+        used[site].extend(new)
+        return replace(request, progress=(*false, *new, *new))
+
+    trial.run(tmp_path / "out", ask=repeated)
+    assert len(used["a"]) > 10
