@@ -10,6 +10,7 @@ import numpy as np
 from client.check.disclosure import foretold
 from client.site import LOG
 from client.store.cohorts import fix_levels
+from client.store.row_sets import audit_releases
 from client.store.run_files import StoredTable
 from client.versions import software
 from client.workspace import Workspace
@@ -330,6 +331,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         withheld=once(withheld),
         strata=strata,
         membership=_membership(workspace, bundle, tested),
+        releases=audit_releases(workspace, strata),
     )
 
 

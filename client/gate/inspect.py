@@ -26,6 +26,7 @@ from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import DECIMALS, MembershipAudit
+from common.evaluation.release_audit import ReleaseAudit
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
 from common.masking.fingerprint import P
@@ -195,6 +196,17 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
         _check_evaluation(evaluation, request)
     if reply.membership is not None:
         _check_membership(reply, reply.membership, request, context)
+    if reply.releases is not None:
+        _check_releases(reply.releases)
+
+
+def _check_releases(found: ReleaseAudit) -> None:
+    """Let through two counts, and a cost in privacy with two decimals."""
+    for count in (found.smallest, found.determined):
+        expect(0 <= count <= MOST_PATIENTS, "value", "patients of the sets asked about")
+    if found.epsilon is not None:
+        rounded = 0.0 <= found.epsilon < np.inf and round(found.epsilon, DECIMALS) == found.epsilon
+        expect(rounded, "value", "the cost in privacy")
 
 
 def _check_membership(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
+from common.evaluation.release_audit import ReleaseAudit
 from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
 from common.messages.plain import plain
@@ -425,7 +426,8 @@ class EvaluateReply:
     site's own patients. Results that a disclosure rule forbids are left out and noted in
     `withheld`. `strata` has, of a set that this site alone holds, the areas within levels, by set
     and stratum. `membership` says how well the final models tell the site's training patients from
-    its test patients; None where it has too few of either.
+    its test patients; None where it has too few of either. `releases` has what all sets of patients
+    that were asked about tell of single ones.
     """
 
     site: str
@@ -436,6 +438,7 @@ class EvaluateReply:
     withheld: tuple[Refusal, ...]
     strata: dict[str, dict[str, LevelAreas]] = field(default_factory=dict)
     membership: MembershipAudit | None = None
+    releases: ReleaseAudit | None = None
 
 
 @plain

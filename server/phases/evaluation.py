@@ -8,10 +8,11 @@ from dataclasses import field
 import numpy as np
 
 from common.bundle.bundle import Bundle, Files
-from common.dossier.disclosure import Disclosure, Phase, answers, sum_disclosure
+from common.dossier.disclosure import EVERYBODY, Disclosure, Phase, answers, sum_disclosure
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.membership import MembershipAudit
+from common.evaluation.release_audit import ReleaseAudit
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
 from common.messages.exchanges import EvaluateReply, Refusal, SumItem
 from common.messages.plain import plain
@@ -85,6 +86,7 @@ class EvaluationFindings:
     strata : areas within levels.
     withheld : by site, results it keeps to itself.
     membership : by site, of the attack on its training patients.
+    releases : by site, what the sets of patients asked about tell of single ones.
     """
 
     cutoffs: dict[str, float]
@@ -93,6 +95,7 @@ class EvaluationFindings:
     strata: tuple[StratumFindings, ...]
     withheld: dict[str, tuple[Refusal, ...]]
     membership: dict[str, MembershipAudit] = field(default_factory=dict)
+    releases: dict[str, ReleaseAudit] = field(default_factory=dict)
 
 
 def evaluate_test_sets(
@@ -141,6 +144,7 @@ def evaluate_test_sets(
         strata=strata,
         withheld={site: reply.withheld for site, reply in replies.items()},
         membership={s: r.membership for s, r in replies.items() if r.membership is not None},
+        releases={s: r.releases for s, r in replies.items() if r.releases is not None},
     )
 
 
@@ -170,6 +174,8 @@ def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
     by_level: Parts = {"auc": (levels, models), "covariance": (levels, models, models)}
     attacked: Parts = {"patients": (2,), "auc": (models, 3), "tpr": (models, 3)}
     yield answers("evaluate.handout", "attack on membership", "train", attacked)
+    figures: Parts = {"smallest": (1,), "determined": (1,), "epsilon": (1,)}
+    yield answers("evaluate.handout", "figures on its releases", EVERYBODY, figures)
     for test in study.test_sets:
         if len(study.members(test.name)) > 1:
             yield answers("evaluate.handout", "areas of the own patients", test.name, areas)

@@ -25,6 +25,11 @@ def membership_rows(found: EvaluationFindings, label: str) -> list[dict[str, Any
     ]
 
 
+def release_rows(found: EvaluationFindings, label: str) -> list[dict[str, Any]]:
+    """Return a row a site of what the sets of patients asked about tell."""
+    return [{"run": label, "site": site, **vars(own)} for site, own in found.releases.items()]
+
+
 def linkage_words(results: Results) -> str:
     """Say how many patients have exactly one pooled row that fits; empty where no rows left."""
     own = [row for row in results.linkage if row.run == main_run(results)]
@@ -56,6 +61,24 @@ def membership_block(results: Results) -> Block | None:
         return None
     titles = ("Hospital", "Model", "Training, test patients", "AUC", "True positive rate")
     return Block("", "", titles, tuple(lines))
+
+
+def releases_block(results: Results) -> Block | None:
+    """Return what the sets asked about tell of single patients of every hospital."""
+    lines = tuple(
+        Line(
+            row.site,
+            (
+                Cell(str(row.smallest)),
+                Cell(str(row.determined), strong=row.determined > 0),
+                Cell("no bound" if row.epsilon is None else words.number(row.epsilon, 2)),
+            ),
+        )
+        for row in results.releases
+        if row.run == main_run(results)
+    )
+    titles = ("Hospital", "Fewest patients in a set", "Patients determined", "Epsilon, all runs")
+    return Block("", "", titles, lines) if lines else None
 
 
 def _share(value: float | None, low: float | None, high: float | None) -> Cell:

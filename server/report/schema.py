@@ -533,6 +533,19 @@ class MembershipAttack(Record):
     tpr_high: Share
 
 
+class ReleaseFigures(Record):
+    """Figures on the sets of patients that a site was asked about.
+
+    `epsilon` is over all runs; null = no bound.
+    """
+
+    run: RunName = "federated"
+    site: str
+    smallest: Count
+    determined: Count
+    epsilon: Number
+
+
 class PrivacyCost(Record):
     """Most that the networks' training reveals of any one patient of a site."""
 
@@ -583,6 +596,7 @@ class Results(Record):
     fusion: dict[RunName, Fusion] = Field(default_factory=dict)
     linkage: tuple[RowLinkage, ...] = ()
     membership: tuple[MembershipAttack, ...] = ()
+    releases: tuple[ReleaseFigures, ...] = ()
     training: dict[RunName, dict[str, dict[str, dict[str, tuple[Number, ...]]]]] = Field(
         default_factory=dict
     )

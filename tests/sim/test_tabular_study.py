@@ -129,6 +129,16 @@ def test_every_hospital_with_enough_patients_attacks_the_final_models_itself(
     assert 'id="privacy-audit"' in page
 
 
+def test_no_patient_is_determined_by_the_sets_that_were_asked_about(finished: Path) -> None:
+    results = results_of(finished)
+    rows = {row["site"]: row for row in results["releases"]}
+    enrolled = {row["site"]: row["sets"] for row in results["participants"]}
+    assert rows.keys() == enrolled.keys()
+    for site, row in rows.items():
+        assert row["determined"] == 0 and row["epsilon"] == 0.0
+        assert 0 < row["smallest"] <= min(one["n"] for one in enrolled[site].values())
+
+
 def test_a_set_too_small_to_be_told_of_does_not_stop_the_study(
     tabular: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from client.gate.inspect import inspect
 from client.gate.schema import GateContext
 from common.evaluation.local import evaluate_locally
 from common.evaluation.membership import MembershipAudit
+from common.evaluation.release_audit import ReleaseAudit
 from common.messages.codec import encode
 from common.messages.exchanges import EvaluateReply, EvaluateRequest
 from common.statistics.base import Rows
@@ -50,6 +51,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
         parts={"internal": part},
         withheld=(),
         membership=MembershipAudit(40, 20 + n, shares, shares),
+        releases=ReleaseAudit(5, 0, 1.25),
     )
     return request, reply
 
@@ -148,3 +150,15 @@ def test_a_hospital_that_does_not_train_has_no_training_patients_to_attack(
     )
     other = replace(context, study=context.study.model_copy(update={"sites": sites}))
     assert code(request, reply, other) == "not_declared"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("smallest", -1), ("determined", 10**9), ("epsilon", 1.2345), ("epsilon", -0.5)],
+)
+def test_spoiled_figures_on_releases_are_stopped(
+    evaluation: Any, context: GateContext, path: str, value: Any
+) -> None:
+    request, reply = evaluation
+    changed = replace(reply, releases=spoiled(reply.releases, path, value))
+    assert code(request, changed, context) == "value"

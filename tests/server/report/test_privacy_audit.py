@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.report.privacy_audit import linkage_words, membership_block
+from server.report.privacy_audit import linkage_words, membership_block, releases_block
 from server.report.results import parse
 from server.report.study_report import render
 
@@ -20,7 +20,12 @@ ATTACKED = {"site": "north", "model": "clinical", "members": 140, "others": 41, 
 def audited(tree: dict[str, Any]) -> dict[str, Any]:
     other = {**ATTACKED, "run": "local:north", "auc": 0.99}
     linkage = [{"patients": 300, "unique": 7}]
-    return {**tree, "membership": [ATTACKED, other], "linkage": linkage}
+    figures = [
+        {"site": "north", "smallest": 8, "determined": 0, "epsilon": 1.25},
+        {"site": "east", "smallest": 5, "determined": 2, "epsilon": None},
+    ]
+    rows = {"membership": [ATTACKED, other], "linkage": linkage, "releases": figures}
+    return {**tree, **rows}
 
 
 def test_the_attack_stands_with_its_intervals_for_the_main_run_alone(
@@ -41,3 +46,14 @@ def test_the_page_has_the_audit_and_nothing_where_nothing_was_measured(
     assert 'id="privacy-audit"' in page and "Of 300 patients 7 have" in page
     assert 'id="privacy-audit"' not in render(parse(tree), [])
     assert membership_block(parse(tree)) is None and not linkage_words(parse(tree))
+
+
+def test_determined_patients_stand_out_and_an_endless_epsilon_is_named(
+    audited: dict[str, Any],
+) -> None:
+    block = releases_block(parse(audited))
+    assert block is not None
+    north, east = block.lines
+    assert [cell.text for cell in north.cells] == ["8", "0", "1.25"]
+    assert [cell.text for cell in east.cells] == ["5", "2", "no bound"]
+    assert east.cells[1].strong and not north.cells[1].strong
