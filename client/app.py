@@ -61,6 +61,12 @@ def query_agree(message: Message, context: Context) -> Message:
     return _answer(message, context, handlers.agree)
 
 
+@app.query("follow")
+def query_follow(message: Message, context: Context) -> Message:
+    """Say that the gate has heard of the answers so far."""
+    return _answer(message, context, handlers.follow)
+
+
 @app.query("sum")
 def query_sum(message: Message, context: Context) -> Message:
     """Return sums of additive statistics."""

@@ -55,6 +55,8 @@ from common.messages.exchanges import (
     EnrolRequest,
     EvaluateReply,
     EvaluateRequest,
+    FollowReply,
+    FollowRequest,
     KeyReply,
     KeyRequest,
     Refusal,
@@ -128,6 +130,11 @@ def device_in_words(workspace: Workspace) -> dict[str, str]:
     compute = compute_of(workspace)
     LOG.info("site %s: networks run on %s", workspace.name, compute.words())
     return {DEVICE: "GPU" if compute.on_gpu else "CPU"}
+
+
+def follow(workspace: Workspace, request: FollowRequest) -> FollowReply:
+    """Say that the gate has heard of the answers so far; nothing is computed."""
+    return FollowReply(site=workspace.name, **request.echo)
 
 
 def answer_sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused:

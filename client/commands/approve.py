@@ -35,6 +35,7 @@ LEAVES = {
     "query.key": "random numbers, each sealed for one other site: parts of a key that only the"
     " sites have",
     "query.agree": "word that this site has that key",
+    "query.follow": "word that this site has heard of sums that others were asked for",
     "query.sum": "sums over this site's patients, {masked}",
     "train.network": "changed network weights and sums of the loss, {masked}",
     "query.rows": "one line a training patient: probabilities to {decimals} decimal(s) and the"

@@ -33,7 +33,7 @@ from common.messages.exchanges import (
     Weights,
 )
 from common.messages.totals import groups
-from common.models import NetworkName
+from common.models import NetworkName, load_models
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
@@ -43,6 +43,8 @@ from server.phases.program import Training, run_program
 from server.phases.protocol import NO_CONTROL, UNREAD, OutOfFoldRows, TrainingRound
 from strategies.base import AggregatedUpdate
 
+# an answer may hold a value of any phase before the run here has come to it
+load_models()
 T = TypeVar("T")
 Answer = Totals | Agreed
 

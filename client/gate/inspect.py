@@ -40,8 +40,6 @@ from common.messages.exchanges import (
     DEVICE,
     DEVICES,
     REPLIES_IN_PLACE,
-    AgreeReply,
-    AgreeRequest,
     EnrolReply,
     EnrolRequest,
     EvaluateReply,
@@ -102,8 +100,8 @@ def key(request: KeyRequest, reply: KeyReply, context: GateContext) -> None:
         expect(sealed.shape == (SEALED_BYTES,), "shape", "a contribution to the key")
 
 
-def agree(request: AgreeRequest, reply: AgreeReply, context: GateContext) -> None:
-    """Let through a reply that says nothing but that it is one."""
+def nothing_more(request: Any, reply: Any, context: GateContext) -> None:
+    """Let through a reply that says nothing but which question it answers."""
 
 
 def _check_fingerprints(found: NDArray[Any], most: int) -> None:
@@ -520,7 +518,8 @@ def _check_codes(reply: Any, context: GateContext) -> None:
 CHECKS: dict[str, Callable[[Any, Any, GateContext], None]] = {
     "query.enrol": enrol,
     "query.key": key,
-    "query.agree": agree,
+    "query.agree": nothing_more,
+    "query.follow": nothing_more,
     "query.sum": check_sums,
     "train.network": train,
     "query.rows": rows,

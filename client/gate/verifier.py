@@ -8,6 +8,7 @@ is held by the rules of `common.disclosure`.
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from common.masking.update import update_sizes
 from common.messages.exchanges import (
     Agreed,
     EvaluateRequest,
+    FollowRequest,
     KeyRequest,
     RowsRequest,
     SumItem,
@@ -57,6 +59,13 @@ def verifier_of(work: Path, site: str, study: Study, run: str) -> Verifier:
         return _OPEN[work, run]
 
 
+def forget_all() -> None:
+    """Drop every verifier of this process, as ending the process would."""
+    with _OPENING:
+        while _OPEN:
+            _OPEN.popitem()[1].end()
+
+
 class Verifier:
     """Verifier of one run at one site.
 
@@ -84,7 +93,7 @@ class Verifier:
             if isinstance(request, KeyRequest):
                 self._expect_own_run()
                 self._hear_enrolments(request)
-            if not isinstance(request, _DERIVED):
+            if not isinstance(request, (*_DERIVED, FollowRequest)):
                 return request
             self._expect_own_run()
             stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
@@ -142,6 +151,8 @@ class Verifier:
             self._hear(derivation, entry)
         frontier = self._settled(derivation)
         number = request.number
+        if isinstance(request, FollowRequest):
+            return replace(request, progress=())
         if isinstance(request, TrainRequest):
             question = derivation.asked.get(number)
             own = question.asked if question is not None else None

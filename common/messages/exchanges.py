@@ -169,6 +169,34 @@ class SumItem:
 
 
 @plain
+class FollowRequest:
+    """Answers for a site that derives the questions and is asked nothing for a while.
+
+    `number` is that of the next question.
+    """
+
+    run: str
+    study: str
+    session: str
+    number: int
+    progress: tuple[Any, ...] = ()
+
+    @property
+    def echo(self) -> dict[str, Any]:
+        """Fields that a reply repeats, with their values."""
+        return {"session": self.session, "number": self.number}
+
+
+@plain
+class FollowReply:
+    """Word of a site that it has heard of all answers before question `number`."""
+
+    site: str
+    session: str
+    number: int
+
+
+@plain
 class Totals:
     """Sums over sites of question `number`, as ring elements end to end, for the sites.
 
@@ -488,6 +516,7 @@ CATALOGUE: dict[str, Exchange] = {
     "query.enrol": Exchange(EnrolRequest, EnrolReply, "say who takes part and with how many"),
     "query.key": Exchange(KeyRequest, KeyReply, "agree on a key that the coordinator lacks"),
     "query.agree": Exchange(AgreeRequest, AgreeReply, "take the others' parts of that key"),
+    "query.follow": Exchange(FollowRequest, FollowReply, "hear of sums that others were asked for"),
     "query.sum": Exchange(SumRequest, SumReply, "sums of additive statistics"),
     "train.network": Exchange(TrainRequest, TrainReply, "local training of a network"),
     "query.rows": Exchange(RowsRequest, RowsReply, "out-of-fold probabilities for the stacker"),

@@ -30,6 +30,7 @@ from common.messages.exchanges import (
     EnrolRequest,
     EvaluateReply,
     EvaluateRequest,
+    FollowRequest,
     KeyRequest,
     Problem,
     Ranges,
@@ -73,7 +74,7 @@ _ROLLED_BACK = {
         "its own screen names that hospital, which must restore the newest backup",
     ),
 }
-_DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest)
+_DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest, FollowRequest)
 T = TypeVar("T")
 FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
 
@@ -272,6 +273,7 @@ class Federation(protocol.Federation):
             del reply  # before the next one is waited for
         if self.relay.needed:
             self.relay.add(totals.going_back())
+        self._let_follow()
         total = totals.results()
         loss, samples, held_out, held_out_samples, steps = total.sums
         with self._named(request.number):
@@ -378,6 +380,14 @@ class Federation(protocol.Federation):
             where = f"phase {self.transfers.phase or 'enrolment'}, question {number}"
             self.events.emit("implausible", phase=self.transfers.phase, number=number)
             raise ImplausibleError(error.what, where=where, remedy=error.remedy) from None
+
+    def _let_follow(self) -> None:
+        """Hand answers to sites that are asked nothing, before too many of them wait."""
+        behind = self.relay.behind(self.number)
+        asked = FollowRequest(self.run, self.study.digest(), self.session, self.number)
+        seconds = self.study.waiting.sum_seconds
+        for _ in self._ask("query.follow", dict.fromkeys(behind, asked), seconds):
+            pass
 
     def _share_key(self) -> None:
         """Let the sites agree on a key that is not known here; two rounds."""

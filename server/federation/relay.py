@@ -7,6 +7,9 @@ from pathlib import Path
 
 from common.messages.exchanges import Agreed, Progress, Totals
 from common.messages.plain import read_plain, write_plain
+from common.models import load_models
+
+MOST_WAITING = 64 * 2**20
 
 
 class Relay:
@@ -22,6 +25,7 @@ class Relay:
         self._kept: dict[int, Totals | Agreed] = {}
         self._heard: dict[str, int] = {}
         if folder is not None and folder.is_dir():
+            load_models()  # their files say what values may be among the answers
             found = (read_plain(path) for path in folder.glob("entry-*.safetensors"))
             self._kept = {entry.number: entry for entry in found}
 
@@ -50,6 +54,17 @@ class Relay:
         start = self._heard[site]
         return tuple(self._kept[n] for n in sorted(self._kept) if start <= n < number)
 
+    def behind(self, number: int) -> tuple[str, ...]:
+        """Name sites for which more than `MOST_WAITING` bytes wait, before a question."""
+        late = []
+        for site in self._heard:
+            waiting = sum(_size(entry) for entry in self.since(site, number))
+            # what came last goes to most sites with their next question
+            newest = max(self._kept, default=0)
+            if waiting > MOST_WAITING and self._heard[site] < newest:
+                late.append(site)
+        return tuple(late)
+
     def heard(self, site: str, number: int) -> None:
         """Note that a site has answered a question, and so has all before it."""
         if site not in self._heard:
@@ -62,3 +77,9 @@ class Relay:
 
     def _path(self, number: int) -> Path:
         return Path(self._folder or "") / f"entry-{number:09d}.safetensors"
+
+
+def _size(entry: Totals | Agreed) -> int:
+    if isinstance(entry, Agreed):
+        return 0
+    return entry.ring64.nbytes + entry.ring32.nbytes + entry.ring16.nbytes

@@ -31,6 +31,7 @@ EXCHANGE_LABELS = {
     "query.enrol": "Names and counts",
     "query.key": "Parts of a key",
     "query.agree": "Key agreed",
+    "query.follow": "Answers heard",
     "query.sum": "Sums",
     "train.network": "Network weights",
     "query.rows": "Out-of-fold rows",

@@ -22,6 +22,7 @@ from client.data.tables import SiteTables
 from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
 from client.store.cohorts import CohortFingerprint
+from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.releases import Releases
 from client.store.run_files import RunTables
@@ -78,6 +79,7 @@ class GivenWorkspace(Workspace):
         self.tables = SiteTables(cohort, study, self.run_tables, images)
         self.releases = Releases(settings, study, RUN, cohort, self.draft)
         self.masks = RunMasks(settings, study, RUN, self.draft)
+        self.group = GroupKeys(settings.work, study, RUN, settings.name, self.masks)
 
 
 def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[str, Workspace]:
@@ -142,6 +144,8 @@ class Hospitals:
 
 HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
     "query.enrol": handlers.enrol,
+    "query.key": handlers.share_key,
+    "query.agree": handlers.agree,
     "query.sum": handlers.answer_sums,
     "query.rows": handlers.rows,
     "evaluate.handout": handlers.evaluate,

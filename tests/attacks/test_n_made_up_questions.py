@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.gate import verifier
 from client.gate.schema import StoppedError
 from client.gate.site_gate import SiteGate
 from client.gate.verifier import Verifier
@@ -316,3 +318,38 @@ def test_a_site_left_out_of_a_total_is_noticed(
 
     with pytest.raises(SiteError, match="not_derived"):
         trial.run(tmp_path / "out", ask=Lie(without_b))
+
+
+# -- restarts and results -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_site_that_is_started_again_goes_on_deriving(
+    every: int, tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
+) -> None:
+    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    asked = 0
+
+    def restarting(site: str, request: Any) -> Any:
+        """Forget all that lies in memory, as a program that is started again has."""
+        nonlocal asked
+        asked += site == "a"
+        if site == "a" and asked % every == 0:
+            verifier.forget_all()
+        return request
+
+    trial.run(tmp_path / "out", ask=restarting)
+    assert asked > 15
+
+
+def test_verified_and_unverified_runs_have_the_same_results(
+    tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
+) -> None:
+    results = []
+    for name, verifying in (("with", EVERYBODY), ("without", ())):
+        folder = shutil.copytree(tabular, tmp_path / name)
+        trial = coordinator.rehearse(folder, verifying=verifying)
+        trial.run(tmp_path / "out" / name)
+        results.append((tmp_path / "out" / name / "bundle" / "arrays.safetensors").read_bytes())
+        results.append((tmp_path / "out" / name / "bundle" / "bundle.json").read_bytes())
+    assert results[:2] == results[2:]
