@@ -29,13 +29,13 @@ def test_loads_are_those_of_the_studys_plan(study: Study) -> None:
 def test_rows_weigh_by_the_number_of_patients(study: Study) -> None:
     few, many = (
         next(load for load in load_of(study, "north", n) if load.phase == "fusion_decision")
-        for n in (20, 200)
+        for n in (20, 2000)
     )
     models = len(study.base_models) + len(study.fusion_models) - 1
     # about as many patients at each of the hospitals that train
     a_patient = len(study.training_sites) * 4 * (models + 2)
-    assert many.total - few.total == 180 * a_patient
-    assert many.largest == 200 * a_patient
+    assert many.total - few.total == 1980 * a_patient
+    assert many.largest == 2000 * a_patient
 
 
 def test_a_site_that_only_tests_moves_little(study: Study) -> None:
