@@ -28,7 +28,7 @@ from common.disclosure import (
     check_weights,
     refusal,
 )
-from common.disclosure.membership import fewest_audited
+from common.disclosure.membership import audited_models, fewest_audited
 from common.disclosure.pooled_rows import (
     check_fitting,
     check_out_of_fold_rows,
@@ -348,14 +348,16 @@ def _membership(
     """Attack the final models with all own training and test patients, where these are enough."""
     if workspace.name not in workspace.study.training_sites:
         return None
-    scored = [materialise(view, workspace.tables, "train") for view in bundle.models.values()]
+    names = audited_models(workspace.study, bundle.models)
+    own = [list(bundle.models).index(name) for name in names]
+    scored = [materialise(bundle.models[name], workspace.tables, "train") for name in names]
     fewest = fewest_audited(workspace.privacy)
     if scored[0].n < fewest or sum(rows.n for rows in tested) < fewest:
         return None
     return membership_audit(
         np.hstack([rows.values for rows in scored]),
         scored[0].label,
-        np.vstack([rows.values for rows in tested]),
+        np.vstack([rows.values[:, own] for rows in tested]),
         np.concatenate([rows.label for rows in tested]),
     )
 

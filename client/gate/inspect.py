@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from client.gate.schema import GateContext, StoppedError, conform, expect
 from client.gate.vocabulary import CODES, are_refusals, is_code
 from common.disclosure import FormError, check_form, check_out_of_fold
-from common.disclosure.membership import fewest_audited
+from common.disclosure.membership import audited_models, fewest_audited
 from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
@@ -216,8 +216,11 @@ def _check_membership(
     expect(found.others == tested and found.members <= MOST_PATIENTS, "value", "patients attacked")
     fewest = fewest_audited(context.privacy)
     expect(min(found.members, found.others) >= fewest, "too_few", "patients attacked")
+    study = context.study
+    left_out = {*study.fusion_models} - {*audited_models(study, study.fusion_models)}
+    models = request.edges.shape[0] - len(left_out)
     for shares in (found.auc, found.tpr):
-        expect(shares.shape == (request.edges.shape[0], 3), "shape", "success of an attack")
+        expect(shares.shape == (models, 3), "shape", "success of an attack")
         rounded = np.round(shares, DECIMALS) == shares
         possible = rounded & (shares >= 0.0) & (shares <= 1.0)
         expect(possible.all(), "value", "success of an attack")

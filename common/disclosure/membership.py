@@ -1,8 +1,26 @@
-"""Fewest patients of the audit of membership inference."""
+"""Bounds of the audit of membership inference: fewest patients, and which models."""
 
 from __future__ import annotations
 
-from common.study.model import PrivacySettings
+from collections.abc import Iterable
+
+from common.study.model import PrivacySettings, Study
+
+_STACKER = "fusion_decision"
+
+
+def audited_models(study: Study, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the models that a hospital attacks, in order.
+
+    A stacker that the coordinator fitted on pooled rows is a function of its own choice: attacked,
+    it would count the training patients whom it was made to single out.
+
+    Parameters
+    ----------
+    names : of the final models.
+    """
+    chosen = study.fusion.pooling == "rows"
+    return tuple(name for name in names if not (chosen and name == _STACKER))
 
 
 def fewest_audited(privacy: PrivacySettings) -> int:

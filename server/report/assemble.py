@@ -74,7 +74,7 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
         },
         "fusion": _fusion(found.decision.stacker, record.label),
         "linkage": _linkage(found.decision.linkage, record.label),
-        "membership": membership_rows(found.testing, record.label),
+        "membership": membership_rows(found.testing, study, record.label),
         "releases": release_rows(found.testing, record.label),
         "training": {record.label: _training(found.trained)},
         "privacy": _privacy(study, record),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.disclosure.membership import audited_models
 from common.html.pages import Block, Cell, Line
+from common.study.model import Study
 from server.phases.evaluation import EvaluationFindings
 from server.report import words
 from server.report.reading import main_run
 from server.report.schema import Results
 
 
-def membership_rows(found: EvaluationFindings, label: str) -> list[dict[str, Any]]:
+def membership_rows(found: EvaluationFindings, study: Study, label: str) -> list[dict[str, Any]]:
     """Return a row a site and model of the attack on membership."""
     return [
         {
@@ -21,7 +23,7 @@ def membership_rows(found: EvaluationFindings, label: str) -> list[dict[str, Any
             **dict(zip(("tpr", "tpr_low", "tpr_high"), audit.tpr[i].tolist(), strict=True)),
         }
         for site, audit in found.membership.items()
-        for i, model in enumerate(found.cutoffs)
+        for i, model in enumerate(audited_models(study, found.cutoffs))
     ]
 
 

@@ -41,7 +41,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
     edges = score_edges(np.quantile(values, [0.25, 0.5, 0.75], axis=0).T)
     request = EvaluateRequest("r", study.digest(), {}, ("internal", "external_1"), edges)
     found = evaluate_locally(rows, np.array([0.5, 0.5]), edges, 3)
-    shares = np.array([[0.5, 0.41, 0.6]] * 2)
+    shares = np.array([[0.5, 0.41, 0.6]])  # the stacker is not attacked
     part = DeLongResult(20, 10, np.array([0.5, 0.6]), np.eye(2))
     reply = EvaluateReply(
         site="c",
@@ -124,10 +124,11 @@ def test_measures_that_answer_another_question_are_stopped(
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("auc", np.array([[0.512, 0.41, 0.6]] * 2), "value"),
-        ("tpr", np.array([[61.0, 0.41, 0.6]] * 2), "value"),
-        ("tpr", np.array([[np.nan, 0.41, 0.6]] * 2), "value"),
+        ("auc", np.array([[0.512, 0.41, 0.6]]), "value"),
+        ("tpr", np.array([[61.0, 0.41, 0.6]]), "value"),
+        ("tpr", np.array([[np.nan, 0.41, 0.6]]), "value"),
         ("auc", np.full((30, 3), 0.5), "shape"),
+        ("auc", np.full((2, 3), 0.5), "shape"),  # the stacker's too
         ("members", 9, "too_few"),
         ("others", 51, "value"),
     ],
