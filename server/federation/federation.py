@@ -120,7 +120,7 @@ class Federation(protocol.Federation):
         self._plausible = Plausibility(self.study, self.members)
         self.receipts = Receipts(self.replies, self.study.roster)
 
-    # -- the five exchanges -------------------------------------------------------------------
+    # -- the exchanges ------------------------------------------------------------------------
 
     def enrol(self) -> dict[str, EnrolReply]:
         """Show the study to every node and wait until all sites of the roster have answered.
