@@ -68,7 +68,7 @@ def test_masked_sums_give_what_scipy_gives_of_all_patients(grades: Any, ordinal:
 def test_counts_of_a_set_that_one_hospital_holds_alone_are_refused(
     grades: Any, ordinal: Any
 ) -> None:
-    with pytest.raises(RefusedError, match="rule cells, threshold 3, a table of one, held by one"):
+    with pytest.raises(RefusedError, match="rule cells, threshold 3, patients of one"):
         grades().ask(ordinal, "one")
     assert [rule.name for rule in rules_of(ordinal.kind)] == ["rows", "cells"]
 

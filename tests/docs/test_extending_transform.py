@@ -118,7 +118,7 @@ def test_without_a_declared_place_every_hospital_refuses_it(
     assert Transform.place == NOWHERE
     monkeypatch.delattr(log_scale, "place")
     step = log_scale(columns=USED, skewed=("marker",))
-    with pytest.raises(RefusedError, match="LogScale at another place than in a model"):
+    with pytest.raises(RefusedError, match="rule form"):
         trial.federation.sum(Means(), RAW.then(step))
 
 

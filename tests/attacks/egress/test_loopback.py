@@ -104,6 +104,8 @@ def two_site_study(study: Study) -> Study:
             "sites": study.sites[:2],
             "test_sets": sets,
             "privacy": study.privacy.model_copy(update={"masking": "where_possible"}),
+            # nor are rows of two sites pooled
+            "fusion": study.fusion.model_copy(update={"pooling": "bins"}),
         }
     )
 

@@ -107,11 +107,12 @@ def test_a_buffer_longer_than_its_layout_is_refused() -> None:
         decode(record)
 
 
-def test_the_catalogue_holds_the_seven_messages() -> None:
+def test_the_catalogue_holds_these_messages() -> None:
     assert set(CATALOGUE) == {
         "query.enrol",
         "query.key",
         "query.agree",
+        "query.follow",
         "query.sum",
         "train.network",
         "query.rows",

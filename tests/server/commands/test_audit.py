@@ -71,14 +71,14 @@ def run(tabular: Path) -> Iterator[Run]:
 
 @pytest.mark.parametrize("named", [True, False], ids=["keys of the study", "own keys"])
 def test_every_reply_of_an_honest_run_is_signed_and_fits_the_ledgers(run: Run, named: bool) -> None:
-    assert len((run.folder / FILE).read_text(encoding="utf-8").splitlines()) == 6
+    assert len((run.folder / FILE).read_text(encoding="utf-8").splitlines()) == 12
     assert run.findings(named=named) == []
 
 
 def test_a_ledger_that_is_older_than_what_its_site_signed_is_named(run: Run, tabular: Path) -> None:
     for name in ("ledger.jsonl", "ledger.head.json"):
         shutil.copy(tabular / "older-b" / name, run.work("b") / name)
-    told = [one for one in run.findings() if "signed that its ledger had 2 entries" in one]
+    told = [one for one in run.findings() if "signed that its ledger had 4 entries" in one]
     assert len(told) == 1
     assert told[0].startswith("site b, query.sum of run r at ")
     assert "put back to an older copy" in told[0]
