@@ -128,7 +128,7 @@ def test_a_server_that_leaves_such_a_column_in_is_refused_and_it_shows(
 ) -> None:
     monkeypatch.setattr(clinical, "frequent_clinical", keep_all)
     federation = builders.federation(sites(*patients()), study)
-    with pytest.raises(RefusedError, match="threshold 5, rows that differ in a column"):
+    with pytest.raises(RefusedError, match="rule support, threshold 5"):
         fit_clinical(federation)
     assert [(r["rule"], r["site"]) for r in federation.refusals] == [("support", "a")]
 
