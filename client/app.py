@@ -23,7 +23,7 @@ from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
 from client.store.site_db import recall_study, remember_study
 from client.workspace import Workspace, open_workspace
-from common.disclosure.rule import once, refusal_words
+from common.disclosure.rule import BrokenRuleError, once, refusal_words
 from common.errors import StudyError
 from common.messages.codec import decode_once, encode
 from common.messages.exchanges import (
@@ -173,13 +173,16 @@ def _release(workspace: Workspace, kind: str, request: Any, handler: Handler) ->
     enrols = isinstance(request, EnrolRequest)
     reserved = nullcontext(()) if enrols else workspace.releases.reserve(kind, request)
     with reserved as refusals:
+        reply: Any
         try:
             workspace.masks.recognise(getattr(request, "keys", ()))
             reply = Refused(refusals=refusals) if refusals else handler(workspace, request)
             return _leave(workspace.releases, workspace.name, kind, request, reply)
+        except BrokenRuleError as broken:
+            reply = Refused(refusals=broken.refusals)
         except Exception as error:
-            problem = _scrub(error, workspace.settings)
-        return _leave(workspace.releases, workspace.name, kind, request, problem)
+            reply = _scrub(error, workspace.settings)
+        return _leave(workspace.releases, workspace.name, kind, request, reply)
 
 
 def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -> RecordDict:

@@ -25,9 +25,8 @@ from client.training.inference import (
 from client.training.loop import loss_of, train_locally
 from client.training.state import TrainingState
 from client.workspace import Workspace
-from common.disclosure import RULES
 from common.disclosure.rounds import fewest_drawn
-from common.errors import RefusedError
+from common.disclosure.rule import BrokenRuleError, refusal
 from common.masking.update import SUMS, Update
 from common.masking.weights import on_grid16
 from common.messages.exchanges import TrainRequest
@@ -194,11 +193,7 @@ class _Round:
         label, least = crops.label[first], self.workspace.privacy.min_rows
         drawn = fewest_drawn(label, each, self.settings, self.request.plan.epochs)
         if patients.size and drawn < least:
-            raise RefusedError(
-                f"a round draws crops of fewer than {least} patients (rule drawn)",
-                where=f"site {self.workspace.name}",
-                remedy=RULES["drawn"].way,
-            )
+            raise BrokenRuleError((refusal("drawn", self.workspace.privacy, "train"),))
 
     def _weighted(
         self, model: Any, patients: int, steps: int, sums: Float

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from common.errors import RefusedError
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.study.model import MASKING, MODES, PrivacySettings, Study
@@ -119,6 +120,14 @@ def rules_of(kind: str) -> tuple[Rule, ...]:
 def describes(kind: str) -> bool:
     """Return whether sums of this kind may be made of test patients."""
     return any(rule.describes for rule in RULES.values() if kind in rule.sums)
+
+
+class BrokenRuleError(RefusedError):
+    """A rule was found broken while an answer was being computed; the refusals take its place."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        super().__init__("; ".join(refusal_words(one) for one in refusals))
+        self.refusals = refusals
 
 
 def refusal(rule: str, privacy: PrivacySettings, subset: str, detail: str = "") -> Refusal:
