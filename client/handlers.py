@@ -16,18 +16,7 @@ from client.versions import software
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
 from common.bundle.signature import check_files
-from common.disclosure import (
-    FormError,
-    check_drawn,
-    check_masking,
-    check_models,
-    check_out_of_fold,
-    check_plan,
-    check_sum,
-    check_test_set,
-    check_weights,
-    refusal,
-)
+from common.disclosure.forms import FormError, check_models, check_out_of_fold
 from common.disclosure.membership import audited_models, fewest_audited
 from common.disclosure.pooled_rows import (
     check_fitting,
@@ -36,7 +25,11 @@ from common.disclosure.pooled_rows import (
     check_pooling,
     check_unique_rows,
 )
-from common.disclosure.rule import once
+from common.disclosure.rounds import check_drawn, check_plan
+from common.disclosure.rule import once, refusal
+from common.disclosure.scores import check_test_set
+from common.disclosure.sums import check_sum
+from common.disclosure.training import check_masking, check_weights
 from common.evaluation.delong import exact
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.linkage import cell_edges, known_columns, row_cells, unique_patients

@@ -18,7 +18,7 @@ from client.store.releases import Releases
 from client.store.run_files import RunTables
 from client.store.site_db import Draft, recall_study
 from client.store.updates import Updates
-from common.disclosure import stricter
+from common.disclosure.rule import stricter
 from common.errors import InputError
 from common.study.model import PrivacySettings, Study
 

@@ -17,7 +17,7 @@ from client.site import SiteSettings
 from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.site_db import Draft
-from common.disclosure import stricter
+from common.disclosure.rule import stricter
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, SumItem
 from common.models import BASE_MODELS

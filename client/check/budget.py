@@ -9,7 +9,7 @@ from client.check.registry import check
 from client.data.cohort import Cohort
 from client.site import SiteSettings
 from client.store.patient_budget import PatientBudget
-from common.disclosure import RULES
+from common.disclosure.rule import RULES
 from common.study.model import Study
 
 KIND = "disclosure.budget"

@@ -22,8 +22,8 @@ from client.data.tables import coded_table
 from client.site import SiteSettings
 from client.store.cohorts import SMALLEST_CHANGE, Memberships, changed_by_few
 from client.store.ledger import ledger_path
-from common.disclosure import RULES, Foretold, foretell, stricter
-from common.disclosure.rule import TRAIN, patients_of
+from common.disclosure.foretelling import Foretold, foretell
+from common.disclosure.rule import RULES, TRAIN, patients_of, stricter
 from common.errors import StudyError
 from common.messages.exchanges import Refusal
 from common.statistics.base import Rows

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from client.check.disclosure import foretold
 from client.data.cohort import Cohort, assign_folds, read_cohort, shortfalls
 from client.site import SiteSettings
-from common.disclosure import Foretold, stricter
+from common.disclosure.foretelling import Foretold
+from common.disclosure.rule import stricter
 from common.errors import InputError
 from common.study.model import Study
 

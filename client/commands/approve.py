@@ -17,8 +17,8 @@ from client.site import SiteSettings, load_site
 from client.store.masks import Rosters
 from client.store.privacy_budget import epsilon_of
 from client.store.site_db import remember_study, site_db
-from common.disclosure import RULES, check_enrolment, check_masking, stricter
-from common.disclosure.rule import refusal_words
+from common.disclosure.rule import RULES, refusal_words, stricter
+from common.disclosure.training import check_enrolment, check_masking
 from common.errors import InputError, UsageError
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE

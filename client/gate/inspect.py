@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from client.gate.schema import GateContext, StoppedError, conform, expect
 from client.gate.vocabulary import CODES, are_refusals, is_code
-from common.disclosure import FormError, check_form, check_out_of_fold
+from common.disclosure.forms import FormError, check_form, check_out_of_fold
 from common.disclosure.membership import audited_models, fewest_audited
 from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.level_areas import LevelAreas, publishable_levels

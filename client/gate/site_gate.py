@@ -24,7 +24,7 @@ from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
 from client.store.site_db import recall_study, site_db
 from client.versions import software
-from common.disclosure import stricter
+from common.disclosure.rule import stricter
 from common.errors import StudyError
 from common.flower.internals import ErrorCode
 from common.ledger.entry import Record

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from common.disclosure import RULES
-from common.disclosure.rule import TRAIN, once
+from common.disclosure.rule import RULES, TRAIN, once
 from common.disclosure.rule import refusal as in_force
 from common.messages.exchanges import EnrolReply, EvaluateReply, Problem, Refusal, Refused
 from common.messages.problems import PROBLEMS

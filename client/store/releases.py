@@ -31,10 +31,9 @@ from client.store.site_db import (
     table_kind,
 )
 from client.store.updates import is_stored
-from common.disclosure import check_rounds, refusal, stricter
 from common.disclosure.differencing import few_told
-from common.disclosure.gradients import tables_read
-from common.disclosure.rule import TRAIN, once
+from common.disclosure.gradients import check_rounds, tables_read
+from common.disclosure.rule import TRAIN, once, refusal, stricter
 from common.errors import StudyError
 from common.ledger.entry import Decision, Item, Record, describe_item, request_digest
 from common.masking import identity

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from client.store.site_db import Draft, SiteDb
-from common.disclosure import refusal
-from common.disclosure.rule import TRAIN, Refusals
+from common.disclosure.rule import TRAIN, Refusals, refusal
 from common.ledger.entry import request_digest
 from common.masking.update import Update
 from common.messages.exchanges import TrainRequest

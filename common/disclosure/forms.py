@@ -196,6 +196,5 @@ declare(
         sums=("quartiles",),
         check=check_quartiles,
         remedy="the same release must run at the coordinator and at every site",
-        place=270,
     )
 )

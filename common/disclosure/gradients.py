@@ -80,6 +80,5 @@ declare(
         ),
         setting="max_svm_rounds",
         sums=("gradient",),
-        place=170,
     )
 )

@@ -159,11 +159,7 @@ declare(
         sums=("fold_gram",),
         check=check_classes,
         decided_here=True,
-        place=60,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="rank_cells",
         protects="patients that stand out by one feature",
@@ -175,11 +171,7 @@ declare(
         setting="min_rank_cell",
         sums=("rank_gram",),
         check=check_rank_cells,
-        place=90,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="rank_others",
         protects="patients of the other hospitals in an interval of one feature",
@@ -190,11 +182,7 @@ declare(
         setting="min_rank_others",
         sums=("rank_gram",),
         check=check_rank_others,
-        place=100,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="support",
         protects="the few patients in whom a column differs from nearly all others",
@@ -206,17 +194,9 @@ declare(
             " patients contradict."
         ),
         setting="min_category",
-        sums=(
-            "rank_gram",
-            "gram",
-            "fold_gram",
-        ),
+        sums=("rank_gram", "gram", "fold_gram"),
         check=check_support,
-        place=110,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="bounded",
         protects="patients with extreme values",
@@ -226,17 +206,9 @@ declare(
             " of columns that are not. Only where both study and hospital say faithful are they"
             " used as they are."
         ),
-        sums=(
-            "gram",
-            "fold_gram",
-            "gradient",
-        ),
+        sums=("gram", "fold_gram", "gradient"),
         check=check_bounded,
-        place=120,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="scored",
         protects="whole patients behind a covariance matrix of many columns",
@@ -249,16 +221,9 @@ declare(
             " these."
         ),
         setting="max_plain_columns",
-        sums=(
-            "gram",
-            "fold_gram",
-        ),
+        sums=("gram", "fold_gram"),
         check=check_scored,
-        place=130,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="ranks",
         protects="whole patients behind a matrix of ranks",
@@ -270,6 +235,5 @@ declare(
         fixed=FEWEST_ROWS,
         sums=("rank_gram",),
         check=check_ranks,
-        place=140,
-    )
+    ),
 )

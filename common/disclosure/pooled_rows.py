@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.disclosure.rule import TRAIN, Refusals, Rule, declare, once, refusal
+from common.disclosure.rule import TRAIN, Refusals, Rule, declare, fall_short, refusal
 from common.disclosure.training import smaller_class
 from common.evaluation.linkage import count_cells
 from common.masking import FEWEST
-from common.messages.exchanges import Refusal
 from common.statistics.base import Float, Int, Rows
 from common.study.model import PrivacySettings, Study
 
@@ -17,12 +16,8 @@ MOST_ROWS = 1_000_000
 
 def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
     """Check a site's part of the pooled rows: enough rows and enough of each class."""
-    found: list[Refusal] = []
-    if rows.n < privacy.min_oof_rows:
-        found.append(refusal("out_of_fold_rows", privacy, TRAIN))
-    if smaller_class(rows) < privacy.min_per_class:
-        found.append(refusal("class", privacy, TRAIN))
-    return once(found)
+    found = {"out_of_fold_rows": rows.n, "class": smaller_class(rows)}
+    return fall_short(privacy, TRAIN, found)
 
 
 def check_pooling(study: Study, privacy: PrivacySettings) -> Refusals:
@@ -86,11 +81,7 @@ declare(
         ),
         setting="min_oof_rows",
         decided_here=True,
-        place=210,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="pooled_rows",
         protects="the hospital that a row is from",
@@ -104,11 +95,7 @@ declare(
         of_all=True,
         remedy='write pooling = "bins" under [fusion] of the study, or add a site that trains',
         remedy_here='ask the coordinator for a study with pooling = "bins"',
-        place=212,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="rows_once",
         protects="patients whose rows of several models would be compared",
@@ -118,11 +105,7 @@ declare(
         ),
         fixed=1.0,
         remedy="make a study of another name, which every hospital approves anew",
-        place=214,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="unique_rows",
         protects="patients whose row somebody finds who knows their clinical values",
@@ -133,6 +116,5 @@ declare(
         ),
         setting="max_unique_rows",
         remedy='round more (fewer "row_decimals" under [fusion]), or write pooling = "bins" there',
-        place=216,
-    )
+    ),
 )

@@ -20,11 +20,7 @@ declare(
         ),
         setting="max_refusals",
         remedy="find out why so much was refused; the site's people approve a new study file",
-        place=280,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="releases",
         protects="single patients, by asking again with other models",
@@ -35,11 +31,7 @@ declare(
         ),
         setting="max_releases",
         remedy="go on with the run there is, or have the site's people approve a new study file",
-        place=290,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="participants",
         protects="what one hospital contributes to a sum",
@@ -55,11 +47,7 @@ declare(
         remedy="keep the sites of the earlier sums, change three or more at once, or add the"
         " statement of the one that left (fedlnm-site leave)",
         remedy_here="ask the coordinator for a study with fewer test sets over the same patients",
-        place=300,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="membership",
         protects="a patient who joined or left between two runs",
@@ -71,11 +59,7 @@ declare(
         decided_here=True,
         of_all=True,
         remedy="that hospital puts its cohort back, or changes it by at least 10 patients",
-        place=310,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="privacy_budget",
         protects="patients whose data train networks in several runs and studies",
@@ -92,6 +76,5 @@ declare(
         remedy="plan fewer rounds or more noise, or ask that hospital for a larger max_epsilon",
         remedy_here="ask the coordinator for fewer rounds or more noise, or let the privacy officer"
         " decide about max_epsilon in site.toml",
-        place=320,
-    )
+    ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.disclosure.rule import TRAIN, Refusals, Rule, declare, refusal
+from common.disclosure.rule import TRAIN, Refusals, Rule, declare, fall_short, refusal
 from common.messages.exchanges import RoundPlan
 from common.models import NetworkName, network_input
 from common.networks.schedule import validation_fold
@@ -73,9 +73,8 @@ def check_drawn(
     flat = network_input(network).dimensions == 2
     most = 2 * study.imaging.crop2d_slices_each_side + 1 if flat else 1
     crops = np.full(label.size, most, dtype=np.int64)
-    if fewest_drawn(label, crops, settings, settings.local_epochs) < privacy.min_rows:
-        return (refusal("drawn", privacy, TRAIN),)
-    return ()
+    drawn = fewest_drawn(label, crops, settings, settings.local_epochs)
+    return fall_short(privacy, TRAIN, {"drawn": drawn})
 
 
 def check_plan(
@@ -113,11 +112,7 @@ declare(
         ),
         fixed=1.0,
         remedy="resume the run from its own folder, or start a new run",
-        place=202,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="drawn",
         protects="the few patients of a short training round",
@@ -129,6 +124,5 @@ declare(
         setting="min_rows",
         decided_here=True,
         way="whole passes (local_steps = 0), more steps or larger batches in study.toml",
-        place=204,
-    )
+    ),
 )

@@ -7,8 +7,7 @@ the approval of a study, the gate and the remedies all read `RULES`.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +63,6 @@ class Rule:
     remedy : what the coordinator is advised where more patients would not help.
     remedy_here : the same for the hospital.
     way : one more way to let a site in, beside more patients; `{site}` is its name.
-    place : position in the lists that people read; without one it comes last.
     """
 
     name: str
@@ -80,25 +78,26 @@ class Rule:
     remedy: str = ""
     remedy_here: str = ""
     way: str = ""
-    place: float = math.inf
+
+    def threshold(self, privacy: PrivacySettings) -> float:
+        """Return the threshold in force."""
+        return float(getattr(privacy, self.setting) if self.setting else self.fixed)
 
 
 RULES: dict[str, Rule] = {}
 
 
-def declare(rule: Rule) -> Rule:
-    """Add a rule to `RULES`, which stay in the order that people read.
+def declare(*rules: Rule) -> None:
+    """Add rules to `RULES`, in the order that people read.
 
     Raises
     ------
     TypeError : another rule has this name.
     """
-    if rule.name in RULES:
-        raise TypeError(f"two disclosure rules are called {rule.name}")
-    ordered = sorted([*RULES.values(), rule], key=lambda one: one.place)
-    RULES.clear()
-    RULES.update({one.name: one for one in ordered})
-    return rule
+    for rule in rules:
+        if rule.name in RULES:
+            raise TypeError(f"two disclosure rules are called {rule.name}")
+        RULES[rule.name] = rule
 
 
 def forget(name: str) -> None:
@@ -142,11 +141,23 @@ def refusal(rule: str, privacy: PrivacySettings, subset: str, detail: str = "") 
     ------
     KeyError : no rule has this name.
     """
-    own = RULES[rule]
-    threshold = getattr(privacy, own.setting) if own.setting else own.fixed
+    threshold = RULES[rule].threshold(privacy)
     if detail:
         _LOG.info("rule %s, %s: %s", rule, subset or "study", detail)
-    return Refusal(rule=rule, threshold=float(threshold), subset=subset)
+    return Refusal(rule=rule, threshold=threshold, subset=subset)
+
+
+def fall_short(
+    privacy: PrivacySettings, subset: str, found: Mapping[str, float], detail: str = ""
+) -> Refusals:
+    """Refuse by every rule whose threshold is above the number found for it.
+
+    Parameters
+    ----------
+    found : numbers of a site's own patients, by name of the rule that sets their minimum.
+    """
+    short = [rule for rule, number in found.items() if number < RULES[rule].threshold(privacy)]
+    return once(refusal(rule, privacy, subset, detail) for rule in short)
 
 
 def once(refusals: Iterable[Refusal]) -> Refusals:

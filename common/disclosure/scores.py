@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from common.disclosure.rule import Refusals, Rule, SumQuery, declare, refusal
+from common.disclosure.rule import Refusals, Rule, SumQuery, declare, fall_short
 from common.disclosure.training import smaller_class
-from common.messages.exchanges import Refusal
 from common.statistics.base import Rows
 from common.statistics.forest import NodeCounts
 from common.study.model import PrivacySettings
@@ -12,12 +11,7 @@ from common.study.model import PrivacySettings
 
 def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusals:
     """Check measures of a site's own test patients: enough rows and enough of each class."""
-    found: list[Refusal] = []
-    if rows.n < privacy.min_rows:
-        found.append(refusal("test_rows", privacy, subset))
-    if smaller_class(rows) < privacy.min_per_class:
-        found.append(refusal("test_class", privacy, subset))
-    return tuple(found)
+    return fall_short(privacy, subset, {"test_rows": rows.n, "test_class": smaller_class(rows)})
 
 
 def check_one_site_scores(query: SumQuery) -> Refusals:
@@ -84,11 +78,7 @@ declare(
         setting="max_tree_depth",
         sums=("bin_counts",),
         check=check_bin_counts,
-        place=190,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="test_rows",
         protects="single test patients",
@@ -98,11 +88,7 @@ declare(
         ),
         setting="min_rows",
         decided_here=True,
-        place=220,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="test_class",
         protects="the few test patients of one outcome",
@@ -111,18 +97,10 @@ declare(
             " have either outcome."
         ),
         setting="min_per_class",
-        sums=(
-            "score_histogram",
-            "scores",
-            "placements",
-        ),
+        sums=("score_histogram", "scores", "placements"),
         check=check_test_class,
         decided_here=True,
-        place=230,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="one_site_scores",
         protects="test patients of one hospital",
@@ -131,17 +109,9 @@ declare(
             " scores are not given."
         ),
         fixed=2.0,
-        sums=(
-            "score_histogram",
-            "scores",
-            "placements",
-        ),
+        sums=("score_histogram", "scores", "placements"),
         check=check_one_site_scores,
-        place=240,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="placements",
         protects="test patients of the other hospitals with unusual scores",
@@ -152,6 +122,5 @@ declare(
         setting="min_cell",
         sums=("placements",),
         check=check_placements,
-        place=250,
-    )
+    ),
 )

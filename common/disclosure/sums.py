@@ -50,7 +50,6 @@ declare(
         ),
         fixed=1.0,
         remedy="run over the cohort and the cuts of the first evaluation",
-        place=260,
     )
 )
 

@@ -80,11 +80,7 @@ declare(
         check=check_rows,
         describes=True,
         decided_here=True,
-        place=30,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="paired",
         protects="the few patients whose tumour was contoured twice",
@@ -97,11 +93,7 @@ declare(
         check=check_paired,
         decided_here=True,
         way="no repeat readings in cohort.csv of {site}",
-        place=70,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="cells",
         protects="small cells of a table",
@@ -112,14 +104,8 @@ declare(
             " patients lie in each quarter, with no more digits than a table needs."
         ),
         setting="min_cell",
-        sums=(
-            "cells",
-            "rank_histogram",
-            "quartiles",
-            "support",
-        ),
+        sums=("cells", "rank_histogram", "quartiles", "support"),
         check=check_cells,
         decided_here=True,
-        place=80,
-    )
+    ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from common.disclosure.differencing import sets_too_close
-from common.disclosure.rule import TRAIN, Refusals, Rule, declare, once, refusal
+from common.disclosure.rule import TRAIN, Refusals, Rule, declare, fall_short, once, refusal
 from common.messages.exchanges import Refusal
 from common.models import MODELS
 from common.statistics.base import Rows
@@ -28,24 +28,16 @@ def smaller_class(rows: Rows) -> int:
 
 def check_training_sum(rows: Rows, folds: int, privacy: PrivacySettings) -> Refusals:
     """Check a sum over training rows: enough rows, enough of each class, enough in every fold."""
-    found: list[Refusal] = []
-    if rows.n < privacy.min_rows:
-        found.append(refusal("rows", privacy, TRAIN))
-    if smaller_class(rows) < privacy.min_per_class:
-        found.append(refusal("class", privacy, TRAIN))
     smallest = min(int(np.count_nonzero(rows.fold == fold)) for fold in range(folds))
-    if smallest < privacy.min_rows_per_fold:
-        found.append(refusal("fold", privacy, TRAIN))
-    return once(found)
+    found = {"rows": rows.n, "class": smaller_class(rows), "fold": smallest}
+    return fall_short(privacy, TRAIN, found)
 
 
 def check_fold_classes(rows: Rows, folds: int, privacy: PrivacySettings) -> Refusals:
     """Check sums of a class in every fold: enough of each class in each."""
     inside = [rows.label[rows.fold == fold] > 0.5 for fold in range(folds)]
     fewest = min(int(min(own.sum(), (~own).sum())) for own in inside)
-    if fewest < privacy.min_class_per_fold:
-        return (refusal("fold_class", privacy, TRAIN),)
-    return ()
+    return fall_short(privacy, TRAIN, {"fold_class": fewest})
 
 
 def check_weights(
@@ -61,8 +53,7 @@ def check_weights(
     """
     found = list(check_training_sum(rows, study.folds, privacy))
     used = int(np.count_nonzero(~np.isin(rows.fold, left_out)))
-    if used < privacy.min_rows:
-        found.append(refusal("rows", privacy, TRAIN, "outside the folds left out"))
+    found.extend(fall_short(privacy, TRAIN, {"rows": used}, "outside the folds left out"))
     others = len(study.training_sites) > 1
     if used > total or (others and used == total):
         found.append(refusal("weights", privacy, TRAIN))
@@ -97,13 +88,10 @@ def check_enrolment(
         found.append(refusal("consent", privacy, ""))
     if "train" in counts:
         rows, positives = counts["train"]
-        if rows < privacy.min_rows:
-            found.append(refusal("rows", privacy, TRAIN))
-        if min(positives, rows - positives) < privacy.min_per_class:
-            found.append(refusal("class", privacy, TRAIN))
-        weak = fits_machines(study) and max(study.svm.cost_grid) > 1.0
-        if weak and rows < privacy.min_rows_weak_penalty:
-            found.append(refusal("svm_cost", privacy, TRAIN))
+        own = {"rows": rows, "class": min(positives, rows - positives)}
+        if fits_machines(study) and max(study.svm.cost_grid) > 1.0:
+            own["svm_cost"] = rows
+        found.extend(fall_short(privacy, TRAIN, own))
     return once(found)
 
 
@@ -118,11 +106,7 @@ declare(
         fixed=FEWEST_MASKED,
         decided_here=True,
         remedy='add a site, or write masking = "where_possible" or "off" openly in the study',
-        place=10,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="masking",
         protects="what one hospital contributes to a sum",
@@ -135,22 +119,14 @@ declare(
         decided_here=True,
         remedy="mask the study's sums, or say less under [privacy] in that hospital's site.toml",
         remedy_here='ask the coordinator for a study that masks, or change "masking" in site.toml',
-        place=20,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="class",
         protects="the few patients of the rarer outcome",
         text="A hospital trains only with at least this many patients of each outcome.",
         setting="min_per_class",
         decided_here=True,
-        place=40,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="fold",
         protects="the few patients of one fold of the cross-validation",
@@ -160,11 +136,7 @@ declare(
         ),
         setting="min_rows_per_fold",
         decided_here=True,
-        place=50,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="consent",
         protects="patients with extreme values",
@@ -177,24 +149,13 @@ declare(
         of_all=True,
         remedy='write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
         remedy_here="decide with the privacy officer, and write it into site.toml",
-        place=150,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="subset",
         protects="test patients",
         text="Nothing that a model is fitted with is computed on test patients.",
-        sums=(
-            "folds",
-            "platt",
-        ),
-        place=160,
-    )
-)
-
-declare(
+        sums=("folds", "platt"),
+    ),
     Rule(
         name="weights",
         protects="what one hospital's patients change in a network",
@@ -203,11 +164,7 @@ declare(
             " patients, never with more."
         ),
         fixed=1.0,
-        place=200,
-    )
-)
-
-declare(
+    ),
     Rule(
         name="svm_cost",
         protects="patients that a weakly penalised machine would memorise",
@@ -218,6 +175,5 @@ declare(
         setting="min_rows_weak_penalty",
         decided_here=True,
         way="costs of at most 1 in [svm] of study.toml",
-        place=180,
-    )
+    ),
 )

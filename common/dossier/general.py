@@ -16,8 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from common.disclosure import RULES
-from common.disclosure.rule import rules_of
+from common.disclosure.rule import RULES, rules_of
 from common.dossier.markdown import code, document, table
 from common.dossier.shown_by import tests_section, with_numbers
 from common.messages.exchanges import CATALOGUE, REPLIES_IN_PLACE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from common.disclosure import RULES
+from common.disclosure.rule import RULES
 from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
 from common.dossier.general import plain_words
 from common.dossier.markdown import bullets, document, size, table

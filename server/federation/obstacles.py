@@ -9,8 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from common.disclosure import RULES
-from common.disclosure.rule import TRAIN, refusal_words
+from common.disclosure.rule import RULES, TRAIN, refusal_words
 from common.errors import RefusedError, SiteError
 from common.messages.exchanges import Refusal, Refused
 from common.study.model import FEWEST_MASKED, Study

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from common.disclosure import RULES
-from common.disclosure.rule import patients_of
+from common.disclosure.rule import RULES, patients_of
 from common.html.pages import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run, runs

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import client.gate.inspect
-from common.disclosure import RULES, check_sum, check_test_set
 from common.disclosure.pooled_rows import check_out_of_fold_rows
-from common.disclosure.rule import Refusals, SumQuery, refusal
+from common.disclosure.rule import RULES, Refusals, SumQuery, refusal
+from common.disclosure.scores import check_test_set
+from common.disclosure.sums import check_sum
 from common.disclosure.training import check_fold_classes, check_training_sum
 from common.messages.codec import decode, encode, header_of
 from common.messages.exchanges import Problem, Refused, SumItem, SumRequest

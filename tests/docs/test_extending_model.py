@@ -16,7 +16,7 @@ import server.phases
 from client.app import app
 from client.workspace import open_workspace
 from common.bundle.bundle import Bundle, read_files
-from common.disclosure import FormError, check_models, check_out_of_fold
+from common.disclosure.forms import FormError, check_models, check_out_of_fold
 from common.disclosure.gradients import machine_views
 from common.dossier.of_study import study_dossier
 from common.errors import InputError

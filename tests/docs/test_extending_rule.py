@@ -13,8 +13,7 @@ import pytest
 
 import common.disclosure
 from client.gate.vocabulary import are_refusals
-from common.disclosure import RULES
-from common.disclosure.rule import forget, rules_of
+from common.disclosure.rule import RULES, forget, rules_of
 from common.dossier.general import rules_section
 from common.errors import RefusedError
 from common.messages.exchanges import Refusal, Refused

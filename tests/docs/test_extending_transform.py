@@ -15,7 +15,7 @@ import pytest
 
 import common.transforms
 from client.workspace import Workspace
-from common.disclosure import FormError, check_form, check_models, check_out_of_fold
+from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.errors import RefusedError
 from common.messages.plain import from_tree, to_tree
 from common.statistics.gram import FoldGram

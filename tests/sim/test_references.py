@@ -6,7 +6,7 @@ import pytest
 
 from client.data.cohort import read_cohort
 from client.site import load_site
-from common.disclosure import stricter
+from common.disclosure.rule import stricter
 from common.errors import InputError
 from common.study.model import load_study, write_study
 from sim.run import local_study, pool_cohorts, pooled_settings, pooled_study

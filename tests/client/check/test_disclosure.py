@@ -19,8 +19,7 @@ from client.check.disclosure import (
 from client.check.finding import Finding
 from client.data.cohort import assign_folds, read_cohort
 from client.site import SiteSettings
-from common.disclosure import RULES
-from common.disclosure.rule import patients_of
+from common.disclosure.rule import RULES, patients_of
 from common.study.model import PrivacySettings, Study, load_study
 
 

@@ -11,7 +11,7 @@ from flwr.app import RecordDict
 
 from client.gate.inspect import CHECKS, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
-from common.disclosure import stricter
+from common.disclosure.rule import stricter
 from common.masking.layout import sizes
 from common.messages.codec import encode
 from common.messages.exchanges import (

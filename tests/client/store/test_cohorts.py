@@ -28,7 +28,7 @@ from client.store.cohorts import (
 )
 from client.store.site_db import Draft, SiteDb, site_db
 from client.workspace import open_workspace
-from common.disclosure import RULES
+from common.disclosure.rule import RULES
 from common.errors import InputError, StudyError
 from common.messages.codec import decode, encode
 from common.messages.exchanges import (

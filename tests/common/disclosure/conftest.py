@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import check_sum
+from common.disclosure.sums import check_sum
 from common.statistics.base import Rows
 from common.study.model import PrivacySettings, Study
 from common.transforms import Clip, Select

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.disclosure import check_sum, check_weights, stricter
 from common.disclosure.foretelling import foretell
 from common.disclosure.pooled_rows import check_out_of_fold_rows
-from common.disclosure.rule import once, refusal
+from common.disclosure.rule import once, refusal, stricter
 from common.disclosure.scores import check_test_set
+from common.disclosure.sums import check_sum
+from common.disclosure.training import check_weights
 from common.statistics.base import Rows
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means

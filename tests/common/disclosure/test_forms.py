@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import FormError, check_form, check_models, check_out_of_fold
+from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
 from common.learning.normal_scores import score_grid
 from common.study.model import Study
 from common.transforms import (

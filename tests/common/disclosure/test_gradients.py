@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import check_rounds, stricter
-from common.disclosure.gradients import machine_views, machines_at_once, tables_read
+from common.disclosure.gradients import check_rounds, machine_views, machines_at_once, tables_read
+from common.disclosure.rule import stricter
 from common.statistics.svm import SvmGradient
 from common.study.model import PrivacySettings, Study
 from common.transforms import Clip, Select

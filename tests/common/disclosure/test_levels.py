@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import check_sum
+from common.disclosure.sums import check_sum
 from common.statistics.base import Rows
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.moments import Means

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.training.batches import Crops, batches_an_epoch, training_draws
-from common.disclosure import check_drawn, check_plan, foretell
-from common.disclosure.rounds import fewest_drawn
+from common.disclosure.foretelling import foretell
+from common.disclosure.rounds import check_drawn, check_plan, fewest_drawn
 from common.messages.exchanges import RoundPlan
 from common.statistics.base import Rows
 from common.study.model import Study

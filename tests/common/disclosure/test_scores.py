@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import check_test_set
+from common.disclosure.scores import check_test_set
 from common.statistics.class_histogram import ClassCells, ClassHistogram
 from common.statistics.forest import NodeCounts
 from common.statistics.placements import Placements

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from common.disclosure import RULES, check_sum
-from common.disclosure.rule import Rule, declare, describes, forget, rules_of
+from common.disclosure.rule import RULES, Rule, declare, describes, forget, rules_of
+from common.disclosure.sums import check_sum
 from common.statistics.base import statistic_classes
 from common.statistics.moments import Means
 from common.study.model import PrivacySettings

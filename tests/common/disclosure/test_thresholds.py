@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.disclosure import stricter
+from common.disclosure.rule import stricter
 from common.study.model import MASKING, MODES, PrivacySettings
 
 STUDY = PrivacySettings(min_rows=12, min_cell=4, max_svm_rounds=40, masking="where_possible")

@@ -5,12 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import (
-    check_enrolment,
-    check_training_sum,
-    check_weights,
-    stricter,
-)
+from common.disclosure.rule import stricter
+from common.disclosure.training import check_enrolment, check_training_sum, check_weights
 from common.study.model import PrivacySettings
 
 USUAL = PrivacySettings()

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import RULES
-from common.disclosure.rule import rules_of
+from common.disclosure.rule import RULES, rules_of
 from common.dossier.general import (
     NOT_MEASURED,
     Attack,

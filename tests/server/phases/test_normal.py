@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.disclosure import RULES
+from common.disclosure.rule import RULES
 from common.errors import StudyError
 from common.statistics.base import Rows
 from common.statistics.gram import CrossProducts
