@@ -24,7 +24,7 @@ KINDS: dict[str, str] = {
     "cohort.split": "splits are train, internal_test or external_test",
     "cohort.level": "levels are those of the study",
     "cohort.number": "numbers are numbers, with the decimals that the study names",
-    "cohort.units": "values are plausible in the study's unit, and among the others",
+    "cohort.units": "values are possible for what the column is, and near the others",
     "cohort.missing": "columns have values",
     "cohort.skewed": "values are not on a scale that suggests a logarithm",
     "image.missing": "every image is where cohort.csv says",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.check.cohort import FILES, CohortLook, check_counts, check_rows, check_values, count
+from client.check.cohort import FILES, CohortLook, check_counts, check_rows, count
 from client.check.finding import (
     Finding,
     Report,
@@ -31,6 +31,7 @@ from client.check.network import (
     upload_speed,
     visit,
 )
+from client.check.plausible import check_values
 from client.check.registry import declared, run_checks
 from client.data.cohort import Cohort, assign_folds
 from client.site import SiteSettings, load_site

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from client.check.cohort import centre, check_values, possible, suggests_logarithm
 from client.check.finding import Finding
+from client.check.plausible import centre, check_values, quantity_of, suggests_logarithm
 from client.data.cohort import Patient
-from common.study.model import Study
+from common.study.model import Study, load_study
 from tests import builders
 
 
@@ -38,7 +40,44 @@ def test_an_age_in_months_and_a_diameter_in_mm_are_found(study: Study) -> None:
         ("problem", "cohort.units", "p8: column age"),
         ("warning", "cohort.units", "p9: column diameter"),
     ]
-    assert found[0].what == "744 is not possible in years (0 to 120)"
+    assert str(found[0]) == (
+        "p8: column age: 744 is not possible for an age in years (0 to 120) -> correct a slip, or"
+        " give the value in years; if the column does not hold an age in years, ask the coordinator"
+        " for another name or unit"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("oldpeak", "mm"),
+        ("weight_change", "kg"),
+        ("delta_length", "mm"),
+        ("ejection_fraction_change", "%"),
+        ("years_since_menopause", "years"),
+        ("pressure_gradient", "mm Hg"),
+        ("stage", "cm"),
+        ("age", "weeks"),
+    ],
+)
+def test_a_unit_alone_makes_no_value_impossible(name: str, unit: str) -> None:
+    study = builders.study(clinical=[builders.number(name, unit=unit)])
+    values = [-2.6, 0.0, 0.4, 0.6, 0.9, 1.0, 1.4, 1.5, 1.9, 2.1, 3.0, 0.2]
+    found = check_values(
+        [Patient(f"p{i}", "a", 0, "train", 0, {name: v}, None, {}) for i, v in enumerate(values)],
+        study,
+    )
+    assert not faults(list(found))
+
+
+def test_the_heart_example_takes_the_negative_values_of_its_hospitals() -> None:
+    study = load_study(Path(__file__).resolve().parents[3] / "examples/heart/study.toml")
+    empty = {column.name: float("nan") for column in study.clinical}
+    rows = [{**empty, "oldpeak": value} for value in (-2.6, -0.5, 0.0, 0.0, 1.0, 2.0, 5.0)]
+    found = check_values(
+        [Patient(f"p{i}", "va", 0, "train", 0, row, None, {}) for i, row in enumerate(rows)], study
+    )
+    assert not [one for one in found if one.kind == "cohort.units" and one.severity != "ok"]
 
 
 def test_few_values_and_columns_of_one_value_are_not_compared(study: Study) -> None:
@@ -60,10 +99,18 @@ def test_a_column_without_values_is_a_warning(study: Study) -> None:
     assert faults(list(found)) == [("warning", "cohort.missing", "column age")]
 
 
-def test_units_are_known_in_several_spellings() -> None:
-    assert possible("mm Hg") == possible("mmHg") == (0, 400)
-    assert possible("kg/m²") == possible("kg/m^2")
-    assert possible("furlongs") == (-np.inf, np.inf)
+@pytest.mark.parametrize(
+    ("name", "unit", "called"),
+    [
+        ("BMI", "kg/m²", "a body mass index"),
+        ("bmi_before", "kg / m^2", "a body mass index"),
+        ("ageAtSurgery", "Years", "an age"),
+        ("max_diameter_cm", "cm", "a length"),
+    ],
+)
+def test_name_and_unit_together_tell_the_quantity(name: str, unit: str, called: str) -> None:
+    quantity = quantity_of(builders.study(clinical=[builders.number(name, unit=unit)]).clinical[0])
+    assert quantity and quantity.called == called
 
 
 def test_the_quartiles_of_a_normal_column_give_its_deviation() -> None:
