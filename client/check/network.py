@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import ssl
 import time
 import urllib.request
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cryptography import x509
 
@@ -143,18 +145,39 @@ def _connection(
     proxy = proxy_for(host)
     if proxy is None:
         return http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)
-    connection = http.client.HTTPSConnection(*proxy, timeout=SECONDS, context=context)
-    connection.set_tunnel(host, port)
+    connection = http.client.HTTPSConnection(
+        proxy.host, proxy.port, timeout=SECONDS, context=context
+    )
+    connection.set_tunnel(host, port, headers=proxy.headers)
     return connection
 
 
-def proxy_for(host: str) -> tuple[str, int] | None:
-    """Return the hospital's proxy for a host."""
-    proxy = urllib.request.getproxies().get("https")
+@dataclass(frozen=True)
+class Proxy:
+    """Hospital's proxy, as the environment names it.
+
+    Parameters
+    ----------
+    headers : what a proxy with a password wants to see.
+    """
+
+    host: str
+    port: int
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def proxy_for(host: str) -> Proxy | None:
+    """Return the hospital's proxy for a host, found like Flower's; None without one."""
+    known = urllib.request.getproxies()
+    proxy = known.get("https") or known.get("all")
     if not proxy or urllib.request.proxy_bypass(host):
         return None
     parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    return parts.hostname or "", parts.port or 80
+    headers = {}
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+    return Proxy(parts.hostname or "", parts.port or 80, headers)
 
 
 def _certificate(connection: http.client.HTTPConnection) -> x509.Certificate | None:
@@ -202,7 +225,8 @@ def check_coordinator(deployment: Deployment | None, contact: Contact | None) ->
 
 
 def _unreachable(where: str, host: str, failure: Exception) -> Finding:
-    through = " through the proxy of this machine" if proxy_for(host) else ""
+    if proxy_for(host) is not None:
+        return problem(REACH, where, *_of_the_proxy(host, failure))
     if isinstance(failure, socket.gaierror):
         what, remedy = "the name is not known", "check superlink in site.toml, and the name server"
     elif isinstance(failure, ConnectionRefusedError):
@@ -217,7 +241,38 @@ def _unreachable(where: str, host: str, failure: Exception) -> Finding:
     else:
         what = f"cannot be reached ({type(failure).__name__}: {failure})"
         remedy = "check superlink and root_certificates in site.toml, and the firewall"
-    return problem(REACH, where, f"{what}{through}", remedy)
+    return problem(REACH, where, what, remedy)
+
+
+def _of_the_proxy(host: str, failure: Exception) -> tuple[str, str]:
+    """Return fault and remedy where the way leads through the hospital's proxy."""
+    proxy = "the proxy of this machine (https_proxy)"
+    refused = re.match(r"Tunnel connection failed: (\d{3}) ?(.*)", str(failure))
+    if refused and int(refused[1]) == http.client.PROXY_AUTHENTICATION_REQUIRED:
+        return (
+            f"{proxy} asks for a user and a password, or refuses those that it got",
+            "write https_proxy as http://USER:PASSWORD@HOST:PORT, with %40 for @ and %3A for :",
+        )
+    if refused:
+        return (
+            f"{proxy} does not connect to it ({refused[1]} {refused[2]})",
+            f"ask the hospital's network people to let the proxy connect to {host}; if they do,"
+            " ask the coordinator whether it runs",
+        )
+    if isinstance(failure, socket.gaierror):
+        return f"the name of {proxy} is not known", "write https_proxy as your network people say"
+    if isinstance(failure, ConnectionRefusedError):
+        return f"nothing listens where {proxy} is to be", "check https_proxy, name and port"
+    if isinstance(failure, TimeoutError):
+        return (
+            f"no answer within {SECONDS:g} s through {proxy}",
+            f"ask the hospital's network people whether the proxy may connect to {host}",
+        )
+    return (
+        f"no connection through {proxy} ({type(failure).__name__}: {failure})",
+        f"ask the hospital's network people to let the proxy connect to {host}, and leave its TLS"
+        " unopened",
+    )
 
 
 def _distrusted(

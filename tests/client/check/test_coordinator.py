@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import socketserver
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +92,104 @@ def test_a_silent_network_is_told_after_a_while(
     assert row.what.startswith("no answer within")
 
 
-def test_the_hospitals_own_proxy_is_used_and_named(
-    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def proxy(status: str, port: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """Answer each CONNECT with a status, and connect to a port of this machine after 200."""
+    heads: list[str] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            lines = iter(self.rfile.readline, b"\r\n")
+            heads.append("".join(line.decode() for line in lines))
+            self.wfile.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
+            if not status.startswith("200"):
+                return
+            with socket.create_connection(("127.0.0.1", port)) as far:
+                back = threading.Thread(target=self.carry, args=(far, self.connection))
+                back.start()
+                self.carry(self.connection, far)
+                far.shutdown(socket.SHUT_RDWR)
+                back.join()
+
+        def carry(self, source: socket.socket, sink: socket.socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(65536):
+                    sink.sendall(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1], heads
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def through(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Set the proxy of this machine's environment, and no other."""
+
+    def chosen(url: str, name: str = "https_proxy") -> None:
+        for variable in ("no_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+            monkeypatch.delenv(variable.upper(), raising=False)
+        monkeypatch.setenv(name, url)
+
+    return chosen
+
+
+@pytest.mark.parametrize("variable", ["https_proxy", "all_proxy"])
+def test_a_proxy_with_a_password_gets_it(
+    hub: Any, tmp_path: Path, through: Any, variable: str
+) -> None:
+    there = hub()
+    with proxy("200 OK", there.port) as (port, heads):
+        through(f"http://anna:p%40ss@127.0.0.1:{port}", variable)
+        rows = found(there.deployment(tmp_path))
+    assert rows["reach"].severity == rows["certificate"].severity == "ok"
+    assert f"Proxy-Authorization: Basic {b64encode(b'anna:p@ss').decode()}" in heads[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "remedy"),
+    [
+        (
+            "407 Proxy Authentication Required",
+            "the proxy of this machine (https_proxy) asks for a user and a password, or refuses"
+            " those that it got",
+            "write https_proxy as http://USER:PASSWORD@HOST:PORT, with %40 for @ and %3A for :",
+        ),
+        (
+            "403 Forbidden",
+            "the proxy of this machine (https_proxy) does not connect to it (403 Forbidden)",
+            "ask the hospital's network people to let the proxy connect to hub.example; if they"
+            " do, ask the coordinator whether it runs",
+        ),
+    ],
+)
+def test_a_proxy_that_refuses_is_named_with_its_own_remedy(
+    hub: Any, tmp_path: Path, through: Any, status: str, what: str, remedy: str
 ) -> None:
     deployment = hub().deployment(tmp_path, host="hub.example")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    row = found(deployment)["reach"]
-    assert row.what == "nothing listens there through the proxy of this machine"
+    with proxy(status) as (port, _):
+        through(f"http://anna:secret@127.0.0.1:{port}")
+        row = found(deployment)["reach"]
+    assert (row.severity, row.what, row.remedy) == ("problem", what, remedy)
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("http://127.0.0.1:1", "nothing listens where the proxy of this machine (https_proxy)"),
+        ("http://proxy.invalid:3128", "the name of the proxy of this machine (https_proxy) is"),
+    ],
+)
+def test_a_proxy_that_is_not_there_is_told_from_the_coordinator(
+    hub: Any, tmp_path: Path, through: Any, url: str, what: str
+) -> None:
+    through(url)
+    row = found(hub().deployment(tmp_path, host="hub.example"))["reach"]
+    assert row.what.startswith(what)
+    assert "https_proxy" in row.remedy
 
 
 def test_without_a_deployment_nothing_is_visited() -> None:
