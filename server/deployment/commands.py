@@ -17,6 +17,7 @@ from common.utils.console import consoles
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings, only_one
 from server.deployment.init import check_certificate, make_coordinator
 from server.deployment.init import renew as renew_certificate
+from server.deployment.nginx import own_address
 from server.deployment.preparing import find_prepared
 from server.deployment.preparing import prepare as prepare_study
 from server.deployment.roster import enrol as enrol_site
@@ -35,6 +36,13 @@ def init(
     folder: Folder,
     address: Annotated[str, typer.Option(help="HOST:PORT that hospitals connect to")],
     port: Annotated[int, typer.Option(help="on this machine only, behind the proxy")] = 8000,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="IP address of this machine for the proxy; 0.0.0.0 for all"
+            " [default: what HOST leads to]"
+        ),
+    ] = None,
 ) -> None:
     """Make a coordinator's folder: keys, certificates, the proxy's configuration, an invitation."""
     try:
@@ -45,12 +53,26 @@ def init(
             where="--address",
             remedy="give HOST:PORT, as in hub.example.org:443",
         ) from None
-    made = make_coordinator(folder, settings)
+    made = make_coordinator(folder, _listening(settings, listen))
     public = identity.load(made.identity).private.public_key()
     _say(f"made {made.root}; its README.md says what is what")
     _say(f"send to every hospital: {made.invitation}")
     _say(f"fingerprint that you read to them by phone: {identity.fingerprint(public)}")
-    _say(f"configuration of the proxy: {made.proxy / 'fedlnm.conf'}")
+    listening = f"listens on {made.settings().listen or 'every address of this machine'}"
+    _say(f"configuration of the proxy: {made.proxy / 'fedlnm.conf'}; it {listening}")
+
+
+def _listening(settings: CoordinatorSettings, listen: str | None) -> CoordinatorSettings:
+    """Return the settings with the address on which the proxy is to listen."""
+    address = own_address(settings.host) if listen is None else listen
+    try:
+        return CoordinatorSettings.model_validate({**settings.model_dump(), "listen": address})
+    except ValueError:
+        raise UsageError(
+            f'not an IP address: "{address}"',
+            where="--listen",
+            remedy="give an address of this machine, as ip address shows them",
+        ) from None
 
 
 def enrol(

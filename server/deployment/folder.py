@@ -6,10 +6,11 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from common.errors import InputError, StudyError
 from common.messages.joining import ADDRESS
@@ -27,12 +28,21 @@ class CoordinatorSettings(BaseModel):
     ----------
     address : host:port that hospitals connect to; the proxy listens there.
     port : on this machine only, where the SuperLink listens behind the proxy.
+    listen : IP address of this machine on which the proxy listens; empty for all of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     address: Annotated[str, Field(pattern=ADDRESS)]
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    listen: str = ""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_ip_address(cls, value: str) -> str:
+        if value:
+            ip_address(value)
+        return value
 
     @property
     def host(self) -> str:

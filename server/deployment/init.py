@@ -29,6 +29,9 @@ address = "{address}"
 
 # On this machine only, where the SuperLink listens behind the proxy.
 port = {port}
+
+# IP address of this machine on which the proxy listens; empty for all that it has.
+listen = "{listen}"
 """
 
 _README = """\
@@ -91,7 +94,7 @@ def make_coordinator(root: Path, settings: CoordinatorSettings) -> CoordinatorFo
     authority = make_authority(settings.host)
     create_durably(folder.authority_key, authority.key)
     _write_public(folder.authority, authority.certificate)
-    text = _SETTINGS.format(address=settings.address, port=settings.port)
+    text = _SETTINGS.format(**settings.model_dump())
     folder.settings_file.write_text(text, encoding="utf-8")
     renew(folder)
     (folder.root / "README.md").write_text(_readme(folder), encoding="utf-8")

@@ -6,9 +6,12 @@ It therefore listens on loopback only, and the proxy passes on the calls of a Su
 
 from __future__ import annotations
 
+import socket
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-from server.deployment.folder import CoordinatorFolder
+from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 
 # what a SuperNode of Flower 1.41 calls; to register and unregister itself is not among them
 FLEET_CALLS = (
@@ -33,7 +36,7 @@ upstream fedlnm_superlink {{
 }}
 
 server {{
-    listen {public_port} ssl;
+    listen {listen} ssl;
     server_name {host};
     server_tokens off;
 
@@ -92,13 +95,46 @@ def server_text(folder: CoordinatorFolder) -> str:
     settings = folder.settings()
     return _SERVER.format(
         superlink_port=settings.port,
-        public_port=settings.public_port,
+        listen=_listen(settings),
         host=settings.host.strip("[]"),
         certificate=folder.server_certificate,
         key=folder.server_key,
         authority=folder.authority,
         calls="|".join(FLEET_CALLS),
     )
+
+
+def _listen(settings: CoordinatorSettings) -> str:
+    address = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
+    return f"{address}:{settings.public_port}" if address else str(settings.public_port)
+
+
+def own_address(host: str) -> str:
+    """Return the one address of this machine that a public name or IP address leads to.
+
+    Empty where it leads to another machine, such as a router in front of this one, or to several
+    addresses. A loopback address counts for a loopback name alone: Debian gives a machine's own
+    name one, on which no hospital could call.
+    """
+    try:
+        answers = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except OSError:
+        return ""
+    found = {str(answer[4][0]) for answer in answers if _is_here(answer)}
+    named = host == "localhost" or found == {host.strip("[]")}
+    outer = {one for one in found if named or not ip_address(one).is_loopback}
+    ipv4 = {one for one in outer if ip_address(one).version == 4} or outer
+    return ipv4.pop() if len(ipv4) == 1 else ""
+
+
+def _is_here(answer: Any) -> bool:
+    """Tell if a socket of this machine can have an address."""
+    with socket.socket(answer[0], socket.SOCK_STREAM) as tried:
+        try:
+            tried.bind((answer[4][0], 0))
+        except OSError:
+            return False
+    return True
 
 
 def main_text(prefix: Path) -> str:

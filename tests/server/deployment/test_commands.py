@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from common.masking import identity
 from common.messages.joining import JoinRequest
 from server.cli import app
 from server.deployment.folder import CoordinatorFolder
+from server.deployment.nginx import own_address
 from server.deployment.roster import read_roster
 
 Joiner = Callable[[str], JoinRequest]
@@ -44,6 +46,40 @@ def test_init_tells_what_to_send_and_what_to_read_out(tmp_path: Path) -> None:
 def test_an_address_without_a_port_is_wrong_usage(address: str, tmp_path: Path) -> None:
     done = give("init", tmp_path / "hub", "--address", address)
     assert isinstance(done.exception, UsageError)
+    assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line", "said"),
+    [
+        (("127.0.0.1:8443",), "listen 127.0.0.1:8443 ssl;", "127.0.0.1"),
+        (("localhost:8443",), "listen 127.0.0.1:8443 ssl;", "127.0.0.1"),
+        (("[::1]:8443", "--listen", "::1"), "listen [::1]:8443 ssl;", "::1"),
+        (("127.0.0.1:443", "--listen", "127.0.0.3"), "listen 127.0.0.3:443 ssl;", "127.0.0.3"),
+        # an address of another machine, as of a router in front of this one
+        (("192.0.2.7:443",), "listen 443 ssl;", "every address of this machine"),
+    ],
+)
+def test_the_proxy_listens_on_the_address_that_hospitals_call(
+    words: tuple[str, ...], line: str, said: str, tmp_path: Path
+) -> None:
+    done = give("init", tmp_path / "hub", "--address", *words)
+    assert done.exit_code == 0, done.output
+    assert f"it listens on {said}" in " ".join(done.output.split())
+    assert line in (tmp_path / "hub" / "nginx" / "fedlnm.conf").read_text(encoding="utf-8")
+
+
+def test_a_machines_own_name_that_leads_to_loopback_is_not_listened_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [answer])
+    assert own_address("hub.example.org") == ""
+
+
+def test_a_name_is_no_address_to_listen_on(tmp_path: Path) -> None:
+    done = give("init", tmp_path / "hub", "--address", "hub.example:443", "--listen", "eth0")
+    assert str(done.exception).startswith('--listen: not an IP address: "eth0"')
     assert not (tmp_path / "hub").exists()
 
 
