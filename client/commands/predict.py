@@ -69,7 +69,10 @@ def predict(
     workers: Workers = 1,
     cache: Cache = None,
     saliency_steps: SaliencySteps = 16,
-    pdf: Annotated[bool, typer.Option(help="print the report too, by chromium")] = True,
+    pdf: Annotated[
+        bool | None,
+        typer.Option(help="print each page too, by chromium [default: yes, but not of a cohort]"),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Predict one patient, or a cohort, by the final models. RESEARCH USE ONLY.
@@ -100,6 +103,7 @@ def predict(
     if cohort is not None and (image or mask or clinical or confirmed):
         raise UsageError("--cohort with data of a single patient", where="predict")
     check_device(device)
+    printed = cohort is None if pdf is None else pdf
     if out is not None:
         check_folder(out)
     key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
@@ -116,7 +120,7 @@ def predict(
             outcome, predictor = predict_all(opened, cases, machine, problems, warnings, progress)
         _print(outcome, as_json=json_output)
         if out is not None and outcome.predictions:
-            write(outcome, predictor, out, Wish(saliency_steps, pdf), screen.emit)
+            write(outcome, predictor, out, Wish(saliency_steps, printed), screen.emit)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

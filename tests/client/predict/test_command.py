@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from client.predict import report
 from client.predict.scoring import base_tables
 from client.store.run_files import RunTables
 from common.bundle.bundle import Bundle, read_files
@@ -142,6 +143,28 @@ def test_a_pdf_is_made_where_there_is_a_browser_and_missed_aloud_where_not(
     printer.chmod(0o755)
     call(*whole, *quick, "--out", tmp_path / "with")
     assert (tmp_path / "with" / "report.pdf").read_text(encoding="utf-8") == "PDF\n"
+
+
+@pytest.mark.parametrize(("words", "printed"), [((), 0), (("--pdf",), 2)])
+def test_a_cohorts_pages_are_printed_only_on_demand(
+    bundle: Path,
+    harbour: Path,
+    tmp_path: Path,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    printed: int,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(report, "find_browser", lambda: "/bin/browser")
+    monkeypatch.setattr(report, "print_page", lambda _, page: asked.append(page.name))
+    cohort = harbour / "cohort.csv"
+    pd.read_csv(cohort).head(2).to_csv(cohort, index=False)
+    given = (bundle, "--coordinator-key", KEY, "--cohort", cohort, "--saliency-steps", 0)
+    done = call(*given, "--out", tmp_path / "out", *words)
+    assert done.code == 0, done.err
+    assert len(asked) == printed
+    assert len(list((tmp_path / "out").glob("report-*.html"))) == 2
 
 
 def test_without_clinical_data_the_models_of_the_image_are_used(
