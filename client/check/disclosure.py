@@ -22,6 +22,8 @@ from client.data.tables import coded_table
 from client.site import SiteSettings
 from client.store.cohorts import SMALLEST_CHANGE, Memberships, changed_by_few
 from client.store.ledger import ledger_path
+from client.store.releases import EarlierSums
+from client.store.site_db import site_db
 from common.disclosure.foretelling import Foretold, foretell
 from common.disclosure.rule import RULES, TRAIN, patients_of, stricter
 from common.errors import StudyError
@@ -67,7 +69,8 @@ KIND = "disclosure.earlier"
 def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
     """Compare the cohort with those of the ledger."""
     if not ledger_path(settings.work).is_file():
-        yield ok(KIND, "nothing was ever released from this work folder")
+        for kind in (KIND, ROSTER):
+            yield ok(kind, "nothing was ever released from this work folder")
         return
     try:
         memberships = Memberships(settings.work)
@@ -85,8 +88,35 @@ def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findi
                     )
                 )
         yield from or_ok(found, {KIND: "the same patients as before, or many others"})
+        yield from _rosters(cohort, study, settings)
     except StudyError as error:
         yield problem_of(KIND, error)
+
+
+ROSTER = "disclosure.roster"
+
+
+def _rosters(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
+    """Compare the hospitals of this study with those of earlier sums over the same patients."""
+    memberships, earlier = Memberships(settings.work), EarlierSums.of(settings.work, study)
+    found = []
+    for subset in subsets_of(study, cohort.site):
+        patients = cohort.subset(study, subset)
+        if not study.masked(subset) or not patients:
+            continue
+        digest = memberships.of(p.patient_id for p in patients).digest
+        known, now = site_db(settings.work).companions(digest), study.members(subset)
+        if known and earlier.reveal_too_much(subset, now, known):
+            before = ", ".join(sorted({site for one in known for site in one.participants}))
+            rule = RULES["participants"]
+            what = (
+                f"refused: sums over the same patients were given together with {before}; now"
+                f" they are asked over {', '.join(now)} (rule participants, protects"
+                f" {rule.protects})"
+            )
+            remedy = f"tell the coordinator: {rule.remedy}"
+            found.append(problem(ROSTER, subset, what, remedy))
+    yield from or_ok(found, {ROSTER: "the same hospitals as before, or many others"})
 
 
 # about the training patients as a whole; the other rules about them are on folds and rows
@@ -199,9 +229,13 @@ def check_masking(study: Study) -> Findings:
         yield ok(kind, "sums over sites are masked")
 
 
+# decided by what was asked before, and tried on the whole sums of the study
+_FORETOLD = ("participants",)
+
+
 @check("patients")
 def not_decided_here() -> Findings:
     """List the rules that this site alone cannot evaluate."""
-    rest = [name for name, rule in RULES.items() if not rule.decided_here]
+    rest = [name for name, rule in RULES.items() if not (rule.decided_here or name in _FORETOLD)]
     why = "depend on the coordinator's questions or on the other hospitals' patients: "
     yield from not_checked(("disclosure.others",), why + ", ".join(rest))

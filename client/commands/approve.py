@@ -6,22 +6,25 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
 from client.gate import approvals
 from client.site import SiteSettings, load_site
 from client.store.masks import Rosters
 from client.store.privacy_budget import epsilon_of
-from client.store.site_db import remember_study, site_db
+from client.store.site_db import recall_study, remember_study, site_db
 from common.disclosure.rule import RULES, refusal_words, stricter
 from common.disclosure.training import check_enrolment, check_masking
-from common.errors import InputError, UsageError
+from common.errors import InputError, StudyError, UsageError
 from common.masking import identity
 from common.messages.exchanges import CATALOGUE
+from common.study.changes import changes
 from common.study.model import PrivacySettings, SiteEntry, Study, load_study
 from common.study.sums import subsets_of
 from common.utils.console import consoles
@@ -54,6 +57,9 @@ def approve(
     dossier: Annotated[
         bool, typer.Option("--dossier", help="show the study's whole privacy dossier")
     ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="only show what changed since it was approved here")
+    ] = False,
     listed: Annotated[bool, typer.Option("--list", help="show what is approved")] = False,
     revoke: Annotated[str | None, typer.Option(help="digest to take back, its start")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
@@ -64,11 +70,14 @@ def approve(
     """
     if sum((study is not None, listed, revoke is not None)) != 1:
         raise UsageError("give one of STUDY, --list and --revoke", where="approve")
-    if dossier and study is None:
-        raise UsageError("--dossier goes with a study.toml", where="approve")
+    if (dossier or diff) and study is None:
+        option = "--dossier" if dossier else "--diff"
+        raise UsageError(f"{option} goes with a study.toml", where="approve")
     settings = settings_of(site)
     private = identity.load(settings.identity).private
-    if study is not None:
+    if study is not None and diff:
+        print_lines(describe_changes(load_study(study), approved_before(settings, private)))
+    elif study is not None:
         _approve(load_study(study), settings, private, ask=not yes, whole_dossier=dossier)
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
@@ -99,7 +108,11 @@ def _approve(
 ) -> None:
     _check_roster(study, settings, private)
     _check_coordinator(study, settings)
+    before = approved_before(settings, private)
     print_lines(describe_study(study, settings.name, settings.privacy))
+    print_lines(describe_calls(study, settings.name, before))
+    if any(one.name == study.name for one in before):
+        print_lines(describe_changes(study, before))
     print_lines(describe_left(study, Rosters(settings.work)))
     print_lines(describe_budget(study, settings))
     print_lines(_would_refuse(study, settings))
@@ -193,7 +206,7 @@ def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iter
     yield f"study {study.name}, digest {study.digest()}"
     yield f"predicts: {study.endpoint}"
     yield f"models: {', '.join((*study.base_models, *study.fusion_models))}"
-    yield "who takes part (compare the fingerprints by phone):"
+    yield "who takes part:"
     for entry in study.sites:
         yield f"  {_member(entry, site)}"
     yield "test sets:"
@@ -212,6 +225,52 @@ def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iter
             yield f"  {rule}: {described.setting} = {threshold}, for {described.protects}"
     yield f"privacy mode: {privacy.mode}; masking: {study.privacy.masking}"
     yield f"rounds: {_rounds(study)}"
+
+
+def approved_before(settings: SiteSettings, private: Ed25519PrivateKey) -> list[Study]:
+    """Return the studies approved here that can still be read, the latest approval last."""
+    found = []
+    for approval in approvals.read_approvals(settings.work, private.public_key()):
+        with suppress(StudyError, ValidationError):
+            found.append((approval.date, recall_study(settings.work, approval.digest)))
+    return [study for _, study in sorted(found, key=lambda one: one[0])]
+
+
+def describe_calls(study: Study, site: str, before: Sequence[Study]) -> Iterator[str]:
+    """Describe whom to call before the study is approved.
+
+    Parameters
+    ----------
+    before : studies approved here: keys that stand in them were compared then.
+    """
+    compared = {(name, key) for one in before for name, key in one.roster.items()}
+    others = {name: key for name, key in study.roster.items() if name != site and key}
+    new = [name for name, key in others.items() if (name, key) not in compared]
+    if new:
+        yield (
+            f"CALL {', '.join(new)}, each at a number that you know already, and let them read"
+            ' their fingerprint to you: each hospital finds its own beside "this site" when it'
+            " approves. Keys that only the coordinator vouches for could be its own, and then"
+            " masks hide nothing from it."
+        )
+    if known := [name for name in others if name not in new]:
+        yield f"with the key that was approved here before: {', '.join(known)}"
+    if study.coordinator_key and study.coordinator_key not in {s.coordinator_key for s in before}:
+        shown = identity.fingerprint(identity.public_key(study.coordinator_key))
+        yield f"the coordinator's fingerprint, which it read to you when you joined: {shown}"
+
+
+def describe_changes(study: Study, before: Sequence[Study]) -> Iterator[str]:
+    """Describe what changed since a study of this name was approved last."""
+    same = [one for one in before if one.name == study.name]
+    if not same:
+        yield f"no study called {study.name} was approved here before"
+    elif any(one.digest() == study.digest() for one in same):
+        yield "this very study is approved here already: nothing has changed"
+    else:
+        yield f"CHANGED since {study.name} was approved here (digest {same[-1].digest()[:12]}):"
+        for line in changes(same[-1], study):
+            yield f"  {line}"
 
 
 def describe_left(study: Study, rosters: Rosters) -> Iterator[str]:

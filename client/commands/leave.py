@@ -83,7 +83,7 @@ def describe(study: Study, site: str) -> Iterator[str]:
     others = ", ".join(name for name in study.site_names if name != site)
     yield f"{site} leaves the study {study.name}, digest {study.digest()}, for good."
     yield f"The hospitals that stay: {others}."
-    yield MEANING
+    yield from MEANING.splitlines()
 
 
 def statements(

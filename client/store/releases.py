@@ -31,7 +31,7 @@ from client.store.site_db import (
     table_kind,
 )
 from client.store.updates import is_stored
-from common.disclosure.differencing import few_told
+from common.disclosure.differencing import told_by_difference
 from common.disclosure.gradients import check_rounds, tables_read
 from common.disclosure.rule import TRAIN, once, refusal, stricter
 from common.errors import StudyError
@@ -51,7 +51,7 @@ from common.messages.exchanges import (
     TrainRequest,
 )
 from common.messages.problems import MACHINE
-from common.study.model import FEWEST_MASKED, Study
+from common.study.model import Study
 from common.study.sums import masked_over, split_of
 from common.utils.durable import alone
 
@@ -86,10 +86,7 @@ class Releases:
         self._ledger.catch_up()
         self._memberships, self._rosters = Memberships(settings.work), Rosters(settings.work)
         self._roster = roster_digest(study.roster)
-        proven = [one for one in study.left if self._rosters.proves(one)]
-        self._earlier = EarlierSums(
-            settings.work, study, ((one.site, one.roster) for one in proven)
-        )
+        self._earlier = EarlierSums.of(settings.work, study)
         self._known: dict[str, Membership] = {}
 
     def refusals(self, exchange: str, request: Any) -> tuple[Refusal, ...]:
@@ -335,6 +332,13 @@ class EarlierSums:
         self._studies: dict[str, Study | None] = {study.digest(): study}
         self._checked: dict[tuple[object, ...], bool] = {}
 
+    @classmethod
+    def of(cls, work: Path, study: Study) -> EarlierSums:
+        """Return the earlier sums of the site with this work folder."""
+        rosters = Rosters(work)
+        proven = [one for one in study.left if rosters.proves(one)]
+        return cls(work, study, ((one.site, one.roster) for one in proven))
+
     def gone(self, earlier: Companions) -> set[str]:
         """Return the sites of an earlier sum that have left for good."""
         return {site for site in earlier.participants if (site, earlier.roster) in self._left}
@@ -356,9 +360,6 @@ class EarlierSums:
         return self._checked[key]
 
     def _reveal(self, subset: str, now: Sites, earlier: tuple[Companions, ...]) -> bool:
-        given = [self._staying(one, now) for one in earlier]
-        if any(0 < len(now ^ one) < FEWEST_MASKED for one in given):
-            return True
         split = split_of(self._study, subset)
         own = map(frozenset, masked_over(self._study, split).values())
         declared = (
@@ -366,8 +367,8 @@ class EarlierSums:
             for one in earlier
             for sites in self._declared(one.study, split)
         )
-        together = {now, *given, *own, *declared}
-        return bool(few_told([sites for sites in together if len(sites) >= FEWEST_MASKED]))
+        given = (self._staying(one, now) for one in earlier)
+        return told_by_difference(now, given, (*own, *declared))
 
     def _staying(self, earlier: Companions, now: Sites) -> Sites:
         return frozenset(earlier.participants) - (self.gone(earlier) - now)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from common.errors import InputError
-from common.study.model import Study
+from common.study.model import FEWEST_MASKED, Study
 from common.study.sums import masked_over
 
 Names = tuple[str, ...]
@@ -42,6 +42,22 @@ def told_together(sums: Mapping[str, Collection[str]]) -> tuple[Names, Names] | 
 def few_told(sums: Collection[Collection[str]]) -> Names:
     """Return one or two sites that the sums reveal together; empty where it takes three or more."""
     return _few_told(frozenset(frozenset(one) for one in sums))
+
+
+def told_by_difference(now: Group, given: Iterable[Group], others: Iterable[Group]) -> bool:
+    """Say whether a sum gives fewer sites away than masking takes, with others of its patients.
+
+    Parameters
+    ----------
+    now : sites of the sum.
+    given : sites of each sum that was given before.
+    others : sites of further sums that were given, or are asked for too.
+    """
+    before = tuple(given)
+    if any(0 < len(now ^ one) < FEWEST_MASKED for one in before):
+        return True
+    together = {now, *before, *others}
+    return bool(few_told([sites for sites in together if len(sites) >= FEWEST_MASKED]))
 
 
 @lru_cache(maxsize=1024)

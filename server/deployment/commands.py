@@ -12,7 +12,6 @@ import typer
 from common.errors import InputError, UsageError
 from common.masking import identity
 from common.messages.joining import JoinRequest
-from common.study.model import load_study
 from common.utils.console import consoles
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings, only_one
 from server.deployment.init import check_certificate, make_coordinator
@@ -108,8 +107,14 @@ def prepare(
 ) -> None:
     """Write the study with everybody's keys, as every hospital approves it."""
     made = prepare_study(_opened(folder), study)
-    complete = load_study(made)
-    _say(f"send to {', '.join(complete.site_names)}: {made}")
+    complete = made.study
+    if made.again:
+        _say(f"study {complete.name} was prepared before: every hospital approves again")
+        for line in made.changed:
+            _say(f"  this changed: {line}")
+    for line in made.foretold:
+        screen.emit(f"warning: {line}")
+    _say(f"send to {', '.join(complete.site_names)}: {made.file}")
     _say(f"digest of the study: {complete.digest()}")
     _say(f"when they have approved it: fedlnm-server run {folder} {complete.name}")
 

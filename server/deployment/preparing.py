@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.disclosure.differencing import check_test_sets_apart
 from common.errors import InputError
 from common.masking import identity
+from common.study.changes import changes
 from common.study.model import Study, load_study, write_study
 from common.study.sums import check_maskable
+from server.deployment.earlier import foretell_participants
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import read_roster
 
 
-def prepare(folder: CoordinatorFolder, study_file: Path) -> Path:
-    """Write the study for the hospitals, and return its file.
+@dataclass(frozen=True)
+class Prepared:
+    """File that hospitals approve.
+
+    Parameters
+    ----------
+    changed : lines about what it has otherwise than the file of this name that it replaces.
+    again : whether it replaces another study, so that every approval is void.
+    foretold : warnings about sums that hospitals will refuse.
+    """
+
+    file: Path
+    study: Study
+    again: bool = False
+    changed: tuple[str, ...] = ()
+    foretold: tuple[str, ...] = ()
+
+
+def prepare(folder: CoordinatorFolder, study_file: Path) -> Prepared:
+    """Write the study for the hospitals.
 
     Raises
     ------
@@ -27,7 +48,21 @@ def prepare(folder: CoordinatorFolder, study_file: Path) -> Path:
     keys = read_roster(folder.roster, private.public_key()).identity_keys
     coordinator = identity.public_text(private.public_key())
     complete = _with_keys(study, keys, coordinator, where=str(study_file))
-    return write_study(complete, folder.prepared_study(study.name))
+    path = folder.prepared_study(study.name)
+    again, changed = _since(path, complete)
+    foretold = tuple(foretell_participants(folder, complete))
+    return Prepared(write_study(complete, path), complete, again, changed, foretold)
+
+
+def _since(path: Path, study: Study) -> tuple[bool, tuple[str, ...]]:
+    """Tell if a prepared study is replaced by another, and what has changed."""
+    if not path.is_file():
+        return False, ()
+    try:
+        before = load_study(path)
+    except InputError:
+        return True, ("all that this release writes otherwise: the file before cannot be read",)
+    return before.digest() != study.digest(), tuple(changes(before, study))
 
 
 def find_prepared(folder: CoordinatorFolder, name: str) -> Path:

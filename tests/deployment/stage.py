@@ -342,7 +342,7 @@ def build(tabular: Path, root: Path, line: Callable[[int], Any]) -> Stage:
     for name, data in rehearsal.data.items():
         add_site(rehearsal, name, data, lines[name].port)
         enrol(hub, JoinRequest.read(rehearsal.site(name) / f"{name}.request.json"), replace=False)
-    stage = Stage(rehearsal, prepare(hub, tabular / "study.toml"), lines)
+    stage = Stage(rehearsal, prepare(hub, tabular / "study.toml").file, lines)
     for name in lines:
         approve_study(stage, name)
     return stage

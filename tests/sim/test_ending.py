@@ -104,7 +104,7 @@ def server_run(fixture: Fixture, out: Path) -> list[object]:
 
 def resume(fixture: Fixture, out: Path) -> list[object]:
     hub = deployed(fixture("tabular_master"), out).hub
-    new_run(hub, prepare(hub, fixture("tabular_master") / "study.toml"))
+    new_run(hub, prepare(hub, fixture("tabular_master") / "study.toml").file)
     return [hub.root]
 
 

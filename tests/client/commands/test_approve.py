@@ -154,7 +154,44 @@ def test_a_study_without_this_site_or_with_another_key_cannot_be_approved(
     assert digests(site) == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["study.toml", "--list"]])
+def approve(site: Path, study: Study, folder: Path, *more: str) -> str:
+    file = write_study(study, folder / "asked.toml")
+    done = RUNNER.invoke(app, ["approve", str(file), "--site", str(site), *more])
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+def test_whom_to_call_is_named_until_their_keys_are_known(
+    site: Path, study: Study, tmp_path: Path
+) -> None:
+    assert "CALL b, c, each at a number that you know already" in approve(
+        site, study, tmp_path, "--yes"
+    )
+    key = identity.public_text(identity.generate().public_key())
+    other = study.sites[1].model_copy(update={"public_key": key})
+    sites = (study.sites[0], other, *study.sites[2:])
+    shown = approve(site, study.model_copy(update={"sites": sites}), tmp_path, "--yes")
+    assert "CALL b, each at a number that you know already" in shown
+    assert "with the key that was approved here before: c" in shown
+
+
+def test_what_changed_since_the_last_approval_is_shown_first_and_alone_with_diff(
+    site: Path, study: Study, tmp_path: Path
+) -> None:
+    assert "was approved here before" in approve(site, study, tmp_path, "--diff")
+    approve(site, study, tmp_path, "--yes")
+    assert "nothing has changed" in approve(site, study, tmp_path, "--diff")
+    privacy = study.privacy.model_copy(update={"min_rows": study.privacy.min_rows + 1})
+    changed = study.model_copy(update={"privacy": privacy, "endpoint": "another"})
+    shown = approve(site, changed, tmp_path, "--diff")
+    assert f"CHANGED since {study.name} was approved here" in shown
+    assert f"privacy.min_rows: {study.privacy.min_rows}, now {privacy.min_rows}" in shown
+    assert "what leaves this hospital" not in shown
+    assert digests(site) == [study.digest()], "--diff approves nothing"
+    assert "endpoint: " in approve(site, changed, tmp_path, "--yes")
+
+
+@pytest.mark.parametrize("arguments", [[], ["study.toml", "--list"], ["--list", "--diff"]])
 def test_approve_does_one_thing_at_a_time(site: Path, arguments: list[str]) -> None:
     done = RUNNER.invoke(app, ["approve", *arguments, "--site", str(site)])
     assert isinstance(done.exception, UsageError)

@@ -90,6 +90,15 @@ def test_what_leaving_means_is_read_before_it_is_signed(
     assert statement.roster == roster_digest(study.roster)
 
 
+def test_what_leaving_means_is_printed_line_by_line(
+    site: Path, study_file: Path, out: Path
+) -> None:
+    reported = leave(site, study_file, out, answer="n\n").splitlines()
+    assert "What this means:" in reported
+    assert "  No image, no row and no identifier leaves with the statement." in reported
+    assert not any("\\n" in line or "\\x0a" in line for line in reported)
+
+
 def test_nothing_is_signed_on_no(
     site: Path, study_file: Path, out: Path, settings: SiteSettings
 ) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from common.errors import InputError
 from common.masking import identity
+from common.masking.agreement import roster_digest
+from common.masking.leaving import LeftSite
 from common.messages.joining import JoinRequest
 from common.study.model import load_study
+from server.cli import app
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import find_prepared, prepare
 from server.deployment.roster import enrol
 from server.deployment.run_folder import find_run, new_run
+from tests import builders
 
 Joiner = Callable[[str], JoinRequest]
 
@@ -35,7 +42,7 @@ def study_file(tabular_master: Path) -> Path:
 def test_the_study_gets_everybodys_keys(
     folder: CoordinatorFolder, enrolled: dict[str, JoinRequest], study_file: Path
 ) -> None:
-    study = load_study(prepare(folder, study_file))
+    study = load_study(prepare(folder, study_file).file)
     assert study.roster == {name: r.identity_key for name, r in enrolled.items()}
     own = identity.load(folder.identity).private.public_key()
     assert study.coordinator_key == identity.public_text(own)
@@ -44,9 +51,71 @@ def test_the_study_gets_everybodys_keys(
 def test_the_study_is_all_that_hospitals_get(
     folder: CoordinatorFolder, enrolled: dict[str, JoinRequest], study_file: Path
 ) -> None:
-    made = prepare(folder, study_file)
+    made = prepare(folder, study_file).file
     assert made == folder.for_sites / "tabular" / "study.toml"
     assert list(made.parent.iterdir()) == [made]
+
+
+def test_a_second_preparation_says_that_all_approve_again_and_what_changed(
+    folder: CoordinatorFolder,
+    enrolled: dict[str, JoinRequest],
+    study_file: Path,
+    tmp_path: Path,
+) -> None:
+    own = shutil.copy(study_file, tmp_path / "study.toml")
+    command = ["prepare", str(folder.root), str(own)]
+    assert "approves again" not in CliRunner().invoke(app, command).output
+    assert "approves again" not in CliRunner().invoke(app, command).output
+    builders.amend(own, endpoint="another")
+    shown = CliRunner().invoke(app, command).output
+    assert "study tabular was prepared before: every hospital approves again" in shown
+    assert "  this changed: endpoint: " in shown
+
+
+@pytest.mark.parametrize(("summed", "warned"), [(True, True), (False, False)])
+def test_sums_that_a_run_on_disk_lets_hospitals_refuse_are_foretold(
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+    enrolled: dict[str, JoinRequest],
+    study_file: Path,
+    tmp_path: Path,
+    summed: bool,
+    warned: bool,
+) -> None:
+    enrol(folder, request_of("d"), replace=False)
+    own = shutil.copy(study_file, tmp_path / "study.toml")
+    builders.amend(own, sites=[{"name": name} for name in "abcd"])
+    run = new_run(folder, prepare(folder, own).file)
+    kind = "query.sum" if summed else "query.enrol"
+    run.events_file.write_text(
+        json.dumps({"time": 1, "kind": "contact", "site": "a", "exchange": kind}) + "\n"
+    )
+    shown = CliRunner().invoke(app, ["prepare", str(folder.root), str(study_file)]).output
+    words = f"training patients would be refused: run {run.name} gave them already"
+    assert (words in shown) == warned
+    assert ("asked without d (rule participants)" in shown) == warned
+    assert "would be refused" not in "".join(prepare(folder, own).foretold), "the same as before"
+
+
+def test_a_hospital_that_signed_that_it_left_stands_in_no_ones_way(
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+    enrolled: dict[str, JoinRequest],
+    study_file: Path,
+    tmp_path: Path,
+) -> None:
+    enrol(folder, request_of("d"), replace=False)
+    own = shutil.copy(study_file, tmp_path / "study.toml")
+    builders.amend(own, sites=[{"name": name} for name in "abcd"])
+    before = prepare(folder, own)
+    run = new_run(folder, before.file)
+    run.events_file.write_text(
+        '{"time": 1, "kind": "contact", "site": "a", "exchange": "query.sum"}\n'
+    )
+    key = identity.load(tmp_path / "sites" / "d" / "keys" / "identity.pem").private
+    left = LeftSite.sign(key, "d", roster_digest(before.study.roster))
+    builders.amend(own, sites=[{"name": n} for n in "abc"], left=[left.model_dump()])
+    assert prepare(folder, own).foretold == ()
 
 
 def test_a_site_that_has_not_joined_is_named(
@@ -95,7 +164,7 @@ def test_a_study_that_was_not_prepared_is_told_of(folder: CoordinatorFolder) -> 
 def test_a_run_keeps_what_it_began_with(
     folder: CoordinatorFolder, enrolled: dict[str, JoinRequest], study_file: Path
 ) -> None:
-    prepared = prepare(folder, study_file)
+    prepared = prepare(folder, study_file).file
     run = new_run(folder, prepared)
     digest = run.study.digest()
     prepared.write_text("changed since", encoding="utf-8")
