@@ -16,11 +16,15 @@ from client.gate.derivation import Agreement, Answer, Derivation, Question, hand
 from client.gate.schema import StoppedError, expect
 from client.site import LOG
 from client.store.derived_files import DerivedFiles, DerivedWeights
-from client.store.group_key import recall_group_key
+from client.store.group_key import (
+    ENROLMENT,
+    OTHER_ENROLMENTS,
+    agreed_enrolments,
+    recall_group_key,
+)
 from client.store.run_files import RunTables
 from client.store.site_db import site_db
 from common.errors import StudyError
-from common.ledger.entry import request_digest
 from common.masking.fingerprint import P, check_total, fingerprint_of, pad, signed_of
 from common.masking.layout import sizes
 from common.masking.update import update_sizes
@@ -90,15 +94,15 @@ class Verifier:
         StoppedError : it asks something else, or names answers that the sites did not give.
         """
         with self._one_at_a_time:
-            if isinstance(request, KeyRequest):
-                self._expect_own_run()
-                self._hear_enrolments(request)
-            if not isinstance(request, (*_DERIVED, FollowRequest)):
+            if not isinstance(request, (*_DERIVED, FollowRequest, KeyRequest)):
                 return request
             self._expect_own_run()
             stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
             expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
             try:
+                if isinstance(request, KeyRequest):
+                    self._hear_enrolments(request)
+                    return request
                 return self._derived(request)
             except StoppedError as stop:
                 LOG.error("site %s: %s", self._site, stop.what)
@@ -129,19 +133,32 @@ class Verifier:
     # -- the enrolments ------------------------------------------------------------------------
 
     def _hear_enrolments(self, request: KeyRequest) -> None:
-        """Keep what all sites said of themselves; a later session must not change it."""
+        """Keep what all sites said of themselves.
+
+        Once they have agreed on it, a later session must not change it. Before, the coordinator
+        alone says so, and what it says next takes the place of what it said first.
+        """
         said = tuple(one.site for one in request.enrolments)
-        expect(said == self.study.site_names, "not_derived", "not the enrolments of all sites")
-        before = self._files.enrolments()
-        if not before:
-            self._files.keep_enrolments(request.enrolments)
+        expect(
+            said == self.study.site_names,
+            OTHER_ENROLMENTS,
+            f"{ENROLMENT}: not the enrolments of all sites",
+        )
+        agreed = self._agreed()
+        if agreed is None:
+            self._files.keep_enrolled(request)
             return
-        facts = [
-            [(one.site, one.counts, one.columns, one.readings) for one in enrolments]
-            for enrolments in (before, request.enrolments)
-        ]
-        same = request_digest(*map(repr, facts[:1])) == request_digest(*map(repr, facts[1:]))
-        expect(same, "not_derived", "a site's patients or columns changed in the middle of the run")
+        expect(
+            _facts(agreed) == _facts(request),
+            OTHER_ENROLMENTS,
+            f"{ENROLMENT}: patients or columns of a site are others than when all sites agreed on"
+            " a key of this run",
+        )
+
+    def _agreed(self) -> KeyRequest | None:
+        """Return the enrolments that all sites agreed on, None before they have."""
+        digest, kept = agreed_enrolments(self._work, self._run), self._files.enrolled()
+        return kept if kept is not None and kept.digest == digest else None
 
     # -- the questions -------------------------------------------------------------------------
 
@@ -158,7 +175,8 @@ class Verifier:
             own = question.asked if question is not None else None
             if not isinstance(own, TrainRequest):
                 raise StoppedError(
-                    "not_derived", f"question {number} is not for the weights of a network"
+                    "not_derived",
+                    f"phase {derivation.phase}, question {number}: not one for an update",
                 )
             if not request.weights.size:
                 request = request.with_weights(own.weights, own.control)
@@ -167,7 +185,8 @@ class Verifier:
         if known is None:
             waits = f"the answer to question {frontier}" if frontier is not None else "nothing more"
             raise StoppedError(
-                "not_derived", f"question {number} is asked, and the study waits for {waits}"
+                "not_derived",
+                f"phase {derivation.phase}, question {number}: the study waits for {waits}",
             )
         phase, wanted = known
         expect(
@@ -185,9 +204,10 @@ class Verifier:
         if own is not None and own.waiting is not None and own.waiting < self._files.used_up():
             self._end()  # another process of this site has gone further
         if self._derivation is None:
-            enrolments = self._files.enrolments()
-            expect(enrolments, "not_derived", "asked before the sites had agreed on a key")
-            self._derivation = Derivation(self.study, enrolments, self._run, self._files)
+            agreed = self._agreed()
+            if agreed is None:
+                raise StoppedError("not_derived", f"{ENROLMENT}: the sites have agreed on no key")
+            self._derivation = Derivation(self.study, agreed.enrolments, self._run, self._files)
             self._derivation.start()
         return self._derivation
 
@@ -245,13 +265,13 @@ class Verifier:
         frontier = self._settled(derivation)
         if frontier is None or entry.number < frontier:
             return
+        question = derivation.asked[frontier]
+        where = f"phase {question.phase}, question {frontier}"
         expect(
             entry.number == frontier,
             "not_derived",
-            f"the answer to question {entry.number} came, not to {frontier}",
+            f"{where}: the answer to question {entry.number} came",
         )
-        question = derivation.asked[frontier]
-        where = f"phase {question.phase}, question {frontier}"
         if isinstance(question.asked, Agreement):
             self._check_agreed(question.asked, entry, where)
         else:
@@ -321,3 +341,8 @@ class Verifier:
             found.append((subset, [item.digest for item in own], [*parts[0], *parts[1]]))
         whole = (at64, at32, 0) == (entry.ring64.size, entry.ring32.size, entry.ring16.size)
         return found if whole else []
+
+
+def _facts(request: KeyRequest) -> str:
+    """Return what the study's program reads of enrolments."""
+    return repr([(one.site, one.counts, one.columns, one.readings) for one in request.enrolments])

@@ -38,6 +38,7 @@ CODES = {
     "not_declared": "an exchange that the study does not declare",
     "not_derived": "a question that the site's own run of the study does not ask",
     "derivation_failed": "the site's own run of the study failed",
+    "other_enrolments": "enrolments that not all sites were shown alike",
     "gate_failed": "the gate itself failed",
     "rolled_back": "a ledger that lacks an entry which the site has signed",
     "other_rolled_back": "another site's ledger that lacks an entry which it has signed",

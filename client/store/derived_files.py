@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.errors import StudyError
-from common.messages.exchanges import Agreed, EnrolReply, Totals, TrainRequest, Weights
+from common.messages.exchanges import Agreed, KeyRequest, Totals, TrainRequest, Weights
 from common.messages.plain import plain, read_plain, write_plain
 from common.utils.durable import write_durably
 
@@ -29,15 +29,15 @@ class DerivedFiles:
     def __init__(self, run: Path) -> None:
         self.folder = run / "derived"
 
-    def enrolments(self) -> tuple[EnrolReply, ...]:
-        """Return what every site said of itself; empty before that is known."""
-        path = self.folder / "enrolments.safetensors"
-        found: tuple[EnrolReply, ...] = read_plain(path) if path.is_file() else ()
+    def enrolled(self) -> KeyRequest | None:
+        """Return the question for keys that says what every site said of itself, None before."""
+        path = self.folder / "enrolled.safetensors"
+        found: KeyRequest | None = read_plain(path) if path.is_file() else None
         return found
 
-    def keep_enrolments(self, enrolments: tuple[EnrolReply, ...]) -> None:
+    def keep_enrolled(self, request: KeyRequest) -> None:
         """Keep what every site said of itself."""
-        write_plain(self.folder / "enrolments.safetensors", enrolments)
+        write_plain(self.folder / "enrolled.safetensors", request)
 
     def entry(self, number: int) -> Totals | Agreed | None:
         """Return the answer to a question of this number, None where it is not known."""

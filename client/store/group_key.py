@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from client.store.masks import RunMasks
@@ -42,14 +43,34 @@ from common.messages.totals import UPDATE, context_of, groups
 from common.study.model import Study
 
 _KEY_BYTES = 32
+OTHER_ENROLMENTS = "other_enrolments"
+"""Kind of the problem that not all sites of a run were shown the same enrolments."""
+ENROLMENT = "phase enrolment, question 0"
+"""Name of the enrolment for people, as later questions are named."""
 Fingerprints = NDArray[np.uint64]
 Secret = NDArray[np.uint8]
+
+
+class OtherEnrolmentsError(SignatureError):
+    """The sites of a run were not all shown the same enrolments."""
+
+    kind = OTHER_ENROLMENTS
+    """All that the coordinator learns."""
+
+    def __init__(self, what: str) -> None:
+        remedy = "ask the coordinator; if it resumes the run, all sites agree anew"
+        super().__init__(what, where=ENROLMENT, remedy=remedy)
 
 
 def recall_group_key(work: Path, run: str, session: str) -> bytes | None:
     """Return the group key of a session of a run, None where the sites agreed on none."""
     stored = site_db(work).fact("group key", f"{run}/{session}")
     return None if stored is None else from_text(stored, _KEY_BYTES)
+
+
+def agreed_enrolments(work: Path, run: str) -> str | None:
+    """Return the digest of the enrolments that all sites of a run first agreed on, None if none."""
+    return site_db(work).fact("derivation", f"{run}/agreed")
 
 
 def own_enrolment(work: Path, run: str, reply: EnrolReply) -> bool:
@@ -79,25 +100,23 @@ class GroupKeys:
 
         Raises
         ------
-        SignatureError : the enrolments are not all sites', or this site's is not what it said.
+        OtherEnrolmentsError : the enrolments are not all sites', this site's is not what it said,
+            or others were shown before in this session.
         """
         said = {reply.site: reply for reply in request.enrolments}
         if tuple(said) != self._study.site_names:
-            raise SignatureError(
-                "the enrolments that were relayed are not those of all sites, in their order",
-                where="query.key",
-                remedy="ask the coordinator",
+            raise OtherEnrolmentsError(
+                "the enrolments that were relayed are not those of all sites, in their order"
             )
         if not own_enrolment(self._work, self._run, said[self._site]):
-            raise SignatureError(
-                "the coordinator tells the others something else than this site said of itself",
-                where=f"enrolment of {self._site}",
-                remedy="ask the coordinator",
+            raise OtherEnrolmentsError(
+                "the coordinator tells the others something else than this site said of itself"
             )
         keys = tuple(reply.key for reply in request.enrolments if reply.key is not None)
         private, others = self._masks.agreement(keys)
         asked = json.dumps({"digest": request.digest, "keys": [vars(key) for key in keys]})
-        self._db.fix("keys asked", f"{self._run}/{request.session}", asked)
+        if self._db.fix("keys asked", f"{self._run}/{request.session}", asked) != asked:
+            raise OtherEnrolmentsError("this site was shown other enrolments before")
         own = self._contribution(request.session)
         context = request.digest.encode()
         return {
@@ -109,8 +128,8 @@ class GroupKeys:
 
         Raises
         ------
-        SignatureError : another question for keys than was answered, or a contribution that was
-            not sealed for it.
+        OtherEnrolmentsError : another question for keys than was answered, or a contribution that
+            was not sealed for it.
         """
         stored = self._db.fact("keys asked", f"{self._run}/{request.session}")
         known = json.loads(stored or '{"digest": "", "keys": []}')
@@ -120,19 +139,29 @@ class GroupKeys:
         if keys:
             private, others = self._masks.agreement(keys)
         if not keys or asked != request.enrolments or set(request.sealed) != set(others):
-            raise SignatureError(
-                "the contributions are not the answers to what this site was asked",
-                where="query.agree",
-                remedy="let the coordinator resume the run",
+            raise OtherEnrolmentsError(
+                "the other sites contribute to a key of other enrolments than this site was shown"
             )
-        context = asked.encode()
         found = {
-            site: unseal(request.sealed[site].tobytes(), private, public, context)
-            for site, public in others.items()
+            site: self._unsealed(request, site, private, public) for site, public in others.items()
         }
         found[self._site] = self._contribution(request.session)
         key = group_key(found, asked.encode())
-        self._db.fix("group key", f"{self._run}/{request.session}", to_text(key))
+        with self._db.transaction():
+            self._db.fix("group key", f"{self._run}/{request.session}", to_text(key))
+            self._db.fix("derivation", f"{self._run}/agreed", asked)
+
+    def _unsealed(
+        self, request: AgreeRequest, site: str, private: X25519PrivateKey, public: bytes
+    ) -> bytes:
+        try:
+            sealed = request.sealed[site].tobytes()
+            return unseal(sealed, private, public, request.enrolments.encode())
+        except SignatureError:
+            raise OtherEnrolmentsError(
+                f"site {site} did not seal its part of the key for the enrolments that this site"
+                " was shown"
+            ) from None
 
     def of_sums(self, request: SumRequest, sums: Sequence[RingSums]) -> Fingerprints:
         """Return the masked fingerprints of the sums that go back, one a subset.

@@ -51,7 +51,13 @@ from server.federation.dispatch import Connection, Dispatch, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refused_words, remedy_of, without
 from server.federation.receipts import Receipts
 from server.federation.relay import Relay
-from server.federation.restarts import RESTARTED, RestartedError, asked_again, check_unchanged
+from server.federation.restarts import (
+    MOST_RESTARTS,
+    RESTARTED,
+    RestartedError,
+    asked_again,
+    check_unchanged,
+)
 from server.federation.totals import RowTotals, SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.phases import protocol
@@ -123,14 +129,32 @@ class Federation(protocol.Federation):
     # -- the exchanges ------------------------------------------------------------------------
 
     def enrol(self) -> dict[str, EnrolReply]:
-        """Show the study to every node and wait until all sites of the roster have answered.
+        """Show the study to every node, and let the sites agree on a key.
 
-        Refusals and problems are collected: the study stops once, with all that stands against it.
+        Where a site's program is started again in between, all sites announce new keys.
 
         Raises
         ------
         ObstaclesError : sites refuse, cannot go on, or did not answer in time.
-        SiteError : a site runs other software.
+        SiteError : a site runs other software, or the sites agree on no key.
+        """
+        counted = self.transfers.copy()
+        for _ in range(MOST_RESTARTS):
+            try:
+                self._call_roll()
+                if self._keys():
+                    self._share_key()
+                return self.members
+            except RestartedError as restarted:
+                again = restarted
+            self._begin_session(again.site)
+            self.transfers.go_back(counted)
+        raise again
+
+    def _call_roll(self) -> None:
+        """Show the study to every node and wait until all sites of the roster have answered.
+
+        Refusals and problems are collected: the study stops once, with all that stands against it.
         """
         request = EnrolRequest(
             run=self.run,
@@ -158,9 +182,6 @@ class Federation(protocol.Federation):
             raise error
         self._check_columns()
         self._check_keys()
-        if self._keys():
-            self._share_key()
-        return self.members
 
     def enrol_anew(self, site: str) -> None:
         """Let every site announce new keys, as the program of one of them was started again.
@@ -169,10 +190,15 @@ class Federation(protocol.Federation):
         ------
         SiteError : a site now has other patients or columns.
         """
-        self.events.emit("keys_renewed", site=site)
-        before, self.members = self.members, {}
-        self.session, self.nodes, self._registered = secrets.token_hex(8), {}, {}
+        before = dict(self.members)
+        self._begin_session(site)
         check_unchanged(before, self.enrol())
+
+    def _begin_session(self, site: str) -> None:
+        self.events.emit("keys_renewed", site=site)
+        self.session = secrets.token_hex(8)
+        for known in (self.members, self.nodes, self._registered):
+            known.clear()
 
     def _enter(
         self, roll: Roll, node: int, reply: Message, request: EnrolRequest, down: int
@@ -377,9 +403,14 @@ class Federation(protocol.Federation):
         try:
             yield
         except ImplausibleError as error:
-            where = f"phase {self.transfers.phase or 'enrolment'}, question {number}"
+            where = self._named_question(number)
             self.events.emit("implausible", phase=self.transfers.phase, number=number)
             raise ImplausibleError(error.what, where=where, remedy=error.remedy) from None
+
+    def _named_question(self, number: int | None) -> str:
+        """Name a question for people; the enrolment has no number of its own."""
+        phase = self.transfers.phase if number is not None else ""
+        return f"phase {phase or 'enrolment'}, question {number or 0}"
 
     def _let_follow(self) -> None:
         """Hand answers to sites that are asked nothing, before too many of them wait."""
@@ -488,7 +519,7 @@ class Federation(protocol.Federation):
     def _pending(self, answer: Any, site: str, number: int | None) -> Any:
         """Return an answer; raise a refusal or a problem in its place."""
         if isinstance(answer, Problem):
-            raise _problem(answer, site, f", phase {self.transfers.phase}, question {number}")
+            raise _problem(answer, site, self._named_question(number))
         if isinstance(answer, Refused):
             self._note(answer, site)
             first = answer.refusals[0]
@@ -556,19 +587,27 @@ class _Content:
         return content
 
 
-_NOT_DERIVED = (
-    "its own run of the study asks another question, or the totals are not what the sites sent",
-    "nothing was answered; its own screen and gate.log say more. Begin a new run; where this comes"
-    " again, compare the releases of site and coordinator",
-)
+# what a site says of a question: its phase and number are named
+_OF_A_QUESTION = {
+    "not_derived": (
+        "its own run of the study asks another question, or the totals are not what the sites sent",
+        "nothing was answered; its own screen and gate.log say more. Begin a new run; where this"
+        " comes again, compare the releases of site and coordinator",
+    ),
+    "other_enrolments": (
+        "it was shown other enrolments than the other sites, or than before in this run",
+        "its own screen says more. Resume, and all sites agree anew; where this comes again, look"
+        " for what stands between coordinator and site, and begin a new run",
+    ),
+}
 
 
 def _problem(problem: Problem, site: str, where: str = "") -> SiteError:
     if problem.kind == RESTARTED:
         return RestartedError(site)
     what, remedy = "cannot go on", "the site's own screen and errors.log say why"
-    if problem.kind == "not_derived":
-        what, remedy = _NOT_DERIVED
+    if problem.kind in _OF_A_QUESTION:
+        what, remedy = _OF_A_QUESTION[problem.kind]
     else:
         where = ""
     if problem.kind == "other_release":
@@ -577,7 +616,7 @@ def _problem(problem: Problem, site: str, where: str = "") -> SiteError:
         what, remedy = _ROLLED_BACK[problem.kind]
     return SiteError(
         f"{what} ({problem.kind}, its log {problem.log_id})",
-        where=f"site {site}{where}",
+        where=f"site {site}{where and f', {where}'}",
         remedy=remedy,
     )
 

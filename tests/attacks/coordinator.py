@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
 
 from client.app import app
 from client.workspace import Workspace, open_workspace
+from common.ledger.receipt import Receipt, question_of
 from common.masking.layout import RingSums, to_rings
-from common.messages.codec import decode, encode
+from common.messages.codec import decode, digest_of, encode
 from common.messages.exchanges import SumItem
+from common.messages.receipts import attach, attached
 from common.study.model import Study, write_study
 from common.transforms.views import materialise
 from server.app import run_configured_study
 from server.federation.federation import Federation
 from server.progress.events import Events
 from sim.engines.inprocess import InProcessGrid
-from sim.identities import place_coordinator, with_identities
+from sim.identities import place_coordinator, simulated_identity, with_identities
 from sim.sites import place_sites
 from tests import builders
 
@@ -60,16 +62,28 @@ class Coordinator(InProcessGrid):
         for message_id in message_ids:
             message = self._waiting[message_id]
             site = self._names[message.metadata.dst_node_id]
-            request = self.ask(site, decode(message.content))
+            wanted = decode(message.content)
+            request = self.ask(site, wanted)
             message.content = encode(request)
             for reply in super().pull_messages([message_id]):
                 said = decode(reply.content)
                 data = recorddict_to_proto(reply.content).SerializeToString()
                 kind = message.metadata.message_type
                 self.heard.append(Heard(site, kind, request, said, data))
-                reply.content = encode(self.hand_on(site, said))
+                told = self.hand_on(site, said)
+                if told is not said or request is not wanted:
+                    reply.content = _receipted(site, wanted, told, attached(reply.content))
                 replies.append(reply)
         return replies
+
+
+def _receipted(site: str, request: Any, told: Any, receipt: Receipt | None) -> RecordDict:
+    """Return a reply that was put in another's place, with a receipt as if it had been given."""
+    content = encode(told)
+    if receipt is not None:
+        own = replace(receipt, request=question_of(request), reply=digest_of(content))
+        attach(content, own.signed(simulated_identity(site)))
+    return content
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,34 @@ from client.gate.site_gate import SiteGate
 from client.gate.verifier import Verifier
 from client.site import load_site
 from common.errors import SiteError
-from common.masking.fingerprint import P
 from common.masking.layout import end_to_end
 from common.messages.codec import encode
 from common.messages.exchanges import (
     CATALOGUE,
-    EvaluateRequest,
+    AgreeRequest,
+    EvaluateReply,
     KeyRequest,
     Problem,
+    SumItem,
     SumRequest,
     Totals,
 )
 from common.messages.plain import from_tree, to_tree
 from common.messages.totals import groups
+from common.statistics.moments import Means
+from common.transforms import Select
+from common.transforms.views import table
+from tests.attacks.lies import (
+    LIES,
+    OTHER_ENROLMENTS,
+    WITHOUT_A_SITE,
+    Lie,
+    other_enrolments,
+    tell_by_name,
+)
 
 EVERYBODY = ("a", "b", "c")
+COUNTED = SumItem(Means(), table("clinical").then(Select(columns=("marker",))), "train")
 POOLING = [{"pooling": "rows"}, {"pooling": "bins"}]
 
 
@@ -151,128 +165,38 @@ def own_to_choose(found: tuple[str, tuple[Any, ...]]) -> bool:
 
 # -- whole lies -----------------------------------------------------------------------------------
 
-
-class Lie:
-    """Change the first request that a change applies to, at every site alike."""
-
-    def __init__(self, change: Callable[[str, Any], Any]) -> None:
-        self._change, self.told = change, 0
-
-    def __call__(self, site: str, request: Any) -> Any:
-        lie = self._change(site, request)
-        if lie is None:
-            return request
-        self.told += 1
-        return lie
+NAMED = r"phase \w+, question \d+"
 
 
-def moved_edge(_: str, request: Any) -> Any:
-    if not isinstance(request, SumRequest):
-        return None
-    for i, item in enumerate(request.items):
-        edges = getattr(item.statistic, "edges", None)
-        if edges is not None and np.isfinite(edges).any():
-            moved = edges.copy()
-            spot = tuple(np.argwhere(np.isfinite(moved))[0])
-            moved[spot] = np.nextafter(moved[spot], np.inf)
-            lie = replace(item, statistic=replace(item.statistic, edges=moved))
-            return replace(request, items=(*request.items[:i], lie, *request.items[i + 1 :]))
-    return None
+def named_on_the_screen_of(site: str, screen: str) -> list[str]:
+    """Return what the screen of a site names."""
+    return re.findall(rf"site {site}: ({NAMED}): ", screen)
 
 
-def moved_coefficient(_: str, request: Any) -> Any:
-    if not isinstance(request, SumRequest):
-        return None
-    for i, item in enumerate(request.items):
-        tree, arrays = to_tree(item.view)
-        floats = [k for k, a in enumerate(arrays) if a.dtype == np.float64 and a.size]
-        if floats:
-            arrays[floats[0]] = arrays[floats[0]] + 1e-6
-            lie = replace(item, view=from_tree(tree, arrays))
-            return replace(request, items=(*request.items[:i], lie, *request.items[i + 1 :]))
-    return None
-
-
-def fewer_items(_: str, request: Any) -> Any:
-    if isinstance(request, SumRequest) and len(request.items) > 1:
-        return replace(request, items=request.items[1:])
-    return None
-
-
-def totals_plus(change: int) -> Callable[[str, Any], Any]:
-    def lie(_: str, request: Any) -> Any:
-        for i, entry in enumerate(getattr(request, "progress", ())):
-            if isinstance(entry, Totals) and entry.ring64.size:
-                ring = entry.ring64.copy()
-                ring[-1] += np.uint64(change % 2**64)
-                forged = replace(entry, ring64=ring)
-                progress = (*request.progress[:i], forged, *request.progress[i + 1 :])
-                return replace(request, progress=progress)
-        return None
-
-    return lie
-
-
-def mixed_rounds() -> Callable[[str, Any], Any]:
-    kept: dict[str, Totals] = {}
-
-    def lie(site: str, request: Any) -> Any:
-        for entry in getattr(request, "progress", ()):
-            before = kept.get(site)
-            kept[site] = entry
-            if before is None or not isinstance(before, Totals) or entry.number == before.number:
-                continue
-            if not isinstance(entry, Totals):
-                continue
-            mixed = replace(before, number=entry.number)
-            return replace(request, progress=(mixed,))
-        return None
-
-    return lie
-
-
-def other_enrolments(site: str, request: Any) -> Any:
-    if not isinstance(request, KeyRequest) or site == "b":
-        return None
-    liar = next(one for one in request.enrolments if one.site == "b")
-    counts = {name: (n + 1, positives) for name, (n, positives) in liar.counts.items()}
-    lie = replace(liar, counts=counts)
-    return replace(
-        request,
-        enrolments=tuple(lie if one is liar else one for one in request.enrolments),
-    )
-
-
-def other_cutoffs(_: str, request: Any) -> Any:
-    if not isinstance(request, EvaluateRequest):
-        return None
-    edges = request.edges.copy()
-    edges[0, 1] = np.nextafter(edges[0, 1], 1.0)
-    return replace(request, edges=edges)
-
-
-LIES: dict[str, Callable[[], Callable[[str, Any], Any]]] = {
-    "an edge by one unit in the last place": lambda: moved_edge,
-    "a coefficient by 1e-6": lambda: moved_coefficient,
-    "a sum less": lambda: fewer_items,
-    "a total by one": lambda: totals_plus(1),
-    "a total by 2^61 - 1": lambda: totals_plus(P),
-    "a total by four times 2^61 - 1": lambda: totals_plus(-4 * P),
-    "the totals of another round": mixed_rounds,
-    "the cells of the test sets": lambda: other_cutoffs,
-}
-
-
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", [*LIES, WITHOUT_A_SITE, OTHER_ENROLMENTS])
 def test_a_lie_ends_the_run_at_every_site_with_phase_and_number(
-    name: str, tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None, caplog: Any
+    name: str,
+    tabular: Path,
+    tmp_path: Path,
+    coordinator: Any,
+    server_identity: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
 ) -> None:
     trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
-    lie = Lie(LIES[name]())
-    with pytest.raises(SiteError, match=r"phase \w+, question \d+.*\(not_derived"):
-        trial.run(tmp_path / "out", ask=lie)
-    assert lie.told == 1  # the first site that was lied to
-    assert "question" in caplog.text
+    lie = tell_by_name(name, monkeypatch.setattr)
+    kind = "other_enrolments" if name == OTHER_ENROLMENTS else "not_derived"
+    with pytest.raises(SiteError, match=rf"site a, {NAMED}: .*\({kind}") as stopped:
+        trial.run(tmp_path / "out")
+    assert name == WITHOUT_A_SITE or set(lie.told) >= {"a", "c"}
+    (asked,) = re.findall(NAMED, str(stopped.value))
+    # the site names the question whose total it was, the coordinator the one that brought it
+    of_a_total = name == WITHOUT_A_SITE or "total" in name
+    phase, _, number = asked.rpartition(" ")
+    about = f"{phase} {int(number) - 1}" if of_a_total else asked
+    for site in EVERYBODY:
+        assert named_on_the_screen_of(site, caplog.text) == [about]
+    assert name != OTHER_ENROLMENTS or asked == "phase enrolment, question 0"
 
 
 @pytest.mark.parametrize("name", [name for name in LIES if "total" not in name])
@@ -283,18 +207,10 @@ def test_a_site_that_does_not_derive_the_questions_answers_the_lie(
     lie = Lie(LIES[name]())
     with pytest.raises(SiteError, match="another question"):  # by the reply's own echo
         trial.run(tmp_path / "out", ask=lie)
-    assert lie.told >= 1
+    assert lie.told
 
 
-def test_sites_that_are_shown_different_enrolments_agree_on_no_key(
-    tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
-) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
-    with pytest.raises(SiteError):
-        trial.run(tmp_path / "out", ask=Lie(other_enrolments))
-
-
-def test_a_site_left_out_of_a_total_is_noticed(
+def test_a_site_left_out_of_a_total_is_noticed_by_all_that_know_its_part(
     tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
 ) -> None:
     trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
@@ -318,6 +234,63 @@ def test_a_site_left_out_of_a_total_is_noticed(
 
     with pytest.raises(SiteError, match="not_derived"):
         trial.run(tmp_path / "out", ask=Lie(without_b))
+
+
+# -- enrolments -----------------------------------------------------------------------------------
+
+
+def test_after_false_enrolments_an_honest_coordinator_goes_on_under_the_same_name(
+    tabular: Path,
+    tmp_path: Path,
+    coordinator: Any,
+    server_identity: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    with monkeypatch.context() as patch:
+        tell_by_name(OTHER_ENROLMENTS, patch.setattr)
+        with pytest.raises(SiteError, match="other_enrolments"):
+            trial.run(tmp_path / "out")
+    grid = trial.run(tmp_path / "out")
+    assert [heard for heard in grid.heard if isinstance(heard.reply, EvaluateReply)]
+
+
+def test_enrolments_that_no_site_agreed_on_begin_no_derivation(
+    tabular: Path, coordinator: Any, server_identity: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shown once the others are asked to agree on the true ones, under the same session."""
+    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    federation = trial.federation()
+    shown = []
+    false = other_enrolments()
+
+    def show_again(site: str, request: Any) -> Any:
+        if isinstance(request, KeyRequest):
+            shown.append(request)
+        if isinstance(request, AgreeRequest) and site == "a":
+            lie = encode(false("a", shown[0]))
+            gate = SiteGate(load_site(trial.sites["a"]))
+            gate.admit("query.key", lie)
+        return request
+
+    federation.grid.ask = show_again
+    federation.enrol()
+    with pytest.raises(SiteError, match=r"phase enrolment, question 0: .*not_derived"):
+        federation.sum_many([COUNTED])
+
+
+def test_other_enrolments_after_all_agreed_are_refused_with_phase_and_number(
+    tabular: Path, coordinator: Any, server_identity: None
+) -> None:
+    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    federation = trial.federation()
+    federation.enrol()
+    changed = other_enrolments()
+    federation.grid.ask = lambda site, request: changed(site, request) or request
+    with pytest.raises(SiteError, match=r"site a, phase enrolment, question 0: .*\(other_enrol"):
+        federation.enrol_anew("a")
+    federation.grid.ask = lambda _, request: request
+    federation.enrol_anew("a")
 
 
 # -- restarts and results -------------------------------------------------------------------------

@@ -22,7 +22,14 @@ from common.errors import SiteError
 from common.ledger.audit import audit
 from common.ledger.verify import read_entries
 from common.messages.codec import decode
-from common.messages.exchanges import EnrolRequest, Problem, SumItem, SumRequest
+from common.messages.exchanges import (
+    AgreeRequest,
+    EnrolRequest,
+    KeyRequest,
+    Problem,
+    SumItem,
+    SumRequest,
+)
 from common.statistics.moments import Means
 from common.study.model import load_study
 from common.transforms import Select
@@ -119,6 +126,48 @@ def test_a_question_is_asked_again_under_new_keys_and_has_the_same_total(
     assert len(SiteDb(work).questions(digest, "query.sum")) == 1
     assert SiteDb(work).questions(digest, REFUSED) == frozenset()
     assert audit(ledgers(federation)) == []
+
+
+@pytest.mark.parametrize("exchange", [KeyRequest, AgreeRequest])
+@pytest.mark.parametrize("first", [True, False], ids=["at first", "while all enrol anew"])
+def test_a_site_that_is_started_again_while_all_agree_on_a_key_is_enrolled_anew(
+    federation: Any, exchange: type, first: bool
+) -> None:
+    undisturbed = federation.sum_many([ITEM])[0]
+    sessions, counted = [], federation.transfers.table()
+
+    def restart_once(site: str, request: Any) -> None:
+        if site == "b" and isinstance(request, exchange) and not sessions:
+            sessions.append(request.session)
+            federation.grid.restart("b")
+
+    federation.grid.before = restart_once
+    disturbed = federation
+    if first:
+        disturbed = Federation(federation.grid, federation.study, "r", federation.events)
+        disturbed.enrol()
+    else:
+        federation.grid.restart("a")
+    again = disturbed.sum_many([ITEM])[0]
+    assert np.array_equal(undisturbed.mean, again.mean)
+    assert len(sessions) == 1
+    assert disturbed.session not in sessions
+    renewed = [one["site"] for one in events(federation) if one["kind"] == "keys_renewed"]
+    assert renewed == (["b"] if first else ["a", "b"])
+    if first:
+        assert disturbed.transfers.table() == counted, "what is asked again counts once"
+    assert audit(ledgers(federation)) == []
+
+
+def test_a_site_whose_program_ends_whenever_it_agrees_stops_the_enrolment_by_name(
+    federation: Any,
+) -> None:
+    federation.grid.before = lambda site, request: (
+        federation.grid.restart(site) if isinstance(request, AgreeRequest) else None
+    )
+    again = Federation(federation.grid, federation.study, "r")
+    with pytest.raises(SiteError, match=rf"site a: .* started again {MOST_RESTARTS} times"):
+        again.enrol()
 
 
 def test_a_site_computes_nothing_under_keys_that_it_does_not_have(
