@@ -15,6 +15,7 @@ from client.gate.approvals import read_approvals
 from client.gate.flower_log import log_to_screen_and_file
 from client.site import LOG, Deployment, SiteSettings
 from client.store.run_keys import new_start
+from client.store.site_db import site_db
 from common.errors import StudyError
 from common.flower.programs import flower_environment
 from common.masking import identity
@@ -60,6 +61,8 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
         if finding.kind != "coordinator.reach":  # that passes by itself
             raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
     check_port(deployment.port)
+    # those of earlier starts, which nobody can open
+    site_db(settings.work).forget_run_keys()
     node, launcher = programs_of(site, settings, deployment)
     try:
         _keep_running(node, launcher, settings, deployment)

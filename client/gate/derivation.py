@@ -128,6 +128,12 @@ class Derivation:
                 ) from self._failed
             return self.waiting
 
+    @property
+    def over(self) -> bool:
+        """Return whether the program has come to its end."""
+        with self._changed:
+            return self._done and self._failed is None and not self._ended
+
     def give(self, answer: Answer) -> None:
         """Give the answer to the question that the program waits for."""
         with self._changed:

@@ -17,7 +17,7 @@ from flwr.app import Error, RecordDict
 from client.gate.approvals import read_approvals
 from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
-from client.gate.verifier import verifier_of
+from client.gate.verifier import Verifier, verifier_of
 from client.gate.vocabulary import CODES
 from client.site import LOG, SiteSettings, load_site
 from client.store.heads import LedgerHeads
@@ -98,10 +98,15 @@ class SiteGate:
             heads = LedgerHeads(self.settings.work, self.settings.name)
             heads.check_entry(*self._signed)
             heads.check_own(study.roster, newest_attached(content))
-        if self.settings.verify and study.derivable:
-            verifier = verifier_of(self.settings.work, self.settings.name, study, request.run)
+        if (verifier := self._verifier(study, request)) is not None:
             request = verifier.check(request)
         return AdmittedRequest(exchange, request, study)
+
+    def _verifier(self, study: Study, request: Any) -> Verifier | None:
+        """Return the verifier of a request's run, None where nothing is derived."""
+        if not (self.settings.verify and study.derivable):
+            return None
+        return verifier_of(self.settings.work, self.settings.name, study, request.run)
 
     def release(self, asked: AdmittedRequest, content: RecordDict) -> RecordDict:
         """Return what leaves: the reply in the gate's own encoding, or a `Problem` in its place.
@@ -122,6 +127,8 @@ class SiteGate:
         )
         verdict = inspect(asked.exchange, asked.request, detached(content), context)
         if verdict.content is not None:
+            if (verifier := self._verifier(asked.study, asked.request)) is not None:
+                verifier.forget_keys_after(asked.request)
             return verdict.content
         return self.stop(StoppedError(verdict.code, verdict.words), asked)
 

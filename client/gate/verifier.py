@@ -110,6 +110,17 @@ class Verifier:
                     self.stop(stop.what)
                 raise
 
+    def forget_keys_after(self, request: Any) -> None:
+        """Delete this site's keys of the run where its last answer is about to leave.
+
+        Should that answer be lost, the sites agree on new keys before it is asked for again.
+        """
+        number = getattr(request, "number", -1)
+        with self._one_at_a_time:
+            over = self._derivation is not None and self._derivation.over
+            if over and number >= self._db.last_question(self._run):
+                self._db.forget_run_keys(self.study.digest(), self._run)
+
     def stop(self, why: str) -> None:
         """Answer nothing more of this run, also after a restart."""
         self._db.fix("derivation", f"{self._run}/{_STOPPED}", why)

@@ -202,6 +202,12 @@ class SiteDb:
         """Remember questions: study, kind, digest."""
         self._write("INSERT OR IGNORE INTO questions VALUES (?, ?, ?)", *questions)
 
+    def last_question(self, run: str) -> int:
+        """Return the number of the last question that this site derived in a run, -1 if none."""
+        sql = "SELECT name FROM facts WHERE kind = 'question' AND name > ? AND name < ?"
+        names = [row[0] for row in self._read(sql, f"{run}/", f"{run}0")]
+        return max((int(name.rpartition("/")[2]) for name in names), default=-1)
+
     def spendings(self, run: str) -> tuple[Spending, ...]:
         """Return what the private trainings of a run cost."""
         sql = "SELECT value FROM facts WHERE kind = 'spending' AND name > ? AND name < ?"
@@ -229,9 +235,17 @@ class SiteDb:
             row = (study, run, session, start, value)
             self._write("INSERT INTO run_keys VALUES (?, ?, ?, ?, ?)", row)
 
-    def forget_run_keys(self, study: str) -> None:
-        """Delete the key pairs of all runs of a study, when the last is done."""
-        self._write("DELETE FROM run_keys WHERE study = ?", (study,))
+    def forget_run_keys(self, study: str = "", run: str = "") -> None:
+        """Delete key pairs, which are used no more.
+
+        Parameters
+        ----------
+        study, run : whose; empty = of all studies, and of all runs.
+        """
+        if self._read("SELECT 1 FROM run_keys LIMIT 1"):
+            self._write(
+                "DELETE FROM run_keys WHERE ? IN ('', study) AND ? IN ('', run)", (study, run)
+            )
 
     # -- approvals ---------------------------------------------------------------------------------
 

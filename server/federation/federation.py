@@ -208,7 +208,7 @@ class Federation(protocol.Federation):
         try:
             answer = self._read(reply, "query.enrol", site or self._name_of(node))
             site = site or answer.site
-            self._take_receipt(site, "query.enrol", request, reply, answer)
+            self.receipts.take(site, "query.enrol", request, reply, answer)
             if isinstance(answer, Problem):
                 raise _problem(answer, site or self._name_of(node))
             if isinstance(answer, Refused):
@@ -472,7 +472,7 @@ class Federation(protocol.Federation):
             site = self._name_of(node)
             number = getattr(requests[site], "number", None)
             answer = self._read(reply, exchange, site)
-            self._take_receipt(site, exchange, requests[site], reply, answer)
+            self.receipts.take(site, exchange, requests[site], reply, answer)
             decoded = self._pending(answer, site, number)
             check_answer(requests[site], decoded, site)
             self._heard(site, exchange, reply, contents[id(sent[site])].size)
@@ -509,12 +509,6 @@ class Federation(protocol.Federation):
     def _name_of(self, node: int) -> str:
         names = {number: site for site, number in self.nodes.items()}
         return names.get(node) or self._registered.get(node) or f"(node {node})"
-
-    def _take_receipt(
-        self, site: str, exchange: str, request: Any, reply: Message, answer: Any
-    ) -> None:
-        released = not isinstance(answer, REPLIES_IN_PLACE)
-        self.receipts.take(site, exchange, request, reply, released=released)
 
     def _pending(self, answer: Any, site: str, number: int | None) -> Any:
         """Return an answer; raise a refusal or a problem in its place."""

@@ -16,6 +16,7 @@ from common.ledger.entry import canonical
 from common.ledger.receipt import Receipt, question_of, read_receipt
 from common.masking import identity
 from common.messages.codec import digest_of
+from common.messages.exchanges import REPLIES_IN_PLACE, Problem
 from common.messages.receipts import attached
 
 FILE = "replies.jsonl"
@@ -56,14 +57,19 @@ class Receipts:
         """Return the newest receipt of every site, to be handed back with requests."""
         return list(self.newest.values())
 
-    def take(
-        self, site: str, exchange: str, request: Any, reply: Message, *, released: bool
-    ) -> None:
-        """Check the receipt beside a reply and keep it; a reply without one is passed over.
+    def take(self, site: str, exchange: str, request: Any, reply: Message, answer: Any) -> None:
+        """Check the receipt beside a reply and keep it.
+
+        A problem may come without one: a site that cannot read its own key or memory says so.
+
+        Parameters
+        ----------
+        answer : what the reply holds.
 
         Raises
         ------
-        SiteError : it is not this site's, not of this reply, or its ledger has become shorter.
+        SiteError : there is none, it is not this site's or not of this reply, or its ledger has
+            become shorter.
         """
         if not reply.has_content() or not self._roster.get(site):
             return
@@ -71,8 +77,10 @@ class Receipts:
             receipt = attached(reply.content)
         except ValueError:
             raise _wrong(site, "its receipt cannot be read") from None
-        if receipt is None:
+        if receipt is None and isinstance(answer, Problem):
             return
+        if receipt is None:
+            raise _wrong(site, "its reply came without the receipt that its release writes")
         own = receipt.site == site and receipt.is_by(identity.public_key(self._roster[site]))
         if not own:
             raise _wrong(site, "its reply is not signed with its identity key")
@@ -81,6 +89,7 @@ class Receipts:
         self._check_ledger(receipt)
         self.newest[site] = receipt
         if self._path is not None:
+            released = not isinstance(answer, REPLIES_IN_PLACE)
             time = datetime.now(UTC).isoformat(timespec="milliseconds")
             _append(self._path, Kept(exchange, request.run, time, released, receipt))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,20 @@ from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_to_proto
 
 from client.app import app
+from client.gate.site_gate import AdmittedRequest, SiteGate
+from client.site import load_site
+from client.store.site_db import recall_study
 from client.workspace import Workspace, open_workspace
-from common.ledger.receipt import Receipt, question_of
 from common.masking.layout import RingSums, to_rings
-from common.messages.codec import decode, digest_of, encode
-from common.messages.exchanges import SumItem
-from common.messages.receipts import attach, attached
+from common.messages.codec import decode, encode
+from common.messages.exchanges import Problem, SumItem
 from common.study.model import Study, write_study
 from common.transforms.views import materialise
 from server.app import run_configured_study
 from server.federation.federation import Federation
 from server.progress.events import Events
 from sim.engines.inprocess import InProcessGrid
-from sim.identities import place_coordinator, simulated_identity, with_identities
+from sim.identities import place_coordinator, with_identities
 from sim.sites import place_sites
 from tests import builders
 
@@ -51,6 +52,7 @@ class Coordinator(InProcessGrid):
 
     def __init__(self, sites: Mapping[str, Path]) -> None:
         super().__init__(app, sites)
+        self._paths = dict(sites)
         self._names = dict(zip(self.get_node_ids(), sites, strict=True))
         self.heard: list[Heard] = []
         self.ask: Lie = honest
@@ -71,19 +73,16 @@ class Coordinator(InProcessGrid):
                 kind = message.metadata.message_type
                 self.heard.append(Heard(site, kind, request, said, data))
                 told = self.hand_on(site, said)
-                if told is not said or request is not wanted:
-                    reply.content = _receipted(site, wanted, told, attached(reply.content))
+                if not isinstance(said, Problem):
+                    reply.content = self._receipted(site, kind, wanted, told)
                 replies.append(reply)
         return replies
 
-
-def _receipted(site: str, request: Any, told: Any, receipt: Receipt | None) -> RecordDict:
-    """Return a reply that was put in another's place, with a receipt as if it had been given."""
-    content = encode(told)
-    if receipt is not None:
-        own = replace(receipt, request=question_of(request), reply=digest_of(content))
-        attach(content, own.signed(simulated_identity(site)))
-    return content
+    def _receipted(self, site: str, kind: str, request: Any, told: Any) -> RecordDict:
+        """Return what is handed on, with the receipt of a site that had said so when asked so."""
+        gate = SiteGate(load_site(self._paths[site]))
+        study = recall_study(gate.settings.work, request.study)
+        return gate.receipted(AdmittedRequest(kind, request, study), encode(told))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Lies of a coordinator, told in process or by the program of a real deployment.
+"""Lies of a coordinator, in process or by the program of a real deployment.
 
-A lie changes the first question that it fits, as it is sent, and is told to every site that is
-asked this question. A coordinator that lies looks at no reply's receipt or question, and hears what
+A lie changes the first question that it fits, as it is sent, at every site that is asked this
+question. A coordinator that lies looks at no reply's receipt or question, and hears what
 every site says before it gives up.
 """
 
@@ -41,12 +41,12 @@ class Lie:
 
     Parameters
     ----------
-    told : sites that were lied to.
+    heard_by : sites that were lied to.
     """
 
     def __init__(self, change: Change) -> None:
         self._change, self._about = change, ""
-        self.told: list[str] = []
+        self.heard_by: list[str] = []
 
     def __call__(self, site: str, request: Any) -> Any:
         about = f"{type(request).__name__} {getattr(request, 'number', '')}"
@@ -55,7 +55,7 @@ class Lie:
             return request
         if hasattr(request, "number"):
             self._about = about
-        self.told.append(site)
+        self.heard_by.append(site)
         return lie
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,7 +190,7 @@ def test_a_lie_ends_the_run_at_every_site_with_phase_and_number(
     kind = "other_enrolments" if name == OTHER_ENROLMENTS else "not_derived"
     with pytest.raises(SiteError, match=rf"site a, {NAMED}: .*\({kind}") as stopped:
         trial.run(tmp_path / "out")
-    assert name == WITHOUT_A_SITE or set(lie.told) >= {"a", "c"}
+    assert name == WITHOUT_A_SITE or set(lie.heard_by) >= {"a", "c"}
     (asked,) = re.findall(NAMED, str(stopped.value))
     # the site names the question whose total it was, the coordinator the one that brought it
     of_a_total = name == WITHOUT_A_SITE or "total" in name
@@ -207,7 +209,7 @@ def test_a_site_that_does_not_derive_the_questions_answers_the_lie(
     lie = Lie(LIES[name]())
     with pytest.raises(SiteError, match="another question"):  # by the reply's own echo
         trial.run(tmp_path / "out", ask=lie)
-    assert lie.told
+    assert lie.heard_by
 
 
 def test_a_site_left_out_of_a_total_is_noticed_by_all_that_know_its_part(
@@ -313,6 +315,45 @@ def test_a_site_that_is_started_again_goes_on_deriving(
 
     trial.run(tmp_path / "out", ask=restarting)
     assert asked > 15
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+def keys_of(trial: Any, site: str) -> int:
+    """Count the ephemeral keys that a site holds."""
+    with closing(sqlite3.connect(load_site(trial.sites[site]).work / "site.db")) as memory:
+        return int(memory.execute("SELECT count(*) FROM run_keys").fetchone()[0])
+
+
+def test_a_site_that_derives_deletes_its_keys_with_its_last_answer(
+    tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
+) -> None:
+    trial = coordinator.rehearse(tabular, verifying=("a", "b"))
+    held = []
+
+    def look(site: str, request: Any) -> Any:
+        if site == "a" and hasattr(request, "number"):
+            held.append(keys_of(trial, "a"))
+        return request
+
+    trial.run(tmp_path / "out", ask=look)
+    assert set(held) == {1}
+    assert [keys_of(trial, site) for site in EVERYBODY] == [0, 0, 1]
+
+
+def test_a_finished_run_can_be_resumed_and_even_its_last_step_be_lost(
+    tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
+) -> None:
+    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial.run(tmp_path / "out")
+    complete = trial.run(tmp_path / "out")
+    assert {one.kind for one in complete.heard} == {"query.enrol", "query.key", "query.agree"}
+    (tmp_path / "out" / "checkpoint" / "evaluation.safetensors").unlink()
+    resumed = trial.run(tmp_path / "out")
+    assert {one.kind for one in resumed.heard} >= {"evaluate.handout", "query.sum"}
+    assert not [one for one in resumed.heard if isinstance(one.reply, Problem)]
+    assert [keys_of(trial, site) for site in EVERYBODY] == [0, 0, 0]
 
 
 def test_verified_and_unverified_runs_have_the_same_results(

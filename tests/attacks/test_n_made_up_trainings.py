@@ -54,7 +54,7 @@ def test_a_made_up_training_ends_the_run(
     lie = tell_by_name(name, monkeypatch.setattr)
     with pytest.raises(SiteError, match=r"phase dl2d, question \d+.*\(not_derived"):
         trial.run(tmp_path / "out")
-    assert set(lie.told) == set(TRAINING)
+    assert set(lie.heard_by) == set(TRAINING)
     for site in TRAINING:
         assert re.search(rf"site {site}: phase dl2d, question \d+: ", caplog.text)
 

@@ -16,6 +16,7 @@ from client.commands import run
 from client.commands.init import join
 from client.gate.flower_log import FlowerWords
 from client.site import LOG, SiteSettings, load_site
+from client.store.site_db import FILE, site_db
 from common.errors import StudyError
 from common.masking import identity
 from common.messages.joining import Invitation
@@ -98,6 +99,26 @@ def test_a_supernode_that_ends_is_started_again_after_longer_and_longer_waits(
         attend(*unreachable)
     assert counted.starts("node") == 3
     assert counted.pauses == [5.0, 10.0, 20.0]
+
+
+def test_keys_of_runs_are_deleted_at_the_next_start(
+    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = site_db(unreachable[1].work)
+    memory.keep_run_key("study", "run", "session", "start", "sealed")
+    Counted(tmp_path, monkeypatch, waits=1)
+    with pytest.raises(KeyboardInterrupt):
+        attend(*unreachable)
+    assert memory.run_key("study", "run", "session", "start") is None
+
+
+def test_a_site_without_a_memory_gets_none_by_its_start(
+    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Counted(tmp_path, monkeypatch, waits=1)
+    with pytest.raises(KeyboardInterrupt):
+        attend(*unreachable)
+    assert not (unreachable[1].work / FILE).exists()
 
 
 def test_when_the_launcher_ends_both_start_again_since_a_message_may_be_lost(

@@ -326,3 +326,30 @@ def test_a_study_is_recalled_by_digest_and_a_changed_one_is_refused(tmp_path: Pa
         recall_study(tmp_path, "1" * 64)
     with pytest.raises(StudyError, match="not enrolled"):
         recall_study(tmp_path, "0" * 64)
+
+
+# -- keys and questions of runs ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "left"),
+    [((), ""), (("s",), "t"), (("s", "r"), "t"), (("s", "other"), "st"), (("t", "q"), "s")],
+)
+def test_keys_are_forgotten_by_study_and_run(
+    tmp_path: Path, forgotten: tuple[str, ...], left: str
+) -> None:
+    memory = SiteDb(tmp_path)
+    memory.keep_run_key("s", "r", "session", "start", "sealed")
+    memory.keep_run_key("t", "q", "session", "start", "sealed")
+    memory.forget_run_keys(*forgotten)
+    held = {"s": memory.run_key("s", "r", "session", "start")}
+    held["t"] = memory.run_key("t", "q", "session", "start")
+    assert "".join(study for study, key in held.items() if key) == left
+
+
+def test_the_last_question_of_a_run_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
+    memory = SiteDb(tmp_path)
+    assert memory.last_question("r") == -1
+    for name in ("r/2", "r/10", "r/9", "r2/30", "another/40"):
+        memory.fix("question", name, "clinical digest")
+    assert memory.last_question("r") == 10

@@ -13,7 +13,7 @@ from common.errors import InputError, SiteError
 from common.ledger.receipt import Receipt, question_of
 from common.masking import identity
 from common.messages.codec import digest_of, encode
-from common.messages.exchanges import Problem, SumRequest
+from common.messages.exchanges import FollowReply, Problem, Refusal, Refused, SumRequest
 from common.messages.receipts import attach
 from server.federation.receipts import Receipts, read_receipts
 from sim.engines.inprocess import SERVER_NODE, task_identity
@@ -21,7 +21,7 @@ from sim.identities import simulated_identity
 
 ROSTER = {site: identity.public_text(simulated_identity(site).public_key()) for site in "ab"}
 REQUEST = SumRequest("r", "s", "t", 1, (), ())
-REPLY = Problem("x", "0" * 8, "a")
+REPLY = FollowReply("a", "t", 1)
 
 
 def replied(signer: str = "a", **changes: Any) -> Message:
@@ -42,7 +42,7 @@ def replied(signer: str = "a", **changes: Any) -> Message:
 
 
 def take(receipts: Receipts, reply: Message) -> None:
-    receipts.take("a", "query.sum", REQUEST, reply, released=True)
+    receipts.take("a", "query.sum", REQUEST, reply, REPLY)
 
 
 def test_the_newest_of_every_site_is_kept_also_for_a_run_that_goes_on(tmp_path: Path) -> None:
@@ -70,6 +70,25 @@ def test_the_newest_of_every_site_is_kept_also_for_a_run_that_goes_on(tmp_path: 
 def test_a_receipt_of_something_else_stops_the_run(reply: Message, words: str) -> None:
     with pytest.raises(SiteError, match=f"site a: .*{words}"):
         take(Receipts(None, ROSTER), reply)
+
+
+def without_receipt(answer: Any) -> Message:
+    with task_identity(SERVER_NODE):
+        return Message(encode(answer), 1, "query.sum")
+
+
+def test_an_answer_or_a_refusal_without_a_receipt_stops_the_run() -> None:
+    for answer in (REPLY, Refused((Refusal("rows", 10.0, "train"),), "a")):
+        receipts = Receipts(None, ROSTER)
+        with pytest.raises(SiteError, match=r"site a: its reply came without the receipt"):
+            receipts.take("a", "query.sum", REQUEST, without_receipt(answer), answer)
+        assert receipts.all_newest() == []
+
+
+def test_a_problem_may_come_without_a_receipt_as_its_site_may_be_unable_to_sign() -> None:
+    receipts, problem = Receipts(None, ROSTER), Problem("files", "0" * 8, "a")
+    receipts.take("a", "query.sum", REQUEST, without_receipt(problem), problem)
+    assert receipts.all_newest() == []
 
 
 def test_a_ledger_of_the_same_length_with_another_end_was_put_back() -> None:
