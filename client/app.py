@@ -28,7 +28,7 @@ from common.errors import StudyError
 from common.messages.codec import decode_once, encode
 from common.messages.exchanges import (
     CATALOGUE,
-    EnrolReply,
+    NOBODY,
     EnrolRequest,
     Problem,
     Refused,
@@ -105,7 +105,7 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
     try:
         path = locate_site(context.node_config, context.run_config)
         if not path.name:  # a simulated node beyond the study's sites
-            return Message(encode(_nobody()), reply_to=message)
+            return Message(encode(NOBODY), reply_to=message)
         settings = load_site(path)
         open_folder(settings.work)
         request = decode_once(message.content)
@@ -198,12 +198,6 @@ def _leave(releases: Releases, site: str, kind: str, request: Any, reply: Any) -
     if refusals := releases.record(kind, request, reply, content):
         return _leave(releases, site, kind, request, Refused(refusals=refusals))
     return content
-
-
-def _nobody() -> EnrolReply:
-    return EnrolReply(
-        site="", study="", software={}, counts={}, columns={}, readings=(), excluded=0
-    )
 
 
 def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:

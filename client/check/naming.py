@@ -11,8 +11,8 @@ import pandas as pd
 
 from client.check.finding import Findings, or_ok, warning
 from client.check.screen import listed
-from client.data.cohort import READINGS
 from client.data.cohort_file import row_number
+from common.messages.exchanges import READINGS
 from common.study.model import Study
 
 FILE_COLUMNS = ("image", "mask", *(f"mask_{reading}" for reading in READINGS))

@@ -28,11 +28,11 @@ from client.data.cohort_file import (
 )
 from client.imaging.source import split_roi
 from common.errors import InputError
+from common.messages.exchanges import READINGS
 from common.study.model import ClinicalColumn, Study
 from common.utils.text_file import difference, nearest, number, on_one_line, plain_text
 
 SPLITS = ("train", "internal_test", "external_test")
-READINGS = ("r1_repeat", "r2", "r2_repeat")
 # pairs to compare: each reader with himself, and the two readers
 READING_PAIRS = (("r1", "r1_repeat"), ("r1", "r2"), ("r2", "r2_repeat"))
 # column of a pooled reference's table; no study can declare a column of this name

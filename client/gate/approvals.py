@@ -49,7 +49,15 @@ def read_approvals(work: Path, public: Ed25519PublicKey) -> tuple[Approval, ...]
     """
     found = tuple(Approval(*row) for row in site_db(work).approvals())
     for approval in found:
-        _verify(approval, public)
+        try:
+            signature = from_text(approval.signature, identity.SIGNATURE_BYTES)
+            identity.verify(public, _PURPOSE, approval.message(), signature)
+        except (ValueError, SignatureError):
+            raise SignatureError(
+                "an approval was not made with this site's identity key",
+                where=f"approval of study {approval.digest[:12]}",
+                remedy="nothing is answered: restore the whole work folder from its backup",
+            ) from None
     return found
 
 
@@ -85,15 +93,3 @@ def revoke(work: Path, private: Ed25519PrivateKey, digest: str) -> Approval:
         )
     site_db(work).revoke(meant[0].digest)
     return meant[0]
-
-
-def _verify(approval: Approval, public: Ed25519PublicKey) -> None:
-    try:
-        signature = from_text(approval.signature, identity.SIGNATURE_BYTES)
-        identity.verify(public, _PURPOSE, approval.message(), signature)
-    except (ValueError, SignatureError):
-        raise SignatureError(
-            "an approval was not made with this site's identity key",
-            where=f"approval of study {approval.digest[:12]}",
-            remedy="nothing is answered: restore the whole work folder from its backup",
-        ) from None

@@ -9,18 +9,12 @@ from client.site import LOG, SiteSettings
 from common.utils.console import PlainFormatter
 from common.utils.durable import open_folder
 
-_WORDS = {
-    # FLEET_NODE_ACTIVATION_FAILED of Flower 1.41
-    "[code: 2004]": (
-        "the coordinator does not let this node in -> if it was running here a minute ago, this"
-        " passes; else the coordinator has not enrolled this site, or has taken it off: send it"
-        " the request file, and compare fingerprints by phone"
-    ),
-}
+NOT_LET_IN = "[code: 2004]"
+"""FLEET_NODE_ACTIVATION_FAILED of Flower 1.41."""
 
 
 class FlowerWords(logging.Handler):
-    """Handler that explains the codes in Flower's log on the site's screen."""
+    """Handler that explains Flower's `NOT_LET_IN` on the site's screen."""
 
     def __init__(self, site: str) -> None:
         super().__init__(logging.ERROR)
@@ -28,10 +22,13 @@ class FlowerWords(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Look at one line of Flower's log."""
-        message = record.getMessage()
-        for code, words in _WORDS.items():
-            if code in message:
-                LOG.error("site %s: %s", self._site, words)
+        if NOT_LET_IN in record.getMessage():
+            LOG.error(
+                "site %s: the coordinator does not let this node in -> if it was running here a"
+                " minute ago, this passes; else the coordinator has not enrolled this site, or has"
+                " taken it off: send it the request file, and compare fingerprints by phone",
+                self._site,
+            )
 
 
 def log_to_screen_and_file(settings: SiteSettings) -> None:

@@ -18,11 +18,10 @@ import json
 import os
 import signal
 import sys
-import traceback
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import Any
 
-from common.utils.processes import run_program, write_for_this_user_alone
+from common.utils.processes import end_with_this_thread, run_program, write_for_this_user_alone
 
 # loaded before the first fork: the app, and what its handlers load when they need it
 PRELOADED = (
@@ -81,6 +80,7 @@ class ForkingExecutor:
 def serve_forks(requests: TextIOWrapper) -> None:
     """Load what is preloaded, then fork for every line of arguments, until there are no more."""
     from common.flower.arrays import join_arrays_once
+    from common.flower.superexec import flwr_clientapp
 
     for name in PRELOADED:
         importlib.import_module(name)
@@ -91,27 +91,10 @@ def serve_forks(requests: TextIOWrapper) -> None:
     for line in requests:
         if os.fork() == 0:
             os.close(requests.fileno())
-            _run_app(json.loads(line))
-
-
-def _run_app(arguments: list[str]) -> NoReturn:
-    """Run the program flwr-clientapp in this fork."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    code = 1
-    try:
-        from common.flower.superexec import flwr_clientapp
-
-        sys.argv = arguments
-        flwr_clientapp()
-        code = 0
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:  # the fork must not go on with the warm process's loop
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            sys.argv = json.loads(line)
+            end_with_this_thread(flwr_clientapp)  # a fork must not go on with this loop
 
 
 def main() -> None:

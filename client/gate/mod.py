@@ -16,7 +16,7 @@ from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.site import load_site, locate_site
 from common.errors import StudyError
 from common.messages.codec import encode
-from common.messages.exchanges import EnrolReply, Problem
+from common.messages.exchanges import NOBODY, Problem
 
 Call = Callable[[Message, Context], Message]
 
@@ -29,7 +29,9 @@ def gate_mod(message: Message, context: Context, call_next: Call) -> Message:
     except (StudyError, OSError):
         return Message(_problem("study_unknown"), reply_to=message)
     if gate is None:  # a simulated node beyond the study's sites
-        return Message(_nobodys(call_next(message, context)), reply_to=message)
+        reply, nobody = call_next(message, context), encode(NOBODY)
+        same = reply.has_content() and same_record(reply.content, nobody)
+        return Message(nobody if same else _problem("not_on_roster"), reply_to=message)
     exchange = message.metadata.message_type
     try:
         asked = gate.admit(exchange, message.content)
@@ -46,15 +48,6 @@ def gate_mod(message: Message, context: Context, call_next: Call) -> Message:
     if gate.settings.deployment is None:  # there, the gate in front of this process signs
         content = gate.receipted(asked, content)
     return Message(content, reply_to=message)
-
-
-def _nobodys(reply: Message) -> RecordDict:
-    nobody = EnrolReply(
-        site="", study="", software={}, counts={}, columns={}, readings=(), excluded=0
-    )
-    empty = encode(nobody)
-    same = reply.has_content() and same_record(reply.content, empty)
-    return empty if same else _problem("not_on_roster")
 
 
 def _problem(code: str) -> RecordDict:

@@ -18,7 +18,6 @@ from client.gate.approvals import read_approvals
 from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
 from client.gate.verifier import Verifier, verifier_of
-from client.gate.vocabulary import CODES
 from client.site import LOG, SiteSettings, load_site
 from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
@@ -114,23 +113,21 @@ class SiteGate:
         A receipt that comes with the reply does not leave: the outermost gate makes it.
         """
         if asked.study is None:
-            return self.stop(StoppedError("not_asked", CODES["not_asked"]), asked)
+            return self.stop(StoppedError("not_asked"), asked)
         try:
             own = load_site(self._file).privacy if self._file else self.settings.privacy
-        except StudyError as error:
-            return self.stop(error, asked)
-        context = GateContext(
-            site=self.settings.name,
-            study=asked.study,
-            privacy=stricter(asked.study.privacy, own),
-            software=self._software if isinstance(asked.request, EnrolRequest) else {},
-        )
-        verdict = inspect(asked.exchange, asked.request, detached(content), context)
-        if verdict.content is not None:
+            context = GateContext(
+                site=self.settings.name,
+                study=asked.study,
+                privacy=stricter(asked.study.privacy, own),
+                software=self._software if isinstance(asked.request, EnrolRequest) else {},
+            )
+            clean = inspect(asked.exchange, asked.request, detached(content), context)
             if (verifier := self._verifier(asked.study, asked.request)) is not None:
                 verifier.forget_keys_after(asked.request)
-            return verdict.content
-        return self.stop(StoppedError(verdict.code, verdict.words), asked)
+            return clean
+        except Exception as error:  # a gate that fails is closed
+            return self.stop(error, asked)
 
     def receipted(self, asked: AdmittedRequest, content: RecordDict) -> RecordDict:
         """Put this site's receipt beside a reply, where the study names its identity key."""
@@ -164,9 +161,9 @@ class SiteGate:
 
     def stop(self, error: Exception, asked: AdmittedRequest) -> RecordDict:
         """Write down why something does not leave, and return what the coordinator gets instead."""
-        known_kind = getattr(error, "kind", "gate_failed")
-        code = error.code if isinstance(error, StoppedError) else known_kind
         known = isinstance(error, StudyError)
+        kind = getattr(error, "kind", "gate_failed") if known else "gate_failed"
+        code = error.code if isinstance(error, StoppedError) else kind
         words = str(error) if known else "".join(traceback.format_exception(error))
         log_id = self.note(code, words, asked.exchange, asked)
         return encode(Problem(kind=code, log_id=log_id, site=self.settings.name))
@@ -187,10 +184,6 @@ class SiteGate:
         }
         open_folder(self.settings.work)
         append_durably(self.settings.work / "gate.log", json.dumps(entry).encode() + b"\n")
-        self._to_ledger(code, exchange, asked)
-        return log_id
-
-    def _to_ledger(self, code: str, exchange: str, asked: AdmittedRequest | None) -> None:
         study = asked.study.digest() if asked and asked.study else ""
         record = Record(
             exchange=exchange if exchange in CATALOGUE else "unknown",
@@ -203,3 +196,4 @@ class SiteGate:
             Ledger(self.settings.work, private).append(record)
         except StudyError as error:  # it stays stopped, whatever became of the ledger
             LOG.error("site %s: not in the ledger: %s", self.settings.name, error)
+        return log_id

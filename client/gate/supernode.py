@@ -12,11 +12,8 @@ machine's firewall says so too.
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, NoReturn
+from typing import Any
 
 from flwr.app import Message, RecordDict
 
@@ -32,7 +29,6 @@ from client.gate.flower_log import listen_to_flower, log_to_screen_and_file
 from client.gate.loopback import Loopback
 from client.gate.schema import StoppedError, expect
 from client.gate.site_gate import AdmittedRequest, SiteGate
-from client.gate.vocabulary import CODES
 from client.site import LOG, Deployment, SiteSettings, load_site
 from common.errors import StudyError
 from common.flower.app import installed_app
@@ -57,7 +53,7 @@ from common.flower.supernode import (
     replaced,
 )
 from common.utils.bounded import GIB
-from common.utils.processes import write_for_this_user_alone
+from common.utils.processes import end_with_this_thread, write_for_this_user_alone
 
 # Flower has an app checked only where somebody is trusted; the gate checks in their place
 _TRUSTED = {"gate": "of this site"}
@@ -128,35 +124,27 @@ class GatedNode:
 
     # -- in ------------------------------------------------------------------------------------
 
-    def pull_and_store_message(
-        self,
-        *,
-        state: Any,
-        object_store: Any,
-        node_config: Any,
-        receive: Connection,
-        get_run: Connection,
-        get_fab: Connection,
-        pull_object: Connection,
-        confirm_message_received: Connection,
-        trusted_entities: Any,
-    ) -> int | None:
+    def pull_and_store_message(self, **flowers: Any) -> int | None:
         """Pull as Flower does, but only messages that the gate admits.
 
         The parts of a message are fetched here, before Flower makes a task of it that an app could
         take up; Flower then gets them, and the run that was judged, from memory. Whom Flower trusts
         is not asked.
+
+        Parameters
+        ----------
+        flowers : what Flower hands its own function, by the names in `common.flower.supernode`.
         """
         parts: dict[str, bytes] = {}
         turn: list[_Received] = []
 
         def admitted() -> tuple[Message, ObjectTree] | None:
             """Return the next message, unless the gate keeps it."""
-            received = self._next(receive)
+            received = self._next(flowers["receive"])
             if received is None:
                 return None
             message, tree = received
-            allowed = _Allowed(partial(pull_object, message.metadata.run_id))
+            allowed = _Allowed(partial(flowers["pull_object"], message.metadata.run_id))
             try:
                 parts.update(pull_objects(allowed.ids(tree), allowed.pull))
             except RunNotRunningException:
@@ -168,27 +156,24 @@ class GatedNode:
             except Exception as error:  # as Flower does: this message is lost, the site goes on
                 LOG.error("a message did not arrive whole: %s", error)
                 return None
-            turn.append(self._judge(message, dict(parts), state, get_run))
+            turn.append(self._judge(message, dict(parts), flowers["state"], flowers["get_run"]))
             return received if turn[0].answer is None else None
 
-        run_id: int | None = self._pull(
-            state=state,
-            object_store=object_store,
-            node_config=node_config,
-            receive=admitted,
-            get_run=lambda _: turn[0].run,
-            get_fab=partial(_fetch_app, get_fab),
-            pull_object=lambda _, object_id: parts[object_id],
-            confirm_message_received=confirm_message_received,
-            trusted_entities=_TRUSTED,
-        )
+        gates: dict[str, Any] = {
+            "receive": admitted,
+            "get_run": lambda _: turn[0].run,
+            "get_fab": partial(_fetch_app, flowers["get_fab"]),
+            "pull_object": lambda _, object_id: parts[object_id],
+            "trusted_entities": _TRUSTED,
+        }
+        run_id = self._pull(**{**flowers, **gates})
         for received in turn:
             metadata = received.message.metadata
             if received.answer is not None:
                 run_id = metadata.run_id
-                confirm_message_received(run_id, metadata.message_id)
+                flowers["confirm_message_received"](run_id, metadata.message_id)
                 reply = Message(received.answer, reply_to=received.message)
-                insert_message(reply, state, object_store)
+                insert_message(reply, flowers["state"], flowers["object_store"])
             if run_id is not None:
                 self._open[metadata.message_id] = received
         return run_id
@@ -225,12 +210,12 @@ class GatedNode:
         """
         said = (run.fab_id, run.fab_version, run.fab_hash)
         own = (self._app.identifier, self._app.version, self._app.digest)
-        if said != own:
-            raise StoppedError(
-                "other_release",
-                f"the run is of {said[0]!r} {said[1]!r} (SHA-256 {said[2]!r}); this site admits the"
-                f" app of the release that it has installed, {own[0]} {own[1]} ({own[2]})",
-            )
+        expect(
+            said == own,
+            "other_release",
+            f"the run is of {said[0]!r} {said[1]!r} (SHA-256 {said[2]!r}); this site admits the"
+            f" app of the release that it has installed, {own[0]} {own[1]} ({own[2]})",
+        )
         same = run.run_id == run_id and run.primary_task_type == TaskType.SERVER_APP
         expect(same, "other_release", "another run than was asked for, or one of another kind")
 
@@ -248,7 +233,7 @@ class GatedNode:
         self, *, state: Any, object_store: Any, send: Connection, push_object: Connection
     ) -> None:
         """Push as Flower does, but let nothing past the gate."""
-        outlet = _Outlet(send, push_object)
+        outlet = partial(_send_whole, send, push_object)
         self._push(
             state=state,
             object_store=object_store,
@@ -259,7 +244,7 @@ class GatedNode:
     def _send(
         self,
         object_store: Any,
-        outlet: _Outlet,
+        outlet: Connection,
         message: Message,
         object_tree: ObjectTree,
         seconds: float,
@@ -275,7 +260,7 @@ class GatedNode:
             content = self._content(message, object_tree, object_store, received.asked)
             content = self._gate.receipted(received.asked, content)
             clean = Message(content, reply_to=received.message)
-        outlet.send(clean, float(round(seconds)))
+        outlet(clean, float(round(seconds)))
         self._lively_until = time.monotonic() + _LIVELY_SECONDS
         return set(), ""
 
@@ -284,9 +269,9 @@ class GatedNode:
         message_id = message.metadata.reply_to_message_id
         received = self._open.pop(message_id, None)
         if received is None:
-            code = "second_reply" if message_id in self._answered else "not_asked"
-            self._gate.note(code, CODES[code], message.metadata.message_type)
-            raise StoppedError(code, CODES[code])
+            stopped = StoppedError("second_reply" if message_id in self._answered else "not_asked")
+            self._gate.note(stopped.code, stopped.what, message.metadata.message_type)
+            raise stopped
         self._answered.add(message_id)
         return received
 
@@ -302,21 +287,16 @@ class GatedNode:
         return self._gate.release(asked, whole.content)
 
 
-@dataclass(frozen=True)
-class _Outlet:
-    """Flower's connection, the one way out."""
-
-    connection: Connection
-    push_object: Connection
-
-    def send(self, message: Message, seconds: float) -> None:
-        """Send a message and its parts."""
-        number_message(message, message.object_id)
-        with no_object_id_recompute():
-            objects = get_all_nested_objects(message)
-            wanted, session = self.connection(message, get_object_tree(message), seconds)
-            push = partial(self.push_object, message.metadata.run_id, session)
-            push_objects(objects, push, object_ids_to_push=wanted)
+def _send_whole(
+    connection: Connection, push_object: Connection, message: Message, seconds: float
+) -> None:
+    """Send a message and its parts over Flower's connection, the one way out."""
+    number_message(message, message.object_id)
+    with no_object_id_recompute():
+        objects = get_all_nested_objects(message)
+        wanted, session = connection(message, get_object_tree(message), seconds)
+        push = partial(push_object, message.metadata.run_id, session)
+        push_objects(objects, push, object_ids_to_push=wanted)
 
 
 def _parts(tree: ObjectTree, object_store: Any) -> dict[str, bytes]:
@@ -330,10 +310,9 @@ def _parts(tree: ObjectTree, object_store: Any) -> dict[str, bytes]:
     deadline = time.monotonic() + _PARTS_SECONDS
     for node in iterate_object_tree(tree):
         while (part := object_store.get(node.object_id)) == b"":
-            expect(time.monotonic() < deadline, "incomplete", CODES["incomplete"])
+            expect(time.monotonic() < deadline, "incomplete")
             time.sleep(_POLL_SECONDS)
-        if part is None:
-            raise StoppedError("incomplete", CODES["incomplete"])
+        expect(part is not None, "incomplete")
         found[node.object_id] = part
     return found
 
@@ -381,29 +360,6 @@ def command_line(site: Path, settings: SiteSettings) -> list[str]:
     if deployment.root_certificates:
         command += ["--root-certificates", str(deployment.root_certificates)]
     return [*command, "--auth-supernode-private-key", str(deployment.node_key)]
-
-
-def end_with_this_thread(program: Callable[[], None]) -> NoReturn:
-    """Run a program of Flower, and end the process when it returns or fails.
-
-    Where Flower gives its connection up, its other threads would keep the process alive, and
-    nobody would start it again.
-    """
-    code = 1
-    try:
-        program()
-        code = 0
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except KeyboardInterrupt:
-        code = 130
-    except BaseException as error:
-        LOG.error("Flower gave its connection up: %s", type(error).__name__)
-        traceback.print_exc()
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.disclosure.rule import RULES, TRAIN, once
 from common.disclosure.rule import refusal as in_force
-from common.messages.exchanges import EnrolReply, EvaluateReply, Problem, Refusal, Refused
+from common.messages.exchanges import Problem, Refusal, Refused
 from common.messages.problems import PROBLEMS
 from common.study.model import PrivacySettings, Study
 from common.study.sums import subsets_of
@@ -64,12 +64,11 @@ def are_refusals(reply: Any, study: Study, privacy: PrivacySettings, site: str) 
     privacy : thresholds in force.
     """
     own = subsets_of(study, site)
-    if isinstance(reply, Refused):
-        if not reply.refusals or not _exact(reply.refusals, ("", *own), privacy):
-            return False
-    elif not isinstance(reply, EnrolReply | EvaluateReply):
-        return True
-    return _exact(reply.withheld, tuple(name for name in own if name != TRAIN), privacy)
+    if isinstance(reply, Refused) and not reply.refusals:
+        return False
+    refusals, withheld = getattr(reply, "refusals", ()), getattr(reply, "withheld", ())
+    tested = tuple(name for name in own if name != TRAIN)
+    return _exact(refusals, ("", *own), privacy) and _exact(withheld, tested, privacy)
 
 
 def _exact(given: Sequence[Refusal], subsets: Sequence[str], privacy: PrivacySettings) -> bool:
@@ -77,8 +76,4 @@ def _exact(given: Sequence[Refusal], subsets: Sequence[str], privacy: PrivacySet
     if not all(one.rule in RULES and one.subset in subsets for one in given):
         return False
     own = once(in_force(one.rule, privacy, one.subset) for one in given)
-    return [_parts(one) for one in given] == [_parts(one) for one in own]
-
-
-def _parts(one: Refusal) -> tuple[str, str, str]:
-    return one.rule, repr(one.threshold), one.subset
+    return [repr(one) for one in given] == [repr(one) for one in own]

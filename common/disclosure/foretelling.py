@@ -67,7 +67,9 @@ def foretell(
     for subset, own in rows.items():
         if subset == TRAIN:
             stops += _training(study, privacy, own)
-            stops += _readings(study, privacy, twice)
+            few = any(0 < count < privacy.min_category for count in twice.values())
+            if few and "radiomics" in study.tables:
+                stops.append(refusal("paired", privacy, TRAIN))
         else:
             stops += _table1(study, privacy, subset, own)
             withheld += check_test_set(own, subset, privacy)
@@ -87,15 +89,6 @@ def _training(study: Study, privacy: PrivacySettings, rows: Rows) -> Iterator[Re
     if study.fusion.pooling == "rows":
         yield from check_out_of_fold_rows(rows, privacy)
         yield from check_pooling(study, privacy)
-
-
-def _readings(study: Study, privacy: PrivacySettings, twice: Mapping[str, int]) -> Refusals:
-    """Check that repeat readings come from enough patients or from none."""
-    if "radiomics" not in study.tables:
-        return ()
-    if any(0 < count < privacy.min_category for count in twice.values()):
-        return (refusal("paired", privacy, TRAIN),)
-    return ()
 
 
 def _table1(study: Study, privacy: PrivacySettings, subset: str, rows: Rows) -> Iterator[Refusal]:

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from common.disclosure.rule import Refusals, Rule, SumQuery, declare
+from common.disclosure.rule import Rule, SumQuery, declare
 from common.messages.plain import to_tree
 from common.models import MODELS
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS
@@ -171,27 +171,24 @@ def _check_steps(view: View, study: Study) -> float:
     return last
 
 
-def check_quartiles(query: SumQuery) -> Refusals:
+def check_quartiles(query: SumQuery) -> str:
     """Refuse quartiles but of a set that this site holds alone, with the study's decimals."""
     recorded = {column.name: column.decimals for column in query.study.clinical}
     own = [recorded.get(name) for name in query.view.outputs()]
     declared = [UNKNOWN_DECIMALS if decimals is None else decimals for decimals in own]
-    if not query.alone or query.statistic.decimals.tolist() != declared:
-        return query.refuse("form", "quartiles of another set or column than a study's Table 1")
-    return ()
+    ours = query.alone and query.statistic.decimals.tolist() == declared
+    return "" if ours else "quartiles of another set or column than a study's Table 1"
 
 
 declare(
     Rule(
         name="form",
         protects="patients that a made-up model or table would single out",
-        text=(
-            "Questions name the steps that turn a table into what is summed. A hospital answers"
-            " only where these are the steps of a fitted model, each once and in their order:"
-            " filling, standardising, normal scores, components, limits, a machine, a probability."
-            " Of a test set that it holds alone it sums the table as it is. The form does not show"
-            " whether the numbers in a step were fitted or made up; deriving the question does."
-        ),
+        text="Questions name the steps that turn a table into what is summed. A hospital answers"
+        " only where these are the steps of a fitted model, each once and in their order: filling,"
+        " standardising, normal scores, components, limits, a machine, a probability. Of a test"
+        " set that it holds alone it sums the table as it is. The form does not show whether the"
+        " numbers in a step were fitted or made up; deriving the question does.",
         fixed=1.0,
         sums=("quartiles",),
         check=check_quartiles,

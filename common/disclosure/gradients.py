@@ -60,24 +60,20 @@ def check_rounds(
     ----------
     asked : different questions so far that read a base table, including this one.
     """
-    if statistic.weights.shape[0] > machines_at_once(study):
-        return (refusal("svm_rounds", privacy, TRAIN, "more machines than the study has"),)
-    for base, count in asked.items():
-        if count > privacy.max_svm_rounds * machine_views(study, base):
-            return (refusal("svm_rounds", privacy, TRAIN),)
-    return ()
+    many = statistic.weights.shape[0] > machines_at_once(study)
+    most = {base: privacy.max_svm_rounds * machine_views(study, base) for base in asked}
+    often = any(count > most[base] for base, count in asked.items())
+    return (refusal("svm_rounds", privacy, TRAIN),) if many or often else ()
 
 
 declare(
     Rule(
         name="svm_rounds",
         protects="patients near the boundary of a support vector machine",
-        text=(
-            "Each gradient tells a little of the patients near the boundary. At most this many"
-            " are given for each machine that the study fits, with all its costs and folds at"
-            " once, whatever its runs are called; the same question again counts once. A second"
-            " derivative is never given."
-        ),
+        text="Each gradient tells a little of the patients near the boundary. At most this many"
+        " are given for each machine that the study fits, with all its costs and folds at once,"
+        " whatever its runs are called; the same question again counts once. A second derivative"
+        " is never given.",
         setting="max_svm_rounds",
         sums=("gradient",),
     )

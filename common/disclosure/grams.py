@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.disclosure.rule import Refusals, Rule, SumQuery, declare
+from common.disclosure.rule import Rule, SumQuery, declare
 from common.disclosure.training import check_fold_classes
 from common.statistics.base import Float, Rows
 from common.statistics.fold_histogram import Support
@@ -14,24 +14,19 @@ from common.transforms import Transform
 from common.transforms.views import ByFold, Joined, View
 
 
-def _by_fold(query: SumQuery) -> bool:
-    return bool(query.statistic.kind == "fold_gram")
-
-
-def check_classes(query: SumQuery) -> Refusals:
+def check_classes(query: SumQuery) -> str:
     """Refuse sums of a class in every fold where one has few patients."""
-    return check_fold_classes(query.rows, query.study.folds, query.privacy)
+    few = check_fold_classes(query.rows, query.study.folds, query.privacy)
+    return "rows of a class in a fold" if few else ""
 
 
-def check_bounded(query: SumQuery) -> Refusals:
+def check_bounded(query: SumQuery) -> str:
     """Refuse, in guarded mode, columns that do not end in values that the study limits.
 
     One site cannot see that the scale under the clipping is the deviation over all sites.
     """
-    clip = query.study.selection.clip
-    if query.privacy.mode == "guarded" and not bounded(query.view, clip):
-        return query.refuse("bounded", "columns that are not clipped")
-    return ()
+    limited = bounded(query.view, query.study.selection.clip)
+    return "" if limited or query.privacy.mode != "guarded" else "columns that are not clipped"
 
 
 def bounded(view: View, clip: float) -> bool:
@@ -66,22 +61,21 @@ def plain_columns(view: View) -> set[str]:
     return plain & before
 
 
-def check_scored(query: SumQuery) -> Refusals:
+def check_scored(query: SumQuery) -> str:
     """Refuse, in guarded mode, more columns with a shape of their own than there are rows.
 
     More of them would let a search find the rows behind the matrix. The counts that come with the
     question give the least number of rows.
     """
     if query.privacy.mode != "guarded" or query.rows.p <= query.privacy.max_plain_columns:
-        return ()
+        return ""
     support: Support | None = query.statistic.support
     apart = np.zeros((1, 1)) if support is None else support.apart
-    rows = apart.max(axis=1).min() if _by_fold(query) else apart.sum(axis=0).max()
+    by_fold = query.statistic.kind == "fold_gram"
+    rows = apart.max(axis=1).min() if by_fold else apart.sum(axis=0).max()
     most = max(float(query.privacy.max_plain_columns), float(rows))
     plain = plain_columns(query.view) | _tied(query.rows)
-    if len(plain) > most:
-        return query.refuse("scored", "many columns that are not scores")
-    return ()
+    return "many columns that are not scores" if len(plain) > most else ""
 
 
 def _tied(rows: Rows) -> set[str]:
@@ -94,67 +88,58 @@ def _tied(rows: Rows) -> set[str]:
     return {name for name, tied in zip(rows.columns, most, strict=True) if tied}
 
 
-def check_ranks(query: SumQuery) -> Refusals:
+def check_ranks(query: SumQuery) -> str:
     """Refuse, in guarded mode, ranks of few rows in many columns, but for normal scores."""
     gram: RankGram = query.statistic
     rows = float(gram.counts[0].sum()) if query.rows.p else 0.0
-    if query.privacy.mode == "guarded" and not gram.normal and ranks_tell(rows, query.rows.p):
-        return query.refuse("ranks", "rows of all sites under a matrix of ranks")
-    return ()
+    tell = not gram.normal and ranks_tell(rows, query.rows.p)
+    guarded = query.privacy.mode == "guarded"
+    return "rows of all sites under a matrix of ranks" if guarded and tell else ""
 
 
-def check_support(query: SumQuery) -> Refusals:
+def check_support(query: SumQuery) -> str:
     """Refuse columns in which few rows lie apart, by the counts that come with the question."""
     fewest = query.privacy.min_category
     if fewest == 0 or query.rows.p == 0:
-        return ()
+        return ""
     support: Support | None = query.statistic.support
     folds, p = query.study.folds, query.rows.p
-    if support is None or not _fits(support, folds, p):
-        return query.refuse("support", "columns without counts of rows apart")
-    by_fold = _by_fold(query)
+    parts = (support.low, support.high, support.apart) if support is not None else ()
+    if support is None or [part.shape for part in parts] != [(p,), (p,), (folds, p)]:
+        return "columns without counts of rows apart"
+    by_fold = query.statistic.kind == "fold_gram"
     apart: Float = support.apart if by_fold else support.apart.sum(axis=0, keepdims=True)
     # no column is named: which one falls short would tell of the patients
     if (apart < fewest - 0.5).any():
-        return query.refuse("support", "rows that differ in a column")
-    if (support.of(query.rows, folds) > support.apart + 0.5).any():
-        return query.refuse("support", "counts that leave out rows of a column")
-    return ()
+        return "rows that differ in a column"
+    left_out = (support.of(query.rows, folds) > support.apart + 0.5).any()
+    return "counts that leave out rows of a column" if left_out else ""
 
 
-def _fits(support: Support, folds: int, p: int) -> bool:
-    same = support.low.shape == support.high.shape == (p,)
-    return same and support.apart.shape == (folds, p)
-
-
-def check_rank_cells(query: SumQuery) -> Refusals:
+def check_rank_cells(query: SumQuery) -> str:
     """Refuse cells of ranks that hold some patients of all sites, but few."""
     everyone = query.statistic.counts
-    if ((everyone > 0.5) & (everyone < query.privacy.min_rank_cell - 0.5)).any():
-        return query.refuse("rank_cells", "rows of all sites in a cell")
-    return ()
+    few = (everyone > 0.5) & (everyone < query.privacy.min_rank_cell - 0.5)
+    return "rows of all sites in a cell" if few.any() else ""
 
 
-def check_rank_others(query: SumQuery) -> Refusals:
+def check_rank_others(query: SumQuery) -> str:
     """Refuse cells of ranks that hold some patients of the other sites, but few."""
     if query.alone or check_rank_cells(query):
-        return ()
+        return ""
     edges, everyone = query.statistic.edges, query.statistic.counts
     own = np.array([cell_counts(x, e) for x, e in zip(query.rows.values.T, edges, strict=True)])
     others = everyone - own.reshape(everyone.shape)
-    if ((others > 0.5) & (others < query.privacy.min_rank_others - 0.5)).any():
-        return query.refuse("rank_others", "rows of the other sites in a cell")
-    return ()
+    few = (others > 0.5) & (others < query.privacy.min_rank_others - 0.5)
+    return "rows of the other sites in a cell" if few.any() else ""
 
 
 declare(
     Rule(
         name="fold_class",
         protects="the few patients of one outcome in one fold",
-        text=(
-            "A covariance matrix comes with sums of the positive patients of each fold, so each"
-            " fold must hold at least this many of the hospital's patients of each outcome."
-        ),
+        text="A covariance matrix comes with sums of the positive patients of each fold, so each"
+        " fold must hold at least this many of the hospital's patients of each outcome.",
         setting="min_class_per_fold",
         sums=("fold_gram",),
         check=check_classes,
@@ -163,11 +148,9 @@ declare(
     Rule(
         name="rank_cells",
         protects="patients that stand out by one feature",
-        text=(
-            "Ranks over all hospitals need to know how many patients of all hospitals lie in an"
-            " interval of a feature. An interval sent to hospitals holds none or at least"
-            " this many patients."
-        ),
+        text="Ranks over all hospitals need to know how many patients of all hospitals lie in an"
+        " interval of a feature. An interval sent to hospitals holds none or at least this many"
+        " patients.",
         setting="min_rank_cell",
         sums=("rank_gram",),
         check=check_rank_cells,
@@ -175,10 +158,8 @@ declare(
     Rule(
         name="rank_others",
         protects="patients of the other hospitals in an interval of one feature",
-        text=(
-            "A hospital can take its own patients off the number it receives. It refuses intervals"
-            " in which the others then have some patients, but fewer than this number."
-        ),
+        text="A hospital can take its own patients off the number it receives. It refuses"
+        " intervals in which the others then have some patients, but fewer than this number.",
         setting="min_rank_others",
         sums=("rank_gram",),
         check=check_rank_others,
@@ -186,13 +167,11 @@ declare(
     Rule(
         name="support",
         protects="the few patients in whom a column differs from nearly all others",
-        text=(
-            "In a covariance matrix a column with one positive patient is that patient's whole"
-            " record. Columns enter it only where at least this many patients of all hospitals (of"
-            " every fold, where it is made by fold) lie apart from the column's usual value; the"
-            " counts come with the question, and a hospital refuses without them or where its own"
-            " patients contradict."
-        ),
+        text="In a covariance matrix a column with one positive patient is that patient's whole"
+        " record. Columns enter it only where at least this many patients of all hospitals (of"
+        " every fold, where it is made by fold) lie apart from the column's usual value; the"
+        " counts come with the question, and a hospital refuses without them or where its own"
+        " patients contradict.",
         setting="min_category",
         sums=("rank_gram", "gram", "fold_gram"),
         check=check_support,
@@ -200,26 +179,21 @@ declare(
     Rule(
         name="bounded",
         protects="patients with extreme values",
-        text=(
-            "Extreme values make single patients recoverable from a covariance matrix. In guarded"
-            " mode values are limited before the matrix is made, and a hospital refuses a matrix"
-            " of columns that are not. Only where both study and hospital say faithful are they"
-            " used as they are."
-        ),
+        text="Extreme values make single patients recoverable from a covariance matrix. In guarded"
+        " mode values are limited before the matrix is made, and a hospital refuses a matrix of"
+        " columns that are not. Only where both study and hospital say faithful are they used as"
+        " they are.",
         sums=("gram", "fold_gram", "gradient"),
         check=check_bounded,
     ),
     Rule(
         name="scored",
         protects="whole patients behind a covariance matrix of many columns",
-        text=(
-            "Where a matrix has many more columns than patients, the shape of the columns, such"
-            " as one long tail, lets a computer search for the patients behind it. In guarded mode"
-            " columns are turned into normal scores of their ranks first, which all have the same"
-            " shape. At most this many columns, or as many as there are patients, may be without;"
-            " columns with one value for more than half of the hospital's patients count among"
-            " these."
-        ),
+        text="Where a matrix has many more columns than patients, the shape of the columns, such"
+        " as one long tail, lets a computer search for the patients behind it. In guarded mode"
+        " columns are turned into normal scores of their ranks first, which all have the same"
+        " shape. At most this many columns, or as many as there are patients, may be without;"
+        " columns with one value for more than half of the hospital's patients count among these.",
         setting="max_plain_columns",
         sums=("gram", "fold_gram"),
         check=check_scored,
@@ -227,11 +201,9 @@ declare(
     Rule(
         name="ranks",
         protects="whole patients behind a matrix of ranks",
-        text=(
-            "The same search works on ranks of few patients in many columns. With fewer patients"
-            " in all than this, and more than twice as many columns, a hospital in guarded mode"
-            " gives products of normal scores instead."
-        ),
+        text="The same search works on ranks of few patients in many columns. With fewer patients"
+        " in all than this, and more than twice as many columns, a hospital in guarded mode gives"
+        " products of normal scores instead.",
         fixed=FEWEST_ROWS,
         sums=("rank_gram",),
         check=check_ranks,

@@ -21,10 +21,10 @@ def check_out_of_fold_rows(rows: Rows, privacy: PrivacySettings) -> Refusals:
 
 
 def check_pooling(study: Study, privacy: PrivacySettings) -> Refusals:
-    """Refuse to pool rows of two sites: each knows its own, and the rest are the other's."""
-    if study.fusion.pooling == "rows" and len(study.training_sites) == 2:
-        return (refusal("pooled_rows", privacy, TRAIN, "two training sites"),)
-    return ()
+    """Refuse rows of two sites, as the rest are the other's, and to a study that shares none."""
+    if study.fusion.pooling == "rows" and len(study.training_sites) != 2:
+        return ()
+    return (refusal("pooled_rows", privacy, TRAIN, "two training sites, or no rows to share"),)
 
 
 def check_places(
@@ -38,7 +38,7 @@ def check_places(
     counts : places by site, as the coordinator asks for them.
     """
     others = set(counts) == set(study.training_sites) and min(counts.values()) > 0
-    if others and counts[site] == n and sum(counts.values()) <= MOST_ROWS:
+    if others and counts.get(site) == n and sum(counts.values()) <= MOST_ROWS:
         return ()
     return (refusal("pooled_rows", privacy, TRAIN, "other numbers of patients than train"),)
 
@@ -74,22 +74,18 @@ declare(
     Rule(
         name="out_of_fold_rows",
         protects="single patients among the pooled predictions",
-        text=(
-            "The study's one exchange of rows: probability and outcome of each training patient,"
-            " without identifiers and hospital, rounded. It takes at least this many patients of"
-            " each hospital."
-        ),
+        text="The study's one exchange of rows: probability and outcome of each training patient,"
+        " without identifiers and hospital, rounded. It takes at least this many patients of each"
+        " hospital.",
         setting="min_oof_rows",
         decided_here=True,
     ),
     Rule(
         name="pooled_rows",
         protects="the hospital that a row is from",
-        text=(
-            "Rows leave as one masked sum, in which every hospital writes its own into places that"
-            " only hospitals know. That takes three: of two, each knows its own rows, and the"
-            " others are the other's."
-        ),
+        text="Rows leave as one masked sum, in which every hospital writes its own into places"
+        " that only hospitals know. That takes three: of two, each knows its own rows, and the"
+        " others are the other's.",
         fixed=FEWEST,
         decided_here=True,
         of_all=True,
@@ -99,21 +95,17 @@ declare(
     Rule(
         name="rows_once",
         protects="patients whose rows of several models would be compared",
-        text=(
-            "A hospital gives its out-of-fold rows once a study. The same question again has the"
-            " same answer; rows of other models are refused."
-        ),
+        text="A hospital gives its out-of-fold rows once a study. The same question again has the"
+        " same answer; rows of other models are refused.",
         fixed=1.0,
         remedy="make a study of another name, which every hospital approves anew",
     ),
     Rule(
         name="unique_rows",
         protects="patients whose row somebody finds who knows their clinical values",
-        text=(
-            "Who knows a patient's clinical values can compute what the clinical model says, and"
-            " look for rows with this probability. A hospital counts its patients who have exactly"
-            " one such row among those of all, and refuses if they are more than this share."
-        ),
+        text="Who knows a patient's clinical values can compute what the clinical model says, and"
+        " look for rows with this probability. A hospital counts its patients who have exactly one"
+        " such row among those of all, and refuses if they are more than this share.",
         setting="max_unique_rows",
         remedy='round more (fewer "row_decimals" under [fusion]), or write pooling = "bins" there',
     ),

@@ -12,36 +12,29 @@ declare(
     Rule(
         name="refusals",
         protects="small counts that refusals would tell, one by one",
-        text=(
-            "A refusal says that a number fell short, and a failure that one was out of range."
-            " After this many different questions of a study were refused or failed a hospital"
-            " answers nothing more of it, until it is asked about another study that its people"
-            " have approved."
-        ),
+        text="A refusal says that a number fell short, and a failure that one was out of range."
+        " After this many different questions of a study were refused or failed a hospital answers"
+        " nothing more of it, until it is asked about another study that its people have approved.",
         setting="max_refusals",
         remedy="find out why so much was refused; the site's people approve a new study file",
     ),
     Rule(
         name="releases",
         protects="single patients, by asking again with other models",
-        text=(
-            "Measures of a hospital's own test patients and tables of a test set that it holds"
-            " alone are each given for at most this many different questions in one study; the"
-            " same question again has the same answer."
-        ),
+        text="Measures of a hospital's own test patients and tables of a test set that it holds"
+        " alone are each given for at most this many different questions in one study; the same"
+        " question again has the same answer.",
         setting="max_releases",
         remedy="go on with the run there is, or have the site's people approve a new study file",
     ),
     Rule(
         name="participants",
         protects="what one hospital contributes to a sum",
-        text=(
-            "The same sum over other hospitals, a second time, would tell by subtraction what"
-            " those gave that came or went. A hospital refuses when fewer than this many have"
-            " changed. Only those do not count that left for good and have signed themselves that"
-            " their own numbers may be found so. The same holds for several sums together, and for"
-            " the test sets that a study names."
-        ),
+        text="The same sum over other hospitals, a second time, would tell by subtraction what"
+        " those gave that came or went. A hospital refuses when fewer than this many have changed."
+        " Only those do not count that left for good and have signed themselves that their own"
+        " numbers may be found so. The same holds for several sums together, and for the test sets"
+        " that a study names.",
         fixed=FEWEST_MASKED,
         of_all=True,
         remedy="keep the sites of the earlier sums, change three or more at once, or add the"
@@ -51,10 +44,8 @@ declare(
     Rule(
         name="membership",
         protects="a patient who joined or left between two runs",
-        text=(
-            "The same question asked before and after a change of a few patients would tell them"
-            " by subtraction. A hospital refuses when fewer than this many have changed."
-        ),
+        text="The same question asked before and after a change of a few patients would tell them"
+        " by subtraction. A hospital refuses when fewer than this many have changed.",
         fixed=10.0,
         decided_here=True,
         of_all=True,
@@ -63,13 +54,11 @@ declare(
     Rule(
         name="privacy_budget",
         protects="patients whose data train networks in several runs and studies",
-        text=(
-            "A hospital with a max_epsilon in its site.toml adds up the privacy loss of all"
-            " networks that were trained with noise on any of the same patients. It refuses a study"
-            " or a training that would exceed it, and any network trained without noise. Sums and"
-            " out-of-fold rows are exact: masks and the other rules protect them, and no epsilon"
-            " covers them."
-        ),
+        text="A hospital with a max_epsilon in its site.toml adds up the privacy loss of all"
+        " networks that were trained with noise on any of the same patients. It refuses a study or"
+        " a training that would exceed it, and any network trained without noise. Sums and"
+        " out-of-fold rows are exact: masks and the other rules protect them, and no epsilon"
+        " covers them.",
         fixed=1.0,
         decided_here=True,
         of_all=True,

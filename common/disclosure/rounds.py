@@ -81,46 +81,36 @@ def check_plan(
     network: str, variant: str, plan: RoundPlan, study: Study, privacy: PrivacySettings
 ) -> Refusals:
     """Check that a round is one of the study's: network, variant, folds, passes, number."""
-    ours = network in study.networks and variant in (*_folds(study), "final")
-    if ours:
-        settings = study.network(network)
-        fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
-        held = validation_fold(settings, fold, study.folds)
-        rounds = settings.rounds if plan.epochs else settings.rounds + 1
-        ours = (
-            plan.excluded_fold == fold
-            and plan.validation_fold == (-1 if plan.keep else held)
+    folds = {"final": -1} | {f"fold{fold}": fold for fold in range(study.folds)}
+    if network in study.networks and variant in folds:
+        settings, fold = study.network(network), folds[variant]
+        held = -1 if plan.keep else validation_fold(settings, fold, study.folds)
+        if (
+            (plan.excluded_fold, plan.validation_fold) == (fold, held)
             and plan.epochs in (0, settings.local_epochs)
             and not (plan.epochs and plan.keep)
-            and 0 <= plan.round < rounds
-        )
-    return () if ours else (refusal("update", privacy, TRAIN, "a round that the study has not"),)
-
-
-def _folds(study: Study) -> tuple[str, ...]:
-    return tuple(f"fold{k}" for k in range(study.folds))
+            and 0 <= plan.round < (settings.rounds if plan.epochs else settings.rounds + 1)
+        ):
+            return ()
+    return (refusal("update", privacy, TRAIN, "a round that the study has not"),)
 
 
 declare(
     Rule(
         name="update",
         protects="single patients, by training again on other weights",
-        text=(
-            "In one run a hospital trains a network once for each round that the study has, and on"
-            " one set of weights: the same request again has the same answer, any other is refused."
-            " Batches, augmentation and noise follow from a secret of the hospital's."
-        ),
+        text="In one run a hospital trains a network once for each round that the study has, and"
+        " on one set of weights: the same request again has the same answer, any other is refused."
+        " Batches, augmentation and noise follow from a secret of the hospital's.",
         fixed=1.0,
         remedy="resume the run from its own folder, or start a new run",
     ),
     Rule(
         name="drawn",
         protects="the few patients of a short training round",
-        text=(
-            "A round's change of the weights is of at least this many patients: a study of few"
-            " steps with small batches is refused before anything is computed. With differential"
-            " privacy the noise takes the place of this rule."
-        ),
+        text="A round's change of the weights is of at least this many patients: a study of few"
+        " steps with small batches is refused before anything is computed. With differential"
+        " privacy the noise takes the place of this rule.",
         setting="min_rows",
         decided_here=True,
         way="whole passes (local_steps = 0), more steps or larger batches in study.toml",

@@ -56,7 +56,8 @@ class Rule:
     setting : field of the study's `[privacy]` that holds the threshold; empty when it is fixed.
     fixed : the threshold where no setting holds it.
     sums : kinds of statistic (its `kind`) that the rule is applied to.
-    check : refuse a sum of one of these kinds; None where it takes what a site remembers.
+    check : say why a sum of one of these kinds is refused, empty where it is not; None where that
+        takes what a site remembers.
     describes : sums of these kinds may also be made of test patients.
     decided_here : one site's own patients and files decide it, so the check of a site can try it.
     of_all : it is about a site's whole part in the study, not about one set of patients.
@@ -71,7 +72,7 @@ class Rule:
     setting: str = ""
     fixed: float = 0.0
     sums: tuple[str, ...] = ()
-    check: Callable[[SumQuery], Refusals] | None = None
+    check: Callable[[SumQuery], str] | None = None
     describes: bool = False
     decided_here: bool = False
     of_all: bool = False

@@ -14,37 +14,34 @@ def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusal
     return fall_short(privacy, subset, {"test_rows": rows.n, "test_class": smaller_class(rows)})
 
 
-def check_one_site_scores(query: SumQuery) -> Refusals:
+def check_one_site_scores(query: SumQuery) -> str:
     """Refuse sums over scores of a test set that this site holds alone.
 
     The first round's histograms by class and threshold are sums over scores as well: masked over
     three sites and more, their cells may hold single rows of all sites, of which nobody knows the
     site.
     """
-    if query.alone and not query.trains:
-        return query.refuse("one_site_scores")
-    return ()
+    return "scores of one site's own set" if query.alone and not query.trains else ""
 
 
-def check_test_class(query: SumQuery) -> Refusals:
+def check_test_class(query: SumQuery) -> str:
     """Refuse sums over scores of few test patients of one class that somebody would see apart."""
     if query.trains or query.alone or not query.seen:
-        return ()
-    if 0 < smaller_class(query.rows) < query.privacy.min_per_class:
-        return query.refuse("test_class")
-    return ()
+        return ""
+    few = 0 < smaller_class(query.rows) < query.privacy.min_per_class
+    return "rows of a class" if few else ""
 
 
-def check_placements(query: SumQuery) -> Refusals:
+def check_placements(query: SumQuery) -> str:
     """Check that class-wise cells for comparison across sites hold none or enough rows."""
     fewest = query.privacy.min_cell
     for cells in (query.statistic.negatives, query.statistic.positives):
         if ((cells.counts > 0.5) & (cells.counts < fewest - 0.5)).any():
-            return query.refuse("placements")
-    return ()
+            return "rows of a class in a cell"
+    return ""
 
 
-def check_bin_counts(query: SumQuery) -> Refusals:
+def check_bin_counts(query: SumQuery) -> str:
     """Check class counts in the bins of open tree nodes.
 
     A site cannot know how many rows of all sites a node holds. It checks the question itself: the
@@ -54,27 +51,24 @@ def check_bin_counts(query: SumQuery) -> Refusals:
     """
     statistic: NodeCounts = query.statistic
     if query.study.fusion.pooling != "bins":
-        return query.refuse("bin_counts", "a study that does not grow its forest from counts")
+        return "a study that does not grow its forest from counts"
     inner = statistic.feature.shape[1]
     if inner.bit_length() > query.privacy.max_tree_depth:
-        return query.refuse("bin_counts", "levels of a tree")
+        return "levels of a tree"
     if statistic.edges.shape[1] - 1 > query.study.fusion.bins:
-        return query.refuse("bin_counts", "bins of a column")
+        return "bins of a column"
     split = statistic.feature >= 0
     edges = statistic.edges[statistic.feature[split]]
-    if not (edges == statistic.threshold[split][:, None]).any(axis=1).all():
-        return query.refuse("bin_counts", "a split that is not at the edge of a bin")
-    return ()
+    at_edges = (edges == statistic.threshold[split][:, None]).any(axis=1).all()
+    return "" if at_edges else "a split that is not at the edge of a bin"
 
 
 declare(
     Rule(
         name="bin_counts",
         protects="the few patients in a small branch of a decision tree",
-        text=(
-            "A forest that is grown from counts may be at most this deep and split at the edges"
-            " of the study's bins alone, and only a study that declares it may ask."
-        ),
+        text="A forest that is grown from counts may be at most this deep and split at the edges"
+        " of the study's bins alone, and only a study that declares it may ask.",
         setting="max_tree_depth",
         sums=("bin_counts",),
         check=check_bin_counts,
@@ -82,20 +76,16 @@ declare(
     Rule(
         name="test_rows",
         protects="single test patients",
-        text=(
-            "Measures of a hospital's own test patients are given only where there are at least"
-            " this many."
-        ),
+        text="Measures of a hospital's own test patients are given only where there are at least"
+        " this many.",
         setting="min_rows",
         decided_here=True,
     ),
     Rule(
         name="test_class",
         protects="the few test patients of one outcome",
-        text=(
-            "Measures of a hospital's own test patients are given only where at least this many"
-            " have either outcome."
-        ),
+        text="Measures of a hospital's own test patients are given only where at least this many"
+        " have either outcome.",
         setting="min_per_class",
         sums=("score_histogram", "scores", "placements"),
         check=check_test_class,
@@ -104,10 +94,8 @@ declare(
     Rule(
         name="one_site_scores",
         protects="test patients of one hospital",
-        text=(
-            "A test set that one hospital holds alone is evaluated inside it; sums over its"
-            " scores are not given."
-        ),
+        text="A test set that one hospital holds alone is evaluated inside it; sums over its"
+        " scores are not given.",
         fixed=2.0,
         sums=("score_histogram", "scores", "placements"),
         check=check_one_site_scores,
@@ -115,10 +103,8 @@ declare(
     Rule(
         name="placements",
         protects="test patients of the other hospitals with unusual scores",
-        text=(
-            "To compare scores across hospitals each learns how many patients of either outcome"
-            " lie in an interval of the score: none, or at least this many."
-        ),
+        text="To compare scores across hospitals each learns how many patients of either outcome"
+        " lie in an interval of the score: none, or at least this many.",
         setting="min_cell",
         sums=("placements",),
         check=check_placements,

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from common.disclosure.forms import FormError, check_form, is_own_table
-from common.disclosure.rule import Refusals, Rule, SumQuery, declare, describes, once, rules_of
+from common.disclosure.rule import (
+    Refusals,
+    Rule,
+    SumQuery,
+    declare,
+    describes,
+    once,
+    refusal,
+    rules_of,
+)
 from common.disclosure.training import check_training_sum
 from common.messages.plain import to_tree
 from common.statistics.base import Rows
@@ -42,12 +51,10 @@ declare(
     Rule(
         name="levels",
         protects="patients who are singled out by a question about some of the patients only",
-        text=(
-            "Sums over part of the patients are given in one form: histograms of scores, and"
-            " placements made of them, for the test patients in one level of a column that the"
-            " study declares a stratum. Levels cannot be combined, and a column is cut in two at"
-            " one place a study, whatever its runs are called."
-        ),
+        text="Sums over part of the patients are given in one form: histograms of scores, and"
+        " placements made of them, for the test patients in one level of a column that the study"
+        " declares a stratum. Levels cannot be combined, and a column is cut in two at one place a"
+        " study, whatever its runs are called.",
         fixed=1.0,
         remedy="run over the cohort and the cuts of the first evaluation",
     )
@@ -90,7 +97,8 @@ def check_sum(
         study.test_set(subset)
         if not describes(statistic.kind):
             return query.refuse("subset")
-    found = once(one for rule in rules if rule.check for one in rule.check(query))
+    broken = [(rule.name, rule.check(query)) for rule in rules if rule.check]
+    found = once(refusal(name, privacy, subset, why) for name, why in broken if why)
     if query.trains:
         return once((*check_training_sum(rows, study.folds, privacy), *found))
     if not found and query.alone and not is_own_table(view):

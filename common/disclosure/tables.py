@@ -8,65 +8,55 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.disclosure.rule import Refusals, Rule, SumQuery, declare
+from common.disclosure.rule import Rule, SumQuery, declare
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
 
 
-def check_rows(query: SumQuery) -> Refusals:
+def check_rows(query: SumQuery) -> str:
     """Refuse sums over few test patients of this site that somebody would see apart."""
     statistic, fewest = query.statistic, query.privacy.min_rows
     if statistic.kind == "quartiles":
-        short = statistic.fewest < fewest
-        return query.refuse("rows", "quartiles") if short else ()
-    if query.trains:
-        return ()
+        return "quartiles" if statistic.fewest < fewest else ""
+    if query.trains or not query.seen:
+        return ""
     if not query.alone:
-        few = query.seen and 0 < query.rows.n < fewest
-        return query.refuse("rows") if few else ()
-    if statistic.kind != "rows" or not query.seen:
-        return ()
-    if isinstance(statistic, GroupSums) and statistic.minimum >= fewest:
-        return ()
+        return "rows of a set" if 0 < query.rows.n < fewest else ""
+    protects = isinstance(statistic, GroupSums) and statistic.minimum >= fewest
+    if statistic.kind != "rows" or protects:
+        return ""
     present = np.isfinite(query.rows.values).sum(axis=0)
-    if ((present > 0) & (present < fewest)).any():
-        return query.refuse("rows", "values of a column")
-    return ()
+    return "values of a column" if ((present > 0) & (present < fewest)).any() else ""
 
 
-def check_paired(query: SumQuery) -> Refusals:
+def check_paired(query: SumQuery) -> str:
     """Check sums over patients that were read twice: none, or enough."""
     first, second = query.rows.values, query.rows.paired
     if second is None:
-        return ()
+        return ""
     twice = (np.isfinite(first) & np.isfinite(second)).sum(axis=0)
-    if ((twice > 0) & (twice < query.privacy.min_category)).any():
-        return query.refuse("paired")
-    return ()
+    few = (twice > 0) & (twice < query.privacy.min_category)
+    return "patients read twice" if few.any() else ""
 
 
-def check_cells(query: SumQuery) -> Refusals:
+def check_cells(query: SumQuery) -> str:
     """Refuse small cells, by level or by interval, of a set that this site holds alone."""
     statistic, fewest = query.statistic, query.privacy.min_cell
     if statistic.kind == "quartiles":
-        short = statistic.minimum < fewest
-        return query.refuse("cells", "quartiles") if short else ()
+        return "quartiles" if statistic.minimum < fewest else ""
     protects = isinstance(statistic, ProtectedLevelCounts | JoinedHistogram)
     # below 2 no cell is small
-    if query.alone and fewest > 1 and not (protects and statistic.minimum >= fewest):
-        return query.refuse("cells")
-    return ()
+    small = query.alone and fewest > 1 and not (protects and statistic.minimum >= fewest)
+    return "cells that nothing joins" if small else ""
 
 
 declare(
     Rule(
         name="rows",
         protects="single patients behind a mean, a standard deviation or any other sum",
-        text=(
-            "A hospital takes part in sums over training patients only with at least this many,"
-            " and gives a mean of a test set that it holds alone only where as many patients have"
-            " a value. No smallest or largest value is asked for; where a column says how many"
-            " decimals it has, the counts of its values over all hospitals are."
-        ),
+        text="A hospital takes part in sums over training patients only with at least this many,"
+        " and gives a mean of a test set that it holds alone only where as many patients have a"
+        " value. No smallest or largest value is asked for; where a column says how many decimals"
+        " it has, the counts of its values over all hospitals are.",
         setting="min_rows",
         sums=(
             "rows",
@@ -84,10 +74,8 @@ declare(
     Rule(
         name="paired",
         protects="the few patients whose tumour was contoured twice",
-        text=(
-            "A hospital answers about agreement between readers only where at least this many"
-            " patients were contoured twice; hospitals without any add nothing."
-        ),
+        text="A hospital answers about agreement between readers only where at least this many"
+        " patients were contoured twice; hospitals without any add nothing.",
         setting="min_category",
         sums=("paired",),
         check=check_paired,
@@ -97,12 +85,10 @@ declare(
     Rule(
         name="cells",
         protects="small cells of a table",
-        text=(
-            "A table of a test set that one hospital holds alone leaves it only with cells below"
-            " this number withheld or joined, and with a second cell withheld where one could be"
-            " computed. Median and quartiles of a column leave it only where at least this many"
-            " patients lie in each quarter, with no more digits than a table needs."
-        ),
+        text="A table of a test set that one hospital holds alone leaves it only with cells below"
+        " this number withheld or joined, and with a second cell withheld where one could be"
+        " computed. Median and quartiles of a column leave it only where at least this many"
+        " patients lie in each quarter, with no more digits than a table needs.",
         setting="min_cell",
         sums=("cells", "rank_histogram", "quartiles", "support"),
         check=check_cells,

@@ -99,10 +99,8 @@ declare(
     Rule(
         name="sites",
         protects="what one hospital contributes to a sum",
-        text=(
-            "Sums and weights are masked, which takes at least three hospitals: of two, each"
-            " could take its own numbers off the sum and would hold the other's."
-        ),
+        text="Sums and weights are masked, which takes at least three hospitals: of two, each"
+        " could take its own numbers off the sum and would hold the other's.",
         fixed=FEWEST_MASKED,
         decided_here=True,
         remedy='add a site, or write masking = "where_possible" or "off" openly in the study',
@@ -110,11 +108,9 @@ declare(
     Rule(
         name="masking",
         protects="what one hospital contributes to a sum",
-        text=(
-            "A hospital whose own site file asks for masks takes no part in a study that sends"
-            " its sums in the clear: required allows no sum over hospitals without masks,"
-            " where_possible none over three hospitals and more."
-        ),
+        text="A hospital whose own site file asks for masks takes no part in a study that sends"
+        " its sums in the clear: required allows no sum over hospitals without masks,"
+        " where_possible none over three hospitals and more.",
         fixed=1.0,
         decided_here=True,
         remedy="mask the study's sums, or say less under [privacy] in that hospital's site.toml",
@@ -130,20 +126,16 @@ declare(
     Rule(
         name="fold",
         protects="the few patients of one fold of the cross-validation",
-        text=(
-            "Sums are made for each fold, so each fold must hold at least this many of the"
-            " hospital's patients."
-        ),
+        text="Sums are made for each fold, so each fold must hold at least this many of the"
+        " hospital's patients.",
         setting="min_rows_per_fold",
         decided_here=True,
     ),
     Rule(
         name="consent",
         protects="patients with extreme values",
-        text=(
-            "A study that does not limit extreme values needs this hospital's explicit word in"
-            " its own site file."
-        ),
+        text="A study that does not limit extreme values needs this hospital's explicit word in"
+        " its own site file.",
         fixed=1.0,
         decided_here=True,
         of_all=True,
@@ -159,19 +151,15 @@ declare(
     Rule(
         name="weights",
         protects="what one hospital's patients change in a network",
-        text=(
-            "A hospital's change of the weights enters the sum with its share of the training"
-            " patients, never with more."
-        ),
+        text="A hospital's change of the weights enters the sum with its share of the training"
+        " patients, never with more.",
         fixed=1.0,
     ),
     Rule(
         name="svm_cost",
         protects="patients that a weakly penalised machine would memorise",
-        text=(
-            "Costs above 1 let single patients shape a support vector machine. A hospital with"
-            " fewer training patients than this refuses a study with such costs."
-        ),
+        text="Costs above 1 let single patients shape a support vector machine. A hospital with"
+        " fewer training patients than this refuses a study with such costs.",
         setting="min_rows_weak_penalty",
         decided_here=True,
         way="costs of at most 1 in [svm] of study.toml",

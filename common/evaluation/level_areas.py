@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import scipy
 
 from common.evaluation.delong import NO_VARIANCE, exact
 from common.evaluation.suppression import Mask, suppress
+from common.messages.limits import patients, shares
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.placements import DeLongResult, delong_unknown
@@ -26,8 +27,8 @@ class LevelAreas:
     areas : one per level; without patients where they are withheld or the level is too small.
     """
 
-    counts: Float
-    hidden: Float
+    counts: Annotated[Float, patients("levels", 2)]
+    hidden: Annotated[Float, shares("levels", decimals=0)]
     areas: tuple[DeLongResult, ...]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.delong import exact
+from common.messages.limits import Limits
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.class_histogram import (
@@ -45,7 +46,7 @@ class Evaluation:
     histogram: ClassHistogramResult
     confusion: ConfusionResult
     calibration: BinnedCalibrationResult
-    brier: Float
+    brier: Annotated[Float, Limits(("models",))]
     decision: DecisionCountResult
 
 

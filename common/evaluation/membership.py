@@ -8,11 +8,14 @@ positive rate says how surely single patients are found (Carlini et al. 2022, IE
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import scipy
 
 from common.evaluation.delong import auc_interval, exact
 from common.evaluation.roc import roc_points
+from common.messages.limits import Patients, shares
 from common.messages.plain import plain
 from common.statistics.base import Float
 
@@ -33,10 +36,10 @@ class MembershipAudit:
         Clopper-Pearson's interval, at this threshold.
     """
 
-    members: int
-    others: int
-    auc: Float
-    tpr: Float
+    members: Patients
+    others: Patients
+    auc: Annotated[Float, shares("attacked", 3, decimals=DECIMALS)]
+    tpr: Annotated[Float, shares("attacked", 3, decimals=DECIMALS)]
 
 
 def membership_audit(

@@ -8,10 +8,12 @@ own (Chin and Ozsoyoglu 1982, IEEE TSE 8:574-582).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.messages.limits import Limits, Patients
 from common.messages.plain import plain
 
 # rounding of a projection on at most hundreds of sets
@@ -30,9 +32,9 @@ class ReleaseAudit:
         studies, to two decimals; 0 where none was; None = no bound.
     """
 
-    smallest: int
-    determined: int
-    epsilon: float | None
+    smallest: Patients
+    determined: Patients
+    epsilon: Annotated[float, Limits(low=0, decimals=2)] | None
 
 
 def determined_patients(sets: Iterable[frozenset[str]]) -> frozenset[str]:

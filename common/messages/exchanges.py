@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
 from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
+from common.messages.limits import Limits, Patients
 from common.messages.plain import plain
 from common.statistics.base import Float, statistic_classes
 from common.statistics.placements import DeLongResult
@@ -35,6 +36,8 @@ Ring16 = NDArray[np.uint16]
 
 DEVICE = "device"
 DEVICES = ("CPU", "GPU")
+READINGS = ("r1_repeat", "r2", "r2_repeat")
+"""Readings of a contour beside the main one, "r1"."""
 
 
 @plain
@@ -81,13 +84,17 @@ class EnrolReply:
     site: str
     study: str
     software: dict[str, str]
-    counts: dict[str, tuple[int, int]]
+    counts: dict[str, tuple[Patients, Patients]]
     columns: dict[str, tuple[str, ...]]
     readings: tuple[str, ...]
-    excluded: int
+    excluded: Patients
     key: SignedKey | None = None
     withheld: tuple[Refusal, ...] = ()
     verifies: bool = False
+
+
+NOBODY = EnrolReply(site="", study="", software={}, counts={}, columns={}, readings=(), excluded=0)
+"""Reply of a simulated node beyond the study's sites."""
 
 
 @plain
@@ -370,8 +377,8 @@ class TrainReply:
     parameters: Ring32
     statistics: Ring64
     ring16: Ring16 = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
-    epsilon: float = 0.0
-    objection: tuple[float, ...] = ()
+    epsilon: Annotated[float, Limits(low=0)] = 0.0
+    objection: tuple[Annotated[float, Limits(low=0, high=1e6, decimals=2)], ...] = ()
     fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
 
@@ -460,7 +467,7 @@ class EvaluateReply:
 
     site: str
     request: str
-    counts: dict[str, tuple[int, int]]
+    counts: dict[str, tuple[Patients, Patients]]
     evaluations: dict[str, Evaluation]
     parts: dict[str, DeLongResult]
     withheld: tuple[Refusal, ...]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.messages.limits import Limits, patients, shares
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.exact import complete, matches
@@ -39,9 +40,9 @@ class ClassHistogramResult:
     single : (k, cells), 1.0 where all scores of the cell seem to be one value, else 0.0.
     """
 
-    edges: Float
-    counts: Float
-    single: Float
+    edges: Annotated[Float, Limits(("models", "edges"))]
+    counts: Annotated[Float, patients("models", 2, "cells")]
+    single: Annotated[Float, shares("models", "cells", decimals=0)]
 
 
 @plain

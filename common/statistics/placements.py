@@ -7,10 +7,11 @@ is corrected for the position of each score in its cell.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from common.messages.limits import Limits, Patients, shares
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.class_histogram import ClassCells
@@ -25,10 +26,10 @@ class DeLongResult:
     The area is NaN without both classes, the covariance without two rows of each.
     """
 
-    n: int
-    positives: int
-    auc: Float
-    covariance: Float
+    n: Patients
+    positives: Patients
+    auc: Annotated[Float, shares("models", unknown=True)]
+    covariance: Annotated[Float, Limits(("models", "models"), unknown=True)]
 
 
 @plain

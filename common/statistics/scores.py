@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from common.messages.limits import Limits, Patients, patients
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.exact import complete, matches
@@ -18,10 +19,10 @@ THRESHOLDS: Float = np.arange(1, 100) / 100.0
 class ConfusionResult:
     """True and false positives and negatives, each (k,)."""
 
-    tp: Float
-    tn: Float
-    fp: Float
-    fn: Float
+    tp: Annotated[Float, patients("models")]
+    tn: Annotated[Float, patients("models")]
+    fp: Annotated[Float, patients("models")]
+    fn: Annotated[Float, patients("models")]
 
 
 @plain
@@ -89,9 +90,9 @@ class Confusion:
 class BinnedCalibrationResult:
     """Rows, their summed probability and positives, per column and bin (k, 10)."""
 
-    count: Float
-    probability: Float
-    positives: Float
+    count: Annotated[Float, patients("models", 10)]
+    probability: Annotated[Float, Limits(("models", 10))]
+    positives: Annotated[Float, patients("models", 10)]
 
 
 @plain
@@ -153,10 +154,10 @@ class BinnedCalibration:
 class DecisionCountResult:
     """Rows, positives, and true and false positives (k, 99) at thresholds 0.01 ... 0.99."""
 
-    n: int
-    positives: int
-    tp: Float
-    fp: Float
+    n: Patients
+    positives: Patients
+    tp: Annotated[Float, patients("models", 99)]
+    fp: Annotated[Float, patients("models", 99)]
 
 
 @plain

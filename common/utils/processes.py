@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import logging
 import os
 import signal
 import socket
@@ -12,11 +13,12 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from common.errors import StudyError
 from common.utils import keeper
@@ -206,6 +208,29 @@ def run_program(commands: Callable[[], object]) -> None:
     finally:
         # Python looks through all objects before it ends, which takes two seconds with torch
         gc.freeze()
+
+
+def end_with_this_thread(program: Callable[[], None]) -> NoReturn:
+    """Run a program of Flower, and end the process when it returns or fails.
+
+    Where Flower gives its connection up, its other threads would keep the process alive, and
+    nobody would start it again. Nothing of the caller runs after it, such as the loop of a fork.
+    """
+    code = 1
+    try:
+        program()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException as error:
+        logging.getLogger("fedlnm.site").error("Flower gave up: %s", type(error).__name__)
+        traceback.print_exc()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def in_words(error: OSError) -> StudyError:

@@ -15,6 +15,7 @@ from common.messages.exchanges import Refused, RoundPlan, SumItem, SumReply, Sum
 from common.statistics.moments import Means
 from common.transforms import Select
 from common.transforms.views import table
+from tests.fixtures.models import out_of_fold
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 ITEM = SumItem(Means(), table("clinical").then(Select(columns=("marker", "stage"))), "train")
@@ -90,6 +91,12 @@ def test_a_site_that_wants_masks_gives_nothing_to_a_study_without(
     open_workspace.cache_clear()
     with pytest.raises(RefusedError, match="rule masking"):
         federation.sum_many([ITEM])
+    with pytest.raises(RefusedError, match="rule masking"):
+        plan = RoundPlan(1, 0.01, excluded_fold=-1, total=145, keep=False)
+        federation.train("dl3d", "final", np.zeros(9, dtype=np.float32), NOTHING, plan)
+    with pytest.raises(RefusedError, match="rule masking"):
+        view = out_of_fold(rehearsal.study, ("marker", "age"))
+        federation.rows({"clinical": view}, np.zeros((1, 101)))
     with pytest.raises(RefusedError, match="rule masking"):
         rehearsal.federation("second").enrol()
     assert isinstance(said(federation, "query.sum")["a"], Refused)

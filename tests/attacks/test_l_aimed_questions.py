@@ -138,6 +138,11 @@ def test_no_column_of_a_table_leaves_as_out_of_fold_rows(aimed: Aimed) -> None:
     assert rule(aimed.rows(marker=out_of_fold(aimed.rehearsal.study, MARKER))) == "form"
 
 
+def test_no_sum_is_over_a_table_made_up(aimed: Aimed) -> None:
+    twice = RAW.then(Clip(limit=3.0), Clip(limit=3.0))
+    assert rule(aimed.sums("a", SumItem(Means(), twice, "train"))) == "form"
+
+
 def test_rows_are_given_once_and_of_the_same_models_again(aimed: Aimed) -> None:
     first, other = (out_of_fold(aimed.rehearsal.study, MARKER, fill) for fill in (0.0, 1.0))
     given = aimed.rows(clinical=first)

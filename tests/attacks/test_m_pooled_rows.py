@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from common.masking.fixed_point import framed, hkdf_sha256
 from common.masking.pairwise import mask_context, mask_vector
 from common.masking.pooled_rows import from_slots, to_slots
 from common.masking.slots import permutation, slots
-from common.messages.exchanges import RowsReply
+from common.messages.exchanges import RowsReply, RowsRequest
 from common.statistics.histogram import Histogram
 from common.transforms.views import materialise
 from tests.fixtures.models import out_of_fold
@@ -150,6 +151,30 @@ def test_rows_without_a_mask_are_read_one_hospital_at_a_time(
         if heard.kind == "query.rows":
             flags = heard.reply.ring32.reshape(-1, 3)[:, 0]
             assert flags.sum() == federation.members[heard.site].counts["train"][0]
+
+
+@pytest.mark.parametrize("counts", [{"a": 145}, {"a": 60, "b": 85}, {"a": 59, "b": 46, "c": 40}])
+def test_a_hospital_refuses_rows_among_other_hospitals_or_patients_than_train(
+    coordinator: Any, tabular: Path, counts: dict[str, int]
+) -> None:
+    federation = coordinator.rehearse(tabular).federation()
+    federation.enrol()
+
+    def among_others(_: str, request: Any) -> Any:
+        return replace(request, counts=counts) if isinstance(request, RowsRequest) else request
+
+    federation.grid.ask = among_others
+    with pytest.raises(RefusedError, match="rule pooled_rows"):
+        pool(federation)
+
+
+def test_a_hospital_refuses_rows_to_a_study_that_shares_none(
+    coordinator: Any, tabular: Path
+) -> None:
+    federation = coordinator.rehearse(tabular, fusion={"pooling": "bins"}).federation()
+    federation.enrol()
+    with pytest.raises(RefusedError, match="rule pooled_rows"):
+        pool(federation)
 
 
 def attack(federation: Any, rehearsal: Any, rows: Any, site: str) -> int:

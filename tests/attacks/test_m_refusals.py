@@ -19,7 +19,7 @@ from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.training import check_fold_classes, check_training_sum
 from common.messages.codec import decode, encode, header_of
-from common.messages.exchanges import Problem, Refused, SumItem, SumRequest
+from common.messages.exchanges import Problem, Refusal, Refused, SumItem, SumRequest
 from common.messages.problems import PROBLEMS
 from common.statistics.base import Rows
 from common.statistics.fold_histogram import Support
@@ -85,11 +85,16 @@ def statistic(cuts: Any, folds: int) -> CrossProducts:
     return CrossProducts(mean=np.zeros(len(cuts)), support=support)
 
 
-def naming(query: SumQuery) -> Refusals:
+def naming(query: SumQuery) -> str:
     """The rule `support` as it would be if it named the first column that breaks it."""
     own = query.statistic.support.of(query.rows, query.study.folds)
     broken = np.flatnonzero((own > query.statistic.support.apart + 0.5).any(axis=0))
-    return (refusal("support", query.privacy, f"column {broken[0]}"),) if broken.size else ()
+    return f"column {broken[0]}" if broken.size else ""
+
+
+def in_place_of_patients(rule: str, privacy: Any, subset: str, why: str = "") -> Refusal:
+    """A refusal that names what the check named, in place of the set of patients."""
+    return refusal(rule, privacy, why if why.startswith("column ") else subset)
 
 
 @pytest.fixture
@@ -103,6 +108,7 @@ def asking(coordinator: Any, tabular: Any) -> Asking:
 @pytest.fixture
 def names_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RULES, "support", replace(RULES["support"], check=naming))
+    monkeypatch.setattr("common.disclosure.sums.refusal", in_place_of_patients)
 
 
 @pytest.mark.usefixtures("names_columns")
@@ -174,11 +180,10 @@ def test_columns_that_break_the_support(position: list[int], seed: int) -> None:
     cuts = np.full(161, 300.0)
     cuts[position] = -300.0
     rows = patients(60, 1, seed)
-    rows = replace(rows, values=np.repeat(rows.values / SCALE, 161, axis=1))
+    values = np.repeat(rows.values / SCALE, 161, axis=1)
+    rows = replace(rows, values=values, columns=rows.columns * 161)
     asked = statistic(cuts, study.folds)
-    found = RULES["support"].check(
-        SumQuery(asked, columns(161), rows, "train", study, study.privacy)
-    )
+    found = check_sum(asked, rows, "train", study, study.privacy, columns(161))
     assert bytes_of(found) == bytes_of((refusal("support", study.privacy, "train"),))
 
 

@@ -8,21 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.gate.inspect import inspect
 from client.gate.schema import GateContext
 from common.evaluation.local import evaluate_locally
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
-from common.messages.codec import encode
 from common.messages.exchanges import EvaluateReply, EvaluateRequest
 from common.statistics.base import Rows
 from common.statistics.class_histogram import score_edges
 from common.statistics.placements import DeLongResult
 from common.study.model import Study
-
-
-def code(request: Any, reply: Any, context: GateContext) -> str:
-    return inspect("evaluate.handout", request, encode(reply), context).code
+from tests.fixtures import gate
 
 
 @pytest.fixture
@@ -58,14 +53,14 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
 
 def test_a_true_evaluation_passes(evaluation: Any, context: GateContext) -> None:
     request, reply = evaluation
-    assert code(request, reply, context) == ""
+    assert gate.code("evaluate.handout", request, reply, context) == ""
 
 
 def test_more_models_than_the_study_has_are_stopped(evaluation: Any, context: GateContext) -> None:
     request, reply = evaluation
     more = replace(request, edges=np.vstack([request.edges, request.edges]))
     reported = replace(reply, request=more.digest)
-    assert code(more, reported, context) == "not_declared"
+    assert gate.code("evaluate.handout", more, reported, context) == "not_declared"
 
 
 def spoiled(evaluation: Any, path: str, value: Any) -> Any:
@@ -97,7 +92,7 @@ def test_a_spoiled_evaluation_is_stopped(
     request, reply = evaluation
     other = spoiled(reply.evaluations["external_1"], path, value)
     changed = replace(reply, evaluations={"external_1": other})
-    assert code(request, changed, context) == expected
+    assert gate.code("evaluate.handout", request, changed, context) == expected
 
 
 def test_measures_of_few_patients_or_of_a_set_over_sites_are_stopped(
@@ -107,10 +102,10 @@ def test_measures_of_few_patients_or_of_a_set_over_sites_are_stopped(
     few = DeLongResult(9, 5, np.array([0.5, 0.6]), np.eye(2))
     counts = {**reply.counts, "internal": (9, 5)}
     small = replace(reply, counts=counts, parts={"internal": few})
-    assert code(request, small, context) == "too_few"
+    assert gate.code("evaluate.handout", request, small, context) == "too_few"
     own = reply.evaluations["external_1"]
     wrong = replace(reply, evaluations={"internal": own})
-    assert code(request, wrong, context) == "shape"
+    assert gate.code("evaluate.handout", request, wrong, context) == "shape"
 
 
 @pytest.mark.parametrize(("field", "value"), [("site", "b"), ("request", "0" * 64)])
@@ -118,7 +113,10 @@ def test_measures_that_answer_another_question_are_stopped(
     evaluation: Any, context: GateContext, field: str, value: str
 ) -> None:
     request, reply = evaluation
-    assert code(request, replace(reply, **{field: value}), context) == "other_question"
+    assert (
+        gate.code("evaluate.handout", request, replace(reply, **{field: value}), context)
+        == "other_question"
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,7 @@ def test_a_spoiled_attack_on_membership_is_stopped(
 ) -> None:
     request, reply = evaluation
     changed = replace(reply, membership=spoiled(reply.membership, path, value))
-    assert code(request, changed, context) == expected
+    assert gate.code("evaluate.handout", request, changed, context) == expected
 
 
 def test_a_hospital_that_does_not_train_has_no_training_patients_to_attack(
@@ -150,7 +148,7 @@ def test_a_hospital_that_does_not_train_has_no_training_patients_to_attack(
         for one in context.study.sites
     )
     other = replace(context, study=context.study.model_copy(update={"sites": sites}))
-    assert code(request, reply, other) == "not_declared"
+    assert gate.code("evaluate.handout", request, reply, other) == "not_declared"
 
 
 @pytest.mark.parametrize(
@@ -162,4 +160,4 @@ def test_spoiled_figures_on_releases_are_stopped(
 ) -> None:
     request, reply = evaluation
     changed = replace(reply, releases=spoiled(reply.releases, path, value))
-    assert code(request, changed, context) == "value"
+    assert gate.code("evaluate.handout", request, changed, context) == "value"

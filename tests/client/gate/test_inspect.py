@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-from client.gate.inspect import CHECKS, inspect, read_request
+from client.gate.inspect import CHECKS, read_request
 from client.gate.schema import GateContext, StoppedError
-from common.disclosure.rule import stricter
 from common.masking.layout import sizes
 from common.messages.codec import encode
 from common.messages.exchanges import (
@@ -32,9 +31,10 @@ from common.messages.exchanges import (
 from common.messages.problems import PROBLEMS
 from common.statistics.gram import FoldGram
 from common.statistics.moments import Means
-from common.study.model import PrivacySettings, Study
-from common.transforms import Clip, Select
+from common.study.model import Study
+from common.transforms import Select
 from common.transforms.views import table
+from tests.fixtures.gate import code
 from tests.fixtures.models import out_of_fold
 
 RING = np.random.default_rng(0)
@@ -50,11 +50,6 @@ def masked(n: int, bits: int = 64) -> Any:
     """Numbers as a mask leaves them."""
     dtype = np.uint64 if bits == 64 else np.uint32
     return RING.integers(0, 2**bits, n, dtype=dtype)
-
-
-def code(exchange: str, request: Any, reply: Any, context: GateContext) -> str:
-    content = reply if isinstance(reply, RecordDict) else encode(reply)
-    return inspect(exchange, request, content, context).code
 
 
 # -- sums ------------------------------------------------------------------------------------------
@@ -115,17 +110,6 @@ def test_sums_that_the_study_does_not_mask_may_be_plain(study: Study, context: G
     small = replace(reply, ring64=np.arange(reply.ring64.size, dtype=np.uint64))
     assert code("query.sum", request, small, plain) == ""
     assert code("query.sum", request, small, context) == "not_masked"
-
-
-@pytest.mark.parametrize(("own", "expected"), [("required", "not_masked"), ("off", "")])
-def test_what_the_sites_own_file_wants_masked_does_not_leave_in_the_clear(
-    study: Study, context: GateContext, own: Any, expected: str
-) -> None:
-    privacy = study.privacy.model_copy(update={"masking": "off"})
-    asked = study.model_copy(update={"privacy": privacy})
-    site = replace(context, study=asked, privacy=stricter(privacy, PrivacySettings(masking=own)))
-    assert code("query.sum", *sums_of(asked, "train"), site) == expected
-    assert code("train.network", *training(asked, 1), site) == expected
 
 
 def test_sums_over_a_subset_of_other_sites_are_stopped(study: Study, context: GateContext) -> None:
@@ -276,49 +260,6 @@ def test_other_rows_are_stopped(
     request, reply = rows_of(study)
     other = replace(reply, ring32=change(reply.ring32))
     assert code("query.rows", request, other, context) == expected
-
-
-@pytest.mark.parametrize("counts", [{"c": 145}, {**PLACES, "d": 0}, {"a": 60, "b": 85}])
-def test_rows_among_other_sites_than_train_are_stopped(
-    study: Study, context: GateContext, counts: dict[str, int]
-) -> None:
-    request, reply = rows_of(study)
-    other = replace(request, counts=counts)
-    reported = replace(reply, request=other.digest)
-    assert code("query.rows", other, reported, context) == "not_declared"
-
-
-def test_rows_of_two_hospitals_are_stopped(study: Study, context: GateContext) -> None:
-    sites = [one.model_copy(update={"trains": one.name != "b"}) for one in study.sites]
-    two = replace(context, study=study.model_copy(update={"sites": tuple(sites)}))
-    request, reply = rows_of(study)
-    assert code("query.rows", request, reply, two) == "not_declared"
-
-
-def test_rows_of_anything_but_the_studys_models_are_stopped(
-    study: Study, context: GateContext
-) -> None:
-    request, reply = rows_of(study)
-    for columns in ({"clinical": table("clinical")}, {"marker": request.columns["clinical"]}):
-        other = replace(request, columns=columns)
-        reported = replace(reply, request=other.digest)
-        assert code("query.rows", other, reported, context) == "not_declared"
-
-
-def test_sums_over_a_table_made_up_are_stopped(study: Study, context: GateContext) -> None:
-    request, reply = sums_of(study, "train")
-    twice = request.items[0].view.then(Clip(limit=3.0), Clip(limit=3.0))
-    item = replace(request.items[0], view=twice)
-    other = replace(request, items=(item,))
-    reported = replace(reply, request=other.digest)
-    assert code("query.sum", other, reported, context) == "not_declared"
-
-
-def test_rows_are_stopped_where_the_study_shares_none(study: Study, context: GateContext) -> None:
-    fusion = study.fusion.model_copy(update={"pooling": "bins"})
-    bins = replace(context, study=study.model_copy(update={"fusion": fusion}))
-    request, reply = rows_of(study)
-    assert code("query.rows", request, reply, bins) == "not_declared"
 
 
 # -- what a reply answers --------------------------------------------------------------------------

@@ -208,7 +208,7 @@ def test_a_port_that_is_taken_stops_the_real_supernode(own: Loopback) -> None:
     script = (
         "import sys\n"
         "from common.flower.supernode import flower_supernode\n"
-        "from client.gate.supernode import end_with_this_thread\n"
+        "from common.utils.processes import end_with_this_thread\n"
         "sys.argv = sys.argv[1:]\n"
         "end_with_this_thread(flower_supernode)\n"
     )

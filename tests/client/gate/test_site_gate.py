@@ -9,7 +9,6 @@ import pytest
 from flwr.app import RecordDict
 
 from client.gate import site_gate
-from client.gate.inspect import Verdict
 from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.site import load_site
 from common.messages.codec import decode
@@ -23,9 +22,9 @@ def thresholds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Smallest number of rows that each inspected reply was held to."""
     found: list[int] = []
 
-    def note(_: str, __: Any, content: RecordDict, context: Any) -> Verdict:
+    def note(_: str, __: Any, content: RecordDict, context: Any) -> RecordDict:
         found.append(context.privacy.min_rows)
-        return Verdict("", "", content)
+        return content
 
     monkeypatch.setattr(site_gate, "inspect", note)
     return found

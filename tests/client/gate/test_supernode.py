@@ -88,7 +88,7 @@ def test_the_process_ends_with_flowers_loop_though_other_threads_go_on(
 ) -> None:
     script = (
         "import sys, threading, time\n"
-        "from client.gate.supernode import end_with_this_thread\n"
+        "from common.utils.processes import end_with_this_thread\n"
         "threading.Thread(target=time.sleep, args=(600,)).start()\n"
         f"def loop():\n    {last}\n"
         "end_with_this_thread(loop)\n"

@@ -33,9 +33,9 @@ def test_rows_leave_only_among_enough(rows: Any, n: int, positives: int, expecte
 
 @pytest.mark.parametrize(
     ("sites", "pooling", "refused"),
-    [("abc", "rows", False), ("ab", "rows", True), ("ab", "bins", False), ("a", "rows", False)],
+    [("abc", "rows", False), ("ab", "rows", True), ("abc", "bins", True), ("a", "rows", False)],
 )
-def test_rows_of_two_training_hospitals_are_not_pooled(
+def test_rows_are_not_pooled_of_two_training_hospitals_or_where_a_study_shares_none(
     sites: str, pooling: str, refused: bool
 ) -> None:
     """One that trains alone hides its rows among nobody's, and nobody else's are there."""
@@ -64,6 +64,11 @@ def test_every_training_hospital_has_places_for_its_patients(
     found = check_places("a", 30, counts, study, USUAL)
     assert rules(found) == ([("pooled_rows", 3.0)] if refused else [])
     assert all("30" not in one.subset for one in found)
+
+
+def test_a_hospital_that_does_not_train_has_no_places() -> None:
+    study = builders.study(sites="abc", visitors="v")
+    assert rules(check_places("v", 5, {"a": 30, "b": 20, "c": 25}, study, USUAL))
 
 
 @pytest.mark.parametrize(
