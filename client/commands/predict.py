@@ -13,7 +13,10 @@ from common.errors import UsageError
 from common.utils.console import ProgressBar, consoles
 
 if TYPE_CHECKING:
+    from client.imaging.preparation import PatientProblem
+    from client.predict.inputs import Case
     from client.predict.predicting import Outcome
+    from common.study.model import Study
 
 console, screen = consoles()
 
@@ -93,9 +96,7 @@ def predict(
     Exit code 0: all patients predicted. 1: a bundle, image or contour was refused. 2: wrong usage,
     such as a clinical column that the study does not know.
     """
-    from client.data.cohort_file import confirmed_words
     from client.predict import verify
-    from client.predict.inputs import case_of, read_cases
     from client.predict.predicting import Machine, check_device
     from client.predict.predicting import predict as predict_all
     from client.predict.report import Wish, check_folder, write
@@ -109,12 +110,8 @@ def predict(
     key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
     with verify.blamed_unless_checked(key):
         opened = verify.open_bundle(bundle, key)
-        if cohort is not None:
-            cases, problems, warnings = read_cases(cohort, opened.study)
-        else:
-            words = confirmed_words(confirmed, "--confirmed")
-            cases = [case_of(opened.study, patient, image, mask, clinical or [], words)]
-            problems, warnings = [], []
+        own = (patient, image, mask, clinical or [], confirmed)
+        cases, problems, warnings = _read(opened.study, cohort, *own)
         machine = Machine(device, workers, cache)
         with ProgressBar(screen) as progress:
             outcome, predictor = predict_all(opened, cases, machine, problems, warnings, progress)
@@ -122,6 +119,25 @@ def predict(
         if out is not None and outcome.predictions:
             write(outcome, predictor, out, Wish(saliency_steps, printed), screen.emit)
     raise typer.Exit(1 if outcome.problems else 0)
+
+
+def _read(
+    study: Study,
+    cohort: Path | None,
+    patient: str,
+    image: Path | None,
+    mask: Path | None,
+    clinical: list[str],
+    confirmed: str,
+) -> tuple[list[Case], list[PatientProblem], list[str]]:
+    """Return the patients of the cohort, or the one of the command line; refusals and warnings."""
+    from client.data.cohort_file import confirmed_words
+    from client.predict.inputs import case_of, read_cases
+
+    if cohort is not None:
+        return read_cases(cohort, study)
+    words = confirmed_words(confirmed, "--confirmed")
+    return [case_of(study, patient, image, mask, clinical, words)], [], []
 
 
 def _print(outcome: Outcome, *, as_json: bool) -> None:

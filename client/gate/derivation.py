@@ -18,7 +18,7 @@ from client.store.derived_files import DerivedFiles
 from common.bundle.bundle import Bundle, Files
 from common.errors import StudyError
 from common.ledger.entry import request_digest
-from common.masking.layout import RingSums, from_rings, sizes
+from common.masking.layout import RingSums, from_rings, taken_apart
 from common.masking.update import UpdateRings, from_update_rings
 from common.messages.checkpoint import Checkpoint, Slot
 from common.messages.exchanges import (
@@ -41,7 +41,6 @@ from server.phases import protocol
 from server.phases.networks import TrainedNetwork, TrainingState
 from server.phases.program import Training, run_program
 from server.phases.protocol import NO_CONTROL, UNREAD, OutOfFoldRows, TrainingRound
-from strategies.base import AggregatedUpdate
 
 # an answer may hold a value of any phase before the run here has come to it
 load_models()
@@ -209,9 +208,10 @@ class _Sites(protocol.Federation):
         results: list[Any] = [UNREAD] * len(items)
         if not places:
             return results
-        for place, total in zip(places, _cut(answer, [items[p] for p in places]), strict=True):
-            item, width = items[place], len(items[place].view.outputs())
-            results[place] = item.statistic.finalise(from_rings(item.statistic, total, width))
+        of_place = [(items[p].statistic, len(items[p].view.outputs())) for p in places]
+        totals = taken_apart(RingSums(answer.ring64, answer.ring32), of_place)
+        for place, (statistic, width), total in zip(places, of_place, totals, strict=True):
+            results[place] = statistic.finalise(from_rings(statistic, total, width))
         return results
 
     def train(
@@ -243,13 +243,7 @@ class _Sites(protocol.Federation):
         answer: Totals = self._ask(digests, request, waits=True)
         rings = UpdateRings(answer.ring32.copy(), answer.ring16.copy(), answer.ring64.copy())
         total = from_update_rings(rings, request.trained, running, plan.grid)
-        loss, samples, held_out, held_out_samples, steps = total.sums
-        update = AggregatedUpdate(total.change, total.control, float(steps), ())
-        return TrainingRound(
-            update,
-            float(loss / samples) if samples else float("nan"),
-            float(held_out / held_out_samples) if held_out_samples else float("nan"),
-        )
+        return TrainingRound.of(total)
 
     def rows(self, columns: Mapping[str, View], fitting: Float) -> OutOfFoldRows:
         """Ask for pooled rows, which no site hears of."""
@@ -288,16 +282,6 @@ class _Sites(protocol.Federation):
     def _ask(self, digests: Mapping[str, str], asked: Any, *, waits: bool) -> Any:
         number, self.number = self.number, self.number + 1
         return self._derivation.put(Question(number, self._derivation.phase, digests, asked, waits))
-
-
-def _cut(answer: Totals, items: Sequence[SumItem]) -> list[RingSums]:
-    """Cut totals that lie end to end into those of the items."""
-    found, at64, at32 = [], 0, 0
-    for item in items:
-        n64, n32 = sizes(item.statistic, len(item.view.outputs()))
-        found.append(RingSums(answer.ring64[at64 : at64 + n64], answer.ring32[at32 : at32 + n32]))
-        at64, at32 = at64 + n64, at32 + n32
-    return found
 
 
 def handout_digest(

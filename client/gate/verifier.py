@@ -26,7 +26,7 @@ from client.store.run_files import RunTables
 from client.store.site_db import site_db
 from common.errors import StudyError
 from common.masking.fingerprint import P, check_total, fingerprint_of, pad, signed_of
-from common.masking.layout import sizes
+from common.masking.layout import RingSums, taken_apart
 from common.masking.update import update_sizes
 from common.messages.exchanges import (
     Agreed,
@@ -340,18 +340,18 @@ class Verifier:
         return [(UPDATE, [asked.digest], [entry.ring32, entry.ring16, entry.ring64])]
 
     def _item_sums(self, items: tuple[SumItem, ...], entry: Totals) -> list[Any]:
-        found, at64, at32 = [], 0, 0
-        for subset, places in groups(items).items():
-            own = [items[place] for place in places]
-            each = [sizes(item.statistic, len(item.view.outputs())) for item in own]
-            parts: tuple[list[Any], list[Any]] = ([], [])
-            for n64, n32 in each:
-                parts[0].append(entry.ring64[at64 : at64 + n64])
-                parts[1].append(entry.ring32[at32 : at32 + n32])
-                at64, at32 = at64 + n64, at32 + n32
-            found.append((subset, [item.digest for item in own], [*parts[0], *parts[1]]))
-        whole = (at64, at32, 0) == (entry.ring64.size, entry.ring32.size, entry.ring16.size)
-        return found if whole else []
+        own = {name: [items[p] for p in places] for name, places in groups(items).items()}
+        of_item = [(i.statistic, len(i.view.outputs())) for each in own.values() for i in each]
+        try:
+            parts = iter(taken_apart(RingSums(entry.ring64, entry.ring32), of_item))
+        except ValueError:
+            return []
+        found = []
+        for name, asked in own.items():
+            rings = [next(parts) for _ in asked]
+            vectors = [*(ring.ring64 for ring in rings), *(ring.ring32 for ring in rings)]
+            found.append((name, [item.digest for item in asked], vectors))
+        return [] if entry.ring16.size else found
 
 
 def _facts(request: KeyRequest) -> str:

@@ -6,7 +6,7 @@ A statistic may declare `bits = {part: 32}` for parts whose sums stay small; all
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,28 @@ def end_to_end(parts: Iterable[RingSums]) -> RingSums:
         ring64=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.ring64 for part in own)]),
         ring32=np.concatenate([np.zeros(0, dtype=np.uint32), *(part.ring32 for part in own)]),
     )
+
+
+def taken_apart(whole: RingSums, statistics: Sequence[tuple[Any, int]]) -> list[RingSums]:
+    """Cut what `end_to_end` joined into the sums of each statistic, without copies.
+
+    Parameters
+    ----------
+    statistics : each with the number of columns of its table.
+
+    Raises
+    ------
+    ValueError : vectors of another length.
+    """
+    found, at64, at32 = [], 0, 0
+    for statistic, p in statistics:
+        own64, own32 = sizes(statistic, p)
+        part64, part32 = whole.ring64[at64 : at64 + own64], whole.ring32[at32 : at32 + own32]
+        found.append(RingSums(part64, part32))
+        at64, at32 = at64 + own64, at32 + own32
+    if (at64, at32) != (whole.ring64.size, whole.ring32.size):
+        raise ValueError("sums of another length than their statistics have together")
+    return found
 
 
 def sizes(statistic: Any, p: int) -> tuple[int, int]:

@@ -64,7 +64,6 @@ from server.phases import protocol
 from server.phases.plausible import Plausibility
 from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
 from server.progress.events import Events
-from strategies.base import AggregatedUpdate
 
 _OTHER_RELEASE = (
     "has another release of fedlnm installed than this coordinator",
@@ -301,11 +300,9 @@ class Federation(protocol.Federation):
             self.relay.add(totals.going_back())
         self._let_follow()
         total = totals.results()
-        loss, samples, held_out, held_out_samples, steps = total.sums
         with self._named(request.number):
             self._plausible.check_update(network, variant, weights, total.change, running)
-        update = AggregatedUpdate(total.change, total.control, float(steps), totals.singles())
-        return TrainingRound(update, _ratio(loss, samples), _ratio(held_out, held_out_samples))
+        return TrainingRound.of(total, totals.singles())
 
     @asked_again
     def rows(self, columns: Mapping[str, View], fitting: Float) -> OutOfFoldRows:
@@ -613,7 +610,3 @@ def _problem(problem: Problem, site: str, where: str = "") -> SiteError:
         where=f"site {site}{where and f', {where}'}",
         remedy=remedy,
     )
-
-
-def _ratio(total: float, count: float) -> float:
-    return float(total / count) if count else float("nan")

@@ -59,6 +59,7 @@ def asked_again(
 
     @wraps(ask)
     def asked(federation: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask until no site's program is started again meanwhile."""
         number, counted = federation.number, federation.transfers.copy()
         for _ in range(MOST_RESTARTS):
             try:

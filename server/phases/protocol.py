@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from common.masking.update import Update
 from common.messages.exchanges import (
     EnrolReply,
     EvaluateReply,
@@ -45,6 +46,22 @@ class TrainingRound:
     update: AggregatedUpdate
     loss: float
     held_out_loss: float
+
+    @classmethod
+    def of(cls, total: Update, singles: Sequence[Weights] = ()) -> TrainingRound:
+        """Return the result of a round from the update summed over all sites.
+
+        Parameters
+        ----------
+        singles : the sites' single changes, where they are known.
+        """
+        loss, samples, held_out, held_out_samples, steps = total.sums
+        update = AggregatedUpdate(total.change, total.control, float(steps), tuple(singles))
+        return cls(update, _ratio(loss, samples), _ratio(held_out, held_out_samples))
+
+
+def _ratio(total: float, count: float) -> float:
+    return float(total / count) if count else float("nan")
 
 
 @dataclass(frozen=True)

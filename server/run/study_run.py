@@ -121,9 +121,11 @@ class StudyRun:
         key = {"network": network, "variant": variant}
 
         def work() -> TrainedNetwork:
+            """Train, show every round, and say where training stopped early."""
             start = time.monotonic()
 
             def after_round(state: TrainingState) -> None:
+                """Keep and show a round."""
                 nonlocal start
                 slot.write(state)
                 self._show_round(state, rounds, key, time.monotonic() - start)

@@ -259,23 +259,12 @@ def _sample_rows(
             if groups[v] != known:
                 known = groups[v]
                 corner = ((z + starts[0, v]) * rows + y + starts[1, v]) * row_length + x0
-                _multiply_taps(
-                    products,
-                    coefficients,
-                    (corner, rows, row_length),
-                    weights_z[v, :, z],
-                    weights_y[v, :, y],
-                    _up(n + 5),
-                )
-            weights_at = (stretch * len(groups) + v) * TAPS * _LINE + before
-            _add_taps(
-                total,
-                products,
-                np.uint64(starts[2, v]),
-                stretches,
-                np.uint64(weights_at),
-                np.uint64(_up(n)),
-            )
+                box, ahead = (corner, rows, row_length), _up(n + 5)
+                taps_z, taps_y = weights_z[v, :, z], weights_y[v, :, y]
+                _multiply_taps(products, coefficients, box, taps_z, taps_y, ahead)
+            weights_at = np.uint64((stretch * len(groups) + v) * TAPS * _LINE + before)
+            start, length = np.uint64(starts[2, v]), np.uint64(_up(n))
+            _add_taps(total, products, start, stretches, weights_at, length)
             for i in range(first, last):
                 inside = inside_x[v, places[i] - row * width]
                 out[i] = total[places[i] - places[first]] if inside else 0.0

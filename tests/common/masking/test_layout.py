@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from common.masking.layout import end_to_end, from_rings, sizes, to_rings
+from common.masking.layout import end_to_end, from_rings, sizes, taken_apart, to_rings
 from common.statistics.base import Rows
 from common.statistics.histogram import Histogram
 from common.statistics.moments import Means
@@ -59,3 +60,15 @@ def test_vectors_of_another_size_are_refused(table: Rows) -> None:
     rings = to_rings(Means(), Means().from_rows(table), 4, 3)
     with pytest.raises(ValueError, match="not of the size"):
         from_rings(Means(), rings, 5)
+
+
+def test_what_was_joined_is_taken_apart_again(table: Rows) -> None:
+    asked = [(one, table.p) for one in statistics(table)]
+    parts = [to_rings(one, one.from_rows(table), table.p, 3) for one, _ in asked]
+    whole = end_to_end(parts)
+    for found, part in zip(taken_apart(whole, asked), parts, strict=True):
+        np.testing.assert_array_equal(found.ring64, part.ring64)
+        np.testing.assert_array_equal(found.ring32, part.ring32)
+    for other in (replace(whole, ring64=whole.ring64[1:]), end_to_end([whole, parts[0]])):
+        with pytest.raises(ValueError, match="another length"):
+            taken_apart(other, asked)
