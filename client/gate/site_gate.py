@@ -184,11 +184,10 @@ class SiteGate:
         }
         open_folder(self.settings.work)
         append_durably(self.settings.work / "gate.log", json.dumps(entry).encode() + b"\n")
-        study = asked.study.digest() if asked and asked.study else ""
         record = Record(
             exchange=exchange if exchange in CATALOGUE else "unknown",
             decision="stopped",
-            study=study,
+            study=asked.study.digest() if asked and asked.study else "",
             reason=code,
         )
         try:

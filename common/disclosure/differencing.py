@@ -133,11 +133,9 @@ def sets_too_close(study: Study) -> tuple[Names, Names] | None:
 
     At each site the patients of a split are the same in every set that names it.
     """
-    for split in dict.fromkeys(("train", *(test.split for test in study.test_sets))):
-        found = told_together(masked_over(study, split))
-        if found is not None:
-            return found
-    return None
+    splits = dict.fromkeys(("train", *(test.split for test in study.test_sets)))
+    found = [told_together(masked_over(study, split)) for split in splits]
+    return next((one for one in found if one is not None), None)
 
 
 def _listed(names: Names) -> str:

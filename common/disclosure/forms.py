@@ -90,7 +90,9 @@ def check_models(models: Mapping[str, View], study: Study) -> None:
         _check_model(name, view, study)
         if MODELS[name].network:
             _check_probability(name, view, view, "final")
-        elif not _fitted(view):
+            continue
+        steps = [type(step) for step in view.transforms if not isinstance(step, Rename)]
+        if not steps or not steps[-1].probability:
             raise FormError("a final model that was not fitted")
 
 
@@ -117,12 +119,6 @@ def _check_probability(name: str, view: View, part: View, variant: str) -> None:
         raise FormError("rows that do not end in a probability")
     if spec.tables and not base_tables(part) <= set(spec.tables):
         raise FormError("a model of another table")
-
-
-def _fitted(view: View) -> bool:
-    """Return whether the last step, apart from a renaming, gives a probability."""
-    steps = [step for step in view.transforms if not isinstance(step, Rename)]
-    return bool(steps) and type(steps[-1]).probability
 
 
 def _kind(view: View, study: Study) -> _Kind:

@@ -22,12 +22,8 @@ SAME = {"coded": "clinical"}
 
 def tables_read(view: View) -> frozenset[str]:
     """Return the base tables below a view; all readings, or all of one network, are one."""
-    return frozenset(_base(name) for name in base_tables(view))
-
-
-def _base(name: str) -> str:
-    base = name.split("/")[0].split(":")[0]
-    return SAME.get(base, base)
+    names = [name.split("/")[0].split(":")[0] for name in base_tables(view)]
+    return frozenset(SAME.get(name, name) for name in names)
 
 
 def machine_views(study: Study, base: str) -> int:

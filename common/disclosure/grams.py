@@ -92,9 +92,9 @@ def check_ranks(query: SumQuery) -> str:
     """Refuse, in guarded mode, ranks of few rows in many columns, but for normal scores."""
     gram: RankGram = query.statistic
     rows = float(gram.counts[0].sum()) if query.rows.p else 0.0
-    tell = not gram.normal and ranks_tell(rows, query.rows.p)
-    guarded = query.privacy.mode == "guarded"
-    return "rows of all sites under a matrix of ranks" if guarded and tell else ""
+    guarded = query.privacy.mode == "guarded" and not gram.normal
+    tell = guarded and ranks_tell(rows, query.rows.p)
+    return "rows of all sites under a matrix of ranks" if tell else ""
 
 
 def check_support(query: SumQuery) -> str:

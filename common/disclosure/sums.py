@@ -86,8 +86,7 @@ def check_sum(
     if not rules:
         raise ValueError(f"no disclosure rule is for sums of kind {statistic.kind!r}")
     query = SumQuery(statistic, view, rows, subset, study, privacy)
-    aimed = check_levels(query)
-    if aimed:
+    if aimed := check_levels(query):
         return aimed
     try:
         check_form(view, study)
