@@ -30,7 +30,7 @@ from common.disclosure.rule import once, refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.training import check_masking, check_weights
-from common.evaluation.delong import exact
+from common.evaluation.joined_scores import joined_areas
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.linkage import cell_edges, known_columns, row_cells, unique_patients
 from common.evaluation.local import Evaluation, evaluate_locally
@@ -321,7 +321,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
             evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)
             strata[subset] = _by_level(workspace, rows, subset, request.cuts)
         else:
-            parts[subset] = exact(rows.values, rows.label)
+            parts[subset] = joined_areas(rows.values, rows.label, privacy.min_cell)
     return EvaluateReply(
         site=workspace.name,
         **request.echo,

@@ -438,8 +438,8 @@ def _test_sets(study: Study) -> Iterator[str]:
         (site,) = study.members(subset)
         yield (
             f"**`{subset}` lies at one hospital.** Its tables and measures are those of {site}"
-            f" alone, in the clear: cells below {minimum} are withheld or joined, confusion counts,"
-            " calibration and decision curves are exact [@alone @protected_table]."
+            f" alone, in the clear: cells below {minimum} are withheld or joined, and all measures"
+            " follow from cells of joined patients [@alone @protected_table @joined_scores]."
         )
     if spread:
         yield (

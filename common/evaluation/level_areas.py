@@ -8,7 +8,8 @@ from typing import Annotated, Protocol
 import numpy as np
 import scipy
 
-from common.evaluation.delong import NO_VARIANCE, exact
+from common.evaluation.delong import NO_VARIANCE
+from common.evaluation.joined_scores import joined_areas
 from common.evaluation.suppression import Mask, suppress
 from common.messages.limits import patients, shares
 from common.messages.plain import plain
@@ -77,7 +78,7 @@ def publishable_levels(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask
 
 
 def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: Thresholds) -> LevelAreas:
-    """Return exact areas of the rows at hand, small levels withheld.
+    """Return areas of joined scores of the rows at hand, small levels withheld.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: Thresholds) -
     for level in range(levels):
         own = codes == level
         areas.append(
-            exact(rows.values[own], rows.label[own])
+            joined_areas(rows.values[own], rows.label[own], privacy.min_cell)
             if publishable[level]
             else delong_unknown(0, 0, rows.p)
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.delong import exact
+from common.evaluation.joined_scores import join_scores, joined_areas
 from common.messages.limits import Limits
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
@@ -51,6 +53,25 @@ class Evaluation:
 
 
 def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
+    """Return measures of a hospital's rows that are functions of cells of `min_cell` rows.
+
+    Areas are those of `joined_areas`, all other measures those of `join_scores`. Parameters and
+    errors are those of `evaluate_rows`, which gives the same where `min_cell` is at most 1.
+
+    Examples
+    --------
+    >>> scores, label = np.linspace(0.1, 0.9, 12)[:, None], np.repeat([0.0, 1.0], 6)
+    >>> rows = Rows(scores, ("model",), label, np.zeros(12, int))
+    >>> found = evaluate_locally(rows, np.array([0.4]), np.array([[0.0, 0.4, 1.0]]), min_cell=3)
+    >>> found.confusion.tn, found.confusion.fp, found.confusion.fn  # 5, 1 and 0
+    (array([5.]), array([1.]), array([1.]))
+    """
+    joined = join_scores(rows, edges, cutoffs, min_cell)
+    found = evaluate_rows(joined, cutoffs, edges, min_cell)
+    return replace(found, delong=joined_areas(rows.values, rows.label, min_cell))
+
+
+def evaluate_rows(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
     """Return exact measures of the rows (n, k) at hand.
 
     Parameters
@@ -67,7 +88,7 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     --------
     >>> scores, label = np.array([[0.1], [0.6], [0.4], [0.9]]), np.array([0.0, 0.0, 1.0, 1.0])
     >>> rows = Rows(scores, ("model",), label, np.zeros(4, int))
-    >>> found = evaluate_locally(rows, np.array([0.5]), np.array([[0.0, 0.5, 1.0]]), min_cell=0)
+    >>> found = evaluate_rows(rows, np.array([0.5]), np.array([[0.0, 0.5, 1.0]]), min_cell=0)
     >>> found.delong.auc, found.brier.round(3), found.confusion.tp
     (array([0.75]), array([0.185]), array([1.]))
     """

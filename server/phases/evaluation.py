@@ -10,7 +10,7 @@ import numpy as np
 from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase, answers, sum_disclosure
 from common.evaluation.calibration import without_small_bins
-from common.evaluation.local import Evaluation, evaluate_locally
+from common.evaluation.local import Evaluation, evaluate_rows
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
@@ -103,7 +103,7 @@ def evaluate_test_sets(
 ) -> EvaluationFindings:
     """Hand out the bundle and evaluate every test set.
 
-    A set at one site is evaluated there, exactly; all others together take two rounds of sums.
+    A set at one site is evaluated there; all others together take two rounds of sums.
 
     Parameters
     ----------
@@ -126,7 +126,8 @@ def evaluate_test_sets(
         return EvaluationFindings(cutoffs, (), {}, strata, {})
     for subset, sites in sets.items():
         if subset not in spread:
-            found[subset] = _at_one_site(subset, names, replies[sites[0]])
+            minimum = study.privacy.min_cell
+            found[subset] = _at_one_site(subset, names, replies[sites[0]], minimum)
         elif subset not in summed:
             own = [replies[site].counts[subset] for site in sites]
             found[subset] = _withheld(subset, sum(n for n, _ in own), sum(p for _, p in own))
@@ -295,7 +296,7 @@ def evaluate_training(
         fold=np.zeros(len(labels), dtype=np.int64),
     )
     cuts = np.array([cutoffs[name] for name in names])
-    evaluation = evaluate_locally(rows, cuts, score_edges(np.zeros((len(names), 0))), min_cell)
+    evaluation = evaluate_rows(rows, cuts, score_edges(np.zeros((len(names), 0))), min_cell)
     return SetFindings(
         subset="train",
         patients=evaluation.delong.n,
@@ -313,12 +314,19 @@ def training_findings(
     return EvaluationFindings(dict(cutoffs), tuple(found), {}, (), {})
 
 
-def _at_one_site(subset: str, names: Sequence[str], reply: EvaluateReply) -> SetFindings:
+def one_site_method(minimum: int) -> str:
+    """Describe the way to the areas of a site's own patients."""
+    return EXACT if minimum <= 1 else f"DeLong, patients in groups of {minimum} or more (one site)"
+
+
+def _at_one_site(
+    subset: str, names: Sequence[str], reply: EvaluateReply, minimum: int
+) -> SetFindings:
     """Read the measures of a set from the one site that holds it."""
     evaluation = reply.evaluations.get(subset)
     if evaluation is None:
         return _withheld(subset, *reply.counts[subset])
-    return _with_curves(subset, names, evaluation, (EXACT,) * len(names))
+    return _with_curves(subset, names, evaluation, (one_site_method(minimum),) * len(names))
 
 
 def _withheld(subset: str, patients: int, positives: int) -> SetFindings:

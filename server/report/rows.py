@@ -19,7 +19,7 @@ from common.messages.exchanges import EnrolReply
 from common.statistics.base import Float
 from common.statistics.placements import DeLongResult
 from common.study.model import ClinicalColumn, PrivacySettings, Study
-from server.phases.evaluation import EXACT, EvaluationFindings, SetFindings
+from server.phases.evaluation import EvaluationFindings, SetFindings, one_site_method
 from server.phases.strata import StratumFindings
 from server.phases.table1 import (
     LevelFindings,
@@ -228,9 +228,10 @@ def evaluation_rows(found: EvaluationFindings, minimum: int) -> dict[str, list[R
             {"set": one.subset, "model": m, "fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
             for m, c in one.curves.items()
         ]
+    method = one_site_method(minimum)
     for subset, areas in found.site_areas.items():
         rows["site_performance"] += [
-            {"set": subset, "site": site, "model": model, **_area(area, i), "method": EXACT}
+            {"set": subset, "site": site, "model": model, **_area(area, i), "method": method}
             for site, area in areas.items()
             for i, model in enumerate(found.cutoffs)
         ]

@@ -17,6 +17,7 @@ from tests import builders
 from tests.fixtures.programs import Finished, run_simulation
 
 NAMES = ("a", "b", "c")
+GROUPED = "DeLong, patients in groups of 3 or more (one site)"
 
 
 def run_study(folder: Path, out: Path, *options: str, whole: bool = False) -> Finished:
@@ -88,14 +89,18 @@ def test_federated_equals_pooled_within_the_histograms_error(finished: Path) -> 
     for name in ("train", "internal", "external_1"):
         federated, pooled = rows["federated", name], rows["pooled", name]
         assert federated["n"] == pooled["n"]
-        # the internal set has 336 pairs of patients: two of them
-        assert federated["auc"] == pytest.approx(pooled["auc"], abs=6e-3)
+        # the internal set has 336 pairs of patients: two of them; the external one has 30 patients
+        # at one site, in groups of three
+        error = 0.015 if name == "external_1" else 6e-3
+        assert federated["auc"] == pytest.approx(pooled["auc"], abs=error)
         assert federated["cutoff"] == pytest.approx(pooled["cutoff"], abs=2e-3)
 
 
-def test_a_set_at_one_site_is_evaluated_exactly(finished: Path) -> None:
+def test_only_references_evaluate_a_set_at_one_site_exactly(finished: Path) -> None:
     rows = [r for r in results_of(finished)["performance"] if r["set"] == "external_1"]
-    assert {r["method"] for r in rows} == {"DeLong, exact (one site)"}
+    for row in rows:
+        own = GROUPED if row["run"] == "federated" else "DeLong, exact (one site)"
+        assert row["method"] == own
 
 
 def test_sites_evaluate_their_own_part_of_a_set_or_say_why_not(finished: Path) -> None:
@@ -105,7 +110,7 @@ def test_sites_evaluate_their_own_part_of_a_set_or_say_why_not(finished: Path) -
         ("internal", "a", 15),
         ("internal", "b", 12),
     }
-    assert {r["method"] for r in rows} == {"DeLong, exact (one site)"}
+    assert {r["method"] for r in rows} == {GROUPED}
     assert all(r["ci_low"] < r["auc"] < r["ci_high"] for r in rows)
     notes = [r for r in results["refusals"] if r["run"] == "federated"]
     assert [(n["site"], n["rule"], n["threshold"]) for n in notes] == [("c", "test_class", 5)]
@@ -187,7 +192,7 @@ def test_the_model_is_the_one_scikit_learn_fits_on_the_pooled_rows(
     ).clip(-3, 3).to_numpy() @ svm.coef_[0]
     expected = roc_auc_score(test["label"], scores)
     rows = {(r["run"], r["set"]): r for r in results_of(finished)["performance"]}
-    assert rows["federated", "external_1"]["auc"] == pytest.approx(expected, abs=1e-9)
+    assert rows["federated", "external_1"]["auc"] == pytest.approx(expected, abs=0.015)
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(

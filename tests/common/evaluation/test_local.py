@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
-from common.evaluation.local import Evaluation, evaluate_locally
+from common.evaluation.local import Evaluation, evaluate_locally, evaluate_rows
 from common.evaluation.roc import roc_from_histogram
 from common.messages.codec import decode, encode
 from common.statistics.base import Rows
@@ -16,24 +18,42 @@ SCORES = np.clip(0.3 * LABELS[:, None] + 0.7 * RANDOM.random((60, 2)), 0, 1)
 CUTOFFS = np.array([0.4, 0.6])
 
 
-def evaluate(labels: np.ndarray, min_cell: int = 3) -> Evaluation:
+def evaluate(labels: np.ndarray, min_cell: int = 3, measure: Any = evaluate_locally) -> Evaluation:
     rows = Rows(
         values=SCORES[: labels.size],
         columns=("a", "b"),
         label=labels,
         fold=np.full(labels.size, -1),
     )
-    return evaluate_locally(rows, CUTOFFS, score_edges(np.zeros((2, 0))), min_cell)
+    return measure(rows, CUTOFFS, score_edges(np.zeros((2, 0))), min_cell)
 
 
-def test_measures_match_scikit_learn() -> None:
-    found = evaluate(LABELS)
+def test_measures_of_rows_match_scikit_learn() -> None:
+    found = evaluate(LABELS, measure=evaluate_rows)
     for k in range(2):
         assert found.delong.auc[k] == pytest.approx(roc_auc_score(LABELS, SCORES[:, k]), abs=1e-12)
         assert found.brier[k] == pytest.approx(brier_score_loss(LABELS, SCORES[:, k]), abs=1e-12)
         tn, fp, fn, tp = confusion_matrix(LABELS, SCORES[:, k] >= CUTOFFS[k]).ravel()
         counts = found.confusion
         assert (counts.tn[k], counts.fp[k], counts.fn[k], counts.tp[k]) == (tn, fp, fn, tp)
+
+
+def test_measures_of_a_hospital_are_near_those_of_its_rows() -> None:
+    found, rows = evaluate(LABELS), evaluate(LABELS, measure=evaluate_rows)
+    np.testing.assert_allclose(found.delong.auc, rows.delong.auc, atol=0.01)
+    np.testing.assert_allclose(found.delong.covariance, rows.delong.covariance, rtol=0.1)
+    np.testing.assert_allclose(found.brier, rows.brier, atol=0.03)
+    np.testing.assert_array_equal(found.confusion.tp, rows.confusion.tp)
+    np.testing.assert_array_equal(found.confusion.tn, rows.confusion.tn)
+    np.testing.assert_allclose(found.decision.tp, rows.decision.tp, atol=5)
+    np.testing.assert_allclose(found.decision.fp, rows.decision.fp, atol=5)
+
+
+def test_a_hospital_whose_cells_may_hold_one_gives_the_measures_of_its_rows() -> None:
+    found, rows = evaluate(LABELS, 0), evaluate(LABELS, 0, evaluate_rows)
+    np.testing.assert_array_equal(found.delong.auc, rows.delong.auc)
+    np.testing.assert_array_equal(found.brier, rows.brier)
+    np.testing.assert_array_equal(found.decision.tp, rows.decision.tp)
 
 
 def test_no_step_of_the_curve_shows_fewer_rows_than_a_cell_may_hold() -> None:

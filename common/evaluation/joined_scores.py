@@ -1,0 +1,208 @@
+"""Scores of one hospital's test patients in cells of several patients, as its measures show them.
+
+All measures that leave for patients of one hospital alone are computed from these scores, so that
+they are functions of cells of at least `minimum` patients, whatever the model: one made up to
+number the patients tells no more of one of them than an honest one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import scipy
+
+from common.evaluation.delong import exact
+from common.statistics.base import Float, Int, Rows
+from common.statistics.class_histogram import FIXED
+from common.statistics.exact import complete
+from common.statistics.placements import DeLongResult
+from common.statistics.scores import THRESHOLDS
+
+AREA_DECIMALS, CORRELATION_DECIMALS = 3, 2
+# with fewer quantiles of a model than these, the thresholds are its edges
+FEWEST_EDGES = 4
+
+
+def joined_areas(scores: Float, labels: Float, minimum: int) -> DeLongResult:
+    """Return areas and their covariance where patients of neighbouring ranks count as tied.
+
+    From the lowest score up, each group holds at least `minimum` patients and equal scores stay
+    together; nothing says which scores a group has. Areas and standard errors have three decimals,
+    correlations two.
+
+    Parameters
+    ----------
+    scores : (n, k), finite. labels : (n,).
+    minimum : up to 1 gives the exact areas.
+
+    Raises
+    ------
+    ValueError : scores that are not finite.
+
+    Examples
+    --------
+    >>> scores, labels = np.array([[0.1], [0.6], [0.4], [0.9]]), np.array([0.0, 0.0, 1.0, 1.0])
+    >>> joined_areas(scores, labels, 1).auc, joined_areas(scores, labels, 3).auc
+    (array([0.75]), array([0.5]))
+    """
+    if minimum <= 1:
+        return exact(scores, labels)
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    found = exact(_ranks(scores, minimum), labels)
+    error = np.sqrt(np.clip(np.diag(found.covariance), 0.0, None))
+    product = np.outer(error, error)
+    correlation = np.divide(
+        found.covariance, product, out=np.zeros_like(product), where=product > 0
+    )
+    kept = np.round(error, AREA_DECIMALS)
+    covariance = np.round(correlation, CORRELATION_DECIMALS) * np.outer(kept, kept)
+    return replace(
+        found,
+        auc=np.round(found.auc, AREA_DECIMALS),
+        covariance=np.where(np.isfinite(found.covariance), covariance, np.nan),
+    )
+
+
+def _ranks(scores: Float, minimum: int) -> Float:
+    """Return the number of the group that each row (n, k) is in."""
+    groups = np.zeros(scores.shape)
+    for column, own in enumerate(scores.T):
+        order = np.argsort(own, kind="stable")
+        changes = np.flatnonzero(np.diff(own[order])) + 1
+        begins: list[int] = []
+        for change in changes.tolist():
+            if min(change - (begins[-1] if begins else 0), own.size - change) >= minimum:
+                begins.append(change)
+        groups[order, column] = np.searchsorted(begins, np.arange(own.size), side="right")
+    return groups
+
+
+def join_scores(rows: Rows, edges: Float, cutoffs: Float, minimum: int) -> Rows:
+    """Replace each score by a place in a cell of at least `minimum` rows of its class.
+
+    The range is cut at the cut-off, then again and again at the middle edge, wherever both halves
+    hold enough rows of the class. A half with fewer stays with its neighbour, empty or not, so a
+    cell never says that a narrower range holds a row. (Cells joined from one end would: they end
+    at the score of a row.) Where one side of the cut-off holds fewer than `minimum`, whatever their
+    number, (minimum - 1) // 2 are put there. Within their cell rows are placed by monotone cubic
+    interpolation (Fritsch and Carlson 1980) of the counts, with fewer and fewer towards the other
+    class's end.
+
+    Parameters
+    ----------
+    rows : probabilities (n, k) and labels.
+    edges : (k, cells + 1), from `score_edges`: each model's quantiles of training probabilities
+        among them are the edges, or the thresholds where it has few. cutoffs : (k,).
+    minimum : up to 1 leaves the scores as they are.
+
+    Raises
+    ------
+    ValueError : missing scores.
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.11], [0.12], [0.13], [0.7], [0.8], [0.9]]), np.ones(6)
+    >>> rows = Rows(scores, ("model",), label, np.zeros(6, int))
+    >>> join_scores(rows, np.array([[0.0, 0.2, 0.3, 1.0]]), np.array([0.5]), 3).values.T.round(2)
+    array([[0.2 , 0.35, 0.46, 0.58, 0.75, 0.92]])
+    """
+    scores = complete(rows)
+    if minimum <= 1:
+        return rows
+    values = scores.copy()
+    for column, (own, cutoff) in enumerate(zip(edges, cutoffs.tolist(), strict=True)):
+        inner = np.unique(np.append(_edges(own), cutoff))
+        inner = inner[(inner > 0.0) & (inner < 1.0)]
+        first = int(np.searchsorted(inner, cutoff)) + 1 if 0.0 < cutoff < 1.0 else 0
+        for label in (0, 1):
+            mine = np.flatnonzero((rows.label > 0.5) == bool(label))
+            order = mine[np.argsort(scores[mine, column], kind="stable")]
+            cell = np.searchsorted(inner, scores[order, column], side="right")
+            counts = np.bincount(cell, minlength=inner.size + 1)
+            held, ends = _cells(counts, first, minimum)
+            values[order, column] = _places(held, ends, _bounds(inner), label)
+    return replace(rows, values=values)
+
+
+def _edges(own: Float) -> Float:
+    """Return the quantiles among a model's edges, or the thresholds where these are few."""
+    quantiles = np.setdiff1d(own[(own > 0.0) & (own < 1.0)], FIXED)
+    return quantiles if quantiles.size >= FEWEST_EDGES else THRESHOLDS
+
+
+def _bounds(inner: Float) -> Float:
+    """Return the edges with two ends, not far beyond them."""
+    if inner.size < FEWEST_EDGES:
+        return np.concatenate([[0.0], inner, [1.0]])
+    low = 2.0 * inner[0] - inner[FEWEST_EDGES - 1]
+    high = 2.0 * inner[-1] - inner[-FEWEST_EDGES]
+    return np.concatenate([[max(low, 0.0)], inner, [min(high, 1.0)]])
+
+
+def _cells(counts: Int, first: int, minimum: int) -> tuple[list[int], list[int]]:
+    """Return rows up to the end of each joined cell, and these ends, of one class.
+
+    Parameters
+    ----------
+    counts : (cells,). first : first cell above the cut-off, 0 = it is beyond all.
+    """
+    cells, whole, below = counts.size, int(counts.sum()), int(counts[:first].sum())
+    if whole < 2 * minimum - 1:
+        return [whole], [cells]
+    if first == 0:
+        ends = _halved(counts, 0, cells, minimum)
+    elif below < minimum:
+        ends = _halved(counts, first, cells, minimum)
+    elif whole - below < minimum:
+        ends = _halved(counts, 0, first, minimum)
+        ends[-1] = cells
+    else:
+        ends = [*_halved(counts, 0, first, minimum), *_halved(counts, first, cells, minimum)]
+    held = [int(counts[:end].sum()) for end in ends]
+    few = (minimum - 1) // 2
+    if first and below < minimum:
+        return [few, *held], [first, *ends]
+    if first and whole - below < minimum:
+        return [*held[:-1], whole - few, whole], [*ends[:-1], first, cells]
+    return held, ends
+
+
+def _halved(counts: Int, low: int, high: int, minimum: int) -> list[int]:
+    """Return the ends of the joined cells of [low, high)."""
+    if high - low < 2:
+        return [high]
+    middle = (low + high) // 2
+    left, right = counts[low:middle].sum(), counts[middle:high].sum()
+    found = _halved(counts, low, middle, minimum) if left >= minimum else []
+    if right >= minimum:
+        return [*found, *_halved(counts, middle, high, minimum)]
+    return [*found[:-1], high]
+
+
+def _places(held: list[int], ends: list[int], bounds: Float, label: int) -> Float:
+    """Return scores (rows,), in order, of cells that end at these bounds."""
+    rows, at = [0], [0]
+    for number, end in zip(held, ends, strict=True):
+        if number == 0:
+            at = [end]
+        elif number > rows[-1]:
+            rows, at = [*rows, number], [*at, end]
+    rank = np.arange(held[-1], dtype=np.float64) + 0.5
+    if rank.size == 0:
+        return rank
+    place = scipy.interpolate.PchipInterpolator(rows, at)(rank)
+    # towards the other class's end its rows become fewer, evenly down to none
+    if label:
+        own = rank < rows[1]
+        place[own] = at[0] + (at[1] - at[0]) * np.sqrt(rank[own] / rows[1])
+    else:
+        own = rank > rows[-2]
+        size = rows[-1] - rows[-2]
+        place[own] = at[-1] - (at[-1] - at[-2]) * np.sqrt((rows[-1] - rank[own]) / size)
+    scores = np.interp(place, np.arange(bounds.size), bounds)
+    cell = np.searchsorted(rows, rank)
+    low, high = bounds[np.array(at)[cell - 1]], bounds[np.array(at)[cell]]
+    kept: Float = np.clip(scores, low, np.nextafter(high, low))
+    return kept
