@@ -84,5 +84,5 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
         signer=identity.load(Path(key)).private if key else None,
     )
     results = run.run()
-    write_dossier(study, out, label, results["transfers"])
+    write_dossier(study, out, label, results["transfers"], results)
     return results

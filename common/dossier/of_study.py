@@ -9,6 +9,7 @@ from common.disclosure.rule import RULES
 from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
 from common.dossier.general import plain_words
 from common.dossier.markdown import bullets, document, size, table
+from common.dossier.measured import Figures, measured
 from common.dossier.shown_by import tests_section, with_numbers
 from common.masking import identity
 from common.models import MODELS, NetworkName
@@ -44,6 +45,7 @@ def study_dossier(
     study: Study,
     phases: Sequence[Phase],
     transfers: Iterable[Mapping[str, object]] = (),
+    figures: Figures | None = None,
 ) -> str:
     """Write the dossier as Markdown.
 
@@ -51,12 +53,13 @@ def study_dossier(
     ----------
     phases : all that each phase of the study declares to ask for.
     transfers : rows of transfers.csv of the federated run, when it is over.
+    figures : its results.json, of which the privacy audit is shown.
     """
     return document(
         f"# Privacy dossier of the study {study.name}",
         HEAD,
         f"Digest of the study: `{study.digest()}`",
-        in_plain_words(study, phases),
+        in_plain_words(study, phases, figures),
         "# Annex",
         tests_section(),
         "## Who takes part",
@@ -72,7 +75,7 @@ def study_dossier(
     )
 
 
-def in_plain_words(study: Study, phases: Sequence[Phase]) -> str:
+def in_plain_words(study: Study, phases: Sequence[Phase], figures: Figures | None = None) -> str:
     """Write the two pages that a privacy officer reads to the end."""
     shared = plain_words()
     return with_numbers(
@@ -84,6 +87,7 @@ def in_plain_words(study: Study, phases: Sequence[Phase]) -> str:
             "## What is not protected in this study",
             bullets(unprotected(study)),
             shared["What was measured"].replace(_HERE, _IN_THE_GENERAL_DOSSIER),
+            measured(figures or {}),
         )
     ).rstrip("\n")
 

@@ -116,6 +116,15 @@ def test_sites_evaluate_their_own_part_of_a_set_or_say_why_not(finished: Path) -
     assert [(n["site"], n["rule"], n["threshold"]) for n in notes] == [("c", "test_class", 5)]
 
 
+def test_the_dossier_of_a_run_has_the_figures_measured_on_it(finished: Path) -> None:
+    text = (finished / "privacy-dossier.md").read_text(encoding="utf-8")
+    results = results_of(finished)
+    attacked = [row for row in results["membership"] if row["run"] == "federated"]
+    asked = [row for row in results["releases"] if row["run"] == "federated"]
+    assert f"AUC: {max(row['auc'] for row in attacked):.2f} (" in text
+    assert f"in a set that was asked about: {min(row['smallest'] for row in asked)}, at" in text
+
+
 def test_every_hospital_with_enough_patients_attacks_the_final_models_itself(
     finished: Path,
 ) -> None:

@@ -17,7 +17,7 @@ from server.phases.program import declared_phases
 from tests.common.dossier.test_of_study import study_with
 
 ROOT = Path(__file__).resolve().parents[3]
-TEXTS = ("plain_words.md", "of_study.py")
+TEXTS = ("plain_words.md", "of_study.py", "measured.py")
 STUDIES: dict[str, dict[str, Any]] = {
     "rows": {},
     "bins": {"fusion": {"pooling": "bins"}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from server.cli import app
 from server.commands.dossier import DOSSIER, dossier_of, write_dossier
 from server.phases.program import declared_phases
 
+LINKED = {"patients": 120, "unique": 18}
 TRANSFERS = """run,site,exchange,phase,rounds,messages,bytes_up,bytes_down
 federated,a,query.sum,clinical,7,7,1500,1
 pooled,pooled,query.sum,clinical,9,9,999999,1
@@ -42,6 +44,18 @@ def test_the_folder_of_a_run_gives_what_the_federated_run_sent(
     (tmp_path / "transfers.csv").write_text(TRANSFERS)
     (line,) = [x for x in dossier_of(tmp_path).splitlines() if x.startswith("| `clinical` |")]
     assert line.endswith("| 7 | 1.5 kB |")
+
+
+def test_the_folder_of_a_run_gives_the_figures_of_its_audit(
+    tabular_master: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text((tabular_master / "study.toml").read_text())
+    assert "Row linkage: of" not in dossier_of(tmp_path)
+    rows = [{"run": "pooled", "patients": 9, "unique": 9}, {"run": "federated", **LINKED}]
+    (tmp_path / "results.json").write_text(json.dumps({"linkage": rows}))
+    text = dossier_of(tmp_path)
+    assert text.count("Row linkage: of") == 1
+    assert "Row linkage: of 120 patients with a pooled row, 18 have exactly one" in text
 
 
 @pytest.mark.parametrize(("label", "written"), [("federated", True), ("local:a", False)])
