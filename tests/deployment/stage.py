@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,31 @@ class Stage:
 
         until(killed, f"{name} answers")
 
+    def stopped_by_all(self, lie: str, kind: str, sites: Collection[str] = ()) -> str:
+        """Run a coordinator whose program lies, until every hospital has stopped it by itself.
+
+        Parameters
+        ----------
+        lie : of `tests.attacks.lies`.
+        kind : of the problem by which hospitals say so.
+        sites : that are lied to; empty = all.
+
+        Returns
+        -------
+        phase and number of the question, as the coordinator's screen names them.
+        """
+        named = r"phase \w+, question \d+"
+        before = {site: len(screen.text) for site, screen in self.screens.items()}
+        with self.run(environment=_lying(lie)) as run:
+            assert run.screen.ends() == 1, run.screen.text[-3000:]
+        found = re.search(rf"site \w+, ({named}): [^(]*\({kind}, its log", run.screen.text)
+        assert found, run.screen.text[-3000:]
+        for site in sites or self.screens:
+            screen, words = self.screens[site], re.compile(rf"site {site}: {named}: ")
+            names = partial(words.search, pos=before[site])
+            until(lambda s=screen, n=names: n(s.text) is not None, f"{site} names it", *self.logs)
+        return found[1]
+
     # -- results --------------------------------------------------------------------------------
 
     @cached_property
@@ -322,6 +348,12 @@ class Stage:
             assert list(verify(path, identity.public_key(self.study.roster[name]))) == [], name
         found = audit({name: readable_entries(path) for name, path in ledgers.items()})
         assert [str(finding) for finding in found if finding.kind not in _OF_FAULTS] == []
+
+
+def _lying(lie: str) -> dict[str, str]:
+    """Return the environment in which a coordinator's program tells a lie."""
+    path = [str(Path(__file__).with_name("lying")), os.environ.get("PYTHONPATH", "")]
+    return {"LIE": lie, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def build(tabular: Path, root: Path, line: Callable[[int], Any]) -> Stage:
