@@ -34,7 +34,7 @@ class Workspace:
     """Everything that a handler needs. Built once per process, study and run."""
 
     def __init__(self, settings: SiteSettings, study: Study, run: str) -> None:
-        self.settings, self.study = settings, study
+        self.settings, self.study, self.run = settings, study, run
         self.run_tables = RunTables(settings.work, run)
         self.cohort, self.images, self.excluded = load_patients(settings, study)
         self.draft = Draft(settings.work)

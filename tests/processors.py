@@ -1,4 +1,4 @@
-"""Other processors, stood in for by other kernels of OpenBLAS, numpy and the C library."""
+"""Programs run on other processors, see `bench.processors`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[1]
-# what numpy found here, and a process may be told not to use
-SIMD: list[str] = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-OLD = {
-    "OPENBLAS_CORETYPE": "Prescott",
-    "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD),
-    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
-}
-PROCESSORS: dict[str, dict[str, str]] = {
-    "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
-    "skylakex": {"OPENBLAS_CORETYPE": "SkylakeX"},
-    "zen": {"OPENBLAS_CORETYPE": "Zen", "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD[1:])},
-    "nehalem": {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": " ".join(SIMD)},
-    "prescott": OLD,
-}
 
 
 def run_on(processor: dict[str, str], module: str, *arguments: str) -> Any:

@@ -70,11 +70,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Agreement:
-    """A value of a solver, and whether the coordinator's may stand in its place."""
+    """A value of a solver, and how far the coordinator's is from it, see `Federation.agreed`."""
 
     name: str
     value: Any
-    accept: Callable[[Any], bool]
+    apart: Callable[[Any], float]
+
+    def equals(self, theirs: Any) -> bool:
+        """Compare to the last bit; a value that only the coordinator can have equals any."""
+        return self.value is UNREAD or request_digest(self.value) == request_digest(theirs)
 
 
 class EndedError(Exception):
@@ -273,9 +277,9 @@ class _Sites(protocol.Federation):
         unread: dict[str, Any] = UNREAD
         return unread
 
-    def agreed(self, name: str, value: T, accept: Callable[[T], bool]) -> T:
+    def agreed(self, name: str, value: T, apart: Callable[[T], float]) -> T:
         """Take the coordinator's value, if it may stand in place of this site's."""
-        answer: Agreed = self._ask({}, Agreement(name, value, accept), waits=True)
+        answer: Agreed = self._ask({}, Agreement(name, value, apart), waits=True)
         taken: T = answer.value
         return taken
 

@@ -24,6 +24,7 @@ from client.store.group_key import (
 )
 from client.store.run_files import RunTables
 from client.store.site_db import site_db
+from client.store.stand_ins import MOST_APART, StandIns
 from common.errors import StudyError
 from common.masking.fingerprint import P, check_total, fingerprint_of, pad, signed_of
 from common.masking.layout import RingSums, taken_apart
@@ -294,14 +295,28 @@ class Verifier:
         if not isinstance(entry, Agreed) or entry.name != own.name:
             raise StoppedError("not_derived", f"{where}: no value of {own.name}")
         try:
-            accepted = own.accept(entry.value)
+            apart, equal = own.apart(entry.value), own.equals(entry.value)
         except Exception as error:  # whatever it is, it is not such a value
             raise StoppedError("not_derived", f"{where}: {type(error).__name__}") from None
         expect(
-            accepted,
+            apart <= 1.0,
             "not_derived",
             f"{where}: the coordinator's {own.name} cannot stand in place of this site's",
         )
+        if not equal:
+            LOG.info(
+                "site %s: goes on with the coordinator's %s; its own differs in the last digits",
+                *(self._site, own.name),
+            )
+            stand_ins = StandIns(self._db, self._run)
+            stand_ins.remember(entry.number, own.name, apart)
+            within = stand_ins.together <= MOST_APART
+            expect(
+                within,
+                "not_derived",
+                f"{where}: each of the coordinator's {stand_ins.count} solutions may stand in place"
+                " of this site's, but together they differ by more than processors do",
+            )
 
     def _check_totals(self, question: Question, entry: Answer, where: str) -> None:
         """Check a total against the fingerprints that all sites made of their parts."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from client.store.cohorts import Memberships
 from client.store.patient_budget import PatientBudget
+from client.store.site_db import site_db
+from client.store.stand_ins import StandIns
 from client.workspace import Workspace
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.release_audit import ReleaseAudit, determined_patients, smallest_set
@@ -37,10 +39,13 @@ def audit_releases(
     hidden = [memberships.of(one).members for one in sets]
     budget = PatientBudget.of(workspace.settings, workspace.study, workspace.cohort)
     epsilon = budget.epsilon(budget.spent())
+    derives = workspace.settings.verify and workspace.study.derivable
+    stand_ins = StandIns(site_db(workspace.settings.work), workspace.run) if derives else None
     return ReleaseAudit(
         smallest=smallest_set(sets),
         determined=len(determined_patients([*hidden, *earlier])),
         epsilon=round(epsilon, 2) if math.isfinite(epsilon) else None,
+        stand_ins=stand_ins.count if stand_ins else None,
     )
 
 

@@ -80,7 +80,9 @@ _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
 _Key = Literal["membership key", "draw secret"]
 _Content = Literal["study", "roster", "membership"]
-_Derived = Literal["contribution", "group key", "enrolment", "keys asked", "question", "derivation"]
+_Derived = Literal[
+    "contribution", "group key", "enrolment", "keys asked", "question", "derivation", "stand-in"
+]
 _Made = Literal[
     "cohort", "mask", "levels", "update", "reply", "spending", "unique rows", "rolled back"
 ]
@@ -166,6 +168,11 @@ class SiteDb:
         found = self._read("SELECT value FROM facts WHERE kind = ? AND name = ?", kind, name)
         return str(found[0][0]) if found else None
 
+    def facts(self, kind: Kind, run: str) -> list[str]:
+        """Return all facts of a kind whose names begin with a run's and a stroke."""
+        sql = "SELECT value FROM facts WHERE kind = ? AND name > ? AND name < ?"
+        return [str(row[0]) for row in self._read(sql, kind, f"{run}/", f"{run}0")]
+
     def fix(self, kind: Kind, name: str, value: str) -> str:
         """Remember a fact unless one of this name is known; return the one that now stands."""
         with self.transaction():
@@ -210,8 +217,7 @@ class SiteDb:
 
     def spendings(self, run: str) -> tuple[Spending, ...]:
         """Return what the private trainings of a run cost."""
-        sql = "SELECT value FROM facts WHERE kind = 'spending' AND name > ? AND name < ?"
-        return tuple(Spending(*json.loads(row[0])) for row in self._read(sql, f"{run}/", f"{run}0"))
+        return tuple(Spending(*json.loads(value)) for value in self.facts("spending", run))
 
     def all_spendings(self) -> tuple[tuple[str, Spending], ...]:
         """Return what the private trainings of all runs cost, each with the name of its run."""

@@ -30,11 +30,14 @@ class ReleaseAudit:
     determined : its patients whose own numbers follow from totals over these sets.
     epsilon : privacy loss of its training patients, over all private trainings of all runs and
         studies, to two decimals; 0 where none was; None = no bound.
+    stand_ins : solutions of the coordinator's in this run that it went on with, though its own
+        differ in the last digits; None = it derives no question.
     """
 
     smallest: Patients
     determined: Patients
     epsilon: Annotated[float, Limits(low=0, decimals=2)] | None
+    stand_ins: Annotated[int, Limits(low=0, high=10_000)] | None = None
 
 
 def determined_patients(sets: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -1,12 +1,14 @@
-"""Decide whether two machines have found the same solution, whose last digits may differ.
+"""Measure how far two machines' solutions of the same problem are apart in their last digits.
 
 Solvers from BLAS and LAPACK round as the processor does. A site that runs the study's program
-itself takes the coordinator's solution in place of its own, if these functions say that it solves
-the same problem: what a coordinator could change within these bounds moves no patient.
+itself takes the coordinator's solution in place of its own, if it solves the same problem: what a
+coordinator could change within these bounds moves no patient. Each function returns a share of
+what is allowed: 0 = equal, up to 1 = it may stand in, above = it may not.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from common.statistics.base import Float
 TOLERANCE = 1e-9
 # of the largest eigenvalue, and of the length of an axis; LAPACK stays below a hundredth of it
 AXES_TOLERANCE = 1e-11
+ANOTHER = math.inf
+"""Share of a value that is no solution of the problem."""
 
 
 @plain
@@ -46,22 +50,21 @@ def axes_of(matrix: Float, largest: int = 0) -> Axes:
     )
 
 
-def close(own: Float, theirs: Any) -> bool:
-    """Accept numbers that differ by at most 1e-9 of the largest own one.
+def apart(own: Float, theirs: Any) -> float:
+    """Compare numbers, which may differ by 1e-9 of the largest own one.
 
-    >>> close(np.array([1.0, 0.0]), np.array([1.0, 9e-10]))
+    >>> apart(np.array([1.0, 0.0]), np.array([1.0, 5e-10]))
+    0.5
+    >>> apart(np.array([1.0, 0.0]), np.array([1.0, 2e-9])) > 1
     True
-    >>> close(np.array([1.0, 0.0]), np.array([1.0, 2e-9]))
-    False
     """
     if not _alike(own, theirs):
-        return False
-    largest = float(np.abs(own).max(initial=0.0))
-    return bool((np.abs(theirs - own) <= TOLERANCE * largest).all())
+        return ANOTHER
+    return _share(theirs - own, TOLERANCE * _largest(own))
 
 
-def same_axes(matrix: Float, own: Axes, theirs: Any) -> bool:
-    """Accept axes that solve the same eigenvalue problem: equal eigenvalues, orthonormal, no rest.
+def axes_apart(matrix: Float, own: Axes, theirs: Any) -> float:
+    """Compare axes by what makes them a solution: equal eigenvalues, orthonormal, no rest.
 
     Signs are free, and so are rotations within equal eigenvalues.
 
@@ -71,22 +74,22 @@ def same_axes(matrix: Float, own: Axes, theirs: Any) -> bool:
 
     >>> matrix = np.diag([1.0, 4.0])
     >>> own = axes_of(matrix)
-    >>> same_axes(matrix, own, Axes(own.values, -own.vectors))
+    >>> axes_apart(matrix, own, Axes(own.values, -own.vectors))
+    0.0
+    >>> axes_apart(matrix, own, Axes(own.values, own.vectors[:, ::-1])) > 1
     True
-    >>> same_axes(matrix, own, Axes(own.values, own.vectors[:, ::-1]))
-    False
     """
     if not isinstance(theirs, Axes):
-        return False
+        return ANOTHER
     if not (_alike(own.values, theirs.values) and _alike(own.vectors, theirs.vectors)):
-        return False
-    largest = float(np.abs(own.values).max(initial=0.0))
+        return ANOTHER
+    allowed = AXES_TOLERANCE * _largest(own.values)
     rest = matrix @ theirs.vectors - theirs.vectors * own.values
     lengths = theirs.vectors.T @ theirs.vectors - np.eye(own.values.size)
-    return bool(
-        (np.abs(theirs.values - own.values) <= AXES_TOLERANCE * largest).all()
-        and (np.abs(rest) <= AXES_TOLERANCE * largest).all()
-        and (np.abs(lengths) <= AXES_TOLERANCE).all()
+    return max(
+        _share(theirs.values - own.values, allowed),
+        _share(rest, allowed),
+        _share(lengths, AXES_TOLERANCE),
     )
 
 
@@ -95,6 +98,20 @@ def with_signs(vectors: Float) -> Float:
     place = np.argmax(np.abs(vectors), axis=0)
     leading = vectors[place, np.arange(vectors.shape[1])]
     return vectors * np.where(leading < 0, -1.0, 1.0)
+
+
+def _largest(values: Float) -> float:
+    return float(np.abs(values).max(initial=0.0))
+
+
+def _share(difference: Float, allowed: float) -> float:
+    """Return the largest difference as a share of what is allowed, which may be nothing."""
+    largest = _largest(difference)
+    if largest == 0.0:
+        return 0.0
+    # a value so large that products of it overflow differs by NaN
+    possible = math.isfinite(largest) and allowed > 0.0
+    return largest / allowed if possible else ANOTHER
 
 
 def _alike(own: Float, theirs: Any) -> bool:

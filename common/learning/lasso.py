@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from common.learning.agreement import close
+from common.learning.agreement import ANOTHER, apart
 from common.messages.plain import plain
 from common.statistics.base import Float, Int
 from common.statistics.gram import CentredGram, FoldGramResult
@@ -151,34 +151,40 @@ def choose(fold_gram: FoldGramResult, alphas: Float, folds_kept: tuple[int, ...]
     )
 
 
-def same_choice(
+def choice_apart(
     fold_gram: FoldGramResult, folds_kept: tuple[int, ...], own: LassoFit, theirs: Any
-) -> bool:
-    """Accept another machine's choice: an error that ties with the least one, close coefficients.
+) -> float:
+    """Compare another machine's choice: an error that ties with the least one, close coefficients.
+
+    Another penalty, whose error ties, counts as all that is allowed.
 
     Parameters
     ----------
     own : of `choose` with the same sums and folds.
+
+    Returns
+    -------
+    A share of what is allowed, see `common.learning.agreement`.
     """
     if not isinstance(theirs, LassoChoice) or not isinstance(theirs.alpha, float):
-        return False
+        return ANOTHER
     found = np.flatnonzero(own.alphas == theirs.alpha)
     if found.size != 1:
-        return False
+        return ANOTHER
     place = int(found[0])
     if own.cv_error[place] > own.cv_error.min() * (1.0 + TIE):
-        return False
-    coefficients = own.coefficients
-    if theirs.alpha != own.alpha:
-        train = _training(fold_gram, folds_kept)
-        coefficients = lasso_path_from_gram(train, own.alphas[: place + 1])[:, place]
-    return close(coefficients, theirs.coefficients)
+        return ANOTHER
+    if theirs.alpha == own.alpha:
+        return apart(own.coefficients, theirs.coefficients)
+    train = _training(fold_gram, folds_kept)
+    coefficients = lasso_path_from_gram(train, own.alphas[: place + 1])[:, place]
+    return max(1.0, apart(coefficients, theirs.coefficients))
 
 
 def with_choice(
     fold_gram: FoldGramResult, folds_kept: tuple[int, ...], own: LassoFit, choice: LassoChoice
 ) -> LassoFit:
-    """Return a fit with a choice that `same_choice` has accepted."""
+    """Return a fit with a choice that `choice_apart` allows."""
     train = _training(fold_gram, folds_kept)
     return dataclasses.replace(
         own,

@@ -360,7 +360,7 @@ class Federation(protocol.Federation):
         replies = dict(self._ask("evaluate.handout", requests, seconds))
         return {site: replies[site] for site in requests}
 
-    def agreed(self, name: str, value: T, accept: Callable[[T], bool]) -> T:
+    def agreed(self, name: str, value: T, apart: Callable[[T], float]) -> T:
         """Return the value, and hand it to the sites that derive the questions."""
         self.relay.add(Agreed(self.next_number(), name, value))
         return value

@@ -1,8 +1,11 @@
-"""Eigenvectors on which coordinator and sites agree."""
+"""Values on which coordinator and sites agree, see `Federation.agreed`."""
 
 from __future__ import annotations
 
-from common.learning.agreement import Axes, axes_of, same_axes
+from collections.abc import Callable
+from typing import Any
+
+from common.learning.agreement import ANOTHER, Axes, axes_apart, axes_of
 from common.statistics.base import Float
 from server.phases.protocol import Federation
 
@@ -15,4 +18,14 @@ def agreed_axes(federation: Federation, name: str, matrix: Float, largest: int =
     name : see `Federation.agreed`. largest : see `axes_of`.
     """
     own = axes_of(matrix, largest)
-    return federation.agreed(name, own, lambda theirs: same_axes(matrix, own, theirs))
+    return federation.agreed(name, own, lambda theirs: axes_apart(matrix, own, theirs))
+
+
+def only_if(allowed: Callable[[Any], bool]) -> Callable[[Any], float]:
+    """Return the measure of a value that may stand in, or may not, with nothing in between.
+
+    >>> measure = only_if(lambda found: found == "a")
+    >>> measure("a"), measure("b")
+    (0.0, inf)
+    """
+    return lambda found: 0.0 if allowed(found) else ANOTHER

@@ -36,6 +36,7 @@ from common.study.model import Study
 from common.study.strata import most_levels, strata_columns
 from common.transforms import Select
 from common.transforms.views import View, table
+from server.phases.agreed import only_if
 from server.phases.protocol import UNREAD, Federation, any_unread
 from server.phases.strata import (
     StratumFindings,
@@ -354,10 +355,11 @@ def _summed(
     masked = [name for name in spread if study.masked(name)]
     if len(masked) == len(spread):
         return masked
-    found: tuple[str, ...] = ()
+    found: tuple[str, ...] = UNREAD
     if replies is not UNREAD:
         found = tuple(name for name in spread if _may_be_summed(study, name, replies))
-    chosen = federation.agreed("summed", found, lambda theirs: set(theirs) <= set(spread))
+    among = only_if(lambda theirs: set(theirs) <= set(spread))
+    chosen = federation.agreed("summed", found, among)
     return [name for name in spread if name in masked or name in chosen]
 
 

@@ -32,6 +32,7 @@ from common.statistics.histogram import Histogram
 from common.study.model import Study
 from common.transforms import Stack
 from common.transforms.views import View
+from server.phases.agreed import only_if
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
 from server.phases.evaluation import SetFindings, evaluate_training, training_findings
 from server.phases.fitted_model import FittedModel
@@ -73,7 +74,9 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
         if rows is not UNREAD:
             fit, scores[STACKER] = fit_stacker(study, fitted, rows)
             own = PooledFit(fit, min(youden_cutoff(scores[STACKER], rows.labels), 1.0))
-        chosen: PooledFit = federation.agreed(STACKER, own, partial(may_stack, study, fitted))
+        chosen: PooledFit = federation.agreed(
+            STACKER, own, only_if(partial(may_stack, study, fitted))
+        )
         stacker, models[STACKER] = chosen.fit, chosen.fit.final
         cutoffs[STACKER] = chosen.cutoff
         quantiles = np.vstack([quantiles, QUANTILES])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
-from common.learning.lasso import LassoFit, choose, fallback, same_choice, with_choice
+from common.learning.lasso import LassoFit, choice_apart, choose, fallback, with_choice
 from common.learning.platt import PlattFit, prior_offset
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
@@ -175,7 +175,7 @@ def _agreed_fit(
     """Fit a LASSO, with the choice of columns that the coordinator has made."""
     own = choose(gram, alphas, kept)
     choice = federation.agreed(
-        name, own.choice, lambda theirs: same_choice(gram, kept, own, theirs)
+        name, own.choice, lambda theirs: choice_apart(gram, kept, own, theirs)
     )
     return with_choice(gram, kept, own, choice)
 

@@ -119,20 +119,22 @@ class Federation(Protocol):
     ) -> dict[str, EvaluateReply]:
         """Hand the final bundle to every site that has test patients; scores stay there."""
 
-    def agreed(self, name: str, value: T, accept: Callable[[T], bool]) -> T:
+    def agreed(self, name: str, value: T, apart: Callable[[T], float]) -> T:
         """Return the output of a solver as the coordinator has it.
 
         The last digits of a solver differ between processors. The coordinator goes on with its own
-        value, as here; a site that runs the program itself goes on with the coordinator's, if it
-        accepts it. Only what `common.utils.portable` cannot compute comes here.
+        value, as here; a site that runs the program itself goes on with the coordinator's, if that
+        solves the same problem. Only what `common.utils.portable` cannot compute comes here.
 
         Parameters
         ----------
         name : of the value, each of which is agreed on once a study.
-        value : own result, plain data that a message can carry.
-        accept : tells whether another's result is as good as the own; it may be anything at all.
+        value : own result, plain data that a message can carry; `UNREAD` where only the
+            coordinator can have one.
+        apart : measures another's result, which may be anything at all: 0 = as the own one, up to
+            1 = it may stand in its place, above = it may not. See `common.learning.agreement`.
         """
-        del name, accept
+        del name, apart
         return value
 
     def sum(self, statistic: Any, view: View, subset: str = "train") -> Any:

@@ -74,12 +74,16 @@ def releases_block(results: Results) -> Block | None:
                 Cell(str(row.smallest)),
                 Cell(str(row.determined), strong=row.determined > 0),
                 Cell("no bound" if row.epsilon is None else words.number(row.epsilon, 2)),
+                Cell("\N{EN DASH}" if row.stand_ins is None else str(row.stand_ins)),
             ),
         )
         for row in results.releases
         if row.run == main_run(results)
     )
-    titles = ("Hospital", "Fewest patients in a set", "Patients determined", "Epsilon, all runs")
+    titles = (
+        *("Hospital", "Fewest patients in a set", "Patients determined", "Epsilon, all runs"),
+        "Solutions taken over",
+    )
     return Block("", "", titles, lines) if lines else None
 
 

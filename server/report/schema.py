@@ -536,7 +536,8 @@ class MembershipAttack(Record):
 class ReleaseFigures(Record):
     """Figures on the sets of patients that a site was asked about.
 
-    `epsilon` is over all runs; null = no bound.
+    `epsilon` is over all runs; null = no bound. `stand_ins` counts solutions of the coordinator's
+    that it went on with, though its own differ in the last digits; null = it derives no question.
     """
 
     run: RunName = "federated"
@@ -544,6 +545,7 @@ class ReleaseFigures(Record):
     smallest: Count
     determined: Count
     epsilon: Number
+    stand_ins: Count | None = None
 
 
 class PrivacyCost(Record):

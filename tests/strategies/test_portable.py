@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.processors import OLD, PROCESSORS
 from common.study.networks import NetworkSettings
 from strategies.base import AggregatedUpdate
 from strategies.model import GlobalModel
-from tests.processors import OLD, PROCESSORS, run_on
+from tests.processors import run_on
 from tests.strategies import steps
 
 NEGATIVE = np.float32(-0.25)

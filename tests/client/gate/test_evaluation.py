@@ -46,7 +46,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
         parts={"internal": part},
         withheld=(),
         membership=MembershipAudit(40, 20 + n, shares, shares),
-        releases=ReleaseAudit(5, 0, 1.25),
+        releases=ReleaseAudit(5, 0, 1.25, 6),
     )
     return request, reply
 
@@ -153,7 +153,10 @@ def test_a_hospital_that_does_not_train_has_no_training_patients_to_attack(
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("smallest", -1), ("determined", 10**9), ("epsilon", 1.2345), ("epsilon", -0.5)],
+    [
+        *(("smallest", -1), ("determined", 10**9), ("epsilon", 1.2345), ("epsilon", -0.5)),
+        *(("stand_ins", -1), ("stand_ins", 10**9)),
+    ],
 )
 def test_spoiled_figures_on_releases_are_stopped(
     evaluation: Any, context: GateContext, path: str, value: Any

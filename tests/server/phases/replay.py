@@ -89,19 +89,22 @@ class Replay(protocol.Federation):
         self._sums = iter(recording.sums)
         self.digests: list[str] = []
         self.other_bits: list[str] = []
+        self.together = 0.0
 
     def sum_many(self, items: Sequence[SumItem]) -> list[Any]:
         self.digests.append(request_digest("sum", tuple(items)))
         return [item.statistic.finalise(next(self._sums)) for item in items]
 
-    def agreed(self, name: str, value: Any, accept: Callable[[Any], bool]) -> Any:
+    def agreed(self, name: str, value: Any, apart: Callable[[Any], float]) -> Any:
         theirs = self._recording.agreed[name]
         if request_digest(name, value) != request_digest(name, theirs):
             self.other_bits.append(name)
         if self._own:
             return value
-        if not accept(theirs):
+        share = apart(theirs)
+        if not share <= 1.0:
             raise AssertionError(f"{name} of another processor is not accepted")
+        self.together += share
         return theirs
 
     def evaluate(
@@ -125,7 +128,8 @@ def main() -> None:
     recording = read_plain(Path(sys.argv[1]))
     federation = Replay(recording, own=variant == "own")
     PROGRAMS[recording.program](federation)
-    print(json.dumps({"asked": federation.digests, "other_bits": federation.other_bits}))
+    found = {"asked": federation.digests, "other_bits": federation.other_bits}
+    print(json.dumps({**found, "together": federation.together}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.processors import OLD, PROCESSORS
 from client.app import app
+from client.store.stand_ins import MOST_APART
 from common.ledger.entry import request_digest
 from common.messages.plain import write_plain
 from common.study.model import Study, load_study
@@ -18,7 +20,7 @@ from server.phases.plausible import Plausibility
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.sites import place_sites
 from tests import builders
-from tests.processors import OLD, PROCESSORS, run_on
+from tests.processors import run_on
 from tests.server.phases.replay import DEEP, PROGRAMS, Recording
 
 RBF = {"svm": {"kernel": "rbf", "landmarks": 24, "max_rounds": 6}}
@@ -45,9 +47,9 @@ class Coordinator(Federation):
         self.digests.append(request_digest("sum", tuple(items)))
         return super().sum_many(items)
 
-    def agreed(self, name: str, value: Any, accept: Callable[[Any], bool]) -> Any:
+    def agreed(self, name: str, value: Any, apart: Callable[[Any], float]) -> Any:
         assert name not in self.values, "each value is agreed on once a study"
-        self.values[name] = super().agreed(name, value, accept)
+        self.values[name] = super().agreed(name, value, apart)
         return self.values[name]
 
     def evaluate(self, files: Any, edges: Any, cuts: Mapping[str, float]) -> Any:
@@ -133,7 +135,9 @@ def replay(file: Path, processor: dict[str, str], variant: str = "") -> Any:
 def test_every_processor_asks_the_same(recorded: tuple[Path, list[str]]) -> None:
     file, asked = recorded
     for name, processor in PROCESSORS.items():
-        assert replay(file, processor)["asked"] == asked, name
+        found = replay(file, processor)
+        assert found["asked"] == asked, name
+        assert found["together"] < MOST_APART / 20, name
 
 
 @pytest.mark.parametrize("recorded", ["linear"], indirect=True)

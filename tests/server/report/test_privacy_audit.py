@@ -21,8 +21,8 @@ def audited(tree: dict[str, Any]) -> dict[str, Any]:
     other = {**ATTACKED, "run": "local:north", "auc": 0.99}
     linkage = [{"patients": 300, "unique": 7}]
     figures = [
-        {"site": "north", "smallest": 8, "determined": 0, "epsilon": 1.25},
-        {"site": "east", "smallest": 5, "determined": 2, "epsilon": None},
+        {"site": "north", "smallest": 8, "determined": 0, "epsilon": 1.25, "stand_ins": 6},
+        {"site": "east", "smallest": 5, "determined": 2, "epsilon": None, "stand_ins": None},
     ]
     rows = {"membership": [ATTACKED, other], "linkage": linkage, "releases": figures}
     return {**tree, **rows}
@@ -54,6 +54,6 @@ def test_determined_patients_stand_out_and_an_endless_epsilon_is_named(
     block = releases_block(parse(audited))
     assert block is not None
     north, east = block.lines
-    assert [cell.text for cell in north.cells] == ["8", "0", "1.25"]
-    assert [cell.text for cell in east.cells] == ["5", "2", "no bound"]
+    assert [cell.text for cell in north.cells] == ["8", "0", "1.25", "6"]
+    assert [cell.text for cell in east.cells] == ["5", "2", "no bound", DASH]
     assert east.cells[1].strong and not north.cells[1].strong
