@@ -1,8 +1,9 @@
 """Convert plain objects to and from Flower's RecordDict.
 
-The number of arrays, not their size, dominates the transfer, so all arrays of one dtype are joined
-in one buffer, and the layout travels in the header. A buffer equals the output of `numpy.save`,
-written without its copies, which take seconds and gigabytes for a large network.
+The number of parts, not their size, dominates the transfer of a small message: each is a call of
+its own at every program on the way. So all arrays of one dtype are joined, their layout travels in
+the header, and few numbers travel there too. A buffer of many numbers equals the output of
+`numpy.save`, written without its copies, which take seconds and gigabytes for a large network.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from common.utils.bounded import MIB, parse_json
 
 DTYPES = ("float64", "float32", "int64", "uint64", "uint32", "uint16", "uint8")
 MOST_HEADER = 16 * MIB
+MOST_INLINE = 64 * 1024
+"""Bytes of numbers that travel in the header; those of a message with more have buffers."""
 MOST_ARRAYS, MOST_AXES, LONGEST_AXIS = 50_000, 8, 1 << 31
+_HEADER, _ARRAYS, _JSON = "header", "arrays", "json"
 _KIND = "numpy.ndarray"  # Flower's name for such a buffer
 _DECODED = "_fedlnm_decoded"
 
 
 def encode(value: Any) -> RecordDict:
-    """Encode a plain object as a RecordDict with a JSON header and at most one buffer per dtype.
+    """Encode a plain object as a RecordDict with a JSON header and its numbers by dtype.
 
     Raises
     ------
@@ -46,9 +50,16 @@ def encode(value: Any) -> RecordDict:
         layout.append([dtype, list(array.shape)])
         buffers.setdefault(dtype, []).append(array.ravel())
     header = json.dumps({"tree": tree, "layout": layout}, allow_nan=False)
-    record = RecordDict({"header": ConfigRecord({"json": header})})
-    record["arrays"] = ArrayRecord({dtype: _packed(parts) for dtype, parts in buffers.items()})
+    if sum(array.nbytes for array in arrays) <= MOST_INLINE:
+        inline = {dtype: b"".join(map(_raw, parts)) for dtype, parts in buffers.items()}
+        return RecordDict({_HEADER: ConfigRecord({_JSON: header, **inline})})
+    record = RecordDict({_HEADER: ConfigRecord({_JSON: header})})
+    record[_ARRAYS] = ArrayRecord({dtype: _packed(parts) for dtype, parts in buffers.items()})
     return record
+
+
+def _raw(array: NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def decode(record: RecordDict) -> Any:
@@ -61,7 +72,7 @@ def decode(record: RecordDict) -> Any:
     try:
         header = parse_json(header_of(record), MOST_HEADER)
         tree, layout = header["tree"], header["layout"]
-        buffers = {name: _unpacked(array) for name, array in buffers_of(record).items()}
+        buffers = _numbers(record)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a message of this system: {type(error).__name__}") from None
     arrays: list[NDArray[Any]] = []
@@ -79,6 +90,21 @@ def decode(record: RecordDict) -> Any:
     if any(position[name] != buffer.size for name, buffer in buffers.items()):
         raise ValueError("a buffer is longer than its layout says")
     return from_tree(tree, arrays)
+
+
+def _numbers(record: RecordDict) -> dict[str, NDArray[Any]]:
+    """Return the numbers of a record by dtype, without a copy.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError : not as `encode` writes them.
+    """
+    buffers = {name: _unpacked(array) for name, array in buffers_of(record).items()}
+    for name, data in _inline(record).items():
+        if name in buffers or name not in DTYPES or len(data) > MOST_INLINE:
+            raise ValueError("numbers in the header that do not belong there")
+        buffers[name] = np.frombuffer(data, dtype=np.dtype(name).newbyteorder("<"))
+    return buffers
 
 
 def _checked(layout: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -160,19 +186,21 @@ def _unpacked(array: Array) -> NDArray[Any]:
 
 
 def size_of(record: RecordDict) -> int:
-    """Return the bytes of a record's header and buffers."""
-    return len(header_of(record).encode()) + sum(
-        len(array.data) for array in buffers_of(record).values()
-    )
+    """Return the bytes of a record's header and numbers."""
+    return len(header_of(record).encode()) + sum(map(len, _data(record).values()))
 
 
 def digest_of(record: RecordDict) -> str:
-    """Return the SHA-256 (hex) of a record as it is sent: header, then buffers by name."""
+    """Return the SHA-256 (hex) of a record as it is sent: header, then numbers by dtype."""
     digest = hashlib.sha256(header_of(record).encode())
-    for name, array in sorted(buffers_of(record).items()):
+    for name, data in sorted(_data(record).items()):
         digest.update(f"\n{name}\n".encode())
-        digest.update(array.data)
+        digest.update(data)
     return digest.hexdigest()
+
+
+def _data(record: RecordDict) -> dict[str, bytes]:
+    return {name: array.data for name, array in buffers_of(record).items()} | _inline(record)
 
 
 # Flower's own `config_records` and `array_records` hold reference cycles: once they are used, the
@@ -180,26 +208,45 @@ def digest_of(record: RecordDict) -> str:
 
 
 def header_of(record: RecordDict) -> str:
-    """Return the the JSON text of a record.
+    """Return the JSON text of a record.
 
     Raises
     ------
     KeyError, TypeError : there is none.
     """
-    header = record["header"]
+    return str(_config(record)[_JSON])
+
+
+def _config(record: RecordDict) -> ConfigRecord:
+    header = record[_HEADER]
     if not isinstance(header, ConfigRecord):
         raise TypeError("the header is not one")
-    return str(header["json"])
+    return header
 
 
-def buffers_of(record: RecordDict) -> dict[str, Array]:
-    """Return the the buffers of a record by dtype.
+def _inline(record: RecordDict) -> dict[str, bytes]:
+    """Return the numbers in the header by dtype.
 
     Raises
     ------
-    KeyError, TypeError : there are none.
+    TypeError : something else is there.
     """
-    arrays = record["arrays"]
+    found = {name: value for name, value in _config(record).items() if name != _JSON}
+    if not all(type(value) is bytes for value in found.values()):
+        raise TypeError("the header holds something beside its text and numbers")
+    return found  # type: ignore[return-value]
+
+
+def buffers_of(record: RecordDict) -> dict[str, Array]:
+    """Return the buffers of a record by dtype; few numbers have none.
+
+    Raises
+    ------
+    TypeError : they are something else.
+    """
+    if _ARRAYS not in record:
+        return {}
+    arrays = record[_ARRAYS]
     if not isinstance(arrays, ArrayRecord):
         raise TypeError("the arrays are none")
     return dict(arrays.items())

@@ -46,7 +46,12 @@ def add_bytes_behind_an_array(content: RecordDict) -> None:
     content["arrays"] = ArrayRecord({"float64": hidden})
 
 
+def add_numbers_to_the_header(content: RecordDict) -> None:
+    content.config_records["header"]["uint8"] = PATIENT.encode()
+
+
 ADDITIONS = (
+    add_numbers_to_the_header,
     add_record,
     add_metric,
     add_array,
@@ -72,7 +77,8 @@ def replacing(**fields: Any) -> Tamper:
 
     def tamper(content: RecordDict) -> None:
         other = encode(dataclasses.replace(decode(content), **fields))
-        content["header"], content["arrays"] = other["header"], other["arrays"]
+        content.clear()
+        content.update(other)
 
     return tamper
 

@@ -13,17 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.messages import codec
-from common.messages.codec import decode, encode
+from common.messages.codec import decode
 from common.messages.plain import from_tree
 from common.utils.bounded import DEEPEST
 from tests.bombs import MIB, peak_of
 
 
 def crafted(tree: Any, layout: Any) -> RecordDict:
-    """A message with a header of one's own, over a buffer of ten numbers."""
-    record = encode((np.zeros(10),))
-    record["header"] = ConfigRecord({"json": json.dumps({"tree": tree, "layout": layout})})
-    return record
+    """A message with a header of one's own, over ten numbers."""
+    text = json.dumps({"tree": tree, "layout": layout})
+    return RecordDict({"header": ConfigRecord({"json": text, "float64": bytes(80)})})
 
 
 WHOLE = [["float64", [10]]]
@@ -64,7 +63,7 @@ def test_a_layout_of_impossible_shapes_is_refused_in_little_memory(layout: Any) 
 def test_a_deep_message_is_refused(levels: int) -> None:
     record = crafted([], WHOLE)
     text = '{"tree": ' + "[" * levels + "]" * levels + ', "layout": []}'
-    record["header"] = ConfigRecord({"json": text})
+    record.config_records["header"]["json"] = text
     with pytest.raises(ValueError, match="not a message"):
         decode(record)
 

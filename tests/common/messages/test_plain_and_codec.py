@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from common.messages import codec
 from common.messages.codec import buffers_of, decode, decode_once, encode, size_of
 from common.messages.exchanges import CATALOGUE, SumItem, SumReply, SumRequest
 from common.messages.plain import from_tree, to_tree
@@ -28,6 +29,12 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=10,
 )
+
+
+@pytest.fixture
+def in_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few numbers travel as many do."""
+    monkeypatch.setattr(codec, "MOST_INLINE", -1)
 
 
 @given(values)
@@ -55,10 +62,49 @@ def test_arrays_survive_a_message_bit_for_bit(arrays: list[Any]) -> None:
         assert sent.tobytes() == got.tobytes()
 
 
+@pytest.mark.usefixtures("in_buffers")
 def test_all_arrays_of_a_dtype_travel_in_one_buffer() -> None:
     record = encode(tuple(np.full(3, i, dtype=np.float64) for i in range(50)))
     assert list(record.array_records["arrays"]) == ["float64"]
     assert size_of(record) > 50 * 3 * 8
+
+
+def test_few_numbers_travel_in_the_header_alone() -> None:
+    few, many = encode(np.zeros(8192)), encode(np.zeros(8193))
+    assert list(few) == ["header"]
+    assert list(many) == ["header", "arrays"]
+    assert size_of(few) == len(str(few.config_records["header"]["json"])) + 65536
+
+
+@pytest.mark.usefixtures("in_buffers")
+def test_the_same_numbers_are_read_from_header_and_buffers() -> None:
+    value = (np.arange(6.0), np.arange(3, dtype=np.uint8))
+    buffered = encode(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "MOST_INLINE", 1024)
+        inline = encode(value)
+        assert list(inline) == ["header"]
+        for one, other in zip(decode(inline), decode(buffered), strict=True):
+            assert one.tobytes() == other.tobytes()
+            assert not one.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("float64", b"\0" * 8),  # more than the layout says
+        ("float64", b"\0" * 41),  # no whole number of them
+        ("float64", "text"),
+        ("complex128", b"\0" * 16),
+        ("uint8", b"\0" * (codec.MOST_INLINE + 1)),
+        ("note", b"a name"),
+    ],
+)
+def test_a_header_with_other_numbers_is_refused(name: str, data: Any) -> None:
+    record = encode(np.arange(6.0))
+    record.config_records["header"][name] = data
+    with pytest.raises(ValueError):
+        decode(record)
 
 
 def test_a_request_with_statistic_and_view_survives() -> None:
@@ -99,6 +145,7 @@ def test_what_is_not_plain_data_does_not_travel() -> None:
         encode(np.zeros(2, dtype=np.complex128))
 
 
+@pytest.mark.usefixtures("in_buffers")
 def test_a_buffer_longer_than_its_layout_is_refused() -> None:
     record = encode(reply_of(4))
     other = encode(reply_of(5))
@@ -120,6 +167,7 @@ def test_the_catalogue_holds_these_messages() -> None:
     }
 
 
+@pytest.mark.usefixtures("in_buffers")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint32, np.uint8])
 @pytest.mark.parametrize("size", [0, 1, 20, 5000])
 def test_a_buffer_is_what_numpy_writes(dtype: Any, size: int) -> None:
@@ -128,6 +176,7 @@ def test_a_buffer_is_what_numpy_writes(dtype: Any, size: int) -> None:
     assert ours == flowers
 
 
+@pytest.mark.usefixtures("in_buffers")
 def test_the_arrays_of_a_message_are_not_copied_and_cannot_be_written_to() -> None:
     record = encode((np.arange(6.0).reshape(2, 3), np.arange(4.0)))
     buffer = np.frombuffer(buffers_of(record)["float64"].data, dtype=np.uint8)
@@ -136,6 +185,7 @@ def test_the_arrays_of_a_message_are_not_copied_and_cannot_be_written_to() -> No
         assert not array.flags.writeable
 
 
+@pytest.mark.usefixtures("in_buffers")
 def test_what_was_read_from_one_buffer_is_written_without_a_copy() -> None:
     record = encode((np.arange(6.0), np.arange(3, dtype=np.uint8)))
     again = encode(decode(record))
@@ -150,6 +200,7 @@ def test_a_part_of_a_buffer_is_written_on_its_own(part: slice) -> None:
     assert decode(encode(whole[part])).tolist() == np.arange(6.0)[part].tolist()
 
 
+@pytest.mark.usefixtures("in_buffers")
 def test_a_buffer_with_something_behind_its_numbers_is_not_handed_on() -> None:
     record = encode(np.arange(6.0))
     buffers_of(record)["float64"].data += b"a name"
@@ -157,6 +208,7 @@ def test_a_buffer_with_something_behind_its_numbers_is_not_handed_on() -> None:
     assert buffers_of(again)["float64"].data == buffers_of(encode(np.arange(6.0)))["float64"].data
 
 
+@pytest.mark.usefixtures("in_buffers")
 def test_a_buffer_of_another_kind_is_refused() -> None:
     for change in ({"stype": "other"}, {"data": b"nothing"}, {"data": Array(np.eye(3)).data}):
         record = encode(np.arange(9.0))
