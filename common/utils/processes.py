@@ -24,7 +24,7 @@ from common.errors import StudyError
 from common.utils import keeper
 from common.utils.console import consoles
 
-STOP_SECONDS, READY_SECONDS = 20.0, 60.0
+STOP_SECONDS, READY_SECONDS = 20.0, 180.0
 AGAIN_SECONDS = 0.1
 """Time after which an interruption that was swallowed is repeated."""
 
@@ -161,7 +161,7 @@ def wait_until_ready(program: BackgroundProgram, port: int, authority: Path | No
 
     Raises
     ------
-    StudyError : it ended, or was not ready within a minute.
+    StudyError : it ended, or was not ready within `READY_SECONDS`.
     """
     context = ssl.create_default_context(cafile=str(authority)) if authority else None
     url = f"{'https' if authority else 'http'}://127.0.0.1:{port}/health"

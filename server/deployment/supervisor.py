@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -122,7 +123,8 @@ class Services:
 
     def _superlink_command(self) -> list[str]:
         folder = self._folder
-        command = [flower_program("flower-superlink"), "--host", "127.0.0.1"]
+        command = [sys.executable, "-P", "-m", "server.deployment.superlink"]
+        command += ["--host", "127.0.0.1"]
         command += ["--port", str(self._settings.port), "--isolation", "process"]
         command += ["--ssl-certfile", str(folder.server_certificate)]
         command += ["--ssl-keyfile", str(folder.server_key)]

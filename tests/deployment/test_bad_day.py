@@ -15,7 +15,7 @@ def test_a_bad_day_changes_no_result(stage: Any, staging: Any) -> None:
         run.program("flwr-serverapp").kill()
         run.reaches("restarted", what="the study's program")
         run.program("flwr-serverapp")
-        run.program("flower-superlink").kill()
+        run.program("server.deployment.superlink").kill()
         run.reaches("restarted", what="SuperLink")
         stage.lines["b"].cut()
         with stage.run() as second:

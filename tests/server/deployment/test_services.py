@@ -87,7 +87,7 @@ def test_flower_is_started_closed(folder: CoordinatorFolder) -> None:
     from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink
 
     command = Services(folder)._superlink_command()
-    parsed = _parse_args_run_superlink().parse_args(command[1:])
+    parsed = _parse_args_run_superlink().parse_args(command[command.index("--host") :])
     assert (parsed.host, parsed.isolation, parsed.insecure) == ("127.0.0.1", "process", False)
     assert parsed.enable_supernode_auth
     assert not parsed.runtime_dependency_install
