@@ -22,7 +22,7 @@ from client.gate.mod import gate_mod
 from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
 from client.store.site_db import recall_study, remember_study
-from client.workspace import Workspace, open_workspace
+from client.workspace import Workspace, open_workspace, when_written
 from common.disclosure.rule import BrokenRuleError, once, refusal_words
 from common.errors import StudyError
 from common.messages.codec import decode_once, encode
@@ -116,7 +116,8 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
         with _libraries(len(sys.modules)).limit(limits=settings.threads):
             early = _refused_early(settings, request)
             if early is None:
-                workspace = open_workspace(path, request.study, request.run)
+                written = when_written(path, settings)
+                workspace = open_workspace(path, request.study, request.run, written)
                 if isinstance(request, TrainRequest):
                     request = workspace.derived.completed(request)
                 content = _release(workspace, kind, request, handler)

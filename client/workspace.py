@@ -118,8 +118,25 @@ def report_problems(settings: SiteSettings, problems: Sequence[object]) -> None:
         )
 
 
+Written = tuple[tuple[int, int], ...]
+
+
+def when_written(site_config: Path, settings: SiteSettings) -> Written:
+    """Return when site.toml and the cohort were written, and their sizes."""
+    files = (site_config, settings.data / "cohort.csv")
+    found = [path.stat() for path in files if path.is_file()]
+    return tuple((one.st_mtime_ns, one.st_size) for one in found)
+
+
 @lru_cache(maxsize=256)
-def open_workspace(site_config: Path, study_digest: str, run: str) -> Workspace:
-    """Return the workspace of an enrolled study; kept for the life of the process."""
+def open_workspace(
+    site_config: Path, study_digest: str, run: str, written: Written = ()
+) -> Workspace:
+    """Return the workspace of an enrolled study; kept for the life of the process.
+
+    Parameters
+    ----------
+    written : `when_written`: after a change of its files, another workspace is opened.
+    """
     settings = load_site(site_config)
     return Workspace(settings, recall_study(settings.work, study_digest), run)

@@ -84,8 +84,9 @@ def programs_of(
     node = [*python, "client.gate.supernode", str(site.resolve())]
     launcher = [*python, "client.gate.launcher", *loopback.of_launcher(deployment.port)]
     launcher += ["--parent-pid", str(os.getpid())]
-    # the hospital's proxy is for the coordinator, not for this machine
-    direct = {**environment, "no_proxy": HOST}
+    # the hospital's proxy is for the coordinator, not for this machine; the SuperNode keeps the
+    # launcher's call until there is work, so that it is asked again at once
+    direct = {**environment, "no_proxy": HOST, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.01"}
     return BackgroundProgram(node, environment, None), BackgroundProgram(launcher, direct, None)
 
 

@@ -52,14 +52,17 @@ from common.flower.supernode import (
     push_objects,
     replaced,
 )
+from common.flower.waiting import Doorbell
 from common.utils.bounded import GIB
 from common.utils.processes import end_with_this_thread, write_for_this_user_alone
 
 # Flower has an app checked only where somebody is trusted; the gate checks in their place
 _TRUSTED = {"gate": "of this site"}
-_POLL_SECONDS, _PARTS_SECONDS = 0.1, 600.0
-# Flower asks for messages every 3 s; after a reply the next one comes sooner, most of the time
-_LIVELY_POLL_SECONDS, _LIVELY_SECONDS = 0.4, 60.0
+_POLL_SECONDS, _PARTS_SECONDS = 0.01, 600.0
+# between two looks for a message: short after the last one, and longer the longer there is none
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGER = 0.05, 3.0, 1.25
+# of a message that is announced, the parts may still be on their way
+_FIRST_PARTS_PAUSE, _LONGEST_PARTS_PAUSE = 0.02, 1.0
 MOST_PARTS, MOST_BYTES = 10_000, 4 * GIB
 """Parts and bytes of a message; Flower cuts arrays into parts of about 20 MB."""
 Connection = Callable[..., Any]
@@ -108,7 +111,7 @@ class GatedNode:
         self._gate, self._app = gate, installed_app()
         self._open: dict[str, _Received] = {}
         self._answered: set[str] = set()
-        self._lively_until = 0.0
+        self._bell = Doorbell()
         self._pull, self._push = loop_functions()
 
     @contextmanager
@@ -119,7 +122,7 @@ class GatedNode:
             "_verify_fab": self.verify_fab,
             "_push_messages": self.push_messages,
         }
-        with replaced(functions):
+        with replaced(functions), self._bell.installed():
             yield
 
     # -- in ------------------------------------------------------------------------------------
@@ -140,13 +143,13 @@ class GatedNode:
 
         def admitted() -> tuple[Message, ObjectTree] | None:
             """Return the next message, unless the gate keeps it."""
-            received = self._next(flowers["receive"])
+            received = _next(flowers["receive"])
             if received is None:
                 return None
             message, tree = received
             allowed = _Allowed(partial(flowers["pull_object"], message.metadata.run_id))
             try:
-                parts.update(pull_objects(allowed.ids(tree), allowed.pull))
+                parts.update(_fetched(allowed.ids(tree), allowed.pull))
             except RunNotRunningException:
                 raise
             except StoppedError as error:
@@ -176,13 +179,8 @@ class GatedNode:
                 insert_message(reply, flowers["state"], flowers["object_store"])
             if run_id is not None:
                 self._open[metadata.message_id] = received
+        self._bell.task_is_there()
         return run_id
-
-    def _next(self, receive: Connection) -> Any:
-        """Return the next message; while a study is lively, ask for it more often."""
-        while (received := receive()) is None and time.monotonic() < self._lively_until:
-            time.sleep(_LIVELY_POLL_SECONDS)
-        return received
 
     def _judge(
         self, message: Message, parts: dict[str, bytes], state: Any, get_run: Connection
@@ -235,7 +233,7 @@ class GatedNode:
         """Push as Flower does, but let nothing past the gate."""
         outlet = partial(_send_whole, send, push_object)
         self._push(
-            state=state,
+            state=self._bell.waits_for_replies(state),
             object_store=object_store,
             send=partial(self._send, object_store, outlet),
             push_object=_no_other_way,
@@ -261,7 +259,6 @@ class GatedNode:
             content = self._gate.receipted(received.asked, content)
             clean = Message(content, reply_to=received.message)
         outlet(clean, float(round(seconds)))
-        self._lively_until = time.monotonic() + _LIVELY_SECONDS
         return set(), ""
 
     def _take(self, message: Message) -> _Received:
@@ -285,6 +282,21 @@ class GatedNode:
         except Exception as error:  # a gate that fails is closed
             return self._gate.stop(error, asked)
         return self._gate.release(asked, whole.content)
+
+
+def _next(receive: Connection) -> Any:
+    """Return the next message, once there is one."""
+    pause = _FIRST_PAUSE
+    while (received := receive()) is None:
+        time.sleep(pause)
+        pause = min(pause * _LONGER, _LONGEST_PAUSE)
+    return received
+
+
+def _fetched(names: list[str], pull: Callable[[str], bytes]) -> dict[str, bytes]:
+    return pull_objects(
+        names, pull, initial_backoff=_FIRST_PARTS_PAUSE, backoff_cap=_LONGEST_PARTS_PAUSE
+    )
 
 
 def _send_whole(

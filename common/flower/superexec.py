@@ -1,4 +1,4 @@
-"""Flower's SuperExec, which a hospital's launcher takes over, and the program of one message."""
+"""Flower's SuperExec, which a hospital's launcher takes over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from flwr.supercore.cli.flower_superexec import flower_superexec
 from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec.executor.types import LaunchResult
 from flwr.supercore.version import package_version
-from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 from httpx import ConnectError
 
 from common.errors import StudyError
@@ -18,7 +17,6 @@ from common.flower.app import FLOWER
 __all__ = [
     "LaunchResult",
     "TaskType",
-    "flwr_clientapp",
     "replace_executor",
     "run_superexec",
 ]

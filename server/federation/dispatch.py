@@ -18,6 +18,7 @@ from flwr.app import DEFAULT_TTL, Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import SiteError
+from common.flower.grid import pull_replies
 from common.flower.internals import ErrorCode
 from common.messages.exchanges import answers
 from server.progress.events import Events
@@ -79,7 +80,7 @@ LOST = {
 }
 MOST_CRASHES = 5
 NOTICE_SECONDS, LOOK_SECONDS = 30.0, 5.0
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _LONGER = 0.03, 1.0, 1.25
 _SHORTEST_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
 # a site is asked again when it takes this many times as long as the slowest that has answered
 _SLOWER, _SHORTEST_PATIENCE = 4.0, 60.0
@@ -113,11 +114,15 @@ class Connection:
 
     def pass_over_late(self) -> None:
         """Take late replies off the wire, and say so."""
-        for message_id, node in list(self._late.items()):
-            for reply in self.grid.pull_messages([message_id]):
-                self._late.pop(message_id, None)
-                if not reply.has_error():
-                    self.events.emit("late_reply", site=self.name(node))
+        if self._late:
+            for message_id, reply in pull_replies(self.grid, list(self._late)):
+                self.came_late(message_id, reply)
+
+    def came_late(self, message_id: str, reply: Message) -> None:
+        """Say that a reply came which nobody waits for any more."""
+        node = self._late.pop(message_id, None)
+        if node is not None and not reply.has_error():
+            self.events.emit("late_reply", site=self.name(node))
 
 
 @dataclass
@@ -190,12 +195,15 @@ class Dispatch:
 
     def poll(self) -> Iterator[tuple[int, Message]]:
         """Yield the replies that are there, by node; an error about a lost one is no reply."""
-        for node in list(self._pending):
-            reply = self._take(node)
-            if reply is not None:
+        live = [message_id for one in self._pending.values() for message_id in one.live]
+        for message_id, reply in pull_replies(self._connection.grid, live):
+            node = self._asked[message_id]
+            if node not in self._pending:
+                self._connection.came_late(message_id, reply)
+            elif self._is_answer(node, reply):
                 self._pause = _SHORTEST_PAUSE
                 yield node, reply
-                del reply  # before the next one is looked for
+            del reply  # before the next one is looked for
 
     def wait(self, missing: Collection[str] = ()) -> None:
         """Let a little time pass; say who is waited for, and ask again who may have lost it.
@@ -215,7 +223,7 @@ class Dispatch:
             self._ask_again()
             self._connection.pass_over_late()
         self._connection.sleep(self._pause)
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._pause = min(_LONGER * self._pause, _LONGEST_PAUSE)
 
     # -- one node -------------------------------------------------------------------------------
 
@@ -242,18 +250,17 @@ class Dispatch:
             else:
                 self._postpone(one, "not taken by the SuperLink")
 
-    def _take(self, node: int) -> Message | None:
-        one, site = self._pending[node], self._connection.name(node)
-        for message_id in tuple(one.live):
-            for reply in self._connection.grid.pull_messages([message_id]):
-                if not is_waited_for(reply, node, self._asked, f"site {site}"):
-                    self._connection.events.emit("stray_reply", site=site)
-                elif reply.has_error() and reply.error.code in LOST:
-                    self._lose(node, reply)
-                else:
-                    self._close(node, reply.metadata.reply_to_message_id)
-                    return reply
-        return None
+    def _is_answer(self, node: int, reply: Message) -> bool:
+        """Tell if a reply is what this node is waited for; note what else it means."""
+        site = self._connection.name(node)
+        if not is_waited_for(reply, node, self._asked, f"site {site}"):
+            self._connection.events.emit("stray_reply", site=site)
+        elif reply.has_error() and reply.error.code in LOST:
+            self._lose(node, reply)
+        else:
+            self._close(node, reply.metadata.reply_to_message_id)
+            return True
+        return False
 
     def _close(self, node: int, answered: str) -> None:
         one = self._pending.pop(node)

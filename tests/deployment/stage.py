@@ -257,18 +257,15 @@ class Stage:
         return processes(*words)[0]
 
     def launcher(self, name: str) -> psutil.Process:
-        """Return the launcher that starts a hospital's process for every message."""
+        """Return the launcher that hands a hospital's messages to the process of its app."""
         launchers = self._launchers(name)
         return next(one for one in launchers if one.parent() not in launchers)
 
     def answering(self, name: str) -> list[psutil.Process]:
         """The processes in which a hospital answers messages at this moment."""
-        # the launcher started a warm one, which forks for every message
-        launchers = self._launchers(name)
         try:
-            warm = [one for one in launchers if one.parent() in launchers]
-            return [one for one in warm if one.parent() in warm]
-        except psutil.NoSuchProcess:  # it has just answered
+            return [one for one in self._launchers(name) if one.name() == "fedlnm-answerin"]
+        except psutil.NoSuchProcess:  # it has just ended
             return []
 
     def _launchers(self, name: str) -> list[psutil.Process]:

@@ -1,79 +1,160 @@
-"""The warm process that forks for every message."""
+"""The process of the app: kept from message to message, replaced when it dies, ended when idle."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 import client.app
-from client.gate.launcher import PRELOADED, ForkingExecutor
+from client.gate.launcher import ForkingExecutor
 
+LAST = "nothing is asked for long afterwards"
 SERVE = """
-import json, os, sys
+import json, os, sys, time
 from client.gate import launcher
-from common.flower import superexec
+from common.flower.app_line import AppLine
 
-def say(text):
-    os.write(1, text.encode() + b"\\n")
+def say(*words):
+    os.write(1, json.dumps(words).encode() + b"\\n")
 
-def app():
+def answer(line, token, app):
     sys.path.insert(0, {folder!r})
     import client.app
-    say(json.dumps([sys.argv, client.app.__file__]))
-    if sys.argv[1] == "fails":
-        raise RuntimeError("of this message alone")
+    say(token, os.getpid(), client.app.__file__, open("/proc/self/comm").read().strip())
+    if token == "dies":
+        os._exit(9)
+    if token == "hangs":
+        time.sleep(60)
+    if token == "works for long":
+        time.sleep(1)
+    if token == "grows":
+        kept.append(bytearray(os.urandom(1)) * (40 * 2**20))
+    if token == "networks":
+        sys.modules.update(dict.fromkeys(launcher.NETWORKS, sys))
 
-superexec.flwr_clientapp = app
-launcher.PRELOADED = ("client.app",)
-launcher.serve_forks(sys.stdin)
-say("served")
+def load():
+    say("networks are loaded", os.getpid())
+
+kept = []
+AppLine.__init__ = lambda *_: None
+AppLine.answer = answer
+launcher.MOST_GROWTH = 20 * 2**20
+launcher.IDLE_SECONDS = {idle}
+launcher._load_networks = load
+launcher.serve(sys.stdin.fileno())
+say("served", os.getpid())
 """
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """A warm process asked for two messages, the first of which fails.
+@dataclass
+class Served:
+    """Words of a warm process and of those of its app, line by line."""
+
+    lines: list[list[Any]]
+
+    def process(self, token: str) -> int:
+        """Process that took up a message."""
+        (found,) = [line[1] for line in self.lines if line[0] == token]
+        return int(found)
+
+
+def until_gone(process: int) -> None:
+    """Wait until a process has ended."""
+    deadline = time.monotonic() + 60.0
+    while psutil.pid_exists(process):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def served(folder: Path, *tokens: str, idle: float = 60.0) -> Served:
+    """Have messages answered one after the other, each after the last was taken up.
 
     As Flower does, each puts the folder of the app on the path; code of the coordinator lies there.
     """
-    smuggled = tmp_path / "smuggled" / "client"
+    smuggled = folder / "smuggled" / "client"
     smuggled.mkdir(parents=True)
     (smuggled / "__init__.py").touch()
     (smuggled / "app.py").touch()
-    return subprocess.run(
-        [sys.executable, "-c", SERVE.format(folder=str(smuggled.parent))],
-        input="".join(json.dumps(["flwr-clientapp", what]) + "\n" for what in ("fails", "works")),
-        capture_output=True,
+    script = SERVE.format(folder=str(smuggled.parent), idle=idle)
+    lines = []
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=True,
-        timeout=60,
-    )
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for token in tokens:
+            message = {"address": "a", "certificate": "c", "parent": 1, "token": token}
+            process.stdin.write(json.dumps(message) + "\n")
+            process.stdin.flush()
+            lines.append(process.stdout.readline())
+            if token == LAST:
+                until_gone(json.loads(lines[-1])[1])
+        process.stdin.close()
+        lines += process.stdout.readlines()
+    assert process.returncode == 0
+    return Served([json.loads(line) for line in lines])
 
 
-def test_a_message_runs_the_installed_release_whatever_lies_in_the_folder_of_the_app(
-    served: subprocess.CompletedProcess[str],
-) -> None:
-    lines = [json.loads(line) for line in served.stdout.splitlines() if line.startswith("[")]
-    assert sorted(arguments[1] for arguments, _ in lines) == ["fails", "works"]
-    assert {file for _, file in lines} == {client.app.__file__}
+def test_one_process_answers_message_after_message(tmp_path: Path) -> None:
+    found = served(tmp_path, "first", "second", "third")
+    assert len({found.process(token) for token in ("first", "second", "third")}) == 1
+    assert found.process("first") != found.process("served")
 
 
-def test_the_clientapp_is_loaded_before_the_first_message() -> None:
-    assert "client.app" in PRELOADED
+def test_a_message_runs_the_installed_release_whatever_lies_on_the_path(tmp_path: Path) -> None:
+    found = served(tmp_path, "first", "second")
+    assert {line[2] for line in found.lines if len(line) > 2} == {client.app.__file__}
 
 
-def test_a_message_that_fails_ends_its_own_process_only(
-    served: subprocess.CompletedProcess[str],
-) -> None:
-    assert served.stdout.splitlines().count("served") == 1
-    assert "of this message alone" in served.stderr
+def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
+    found = served(tmp_path, "first", "dies", "next", "last")
+    assert found.process("first") == found.process("dies")
+    assert found.process("next") == found.process("last") != found.process("dies")
+
+
+def test_a_process_that_hangs_keeps_no_message_waiting(tmp_path: Path) -> None:
+    found = served(tmp_path, "hangs", "next")
+    assert found.process("next") != found.process("hangs")
+
+
+def test_a_process_that_has_grown_gives_its_memory_back_by_ending(tmp_path: Path) -> None:
+    found = served(tmp_path, "first", "grows", "next")
+    assert found.process("first") == found.process("grows") != found.process("next")
+
+
+def test_a_process_that_is_asked_nothing_for_long_ends(tmp_path: Path) -> None:
+    found = served(tmp_path, LAST, "next", idle=0.1)
+    assert found.process(LAST) != found.process("next")
+
+
+def test_a_process_that_answers_for_long_is_not_idle(tmp_path: Path) -> None:
+    found = served(tmp_path, "works for long", "next", idle=0.1)
+    assert found.process("works for long") == found.process("next")
+
+
+def test_networks_are_loaded_before_a_fork_once_a_message_needed_them(tmp_path: Path) -> None:
+    without = served(tmp_path / "a", "first", "grows", "next")
+    assert "networks are loaded" not in [line[0] for line in without.lines]
+    found = served(tmp_path / "b", "networks", "grows", "next")
+    assert found.process("networks are loaded") == found.process("served")
+
+
+def test_a_list_of_processes_shows_when_the_app_answers(tmp_path: Path) -> None:
+    (line, *_) = served(tmp_path, "first").lines
+    assert line[3] == "fedlnm-answerin"
 
 
 def spec(**changes: Any) -> Any:
@@ -90,14 +171,15 @@ def spec(**changes: Any) -> Any:
     return SimpleNamespace(**{**fields, **changes})
 
 
-def test_the_warm_process_is_told_what_flower_would_start() -> None:
+def test_the_warm_process_is_told_where_the_message_is() -> None:
     pipe: Any = StringIO()
-    result = ForkingExecutor(pipe).launch(spec())
-    assert result.status == "accepted"
-    assert pipe.getvalue() == (
-        '["flwr-clientapp", "--root-certificates", "node.pem", "--token", "t",'
-        ' "--runtime-api-address", "127.0.0.1:9094", "--parent-pid", "7"]\n'
-    )
+    assert ForkingExecutor(pipe).launch(spec()).status == "accepted"
+    assert json.loads(pipe.getvalue()) == {
+        "address": "127.0.0.1:9094",
+        "certificate": "node.pem",
+        "parent": 7,
+        "token": "t",
+    }
 
 
 def test_nothing_but_a_hospitals_app_is_started() -> None:
@@ -114,14 +196,3 @@ def test_nothing_is_started_for_a_supernode_that_has_not_proved_itself(missing: 
     pipe: Any = StringIO()
     assert ForkingExecutor(pipe).launch(spec(**missing)).status == "failed"
     assert pipe.getvalue() == ""
-
-
-def test_flower_understands_what_the_warm_process_is_told() -> None:
-    from flwr.supernode.cli.flwr_clientapp import _parse_args_run_flwr_clientapp
-
-    pipe: Any = StringIO()
-    ForkingExecutor(pipe).launch(spec())
-    arguments = json.loads(pipe.getvalue())
-    parsed = _parse_args_run_flwr_clientapp().parse_args(arguments[1:])
-    assert (parsed.token, parsed.runtime_api_address) == ("t", "127.0.0.1:9094")
-    assert (parsed.insecure, parsed.root_certificates, parsed.parent_pid) == (False, "node.pem", 7)

@@ -38,10 +38,9 @@ from common.utils.processes import free_port
 LAUNCHER = """
 import os
 from client.gate import launcher
-from common.flower import superexec
+from common.flower.app_line import AppLine
 
-superexec.flwr_clientapp = lambda: os.write(1, b"a message is run\\n")
-launcher.PRELOADED = ("client.app",)
+AppLine.answer = lambda *_: os.write(1, b"a message is run\\n")
 launcher.main()
 """
 # a message is taken up within a second or two of the launcher's start
