@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.demonstration import demonstration_sites
 from common.errors import InputError
+from common.masking import identity
 from common.study.block import explain
 from common.study.model import PrivacySettings
 from common.utils.bounded import parse_toml
@@ -135,6 +137,50 @@ def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
         if (path := getattr(deployment, name)) is not None
     }
     return deployment.model_copy(update=paths)
+
+
+_JOIN_AGAIN = (
+    "restore the folder keys from its backup. Without one this site has to join anew: fedlnm-site"
+    " init in a new folder, and send its request file; the coordinator enrols it with --replace and"
+    " prepares the study again, which every hospital then approves again"
+)
+
+
+def identity_of(settings: SiteSettings) -> Ed25519PrivateKey:
+    """Return the site's identity key.
+
+    Raises
+    ------
+    InputError : it is lost or damaged; the remedy is the way back.
+    """
+    try:
+        return identity.load(settings.identity).private
+    except InputError as error:
+        remedy = _JOIN_AGAIN if settings.deployment else error.remedy
+        raise InputError(error.what, where=str(settings.identity), remedy=remedy) from None
+
+
+def check_keys_there(deployment: Deployment) -> None:
+    """Return if the files that open the connection are there.
+
+    Raises
+    ------
+    InputError : the node's key, or the coordinator's certificate, is lost.
+    """
+    if deployment.node_key is not None and not deployment.node_key.is_file():
+        raise InputError(
+            "the node's key is lost: the coordinator knows this site by it",
+            where=str(deployment.node_key),
+            remedy=_JOIN_AGAIN,
+        )
+    authority = deployment.root_certificates
+    if authority is not None and not authority.is_file():
+        raise InputError(
+            "the coordinator's certificate is lost",
+            where=str(authority),
+            remedy="restore the folder keys from its backup, or take certificate from the"
+            " coordinator's invitation.json into this file, once the fingerprint is compared",
+        )
 
 
 def locate_site(node_config: Mapping[str, object], run_config: Mapping[str, object]) -> Path:

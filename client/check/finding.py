@@ -13,6 +13,7 @@ KINDS: dict[str, str] = {
     "study.coordinator": "the study is of the coordinator that this site joined",
     "study.approval": "this very study is approved here",
     "study.not_applicable": "checks that the study does not ask for here, all in one row",
+    "software.release": "the study was prepared with the release that is installed here",
     "software.versions": "packages are of the versions that this release asks for",
     "software.flower": "the gate fits the installed Flower",
     "cohort.file": "cohort.csv is there and can be read",

@@ -37,6 +37,7 @@ from common.errors import InputError, StudyError
 from common.models import NETWORKS, NetworkName, network_input
 from common.networks.size import network_size, width_of
 from common.study.model import ImagingSettings, NetworkSettings, Study
+from common.study.release_mark import marked_release, other_release, own_release
 from common.utils.durable import exposed_mode
 
 KIND = "machine.device"
@@ -303,6 +304,21 @@ def _held(cache: Path) -> int:
 
 PACKAGE = "fedlnm"
 VERSIONS, FLOWER = "software.versions", "software.flower"
+
+
+RELEASE = "software.release"
+
+
+@check("site")
+def check_release(study_file: Path) -> Findings:
+    """Compare the release that prepared the study with the one installed here."""
+    own = own_release()
+    if (other := other_release(study_file)) is not None:
+        yield warning(RELEASE, study_file.name, *other)
+    elif marked_release(study_file):
+        yield ok(RELEASE, f"prepared with release {own}, as is installed here", study_file.name)
+    else:
+        yield from not_checked((RELEASE,), "no coordinator has prepared this study file")
 
 
 @check("site")

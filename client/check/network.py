@@ -42,6 +42,11 @@ SECONDS = 15.0
 PATH = "/v1/fleet/push-object"
 PROBE_BYTES = 4 * 2**20
 MEDIA_TYPE = "application/protobuf"
+_NOBODY_BEHIND = (
+    http.client.BAD_GATEWAY,
+    http.client.SERVICE_UNAVAILABLE,
+    http.client.GATEWAY_TIMEOUT,
+)
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -56,12 +61,22 @@ class Contact:
     ahead : seconds that this machine's clock is ahead of the server's, within about a second; None
         where the server did not say.
     seconds : from question to answer.
+    status : of the answer, 0 where there was none.
     """
 
     failure: Exception | None = None
     certificate: x509.Certificate | None = None
     ahead: float | None = None
     seconds: float = 0.0
+    status: int = 0
+
+    @property
+    def serves(self) -> bool:
+        """Tell whether a coordinator answered that is there for its hospitals now.
+
+        Its proxy alone answers while no study is run.
+        """
+        return self.failure is None and self.status not in _NOBODY_BEHIND
 
 
 def visit(deployment: Deployment) -> Contact:
@@ -71,13 +86,15 @@ def visit(deployment: Deployment) -> Contact:
             connection.connect()
             certificate = _certificate(connection)
             begin, clock = time.monotonic(), time.time()
-            connection.request("GET", PATH)
+            # the proxy itself answers anything but a POST
+            connection.request("POST", PATH, b"", {"Content-Type": MEDIA_TYPE})
             response = connection.getresponse()
             seconds = time.monotonic() - begin
             return Contact(
                 certificate=certificate,
                 ahead=_ahead(response.getheader("Date"), clock + seconds / 2),
                 seconds=seconds,
+                status=response.status,
             )
     except _FAILURES as error:
         return Contact(failure=error, certificate=_shown(deployment, error))
@@ -220,7 +237,8 @@ def check_coordinator(deployment: Deployment | None, contact: Contact | None) ->
         yield _unreachable(where, host, contact.failure)
         yield from not_checked((CERTIFICATE,), "the coordinator does not answer")
     else:
-        yield ok(REACH, f"answers within {1000 * contact.seconds:.0f} ms", where)
+        idle = "" if contact.serves else "; it runs no study at the moment"
+        yield ok(REACH, f"answers within {1000 * contact.seconds:.0f} ms{idle}", where)
         yield from _trusted(where, contact.certificate)
 
 
@@ -359,7 +377,7 @@ def check_transfer(loads: Sequence[Load], speed: Speed | None) -> Findings:
         f" the largest answer is {size(heaviest.largest)} ({heaviest.phase})",
     )
     if speed is None:
-        why = "no speed: the coordinator was not reached; give --bandwidth"
+        why = "no speed: the coordinator was not reached, or runs no study now; give --bandwidth"
         yield from not_checked((TIME,), why)
         return
     whence = "measured" if speed.measured else "assumed"

@@ -21,9 +21,9 @@ _KINDS: dict[str, dict[str, str]] = {}
 def check(stage: Stage, **kinds: str) -> Callable[[C], C]:
     """Register a check, which asks for what it needs by the names of its parameters.
 
-    A check of the stage "site" may take `study`, `settings`, `site` (its name), `deployment` and
-    `contact` (what the coordinator answered, None without one). A check of the stage "patients"
-    runs once it is known who can be used, and may take `cohort` as well.
+    A check of the stage "site" may take `study`, `study_file`, `settings`, `site` (its name),
+    `deployment` and `contact` (what the coordinator answered, None without one). A check of the
+    stage "patients" runs once it is known who can be used, and may take `cohort` as well.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def rehearse(
         settings = settings.model_copy(update={"cache": wish.cache.resolve()})
     report = Report(site=settings.name, study=study.name, digest=study.digest())
     try:
-        _look(report, study, settings, wish, _News(report, progress, emit))
+        _look(report, study, study_file, settings, wish, _News(report, progress, emit))
     except KeyboardInterrupt:
         report.stopped = True
     report.findings = gathered(report.findings)
@@ -116,12 +116,20 @@ class _News:
         self.seen = len(self.report.findings)
 
 
-def _look(report: Report, study: Study, settings: SiteSettings, wish: Wish, news: _News) -> None:
+def _look(
+    report: Report,
+    study: Study,
+    study_file: Path,
+    settings: SiteSettings,
+    wish: Wish,
+    news: _News,
+) -> None:
     """Fill the report, the quick checks first."""
     found = report.findings
     contact = visit(settings.deployment) if settings.deployment else None
     given = {
         "study": study,
+        "study_file": study_file,
         "settings": settings,
         "site": settings.name,
         "deployment": settings.deployment,
@@ -140,7 +148,7 @@ def _speed(
 ) -> Speed | None:
     if bandwidth is not None:
         return Speed(bandwidth, measured=False)
-    if settings.deployment is None or contact is None or contact.failure is not None:
+    if settings.deployment is None or contact is None or not contact.serves:
         return None
     measured = upload_speed(settings.deployment)
     return Speed(measured, measured=True) if measured is not None else None

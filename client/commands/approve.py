@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from client.gate import approvals
-from client.site import SiteSettings, load_site
+from client.site import SiteSettings, identity_of, load_site
 from client.store.masks import Rosters
 from client.store.privacy_budget import epsilon_of
 from client.store.site_db import recall_study, remember_study, site_db
@@ -74,7 +74,7 @@ def approve(
         option = "--dossier" if dossier else "--diff"
         raise UsageError(f"{option} goes with a study.toml", where="approve")
     settings = settings_of(site)
-    private = identity.load(settings.identity).private
+    private = identity_of(settings)
     if study is not None and diff:
         print_lines(describe_changes(load_study(study), approved_before(settings, private)))
     elif study is not None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from client.commands.approve import SiteOption, settings_of
 from client.gate import approvals
-from client.site import SiteSettings
+from client.site import SiteSettings, identity_of
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
 from client.store.site_db import recall_study, site_db
@@ -56,7 +56,7 @@ def leave(
     Exit code 0: the statement is written. 1: not left.
     """
     settings, left_study = settings_of(site), load_study(study)
-    private = identity.load(settings.identity).private
+    private = identity_of(settings)
     _check_own(left_study, settings, private)
     if out.exists():
         raise InputError("there is such a file", where=str(out), remedy="give another name")

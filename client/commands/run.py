@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
 from client.check.finding import Finding
 from client.check.machine import check_clock
-from client.check.network import check_coordinator, visit
+from client.check.network import REACH, Contact, check_coordinator, visit
 from client.commands.approve import SiteOption, settings_of, site_file
 from client.gate.approvals import read_approvals
-from client.gate.flower_log import log_to_screen_and_file
-from client.site import LOG, Deployment, SiteSettings
+from client.gate.site_log import LOGS, log_to_screen_and_file, private_log
+from client.site import LOG, Deployment, SiteSettings, check_keys_there, identity_of
 from client.store.run_keys import new_start
 from client.store.site_db import site_db
 from common.errors import StudyError
 from common.flower.programs import flower_environment
-from common.masking import identity
 from common.utils.console import consoles
+from common.utils.log_files import rotate
 from common.utils.processes import BackgroundProgram, port_is_taken, stop_all
 
 console, screen = consoles()
 # a SuperLink takes a node that vanished for present for a minute, and lets it in only after that
 WAITS = (5.0, 10.0, 20.0, 40.0, 60.0)
 _STEADY_SECONDS = 120.0
+LOOK_SECONDS = 5.0
+LOCK = "run.lock"
 
 
 def run(site: SiteOption = Path("site.toml")) -> None:
@@ -36,15 +41,40 @@ def run(site: SiteOption = Path("site.toml")) -> None:
     from client.gate.supernode import deployment_of
 
     settings = settings_of(site)
-    private = identity.load(settings.identity).private
+    private = identity_of(settings)
     deployment = deployment_of(site_file(site), settings)
     found = read_approvals(settings.work, private.public_key())
     names = ", ".join(one.name for one in found) or "NONE, so nothing will be answered"
     screen.emit(f"approved: {names}")
     try:
-        attend(site_file(site), settings, deployment)
+        with only_one(settings):
+            attend(site_file(site), settings, deployment)
     except KeyboardInterrupt:
         screen.emit(f"site {settings.name}: no longer taking part")
+
+
+@contextmanager
+def only_one(settings: SiteSettings) -> Iterator[None]:
+    """Hold the right to take part from this folder, which one process has at a time.
+
+    Raises
+    ------
+    StudyError : another process has it.
+    """
+    with private_log(settings, LOCK).open("r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StudyError(
+                f"this site takes part already: fedlnm-site run (process {lock.read(20).strip()})"
+                " works in this folder",
+                where=f"site {settings.name}",
+                remedy="leave it running, or end it first (Ctrl-C, or systemctl stop)",
+            ) from None
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
 
 
 def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
@@ -52,13 +82,14 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
 
     Raises
     ------
-    StudyError : at the start, the coordinator is not who it should be, the clocks differ, or the
-        port is taken.
+    StudyError : at the start, keys are lost, the coordinator is not who it should be, the clocks
+        differ, or the port is taken.
     """
     log_to_screen_and_file(settings)
-    for finding in obstacles(settings, deployment):
-        LOG.error("site %s: %s", settings.name, finding)
-        if finding.kind != "coordinator.reach":  # that passes by itself
+    check_keys_there(deployment)
+    for finding in obstacles(settings, deployment, visit(deployment)):
+        if finding.kind != REACH:  # that passes by itself, and is waited for
+            LOG.error("site %s: %s", settings.name, finding)
             raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
     check_port(deployment.port)
     # those of earlier starts, which nobody can open
@@ -80,9 +111,9 @@ def programs_of(
     environment = flower_environment(settings.work / "flower") | new_start()
     loopback = loopback_of(settings)
     loopback.renew()
-    python = [sys.executable, "-P", "-m"]
-    node = [*python, "client.gate.supernode", str(site.resolve())]
-    launcher = [*python, "client.gate.launcher", *loopback.of_launcher(deployment.port)]
+    python, file = [sys.executable, "-P", "-m"], str(site.resolve())
+    node = [*python, "client.gate.supernode", file]
+    launcher = [*python, "client.gate.launcher", file, *loopback.of_launcher(deployment.port)]
     launcher += ["--parent-pid", str(os.getpid())]
     # the hospital's proxy is for the coordinator, not for this machine; the SuperNode keeps the
     # launcher's call until there is work, so that it is asked again at once
@@ -106,11 +137,28 @@ def check_port(port: int) -> None:
         )
 
 
-def obstacles(settings: SiteSettings, deployment: Deployment) -> list[Finding]:
+def obstacles(settings: SiteSettings, deployment: Deployment, contact: Contact) -> list[Finding]:
     """Return what keeps this site from the coordinator: its address, its certificate, the clock."""
-    contact = visit(deployment)
     found = [*check_coordinator(deployment, contact), *check_clock(settings, contact)]
     return [finding for finding in found if finding.severity == "problem"]
+
+
+def _wait_for_coordinator(settings: SiteSettings, deployment: Deployment) -> None:
+    """Return once the coordinator is there for its hospitals; say once why it is not."""
+    said = ""
+    while not (contact := visit(deployment)).serves:
+        found = obstacles(settings, deployment, contact)
+        why = "; ".join(map(str, found)) or "the coordinator runs no study at the moment"
+        if why != said:
+            LOG.info("site %s: %s; this site waits, and then takes part", settings.name, why)
+            said = why
+        _rotate(settings)
+        sleep(LOOK_SECONDS)
+
+
+def _rotate(settings: SiteSettings) -> None:
+    for name in LOGS:
+        rotate(settings.work / name)
 
 
 def _keep_running(
@@ -121,18 +169,20 @@ def _keep_running(
 ) -> None:
     failures = 0
     while True:
-        started = monotonic()
         if not launcher.running:
             launcher.start()
+        _wait_for_coordinator(settings, deployment)
+        started = monotonic()
         node.start()
         while not node.wait(1.0):
+            _rotate(settings)
             if not launcher.running:
                 # a message that the launcher had taken up would never be answered
                 LOG.warning("site %s: the launcher of apps ended; starting again", settings.name)
                 node.stop()
         failures = 0 if monotonic() - started > _STEADY_SECONDS else failures + 1
         pause = WAITS[min(failures, len(WAITS)) - 1] if failures else WAITS[0]
-        for finding in obstacles(settings, deployment):
+        for finding in obstacles(settings, deployment, visit(deployment)):
             LOG.error("site %s: %s", settings.name, finding)
         try:
             check_port(deployment.port)

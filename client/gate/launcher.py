@@ -8,7 +8,8 @@ nothing of the coordinator's app is put on the path.
 
 Launcher and app talk to nobody but the SuperNode, which proves itself (`client.gate.loopback`).
 
-`fedlnm-site run` starts `python -m client.gate.launcher` with the arguments of flower-superexec.
+`fedlnm-site run` starts `python -m client.gate.launcher SITE.TOML` with the arguments of
+flower-superexec.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from client.gate.site_log import leave_the_screen_to_the_site
+from client.site import load_site
 from common.utils.processes import end_with_this_thread, run_program, write_for_this_user_alone
 
 APP = "client.app"
@@ -215,8 +218,12 @@ def _give_back() -> None:
 
 
 def main() -> None:
-    """Run Flower's SuperExec with the warm process in place of its executor."""
+    """Run Flower's SuperExec with the warm process in place of its executor.
+
+    The first argument is site.toml, the others are those of flower-superexec.
+    """
     write_for_this_user_alone()
+    leave_the_screen_to_the_site(load_site(Path(sys.argv.pop(1))))
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(writing)

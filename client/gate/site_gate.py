@@ -18,6 +18,7 @@ from client.gate.approvals import read_approvals
 from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
 from client.gate.verifier import Verifier, verifier_of
+from client.gate.vocabulary import CODES, CURES
 from client.site import LOG, SiteSettings, load_site
 from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
@@ -35,17 +36,23 @@ from common.messages.receipts import attach, detached, newest_attached
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
 
-_LONGEST = 4_000
+_LONGEST, _LONGEST_SHOWN = 4_000, 600
 FLOWER_CODES = frozenset(v for n, v in vars(ErrorCode).items() if n.isupper())
 
 
 @dataclass(frozen=True)
 class AdmittedRequest:
-    """Request that was let in; `request` and `study` are None where it was refused."""
+    """Request that was let in; `request` and `study` are None where it was refused.
+
+    Parameters
+    ----------
+    last : it is the last one of its run to this site, as far as the site derives that.
+    """
 
     exchange: str
     request: Any = None
     study: Study | None = None
+    last: bool = False
 
 
 class SiteGate:
@@ -99,6 +106,7 @@ class SiteGate:
             heads.check_own(study.roster, newest_attached(content))
         if (verifier := self._verifier(study, request)) is not None:
             request = verifier.check(request)
+            return AdmittedRequest(exchange, request, study, verifier.is_last(request))
         return AdmittedRequest(exchange, request, study)
 
     def _verifier(self, study: Study, request: Any) -> Verifier | None:
@@ -173,7 +181,11 @@ class SiteGate:
     ) -> str:
         """Write an entry into the site's log and, without its text, the ledger; return its id."""
         log_id = secrets.token_hex(4)
-        LOG.error("site %s: stopped (%s) [log %s]", self.settings.name, code, log_id)
+        why = (words.strip() or CODES.get(code, code)).splitlines()[-1][:_LONGEST_SHOWN]
+        cure = f" -> {CURES[code]}" if code in CURES else ""
+        LOG.error(
+            "site %s: not answered: %s%s (%s, log %s)", self.settings.name, why, cure, code, log_id
+        )
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "log": log_id,

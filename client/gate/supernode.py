@@ -25,10 +25,11 @@ from typing import Any
 
 from flwr.app import Message, RecordDict
 
-from client.gate.flower_log import listen_to_flower, log_to_screen_and_file
+from client.gate.attendance import Attendance
 from client.gate.loopback import Loopback
 from client.gate.schema import StoppedError, expect
 from client.gate.site_gate import AdmittedRequest, SiteGate
+from client.gate.site_log import leave_the_screen_to_the_site
 from client.site import LOG, Deployment, SiteSettings, load_site
 from common.errors import StudyError
 from common.flower.app import installed_app
@@ -112,6 +113,7 @@ class GatedNode:
         self._open: dict[str, _Received] = {}
         self._answered: set[str] = set()
         self._bell = Doorbell()
+        self._attendance = Attendance(gate.settings.name)
         self._pull, self._push = loop_functions()
 
     @contextmanager
@@ -170,6 +172,7 @@ class GatedNode:
             "trusted_entities": _TRUSTED,
         }
         run_id = self._pull(**{**flowers, **gates})
+        self._attendance.polled()
         for received in turn:
             metadata = received.message.metadata
             if received.answer is not None:
@@ -193,7 +196,10 @@ class GatedNode:
             whole = inflate_object_from_contents(message.metadata.message_id, parts)
             if not isinstance(whole, Message) or not whole.has_content():
                 raise StoppedError("request_unreadable", "a message without content")
-            return _Received(message, run, self._gate.admit(exchange, whole.content))
+            asked = self._gate.admit(exchange, whole.content)
+            if asked.study is not None:
+                self._attendance.asked(asked.request, asked.study.name)
+            return _Received(message, run, asked)
         except RunNotRunningException:
             raise
         except Exception as error:  # a gate that fails is closed
@@ -208,12 +214,7 @@ class GatedNode:
         """
         said = (run.fab_id, run.fab_version, run.fab_hash)
         own = (self._app.identifier, self._app.version, self._app.digest)
-        expect(
-            said == own,
-            "other_release",
-            f"the run is of {said[0]!r} {said[1]!r} (SHA-256 {said[2]!r}); this site admits the"
-            f" app of the release that it has installed, {own[0]} {own[1]} ({own[2]})",
-        )
+        expect(said == own, "other_release", _other_release(said, own))
         same = run.run_id == run_id and run.primary_task_type == TaskType.SERVER_APP
         expect(same, "other_release", "another run than was asked for, or one of another kind")
 
@@ -259,6 +260,8 @@ class GatedNode:
             content = self._gate.receipted(received.asked, content)
             clean = Message(content, reply_to=received.message)
         outlet(clean, float(round(seconds)))
+        if (asked := received.asked).study is not None:
+            self._attendance.answered(asked.request, asked.study.name, last=asked.last)
         return set(), ""
 
     def _take(self, message: Message) -> _Received:
@@ -329,6 +332,21 @@ def _parts(tree: ObjectTree, object_store: Any) -> dict[str, bytes]:
     return found
 
 
+def _other_release(said: tuple[str, str, str], own: tuple[str, str, str]) -> str:
+    """Return how a run's app differs from this release's: identifier, version, SHA-256."""
+    if said[1] == own[1]:
+        return (
+            f"the coordinator's app calls itself release {own[1]} like the one installed here, and"
+            f" is another: {said[0]!r} (SHA-256 {said[2]!r}), not {own[0]} ({own[2]}); call the"
+            " coordinator"
+        )
+    return (
+        f"the coordinator runs release {said[1]!r}, and release {own[1]} is installed here; all of"
+        f" a study run the same: install release {said[1]!r} here, or the coordinator installs"
+        f" {own[1]} (SHA-256 {said[2]!r}, {own[2]})"
+    )
+
+
 def _fetch_app(get_fab: Connection, fab_hash: str, run_id: int) -> Fab:
     """Fetch the app, marked so that Flower asks `verify_fab` about it."""
     fab: Fab = get_fab(fab_hash, run_id)
@@ -380,11 +398,9 @@ def main() -> None:
     site = Path(sys.argv[1])
     settings = load_site(site)
     sys.argv = command_line(site, settings)
-    log_to_screen_and_file(settings)
-    listen_to_flower(settings)
+    leave_the_screen_to_the_site(settings)
     join_arrays_once()
     with GatedNode(SiteGate(settings, site)).installed():
-        LOG.info("site %s: the gate is in place", settings.name)
         end_with_this_thread(flower_supernode)
 
 

@@ -116,11 +116,15 @@ class Verifier:
 
         Should that answer be lost, the sites agree on new keys before it is asked for again.
         """
+        if self.is_last(request):
+            self._db.forget_run_keys(self.study.digest(), self._run)
+
+    def is_last(self, request: Any) -> bool:
+        """Say whether nothing is asked of this site after this question."""
         number = getattr(request, "number", -1)
         with self._one_at_a_time:
             over = self._derivation is not None and self._derivation.over
-            if over and number >= self._db.last_question(self._run):
-                self._db.forget_run_keys(self.study.digest(), self._run)
+            return over and number >= self._db.last_question(self._run)
 
     def stop(self, why: str) -> None:
         """Answer nothing more of this run, also after a restart."""

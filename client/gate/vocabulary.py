@@ -45,6 +45,18 @@ CODES = {
     "restarted": "a question under keys of an earlier start of the site's program",
 }
 
+CURES = {
+    "study_unknown": "read the study file that the coordinator sent, and approve it or not",
+    "study_not_approved": "read what changed (fedlnm-site approve STUDY.toml --diff), and approve"
+    " it or not",
+    "not_on_roster": "ask the coordinator for a study with this hospital, and approve that",
+    "restarted": "nothing: all hospitals agree on new keys by themselves",
+    "other_rolled_back": "the hospital that is named must restore its newest backup",
+    "not_derived": "call the coordinator; leave verify = true in site.toml",
+    "derivation_failed": "call the coordinator, and compare the installed releases",
+}
+"""Remedies at the hospital for some of the codes, where the words do not name them already."""
+
 _LOG_ID = re.compile(r"[0-9a-f]{8}")
 
 

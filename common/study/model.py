@@ -39,6 +39,7 @@ from common.study.block import Positive, Settings, explain, findings
 from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
+from common.study.release_mark import other_release
 from common.study.strategy import refusal_of_masks
 from common.utils.bounded import parse_toml
 from common.utils.text_file import check_levels, on_one_line, read_written
@@ -441,7 +442,13 @@ def load_study(path: Path) -> Study:
     """Read and validate a study file; InputError when it is missing or wrong."""
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="give the path of a study.toml")
-    return parse_study(read_written(path), where=str(path))
+    try:
+        return parse_study(read_written(path), where=str(path))
+    except InputError as error:
+        if (other := other_release(path)) is None:
+            raise
+        what, remedy = other
+        raise InputError(f"{error.what}; {what}", where=error.where, remedy=remedy) from None
 
 
 def _check_names(study: Study) -> None:

@@ -10,6 +10,7 @@ from common.errors import InputError
 from common.masking import identity
 from common.study.changes import changes
 from common.study.model import Study, load_study, write_study
+from common.study.release_mark import mark
 from common.study.sums import check_maskable
 from server.deployment.earlier import foretell_participants
 from server.deployment.folder import CoordinatorFolder
@@ -51,7 +52,7 @@ def prepare(folder: CoordinatorFolder, study_file: Path) -> Prepared:
     path = folder.prepared_study(study.name)
     again, changed = _since(path, complete)
     foretold = tuple(foretell_participants(folder, complete))
-    return Prepared(write_study(complete, path), complete, again, changed, foretold)
+    return Prepared(mark(write_study(complete, path)), complete, again, changed, foretold)
 
 
 def _since(path: Path, study: Study) -> tuple[bool, tuple[str, ...]]:

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from common.flower.control import Control, RunState, UnreachableError
 from common.flower.programs import flower_environment, flower_program
 from common.masking import identity
 from common.messages.joining import node_key_pem
+from common.utils.log_files import rotate
 from common.utils.processes import BackgroundProgram, port_is_taken, stop_all, wait_until_ready
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, read_roster
@@ -90,6 +91,12 @@ class Services:
     def start_superexec(self) -> None:
         """Start the SuperExec, which runs what the SuperLink has to run."""
         self.superexec.start()
+
+    def rotate_logs(self) -> None:
+        """Put logs aside that have become too large."""
+        for program in (self.superlink, self.superexec):
+            if program.log is not None:
+                rotate(program.log)
 
     def revive(self) -> list[str]:
         """Start again what has died, and return what that was.
@@ -172,12 +179,16 @@ class Supervisor:
     Parameters
     ----------
     look : called about once a second, to show progress.
+    tell : takes a line about what is waited for before the study asks anything.
     """
 
     folder: CoordinatorFolder
     run: RunFolder
     look: Callable[[], None]
+    tell: Callable[[str], None] = lambda _: None
+    _told: str = ""
     _roster_seen: float = -1.0
+    _start_of_events: int = 0
     _events: Events = field(init=False)
 
     def __post_init__(self) -> None:
@@ -190,12 +201,14 @@ class Supervisor:
         ------
         StudyError : the study stopped with a message, or cannot be kept going.
         """
+        self.tell("starting Flower's SuperLink, which hospitals connect to")
         with Services(self.folder).running() as services:
             control = Control(self.folder.settings().superlink, self.folder.authority)
             try:
                 for run_id in control.unfinished_runs():  # of a coordinator that was killed
                     control.stop_run(run_id)
                 self._register_sites(control)
+                self.tell("starting the study's program; hospitals connect meanwhile")
                 services.start_superexec()
                 self._until_finished(control, services)
             finally:
@@ -204,7 +217,7 @@ class Supervisor:
     def _until_finished(self, control: Control, services: Services) -> None:
         fruitless, saved = 0, self.run.last_checkpoint()
         while True:
-            start = self.run.size_of_events()
+            self._start_of_events = start = self.run.size_of_events()
             state = self._watch(self._submit(control, services), control, services)
             self.look()
             kinds = {event["kind"]: event for event in self.run.events(start)}
@@ -260,8 +273,10 @@ class Supervisor:
             if time.monotonic() - asked < ASK_SECONDS:
                 continue
             asked = time.monotonic()
+            services.rotate_logs()
             try:
                 self._register_sites(control)
+                self._tell_who_is_missing(control)
                 state = control.run_state(run_id)
             except UnreachableError:
                 if time.monotonic() - answered > SILENT_SECONDS:
@@ -271,6 +286,18 @@ class Supervisor:
             answered = time.monotonic()
             if state.finished:
                 return state
+
+    def _tell_who_is_missing(self, control: Control) -> None:
+        """Say who is waited for until all have enrolled, whenever that changes."""
+        if not self.run.study_file.is_file() or self._told == EVERYBODY:
+            return
+        events = self.run.events(self._start_of_events)
+        enrolled = {event["site"] for event in events if event["kind"] == "enrolled"}
+        online = {node.name for node in control.nodes() if node.status == "online"}
+        words = who_is_missing(self.run.study.site_names, online, enrolled)
+        if words != self._told:
+            self._told = words
+            self.tell(words)
 
     def _revive(self, services: Services) -> None:
         for name in services.revive():
@@ -285,6 +312,21 @@ class Supervisor:
         public = identity.load(self.folder.identity).private.public_key()
         register_sites(control, read_roster(path, public))
         self._roster_seen = changed
+
+
+EVERYBODY = "every hospital has joined"
+
+
+def who_is_missing(names: Sequence[str], online: Set[str], enrolled: Set[str]) -> str:
+    """Return who is waited for before a study can begin, and for what.
+
+    >>> who_is_missing(("a", "b", "c"), {"a", "b"}, {"a"})
+    'waiting for c (not connected), b (connected; reads its patients)'
+    """
+    waiting = [name for name in names if name not in enrolled]
+    said = [f"{name} (not connected)" for name in waiting if name not in online]
+    said += [f"{name} (connected; reads its patients)" for name in waiting if name in online]
+    return f"waiting for {', '.join(said)}" if said else EVERYBODY
 
 
 def register_sites(control: Control, roster: Roster) -> None:

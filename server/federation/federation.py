@@ -46,6 +46,7 @@ from common.messages.exchanges import (
 from common.messages.receipts import attach_newest
 from common.statistics.base import Float
 from common.study.model import Study
+from common.study.release_mark import own_release
 from common.transforms.views import View
 from server.federation.dispatch import Connection, Dispatch, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refused_words, remedy_of, without
@@ -66,8 +67,8 @@ from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
 from server.progress.events import Events
 
 _OTHER_RELEASE = (
-    "has another release of fedlnm installed than this coordinator",
-    "install the same release at the site and here, then resume",
+    f"has another release of fedlnm installed than this coordinator, which runs {own_release()}",
+    f"its own screen names both: it installs release {own_release()}, then resume",
 )
 _ROLLED_BACK = {
     "rolled_back": (
@@ -582,13 +583,13 @@ class _Content:
 _OF_A_QUESTION = {
     "not_derived": (
         "its own run of the study asks another question, or the totals are not what the sites sent",
-        "nothing was answered; its own screen and gate.log say more. Begin a new run; where this"
-        " comes again, compare the releases of site and coordinator",
+        "nothing was answered; its own screen and gate.log say more. Begin another run (run --new);"
+        " where this comes again, compare the releases of site and coordinator",
     ),
     "other_enrolments": (
         "it was shown other enrolments than the other sites, or than before in this run",
         "its own screen says more. Resume, and all sites agree anew; where this comes again, look"
-        " for what stands between coordinator and site, and begin a new run",
+        " for what stands between coordinator and site, and begin another (run --new)",
     ),
 }
 

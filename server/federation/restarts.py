@@ -88,5 +88,5 @@ def check_unchanged(before: Mapping[str, EnrolReply], now: Mapping[str, EnrolRep
             raise SiteError(
                 f"it enrolled with other {' and '.join(changed)} than when the run began",
                 where=f"site {site}",
-                remedy="put its cohort back as it was and resume, or begin a new run",
+                remedy="put its cohort back as it was and resume, or begin another run (run --new)",
             )

@@ -91,7 +91,7 @@ def test_a_site_that_nobody_enrolled_is_not_let_in(stage: Any, stranger: Path) -
     with stage.site(stranger) as screen:
         screen.says(words)
         screen.says("the coordinator has not enrolled this site")
-    assert words in (stranger / "work" / "supernode.log").read_text(encoding="utf-8")
+    assert words in (stranger / "work" / "site.log").read_text(encoding="utf-8")
     until_logged(stage, '"POST /v1/fleet/activate-node HTTP/1.1" 4')
 
 
@@ -102,7 +102,7 @@ def test_a_site_trusts_no_coordinator_of_another_authority(stage: Any, stranger:
     with stage.site(stranger) as screen:
         assert screen.ends() == 1
     assert words in screen.text
-    assert words in (stranger / "work" / "supernode.log").read_text(encoding="utf-8")
+    assert words in (stranger / "work" / "site.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("superlink")
@@ -125,7 +125,7 @@ def test_a_site_whose_clock_is_an_hour_off_does_not_start(
         clock.put_right()
     for reported in (
         screen.text,
-        (stranger / "work" / "supernode.log").read_text(encoding="utf-8"),
+        (stranger / "work" / "site.log").read_text(encoding="utf-8"),
     ):
         assert any(alternative in reported for alternative in words.split("|"))
         assert "let this machine set its clock from a time server" in reported

@@ -30,7 +30,7 @@ def test_with_an_expired_certificate_neither_side_starts(stage: Any, stranger: P
         renew(stage.hub)
     for reported in (
         screen.text,
-        (stranger / "work" / "supernode.log").read_text(encoding="utf-8"),
+        (stranger / "work" / "site.log").read_text(encoding="utf-8"),
     ):
         assert "the certificate expired on" in reported
         assert "tell the coordinator to renew it" in reported

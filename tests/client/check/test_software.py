@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from client.check.finding import Finding
-from client.check.machine import check_software
+from client.check.machine import check_release, check_software
 from common.errors import StudyError
+from common.study.release_mark import PACKAGE, own_release
 
 
 def found() -> dict[str, list[Finding]]:
@@ -20,6 +22,22 @@ def found() -> dict[str, list[Finding]]:
 
 def test_the_installation_of_these_tests_passes() -> None:
     assert [row.severity for rows in found().values() for row in rows] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("version", "severity"), [("", "not checked"), (own_release(), "ok"), ("99.1", "warning")]
+)
+def test_the_release_that_prepared_the_study_is_held_against_the_installed_one(
+    tmp_path: Path, version: str, severity: str
+) -> None:
+    path = tmp_path / "study.toml"
+    head = f"# Prepared by {PACKAGE} {version}\n" if version else ""
+    path.write_text(f'{head}name = "x"\n', encoding="utf-8")
+    (row,) = check_release(path)
+    assert (row.kind, row.severity) == ("software.release", severity)
+    if severity == "warning":
+        assert f"with release 99.1, and release {own_release()} is installed here" in row.what
+        assert "install release 99.1 here" in row.remedy
 
 
 def test_another_version_and_a_missing_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

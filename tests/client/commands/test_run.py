@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 import sys
@@ -11,10 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from client.check.network import Contact
+from client.cli import app
 from client.commands import run
 from client.commands.init import join
-from client.gate.flower_log import FlowerWords
+from client.gate.site_log import FlowerWords
 from client.site import LOG, SiteSettings, load_site
 from client.store.site_db import FILE, site_db
 from common.errors import StudyError
@@ -64,6 +68,19 @@ def attend(site: Path, settings: SiteSettings) -> None:
     run.attend(site, settings, settings.deployment)
 
 
+@pytest.fixture
+def reachable(
+    unreachable: tuple[Path, SiteSettings], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, SiteSettings]:
+    """A site whose coordinator is there, as far as a visit can tell."""
+    monkeypatch.setattr(run, "visit", lambda _: Contact(status=401))
+    return unreachable
+
+
+def shown(settings: SiteSettings) -> str:
+    return (settings.work / "site.log").read_text(encoding="utf-8")
+
+
 class Counted:
     """Programs that note their starts; the wait before the n-th new start is the last."""
 
@@ -92,11 +109,11 @@ class Counted:
 
 
 def test_a_supernode_that_ends_is_started_again_after_longer_and_longer_waits(
-    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(tmp_path, monkeypatch, waits=3)
     with pytest.raises(KeyboardInterrupt):
-        attend(*unreachable)
+        attend(*reachable)
     assert counted.starts("node") == 3
     assert counted.pauses == [5.0, 10.0, 20.0]
 
@@ -122,35 +139,92 @@ def test_a_site_without_a_memory_gets_none_by_its_start(
 
 
 def test_when_the_launcher_ends_both_start_again_since_a_message_may_be_lost(
-    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(tmp_path, monkeypatch, waits=2)
     node = counted._program("node", "time.sleep(600)")
     launcher = counted._program("launcher", "")
     monkeypatch.setattr(run, "programs_of", lambda *_: (node, launcher))
     with pytest.raises(KeyboardInterrupt):
-        attend(*unreachable)
+        attend(*reachable)
     assert (counted.starts("node"), counted.starts("launcher")) == (2, 2)
 
 
 def test_all_that_was_started_ends_with_the_command(
-    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(tmp_path, monkeypatch, waits=1)
     with pytest.raises(KeyboardInterrupt):
-        attend(*unreachable)
+        attend(*reachable)
     assert not counted.launcher.running
 
 
-def test_a_coordinator_that_does_not_run_yet_is_waited_for_and_logged(
+def test_a_coordinator_that_does_not_run_yet_is_waited_for_before_anything_starts(
     unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Counted(tmp_path, monkeypatch, waits=1)
+    counted = Counted(tmp_path, monkeypatch, waits=3)
     with pytest.raises(KeyboardInterrupt):
         attend(*unreachable)
-    log = (unreachable[1].work / "supernode.log").read_text(encoding="utf-8")
-    assert "nothing listens there -> ask the coordinator whether it runs" in log
-    assert "trying again in 5 s" in log
+    assert counted.pauses == [run.LOOK_SECONDS] * 3
+    assert not (tmp_path / "node").exists()
+    words = "nothing listens there -> ask the coordinator whether it runs, and check the port"
+    assert shown(unreachable[1]).count(f"{words}; this site waits, and then takes part") == 1
+
+
+def test_a_coordinator_whose_proxy_alone_answers_is_waited_for(
+    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(tmp_path, monkeypatch, waits=2)
+    answers = iter([502, 502, 401, 401])
+    monkeypatch.setattr(run, "visit", lambda _: Contact(status=next(answers)))
+    with pytest.raises(KeyboardInterrupt):
+        attend(*unreachable)
+    assert counted.starts("node") == 1
+    assert "the coordinator runs no study at the moment; this site waits" in shown(unreachable[1])
+
+
+def test_a_second_start_in_one_folder_names_the_first(
+    unreachable: tuple[Path, SiteSettings],
+) -> None:
+    settings = unreachable[1]
+    with (
+        run.only_one(settings),
+        pytest.raises(StudyError, match=rf"takes part already: .*process {os.getpid()}\)") as end,
+        run.only_one(settings),
+    ):
+        pass
+    assert end.value.remedy == "leave it running, or end it first (Ctrl-C, or systemctl stop)"
+    with run.only_one(settings):
+        pass  # free again
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("identity.pem", "the identity key cannot be read"),
+        ("node", "the node's key is lost: the coordinator knows this site by it"),
+    ],
+)
+def test_lost_keys_are_named_with_the_way_back(
+    unreachable: tuple[Path, SiteSettings], name: str, what: str
+) -> None:
+    site, _ = unreachable
+    (site.parent / "keys" / name).unlink()
+    done = CliRunner().invoke(app, ["run", "--site", str(site)])
+    assert isinstance(done.exception, StudyError)
+    assert what in str(done.exception)
+    for words in ("restore the folder keys from its backup", "--replace", "approves again"):
+        assert words in done.exception.remedy
+
+
+def test_a_lost_certificate_of_the_coordinator_is_taken_from_the_invitation_again(
+    unreachable: tuple[Path, SiteSettings],
+) -> None:
+    site, _ = unreachable
+    (site.parent / "keys" / "coordinator.pem").unlink()
+    done = CliRunner().invoke(app, ["run", "--site", str(site)])
+    assert "the coordinator's certificate is lost" in str(done.exception)
+    assert "invitation.json" in str(done.exception)
 
 
 def test_a_port_that_somebody_else_took_first_stops_the_site_before_it_starts_anything(
@@ -166,7 +240,7 @@ def test_a_port_that_somebody_else_took_first_stops_the_site_before_it_starts_an
 
 
 def test_a_port_that_somebody_takes_in_between_is_named(
-    unreachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(tmp_path, monkeypatch, waits=1)
     node = counted._program("node", "")
@@ -181,8 +255,8 @@ def test_a_port_that_somebody_takes_in_between_is_named(
 
         monkeypatch.setattr(node, "start", taken)
         with pytest.raises(KeyboardInterrupt):
-            attend(*unreachable)
-    log = (unreachable[1].work / "supernode.log").read_text(encoding="utf-8")
+            attend(*reachable)
+    log = (reachable[1].work / "site.log").read_text(encoding="utf-8")
     assert f"another program listens on port {PORT}" in log
 
 
@@ -220,7 +294,7 @@ def test_another_authority_stops_the_site_before_it_sends_anything(
     with pytest.raises(StudyError, match="certificate is not to be trusted"):
         attend(site, settings)
     assert not (counted.folder / "node").exists()
-    assert "not to be trusted" in (settings.work / "supernode.log").read_text(encoding="utf-8")
+    assert "not to be trusted" in (settings.work / "site.log").read_text(encoding="utf-8")
 
 
 def test_flowers_code_for_a_node_that_is_not_let_in_is_put_into_words(

@@ -9,8 +9,10 @@ import pytest
 from flwr.app import RecordDict
 
 from client.gate import site_gate
+from client.gate.schema import StoppedError
 from client.gate.site_gate import AdmittedRequest, SiteGate
-from client.site import load_site
+from client.site import LOG, load_site
+from client.store.heads import RolledBackError
 from common.messages.codec import decode
 from common.messages.exchanges import Problem, SumRequest
 from common.study.model import Study
@@ -32,6 +34,29 @@ def thresholds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def asked(study: Study) -> AdmittedRequest:
     return AdmittedRequest("query.sum", SumRequest.__new__(SumRequest), study)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            RolledBackError("a", 7),
+            "restore the newest backup of its work folder",
+        ),
+        (
+            StoppedError("study_not_approved", "study abc is not approved"),
+            "read what changed (fedlnm-site approve STUDY.toml --diff), and approve it or not",
+        ),
+        (ValueError("odd"), "not answered: ValueError: odd (gate_failed, log "),
+    ],
+)
+def test_what_the_gate_stops_is_on_the_screen_with_cause_and_cure(
+    site: Path, caplog: pytest.LogCaptureFixture, error: Exception, words: str
+) -> None:
+    SiteGate(load_site(site), site).stop(error, AdmittedRequest("query.sum"))
+    (line,) = [r.getMessage() for r in caplog.records if r.name == LOG.name]
+    assert line.startswith("site a: not answered: ")
+    assert words in line
 
 
 def test_a_threshold_that_is_raised_while_the_site_runs_holds_for_the_next_reply(

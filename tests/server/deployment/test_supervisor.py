@@ -18,6 +18,7 @@ from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, enrol, expel
 from server.deployment.run_folder import RunFolder
 from server.deployment.supervisor import Supervisor, register_sites
+from tests import builders
 
 Joiner = Callable[[str], JoinRequest]
 COMPLETED = RunState("finished", "completed", "")
@@ -82,6 +83,9 @@ class FakeServices:
     def revive(self) -> list[str]:
         return []
 
+    def rotate_logs(self) -> None:
+        """As the real one."""
+
     def stop(self) -> None:
         self.stops += 1
 
@@ -94,8 +98,14 @@ def run(folder: CoordinatorFolder) -> RunFolder:
 
 
 @pytest.fixture
+def told() -> list[str]:
+    """Lines that the coordinator's people read of those who are waited for."""
+    return []
+
+
+@pytest.fixture
 def supervise(
-    folder: CoordinatorFolder, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    folder: CoordinatorFolder, run: RunFolder, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> Callable[..., FakeControl]:
     monkeypatch.setattr(supervisor_module, "Services", FakeServices)
     monkeypatch.setattr(supervisor_module, "POLL_SECONDS", 0.0)
@@ -105,7 +115,7 @@ def supervise(
         control = FakeControl(list(steps))
         monkeypatch.setattr(supervisor_module, "Control", lambda *_: control)
         try:
-            Supervisor(folder, run, lambda: None).supervise()
+            Supervisor(folder, run, lambda: None, told.append).supervise()
         finally:
             start.control = control  # type: ignore[attr-defined]
         return control
@@ -142,6 +152,36 @@ def test_a_finished_study_ends_the_coordinator(
     control = supervise(emit(RUNNING), emit(COMPLETED, kind="finished"))
     assert len(control.submitted) == 1
     assert control.submitted[0]["run-name"] == "tabular-1"
+
+
+def test_who_is_waited_for_is_said_from_the_first_second_and_when_it_changes(
+    supervise: Callable[..., FakeControl],
+    emit: Callable[..., Step],
+    run: RunFolder,
+    told: list[str],
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+) -> None:
+    run.study_file.parent.mkdir()
+    builders.study_file(run.study_file.parent / "study.toml", sites=[{"name": n} for n in "abc"])
+    for name in "ab":  # c has never been enrolled here
+        enrol(folder, request_of(name), replace=False)
+    supervise(
+        emit(RUNNING),
+        emit(RUNNING, kind="enrolled", site="a"),
+        emit(RUNNING, kind="enrolled", site="b"),
+        emit(RUNNING, kind="enrolled", site="c"),
+        emit(COMPLETED, kind="finished"),
+    )
+    assert told == [
+        "starting Flower's SuperLink, which hospitals connect to",
+        "starting the study's program; hospitals connect meanwhile",
+        "waiting for c (not connected), a (connected; reads its patients), b (connected; reads its"
+        " patients)",
+        "waiting for c (not connected), b (connected; reads its patients)",
+        "waiting for c (not connected)",
+        "every hospital has joined",
+    ]
 
 
 def test_runs_that_a_killed_coordinator_left_are_stopped_first(
