@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import mean
 from typing import Any, Literal
 
 NETWORKS_SHARE = 0.8  # of the work, where networks are trained at all
@@ -254,16 +254,21 @@ def _seconds_left(
     rounds: Mapping[str, Mapping[tuple[str, int], float]],
     now: float,
 ) -> float | None:
-    """Estimate the rest of every phase by its own pace, else by that of similar ones.
+    """Estimate the rest of the rounds of training, and of the questions of the other phases.
 
-    Rounds of a network that has had none yet take as long as the slowest network's; any other
-    phase takes as long as the median of those that are done. Enrolment tells nothing of the rest:
-    it waits for people.
+    A round takes as long as those of its network, with what lies between them, or of the slowest
+    one before its first. A
+    question takes as long as those so far, of the phase alike where there is one: between two
+    machines that is mostly the time on the way. Enrolment tells nothing: it waits for people.
     """
-    pace = {name: median(list(found.values())[-_RECENT:]) for name, found in rounds.items()}
+    pace = _paces(log)
     # of a phase that was interrupted the last one is the whole
     done = {str(e["phase"]): float(e["seconds"]) for e in log if e["kind"] == "phase_done"}
-    usual = [seconds for phase, seconds in done.items() if phase not in (*planned, "enrolment")]
+    asked = _questions(log)
+    current = str(_last(log, "phase").get("phase", ""))
+    spent = {name: seconds for name, seconds in done.items() if name not in (*planned, "enrolment")}
+    if current not in (*planned, *spent, "enrolment", "") and asked.get(current):
+        spent[current] = _spent(log, current, now)
     left = 0.0
     for phase in _ahead(log, plan, done):
         if phase in planned:
@@ -271,11 +276,78 @@ def _seconds_left(
             if known is None:
                 return None
             left += known * (planned[phase] - len(rounds.get(phase, ())))
-        elif not usual:
+            continue
+        seconds = _seconds_a_question(phase, spent, asked)
+        if seconds is None:
             return None
-        else:
-            left += max(0.0, median(usual) - _spent(log, phase, now))
+        so_far = asked.get(phase, 0)
+        rest = max(_usual(phase) - so_far, _MORE_THAN_USUAL * so_far)
+        # the one that is under way has taken part of its time
+        left += max(0.0, seconds * rest - (_silence(log, now) if phase == current else 0.0))
     return left
+
+
+def _paces(log: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the mean seconds from round to round by network, over the recent rounds.
+
+    What lies between the rounds of two variants counts; a night between two starts does not.
+    """
+    gaps: dict[str, list[float]] = {}
+    before: float | None = None
+    for event in log:
+        if event["kind"] == "round":
+            seconds, when = float(event["seconds"]), float(event["time"])
+            own = gaps.setdefault(str(event["network"]), [])
+            own.append(seconds if before is None else max(seconds, when - before))
+            before = when
+        elif event["kind"] in ("started", "resumed", "phase"):
+            before = None
+    return {name: mean(own[-_RECENT:]) for name, own in gaps.items()}
+
+
+# questions as measured in whole studies; a phase of another kind has about as many as most
+USUAL_QUESTIONS = {
+    "table1": 2,
+    "clinical": 17,
+    "radiomics": 21,
+    "fusion_feature": 21,
+    "fusion_decision": 3,
+    "evaluation": 6,
+}
+_OTHER_QUESTIONS, _MORE_THAN_USUAL = 10, 0.1
+_ALIKE = {"fusion_feature": "radiomics"}
+
+
+def _usual(phase: str) -> int:
+    return USUAL_QUESTIONS.get(phase, _OTHER_QUESTIONS)
+
+
+def _questions(log: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many questions a hospital has answered in every phase, the busiest one's."""
+    counts: dict[str, dict[str, int]] = {}
+    phase = ""
+    for event in log:
+        if event["kind"] == "phase":
+            phase = str(event["phase"])
+        elif event["kind"] == "contact":
+            own = counts.setdefault(phase, {})
+            own[event["site"]] = own.get(event["site"], 0) + 1
+    return {name: max(own.values()) for name, own in counts.items()}
+
+
+def _seconds_a_question(
+    phase: str, spent: Mapping[str, float], asked: Mapping[str, int]
+) -> float | None:
+    """Return the time of a question of this phase, None before anything was measured."""
+    alike = _ALIKE.get(phase, "")
+    of = [phase] if asked.get(phase) and phase in spent else [alike] if alike in spent else spent
+    questions = sum(asked.get(name) or _usual(name) for name in of)
+    return sum(spent[name] for name in of) / questions if questions else None
+
+
+def _silence(log: Sequence[Mapping[str, Any]], now: float) -> float:
+    """Return the seconds since the last reply or the begin of the phase."""
+    return max(0.0, now - float(_last(log, "contact", "phase")["time"]))
 
 
 def _ahead(

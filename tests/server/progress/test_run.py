@@ -38,6 +38,18 @@ class Run:
         self.enter(phase)
         return self.emit("phase_done", after=seconds, phase=phase, seconds=seconds)
 
+    def contact(self, site: str, after: float) -> Run:
+        """A reply of a hospital."""
+        return self.emit("contact", after=after, site=site, exchange="query.sum", up=1, down=1)
+
+    def answer(self, phase: str, questions: int, seconds: float) -> Run:
+        """A whole phase of so many questions of this length."""
+        self.enter(phase)
+        for _ in range(questions):
+            self.contact("a", seconds)
+        whole = questions * seconds
+        return self.emit("phase_done", after=0.0, phase=phase, seconds=whole)
+
     def round(self, network: str, variant: str, number: int, seconds: float) -> Run:
         """One round of three."""
         known: dict[str, Any] = {
@@ -83,35 +95,81 @@ def test_the_time_left_is_unknown_until_something_was_measured() -> None:
 
 
 def test_rounds_that_are_left_take_as_long_as_those_of_their_network() -> None:
-    run = begun().complete("table1", 4.0).complete("clinical", 8.0).enter("dl2d")
-    for number, seconds in enumerate((10.0, 12.0, 50.0), start=1):
+    run = begun().answer("table1", 2, 4.0).answer("clinical", 15, 4.0).enter("dl2d")
+    for number, seconds in enumerate((10.0, 12.0, 26.0), start=1):
         run.round("dl2d", "fold0", number, seconds)
-    # 3 of dl2d, 12 of dl3d at the same pace, and two phases like the two that are done
-    assert run.progress.seconds_left == pytest.approx(15 * 12.0 + 2 * 6.0)
+    # 3 of dl2d, 12 of dl3d at the same pace, and nine questions
+    assert run.progress.seconds_left == pytest.approx(15 * 16.0 + 9 * 4.0)
     run.complete("dl2d", 100.0).enter("dl3d").round("dl3d", "fold0", 1, 40.0)
-    assert run.progress.seconds_left == pytest.approx(11 * 40.0 + 2 * 6.0)
+    assert run.progress.seconds_left == pytest.approx(11 * 40.0 + 9 * 4.0)
 
 
-def test_a_phase_that_runs_has_its_own_time_taken_off() -> None:
-    run = Run().complete("table1", 4.0).complete("clinical", 100.0)
+def test_what_lies_between_two_trainings_counts_as_time_of_their_rounds() -> None:
+    run = begun().answer("clinical", 15, 0.0).enter("dl2d")
+    run.round("dl2d", "fold0", 1, 10.0)
+    run.now += 20.0
+    run.round("dl2d", "fold1", 1, 10.0)
+    assert run.progress.seconds_left == pytest.approx(16 * 20.0)
+
+
+def test_a_question_that_is_under_way_has_its_own_time_taken_off() -> None:
+    run = Run().answer("clinical", 15, 10.0)
     run.enter("dl2d").round("dl2d", "final", 1, 1.0)
-    run.complete("dl2d", 9.0).complete("dl3d", 9.0).complete("fusion_decision", 100.0)
+    run.complete("dl2d", 9.0).complete("dl3d", 9.0).answer("fusion_decision", 3, 10.0)
     run.enter("evaluation")
-    assert run.progress.seconds_left == pytest.approx(100.0)
-    run.now += 30.0
-    assert run.progress.seconds_left == pytest.approx(70.0)
+    assert run.progress.seconds_left == pytest.approx(60.0)
+    run.now += 4.0
+    assert run.progress.seconds_left == pytest.approx(56.0)
     run.now += 300.0
     assert run.progress.seconds_left == 0.0
 
 
+@pytest.mark.parametrize(
+    "questions",
+    [
+        # as counted in studies without networks: heart (four hospitals), phantoms (three, eight)
+        {"table1": 2, "clinical": 18, "fusion_decision": 3, "evaluation": 6},
+        {"table1": 2, "clinical": 15, "fusion_decision": 3, "evaluation": 6},
+        {"table1": 2, "clinical": 13, "fusion_decision": 3, "evaluation": 7},
+    ],
+)
+def test_in_a_deployment_the_time_left_is_within_a_factor_of_one_and_a_half_of_the_truth(
+    questions: dict[str, int],
+) -> None:
+    plan = {"phases": ["enrolment", *questions], "rounds": {}}
+    run = Run()
+    run.events[0] |= plan
+    run.emit("phase", phase="enrolment", number=1, phases=5)
+    run.emit("phase_done", after=100.0, phase="enrolment", seconds=100.0)
+    begin = run.now
+    for number, (phase, count) in enumerate(questions.items(), start=2):
+        run.emit("phase", after=0.0, phase=phase, number=number, phases=5)
+        start = run.now
+        for question in range(count):
+            # the time on the way, and a little more or less computing
+            run.contact("a", 6.0 + question % 3)
+        run.emit("phase_done", after=0.0, phase=phase, seconds=run.now - start)
+    end, whole = run.now, run.now - begin
+    checked = 0
+    for place, event in enumerate(run.events):
+        left = end - event["time"]
+        # near the end a single question is as long as the rest
+        if begin + whole / 4 <= event["time"] < end - whole / 6:
+            found = progress_of(run.events[: place + 1], event["time"]).seconds_left
+            assert found is not None
+            assert left / 1.5 <= found <= 1.5 * left, (event, found, left)
+            checked += 1
+    assert checked > 10
+
+
 def test_a_night_between_two_starts_is_not_taken_for_the_pace() -> None:
-    run = begun().complete("table1", 4.0).complete("clinical", 4.0).enter("dl2d")
+    run = begun().answer("table1", 2, 2.0).answer("clinical", 15, 2.0).enter("dl2d")
     run.round("dl2d", "fold0", 1, 10.0)
     run.now += 40_000.0
     run.emit("resumed", **PLAN).enter("enrolment")
     before = run.progress.seconds_left
     assert before is not None
-    assert before == pytest.approx(17 * 10.0 + 2 * 4.0)
+    assert before == pytest.approx(17 * 10.0 + 9 * 2.0)
     run.enter("dl2d").round("dl2d", "fold0", 2, 10.0)
     assert run.progress.seconds_left == pytest.approx(before - 10.0)
 
