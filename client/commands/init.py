@@ -23,6 +23,7 @@ from common.messages.joining import Invitation, JoinRequest
 from common.study.block import explain
 from common.utils.console import consoles
 from common.utils.durable import create_durably, write_durably
+from common.utils.service_units import GRAPHICS_CARDS, ServiceUnit, this_user, unit_name
 
 console, screen = consoles()
 
@@ -82,16 +83,18 @@ def init(
     console.emit(
         f"made {folder}: put cohort.csv into {folder / 'data'}, or name its folder in site.toml"
     )
+    console.emit(f"to run it as a service, install the unit: {made.unit}")
     console.emit(f"send to the coordinator: {made.request_file}")
     console.emit(f"fingerprint that you read to them by phone: {made.fingerprint}")
 
 
 @dataclass(frozen=True)
 class Joined:
-    """File to send to the coordinator, and fingerprint to compare by phone."""
+    """File to send to the coordinator, fingerprint to compare by phone, and unit for systemd."""
 
     request_file: Path
     fingerprint: str
+    unit: Path
 
 
 def join(folder: Path, name: str, invitation: Invitation, port: int) -> Joined:
@@ -127,7 +130,22 @@ def join(folder: Path, name: str, invitation: Invitation, port: int) -> Joined:
         port=port,
     )
     (folder / "site.toml").write_text(text, encoding="utf-8")
-    return Joined(request_file, identity.fingerprint(private.public_key()))
+    unit = _unit(folder.resolve(), name)
+    (folder / unit.file).write_text(unit.text(), encoding="utf-8")
+    return Joined(request_file, identity.fingerprint(private.public_key()), folder / unit.file)
+
+
+def _unit(root: Path, name: str) -> ServiceUnit:
+    """Return the unit that keeps this site taking part."""
+    return ServiceUnit(
+        file=unit_name(root),
+        description=f"Hospital {name} of federated studies",
+        program="fedlnm-site",
+        arguments=("run", "--site", str(root)),
+        user=this_user(),
+        root=root,
+        devices=GRAPHICS_CARDS,
+    )
 
 
 def _request(name: str, private: Ed25519PrivateKey, node_key: _NodeKey) -> JoinRequest:

@@ -21,7 +21,7 @@ from server.deployment.preparing import find_prepared
 from server.deployment.preparing import prepare as prepare_study
 from server.deployment.roster import enrol as enrol_site
 from server.deployment.roster import expel
-from server.deployment.run_folder import RunFolder, find_run, new_run
+from server.deployment.run_folder import RunFolder, find_run, new_run, unfinished_run
 
 if TYPE_CHECKING:
     from server.deployment.status import RunStatus
@@ -120,17 +120,26 @@ def prepare(
 
 
 def run(
-    folder: Folder, study: Annotated[str, typer.Argument(help="name of a prepared study")]
+    folder: Folder,
+    study: Annotated[str, typer.Argument(help="name of a prepared study")],
+    new: Annotated[
+        bool, typer.Option("--new", help="begin another run, even if one is not finished")
+    ] = False,
 ) -> None:
     """Run a study: start Flower, wait for the sites, go on until the results are there.
 
-    Runs for as long as the study takes; Ctrl-C ends it, and resume goes on with it.
+    Runs for as long as the study takes. Ctrl-C ends it; the same command goes on with a run of this
+    study that is not finished.
     """
     own = _opened(folder)
     warning = check_certificate(own)
     prepared = find_prepared(own, study)
     with only_one(own):
-        _supervise(own, new_run(own, prepared), warning)
+        begun = None if new else unfinished_run(own, prepared)
+        if begun is not None:
+            _say(f"run {begun.name} of this study is not finished: going on with it")
+            _say("(to leave it as it is and begin another one: fedlnm-server run --new)")
+        _supervise(own, begun or new_run(own, prepared), warning)
 
 
 def resume(
@@ -235,7 +244,7 @@ def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
     _say(f"run {run.name}; Ctrl-C interrupts it")
     follower = Follower(run.study.name, run.events_file, console)
     try:
-        Supervisor(folder, run, follower.poll).supervise()
+        Supervisor(folder, run, follower.poll, _say).supervise()
     except KeyboardInterrupt:
         screen.print(f"interrupted; to go on: fedlnm-server resume {folder.root} {run.name}")
         raise typer.Exit(130) from None

@@ -10,6 +10,7 @@ from common.errors import InputError
 from common.masking import identity
 from common.messages.joining import Invitation
 from common.utils.durable import create_durably, write_durably
+from common.utils.service_units import ServiceUnit, this_user, unit_name
 from server.deployment.authority import (
     SERVER_DAYS,
     Pair,
@@ -48,6 +49,7 @@ listens on this machine alone, on port {port}.
 | `roster.json` | hospitals that were enrolled, with their public keys, signed | anyone |
 | `certificates/` | certificate of the authority and of the server | anyone |
 | `nginx/` | configuration of the proxy | anyone |
+| `fedlnm-*@.service` | lets systemd run a study; its first lines say how | anyone |
 | `keys/identity.pem` | signs roster, invitation and final models | this user alone |
 | `keys/authority.key` | signs certificates; keep it offline, `renew` needs it | nobody |
 | `keys/server.key` | of the server's certificate; nginx reads it | this user, nginx |
@@ -98,7 +100,23 @@ def make_coordinator(root: Path, settings: CoordinatorSettings) -> CoordinatorFo
     folder.settings_file.write_text(text, encoding="utf-8")
     renew(folder)
     (folder.root / "README.md").write_text(_readme(folder), encoding="utf-8")
+    unit = _unit(folder)
+    (folder.root / unit.file).write_text(unit.text("STUDY"), encoding="utf-8")
     return folder
+
+
+def _unit(folder: CoordinatorFolder) -> ServiceUnit:
+    """Return the unit that runs a study; one that was interrupted goes on when it starts."""
+    return ServiceUnit(
+        file=unit_name(folder.root, takes_argument=True),
+        description="Coordinator of the federated study %i",
+        program="fedlnm-server",
+        arguments=("run", str(folder.root), "%i"),
+        user=this_user(),
+        root=folder.root,
+        # what stopped with a message needs a person, and would stop again
+        restart="on-abnormal",
+    )
 
 
 def renew(folder: CoordinatorFolder, days: int = SERVER_DAYS) -> None:

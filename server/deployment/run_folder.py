@@ -68,6 +68,24 @@ def new_run(folder: CoordinatorFolder, study_file: Path) -> RunFolder:
     return run
 
 
+def unfinished_run(folder: CoordinatorFolder, study_file: Path) -> RunFolder | None:
+    """Return the latest run of exactly this prepared study, unless it is finished or none."""
+    digest = load_study(study_file).digest()
+    for run in reversed(_runs(folder)):
+        try:
+            if run.study.digest() == digest:
+                return None if run.finished else run
+        except InputError:  # of another release: it cannot go on here
+            continue
+    return None
+
+
+def _runs(folder: CoordinatorFolder) -> list[RunFolder]:
+    """Return all runs, the oldest first."""
+    found = [path.parent.parent for path in folder.runs.glob("*/input/study.toml")]
+    return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_ctime)]
+
+
 def find_run(folder: CoordinatorFolder, name: str | None) -> RunFolder:
     """Return the run of this name, or the latest.
 
@@ -75,14 +93,13 @@ def find_run(folder: CoordinatorFolder, name: str | None) -> RunFolder:
     ------
     InputError : there is none.
     """
-    found = [path.parent.parent for path in folder.runs.glob("*/input/study.toml")]
-    found.sort(key=lambda path: path.stat().st_ctime)
-    wanted = [path for path in found if name in (None, path.name)]
+    found = _runs(folder)
+    wanted = [run for run in found if name in (None, run.name)]
     if not wanted:
-        known = ", ".join(path.name for path in found) or "none"
+        known = ", ".join(run.name for run in found) or "none"
         raise InputError(
             f"no run {name}" if name else "nothing was ever run here",
             where=str(folder.runs),
             remedy=f"have: {known}",
         )
-    return RunFolder(wanted[-1])
+    return wanted[-1]

@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -15,9 +15,11 @@ from common.errors import InputError, UsageError
 from common.masking import identity
 from common.messages.joining import JoinRequest
 from server.cli import app
+from server.deployment import supervisor
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.nginx import own_address
-from server.deployment.roster import read_roster
+from server.deployment.roster import enrol, read_roster
+from server.deployment.run_folder import RunFolder
 
 Joiner = Callable[[str], JoinRequest]
 
@@ -121,6 +123,40 @@ def test_every_command_says_so_when_the_folder_is_none(command: str, tmp_path: P
 def test_status_and_resume_say_so_when_nothing_was_run(folder: CoordinatorFolder) -> None:
     for command in ("status", "resume"):
         assert "nothing was ever run here" in str(give(command, folder.root).exception)
+
+
+class Interrupted:
+    """Supervisor of runs that somebody interrupts at once."""
+
+    begun: ClassVar[list[str]] = []
+
+    def __init__(self, _: CoordinatorFolder, run: RunFolder, *__: object) -> None:
+        self.begun.append(run.name)
+
+    def supervise(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_run_goes_on_with_a_run_that_is_not_finished_and_says_so(
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+    tabular_master: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "Supervisor", Interrupted)
+    for name in "abc":
+        enrol(folder, request_of(name), replace=False)
+    give("prepare", folder.root, tabular_master / "study.toml")
+    assert "is not finished" not in give("run", folder.root, "tabular").output
+    (begun,) = folder.runs.iterdir()
+    begun.rename(folder.runs / "tabular-1")
+    shown = give("run", folder.root, "tabular").output
+    assert "run tabular-1 of this study is not finished: going on with it" in shown
+    assert "fedlnm-server run --new" in shown
+    give("run", folder.root, "tabular", "--new")
+    first, second, third = Interrupted.begun
+    assert (first, second) == (begun.name, "tabular-1")
+    assert third not in (first, second) or len(list(folder.runs.iterdir())) == 2
 
 
 def test_a_finished_run_is_not_resumed(folder: CoordinatorFolder, tabular_master: Path) -> None:

@@ -26,6 +26,16 @@ def test_key_files_are_for_the_owner_alone(folder: CoordinatorFolder) -> None:
     assert stat.S_IMODE(folder.keys.stat().st_mode) == 0o700
 
 
+def test_the_unit_for_systemd_runs_the_study_that_it_is_started_with(
+    folder: CoordinatorFolder,
+) -> None:
+    (unit,) = folder.root.glob("fedlnm-*@.service")
+    text = unit.read_text(encoding="utf-8")
+    assert f"fedlnm-server run {folder.root} %i" in text
+    assert "Restart=on-abnormal" in text
+    assert f"enable --now {unit.name.replace('@.', '@STUDY.')}" in text
+
+
 def test_no_key_is_in_what_is_sent_to_sites(folder: CoordinatorFolder) -> None:
     sent = b"".join(path.read_bytes() for path in folder.for_sites.rglob("*") if path.is_file())
     assert b"PRIVATE" not in sent

@@ -20,7 +20,7 @@ from server.cli import app
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import find_prepared, prepare
 from server.deployment.roster import enrol
-from server.deployment.run_folder import find_run, new_run
+from server.deployment.run_folder import find_run, new_run, unfinished_run
 from tests import builders
 
 Joiner = Callable[[str], JoinRequest]
@@ -154,6 +154,27 @@ def test_a_study_prepared_before_a_site_changed_its_keys_does_not_run(
     enrol(folder, changed, replace=True)
     with pytest.raises(InputError, match="keys of b"):
         find_prepared(folder, "tabular")
+
+
+def test_a_run_that_is_not_finished_goes_on_and_any_other_stays(
+    folder: CoordinatorFolder,
+    enrolled: dict[str, JoinRequest],
+    study_file: Path,
+    tmp_path: Path,
+) -> None:
+    prepared = prepare(folder, study_file).file
+    assert unfinished_run(folder, prepared) is None
+    first = new_run(folder, prepared)
+    assert unfinished_run(folder, prepared) == first
+    first.events_file.write_text('{"time": 1, "kind": "failed", "message": "no reply"}\n')
+    assert unfinished_run(folder, prepared) == first, "what stopped goes on too"
+    with first.events_file.open("a") as file:
+        file.write('{"time": 2, "kind": "finished"}\n')
+    assert unfinished_run(folder, prepared) is None
+    own = shutil.copy(study_file, tmp_path / "study.toml")
+    builders.amend(own, endpoint="another")
+    (first.path / "events.jsonl").unlink()
+    assert unfinished_run(folder, prepare(folder, own).file) is None, "of another study"
 
 
 def test_a_study_that_was_not_prepared_is_told_of(folder: CoordinatorFolder) -> None:
