@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from client.commands.approve import approve
+from client.commands.backup import backup, restore
 from client.commands.check import check
+from client.commands.doctor import doctor
 from client.commands.init import init
 from client.commands.leave import leave
 from client.commands.ledger import ledger
@@ -27,7 +29,18 @@ app = typer.Typer(
     help="A hospital's part: join a coordinator, check data, approve studies, take part, predict.",
 )
 app.add_typer(ledger, name="ledger")
-for command in (init, check, approve, run, leave, predict, report):
+for command in (
+    init,
+    check,
+    approve,
+    run,
+    doctor,
+    backup,
+    restore,
+    leave,
+    predict,
+    report,
+):
     app.command()(command)
 console, screen = consoles()
 

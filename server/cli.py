@@ -13,7 +13,7 @@ from common.errors import UsageError
 from common.study.model import load_study
 from common.utils.console import consoles
 from common.utils.processes import run_program
-from server.deployment import commands
+from server.deployment import backup, commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +29,8 @@ for command in (
     commands.resume,
     commands.status,
     commands.renew,
+    backup.backup,
+    backup.restore,
 ):
     app.command()(command)
 console, screen = consoles()

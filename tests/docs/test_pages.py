@@ -176,11 +176,31 @@ def test_following_both_pages_brings_a_study_to_its_end(
         coordinator.follow(7, "each-ledger", **folder, qilu=name)
     assert "they agree" in coordinator.follow(7, "all-ledgers", **folder)
     coordinator.follow(7)
+    for program in taking_part:
+        program.stop()
+    for name, hospital in hospitals.items():
+        assert "ledger of" in hospital.follow(7, "stopped")
+        for log in (hospital.folder / "screen.log", hospital.folder / f"site-{name}/work/site.log"):
+            check_own_words(log.read_text(encoding="utf-8"), hospital.page)
     for party in (coordinator, *hospitals.values()):
         assert sorted(set(map(str, party.typed))) == sorted(set(map(str, blocks(party.page))))
     log = (coordinator.folder / "hub" / "nginx" / "access.log").read_text(encoding="utf-8")
     assert "/v1/fleet/push-messages" in log
     assert "/v1/control/" not in log
+
+
+def check_own_words(shown: str, page: str) -> None:
+    """Check that a hospital reads of a run from start to end, and nothing of Flower's."""
+    parts = [
+        "connected to the coordinator; waiting for questions",
+        "takes part in the study tabular",
+        "the study tabular is finished here",
+    ]
+    places = [shown.find(part) for part in parts]
+    assert -1 not in places, f"{page}: {shown}"
+    assert places == sorted(places), shown
+    for foreign in ("\x1b", "Connection attempt failed", "INFO :", "SuperNode", "uvicorn"):
+        assert foreign not in shown, shown
 
 
 def test_every_file_that_a_page_links_to_is_there() -> None:

@@ -1,0 +1,177 @@
+"""`fedlnm-site doctor`: find out why a site does not take part, and what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.check.finding import Finding
+from client.check.machine import check_clock, check_release, check_software
+from client.check.network import check_coordinator, proxy_for, visit
+from client.commands.approve import site_file
+from client.commands.run import check_port, only_one
+from client.gate.approvals import read_approvals
+from client.gate.vocabulary import CODES, CURES
+from client.site import Deployment, SiteSettings, check_keys_there, identity_of, load_site
+from client.store.heads import LedgerHeads, RolledBackError
+from client.store.ledger import ledger_path
+from client.store.site_db import site_db
+from common.errors import StudyError
+from common.ledger.verify import verify as verify_ledger
+from common.masking import identity
+from common.utils.console import consoles
+
+console, screen = consoles()
+LEAST_FREE = 2**30
+"""Bytes that have to be free for the memory of a site."""
+
+
+def doctor(
+    site: Annotated[Path, typer.Argument(help="folder with site.toml")] = Path(),
+    study: Annotated[
+        Path | None, typer.Option(help="study.toml, to compare the coordinator's release")
+    ] = None,
+) -> None:
+    """Look at all that can keep a site from taking part: one line each, with what to do.
+
+    It changes nothing, sends no data, and may run beside fedlnm-site run.
+
+    Exit code 0: nothing is wrong. 1: something is.
+    """
+    settings = load_site(site_file(site))
+    faults = 0
+    for name, look in looks(settings, study):
+        try:
+            for line in look():
+                console.emit(f"ok     {name}: {line}")
+        except StudyError as error:
+            faults += 1
+            console.emit(f"FAULT  {name}: {error}")
+    console.emit(f"{faults} fault(s)" if faults else "nothing is wrong here")
+    raise typer.Exit(1 if faults else 0)
+
+
+Look = Callable[[], Iterable[str]]
+
+
+def looks(settings: SiteSettings, study: Path | None) -> Iterator[tuple[str, Look]]:
+    """Yield all that is looked at, in the order in which a fault explains those after it."""
+    deployment = settings.deployment
+    yield "keys", lambda: _keys(settings)
+    yield "memory", lambda: _memory(settings)
+    yield "ledger", lambda: _ledger(settings)
+    yield "approvals", lambda: _approvals(settings)
+    yield "running", lambda: _running(settings)
+    yield "disk", lambda: _disk(settings)
+    yield "software", lambda: _all_well(check_software())
+    if study is not None:
+        yield "release", lambda: _all_well(check_release(study))
+    if deployment is not None:
+        contact = visit(deployment)
+        yield "coordinator", lambda: _all_well(check_coordinator(deployment, contact))
+        yield "proxy", lambda: _proxy(deployment)
+        yield "clock", lambda: _all_well(check_clock(settings, contact))
+    yield "last refusal", lambda: _last_refusal(settings)
+
+
+def _keys(settings: SiteSettings) -> Iterator[str]:
+    public = identity_of(settings).public_key()
+    if warning := identity.load(settings.identity).warning:
+        raise StudyError(warning, where="keys", remedy="chmod 600")
+    if settings.deployment is not None:
+        check_keys_there(settings.deployment)
+    yield f"all there; fingerprint {identity.fingerprint(public)}"
+
+
+def _memory(settings: SiteSettings) -> Iterator[str]:
+    if not ledger_path(settings.work).is_file() and not site_db(settings.work).path.is_file():
+        yield "nothing was ever asked of this site"
+        return
+    yield f"{site_db(settings.work).ledger_end().number} entries are remembered"
+
+
+def _ledger(settings: SiteSettings) -> Iterator[str]:
+    path = ledger_path(settings.work)
+    if not path.is_file():
+        yield "nothing has left this site"
+        return
+    if missing := LedgerHeads(settings.work, settings.name).missing():
+        raise RolledBackError(settings.name, missing[0])
+    found = verify_ledger(path, identity_of(settings).public_key())
+    if found:
+        raise StudyError(
+            f"{found[0]}" + (f", and {len(found) - 1} more" if found[1:] else ""),
+            where=path.name,
+            remedy="stop the site, and restore the newest backup of its whole work folder",
+        )
+    yield "whole, and as far as this site knows the newest"
+
+
+def _approvals(settings: SiteSettings) -> Iterator[str]:
+    found = read_approvals(settings.work, identity_of(settings).public_key())
+    if not found:
+        raise StudyError(
+            "no study is approved, so nothing is answered",
+            where="approvals",
+            remedy="fedlnm-site approve STUDY.toml",
+        )
+    yield ", ".join(f"{one.name} (digest {one.digest[:12]})" for one in found)
+
+
+def _running(settings: SiteSettings) -> Iterator[str]:
+    try:
+        with only_one(settings):
+            if settings.deployment is not None:
+                check_port(settings.deployment.port)
+            yield "fedlnm-site run is not running here; nothing stands in its way"
+    except StudyError as error:
+        if "takes part already" not in error.what:
+            raise
+        yield error.what
+
+
+def _disk(settings: SiteSettings) -> Iterator[str]:
+    free = shutil.disk_usage(settings.work if settings.work.is_dir() else Path()).free
+    if free < LEAST_FREE:
+        raise StudyError(
+            f"{free / 2**20:.0f} MB are free: nothing leaves once nothing can be remembered",
+            where=str(settings.work),
+            remedy="make room on the disk of the work folder",
+        )
+    yield f"{free / 2**30:.0f} GB free"
+
+
+def _proxy(deployment: Deployment) -> Iterator[str]:
+    found = proxy_for(deployment.superlink.rpartition(":")[0])
+    words = "with a user and a password" if found and found.headers else "without a password"
+    yield f"https_proxy is {found.host}:{found.port}, {words}" if found else "none is set"
+
+
+def _last_refusal(settings: SiteSettings) -> Iterator[str]:
+    path = settings.work / "gate.log"
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    if not lines:
+        yield "the gate has stopped nothing"
+        return
+    last = json.loads(lines[-1])
+    code = str(last["code"])
+    cure = f" -> {CURES[code]}" if code in CURES else ""
+    what = str(last["words"]).strip().splitlines() or [CODES.get(code, "")]
+    yield f"{last['time']}, {code}: {what[-1][:400]}{cure}"
+
+
+def _all_well(found: Iterable[Finding]) -> Iterator[str]:
+    """Yield what is well, once it is known that nothing is wrong."""
+    rows = list(found)
+    wrong = [row for row in rows if row.severity in ("problem", "warning")]
+    if wrong:
+        also = f" (and {len(wrong) - 1} more: see fedlnm-site check)" if wrong[1:] else ""
+        raise StudyError(wrong[0].what + also, where=wrong[0].where, remedy=wrong[0].remedy)
+    for row in rows:
+        if row.severity == "ok":
+            yield f"{row.where}: {row.what}" if row.where else row.what
