@@ -42,9 +42,7 @@ class Attendance:
 
     def polled(self) -> None:
         """Note that the coordinator was asked for messages, and was there."""
-        if not self._connected:
-            self._connected = True
-            self._say("connected to the coordinator; waiting for questions of approved studies")
+        self._connect()
         if self._evaluated is not None:
             run, study, since = self._evaluated
             if self._clock() - since > QUIET_SECONDS:
@@ -52,6 +50,7 @@ class Attendance:
 
     def asked(self, request: Any, study: str) -> None:
         """Note a question that was let in."""
+        self._connect()
         run, what = request.run, _WORKS.get(type(request), "")
         if isinstance(request, EnrolRequest):
             what = f"takes part in the study {study}"
@@ -74,6 +73,11 @@ class Attendance:
             self._finish(request.run, study)
         elif isinstance(request, EvaluateRequest) and request.run not in self._ended:
             self._evaluated = (request.run, study, self._clock())
+
+    def _connect(self) -> None:
+        if not self._connected:
+            self._connected = True
+            self._say("connected to the coordinator; waiting for questions of approved studies")
 
     def _finish(self, run: str, study: str) -> None:
         self._evaluated = None

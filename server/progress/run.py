@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean
+from statistics import mean, median
 from typing import Any, Literal
 
 NETWORKS_SHARE = 0.8  # of the work, where networks are trained at all
@@ -264,11 +264,8 @@ def _seconds_left(
     pace = _paces(log)
     # of a phase that was interrupted the last one is the whole
     done = {str(e["phase"]): float(e["seconds"]) for e in log if e["kind"] == "phase_done"}
-    asked = _questions(log)
+    asked = {name: took for name, took in _questions(log).items() if name not in planned}
     current = str(_last(log, "phase").get("phase", ""))
-    spent = {name: seconds for name, seconds in done.items() if name not in (*planned, "enrolment")}
-    if current not in (*planned, *spent, "enrolment", "") and asked.get(current):
-        spent[current] = _spent(log, current, now)
     left = 0.0
     for phase in _ahead(log, plan, done):
         if phase in planned:
@@ -277,10 +274,10 @@ def _seconds_left(
                 return None
             left += known * (planned[phase] - len(rounds.get(phase, ())))
             continue
-        seconds = _seconds_a_question(phase, spent, asked)
+        seconds = _seconds_a_question(phase, asked)
         if seconds is None:
             return None
-        so_far = asked.get(phase, 0)
+        so_far = len(asked.get(phase, ()))
         rest = max(_usual(phase) - so_far, _MORE_THAN_USUAL * so_far)
         # the one that is under way has taken part of its time
         left += max(0.0, seconds * rest - (_silence(log, now) if phase == current else 0.0))
@@ -315,6 +312,7 @@ USUAL_QUESTIONS = {
     "evaluation": 6,
 }
 _OTHER_QUESTIONS, _MORE_THAN_USUAL = 10, 0.1
+_ENOUGH = 3
 _ALIKE = {"fusion_feature": "radiomics"}
 
 
@@ -322,27 +320,33 @@ def _usual(phase: str) -> int:
     return USUAL_QUESTIONS.get(phase, _OTHER_QUESTIONS)
 
 
-def _questions(log: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many questions a hospital has answered in every phase, the busiest one's."""
-    counts: dict[str, dict[str, int]] = {}
-    phase = ""
+def _questions(log: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Return the seconds from reply to reply of every phase's busiest hospital, enrolment apart."""
+    gaps: dict[str, dict[str, list[float]]] = {}
+    latest: dict[str, float] = {}
+    phase, begin = "", 0.0
     for event in log:
+        when = float(event["time"])
         if event["kind"] == "phase":
-            phase = str(event["phase"])
-        elif event["kind"] == "contact":
-            own = counts.setdefault(phase, {})
-            own[event["site"]] = own.get(event["site"], 0) + 1
-    return {name: max(own.values()) for name, own in counts.items()}
+            phase, begin = str(event["phase"]), when
+        elif event["kind"] == "contact" and phase != "enrolment":
+            site = str(event["site"])
+            own = gaps.setdefault(phase, {}).setdefault(site, [])
+            own.append(when - max(begin, latest.get(site, 0.0)))
+            latest[site] = when
+    return {name: max(own.values(), key=len) for name, own in gaps.items()}
 
 
-def _seconds_a_question(
-    phase: str, spent: Mapping[str, float], asked: Mapping[str, int]
-) -> float | None:
-    """Return the time of a question of this phase, None before anything was measured."""
-    alike = _ALIKE.get(phase, "")
-    of = [phase] if asked.get(phase) and phase in spent else [alike] if alike in spent else spent
-    questions = sum(asked.get(name) or _usual(name) for name in of)
-    return sum(spent[name] for name in of) / questions if questions else None
+def _seconds_a_question(phase: str, asked: Mapping[str, Sequence[float]]) -> float | None:
+    """Return the usual time of a question of this phase, None before anything was measured.
+
+    That is the median, since a hospital that was away for a while is not away at every question.
+    """
+    for name in (phase, _ALIKE.get(phase, "")):
+        if len(found := asked.get(name, ())) >= _ENOUGH:
+            return median(found[-_RECENT:])
+    found = [seconds for took in asked.values() for seconds in took]
+    return median(found[-_RECENT:]) if found else None
 
 
 def _silence(log: Sequence[Mapping[str, Any]], now: float) -> float:
@@ -358,8 +362,3 @@ def _ahead(
     current = _last(log, "phase").get("phase")
     rest = phases[phases.index(current) :] if current in phases else phases
     return [phase for phase in rest if phase not in (*done, "enrolment")]
-
-
-def _spent(log: Sequence[Mapping[str, Any]], phase: str, now: float) -> float:
-    last = _last(log, "phase")
-    return max(0.0, now - float(last["time"])) if last.get("phase") == phase else 0.0

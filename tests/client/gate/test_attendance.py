@@ -42,9 +42,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_run_is_told_in_one_line_a_change(attendance: Any, caplog: Any) -> None:
-    attendance.polled()
-    attendance.polled()
     attendance.asked(of(EnrolRequest), "larynx")
+    attendance.polled()
     for _ in range(3):
         attendance.asked(of(SumRequest), "larynx")
     for variant in ("fold-1", "fold-1", "fold-2"):
