@@ -79,6 +79,18 @@ def train_network(message: Message, context: Context) -> Message:
     return _answer(message, context, handlers.train)
 
 
+@app.query("sign")
+def query_sign(message: Message, context: Context) -> Message:
+    """Sign whose updates the sum of a round holds."""
+    return _answer(message, context, handlers.sign)
+
+
+@app.query("open")
+def query_open(message: Message, context: Context) -> Message:
+    """Reveal the masks that are left in that sum."""
+    return _answer(message, context, handlers.open_sum)
+
+
 @app.query("rows")
 def query_rows(message: Message, context: Context) -> Message:
     """Return out-of-fold probabilities."""

@@ -62,6 +62,7 @@ from common.messages.exchanges import (
     TrainReply,
     TrainRequest,
 )
+from common.messages.opening import Bytes, OpenReply, OpenRequest, SignReply, SignRequest
 from common.models import network_name
 from common.statistics.base import Int, Rows, describe
 from common.statistics.placements import DeLongResult
@@ -202,6 +203,10 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     from client.training.round import train_network
 
     update = workspace.updates.update(request, lambda: train_network(workspace, request))
+    if plan.invited:
+        from client.training.opening import answer_step
+
+        return answer_step(workspace, request, update)
     sites = len(workspace.study.training_sites)
     rings = to_update_rings(update, request.running, sites, request.plan.grid)
     vectors = (rings.parameters, rings.ring16, rings.statistics)
@@ -225,11 +230,29 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     )
 
 
+def sign(workspace: Workspace, request: SignRequest) -> SignReply:
+    """Sign whose updates the sum of a round holds."""
+    signature = workspace.openings.sign(request.opening, workspace.privacy)
+    return SignReply(site=workspace.name, **request.echo, signature=_array(signature))
+
+
+def open_sum(workspace: Workspace, request: OpenRequest) -> OpenReply:
+    """Reveal the masks that are left in a sum, once all sites in it have signed it."""
+    keys = workspace.openings.reveal(request.opening, request.signatures, workspace.privacy)
+    pairs = {site: _array(key) for site, key in keys.pairs.items()}
+    return OpenReply(site=workspace.name, **request.echo, own=_array(keys.own), pairs=pairs)
+
+
+def _array(data: bytes) -> Bytes:
+    return np.frombuffer(data, dtype=np.uint8)
+
+
 def _another_round(workspace: Workspace, request: TrainRequest) -> tuple[Refusal, ...]:
     """Refuse a round that the study has not, that draws few patients, or was asked otherwise."""
     study, privacy, plan = workspace.study, workspace.privacy, request.plan
     out = (plan.excluded_fold, plan.validation_fold)
     found = check_plan(request.network, request.variant, plan, study, privacy)
+    found = found or workspace.openings.refusals(request, privacy)
     if plan.epochs and not found:
         rows = workspace.tables.read("coded", "train")
         found = check_drawn(rows, out, network_name(request.network), study, privacy)

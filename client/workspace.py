@@ -14,6 +14,7 @@ from client.store.cohorts import CohortFingerprint
 from client.store.derived_files import DerivedFiles
 from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
+from client.store.openings import Openings
 from client.store.releases import Releases
 from client.store.run_files import RunTables
 from client.store.site_db import Draft, recall_study
@@ -43,6 +44,7 @@ class Workspace:
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
         self.masks = RunMasks(settings, study, run, self.draft)
         self.group = GroupKeys(settings.work, study, run, settings.name, self.masks)
+        self.openings = Openings(settings, study, run, self.masks)
         self.derived = DerivedFiles(self.run_tables.folder)
         deployed = settings.deployment is not None
         self.updates = Updates(self.run_tables.folder, self.draft, kept=deployed)

@@ -22,6 +22,7 @@ class FedBN(Strategy[Settings]):
     """
 
     name = "fedbn"
+    needs_all_sites = "keeps layers of its own at every site"
     title = "FedBN"
     reference = "Li 2021"
     summary = (

@@ -23,6 +23,7 @@ class FedNova(Strategy[Settings]):
     """
 
     name = "fednova"
+    needs_all_sites = "divides by the steps of all sites"
     title = "FedNova"
     reference = "Wang 2020"
     summary = "normalises for the number of local steps"

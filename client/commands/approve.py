@@ -27,6 +27,7 @@ from common.messages.exchanges import CATALOGUE
 from common.study.changes import changes
 from common.study.model import PrivacySettings, SiteEntry, Study, load_study
 from common.study.sums import subsets_of
+from common.study.training import colluders_stood
 from common.utils.console import consoles
 from common.utils.durable import open_folder, write_durably
 
@@ -41,6 +42,8 @@ LEAVES = {
     "query.follow": "word that this site has heard of sums that others were asked for",
     "query.sum": "sums over this site's patients, {masked}",
     "train.network": "changed network weights and sums of the loss, {masked}",
+    "query.sign": "a signature: whose changes of the weights a sum holds that this site is part of",
+    "query.open": "keys of this site's masks in that one round, once all in the sum have signed",
     "query.rows": "one line a training patient: probabilities to {decimals} decimal(s) and the"
     " label, no ids; {masked}",
     "evaluate.handout": "counts, areas under the curve and curves of this site's test patients, and"
@@ -225,6 +228,14 @@ def describe_study(study: Study, site: str, own: PrivacySettings | None) -> Iter
             yield f"  {rule}: {described.setting} = {threshold}, for {described.protects}"
     yield f"privacy mode: {privacy.mode}; masking: {study.privacy.masking}"
     yield f"rounds: {_rounds(study)}"
+    if study.quorum:
+        sites = len(study.training_sites)
+        stood = colluders_stood(study.quorum, sites)
+        yield (
+            f"a round of training needs {study.quorum} of {sites} hospitals; one update can be read"
+            f" alone only if more than {stood} of them side with the coordinator, or from the"
+            f" difference of two rounds (at most {privacy.max_departures})"
+        )
 
 
 def approved_before(settings: SiteSettings, private: Ed25519PrivateKey) -> list[Study]:

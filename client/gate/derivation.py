@@ -40,7 +40,7 @@ from common.transforms.views import View
 from server.phases import protocol
 from server.phases.networks import TrainedNetwork, TrainingState
 from server.phases.program import Training, run_program
-from server.phases.protocol import NO_CONTROL, UNREAD, OutOfFoldRows, TrainingRound
+from server.phases.protocol import NO_CONTROL, NOTHING_TRAINED, UNREAD, OutOfFoldRows, TrainingRound
 
 # an answer may hold a value of any phase before the run here has come to it
 load_models()
@@ -243,11 +243,14 @@ class _Sites(protocol.Federation):
             keys=(),
             control=control,
         )
-        digests = dict.fromkeys(self.study.training_sites, request.digest)
-        answer: Totals = self._ask(digests, request, waits=True)
+        digests = dict.fromkeys(plan.invited or self.study.training_sites, request.digest)
+        waits = not (plan.keep and self.study.quorum)
+        answer: Totals | None = self._ask(digests, request, waits=waits)
+        if answer is None:
+            return NOTHING_TRAINED
         rings = UpdateRings(answer.ring32.copy(), answer.ring16.copy(), answer.ring64.copy())
         total = from_update_rings(rings, request.trained, running, plan.grid)
-        return TrainingRound.of(total)
+        return TrainingRound.of(total, present=answer.opened)
 
     def rows(self, columns: Mapping[str, View], fitting: Float) -> OutOfFoldRows:
         """Ask for pooled rows, which no site hears of."""

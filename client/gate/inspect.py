@@ -27,10 +27,11 @@ from common.evaluation.membership import MembershipAudit
 from common.masking import identity
 from common.masking.agreement import SignedKey, check_key, roster_digest
 from common.masking.fingerprint import P
+from common.masking.fixed_point import KEY_BYTES
 from common.masking.group_key import SEALED_BYTES
 from common.masking.layout import sizes
 from common.masking.pooled_rows import ring_size
-from common.masking.update import update_sizes
+from common.masking.update import SUMS, update_sizes
 from common.messages.codec import decode, decode_once, encode
 from common.messages.exchanges import (
     CATALOGUE,
@@ -53,6 +54,7 @@ from common.messages.exchanges import (
     TrainRequest,
     answers,
 )
+from common.messages.opening import OpenReply, OpenRequest, SignReply, SignRequest
 from common.messages.totals import groups
 from common.models import network_name
 from common.statistics.placements import DeLongResult
@@ -120,7 +122,9 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
     expect(not request.control.size or settings.spec.sends_control, "shape", "the control")
     sizes = update_sizes(request.trained, request.running, request.control.size, request.plan.grid)
-    _check_fingerprints(reply.fingerprints, 1)
+    whole = set(request.plan.invited) == set(study.training_sites)
+    _check_fingerprints(reply.fingerprints, 1 + whole)
+    expect(reply.sums.shape == (SUMS * whole,), "shape", "the sums of an update")
     private = study.differential_privacy.on
     expect(private or reply.epsilon == 0.0, "not_declared", "the cost in privacy")
     validates = request.plan.validation_fold >= 0
@@ -129,6 +133,18 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     rings: tuple[NDArray[Any], ...] = (reply.parameters, reply.ring16, reply.statistics)
     for ring, size in zip(rings, sizes, strict=True):
         _check_ring(ring, [(size, study.masked("train"))])
+
+
+def sign(request: SignRequest, reply: SignReply, context: GateContext) -> None:
+    """Let through a signature."""
+    expect(reply.signature.shape == (identity.SIGNATURE_BYTES,), "shape", "a signature")
+
+
+def open_sum(request: OpenRequest, reply: OpenReply, context: GateContext) -> None:
+    """Let through keys of one step: of its own mask, and of those shared with sites left out."""
+    expect(set(reply.pairs) == set(request.opening.left_out), "shape", "keys of a step")
+    for key in (reply.own, *reply.pairs.values()):
+        expect(key.shape == (KEY_BYTES,), "shape", "keys of a step")
 
 
 def rows(request: RowsRequest, reply: RowsReply, context: GateContext) -> None:
@@ -394,6 +410,8 @@ CHECKS: dict[str, Callable[[Any, Any, GateContext], None]] = {
     "query.follow": nothing_more,
     "query.sum": check_sums,
     "train.network": train,
+    "query.sign": sign,
+    "query.open": open_sum,
     "query.rows": rows,
     "evaluate.handout": evaluate,
 }

@@ -8,6 +8,7 @@ is held by the rules of `common.disclosure`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ from client.store.group_key import (
 from client.store.run_files import RunTables
 from client.store.site_db import site_db
 from client.store.stand_ins import MOST_APART, StandIns
-from common.errors import StudyError
+from common.errors import SignatureError, StudyError
 from common.masking.fingerprint import P, check_total, fingerprint_of, pad, signed_of
+from common.masking.fixed_point import framed
 from common.masking.layout import RingSums, taken_apart
-from common.masking.update import update_sizes
+from common.masking.update import SUMS, update_sizes
 from common.messages.exchanges import (
     Agreed,
     EvaluateRequest,
@@ -40,11 +42,14 @@ from common.messages.exchanges import (
     Totals,
     TrainRequest,
 )
-from common.messages.totals import UPDATE, context_of, groups
+from common.messages.opening import OpenRequest, SignRequest, check_signatures
+from common.messages.totals import APART, UPDATE, context_of, groups
 from common.study.model import Study
 
+_OPENING_REQUESTS = (SignRequest, OpenRequest)
 _DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest)
 _STOPPED = "stopped"
+_NOT_THEIR_SUMS = "the totals are not the sums of what the sites sent"
 MOST_OPEN = 64
 """Derivations in one process; each has a thread, and goes on from its files when it is back."""
 _OPEN: dict[tuple[Path, str], Verifier] = {}
@@ -95,11 +100,13 @@ class Verifier:
         StoppedError : it asks something else, or names answers that the sites did not give.
         """
         with self._one_at_a_time:
-            if not isinstance(request, (*_DERIVED, FollowRequest, KeyRequest)):
+            if not isinstance(request, (*_DERIVED, *_OPENING_REQUESTS, FollowRequest, KeyRequest)):
                 return request
             self._expect_own_run()
             stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
             expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
+            if isinstance(request, _OPENING_REQUESTS):
+                return request  # it names a question that this site has derived and answered
             try:
                 if isinstance(request, KeyRequest):
                     self._hear_enrolments(request)
@@ -189,12 +196,13 @@ class Verifier:
         if isinstance(request, TrainRequest):
             question = derivation.asked.get(number)
             own = question.asked if question is not None else None
-            if not isinstance(own, TrainRequest):
+            late = own is None and request.weights.size > 0  # its digest is still known
+            if not late and not isinstance(own, TrainRequest):
                 raise StoppedError(
                     "not_derived",
                     f"phase {derivation.phase}, question {number}: not one for an update",
                 )
-            if not request.weights.size:
+            if own is not None and not request.weights.size:
                 request = request.with_weights(own.weights, own.control)
         asked = self._digest(request)
         known = self._known(derivation, number)
@@ -329,6 +337,9 @@ class Verifier:
         key = recall_group_key(self._work, self._run, entry.session)
         if key is None:
             raise StoppedError("not_derived", f"{where}: totals of a session without a key")
+        if isinstance(question.asked, TrainRequest) and question.asked.plan.invited:
+            self._check_opened(question.asked, entry, key, where)
+            return
         if isinstance(question.asked, TrainRequest):
             sums = self._update_sums(question.asked, entry)
         else:
@@ -338,18 +349,40 @@ class Verifier:
         for (subset, digests, vectors), told in zip(sums, entry.fingerprints.tolist(), strict=True):
             sites = self.study.members("train" if subset == UPDATE else subset)
             context = context_of(self._run, entry.session, question.number, subset, sites, digests)
-            signed = [signed_of(vector) for vector in vectors]
-            try:
-                for vector in signed:
-                    check_total(vector)
-            except ValueError as error:
-                raise StoppedError("not_derived", f"{where}: {error}") from None
-            own = (fingerprint_of(key, context, signed) + pad(key, context)) % P
-            expect(
-                own == told,
-                "not_derived",
-                f"{where}: the totals are not the sums of what the sites sent",
-            )
+            own = _fingerprint(key, context, vectors, where) + pad(key, context)
+            expect(own % P == told, "not_derived", f"{where}: {_NOT_THEIR_SUMS}")
+
+    def _check_opened(self, asked: TrainRequest, entry: Totals, key: bytes, where: str) -> None:
+        """Check the sum of an update over some of the sites, and that all of them signed it."""
+        opening = replace(
+            asked.opening, session=entry.session, number=entry.number, opened=entry.opened
+        )
+        ordered = tuple(site for site in opening.invited if site in opening.opened)
+        enough = opening.opened == ordered and len(ordered) >= self.study.quorum
+        expect(enough, "not_derived", f"{where}: not a sum over a quorum of the sites asked")
+        try:
+            study, roster = self.study.digest(), self.study.roster
+            check_signatures(opening, entry.signatures, self._run, study, roster)
+        except SignatureError as error:
+            raise StoppedError("not_derived", f"{where}: {error}") from None
+        apart = set(ordered) == set(self.study.training_sites)
+        fits = bool(self._update_sums(asked, entry)) and entry.fingerprints.size == 1 + apart
+        expect(fits, "not_derived", f"{where}: totals of another question")
+        statistics = entry.ring64.copy()
+        statistics[-SUMS:] = 0
+        about, digests = (self._run, entry.session, entry.number), [asked.digest]
+        context = context_of(*about, UPDATE, opening.invited, digests)
+        own = _fingerprint(key, context, [entry.ring32, statistics], where)
+        own += sum(pad(key, framed(context, site)) for site in ordered)
+        told = entry.fingerprints.tolist()
+        expect(own % P == told[0], "not_derived", f"{where}: {_NOT_THEIR_SUMS}")
+        sums = entry.ring64[-SUMS:]
+        if not apart:
+            expect(not sums.any(), "not_derived", f"{where}: losses of some of the sites")
+            return
+        context = context_of(*about, APART, self.study.training_sites, digests)
+        own = _fingerprint(key, context, [sums], where) + pad(key, context)
+        expect(own % P == told[1], "not_derived", f"{where}: {_NOT_THEIR_SUMS}")
 
     def _update_sums(self, asked: TrainRequest, entry: Totals) -> list[Any]:
         expected = update_sizes(asked.trained, asked.running, asked.control.size, asked.plan.grid)
@@ -376,3 +409,14 @@ class Verifier:
 def _facts(request: KeyRequest) -> str:
     """Return what the study's program reads of enrolments."""
     return repr([(one.site, one.counts, one.columns, one.readings) for one in request.enrolments])
+
+
+def _fingerprint(key: bytes, context: bytes, vectors: Sequence[Any], where: str) -> int:
+    """Return the fingerprint of totals that are small enough to have no other of the same."""
+    signed = [signed_of(vector) for vector in vectors]
+    try:
+        for vector in signed:
+            check_total(vector)
+    except ValueError as error:
+        raise StoppedError("not_derived", f"{where}: {error}") from None
+    return fingerprint_of(key, context, signed)

@@ -32,6 +32,7 @@ from common.masking.fingerprint import (
 from common.masking.fixed_point import PROTOCOL, framed, from_text, to_text
 from common.masking.group_key import contribution, group_key, seal, unseal
 from common.masking.layout import RingSums
+from common.masking.step import StepKeys, hide_fingerprint
 from common.messages.exchanges import (
     AgreeRequest,
     EnrolReply,
@@ -39,7 +40,7 @@ from common.messages.exchanges import (
     SumRequest,
     TrainRequest,
 )
-from common.messages.totals import UPDATE, context_of, groups
+from common.messages.totals import APART, UPDATE, context_of, groups
 from common.study.model import Study
 
 _KEY_BYTES = 32
@@ -190,6 +191,36 @@ class GroupKeys:
             [self._masked(key, request, UPDATE, vectors, [request.digest])], dtype=np.uint64
         )
 
+    def of_step(
+        self, request: TrainRequest, vectors: Sequence[NDArray[Any]], keys: StepKeys
+    ) -> Fingerprints:
+        """Return the masked fingerprint of an update that a sum over some of the sites may hold.
+
+        Parameters
+        ----------
+        vectors : of the update, before they are masked.
+        keys : of the step; their masks hide the fingerprint as well.
+        """
+        key = recall_group_key(self._work, self._run, request.session)
+        if key is None:
+            return np.zeros(0, dtype=np.uint64)
+        about = (self._run, request.session, request.number, UPDATE, request.plan.invited)
+        context = context_of(*about, [request.digest])
+        signed = [signed_of(vector) for vector in vectors]
+        for vector in signed:
+            check_addend(vector, len(request.plan.invited))
+        value = fingerprint_of(key, context, signed) + pad(key, framed(context, self._site))
+        return np.array([hide_fingerprint(value % P, keys, self._site, context)], dtype=np.uint64)
+
+    def of_apart(self, request: TrainRequest, sums: NDArray[Any]) -> Fingerprints:
+        """Return the masked fingerprint of the five sums that travel apart from an update."""
+        key = recall_group_key(self._work, self._run, request.session)
+        if key is None or not sums.size:
+            return np.zeros(0, dtype=np.uint64)
+        return np.array(
+            [self._masked(key, request, APART, [sums], [request.digest])], dtype=np.uint64
+        )
+
     def slot_key(self, keys: tuple[SignedKey, ...], context: bytes) -> bytes:
         """Return the key (32 bytes) by which places are dealt to the sites of one sum of rows.
 
@@ -219,7 +250,7 @@ class GroupKeys:
         vectors: Sequence[NDArray[Any]],
         digests: Sequence[str],
     ) -> int:
-        sites = self._study.members("train" if subset == UPDATE else subset)
+        sites = self._study.members("train" if subset in (UPDATE, APART) else subset)
         signed = [signed_of(vector) for vector in vectors]
         for vector in signed:
             check_addend(vector, len(sites))

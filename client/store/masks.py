@@ -33,6 +33,7 @@ from common.masking.agreement import (
 from common.masking.fixed_point import KEY_BYTES, PROTOCOL, framed, hkdf_sha256
 from common.masking.leaving import LeftSite
 from common.masking.pairwise import among, mask_context, mask_use, mask_vector
+from common.masking.step import StepKeys, hide_step, step_keys
 from common.study.model import Study
 
 Ring = NDArray[Any]
@@ -122,6 +123,36 @@ class RunMasks:
         masked = mask_vector(vector, pairs, own.site, context, out=vector)
         self._admit(own.public_key, context, masked)
         return masked
+
+    def step_keys(
+        self, keys: tuple[SignedKey, ...], participants: Sequence[str], context: bytes
+    ) -> StepKeys:
+        """Return this site's keys of one step, of which a sum over some of the sites can be opened.
+
+        Raises
+        ------
+        SignatureError : a key that is not the one its site signed for this run.
+        RestartedError : this start of the program does not have the own one.
+        """
+        return step_keys(self.own_secret(keys, context), self.pairs(keys, participants), context)
+
+    def hide_step(
+        self,
+        vectors: Mapping[str, Ring],
+        step: StepKeys,
+        keys: tuple[SignedKey, ...],
+        context: bytes,
+    ) -> None:
+        """Mask vectors of one step in place.
+
+        Raises
+        ------
+        RefusedError : other vectors were already sent under these masks.
+        """
+        own = self._own(keys).signed
+        hide_step(vectors, step, own.site, context)
+        for name, vector in vectors.items():
+            self._admit(own.public_key, framed(context, name), vector)
 
     def own_secret(self, keys: tuple[SignedKey, ...], context: bytes) -> bytes:
         """Return 32 bytes that only this site knows, the same for the same keys and context."""

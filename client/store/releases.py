@@ -35,7 +35,7 @@ from common.disclosure.differencing import told_by_difference
 from common.disclosure.gradients import check_rounds, tables_read
 from common.disclosure.rule import TRAIN, once, refusal, stricter
 from common.errors import StudyError
-from common.ledger.entry import Decision, Item, Record, describe_item, request_digest
+from common.ledger.entry import LONGEST_TEXT, Decision, Item, Record, describe_item, request_digest
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.messages.codec import digest_of, size_of
@@ -50,6 +50,7 @@ from common.messages.exchanges import (
     SumRequest,
     TrainRequest,
 )
+from common.messages.opening import OpenRequest, SignRequest
 from common.messages.problems import MACHINE
 from common.study.model import Study
 from common.study.sums import masked_over, split_of
@@ -277,6 +278,11 @@ class Releases:
             what = f"weights: {request.network}/{request.variant}"
             shapes = {"weights": request.weights.shape if request.plan.epochs else (0,)}
             yield self._item(what, "train", request.digest, shapes, summed=True)
+        elif isinstance(request, OpenRequest):
+            opening = request.opening
+            missing = f" without {', '.join(opening.left_out)}" if opening.left_out else ""
+            what = f"sum opened: weights {opening.step}{missing}"
+            yield self._item(what[:LONGEST_TEXT], "train", request.digest, {})
         elif isinstance(request, RowsRequest):
             what = f"out-of-fold rows: {', '.join(request.columns)}"
             shapes = {"probabilities": (len(request.columns),)}
@@ -412,4 +418,6 @@ def _exchange_id(request: Any) -> str:
     """Return the coordinator's name for this exchange, the same at all sites."""
     if isinstance(request, SumRequest | TrainRequest):
         return f"{request.session}/{request.number}"
+    if isinstance(request, SignRequest | OpenRequest):
+        return f"{request.opening.session}/{request.opening.number}"
     return ""

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from client.store import previous_version
+from client.store import migration, previous_version
 from client.store.privacy_budget import Spending
 from common.errors import InputError, RefusedError, StudyError
 from common.ledger.chain import FIRST
@@ -30,7 +30,6 @@ from common.study.model import Study
 from common.utils.durable import alone, exposed_mode, make_folder, sync_folder
 
 FILE = "site.db"
-_VERSION = 1
 PATIENCE_SECONDS = 60.0
 _SCHEMA = (
     # written once, never changed
@@ -41,12 +40,6 @@ _SCHEMA = (
     # different questions of a study, counted by kind
     "CREATE TABLE questions (study TEXT NOT NULL, kind TEXT NOT NULL, question TEXT NOT NULL,"
     " PRIMARY KEY (study, kind, question)) WITHOUT ROWID",
-    # those that are being answered, or were when a process died: with each all that it counts as
-    "CREATE TABLE reserved (study TEXT NOT NULL, request TEXT NOT NULL, kind TEXT NOT NULL,"
-    " question TEXT NOT NULL, PRIMARY KEY (study, request, kind, question)) WITHOUT ROWID",
-    # sealed key pairs of runs, deleted when they are used no more
-    "CREATE TABLE run_keys (study TEXT NOT NULL, run TEXT NOT NULL, session TEXT NOT NULL,"
-    " start TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (study, run, session)) WITHOUT ROWID",
     # which patients were released about, and among which sites their sums were hidden
     "CREATE TABLE releases (membership TEXT NOT NULL, subset TEXT NOT NULL, study TEXT NOT NULL,"
     " roster TEXT NOT NULL, participants TEXT NOT NULL,"
@@ -56,11 +49,7 @@ _SCHEMA = (
     # the end of ledger.jsonl with its last line, which a crash may have kept from being written
     "CREATE TABLE ledger (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL,"
     " hash TEXT NOT NULL, size INTEGER NOT NULL, line BLOB NOT NULL)",
-    # hash of every entry, and how far the ledgers of other sites were seen
-    "CREATE TABLE entries (number INTEGER PRIMARY KEY, hash TEXT NOT NULL)",
-    "CREATE TABLE heads (site TEXT NOT NULL, key TEXT NOT NULL, session TEXT NOT NULL,"
-    " entries INTEGER NOT NULL, hash TEXT NOT NULL, PRIMARY KEY (site, key)) WITHOUT ROWID",
-    f"PRAGMA user_version = {_VERSION}",
+    *migration.ADDED,
 )
 _RESTORE = (
     "nothing leaves until the site's work folder is restored from its backup, site.db and"
@@ -83,13 +72,16 @@ _Content = Literal["study", "roster", "membership"]
 _Derived = Literal[
     "contribution", "group key", "enrolment", "keys asked", "question", "derivation", "stand-in"
 ]
+_Step = Literal["opened"]
 _Made = Literal[
     "cohort", "mask", "levels", "update", "reply", "spending", "unique rows", "rolled back"
 ]
-Kind = _Key | _Content | _Derived | _Made
+Kind = _Key | _Content | _Derived | _Step | _Made
 REFUSED = "refused"
 # rules that look at nothing but the questions before
-_LIMITS = frozenset({"refusals", "releases", "rows_once", "privacy_budget", "update"})
+_LIMITS = frozenset(
+    {"refusals", "releases", "rows_once", "privacy_budget", "update", "opened", "departures"}
+)
 # stops of the gate that depend on the numbers of a reply; others on its form or the request alone
 _STOPS_BY_NUMBERS = frozenset({"value", "too_few", "not_masked", "problem"})
 
@@ -242,16 +234,34 @@ class SiteDb:
             self._write("INSERT INTO run_keys VALUES (?, ?, ?, ?, ?)", row)
 
     def forget_run_keys(self, study: str = "", run: str = "") -> None:
-        """Delete key pairs, which are used no more.
+        """Delete key pairs, and keys of steps, which are used no more.
 
         Parameters
         ----------
         study, run : whose; empty = of all studies, and of all runs.
         """
-        if self._read("SELECT 1 FROM run_keys LIMIT 1"):
-            self._write(
-                "DELETE FROM run_keys WHERE ? IN ('', study) AND ? IN ('', run)", (study, run)
-            )
+        if self._read("SELECT 1 FROM run_keys UNION ALL SELECT 1 FROM step_keys LIMIT 1"):
+            with self.transaction():
+                self._write(
+                    "DELETE FROM run_keys WHERE ? IN ('', study) AND ? IN ('', run)", (study, run)
+                )
+                self._write(
+                    "DELETE FROM step_keys WHERE ? IN ('', study) AND ? IN ('', run)", (study, run)
+                )
+
+    def step_keys(self, study: str, run: str, step: str, context: str) -> str | None:
+        """Return a site's keys of one step of a training, None where it has none."""
+        sql = "SELECT value FROM step_keys WHERE study = ? AND run = ? AND step = ? AND context = ?"
+        found = self._read(sql, study, run, step, context)
+        return str(found[0][0]) if found else None
+
+    def keep_step_keys(self, study: str, run: str, step: str, context: str, value: str) -> None:
+        """Keep keys of a step in place of those of other steps, whose sums are open by now."""
+        with self.transaction():
+            sql = "DELETE FROM step_keys WHERE study = ? AND run = ? AND step != ?"
+            self._write(sql, (study, run, step))
+            row = (study, run, step, context, value)
+            self._write("INSERT OR IGNORE INTO step_keys VALUES (?, ?, ?, ?, ?)", row)
 
     # -- approvals ---------------------------------------------------------------------------------
 
@@ -380,7 +390,10 @@ class SiteDb:
         if self.path.with_name(f"{FILE}-wal").exists():
             raise self._error("a log that is not of the site's memory lies beside it")
         connection = _open(self.path)
-        if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version and version < migration.VERSION:
+            migration.migrate(connection, self.path, self._work / "ledger.jsonl")
+        elif version != migration.VERSION:
             raise self._error("the file is not the memory of a site, or of another release")
         self._connection, self._opened = connection, self._identity() or self._opened
         return connection

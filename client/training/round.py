@@ -185,7 +185,9 @@ class _Round:
             )
             sums[:2] = result.loss_sum, result.samples
             steps = result.steps
-        return self._weighted(model, len(used), steps, sums)
+        # a quorum is weighted by all training patients, as nobody counts those of some sites' folds
+        counted = len(self.patients) if plan.invited else len(used)
+        return self._weighted(model, counted, steps, sums)
 
     def _check_drawn(self, crops: Crops) -> None:
         """Refuse a round that may draw too few patients, now that the crops of each are known."""

@@ -90,6 +90,7 @@ def check_plan(
             and plan.epochs in (0, settings.local_epochs)
             and not (plan.epochs and plan.keep)
             and 0 <= plan.round < (settings.rounds if plan.epochs else settings.rounds + 1)
+            and bool(plan.invited) == bool(study.quorum and plan.epochs)
         ):
             return ()
     return (refusal("update", privacy, TRAIN, "a round that the study has not"),)
@@ -104,6 +105,27 @@ declare(
         " Batches, augmentation and noise follow from a secret of the hospital's.",
         fixed=1.0,
         remedy="resume the run from its own folder, or start a new run",
+    ),
+    Rule(
+        name="opened",
+        protects="what one hospital adds to a round that goes on without another",
+        text=(
+            "Where a round needs a quorum alone, a hospital signs once whose changes of the weights"
+            " a sum holds, and reveals masks for that sum only, with the signatures of all in it."
+            " Who was left out comes back with the next training."
+        ),
+        fixed=1.0,
+        remedy="resume the run from its own folder, or start a new run",
+    ),
+    Rule(
+        name="departures",
+        protects="the hospital by which two sums of following rounds differ",
+        text=(
+            "At most this many rounds of a study go on without one or two hospitals that the round"
+            " before still had: the difference of both sums points at what they would have added."
+        ),
+        setting="max_departures",
+        remedy="wait until all hospitals of the round have answered",
     ),
     Rule(
         name="drawn",

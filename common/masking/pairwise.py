@@ -82,6 +82,7 @@ def mask_vector(
     context: bytes,
     *,
     out: NDArray[R] | None = None,
+    own_key: bytes = b"",
     allow_fewer: bool = False,
 ) -> NDArray[R]:
     """Add one mask per pair of sites; the masks of all participants add up to zero.
@@ -96,6 +97,7 @@ def mask_vector(
     own : this site's name.
     context : from `mask_context`; never the same for another vector (see `mask_use`).
     out : (n,), where to write; `values` itself = in place.
+    own_key : of a mask that this site adds besides and nothing cancels, see `unmask_vector`.
     allow_fewer : the study says openly that fewer than three sites take part.
 
     Raises
@@ -111,10 +113,33 @@ def mask_vector(
         )
     target = np.empty_like(values) if out is None else out
     _check(values, target, pair_keys, own)
-    streams = [
-        (keystream(_stream_key(key, context, values)), own < peer)
-        for peer, key in sorted(pair_keys.items())
-    ]
+    streams = [(key, own < peer) for peer, key in sorted(pair_keys.items())]
+    if own_key:
+        streams.append((own_key, True))
+    _add_streams(values, target, streams, context)
+    return target
+
+
+def unmask_vector(
+    total: NDArray[R], added: Sequence[bytes], subtracted: Sequence[bytes], context: bytes
+) -> None:
+    """Take masks off a sum, in place.
+
+    Parameters
+    ----------
+    total : (n,), uint64, uint32 or uint16.
+    added, subtracted : keys of the masks that are left in it, as they were added or subtracted.
+    context : under which they were made.
+    """
+    streams = [(key, False) for key in added] + [(key, True) for key in subtracted]
+    _add_streams(total, total, streams, context)
+
+
+def _add_streams(
+    values: NDArray[R], target: NDArray[R], keys: Sequence[tuple[bytes, bool]], context: bytes
+) -> None:
+    """Write values and the keystreams of keys, each added or else subtracted, into the target."""
+    streams = [(keystream(_stream_key(key, context, values)), plus) for key, plus in keys]
     length = _CHUNK_BYTES // values.itemsize
     zeros, buffer = bytes(_CHUNK_BYTES), bytearray(_CHUNK_BYTES)
     numbers = np.frombuffer(buffer, dtype=values.dtype.newbyteorder("<"))
@@ -123,13 +148,12 @@ def mask_vector(
         np.copyto(part, values[start : start + length])
         mask = numbers[: part.size]
         plain = memoryview(zeros)[: mask.nbytes]
-        for stream, first in streams:
+        for stream, plus in streams:
             stream.update_into(plain, buffer)
-            if first:
+            if plus:
                 np.add(part, mask, out=part)
             else:
                 np.subtract(part, mask, out=part)
-    return target
 
 
 def _check(

@@ -110,6 +110,16 @@ def to_update_rings(update: Update, running: Ranges, sites: int, grid: float = 0
     return UpdateRings(ring, nothing.ring16, ring64)
 
 
+def to_sums_ring(sums: Float, sites: int) -> NDArray[np.uint64]:
+    """Return the ring (5,) of the five sums alone.
+
+    Raises
+    ------
+    OverflowError : a sum too large for its ring.
+    """
+    return to_ring(sums, _steps(SUMS), sites)
+
+
 def from_update_rings(
     rings: UpdateRings, trained: int, running: Ranges, grid: float = 0.0
 ) -> Update:

@@ -22,6 +22,7 @@ from common.evaluation.release_audit import ReleaseAudit
 from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
 from common.messages.limits import Limits, Patients
+from common.messages.opening import Opening, OpenReply, OpenRequest, SignReply, SignRequest
 from common.messages.plain import plain
 from common.statistics.base import Float, statistic_classes
 from common.statistics.placements import DeLongResult
@@ -211,7 +212,10 @@ class Totals:
     ----------
     session : under which it was asked.
     fingerprints : (k,), sums of the sites' fingerprints, see `common.masking.fingerprint`; one for
-        each subset in the order of their names, or one of an update.
+        each subset in the order of their names, or one of an update, and one of its five sums
+        where these are apart.
+    opened : sites whose updates were added, where a quorum of them is enough.
+    signatures : by these sites, each (64,), of the opening.
     """
 
     session: str
@@ -220,6 +224,8 @@ class Totals:
     ring32: Ring32
     ring16: Ring16
     fingerprints: NDArray[np.uint64]
+    opened: tuple[str, ...] = ()
+    signatures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @plain
@@ -295,6 +301,8 @@ class RoundPlan:
     keep : store features and probabilities of the training patients under the variant's name.
     round : number of rounds behind the received weights.
     grid : step of the 16-bit ring for the changes, 0 = they take 32 bits.
+    invited : sites of which a quorum is enough, in roster order; empty = all have to answer. Then
+        `total` counts all training patients, and a site's update is weighted by all of its own.
     """
 
     epochs: int
@@ -305,6 +313,7 @@ class RoundPlan:
     validation_fold: int = -1
     round: int = 0
     grid: float = 0.0
+    invited: tuple[str, ...] = ()
 
 
 @plain
@@ -346,6 +355,12 @@ class TrainRequest:
         return request_digest(*asked)
 
     @property
+    def opening(self) -> Opening:
+        """The opening of its sum, before it is known who answers."""
+        about = (self.session, self.number, self.digest, self.network, self.variant)
+        return Opening(*about, self.plan.round, self.plan.invited)
+
+    @property
     def trained(self) -> int:
         """Number of weights whose changes a site returns."""
         return self.weights.size if self.plan.epochs else 0
@@ -366,6 +381,8 @@ class TrainReply:
     holds those, then five sums: training loss and count, held-out loss and count, steps times the
     share.
     `epsilon` is the privacy loss of a patient of the site so far; 0 without differential privacy.
+    `sums` holds the five where a quorum is enough: they open only together with those of all
+    training sites, and `statistics` has zeros in their place.
     `objection` is empty, or two losses of the site's held-out patients, the best before and that
     now, where the weights received make it far worse.
     """
@@ -380,6 +397,7 @@ class TrainReply:
     epsilon: Annotated[float, Limits(low=0)] = 0.0
     objection: tuple[Annotated[float, Limits(low=0, high=1e6, decimals=2)], ...] = ()
     fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+    sums: Ring64 = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
 
 @plain
@@ -526,6 +544,8 @@ CATALOGUE: dict[str, Exchange] = {
     "query.follow": Exchange(FollowRequest, FollowReply, "hear of sums that others were asked for"),
     "query.sum": Exchange(SumRequest, SumReply, "sums of additive statistics"),
     "train.network": Exchange(TrainRequest, TrainReply, "local training of a network"),
+    "query.sign": Exchange(SignRequest, SignReply, "sign whose updates a sum holds"),
+    "query.open": Exchange(OpenRequest, OpenReply, "reveal the masks that are left in that sum"),
     "query.rows": Exchange(RowsRequest, RowsReply, "out-of-fold probabilities for the stacker"),
     "evaluate.handout": Exchange(EvaluateRequest, EvaluateReply, "score the site's test patients"),
 }

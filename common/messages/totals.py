@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from common.masking.fixed_point import PROTOCOL, framed
 from common.messages.exchanges import SumItem
 
-UPDATE = "(update)"
+UPDATE, APART = "(update)", "(its sums)"
 
 
 def groups(items: Sequence[SumItem]) -> dict[str, tuple[int, ...]]:

@@ -41,6 +41,7 @@ from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.release_mark import other_release
 from common.study.strategy import refusal_of_masks
+from common.study.training import TrainingSettings, check_quorum
 from common.utils.bounded import parse_toml
 from common.utils.text_file import check_levels, on_one_line, read_written
 
@@ -235,6 +236,7 @@ class PrivacySettings(Settings):
     max_refusals: int = Field(8, ge=1)
     max_releases: int = Field(5, ge=1)
     max_unique_rows: float = Field(0.5, ge=0, le=1)
+    max_departures: int = Field(6, ge=0)
     mode: Mode = "guarded"
     masking: Masking = "required"
 
@@ -277,6 +279,7 @@ class Study(Settings):
     fusion: FusionSettings = FusionSettings()
     privacy: PrivacySettings = PrivacySettings()
     waiting: WaitingSettings = WaitingSettings()
+    training: TrainingSettings = TrainingSettings()
     differential_privacy: DifferentialPrivacy = DifferentialPrivacy()
 
     @property
@@ -351,6 +354,12 @@ class Study(Settings):
         """
         return self.masked("train")
 
+    @property
+    def quorum(self) -> int:
+        """Return how many sites a round of training needs, 0 where it needs all of them."""
+        own = self.training.quorum
+        return own if own < len(self.training_sites) else 0
+
     def too_few_to_mask(self) -> tuple[str, ...]:
         """Return subsets whose sums must be masked but which have too few sites for it.
 
@@ -412,6 +421,18 @@ class Study(Settings):
             reason = refusal_of_masks(self.network(name).spec)
             if reason and self.privacy.masking != "off":
                 raise ValueError(f"[{name}] {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_quorum_hides_every_site(self) -> Self:
+        specs = {name: self.network(name).spec for name in self.networks}
+        check_quorum(self.training, len(self.training_sites), self.masked("train"), specs)
+        for name in self.networks if self.quorum else ():
+            if self.network(name).transfer_bits == 16:
+                raise ValueError(
+                    f"[{name}] transfer_bits = 16 carries rounding errors over from round to round,"
+                    " which a site that is left out of one cannot: write 32, or quorum = 0"
+                )
         return self
 
     @model_validator(mode="after")

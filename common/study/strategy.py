@@ -35,6 +35,8 @@ class StrategySpec:
     private : works with differential privacy. Not where it reads gradients before noise is added.
     sends_control : sites and server send a second vector, as long as the weights, beside them.
     own_layers : what each site keeps for itself, in words; empty where all layers are shared.
+    needs_all_sites : why no round can do without a site, as the rest of a sentence; empty where it
+        can (`[training] quorum`).
     requires : settings of the network that it needs, each with the reason.
     """
 
@@ -47,6 +49,7 @@ class StrategySpec:
     private: ClassVar[bool] = True
     sends_control: ClassVar[bool] = False
     own_layers: ClassVar[str] = ""
+    needs_all_sites: ClassVar[str] = ""
     requires: ClassVar[Mapping[str, tuple[Any, str]]] = {}
 
 

@@ -9,6 +9,7 @@ same answer.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -125,6 +126,20 @@ class Connection:
             self.events.emit("late_reply", site=self.name(node))
 
 
+@dataclass(frozen=True)
+class Enough:
+    """When an exchange goes on without the nodes that have not answered.
+
+    Parameters
+    ----------
+    quorum : answers that are enough.
+    patience : seconds to wait for the others after these.
+    """
+
+    quorum: int
+    patience: float
+
+
 @dataclass
 class _Pending:
     """A question to one node.
@@ -179,19 +194,34 @@ class Dispatch:
             self._pending[node] = _Pending(content, since=self._connection.clock())
         self._push({node: made[content] for node, content in contents.items()}, nodes)
 
-    def replies(self) -> Iterator[tuple[int, Message]]:
+    def replies(self, enough: Enough | None = None) -> Iterator[tuple[int, Message]]:
         """Yield replies by node as they come, one in memory at a time, until all have answered.
+
+        Parameters
+        ----------
+        enough : when to go on without the others; None = never.
 
         Raises
         ------
         SiteError : no reply in time, from the wrong node, or an app that dies again and again.
         """
+        asked, since = len(self._pending), math.inf
         while self._pending:
             yield from self.poll()
+            if enough is not None and asked - len(self._pending) >= enough.quorum:
+                since = min(since, self._connection.clock())
+                if self._connection.clock() - since >= enough.patience:
+                    self._leave_out()
             if self._pending and self.overdue:
                 raise self._too_late()
             if self._pending:
                 self.wait()
+
+    def _leave_out(self) -> None:
+        """Wait for nobody any more; what still comes is late."""
+        for node, one in self._pending.items():
+            self._connection.expect_late(one.live, node)
+        self._pending.clear()
 
     def poll(self) -> Iterator[tuple[int, Message]]:
         """Yield the replies that are there, by node; an error about a lost one is no reply."""

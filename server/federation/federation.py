@@ -43,13 +43,16 @@ from common.messages.exchanges import (
     TrainRequest,
     Weights,
 )
+from common.messages.opening import Opening
 from common.messages.receipts import attach_newest
 from common.statistics.base import Float
 from common.study.model import Study
 from common.study.release_mark import own_release
 from common.transforms.views import View
-from server.federation.dispatch import Connection, Dispatch, check_answer
+from server.federation.dispatch import Connection, Dispatch, Enough, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refused_words, remedy_of, without
+from server.federation.owed import Owed
+from server.federation.quorum import OpenRounds, open_round, opening_of
 from server.federation.receipts import Receipts
 from server.federation.relay import Relay
 from server.federation.restarts import (
@@ -63,7 +66,7 @@ from server.federation.totals import RowTotals, SumTotals, UpdateTotals
 from server.federation.transfers import TransferLog
 from server.phases import protocol
 from server.phases.plausible import Plausibility
-from server.phases.protocol import NO_CONTROL, OutOfFoldRows, TrainingRound
+from server.phases.protocol import NO_CONTROL, NOTHING_TRAINED, OutOfFoldRows, TrainingRound
 from server.progress.events import Events
 
 _OTHER_RELEASE = (
@@ -81,6 +84,7 @@ _ROLLED_BACK = {
     ),
 }
 _DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest, FollowRequest)
+_FOLLOW = "query.follow"
 T = TypeVar("T")
 FLOWER_ERRORS = {ErrorCode.INVALID_FAB: _OTHER_RELEASE}
 
@@ -99,6 +103,8 @@ class Federation(protocol.Federation):
     objections : of sites, to weights that score their own held-out patients far worse.
     replies : file for the receipts of all replies; None = they are kept in memory only.
     relay : answers that the sites need to derive the questions themselves.
+    rounds : keeps the sum of a round that goes on without some sites until it is opened.
+    owed : what sites that were away have still to do before the next sum.
     """
 
     grid: Grid
@@ -116,6 +122,8 @@ class Federation(protocol.Federation):
     objections: list[dict[str, Any]] = field(default_factory=list)
     replies: Path | None = None
     relay: Relay = field(default_factory=Relay)
+    rounds: OpenRounds = field(default_factory=OpenRounds)
+    owed: Owed = field(default_factory=Owed)
     connection: Connection = field(init=False)
     receipts: Receipts = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
@@ -233,6 +241,7 @@ class Federation(protocol.Federation):
         ------
         RefusedError : a site's disclosure rule refused.
         """
+        self._settle()
         wanted = {site: self._items_for(site, items) for site in self.study.site_names}
         number = self.next_number()
         requests = {
@@ -289,21 +298,70 @@ class Federation(protocol.Federation):
             plan=plan,
             keys=self._keys(),
         )
-        requests = dict.fromkeys(self.study.training_sites, request)
-        totals = UpdateTotals(request, singly=singly)
-        for site, reply in self._ask("train.network", requests, self.study.waiting.train_seconds):
-            totals.add(site, reply)
-            self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
-            if len(reply.objection) == 2 and np.isfinite(reply.objection).all():
-                self._object(site, request, reply.objection)
-            del reply  # before the next one is waited for
+        if plan.keep and self.study.quorum:
+            return self._keep(request)
+        kept = self.rounds.find(request.digest) if plan.invited else None
+        if kept is None:
+            totals, answered = self._updates(request, singly=singly)
+        if plan.invited:
+            if kept is None:
+                kept = totals.stored(opening_of(request, answered, self.study))
+                self.rounds.keep(kept)
+            seconds = self.study.waiting.train_seconds
+            totals = open_round(request, kept, self.study, self._ask, seconds)
+            self._say_who_is_away(kept.opening)
         if self.relay.needed:
             self.relay.add(totals.going_back())
         self._let_follow()
         total = totals.results()
         with self._named(request.number):
             self._plausible.check_update(network, variant, weights, total.change, running)
-        return TrainingRound.of(total, totals.singles())
+        present = kept.opening.opened if kept is not None else ()
+        return TrainingRound.of(total, totals.singles(), present)
+
+    def _keep(self, request: TrainRequest) -> TrainingRound:
+        """Let the sites keep what the weights say of their patients; those away do so later."""
+        _, answered = self._updates(request, singly=False)
+        missing = [site for site in self.study.training_sites if site not in answered]
+        self.owed.add(request, missing)
+        self._let_follow()
+        return NOTHING_TRAINED
+
+    def _settle(self) -> None:
+        """Wait until sites that were away have kept what the next question may read."""
+        seconds = self.study.waiting.train_seconds
+        for request, sites in self.owed.waiting():
+            asked = replace(request, session=self.session, keys=self._keys())
+            for site, _ in self._ask("train.network", dict.fromkeys(sites, asked), seconds):
+                self.owed.answered(request.number, site)
+
+    def _updates(self, request: TrainRequest, *, singly: bool) -> tuple[UpdateTotals, list[str]]:
+        """Return the sum of the updates, and who answered: all sites, or a quorum of those asked.
+
+        Raises
+        ------
+        RestartedError : a site's program was started again, and new keys can be agreed on or have
+            to be.
+        """
+        requests = dict.fromkeys(request.plan.invited or self.study.training_sites, request)
+        training, answered = self.study.training, []
+        waits = not self.study.quorum or not (request.plan.invited or request.plan.keep)
+        enough = None if waits else Enough(self.study.quorum, training.patience)
+        seconds = self.study.waiting.train_seconds
+        totals = UpdateTotals(request, singly=singly)
+        for site, reply in self._ask("train.network", requests, seconds, enough):
+            totals.add(site, reply)
+            answered.append(site)
+            self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
+            if len(reply.objection) == 2 and np.isfinite(reply.objection).all():
+                self._object(site, request, reply.objection)
+            del reply  # before the next one is waited for
+        return totals, answered
+
+    def _say_who_is_away(self, opening: Opening) -> None:
+        if opening.left_out:
+            key = {"network": opening.network, "variant": opening.variant}
+            self.events.emit("went_on", **key, round=opening.round, without=opening.left_out)
 
     @asked_again
     def rows(self, columns: Mapping[str, View], fitting: Float) -> OutOfFoldRows:
@@ -316,6 +374,7 @@ class Federation(protocol.Federation):
         ------
         SiteError : replies that do not add up to one row a place.
         """
+        self._settle()
         sites = self.study.training_sites
         request = RowsRequest(
             run=self.run,
@@ -344,6 +403,7 @@ class Federation(protocol.Federation):
         edges : (k, cells + 1), of the class-wise histogram of each model's scores.
         cuts : where strata are cut in two, by column.
         """
+        self._settle()
         requests, number = {}, self.next_number()
         for site in self.study.site_names:
             sets = tuple(t.name for t in self.study.test_sets if site in t.sites)
@@ -412,11 +472,36 @@ class Federation(protocol.Federation):
 
     def _let_follow(self) -> None:
         """Hand answers to sites that are asked nothing, before too many of them wait."""
-        behind = self.relay.behind(self.number)
-        asked = FollowRequest(self.run, self.study.digest(), self.session, self.number)
-        seconds = self.study.waiting.sum_seconds
-        for _ in self._ask("query.follow", dict.fromkeys(behind, asked), seconds):
-            pass
+        online = self.connection.nodes()
+        for site in self.relay.behind(self.number):
+            if self.nodes[site] in online:
+                self._follow(site, (*self.relay.pieces(site, self.number), self.number))
+
+    def _follow(self, site: str, numbers: Sequence[int]) -> None:
+        """Hand a site the answers before each of these questions, a part at a time."""
+        asked = FollowRequest(self.run, self.study.digest(), self.session, 0)
+        # whoever goes away meanwhile is told when it is back
+        enough = Enough(0, self.study.training.patience) if self.study.quorum else None
+        for number in numbers:
+            part = {site: replace(asked, number=number)}
+            heard = dict(self._ask(_FOLLOW, part, self.study.waiting.sum_seconds, enough))
+            if not heard:
+                return
+
+    def _bring_up(self, exchange: str, requests: Mapping[str, Any], *, wait: bool) -> None:
+        """Hand sites the answers that are too large to travel with these questions.
+
+        Parameters
+        ----------
+        wait : also for sites that are not connected.
+        """
+        if exchange == _FOLLOW or not self.relay.needed:
+            return
+        online = self.connection.nodes()
+        for site, one in requests.items():
+            there = wait or self.nodes[site] in online
+            if there and self.relay.derives(site) and isinstance(one, _DERIVED):
+                self._follow(site, self.relay.pieces(site, one.number))
 
     def _share_key(self) -> None:
         """Let the sites agree on a key that is not known here; two rounds."""
@@ -449,9 +534,18 @@ class Federation(protocol.Federation):
     # -- the wire -------------------------------------------------------------------------------
 
     def _ask(
-        self, exchange: str, requests: Mapping[str, Any], seconds: float
+        self,
+        exchange: str,
+        requests: Mapping[str, Any],
+        seconds: float,
+        enough: Enough | None = None,
     ) -> Iterator[tuple[str, Any]]:
         """Yield replies as they come, one at a time; raise refusals and problems.
+
+        Parameters
+        ----------
+        enough : when to go on without the others. A site whose program was started again is one
+            of these, unless all sites are there to agree on new keys.
 
         Raises
         ------
@@ -460,17 +554,23 @@ class Federation(protocol.Federation):
         """
         if not requests:
             return
+        self._bring_up(exchange, requests, wait=enough is None)
         self.transfers.begin(exchange)
         dispatch = Dispatch(self.connection, exchange, seconds)
         # each object once: weights that go to every site are encoded one time
         sent = {site: self._sent(site, one) for site, one in requests.items()}
         contents = {id(one): _Content(one, self.receipts) for one in sent.values()}
         dispatch.ask({self.nodes[site]: contents[id(one)] for site, one in sent.items()})
-        for node, reply in dispatch.replies():
+        left = len(requests)
+        for node, reply in dispatch.replies(enough):
             site = self._name_of(node)
             number = getattr(requests[site], "number", None)
             answer = self._read(reply, exchange, site)
             self.receipts.take(site, exchange, requests[site], reply, answer)
+            if enough is not None and isinstance(answer, Problem) and answer.kind == RESTARTED:
+                left -= 1
+                if left >= enough.quorum and not self._all_connected():
+                    continue
             decoded = self._pending(answer, site, number)
             check_answer(requests[site], decoded, site)
             self._heard(site, exchange, reply, contents[id(sent[site])].size)
@@ -478,12 +578,16 @@ class Federation(protocol.Federation):
             yield site, decoded
             del reply, answer, decoded  # before the next one is waited for
 
+    def _all_connected(self) -> bool:
+        return set(self.nodes.values()) <= set(self.connection.nodes())
+
     def _sent(self, site: str, request: Any) -> Any:
         """Return a request as a site gets it: with the answers that it needs to derive it."""
         if not self.relay.derives(site) or not isinstance(request, _DERIVED):
             return request
         progress = self.relay.since(site, request.number)
-        if isinstance(request, TrainRequest):
+        # a site that is asked late has forgotten the weights meanwhile
+        if isinstance(request, TrainRequest) and request.number + 1 >= self.number:
             return request.without_weights(progress)
         return replace(request, progress=progress)
 

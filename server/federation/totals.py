@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import SiteError
 from common.masking.fingerprint import P
 from common.masking.layout import RingSums, end_to_end, from_rings, sizes
 from common.masking.pooled_rows import from_slots, ring_size
-from common.masking.update import Update, UpdateRings, from_update_rings, update_sizes
+from common.masking.step import StepKeys, open_fingerprint, open_step
+from common.masking.update import SUMS, Update, UpdateRings, from_update_rings, update_sizes
 from common.messages.exchanges import (
+    Ring32,
+    Ring64,
     RowsReply,
     RowsRequest,
     SumItem,
@@ -22,7 +27,9 @@ from common.messages.exchanges import (
     TrainRequest,
     Weights,
 )
-from common.messages.totals import groups
+from common.messages.opening import Bytes, Opening
+from common.messages.plain import plain
+from common.messages.totals import UPDATE, context_of, groups
 from common.statistics.base import Float, Sums
 from common.study.model import Study
 from server.phases.plausible import Plausibility
@@ -111,6 +118,21 @@ class SumTotals:
         return from_rings(item.statistic, rings, len(item.view.outputs()))
 
 
+@plain
+class StoredRound:
+    """A masked sum over the sites that answered, from which a resumed run goes on.
+
+    `apart` (5,) are the sums that open with those of all training sites alone, `fingerprints` (2,)
+    those of the update and of these.
+    """
+
+    opening: Opening
+    parameters: Ring32
+    statistics: Ring64
+    apart: Ring64
+    fingerprints: Ring64
+
+
 class UpdateTotals:
     """Total of one round of training, and where it is asked for the single changes as well.
 
@@ -123,7 +145,10 @@ class UpdateTotals:
     def __init__(self, request: TrainRequest, *, singly: bool = False) -> None:
         self._request, self._singly = request, singly
         self._total = UpdateRings.zeros(*self._sizes())
-        self._fingerprint = 0
+        self._apart = np.zeros(SUMS if request.plan.invited else 0, dtype=np.uint64)
+        self._fingerprints = [0, 0] if request.plan.invited else [0]
+        self._opened: tuple[str, ...] = ()
+        self._signatures: Mapping[str, Bytes] = {}
         self._single: dict[str, Weights] = {}
 
     def add(self, site: str, reply: TrainReply) -> None:
@@ -131,10 +156,59 @@ class UpdateTotals:
         rings = UpdateRings(reply.parameters, reply.ring16, reply.statistics)
         if rings.sizes != self._sizes():
             raise _another_size(site)
+        if reply.sums.size not in (0, self._apart.size):
+            raise _another_size(site)
         self._total.add(rings)
-        self._fingerprint = (self._fingerprint + sum(reply.fingerprints.tolist())) % P
+        if reply.sums.size:
+            np.add(self._apart, reply.sums, out=self._apart)
+        for place, value in enumerate(reply.fingerprints.tolist()[: len(self._fingerprints)]):
+            self._fingerprints[place] = (self._fingerprints[place] + value) % P
         if self._singly:
             self._single[site] = self._read(rings).change
+
+    def stored(self, opening: Opening) -> StoredRound:
+        """Return the masked sum over the sites that answered, as it can be kept."""
+        total = self._total
+        own = np.array(self._fingerprints, dtype=np.uint64)
+        return StoredRound(opening, total.parameters, total.statistics, self._apart, own)
+
+    @classmethod
+    def restored(cls, request: TrainRequest, kept: StoredRound) -> UpdateTotals:
+        """Return the totals of an earlier start of the coordinator's program."""
+        session, number = kept.opening.session, kept.opening.number
+        totals = cls(replace(request, session=session, number=number))
+        no_ring16 = np.zeros(0, dtype=np.uint16)
+        totals._total.add(UpdateRings(kept.parameters, no_ring16, kept.statistics))
+        totals._apart[:] = kept.apart
+        totals._fingerprints = kept.fingerprints.tolist()
+        return totals
+
+    def open(
+        self,
+        opening: Opening,
+        signatures: Mapping[str, Bytes],
+        revealed: Mapping[str, StepKeys],
+        whole: bool,
+    ) -> None:
+        """Take the masks off the sum over some of the sites.
+
+        Parameters
+        ----------
+        whole : the sum holds the updates of all sites that train, so the five sums open too.
+        """
+        request, total = self._request, self._total
+        context = opening.context(request.run, request.study)
+        vectors: dict[str, NDArray[Any]] = {"parameters": total.parameters}
+        vectors["statistics"] = total.statistics
+        open_step(vectors, revealed, context)
+        about = (request.run, opening.session, opening.number, UPDATE, opening.invited)
+        under = context_of(*about, [opening.request])
+        self._fingerprints[0] = open_fingerprint(self._fingerprints[0], revealed, under)
+        if whole:
+            total.statistics[-SUMS:] += self._apart
+        else:
+            del self._fingerprints[1:]
+        self._opened, self._signatures = opening.opened, signatures
 
     def results(self) -> Update:
         """Return the sum over the sites."""
@@ -148,7 +222,9 @@ class UpdateTotals:
             ring64=self._total.statistics,
             ring32=self._total.parameters,
             ring16=self._total.ring16,
-            fingerprints=np.array([self._fingerprint], dtype=np.uint64),
+            fingerprints=np.array(self._fingerprints, dtype=np.uint64),
+            opened=self._opened,
+            signatures=dict(self._signatures),
         )
 
     def singles(self) -> tuple[Weights, ...]:

@@ -6,7 +6,7 @@ fold leaks into the network that is judged on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, Phase, sum_disclosure
+from common.masking.fixed_point import KEY_BYTES
+from common.masking.identity import SIGNATURE_BYTES
 from common.masking.update import SUMS
 from common.masking.weights import grid16_for
 from common.messages.exchanges import Ranges, RoundPlan, Weights
@@ -28,6 +30,7 @@ from common.transforms.views import ByFold, View, table
 from server.phases.components import components_asks, principal_components
 from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
+from strategies.base import AggregatedUpdate
 
 if TYPE_CHECKING:
     from strategies.model import GlobalModel
@@ -38,7 +41,8 @@ class TrainedNetwork:
     """Weights of one variant, its losses by round, and what they came from.
 
     `validation` (rounds,) is the loss on held-out patients after each round, where the study looks
-    at it; `best_round` the number of rounds the weights have been through.
+    at it; `best_round` the number of rounds the weights have been through. `present` names, by
+    round, the sites whose updates it added, where a quorum of them is enough.
     """
 
     weights: Weights
@@ -48,6 +52,7 @@ class TrainedNetwork:
     best_round: int
     held_out_loss: float | None
     origin: str
+    present: tuple[tuple[str, ...], ...] = ()
 
 
 @plain
@@ -58,11 +63,13 @@ class TrainingState:
     ----------
     model : state of the global model.
     losses, validation : by round, in training and on held-out patients.
+    present : by round, sites whose updates it added, where a quorum of them is enough.
     """
 
     model: dict[str, Any]
     losses: tuple[float, ...]
     validation: tuple[float, ...]
+    present: tuple[tuple[str, ...], ...] = ()
 
 
 AfterRound = Callable[[TrainingState], None]
@@ -124,6 +131,7 @@ def train_variant(
         best_round=weights.best_round(done),
         held_out_loss=None if np.isnan(kept.held_out_loss) else kept.held_out_loss,
         origin=origin,
+        present=tuple(history.present),
     )
 
 
@@ -143,10 +151,11 @@ def rounds_of(
 
 @dataclass
 class _History:
-    """Losses so far: in training, and on held-out patients after each round."""
+    """Losses so far, in training and on held-out patients after each round, and who was present."""
 
     losses: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
+    present: list[tuple[str, ...]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -182,17 +191,20 @@ class _Training:
         history = _History()
         if begun is not None:
             model.restore(begun.model)
-            history = _History(list(begun.losses), list(begun.validation))
+            history = _History(list(begun.losses), list(begun.validation), list(begun.present))
         while len(history.losses) < most:
             number = len(history.losses)
-            done = self._train(model, self._training_plan(model, number))
+            done = self._train(model, self._training_plan(model, number, history.present))
             if self._score(model, history, number, done) and model.gives_up(number):
                 return history
-            model.update(number, done.update)
+            model.update(number, self._rescaled(done))
+            if done.present:
+                history.present.append(done.present)
             history.losses.append(done.loss)
             del done  # the changes of a large network are not kept beside the next round's
             losses, validation = tuple(history.losses), tuple(history.validation)
-            after_round(TrainingState(model.state(), losses, validation))
+            present = tuple(history.present)
+            after_round(TrainingState(model.state(), losses, validation, present))
         if self.left_out[1] >= 0:
             look = self._train(model, self._plan(epochs=0, number=most))
             self._score(model, history, most, look)
@@ -230,9 +242,26 @@ class _Training:
             singly=model.single_updates,
         )
 
-    def _training_plan(self, model: GlobalModel, number: int) -> RoundPlan:
-        settings = self.federation.study.network(self.network)
+    def _rescaled(self, done: TrainingRound) -> AggregatedUpdate:
+        """Return the mean update of the sites that were present, from the sum of their shares."""
+        everybody = self.federation.study.training_sites
+        if not done.present or set(done.present) == set(everybody):
+            return done.update
+        factor = np.float32(self._enrolled(everybody) / self._enrolled(done.present))
+        return replace(done.update, change=done.update.change * factor)
+
+    def _enrolled(self, sites: Iterable[str]) -> int:
+        return sum(self.federation.members[site].counts["train"][0] for site in sites)
+
+    def _training_plan(
+        self, model: GlobalModel, number: int, present: Sequence[tuple[str, ...]]
+    ) -> RoundPlan:
+        study = self.federation.study
+        settings = study.network(self.network)
         plan = self._plan(epochs=settings.local_epochs, number=number)
+        if study.quorum:
+            invited = present[-1] if present else study.training_sites
+            plan = replace(plan, invited=invited, total=self._enrolled(study.training_sites))
         # before the first change nobody knows how large one is
         half = settings.transfer_bits == 16 and model.largest_change > 0.0
         return replace(
@@ -252,6 +281,30 @@ class _Training:
             round=number,
             grid=0.0,
         )
+
+
+def _opening_asks(study: Study, rounds: int) -> tuple[Disclosure, ...]:
+    """Declare how a sum is opened over the sites that answered."""
+    others = len(study.training_sites) - study.quorum
+    keys = {"own": f"{KEY_BYTES}", "pairs": f"at most {others} x {KEY_BYTES}"}
+    return (
+        Disclosure(
+            exchange="query.sign",
+            what="signature of whose changes a sum holds",
+            subset="train",
+            parts={"signature": f"{SIGNATURE_BYTES}"},
+            size=SIGNATURE_BYTES,
+            rounds=rounds,
+        ),
+        Disclosure(
+            exchange="query.open",
+            what="keys of the masks of one round",
+            subset="train",
+            parts=keys,
+            size=KEY_BYTES * (1 + others),
+            rounds=rounds,
+        ),
+    )
 
 
 def network_model(
@@ -292,7 +345,9 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
     training = _update_asks(study, what, numbers, running, trainings * settings.rounds)
     looks = trainings + (study.folds if settings.validates else 0)
     asked = [training, _update_asks(study, "loss of the weights", 0, 0, looks)]
-    rounds = trainings * settings.rounds + looks
+    if study.quorum:
+        asked += _opening_asks(study, trainings * settings.rounds)
+    rounds = trainings * settings.rounds * (3 if study.quorum else 1) + looks
     if network == study.networks[0]:
         asked.insert(0, sum_disclosure(study, FoldCounts(folds=study.folds), 0))
         rounds += 1

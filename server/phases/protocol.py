@@ -40,28 +40,38 @@ class TrainingRound:
     ----------
     update : updates of the sites, added up; no change when nothing was trained.
     loss : mean in training, NaN if nothing was trained.
-    held_out_loss : mean on held-out patients of the weights that were sent, NaN if none.
+    held_out_loss : mean on held-out patients of the weights that were sent, NaN if none. Both are
+        NaN where the round went on without a site.
+    present : sites whose updates were added up; empty = all.
     """
 
     update: AggregatedUpdate
     loss: float
     held_out_loss: float
+    present: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, total: Update, singles: Sequence[Weights] = ()) -> TrainingRound:
-        """Return the result of a round from the update summed over all sites.
+    def of(
+        cls, total: Update, singles: Sequence[Weights] = (), present: tuple[str, ...] = ()
+    ) -> TrainingRound:
+        """Return the result of a round from the update summed over the sites.
 
         Parameters
         ----------
         singles : the sites' single changes, where they are known.
+        present : sites whose updates were added up; empty = all.
         """
         loss, samples, held_out, held_out_samples, steps = total.sums
         update = AggregatedUpdate(total.change, total.control, float(steps), tuple(singles))
-        return cls(update, _ratio(loss, samples), _ratio(held_out, held_out_samples))
+        return cls(update, _ratio(loss, samples), _ratio(held_out, held_out_samples), present)
 
 
 def _ratio(total: float, count: float) -> float:
     return float(total / count) if count else float("nan")
+
+
+NOTHING_TRAINED = TrainingRound(AggregatedUpdate(NO_CONTROL), float("nan"), float("nan"))
+"""Result of a round in which sites keep features, and tell nothing."""
 
 
 @dataclass(frozen=True)

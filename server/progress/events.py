@@ -5,7 +5,7 @@ stacker, refused, not_enrolled (the table of all that stands against the study),
 finished, failed, crashed, implausible (a total that cannot be true). Of its sites: enrolled,
 foretold (what one will withhold), contact (a reply was taken), waiting (who is late, every half
 minute), lost, asked_again, late_reply, stray_reply, keys_renewed (its program was started again),
-objected (to weights that score its held-out patients far worse).
+objected (to weights that score its held-out patients far worse), went_on (a round, without sites).
 """
 
 from __future__ import annotations

@@ -90,6 +90,10 @@ def describe(event: dict[str, Any]) -> str:
         return f"  {event['site']}: {event['why']}; it will be asked again"
     if kind == "keys_renewed":
         return f"  [yellow]{event['site']} was started again: all agree on new keys[/yellow]"
+    if kind == "went_on":
+        which = f"{event['network']} {event['variant']}, round {event['round'] + 1}"
+        missing = ", ".join(event["without"])
+        return f"  [yellow]{which} goes on without {missing}, back in the next training[/yellow]"
     if kind == "restarted":
         return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
     if kind == "resumed":

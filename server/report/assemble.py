@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,7 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
             *masking_warnings(study),
             *_warnings(found.trained, record.members),
             *_objections(record.objections),
+            *_absences(study, found.trained),
         ],
         **tables,
         "table1": table1_rows(study, found.table1),
@@ -158,6 +160,19 @@ def _warnings(
                 f"{site} left out {member.excluded} patient(s) whose data could not be used."
             )
     return found
+
+
+def _absences(study: Study, trained: Mapping[str, Mapping[str, TrainedNetwork]]) -> Iterator[str]:
+    """Say which sites were away in how many rounds of each network."""
+    for network, variants in trained.items():
+        present = [sites for one in variants.values() for sites in one.present]
+        missed = Counter(site for sites in present for site in {*study.training_sites} - {*sites})
+        if missed:
+            each = ", ".join(f"{site} {n}" for site, n in sorted(missed.items()))
+            yield (
+                f"The {MODELS[network].short} was trained in {len(present)} rounds, some of which"
+                f" went on without hospitals that were away; rounds missed: {each}."
+            )
 
 
 def _objections(objections: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -539,6 +539,7 @@ PRIVACY = (
     Choice("Most columns of a matrix without normal scores", ("max_plain_columns",), ADDED),
     Choice("Most releases of one kind with other models", ("max_releases",), ADDED),
     Choice("Largest share of patients with one fitting row", ("max_unique_rows",), ADDED),
+    Choice("Most rounds that go on without one or two hospitals", ("max_departures",), ADDED),
     Choice("Most refused questions a hospital bears", ("max_refusals",), ADDED),
 )
 
@@ -551,6 +552,22 @@ NOISE = (
     ),
     Choice("Largest norm of a patient's gradient", ("max_gradient_norm",), ADDED, counts=_private),
     Choice("Delta", ("delta",), ADDED, counts=_private),
+)
+
+QUORUM = (
+    Choice(
+        "Training hospitals that a round needs",
+        ("quorum",),
+        ADDED,
+        lambda quorum: str(quorum) if quorum else "all",
+    ),
+    Choice(
+        "Wait for the others after these",
+        ("patience",),
+        ADDED,
+        words.duration,
+        counts=lambda study: bool(study.training.get("quorum")),
+    ),
 )
 
 WAITING = tuple(
@@ -574,5 +591,6 @@ GROUPS = (
     Group("Decision fusion", "fusion", FUSION, models("fusion_decision")),
     Group("Privacy", "privacy", PRIVACY),
     Group("Differential privacy", "differential_privacy", NOISE, models(*NETWORKS)),
+    Group("Rounds of training", "training", QUORUM, models(*NETWORKS)),
     Group("Waiting", "waiting", WAITING),
 )

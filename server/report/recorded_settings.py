@@ -13,7 +13,7 @@ from server.report import words
 
 BLOCKS = (
     *("imaging", "radiomics", "selection", "svm", *NETWORKS, "fusion"),
-    *("privacy", "differential_privacy", "waiting"),
+    *("privacy", "differential_privacy", "training", "waiting"),
 )
 PARTS = ("folds", "base_models", "fusion_models", "model_options", "strata", "clinical")
 INTERPOLATION = {"image": "cubic B-spline", "roi": "nearest neighbour", "crops": "linear"}

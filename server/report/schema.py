@@ -227,6 +227,7 @@ class RecordedSettings(Record):
     fusion: Block = Field(default_factory=dict)
     privacy: Block = Field(default_factory=dict)
     differential_privacy: Block = Field(default_factory=dict)
+    training: Block = Field(default_factory=dict)
     waiting: Block = Field(default_factory=dict)
     interpolation: Block = Field(default_factory=dict)
     radiomics_file: str = ""

@@ -34,6 +34,8 @@ EXCHANGE_LABELS = {
     "query.follow": "Answers heard",
     "query.sum": "Sums",
     "train.network": "Network weights",
+    "query.sign": "Sum signed",
+    "query.open": "Sum opened",
     "query.rows": "Out-of-fold rows",
     "evaluate.handout": "Test measures",
 }

@@ -20,6 +20,8 @@ from common.messages.checkpoint import Checkpoint, Slot
 from common.models import NetworkName
 from common.utils.versions import installed
 from server.federation.federation import Federation
+from server.federation.owed import Owed
+from server.federation.quorum import OpenRounds
 from server.federation.relay import Relay
 from server.phases.decision import Decision
 from server.phases.evaluation import EvaluationFindings
@@ -62,6 +64,8 @@ class StudyRun:
         digest = self.federation.study.digest()
         self.checkpoint = Checkpoint(self.out / "checkpoint", digest, self._so_far)
         self.federation.relay = Relay(self.out / "relay")
+        self.federation.rounds = OpenRounds(self.out / "open-round.safetensors")
+        self.federation.owed = Owed(self.out / "owed")
         so_far = self.checkpoint.newest()
         if so_far:
             self.timing, self.started = so_far["timing"], so_far["started"]

@@ -162,6 +162,8 @@ def test_the_catalogue_holds_these_messages() -> None:
         "query.follow",
         "query.sum",
         "train.network",
+        "query.sign",
+        "query.open",
         "query.rows",
         "evaluate.handout",
     }

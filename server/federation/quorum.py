@@ -1,0 +1,102 @@
+"""A round of training that goes on without some sites: whose updates it adds, and how it opens.
+
+Once a site has signed whose updates a sum holds, no other sum of this step can ever be opened. So
+the masked sum is kept on disk before any site is asked to sign, and a run that was interrupted goes
+on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import SiteError
+from common.masking.step import StepKeys
+from common.messages.exchanges import TrainRequest
+from common.messages.opening import Opening, OpenRequest, SignRequest, check_signatures
+from common.messages.plain import read_plain, write_plain
+from common.study.model import Study
+from server.federation.totals import StoredRound, UpdateTotals
+
+Ask = Callable[[str, Mapping[str, Any], float], Iterator[tuple[str, Any]]]
+
+
+class OpenRounds:
+    """The round under way whose sum is being opened.
+
+    Parameters
+    ----------
+    path : where it is kept; None = in memory only.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._kept: StoredRound | None = None
+
+    def keep(self, stored: StoredRound) -> None:
+        """Keep a round in place of the one before."""
+        if self._path is None:
+            self._kept = stored
+        else:
+            write_plain(self._path, stored)
+
+    def find(self, digest: str) -> StoredRound | None:
+        """Return the round of this request, if its sum was to be opened before."""
+        found = self._kept
+        if self._path is not None and self._path.is_file():
+            found = read_plain(self._path)
+        return found if found is not None and found.opening.request == digest else None
+
+
+def opening_of(request: TrainRequest, answered: Collection[str], study: Study) -> Opening:
+    """Return the opening of the sum over the sites that answered.
+
+    Raises
+    ------
+    SiteError : fewer than the study's quorum.
+    """
+    begun = request.opening
+    opened = tuple(site for site in begun.invited if site in answered)
+    if len(opened) < study.quorum:
+        missing = [site for site in begun.invited if site not in answered]
+        raise SiteError(
+            f"only {len(opened)} of {study.quorum} sites that a round needs have answered",
+            where=f"sites {', '.join(missing)}",
+            remedy="see that they are running and connected, then resume",
+        )
+    about = (begun.session, begun.number, begun.request, begun.network, begun.variant, begun.round)
+    return Opening(*about, begun.invited, opened)
+
+
+def open_round(
+    request: TrainRequest, kept: StoredRound, study: Study, ask: Ask, seconds: float
+) -> UpdateTotals:
+    """Let the sites sign whose updates a sum holds, and open it; two exchanges.
+
+    Parameters
+    ----------
+    ask : sends an exchange to sites and yields their answers.
+    seconds : the longest wait for each.
+
+    Raises
+    ------
+    SiteError, SignatureError : a site does not answer, or signs something else.
+    """
+    opening, about = kept.opening, (request.run, request.study)
+    to_sign = SignRequest(*about, opening)
+    asked = dict.fromkeys(opening.opened, to_sign)
+    signatures = {site: reply.signature for site, reply in ask("query.sign", asked, seconds)}
+    check_signatures(opening, signatures, *about, study.roster)
+    to_open = OpenRequest(*about, opening, signatures)
+    revealed = {}
+    asked_keys = dict.fromkeys(opening.opened, to_open)
+    for site, reply in ask("query.open", asked_keys, seconds):
+        pairs = {other: key.tobytes() for other, key in reply.pairs.items()}
+        if set(pairs) != set(opening.left_out):
+            raise SiteError("its keys are not those of the sites left out", where=f"site {site}")
+        revealed[site] = StepKeys(reply.own.tobytes(), pairs)
+    totals = UpdateTotals.restored(request, kept)
+    whole = set(opening.opened) == set(study.training_sites)
+    totals.open(opening, signatures, revealed, whole)
+    return totals

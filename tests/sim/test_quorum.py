@@ -1,0 +1,202 @@
+"""A training goes on without hospitals that are away, and they come back with the next one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Message
+
+from client.app import app
+from client.workspace import open_workspace
+from common.ledger.verify import read_entries
+from common.messages.codec import decode
+from common.study.model import Study, load_study, write_study
+from server.app import run_configured_study
+from server.progress.events import Events, read_events
+from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from sim.identities import place_coordinator, with_identities
+from sim.sites import place_sites
+
+TRAIN = ("north", "south", "west", "east", "coast")
+Away = Callable[[str, Any], bool]
+
+
+class Restless(InProcessGrid):
+    """A grid whose sites may be away when they are asked."""
+
+    def __init__(self, sites: Mapping[str, Path], away: Away, dies: str = "") -> None:
+        super().__init__(app, sites)
+        self._sites, self._away, self._dies = list(sites), away, dies
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        for message_id in message_ids:
+            message = self._waiting.get(message_id)
+            if message is None:
+                continue
+            site = self._sites[message.metadata.dst_node_id - SERVER_NODE - 1]
+            if self._away(site, decode(message.content)):
+                continue
+            for reply in super().pull_messages([message_id]):
+                if message.metadata.message_type == self._dies:
+                    self._dies = ""
+                    raise StoppedHere
+                yield reply
+
+
+class StoppedHere(BaseException):
+    """The coordinator's machine is gone."""
+
+
+def nobody(site: str, request: Any) -> bool:
+    return False
+
+
+def one_round(site: str, request: Any) -> bool:
+    """West is away in the second round of one training."""
+    plan = getattr(request, "plan", None)
+    return site == "west" and plan is not None and plan.epochs > 0 and about(request) == "fold1/1"
+
+
+def about(request: Any) -> str:
+    return f"{request.variant}/{request.plan.round}"
+
+
+@pytest.fixture(scope="module")
+def hospitals(imaging_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five hospitals that train: two are copies, which only their names tell apart."""
+    folder = tmp_path_factory.mktemp("five")
+    for name in (*TRAIN, "harbour"):
+        source = {"east": "north", "coast": "south"}.get(name, name)
+        shutil.copytree(imaging_master / source, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(imaging_master: Path) -> Study:
+    """Clinical model and one network, whose rounds need three of five hospitals."""
+    own = load_study(imaging_master / "study.toml")
+    entries = {site.name: site for site in own.sites}
+    sites = [
+        entries.get(name) or entries["north"].model_copy(update={"name": name}) for name in TRAIN
+    ]
+    internal, *others = own.test_sets
+    changes = {
+        "sites": (*sites, entries["harbour"]),
+        "test_sets": (internal.model_copy(update={"sites": TRAIN}), *others),
+        "base_models": ("clinical", "dl3d"),
+        "fusion_models": (),
+        "dl3d": own.dl3d.model_copy(update={"rounds": 3}),
+        "training": own.training.model_copy(update={"quorum": 3, "patience": 0.01}),
+    }
+    return with_identities(own.model_copy(update=changes))
+
+
+def run(study: Study, data: Path, cache: Path, out: Path, away: Away, dies: str = "") -> Any:
+    open_workspace.cache_clear()
+    sites = place_sites(
+        {name: data / name for name in study.site_names},
+        out,
+        cache,
+        exclude_bad_patients=False,
+        verifying=("north", "south", "coast"),
+    )
+    config = {
+        "study": str(write_study(study, out.parent / f"{out.name}-input" / "study.toml")),
+        "out": str(out),
+        "label": "federated",
+        "identity": str(place_coordinator(out.parent / "input")),
+    }
+    with task_identity(SERVER_NODE):
+        return run_configured_study(
+            Restless(sites, away, dies), config, Events(out / "events.jsonl")
+        )
+
+
+def comparable(tree: Any) -> str:
+    return json.dumps({key: tree[key] for key in tree if key not in ("run", "timing", "transfers")})
+
+
+def openings(out: Path) -> dict[str, set[str]]:
+    """Return by site what its ledger says of opened sums."""
+    found = {}
+    for site in TRAIN:
+        (ledger,) = (out / "sites" / site).rglob("ledger.jsonl")
+        entries = read_entries(ledger)
+        found[site] = {
+            item.what for entry in entries for item in entry.items if entry.exchange == "query.open"
+        }
+    return found
+
+
+@pytest.fixture(scope="module")
+def disturbed(
+    study: Study, hospitals: Path, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Any]:
+    """A run in which one hospital is away for a round, and what it found."""
+    out = tmp_path_factory.mktemp("disturbed") / "run"
+    return out, run(study, hospitals, shared_folder / "quorum-cache", out, one_round)
+
+
+def test_a_training_goes_on_without_a_hospital_that_is_away(disturbed: tuple[Path, Any]) -> None:
+    out, found = disturbed
+    events = [one for one in read_events(out / "events.jsonl") if one["kind"] == "went_on"]
+    went_on = [(one["variant"], one["round"], one["without"]) for one in events]
+    assert went_on == [("fold1", 1, ["west"])]
+    opened = openings(out)
+    assert "sum opened: weights dl3d/fold1/1 without west" in opened["north"]
+    assert "sum opened: weights dl3d/fold1/2" in opened["north"]
+    assert not any("fold1/1" in what or "fold1/2" in what for what in opened["west"])
+    assert "sum opened: weights dl3d/fold2/0" in opened["west"]
+    assert any("rounds missed: west 2" in warning for warning in found["warnings"])
+    losses = found["training"]["federated"]["dl3d"]
+    assert losses["fold1"]["train_loss"][0] is not None
+    assert losses["fold1"]["train_loss"][1:] == [None, None]
+    assert None not in losses["fold2"]["train_loss"]
+
+
+@pytest.mark.parametrize("kind", ["train.network", "query.sign", "query.open"])
+def test_a_coordinator_that_is_stopped_in_a_round_opens_the_same_sum(
+    study: Study,
+    hospitals: Path,
+    shared_folder: Path,
+    tmp_path: Path,
+    disturbed: tuple[Path, Any],
+    kind: str,
+) -> None:
+    """Once a site has signed, no other sum of the step can be opened: the run goes on with it."""
+    cache, out = shared_folder / "quorum-cache", tmp_path / "run"
+    with pytest.raises(StoppedHere):
+        run(study, hospitals, cache, out, one_round, dies=kind)
+    again = run(study, hospitals, cache, out, one_round)
+    assert comparable(again) == comparable(disturbed[1])
+
+
+class Absence:
+    """Coast is away from the first training's first round until all trainings have ended."""
+
+    def __init__(self) -> None:
+        self.trained: set[str] = set()
+
+    def __call__(self, site: str, request: Any) -> bool:
+        plan = getattr(request, "plan", None)
+        if plan is not None and plan.keep:
+            self.trained.add(request.variant)
+        return site == "coast" and plan is not None and "final" not in self.trained
+
+
+def test_a_hospital_that_missed_all_trainings_keeps_its_features_when_it_is_back(
+    study: Study, hospitals: Path, shared_folder: Path, tmp_path: Path
+) -> None:
+    """Statistics need everybody's features, so they wait; until then the run has gone on."""
+    cache, out = shared_folder / "quorum-cache", tmp_path / "run"
+    few = study.model_copy(update={"dl3d": study.dl3d.model_copy(update={"rounds": 2})})
+    found = run(few, hospitals, cache, out, Absence())
+    assert any("rounds missed: coast 8" in warning for warning in found["warnings"])
+    assert not list((out / "owed").iterdir())
+    auc = [row for row in found["performance"] if row["model"] == "dl3d" and row["set"] == "train"]
+    assert auc[0]["n"] == 100
