@@ -39,7 +39,7 @@ from sim.rehearsal import Rehearsal, environment, program, running_sites, set_up
 from sim.sites import find_sites
 
 # seconds and bytes, of design: a tiny round, a round of 46 million weights, the ServerApp's peak
-TINY, BIG, PEAK = 6.0, 30.0, 2**30
+TINY, BIG, PEAK = 1.5, 15.0, 2**30
 TINY_ROUNDS, BIG_ROUNDS = 20, 5
 _SERVER_APP = "flwr-serverapp"
 

@@ -29,6 +29,8 @@ MOST_RESTARTS, RESTART_WINDOW = 5, 3600.0
 PORT_SECONDS = 15.0
 # the study's program gives the memory of a large message back at once: it may serve many sites
 _GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+# it looks for a study to begin, once in a run, and every look costs the SuperLink
+_SELDOM = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "1"}
 
 
 PAGE_BYTES = 65536
@@ -49,7 +51,9 @@ class Services:
             self._superlink_command(), environment, folder.state / "superlink.log"
         )
         self.superexec = BackgroundProgram(
-            self._superexec_command(), environment | _GIVEN_BACK, folder.state / "superexec.log"
+            self._superexec_command(),
+            environment | _GIVEN_BACK | _SELDOM,
+            folder.state / "superexec.log",
         )
         self._restarts: dict[str, deque[float]] = defaultdict(deque)
 

@@ -17,7 +17,7 @@ from client.site import load_site
 from client.store.ledger import ledger_path
 from client.store.run_keys import VARIABLE, new_start
 from client.store.site_db import REFUSED, SiteDb
-from client.workspace import open_workspace
+from client.workspace import Workspace, open_workspace
 from common.errors import SiteError
 from common.ledger.audit import audit
 from common.ledger.verify import read_entries
@@ -51,11 +51,20 @@ class Restarting(InProcessGrid):
         super().__init__(app, sites)
         self.sites = sites
         self.starts = {name: new_start() for name in sites}
+        self.memory: dict[tuple[Any, ...], Workspace] = {}
         self.heard: list[tuple[str, Any, Any]] = []
         self.before: Callable[[str, Any], None] = lambda site, request: None
 
     def restart(self, site: str) -> None:
+        """Start a site's program again, which forgets all that it had in memory."""
         self.starts[site] = new_start()
+        self.memory = {key: kept for key, kept in self.memory.items() if key[0] != self.sites[site]}
+
+    def workspace(self, *which: Any) -> Workspace:
+        """Return a workspace; a site keeps it until its program is started again."""
+        if which not in self.memory:
+            self.memory[which] = open_workspace.__wrapped__(*which)
+        return self.memory[which]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         replies = []
@@ -65,7 +74,6 @@ class Restarting(InProcessGrid):
             request = decode(message.content)
             self.before(site, request)
             os.environ.update(self.starts[site])
-            open_workspace.cache_clear()  # every message has a process of its own
             for reply in super().pull_messages([message_id]):
                 self.heard.append((site, request, decode(reply.content)))
                 replies.append(reply)
@@ -79,10 +87,11 @@ def federation(tabular: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feder
     data = {name: tabular / name for name in study.site_names}
     sites = place_sites(data, tabular / "run", tabular / "cache", exclude_bad_patients=False)
     with task_identity(SERVER_NODE):
-        made = Federation(Restarting(sites), study, "r", Events(tabular / "events.jsonl"))
+        grid = Restarting(sites)
+        monkeypatch.setattr("client.app.open_workspace", grid.workspace)
+        made = Federation(grid, study, "r", Events(tabular / "events.jsonl"))
         made.enrol()
         yield made
-    open_workspace.cache_clear()
 
 
 def events(federation: Federation) -> list[Any]:
