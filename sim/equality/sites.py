@@ -19,6 +19,7 @@ from flwr.clientapp import ClientApp
 from client import handlers
 from client.data.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
 from client.data.tables import SiteTables
+from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
 from client.store.cohorts import CohortFingerprint
@@ -69,7 +70,7 @@ class GivenWorkspace(Workspace):
         cohort: Cohort,
         images: PreparedImages | None,
     ) -> None:
-        self.settings, self.study = settings, study
+        self.settings, self.study, self.run = settings, study, RUN
         self.run_tables = RunTables(settings.work, RUN)
         cohort.patients = assign_folds(cohort.patients, study)
         check_cohort(cohort, study)
@@ -132,12 +133,15 @@ class Hospitals:
         self.seconds = 0.0
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Decode, answer and encode, like the app of a site."""
+        """Decode, answer, encode and sign, like the app of a site and its gate."""
         start = time.process_time()
         workspace = self._workspaces[Path(str(context.node_config["site-config"])).name]
         kind = message.metadata.message_type
-        reply = HANDLERS[kind](workspace, decode(message.content))
-        answer = Message(encode(reply), reply_to=message)
+        request = decode(message.content)
+        reply = HANDLERS[kind](workspace, request)
+        asked = AdmittedRequest(kind, request, workspace.study)
+        content = SiteGate(workspace.settings).receipted(asked, encode(reply))
+        answer = Message(content, reply_to=message)
         self.seconds += time.process_time() - start
         return answer
 
