@@ -92,8 +92,7 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
             LOG.error("site %s: %s", settings.name, finding)
             raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
     check_port(deployment.port)
-    # those of earlier starts, which nobody can open
-    site_db(settings.work).forget_run_keys()
+    site_db(settings.work).forget_sealed_keys()
     node, launcher = programs_of(site, settings, deployment)
     try:
         _keep_running(node, launcher, settings, deployment)

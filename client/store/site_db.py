@@ -233,20 +233,26 @@ class SiteDb:
             row = (study, run, session, start, value)
             self._write("INSERT INTO run_keys VALUES (?, ?, ?, ?, ?)", row)
 
-    def forget_run_keys(self, study: str = "", run: str = "") -> None:
+    def forget_sealed_keys(self) -> None:
+        """Delete the key pairs of earlier starts, which nobody can open.
+
+        Keys of steps stay: a sum that sites have signed may wait for those of this one.
+        """
+        if self._read("SELECT 1 FROM run_keys LIMIT 1"):
+            self._write("DELETE FROM run_keys", ())
+
+    def forget_run_keys(self, study: str, run: str = "") -> None:
         """Delete key pairs, and keys of steps, which are used no more.
 
         Parameters
         ----------
-        study, run : whose; empty = of all studies, and of all runs.
+        study, run : whose; without `run` of all runs.
         """
         if self._read("SELECT 1 FROM run_keys UNION ALL SELECT 1 FROM step_keys LIMIT 1"):
             with self.transaction():
+                self._write("DELETE FROM run_keys WHERE study = ? AND ? IN ('', run)", (study, run))
                 self._write(
-                    "DELETE FROM run_keys WHERE ? IN ('', study) AND ? IN ('', run)", (study, run)
-                )
-                self._write(
-                    "DELETE FROM step_keys WHERE ? IN ('', study) AND ? IN ('', run)", (study, run)
+                    "DELETE FROM step_keys WHERE study = ? AND ? IN ('', run)", (study, run)
                 )
 
     def step_keys(self, study: str, run: str, step: str, context: str) -> str | None:
