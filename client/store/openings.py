@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from client.site import LOG, SiteSettings
 from client.store.masks import RunMasks
 from client.store.site_db import site_db
+from common.disclosure.differencing import told_by_difference
 from common.disclosure.rule import TRAIN, BrokenRuleError, Refusals, refusal
 from common.masking import identity
 from common.masking.fixed_point import KEY_BYTES, from_text, to_text
@@ -25,7 +26,7 @@ from common.messages.exchanges import TrainRequest
 from common.messages.opening import PURPOSE, Opening, check_signatures
 from common.study.model import FEWEST_MASKED, PrivacySettings, Study
 
-_DEPARTURE = "departure"
+_CIRCLE, _DEPARTURE = "circle", "departure"
 
 
 class Openings:
@@ -81,7 +82,7 @@ class Openings:
         Raises
         ------
         BrokenRuleError : this site gave no update for it, takes no part, signed another one, too
-            few sites are left, or too many sums would differ by one or two sites.
+            few sites are left, or too many sums would together tell of one or two sites.
         """
         context = opening.context(self._run, self._study.digest())
         known = self._keys(opening, context) is not None
@@ -89,11 +90,11 @@ class Openings:
         fits = opening.opened == ordered and self._settings.name in ordered
         if not known or not fits or len(ordered) < max(self._study.quorum, FEWEST_MASKED):
             raise BrokenRuleError((refusal("opened", privacy, TRAIN, "not a sum of this step"),))
+        own, step = json.dumps([context.hex(), list(opening.opened)]), f"{self._run}/{opening.step}"
         with self._db.transaction():
-            if 0 < len(opening.left_out) < FEWEST_MASKED:
+            if self._db.fact("opened", step) is None:
                 self._count_departure(opening, privacy)
-            own = json.dumps([context.hex(), list(opening.opened)])
-            if self._db.fix("opened", f"{self._run}/{opening.step}", own) != own:
+            if self._db.fix("opened", step, own) != own:
                 raise BrokenRuleError((refusal("opened", privacy, TRAIN, "another sum before"),))
         if opening.left_out:
             missing = ", ".join(opening.left_out)
@@ -127,7 +128,20 @@ class Openings:
         return keys.revealed(opening.opened)
 
     def _count_departure(self, opening: Opening, privacy: PrivacySettings) -> None:
+        """Count a sum that some left, where with others of the study it tells of one or two.
+
+        These may be of any training or run: without three and then without four other sites, the
+        sums differ by one.
+        """
         study, name = self._study.digest(), f"{self._run}/{opening.step}"
+        circles = self._db.questions(study, _CIRCLE)
+        self._db.ask([(study, _CIRCLE, json.dumps(opening.opened))])
+        before = {frozenset(json.loads(one)) for one in circles}
+        whole = frozenset(self._study.training_sites)
+        if not opening.left_out or not told_by_difference(
+            frozenset(opening.opened), (whole, *before), ()
+        ):
+            return
         if len(self._db.questions(study, _DEPARTURE) | {name}) > privacy.max_departures:
             raise BrokenRuleError((refusal("departures", privacy, TRAIN),))
         self._db.ask([(study, _DEPARTURE, name)])

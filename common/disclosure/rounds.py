@@ -119,10 +119,12 @@ declare(
     ),
     Rule(
         name="departures",
-        protects="the hospital by which two sums of following rounds differ",
+        protects="the hospitals by which sums of rounds differ",
         text=(
-            "At most this many rounds of a study go on without one or two hospitals that the round"
-            " before still had: the difference of both sums points at what they would have added."
+            "At most this many rounds of a study go on without hospitals where their sum, with"
+            " others of the study, tells of one or two: it points at what these would have added."
+            " It does where one or two are left out, and where three are and later two of them and"
+            " a third."
         ),
         setting="max_departures",
         remedy="wait until all hospitals of the round have answered",

@@ -6,7 +6,7 @@ step, or sums that differ by one site, would have that site's update by subtract
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from client.store.site_db import site_db
 from client.training import round as site_round
 from client.training.batches import Crops
 from common.errors import RefusedError, StudyError
@@ -48,14 +49,19 @@ def one_number(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def federation(coordinator: Any, tmp_path: Path) -> Federation:
     """Five hospitals, of which a round needs three."""
-    for name in SITES:
-        write_tabular_hospital(tmp_path / name, name, PATIENTS, 10, 10)
-    tests = {"internal": ("internal_test", SITES), "external_1": ("external_test", "c")}
-    own = {**builders.TABULAR, "sites": SITES, "tests": tests}
-    builders.study_file(tmp_path / "study.toml", **own)
+    return hospitals(coordinator, tmp_path, SITES, SMALL)
+
+
+def hospitals(coordinator: Any, folder: Path, sites: str, privacy: Mapping[str, int]) -> Federation:
+    """Return hospitals of one letter each, of which a round needs just more than half."""
+    for name in sites:
+        write_tabular_hospital(folder / name, name, PATIENTS, 10, 10)
+    tests = {"internal": ("internal_test", sites), "external_1": ("external_test", "c")}
+    own = {**builders.TABULAR, "sites": sites, "tests": tests}
+    builders.study_file(folder / "study.toml", **own)
     network = {**NETWORK, "local_steps": 5, "rounds": 20}
-    training = {"quorum": 3, "patience": 0.001}
-    study = coordinator.rehearse(tmp_path, privacy=SMALL, dl3d=network, training=training)
+    training = {"quorum": len(sites) // 2 + 1, "patience": 0.001}
+    study = coordinator.rehearse(folder, privacy=privacy, dl3d=network, training=training)
     made: Federation = study.federation()
     made.enrol()
     return made
@@ -70,7 +76,8 @@ def request_of(
     federation: Federation, number: int = 0, invited: Sequence[str] = SITES, variant: str = "final"
 ) -> TrainRequest:
     fold = -1 if variant == "final" else int(variant[-1])
-    plan = RoundPlan(1, 1.0, fold, TOTAL, False, round=number, invited=tuple(invited))
+    total = PATIENTS * len(federation.study.training_sites)
+    plan = RoundPlan(1, 1.0, fold, total, False, round=number, invited=tuple(invited))
     return TrainRequest(
         run=federation.run,
         study=federation.study.digest(),
@@ -254,6 +261,24 @@ def test_sums_that_differ_by_one_or_two_sites_are_few(federation: Federation) ->
     opened(federation, replace(request.opening, opened=tuple(SITES)), sent)
 
 
+@pytest.mark.parametrize("others", ["abcde", "abcdfg"])
+def test_larger_circles_that_differ_by_one_or_two_sites_count_too(
+    coordinator: Any, tmp_path: Path, others: str
+) -> None:
+    """Nobody left alone, yet two sums over the same first weights differ by one or two sites."""
+    sites, three_left = "abcdefghi", "abcdef"
+    federation = hospitals(coordinator, tmp_path, sites, {**SMALL, "max_departures": 0})
+    for number, variant in enumerate(("fold0", "fold1")):  # the same circle tells nothing more
+        request = replace(request_of(federation, 0, sites, variant), number=number)
+        sent = updates(federation, request)
+        opened(federation, replace(request.opening, opened=tuple(three_left)), sent)
+    request = replace(request_of(federation, 0, sites, "fold2"), number=2)
+    sent = updates(federation, request)
+    with pytest.raises(RefusedError, match="rule departures"):
+        signed(federation, replace(request.opening, opened=tuple(others)), "a")
+    opened(federation, replace(request.opening, opened=tuple(sites)), sent)
+
+
 def test_a_folder_put_back_signs_no_second_sum_that_could_open(
     federation: Federation, works: dict[str, Path]
 ) -> None:
@@ -268,6 +293,21 @@ def test_a_folder_put_back_signs_no_second_sum_that_could_open(
     for site in "bcd":
         with pytest.raises(RefusedError, match="rule opened"):
             signed(federation, other, [site])
+
+
+def test_hospitals_started_again_open_the_sum_that_was_begun(
+    federation: Federation, works: dict[str, Path]
+) -> None:
+    """No other sum of the step can be opened, so without its keys the run would end there."""
+    request = request_of(federation)
+    sent = updates(federation, request)
+    opening = replace(request.opening, opened=tuple("abcd"))
+    signatures = signed(federation, opening, "abc")
+    for work in works.values():
+        site_db(work).forget_sealed_keys()  # as the program does when it starts
+    signatures |= signed(federation, opening, "d")
+    revealed = keys(federation, opening, signatures, "abcd")
+    assert 0 < abs(taken_off(federation, opening, sent, revealed)) <= 5.0
 
 
 def test_one_site_alone_cannot_end_in_a_sum_without_answer(federation: Federation) -> None:
