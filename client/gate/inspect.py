@@ -125,6 +125,8 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     whole = set(request.plan.invited) == set(study.training_sites)
     _check_fingerprints(reply.fingerprints, 1 + whole)
     expect(reply.sums.shape == (SUMS * whole,), "shape", "the sums of an update")
+    most = context.privacy.max_departures if request.plan.invited else 0
+    expect(reply.departures <= most, "value", "rounds without some sites")
     private = study.differential_privacy.on
     expect(private or reply.epsilon == 0.0, "not_declared", "the cost in privacy")
     validates = request.plan.validation_fold >= 0

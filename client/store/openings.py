@@ -127,6 +127,11 @@ class Openings:
         check_signatures(opening, signatures, self._run, study.digest(), study.roster)
         return keys.revealed(opening.opened)
 
+    def departures_left(self, privacy: PrivacySettings) -> int:
+        """Return how many sums that tell of one or two sites this one signs yet."""
+        counted = len(self._db.questions(self._study.digest(), _DEPARTURE))
+        return max(0, privacy.max_departures - counted)
+
     def _count_departure(self, opening: Opening, privacy: PrivacySettings) -> None:
         """Count a sum that some left, where with others of the study it tells of one or two.
 

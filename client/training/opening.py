@@ -49,4 +49,5 @@ def answer_step(workspace: Workspace, request: TrainRequest, update: Update) -> 
         objection=object_to(workspace, request, update) if whole else (),
         fingerprints=np.concatenate([fingerprints, apart]),
         sums=sums,
+        departures=workspace.openings.departures_left(workspace.privacy),
     )

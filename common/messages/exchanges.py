@@ -383,6 +383,7 @@ class TrainReply:
     `epsilon` is the privacy loss of a patient of the site so far; 0 without differential privacy.
     `sums` holds the five where a quorum is enough: they open only together with those of all
     training sites, and `statistics` has zeros in their place.
+    `departures` is how many rounds the site still lets go on without some, where the sum counts.
     `objection` is empty, or two losses of the site's held-out patients, the best before and that
     now, where the weights received make it far worse.
     """
@@ -398,6 +399,7 @@ class TrainReply:
     objection: tuple[Annotated[float, Limits(low=0, high=1e6, decimals=2)], ...] = ()
     fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     sums: Ring64 = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+    departures: Annotated[int, Limits(low=0)] = 0
 
 
 @plain

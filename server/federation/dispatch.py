@@ -126,13 +126,13 @@ class Connection:
             self.events.emit("late_reply", site=self.name(node))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Enough:
     """When an exchange goes on without the nodes that have not answered.
 
     Parameters
     ----------
-    quorum : answers that are enough.
+    quorum : answers that are enough; an answer may say that all are needed.
     patience : seconds to wait for the others after these.
     """
 

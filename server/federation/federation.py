@@ -352,6 +352,9 @@ class Federation(protocol.Federation):
         for site, reply in self._ask("train.network", requests, seconds, enough):
             totals.add(site, reply)
             answered.append(site)
+            if enough is not None and request.plan.invited and not reply.departures:
+                # it would not sign a sum without some, and who signs first signs no other
+                enough.quorum = len(requests)
             self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
             if len(reply.objection) == 2 and np.isfinite(reply.objection).all():
                 self._object(site, request, reply.objection)

@@ -279,6 +279,35 @@ def test_larger_circles_that_differ_by_one_or_two_sites_count_too(
     opened(federation, replace(request.opening, opened=tuple(sites)), sent)
 
 
+def test_a_round_waits_for_all_where_no_more_may_go_on_without_some(
+    federation: Federation,
+) -> None:
+    """A sum that a site refuses to sign, and others have signed, would end the run for ever."""
+    waits_for(federation, "e", pulls=2**31)
+    about = ("dl3d", np.zeros(1, dtype=np.float32), NOTHING)
+    for variant in ("fold0", "fold1"):
+        plan = request_of(federation, variant=variant).plan
+        assert federation.train(about[0], variant, *about[1:], plan).present == tuple("abcd")
+    waits_for(federation, "e", pulls=20)
+    plan = request_of(federation, variant="fold2").plan
+    assert federation.train(about[0], "fold2", *about[1:], plan).present == tuple(SITES)
+
+
+def waits_for(federation: Federation, away: str, pulls: int) -> None:
+    """Let a site be away for so many looks for replies."""
+    grid: Any = federation.grid
+    pull = type(grid).pull_messages
+    left = iter(range(pulls))
+
+    def without(ids: Iterable[str]) -> Any:
+        gone = away if next(left, None) is not None else ""
+        waiting = ((i, grid._waiting.get(i)) for i in ids)
+        own = [i for i, one in waiting if one and grid._names[one.metadata.dst_node_id] != gone]
+        return pull(grid, own)
+
+    grid.pull_messages = without
+
+
 def test_a_folder_put_back_signs_no_second_sum_that_could_open(
     federation: Federation, works: dict[str, Path]
 ) -> None:

@@ -139,6 +139,13 @@ def test_an_update_of_the_size_of_the_weights_passes(
     assert code("train.network", request, reply, context) == ""
 
 
+def test_an_update_that_says_more_of_departures_than_the_study_has_is_stopped(
+    study: Study, context: GateContext
+) -> None:
+    request, reply = training(study, 1)
+    assert code("train.network", request, replace(reply, departures=1), context) == "value"
+
+
 def test_an_update_of_another_size_or_without_its_mask_is_stopped(
     study: Study, context: GateContext
 ) -> None:
