@@ -128,7 +128,7 @@ class Connection:
 
 @dataclass
 class Enough:
-    """When an exchange goes on without the nodes that have not answered.
+    """Say when an exchange goes on without the nodes that have not answered.
 
     Parameters
     ----------

@@ -68,8 +68,8 @@ class Relay:
 
         Returns
         -------
-        numbers : of questions up to which it is told, one after the other; each part is an answer,
-            or several of at most `MOST_WAITING` bytes.
+        numbers : of the questions at which to cut; each part is an answer, or several of at most
+            `MOST_WAITING` bytes.
         """
         cuts: list[int] = []
         size = 0

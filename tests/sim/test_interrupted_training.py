@@ -118,12 +118,16 @@ def comparable(tree: dict[str, Any]) -> str:
 
 
 def without_repeats(tree: dict[str, Any]) -> list[dict[str, Any]]:
-    """Drop bytes that a resumed run sends once more, and those of the ledger's end in a key."""
+    """Drop bytes that a resumed run sends once more, and those that say who derives.
+
+    The latter are of the ledger's end in a key, and of a hospital's audit of its own releases.
+    """
+    told = ("enrolment", "evaluation")
     return [
         {
             key: value
             for key, value in row.items()
-            if key != "bytes_down" and (key != "bytes_up" or row["phase"] != "enrolment")
+            if key != "bytes_down" and (key != "bytes_up" or row["phase"] not in told)
         }
         for row in tree["transfers"]
     ]
