@@ -6,6 +6,7 @@ step, or sums that differ by one site, would have that site's update by subtract
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from client.store.site_db import site_db
 from client.training import round as site_round
 from client.training.batches import Crops
 from common.errors import RefusedError, StudyError
+from common.masking.fixed_point import from_text
 from common.masking.step import StepKeys, hide_step, open_step, step_keys
 from common.masking.weights import from_ring32
 from common.messages.exchanges import RoundPlan, TrainRequest
@@ -206,18 +208,26 @@ def test_fewer_than_a_quorum_or_a_made_up_circle_is_not_signed(
         signed(federation, replace(request.opening, opened=tuple(few)), "a")
 
 
-def test_a_live_site_that_is_called_away_keeps_its_update(federation: Federation) -> None:
+def test_a_live_site_that_is_called_away_keeps_its_update(
+    federation: Federation, works: dict[str, Path]
+) -> None:
     """Its answer is there, and the masks it shares are revealed; its own mask stays."""
     request = request_of(federation)
     sent = updates(federation, request)
     opening = replace(request.opening, opened=tuple("abcd"))
     revealed = keys(federation, opening, signed(federation, opening, "abcd"), "abcd")
-    context = opening.context(federation.run, federation.study.digest())
-    alone = {"parameters": sent["e"].copy()}
+    study, run = federation.study.digest(), federation.run
+    context = opening.context(run, study)
+    kept = site_db(works["e"]).step_keys(study, run, opening.step, context.hex())
     pairs = {site: own.pairs["e"] for site, own in revealed.items()}
-    without_own = StepKeys(b"\0" * 32, pairs)
-    open_step(alone, {"e": without_own}, context)
-    assert abs(float(from_ring32(alone["parameters"])[0])) > 1.0  # it cannot be so large
+    found = {}
+    for own in (b"\0" * 32, from_text(json.loads(kept or "")["own"], 32)):
+        alone = {"parameters": sent["e"].copy()}
+        open_step(alone, {"e": StepKeys(own, pairs)}, context)
+        found[own] = float(from_ring32(alone["parameters"])[0])
+    guessed, update = found.values()
+    assert 0 < abs(update) <= 1.0  # five steps of at most a half, times a fifth
+    assert guessed != update
 
 
 def test_without_a_mask_of_its_own_its_update_would_be_read(federation: Federation) -> None:
