@@ -25,7 +25,7 @@ from common.messages.exchanges import (
     TrainRequest,
 )
 from common.messages.plain import from_tree, to_tree
-from server.federation.dispatch import Dispatch
+from server.federation.dispatch import Dispatch, Enough
 from server.federation.federation import Federation
 from server.federation.receipts import Receipts
 from server.federation.totals import SumTotals
@@ -71,8 +71,8 @@ def tell(lie: Lie, put: Put = setattr) -> None:
     def sent(federation: Federation, site: str, request: Any) -> Any:
         return lie(site, honest(federation, site, request))
 
-    def all_replies(dispatch: Dispatch) -> Iterator[Any]:
-        yield from list(replies(dispatch))
+    def all_replies(dispatch: Dispatch, enough: Enough | None = None) -> Iterator[Any]:
+        yield from list(replies(dispatch, enough))
 
     put(Federation, "_sent", sent)
     put(Dispatch, "replies", all_replies)

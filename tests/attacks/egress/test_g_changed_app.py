@@ -179,7 +179,7 @@ def test_the_app_of_another_release_is_refused_and_the_site_reads_which(
     assert approved_node.ran == []
     assert decode(reply.content).kind == "other_release"
     assert "'9.9.9'" in gate_log()
-    assert f"installed, fedlnm/fedlnm {installed_app().version}" in gate_log()
+    assert f"release {installed_app().version} is installed here" in gate_log()
 
 
 def test_the_releases_own_app_runs_without_anybodys_approval(
