@@ -302,10 +302,10 @@ class Federation(protocol.Federation):
             return self._keep(request)
         kept = self.rounds.find(request.digest) if plan.invited else None
         if kept is None:
-            totals, answered = self._updates(request, singly=singly)
+            totals, answered, needed = self._updates(request, singly=singly)
         if plan.invited:
             if kept is None:
-                kept = totals.stored(opening_of(request, answered, self.study))
+                kept = totals.stored(opening_of(request, answered, needed))
                 self.rounds.keep(kept)
             seconds = self.study.waiting.train_seconds
             totals = open_round(request, kept, self.study, self._ask, seconds)
@@ -321,7 +321,7 @@ class Federation(protocol.Federation):
 
     def _keep(self, request: TrainRequest) -> TrainingRound:
         """Let the sites keep what the weights say of their patients; those away do so later."""
-        _, answered = self._updates(request, singly=False)
+        _, answered, _ = self._updates(request, singly=False)
         missing = [site for site in self.study.training_sites if site not in answered]
         self.owed.add(request, missing)
         self._let_follow()
@@ -335,8 +335,12 @@ class Federation(protocol.Federation):
             for site, _ in self._ask("train.network", dict.fromkeys(sites, asked), seconds):
                 self.owed.answered(request.number, site)
 
-    def _updates(self, request: TrainRequest, *, singly: bool) -> tuple[UpdateTotals, list[str]]:
-        """Return the sum of the updates, and who answered: all sites, or a quorum of those asked.
+    def _updates(
+        self, request: TrainRequest, *, singly: bool
+    ) -> tuple[UpdateTotals, list[str], int]:
+        """Return the sum of the updates, who answered, and how many have to.
+
+        These are all sites, or a quorum of those asked.
 
         Raises
         ------
@@ -359,7 +363,7 @@ class Federation(protocol.Federation):
             if len(reply.objection) == 2 and np.isfinite(reply.objection).all():
                 self._object(site, request, reply.objection)
             del reply  # before the next one is waited for
-        return totals, answered
+        return totals, answered, enough.quorum if enough is not None else len(requests)
 
     def _say_who_is_away(self, opening: Opening) -> None:
         if opening.left_out:

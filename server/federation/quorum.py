@@ -49,19 +49,23 @@ class OpenRounds:
         return found if found is not None and found.opening.request == digest else None
 
 
-def opening_of(request: TrainRequest, answered: Collection[str], study: Study) -> Opening:
+def opening_of(request: TrainRequest, answered: Collection[str], needed: int) -> Opening:
     """Return the opening of the sum over the sites that answered.
+
+    Parameters
+    ----------
+    needed : how many; all, where a site signs no more sums without some.
 
     Raises
     ------
-    SiteError : fewer than the study's quorum.
+    SiteError : fewer have answered.
     """
     begun = request.opening
     opened = tuple(site for site in begun.invited if site in answered)
-    if len(opened) < study.quorum:
+    if len(opened) < needed:
         missing = [site for site in begun.invited if site not in answered]
         raise SiteError(
-            f"only {len(opened)} of {study.quorum} sites that a round needs have answered",
+            f"only {len(opened)} of {needed} sites that a round needs have answered",
             where=f"sites {', '.join(missing)}",
             remedy="see that they are running and connected, then resume",
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from client.store.site_db import site_db
 from client.training import round as site_round
 from client.training.batches import Crops
-from common.errors import RefusedError, StudyError
+from common.errors import RefusedError, SiteError, StudyError
 from common.masking.fixed_point import from_text
 from common.masking.step import StepKeys, hide_step, open_step, step_keys
 from common.masking.weights import from_ring32
@@ -301,6 +301,22 @@ def test_a_round_waits_for_all_where_no_more_may_go_on_without_some(
     waits_for(federation, "e", pulls=20)
     plan = request_of(federation, variant="fold2").plan
     assert federation.train(about[0], "fold2", *about[1:], plan).present == tuple(SITES)
+
+
+def test_no_sum_is_begun_without_a_hospital_that_was_started_again_where_all_are_needed(
+    coordinator: Any, tmp_path: Path, works: dict[str, Path]
+) -> None:
+    """It is left out while another is away, as new keys take all; here the round stops instead."""
+    federation = hospitals(coordinator, tmp_path, SITES, {**SMALL, "max_departures": 0})
+    about = ("dl3d", "final", np.zeros(1, dtype=np.float32), NOTHING)
+    plan = request_of(federation).plan
+    site_db(works["a"]).forget_sealed_keys()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Federation, "_all_connected", lambda self: False)
+        with pytest.raises(SiteError, match="only 4 of 5 sites that a round needs"):
+            federation.train(*about, plan)
+    federation.number = 0
+    assert federation.train(*about, plan).present == tuple(SITES)
 
 
 def waits_for(federation: Federation, away: str, pulls: int) -> None:
