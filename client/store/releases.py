@@ -35,7 +35,15 @@ from common.disclosure.differencing import told_by_difference
 from common.disclosure.gradients import check_rounds, tables_read
 from common.disclosure.rule import TRAIN, once, refusal, stricter
 from common.errors import StudyError
-from common.ledger.entry import LONGEST_TEXT, Decision, Item, Record, describe_item, request_digest
+from common.ledger.entry import (
+    Decision,
+    Item,
+    Record,
+    describe_item,
+    describe_opening,
+    describe_training,
+    request_digest,
+)
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.messages.codec import digest_of, size_of
@@ -275,14 +283,12 @@ class Releases:
                 shapes = asked.statistic.shapes(len(asked.view.outputs()))
                 yield self._item(what, asked.subset, asked.digest, shapes, summed=True)
         elif isinstance(request, TrainRequest):
-            what = f"weights: {request.network}/{request.variant}"
+            what = describe_training(request.network, request.variant)
             shapes = {"weights": request.weights.shape if request.plan.epochs else (0,)}
             yield self._item(what, "train", request.digest, shapes, summed=True)
         elif isinstance(request, OpenRequest):
-            opening = request.opening
-            missing = f" without {', '.join(opening.left_out)}" if opening.left_out else ""
-            what = f"sum opened: weights {opening.step}{missing}"
-            yield self._item(what[:LONGEST_TEXT], "train", request.digest, {})
+            what = describe_opening(request.opening.step, request.opening.left_out)
+            yield self._item(what, "train", request.digest, {})
         elif isinstance(request, RowsRequest):
             what = f"out-of-fold rows: {', '.join(request.columns)}"
             shapes = {"probabilities": (len(request.columns),)}
@@ -419,5 +425,6 @@ def _exchange_id(request: Any) -> str:
     if isinstance(request, SumRequest | TrainRequest):
         return f"{request.session}/{request.number}"
     if isinstance(request, SignRequest | OpenRequest):
-        return f"{request.opening.session}/{request.opening.number}"
+        about = f"{request.opening.session}/{request.opening.number}"
+        return f"{about}/{'sign' if isinstance(request, SignRequest) else 'open'}"
     return ""

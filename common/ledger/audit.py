@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from common.ledger.entry import Entry, Item
+from common.ledger.entry import Entry, Item, left_out_of, training_of
 
 Kind = Literal["study", "roster", "request", "missing", "stopped", "alone", "participants"]
 _DIFFERENT: tuple[tuple[Literal["study", "roster"], str], ...] = (
@@ -131,6 +131,7 @@ class _Asked:
         self._of_study: dict[tuple[str, ...], set[str]] = defaultdict(set)
         self._requests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         self._in_run: dict[str, set[str]] = defaultdict(set)
+        self._away: dict[tuple[str, str], set[str]] = defaultdict(set)
         for one in (one for seen in exchanges.values() for one in seen):
             entry = one.entry
             self._in_run[entry.run].add(one.site)
@@ -139,6 +140,8 @@ class _Asked:
                 self._of_run[entry.run, entry.roster, item.subset] |= sites
                 self._of_study[entry.study, entry.roster, item.subset] |= sites
                 self._requests[entry.run, entry.roster, one.site].add(item.request)
+                away = self._away[entry.run, training_of(item.what)]
+                away.update(left_out_of(item.what))
 
     def holders(self, entry: Entry, subset: str) -> set[str]:
         """Return the sites that had to be asked about a subset together with the one of this entry.
@@ -150,6 +153,14 @@ class _Asked:
         if entry.exchange == _ENROLMENT:
             return self._of_run[entry.run, entry.roster, subset]
         return self._of_study[entry.study, entry.roster, subset]
+
+    def away(self, entry: Entry) -> set[str]:
+        """Return the sites that the training which an entry is about went on without.
+
+        All sites whose updates it added have signed so.
+        """
+        trainings = {training_of(item.what) for item in entry.items} - {""}
+        return {site for one in trainings for site in self._away[entry.run, one]}
 
     def in_run(self, run: str) -> set[str]:
         """Return the sites that have any entry of a run."""
@@ -174,7 +185,8 @@ def _missing(exchanges: _Exchanges, asked: _Asked) -> list[AuditFinding]:
         for entry, subset in _subsets(one for one in seen if not one.declined):
             present = {one.site for one in seen if one.about(subset)}
             silent = {one.site for one in seen if one.wordless}
-            for site in sorted(asked.holders(entry, subset) - present):
+            holders = asked.holders(entry, subset) - asked.away(entry)
+            for site in sorted(holders - present):
                 requests = _masked_requests(seen, subset)
                 if not asked.again(exchange.run, entry.roster, site, requests):
                     absences[exchange.run, site, subset, site in silent].append(exchange)
@@ -207,7 +219,7 @@ def _alone(exchanges: _Exchanges, asked: _Asked, here: set[str]) -> list[AuditFi
             requests = {i.request for o in seen for i in o.entry.items if i.subset == subset}
             absent = {
                 site
-                for site in (asked.holders(entry, subset) & here) - present
+                for site in (asked.holders(entry, subset) & here) - present - asked.away(entry)
                 if not asked.again(exchange.run, entry.roster, site, requests)
             }
             if absent:

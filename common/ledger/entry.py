@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -203,6 +204,7 @@ def _check(pattern: re.Pattern[str], **texts: str) -> None:
             raise ValueError(f"{name} is not a text that a ledger may hold")
 
 
+_WEIGHTS, _OPENED, _WITHOUT = "weights: ", "sum opened: weights ", " without "
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9 _.:/@()+>,*-]")
 
 
@@ -218,6 +220,38 @@ def describe_item(statistic: Any, view: View) -> str:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"{text[: LONGEST_TEXT - 30]}... ({digest})"
+
+
+def describe_training(network: str, variant: str) -> str:
+    """Return the name of a training of a network, such as `weights: dl3d/fold0`."""
+    return f"{_WEIGHTS}{network}/{variant}"
+
+
+def describe_opening(step: str, left_out: Sequence[str]) -> str:
+    """Return the words for a sum that was opened over the sites present, and who was not.
+
+    >>> describe_opening("dl3d/fold0/3", ["a", "b"])
+    'sum opened: weights dl3d/fold0/3 without a, b'
+    """
+    missing = f"{_WITHOUT}{', '.join(left_out)}" if left_out else ""
+    return f"{_OPENED}{step}{missing}"[:LONGEST_TEXT]
+
+
+def training_of(what: str) -> str:
+    """Return the training, as network and variant, that an item is about; empty for others.
+
+    >>> training_of("weights: dl3d/final"), training_of("sum opened: weights dl3d/fold0/3")
+    ('dl3d/final', 'dl3d/fold0')
+    """
+    if what.startswith(_OPENED):
+        return what.removeprefix(_OPENED).partition(_WITHOUT)[0].rpartition("/")[0]
+    return what.removeprefix(_WEIGHTS) if what.startswith(_WEIGHTS) else ""
+
+
+def left_out_of(what: str) -> tuple[str, ...]:
+    """Return the sites that a sum was opened without, from the words of `describe_opening`."""
+    names = what.partition(_WITHOUT)[2] if what.startswith(_OPENED) else ""
+    return tuple(names.split(", ")) if names else ()
 
 
 def describe_view(view: View) -> str:

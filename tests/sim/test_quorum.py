@@ -13,6 +13,8 @@ from flwr.app import Message
 
 from client.app import app
 from client.workspace import open_workspace
+from common.ledger.audit import audit
+from common.ledger.entry import Entry
 from common.ledger.verify import read_entries
 from common.messages.codec import decode
 from common.study.model import Study, load_study, write_study
@@ -121,16 +123,22 @@ def comparable(tree: Any) -> str:
     return json.dumps({key: tree[key] for key in tree if key not in ("run", "timing", "transfers")})
 
 
-def openings(out: Path) -> dict[str, set[str]]:
-    """Return by site what its ledger says of opened sums."""
+def ledgers(out: Path) -> dict[str, tuple[Entry, ...]]:
     found = {}
     for site in TRAIN:
-        (ledger,) = (out / "sites" / site).rglob("ledger.jsonl")
-        entries = read_entries(ledger)
-        found[site] = {
+        (path,) = (out / "sites" / site).rglob("ledger.jsonl")
+        found[site] = read_entries(path)
+    return found
+
+
+def openings(out: Path) -> dict[str, set[str]]:
+    """Return by site what its ledger says of opened sums."""
+    return {
+        site: {
             item.what for entry in entries for item in entry.items if entry.exchange == "query.open"
         }
-    return found
+        for site, entries in ledgers(out).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +155,7 @@ def test_a_training_goes_on_without_a_hospital_that_is_away(disturbed: tuple[Pat
     events = [one for one in read_events(out / "events.jsonl") if one["kind"] == "went_on"]
     went_on = [(one["variant"], one["round"], one["without"]) for one in events]
     assert went_on == [("fold1", 1, ["west"])]
+    assert audit(ledgers(out)) == []
     opened = openings(out)
     assert "sum opened: weights dl3d/fold1/1 without west" in opened["north"]
     assert "sum opened: weights dl3d/fold1/2" in opened["north"]
