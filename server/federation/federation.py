@@ -479,8 +479,9 @@ class Federation(protocol.Federation):
 
     def _let_follow(self) -> None:
         """Hand answers to sites that are asked nothing, before too many of them wait."""
-        online = self.connection.nodes()
-        for site in self.relay.behind(self.number):
+        behind = self.relay.behind(self.number)
+        online = self.connection.nodes() if behind else {}
+        for site in behind:
             if self.nodes[site] in online:
                 self._follow(site, (*self.relay.pieces(site, self.number), self.number))
 
@@ -504,7 +505,7 @@ class Federation(protocol.Federation):
         """
         if exchange == _FOLLOW or not self.relay.needed:
             return
-        online = self.connection.nodes()
+        online = {} if wait else self.connection.nodes()
         for site, one in requests.items():
             there = wait or self.nodes[site] in online
             if there and self.relay.derives(site) and isinstance(one, _DERIVED):
