@@ -17,7 +17,7 @@ from client.store.site_db import recall_study
 from client.workspace import Workspace, open_workspace
 from common.masking.layout import RingSums, to_rings
 from common.messages.codec import decode, encode
-from common.messages.exchanges import Problem, SumItem
+from common.messages.exchanges import Problem, SumItem, TrainRequest
 from common.study.model import Study, write_study
 from common.transforms.views import materialise
 from server.app import run_configured_study
@@ -81,6 +81,8 @@ class Coordinator(InProcessGrid):
     def _receipted(self, site: str, kind: str, request: Any, told: Any) -> RecordDict:
         """Return what is handed on, with the receipt of a site that had said so when asked so."""
         gate = SiteGate(load_site(self._paths[site]))
+        if isinstance(request, TrainRequest) and not request.weights.size:
+            vars(request)["digest"] = getattr(told, "request", "")  # the site knows the weights
         study = recall_study(gate.settings.work, request.study)
         return gate.receipted(AdmittedRequest(kind, request, study), encode(told))
 

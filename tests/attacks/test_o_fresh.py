@@ -297,38 +297,30 @@ def test_a_run_under_the_name_of_another_studys_goes_on_from_none_of_its_answers
 def test_runs_that_are_begun_and_left_do_not_pile_up_in_the_sites_memory(
     most: int, enrolled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, federation, gate = enrolled
+    trial, _, gate = enrolled
     monkeypatch.setattr("client.gate.verifier.MOST_OPEN", most)
     for number in range(20):
-        run = f"begun{most}-{number}"
-        assert admits(gate, "query.key", key_request(federation, run))
-        assert not admits(gate, "query.sum", nothing_asked(federation, run))
+        federation = trial.federation(f"begun{most}-{number}")
+        federation.enrol()
+        assert not admits(gate, "query.sum", nothing_asked(federation, federation.run))
     threads = [t for t in threading.enumerate() if f"begun{most}-" in t.name and t.is_alive()]
     assert len(threads) <= 10 if most == 8 else len(threads) == 20
 
 
-def test_false_enrolments_lead_to_no_other_question_and_no_further_than_the_first(
-    enrolled: Any,
-) -> None:
+@pytest.mark.parametrize("run", ["false", "true"])
+def test_enrolments_on_which_no_key_was_agreed_begin_nothing(run: str, enrolled: Any) -> None:
+    """Told to one site alone, false or true, they lead to no question and no refusal of others."""
     trial, federation, gate = enrolled
-    liar = federation.members["b"]
-    counts = {name: (n + 1, positives) for name, (n, positives) in liar.counts.items()}
-    federation.members["b"] = replace(liar, counts=counts)
-    asked = {}
-    for run in ("false", "true"):
-        if run == "true":
-            federation.members["b"] = liar
-        assert admits(gate, "query.key", key_request(federation, run))
-        assert not admits(gate, "query.sum", nothing_asked(federation, run))
-        verifier = verifier_of(gate.settings.work, "a", trial.study, run)
-        assert verifier._derivation is not None
-        asked[run] = {n: one.digests for n, one in verifier._derivation.asked.items()}
-    assert asked["false"] == asked["true"]
-    assert list(asked["true"]) == [0]
-    none = Totals("no session", 0, *(np.zeros(0, t) for t in ("u8", "u4", "u2", "u8")))
-    gate = SiteGate(gate.settings)
-    with pytest.raises(StoppedError, match="stopped here before"):  # by the question above
-        gate.admit("query.sum", encode(nothing_asked(federation, "false", none)))
+    if run == "false":
+        liar = federation.members["b"]
+        counts = {name: (n + 1, positives) for name, (n, positives) in liar.counts.items()}
+        federation.members["b"] = replace(liar, counts=counts)
+    assert admits(gate, "query.key", key_request(federation, run))
+    assert not admits(gate, "query.sum", nothing_asked(federation, run))
+    assert verifier_of(gate.settings.work, "a", trial.study, run)._derivation is None
+    honest = trial.federation("another")
+    honest.enrol()
+    assert table1(honest).sets
 
 
 def test_answers_told_twice_or_once_more_with_other_numbers_change_nothing(
