@@ -309,7 +309,7 @@ def test_runs_that_are_begun_and_left_do_not_pile_up_in_the_sites_memory(
 
 @pytest.mark.parametrize("run", ["false", "true"])
 def test_enrolments_on_which_no_key_was_agreed_begin_nothing(run: str, enrolled: Any) -> None:
-    """Told to one site alone, false or true, they lead to no question and no refusal of others."""
+    """Shown to one site alone, false or true, they lead to no question and no refusal of others."""
     trial, federation, gate = enrolled
     if run == "false":
         liar = federation.members["b"]

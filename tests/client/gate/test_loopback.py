@@ -40,6 +40,7 @@ import os
 from client.gate import launcher
 from common.flower.app_line import AppLine
 
+launcher.load_site = launcher.leave_the_screen_to_the_site = lambda _: None  # the test reads it
 AppLine.answer = lambda *_: os.write(1, b"a message is run\\n")
 launcher.main()
 """
@@ -107,7 +108,7 @@ def other(tmp_path: Path) -> Loopback:
 
 def launched(port: int, loopback: Loopback) -> str:
     """Return the launcher's words until it ends, or has run the message."""
-    command = [sys.executable, "-c", LAUNCHER, *loopback.of_launcher(port)]
+    command = [sys.executable, "-c", LAUNCHER, "site.toml", *loopback.of_launcher(port)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from client.cli import app
 from client.report.site_report import curves_of, png, rows_of
 from client.report.site_run import read_site_run
 from common.errors import InputError
+from common.evaluation.joined_scores import joined_areas
 
 NOTICE = "This page shows single patients. It must not leave the hospital."
 pytestmark = pytest.mark.slow
@@ -83,16 +85,24 @@ def test_probabilities_are_those_that_the_site_kept(north: Path) -> None:
         assert row.probabilities["fusion_decision"] is None
 
 
-def test_areas_of_a_set_of_one_site_are_those_of_the_study(imaging_run: Path) -> None:
-    curves, without = curves_of(read_site_run(imaging_run / "sites" / "harbour", None))
+def test_areas_are_exact_here_and_from_joined_ranks_in_the_study(imaging_run: Path) -> None:
+    run = read_site_run(imaging_run / "sites" / "harbour", None)
+    curves, without = curves_of(run)
     assert without == []
+    scores = run.table("scores", "external_1")
+    assert scores is not None
+    label = {p.patient_id: float(p.label) for p in run.patients("external_1")}
+    labels = np.array([label[patient] for patient in scores.patients])
+    minimum = run.study.privacy.min_cell
+    told = dict(zip(scores.columns, joined_areas(scores.values, labels, minimum).auc, strict=True))
     results = json.loads((imaging_run / "results.json").read_text(encoding="utf-8"))
     reported = {row["model"]: row for row in results["performance"] if row["set"] == "external_1"}
     assert {curve.model for curve in curves} == set(reported)
     for curve in curves:
-        row = reported[curve.model]
-        wanted = (row["auc"], row["ci_low"], row["ci_high"])
-        assert (curve.auc, curve.low, curve.high) == pytest.approx(wanted)
+        own = scores.values[:, scores.columns.index(curve.model)]
+        assert curve.auc == pytest.approx(roc_auc_score(labels, own))
+        assert curve.low < curve.auc < curve.high
+        assert reported[curve.model]["auc"] == pytest.approx(told[curve.model])
 
 
 def test_a_crop_is_the_picture_that_the_network_saw() -> None:
