@@ -245,7 +245,7 @@ class Stage:
     def run(self, verb: str = "run", environment: Mapping[str, str] | None = None) -> Iterator[Run]:
         """`fedlnm-server run` or `resume`."""
         command = [*program("server"), verb, str(self.hub.root)]
-        command += [self.study.name] if verb == "run" else []
+        command += [self.study.name, "--new"] if verb == "run" else []
         log = self.rehearsal.root / f"{verb}-{time.time_ns()}.log"
         with started(command, log, environment) as screen:
             yield Run(self, screen)
