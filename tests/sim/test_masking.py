@@ -59,10 +59,13 @@ def test_masks_change_no_number_of_the_results(
     builders.amend(folder / "study.toml", privacy={"min_per_class": 3, "masking": "off"})
     found = findings(folder, tmp_path / "run")
     # without masks a site's own part of a level has to hold enough patients, so fewer are told
-    apart = ("strata", "strata_tests", "ledger")
+    apart = ("strata", "strata_tests", "ledger", "releases")
     assert {k: v for k, v in found.items() if k not in apart} == {
         k: v for k, v in masked.items() if k not in apart
     }
+    # and where nothing is masked, nothing is derived
+    audits = [{**row, "stand_ins": None} for row in masked["releases"]]
+    assert found["releases"] == audits
 
 
 def test_the_order_of_the_sites_changes_no_number(
