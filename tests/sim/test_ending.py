@@ -40,11 +40,21 @@ pytestmark = pytest.mark.skipif(
 MARK = "FEDLNM_TEST_MARK"
 SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 # where CI runs, other tests compute on the same cores
+LONGEST_START = 300.0
 PATIENCE = 15.0 if os.environ.get("CI") else 5.0
 SCREEN = "screen.log"
 SHORT = {
-    "site": {"init", "approve", "leave", "ledger show", "ledger verify"},
-    "server": {"init", "enrol", "prepare", "renew", "audit", "dossier"},
+    "site": {
+        "init",
+        "approve",
+        "leave",
+        "doctor",
+        "backup",
+        "restore",
+        "ledger show",
+        "ledger verify",
+    },
+    "server": {"init", "enrol", "prepare", "renew", "backup", "restore", "audit", "dossier"},
     "sim": set[str](),
 }
 Fixture = Callable[[str], Path]
@@ -184,8 +194,9 @@ LONG = (
     # the command, what keeps its workers' resources, and at least one worker
     Long("site", "check", check, several(3)),
     Long("site", "predict", predict, several(3), daily=KILL),
-    # with SuperNode and launcher, a keeper of each, and the process that forks
-    Long("site", "run", site_run, several(6), daily=KILL + TERM),
+    # with the launcher, its keeper, and the process that forks; the SuperNode follows in the same
+    # way when the coordinator is there
+    Long("site", "run", site_run, several(4), daily=KILL + TERM),
     Long("site", "report", site_report, alone, TERM),
     Long("site", "radiomics", radiomics, alone, TERM),
     Long("server", "run", server_run, written("coordinator/runs/*/study.toml"), daily=KILL + TERM),
@@ -273,8 +284,10 @@ def test_no_process_is_left_of_a_command_that_was_ended(
     given = map(str, command.arguments(request.getfixturevalue, tmp_path))
     words = ["-m", MODULES[command.program], command.command, *given]
     with started(words, tmp_path) as (program, mark):
+        limit = time.monotonic() + LONGEST_START
         while not command.ready(tmp_path, len(marked(mark))):
             assert program.poll() is None, (tmp_path / SCREEN).read_text()
+            assert time.monotonic() < limit, (tmp_path / SCREEN).read_text()
             time.sleep(0.1)
         if number == signal.SIGINT:
             os.killpg(program.pid, number)  # as a terminal does: to all of them
