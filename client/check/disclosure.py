@@ -107,7 +107,7 @@ def _rosters(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
         digest = memberships.of(p.patient_id for p in patients).digest
         known, now = site_db(settings.work).companions(digest), study.members(subset)
         if known and earlier.reveal_too_much(subset, now, known):
-            before = ", ".join(sorted({site for one in known for site in one.participants}))
+            before = ", ".join(sorted({site for one in known for site in earlier.under_keys(one)}))
             rule = RULES["participants"]
             what = (
                 f"refused: sums over the same patients were given together with {before}; now"

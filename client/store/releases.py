@@ -31,7 +31,7 @@ from client.store.site_db import (
     table_kind,
 )
 from client.store.updates import is_stored
-from common.disclosure.differencing import told_by_difference
+from common.disclosure.differencing import told_by_difference, under_key
 from common.disclosure.gradients import check_rounds, tables_read
 from common.disclosure.rule import TRAIN, once, refusal, stricter
 from common.errors import StudyError
@@ -185,7 +185,9 @@ class Releases:
             if changed_by_few(before, self.membership(subset).members):
                 found.append(refusal("membership", self._privacy, ""))
         for item in items:
-            found.extend(self._other_sites(item))
+            asks = exchange == "query.enrol" and self._study.masked(item.subset)
+            over = self._study.members(item.subset) if asks else item.participants
+            found.extend(self._other_sites(item, over))
         if self._over_budget(request):
             found.append(refusal("privacy_budget", self._privacy, TRAIN))
         return once(found)
@@ -260,13 +262,17 @@ class Releases:
             self._known[subset] = self._memberships.of(p.patient_id for p in patients)
         return self._known[subset]
 
-    def _other_sites(self, item: Item) -> Iterator[Refusal]:
+    def _other_sites(self, item: Item, over: Sequence[str]) -> Iterator[Refusal]:
         """Refuse the same patients summed with a few sites more or less: it gives these few away.
 
         Whatever the sum is called: another name, or an idle step, may stand for the same numbers.
+
+        Parameters
+        ----------
+        over : sites of the sum; at enrolment, of the sums that the study is going to ask for.
         """
-        known = self._db.companions(item.membership) if item.participants else ()
-        if known and self._earlier.reveal_too_much(item.subset, item.participants, known):
+        known = self._db.companions(item.membership) if over else ()
+        if known and self._earlier.reveal_too_much(item.subset, over, known):
             yield refusal("participants", self._privacy, "")
 
     def _items(self, exchange: str, request: Any) -> Iterator[Item]:
@@ -332,7 +338,8 @@ class EarlierSums:
 
     A site hears only of sums that it gave a part of. Several of them may reveal another site's
     numbers together with sums that this one had no part in; so everything that a study declares is
-    looked at, for every study in which this site gave sums of the same patients.
+    looked at, for every study in which this site gave sums of the same patients. A site with
+    another identity key than before is another site: it might be anybody's.
 
     Parameters
     ----------
@@ -341,6 +348,7 @@ class EarlierSums:
 
     def __init__(self, work: Path, study: Study, left: Iterable[tuple[str, str]]) -> None:
         self._work, self._study, self._left = work, study, frozenset(left)
+        self._rosters = Rosters(work)
         self._studies: dict[str, Study | None] = {study.digest(): study}
         self._checked: dict[tuple[object, ...], bool] = {}
 
@@ -354,6 +362,13 @@ class EarlierSums:
     def gone(self, earlier: Companions) -> set[str]:
         """Return the sites of an earlier sum that have left for good."""
         return {site for site in earlier.participants if (site, earlier.roster) in self._left}
+
+    def under_keys(self, earlier: Companions) -> Sites:
+        """Return the sites of an earlier sum; those that had another key bear another name."""
+        before, now = self._rosters.recall(earlier.roster), self._study.roster
+        return frozenset(
+            under_key(site, before.get(site), now.get(site)) for site in earlier.participants
+        )
 
     def reveal_too_much(self, subset: str, now: Iterable[str], known: Iterable[Companions]) -> bool:
         """Say whether a sum among `now` would give fewer than three sites away by subtraction.
@@ -383,7 +398,8 @@ class EarlierSums:
         return told_by_difference(now, given, (*own, *declared))
 
     def _staying(self, earlier: Companions, now: Sites) -> Sites:
-        return frozenset(earlier.participants) - (self.gone(earlier) - now)
+        staying = frozenset(earlier.participants) - (self.gone(earlier) - now)
+        return self.under_keys(earlier._replace(participants=tuple(staying)))
 
     def _declared(self, digest: str, split: str) -> Iterator[tuple[str, ...]]:
         """Yield the sites of all masked sums of an earlier study; none if it is not at hand."""

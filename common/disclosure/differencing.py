@@ -60,6 +60,17 @@ def told_by_difference(now: Group, given: Iterable[Group], others: Iterable[Grou
     return bool(few_told([sites for sites in together if len(sites) >= FEWEST_MASKED]))
 
 
+def under_key(site: str, before: str | None, now: str | None) -> str:
+    """Return what to call a site of an earlier sum: by its key, where it has another one now.
+
+    Under another key anybody may answer, and a made-up answer is known and taken off.
+
+    >>> under_key("a", "K1", "K1"), under_key("a", "K1", "K2"), under_key("a", None, "K2")
+    ('a', 'a under its former key', 'a')
+    """
+    return f"{site} under its former key" if before and now and before != now else site
+
+
 @lru_cache(maxsize=1024)
 def _few_told(sums: frozenset[Group]) -> Names:
     """Find revealed sites from the orthogonal complement of the sums' span.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from common.disclosure.differencing import told_by_difference
+from common.disclosure.differencing import told_by_difference, under_key
 from common.disclosure.rule import RULES
 from common.errors import SignatureError, StudyError
 from common.masking.agreement import roster_digest
@@ -29,8 +29,12 @@ def foretell_participants(folder: CoordinatorFolder, study: Study) -> Iterator[s
         split, now = split_of(study, subset), frozenset(study.members(subset))
         own = [frozenset(sites) for sites in masked_over(study, split).values()]
         for run, before in earlier:
+            keys = before.roster, study.roster
             sums = {
-                name: frozenset(sites) - _gone(study, before) | (frozenset(sites) & now)
+                name: frozenset(
+                    under_key(site, *(key.get(site) for key in keys))
+                    for site in frozenset(sites) - _gone(study, before) | (frozenset(sites) & now)
+                )
                 for name, sites in masked_over(before, split).items()
             }
             if told_by_difference(now, sums.values(), own):

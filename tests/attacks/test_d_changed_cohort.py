@@ -13,6 +13,7 @@ import pytest
 import client.store.releases
 from client.workspace import open_workspace
 from common.errors import RefusedError, StudyError
+from common.masking import identity
 from common.masking.layout import RingSums, from_rings
 from common.messages.exchanges import Refused, SumItem
 from common.statistics.exact import from_digits
@@ -122,14 +123,54 @@ def four(tabular: Path) -> Path:
 def with_and_without_d(
     coordinator: Any, folder: Path, item: SumItem, other: SumItem
 ) -> tuple[Any, Any, Any, Any]:
-    """A sum over four sites, then another over three of them; federations and totals."""
+    """A sum over four sites, then another over three of them; federations and totals.
+
+    Both enrol before any sum is given, so that only the sum itself can be refused.
+    """
     everyone = coordinator.rehearse(folder, sites="abcd")
     before = everyone.federation("first")
     before.enrol()
-    first = totals(before, item)
     after = coordinator.rehearse(folder, sites="abc", visitors="d").federation("second")
     after.enrol()
+    first = totals(before, item)
     return everyone, after, first, lambda: totals(after, other)
+
+
+def test_a_study_with_one_site_fewer_is_refused_at_enrolment_once_sums_were_given(
+    coordinator: Any, four: Path
+) -> None:
+    before = coordinator.rehearse(four, sites="abcd").federation("first")
+    before.enrol()
+    totals(before, MEANS)
+    after = coordinator.rehearse(four, sites="abc", visitors="d").federation("second")
+    with pytest.raises(RefusedError, match="refuses: rule participants"):
+        after.enrol()
+    asked = {heard.kind for heard in after.grid.heard}
+    assert (asked, refused_rules(after)) == ({"query.enrol"}, {"participants"})
+
+
+def test_a_hospital_under_another_key_counts_as_another_hospital(
+    coordinator: Any, four: Path
+) -> None:
+    """The coordinator says that d made new keys: a d of its own, whose numbers it could take off.
+
+    The hospitals have approved that; only their memory of the key of before is left.
+    """
+    everyone = coordinator.rehearse(four, sites="abcd")
+    before = everyone.federation("first")
+    before.enrol()
+    totals(before, MEANS)
+    own = identity.public_text(identity.generate().public_key())
+    *others, d = everyone.study.sites
+    forged = everyone.study.model_copy(
+        update={"sites": (*others, d.model_copy(update={"public_key": own}))}
+    )
+    after = coordinator.Rehearsal(forged, everyone.sites).federation("second")
+    with pytest.raises(RefusedError, match="refuses: rule participants"):
+        after.enrol()
+    refused = {heard.site for heard in after.grid.heard if isinstance(heard.reply, Refused)}
+    assert refused >= {"a", "b", "c"}
+    assert refused_rules(after) == {"participants"}
 
 
 def test_the_same_sum_with_one_site_fewer_is_refused(coordinator: Any, four: Path) -> None:
@@ -142,7 +183,7 @@ def test_the_same_sum_with_one_site_fewer_is_refused(coordinator: Any, four: Pat
 def test_without_the_rule_the_difference_is_the_sites_statistic(
     coordinator: Any, four: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.store.releases.Releases, "_other_sites", lambda self, item: iter(()))
+    monkeypatch.setattr(client.store.releases.Releases, "_other_sites", lambda *_: iter(()))
     everyone, _, first, again = with_and_without_d(coordinator, four, MEANS, MEANS)
     second = again()
     true = from_rings(MEANS.statistic, everyone.true_rings("d", MEANS, "first"), len(COLUMNS))
@@ -212,9 +253,15 @@ def test_a_study_whose_test_sets_give_every_site_together_is_refused_at_enrolmen
 def test_two_studies_whose_test_sets_give_every_site_together_are_not_both_answered(
     coordinator: Any, seven: Path
 ) -> None:
-    for label, sets in (("first", FANO[:4]), ("second", FANO[4:])):
-        federation = seven_with(coordinator, seven, sets).federation(label)
+    halves = {"first": FANO[:4], "second": FANO[4:]}
+    enrolled = {
+        label: seven_with(coordinator, seven, sets).federation(label)
+        for label, sets in halves.items()
+    }
+    for federation in enrolled.values():  # before any sum: else the second is refused here
         federation.enrol()
+    for label, sets in halves.items():
+        federation = enrolled[label]
         items = [SumItem(Means(), VIEW, f"t{i}") for i in range(len(sets))]
         if label == "second":
             with pytest.raises(RefusedError, match="refuses: rule participants"):

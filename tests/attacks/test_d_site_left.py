@@ -93,9 +93,9 @@ def statement(everyone: Any) -> LeftSite:
 
 
 def expect_refused(coordinator: Any, hospitals: Path, *left: LeftSite) -> None:
-    after = begun(coordinator.rehearse(hospitals, **gone(*left)), "refused")
+    after = coordinator.rehearse(hospitals, **gone(*left)).federation("refused")
     with pytest.raises(RefusedError, match="refuses: rule participants"):
-        totals(after)
+        after.enrol()
     assert refused_rules(after) == {"participants"}
 
 
@@ -176,9 +176,8 @@ def test_a_site_that_left_does_not_come_back(
     coordinator: Any, hospitals: Path, everyone: Any, statement: LeftSite
 ) -> None:
     totals(begun(coordinator.rehearse(hospitals, **gone(statement)), "second"))
-    again = begun(everyone, "third")
     with pytest.raises(RefusedError, match="refuses: rule participants"):
-        totals(again, SQUARES)
+        begun(everyone, "third")
 
 
 # -- with its word -------------------------------------------------------------------------------

@@ -97,6 +97,27 @@ def test_sums_that_a_run_on_disk_lets_hospitals_refuse_are_foretold(
     assert "would be refused" not in "".join(prepare(folder, own).foretold), "the same as before"
 
 
+def test_a_hospital_with_new_keys_is_foretold_to_be_another_hospital(
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+    enrolled: dict[str, JoinRequest],
+    study_file: Path,
+) -> None:
+    run = new_run(folder, prepare(folder, study_file).file)
+    run.events_file.write_text(
+        '{"time": 1, "kind": "contact", "site": "a", "exchange": "query.sum"}\n'
+    )
+    own = identity.generate()
+    changed = JoinRequest(
+        site="b",
+        identity_key=identity.public_text(own.public_key()),
+        node_key=enrolled["b"].node_key,
+    ).signed_by(own)
+    enrol(folder, changed, replace=True)
+    foretold = "".join(prepare(folder, study_file).foretold)
+    assert "without b under its former key and with b besides (rule participants)" in foretold
+
+
 def test_a_hospital_that_signed_that_it_left_stands_in_no_ones_way(
     folder: CoordinatorFolder,
     request_of: Joiner,
