@@ -10,7 +10,7 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study figures test nginx chromium equality bench rehearse rehearse-faults dossier docs lint format clean help
+.PHONY: setup study figures test nginx chromium equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
@@ -19,6 +19,7 @@ help:
 	@echo "make test    all tests (make nginx and make chromium install what some of them need)"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
+	@echo "make rehearse-lies  a coordinator that lies, in real deployments: every hospital stops it (ten minutes)"
 	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
 	@echo "make bench   seconds and memory, beside the peers' (an hour; ONLY=transport: a part of it)"
 	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
@@ -63,6 +64,9 @@ equality: $(READY)
 
 rehearse: $(READY)
 	$(BIN)/fedlnm-sim rehearse --seed $(SEED)
+
+rehearse-lies: $(READY)
+	$(BIN)/python -m pytest tests/deployment/test_lies.py tests/deployment/test_lies_of_training.py
 
 rehearse-faults: $(READY)
 	$(BIN)/python -m pytest tests/deployment -m faults

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests import builders
+
+TRAINING = ("north", "south", "west")
+
 
 def _beside(name: str) -> Any:
     """A module beside this file."""
@@ -35,7 +39,34 @@ def stage(
 ) -> Iterator[Any]:
     """Three hospitals and a coordinator, set up; nothing runs."""
     root = tmp_path_factory.mktemp("deployment")
-    made = staging.build(tabular_master, root, _beside("line").Line)
+    yield from _set_up(staging, tabular_master, root)
+
+
+@pytest.fixture(scope="session")
+def network_stage(
+    staging: Any,
+    imaging_master: Path,
+    imaging_cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    """Three hospitals with images that train one small network, and a coordinator, set up."""
+    folder = tmp_path_factory.mktemp("network-hospitals")
+    for name in TRAINING:
+        (folder / name).symlink_to(imaging_master / name)
+    (folder / "study.toml").write_bytes((imaging_master / "study.toml").read_bytes())
+    builders.amend(
+        folder / "study.toml",
+        sites=TRAINING,
+        tests={"internal": ("internal_test", TRAINING)},
+        base_models=["dl2d"],
+        fusion_models=[],
+    )
+    root = tmp_path_factory.mktemp("network-deployment")
+    yield from _set_up(staging, folder, root, imaging_cache)
+
+
+def _set_up(staging: Any, hospitals: Path, root: Path, *cache: Path) -> Iterator[Any]:
+    made = staging.build(hospitals, root, _beside("line").Line, *cache)
     yield made
     for line in made.lines.values():
         line.close()

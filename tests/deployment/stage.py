@@ -353,38 +353,45 @@ def _lying(lie: str) -> dict[str, str]:
     return {"LIE": lie, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
-def build(tabular: Path, root: Path, line: Callable[[int], Any]) -> Stage:
+def build(
+    hospitals: Path, root: Path, line: Callable[[int], Any], cache: Path | None = None
+) -> Stage:
     """Coordinator and hospitals, from nothing to an approved study.
 
     Parameters
     ----------
-    tabular : folder with study.toml and the hospitals' data.
+    hospitals : folder with study.toml and the hospitals' data.
     line : makes a line to a port.
+    cache : prepared images, which all hospitals share; None = each prepares its own.
     """
-    study = load_study(tabular / "study.toml")
-    folders = [tabular / name for name in study.site_names]
+    study = load_study(hospitals / "study.toml")
+    folders = [hospitals / name for name in study.site_names]
     rehearsal = Rehearsal(root, find_sites(folders, study))
     public = free_port()
     settings = CoordinatorSettings(address=f"127.0.0.1:{public}", port=free_port())
     hub = make_coordinator(rehearsal.hub.root, settings)
     lines = {name: line(public) for name in rehearsal.data}
     for name, data in rehearsal.data.items():
-        add_site(rehearsal, name, data, lines[name].port)
+        add_site(rehearsal, name, data, lines[name].port, cache)
         enrol(hub, JoinRequest.read(rehearsal.site(name) / f"{name}.request.json"), replace=False)
-    stage = Stage(rehearsal, prepare(hub, tabular / "study.toml").file, lines)
+    stage = Stage(rehearsal, prepare(hub, hospitals / "study.toml").file, lines)
     for name in lines:
         approve_study(stage, name)
     return stage
 
 
-def add_site(rehearsal: Rehearsal, name: str, data: Path, port: int) -> Path:
+def add_site(
+    rehearsal: Rehearsal, name: str, data: Path, port: int, cache: Path | None = None
+) -> Path:
     """A hospital's folder with fresh keys, which reaches the coordinator at this port."""
     folder = rehearsal.site(name)
     join(folder, name, Invitation.read(rehearsal.hub.invitation), free_port())
     settings = load_site(folder / "site.toml")
     assert settings.deployment is not None
     deployment = settings.deployment.model_copy(update={"superlink": f"127.0.0.1:{port}"})
-    write_site(folder, settings.model_copy(update={"data": data, "deployment": deployment}))
+    changes: dict[str, Any] = {"data": data, "deployment": deployment}
+    changes |= {"cache": cache} if cache else {}
+    write_site(folder, settings.model_copy(update=changes))
     return folder
 
 
