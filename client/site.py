@@ -111,7 +111,13 @@ def load_site(path: Path) -> SiteSettings:
     InputError : missing, not TOML, or a key or value that does not validate.
     """
     if not path.is_file():
-        raise InputError("no such file", where=str(path), remedy="run fedlnm-site init")
+        raise InputError(
+            "no such file",
+            where=str(path),
+            remedy="name the folder with this hospital's site.toml; if it was moved, its new place,"
+            " also in the unit of its service. Only a hospital that has none yet makes one, with"
+            " fedlnm-site init",
+        )
     try:
         settings = SiteSettings.model_validate(parse_toml(read_written(path), str(path)))
     except ValidationError as error:

@@ -45,7 +45,7 @@ def doctor(
     """
     settings = load_site(site_file(site))
     faults = 0
-    for name, look in looks(settings, study):
+    for name, look in looks(site_file(site).parent.resolve(), settings, study):
         try:
             for line in look():
                 console.emit(f"ok     {name}: {line}")
@@ -59,7 +59,7 @@ def doctor(
 Look = Callable[[], Iterable[str]]
 
 
-def looks(settings: SiteSettings, study: Path | None) -> Iterator[tuple[str, Look]]:
+def looks(folder: Path, settings: SiteSettings, study: Path | None) -> Iterator[tuple[str, Look]]:
     """Yield all that is looked at, in the order in which a fault explains those after it."""
     deployment = settings.deployment
     yield "keys", lambda: _keys(settings)
@@ -67,6 +67,7 @@ def looks(settings: SiteSettings, study: Path | None) -> Iterator[tuple[str, Loo
     yield "ledger", lambda: _ledger(settings)
     yield "approvals", lambda: _approvals(settings)
     yield "running", lambda: _running(settings)
+    yield "service", lambda: _service(folder)
     yield "disk", lambda: _disk(settings)
     yield "software", lambda: _all_well(check_software())
     if study is not None:
@@ -133,6 +134,20 @@ def _running(settings: SiteSettings) -> Iterator[str]:
         if "takes part already" not in error.what:
             raise
         yield error.what
+
+
+def _service(folder: Path) -> Iterator[str]:
+    units = sorted(folder.glob("fedlnm-*.service"))
+    for unit in units:
+        line = f"WorkingDirectory={folder}"
+        if line not in unit.read_text(encoding="utf-8", errors="replace").splitlines():
+            raise StudyError(
+                "the unit of the service starts another folder: this one was moved or copied",
+                where=unit.name,
+                remedy=f"write {folder} in place of the old folder everywhere in it, and install"
+                " it again; of two copies, only the one that took part last may go on",
+            )
+    yield "the unit names this folder" if units else "no unit lies here"
 
 
 def _disk(settings: SiteSettings) -> Iterator[str]:

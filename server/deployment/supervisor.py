@@ -319,18 +319,21 @@ class Supervisor:
 
 
 EVERYBODY = "every hospital has joined"
+_CURE = "is fedlnm-site run running, and what does fedlnm-site doctor say there?"
 
 
 def who_is_missing(names: Sequence[str], online: Set[str], enrolled: Set[str]) -> str:
     """Return who is waited for before a study can begin, and for what.
 
-    >>> who_is_missing(("a", "b", "c"), {"a", "b"}, {"a"})
-    'waiting for c (not connected), b (connected; reads its patients)'
+    >>> who_is_missing(("a", "b", "c"), {"a", "b", "c"}, {"a", "c"})
+    'waiting for b (connected; reads its patients)'
     """
     waiting = [name for name in names if name not in enrolled]
-    said = [f"{name} (not connected)" for name in waiting if name not in online]
+    away = [name for name in waiting if name not in online]
+    said = [f"{name} (not connected)" for name in away]
     said += [f"{name} (connected; reads its patients)" for name in waiting if name in online]
-    return f"waiting for {', '.join(said)}" if said else EVERYBODY
+    cure = f" -> call {', '.join(away)}: {_CURE}" if away else ""
+    return f"waiting for {', '.join(said)}{cure}" if said else EVERYBODY
 
 
 def register_sites(control: Control, roster: Roster) -> None:

@@ -16,10 +16,11 @@ from client.cli import app
 from client.commands import doctor
 from client.commands.run import only_one
 from client.gate import approvals
-from client.site import SiteSettings
+from client.site import SiteSettings, load_site
 from client.store.heads import LedgerHeads, RolledBackError
 from client.store.ledger import Ledger, ledger_path
 from client.store.site_db import site_db
+from common.errors import InputError
 from common.ledger.entry import Record
 from common.masking import identity
 from common.study.release_mark import PACKAGE
@@ -99,6 +100,27 @@ def test_a_fault_is_named_with_its_cure(
     (line, *_) = [line for line in shown.splitlines() if fault in line]
     assert line.startswith("FAULT"), shown
     assert cure in line
+
+
+def test_a_site_whose_folder_was_moved_goes_on_there_and_its_old_place_leads_on(
+    settings: SiteSettings, tmp_path: Path
+) -> None:
+    old = settings.identity.parent.parent
+    new = old.rename(tmp_path / "moved")
+    moved = load_site(new / "site.toml")
+    assert site_db(moved.work).ledger_end().number == 1, "it remembers what left"
+    code, shown = examine(moved)
+    assert code == 1
+    (fault,) = [line for line in shown.splitlines() if line.startswith("FAULT")]
+    assert "service: fedlnm-qilu.service: the unit of the service starts another folder" in fault
+    assert f"write {new} in place of the old folder" in fault
+    unit = new / "fedlnm-qilu.service"
+    unit.write_text(unit.read_text().replace(str(old), str(new)))
+    assert examine(moved)[0] == 0
+    done = CliRunner().invoke(app, ["run", "--site", str(old)])
+    assert isinstance(done.exception, InputError)
+    assert f"{old}: no such file -> name the folder" in str(done.exception)
+    assert "if it was moved, its new place, also in the unit of its service" in str(done.exception)
 
 
 def test_a_site_that_takes_part_already_is_no_fault(settings: SiteSettings) -> None:

@@ -173,13 +173,14 @@ def test_who_is_waited_for_is_said_from_the_first_second_and_when_it_changes(
         emit(RUNNING, kind="enrolled", site="c"),
         emit(COMPLETED, kind="finished"),
     )
+    cure = " -> call c: is fedlnm-site run running, and what does fedlnm-site doctor say there?"
     assert told == [
         "starting Flower's SuperLink, which hospitals connect to",
         "starting the study's program; hospitals connect meanwhile",
         "waiting for c (not connected), a (connected; reads its patients), b (connected; reads its"
-        " patients)",
-        "waiting for c (not connected), b (connected; reads its patients)",
-        "waiting for c (not connected)",
+        f" patients){cure}",
+        f"waiting for c (not connected), b (connected; reads its patients){cure}",
+        f"waiting for c (not connected){cure}",
         "every hospital has joined",
     ]
 
