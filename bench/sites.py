@@ -60,8 +60,8 @@ def text(by_sites: dict[int, Measured], by_payload: dict[str, Measured]) -> str:
             " one site at a time there are request, change and reply: its peak is more than the"
             f" coordinator alone takes. {conditions()}",
             "One round of 46.2 million weights. Flat (the largest peak at most"
-            f" {FLAT:g} times the smallest): **{'yes' if flat else 'no'}**. Every site masks with"
-            " every other, one after the other here, so the time grows with the square.",
+            f" {FLAT:g} times the smallest): **{'yes' if flat else 'no'}**. Up to 17 sites each"
+            " masks with every other, of more with 16, one after the other here.",
             table(["sites", "peak PSS, GiB", "whole program, s"], sites),
             "Four sites, medians.",
             table(["float32 numbers", "s a round", "peak PSS, GiB"], payloads),

@@ -144,7 +144,9 @@ def sign(request: SignRequest, reply: SignReply, context: GateContext) -> None:
 
 def open_sum(request: OpenRequest, reply: OpenReply, context: GateContext) -> None:
     """Let through keys of one step: of its own mask, and of those shared with sites left out."""
-    expect(set(reply.pairs) == set(request.opening.left_out), "shape", "keys of a step")
+    opening = request.opening
+    partners = context.study.step_partners(context.site, opening.invited)
+    expect(set(reply.pairs) == set(partners) & set(opening.left_out), "shape", "keys of a step")
     for key in (reply.own, *reply.pairs.values()):
         expect(key.shape == (KEY_BYTES,), "shape", "keys of a step")
 

@@ -258,7 +258,8 @@ class GroupKeys:
         value = fingerprint_of(key, context, signed)
         if self._site == min(sites):
             value = (value + pad(key, context)) % P
-        pairs = self._masks.pairs(request.keys, sites)
+        partners = self._study.mask_partners(self._site, sites)
+        pairs = self._masks.pairs(request.keys, partners)
         return mask_fingerprint(value, pairs, self._site, context)
 
     def _contribution(self, session: str) -> bytes:

@@ -116,10 +116,10 @@ class RunMasks:
         """
         if not self._study.masked(subset) or vector.size == 0:
             return vector
-        private, own = self._own(keys)
+        own = self._own(keys).signed
         participants = self._study.members(subset)
         context = mask_context(self._run, exchange, digest, item, participants)
-        pairs = among(self._pair_secrets(private, keys), own.site, participants)
+        pairs = self.pairs(keys, self._study.mask_partners(own.site, participants))
         masked = mask_vector(vector, pairs, own.site, context, out=vector)
         self._admit(own.public_key, context, masked)
         return masked
@@ -134,7 +134,9 @@ class RunMasks:
         SignatureError : a key that is not the one its site signed for this run.
         RestartedError : this start of the program does not have the own one.
         """
-        return step_keys(self.own_secret(keys, context), self.pairs(keys, participants), context)
+        own = self.own_secret(keys, context)
+        partners = self._study.step_partners(self._settings.name, participants)
+        return step_keys(own, self.pairs(keys, partners), context)
 
     def hide_step(
         self,
@@ -177,10 +179,10 @@ class RunMasks:
         public = {site: key.public_bytes_raw() for site, key in checked.items()}
         return private, {site: raw for site, raw in public.items() if site != own.site}
 
-    def pairs(self, keys: tuple[SignedKey, ...], participants: Sequence[str]) -> dict[str, bytes]:
-        """Return the secrets that this site shares with the other participants of a sum."""
+    def pairs(self, keys: tuple[SignedKey, ...], partners: Sequence[str]) -> dict[str, bytes]:
+        """Return the secrets that this site shares with these other sites."""
         private, own = self._own(keys)
-        return among(self._pair_secrets(private, keys), own.site, participants)
+        return among(self._pair_secrets(private, keys), own.site, (own.site, *partners))
 
     def _own(self, keys: tuple[SignedKey, ...]) -> RunKey:
         """Return the pair of the own key among these, where this start of the program has it."""

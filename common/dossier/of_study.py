@@ -12,6 +12,7 @@ from common.dossier.markdown import bullets, document, size, table
 from common.dossier.measured import Figures, measured
 from common.dossier.shown_by import tests_section, with_numbers
 from common.masking import identity
+from common.masking.neighbours import mask_colluders_stood
 from common.models import MODELS, NetworkName
 from common.study.model import (
     FEWEST_MASKED,
@@ -377,6 +378,17 @@ def _unmasked(study: Study) -> Iterator[str]:
         )
 
 
+def _neighbours(training: int, degree: int) -> str:
+    stood = mask_colluders_stood(training, degree)
+    if stood == training - 2:
+        return ""
+    return (
+        f" Every hospital shares masks with {degree} others: if all of these work together with the"
+        f" coordinator, it knows that hospital's sums; with {stood}, it learns nothing but the sum"
+        " of all others [@neighbours]."
+    )
+
+
 def _questions(study: Study) -> Iterator[str]:
     """Say which line holds against whom."""
     training = len(study.training_sites)
@@ -395,6 +407,7 @@ def _questions(study: Study) -> Iterator[str]:
         f" right form can single out patients [@open]. Of {training} training hospitals, if the"
         f" coordinator works together with {training - 1}, it knows the sums of the last one; with"
         f" {training - 2}, the sum of the two others [@two_allowed]."
+        + _neighbours(training, study.privacy.mask_neighbours)
     )
 
 

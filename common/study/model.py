@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -24,6 +25,7 @@ from pydantic import (
 from common.errors import InputError, SignatureError
 from common.masking import FEWEST
 from common.masking.leaving import LeftSite
+from common.masking.neighbours import degree_of_step, neighbours
 from common.models import (
     BASE_MODELS,
     FUSION_MODELS,
@@ -41,7 +43,7 @@ from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.release_mark import other_release
 from common.study.strategy import refusal_of_masks
-from common.study.training import TrainingSettings, check_quorum
+from common.study.training import TrainingSettings, check_quorum, colluders_stood
 from common.utils.bounded import parse_toml
 from common.utils.text_file import check_levels, on_one_line, read_written
 
@@ -237,6 +239,7 @@ class PrivacySettings(Settings):
     max_releases: int = Field(5, ge=1)
     max_unique_rows: float = Field(0.5, ge=0, le=1)
     max_departures: int = Field(6, ge=0)
+    mask_neighbours: int = Field(16, ge=4, multiple_of=2)
     mode: Mode = "guarded"
     masking: Masking = "required"
 
@@ -359,6 +362,17 @@ class Study(Settings):
         """Return how many sites a round of training needs, 0 where it needs all of them."""
         own = self.training.quorum
         return own if own < len(self.training_sites) else 0
+
+    def mask_partners(self, site: str, participants: Sequence[str]) -> tuple[str, ...]:
+        """Return the sites with which a site shares a mask in a sum over these participants."""
+        return neighbours(site, participants, self.privacy.mask_neighbours)
+
+    def step_partners(self, site: str, invited: Sequence[str]) -> tuple[str, ...]:
+        """Return the sites with which a site shares a mask in a round that may do without some."""
+        sites, quorum = len(invited), min(self.quorum or len(invited), len(invited))
+        stood = colluders_stood(quorum, len(self.training_sites))
+        degree = degree_of_step(sites, quorum, stood, self.privacy.mask_neighbours)
+        return neighbours(site, invited, degree)
 
     def too_few_to_mask(self) -> tuple[str, ...]:
         """Return subsets whose sums must be masked but which have too few sites for it.

@@ -97,7 +97,8 @@ def open_round(
     asked_keys = dict.fromkeys(opening.opened, to_open)
     for site, reply in ask("query.open", asked_keys, seconds):
         pairs = {other: key.tobytes() for other, key in reply.pairs.items()}
-        if set(pairs) != set(opening.left_out):
+        partners = study.step_partners(site, opening.invited)
+        if set(pairs) != set(partners) & set(opening.left_out):
             raise SiteError("its keys are not those of the sites left out", where=f"site {site}")
         revealed[site] = StepKeys(reply.own.tobytes(), pairs)
     totals = UpdateTotals.restored(request, kept)

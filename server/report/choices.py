@@ -540,6 +540,12 @@ PRIVACY = (
     Choice("Most releases of one kind with other models", ("max_releases",), ADDED),
     Choice("Largest share of patients with one fitting row", ("max_unique_rows",), ADDED),
     Choice("Most rounds that go on without one or two hospitals", ("max_departures",), ADDED),
+    Choice(
+        "Hospitals with which each shares its masks",
+        ("mask_neighbours",),
+        ADDED,
+        lambda degree: f"{degree}, or all of fewer",
+    ),
     Choice("Most refused questions a hospital bears", ("max_refusals",), ADDED),
 )
 

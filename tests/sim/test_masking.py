@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests import builders
+from tests.conftest import write_tabular_hospital
 from tests.fixtures.programs import Finished, run_simulation
 
 NAMES = ("a", "b", "c")
@@ -91,3 +92,25 @@ def test_two_sites_are_refused_with_a_remedy(tabular_master: Path, tmp_path: Pat
     done = run_study(folder, tmp_path / "run")
     assert done.returncode == 1
     assert 'write pooling = "bins"' in done.stderr.replace("\n", " ")
+
+
+def test_masks_of_some_neighbours_hide_as_masks_of_all_do(tmp_path: Path) -> None:
+    """Seven hospitals, each of which masks with four of the others."""
+    names = tuple("abcdefg")
+    for place, name in enumerate(names):
+        write_tabular_hospital(tmp_path / "h" / name, name, 60 + 3 * place, 12, 0)
+    changes: dict[str, Any] = {
+        "sites": "abcdefg",
+        "tests": {"internal": ("internal_test", "abcdefg")},
+        "strata": [],
+    }
+    found = []
+    for degree in (4, 16):
+        file = builders.study_file(tmp_path / "h" / "study.toml", **builders.TABULAR | changes)
+        builders.amend(file, privacy={"mask_neighbours": degree})
+        out = tmp_path / f"run{degree}"
+        done = run_simulation(tmp_path / "h", names, out, "--cache", tmp_path / "cache")
+        assert done.returncode == 0, done.stderr
+        tree = json.loads((out / "results.json").read_text(encoding="utf-8"))
+        found.append({key: tree[key] for key in ("performance", "roc", "table1", "delong")})
+    assert found[0] == found[1]
