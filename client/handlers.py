@@ -9,6 +9,7 @@ import numpy as np
 
 from client.check.disclosure import foretold
 from client.site import LOG
+from client.store.canaries import audit_canaries
 from client.store.cohorts import fix_levels
 from client.store.row_sets import audit_releases
 from client.store.run_files import StoredTable
@@ -355,6 +356,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         strata=strata,
         membership=_membership(workspace, bundle, tested),
         releases=audit_releases(workspace, strata),
+        canaries=audit_canaries(workspace),
     )
 
 

@@ -21,6 +21,7 @@ from client.gate.schema import GateContext, StoppedError, conform, expect
 from client.gate.vocabulary import are_refusals, is_code
 from common.disclosure.membership import audited_models, fewest_audited
 from common.errors import InputError, SignatureError, StudyError
+from common.evaluation.canaries import CanaryAudit, rounded_up
 from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
@@ -177,6 +178,20 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
         _check_strata(levels, request, context)
     if reply.membership is not None:
         _check_membership(reply, reply.membership, context)
+    if reply.canaries is not None:
+        _check_canaries(reply.canaries, context)
+
+
+def _check_canaries(found: CanaryAudit, context: GateContext) -> None:
+    """Let through rounded numbers of own patients, of a site that trains and derives."""
+    trains = context.site in context.study.training_sites
+    expect(trains and context.study.derivable, "not_declared", "this site has no totals to search")
+    for own in vars(found).values():
+        expect(max(own.found, own.chance) <= own.planted, "value", "canaries found")
+        coarse = rounded_up(own.patients_found, own.patients, context.privacy.min_cell)
+        expect(own.patients_found == coarse, "value", "own patients found")
+        enough = own.patients == 0 or own.patients >= context.privacy.min_cell
+        expect(enough, "too_few", "own patients searched")
 
 
 def _check_membership(reply: EvaluateReply, found: MembershipAudit, context: GateContext) -> None:

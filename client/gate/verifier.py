@@ -16,6 +16,7 @@ from typing import Any
 from client.gate.derivation import Agreement, Answer, Derivation, Question, handout_digest
 from client.gate.schema import StoppedError, expect
 from client.site import LOG
+from client.store.audited_totals import AuditedTotals
 from client.store.derived_files import DerivedFiles, DerivedWeights
 from client.store.group_key import (
     ENROLMENT,
@@ -88,7 +89,9 @@ class Verifier:
     def __init__(self, work: Path, site: str, study: Study, run: str) -> None:
         self.study = study
         self._work, self._site, self._run = work, site, run
-        self._files, self._db = DerivedFiles(RunTables(work, run).folder), site_db(work)
+        folder = RunTables(work, run).folder
+        self._files, self._audited = DerivedFiles(folder), AuditedTotals(folder)
+        self._db = site_db(work)
         self._derivation: Derivation | None = None
         self._one_at_a_time = threading.Lock()
 
@@ -121,10 +124,12 @@ class Verifier:
     def forget_keys_after(self, request: Any) -> None:
         """Delete this site's keys of the run where its last answer is about to leave.
 
-        Should that answer be lost, the sites agree on new keys before it is asked for again.
+        Should that answer be lost, the sites agree on new keys before it is asked for again. The
+        totals go that were kept for the audit, too.
         """
         if self.is_last(request):
             self._db.forget_run_keys(self.study.digest(), self._run)
+            self._audited.forget()
 
     def is_last(self, request: Any) -> bool:
         """Say whether nothing is asked of this site after this question."""
@@ -300,6 +305,8 @@ class Verifier:
             self._check_agreed(question.asked, entry, where)
         else:
             self._check_totals(question, entry, where)
+        if isinstance(question.asked, tuple) and isinstance(entry, Totals):
+            self._audited.keep(question.asked, entry)
         self._files.keep(entry)
         derivation.give(entry)
 

@@ -74,7 +74,15 @@ _Derived = Literal[
 ]
 _Step = Literal["opened"]
 _Made = Literal[
-    "cohort", "mask", "levels", "update", "reply", "spending", "unique rows", "rolled back"
+    "cohort",
+    "mask",
+    "levels",
+    "update",
+    "reply",
+    "spending",
+    "unique rows",
+    "canaries",
+    "rolled back",
 ]
 Kind = _Key | _Content | _Derived | _Step | _Made
 REFUSED = "refused"

@@ -10,6 +10,11 @@ from common.evaluation.membership import FALSE_POSITIVES
 from common.models import MODELS
 
 FEDERATED = "federated"
+DECODERS = {
+    "components": "search behind matrices of products",
+    "columns": "columns in which one differs",
+    "cells": "intervals that hold one",
+}
 Figures = Mapping[str, Iterable[Mapping[str, Any]]]
 
 
@@ -18,8 +23,8 @@ def measured(figures: Figures) -> str:
 
     Parameters
     ----------
-    figures : results.json, or a part of it with `membership`, `linkage` and `releases`; numbers
-        may be the text of a number.
+    figures : results.json, or a part of it with `membership`, `linkage`, `releases` and
+        `canaries`; numbers may be the text of a number.
 
     Examples
     --------
@@ -28,10 +33,15 @@ def measured(figures: Figures) -> str:
     """
     rows = {
         name: [row for row in figures.get(name, ()) if row["run"] == FEDERATED]
-        for name in ("linkage", "membership", "releases")
+        for name in ("linkage", "membership", "releases", "canaries")
     }
     return bullets(
-        (*_linkage(rows["linkage"]), *_membership(rows["membership"]), *_releases(rows["releases"]))
+        (
+            *_linkage(rows["linkage"]),
+            *_membership(rows["membership"]),
+            *_releases(rows["releases"]),
+            *_canaries(rows["canaries"]),
+        )
     )
 
 
@@ -76,3 +86,32 @@ def _releases(rows: list[Mapping[str, Any]]) -> Iterator[str]:
         f" hospitals reveal theirs: {determined} [@releases]."
     )
     yield f"Epsilon over all private trainings of all runs, the largest: {most} [@max_epsilon]."
+
+
+def _canaries(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Add up what each decoder found over the hospitals that hold totals."""
+    measured = [row for row in rows if row["searched"] is not None]
+    for decoder, words in DECODERS.items():
+        own = [row for row in measured if row["decoder"] == decoder]
+        searched = [row for row in own if int(row["searched"])]
+        if own and not searched:
+            yield f"Planted made-up patients, {words}: no total could be searched so [@canaries]."
+        if searched:
+            planted, found, chance, patients, patients_found = (
+                sum(int(row[key]) for row in searched)
+                for key in ("planted", "found", "chance", "patients", "patients_found")
+            )
+            yield (
+                f"Planted made-up patients, {words}: {found} of {planted} found, {chance} by"
+                f" chance; of {patients} own patients {'at most ' if patients_found else ''}"
+                f"{patients_found} [@canaries]."
+            )
+    without = sorted({str(row["site"]) for row in rows} - {str(row["site"]) for row in measured})
+    if without:
+        derive = (
+            "derives no question and holds" if len(without) == 1 else "derive no question and hold"
+        )
+        yield (
+            f"Planted made-up patients: not measured at {', '.join(without)}, which {derive} no"
+            " totals [@canaries]."
+        )

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.evaluation.canaries import CanaryAudit
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
@@ -482,7 +483,8 @@ class EvaluateReply:
     `withheld`. `strata` has, of a set that this site alone holds, the areas within levels, by set
     and stratum. `membership` says how well the final models tell the site's training patients from
     its test patients; None where it has too few of either. `releases` has what all sets of patients
-    that were asked about tell of single ones.
+    that were asked about tell of single ones. `canaries` has what decoders find of patients planted
+    in a copy of the totals; None where the site holds none.
     """
 
     site: str
@@ -494,6 +496,7 @@ class EvaluateReply:
     strata: dict[str, dict[str, LevelAreas]] = field(default_factory=dict)
     membership: MembershipAudit | None = None
     releases: ReleaseAudit | None = None
+    canaries: CanaryAudit | None = None
 
 
 @plain

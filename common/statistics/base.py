@@ -71,6 +71,17 @@ class Rows:
         """Number of columns."""
         return int(self.values.shape[1])
 
+    def at(self, places: Int) -> Rows:
+        """Return some of the rows, by index."""
+        return Rows(
+            values=self.values[places],
+            columns=self.columns,
+            label=self.label[places],
+            fold=self.fold[places],
+            paired=None if self.paired is None else self.paired[places],
+            origin=None if self.origin is None else self.origin[places],
+        )
+
 
 class Statistic(Protocol, Generic[R]):
     """Interface of a statistic. `kind` decides its rules in `common.disclosure`.

@@ -166,12 +166,17 @@ class RankGram:
         return ranks
 
     def from_rows(self, rows: Rows) -> Sums:
-        """Return the Gram matrix of the site's ranks."""
-        ranks = self.ranks(rows)
-        if self.normal:
-            ranks = np.asarray(scipy.stats.norm.ppf((ranks + 1.0) / 2.0)) / LARGEST_SCORE
+        """Return the Gram matrix of the site's ranks, or of their normal scores."""
+        scores = self.scores(rows)
         total = float(self.counts[0].sum()) if rows.p else 1.0
-        return {"gram": pack(ranks.T @ ranks) / max(total, 1.0)}
+        return {"gram": pack(scores.T @ scores) / max(total, 1.0)}
+
+    def scores(self, rows: Rows) -> Float:
+        """Return what is multiplied, (n, p): ranks, or their normal scores over the largest."""
+        ranks = self.ranks(rows)
+        if not self.normal:
+            return ranks
+        return np.asarray(scipy.stats.norm.ppf((ranks + 1.0) / 2.0)) / LARGEST_SCORE
 
     def finalise(self, sums: Sums) -> Float:
         """Return the Spearman correlation (p, p), zero between a constant column and all others."""

@@ -10,6 +10,7 @@ import numpy as np
 from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase, answers, sum_disclosure
 from common.evaluation.calibration import without_small_bins
+from common.evaluation.canaries import DECODERS, CanaryAudit
 from common.evaluation.local import Evaluation, evaluate_rows
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
@@ -88,6 +89,7 @@ class EvaluationFindings:
     withheld : by site, results it keeps to itself.
     membership : by site, of the attack on its training patients.
     releases : by site, what the sets of patients asked about tell of single ones.
+    canaries : by site, what decoders find of patients planted in its totals; None = not measured.
     """
 
     cutoffs: dict[str, float]
@@ -97,6 +99,7 @@ class EvaluationFindings:
     withheld: dict[str, tuple[Refusal, ...]]
     membership: dict[str, MembershipAudit] = field(default_factory=dict)
     releases: dict[str, ReleaseAudit] = field(default_factory=dict)
+    canaries: dict[str, CanaryAudit | None] = field(default_factory=dict)
 
 
 def evaluate_test_sets(
@@ -147,6 +150,7 @@ def evaluate_test_sets(
         withheld={site: reply.withheld for site, reply in replies.items()},
         membership={s: r.membership for s, r in replies.items() if r.membership is not None},
         releases={s: r.releases for s, r in replies.items() if r.releases is not None},
+        canaries={s: r.canaries for s, r in replies.items() if s in study.training_sites},
     )
 
 
@@ -178,6 +182,9 @@ def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
     yield answers("evaluate.handout", "attack on membership", "train", attacked)
     figures: Parts = {"smallest": (1,), "determined": (1,), "epsilon": (1,)}
     yield answers("evaluate.handout", "figures on its releases", EVERYBODY, figures)
+    if study.derivable:
+        counted: Parts = dict.fromkeys(DECODERS, (6,))
+        yield answers("evaluate.handout", "planted patients that decoders find", "train", counted)
     for test in study.test_sets:
         if len(study.members(test.name)) > 1:
             yield answers("evaluate.handout", "areas of the own patients", test.name, areas)

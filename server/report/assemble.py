@@ -16,7 +16,7 @@ from common.study.model import Study
 from server.phases.decision import StackerFit
 from server.phases.networks import TrainedNetwork
 from server.phases.program import StudyFindings
-from server.report.privacy_audit import membership_rows, release_rows
+from server.report.privacy_audit import canary_rows, membership_rows, release_rows
 from server.report.recorded_settings import recorded_settings
 from server.report.rows import TABLES, evaluation_rows, participant_rows, table1_rows
 
@@ -78,6 +78,7 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
         "linkage": _linkage(found.decision.linkage, record.label),
         "membership": membership_rows(found.testing, study, record.label),
         "releases": release_rows(found.testing, record.label),
+        "canaries": canary_rows(found.testing, record.label),
         "training": {record.label: _training(found.trained)},
         "privacy": _privacy(study, record),
         "transfers": [{**row, **run} for row in record.transfers],

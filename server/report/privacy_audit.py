@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from common.disclosure.membership import audited_models
+from common.evaluation.canaries import DECODERS, CanaryFigures
 from common.html.pages import Block, Cell, Line
 from common.study.model import Study
 from server.phases.evaluation import EvaluationFindings
 from server.report import words
 from server.report.reading import main_run
-from server.report.schema import Results
+from server.report.schema import CanarySearch, Results
+
+FIGURES = tuple(field.name for field in fields(CanaryFigures))
 
 
 def membership_rows(found: EvaluationFindings, study: Study, label: str) -> list[dict[str, Any]]:
@@ -30,6 +34,18 @@ def membership_rows(found: EvaluationFindings, study: Study, label: str) -> list
 def release_rows(found: EvaluationFindings, label: str) -> list[dict[str, Any]]:
     """Return a row a site of what the sets of patients asked about tell."""
     return [{"run": label, "site": site, **vars(own)} for site, own in found.releases.items()]
+
+
+def canary_rows(found: EvaluationFindings, label: str) -> list[dict[str, Any]]:
+    """Return a row a site and decoder; figures of None where a site measured nothing."""
+    return [
+        {
+            **{"run": label, "site": site, "decoder": decoder},
+            **(dict.fromkeys(FIGURES) if own is None else vars(getattr(own, decoder))),
+        }
+        for site, own in found.canaries.items()
+        for decoder in DECODERS
+    ]
 
 
 def linkage_words(results: Results) -> str:
@@ -74,7 +90,7 @@ def releases_block(results: Results) -> Block | None:
                 Cell(str(row.smallest)),
                 Cell(str(row.determined), strong=row.determined > 0),
                 Cell("no bound" if row.epsilon is None else words.number(row.epsilon, 2)),
-                Cell("\N{EN DASH}" if row.stand_ins is None else str(row.stand_ins)),
+                Cell(words.MISSING if row.stand_ins is None else str(row.stand_ins)),
             ),
         )
         for row in results.releases
@@ -85,6 +101,35 @@ def releases_block(results: Results) -> Block | None:
         "Solutions taken over",
     )
     return Block("", "", titles, lines) if lines else None
+
+
+def canaries_block(results: Results) -> Block | None:
+    """Return what decoders find of planted patients in the totals of every hospital."""
+    lines = tuple(
+        Line(row.site, (Cell(words.DECODERS[row.decoder]), *_canary_cells(row)))
+        for row in results.canaries
+        if row.run == main_run(results)
+    )
+    titles = (
+        *("Hospital", "Search", "Totals searched", "Planted patients found", "By chance"),
+        "Own patients found",
+    )
+    return Block("", "", titles, lines) if lines else None
+
+
+def _canary_cells(row: CanarySearch) -> tuple[Cell, ...]:
+    if row.searched is None:
+        return (Cell("not measured"), *[Cell(words.MISSING)] * 3)
+    if row.searched == 0:
+        return (Cell("none to search"), *[Cell(words.MISSING)] * 3)
+    own = "0" if not row.patients_found else f"at most {row.patients_found}"
+    more = (row.found or 0) > (row.chance or 0)
+    return (
+        Cell(str(row.searched)),
+        Cell(f"{row.found} of {row.planted}", strong=more),
+        Cell(f"{row.chance} of {row.planted}"),
+        Cell(f"{own} of {row.patients}", strong=bool(row.patients_found)),
+    )
 
 
 def _share(value: float | None, low: float | None, high: float | None) -> Cell:

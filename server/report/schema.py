@@ -549,6 +549,24 @@ class ReleaseFigures(Record):
     stand_ins: Count | None = None
 
 
+class CanarySearch(Record):
+    """Findings of one decoder among made-up patients planted in a copy of a site's totals.
+
+    `chance` counts canaries "found" in totals without them. `patients_found` of the site's own
+    `patients` is rounded up. All null = not measured: the site derives no question.
+    """
+
+    run: RunName = "federated"
+    site: str
+    decoder: Literal["components", "columns", "cells"]
+    searched: Count | None
+    planted: Count | None
+    found: Count | None
+    chance: Count | None
+    patients: Count | None
+    patients_found: Count | None
+
+
 class PrivacyCost(Record):
     """Most that the networks' training reveals of any one patient of a site."""
 
@@ -600,6 +618,7 @@ class Results(Record):
     linkage: tuple[RowLinkage, ...] = ()
     membership: tuple[MembershipAttack, ...] = ()
     releases: tuple[ReleaseFigures, ...] = ()
+    canaries: tuple[CanarySearch, ...] = ()
     training: dict[RunName, dict[str, dict[str, dict[str, tuple[Number, ...]]]]] = Field(
         default_factory=dict
     )

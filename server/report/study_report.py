@@ -355,6 +355,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         audit_words=privacy_audit.linkage_words(results),
         membership=privacy_audit.membership_block(results),
         releases=privacy_audit.releases_block(results),
+        canaries=privacy_audit.canaries_block(results),
         transfers=appendix.transfer_blocks(results),
         refusals=appendix.refusal_block(results),
         timing=appendix.timing_block(results),

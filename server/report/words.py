@@ -10,6 +10,7 @@ from server.progress.screen import PHASES
 
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MISSING = EN_DASH
+DECODERS = {"components": "Components", "columns": "Columns", "cells": "Intervals"}
 
 STEP_LABELS = {
     "columns": "All features",

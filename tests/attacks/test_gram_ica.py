@@ -2,21 +2,19 @@
 
 The matrix X'X of n rows and p > n columns gives X up to a rotation of its rows (X = U S V', of
 which S and V follow from the matrix). Where values have heavy tails, only the true rotation makes
-single rows stand out, and independent component analysis finds it.
+single rows stand out, and independent component analysis finds it. The search is the one that every
+run's audit makes (`common.evaluation.decoders`).
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.optimize import linear_sum_assignment
-from sklearn.decomposition import FastICA
-from sklearn.exceptions import ConvergenceWarning
 
+from common.evaluation.decoders import FOUND, component_guesses, correlations, unit
 from common.learning.normal_scores import knots_of, score_grid
 from common.learning.nystroem import gamma_scale, nystroem_map, rbf_kernel, synthetic_landmarks
 from common.masking.layout import RingSums, from_rings, to_rings
@@ -33,60 +31,14 @@ from tests import builders
 
 PATIENTS, ROWS, COLUMNS, SITES = 300, 61, 500, 3
 LIMIT = 3.0
-FOUND = 0.95  # correlation of a recovered row with a patient's
 
 
 # -- the attack ---------------------------------------------------------------------------------
 
 
-def rotations(gram: Any, n: int, limit: float) -> list[Any]:
-    """Guesses at the rows (n, p) behind X'X; `limit` bounds their values, infinity for none."""
-    values, vectors = np.linalg.eigh(gram)
-    scale, axes = np.sqrt(values[-n:]), vectors[:, -n:]
-    spread = scale[:, None] * axes.T
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found = FastICA(whiten="unit-variance", random_state=0, max_iter=400).fit_transform(
-            spread.T
-        )
-    # rows that correlate are not independent: only the rotation next to what was found can be true
-    first = nearest_rotation(unit(found.T @ axes / scale))
-    skewed = climb(first, spread, lambda rows: (rows / rows.std(axis=1, keepdims=True)) ** 2)
-    bounded = climb(first, spread, lambda rows: np.clip(rows, -limit, limit))
-    return [rotation @ spread for rotation in (first, skewed, bounded)]
-
-
-def unit(rows: Any) -> Any:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def nearest_rotation(matrix: Any) -> Any:
-    left, _, right = np.linalg.svd(matrix)
-    return left @ right
-
-
-def climb(rotation: Any, spread: Any, wanted: Any) -> Any:
-    """Turn towards what rows are wanted to be, until nothing moves."""
-    for _ in range(200):
-        turned = nearest_rotation(wanted(rotation @ spread) @ spread.T)
-        moved = np.abs(turned - rotation).max()
-        rotation = turned
-        if moved < 1e-6:
-            break
-    return rotation
-
-
-def correlations(guess: Any, true: Any) -> Any:
-    """One-to-one |correlation| of guessed rows with patients (n,), the best assignment."""
-    first, second = (unit(x - x.mean(axis=1, keepdims=True)) for x in (guess, true))
-    table = np.abs(first @ second.T)
-    at = linear_sum_assignment(-table)
-    return table[at]
-
-
 def recovered(values: Any, limit: float = np.inf) -> int:
     """Patients found behind the pooled Gram matrix of these rows, by the best of the guesses."""
-    guesses = rotations(pooled_gram(values), len(values), limit)
+    guesses = component_guesses(pooled_gram(values), len(values), limit)
     return max(int((correlations(guess, values) > FOUND).sum()) for guess in guesses)
 
 

@@ -155,6 +155,24 @@ def test_no_patient_is_determined_by_the_sets_that_were_asked_about(finished: Pa
         assert 0 < row["smallest"] <= min(one["n"] for one in enrolled[site].values())
 
 
+def test_canaries_are_measured_where_questions_are_derived_and_nowhere_else(
+    finished: Path,
+) -> None:
+    rows = [row for row in results_of(finished)["canaries"] if row["run"] == "federated"]
+    figures = {(row["site"], row["decoder"]): row for row in rows}
+    assert len(figures) == len(rows) == 9
+    searched = figures["a", "cells"]
+    assert searched["searched"] >= 2 and searched["planted"] == 9
+    for row in rows:
+        measured = {row[name] for name in ("searched", "found", "chance", "patients_found")}
+        assert (measured == {None}) == (row["site"] != "a")
+    page = (finished / "report" / "index.html").read_text(encoding="utf-8")
+    assert "made-up patients" in page and "not measured" in page
+    text = (finished / "privacy-dossier.md").read_text(encoding="utf-8")
+    assert f"intervals that hold one: {searched['found']} of 9 found" in text
+    assert "not measured at b, c, which derive no question" in text
+
+
 def test_a_set_too_small_to_be_told_of_does_not_stop_the_study(
     tabular: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ class Finished:
         """Drop bytes, which totals add to, and what a hospital notes of its own deriving."""
         kept = {key: value for key, value in self.results.items() if key != "transfers"}
         kept["releases"] = [{**row, "stand_ins": None} for row in kept["releases"]]
+        kept["canaries"] = len(kept["canaries"])
         kept["transfers"] = [
             (row["exchange"], row["messages"]) for row in self.results["transfers"]
         ]
@@ -109,5 +110,7 @@ def test_verified_and_unverified_runs_have_the_same_results_and_models(
     # a hospital that derives nothing says so
     assert {row["stand_ins"] for row in without.results["releases"]} == {None}
     assert 0 in {row["stand_ins"] for row in with_.results["releases"]}
+    assert {row["searched"] for row in without.results["canaries"]} == {None}
+    assert None not in {row["searched"] for row in with_.results["canaries"]}
     assert with_.without_what_deriving_takes() == without.without_what_deriving_takes()
     assert with_.bundle == without.bundle

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from client.gate.schema import GateContext
+from common.evaluation.canaries import CanaryAudit, CanaryFigures
 from common.evaluation.local import evaluate_locally
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
@@ -18,6 +19,8 @@ from common.statistics.class_histogram import score_edges
 from common.statistics.placements import DeLongResult
 from common.study.model import Study
 from tests.fixtures import gate
+
+SEARCHED = CanaryFigures(searched=4, planted=9, found=6, chance=1, patients=40, patients_found=3)
 
 
 @pytest.fixture
@@ -47,6 +50,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
         withheld=(),
         membership=MembershipAudit(40, 20 + n, shares, shares),
         releases=ReleaseAudit(5, 0, 1.25, 6),
+        canaries=CanaryAudit(SEARCHED, SEARCHED, CanaryFigures(0, 0, 0, 0, 0, 0)),
     )
     return request, reply
 
@@ -164,3 +168,38 @@ def test_spoiled_figures_on_releases_are_stopped(
     request, reply = evaluation
     changed = replace(reply, releases=spoiled(reply.releases, path, value))
     assert gate.code("evaluate.handout", request, changed, context) == "value"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("cells.searched", -1, "value"),
+        ("cells.planted", 10, "value"),
+        ("components.found", 10, "value"),
+        ("components.planted", 5, "value"),  # fewer than are found
+        ("columns.patients", 2, "too_few"),
+        ("columns.patients_found", 2, "value"),  # not rounded up
+        ("columns.patients_found", 42, "value"),
+        ("columns.patients_found", "Muster", "type"),
+    ],
+)
+def test_spoiled_figures_on_canaries_are_stopped(
+    evaluation: Any, context: GateContext, path: str, value: Any, expected: str
+) -> None:
+    request, reply = evaluation
+    spoilt = spoiled(reply.canaries, path, value)
+    if path == "columns.patients":
+        spoilt = spoiled(spoilt, "columns.patients_found", 0)
+    changed = replace(reply, canaries=spoilt)
+    assert gate.code("evaluate.handout", request, changed, context) == expected
+
+
+def test_a_hospital_of_a_study_that_cannot_be_derived_has_no_canaries(
+    evaluation: Any, context: GateContext
+) -> None:
+    request, reply = evaluation
+    privacy = context.study.privacy.model_copy(update={"masking": "off"})
+    study = context.study.model_copy(update={"privacy": privacy})
+    assert gate.code("evaluate.handout", request, reply, context) == ""
+    other = replace(context, study=study)
+    assert gate.code("evaluate.handout", request, reply, other) == "not_declared"

@@ -31,5 +31,36 @@ def test_sets_are_summed_up_over_hospitals_and_an_endless_epsilon_is_named() -> 
     assert "largest: no bound [@" in measured({"releases": [*rows, released("c", 9, 0, None)]})
 
 
+def planted(site: str, decoder: str, *figures: int | None) -> dict[str, Any]:
+    names = ("searched", "planted", "found", "chance", "patients", "patients_found")
+    given = figures or (None,) * len(names)
+    return {
+        "run": "federated",
+        "site": site,
+        "decoder": decoder,
+        **dict(zip(names, given, strict=True)),
+    }
+
+
+def test_canaries_are_added_up_by_decoder_and_hospitals_that_measure_nothing_named() -> None:
+    rows = [
+        planted("north", "components", 3, 9, 0, 0, 40, 0),
+        planted("east", "components", 2, 9, 1, 0, 30, 3),
+        planted("north", "columns", 0, 0, 0, 0, 0, 0),
+        planted("north", "cells", 8, 9, 9, 2, 50, 50),
+        planted("west", "components"),
+    ]
+    found = measured({"canaries": rows}).split("\n")
+    assert (
+        "matrices of products: 1 of 18 found, 0 by chance; of 70 own patients at most 3" in found[0]
+    )
+    assert "differs: no total could be searched so" in found[1]
+    assert "9 of 9 found, 2 by chance; of 50 own patients at most 50" in found[2]
+    assert "not measured at west, which derives no question and holds no totals" in found[3]
+    assert len(found) == 4
+    (only,) = measured({"canaries": [planted(site, "cells") for site in ("a", "b")]}).split("\n")
+    assert "not measured at a, b, which derive no question and hold no totals" in only
+
+
 def test_nothing_is_said_where_nothing_was_measured() -> None:
     assert measured({}) == measured({"linkage": [], "membership": []}) == ""

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from server.report.privacy_audit import linkage_words, membership_block, releases_block
+from server.report.privacy_audit import (
+    canaries_block,
+    linkage_words,
+    membership_block,
+    releases_block,
+)
 from server.report.results import parse
 from server.report.study_report import render
 
@@ -24,7 +29,18 @@ def audited(tree: dict[str, Any]) -> dict[str, Any]:
         {"site": "north", "smallest": 8, "determined": 0, "epsilon": 1.25, "stand_ins": 6},
         {"site": "east", "smallest": 5, "determined": 2, "epsilon": None, "stand_ins": None},
     ]
+    names = ("searched", "planted", "found", "chance", "patients", "patients_found")
+    searched = [
+        {"site": site, "decoder": "components", **dict(zip(names, numbers, strict=True))}
+        for site, numbers in (
+            ("north", (3, 9, 4, 1, 40, 3)),
+            ("south", (3, 9, 0, 0, 40, 0)),
+            ("east", (0, 0, 0, 0, 0, 0)),
+            ("west", (None,) * 6),
+        )
+    ]
     rows = {"membership": [ATTACKED, other], "linkage": linkage, "releases": figures}
+    rows["canaries"] = searched
     return {**tree, **rows}
 
 
@@ -57,3 +73,19 @@ def test_determined_patients_stand_out_and_an_endless_epsilon_is_named(
     assert [cell.text for cell in north.cells] == ["8", "0", "1.25", "6"]
     assert [cell.text for cell in east.cells] == ["5", "2", "no bound", DASH]
     assert east.cells[1].strong and not north.cells[1].strong
+
+
+def test_canaries_stand_beside_chance_and_what_was_not_measured_is_no_zero(
+    audited: dict[str, Any], tree: dict[str, Any]
+) -> None:
+    block = canaries_block(parse(audited))
+    assert block is not None
+    north, south, east, west = ([cell.text for cell in line.cells[1:]] for line in block.lines)
+    assert north == ["3", "4 of 9", "1 of 9", "at most 3 of 40"]
+    assert south == ["3", "0 of 9", "0 of 9", "0 of 40"]
+    assert east == ["none to search", DASH, DASH, DASH]
+    assert west == ["not measured", DASH, DASH, DASH]
+    strong = [[cell.strong for cell in line.cells[1:]] for line in block.lines]
+    assert strong == [[False, True, False, True], *[[False] * 4] * 3]
+    assert canaries_block(parse(tree)) is None
+    assert "made-up patients" in render(parse(audited), [])

@@ -1,0 +1,82 @@
+"""The audit of a hospital's totals by planted canaries, see `common.evaluation.canaries`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from functools import partial
+
+from client.data.tables import SiteTables
+from client.site import LOG
+from client.store.audited_totals import SUBSET, AuditedTotal, AuditedTotals
+from client.workspace import Workspace
+from common.evaluation.canaries import (
+    CanaryAudit,
+    Held,
+    audit_totals,
+    canaries_of,
+)
+from common.messages.plain import from_tree, to_tree
+from common.statistics.base import Rows
+from common.transforms.views import leaves_rows_out, materialise
+
+
+class PlantedTables:
+    """Base tables of made-up patients in place of the hospital's.
+
+    Parameters
+    ----------
+    seed : of all that is drawn.
+    fold : that they are in; -1 = the first.
+    """
+
+    def __init__(self, tables: SiteTables, seed: int, fold: int) -> None:
+        self._tables, self._seed, self._fold = tables, seed, fold
+
+    def read(self, name: str, subset: str) -> Rows:
+        """Return the canaries' rows of a table; KeyError where the hospital has none."""
+        own = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+        return canaries_of(self._tables.read(name, subset), (self._seed, own), self._fold)
+
+
+def audit_canaries(workspace: Workspace) -> CanaryAudit | None:
+    """Measure what decoders find in the totals of the run; None where the site derives nothing.
+
+    The figures of a run are measured once, and repeated where they are asked for again.
+    """
+    study, draft = workspace.study, workspace.draft
+    trains = workspace.name in study.training_sites
+    if not (trains and workspace.settings.verify and study.derivable):
+        return None
+    told = draft.fact("canaries", workspace.run)
+    if told is not None:
+        tree = json.loads(told)
+        found: CanaryAudit = from_tree(tree, [])
+        return found
+    seed = int.from_bytes(hashlib.sha256(f"{study.digest()} {workspace.name}".encode()).digest())
+    totals = AuditedTotals(workspace.run_tables.folder)
+    held = [
+        _held(workspace, seed, one) for one in totals.all() if not leaves_rows_out(one.item.view)
+    ]
+    if not held:
+        return None
+    guarded = study.privacy.mode == "guarded"
+    limit = study.selection.clip if guarded else math.inf
+    audit = audit_totals(held, limit, workspace.privacy.min_cell)
+    draft.fix("canaries", workspace.run, json.dumps(to_tree(audit)[0]))
+    for name, own in vars(audit).items():
+        LOG.info(
+            "site %s: decoder %s searched %d totals: of %d planted canaries it found %d, and %d by"
+            " chance; of %d own patients at most %d",
+            *(workspace.name, name, own.searched, own.planted, own.found, own.chance),
+            *(own.patients, own.patients_found),
+        )
+    return audit
+
+
+def _held(workspace: Workspace, seed: int, kept: AuditedTotal) -> Held:
+    def planted(fold: int) -> Rows:
+        return materialise(kept.item.view, PlantedTables(workspace.tables, seed, fold), SUBSET)
+
+    return Held(kept.total, partial(materialise, kept.item.view, workspace.tables, SUBSET), planted)
