@@ -38,6 +38,7 @@ from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.membership import MembershipAudit, membership_audit
 from common.ledger.entry import request_digest
 from common.masking.layout import RingSums, end_to_end, to_rings
+from common.masking.narrow import pack
 from common.masking.pooled_rows import to_slots
 from common.masking.slots import permutation, slots
 from common.masking.update import to_update_rings
@@ -210,7 +211,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
         return answer_step(workspace, request, update)
     sites = len(workspace.study.training_sites)
     rings = to_update_rings(update, request.running, sites, request.plan.grid)
-    vectors = (rings.parameters, rings.ring16, rings.statistics)
+    vectors = (rings.parameters, rings.narrow, rings.statistics)
     fingerprints = workspace.group.of_update(request, vectors)
     hide = partial(
         workspace.masks.hide,
@@ -223,7 +224,7 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
         site=workspace.name,
         **request.echo,
         parameters=hide(rings.parameters, item="parameters"),
-        ring16=hide(rings.ring16, item="ring16"),
+        narrow=pack(hide(rings.narrow, item="narrow"), plan.grid.width),
         epsilon=workspace.releases.epsilon(),
         objection=object_to(workspace, request, update),
         statistics=hide(rings.statistics, item="statistics"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.masking.narrow import largest_of_blocks
 from common.networks.schedule import averaged_rounds
 from common.study.networks import NetworkSettings
 from strategies.base import NO_RANGES, AggregatedUpdate, Ranges, Vector, make_strategy
@@ -48,7 +49,7 @@ class GlobalModel:
         self._total: NDArray[np.float64] | None = None
         self._count = 0
         self._best: tuple[float, int, Vector] | None = None
-        self.largest_change = 0.0
+        self.largest_changes: tuple[float, ...] = ()
 
     @property
     def single_updates(self) -> bool:
@@ -63,7 +64,9 @@ class GlobalModel:
     def update(self, number: int, update: AggregatedUpdate) -> None:
         """Take what round `number` (0, 1, ...) came to."""
         trained = self._trained
-        self.largest_change = _largest(update.change, trained)
+        if self._settings.transfer_bits < 32:
+            counted = trained if isinstance(trained, np.ndarray) else None
+            self.largest_changes = largest_of_blocks(update.change, counted)
         average = self.weights + update.change
         if not self._strategy.averages:
             start = self.weights[trained]
@@ -104,7 +107,7 @@ class GlobalModel:
             "total": self._total,
             "count": self._count,
             "best": best,
-            "largest_change": self.largest_change,
+            "largest_changes": self.largest_changes,
             "strategy": self._strategy.state(),
         }
 
@@ -113,7 +116,7 @@ class GlobalModel:
         self.weights, self._total, self._count = state["weights"], state["total"], state["count"]
         best = state["best"]
         self._best = (best["loss"], best["round"], best["w"]) if best else None
-        self.largest_change = state["largest_change"]
+        self.largest_changes = tuple(state["largest_changes"])
         self._strategy.restore(state["strategy"])
 
     def _add(self, weights: Vector) -> None:
@@ -121,13 +124,6 @@ class GlobalModel:
             self._total = np.zeros(weights.size, dtype=np.float64)
         self._total += weights
         self._count += 1
-
-
-def _largest(values: Vector, mask: NDArray[np.bool_] | slice) -> float:
-    """Largest absolute value of those in the mask, without a copy of a large network's."""
-    where = mask if isinstance(mask, np.ndarray) else True
-    least, most = (f(initial=0.0, where=where) for f in (values.min, values.max))
-    return max(-float(least), float(most))
 
 
 def _mask(size: int, statistics: Ranges) -> NDArray[np.bool_] | slice:

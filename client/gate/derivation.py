@@ -19,7 +19,8 @@ from common.bundle.bundle import Bundle, Files
 from common.errors import StudyError
 from common.ledger.entry import request_digest
 from common.masking.layout import RingSums, from_rings, taken_apart
-from common.masking.update import UpdateRings, from_update_rings
+from common.masking.narrow import unpack
+from common.masking.update import UpdateRings, from_update_rings, update_sizes
 from common.messages.checkpoint import Checkpoint, Slot
 from common.messages.exchanges import (
     Agreed,
@@ -248,7 +249,9 @@ class _Sites(protocol.Federation):
         answer: Totals | None = self._ask(digests, request, waits=waits)
         if answer is None:
             return NOTHING_TRAINED
-        rings = UpdateRings(answer.ring32.copy(), answer.ring16.copy(), answer.ring64.copy())
+        size = update_sizes(request.trained, running, control.size, plan.grid)[1]
+        narrow = unpack(answer.narrow, size, plan.grid.width)
+        rings = UpdateRings(answer.ring32.copy(), narrow, answer.ring64.copy())
         total = from_update_rings(rings, request.trained, running, plan.grid)
         return TrainingRound.of(total, present=answer.opened)
 

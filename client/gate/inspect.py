@@ -31,6 +31,7 @@ from common.masking.fingerprint import P
 from common.masking.fixed_point import KEY_BYTES
 from common.masking.group_key import SEALED_BYTES
 from common.masking.layout import sizes
+from common.masking.narrow import ring_width, spread, unpack
 from common.masking.pooled_rows import ring_size
 from common.masking.update import SUMS, update_sizes
 from common.messages.codec import decode, decode_once, encode
@@ -120,7 +121,11 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     expect(context.site in study.training_sites, "not_declared", "this site does not train")
     expect(request.network in study.networks, "not_declared", "a network the study does not train")
     settings = study.network(network_name(request.network))
-    expect(not request.plan.grid or settings.transfer_bits == 16, "shape", "the weights")
+    grid, narrowest = (
+        request.plan.grid,
+        ring_width(settings.transfer_bits, len(study.training_sites)),
+    )
+    expect(grid.width in (0, narrowest if settings.transfer_bits < 32 else 0), "shape", "the grid")
     expect(not request.control.size or settings.spec.sends_control, "shape", "the control")
     sizes = update_sizes(request.trained, request.running, request.control.size, request.plan.grid)
     whole = set(request.plan.invited) == set(study.training_sites)
@@ -133,7 +138,11 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     validates = request.plan.validation_fold >= 0
     expect(validates or not reply.objection, "not_declared", "an objection")
     expect(len(reply.objection) in (0, 2), "shape", "an objection")
-    rings: tuple[NDArray[Any], ...] = (reply.parameters, reply.ring16, reply.statistics)
+    try:
+        narrow = spread(unpack(reply.narrow, sizes[1], grid.width), grid.width)
+    except ValueError:
+        raise StoppedError("shape", "the changes of the weights") from None
+    rings: tuple[NDArray[Any], ...] = (reply.parameters, narrow, reply.statistics)
     for ring, size in zip(rings, sizes, strict=True):
         _check_ring(ring, [(size, study.masked("train"))])
 

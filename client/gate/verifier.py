@@ -31,6 +31,7 @@ from common.errors import SignatureError, StudyError
 from common.masking.fingerprint import P, check_total, fingerprint_of, pad, signed_of
 from common.masking.fixed_point import framed
 from common.masking.layout import RingSums, taken_apart
+from common.masking.narrow import signed, unpack
 from common.masking.update import SUMS, update_sizes
 from common.messages.exchanges import (
     Agreed,
@@ -392,11 +393,15 @@ class Verifier:
         expect(own % P == told[1], "not_derived", f"{where}: {_NOT_THEIR_SUMS}")
 
     def _update_sums(self, asked: TrainRequest, entry: Totals) -> list[Any]:
-        expected = update_sizes(asked.trained, asked.running, asked.control.size, asked.plan.grid)
-        given = (entry.ring32.size, entry.ring16.size, entry.ring64.size)
-        if given != expected:
+        grid = asked.plan.grid
+        expected = update_sizes(asked.trained, asked.running, asked.control.size, grid)
+        try:
+            narrow = signed(unpack(entry.narrow, expected[1], grid.width), grid.width)
+        except ValueError:
             return []
-        return [(UPDATE, [asked.digest], [entry.ring32, entry.ring16, entry.ring64])]
+        if (entry.ring32.size, narrow.size, entry.ring64.size) != expected:
+            return []
+        return [(UPDATE, [asked.digest], [entry.ring32, narrow, entry.ring64])]
 
     def _item_sums(self, items: tuple[SumItem, ...], entry: Totals) -> list[Any]:
         own = {name: [items[p] for p in places] for name, places in groups(items).items()}
@@ -410,7 +415,7 @@ class Verifier:
             rings = [next(parts) for _ in asked]
             vectors = [*(ring.ring64 for ring in rings), *(ring.ring32 for ring in rings)]
             found.append((name, [item.digest for item in asked], vectors))
-        return [] if entry.ring16.size else found
+        return [] if entry.narrow.size else found
 
 
 def _facts(request: KeyRequest) -> str:
@@ -420,10 +425,10 @@ def _facts(request: KeyRequest) -> str:
 
 def _fingerprint(key: bytes, context: bytes, vectors: Sequence[Any], where: str) -> int:
     """Return the fingerprint of totals that are small enough to have no other of the same."""
-    signed = [signed_of(vector) for vector in vectors]
+    numbers = [signed_of(vector) for vector in vectors]
     try:
-        for vector in signed:
+        for vector in numbers:
             check_total(vector)
     except ValueError as error:
         raise StoppedError("not_derived", f"{where}: {error}") from None
-    return fingerprint_of(key, context, signed)
+    return fingerprint_of(key, context, numbers)

@@ -27,8 +27,8 @@ from client.training.state import TrainingState
 from client.workspace import Workspace
 from common.disclosure.rounds import fewest_drawn
 from common.disclosure.rule import BrokenRuleError, refusal
+from common.masking.narrow import on_grid
 from common.masking.update import SUMS, Update
-from common.masking.weights import on_grid16
 from common.messages.exchanges import TrainRequest
 from common.models import network_name
 from common.networks.flat import flatten, load_flat, parts_of, with_parts
@@ -268,7 +268,7 @@ class _Round:
         statistics = parts_of(change, self.request.running)
         sent = wanted
         if plan.grid:
-            sent = on_grid16(wanted, plan.grid, len(self.workspace.study.training_sites))
+            sent = on_grid(wanted, plan.grid, len(self.workspace.study.training_sites))
         sent = with_parts(sent, self.request.running, statistics)
         rest = with_parts(wanted - sent, self.request.running, np.zeros_like(statistics))
         state.after(plan.round, rest)

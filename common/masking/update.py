@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from common.masking import weights
 from common.masking.fixed_point import from_ring, to_ring
+from common.masking.narrow import Grid, from_narrow, to_narrow
 from common.statistics.base import Float
 
 # training loss and count, held-out loss and count, steps times the site's share
@@ -17,6 +18,7 @@ _SUM_STEP = 2.0**-21
 _RUNNING_STEP = 2.0**-25  # as fine as the 32-bit ring of the weights
 
 Weights = NDArray[np.float32]
+NO_GRID = Grid()
 Ranges = NDArray[np.int64]
 
 
@@ -38,34 +40,34 @@ class Update:
 
 @dataclass(frozen=True)
 class UpdateRings:
-    """Update as ring elements: 32 and 16 bits, and 64 for running statistics and sums."""
+    """Update as ring elements: 32 bits, or narrow ones, and 64 for running statistics and sums."""
 
     parameters: NDArray[np.uint32]
-    ring16: NDArray[np.uint16]
+    narrow: NDArray[np.uint16]
     statistics: NDArray[np.uint64]
 
     @classmethod
-    def zeros(cls, parameters: int, ring16: int, statistics: int) -> UpdateRings:
+    def zeros(cls, parameters: int, narrow: int, statistics: int) -> UpdateRings:
         """Return rings of zeros."""
         return cls(
             np.zeros(parameters, np.uint32),
-            np.zeros(ring16, np.uint16),
+            np.zeros(narrow, np.uint16),
             np.zeros(statistics, np.uint64),
         )
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Lengths of the three."""
-        return self.parameters.size, self.ring16.size, self.statistics.size
+        return self.parameters.size, self.narrow.size, self.statistics.size
 
     def add(self, other: UpdateRings) -> None:
         """Add another update, in place."""
         np.add(self.parameters, other.parameters, out=self.parameters)
-        np.add(self.ring16, other.ring16, out=self.ring16)
+        np.add(self.narrow, other.narrow, out=self.narrow)
         np.add(self.statistics, other.statistics, out=self.statistics)
 
 
-def update_sizes(trained: int, running: Ranges, controls: int, grid: float) -> tuple[int, int, int]:
+def update_sizes(trained: int, running: Ranges, controls: int, grid: Grid) -> tuple[int, int, int]:
     """Return the ring lengths of an update of `trained` weights; all 0 when it is 0.
 
     Parameters
@@ -78,12 +80,14 @@ def update_sizes(trained: int, running: Ranges, controls: int, grid: float) -> t
     return (0, vector, statistics) if grid else (vector, 0, statistics)
 
 
-def to_update_rings(update: Update, running: Ranges, sites: int, grid: float = 0.0) -> UpdateRings:
+def to_update_rings(
+    update: Update, running: Ranges, sites: int, grid: Grid = NO_GRID
+) -> UpdateRings:
     """Return the rings of a site's update.
 
     Parameters
     ----------
-    update : changes weighted by the site's share; with a grid, multiples of it (`on_grid16`). The
+    update : changes weighted by the site's share; with a grid, multiples of it (`on_grid`). The
         changes are overwritten: a large network's are not copied.
     running : (k, 2), ranges of the running statistics: in 64 bits, and zero among the weights.
     sites : number of sites whose shares are added.
@@ -103,11 +107,11 @@ def to_update_rings(update: Update, running: Ranges, sites: int, grid: float = 0
     ring64 = to_ring(statistics, _steps(statistics.size), sites)
     nothing = UpdateRings.zeros(0, 0, 0)
     if not vector.size:
-        return UpdateRings(nothing.parameters, nothing.ring16, ring64)
+        return UpdateRings(nothing.parameters, nothing.narrow, ring64)
     if grid:
-        return UpdateRings(nothing.parameters, weights.to_ring16(vector, grid, sites), ring64)
+        return UpdateRings(nothing.parameters, to_narrow(vector, grid, sites), ring64)
     ring = weights.to_ring32(vector, sites=sites, out=vector.view(np.uint32))
-    return UpdateRings(ring, nothing.ring16, ring64)
+    return UpdateRings(ring, nothing.narrow, ring64)
 
 
 def to_sums_ring(sums: Float, sites: int) -> NDArray[np.uint64]:
@@ -121,7 +125,7 @@ def to_sums_ring(sums: Float, sites: int) -> NDArray[np.uint64]:
 
 
 def from_update_rings(
-    rings: UpdateRings, trained: int, running: Ranges, grid: float = 0.0
+    rings: UpdateRings, trained: int, running: Ranges, grid: Grid = NO_GRID
 ) -> Update:
     """Return the update that rings represent.
 
@@ -129,16 +133,13 @@ def from_update_rings(
     ------
     ValueError : rings that do not fit the ranges.
     """
-    controls = rings.parameters.size + rings.ring16.size - trained
+    controls = rings.parameters.size + rings.narrow.size - trained
     if controls not in (0, trained) or rings.sizes != update_sizes(
         trained, running, controls, grid
     ):
         raise ValueError("an update that does not fit its ranges of running statistics")
     numbers = from_ring(rings.statistics, _steps(rings.statistics.size))
-    if grid:
-        vector = weights.from_ring16(rings.ring16, grid)
-    else:
-        vector = weights.from_ring32(rings.parameters)
+    vector = from_narrow(rings.narrow, grid) if grid else weights.from_ring32(rings.parameters)
     change, control = vector[:trained], vector[trained:]
     start = 0
     for first, last in running if trained else running[:0]:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 STEP = 2.0**-25
 Ring32 = NDArray[np.uint32]
 _HALF = 2.0**31
-_HALF16 = 2.0**15
 _CHUNK = 2**17
 
 
@@ -76,47 +75,6 @@ def from_ring32(total: Ring32, step: float = STEP) -> NDArray[np.float32]:
     numbers = total.view(np.int32).astype(np.float32)
     numbers *= np.float32(_grid(step))
     return numbers
-
-
-def grid16_for(largest: float) -> float:
-    """Return a 16-bit ring's step, a power of two, with room for sums four times the `largest`.
-
-    Parameters
-    ----------
-    largest : expected largest absolute value of the sum, above 0.
-    """
-    fraction, power = math.frexp(4.0 * largest / _HALF16)
-    return math.ldexp(1.0, power - 1 if fraction == 0.5 else power)
-
-
-def on_grid16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[np.float32]:
-    """Return the nearest values (n,) in a 16-bit ring of this many sites; none overflows."""
-    most = float(int(_HALF16 / max(sites, 1)) - 1)
-    multiples: NDArray[np.float32] = np.clip(np.rint(values / np.float32(grid)), -most, most)
-    return multiples * np.float32(grid)
-
-
-def to_ring16(values: NDArray[np.float32], grid: float, sites: int) -> NDArray[np.uint16]:
-    """Return ring elements of values on a grid.
-
-    Raises
-    ------
-    OverflowError : a value so large that the sum might wrap around.
-    ValueError : values between the steps of the grid.
-    """
-    multiples = values / np.float32(grid)
-    if np.abs(multiples).max() >= _HALF16 / max(sites, 1):
-        raise OverflowError("a change of the weights is not within the range of 16 bits")
-    whole = np.rint(multiples)
-    if not np.array_equal(whole, multiples):
-        raise ValueError("changes that are not on the grid")
-    ring: NDArray[np.uint16] = whole.astype(np.int16).view(np.uint16)
-    return ring
-
-
-def from_ring16(total: NDArray[np.uint16], grid: float) -> NDArray[np.float32]:
-    """Return the float32 numbers (n,) that a sum of ring elements represents."""
-    return total.view(np.int16).astype(np.float32) * np.float32(grid)
 
 
 def _grid(step: float) -> float:

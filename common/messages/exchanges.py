@@ -22,6 +22,7 @@ from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
 from common.ledger.entry import request_digest
 from common.masking.agreement import SignedKey
+from common.masking.narrow import Grid, Packed
 from common.messages.limits import Limits, Patients
 from common.messages.opening import Opening, OpenReply, OpenRequest, SignReply, SignRequest
 from common.messages.plain import plain
@@ -33,7 +34,6 @@ Weights = NDArray[np.float32]
 Ranges = NDArray[np.int64]
 Ring64 = NDArray[np.uint64]
 Ring32 = NDArray[np.uint32]
-Ring16 = NDArray[np.uint16]
 
 
 DEVICE = "device"
@@ -223,7 +223,7 @@ class Totals:
     number: int
     ring64: Ring64
     ring32: Ring32
-    ring16: Ring16
+    narrow: Packed
     fingerprints: NDArray[np.uint64]
     opened: tuple[str, ...] = ()
     signatures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
@@ -301,7 +301,7 @@ class RoundPlan:
         its own number over this.
     keep : store features and probabilities of the training patients under the variant's name.
     round : number of rounds behind the received weights.
-    grid : step of the 16-bit ring for the changes, 0 = they take 32 bits.
+    grid : of the narrow ring for the changes; without a width they take 32 bits.
     invited : sites of which a quorum is enough, in roster order; empty = all have to answer. Then
         `total` counts all training patients, and a site's update is weighted by all of its own.
     """
@@ -313,7 +313,7 @@ class RoundPlan:
     keep: bool
     validation_fold: int = -1
     round: int = 0
-    grid: float = 0.0
+    grid: Grid = Grid()
     invited: tuple[str, ...] = ()
 
 
@@ -378,9 +378,9 @@ class TrainReply:
 
     `parameters` is (own patients / total) x (local - global weights) where running statistics
     are left at zero, then the change of the control variate where there is one; empty when no epoch
-    was asked for. Where the plan has a grid, `ring16` holds the changes instead. `statistics`
-    holds those, then five sums: training loss and count, held-out loss and count, steps times the
-    share.
+    was asked for. Where the plan has a grid, `narrow` holds the changes instead, packed.
+    `statistics` holds those, then five sums: training loss and count, held-out loss and count,
+    steps times the share.
     `epsilon` is the privacy loss of a patient of the site so far; 0 without differential privacy.
     `sums` holds the five where a quorum is enough: they open only together with those of all
     training sites, and `statistics` has zeros in their place.
@@ -395,7 +395,7 @@ class TrainReply:
     request: str
     parameters: Ring32
     statistics: Ring64
-    ring16: Ring16 = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
+    narrow: Packed = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
     epsilon: Annotated[float, Limits(low=0)] = 0.0
     objection: tuple[Annotated[float, Limits(low=0, high=1e6, decimals=2)], ...] = ()
     fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))

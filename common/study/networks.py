@@ -48,8 +48,8 @@ class NetworkSettings(Settings):
     after `patience` rounds without a better one (0 = never). In the training without fold k these
     patients are fold k + 1; on all patients the number of rounds is the median of the best ones.
 
-    `transfer_bits = 16` halves what a site sends: changes are rounded, and a site carries the
-    rounding error over to its next round.
+    `transfer_bits = 16` halves what a site sends and gets back, and 8 takes about a third: changes
+    are rounded, and a site carries the rounding error over to its next round.
     """
 
     block: Literal["basic", "bottleneck"] = "bottleneck"
@@ -85,7 +85,7 @@ class NetworkSettings(Settings):
     augment: bool = True
     strategy: str = "fedavg"
     strategy_options: SerializeAsAny[Settings] = Field(Settings(), validate_default=True)
-    transfer_bits: Literal[16, 32] = 32
+    transfer_bits: Literal[8, 16, 32] = 32
 
     @property
     def spec(self) -> type[StrategySpec]:

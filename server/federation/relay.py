@@ -118,4 +118,4 @@ class Relay:
 def _size(entry: Entry) -> int:
     if isinstance(entry, Agreed):
         return 0
-    return entry.ring64.nbytes + entry.ring32.nbytes + entry.ring16.nbytes
+    return entry.ring64.nbytes + entry.ring32.nbytes + entry.narrow.nbytes

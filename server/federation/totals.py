@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.errors import SiteError
 from common.masking.fingerprint import P
 from common.masking.layout import RingSums, end_to_end, from_rings, sizes
+from common.masking.narrow import pack, unpack
 from common.masking.pooled_rows import from_slots, ring_size
 from common.masking.step import StepKeys, open_fingerprint, open_step
 from common.masking.update import SUMS, Update, UpdateRings, from_update_rings, update_sizes
@@ -94,7 +95,7 @@ class SumTotals:
             number=number,
             ring64=rings.ring64,
             ring32=rings.ring32,
-            ring16=np.zeros(0, dtype=np.uint16),
+            narrow=np.zeros(0, dtype=np.uint8),
             fingerprints=np.array(list(self._fingerprints.values()), dtype=np.uint64),
         )
 
@@ -153,7 +154,11 @@ class UpdateTotals:
 
     def add(self, site: str, reply: TrainReply) -> None:
         """Add a site's share; SiteError when it has another size."""
-        rings = UpdateRings(reply.parameters, reply.ring16, reply.statistics)
+        try:
+            narrow = unpack(reply.narrow, self._sizes()[1], self._request.plan.grid.width)
+        except ValueError:
+            raise _another_size(site) from None
+        rings = UpdateRings(reply.parameters, narrow, reply.statistics)
         if rings.sizes != self._sizes():
             raise _another_size(site)
         if reply.sums.size not in (0, self._apart.size):
@@ -177,8 +182,8 @@ class UpdateTotals:
         """Return the totals of an earlier start of the coordinator's program."""
         session, number = kept.opening.session, kept.opening.number
         totals = cls(replace(request, session=session, number=number))
-        no_ring16 = np.zeros(0, dtype=np.uint16)
-        totals._total.add(UpdateRings(kept.parameters, no_ring16, kept.statistics))
+        no_narrow = np.zeros(0, dtype=np.uint16)
+        totals._total.add(UpdateRings(kept.parameters, no_narrow, kept.statistics))
         totals._apart[:] = kept.apart
         totals._fingerprints = kept.fingerprints.tolist()
         return totals
@@ -221,7 +226,7 @@ class UpdateTotals:
             number=self._request.number,
             ring64=self._total.statistics,
             ring32=self._total.parameters,
-            ring16=self._total.ring16,
+            narrow=pack(self._total.narrow, self._request.plan.grid.width),
             fingerprints=np.array(self._fingerprints, dtype=np.uint64),
             opened=self._opened,
             signatures=dict(self._signatures),

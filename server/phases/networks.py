@@ -16,8 +16,8 @@ import numpy as np
 from common.dossier.disclosure import Disclosure, Phase, sum_disclosure
 from common.masking.fixed_point import KEY_BYTES
 from common.masking.identity import SIGNATURE_BYTES
+from common.masking.narrow import Grid, grid_for, ring_width
 from common.masking.update import SUMS
-from common.masking.weights import grid16_for
 from common.messages.exchanges import Ranges, RoundPlan, Weights
 from common.messages.plain import plain
 from common.models import MODELS, NETWORKS, ModelSpec, NetworkName
@@ -263,12 +263,11 @@ class _Training:
             invited = present[-1] if present else study.training_sites
             plan = replace(plan, invited=invited, total=self._enrolled(study.training_sites))
         # before the first change nobody knows how large one is
-        half = settings.transfer_bits == 16 and model.largest_change > 0.0
-        return replace(
-            plan,
-            learning_rate=learning_rate_at(settings, number),
-            grid=grid16_for(model.largest_change) if half else 0.0,
-        )
+        grid = Grid()
+        if settings.transfer_bits < 32 and model.largest_changes:
+            width = ring_width(settings.transfer_bits, len(study.training_sites))
+            grid = grid_for(model.largest_changes, width)
+        return replace(plan, learning_rate=learning_rate_at(settings, number), grid=grid)
 
     def _plan(self, *, epochs: int, number: int) -> RoundPlan:
         return RoundPlan(
@@ -279,7 +278,6 @@ class _Training:
             total=self.total,
             keep=False,
             round=number,
-            grid=0.0,
         )
 
 

@@ -69,7 +69,7 @@ def server_identity() -> Iterator[None]:
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "averaged": {"average_last": 0.7},
+    "averaged": {"average_last": 0.7, "transfer_bits": 8},
     # each carries something from round to round at the sites, and on the server
     "scaffold": {"strategy": "scaffold", "select": "best", "average_last": 0.0},
     "fedbn": {"strategy": "fedbn", "select": "best", "patience": 1, "transfer_bits": 16},

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.masking.weights import grid16_for
+from common.masking.narrow import grid_for
 from common.models import NETWORKS
 from common.networks.flat import flatten, running_ranges, variance_ranges
 from common.networks.initial import initial_network
@@ -51,7 +51,7 @@ def found() -> dict[str, Any]:
         },
         **{name: steps_of(name) for name in strategies() if name != "krum"},
         "rates": [learning_rate_at(cosine, number).hex() for number in range(50)],
-        "grids": [grid16_for(largest) for largest in (1e-9, 0.3, 1.0, 8191.9, 8192.0)],
+        "grids": [grid_for((1e-9, 0.3, 1.0, 8191.9, 8192.0), width).steps for width in (10, 16)],
     }
 
 

@@ -23,6 +23,7 @@ from client.store.run_files import RunTables
 from client.training import round as site_round
 from client.training.batches import Crops, batches_an_epoch, training_draws
 from client.training.draws import Draws
+from common.masking.narrow import Grid
 from common.masking.pairwise import mask_vector
 from common.masking.update import to_update_rings
 from common.messages.exchanges import RoundPlan, TrainReply, TrainRequest
@@ -129,7 +130,7 @@ def masked(reply: TrainReply, name: str, names: list[str], number: int) -> Train
     pairs = {other: bytes(sorted((ord(name), ord(other)))) * 16 for other in names if other != name}
     rings = {
         ring: mask_vector(getattr(reply, ring), pairs, name, f"{number}/{ring}".encode())
-        for ring in ("parameters", "statistics", "ring16")
+        for ring in ("parameters", "statistics")
         if getattr(reply, ring).size
     }
     return dataclasses.replace(reply, **rings)
@@ -160,9 +161,7 @@ def federated(
         for name, site in sites.items():
             update = site_round.train_network(site.workspace, request)
             rings = to_update_rings(update, running, len(sites), plan.grid)
-            reply = TrainReply(
-                name, "x", number, "d", rings.parameters, rings.statistics, rings.ring16
-            )
+            reply = TrainReply(name, "x", number, "d", rings.parameters, rings.statistics)
             totals.add(name, masked(reply, name, list(sites), number) if under_masks else reply)
         found = totals.results()
         model.update(number, AggregatedUpdate(found.change, found.control, float(found.sums[4])))
@@ -314,12 +313,12 @@ def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> N
     settings = settings_of("fedavg", transfer_bits=16)
     sites = sites_of(settings, 2)
     running, sent, true = running_ranges(Toy()), 0.0, 0.0
-    total, grid = sum(left(site) for site in sites.values()), 2.0**-8
+    total, grid = sum(left(site) for site in sites.values()), Grid(16, (2.0**-8,))
     for number in range(6):
         plan = dataclasses.replace(plan_of(number, total), grid=grid)
         request = TrainRequest("r", "s", "x", number, "dl3d", "final", start, running, plan, ())
         update = site_round.train_network(sites["a"].workspace, request)
-        multiples = update.change / grid
+        multiples = update.change / grid.steps[0]
         assert np.array_equal(multiples, np.rint(multiples))
         sent = sent + update.change.astype(np.float64)
         plain = SimpleNamespace(network=lambda name: settings_of("fedavg"))
@@ -329,4 +328,4 @@ def test_rounding_is_made_up_for_in_later_rounds(sites_of: Any, start: Any) -> N
         )
         true = true + site_round.train_network(other.workspace, request).change
     # what is left out after six rounds is one rounding, not six
-    assert np.abs(sent - true).max() <= grid / 2 + 1e-6
+    assert np.abs(sent - true).max() <= grid.steps[0] / 2 + 1e-6

@@ -12,6 +12,7 @@ from flwr.app import RecordDict
 from client.gate.inspect import CHECKS, read_request
 from client.gate.schema import GateContext, StoppedError
 from common.masking.layout import sizes
+from common.masking.narrow import Grid, pack, ring_width
 from common.messages.codec import encode
 from common.messages.exchanges import (
     CATALOGUE,
@@ -186,19 +187,32 @@ def with_network(study: Study, context: GateContext, **settings: Any) -> GateCon
     return replace(context, study=study.model_copy(update={"dl2d": network}))
 
 
-def test_changes_in_sixteen_bits_pass_where_the_study_has_them(
-    study: Study, context: GateContext
+@pytest.mark.parametrize("bits", [8, 16])
+def test_changes_in_fewer_bits_pass_where_the_study_has_them(
+    study: Study, context: GateContext, bits: int
 ) -> None:
     request, reply = training(study, 1)
-    request = replace(request, plan=replace(request.plan, grid=2.0**-10))
+    width = ring_width(bits, len(study.training_sites))
+    request = replace(request, plan=replace(request.plan, grid=Grid(width, (2.0**-10,))))
     nothing = np.zeros(0, dtype=np.uint32)
-    ring16 = masked(50, 32).astype(np.uint16)
-    answer = replace(reply, parameters=nothing, ring16=ring16, request=request.digest)
-    sixteen = with_network(study, context, transfer_bits=16)
-    assert code("train.network", request, answer, sixteen) == ""
+    narrow = pack(masked(50, 32).astype(np.uint16), width)
+    answer = replace(reply, parameters=nothing, narrow=narrow, request=request.digest)
+    fewer = with_network(study, context, transfer_bits=bits)
+    assert code("train.network", request, answer, fewer) == ""
     assert code("train.network", request, answer, context) == "shape"
-    bare = replace(answer, ring16=np.arange(50, dtype=np.uint16))
-    assert code("train.network", request, bare, sixteen) == "not_masked"
+    for others in (8, 16):
+        if others != bits:
+            other = with_network(study, context, transfer_bits=others)
+            assert code("train.network", request, answer, other) == "shape"
+    bare = replace(answer, narrow=pack(np.arange(50, dtype=np.uint16) % 4, width))
+    assert code("train.network", request, bare, fewer) == "not_masked"
+    for spoiled in (narrow[:-1], np.append(narrow, narrow[:1]), _with_padding(narrow)):
+        assert code("train.network", request, replace(answer, narrow=spoiled), fewer) == "shape"
+
+
+def _with_padding(packed: Any) -> Any:
+    """Numbers in the places that fill up the last group of four."""
+    return np.concatenate([packed[:-1], np.full(1, 255, dtype=np.uint8)])
 
 
 def test_a_control_variate_passes_where_the_study_has_scaffold(

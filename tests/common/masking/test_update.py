@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from common.masking.narrow import Grid, grid_for, on_grid
 from common.masking.update import (
     Update,
     UpdateRings,
@@ -11,7 +12,6 @@ from common.masking.update import (
     to_update_rings,
     update_sizes,
 )
-from common.masking.weights import grid16_for, on_grid16
 
 NONE = np.zeros((0, 2), dtype=np.int64)
 NOTHING = np.zeros(0, dtype=np.float32)
@@ -53,37 +53,23 @@ def test_control_variates_travel_behind_the_weights() -> None:
         to_update_rings(Update(share.copy(), control, SUMS), running, 4)
         for share, control in zip(shares, controls, strict=True)
     ]
-    assert rings[0].sizes == update_sizes(12, running, 12, 0.0) == (24, 0, 7)
+    assert rings[0].sizes == update_sizes(12, running, 12, Grid()) == (24, 0, 7)
     total = from_update_rings(summed(rings), 12, running)
     np.testing.assert_allclose(total.change, np.sum(shares, axis=0), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(total.control, np.sum(controls, axis=0), rtol=1e-6, atol=1e-6)
 
 
-def test_sixteen_bits_are_exact_on_their_grid_and_add_up() -> None:
+@pytest.mark.parametrize("width", [10, 12, 16])
+def test_narrow_changes_are_exact_on_their_grid_and_add_up(width: int) -> None:
     running = np.array([[4, 5]], dtype=np.int64)
-    grid = grid16_for(4.0)
-    shares = [on_grid16(share, grid, 4) for share in shares_of(4, NONE)]
+    grid = grid_for((4.0,), width)
+    shares = [on_grid(share, grid, 4) for share in shares_of(4, NONE)]
     rings = [
         to_update_rings(Update(share.copy(), NOTHING, SUMS), running, 4, grid) for share in shares
     ]
     assert rings[0].sizes == update_sizes(12, running, 0, grid) == (0, 12, 6)
-    assert rings[0].ring16.dtype == np.uint16
     total = from_update_rings(summed(rings), 12, running, grid)
     np.testing.assert_allclose(total.change, np.sum(shares, axis=0), rtol=1e-6, atol=1e-7)
-
-
-def test_what_is_too_large_for_sixteen_bits_is_cut_and_the_rest_is_known() -> None:
-    grid = grid16_for(1.0)
-    values = np.array([0.3, -9.0, 100.0], dtype=np.float32)
-    sent = on_grid16(values, grid, sites=4)
-    assert abs(sent[0] - 0.3) <= grid / 2
-    largest = 2.0**15 / 4 * grid
-    assert np.all(np.abs(sent) < largest)
-    to_update_rings(Update(sent, NOTHING, SUMS), NONE, 4, grid)
-    with pytest.raises(ValueError, match="not on the grid"):
-        to_update_rings(Update(values[:1], NOTHING, SUMS), NONE, 4, grid)
-    with pytest.raises(OverflowError, match="16 bits"):
-        to_update_rings(Update(values[2:], NOTHING, SUMS), NONE, 4, 2.0**-12)
 
 
 def test_a_round_that_only_looks_sends_sums_alone() -> None:

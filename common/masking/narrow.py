@@ -1,0 +1,237 @@
+"""Changes of network weights as narrow integers: 8 to 16 bits each, packed without gaps.
+
+A ring just wide enough for the sum over the sites takes a fraction of the 32 bits of `weights`. The
+weights of a network change by very different amounts, so every block of them has a step of its own,
+from the largest change in the block in the round before. A site carries what it rounds off over to
+its next round (error feedback: Seide et al. 2014; Karimireddy et al. 2019), so nothing is lost but
+time.
+
+Elements are held as uint16 and computed modulo 2^16; only their low bits are sent, which is the
+same modulo 2^width, and `signed` makes numbers of them again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.messages.plain import plain
+
+BLOCK = 2**16
+"""Consecutive weights that share a step."""
+_ROOM = 4.0
+"""Largest sum that fits, in units of the largest one of the round before."""
+_FINEST = 2.0**-24
+_GROUP = 4
+_CHUNK = 2**20
+
+Ring16 = NDArray[np.uint16]
+Packed = NDArray[np.uint8]
+Weights = NDArray[np.float32]
+
+
+@plain
+class Grid:
+    """Width of ring elements in bits, and the step of each block of weights.
+
+    A width of 0 stands for the ring of 32 bits, with one step for all.
+    """
+
+    width: int = 0
+    steps: tuple[float, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.width > 0
+
+
+def ring_width(bits: int, sites: int) -> int:
+    """Return the width of ring elements, in bits, for sums over so many sites.
+
+    Parameters
+    ----------
+    bits : of one site's number, 8 or 16; a ring of 16 bits leaves each of n sites 16 - log2(n).
+
+    >>> [ring_width(8, sites) for sites in (3, 4, 5, 16, 17, 64, 300)], ring_width(16, 64)
+    ([10, 10, 12, 12, 14, 14, 16], 16)
+    """
+    if bits == 16:
+        return 16
+    wide = bits + math.ceil(math.log2(max(sites, 1)))
+    return min(wide + wide % 2, 16)
+
+
+def largest_of_blocks(
+    change: Weights, counted: NDArray[np.bool_] | None = None
+) -> tuple[float, ...]:
+    """Return the largest absolute value in each block of a vector (n,).
+
+    Parameters
+    ----------
+    counted : (n,), which values count; None = all.
+    """
+    found = []
+    for place, part in _blocks(change):
+        if counted is not None:
+            part = part[counted[place * BLOCK : place * BLOCK + part.size]]
+        found.append(float(np.abs(part).max(initial=0.0)))
+    return tuple(found)
+
+
+def grid_for(largest: tuple[float, ...], width: int) -> Grid:
+    """Return a grid with room for sums four times as large as those of the round before.
+
+    Parameters
+    ----------
+    largest : by block, from `largest_of_blocks`; blocks that did not change get the finest step.
+    width : from `ring_width`.
+    """
+    half = 2.0 ** (width - 1)
+    return Grid(width, tuple(_power_of_two(_ROOM * most / half) for most in largest))
+
+
+def _power_of_two(least: float) -> float:
+    """Return the smallest power of two that is at least this, and at least the finest step."""
+    if not least > _FINEST:
+        return _FINEST
+    fraction, power = math.frexp(least)
+    return math.ldexp(1.0, power - 1 if fraction == 0.5 else power)
+
+
+def on_grid(values: Weights, grid: Grid, sites: int) -> Weights:
+    """Return the nearest values (n,) on a grid of which sums over this many sites still fit."""
+    most = _most(grid.width, sites)
+    found = np.empty_like(values)
+    for place, part in _blocks(values):
+        step = np.float32(grid.steps[place])
+        multiples = np.clip(np.rint(part / step), -most, most)
+        np.multiply(multiples, step, out=found[place * BLOCK : place * BLOCK + part.size])
+    return found
+
+
+def to_narrow(values: Weights, grid: Grid, sites: int) -> Ring16:
+    """Return ring elements (n,) of values on a grid.
+
+    Raises
+    ------
+    OverflowError : a value so large that the sum might wrap around.
+    ValueError : values between the steps of the grid, or a grid of another size.
+    """
+    most = _most(grid.width, sites)
+    ring = np.empty(values.size, dtype=np.uint16)
+    _check_size(values.size, grid)
+    for place, part in _blocks(values):
+        multiples = part / np.float32(grid.steps[place])
+        if not np.abs(multiples).max() <= most:
+            raise OverflowError(f"a change of the weights is not within {grid.width} bits")
+        whole = np.rint(multiples)
+        if not np.array_equal(whole, multiples):
+            raise ValueError("changes that are not on the grid")
+        start = place * BLOCK
+        ring[start : start + part.size] = whole.astype(np.int16).view(np.uint16)
+    return ring
+
+
+def from_narrow(total: Ring16, grid: Grid) -> Weights:
+    """Return the float32 numbers (n,) that a sum of ring elements represents.
+
+    Raises
+    ------
+    ValueError : a grid of another size.
+    """
+    _check_size(total.size, grid)
+    numbers = signed(total, grid.width).view(np.int16).astype(np.float32)
+    for place, part in _blocks(numbers):
+        part *= np.float32(grid.steps[place])
+    return numbers
+
+
+def spread(ring: Ring16, width: int) -> Ring16:
+    """Return ring elements modulo 2^width over all of 16 bits, as masked ones have to be spread."""
+    return np.left_shift(ring, 16 - width)
+
+
+def signed(ring: Ring16, width: int) -> Ring16:
+    """Return ring elements modulo 2^width as the same numbers modulo 2^16, small ones negative too.
+
+    >>> signed(np.array([1, 1023, 512, 511], dtype=np.uint16), 10).view(np.int16)
+    array([   1,   -1, -512,  511], dtype=int16)
+    """
+    spare = 16 - width
+    if not spare:
+        return ring
+    return np.right_shift(np.left_shift(ring, spare).view(np.int16), spare).view(np.uint16)
+
+
+def packed_size(count: int, width: int) -> int:
+    """Return the number of bytes of so many elements, padded to groups of four."""
+    return -(-count // _GROUP) * width // 2
+
+
+def pack(ring: Ring16, width: int) -> Packed:
+    """Return the low bits of elements (n,) without gaps, four in `width / 2` bytes.
+
+    >>> pack(np.array([1, 2, 3, 4], dtype=np.uint16), 10)
+    array([  1,   8,  48,   0,   1], dtype=uint8)
+    """
+    if width == 16:
+        return np.ascontiguousarray(_padded(ring), dtype="<u2").view(np.uint8)
+    taken, mask = width // 2, np.uint64(2**width - 1)
+    padded = _padded(ring)
+    found = np.empty((padded.size // _GROUP, taken), dtype=np.uint8)
+    for start in range(0, padded.size, _CHUNK):
+        groups = padded[start : start + _CHUNK].astype(np.uint64).reshape(-1, _GROUP)
+        groups &= mask
+        groups <<= np.arange(_GROUP, dtype=np.uint64) * np.uint64(width)
+        joined = np.bitwise_or.reduce(groups, axis=1).astype("<u8")
+        rows = slice(start // _GROUP, start // _GROUP + joined.size)
+        found[rows] = joined.view(np.uint8).reshape(-1, 8)[:, :taken]
+    return found.reshape(-1)
+
+
+def unpack(packed: Packed, count: int, width: int) -> Ring16:
+    """Return elements (count,) in [0, 2^width) of what `pack` gave.
+
+    Raises
+    ------
+    ValueError : bytes of another number, or padding that is not zero.
+    """
+    if packed.size != packed_size(count, width) or packed.dtype != np.uint8:
+        raise ValueError(f"{packed.size} bytes for {count} numbers of {width} bits")
+    if not count:
+        return np.zeros(0, dtype=np.uint16)
+    rows, taken = packed.reshape(-1, width // 2), width // 2
+    found = np.empty(rows.shape[0] * _GROUP, dtype=np.uint16)
+    shifts = np.arange(_GROUP, dtype=np.uint64) * np.uint64(width)
+    for start in range(0, rows.shape[0], _CHUNK // _GROUP):
+        part = rows[start : start + _CHUNK // _GROUP]
+        wide = np.zeros((part.shape[0], 8), dtype=np.uint8)
+        wide[:, :taken] = part
+        joined = wide.view("<u8").astype(np.uint64)
+        elements = (joined >> shifts) & np.uint64(2**width - 1)
+        found[start * _GROUP : (start + part.shape[0]) * _GROUP] = elements.reshape(-1)
+    if found[count:].any():
+        raise ValueError("padding that is not zero")
+    return found[:count]
+
+
+def _padded(ring: Ring16) -> Ring16:
+    spare = -ring.size % _GROUP
+    return np.concatenate([ring, np.zeros(spare, dtype=np.uint16)]) if spare else ring
+
+
+def _blocks(values: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    for place, start in enumerate(range(0, values.size, BLOCK)):
+        yield place, values[start : start + BLOCK]
+
+
+def _check_size(count: int, grid: Grid) -> None:
+    if len(grid.steps) != -(-count // BLOCK):
+        raise ValueError(f"{len(grid.steps)} steps for {count} weights in blocks of {BLOCK}")
+
+
+def _most(width: int, sites: int) -> float:
+    """Return the largest multiple of a step that one of so many sites may send."""
+    return float(int(2.0 ** (width - 1) / max(sites, 1)) - 1)
