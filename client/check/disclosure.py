@@ -21,6 +21,7 @@ from client.data.cohort import READING_PAIRS, Cohort, Patient
 from client.data.tables import coded_table
 from client.site import SiteSettings
 from client.store.cohorts import SMALLEST_CHANGE, Memberships, changed_by_few
+from client.store.departures import Departures, NotAbsentError
 from client.store.ledger import ledger_path
 from client.store.releases import EarlierSums
 from client.store.site_db import site_db
@@ -98,6 +99,11 @@ ROSTER = "disclosure.roster"
 
 def _rosters(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
     """Compare the hospitals of this study with those of earlier sums over the same patients."""
+    try:
+        Departures(settings.work, study).check()
+    except NotAbsentError as error:
+        yield problem_of(ROSTER, error)
+        return
     memberships, earlier = Memberships(settings.work), EarlierSums.of(settings.work, study)
     found = []
     for subset in subsets_of(study, cohort.site):

@@ -14,15 +14,17 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
+from client.commands.absence import consent, describe_consent
+from client.commands.left import describe_left
 from client.gate import approvals
 from client.site import SiteSettings, identity_of, load_site
-from client.store.masks import Rosters
 from client.store.privacy_budget import epsilon_of
 from client.store.site_db import recall_study, remember_study, site_db
 from common.disclosure.rule import RULES, refusal_words, stricter
 from common.disclosure.training import check_enrolment, check_masking
 from common.errors import InputError, StudyError, UsageError
 from common.masking import identity
+from common.masking.absence import FEWEST_DAYS, MOST_DAYS
 from common.messages.exchanges import CATALOGUE
 from common.study.changes import changes
 from common.study.model import PrivacySettings, SiteEntry, Study, load_study
@@ -65,6 +67,16 @@ def approve(
     ] = False,
     listed: Annotated[bool, typer.Option("--list", help="show what is approved")] = False,
     revoke: Annotated[str | None, typer.Option(help="digest to take back, its start")] = None,
+    may_leave_after: Annotated[
+        int | None,
+        typer.Option(
+            help="agree that the others go on without this hospital once it was away for more than"
+            " so many days; what that costs is shown first",
+            metavar="DAYS",
+            min=FEWEST_DAYS,
+            max=MOST_DAYS,
+        ),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Read what a study would do, and allow it. Nothing else is answered.
@@ -73,6 +85,8 @@ def approve(
     """
     if sum((study is not None, listed, revoke is not None)) != 1:
         raise UsageError("give one of STUDY, --list and --revoke", where="approve")
+    if may_leave_after is not None and (study is None or diff):
+        raise UsageError("--may-leave-after goes with a STUDY to approve", where="approve")
     if (dossier or diff) and study is None:
         option = "--dossier" if dossier else "--diff"
         raise UsageError(f"{option} goes with a study.toml", where="approve")
@@ -81,12 +95,23 @@ def approve(
     if study is not None and diff:
         print_lines(describe_changes(load_study(study), approved_before(settings, private)))
     elif study is not None:
-        _approve(load_study(study), settings, private, ask=not yes, whole_dossier=dossier)
+        away = Away(may_leave_after, site_file(site).parent) if may_leave_after else None
+        _approve(
+            load_study(study), settings, private, ask=not yes, whole_dossier=dossier, away=away
+        )
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
         console.emit(f"no longer approved: study {gone.name}")
     else:
         _show(approvals.read_approvals(settings.work, private.public_key()), json_output)
+
+
+@dataclasses.dataclass(frozen=True)
+class Away:
+    """Days after which the others may go on, and the folder for the consent."""
+
+    days: int
+    folder: Path
 
 
 def site_file(site: Path) -> Path:
@@ -108,6 +133,7 @@ def _approve(
     *,
     ask: bool,
     whole_dossier: bool,
+    away: Away | None = None,
 ) -> None:
     _check_roster(study, settings, private)
     _check_coordinator(study, settings)
@@ -116,16 +142,21 @@ def _approve(
     print_lines(describe_calls(study, settings.name, before))
     if any(one.name == study.name for one in before):
         print_lines(describe_changes(study, before))
-    print_lines(describe_left(study, Rosters(settings.work)))
+    print_lines(describe_left(study, settings.work))
     print_lines(describe_budget(study, settings))
     print_lines(_would_refuse(study, settings))
     _show_dossier(study, settings, whole_dossier)
+    if away is not None:
+        print_lines(describe_consent(study, settings.name, away.days))
     if ask and not typer.confirm("approve this?", default=False):
         console.print("not approved")
         raise typer.Exit(1)
     remember_study(settings.work, study)
     approvals.approve(settings.work, private, study.digest(), study.name)
     console.print("approved")
+    if away is not None:
+        made = consent(study, settings, private, away.days, away.folder)
+        console.emit(f"send to the coordinator, and to every other hospital: {made}")
 
 
 def _check_roster(study: Study, settings: SiteSettings, private: Ed25519PrivateKey) -> None:
@@ -282,29 +313,6 @@ def describe_changes(study: Study, before: Sequence[Study]) -> Iterator[str]:
         yield f"CHANGED since {study.name} was approved here (digest {same[-1].digest()[:12]}):"
         for line in changes(same[-1], study):
             yield f"  {line}"
-
-
-def describe_left(study: Study, rosters: Rosters) -> Iterator[str]:
-    """Describe the hospitals that left for good, to the site that has these records."""
-    if study.left:
-        yield "WHO LEFT FOR GOOD, and signed that its own sums may be found by subtraction:"
-    for statement in study.left:
-        name, known = statement.site, rosters.recall(statement.roster)
-        shown = identity.fingerprint(identity.public_key(statement.public_key))
-        yield f"  {name}: key {shown}, roster {statement.roster[:12]}"
-        if rosters.proves(statement):
-            yield (
-                f"    this is {name}'s key on record here: sums that were given together with"
-                f" {name} are given again without it, and the difference is {name}'s alone;"
-                " this hospital's stay hidden among those of the hospitals that stay"
-            )
-        elif known:
-            yield (
-                f"    NOT a key that {name} has on record here: do not approve, ask {name} by"
-                " phone; sums over the same patients stay refused"
-            )
-        else:
-            yield "    nothing is on record here of this roster: its statement changes nothing here"
 
 
 def describe_budget(study: Study, settings: SiteSettings) -> Iterator[str]:

@@ -20,6 +20,7 @@ from client.gate.schema import GateContext, StoppedError
 from client.gate.verifier import Verifier, verifier_of
 from client.gate.vocabulary import CODES, CURES
 from client.site import LOG, SiteSettings, load_site
+from client.store.departures import Departures
 from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
 from client.store.site_db import recall_study, site_db
@@ -30,6 +31,7 @@ from common.flower.internals import ErrorCode
 from common.ledger.entry import Record
 from common.ledger.receipt import Receipt, question_of
 from common.masking import identity
+from common.masking.absence import AbsentSite
 from common.messages.codec import digest_of, encode
 from common.messages.exchanges import CATALOGUE, EnrolRequest, Problem
 from common.messages.receipts import attach, detached, newest_attached
@@ -92,6 +94,7 @@ class SiteGate:
         ------
         StoppedError : not a request of the catalogue, or not about a study approved here.
         RolledBackError : this site's ledger lacks an entry that it has signed.
+        NotAbsentError : the study goes on without a hospital that was there not long ago.
         """
         request = read_request(exchange, content)
         study = approved_study(
@@ -104,10 +107,18 @@ class SiteGate:
             heads = LedgerHeads(self.settings.work, self.settings.name)
             heads.check_entry(*self._signed)
             heads.check_own(study.roster, newest_attached(content))
+        self._check_absences(study)
         if (verifier := self._verifier(study, request)) is not None:
             request = verifier.check(request)
             return AdmittedRequest(exchange, request, study, verifier.is_last(request))
         return AdmittedRequest(exchange, request, study)
+
+    def _check_absences(self, study: Study) -> None:
+        """Return if all hospitals that the study goes on without have been away for long enough."""
+        if any(isinstance(one, AbsentSite) for one in study.left):
+            departures = Departures(self.settings.work, study)
+            departures.check()
+            departures.write_down(identity.load(self.settings.identity).private)
 
     def _verifier(self, study: Study, request: Any) -> Verifier | None:
         """Return the verifier of a request's run, None where nothing is derived."""

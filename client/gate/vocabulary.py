@@ -42,6 +42,7 @@ CODES = {
     "gate_failed": "the gate itself failed",
     "rolled_back": "a ledger that lacks an entry which the site has signed",
     "other_rolled_back": "another site's ledger that lacks an entry which it has signed",
+    "not_absent": "a study without a hospital that has not been away for as long as it agreed to",
     "restarted": "a question under keys of an earlier start of the site's program",
 }
 

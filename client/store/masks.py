@@ -23,6 +23,7 @@ from client.store.run_keys import RestartedError, RunKey, RunKeys
 from client.store.site_db import Draft, site_db
 from common.errors import RefusedError, SignatureError, StudyError
 from common.masking import identity
+from common.masking.absence import AbsentSite
 from common.masking.agreement import (
     SignedKey,
     announce,
@@ -277,8 +278,8 @@ class Rosters:
             )
         return roster
 
-    def proves(self, statement: LeftSite) -> bool:
-        """Say whether this site knows that the hospital itself signed that it left.
+    def proves(self, statement: LeftSite | AbsentSite) -> bool:
+        """Say whether this site knows that the hospital itself signed a statement.
 
         It does if the statement is signed with the key that the hospital had on the roster it
         leaves, and this site itself released under that roster.

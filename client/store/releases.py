@@ -14,6 +14,7 @@ from flwr.app import RecordDict
 from client.data.cohort import Cohort
 from client.site import SiteSettings
 from client.store.cohorts import Membership, Memberships, changed_by_few
+from client.store.departures import ANY_STUDY, Departures
 from client.store.heads import OtherRolledBackError
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
@@ -343,10 +344,11 @@ class EarlierSums:
 
     Parameters
     ----------
-    left : site and roster digest of those that left for good, and have signed so.
+    left : site, roster digest and study digest (or `ANY_STUDY`) of sums that follow by
+        subtraction, as those hospitals have signed.
     """
 
-    def __init__(self, work: Path, study: Study, left: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, work: Path, study: Study, left: Iterable[tuple[str, str, str]]) -> None:
         self._work, self._study, self._left = work, study, frozenset(left)
         self._rosters = Rosters(work)
         self._studies: dict[str, Study | None] = {study.digest(): study}
@@ -355,13 +357,16 @@ class EarlierSums:
     @classmethod
     def of(cls, work: Path, study: Study) -> EarlierSums:
         """Return the earlier sums of the site with this work folder."""
-        rosters = Rosters(work)
-        proven = [one for one in study.left if rosters.proves(one)]
-        return cls(work, study, ((one.site, one.roster) for one in proven))
+        return cls(work, study, Departures(work, study).let_go())
 
     def gone(self, earlier: Companions) -> set[str]:
-        """Return the sites of an earlier sum that have left for good."""
-        return {site for site in earlier.participants if (site, earlier.roster) in self._left}
+        """Return the sites of an earlier sum that have left for good, or are away by consent."""
+        return {
+            site
+            for site in earlier.participants
+            for study in (ANY_STUDY, earlier.study)
+            if (site, earlier.roster, study) in self._left
+        }
 
     def under_keys(self, earlier: Companions) -> Sites:
         """Return the sites of an earlier sum; those that had another key bear another name."""

@@ -83,6 +83,7 @@ _Made = Literal[
     "unique rows",
     "canaries",
     "rolled back",
+    "absence",
 ]
 Kind = _Key | _Content | _Derived | _Step | _Made
 REFUSED = "refused"

@@ -33,12 +33,14 @@ declare(
         text="The same sum over other hospitals, a second time, would tell by subtraction what"
         " those gave that came or went. A hospital refuses when fewer than this many have changed."
         " Only those do not count that left for good and have signed themselves that their own"
-        " numbers may be found so. The same holds for several sums together, and for the test sets"
-        " that a study names.",
+        " numbers may be found so, then or beforehand for the case that they are away for long. A"
+        " hospital under another key counts as another one. The same holds for several sums"
+        " together, and for the test sets that a study names.",
         fixed=FEWEST_MASKED,
         of_all=True,
         remedy="keep the sites of the earlier sums, change three or more at once, or add the"
-        " statement of the one that left (fedlnm-site leave)",
+        " statement of the one that left (fedlnm-site leave, or the consent that it signed when it"
+        " approved: fedlnm-server prepare --without FILE)",
         remedy_here="ask the coordinator for a study with fewer test sets over the same patients",
     ),
     Rule(

@@ -12,6 +12,7 @@ from common.dossier.markdown import bullets, document, size, table
 from common.dossier.measured import Figures, measured
 from common.dossier.shown_by import tests_section, with_numbers
 from common.masking import identity
+from common.masking.absence import AbsentSite
 from common.masking.neighbours import mask_colluders_stood
 from common.models import MODELS, NetworkName
 from common.study.model import (
@@ -412,9 +413,13 @@ def _questions(study: Study) -> Iterator[str]:
 
 
 def _left(study: Study) -> Iterator[str]:
+    away = {one.site: one.days for one in study.left if isinstance(one, AbsentSite)}
     for site in dict.fromkeys(statement.site for statement in study.left):
+        how = "It has signed that"
+        if site in away:
+            how = f"It had signed that, once it gave no sum for more than {away[site]} days,"
         yield (
-            f"**{site} left for good.** It has signed that its own sums may be found: by taking the"
+            f"**{site} left for good.** {how} its own sums may be found: by taking the"
             " sums of this study off those that were given together with it before [@site_left]."
         )
 

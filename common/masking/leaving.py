@@ -6,7 +6,8 @@ only that hospital can allow them, with the identity key under which it took par
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
+from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,7 @@ from common.errors import InputError, SignatureError
 from common.masking import identity
 from common.masking.fixed_point import framed, from_text, to_text
 
+SITE = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _PURPOSE = "statement of leaving"
 # signed with the rest, so that nobody can claim it meant less
 _MEANING = (
@@ -36,7 +38,7 @@ class LeftSite(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    site: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    site: str = Field(pattern=SITE)
     public_key: str
     roster: str = Field(pattern=r"^[0-9a-f]{64}$")
     signature: str
@@ -44,9 +46,8 @@ class LeftSite(BaseModel):
     @classmethod
     def sign(cls, private: Ed25519PrivateKey, site: str, roster: str) -> Self:
         """Sign the statement with the site's identity key."""
-        key = identity.public_text(private.public_key())
-        signature = identity.sign(private, _PURPOSE, _message(site, key, roster))
-        return cls(site=site, public_key=key, roster=roster, signature=to_text(signature))
+        key, signature = sign_statement(private, _PURPOSE, lambda key: _message(site, key, roster))
+        return cls(site=site, public_key=key, roster=roster, signature=signature)
 
     def verify(self) -> None:
         """Check that the key named in the statement signed it.
@@ -57,18 +58,61 @@ class LeftSite(BaseModel):
         ------
         SignatureError : another key signed it, or the key or the signature cannot be read.
         """
-        try:
-            public = identity.public_key(self.public_key)
-            signature = from_text(self.signature, identity.SIGNATURE_BYTES)
-            message = _message(self.site, self.public_key, self.roster)
-            identity.verify(public, _PURPOSE, message, signature)
-        except (InputError, SignatureError, ValueError):
-            raise SignatureError(
-                "its statement of leaving is not one that it signed",
-                where=f"site {self.site}",
-                remedy="use the file as fedlnm-site leave wrote it at that hospital",
-            ) from None
+        check_statement(
+            self,
+            _PURPOSE,
+            _message(self.site, self.public_key, self.roster),
+            "its statement of leaving is not one that it signed",
+            "use the file as fedlnm-site leave wrote it at that hospital",
+        )
 
 
 def _message(site: str, public_key: str, roster: str) -> bytes:
     return framed(_MEANING, site, public_key, roster)
+
+
+class Statement(Protocol):
+    """Statement that one hospital signs about itself."""
+
+    @property
+    def site(self) -> str:
+        """Its name on the roster that it leaves."""
+
+    @property
+    def public_key(self) -> str:
+        """The key that signs (base64)."""
+
+    @property
+    def signature(self) -> str:
+        """Ed25519 (base64)."""
+
+
+def sign_statement(
+    private: Ed25519PrivateKey, purpose: str, message: Callable[[str], bytes]
+) -> tuple[str, str]:
+    """Return the public key and the signature of a statement (both base64).
+
+    Parameters
+    ----------
+    message : returns the signed bytes for the public key.
+    """
+    key = identity.public_text(private.public_key())
+    return key, to_text(identity.sign(private, purpose, message(key)))
+
+
+def check_statement(
+    statement: Statement, purpose: str, message: bytes, what: str, remedy: str
+) -> None:
+    """Check that the key named in a statement signed it.
+
+    Raises
+    ------
+    SignatureError : another key signed it, or the key or the signature cannot be read; with these
+        words.
+    """
+    try:
+        public = identity.public_key(statement.public_key)
+        signature = from_text(statement.signature, identity.SIGNATURE_BYTES)
+        identity.verify(public, purpose, message, signature)
+    except (InputError, SignatureError, ValueError):
+        raise SignatureError(what, where=f"site {statement.site}", remedy=remedy) from None

@@ -24,6 +24,7 @@ from pydantic import (
 
 from common.errors import InputError, SignatureError
 from common.masking import FEWEST
+from common.masking.absence import AbsentSite
 from common.masking.leaving import LeftSite
 from common.masking.neighbours import degree_of_step, neighbours
 from common.models import (
@@ -252,11 +253,16 @@ class WaitingSettings(Settings):
     train_seconds: float = Field(86_400.0, gt=0)
 
 
+Departure = LeftSite | AbsentSite
+"""Statement of a hospital without which the others may go on."""
+
+
 class Study(Settings):
     """Whole study. See docs/formats.md for a commented example.
 
     `coordinator_key` is the identity key (base64) that signs the final models; sites of a study
-    that names one take no others. `left` holds the statements of hospitals that left for good.
+    that names one take no others. `left` holds the statements of hospitals that left for good,
+    and the consents of those that are away for long.
     """
 
     name: str = Name
@@ -266,7 +272,7 @@ class Study(Settings):
     folds: int = Field(5, ge=3, le=20)
     coordinator_key: str = ""
     sites: tuple[SiteEntry, ...]
-    left: tuple[LeftSite, ...] = ()
+    left: tuple[Departure, ...] = ()
     test_sets: tuple[TestSet, ...]
     clinical: tuple[ClinicalColumn, ...] = ()
     strata: tuple[str, ...] = ()
@@ -524,7 +530,7 @@ def _check_names(study: Study) -> None:
 def _check_left(study: Study) -> None:
     """Check that a site that left is gone under any name, and signed it for each roster it left."""
     keys = {key: site for site, key in study.roster.items()}
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for statement in study.left:
         site = statement.site
         if site in study.roster:
@@ -534,9 +540,10 @@ def _check_left(study: Study) -> None:
             )
         if statement.public_key in keys:
             raise ValueError(f"left: {site} has the key of site {keys[statement.public_key]}")
-        if (site, statement.roster) in seen:
+        about = (site, statement.roster, getattr(statement, "study", ""))
+        if about in seen:
             raise ValueError(f"left: a statement of {site} is there twice")
-        seen.add((site, statement.roster))
+        seen.add(about)
         try:
             statement.verify()
         except SignatureError as error:

@@ -14,6 +14,7 @@ from common.masking import identity
 from common.messages.joining import JoinRequest
 from common.utils.console import consoles
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings, only_one
+from server.deployment.going_on import read_statements
 from server.deployment.init import check_certificate, make_coordinator
 from server.deployment.init import renew as renew_certificate
 from server.deployment.nginx import own_address
@@ -103,15 +104,26 @@ def enrol(
 
 
 def prepare(
-    folder: Folder, study: Annotated[Path, typer.Argument(help="study.toml without keys")]
+    folder: Folder,
+    study: Annotated[Path, typer.Argument(help="study.toml without keys")],
+    without: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="file in which a hospital signed that the others may go on without it; once for"
+            " each file"
+        ),
+    ] = None,
 ) -> None:
     """Write the study with everybody's keys, as every hospital approves it."""
-    made = prepare_study(_opened(folder), study)
+    left = [one for file in without or () for one in read_statements(file)]
+    made = prepare_study(_opened(folder), study, left)
     complete = made.study
     if made.again:
         _say(f"study {complete.name} was prepared before: every hospital approves again")
         for line in made.changed:
             _say(f"  this changed: {line}")
+    for name in dict.fromkeys(one.site for one in left):
+        _say(f"without {name}, whose own sums may be found by subtraction from now on")
     for line in made.foretold:
         screen.emit(f"warning: {line}")
     _say(f"send to {', '.join(complete.site_names)}: {made.file}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from common.disclosure.differencing import told_by_difference, under_key
 from common.disclosure.rule import RULES
 from common.errors import SignatureError, StudyError
+from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
 from common.study.model import Study
 from common.study.sums import masked_over, split_of
@@ -54,10 +55,12 @@ def _given(folder: CoordinatorFolder) -> Iterator[tuple[str, Study]]:
 
 
 def _gone(study: Study, before: Study) -> frozenset[str]:
-    """Return the sites of an earlier study that signed that they left it."""
-    roster = roster_digest(before.roster)
+    """Return the sites of an earlier study that signed that the others may go on without them."""
+    roster, digest = roster_digest(before.roster), before.digest()
     found = set()
     for one in study.left:
+        if isinstance(one, AbsentSite) and one.study != digest:
+            continue
         if one.roster == roster and before.roster.get(one.site) == one.public_key:
             try:
                 one.verify()

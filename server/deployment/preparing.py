@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from common.disclosure.differencing import check_test_sets_apart
 from common.errors import InputError
 from common.masking import identity
 from common.study.changes import changes
-from common.study.model import Study, load_study, write_study
+from common.study.model import Departure, Study, load_study, write_study
 from common.study.release_mark import mark
 from common.study.sums import check_maskable
 from server.deployment.earlier import foretell_participants
 from server.deployment.folder import CoordinatorFolder
+from server.deployment.going_on import check_absences, without
 from server.deployment.roster import read_roster
 
 
@@ -35,14 +37,21 @@ class Prepared:
     foretold: tuple[str, ...] = ()
 
 
-def prepare(folder: CoordinatorFolder, study_file: Path) -> Prepared:
+def prepare(
+    folder: CoordinatorFolder, study_file: Path, left: Sequence[Departure] = ()
+) -> Prepared:
     """Write the study for the hospitals.
+
+    Parameters
+    ----------
+    left : statements of hospitals to go on without.
 
     Raises
     ------
-    InputError : the study cannot run, or a site of it has not joined.
+    InputError : the study cannot run, a site of it has not joined, or one is left out too early.
     """
-    study = load_study(study_file)
+    study = without(load_study(study_file), left, where=str(study_file))
+    check_absences(folder, study)
     check_maskable(study, where=str(study_file))
     check_test_sets_apart(study, where=str(study_file))
     private = identity.load(folder.identity).private

@@ -692,6 +692,17 @@ class _Content:
 
 
 # what a site says of a question: its phase and number are named
+_OF_THE_STUDY = {
+    "study_not_approved": (
+        "it has not approved this study",
+        "send it study.toml again, let it approve it (fedlnm-site approve), and resume",
+    ),
+    "not_absent": (
+        "this study goes on without a hospital that was there not long ago, by this site's ledger",
+        "its own screen and gate.log say from which day on it answers; call the hospital that is"
+        " away meanwhile",
+    ),
+}
 _OF_A_QUESTION = {
     "not_derived": (
         "its own run of the study asks another question, or the totals are not what the sites sent",
@@ -714,6 +725,8 @@ def _problem(problem: Problem, site: str, where: str = "") -> SiteError:
         what, remedy = _OF_A_QUESTION[problem.kind]
     else:
         where = ""
+    if problem.kind in _OF_THE_STUDY:
+        what, remedy = _OF_THE_STUDY[problem.kind]
     if problem.kind == "other_release":
         what, remedy = _OTHER_RELEASE
     if problem.kind in _ROLLED_BACK:

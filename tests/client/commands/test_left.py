@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.commands.approve import describe_left
+from client.commands.left import describe_left
 from client.site import load_site
 from client.store.masks import Rosters
 from common.masking import identity
@@ -32,12 +32,12 @@ def before(study: Study) -> dict[str, str]:
     return {**study.roster, "d": identity.public_text(KEY.public_key())}
 
 
-def reported(study: Study, rosters: Rosters, statement: LeftSite) -> str:
-    return "\n".join(describe_left(study.model_copy(update={"left": (statement,)}), rosters))
+def reported(study: Study, work: Path, statement: LeftSite) -> str:
+    return "\n".join(describe_left(study.model_copy(update={"left": (statement,)}), work))
 
 
 def test_where_nobody_left_nothing_is_said(study: Study, tmp_path: Path) -> None:
-    assert list(describe_left(study, Rosters(tmp_path))) == []
+    assert list(describe_left(study, tmp_path)) == []
 
 
 def test_a_hospital_that_left_is_named_with_what_its_word_allows(
@@ -45,7 +45,7 @@ def test_a_hospital_that_left_is_named_with_what_its_word_allows(
 ) -> None:
     rosters = Rosters(tmp_path)
     rosters.keep(before)
-    words = reported(study, rosters, LeftSite.sign(KEY, "d", roster_digest(before)))
+    words = reported(study, tmp_path, LeftSite.sign(KEY, "d", roster_digest(before)))
     assert "WHO LEFT FOR GOOD" in words
     assert f"d: key {identity.fingerprint(KEY.public_key())}" in words
     assert "this is d's key on record here" in words
@@ -57,7 +57,7 @@ def test_a_statement_with_another_key_than_the_one_on_record_is_called_so(
 ) -> None:
     rosters = Rosters(tmp_path)
     rosters.keep(before)
-    words = reported(study, rosters, LeftSite.sign(FORGED, "d", roster_digest(before)))
+    words = reported(study, tmp_path, LeftSite.sign(FORGED, "d", roster_digest(before)))
     assert "NOT a key that d has on record here: do not approve" in words
     assert "this is d's key" not in words
 
@@ -65,7 +65,7 @@ def test_a_statement_with_another_key_than_the_one_on_record_is_called_so(
 def test_a_statement_about_a_roster_without_record_changes_nothing(
     study: Study, before: dict[str, str], tmp_path: Path
 ) -> None:
-    words = reported(study, Rosters(tmp_path), LeftSite.sign(KEY, "d", roster_digest(before)))
+    words = reported(study, tmp_path, LeftSite.sign(KEY, "d", roster_digest(before)))
     assert "its statement changes nothing here" in words
 
 

@@ -103,7 +103,9 @@ def test_a_site_that_cannot_take_part_is_named(study: Study) -> None:
     def not_approved(site: str, study: Study) -> Any:
         return Problem("study_not_approved", "0" * 8) if site == "b" else honest(site, study)
 
-    with pytest.raises(ObstaclesError, match=r"site b: cannot go on \(study_not_approved"):
+    with pytest.raises(
+        ObstaclesError, match=r"site b: it has not approved this study \(study_not_approved"
+    ):
         enrol(study, not_approved, a="a", b="b", c="c")
 
 

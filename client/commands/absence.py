@@ -1,0 +1,81 @@
+"""`fedlnm-site approve --may-leave-after`: agree in advance that the others may go on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import tomli_w
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from client.site import SiteSettings
+from client.store.ledger import Ledger
+from common.errors import InputError
+from common.ledger.entry import Record
+from common.masking.absence import AbsentSite
+from common.masking.agreement import roster_digest
+from common.study.model import Study
+from common.utils.durable import write_durably
+
+HEADER = """\
+# Consent in advance, made by fedlnm-site approve --may-leave-after. For the coordinator, and for
+# every other hospital to keep. Once the hospital has been away for so long:
+# fedlnm-server prepare FOLDER STUDY.toml --without THIS_FILE
+"""
+
+
+def describe_consent(study: Study, site: str, days: int) -> Iterator[str]:
+    """Describe what a hospital agrees to, and what it costs it.
+
+    Raises
+    ------
+    InputError : the study has no masked sums that the others could go on with.
+    """
+    others = [name for name in study.training_sites if name != site]
+    if not study.masked("train") or site not in study.training_sites or len(others) < 3:
+        raise InputError(
+            "the others could not go on without this hospital: masking takes three that train",
+            where="--may-leave-after",
+            remedy="approve the study without it",
+        )
+    yield f"CONSENT IN ADVANCE: {site} may be left out of this study once it is away for long."
+    yield (
+        f"  The others may go on without it when it gave no sum for more than {days} days. Each"
+        " counts by its own ledger and clock; the coordinator cannot say so for them."
+    )
+    yield (
+        f"  It costs what leaving costs: whoever takes the sums without {site} off those from"
+        f" before has {site}'s OWN sums of this study: counts, means, tables, matrices of its"
+        " columns, changes of network weights. No mask hides them any more."
+    )
+    yield (
+        "  The others cannot tell a dead machine from one that the coordinator keeps out, or from"
+        " a study that rests: they are asked to call first. Take more days than the study may rest."
+    )
+    yield (
+        "  It holds for this study alone, and cannot be taken back; once the others went on, this"
+        " hospital cannot come back with the same patients. Without it they wait."
+    )
+
+
+def consent(
+    study: Study, settings: SiteSettings, private: Ed25519PrivateKey, days: int, folder: Path
+) -> Path:
+    """Sign the consent, write it into the ledger and a file of this folder; return the file."""
+    roster = roster_digest(study.roster)
+    signed = AbsentSite.sign(private, settings.name, roster, study.digest(), days)
+    text = HEADER + tomli_w.dumps({"left": [signed.model_dump()]})
+    record = Record(
+        exchange="consent",
+        decision="released",
+        study=study.digest(),
+        roster=roster,
+        payload=hashlib.sha256(text.encode()).hexdigest(),
+        size=len(text),
+    )
+    Ledger(settings.work, private).append(record)
+    path = folder / f"{settings.name}.may-leave-{study.name}.toml"
+    write_durably(path, text.encode())
+    path.chmod(0o644)
+    return path

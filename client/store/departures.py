@@ -1,0 +1,132 @@
+"""Hospitals of earlier sums that let the others go on without them, as one site can know it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from client.store.ledger import Ledger, ledger_path
+from client.store.masks import Rosters
+from client.store.site_db import site_db
+from common.errors import StudyError
+from common.ledger.entry import Record
+from common.masking.absence import AbsentSite
+from common.masking.agreement import roster_digest
+from common.study.model import Study
+
+ANY_STUDY = ""
+"""In place of a study's digest: all sums under a roster, whatever the study."""
+
+
+def utc_now() -> datetime:
+    """Return the time by this machine's clock."""
+    return datetime.now(UTC)
+
+
+class NotAbsentError(StudyError):
+    """A study goes on without a hospital that has not been away for as long as it agreed to."""
+
+    kind = "not_absent"
+    """All that the coordinator learns."""
+
+    def __init__(self, consent: AbsentSite, last: datetime) -> None:
+        super().__init__(
+            f"{consent.site} may be left out after more than {consent.days} days without a sum, and"
+            f" gave one together with this hospital on {last:%Y-%m-%d}, by this hospital's ledger",
+            where=f"study without {consent.site}",
+            remedy=f"nothing is answered before {consent.holds_from(last):%Y-%m-%d %H:%M} UTC; call"
+            f" {consent.site}, at a number that you know, and tell the coordinator",
+        )
+
+
+class Departures:
+    """Hospitals that one study goes on without, with their word for it.
+
+    Parameters
+    ----------
+    work : work folder of the site that looks.
+    """
+
+    def __init__(self, work: Path, study: Study) -> None:
+        self.work, self._study = work, study
+        self._rosters = Rosters(work)
+
+    def let_go(self) -> Iterator[tuple[str, str, str]]:
+        """Yield site, roster and study (or `ANY_STUDY`) of sums that may follow by subtraction."""
+        for one in self._study.left:
+            if not self._rosters.proves(one):
+                continue
+            if not isinstance(one, AbsentSite):
+                yield one.site, one.roster, ANY_STUDY
+            elif one.holds(self.last_sum_with(one.site), utc_now()):
+                yield one.site, one.roster, one.study
+
+    def check(self) -> None:
+        """Return if each hospital that consented to be left out has been away for long enough.
+
+        Raises
+        ------
+        NotAbsentError : one has not; nothing of the study is answered.
+        """
+        for one in self._consents():
+            last = self.last_sum_with(one.site)
+            if last is not None and not one.holds(last, utc_now()):
+                raise NotAbsentError(one, last)
+
+    def write_down(self, private: Ed25519PrivateKey) -> None:
+        """Enter each consent that this site goes by into its ledger, once for a study."""
+        db, study = site_db(self.work), self._study
+        for one in self._consents():
+            digest = hashlib.sha256(one.model_dump_json().encode()).hexdigest()
+            name = f"{study.digest()}/{digest}"
+            if db.fact("absence", name) is not None:
+                continue
+            last = self.last_sum_with(one.site)
+            facts = {
+                "site": one.site,
+                "days": one.days,
+                "last": last.isoformat() if last else "",
+                "accepted": utc_now().isoformat(timespec="seconds"),
+            }
+            record = Record(
+                exchange="absence",
+                decision="released",
+                study=study.digest(),
+                roster=roster_digest(study.roster),
+                payload=digest,
+            )
+            with db.transaction():
+                if db.fact("absence", name) is None:
+                    db.fix("absence", name, json.dumps(facts))
+                    Ledger(self.work, private).append(record)
+
+    def last_sum_with(self, site: str) -> datetime | None:
+        """Return when this site last gave a sum together with another, None if it never did."""
+        path = ledger_path(self.work)
+        if not path.is_file():
+            return None
+        named = json.dumps(site).encode()
+        with path.open("rb") as file:
+            lines = [line for line in file if named in line]
+        last = next((line for line in reversed(lines) if _together(line, site)), None)
+        return None if last is None else datetime.fromisoformat(json.loads(last)["time"])
+
+    def _consents(self) -> Iterator[AbsentSite]:
+        """Yield the consents of hospitals that this site knows by the key that signed."""
+        for one in self._study.left:
+            if isinstance(one, AbsentSite) and self._rosters.proves(one):
+                yield one
+
+
+def _together(line: bytes, site: str) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:  # fedlnm-site ledger verify says what is wrong with it
+        return False
+    sums = [item for item in entry["items"] if site in item["participants"]]
+    return bool(sums) and entry["decision"] == "released"
