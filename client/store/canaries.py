@@ -7,11 +7,15 @@ import json
 import math
 from functools import partial
 
+import numpy as np
+
 from client.data.tables import SiteTables
 from client.site import LOG
 from client.store.audited_totals import SUBSET, AuditedTotal, AuditedTotals
+from client.store.cohorts import Memberships, changed_by_few
 from client.workspace import Workspace
 from common.evaluation.canaries import (
+    Answers,
     CanaryAudit,
     Held,
     audit_totals,
@@ -63,7 +67,7 @@ def audit_canaries(workspace: Workspace) -> CanaryAudit | None:
         return None
     guarded = study.privacy.mode == "guarded"
     limit = study.selection.clip if guarded else math.inf
-    audit = audit_totals(held, limit, workspace.privacy.min_cell)
+    audit = audit_totals(held, limit, workspace.privacy.min_cell, answered_again(workspace))
     draft.fix("canaries", workspace.run, json.dumps(to_tree(audit)[0]))
     for name, own in vars(audit).items():
         LOG.info(
@@ -73,6 +77,20 @@ def audit_canaries(workspace: Workspace) -> CanaryAudit | None:
             *(own.patients, own.patients_found),
         )
     return audit
+
+
+def answered_again(workspace: Workspace) -> Answers:
+    """Return what the rule for changed cohorts would let through, after all releases so far."""
+    memberships = Memberships(workspace.settings.work)
+    earlier = memberships.earlier(SUBSET)
+    patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, SUBSET)]
+    (newcomer,) = memberships.of(["a canary"]).members
+    hidden = [memberships.of([one]).members for one in patients]
+    now = frozenset().union(*hidden)
+    left = [not changed_by_few(earlier, now - own) for own in hidden]
+    return Answers(
+        joined=not changed_by_few(earlier, now | {newcomer}), left=np.array(left, dtype=bool)
+    )
 
 
 def _held(workspace: Workspace, seed: int, kept: AuditedTotal) -> Held:

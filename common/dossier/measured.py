@@ -14,6 +14,7 @@ DECODERS = {
     "components": "search behind matrices of products",
     "columns": "columns in which one differs",
     "cells": "intervals that hold one",
+    "differences": "two sums that differ by one",
 }
 Figures = Mapping[str, Iterable[Mapping[str, Any]]]
 

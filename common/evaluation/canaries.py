@@ -14,12 +14,22 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from common.evaluation.decoders import Cells, Columns, Components, Decoder, Evidence, Total
+from common.evaluation.decoders import (
+    Cells,
+    Columns,
+    Components,
+    Decoder,
+    Evidence,
+    Mask,
+    Total,
+    difference,
+)
 from common.messages.limits import Limits, Patients
 from common.messages.plain import plain
-from common.statistics.base import Rows
+from common.statistics.base import Rows, Sums
+from common.statistics.moments import Means
 
-DECODERS = ("components", "columns", "cells")
+DECODERS = ("components", "columns", "cells", "differences")
 ORDINARY, EXTREME, OUTLYING = range(3)
 """Kinds: like the hospital's own patients; far out in all columns; very far out in one."""
 PLANTED = 9
@@ -57,6 +67,21 @@ class CanaryAudit:
     components: CanaryFigures
     columns: CanaryFigures
     cells: CanaryFigures
+    differences: CanaryFigures
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Sums that a hospital would answer once more over other patients than before.
+
+    Parameters
+    ----------
+    joined : over one more than its training patients.
+    left : over its training patients without one of them (n,).
+    """
+
+    joined: bool
+    left: Mask
 
 
 @dataclass(frozen=True)
@@ -68,12 +93,15 @@ class Held:
     canaries: Callable[[int], Rows]
 
 
-def audit_totals(held: Sequence[Held], limit: float, least: int) -> CanaryAudit:
+def audit_totals(held: Sequence[Held], limit: float, least: int, answers: Answers) -> CanaryAudit:
     """Search all totals with every decoder, with and without the canaries.
+
+    A difference of two totals needs both: it counts where the hospital would answer the second.
 
     Parameters
     ----------
     limit : of the absolute values of columns, infinity for none.
+    answers : what the hospital would answer once more.
     least : numbers of own patients found are rounded up to its multiples, and fewer own patients
         are not looked for.
     """
@@ -82,6 +110,7 @@ def audit_totals(held: Sequence[Held], limit: float, least: int) -> CanaryAudit:
         "components": _figures(search, _most_telling(search, held), least),
         "columns": _figures(Columns(), held, least),
         "cells": _figures(Cells(), held, least),
+        "differences": _differences(held, least, answers),
     }
     return CanaryAudit(**found)
 
@@ -118,6 +147,37 @@ def _figures(decoder: Decoder, held: Iterable[Held], least: int) -> CanaryFigure
         patients=patients,
         patients_found=rounded_up(known, patients, least),
     )
+
+
+def _differences(held: Iterable[Held], least: int, answers: Answers) -> CanaryFigures:
+    """Subtract each total from the one with a canary: a second question, if it were answered."""
+    searched, inside = 0, np.zeros(0, dtype=bool)
+    found, chance = np.zeros(PLANTED, dtype=bool), np.zeros(PLANTED, dtype=bool)
+    for one in held:
+        if not isinstance(one.total.statistic, Means):
+            continue
+        before, canaries = one.total.sums, one.canaries(one.total.fold)
+        for i in range(PLANTED):
+            single = canaries.at(np.array([i]))
+            found[i] |= answers.joined and _is(single, one.total.plus(single).sums, before)
+            chance[i] |= _is(single, before, before)
+        searched, inside = searched + 1, np.full(answers.left.size, True)
+    patients = int(inside.sum()) if inside.sum() >= least else 0
+    known = int(answers.left.sum()) if patients else 0
+    return CanaryFigures(
+        searched=searched,
+        planted=PLANTED if searched else 0,
+        found=int(found.sum()),
+        chance=int(chance.sum()),
+        patients=patients,
+        patients_found=rounded_up(known, patients, least),
+    )
+
+
+def _is(single: Rows, first: Sums, second: Sums) -> bool:
+    """Tell whether a patient's values are the difference of two sums."""
+    read = difference(first, second)
+    return read is not None and np.allclose(read, single.values[0], equal_nan=True)
 
 
 def _planted(decoder: Decoder, total: Total, canaries: Rows) -> Evidence:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from common.statistics.base import Float, Rows, Sums
-from common.statistics.exact import unpack
+from common.statistics.exact import from_digits, unpack
 from common.statistics.fold_histogram import FoldHistogram
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.histogram import Histogram, cell_of
+from common.statistics.moments import Means
 from common.statistics.rank_gram import RankGram
 
 FOUND = 0.95
@@ -34,7 +35,7 @@ _MATRICES, _COUNTS = (FoldGram, CrossProducts, RankGram), (Histogram, FoldHistog
 
 def may_be_searched(statistic: Any) -> bool:
     """Tell whether a decoder reads the sums of such a statistic."""
-    return isinstance(statistic, (*_MATRICES, *_COUNTS))
+    return isinstance(statistic, (*_MATRICES, *_COUNTS, Means))
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,28 @@ def read_from_columns(gram: Float, rows: Float) -> Mask:
     scale = np.sqrt(np.maximum(squares, 0.0) * np.maximum(spread, 0.0))
     alike = np.divide(np.abs(products), scale, out=np.zeros_like(scale), where=scale > 0)
     return np.asarray((alike > FOUND).any(axis=1))
+
+
+# -- two totals ---------------------------------------------------------------------------------
+
+
+def difference(first: Sums, second: Sums) -> Float | None:
+    """Return the values (p,) of the one patient by whom two sums of `Means` differ.
+
+    NaN where the patient has no value; None where they differ by anything but one patient.
+
+    Examples
+    --------
+    >>> rows = Rows(np.array([[1.0], [2.5]]), ("age",), np.zeros(2), np.zeros(2, int))
+    >>> both, one = Means().from_rows(rows), Means().from_rows(rows.at(np.array([0])))
+    >>> difference(both, one), difference(both, both)
+    (array([2.5]), None)
+    """
+    more = first["count"] - second["count"]
+    if not np.isin(more, (0.0, 1.0)).all() or not more.any():
+        return None
+    lost = from_digits(first["total"] - second["total"])
+    return np.where(more > 0.5, lost, np.nan)
 
 
 # -- what a decoder recognises ------------------------------------------------------------------

@@ -558,7 +558,7 @@ class CanarySearch(Record):
 
     run: RunName = "federated"
     site: str
-    decoder: Literal["components", "columns", "cells"]
+    decoder: Literal["components", "columns", "cells", "differences"]
     searched: Count | None
     planted: Count | None
     found: Count | None

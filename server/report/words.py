@@ -10,7 +10,12 @@ from server.progress.screen import PHASES
 
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 MISSING = EN_DASH
-DECODERS = {"components": "Components", "columns": "Columns", "cells": "Intervals"}
+DECODERS = {
+    "components": "Components",
+    "columns": "Columns",
+    "cells": "Intervals",
+    "differences": "Differences",
+}
 
 STEP_LABELS = {
     "columns": "All features",

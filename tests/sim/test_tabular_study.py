@@ -160,9 +160,11 @@ def test_canaries_are_measured_where_questions_are_derived_and_nowhere_else(
 ) -> None:
     rows = [row for row in results_of(finished)["canaries"] if row["run"] == "federated"]
     figures = {(row["site"], row["decoder"]): row for row in rows}
-    assert len(figures) == len(rows) == 9
+    assert len(figures) == len(rows) == 12
     searched = figures["a", "cells"]
     assert searched["searched"] >= 2 and searched["planted"] == 9
+    joined = figures["a", "differences"]
+    assert (joined["planted"], joined["found"], joined["patients_found"]) == (9, 0, 0)
     for row in rows:
         measured = {row[name] for name in ("searched", "found", "chance", "patients_found")}
         assert (measured == {None}) == (row["site"] != "a")

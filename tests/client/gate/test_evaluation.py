@@ -50,7 +50,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
         withheld=(),
         membership=MembershipAudit(40, 20 + n, shares, shares),
         releases=ReleaseAudit(5, 0, 1.25, 6),
-        canaries=CanaryAudit(SEARCHED, SEARCHED, CanaryFigures(0, 0, 0, 0, 0, 0)),
+        canaries=CanaryAudit(SEARCHED, SEARCHED, CanaryFigures(0, 0, 0, 0, 0, 0), SEARCHED),
     )
     return request, reply
 

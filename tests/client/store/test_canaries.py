@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from client.store.audited_totals import AuditedTotals
-from client.store.canaries import PlantedTables, audit_canaries
+from client.store.canaries import PlantedTables, answered_again, audit_canaries
 from common.evaluation.canaries import PLANTED
 from common.masking.layout import end_to_end, to_rings
 from common.messages.exchanges import EvaluateReply, SumItem, Totals
 from common.statistics.base import zeros
+from common.statistics.counts import FoldCounts
 from common.statistics.gram import FoldGram
-from common.statistics.moments import Means
 from common.transforms import Select
 from common.transforms.views import materialise, table
 from sim.engines.inprocess import SERVER_NODE, task_identity
@@ -47,6 +47,9 @@ def test_a_hospital_that_derives_measures_and_another_says_so(studied: Any) -> N
         assert found.cells.searched >= 2 and found.cells.planted == PLANTED
         # the clinical model has too few columns to search a matrix of
         assert found.components.searched == found.columns.searched == 0
+        # the rule for changed cohorts refuses a sum with one more, or one fewer
+        assert found.differences.searched >= 1 and found.differences.found == 0
+        assert found.differences.patients > 0 and found.differences.patients_found == 0
 
 
 def test_what_was_told_once_is_told_again_and_the_totals_are_gone(studied: Any) -> None:
@@ -56,6 +59,17 @@ def test_what_was_told_once_is_told_again_and_the_totals_are_gone(studied: Any) 
     again = audit_canaries(workspace)
     assert again is not None and vars(again.cells) == vars(replies["a"].canaries.cells)
     assert audit_canaries(trial.workspace("c")) is None
+
+
+def test_without_the_rule_for_changed_cohorts_the_canary_is_the_difference(
+    studied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = studied[0].workspace("a")
+    answers = answered_again(workspace)
+    assert not answers.joined and not answers.left.any()
+    monkeypatch.setattr("client.store.canaries.changed_by_few", lambda previous, now: False)
+    answers = answered_again(workspace)
+    assert answers.joined and answers.left.all()
 
 
 def test_a_run_without_any_total_is_not_measured(tabular: Path) -> None:
@@ -80,9 +94,9 @@ def test_canaries_go_through_the_fitted_steps_and_leave_the_hospitals_tables_alo
 
 def test_only_sums_over_training_patients_that_a_decoder_reads_are_kept(tmp_path: Path) -> None:
     view = table("clinical").then(Select(columns=("x", "y")))
-    gram, means = FoldGram(folds=2), Means()
+    gram, counts = FoldGram(folds=2), FoldCounts(folds=2)
     items = [
-        SumItem(means, view, "train"),
+        SumItem(counts, view, "train"),
         SumItem(gram, view, "test"),
         SumItem(gram, view, "train"),
     ]

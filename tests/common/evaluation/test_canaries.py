@@ -10,6 +10,7 @@ import pytest
 
 from common.evaluation.canaries import (
     PLANTED,
+    Answers,
     CanaryAudit,
     Held,
     audit_totals,
@@ -21,11 +22,13 @@ from common.learning.normal_scores import knots_of, score_grid
 from common.statistics.base import Float, Rows
 from common.statistics.gram import FoldGram
 from common.statistics.histogram import Histogram
+from common.statistics.moments import Means
 from common.statistics.rank_gram import first_edges, merge_cells, refine_edges
 from common.transforms import NormalScores
 
 PATIENTS, COLUMNS, ROWS, LIMIT, LEAST = 200, 250, 61, 3.0, 3
 OWN = slice(0, 25)  # of the hospital that plants
+REFUSES = Answers(joined=False, left=np.zeros(25, dtype=bool))
 Step = Callable[[Rows], Rows]
 
 
@@ -64,7 +67,7 @@ def audit(everyone: Rows, step: Step, limit: float) -> CanaryAudit:
     def planted(fold: int) -> Rows:
         return step(canaries_of(own, (1, 2), fold))
 
-    return audit_totals([Held(total, lambda: step(own), planted)], limit, LEAST)
+    return audit_totals([Held(total, lambda: step(own), planted)], limit, LEAST, REFUSES)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -85,7 +88,7 @@ def counted(values: Float, own: Float, edges: Float, least: int = LEAST) -> Any:
     statistic = Histogram(edges=edges)
     total = Total.of(statistic, statistic.from_rows(table(values)))
     held = Held(total, lambda: table(own), lambda fold: canaries_of(table(own), (1,), fold))
-    return audit_totals([held], np.inf, least)
+    return audit_totals([held], np.inf, least, REFUSES)
 
 
 def test_what_is_found_as_often_without_canaries_is_told_as_chance() -> None:
@@ -127,3 +130,17 @@ def test_canaries_are_made_up_alike_each_time_and_a_third_lies_far_out() -> None
     assert ((np.abs(first.values[6:]) > 100.0).sum(axis=1) == 1).all()
     # a patient whose values are all missing at this hospital
     assert np.isnan(canaries_of(table(np.full((5, 2), np.nan)), (1,), 0).values[:3]).all()
+
+
+def test_a_difference_is_the_canary_where_the_second_sum_would_be_answered() -> None:
+    values = np.random.default_rng(2).standard_normal((40, 3))
+    values[4, 1] = np.nan
+    own, total = table(values[:25]), Total.of(Means(), Means().from_rows(table(values)))
+    held = Held(total, lambda: own, lambda fold: canaries_of(own, (1,), fold))
+    answers = Answers(joined=True, left=np.arange(25) < 4)
+    open_ = audit_totals([held], np.inf, LEAST, answers).differences
+    assert (open_.searched, open_.found, open_.chance) == (1, PLANTED, 0)
+    assert (open_.patients, open_.patients_found) == (25, 6)
+    closed = audit_totals([held], np.inf, LEAST, REFUSES).differences
+    assert (closed.searched, closed.planted, closed.found) == (1, PLANTED, 0)
+    assert (closed.patients, closed.patients_found) == (25, 0)
