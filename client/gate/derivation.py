@@ -34,12 +34,12 @@ from common.messages.exchanges import (
     Weights,
 )
 from common.messages.totals import groups
-from common.models import NetworkName, load_models
+from common.models import NETWORKS, NetworkName, load_models
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import View
 from server.phases import protocol
-from server.phases.networks import TrainedNetwork, TrainingState
+from server.phases.networks import TrainedNetwork, TrainingState, variants
 from server.phases.program import Training, run_program
 from server.phases.protocol import NO_CONTROL, NOTHING_TRAINED, UNREAD, OutOfFoldRows, TrainingRound
 
@@ -109,6 +109,7 @@ class Derivation:
         self._failed: BaseException | None = None
         self._done = self._ended = False
         self._changed = threading.Condition()
+        self._steps: _Steps | None = None
         self._thread = threading.Thread(target=self._run, name=f"derivation {run}", daemon=True)
 
     def start(self) -> None:
@@ -172,6 +173,11 @@ class Derivation:
                 kept = self._answers.pop(question.number)
             return kept
 
+    def result_of(self, network: str, variant: str) -> Weights | None:
+        """Return the weights of a training that has ended, None while there are none."""
+        known = network in NETWORKS and variant in variants(self.study)  # part of a file's name
+        return self._steps.result_of(network, variant) if known and self._steps else None
+
     def forget_before(self, number: int) -> None:
         """Drop questions and answers that a finished step, or a round, has used up."""
         with self._changed:
@@ -183,7 +189,8 @@ class Derivation:
         try:
             with threadpool_limits(limits=1):
                 sites = _Sites(self)
-                run_program(sites, _Steps(self, sites), {})
+                self._steps = _Steps(self, sites)
+                run_program(sites, self._steps, {})
         except EndedError:
             pass
         except BaseException as error:
@@ -310,6 +317,10 @@ def handout_digest(
     return request_digest(bundle.to_files(), tuple(sets), np.asarray(edges), dict(cuts))
 
 
+def _training_name(network: str, variant: str) -> str:
+    return f"{network}-{variant}"
+
+
 class _Steps:
     """Surroundings of the program: results of finished steps are kept, as the coordinator does."""
 
@@ -333,7 +344,7 @@ class _Steps:
         self, network: NetworkName, variant: str, rounds: int, train: Training
     ) -> TrainedNetwork:
         """Return the kept result of a training, or go on after its last round."""
-        name = f"{network}-{variant}"
+        name = _training_name(network, variant)
         slot = Slot(self._checkpoint, f"{name}-rounds")
 
         def after_round(state: TrainingState) -> None:
@@ -349,6 +360,14 @@ class _Steps:
         trained = self.step(name, work, phase=network)
         slot.clear()
         return trained
+
+    def result_of(self, network: str, variant: str) -> Weights | None:
+        """Return the weights of a training that has ended, None while there are none."""
+        name = _training_name(network, variant)
+        if not self._checkpoint.has(name):
+            return None
+        trained: TrainedNetwork = self._checkpoint.read(name)
+        return trained.weights
 
     def files(self, bundle: Bundle) -> Files:
         """Return the files of the final bundle, which the site compares with those handed out."""

@@ -47,6 +47,7 @@ from common.messages.exchanges import (
 from common.messages.opening import OpenRequest, SignRequest, check_signatures
 from common.messages.totals import APART, UPDATE, context_of, groups
 from common.study.model import Study
+from server.phases.protocol import NO_CONTROL
 
 _OPENING_REQUESTS = (SignRequest, OpenRequest)
 _DERIVED = (SumRequest, TrainRequest, RowsRequest, EvaluateRequest)
@@ -200,16 +201,7 @@ class Verifier:
         if isinstance(request, FollowRequest):
             return replace(request, progress=())
         if isinstance(request, TrainRequest):
-            question = derivation.asked.get(number)
-            own = question.asked if question is not None else None
-            late = own is None and request.weights.size > 0  # its digest is still known
-            if not late and not isinstance(own, TrainRequest):
-                raise StoppedError(
-                    "not_derived",
-                    f"phase {derivation.phase}, question {number}: not one for an update",
-                )
-            if own is not None and not request.weights.size:
-                request = request.with_weights(own.weights, own.control)
+            request = self._with_weights(derivation, request)
         asked = self._digest(request)
         known = self._known(derivation, number)
         if known is None:
@@ -226,6 +218,27 @@ class Verifier:
         )
         if isinstance(request, TrainRequest):
             self._files.offer(DerivedWeights(number, request.weights, request.control))
+        return request
+
+    def _with_weights(self, derivation: Derivation, request: TrainRequest) -> TrainRequest:
+        """Return the request for an update with the weights that it starts from.
+
+        The last one of a training may come when its weights are known from the training's result
+        alone: the study does not wait for it where rounds go on without some sites.
+        """
+        question = derivation.asked.get(request.number)
+        own = question.asked if question is not None else None
+        if isinstance(own, TrainRequest) and not request.weights.size:
+            return request.with_weights(own.weights, own.control)
+        if own is None and not request.weights.size:
+            weights = derivation.result_of(request.network, request.variant)
+            if weights is not None:
+                return request.with_weights(weights, NO_CONTROL)
+        expect(
+            isinstance(own, TrainRequest) or (own is None and request.weights.size > 0),
+            "not_derived",
+            f"phase {derivation.phase}, question {request.number}: not one for an update",
+        )
         return request
 
     def _going_on(self) -> Derivation:

@@ -12,6 +12,9 @@ import pytest
 from flwr.app import Message
 
 from client.app import app
+from client.gate import verifier
+from client.gate.site_gate import SiteGate
+from client.site import load_site
 from client.workspace import open_workspace
 from common.ledger.audit import audit
 from common.ledger.entry import Entry
@@ -29,11 +32,16 @@ Away = Callable[[str, Any], bool]
 
 
 class Restless(InProcessGrid):
-    """A grid whose sites may be away when they are asked."""
+    """A grid whose sites may be away when they are asked.
+
+    As in a deployment, a gate hears a question before the app does, in a process of its own, and
+    every question has a new process of the app.
+    """
 
     def __init__(self, sites: Mapping[str, Path], away: Away, dies: str = "") -> None:
         super().__init__(app, sites)
-        self._sites, self._away, self._dies = list(sites), away, dies
+        self._paths, self._sites = sites, list(sites)
+        self._away, self._dies = away, dies
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         for message_id in message_ids:
@@ -43,6 +51,10 @@ class Restless(InProcessGrid):
             site = self._sites[message.metadata.dst_node_id - SERVER_NODE - 1]
             if self._away(site, decode(message.content)):
                 continue
+            SiteGate(load_site(self._paths[site])).admit(
+                message.metadata.message_type, message.content
+            )
+            verifier.forget_all()
             for reply in super().pull_messages([message_id]):
                 if message.metadata.message_type == self._dies:
                     self._dies = ""
