@@ -34,6 +34,7 @@ def pytest_collection() -> Iterator[None]:
 # those that mostly wait for programs. The first makes the study that several others look at.
 LONGEST = (
     "sim/test_imaging_study.py",
+    "deployment/test_quorum.py",
     "deployment/test_lies_of_training.py",
     "deployment/test_lies.py",
     "deployment/test_bad_day.py",

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from common.ledger.entry import Entry, Item, left_out_of, training_of
+from common.ledger.entry import Entry, Item, left_out_of, step_of, training_of
 
-Kind = Literal["study", "roster", "request", "missing", "stopped", "alone", "participants"]
+Kind = Literal[
+    "study", "roster", "request", "missing", "stopped", "alone", "participants", "opened"
+]
 _DIFFERENT: tuple[tuple[Literal["study", "roster"], str], ...] = (
     ("study", "were shown different studies"),
     ("roster", "were shown different rosters"),
@@ -91,7 +93,7 @@ def audit(ledgers: Mapping[str, Sequence[Entry]]) -> list[AuditFinding]:
     found = [f for exchange, seen in exchanges.items() for f in _shown(exchange, seen)]
     found += _missing(exchanges, asked)
     found += _alone(exchanges, asked, {site for site, entries in ledgers.items() if entries})
-    return found + _other_participants(exchanges)
+    return found + _other_participants(exchanges) + _opened_twice(exchanges)
 
 
 def _name(entry: Entry) -> str:
@@ -285,6 +287,27 @@ def _other_participants(exchanges: _Exchanges) -> list[AuditFinding]:
                 f"{exchange.run}, exchange {exchange.name}, among {_names(first)}"
             )
             found.append(_finding("participants", again, sites[key], words))
+    return found
+
+
+def _opened_twice(exchanges: _Exchanges) -> list[AuditFinding]:
+    """Find steps of a training of which sums over different sites were opened."""
+    sums: dict[tuple[str, str], dict[tuple[str, ...], set[str]]] = {}
+    last: dict[tuple[str, str], _Exchange] = {}
+    for exchange, seen in exchanges.items():
+        for one in (one for one in seen if not one.declined):
+            for item in one.entry.items:
+                if step := step_of(item.what):
+                    own = sums.setdefault((exchange.run, step), defaultdict(set))
+                    own[left_out_of(item.what)].add(one.site)
+                    last[exchange.run, step] = exchange
+    found = []
+    for (run, step), by_missing in sums.items():
+        if len(by_missing) > 1:
+            sets = " and ".join(f"without {', '.join(m)}" if m else "of all" for m in by_missing)
+            words = f"opened different sums of {step}: {sets}"
+            sites = set().union(*by_missing.values())
+            found.append(_finding("opened", last[run, step], sites, words))
     return found
 
 

@@ -243,9 +243,19 @@ def training_of(what: str) -> str:
     >>> training_of("weights: dl3d/final"), training_of("sum opened: weights dl3d/fold0/3")
     ('dl3d/final', 'dl3d/fold0')
     """
-    if what.startswith(_OPENED):
-        return what.removeprefix(_OPENED).partition(_WITHOUT)[0].rpartition("/")[0]
+    if step := step_of(what):
+        return step.rpartition("/")[0]
     return what.removeprefix(_WEIGHTS) if what.startswith(_WEIGHTS) else ""
+
+
+def step_of(what: str) -> str:
+    """Return the step whose sum was opened, from the words of `describe_opening`; empty for others.
+
+    >>> step_of("sum opened: weights dl3d/fold0/3 without a"), step_of("weights: dl3d/final")
+    ('dl3d/fold0/3', '')
+    """
+    opened = what.startswith(_OPENED)
+    return what.removeprefix(_OPENED).partition(_WITHOUT)[0] if opened else ""
 
 
 def left_out_of(what: str) -> tuple[str, ...]:

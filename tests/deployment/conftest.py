@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from tests import builders
 
 TRAINING = ("north", "south", "west")
+COPIES = {"east": "north", "coast": "south"}
 
 
 def _beside(name: str) -> Any:
@@ -50,19 +51,40 @@ def network_stage(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
     """Three hospitals with images that train one small network, and a coordinator, set up."""
-    folder = tmp_path_factory.mktemp("network-hospitals")
-    for name in TRAINING:
-        (folder / name).symlink_to(imaging_master / name)
-    (folder / "study.toml").write_bytes((imaging_master / "study.toml").read_bytes())
+    root = tmp_path_factory.mktemp("network")
+    hospitals = _with_images(root / "data", imaging_master, TRAINING)
+    yield from _set_up(staging, hospitals, root / "deployment", imaging_cache)
+
+
+@pytest.fixture(scope="session")
+def quorum_stage(
+    staging: Any,
+    imaging_master: Path,
+    imaging_cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    """Five hospitals, of which three are enough for a round, and a coordinator, set up."""
+    root = tmp_path_factory.mktemp("quorum")
+    training = {"quorum": 3, "patience": 1.0}
+    hospitals = _with_images(root / "data", imaging_master, (*TRAINING, *COPIES), training=training)
+    yield from _set_up(staging, hospitals, root / "deployment", imaging_cache)
+
+
+def _with_images(folder: Path, master: Path, sites: Sequence[str], **blocks: Any) -> Path:
+    """Hospitals with images, some of them copies, and a study of one small network."""
+    folder.mkdir()
+    for name in sites:
+        shutil.copytree(master / COPIES.get(name, name), folder / name)
+    (folder / "study.toml").write_bytes((master / "study.toml").read_bytes())
     builders.amend(
         folder / "study.toml",
-        sites=TRAINING,
-        tests={"internal": ("internal_test", TRAINING)},
+        sites=sites,
+        tests={"internal": ("internal_test", sites)},
         base_models=["dl2d"],
         fusion_models=[],
+        **blocks,
     )
-    root = tmp_path_factory.mktemp("network-deployment")
-    yield from _set_up(staging, folder, root, imaging_cache)
+    return folder
 
 
 def _set_up(staging: Any, hospitals: Path, root: Path, *cache: Path) -> Iterator[Any]:

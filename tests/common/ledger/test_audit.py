@@ -286,3 +286,25 @@ def test_what_a_site_did_outside_a_run_concerns_nobody_else() -> None:
     for site, study in (("a", ""), ("b", "c" * 64)):
         ledgers[site].append(dataclasses.replace(entry(6), items=(), study=study, **stopped))
     assert audit(ledgers) == []
+
+
+def opening(number: int, without: str = "") -> Entry:
+    """A sum of one step that was opened; number = of the exchange."""
+    what = f"sum opened: weights dl3d/fold0/3{without and f' without {without}'}"
+    return entry(number, what=what, participants=(), exchange="query.open")
+
+
+def test_one_set_a_step_is_no_finding() -> None:
+    ledgers = honest()
+    for site in ("a", "b"):
+        ledgers[site].append(opening(6, without="c"))
+    assert audit(ledgers) == []
+
+
+def test_two_sums_of_one_step_over_different_sites_are_found() -> None:
+    ledgers = honest()
+    for site, numbers in {"a": (6, 7), "b": (6,), "c": (7,)}.items():
+        ledgers[site] += [opening(n, without={6: "c", 7: "b"}[n]) for n in numbers]
+    (found,) = audit(ledgers)
+    assert (found.kind, found.sites) == ("opened", SITES)
+    assert "different sums of dl3d/fold0/3: without c and without b" in str(found)
