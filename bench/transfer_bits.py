@@ -1,9 +1,9 @@
 """Areas of the phantom study's networks whose changes travel with 32, 16 and 8 bits.
 
-Runs the federated part of `make study`, networks alone, for each seed and width, and writes its own
-section of results.md. What is prepared of images is kept in the cache.
+Runs the federated part of `make study`, one network alone, for each seed and width, and writes its
+own section of results.md. What is prepared of images is kept in the cache.
 
-python -m bench.transfer_bits [--seeds 20240101 20240102 20240103] [--cache runs/cache]
+python -m bench.transfer_bits [--network dl2d] [--seeds 20240101 20240102 20240103]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.comparison import WORK, say
 from bench.tables import ROOT, conditions, put_section, table
+from common.models import NetworkName
 from common.study.model import load_study, write_study
 from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, run_job
@@ -26,18 +27,17 @@ from sim.sites import place_sites
 SEEDS = (20240101, 20240102, 20240103)
 BITS = (32, 16, 8)
 NETWORKS = ("dl2d", "dl3d")
+Found = tuple[dict[tuple[str, str], float], int]
 
 
-def run(seed: int, bits: int, cache: Path, work: Path) -> tuple[dict[tuple[str, str], float], int]:
-    """Return the area of each set and network, and the bytes that trainings took both ways."""
+def run(network: NetworkName, seed: int, bits: int, cache: Path, work: Path) -> Found:
+    """Return the area of each set, and the bytes that trainings took both ways."""
     data = work / f"hospitals-{seed}"
     if not (data / "study.toml").exists():
         generate(data, seed=seed)
     study = with_identities(load_study(data / "study.toml"))
-    changes: dict[str, Any] = {"base_models": NETWORKS, "fusion_models": ()}
-    for name in NETWORKS:
-        narrow = {"transfer_bits": bits}
-        changes[name] = study.network(name).model_copy(update=narrow)
+    changes: dict[str, Any] = {"base_models": (network,), "fusion_models": ()}
+    changes[network] = study.network(network).model_copy(update={"transfer_bits": bits})
     study = study.model_copy(update=changes)
     out = work / f"run-{seed}-{bits}"
     shutil.rmtree(out, ignore_errors=True)
@@ -50,14 +50,14 @@ def run(seed: int, bits: int, cache: Path, work: Path) -> tuple[dict[tuple[str, 
     return _read(out)
 
 
-def _read(out: Path) -> tuple[dict[tuple[str, str], float], int]:
+def _read(out: Path) -> Found:
     results = json.loads((out / "run.json").read_text(encoding="utf-8"))
     areas = {(row["set"], row["model"]): float(row["auc"]) for row in results["performance"]}
     trainings = [row for row in results["transfers"] if row["exchange"] == "train.network"]
     return areas, sum(row["bytes_down"] + row["bytes_up"] for row in trainings)
 
 
-def text(found: Mapping[tuple[int, int], tuple[dict[tuple[str, str], float], int]]) -> str:
+def text(found: Mapping[tuple[int, int], Found]) -> str:
     """Return the section: areas by seed, set and network, and how many bytes each width takes."""
     rows = []
     for seed in sorted({seed for seed, _ in found}):
@@ -80,13 +80,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "cache")
     options = parser.parse_args()
     found = {}
     for seed in options.seeds:
         for bits in BITS:
-            found[seed, bits] = run(seed, bits, options.cache, WORK / "transfer-bits")
+            work = WORK / "transfer-bits"
+            found[seed, bits] = run(options.network, seed, bits, options.cache, work)
             say(f"seed {seed}, {bits} bits: {found[seed, bits][1] / 1e6:.1f} MB of trainings")
     section = text(found)
     put_section("transfer bits", section)

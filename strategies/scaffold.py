@@ -42,7 +42,6 @@ class Scaffold(Strategy[Settings]):
     """
 
     name = "scaffold"
-    needs_all_sites = "keeps a control variate at every site"
     title = "SCAFFOLD"
     reference = "Karimireddy 2020"
     summary = "corrects each hospital's gradient for its drift from the others"

@@ -387,13 +387,15 @@ class Verifier:
         except SignatureError as error:
             raise StoppedError("not_derived", f"{where}: {error}") from None
         apart = set(ordered) == set(self.study.training_sites)
-        fits = bool(self._update_sums(asked, entry)) and entry.fingerprints.size == 1 + apart
+        found = self._update_sums(asked, entry)
+        fits = bool(found) and entry.fingerprints.size == 1 + apart
         expect(fits, "not_derived", f"{where}: totals of another question")
-        statistics = entry.ring64.copy()
+        ring32, narrow, ring64 = found[0][2]
+        statistics = ring64.copy()
         statistics[-SUMS:] = 0
         about, digests = (self._run, entry.session, entry.number), [asked.digest]
         context = context_of(*about, UPDATE, opening.invited, digests)
-        own = _fingerprint(key, context, [entry.ring32, statistics], where)
+        own = _fingerprint(key, context, [ring32, narrow, statistics], where)
         own += sum(pad(key, framed(context, site)) for site in ordered)
         told = entry.fingerprints.tolist()
         expect(own % P == told[0], "not_derived", f"{where}: {_NOT_THEIR_SUMS}")

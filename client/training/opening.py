@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from client.training.objection import object_to
 from client.workspace import Workspace
+from common.masking.narrow import pack
 from common.masking.update import SUMS, Update, to_sums_ring, to_update_rings
 from common.messages.exchanges import TrainReply, TrainRequest
 
@@ -23,11 +24,11 @@ def answer_step(workspace: Workspace, request: TrainRequest, update: Update) -> 
     study, invited = workspace.study, request.plan.invited
     sites = len(study.training_sites)
     bare = replace(update, sums=np.zeros(SUMS))
-    rings = to_update_rings(bare, request.running, sites)
+    rings = to_update_rings(bare, request.running, sites, request.plan.grid)
     whole = set(invited) == set(study.training_sites)
     sums = to_sums_ring(update.sums, sites) if whole else np.zeros(0, dtype=np.uint64)
     keys = workspace.openings.begin(request)
-    vectors: dict[str, NDArray[Any]] = {"parameters": rings.parameters}
+    vectors: dict[str, NDArray[Any]] = {"parameters": rings.parameters, "narrow": rings.narrow}
     vectors["statistics"] = rings.statistics
     fingerprints = workspace.group.of_step(request, tuple(vectors.values()), keys)
     apart = workspace.group.of_apart(request, sums)
@@ -44,6 +45,7 @@ def answer_step(workspace: Workspace, request: TrainRequest, update: Update) -> 
         site=workspace.name,
         **request.echo,
         parameters=rings.parameters,
+        narrow=pack(rings.narrow, request.plan.grid.width),
         statistics=rings.statistics,
         epsilon=workspace.releases.epsilon(),
         objection=object_to(workspace, request, update) if whole else (),

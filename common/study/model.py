@@ -447,12 +447,6 @@ class Study(Settings):
     def _a_quorum_hides_every_site(self) -> Self:
         specs = {name: self.network(name).spec for name in self.networks}
         check_quorum(self.training, len(self.training_sites), self.masked("train"), specs)
-        for name in self.networks if self.quorum else ():
-            if (bits := self.network(name).transfer_bits) < 32:
-                raise ValueError(
-                    f"[{name}] transfer_bits = {bits} carries rounding errors over from round to"
-                    " round, which a site that is left out of one cannot: write 32, or quorum = 0"
-                )
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.errors import SiteError
 from common.masking.fingerprint import P
 from common.masking.layout import RingSums, end_to_end, from_rings, sizes
-from common.masking.narrow import pack, unpack
+from common.masking.narrow import Packed, pack, unpack
 from common.masking.pooled_rows import from_slots, ring_size
 from common.masking.step import StepKeys, open_fingerprint, open_step
 from common.masking.update import SUMS, Update, UpdateRings, from_update_rings, update_sizes
@@ -129,6 +129,7 @@ class StoredRound:
 
     opening: Opening
     parameters: Ring32
+    narrow: Packed
     statistics: Ring64
     apart: Ring64
     fingerprints: Ring64
@@ -175,15 +176,16 @@ class UpdateTotals:
         """Return the masked sum over the sites that answered, as it can be kept."""
         total = self._total
         own = np.array(self._fingerprints, dtype=np.uint64)
-        return StoredRound(opening, total.parameters, total.statistics, self._apart, own)
+        narrow = pack(total.narrow, self._request.plan.grid.width)
+        return StoredRound(opening, total.parameters, narrow, total.statistics, self._apart, own)
 
     @classmethod
     def restored(cls, request: TrainRequest, kept: StoredRound) -> UpdateTotals:
         """Return the totals of an earlier start of the coordinator's program."""
         session, number = kept.opening.session, kept.opening.number
         totals = cls(replace(request, session=session, number=number))
-        no_narrow = np.zeros(0, dtype=np.uint16)
-        totals._total.add(UpdateRings(kept.parameters, no_narrow, kept.statistics))
+        narrow = unpack(kept.narrow, totals._sizes()[1], request.plan.grid.width)
+        totals._total.add(UpdateRings(kept.parameters, narrow, kept.statistics))
         totals._apart[:] = kept.apart
         totals._fingerprints = kept.fingerprints.tolist()
         return totals
@@ -203,7 +205,7 @@ class UpdateTotals:
         """
         request, total = self._request, self._total
         context = opening.context(request.run, request.study)
-        vectors: dict[str, NDArray[Any]] = {"parameters": total.parameters}
+        vectors: dict[str, NDArray[Any]] = {"parameters": total.parameters, "narrow": total.narrow}
         vectors["statistics"] = total.statistics
         open_step(vectors, revealed, context)
         about = (request.run, opening.session, opening.number, UPDATE, opening.invited)

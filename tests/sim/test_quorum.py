@@ -104,7 +104,7 @@ def study(imaging_master: Path) -> Study:
         "test_sets": (internal.model_copy(update={"sites": TRAIN}), *others),
         "base_models": ("clinical", "dl3d"),
         "fusion_models": (),
-        "dl3d": own.dl3d.model_copy(update={"rounds": 3}),
+        "dl3d": own.dl3d.model_copy(update={"rounds": 3, "transfer_bits": 8}),
         "training": own.training.model_copy(update={"quorum": 3, "patience": 0.01}),
     }
     return with_identities(own.model_copy(update=changes))
