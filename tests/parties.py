@@ -82,7 +82,12 @@ class Party:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {"HOME": str(self.folder / "home"), "PATH": PROGRAMS, "OMP_NUM_THREADS": "1"}
+        own = {
+            "HOME": str(self.folder / "home"),
+            "PATH": PROGRAMS,
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "400",
+        }
         return {**os.environ, **own}
 
     def sends(self, name: str, to: Party) -> None:
