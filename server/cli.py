@@ -29,6 +29,7 @@ for command in (
     commands.resume,
     commands.status,
     commands.renew,
+    commands.notify,
     backup.backup,
     backup.restore,
 ):

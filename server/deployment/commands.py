@@ -1,4 +1,4 @@
-"""`fedlnm-server init | enrol | prepare | run | resume | status | renew`."""
+"""`fedlnm-server init | enrol | prepare | run | resume | status | renew | notify`."""
 
 from __future__ import annotations
 
@@ -245,7 +245,31 @@ def renew(folder: Folder) -> None:
     _say("the sites need nothing, unless the address has changed")
 
 
+def notify(folder: Folder) -> None:
+    """Send a notice to every address in keys/notices.txt, to try them.
+
+    Exit code 0: all took it. 1: one did not.
+    """
+    from server.deployment.notices import post_of
+
+    own = _opened(folder)
+    post = post_of(own)
+    if post is None:
+        raise InputError(
+            "no addresses to send notices to",
+            where=str(own.notices),
+            remedy="write one a line, as in mailto://user:password@example.org",
+        )
+    failed = post.send("fedlnm: a notice to try it", f"From {own.settings().host}, by hand.")
+    for line in failed:
+        _say(f"not taken: the address in line {line} of {own.notices.name}")
+    if failed:
+        raise typer.Exit(1)
+    _say("every address took it")
+
+
 def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
+    from server.deployment.notices import Notices, post_of
     from server.deployment.supervisor import Supervisor
     from server.progress.screen import Follower
     from server.report.results import read
@@ -255,11 +279,22 @@ def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
         screen.emit(warning)
     _say(f"run {run.name}; Ctrl-C interrupts it")
     follower = Follower(run.study.name, run.events_file, console)
+    notices = Notices(run, post_of(folder), 60.0 * folder.settings().notice_minutes, screen.emit)
+
+    def look() -> None:
+        follower.poll()
+        notices.poll()
+
     try:
-        Supervisor(folder, run, follower.poll, _say).supervise()
+        Supervisor(folder, run, look, _say).supervise()
     except KeyboardInterrupt:
         screen.print(f"interrupted; to go on: fedlnm-server resume {folder.root} {run.name}")
         raise typer.Exit(130) from None
+    except Exception:
+        notices.stopped()
+        raise
+    finally:
+        notices.end()
     console.print(terminal_table(read(run.path / "results.json")))
     _say(f"report: {run.path / 'report' / 'index.html'}")
 

@@ -29,6 +29,7 @@ class CoordinatorSettings(BaseModel):
     address : host:port that hospitals connect to; the proxy listens there.
     port : on this machine only, where the SuperLink listens behind the proxy.
     listen : IP address of this machine on which the proxy listens; empty for all of them.
+    notice_minutes : that a hospital may be late before a notice says so, see `notices`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +37,7 @@ class CoordinatorSettings(BaseModel):
     address: Annotated[str, Field(pattern=ADDRESS)]
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     listen: str = ""
+    notice_minutes: Annotated[float, Field(gt=0)] = 10.0
 
     @field_validator("listen")
     @classmethod
@@ -98,6 +100,11 @@ class CoordinatorFolder:
     def superexec_secret(self) -> Path:
         """Secret that authenticates the SuperExec to the SuperLink."""
         return self.keys / "superexec.secret"
+
+    @property
+    def notices(self) -> Path:
+        """Addresses that notices go to; a person writes it, and it may hold passwords."""
+        return self.keys / "notices.txt"
 
     @property
     def authority(self) -> Path:
