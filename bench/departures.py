@@ -1,4 +1,4 @@
-"""Measure how closely sums of consecutive rounds point at the update of a hospital that was left out.
+"""Measure how closely sums of consecutive rounds point at the update of a site that was left out.
 
 Five hospitals of phantom patients train the 3D network of `make study`. Every hospital's own update
 is noted where it is made, and for every round and hospital it is worked out what the coordinator
