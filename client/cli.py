@@ -11,6 +11,7 @@ import typer
 from client.commands.approve import approve
 from client.commands.backup import backup, restore
 from client.commands.check import check
+from client.commands.confirm import confirm
 from client.commands.doctor import doctor
 from client.commands.init import init
 from client.commands.leave import leave
@@ -38,6 +39,7 @@ for command in (
     backup,
     restore,
     leave,
+    confirm,
     predict,
     report,
 ):

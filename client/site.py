@@ -146,9 +146,10 @@ def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
 
 
 _JOIN_AGAIN = (
-    "restore the folder keys from its backup. Without one this site has to join anew: fedlnm-site"
-    " init in a new folder, and send its request file; the coordinator enrols it with --replace and"
-    " prepares the study again, which every hospital then approves again"
+    "restore the folder keys from its backup. Without one, and before the first run, this site"
+    " joins anew: fedlnm-site init in a new folder, and send its request file; the coordinator"
+    " enrols it with --replace and prepares the study again, which every hospital then approves"
+    " again. After a run it can only be let go: fedlnm-site leave --lost-keys, from the new folder"
 )
 
 

@@ -25,6 +25,7 @@ for command in (
     commands.init,
     commands.enrol,
     commands.prepare,
+    commands.confirm,
     commands.run,
     commands.resume,
     commands.status,

@@ -23,6 +23,8 @@ from common.ledger.entry import Record
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
+from common.masking.lost_keys import LetGoSite
+from common.messages.letting_go import as_text
 from common.study.model import Study, load_study
 from common.utils.console import consoles
 
@@ -50,6 +52,14 @@ def leave(
     out: Annotated[Path, typer.Option(help="file to write, for the coordinator")],
     site: SiteOption = Path("site.toml"),
     yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
+    lost_keys: Annotated[
+        bool,
+        typer.Option(
+            "--lost-keys",
+            help="ask with the new keys of a new folder: those of before are lost. It takes the"
+            " word of the coordinator and of two hospitals",
+        ),
+    ] = False,
 ) -> None:
     """Leave a study for good, and allow that this hospital's sums are found by subtraction.
 
@@ -57,14 +67,20 @@ def leave(
     """
     settings, left_study = settings_of(site), load_study(study)
     private = identity_of(settings)
-    _check_own(left_study, settings, private)
     if out.exists():
         raise InputError("there is such a file", where=str(out), remedy="give another name")
+    if lost_keys:
+        _check_lost(left_study, settings, private)
+    else:
+        _check_own(left_study, settings, private)
     for line in describe(left_study, settings.name):
         console.emit(line)
     if not yes and not typer.confirm("leave for good?", default=False):
         console.print("not left")
         raise typer.Exit(1)
+    if lost_keys:
+        _ask_to_be_let_go(left_study, settings, private, out)
+        return
     text = HEADER + tomli_w.dumps(
         {"left": [one.model_dump() for one in statements(left_study, settings, private)]}
     )
@@ -123,6 +139,32 @@ def _check_own(study: Study, settings: SiteSettings, private: Ed25519PrivateKey)
             where="roster",
             remedy="give the study.toml that was approved here; a site can only take itself out",
         )
+
+
+def _check_lost(study: Study, settings: SiteSettings, private: Ed25519PrivateKey) -> None:
+    """InputError unless the study has this site, under another key."""
+    own = identity.public_text(private.public_key())
+    if study.roster.get(settings.name) in (None, "", own):
+        raise InputError(
+            f"the study has no site {settings.name} with another identity key than this one",
+            where="roster",
+            remedy="give the last study.toml that had this hospital, as the coordinator sent it;"
+            " with its key, leave without --lost-keys",
+        )
+
+
+def _ask_to_be_let_go(
+    study: Study, settings: SiteSettings, private: Ed25519PrivateKey, out: Path
+) -> None:
+    """Write the request for each roster that this site may have been on."""
+    name, lost = settings.name, study.roster[settings.name]
+    rosters = dict.fromkeys((roster_digest(study.roster), *(one.roster for one in study.left)))
+    text = as_text([LetGoSite.sign(private, name, lost, roster) for roster in rosters])
+    _write_down(study, settings, private, text.encode())
+    out.write_text(text, encoding="utf-8")
+    shown = identity.fingerprint(private.public_key())
+    console.emit(f"send this file to the coordinator and to two other hospitals: {out}")
+    console.emit(f"they call you; fingerprint that you read to them: {shown}")
 
 
 def _write_down(

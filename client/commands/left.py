@@ -9,6 +9,7 @@ from client.store.departures import Departures, utc_now
 from client.store.masks import Rosters
 from common.masking import identity
 from common.masking.absence import AbsentSite
+from common.masking.lost_keys import LetGoSite
 from common.study.model import Study
 
 
@@ -23,7 +24,9 @@ def describe_left(study: Study, work: Path) -> Iterator[str]:
         yield f"  {name}: key {shown}, roster {statement.roster[:12]}"
         if isinstance(statement, AbsentSite):
             yield f"    it signed beforehand, for study {statement.study[:12]} alone"
-        if rosters.proves(statement):
+        if isinstance(statement, LetGoSite):
+            yield from _describe_lost(statement)
+        if departures.proves(statement):
             yield (
                 f"    this is {name}'s key on record here: sums that were given together with"
                 f" {name} are given again without it, and the difference is {name}'s alone;"
@@ -31,6 +34,12 @@ def describe_left(study: Study, work: Path) -> Iterator[str]:
             )
             if isinstance(statement, AbsentSite):
                 yield from _describe_absence(statement, departures)
+        elif isinstance(statement, LetGoSite) and rosters.proves(statement):
+            yield (
+                "    NOT ENOUGH: the coordinator and two other hospitals of that roster must"
+                " confirm the new key (fedlnm-site confirm); sums over the same patients stay"
+                " refused"
+            )
         elif known:
             yield (
                 f"    NOT a key that {name} has on record here: do not approve, ask {name} by"
@@ -38,6 +47,15 @@ def describe_left(study: Study, work: Path) -> Iterator[str]:
             )
         else:
             yield "    nothing is on record here of this roster: its statement changes nothing here"
+
+
+def _describe_lost(request: LetGoSite) -> Iterator[str]:
+    who = ", ".join(one.site or "the coordinator" for one in request.confirmations) or "nobody"
+    yield (
+        f"    it lost this key, and signed with a new one: {request.fingerprint()}, confirmed by"
+        f" {who}. CALL {request.site}, at a number that you know already, and let them read it to"
+        " you: a coordinator with two hospitals on its side could have made it up"
+    )
 
 
 def _describe_absence(consent: AbsentSite, departures: Departures) -> Iterator[str]:

@@ -17,7 +17,8 @@ from common.errors import StudyError
 from common.ledger.entry import Record
 from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
-from common.study.model import Study
+from common.masking.lost_keys import LetGoSite
+from common.study.model import Departure, Study
 
 ANY_STUDY = ""
 """In place of a study's digest: all sums under a roster, whatever the study."""
@@ -59,12 +60,24 @@ class Departures:
     def let_go(self) -> Iterator[tuple[str, str, str]]:
         """Yield site, roster and study (or `ANY_STUDY`) of sums that may follow by subtraction."""
         for one in self._study.left:
-            if not self._rosters.proves(one):
+            if not self.proves(one):
                 continue
             if not isinstance(one, AbsentSite):
                 yield one.site, one.roster, ANY_STUDY
             elif one.holds(self.last_sum_with(one.site), utc_now()):
                 yield one.site, one.roster, one.study
+
+    def proves(self, statement: Departure) -> bool:
+        """Say whether a statement is of the hospital that it names, as this site knows it.
+
+        That of a hospital that lost its keys is, once those who know it have said so.
+        """
+        if not self._rosters.proves(statement):
+            return False
+        if not isinstance(statement, LetGoSite):
+            return True
+        known = self._rosters.recall(statement.roster)
+        return statement.enough(known, self._study.coordinator_key)
 
     def check(self) -> None:
         """Return if each hospital that consented to be left out has been away for long enough.
@@ -119,7 +132,7 @@ class Departures:
     def _consents(self) -> Iterator[AbsentSite]:
         """Yield the consents of hospitals that this site knows by the key that signed."""
         for one in self._study.left:
-            if isinstance(one, AbsentSite) and self._rosters.proves(one):
+            if isinstance(one, AbsentSite) and self.proves(one):
                 yield one
 
 

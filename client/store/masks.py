@@ -23,7 +23,6 @@ from client.store.run_keys import RestartedError, RunKey, RunKeys
 from client.store.site_db import Draft, site_db
 from common.errors import RefusedError, SignatureError, StudyError
 from common.masking import identity
-from common.masking.absence import AbsentSite
 from common.masking.agreement import (
     SignedKey,
     announce,
@@ -32,10 +31,9 @@ from common.masking.agreement import (
     roster_digest,
 )
 from common.masking.fixed_point import KEY_BYTES, PROTOCOL, framed, hkdf_sha256
-from common.masking.leaving import LeftSite
 from common.masking.pairwise import among, mask_context, mask_use, mask_vector
 from common.masking.step import StepKeys, hide_step, step_keys
-from common.study.model import Study
+from common.study.model import Departure, Study
 
 Ring = NDArray[Any]
 _ROSTER = TypeAdapter(dict[str, str])
@@ -278,8 +276,8 @@ class Rosters:
             )
         return roster
 
-    def proves(self, statement: LeftSite | AbsentSite) -> bool:
-        """Say whether this site knows that the hospital itself signed a statement.
+    def proves(self, statement: Departure) -> bool:
+        """Say whether this site knows that a statement is of the hospital that it names.
 
         It does if the statement is signed with the key that the hospital had on the roster it
         leaves, and this site itself released under that roster.

@@ -33,9 +33,10 @@ declare(
         text="The same sum over other hospitals, a second time, would tell by subtraction what"
         " those gave that came or went. A hospital refuses when fewer than this many have changed."
         " Only those do not count that left for good and have signed themselves that their own"
-        " numbers may be found so, then or beforehand for the case that they are away for long. A"
-        " hospital under another key counts as another one. The same holds for several sums"
-        " together, and for the test sets that a study names.",
+        " numbers may be found so, then or beforehand for the case that they are away for long. One"
+        " that lost its keys is let go by the word of the coordinator and of two hospitals, who"
+        " together could make that up. A hospital under another key counts as another one. The same"
+        " holds for several sums together, and for the test sets that a study names.",
         fixed=FEWEST_MASKED,
         of_all=True,
         remedy="keep the sites of the earlier sums, change three or more at once, or add the"

@@ -13,6 +13,7 @@ from common.dossier.measured import Figures, measured
 from common.dossier.shown_by import tests_section, with_numbers
 from common.masking import identity
 from common.masking.absence import AbsentSite
+from common.masking.lost_keys import LetGoSite
 from common.masking.neighbours import mask_colluders_stood
 from common.models import MODELS, NetworkName
 from common.study.model import (
@@ -414,8 +415,11 @@ def _questions(study: Study) -> Iterator[str]:
 
 def _left(study: Study) -> Iterator[str]:
     away = {one.site: one.days for one in study.left if isinstance(one, AbsentSite)}
+    lost = {one.site for one in study.left if isinstance(one, LetGoSite)}
     for site in dict.fromkeys(statement.site for statement in study.left):
         how = "It has signed that"
+        if site in lost:
+            how = "It lost its keys, and has signed with a new one that others confirmed that"
         if site in away:
             how = f"It had signed that, once it gave no sum for more than {away[site]} days,"
         yield (

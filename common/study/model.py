@@ -26,6 +26,7 @@ from common.errors import InputError, SignatureError
 from common.masking import FEWEST
 from common.masking.absence import AbsentSite
 from common.masking.leaving import LeftSite
+from common.masking.lost_keys import LetGoSite
 from common.masking.neighbours import degree_of_step, neighbours
 from common.models import (
     BASE_MODELS,
@@ -253,7 +254,7 @@ class WaitingSettings(Settings):
     train_seconds: float = Field(86_400.0, gt=0)
 
 
-Departure = LeftSite | AbsentSite
+Departure = LeftSite | AbsentSite | LetGoSite
 """Statement of a hospital without which the others may go on."""
 
 

@@ -11,8 +11,11 @@ import typer
 
 from common.errors import InputError, UsageError
 from common.masking import identity
+from common.masking.lost_keys import COORDINATOR, check_confirmable
 from common.messages.joining import JoinRequest
+from common.messages.letting_go import as_text, describe, read_requests
 from common.utils.console import consoles
+from common.utils.durable import write_durably
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings, only_one
 from server.deployment.going_on import read_statements
 from server.deployment.init import check_certificate, make_coordinator
@@ -129,6 +132,29 @@ def prepare(
     _say(f"send to {', '.join(complete.site_names)}: {made.file}")
     _say(f"digest of the study: {complete.digest()}")
     _say(f"when they have approved it: fedlnm-server run {folder} {complete.name}")
+
+
+def confirm(
+    folder: Folder,
+    request: Annotated[Path, typer.Argument(help="file of the hospital that lost its keys")],
+    out: Annotated[Path, typer.Option(help="file to write")],
+    yes: Yes = False,
+) -> None:
+    """Confirm by phone that a hospital lost its keys, and wants to be let go.
+
+    Exit code 0: the confirmation is written. 1: not confirmed.
+    """
+    private = identity.load(_opened(folder).identity).private
+    asked = read_requests(request)
+    for one in asked:
+        check_confirmable(one, COORDINATOR)
+    for line in describe(asked):
+        _say(line)
+    if not yes and not typer.confirm("did they read out this very fingerprint?", default=False):
+        _say("not confirmed")
+        raise typer.Exit(1)
+    write_durably(out, as_text([one.confirmed_by(private, COORDINATOR) for one in asked]).encode())
+    _say(f"confirmed: {out}; it takes the files of two hospitals, too (fedlnm-site confirm)")
 
 
 def run(

@@ -9,6 +9,7 @@ from common.disclosure.rule import RULES
 from common.errors import SignatureError, StudyError
 from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
+from common.masking.lost_keys import LetGoSite
 from common.study.model import Study
 from common.study.sums import masked_over, split_of
 from server.deployment.folder import CoordinatorFolder
@@ -60,6 +61,8 @@ def _gone(study: Study, before: Study) -> frozenset[str]:
     found = set()
     for one in study.left:
         if isinstance(one, AbsentSite) and one.study != digest:
+            continue
+        if isinstance(one, LetGoSite) and not one.enough(before.roster, study.coordinator_key):
             continue
         if one.roster == roster and before.roster.get(one.site) == one.public_key:
             try:

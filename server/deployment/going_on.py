@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.errors import InputError
 from common.masking.absence import AbsentSite
+from common.masking.lost_keys import LetGoSite
 from common.study.block import explain
 from common.study.model import Departure, Study
 from common.utils.bounded import parse_toml
@@ -29,7 +30,7 @@ def read_statements(path: Path) -> tuple[Departure, ...]:
     """
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="ask the hospital for it again")
-    remedy = "give the file as fedlnm-site leave, or approve --may-leave-after, wrote it"
+    remedy = "give the file as fedlnm-site leave, confirm, or approve --may-leave-after wrote it"
     try:
         written = parse_toml(read_written(path), str(path))
         found = _STATEMENTS.validate_python(written.get("left", ()))
@@ -52,6 +53,7 @@ def without(study: Study, statements: Sequence[Departure], *, where: str) -> Stu
     InputError : what is left is no study, or a statement is not one that its hospital signed.
     """
     gone = {one.site for one in statements}
+    statements = tuple(_joined(statements))
     written = study.model_dump(mode="json")
     written["sites"] = [one for one in written["sites"] if one["name"] not in gone]
     for test in written["test_sets"]:
@@ -63,6 +65,18 @@ def without(study: Study, statements: Sequence[Departure], *, where: str) -> Stu
         return Study.model_validate(written)
     except ValidationError as error:
         raise explain(error, where=where, model=Study) from None
+
+
+def _joined(statements: Sequence[Departure]) -> Iterator[Departure]:
+    """Yield each statement once; a request to be let go with the confirmations of all copies."""
+    first: dict[str, Departure] = {}
+    for one in statements:
+        if isinstance(one, LetGoSite):
+            known = first.get(one.signature)
+            if isinstance(known, LetGoSite):
+                one = known.with_confirmations(one.confirmations)
+        first[one.signature] = one
+    yield from first.values()
 
 
 def check_absences(folder: CoordinatorFolder, study: Study) -> None:

@@ -41,7 +41,8 @@ class Roster(SignedDocument):
             raise InputError(
                 "a site of this name is enrolled, with other keys",
                 where=f"site {request.site}",
-                remedy="if it had to make new keys, say --replace; studies must be prepared anew",
+                remedy="if it had to make new keys, say --replace; studies must be prepared anew,"
+                " and hospitals that gave sums together with it refuse them with the new keys",
             )
         for entry in others:
             if {entry.identity_key, entry.node_key} & {request.identity_key, request.node_key}:

@@ -18,7 +18,7 @@ from common.utils.processes import BackgroundProgram, free_port, stop_all
 from tests.parties import PROGRAMS, ROOT, Party, blocks
 
 # the ways of section 8 exclude one another
-ELSEWHERE = ("leaves", "away")
+ELSEWHERE = ("leaves", "away", "lost-keys", "confirms", "confirmed")
 
 
 @pytest.fixture

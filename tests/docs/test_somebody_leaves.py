@@ -203,6 +203,42 @@ def test_a_hospital_that_cannot_sign_is_let_go_by_what_it_signed_before(
         hospitals.give_sums("third")
 
 
+def test_a_hospital_that_lost_its_keys_is_let_go_by_the_word_of_three(
+    hospitals: Hospitals,
+) -> None:
+    """The coordinator's, a's and b's."""
+    lost, coordinator = hospitals.parties["d"], hospitals.coordinator
+    shutil.rmtree(hospitals.site("d") / "keys")
+    found = refused(lambda: lost.follow(7, "leaves"))
+    assert "the identity key cannot be read" in found
+    assert "After a run it can only be let go: fedlnm-site leave --lost-keys" in found
+    invitation = Invitation.read(hospitals.hub.invitation)
+    anew = join(lost.folder / "site-d-anew", "d", invitation, free_port())
+    said = lost.follow(7, "lost-keys")
+    assert f"fingerprint that you read to them: {anew.fingerprint}" in said
+    lost.sends("left.toml", coordinator)
+    said = coordinator.follow(8, "lost-keys")
+    assert "d says that it lost its keys, and asks to be let go for good" in said
+    assert f"fingerprint of its new key: {anew.fingerprint}" in said
+    assert "CALL d, at a number that you know already" in said
+    names = {"ruijin.confirms": "site-a.confirms", "renji.confirms": "site-b.confirms"}
+    shutil.copy(coordinator.folder / "hub.confirms.toml", coordinator.folder / "none.toml")
+    for name in "ab":
+        lost.sends("left.toml", hospitals.parties[name])
+        hospitals.parties[name].follow(7, "confirms")
+        hospitals.parties[name].sends(f"site-{name}.confirms.toml", coordinator)
+    few = {**names, "renji.confirms": "none"}
+    assert "asked without d (rule participants)" in coordinator.follow(8, "confirmed", **few)
+    assert "would be refused" not in coordinator.follow(8, "confirmed", **names)
+    for name in "abc":
+        party = hospitals.parties[name]
+        coordinator.sends("hub/for-sites/tabular/study.toml", party)
+        said = " ".join(party.follow(5).split())
+        assert f"signed with a new one: {anew.fingerprint}, confirmed by the coordinator" in said
+        assert "CALL d, at a number that you know already" in said
+    hospitals.give_sums("second")
+
+
 def test_a_hospital_that_joins_after_a_run_is_foretold_to_be_refused(
     hospitals: Hospitals, tabular: Path
 ) -> None:
