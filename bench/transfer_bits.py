@@ -31,7 +31,7 @@ Found = tuple[dict[tuple[str, str], float], int]
 
 
 def run(network: NetworkName, seed: int, bits: int, cache: Path, work: Path) -> Found:
-    """Return the area of each set, and the bytes that trainings took both ways."""
+    """Return the area of each set, and the bytes that trainings took from the sites."""
     data = work / f"hospitals-{seed}"
     if not (data / "study.toml").exists():
         generate(data, seed=seed)
@@ -54,11 +54,11 @@ def _read(out: Path) -> Found:
     results = json.loads((out / "run.json").read_text(encoding="utf-8"))
     areas = {(row["set"], row["model"]): float(row["auc"]) for row in results["performance"]}
     trainings = [row for row in results["transfers"] if row["exchange"] == "train.network"]
-    return areas, sum(row["bytes_down"] + row["bytes_up"] for row in trainings)
+    return areas, sum(row["bytes_up"] for row in trainings)
 
 
 def text(found: Mapping[tuple[int, int], Found]) -> str:
-    """Return the section: areas by seed, set and network, and how many bytes each width takes."""
+    """Return the section: areas by seed, set and network, and how many bytes the sites send."""
     rows = []
     for seed in sorted({seed for seed, _ in found}):
         for name, model in found[seed, BITS[0]][0]:
@@ -71,7 +71,7 @@ def text(found: Mapping[tuple[int, int], Found]) -> str:
     ]
     heading = ["seed", "set", "network", *(f"AUC, {bits} bits" for bits in BITS)]
     heading += [f"{bits} - {BITS[0]}" for bits in BITS[1:]]
-    sizes = ["seed", *(f"MB of trainings, {bits} bits" for bits in BITS)]
+    sizes = ["seed", *(f"MB sent in trainings, {bits} bits" for bits in BITS)]
     return f"{conditions()}\n\n{table(heading, rows)}\n\n{table(sizes, moved)}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.evaluation.calibration import calibration_table
 from common.evaluation.decision_curve import decision_curve
-from common.evaluation.delong import auc_interval, paired_test
+from common.evaluation.delong import auc_interval, paired_test, wald_interval
 from common.evaluation.level_areas import LevelAreas, difference_test, without_variance
 from common.evaluation.local import Evaluation
 from common.evaluation.suppression import Mask, suppress
@@ -277,7 +277,9 @@ def _measures(
 def _area(delong: DeLongResult, column: int) -> Row:
     negatives, variance = delong.n - delong.positives, float(delong.covariance[column, column])
     interval = _interval(float(delong.auc[column]), variance, negatives, delong.positives)
-    return {"n": delong.n, "positives": delong.positives, **interval}
+    low, high = wald_interval(float(delong.auc[column]), variance)
+    wald = {"wald_low": low, "wald_high": high}
+    return {"n": delong.n, "positives": delong.positives, **interval, **wald}
 
 
 def _interval(auc: float, variance: float, negatives: int, positives: int) -> Row:

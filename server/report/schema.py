@@ -234,6 +234,10 @@ class RecordedSettings(Record):
     remarks: tuple[str, ...] = ()
 
 
+# results before the logit interval have DeLong's
+AucMethod = Literal["", "logit", "newcombe", "delong"]
+
+
 class Stratum(Record):
     """AUC within one level of a clinical column; null = too few patients, `note` says so."""
 
@@ -247,7 +251,7 @@ class Stratum(Record):
     auc: Share = None
     ci_low: Share = None
     ci_high: Share = None
-    ci_method: Literal["", "delong", "newcombe"] = ""
+    ci_method: AucMethod = ""
     note: str = ""
 
 
@@ -318,6 +322,7 @@ def _sum(left: int | None, right: int | None) -> int:
 class Performance(Record):
     """One model of one run on one set; on `train` the predictions are out-of-fold.
 
+    `ci_low`, `ci_high` are of the method in `ci_method`, `wald_low`, `wald_high` DeLong's own.
     `correct`, `tp`, `tn` count patients at the frozen cut-off; `method` says how the AUC was made.
     Counts that a disclosure rule withholds are null.
     """
@@ -330,7 +335,9 @@ class Performance(Record):
     auc: Share = None
     ci_low: Share = None
     ci_high: Share = None
-    ci_method: Literal["", "delong", "newcombe"] = ""
+    ci_method: AucMethod = ""
+    wald_low: Share = None
+    wald_high: Share = None
     cutoff: Number = None
     correct: MaybeCount = None
     tp: MaybeCount = None
@@ -387,7 +394,7 @@ class SitePerformance(Record):
     auc: Share = None
     ci_low: Share = None
     ci_high: Share = None
-    ci_method: Literal["", "delong", "newcombe"] = ""
+    ci_method: AucMethod = ""
     method: str = ""
 
 

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from common.evaluation.delong import auc_interval, exact, newcombe_interval, paired_test
+from common.evaluation.delong import (
+    auc_interval,
+    exact,
+    newcombe_interval,
+    paired_test,
+    wald_interval,
+)
 from sim.equality import references
 
 
@@ -62,11 +68,45 @@ def test_one_class_gives_nan_throughout() -> None:
     assert math.isnan(interval.low) and math.isnan(interval.high) and interval.method == ""
 
 
-def test_interval_is_normal_and_stays_within_zero_and_one() -> None:
+def test_the_interval_is_normal_on_the_logit() -> None:
     found = auc_interval(0.8, 0.04**2, 50, 50)
-    assert (found.low, found.high) == pytest.approx((0.8 - 0.0783986, 0.8 + 0.0783986))
-    assert found.method == "delong"
-    assert auc_interval(0.97, 0.04**2, 50, 50).high == 1.0
+    logits = np.log(np.array([found.low, found.high]) / (1 - np.array([found.low, found.high])))
+    half = 1.959964 * 0.04 / (0.8 * 0.2)
+    assert logits == pytest.approx([math.log(4.0) - half, math.log(4.0) + half])
+    assert found.method == "logit"
+
+
+@given(auc=st.floats(0.02, 0.98), error=st.floats(1e-6, 0.1))
+def test_the_interval_holds_its_area_lies_within_zero_and_one_and_mirrors(
+    auc: float, error: float
+) -> None:
+    found = auc_interval(auc, error**2, 40, 30)
+    assert 0.0 < found.low < auc < found.high < 1.0
+    mirrored = auc_interval(1.0 - auc, error**2, 30, 40)
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low))
+
+
+def test_delongs_own_interval_is_cut_to_zero_and_one() -> None:
+    assert wald_interval(0.8, 0.04**2) == pytest.approx((0.8 - 0.0783986, 0.8 + 0.0783986))
+    assert wald_interval(0.97, 0.04**2)[1] == 1.0
+    assert all(math.isnan(end) for end in wald_interval(math.nan, 0.1))
+
+
+@pytest.mark.parametrize("auc", [0.75, 0.9, 0.97])
+@pytest.mark.parametrize(("negatives", "positives"), [(33, 11), (52, 37)])
+def test_the_interval_covers_the_truth_where_delongs_own_does_not(
+    auc: float, negatives: int, positives: int
+) -> None:
+    rng, draws = np.random.default_rng(5), 400
+    labels = np.repeat([0.0, 1.0], [negatives, positives])
+    shift = stats.norm.ppf(auc) * math.sqrt(2)
+    ours = 0
+    for _ in range(draws):
+        found = exact((rng.normal(size=labels.size) + shift * labels)[:, None], labels)
+        own = auc_interval(found.auc[0], found.covariance[0, 0], negatives, positives)
+        ours += own.low <= auc <= own.high
+    # four standard errors of 400 draws below 0.95
+    assert ours / draws >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / draws)
 
 
 @pytest.mark.parametrize("auc", [0.0, 0.5, 1.0])

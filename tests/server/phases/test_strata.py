@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from common.evaluation.delong import exact
+from common.evaluation.delong import auc_interval, exact
 from common.evaluation.level_areas import areas_by_level, difference_test
 from common.statistics.base import Rows
 from common.statistics.class_histogram import QUANTILES, score_edges
@@ -79,7 +79,8 @@ def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:
         expected = roc_auc_score(LABELS[own], SCORES[own, column])
         assert row["auc"] == pytest.approx(expected, abs=0.01)
         pooled = exact(SCORES[own], LABELS[own])
-        width = 2 * 1.96 * np.sqrt(pooled.covariance[column, column])
+        whole = auc_interval(expected, pooled.covariance[column, column], 1, 1)
+        width = whole.high - whole.low
         assert row["ci_high"] - row["ci_low"] == pytest.approx(width, rel=0.12)
     for row in found.strata_tests:
         column = NAMES.index(row["model"])
