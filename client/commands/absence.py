@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tomli_w
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import TypeAdapter, ValidationError
 
 from client.site import SiteSettings
 from client.store.ledger import Ledger
@@ -16,8 +17,11 @@ from common.ledger.entry import Record
 from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
 from common.study.model import Study
+from common.utils.bounded import parse_toml
 from common.utils.durable import write_durably
+from common.utils.text_file import read_written
 
+_CONSENTS = TypeAdapter(tuple[AbsentSite, ...])
 HEADER = """\
 # Consent in advance, made by fedlnm-site approve --may-leave-after. For the coordinator, and for
 # every other hospital to keep. Once the hospital has been away for so long:
@@ -62,10 +66,16 @@ def describe_consent(study: Study, site: str, days: int) -> Iterator[str]:
 def consent(
     study: Study, settings: SiteSettings, private: Ed25519PrivateKey, days: int, folder: Path
 ) -> Path:
-    """Sign the consent, write it into the ledger and a file of this folder; return the file."""
+    """Sign the consent, write it into the ledger and a file of this folder; return the file.
+
+    The file has the consents to earlier forms of the study, too: sums may have been given under
+    each.
+    """
     roster = roster_digest(study.roster)
     signed = AbsentSite.sign(private, settings.name, roster, study.digest(), days)
-    text = HEADER + tomli_w.dumps({"left": [signed.model_dump()]})
+    path = folder / f"{settings.name}.may-leave-{study.name}.toml"
+    statements = [*_earlier(path, signed), signed]
+    text = HEADER + tomli_w.dumps({"left": [one.model_dump() for one in statements]})
     record = Record(
         exchange="consent",
         decision="released",
@@ -75,7 +85,22 @@ def consent(
         size=len(text),
     )
     Ledger(settings.work, private).append(record)
-    path = folder / f"{settings.name}.may-leave-{study.name}.toml"
     write_durably(path, text.encode())
     path.chmod(0o644)
     return path
+
+
+def _earlier(path: Path, signed: AbsentSite) -> tuple[AbsentSite, ...]:
+    """Return the consents in a file, without those to the same study."""
+    if not path.is_file():
+        return ()
+    try:
+        written = parse_toml(read_written(path), str(path))
+        found = _CONSENTS.validate_python(written.get("left", ()))
+    except ValidationError:
+        raise InputError(
+            "the consents to earlier forms of the study cannot be read",
+            where=str(path),
+            remedy="put the file back as it was written, or move it away",
+        ) from None
+    return tuple(one for one in found if one.study != signed.study)

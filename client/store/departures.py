@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -123,11 +125,13 @@ class Departures:
         path = ledger_path(self.work)
         if not path.is_file():
             return None
-        named = json.dumps(site).encode()
+        # lines of a ledger have one form only, in which a list ends with the first bracket
+        among = re.compile(rb'"participants":\[[^\]]*' + re.escape(json.dumps(site).encode()))
         with path.open("rb") as file:
-            lines = [line for line in file if named in line]
-        last = next((line for line in reversed(lines) if _together(line, site)), None)
-        return None if last is None else datetime.fromisoformat(json.loads(last)["time"])
+            lines = [line for line in file if among.search(line)]
+        released = (entry for line in reversed(lines) if (entry := _released(line)))
+        last = next(released, None)
+        return None if last is None else datetime.fromisoformat(last["time"])
 
     def _consents(self) -> Iterator[AbsentSite]:
         """Yield the consents of hospitals that this site knows by the key that signed."""
@@ -136,10 +140,10 @@ class Departures:
                 yield one
 
 
-def _together(line: bytes, site: str) -> bool:
+def _released(line: bytes) -> dict[str, Any]:
+    """Return an entry that was released; empty for others, and for what is no entry."""
     try:
-        entry = json.loads(line)
+        entry: dict[str, Any] = json.loads(line)
     except ValueError:  # fedlnm-site ledger verify says what is wrong with it
-        return False
-    sums = [item for item in entry["items"] if site in item["participants"]]
-    return bool(sums) and entry["decision"] == "released"
+        return {}
+    return entry if entry["decision"] == "released" else {}

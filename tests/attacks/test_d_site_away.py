@@ -269,3 +269,15 @@ def test_a_site_that_was_left_out_does_not_come_back(
     totals(begun(without_d(coordinator, hospitals, agreed(everyone.study)), "second"))
     with pytest.raises(RefusedError, match="refuses: rule participants"):
         begun(everyone, "third")
+
+
+@pytest.mark.usefixtures("before")
+def test_the_whole_study_goes_on_without_it_each_question_derived(
+    coordinator: Any, hospitals: Path, everyone: Any, passed: Any, tmp_path: Path
+) -> None:
+    passed(DAYS + 1)
+    rehearsal = coordinator.rehearse(
+        hospitals, verifying=STAYING, left=[agreed(everyone.study).model_dump()]
+    )
+    rehearsal.run(tmp_path / "out", "second")
+    assert (tmp_path / "out" / "bundle" / "signature.json").is_file()

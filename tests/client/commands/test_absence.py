@@ -91,6 +91,18 @@ def test_it_is_written_into_the_ledger(
     assert verify(ledger_path(settings.work), simulated_identity("c").public_key()) == []
 
 
+def test_the_consents_to_earlier_forms_of_the_study_stay_in_the_file(
+    site: Path, study_file: Path, study: Study, tmp_path: Path
+) -> None:
+    later = study.model_copy(update={"endpoint": "another"})
+    approve(site, study_file, "--may-leave-after", "30", "--yes")
+    approve(site, write_study(later, tmp_path / "later.toml"), "--may-leave-after", "40", "--yes")
+    approve(site, study_file, "--may-leave-after", "50", "--yes")
+    text = (site.parent / "c.may-leave-tabular.toml").read_text(encoding="utf-8")
+    found = [AbsentSite.model_validate(one) for one in tomllib.loads(text)["left"]]
+    assert [(one.study, one.days) for one in found] == [(later.digest(), 40), (study.digest(), 50)]
+
+
 @pytest.mark.parametrize(("more", "answer"), [((), "y\n"), (("--may-leave-after", "30"), "n\n")])
 def test_nothing_is_signed_unless_it_is_asked_for_and_agreed_to(
     site: Path, study_file: Path, more: tuple[str, ...], answer: str, settings: SiteSettings
