@@ -19,6 +19,7 @@ from common.utils.csv_file import write_csv
 from server.report import appendix, patients, performance, privacy_audit, subgroups, words
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
 from server.report.figures import draw_figures, write_figures
+from server.report.measures import measure_blocks
 from server.report.reading import (
     MatrixRow,
     headline_model,
@@ -341,6 +342,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         started=words.moment(results.run.started),
         performance=performance.performance_blocks(results),
         methods=performance.methods(results),
+        measures=measure_blocks(results),
         local=performance.local_block(results),
         selection=appendix.selection_block(results),
         selection_notes=appendix.selection_notes(results),

@@ -13,6 +13,7 @@ from rich.table import Table
 from common.models import MODELS
 from common.utils.csv_file import write_csv
 from server.report import words
+from server.report.measures import MEASURE_COLUMNS, measure_rows
 from server.report.reading import (
     LocalSummary,
     MatrixRow,
@@ -61,6 +62,7 @@ def csv_tables(results: Results) -> dict[str, Rows]:
     return {
         "performance": _records(PERFORMANCE_COLUMNS, results.performance),
         "delong": _records(("run", "set", "model_a", "model_b", "z", "p"), results.delong),
+        "measures": [list(MEASURE_COLUMNS), *measure_rows(results)],
         "table1": _table1(results),
         "selection": _selection(results),
         "site_performance": _records(SITE_COLUMNS, results.site_performance),

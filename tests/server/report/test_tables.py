@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from server.report.measures import measure_blocks, measure_rows
 from server.report.reading import performance_matrix, set_label
 from server.report.results import parse
 from server.report.schema import Results
@@ -113,3 +114,25 @@ def test_terminal_table_falls_back_to_the_training_set(tree: dict[str, Any]) -> 
 )
 def test_sets_are_named_in_words(name: str, label: str) -> None:
     assert set_label(name) == label
+
+
+def test_measures_csv_has_every_measure_of_every_row_whose_counts_are_known(
+    whole: Results, tmp_path: Path
+) -> None:
+    write_tables(whole, tmp_path)
+    rows = _read(tmp_path, "measures")
+    known = [row for row in whole.performance if row.tp is not None and row.tn is not None]
+    assert len(rows) == 7 * len(known) > 0
+    shares = [row for row in rows if row["measure"] == "sensitivity"]
+    assert [float(row["value"]) for row in shares] == [row.sensitivity for row in known]
+    for row in rows:
+        assert row["method"] == ("log" if row["measure"].startswith("lr") else "wilson")
+        if row["low"] and row["high"]:
+            assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
+
+
+def test_a_row_whose_counts_are_withheld_has_no_measures(whole: Results) -> None:
+    hidden = whole.performance[0].model_copy(update={"tp": None})
+    few = whole.model_copy(update={"performance": (hidden,)})
+    assert list(measure_rows(few)) == []
+    assert measure_blocks(few) == []
