@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from client.store.departures import Departures
 from client.store.ledger import Ledger, ledger_path
 from common.ledger.entry import Item, Record
 from common.masking import identity
-from common.masking.absence import AbsentSite
 from common.study.model import Study
 from tests import builders
 
@@ -70,14 +69,3 @@ def test_a_line_that_is_none_is_passed_over(departures: Departures, tmp_path: Pa
     with ledger_path(tmp_path).open("ab") as file:
         file.write(b'{"participants":["a","d"], torn')
     assert departures.last_sum_with("d") == last
-
-
-@pytest.mark.parametrize(("hours", "holds"), [(-1, False), (0, False), (1, True)])
-def test_a_consent_holds_after_more_than_its_days(hours: int, holds: bool) -> None:
-    consent = AbsentSite.sign(PRIVATE, "d", "0" * 64, "1" * 64, 30)
-    last = datetime(2026, 1, 1, tzinfo=UTC)
-    assert consent.holds(last, last + timedelta(days=30, hours=hours)) == holds
-
-
-def test_a_consent_holds_where_nothing_was_given_together() -> None:
-    assert AbsentSite.sign(PRIVATE, "d", "0" * 64, "1" * 64, 30).holds(None)
