@@ -316,7 +316,9 @@ def check_release(study_file: Path) -> Findings:
     if (other := other_release(study_file)) is not None:
         yield warning(RELEASE, study_file.name, *other)
     elif marked_release(study_file):
-        yield ok(RELEASE, f"prepared with release {own}, as is installed here", study_file.name)
+        theirs = marked_release(study_file)
+        same = "as is" if theirs == own else f"which works with release {own}, as is"
+        yield ok(RELEASE, f"prepared with release {theirs}, {same} installed here", study_file.name)
     else:
         yield from not_checked((RELEASE,), "no coordinator has prepared this study file")
 

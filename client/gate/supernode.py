@@ -54,6 +54,7 @@ from common.flower.supernode import (
     replaced,
 )
 from common.flower.waiting import Doorbell
+from common.study.release_mark import own_release
 from common.utils.bounded import GIB
 from common.utils.processes import end_with_this_thread, write_for_this_user_alone
 
@@ -341,9 +342,10 @@ def _other_release(said: tuple[str, str, str], own: tuple[str, str, str]) -> str
             " coordinator"
         )
     return (
-        f"the coordinator runs release {said[1]!r}, and release {own[1]} is installed here; all of"
-        f" a study run the same: install release {said[1]!r} here, or the coordinator installs"
-        f" {own[1]} (SHA-256 {said[2]!r}, {own[2]})"
+        f"the coordinator runs release {said[1]!r}, and release {own_release()} is installed here;"
+        " all of a study run releases that share their first two numbers: install the newest"
+        f" release {said[1]!r} here, or the coordinator installs {own[1]} (SHA-256 {said[2]!r},"
+        f" {own[2]})"
     )
 
 

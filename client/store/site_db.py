@@ -27,6 +27,7 @@ from common.errors import InputError, RefusedError, StudyError
 from common.ledger.chain import FIRST
 from common.ledger.entry import Entry, Item
 from common.study.model import Study
+from common.study.release_mark import own_release
 from common.utils.durable import alone, exposed_mode, make_folder, sync_folder
 
 FILE = "site.db"
@@ -408,6 +409,12 @@ class SiteDb:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version and version < migration.VERSION:
             migration.migrate(connection, self.path, self._work / "ledger.jsonl")
+        elif version > migration.VERSION:
+            raise self._error(
+                f"a newer release wrote it (its version is {version}, and release {own_release()},"
+                f" which is installed here, knows {migration.VERSION})",
+                "install that release again: an older copy does not know what has left since",
+            )
         elif version != migration.VERSION:
             raise self._error("the file is not the memory of a site, or of another release")
         self._connection, self._opened = connection, self._identity() or self._opened

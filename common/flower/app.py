@@ -3,6 +3,7 @@
 Flower loads `server.app:app` and `client.app:app` from the installed release. Coordinator and
 hospitals make the same bytes of the version that each has installed, so nobody sends an app to
 anybody, and a hospital's gate compares digests instead of looking into a file of the coordinator.
+The version in it has two numbers: releases that differ in the third one work together.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib import metadata
 from io import BytesIO
 
 from common.errors import StudyError
+from common.utils.versions import minor_release
 
 FLOWER = "1.41.0"
 """The release of Flower that this project is written for."""
@@ -59,7 +61,7 @@ class FlowerApp:
 
     Parameters
     ----------
-    version : of the release.
+    version : of the minor release.
     """
 
     version: str
@@ -103,7 +105,7 @@ def installed_app() -> FlowerApp:
     StudyError : none is installed as a package.
     """
     try:
-        return FlowerApp(metadata.version(NAME))
+        return FlowerApp(minor_release(metadata.version(NAME)))
     except metadata.PackageNotFoundError:
         raise StudyError(
             f"{NAME} is not installed as a package, so its version is not known",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.utils.versions import installed
+from common.utils.versions import installed, minor_release
 
 PACKAGE = "fedlnm"
 _MARK = "# Prepared by fedlnm "
@@ -32,11 +32,12 @@ def marked_release(path: Path) -> str:
 
 
 def other_release(path: Path) -> tuple[str, str] | None:
-    """Return fault and remedy where another release prepared a study file; None otherwise."""
+    """Return fault and remedy where another minor release prepared a study file; None otherwise."""
     theirs, own = marked_release(path), own_release()
-    if theirs in ("", own):
+    if not theirs or minor_release(theirs) == minor_release(own):
         return None
     return (
         f"the coordinator prepared it with release {theirs}, and release {own} is installed here",
-        f"install release {theirs} here: coordinator and hospitals of a study run the same one",
+        f"install release {theirs} here: coordinator and hospitals of a study run releases that"
+        " share their first two numbers",
     )

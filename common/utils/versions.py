@@ -16,6 +16,15 @@ def installed(*packages: str) -> dict[str, str]:
     return {"python": platform.python_version()} | {name: _version(name) for name in packages}
 
 
+def minor_release(version: str) -> str:
+    """Return the first two numbers of a version: releases that share them work together.
+
+    >>> minor_release("0.1.3"), minor_release("2.10")
+    ('0.1', '2.10')
+    """
+    return ".".join(version.split(".")[:2])
+
+
 @cache
 def _version(package: str) -> str:
     """Return the version; it is read from files, and asked for at every enrolment."""

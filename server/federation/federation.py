@@ -71,7 +71,8 @@ from server.progress.events import Events
 
 _OTHER_RELEASE = (
     f"has another release of fedlnm installed than this coordinator, which runs {own_release()}",
-    f"its own screen names both: it installs release {own_release()}, then resume",
+    f"its own screen names both: it installs release {own_release()}, or another that shares the"
+    " first two numbers, then resume",
 )
 _ROLLED_BACK = {
     "rolled_back": (

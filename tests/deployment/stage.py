@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -236,9 +237,9 @@ class Stage:
                 self.start_again(name)
             yield
 
-    def start_again(self, name: str) -> None:
+    def start_again(self, name: str, environment: Mapping[str, str] | None = None) -> None:
         """Start a hospital; it runs for as long as the others."""
-        own = self.site(self.rehearsal.site(name), self._environment.get(name))
+        own = self.site(self.rehearsal.site(name), environment or self._environment.get(name))
         self.screens[name] = self._running.enter_context(own)
 
     @contextmanager
@@ -351,6 +352,23 @@ def _lying(lie: str) -> dict[str, str]:
     """Return the environment in which a coordinator's program tells a lie."""
     path = [str(Path(__file__).with_name("lying")), os.environ.get("PYTHONPATH", "")]
     return {"LIE": lie, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+def of_release(version: str, folder: Path, *first: Path) -> dict[str, str]:
+    """Return the environment in which programs call themselves a release.
+
+    Parameters
+    ----------
+    folder : a fresh one.
+    first : folders that Python looks into before all others.
+    """
+    other = folder / f"fedlnm-{version}.dist-info"
+    other.mkdir(parents=True)
+    text = f"Metadata-Version: 2.1\nName: fedlnm\nVersion: {version}\n"
+    (other / "METADATA").write_text(text, encoding="utf-8")
+    # without the current folder, where an editable installation keeps the true version
+    path = os.pathsep.join([*map(str, first), str(folder), *sys.path])
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def build(

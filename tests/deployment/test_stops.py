@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +46,3 @@ def test_a_site_that_approved_another_study_answers_nothing(stage: Any, staging:
     assert "site b" in run.screen.text
     assert "study_not_approved" in run.screen.text
     assert "study_not_approved" in (stage.work("b") / "gate.log").read_text(encoding="utf-8")
-
-
-def test_a_coordinator_of_another_release_is_refused_and_learns_why(
-    stage: Any, tmp_path: Path
-) -> None:
-    """The coordinator calls itself 9.9.9; every site says so and computes nothing."""
-    other = tmp_path / "fedlnm-9.9.9.dist-info"
-    other.mkdir()
-    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: fedlnm\nVersion: 9.9.9\n")
-    # without the current folder, where an editable installation keeps the true version
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    with stage.sites(), stage.run(environment={"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}) as run:
-        assert run.screen.ends() == 1
-    for name in stage.lines:
-        assert f"site {name}" in run.screen.text
-        reported = (stage.work(name) / "gate.log").read_text(encoding="utf-8")
-        assert "'9.9.9'" in reported
-    assert "other_release" in run.screen.text

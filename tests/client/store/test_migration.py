@@ -79,8 +79,16 @@ def test_several_processes_bring_it_up_once(first: Path) -> None:
     assert len(list(first.glob(f"{FILE}.version-*"))) == 1
 
 
-@pytest.mark.parametrize("version", [0, VERSION + 1])
-def test_a_memory_of_no_known_version_is_refused(first: Path, version: int) -> None:
-    set_version(first / FILE, version)
+def test_a_memory_of_no_known_version_is_refused(first: Path) -> None:
+    set_version(first / FILE, 0)
     with pytest.raises(StudyError, match="of another release"):
         SiteDb(first).fact("roster", "r")
+
+
+def test_the_memory_of_a_newer_release_is_refused_with_both_versions(first: Path) -> None:
+    set_version(first / FILE, VERSION + 1)
+    with pytest.raises(
+        StudyError, match=rf"is {VERSION + 1}, and release .* knows {VERSION}"
+    ) as no:
+        SiteDb(first).fact("roster", "r")
+    assert "install that release again" in no.value.remedy

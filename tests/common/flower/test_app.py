@@ -17,6 +17,7 @@ from flwr.common.config import get_fab_config, get_metadata_from_config
 
 from common.errors import StudyError
 from common.flower.app import FlowerApp, installed_app
+from common.utils.versions import minor_release
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = ["pyproject.toml", "LICENSE", ".info/CONTENT"]
@@ -47,8 +48,12 @@ def test_the_same_release_gives_the_same_bytes_and_another_release_others() -> N
     )
 
 
-def test_the_app_is_of_the_version_that_is_installed() -> None:
-    assert installed_app().version == metadata.version("fedlnm")
+def test_the_app_is_of_the_minor_release_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metadata.version("fedlnm").startswith(f"{installed_app().version}.")
+    own = installed_app()
+    for version, same in {f"{own.version}.99": True, f"{own.version}9.0": False}.items():
+        monkeypatch.setattr(metadata, "version", lambda _, version=version: version)
+        assert (installed_app().content == own.content) is same
 
 
 def test_a_checkout_that_is_not_installed_has_no_app(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +97,7 @@ def test_the_checkouts_own_app_says_the_same_and_holds_no_code_either() -> None:
     assert sorted(names(fab)) == sorted(FILES)
     own, checkout = get_fab_config(installed_app().content), get_fab_config(fab)
     assert settings(own) == settings(checkout)
-    assert own["project"]["version"] == checkout["project"]["version"]
+    assert own["project"]["version"] == minor_release(checkout["project"]["version"])
     assert own["project"]["name"] == checkout["project"]["name"]
     required = [one for one in checkout["project"]["dependencies"] if one.startswith("flwr")]
     assert own["project"]["dependencies"][0].partition(">=")[2] in required[0]

@@ -41,8 +41,14 @@ def test_an_older_or_newer_release_is_named_with_which_to_install(
     assert found == (
         f"the coordinator prepared it with release {version}, and release {own_release()} is"
         " installed here",
-        f"install release {version} here: coordinator and hospitals of a study run the same one",
+        f"install release {version} here: coordinator and hospitals of a study run releases that"
+        " share their first two numbers",
     )
+
+
+def test_a_release_that_differs_in_the_third_number_is_no_other(study_file: Path) -> None:
+    patched = f"{own_release().rpartition('.')[0]}.99"
+    assert other_release(of_release(study_file, patched)) is None
 
 
 def test_a_setting_of_a_newer_release_is_explained_by_the_release(study_file: Path) -> None:
