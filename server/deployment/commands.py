@@ -224,7 +224,8 @@ def status(
     --web shows it as a page for a browser on this machine (127.0.0.1),
     which follows the run, with loss curves. It can be read and nothing else.
     From another machine: ssh -L 8080:127.0.0.1:PORT HUB, and open
-    http://localhost:8080/ there.
+    http://localhost:8080/ there. /metrics there is for Prometheus, and
+    /health answers 200 unless the run has stopped or was interrupted.
     """
     if (port and not web) or (web and json_output):
         raise UsageError("--port goes with --web, and --json without it", where="status")

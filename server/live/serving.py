@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import UsageError
 from common.html.pages import policy_source, render
+from server.live.metrics import CONTENT_TYPE, exposition, healthy
 from server.live.snapshot import LiveRun
 
 ADDRESS = "127.0.0.1"
@@ -37,7 +38,7 @@ HEADERS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Handler of GET for two addresses; there is no way from a request to a file."""
+    """Handler of GET for four addresses; there is no way from a request to a file."""
 
     server: LiveServer
     server_version, sys_version = "fedlnm", ""
@@ -50,19 +51,27 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"not a name of this machine\n")
         elif self.path == "/":
             self._answer(HTTPStatus.OK, "text/html", PAGE.encode())
-        elif self.path == "/status.json":
-            self._tell_status()
+        elif self.path in ("/status.json", "/metrics", "/health"):
+            self._tell_facts()
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"no such page\n")
 
-    def _tell_status(self) -> None:
+    def _tell_facts(self) -> None:
+        """Answer with the facts for the page, for Prometheus, or for a check of health."""
+        status, kind = HTTPStatus.OK, "text/plain"
         try:
-            body = json.dumps(self.server.read(), allow_nan=False).encode()
+            facts = self.server.read()
+            if self.path == "/metrics":
+                kind, body = CONTENT_TYPE, exposition(facts)
+            elif self.path == "/health":
+                body = f"{facts['state']}\n"
+                status = HTTPStatus.OK if healthy(facts) else HTTPStatus.SERVICE_UNAVAILABLE
+            else:
+                kind, body = "application/json", json.dumps(facts, allow_nan=False)
         except Exception as error:  # the page says so and asks again
-            text = f"{type(error).__name__}: {error}\n"
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", text.encode())
-        else:
-            self._answer(HTTPStatus.OK, "application/json", body)
+            status, kind = HTTPStatus.SERVICE_UNAVAILABLE, "text/plain"
+            body = f"{type(error).__name__}: {error}\n"
+        self._answer(status, kind, body.encode())
 
     def __getattr__(self, name: str) -> Any:
         # http.server looks for do_METHOD: every method but GET is refused in the same words

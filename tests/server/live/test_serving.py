@@ -31,7 +31,7 @@ def test_it_listens_on_the_loopback_address_alone(server: LiveServer) -> None:
 @pytest.mark.parametrize(
     "method", ["POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW"]
 )
-@pytest.mark.parametrize("path", ["/", "/status.json", "/elsewhere"])
+@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/health", "/elsewhere"])
 def test_every_method_but_get_is_refused(server: LiveServer, method: str, path: str) -> None:
     answer = ask(server, method, path)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
@@ -39,7 +39,7 @@ def test_every_method_but_get_is_refused(server: LiveServer, method: str, path: 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
 def test_a_foreign_name_for_this_machine_gets_nothing(server: LiveServer, name: str) -> None:
-    for path in ("/", "/status.json"):
+    for path in ("/", "/status.json", "/metrics", "/health"):
         answer = ask(server, "GET", path, name)
         assert (answer.status, answer.body) == (403, b"not a name of this machine\n")
 
