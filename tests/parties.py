@@ -63,7 +63,7 @@ class Party:
             [BASH, "-e", "-c", self._named(line, names)],
             cwd=self.folder,
             env=self.environment,
-            input="y\n",
+            input="y\n" * 2,  # the second, where a hospital is away
             capture_output=True,
             text=True,
             check=False,

@@ -55,7 +55,8 @@ def describe_consent(study: Study, site: str, days: int) -> Iterator[str]:
     )
     yield (
         "  The others cannot tell a dead machine from one that the coordinator keeps out, or from"
-        " a study that rests: they are asked to call first. Take more days than the study may rest."
+        " a study that rests: each is asked whether it called first. Take more"
+        " days than the study may rest."
     )
     yield (
         "  It holds for this study alone, and cannot be taken back; once the others went on, this"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from client.commands.absence import consent, describe_consent
-from client.commands.left import describe_left
+from client.commands.left import describe_left, to_be_called
 from client.gate import approvals
 from client.site import SiteSettings, identity_of, load_site
 from client.store.privacy_budget import epsilon_of
@@ -148,7 +148,11 @@ def _approve(
     _show_dossier(study, settings, whole_dossier)
     if away is not None:
         print_lines(describe_consent(study, settings.name, away.days))
-    if ask and not typer.confirm("approve this?", default=False):
+    called = (
+        typer.confirm(f"have you called {name}: is it away, or does it agree?", default=False)
+        for name in (to_be_called(study, settings.work) if ask else ())
+    )
+    if ask and not (all(called) and typer.confirm("approve this?", default=False)):
         console.print("not approved")
         raise typer.Exit(1)
     remember_study(settings.work, study)

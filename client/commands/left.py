@@ -49,6 +49,13 @@ def describe_left(study: Study, work: Path) -> Iterator[str]:
             yield "    nothing is on record here of this roster: its statement changes nothing here"
 
 
+def to_be_called(study: Study, work: Path) -> tuple[str, ...]:
+    """Return the hospitals that are gone without having said so now, and that only a call finds."""
+    departures = Departures(work, study)
+    unheard = (one for one in study.left if isinstance(one, AbsentSite | LetGoSite))
+    return tuple(dict.fromkeys(one.site for one in unheard if departures.proves(one)))
+
+
 def _describe_lost(request: LetGoSite) -> Iterator[str]:
     who = ", ".join(one.site or "the coordinator" for one in request.confirmations) or "nobody"
     yield (

@@ -174,7 +174,7 @@ def pack(ring: Ring16, width: int) -> Packed:
     """Return the low bits of elements (n,) without gaps, four in `width / 2` bytes.
 
     >>> pack(np.array([1, 2, 3, 4], dtype=np.uint16), 10)
-    array([  1,   8,  48,   0,   1], dtype=uint8)
+    array([ 1,  8, 48,  0,  1], dtype=uint8)
     """
     if width == 16:
         return np.ascontiguousarray(_padded(ring), dtype="<u2").view(np.uint8)

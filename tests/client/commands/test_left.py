@@ -12,6 +12,7 @@ from client.commands.left import describe_left
 from client.site import load_site
 from client.store.masks import Rosters
 from common.masking import identity
+from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
 from common.study.model import Study, load_study, write_study
@@ -82,3 +83,27 @@ def test_approve_shows_it(
     done = CliRunner().invoke(app, command, input="n\n")
     assert done.exit_code == 1, done.output
     assert "the difference is d's alone" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("answers", "approved"), [("n\n", False), ("y\nn\n", False), ("y\ny\n", True)]
+)
+def test_a_study_without_one_that_is_away_is_approved_only_after_a_call(
+    study: Study,
+    before: dict[str, str],
+    tabular: Path,
+    tmp_path: Path,
+    answers: str,
+    approved: bool,
+) -> None:
+    placed = place_sites(
+        {"a": tabular / "a"}, tabular / "run", tabular / "cache", exclude_bad_patients=False
+    )
+    Rosters(load_site(placed["a"]).work).keep(before)
+    consent = AbsentSite.sign(KEY, "d", roster_digest(before), "0" * 64, 30)
+    file = write_study(study.model_copy(update={"left": (consent,)}), tmp_path / "study.toml")
+    command = ["approve", str(file), "--site", str(placed["a"])]
+    done = CliRunner().invoke(app, command, input=answers)
+    assert "have you called d: is it away, or does it agree?" in done.output
+    assert done.exit_code == (0 if approved else 1), done.output
+    assert ("approve this?" in done.output) == answers.startswith("y")
