@@ -264,7 +264,8 @@ def _measures(
         tp = round(float(evaluation.confusion.tp[i]))
         tn = round(float(evaluation.confusion.tn[i]))
         counts = {"cutoff": float(cutoff), "correct": tp + tn, "tp": tp, "tn": tn}
-        rows["performance"].append({**key, **_area(delong, i), **counts, "method": one.methods[i]})
+        area = {**_area(delong, i), **_wald(delong, i)}
+        rows["performance"].append({**key, **area, **counts, "method": one.methods[i]})
         rows["calibration"].append({**key, **_calibration(evaluation, i)})
         if delong.n:
             rows["decision_curve"].append({**key, **_decision(evaluation, i)})
@@ -277,9 +278,14 @@ def _measures(
 def _area(delong: DeLongResult, column: int) -> Row:
     negatives, variance = delong.n - delong.positives, float(delong.covariance[column, column])
     interval = _interval(float(delong.auc[column]), variance, negatives, delong.positives)
+    return {"n": delong.n, "positives": delong.positives, **interval}
+
+
+def _wald(delong: DeLongResult, column: int) -> Row:
+    """Return DeLong's own interval, which the tables of whole sets have beside the other."""
+    variance = float(delong.covariance[column, column])
     low, high = wald_interval(float(delong.auc[column]), variance)
-    wald = {"wald_low": low, "wald_high": high}
-    return {"n": delong.n, "positives": delong.positives, **interval, **wald}
+    return {"wald_low": low, "wald_high": high}
 
 
 def _interval(auc: float, variance: float, negatives: int, positives: int) -> Row:

@@ -1,10 +1,14 @@
-"""Small counts of a set do not stand in the results, whoever holds it."""
+"""Rows of the measures: small counts are not shown, and every row fits the schema."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from server.report.rows import shown_counts
+from common.statistics.placements import DeLongResult
+from server.phases.evaluation import EvaluationFindings
+from server.report.rows import evaluation_rows, shown_counts
+from server.report.schema import SitePerformance
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,11 @@ def test_one_or_two_patients_are_not_told_of(
 
 def test_a_minimum_of_nothing_withholds_nothing() -> None:
     assert shown_counts(1, 1, 0) == {"n": 1, "positives": 1}
+
+
+def test_the_areas_of_a_sites_own_patients_fit_the_schema() -> None:
+    own = DeLongResult(20, 8, np.array([0.7]), np.array([[0.01]]))
+    found = EvaluationFindings({"clinical": 0.5}, (), {"internal": {"north": own}}, (), {})
+    (row,) = evaluation_rows(found, 3)["site_performance"]
+    read = SitePerformance.model_validate({"run": "federated", **row})
+    assert (read.n, read.auc) == (20, 0.7)
