@@ -1,4 +1,4 @@
-"""How often intervals of an AUC hold the truth: on the logit, DeLong's own, and Newcombe's.
+"""Count how often intervals of an AUC hold the truth: on the logit, DeLong's, and Newcombe's.
 
 Scores of both classes are normal, `--draws` sets of each size and true AUC; DeLong's variance is
 that of `common.statistics.placements`, worked out for all draws at once. Writes its own section of
