@@ -144,14 +144,17 @@ def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]
         stop_all(list(programs.values()))
 
 
-def run_in_process_again(rehearsal: Rehearsal, study_file: Path, run_name: str) -> Path:
+def run_in_process_again(
+    rehearsal: Rehearsal, study_file: Path, run_name: str, folder: str = "in-process"
+) -> Path:
     """Run the approved study over the same hospitals and keys in process; return the run's folder.
 
     Parameters
     ----------
     run_name : of the deployed run: it is part of every message, whose bytes are counted.
+    folder : name of the run's folder below the rehearsal's.
     """
-    out = rehearsal.root / "in-process"
+    out = rehearsal.root / folder
     sites = {}
     for name in rehearsal.data:
         settings = load_site(rehearsal.site(name) / "site.toml")

@@ -36,15 +36,15 @@ class Attendance:
     def __init__(self, site: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._site, self._clock = site, clock
         self._connected = False
-        self._doing: tuple[str, str] = ("", "")
+        self._doing: dict[str, str] = {}
         self._ended: set[str] = set()
-        self._evaluated: tuple[str, str, float] | None = None
+        # by run: its study, and when it was last asked
+        self._evaluated: dict[str, tuple[str, float]] = {}
 
     def polled(self) -> None:
         """Note that the coordinator was asked for messages, and was there."""
         self._connect()
-        if self._evaluated is not None:
-            run, study, since = self._evaluated
+        for run, (study, since) in list(self._evaluated.items()):
             if self._clock() - since > QUIET_SECONDS:
                 self._finish(run, study)
 
@@ -56,11 +56,11 @@ class Attendance:
             what = f"takes part in the study {study}"
         elif isinstance(request, TrainRequest):
             what = f"trains {request.network}, {request.variant}"
-        if what and (run, what) != self._doing:
-            self._doing = (run, what)
+        if what and what != self._doing.get(run):
+            self._doing[run] = what
             self._say(f"run {run}: {what}")
-        if self._evaluated is not None:
-            self._evaluated = (*self._evaluated[:2], self._clock())
+        if run in self._evaluated:
+            self._evaluated[run] = (study, self._clock())
 
     def answered(self, request: Any, study: str, *, last: bool) -> None:
         """Note a reply that left.
@@ -72,7 +72,7 @@ class Attendance:
         if last:
             self._finish(request.run, study)
         elif isinstance(request, EvaluateRequest) and request.run not in self._ended:
-            self._evaluated = (request.run, study, self._clock())
+            self._evaluated[request.run] = (study, self._clock())
 
     def _connect(self) -> None:
         if not self._connected:
@@ -80,7 +80,8 @@ class Attendance:
             self._say("connected to the coordinator; waiting for questions of approved studies")
 
     def _finish(self, run: str, study: str) -> None:
-        self._evaluated = None
+        self._evaluated.pop(run, None)
+        self._doing.pop(run, None)
         if run not in self._ended:
             self._ended.add(run)
             self._say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,7 +160,12 @@ def confirm(
 
 def run(
     folder: Folder,
-    study: Annotated[str, typer.Argument(help="name of a prepared study")],
+    studies: Annotated[
+        list[str],
+        typer.Argument(
+            help="name of a prepared study; several are run side by side", metavar="STUDY..."
+        ),
+    ],
     new: Annotated[
         bool, typer.Option("--new", help="begin another run, even if one is not finished")
     ] = False,
@@ -171,31 +177,41 @@ def run(
     """
     own = _opened(folder)
     warning = check_certificate(own)
-    prepared = find_prepared(own, study)
+    prepared = [find_prepared(own, study) for study in dict.fromkeys(studies)]
     with only_one(own):
-        begun = None if new else unfinished_run(own, prepared)
-        if begun is not None:
-            _say(f"run {begun.name} of this study is not finished: going on with it")
-            _say("(to leave it as it is and begin another one: fedlnm-server run --new)")
-        _supervise(own, begun or new_run(own, prepared), warning)
+        runs = []
+        for file in prepared:
+            begun = None if new else unfinished_run(own, file)
+            if begun is not None:
+                _say(f"run {begun.name} of this study is not finished: going on with it")
+                _say("(to leave it as it is and begin another one: fedlnm-server run --new)")
+            runs.append(begun or new_run(own, file))
+        _supervise(own, runs, warning)
 
 
 def resume(
     folder: Folder,
-    name: Annotated[str | None, typer.Argument(help="folder under runs/ [default: latest]")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="folder under runs/; several go on side by side [default: latest]",
+            metavar="[NAME]...",
+        ),
+    ] = None,
 ) -> None:
     """Go on with a run that was interrupted or has stopped, from what it had saved."""
     own = _opened(folder)
     warning = check_certificate(own)
-    interrupted = find_run(own, name)
-    if interrupted.finished:
-        raise InputError(
-            "this run is finished",
-            where=interrupted.name,
-            remedy=f"its report is {interrupted.path / 'report' / 'index.html'}",
-        )
+    runs = [find_run(own, name) for name in dict.fromkeys(names or ())] or [find_run(own, None)]
+    for interrupted in runs:
+        if interrupted.finished:
+            raise InputError(
+                "this run is finished",
+                where=interrupted.name,
+                remedy=f"its report is {interrupted.path / 'report' / 'index.html'}",
+            )
     with only_one(own):
-        _supervise(own, interrupted, warning)
+        _supervise(own, runs, warning)
 
 
 def status(
@@ -295,35 +311,61 @@ def notify(folder: Folder) -> None:
     _say("every address took it")
 
 
-def _supervise(folder: CoordinatorFolder, run: RunFolder, warning: str) -> None:
-    from server.deployment.notices import Notices, post_of
+def _teller(run: RunFolder) -> Callable[[str], None]:
+    """Return what says a line of one run among several."""
+    name = run.study.name
+    return lambda line: _say(f"{name}: {line}")
+
+
+class _Watch:
+    """Progress of one run for people: on the screen, and as notices."""
+
+    def __init__(self, folder: CoordinatorFolder, run: RunFolder) -> None:
+        from server.deployment.notices import Notices, post_of
+        from server.progress.screen import Follower
+
+        self.run = run
+        self._follower = Follower(run.study.name, run.events_file, console)
+        patience = 60.0 * folder.settings().notice_minutes
+        self.notices = Notices(run, post_of(folder), patience, screen.emit)
+
+    def look(self) -> None:
+        """Show what is new."""
+        self._follower.poll()
+        self.notices.poll()
+
+
+def _supervise(folder: CoordinatorFolder, runs: Sequence[RunFolder], warning: str) -> None:
     from server.deployment.supervisor import Supervisor
-    from server.progress.screen import Follower
     from server.report.results import read
     from server.report.tables import terminal_table
 
     if warning:
         screen.emit(warning)
-    _say(f"run {run.name}; Ctrl-C interrupts it")
-    follower = Follower(run.study.name, run.events_file, console)
-    notices = Notices(run, post_of(folder), 60.0 * folder.settings().notice_minutes, screen.emit)
-
-    def look() -> None:
-        follower.poll()
-        notices.poll()
-
+    for run in runs:
+        _say(f"run {run.name}; Ctrl-C interrupts it")
+    watches = [_Watch(folder, run) for run in runs]
+    first, *others = [
+        Supervisor(folder, one.run, one.look, _teller(one.run) if runs[1:] else _say)
+        for one in watches
+    ]
     try:
-        Supervisor(folder, run, look, _say).supervise()
+        first.supervise(*others)
     except KeyboardInterrupt:
-        screen.print(f"interrupted; to go on: fedlnm-server resume {folder.root} {run.name}")
+        names = " ".join(run.name for run in runs if not run.finished)
+        screen.print(f"interrupted; to go on: fedlnm-server resume {folder.root} {names}")
         raise typer.Exit(130) from None
     except Exception:
-        notices.stopped()
+        for one in watches:
+            if not one.run.finished:
+                one.notices.stopped()
         raise
     finally:
-        notices.end()
-    console.print(terminal_table(read(run.path / "results.json")))
-    _say(f"report: {run.path / 'report' / 'index.html'}")
+        for one in watches:
+            one.notices.end()
+            if one.run.finished:
+                console.print(terminal_table(read(one.run.path / "results.json")))
+                _say(f"report: {one.run.path / 'report' / 'index.html'}")
 
 
 def _opened(folder: Path) -> CoordinatorFolder:

@@ -195,7 +195,8 @@ def only_one(folder: CoordinatorFolder) -> Iterator[None]:
             raise StudyError(
                 "a run is under way in this folder",
                 where=str(folder.root),
-                remedy="see fedlnm-server status; wait, or end it with Ctrl-C",
+                remedy="see fedlnm-server status; wait, or end it with Ctrl-C. To run studies side"
+                " by side, name them in one command: fedlnm-server run FOLDER STUDY STUDY",
             ) from None
         yield
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -56,6 +57,7 @@ class Services:
             folder.state / "superexec.log",
         )
         self._restarts: dict[str, deque[float]] = defaultdict(deque)
+        self._one_at_a_time, self._over = threading.Lock(), False
 
     @contextmanager
     def running(self) -> Iterator[Services]:
@@ -75,6 +77,8 @@ class Services:
             self.start_superlink()
             yield self
         finally:
+            with self._one_at_a_time:
+                self._over = True
             stop_all([self.superexec, self.superlink])
 
     def _port_is_free(self) -> bool:
@@ -103,12 +107,16 @@ class Services:
                 rotate(program.log)
 
     def revive(self) -> list[str]:
-        """Start again what has died, and return what that was.
+        """Start again what has died, and return what that was; nothing once they are to end.
 
         Raises
         ------
         StudyError : it has died too often.
         """
+        with self._one_at_a_time:
+            return [] if self._over else self._revive()
+
+    def _revive(self) -> list[str]:
         revived = []
         if not self.superlink.running:
             self._count("SuperLink", self.superlink)
@@ -169,13 +177,14 @@ def prepare_database(path: Path) -> None:
 # progress is shown every second; Flower logs a line whenever it is asked how the run stands
 POLL_SECONDS, ASK_SECONDS, SILENT_SECONDS = 1.0, 3.0, 120.0
 MOST_FRUITLESS = 3
+_REGISTERING = threading.Lock()
 
 
 @dataclass
 class Supervisor:
     """Supervisor of Flower's programs and the study, which starts again what dies.
 
-    It works under `only_one`.
+    It works under `only_one`, also where it supervises several runs over one SuperLink.
 
     A study whose program died is submitted again, and goes on from its checkpoint. It is given up
     when that happens three times in a row without anything new being saved.
@@ -198,25 +207,46 @@ class Supervisor:
     def __post_init__(self) -> None:
         self._events = Events(path=self.run.events_file)
 
-    def supervise(self) -> None:
-        """Return when the results are there.
+    def supervise(self, *others: Supervisor) -> None:
+        """Return when the results are there, of this run and of others at the same time.
+
+        A run that stops does not stop the others.
 
         Raises
         ------
-        StudyError : the study stopped with a message, or cannot be kept going.
+        StudyError : a study stopped with a message, or cannot be kept going; the first one that
+            did, once all have ended.
         """
         self.tell("starting Flower's SuperLink, which hospitals connect to")
         with Services(self.folder).running() as services:
-            control = Control(self.folder.settings().superlink, self.folder.authority)
-            try:
+            with self._connected() as control:
                 for run_id in control.unfinished_runs():  # of a coordinator that was killed
                     control.stop_run(run_id)
                 self._register_sites(control)
                 self.tell("starting the study's program; hospitals connect meanwhile")
                 services.start_superexec()
-                self._until_finished(control, services)
-            finally:
-                control.close()
+                if not others:
+                    self._until_finished(control, services)
+                    return
+            _all_until_finished((self, *others), services)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Control]:
+        control = Control(self.folder.settings().superlink, self.folder.authority)
+        try:
+            yield control
+        finally:
+            control.close()
+
+    def keep_going(self, services: Services) -> None:
+        """Return when the results are there; over a SuperLink that runs.
+
+        Raises
+        ------
+        StudyError : the study stopped with a message, or cannot be kept going.
+        """
+        with self._connected() as control:
+            self._until_finished(control, services)
 
     def _until_finished(self, control: Control, services: Services) -> None:
         fruitless, saved = 0, self.run.last_checkpoint()
@@ -314,8 +344,34 @@ class Supervisor:
         if changed == self._roster_seen:
             return
         public = identity.load(self.folder.identity).private.public_key()
-        register_sites(control, read_roster(path, public))
+        with _REGISTERING:
+            register_sites(control, read_roster(path, public))
         self._roster_seen = changed
+
+
+def _all_until_finished(supervisors: Sequence[Supervisor], services: Services) -> None:
+    """Keep runs going, each in a thread of its own, until all have ended.
+
+    Raises
+    ------
+    Exception : of the first run that stopped.
+    """
+    stopped: list[Exception] = []
+
+    def keep_going(one: Supervisor) -> None:
+        try:
+            one.keep_going(services)
+        except Exception as error:  # it is raised once the others have ended too
+            stopped.append(error)
+            one.tell(f"stopped: {error}")
+
+    threads = [threading.Thread(target=keep_going, args=(s,), daemon=True) for s in supervisors]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        time.sleep(POLL_SECONDS)
+    if stopped:
+        raise stopped[0]
 
 
 EVERYBODY = "every hospital has joined"

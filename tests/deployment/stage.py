@@ -9,9 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,9 @@ class Run:
     @cached_property
     def folder(self) -> RunFolder:
         """The run's folder, once the screen has named it."""
-        self.screen.says(" interrupts it")
-        name = self.screen.text.partition("run ")[2].partition(";")[0]
-        return find_run(self.stage.hub, name)
+        said = re.compile(rf"run ({re.escape(self.stage.study.name)}-[^ ;]*); Ctrl-C interrupts it")
+        until(lambda: said.search(self.screen.text) is not None, "it is named", self.screen.log)
+        return find_run(self.stage.hub, said.findall(self.screen.text)[0])
 
     def reported(self, kind: str, **details: str) -> int:
         """Count the events of a kind."""
@@ -243,10 +243,21 @@ class Stage:
         self.screens[name] = self._running.enter_context(own)
 
     @contextmanager
-    def run(self, verb: str = "run", environment: Mapping[str, str] | None = None) -> Iterator[Run]:
-        """`fedlnm-server run` or `resume`."""
+    def run(
+        self,
+        verb: str = "run",
+        environment: Mapping[str, str] | None = None,
+        beside: Sequence[Stage] = (),
+    ) -> Iterator[Run]:
+        """`fedlnm-server run` or `resume`.
+
+        Parameters
+        ----------
+        beside : stages whose studies are run by the same command.
+        """
         command = [*program("server"), verb, str(self.hub.root)]
-        command += [self.study.name, "--new"] if verb == "run" else []
+        names = [one.study.name for one in (self, *beside)]
+        command += [*names, "--new"] if verb == "run" else []
         log = self.rehearsal.root / f"{verb}-{time.time_ns()}.log"
         with started(command, log, environment) as screen:
             yield Run(self, screen)
@@ -321,13 +332,21 @@ class Stage:
             until(lambda s=screen, n=names: n(s.text) is not None, f"{site} names it", *self.logs)
         return found[1]
 
+    def with_study(self, study_file: Path) -> Stage:
+        """Return this deployment with another study, which every hospital approves."""
+        own = replace(self, study_file=prepare(self.hub, study_file).file)
+        for name in own.lines:
+            approve_study(own, name)
+        return own
+
     # -- results --------------------------------------------------------------------------------
 
     @cached_property
     def undisturbed(self) -> dict[str, Any]:
         """results.json of the same study in process, under the same keys."""
         name = f"{self.study.name}-20240101-000000"  # as long as any run's: bytes are counted
-        out = run_in_process_again(self.rehearsal, self.study_file, name)
+        folder = f"{self.study.name}-in-process"
+        out = run_in_process_again(self.rehearsal, self.study_file, name, folder)
         results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
         return results
 

@@ -84,3 +84,19 @@ def test_a_run_that_is_not_derived_ends_when_nothing_comes_after_its_evaluation(
     clock.now = 2 * QUIET_SECONDS
     attendance.polled()
     assert lines(caplog)[-1].startswith("the study larynx is finished here")
+
+
+def test_two_runs_at_once_are_told_apart(attendance: Any, clock: Clock, caplog: Any) -> None:
+    for _ in range(2):
+        for run, study in (("r1", "larynx"), ("r2", "pharynx")):
+            attendance.asked(of(SumRequest, run=run), study)
+    for run, study in (("r1", "larynx"), ("r2", "pharynx")):
+        attendance.answered(of(EvaluateRequest, run=run), study, last=False)
+    clock.now += QUIET_SECONDS - 1
+    attendance.asked(of(SumRequest, run="r2"), "pharynx")
+    clock.now += 2
+    attendance.polled()
+    told = lines(caplog)
+    assert told[1:3] == ["run r1: answers with sums", "run r2: answers with sums"]
+    (end,) = told[3:]
+    assert end.startswith("the study larynx is finished here: every question of run r1")

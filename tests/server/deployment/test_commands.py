@@ -133,7 +133,7 @@ class Interrupted:
     def __init__(self, _: CoordinatorFolder, run: RunFolder, *__: object) -> None:
         self.begun.append(run.name)
 
-    def supervise(self) -> None:
+    def supervise(self, *_: object) -> None:
         raise KeyboardInterrupt
 
 
@@ -157,6 +157,30 @@ def test_run_goes_on_with_a_run_that_is_not_finished_and_says_so(
     first, second, third = Interrupted.begun
     assert (first, second) == (begun.name, "tabular-1")
     assert third not in (first, second) or len(list(folder.runs.iterdir())) == 2
+
+
+def test_several_studies_are_named_in_one_command(
+    folder: CoordinatorFolder,
+    request_of: Joiner,
+    tabular_master: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "Supervisor", Interrupted)
+    for name in "abc":
+        enrol(folder, request_of(name), replace=False)
+    text = (tabular_master / "study.toml").read_text(encoding="utf-8")
+    for name in ("tabular", "other"):
+        file = folder.root / f"{name}.toml"
+        file.write_text(text.replace('name = "tabular"', f'name = "{name}"', 1), encoding="utf-8")
+        give("prepare", folder.root, file)
+    Interrupted.begun.clear()
+    shown = give("run", folder.root, "tabular", "other", "tabular").output
+    names = [name.partition("-")[0] for name in Interrupted.begun]
+    assert names == ["tabular", "other"]
+    assert all(f"run {name}; Ctrl-C interrupts it" in shown for name in Interrupted.begun)
+    again = give("resume", folder.root, *Interrupted.begun)
+    assert again.exit_code == 130
+    assert " ".join(Interrupted.begun[:2]) in " ".join(again.stderr.split())
 
 
 def test_a_finished_run_is_not_resumed(folder: CoordinatorFolder, tabular_master: Path) -> None:

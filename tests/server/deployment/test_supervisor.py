@@ -304,3 +304,56 @@ def test_a_site_taken_off_the_roster_is_unregistered(
 
     control = supervise(leave, emit(RUNNING), emit(COMPLETED, kind="finished"))
     assert control.known == {}
+
+
+# -- several studies -------------------------------------------------------------------------------
+
+
+def of_runs(
+    folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch, told: list[str], *ends: str
+) -> list[RunFolder]:
+    """Supervise runs side by side, each of which ends with this event at the first look."""
+    monkeypatch.setattr(supervisor_module, "Services", FakeServices)
+    monkeypatch.setattr(supervisor_module, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor_module, "ASK_SECONDS", 0.0)
+    runs = [RunFolder(folder.runs / f"study{n}-1") for n in range(len(ends))]
+    for one in runs:
+        one.path.mkdir(parents=True)
+
+    class Control(FakeControl):
+        def __init__(self, *_: object) -> None:
+            super().__init__([])
+            self.leftover = []
+
+        def run_state(self, run_id: int) -> RunState:
+            name = self.submitted[0]["run-name"]
+            (number,) = [n for n, one in enumerate(runs) if one.name == name]
+            event = {"time": 0, "kind": ends[number], "message": f"of {name}", "exit_code": 2}
+            runs[number].events_file.write_text(json.dumps(event) + "\n", encoding="utf-8")
+            return COMPLETED
+
+    monkeypatch.setattr(supervisor_module, "Control", Control)
+    first, *others = [Supervisor(folder, one, lambda: None, told.append) for one in runs]
+    try:
+        first.supervise(*others)
+    finally:
+        told += [event["kind"] for one in runs for event in one.events()]
+    return runs
+
+
+def test_several_studies_are_run_over_one_superlink(
+    folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    of_runs(folder, monkeypatch, told, "finished", "finished")
+    assert told[-2:] == ["finished", "finished"]
+    assert told.count("starting Flower's SuperLink, which hospitals connect to") == 1
+
+
+def test_a_study_that_stops_does_not_stop_the_others(
+    folder: CoordinatorFolder, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    with pytest.raises(StudyError, match="of study0-1") as caught:
+        of_runs(folder, monkeypatch, told, "failed", "finished")
+    assert caught.value.exit_code == 2
+    assert told[-2:] == ["failed", "finished"]
+    assert "stopped: of study0-1" in told
