@@ -11,6 +11,7 @@ from common.html.drawing import BLACK, LIGHT, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
+from server.report.heterogeneity import summary_lines
 from server.report.performance import interval_warnings
 from server.report.reading import main_run, models, set_label, sets
 from server.report.schema import Results, SitePerformance, Stratum, StratumTest
@@ -170,6 +171,7 @@ def per_site_blocks(results: Results) -> list[Block]:
         held = [site for site in one.sites if site in {row.site for row in own}]
         if held:
             lines = tuple(_line(site, [r for r in own if r.site == site], shown) for site in held)
+            lines += tuple(summary_lines(own, shown))
             missing = [site for site in one.sites if site not in held]
             key = f"site-{one.name}"
             warnings = interval_warnings([(row.site, row) for row in own])

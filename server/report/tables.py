@@ -13,6 +13,7 @@ from rich.table import Table
 from common.models import MODELS
 from common.utils.csv_file import write_csv
 from server.report import words
+from server.report.heterogeneity import HETEROGENEITY_COLUMNS, heterogeneity_rows
 from server.report.measures import MEASURE_COLUMNS, measure_rows
 from server.report.reading import (
     LocalSummary,
@@ -66,6 +67,7 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "table1": _table1(results),
         "selection": _selection(results),
         "site_performance": _records(SITE_COLUMNS, results.site_performance),
+        "heterogeneity": [list(HETEROGENEITY_COLUMNS), *heterogeneity_rows(results)],
         "strata": _records(STRATA_COLUMNS, results.strata),
         "strata_tests": _records(STRATA_TEST_COLUMNS, results.strata_tests),
         "ledger": _records(LEDGER_COLUMNS, results.ledger),

@@ -180,4 +180,6 @@ def test_every_list_of_the_results_has_its_table(whole: Results, tmp_path: Path)
         *("participants", "lasso_cv", "lasso_path", "correlation", "training", "ledger"),
     }
     for path in (tmp_path / "tables").glob("*.csv"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) > 1, path.name
+        rows = len(path.read_text(encoding="utf-8").splitlines()) - 1
+        # two hospitals with an area are too few for a summary
+        assert (rows > 0) is (path.stem != "heterogeneity"), path.name

@@ -1,0 +1,111 @@
+"""AUC over hospitals: a random-effects summary, and what a new hospital may expect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+import scipy
+
+from common.evaluation.delong import LOGIT
+from common.evaluation.random_effects import (
+    FEWEST,
+    FEWEST_PREDICTED,
+    RandomEffects,
+    random_effects,
+)
+from common.html.pages import Cell, Line
+from server.report import words
+from server.report.schema import Results, SitePerformance
+
+HETEROGENEITY_COLUMNS = (
+    *("run", "set", "model", "hospitals", "auc", "ci_low", "ci_high"),
+    *("tau_logit", "i2", "prediction_low", "prediction_high"),
+)
+_Z = float(scipy.stats.norm.ppf(0.975))
+
+
+def summary_of(rows: Iterable[SitePerformance]) -> tuple[int, RandomEffects] | None:
+    """Return the number of hospitals and the summary, on the logit; None for fewer than three.
+
+    Parameters
+    ----------
+    rows : of one model and set, one a hospital.
+    """
+    known = [pair for row in rows if (pair := _on_logit(row)) is not None]
+    if len(known) < FEWEST:
+        return None
+    values, variances = np.array(known).T
+    return len(known), random_effects(values, variances)
+
+
+def summary_lines(rows: Sequence[SitePerformance], shown: Sequence[str]) -> Iterator[Line]:
+    """Yield two rows under the hospitals of a set: their mean, and a new hospital's range."""
+    found = {model: summary_of(row for row in rows if row.model == model) for model in shown}
+    if not any(found.values()):
+        return
+    means, expected = [], []
+    for summary in found.values():
+        if summary is None:
+            means.append(Cell(words.MISSING))
+            expected.append(Cell(words.MISSING))
+            continue
+        one = summary[1]
+        means.append(Cell(words.auc(_area(one.mean)), _span(one.low, one.high), "mean"))
+        spread = f"tau {one.tau:.2f}, I\N{SUPERSCRIPT TWO} {100 * one.i2:.0f} %"
+        reach = words.MISSING
+        if summary[0] >= FEWEST_PREDICTED:
+            reach = _span(one.predicted_low, one.predicted_high)
+        expected.append(Cell(reach, spread, "expected"))
+    yield Line("Mean over hospitals", (Cell(""), *means), "mean", pinned=True)
+    yield Line("Expected at a new hospital", (Cell(""), *expected), "expected", pinned=True)
+
+
+def heterogeneity_rows(results: Results) -> Iterator[list[str | int | float | None]]:
+    """Yield the values of `HETEROGENEITY_COLUMNS`, of every run, set and model."""
+    ordered = sorted(results.site_performance, key=_about)
+    for (run, name, model), rows in groupby(ordered, key=_about):
+        if (summary := summary_of(rows)) is None:
+            continue
+        count, one = summary
+        ends = [_area(end) for end in (one.mean, one.low, one.high)]
+        reach: list[float | None] = [None, None]
+        if count >= FEWEST_PREDICTED:
+            reach = [_area(end) for end in (one.predicted_low, one.predicted_high)]
+        yield [run, name, model, count, *ends, one.tau, one.i2, *reach]
+
+
+def _about(row: SitePerformance) -> tuple[str, str, str]:
+    return row.run, row.set, row.model
+
+
+def _on_logit(row: SitePerformance) -> tuple[float, float] | None:
+    """Return the logit of an AUC and its variance; None where the AUC is withheld.
+
+    An AUC of 1 or 0 has no logit: one patient of each class is added who is ordered by chance,
+    and the variance is Hanley and McNeil's (1982) at the AUC that this gives.
+    """
+    if row.auc is None or row.ci_low is None or row.ci_high is None:
+        return None
+    if row.ci_method == LOGIT:
+        low, high = scipy.special.logit([row.ci_low, row.ci_high])
+        error = float(high - low) / (2.0 * _Z)
+        return float(scipy.special.logit(row.auc)), error**2
+    negatives, positives = row.n - row.positives, row.positives
+    pairs = negatives * positives
+    by_chance = negatives + positives + 1
+    area = (row.auc * pairs + 0.5 * by_chance) / (pairs + by_chance)
+    q1, q2 = area / (2.0 - area), 2.0 * area**2 / (1.0 + area)
+    variance = area * (1.0 - area)
+    variance += (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    return math.log(area / (1.0 - area)), variance / pairs / (area * (1.0 - area)) ** 2
+
+
+def _area(logit: float) -> float:
+    return float(scipy.special.expit(logit))
+
+
+def _span(low: float, high: float) -> str:
+    return words.interval(_area(low), _area(high))
