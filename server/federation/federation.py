@@ -128,6 +128,7 @@ class Federation(protocol.Federation):
     connection: Connection = field(init=False)
     receipts: Receipts = field(init=False)
     _registered: dict[int, str] = field(default_factory=dict)
+    _all_needed: dict[str, str] = field(default_factory=dict)
     _plausible: Plausibility = field(init=False)
 
     def __post_init__(self) -> None:
@@ -360,11 +361,19 @@ class Federation(protocol.Federation):
             if enough is not None and request.plan.invited and not reply.departures:
                 # it would not sign a sum without some, and who signs first signs no other
                 enough.quorum = len(requests)
+                self._say_that_all_are_needed(request, site)
             self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))
             if len(reply.objection) == 2 and np.isfinite(reply.objection).all():
                 self._object(site, request, reply.objection)
             del reply  # before the next one is waited for
         return totals, answered, enough.quorum if enough is not None else len(requests)
+
+    def _say_that_all_are_needed(self, request: TrainRequest, site: str) -> None:
+        """Say once a training why its rounds wait for everybody, though a quorum is there."""
+        training = {"network": request.network, "variant": request.variant}
+        if training != self._all_needed:
+            self._all_needed = training
+            self.events.emit("all_needed", **training, site=site)
 
     def _say_who_is_away(self, opening: Opening) -> None:
         if opening.left_out:

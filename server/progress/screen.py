@@ -94,6 +94,10 @@ def describe(event: dict[str, Any]) -> str:
         which = f"{event['network']} {event['variant']}, round {event['round'] + 1}"
         missing = ", ".join(event["without"])
         return f"  [yellow]{which} goes on without {missing}, back in the next training[/yellow]"
+    if kind == "all_needed":
+        which = f"{event['network']} {event['variant']}"
+        why = f"{event['site']} has let max_departures rounds go on without one or two hospitals"
+        return f"  [yellow]{which} waits for all hospitals in every round: {why}[/yellow]"
     if kind == "restarted":
         return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
     if kind == "resumed":

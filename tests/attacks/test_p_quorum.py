@@ -26,6 +26,7 @@ from common.masking.weights import from_ring32
 from common.messages.exchanges import RoundPlan, TrainRequest
 from common.messages.opening import Opening, OpenRequest, SignRequest
 from server.federation.federation import Federation
+from server.progress.screen import describe
 from tests import builders
 from tests.attacks.test_m_chosen_seeds import NETWORK, NOTHING, network_of
 from tests.conftest import write_tabular_hospital
@@ -300,7 +301,11 @@ def test_a_round_waits_for_all_where_no_more_may_go_on_without_some(
         assert federation.train(about[0], variant, *about[1:], plan).present == tuple("abcd")
     waits_for(federation, "e", pulls=20)
     plan = request_of(federation, variant="fold2").plan
+    federation.events.listener = (said := []).append
     assert federation.train(about[0], "fold2", *about[1:], plan).present == tuple(SITES)
+    (why,) = [event for event in said if event["kind"] == "all_needed"]
+    assert (why["network"], why["variant"], why["site"] in "abcd") == ("dl3d", "fold2", True)
+    assert "waits for all hospitals in every round" in describe(why)
 
 
 def test_no_sum_is_begun_without_a_hospital_that_was_started_again_where_all_are_needed(

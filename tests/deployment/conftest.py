@@ -65,8 +65,12 @@ def quorum_stage(
 ) -> Iterator[Any]:
     """Five hospitals, of which three are enough for a round, and a coordinator, set up."""
     root = tmp_path_factory.mktemp("quorum")
-    training = {"quorum": 3, "patience": 1.0}
-    hospitals = _with_images(root / "data", imaging_master, (*TRAINING, *COPIES), training=training)
+    blocks = {
+        "training": {"quorum": 3, "patience": 1.0},
+        # several runs of one study, in each of which rounds go on without a hospital
+        "privacy": {"max_departures": 60},
+    }
+    hospitals = _with_images(root / "data", imaging_master, (*TRAINING, *COPIES), **blocks)
     yield from _set_up(staging, hospitals, root / "deployment", imaging_cache)
 
 
