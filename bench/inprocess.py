@@ -26,7 +26,7 @@ from common.flower.programs import QUIET
 from common.masking.update import Update
 from common.messages.checkpoint import Checkpoint, Slot
 from common.messages.exchanges import RoundPlan, TrainRequest
-from common.study.model import NetworkSettings, load_study, write_study
+from common.study.model import NetworkSettings, Study, load_study, write_study
 from server.federation.federation import Federation
 from server.progress.events import Events
 from sim.engines.inprocess import run_in_process
@@ -89,6 +89,12 @@ def server_app(payload: str, rounds: int, *, checkpoint: bool) -> ServerApp:
     return app
 
 
+def _with_network(study: Study, rounds: int) -> Study:
+    """Return the study with a network of so many rounds: a site trains nothing else."""
+    network = study.dl3d.model_copy(update={"rounds": rounds})
+    return study.model_copy(update={"base_models": ("clinical", "dl3d"), "dl3d": network})
+
+
 def main() -> None:
     """Place the hospitals, then run."""
     parser = argparse.ArgumentParser()
@@ -105,7 +111,7 @@ def main() -> None:
 
     vars(client.training.round)["train_network"] = add_one
     folder: Path = options.folder
-    study = with_identities(study_of(options.sites))
+    study = with_identities(_with_network(study_of(options.sites), options.rounds))
     data = write_hospitals(folder / "data", site_names(options.sites))
     sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
     config = {"study": str(write_study(study, folder / "study.toml")), "out": str(folder)}
