@@ -41,4 +41,4 @@ def test_its_test_is_there_and_reads_what_one_sees(row: Situation) -> None:
 
 def test_no_test_stands_for_two_situations() -> None:
     tests = [row.test for row in situations()]
-    assert len(set(tests)) == len(tests) >= 11
+    assert len(set(tests)) == len(tests) >= 12
