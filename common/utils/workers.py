@@ -103,10 +103,12 @@ def _deaf() -> Iterator[None]:
 
 def _begin(kill: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
+    # nothing is to be tidied up yet, and an exception in here would be printed as a fault
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if kill and sys.platform == "linux":
         die_with_parent()
+    signal.signal(signal.SIGTERM, _end)
 
 
 def _end_with_parent() -> None:

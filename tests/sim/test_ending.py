@@ -48,13 +48,17 @@ SHORT = {
         "init",
         "approve",
         "leave",
+        "confirm",
         "doctor",
         "backup",
         "restore",
         "ledger show",
         "ledger verify",
     },
-    "server": {"init", "enrol", "prepare", "renew", "backup", "restore", "audit", "dossier"},
+    "server": {
+        *("init", "enrol", "prepare", "confirm", "renew", "notify"),
+        *("backup", "restore", "audit", "dossier"),
+    },
     "sim": set[str](),
 }
 Fixture = Callable[[str], Path]

@@ -108,4 +108,4 @@ def test_descriptions_name_settings_that_exist_or_a_fixed_threshold() -> None:
 
 def test_every_threshold_of_the_study_is_described() -> None:
     described = {description.setting for description in RULES.values()}
-    assert set(PrivacySettings.model_fields) - described == {"mode", "masking"}
+    assert set(PrivacySettings.model_fields) - described == {"mode", "masking", "mask_neighbours"}
