@@ -55,6 +55,7 @@ def random_effects(values: Float, variances: Float, level: float = 0.95) -> Rand
 
     Examples
     --------
+    >>> import numpy as np
     >>> found = random_effects(np.array([0.2, 1.1, 0.7, 0.4]), np.array([0.04, 0.05, 0.06, 0.05]))
     >>> round(found.mean, 2), round(found.tau, 2), round(found.i2, 2)
     (0.59, 0.33, 0.68)

@@ -51,7 +51,9 @@ def found() -> dict[str, Any]:
         },
         **{name: steps_of(name) for name in strategies() if name != "krum"},
         "rates": [learning_rate_at(cosine, number).hex() for number in range(50)],
-        "grids": [grid_for((1e-9, 0.3, 1.0, 8191.9, 8192.0), width).steps for width in (10, 16)],
+        "grids": [
+            list(grid_for((1e-9, 0.3, 1.0, 8191.9, 8192.0), width).steps) for width in (10, 16)
+        ],
     }
 
 
