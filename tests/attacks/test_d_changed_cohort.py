@@ -15,34 +15,15 @@ from client.workspace import open_workspace
 from common.errors import RefusedError, StudyError
 from common.evaluation.decoders import difference
 from common.masking import identity
-from common.masking.layout import RingSums, from_rings
+from common.masking.layout import from_rings
 from common.messages.exchanges import Refused, SumItem
 from common.statistics.moments import CentredSquares, Means
-from common.transforms import Select, Standardise
-from common.transforms.views import table
+from common.transforms import Standardise
 from tests import builders
+from tests.attacks.sums import COLUMNS, MEANS, VIEW, refused_rules, totals
 from tests.conftest import write_tabular_hospital
 
 pytestmark = pytest.mark.usefixtures("server_identity")
-COLUMNS = ("marker", "stage")
-VIEW = table("clinical").then(Select(columns=COLUMNS))
-MEANS = SumItem(Means(), VIEW, "train")
-
-
-def totals(federation: Any, item: SumItem) -> dict[str, Any]:
-    """All that the coordinator can make of one sum: the parts of the total."""
-    first = len(federation.grid.heard)
-    federation.sum_many([item])
-    replies = [heard.reply for heard in federation.grid.heard[first:]]
-    ring64 = np.sum([reply.ring64 for reply in replies], axis=0, dtype=np.uint64)
-    ring32 = np.sum([reply.ring32 for reply in replies], axis=0, dtype=np.uint32)
-    return dict(from_rings(item.statistic, RingSums(ring64, ring32), len(COLUMNS)))
-
-
-def refused_rules(federation: Any) -> set[str]:
-    """Rules of the refusals heard."""
-    replies = [heard.reply for heard in federation.grid.heard]
-    return {r.rule for reply in replies if isinstance(reply, Refused) for r in reply.refusals}
 
 
 # -- one patient fewer --------------------------------------------------------------------------

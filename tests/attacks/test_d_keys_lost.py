@@ -16,35 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import InputError, RefusedError
 from common.masking import identity
 from common.masking.agreement import roster_digest
-from common.masking.layout import RingSums, from_rings
+from common.masking.layout import from_rings
 from common.masking.lost_keys import COORDINATOR, LetGoSite
-from common.messages.exchanges import Refused, SumItem
-from common.statistics.moments import Means
-from common.transforms import Select
-from common.transforms.views import table
 from sim.identities import COORDINATOR as SIMULATED_COORDINATOR
 from sim.identities import simulated_identity
+from tests.attacks.sums import COLUMNS, MEANS, begun, refused_rules, totals
 
 pytestmark = pytest.mark.usefixtures("server_identity")
-COLUMNS = ("marker", "stage")
-MEANS = SumItem(Means(), table("clinical").then(Select(columns=COLUMNS)), "train")
 NEW = identity.generate()
-
-
-def totals(federation: Any) -> dict[str, Any]:
-    """All that the coordinator can make of one sum: the parts of the total."""
-    first = len(federation.grid.heard)
-    federation.sum_many([MEANS])
-    replies = [heard.reply for heard in federation.grid.heard[first:]]
-    ring64 = np.sum([reply.ring64 for reply in replies], axis=0, dtype=np.uint64)
-    ring32 = np.sum([reply.ring32 for reply in replies], axis=0, dtype=np.uint32)
-    return dict(from_rings(MEANS.statistic, RingSums(ring64, ring32), len(COLUMNS)))
-
-
-def begun(rehearsal: Any, run: str) -> Any:
-    federation = rehearsal.federation(run)
-    federation.enrol()
-    return federation
 
 
 @pytest.fixture
@@ -92,10 +71,7 @@ def expect_refused(coordinator: Any, hospitals: Path, request: LetGoSite) -> Non
     after = coordinator.rehearse(hospitals, left=[request.model_dump()]).federation("refused")
     with pytest.raises(RefusedError, match="refuses: rule participants"):
         after.enrol()
-    replies = [heard.reply for heard in after.grid.heard]
-    assert {r.rule for one in replies if isinstance(one, Refused) for r in one.refusals} == {
-        "participants"
-    }
+    assert refused_rules(after) == {"participants"}
 
 
 @pytest.mark.usefixtures("before")

@@ -22,37 +22,17 @@ from common.ledger.verify import read_entries, verify
 from common.masking import identity
 from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
-from common.masking.layout import RingSums, from_rings
+from common.masking.layout import from_rings
 from common.messages.exchanges import Problem, Refused, SumItem
-from common.statistics.moments import CentredSquares, Means
-from common.transforms import Select
-from common.transforms.views import table
+from common.statistics.moments import CentredSquares
 from server.commands.audit import audit_run
 from sim.identities import simulated_identity
+from tests.attacks.sums import COLUMNS, MEANS, VIEW, begun, totals
 
 pytestmark = pytest.mark.usefixtures("server_identity")
-COLUMNS = ("marker", "stage")
-VIEW = table("clinical").then(Select(columns=COLUMNS))
-MEANS = SumItem(Means(), VIEW, "train")
 SQUARES = SumItem(CentredSquares(np.zeros(2)), VIEW, "train")
 DAYS = 30
 STAYING = ("a", "b", "c")
-
-
-def totals(federation: Any, item: SumItem = MEANS) -> dict[str, Any]:
-    """All that the coordinator can make of one sum: the parts of the total."""
-    first = len(federation.grid.heard)
-    federation.sum_many([item])
-    replies = [heard.reply for heard in federation.grid.heard[first:]]
-    ring64 = np.sum([reply.ring64 for reply in replies], axis=0, dtype=np.uint64)
-    ring32 = np.sum([reply.ring32 for reply in replies], axis=0, dtype=np.uint32)
-    return dict(from_rings(item.statistic, RingSums(ring64, ring32), len(COLUMNS)))
-
-
-def begun(rehearsal: Any, run: str) -> Any:
-    federation = rehearsal.federation(run)
-    federation.enrol()
-    return federation
 
 
 def heard(federation: Any) -> set[str]:
