@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 from client import handlers
 from client.check.first_pass import first_pass
 from client.gate.mod import gate_mod
+from client.gate.site_log import ERRORS_LOG
 from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
 from client.store.site_db import recall_study, remember_study
@@ -221,5 +222,5 @@ def _scrub(error: Exception, settings: SiteSettings | None) -> Problem:
     if settings is not None:
         trace = "".join(traceback.format_exception(error))
         words = escaped(f"{datetime.now(UTC).isoformat()} {log_id}\n{trace}\n")
-        append_durably(settings.work / "errors.log", words.encode())
+        append_durably(settings.work / ERRORS_LOG, words.encode())
     return Problem(kind=problem_code(error), log_id=log_id, site=settings.name if settings else "")

@@ -16,6 +16,7 @@ from client.commands.doctor import doctor
 from client.commands.init import init
 from client.commands.leave import leave
 from client.commands.ledger import ledger
+from client.commands.notify import notify
 from client.commands.predict import predict
 from client.commands.report import report
 from client.commands.run import run
@@ -36,6 +37,7 @@ for command in (
     approve,
     run,
     doctor,
+    notify,
     backup,
     restore,
     leave,

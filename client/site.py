@@ -58,6 +58,23 @@ class Deployment(BaseModel):
         return self
 
 
+class Watch(BaseModel):
+    """Notices and numbers for this hospital's own people; nothing of patients is in them.
+
+    Parameters
+    ----------
+    notices : file with addresses for notices, for this user alone; without it there are none.
+    notice_minutes : without the coordinator, while a run goes on, before a notice says so.
+    port : on this machine only, for /health and /metrics; 0 = neither.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    notices: Path | None = None
+    notice_minutes: float = Field(10.0, gt=0, allow_inf_nan=False)
+    port: int = Field(0, ge=0, le=65535)
+
+
 class SiteSettings(BaseModel):
     """Settings of one hospital. Relative paths are relative to the folder of site.toml.
 
@@ -96,6 +113,7 @@ class SiteSettings(BaseModel):
     max_epsilon: float | None = Field(None, gt=0, allow_inf_nan=False)
     approvals: Literal["required", "open"] = "required"
     deployment: Deployment | None = None
+    watch: Watch = Watch()
 
     @property
     def preparation_workers(self) -> int:
@@ -122,13 +140,16 @@ def load_site(path: Path) -> SiteSettings:
         settings = SiteSettings.model_validate(parse_toml(read_written(path), str(path)))
     except ValidationError as error:
         raise explain(error, where=str(path), model=SiteSettings) from None
-    base = path.parent.resolve()
+    base, watch = path.parent.resolve(), settings.watch
+    if watch.notices is not None:
+        watch = watch.model_copy(update={"notices": base / watch.notices})
     return settings.model_copy(
         update={
             "data": base / settings.data,
             "work": base / settings.work,
             "identity": base / settings.identity,
             "cache": base / settings.cache,
+            "watch": watch,
             "deployment": _placed(settings.deployment, base),
         }
     )

@@ -12,6 +12,7 @@ import typer
 from client.commands.approve import print_lines, settings_of, site_file
 from client.commands.run import only_one
 from client.gate.site_log import LOGS
+from client.gate.standing import FILE
 from client.site import SiteSettings
 from client.store.heads import LedgerHeads, RolledBackError
 from client.store.ledger import ledger_path
@@ -25,7 +26,7 @@ from common.utils.console import consoles
 console, screen = consoles()
 OF = "hospital's site"
 # what is made anew, and images that lie with the data
-_LEFT_OUT = frozenset({"flower", "loopback", "reserved", "run.lock", *LOGS})
+_LEFT_OUT = frozenset({"flower", "loopback", "reserved", "run.lock", FILE, *LOGS})
 # a lock, and the index of SQLite's log, which another machine would take for its own
 _MADE_ANEW = (".lock", "-shm")
 _KEPT = ("keys", "site.toml")

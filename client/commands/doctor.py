@@ -16,6 +16,7 @@ from client.check.network import check_coordinator, proxy_for, visit
 from client.commands.approve import site_file
 from client.commands.run import check_port, only_one
 from client.gate.approvals import read_approvals
+from client.gate.site_log import GATE_LOG
 from client.gate.vocabulary import CODES, CURES
 from client.site import Deployment, SiteSettings, check_keys_there, identity_of, load_site
 from client.store.heads import LedgerHeads, RolledBackError
@@ -168,8 +169,9 @@ def _proxy(deployment: Deployment) -> Iterator[str]:
 
 
 def _last_refusal(settings: SiteSettings) -> Iterator[str]:
-    path = settings.work / "gate.log"
-    lines = path.read_bytes().splitlines() if path.is_file() else []
+    # the log may have been put aside just now
+    paths = [settings.work / name for name in (GATE_LOG, f"{GATE_LOG}.1")]
+    lines = next((found for path in paths if (found := _lines(path))), [])
     if not lines:
         yield "the gate has stopped nothing"
         return
@@ -178,6 +180,10 @@ def _last_refusal(settings: SiteSettings) -> Iterator[str]:
     cure = f" -> {CURES[code]}" if code in CURES else ""
     what = str(last["words"]).strip().splitlines() or [CODES.get(code, "")]
     yield f"{last['time']}, {code}: {what[-1][:400]}{cure}"
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines() if path.is_file() else []
 
 
 def _all_well(found: Iterable[Finding]) -> Iterator[str]:

@@ -53,6 +53,11 @@ approvals = "required"
 # [privacy]
 # min_rows = 20
 
+# What this hospital's people hear of their site (docs/site.md); nothing of patients is in it.
+# [watch]
+# notices = "keys/notices.txt"  # addresses of mail, chat or webhook, one a line
+# port = 9095                   # /health and /metrics, for this machine alone
+
 [deployment]
 superlink = "{address}"  # the coordinator; this machine connects to it and to nothing else
 root_certificates = "keys/coordinator.pem"  # its certificate is checked with this one

@@ -14,8 +14,9 @@ from client.check.finding import Finding
 from client.check.machine import check_clock
 from client.check.network import REACH, Contact, check_coordinator, visit
 from client.commands.approve import SiteOption, settings_of, site_file
+from client.commands.watching import Watch, watched
 from client.gate.approvals import read_approvals
-from client.gate.site_log import LOGS, log_to_screen_and_file, private_log
+from client.gate.site_log import ROTATED, log_to_screen_and_file, private_log
 from client.site import LOG, Deployment, SiteSettings, check_keys_there, identity_of
 from client.store.run_keys import new_start
 from client.store.site_db import site_db
@@ -86,6 +87,11 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
         differ, or the port is taken.
     """
     log_to_screen_and_file(settings)
+    with watched(settings) as watch:
+        _attend(site, settings, deployment, watch)
+
+
+def _attend(site: Path, settings: SiteSettings, deployment: Deployment, watch: Watch) -> None:
     check_keys_there(deployment)
     for finding in obstacles(settings, deployment, visit(deployment)):
         if finding.kind != REACH:  # that passes by itself, and is waited for
@@ -95,7 +101,7 @@ def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
     site_db(settings.work).forget_sealed_keys()
     node, launcher = programs_of(site, settings, deployment)
     try:
-        _keep_running(node, launcher, settings, deployment)
+        _keep_running(node, launcher, settings, deployment, watch)
     finally:
         stop_all([node, launcher])
 
@@ -142,7 +148,7 @@ def obstacles(settings: SiteSettings, deployment: Deployment, contact: Contact) 
     return [finding for finding in found if finding.severity == "problem"]
 
 
-def _wait_for_coordinator(settings: SiteSettings, deployment: Deployment) -> None:
+def _wait_for_coordinator(settings: SiteSettings, deployment: Deployment, watch: Watch) -> None:
     """Return once the coordinator is there for its hospitals; say once why it is not."""
     said = ""
     while not (contact := visit(deployment)).serves:
@@ -152,11 +158,12 @@ def _wait_for_coordinator(settings: SiteSettings, deployment: Deployment) -> Non
             LOG.info("site %s: %s; this site waits, and then takes part", settings.name, why)
             said = why
         _rotate(settings)
+        watch.look()
         sleep(LOOK_SECONDS)
 
 
 def _rotate(settings: SiteSettings) -> None:
-    for name in LOGS:
+    for name in ROTATED:
         rotate(settings.work / name)
 
 
@@ -165,20 +172,23 @@ def _keep_running(
     launcher: BackgroundProgram,
     settings: SiteSettings,
     deployment: Deployment,
+    watch: Watch,
 ) -> None:
     failures = 0
     while True:
         if not launcher.running:
             launcher.start()
-        _wait_for_coordinator(settings, deployment)
+        _wait_for_coordinator(settings, deployment, watch)
         started = monotonic()
         node.start()
         while not node.wait(1.0):
             _rotate(settings)
+            watch.look()
             if not launcher.running:
                 # a message that the launcher had taken up would never be answered
                 LOG.warning("site %s: the launcher of apps ended; starting again", settings.name)
                 node.stop()
+        watch.restarts += 1
         failures = 0 if monotonic() - started > _STEADY_SECONDS else failures + 1
         pause = WAITS[min(failures, len(WAITS)) - 1] if failures else WAITS[0]
         for finding in obstacles(settings, deployment, visit(deployment)):

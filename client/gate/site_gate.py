@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,6 +17,7 @@ from flwr.app import Error, RecordDict
 from client.gate.approvals import read_approvals
 from client.gate.inspect import approved_study, inspect, read_request
 from client.gate.schema import GateContext, StoppedError
+from client.gate.site_log import GATE_LOG
 from client.gate.verifier import Verifier, verifier_of
 from client.gate.vocabulary import CODES, CURES
 from client.site import LOG, SiteSettings, load_site
@@ -70,6 +71,8 @@ class SiteGate:
     def __init__(self, settings: SiteSettings, file: Path | None = None) -> None:
         self.settings, self._file = settings, file
         self._signed = (0, "")
+        self.heed: Callable[[str, str], None] = lambda code, study: None
+        """Takes the code of whatever is stopped, and the name of its study if that is known."""
 
     @cached_property
     def _software(self) -> Mapping[str, str]:
@@ -192,6 +195,7 @@ class SiteGate:
     ) -> str:
         """Write an entry into the site's log and, without its text, the ledger; return its id."""
         log_id = secrets.token_hex(4)
+        self.heed(code, asked.study.name if asked and asked.study else "")
         why = (words.strip() or CODES.get(code, code)).splitlines()[-1][:_LONGEST_SHOWN]
         cure = f" -> {CURES[code]}" if code in CURES else ""
         LOG.error(
@@ -206,7 +210,7 @@ class SiteGate:
             "words": words[:_LONGEST],
         }
         open_folder(self.settings.work)
-        append_durably(self.settings.work / "gate.log", json.dumps(entry).encode() + b"\n")
+        append_durably(self.settings.work / GATE_LOG, json.dumps(entry).encode() + b"\n")
         record = Record(
             exchange=exchange if exchange in CATALOGUE else "unknown",
             decision="stopped",

@@ -11,8 +11,10 @@ from client.site import LOG, SiteSettings
 from common.utils.console import PlainFormatter
 from common.utils.durable import open_folder
 
-SITE_LOG, FLOWER_LOG = "site.log", "flower.log"
+SITE_LOG, FLOWER_LOG, GATE_LOG, ERRORS_LOG = "site.log", "flower.log", "gate.log", "errors.log"
 LOGS = (SITE_LOG, FLOWER_LOG)
+"""Logs that are open as long as the site takes part."""
+ROTATED = (*LOGS, GATE_LOG, ERRORS_LOG)
 _LINE = "%(asctime)s %(levelname)s %(message)s"
 NOT_LET_IN = "[code: 2004]"
 """FLEET_NODE_ACTIVATION_FAILED of Flower 1.41."""

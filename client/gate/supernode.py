@@ -30,6 +30,7 @@ from client.gate.loopback import Loopback
 from client.gate.schema import StoppedError, expect
 from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.gate.site_log import leave_the_screen_to_the_site
+from client.gate.standing import StandingFile
 from client.site import LOG, Deployment, SiteSettings, load_site
 from common.errors import StudyError
 from common.flower.app import installed_app
@@ -114,7 +115,9 @@ class GatedNode:
         self._open: dict[str, _Received] = {}
         self._answered: set[str] = set()
         self._bell = Doorbell()
-        self._attendance = Attendance(gate.settings.name)
+        standing = StandingFile(gate.settings.work)
+        self._attendance = Attendance(gate.settings.name, standing=standing)
+        gate.heed = self._attendance.stopped
         self._pull, self._push = loop_functions()
 
     @contextmanager
@@ -146,7 +149,7 @@ class GatedNode:
 
         def admitted() -> tuple[Message, ObjectTree] | None:
             """Return the next message, unless the gate keeps it."""
-            received = _next(flowers["receive"])
+            received = _next(flowers["receive"], self._attendance.polled)
             if received is None:
                 return None
             message, tree = received
@@ -173,7 +176,6 @@ class GatedNode:
             "trusted_entities": _TRUSTED,
         }
         run_id = self._pull(**{**flowers, **gates})
-        self._attendance.polled()
         for received in turn:
             metadata = received.message.metadata
             if received.answer is not None:
@@ -250,7 +252,7 @@ class GatedNode:
         seconds: float,
     ) -> tuple[set[str], str]:
         """Inspect a reply and send the gate's own form of it; nothing is left to push."""
-        received = self._take(message)
+        received, content = self._take(message), None
         if received.answer is not None:
             clean = Message(received.answer, reply_to=received.message)
         elif message.has_error():
@@ -262,7 +264,8 @@ class GatedNode:
             clean = Message(content, reply_to=received.message)
         outlet(clean, float(round(seconds)))
         if (asked := received.asked).study is not None:
-            self._attendance.answered(asked.request, asked.study.name, last=asked.last)
+            about = asked.request, asked.study.name
+            self._attendance.answered(*about, last=asked.last, content=content)
         return set(), ""
 
     def _take(self, message: Message) -> _Received:
@@ -288,10 +291,11 @@ class GatedNode:
         return self._gate.release(asked, whole.content)
 
 
-def _next(receive: Connection) -> Any:
-    """Return the next message, once there is one."""
+def _next(receive: Connection, polled: Callable[[], None]) -> Any:
+    """Return the next message, once there is one; say whenever the coordinator was there."""
     pause = _FIRST_PAUSE
     while (received := receive()) is None:
+        polled()
         time.sleep(pause)
         pause = min(pause * _LONGER, _LONGEST_PAUSE)
     return received

@@ -1,48 +1,18 @@
 """The facts of a run as numbers for Prometheus, and as one word for a check of health.
 
-The format is Prometheus' text exposition, version 0.0.4. Of hospitals there are the name, and when
-and how much they answered; of patients nothing.
+Of hospitals there are the name, and when and how much they answered; of patients nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.utils import metrics
+from common.utils.metrics import Labels, Metric
 
 STATES = ("not started", "under way", "finished", "stopped", "interrupted")
 WELL = ("not started", "under way", "finished")
-CONTENT_TYPE = "text/plain; version=0.0.4"
-Labels = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric and its values by labels."""
-
-    name: str
-    kind: Literal["gauge", "counter"]
-    help: str
-    values: Iterable[tuple[Labels, float | None]]
-
-    def lines(self) -> Iterator[str]:
-        """Yield its lines; values that are not known are left out, and so is it without any."""
-        known = [(labels, value) for labels, value in self.values if value is not None]
-        if known:
-            yield f"# HELP {self.name} {self.help}"
-            yield f"# TYPE {self.name} {self.kind}"
-        for labels, value in known:
-            inner = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            yield f"{self.name}{{{inner}}} {float(value)!r}"
-
-
-def _escaped(text: str) -> str:
-    """Escape a label's value.
-
-    >>> print(_escaped('a"b'))
-    a\\"b
-    """
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def healthy(facts: Mapping[str, Any]) -> bool:
@@ -52,8 +22,7 @@ def healthy(facts: Mapping[str, Any]) -> bool:
 
 def exposition(facts: Mapping[str, Any]) -> str:
     """Write the facts of `LiveRun.read` for Prometheus."""
-    lines = [line for metric in (*_of_run(facts), *_of_sites(facts)) for line in metric.lines()]
-    return "\n".join(lines) + "\n"
+    return metrics.exposition((*_of_run(facts), *_of_sites(facts)))
 
 
 def _of_run(facts: Mapping[str, Any]) -> Iterator[Metric]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +12,17 @@ import pytest
 from typer.testing import CliRunner
 
 from common.errors import InputError, StudyError, UsageError
+from common.utils.notices import Post, read_addresses
 from server.cli import app
 from server.deployment import supervisor
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.notices import Notices, Post, post_of, read_addresses
+from server.deployment.notices import Notices, post_of
 from server.deployment.run_folder import RunFolder
 from server.progress.events import Events
 from tests import builders
+from tests.fixtures.webhook import SECRET, Hook, hooked
 
 PATIENCE = 600.0
-SECRET = "Rosebud-1941"  # noqa: S105 - what must never be shown
-
-
-class Hook(ThreadingHTTPServer):
-    """A webhook that keeps what it got."""
-
-    daemon_threads = True
-
-    def __init__(self, status: int = 200) -> None:
-        super().__init__(("127.0.0.1", 0), Received)
-        self.status, self.got = status, list[dict[str, Any]]()
-
-    @property
-    def address(self) -> str:
-        return f"json://user:{SECRET}@127.0.0.1:{self.server_port}/hook"
-
-
-class Received(BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append(json.loads(body))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Write nothing."""
-
-
-def hooked(status: int) -> Iterator[Hook]:
-    with Hook(status) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 @pytest.fixture

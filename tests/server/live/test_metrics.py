@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from common.utils.metrics import Metric
 from server.live import snapshot
-from server.live.metrics import STATES, Metric
+from server.live.metrics import STATES
 from server.live.serving import LiveServer
 from tests import builders
 
