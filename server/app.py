@@ -48,11 +48,12 @@ def main(grid: Grid, context: Context) -> None:
             results = run_configured_study(grid, config, events)
         (out / "run.json").write_text(json.dumps(results), encoding="utf-8")
         if config["report"] == "yes":
+            from server.manuscript.write import write_manuscript
             from server.report.study_report import (
                 write_outputs,  # loads matplotlib, which no run needs
             )
 
-            write_outputs(results, out)
+            write_manuscript(write_outputs(results, out), out)
             print(f"report: {out / 'report' / 'index.html'}")
         events.emit("finished")
     except StudyError as error:

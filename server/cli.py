@@ -77,12 +77,14 @@ def report(
 
 
 def _report(run: Path) -> None:
+    from server.manuscript.write import write_manuscript
     from server.report.results import read
     from server.report.study_report import write_outputs
     from server.report.tables import terminal_table
 
     results = read(run / "results.json")
     write_outputs(results.model_dump(mode="json"), run)
+    write_manuscript(results, run)
     console.print(terminal_table(results))
     console.print(f"report: {run / 'report' / 'index.html'}", highlight=False)
 
@@ -100,6 +102,32 @@ def _compare(one: Path, two: Path, out: Path | None) -> None:
     for line in lines(first, second):
         console.emit(line)
     console.emit(f"comparison: {page}")
+
+
+@app.command()
+def manuscript(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+) -> None:
+    """Write what a journal asks: checklists, flow, sample size, full models.
+
+    Into RUN/manuscript, as a page, a Word file and CSV: TRIPOD+AI and CLAIM
+    with every item answered or named as missing, the flow of patients (STARD),
+    sample size and precision, every number of the final models, a model card;
+    and RUN/ro-crate-metadata.json. Answers that no run can know stand in
+    RUN/manuscript/reporting.toml: fill them in, and repeat the command.
+    """
+    from server.manuscript.write import ANSWERS, write_manuscript
+    from server.report.results import read
+
+    found = write_manuscript(read(run / "results.json"), run)
+    if found.missing:
+        console.emit(
+            f"{len(found.missing)} answers are still to be written, in"
+            f" {found.page.parent / ANSWERS}: {', '.join(found.missing)}"
+        )
+    if found.document is None:
+        screen.emit('no Word file: pip install "fedlnm[manuscript]" brings what writes it')
+    console.emit(f"manuscript: {found.page}")
 
 
 @app.command()

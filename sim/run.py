@@ -251,6 +251,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     StudyError : wrong input, or a federated run that could not finish.
     UnfinishedError : a reference could not; all others are written.
     """
+    from server.manuscript.write import write_manuscript
     from server.report.study_report import write_outputs
 
     study = load_study(simulation.study)
@@ -278,6 +279,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     tree["timing"]["whole study"] = {"federated": time.monotonic() - started}
     console.print("writing the report", highlight=False)
     results = write_outputs(tree, simulation.out)
+    write_manuscript(results, simulation.out)
     if failed:
         raise UnfinishedError(results, list(failed.values()))
     return results

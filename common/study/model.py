@@ -44,6 +44,7 @@ from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
 from common.study.release_mark import other_release
+from common.study.reporting import ReportingFields
 from common.study.strategy import refusal_of_masks
 from common.study.training import TrainingSettings, check_quorum, colluders_stood
 from common.utils.bounded import parse_toml
@@ -291,6 +292,7 @@ class Study(Settings):
     waiting: WaitingSettings = WaitingSettings()
     training: TrainingSettings = TrainingSettings()
     differential_privacy: DifferentialPrivacy = DifferentialPrivacy()
+    reporting: ReportingFields = ReportingFields()
 
     @property
     def clinical_columns(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def flow_block(results: Results) -> Block | None:
         Line(one.site, (*(_cell(one.sets.get(name)) for name in sets), Cell(str(one.excluded))))
         for one in results.participants
     ]
-    totals = [_cell(_total(results, name)) for name in sets]
+    totals = [_cell(set_total(results, name)) for name in sets]
     left = sum(one.excluded for one in results.participants)
     lines.append(Line("All", (*totals, Cell(str(left))), "total", pinned=True))
     columns = ("Hospital", *(set_label(name) for name in sets), "Left out")
@@ -47,7 +47,7 @@ def _flow_sets(results: Results) -> list[str]:
     return [name for name in declared if name in held]
 
 
-def _total(results: Results, name: str) -> ParticipantCount:
+def set_total(results: Results, name: str) -> ParticipantCount:
     """Total a set over all sites: from the performance, where single sites are withheld."""
     for row in results.performance:
         if row.set == name and row.run in ("federated", "pooled"):
@@ -73,7 +73,7 @@ def draw_flow(results: Results) -> Iterator[Drawing]:
 
 def _paint(axes: Axes, results: Results, sets: list[str]) -> None:
     left = sum(one.excluded for one in results.participants)
-    totals = [_total(results, name) for name in sets]
+    totals = [set_total(results, name) for name in sets]
     known = [count.n for count in totals if count.n is not None]
     enrolled = sum(known)
     middle = (len(sets) - 1) / 2

@@ -31,6 +31,7 @@ def recorded_settings(study: Study) -> dict[str, Any]:
     for network in NETWORKS:
         found[network]["pretrained"] = PurePath(found[network]["pretrained"]).name
     found["svm"]["costs"] = list(study.svm.cost_grid)
+    found["reporting"] = study.reporting.filled()
     found["interpolation"] = INTERPOLATION
     with_features = "radiomics" in study.base_models
     found["radiomics_file"] = settings_text(study.radiomics.settings) if with_features else ""

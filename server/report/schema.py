@@ -229,6 +229,7 @@ class RecordedSettings(Record):
     differential_privacy: Block = Field(default_factory=dict)
     training: Block = Field(default_factory=dict)
     waiting: Block = Field(default_factory=dict)
+    reporting: Block = Field(default_factory=dict)
     interpolation: Block = Field(default_factory=dict)
     radiomics_file: str = ""
     remarks: tuple[str, ...] = ()
