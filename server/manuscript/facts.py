@@ -204,7 +204,7 @@ def software(results: Results) -> str:
 def clusters(results: Results) -> str:
     """Say how differences between hospitals are measured."""
     if not results.site_performance:
-        return "No set is spread over hospitals of which single ones could be told."
+        return "No test set is spread over hospitals large enough to be evaluated one by one."
     return (
         "AUC by hospital, summarised by a random-effects model on the logit (Paule-Mandel,"
         " Hartung-Knapp) with tau, I2 and, from four hospitals on, a prediction interval."

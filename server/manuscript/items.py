@@ -14,7 +14,7 @@ Fact = Callable[[Results], str]
 
 
 class Source(StrEnum):
-    """Who answered an item."""
+    """Origin of the answer to an item."""
 
     RUN = "the run"
     PART = "the run, in part"

@@ -38,7 +38,7 @@ FOLDER, ANSWERS = "manuscript", "reporting.toml"
 
 @dataclass(frozen=True)
 class Manuscript:
-    """What was written: the page, the Word file if it could be made, and fields still empty."""
+    """Written page, Word file if it could be made, and the fields that are still empty."""
 
     page: Path
     document: Path | None

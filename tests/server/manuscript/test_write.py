@@ -34,7 +34,7 @@ def test_the_folder_has_a_page_a_word_file_tables_and_a_card(tmp_path: Path) -> 
     page = found.page.read_text(encoding="utf-8")
     for title in ("TRIPOD+AI", "CLAIM (2024)", "Flow of patients (STARD)", "Sample size"):
         assert title in page
-    assert 'href=' not in page and 'src=' not in page
+    assert "href=" not in page and "src=" not in page
     assert found.document is not None
     tables = docx.Document(str(found.document)).tables
     wanted = lines(tmp_path / "manuscript" / "tripod_ai.csv")

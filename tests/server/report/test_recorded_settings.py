@@ -24,11 +24,17 @@ def remarks(**changes: Any) -> str:
 def test_every_setting_is_recorded_with_its_value_and_no_key_is() -> None:
     study = recorded_study()
     found = recorded_settings(study)
-    assert {*BLOCKS, *PARTS, *ELSEWHERE} == set(Study.model_fields)
+    assert {*BLOCKS, *PARTS, *ELSEWHERE, "reporting"} == set(Study.model_fields)
     written = study.model_dump(mode="json")
     for name in {*BLOCKS, *PARTS} - {"svm"}:
         assert found[name] == written[name]
     assert "KEY" not in json.dumps(found)
+
+
+def test_of_the_authors_answers_those_that_are_there_are_recorded() -> None:
+    study = recorded_study(reporting={"ethics": "approved", "funding": ""})
+    assert recorded_settings(study)["reporting"] == {"ethics": "approved"}
+    assert recorded_settings(recorded_study())["reporting"] == {}
 
 
 def test_the_schema_keeps_what_was_recorded() -> None:
