@@ -37,6 +37,7 @@ SPLITS = ("train", "internal_test", "external_test")
 READING_PAIRS = (("r1", "r1_repeat"), ("r1", "r2"), ("r2", "r2_repeat"))
 # column of a pooled reference's table; no study can declare a column of this name
 ORIGIN = "pooled:hospital"
+SCANNER = "scanner"
 ADD_COLUMN = "add the column (cells may be empty) or take it out of study.toml"
 ONE_ROW = "keep one row per patient"
 _STAND_IN = re.compile(r"\(row [0-9]+\)")
@@ -49,7 +50,8 @@ class Patient:
     `clinical` holds the coded values: a number, the index of the level, or NaN when missing.
     `origin` is the hospital the patient comes from: the site itself, unless a pooled reference
     holds several hospitals' patients and puts `prefix` before their ids. `confirmed` are findings
-    of the masks' headers that the hospital has checked and confirmed.
+    of the masks' headers that the hospital has checked and confirmed. `scanner` is the hospital's
+    own name of one, empty unless the study harmonises scanners; it stays there.
     """
 
     patient_id: str
@@ -62,6 +64,7 @@ class Patient:
     masks: Mapping[str, Path]
     prefix: str = ""
     confirmed: frozenset[str] = NOTHING
+    scanner: str = ""
 
     @property
     def own_id(self) -> str:
@@ -134,7 +137,13 @@ def known_columns(study: Study) -> tuple[str, ...]:
     """Return the columns of cohort.csv that a study can use, optional ones included."""
     own = ("patient_id", "label", "split", *(column.name for column in study.clinical))
     files = ("image", "mask", *(f"mask_{reading}" for reading in READINGS), COLUMN)
-    return own + (files if study.needs_images else ())
+    scanner = (SCANNER,) if names_scanners(study) else ()
+    return own + ((*files, *scanner) if study.needs_images else ())
+
+
+def names_scanners(study: Study) -> bool:
+    """Return whether the study harmonises the scanners that the column `SCANNER` names."""
+    return bool(study.harmonisation.tables) and study.harmonisation.batch == "scanner"
 
 
 def stand_in(row: object) -> str:
@@ -231,8 +240,10 @@ class _RowReader:
         clinical = {c.name: self._clinical(c) for c in study.clinical}
         image, masks = self._files(readings) if study.needs_images else (None, {})
         confirmed = self._confirmed() if study.needs_images else NOTHING
+        scanner = plain_text(self.row.get(SCANNER, "")) if names_scanners(study) else ""
         return Patient(
-            self.patient_id, origin, label, split, -1, clinical, image, masks, prefix, confirmed
+            *(self.patient_id, origin, label, split, -1, clinical, image, masks, prefix, confirmed),
+            scanner=scanner,
         )
 
     def _confirmed(self) -> frozenset[str]:

@@ -49,6 +49,7 @@ class SiteTables:
         self, cohort: Cohort, study: Study, run: RunTables, features: FeatureSource | None
     ) -> None:
         self._cohort, self._study, self._run, self._features = cohort, study, run, features
+        self._batches = batch_names(cohort.patients)
         self._loaded: dict[tuple[str, str], Rows] = {}
         self._made_by: dict[tuple[str, str], str] = {}
 
@@ -93,6 +94,7 @@ class SiteTables:
             label=np.array([p.label for p in patients], dtype=np.float64),
             fold=np.array([p.fold for p in patients], dtype=np.int64),
             origin=_origins(patients),
+            batch=_codes(patients, self._batches),
         )
 
     def _stored(
@@ -111,3 +113,16 @@ def _origins(patients: Sequence[Patient]) -> Int | None:
     if len(names) < 2:
         return None
     return np.array([names.index(patient.origin) for patient in patients], dtype=np.int64)
+
+
+def batch_names(patients: Sequence[Patient]) -> tuple[tuple[str, str], ...]:
+    """Return hospital and scanner of every batch among all patients of a site, sorted."""
+    return tuple(sorted({(patient.origin, patient.scanner) for patient in patients}))
+
+
+def _codes(patients: Sequence[Patient], names: tuple[tuple[str, str], ...]) -> Int | None:
+    """Return one number per batch, None where all patients of the site are of one."""
+    if len(names) < 2:
+        return None
+    codes = [names.index((patient.origin, patient.scanner)) for patient in patients]
+    return np.array(codes, dtype=np.int64)

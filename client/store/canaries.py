@@ -33,9 +33,14 @@ class PlantedTables:
     ----------
     seed : of all that is drawn.
     fold : that they are in; -1 = the first.
+
+    Attributes
+    ----------
+    fitted_on : the hospital's own tables, from which a step takes what is the hospital's.
     """
 
     def __init__(self, tables: SiteTables, seed: int, fold: int) -> None:
+        self.fitted_on = tables
         self._tables, self._seed, self._fold = tables, seed, fold
 
     def read(self, name: str, subset: str) -> Rows:

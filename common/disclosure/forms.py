@@ -18,7 +18,7 @@ from common.messages.plain import to_tree
 from common.models import MODELS
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS
 from common.study.model import Study
-from common.transforms import Project, Rename, Select, Sigmoid, Transform
+from common.transforms import Clip, Project, Rename, Select, Sigmoid, Transform
 from common.transforms.base import ANYWHERE, NOWHERE
 from common.transforms.views import (
     ByFold,
@@ -76,7 +76,7 @@ def check_out_of_fold(columns: Mapping[str, View], study: Study) -> None:
         if not isinstance(source, ByFold) or len(source.parts) != study.folds:
             raise FormError("out-of-fold rows that are not by fold")
         for fold, part in enumerate(source.parts):
-            _check_probability(name, view, part, f"fold{fold}")
+            _check_probability(name, view, part, f"fold{fold}", study)
 
 
 def check_models(models: Mapping[str, View], study: Study) -> None:
@@ -89,7 +89,7 @@ def check_models(models: Mapping[str, View], study: Study) -> None:
     for name, view in models.items():
         _check_model(name, view, study)
         if MODELS[name].network:
-            _check_probability(name, view, view, "final")
+            _check_probability(name, view, view, "final", study)
             continue
         steps = [type(step) for step in view.transforms if not isinstance(step, Rename)]
         if not steps or not steps[-1].probability:
@@ -104,7 +104,7 @@ def _check_model(name: str, view: View, study: Study) -> None:
         raise FormError("a model that the study does not have")
 
 
-def _check_probability(name: str, view: View, part: View, variant: str) -> None:
+def _check_probability(name: str, view: View, part: View, variant: str, study: Study) -> None:
     """Check for a network's own probabilities, or a decision value made into one."""
     spec = MODELS[name]
     if spec.network:
@@ -117,7 +117,8 @@ def _check_probability(name: str, view: View, part: View, variant: str) -> None:
     last = type(part.transforms[-1]).__name__ if part.transforms else ""
     if steps != [Sigmoid] or last not in spec.decided_by:
         raise FormError("rows that do not end in a probability")
-    if spec.tables and not base_tables(part) <= set(spec.tables):
+    beside = {"clinical"} if study.harmonisation.covariates else set()
+    if spec.tables and not base_tables(part) <= {*spec.tables, *beside}:
         raise FormError("a model of another table")
 
 
@@ -164,6 +165,9 @@ def _check_steps(view: View, study: Study) -> float:
             last = place
         if not step.fits(study.selection.clip):
             raise FormError(f"{type(step).__name__} with values that are not the study's")
+        for beside in step.views():
+            if not isinstance(beside.source, Table) or _check_steps(beside, study) > Clip.place:
+                raise FormError(f"{type(step).__name__} beside other columns than a table's")
     return last
 
 

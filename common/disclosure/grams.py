@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from common.disclosure.rule import Rule, SumQuery, declare
@@ -25,7 +27,16 @@ def check_bounded(query: SumQuery) -> str:
 
     One site cannot see that the scale under the clipping is the deviation over all sites.
     """
-    limited = bounded(query.view, query.study.selection.clip)
+    view, count = query.view, getattr(query.statistic, "covariates", None)
+    if count == 0:
+        return ""
+    if count:
+        parts = view.source.parts if isinstance(view.source, Joined) else ()
+        # within batches: the columns are measured against limited covariates, the last part
+        if view.transforms or len(parts) != 2 or len(parts[1].outputs()) != count:
+            return "covariates that do not stand apart"
+        view = parts[1]
+    limited = bounded(view, query.study.selection.clip)
     return "" if limited or query.privacy.mode != "guarded" else "columns that are not clipped"
 
 
@@ -99,11 +110,13 @@ def check_ranks(query: SumQuery) -> str:
 
 def check_support(query: SumQuery) -> str:
     """Refuse columns in which few rows lie apart, by the counts that come with the question."""
-    fewest = query.privacy.min_category
-    if fewest == 0 or query.rows.p == 0:
+    fewest, rows = query.privacy.min_category, query.rows
+    if query.statistic.kind == "within":
+        rows = _covariates(rows, query.statistic.covariates)
+    if fewest == 0 or rows.p == 0:
         return ""
     support: Support | None = query.statistic.support
-    folds, p = query.study.folds, query.rows.p
+    folds, p = query.study.folds, rows.p
     parts = (support.low, support.high, support.apart) if support is not None else ()
     if support is None or [part.shape for part in parts] != [(p,), (p,), (folds, p)]:
         return "columns without counts of rows apart"
@@ -112,8 +125,14 @@ def check_support(query: SumQuery) -> str:
     # no column is named: which one falls short would tell of the patients
     if (apart < fewest - 0.5).any():
         return "rows that differ in a column"
-    left_out = (support.of(query.rows, folds) > support.apart + 0.5).any()
+    left_out = (support.of(rows, folds) > support.apart + 0.5).any()
     return "counts that leave out rows of a column" if left_out else ""
+
+
+def _covariates(rows: Rows, count: int) -> Rows:
+    """Return the last columns."""
+    first = rows.p - count
+    return dataclasses.replace(rows, values=rows.values[:, first:], columns=rows.columns[first:])
 
 
 def check_rank_cells(query: SumQuery) -> str:
@@ -173,7 +192,7 @@ declare(
         " counts come with the question, and a hospital refuses without them or where its own"
         " patients contradict.",
         setting="min_category",
-        sums=("rank_gram", "gram", "fold_gram"),
+        sums=("rank_gram", "gram", "fold_gram", "within"),
         check=check_support,
     ),
     Rule(
@@ -181,9 +200,10 @@ declare(
         protects="patients with extreme values",
         text="Extreme values make single patients recoverable from a covariance matrix. In guarded"
         " mode values are limited before the matrix is made, and a hospital refuses a matrix of"
-        " columns that are not. Only where both study and hospital say faithful are they used as"
+        " columns that are not. Of products with covariates the covariates are limited."
+        " Only where both study and hospital say faithful are they used as"
         " they are.",
-        sums=("gram", "fold_gram", "gradient"),
+        sums=("gram", "fold_gram", "gradient", "within"),
         check=check_bounded,
     ),
     Rule(

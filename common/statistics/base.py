@@ -52,6 +52,8 @@ class Rows:
     paired : float64 (n, p), second reading of the same patients, None unless a view asks for it.
     origin : int64 (n,), hospital of each row where one site holds rows of several, as the pooled
         reference does; None otherwise.
+    batch : int64 (n,), code of each row's hospital and scanner, where they are more than one; None
+        otherwise. The same at every set of the site's patients.
     """
 
     values: Float
@@ -60,6 +62,7 @@ class Rows:
     fold: Int
     paired: Float | None = None
     origin: Int | None = None
+    batch: Int | None = None
 
     @property
     def n(self) -> int:
@@ -80,6 +83,7 @@ class Rows:
             fold=self.fold[places],
             paired=None if self.paired is None else self.paired[places],
             origin=None if self.origin is None else self.origin[places],
+            batch=None if self.batch is None else self.batch[places],
         )
 
 

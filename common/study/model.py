@@ -40,6 +40,11 @@ from common.models import (
 )
 from common.presets import merge, preset_text
 from common.study.block import Positive, Settings, explain, findings
+from common.study.harmonisation import (
+    HarmonisationSettings,
+    HarmonisedName,
+    check_harmonisation,
+)
 from common.study.networks import PAPER_2D
 from common.study.networks import NetworkSettings as NetworkSettings
 from common.study.private_training import DifferentialPrivacy, check_trains_privately
@@ -283,6 +288,7 @@ class Study(Settings):
     model_options: dict[str, SerializeAsAny[Settings]] = Field({}, validate_default=True)
     imaging: ImagingSettings = ImagingSettings()
     radiomics: RadiomicsSettings = RadiomicsSettings()
+    harmonisation: HarmonisationSettings = HarmonisationSettings()
     selection: SelectionSettings = SelectionSettings()
     svm: SvmSettings = SvmSettings()
     dl2d: NetworkSettings = Field(default_factory=lambda: NetworkSettings(**PAPER_2D))
@@ -329,6 +335,21 @@ class Study(Settings):
     def networks(self) -> tuple[NetworkName, ...]:
         """Networks among the base models."""
         return tuple(name for name in in_order(self.base_models) if MODELS[name].network)
+
+    def harmonises(self, table: HarmonisedName) -> bool:
+        """Return whether the columns of a table are harmonised over batches.
+
+        Patients of one hospital, by hospital, have nothing to be harmonised with.
+        """
+        own = self.harmonisation
+        alone = own.batch == "hospital" and self.one_hospital
+        return table in own.tables and not alone
+
+    @property
+    def one_hospital(self) -> bool:
+        """True when one hospital trains, and holds no patients of others."""
+        pooled = any(test.origins for test in self.test_sets)
+        return len(self.training_sites) == 1 and not pooled
 
     def network(self, name: NetworkName) -> NetworkSettings:
         """Return the settings of a network; of the paper's, whether the study trains it or not."""
@@ -515,6 +536,7 @@ def _check_names(study: Study) -> None:
         raise ValueError("clinical: a column is declared twice")
     if "clinical" in study.tables and not columns:
         raise ValueError("clinical: the clinical model needs at least one column")
+    check_harmonisation(study.harmonisation, columns)
     for stratum in study.strata:
         if stratum not in columns:
             raise ValueError(f"strata: {stratum} is not a clinical column")

@@ -17,6 +17,7 @@ from common.transforms.columns import (
     Standardise,
 )
 from common.transforms.forest import Forest
+from common.transforms.harmonise import Harmonise
 from common.transforms.in_level import InLevel
 from common.transforms.linear import Linear, Project, Sigmoid
 from common.transforms.normal_scores import NormalScores
@@ -27,6 +28,7 @@ __all__ = [
     "Clip",
     "Columns",
     "Forest",
+    "Harmonise",
     "Impute",
     "InLevel",
     "KernelMap",

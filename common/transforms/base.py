@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,25 @@ Columns = tuple[str, ...]
 
 
 NOWHERE, ANYWHERE = 0.0, math.inf
+
+
+class Surroundings(Protocol):
+    """All that a step may read of the hospital that applies it.
+
+    Attributes
+    ----------
+    before : the view that leads to the step.
+    kept : numbers of the hospital's own that it has kept for this step, None where it has none.
+    """
+
+    before: Any
+    kept: Any
+
+    def rows(self, view: Any) -> Rows:
+        """Return the rows of another view of the same patients."""
+
+    def training_rows(self, view: Any) -> Rows | None:
+        """Return a view of the hospital's training patients; None where it has none."""
 
 
 class Transform(ABC):
@@ -43,6 +62,15 @@ class Transform(ABC):
     @abstractmethod
     def apply(self, rows: Rows) -> Rows:
         """Return the rows after this step."""
+
+    def apply_at_site(self, rows: Rows, site: Surroundings) -> Rows:
+        """Return the rows after this step, which may depend on the hospital that applies it."""
+        del site
+        return self.apply(rows)
+
+    def views(self) -> tuple[Any, ...]:
+        """Return further views that the step reads, beside the one that it stands in."""
+        return ()
 
     def outputs(self) -> Columns | None:
         """Return the output columns, None when they are those of the input."""

@@ -7,6 +7,8 @@ such views; the tables they start from exist only inside a site.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,18 +113,27 @@ def table(name: str) -> View:
 def base_tables(view: View) -> frozenset[str]:
     """Return names of the base tables a view starts from; ValueError for an unknown source."""
     source = view.source
+    beside = frozenset().union(*(base_tables(one) for one in beside_views(view)))
     if isinstance(source, Table):
-        return frozenset({source.name})
+        return beside | {source.name}
     if isinstance(source, Paired):
-        return frozenset({source.first.name, source.second.name})
+        return beside | {source.first.name, source.second.name}
     if isinstance(source, Joined | ByFold):
-        return frozenset().union(*(base_tables(part) for part in source.parts))
+        return beside.union(*(base_tables(part) for part in source.parts))
     raise ValueError("a view without a known source")
+
+
+def beside_views(view: View) -> Iterator[View]:
+    """Yield the views that steps of a view read beside it."""
+    for step in view.transforms:
+        if isinstance(step, Transform):
+            yield from step.views()
 
 
 def leaves_rows_out(view: View) -> bool:
     """Return whether any step of a view, or of a view within it, leaves rows out."""
     parts = view.source.parts if isinstance(view.source, Joined | ByFold) else ()
+    parts = (*parts, *beside_views(view))
     own = any(_leaves_rows_out(step) for step in view.transforms)
     return own or any(leaves_rows_out(part) for part in parts)
 
@@ -147,9 +158,43 @@ def materialise(view: View, tables: TableReader, subset: str) -> Rows:
     ValueError : columns that do not fit the fitted steps.
     """
     rows = _source(view.source, tables, subset)
-    for step in view.transforms:
-        rows = step.apply(rows)
+    for position, step in enumerate(view.transforms):
+        before = View(source=view.source, transforms=view.transforms[:position])
+        rows = step.apply_at_site(rows, AtSite(before, tables, subset))
     return rows
+
+
+@dataclass(frozen=True)
+class AtSite:
+    """A hospital's tables as a step may read them, see `common.transforms.base.Surroundings`.
+
+    A reader of tables that are not the hospital's own may say which are, as `fitted_on`, and what
+    the hospital has kept of its batches, as `kept`.
+    """
+
+    before: View
+    tables: TableReader
+    subset: str
+
+    @property
+    def kept(self) -> Any:
+        """Numbers that the reader has kept for the base table of the view; None without any."""
+        kept: Mapping[str, Any] = getattr(self.tables, "kept", {})
+        source = self.before.source
+        return kept.get(source.name) if isinstance(source, Table) else None
+
+    def rows(self, view: View) -> Rows:
+        """Return the rows of another view of the same patients."""
+        return materialise(view, self.tables, self.subset)
+
+    def training_rows(self, view: View) -> Rows | None:
+        """Return a view of the hospital's training patients; None where it has none."""
+        tables: TableReader = getattr(self.tables, "fitted_on", self.tables)
+        try:
+            trains = tables.read("coded", "train").n > 0
+        except KeyError:  # no hospital: a patient to be predicted
+            return None
+        return materialise(view, tables, "train") if trains else None
 
 
 def _source(source: Any, tables: TableReader, subset: str) -> Rows:

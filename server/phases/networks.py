@@ -29,6 +29,7 @@ from common.transforms import Select
 from common.transforms.views import ByFold, View, table
 from server.phases.components import components_asks, principal_components
 from server.phases.fitted_model import FittedModel, ModelPhase, register
+from server.phases.harmonise import harmonise, harmonise_asks, in_words
 from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 from strategies.base import AggregatedUpdate
 
@@ -314,12 +315,17 @@ def network_model(
         v: table(f"{network}/{v}/probability").then(Select(columns=(network,))) for v in names
     }
     features: tuple[View, ...] = ()
+    notes: list[str] = []
     if "fusion_feature" in federation.study.fusion_models:
         columns = tuple(f"{network}_{i}" for i in range(trained["final"].width))
         raw = [table(f"{network}/{v}/features").then(Select(columns=columns)) for v in names]
+        if federation.study.harmonises("deep"):
+            raw, dropped = harmonise(federation, raw)
+            notes.append(in_words(federation.study, dropped[-1]))
         features = tuple(principal_components(federation, raw, network))
     kept = len(features[-1].outputs()) if features else 0
-    notes = [f"{kept} principal components enter the feature-level fusion"] if kept else []
+    if kept:
+        notes.append(f"{kept} principal components enter the feature-level fusion")
     selection: dict[str, Any] = {
         "steps": ({"step": "columns", "count": trained["final"].width},),
         "notes": (trained["final"].origin, *notes),
@@ -351,6 +357,8 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
         rounds += 1
     if "fusion_feature" in study.fusion_models:
         components = components_asks(study, width_of(settings), trainings)
+        if study.harmonises("deep"):
+            components = (*harmonise_asks(study, width_of(settings), trainings), *components)
         asked += components
         rounds += sum(one.rounds for one in components)
     purpose = f"The {MODELS[network].short}, {trainings} trainings"

@@ -320,6 +320,10 @@ def _private(settings: RecordedSettings) -> bool:
     return bool(settings.differential_privacy.get("noise_multiplier"))
 
 
+def _harmonised(settings: RecordedSettings) -> bool:
+    return bool(settings.harmonisation.get("tables"))
+
+
 def _images_are_windowed(settings: RecordedSettings) -> bool:
     windowed = settings.radiomics.get("window") and "radiomics" in settings.base_models
     return bool(windowed) or models(*NETWORKS)(settings)
@@ -420,6 +424,24 @@ RADIOMICS = (
         lambda window: "the windowed image" if window else "all HU",
         paper="the windowed image",
         is_papers=bool,
+    ),
+)
+
+_BATCHES = {"hospital": "hospital", "scanner": "scanner of a hospital"}
+_UNSEEN = {
+    "reference": "left as they are",
+    "own": "harmonised by their own estimates, without labels",
+}
+HARMONISATION = (
+    Choice("Harmonised (ComBat)", ("tables",), ADDED, _named({"deep": "network features"})),
+    Choice("Kept is what is explained by", ("covariates",), ADDED, _named({})),
+    Choice("Batch", ("batch",), ADDED, lambda batch: _BATCHES[batch]),
+    Choice("Patients of a batch, at least", ("min_batch",), ADDED),
+    Choice(
+        "Patients of batches without training patients",
+        ("unseen",),
+        ADDED,
+        lambda unseen: _UNSEEN[unseen],
     ),
 )
 
@@ -586,6 +608,7 @@ GROUPS = (
     Group("Preparation of images", "imaging", IMAGING, _images_are_windowed),
     Group("Interpolation", "interpolation", INTERPOLATION, models("radiomics", *NETWORKS)),
     Group("Radiomics features", "radiomics", RADIOMICS, models("radiomics")),
+    Group("Harmonisation", "harmonisation", HARMONISATION, _harmonised),
     Group(
         "Selection of features",
         "selection",

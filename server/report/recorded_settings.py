@@ -12,7 +12,7 @@ from common.study.model import Study
 from server.report import words
 
 BLOCKS = (
-    *("imaging", "radiomics", "selection", "svm", *NETWORKS, "fusion"),
+    *("imaging", "radiomics", "harmonisation", "selection", "svm", *NETWORKS, "fusion"),
     *("privacy", "differential_privacy", "training", "waiting"),
 )
 PARTS = ("folds", "base_models", "fusion_models", "model_options", "strata", "clinical")

@@ -220,6 +220,7 @@ class RecordedSettings(Record):
     clinical: tuple[RecordedColumn, ...] = ()
     imaging: Block = Field(default_factory=dict)
     radiomics: Block = Field(default_factory=dict)
+    harmonisation: Block = Field(default_factory=dict)
     selection: Block = Field(default_factory=dict)
     svm: Block = Field(default_factory=dict)
     dl2d: Block = Field(default_factory=dict)

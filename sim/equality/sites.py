@@ -236,6 +236,7 @@ def pooled_rows(sites: Mapping[str, Workspace], study: Study, table: str, subset
         columns=parts[0].columns,
         label=np.concatenate([part.label for part in parts]),
         fold=np.concatenate([part.fold for part in parts]),
+        batch=np.repeat([study.site_names.index(name) for name in members], [r.n for r in parts]),
     )
 
 

@@ -11,6 +11,7 @@ from common.statistics.fold_histogram import Support
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.rank_gram import RankGram
 from common.statistics.svm import SvmGradient
+from common.statistics.within_batches import WithinBatches
 from common.study.model import PrivacySettings
 from common.transforms import (
     Clip,
@@ -263,3 +264,38 @@ def test_ranks_of_few_rows_in_many_columns_are_refused(
     assert asked(gram, rows(np.zeros((40, p)))) == expected
     faithful = PrivacySettings(mode="faithful")
     assert asked(gram, rows(np.zeros((40, p))), privacy=faithful) == []
+
+
+WITHIN = table("radiomics").then(Select(columns=("c0",)))
+LIMITED = View(source=Joined(parts=(WITHIN, SCALED.then(Clip(limit=3.0)))))
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (LIMITED, []),
+        (View(source=Joined(parts=(WITHIN, SCALED))), [("bounded", 0)]),
+        (View(source=Joined(parts=(SCALED.then(Clip(limit=3.0)), WITHIN))), [("bounded", 0)]),
+        (SCALED.then(Clip(limit=3.0)), [("bounded", 0)]),
+    ],
+    ids=["limited covariates", "any covariates", "covariates first", "no table beside"],
+)
+def test_products_within_hospitals_need_limited_covariates_beside_the_features(
+    rows: Any, asked: Any, view: View, expected: Any
+) -> None:
+    own = rows(np.hstack([np.full((40, 1), 1e9), flagged(rows).values]))
+    statistic = WithinBatches(covariates=1, support=support([8.0] * 5))
+    assert asked(statistic, own, view=view) == expected
+
+
+def test_products_within_hospitals_need_counts_of_their_covariates_alone(
+    rows: Any, asked: Any
+) -> None:
+    one_apart = np.zeros((40, 1))
+    one_apart[0] = 1.0
+    assert asked(WithinBatches(), rows(one_apart), view=WITHIN) == []
+    own = rows(np.hstack([one_apart, flagged(rows).values]))
+    enough = WithinBatches(covariates=1, support=support([8.0] * 5))
+    assert asked(enough, own, view=LIMITED) == []
+    few = WithinBatches(covariates=1, support=support([1.0] * 4 + [0.0]))
+    assert asked(few, own, view=LIMITED) == [("support", 5)]

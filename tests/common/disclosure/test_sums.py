@@ -53,6 +53,7 @@ def test_rules_of_every_kind_are_these() -> None:
         "rank_gram": "rank_cells rank_others support ranks subset",
         "gram": "support bounded scored subset",
         "fold_gram": "fold_class support bounded scored subset",
+        "within": "support bounded subset",
         "gradient": "bounded svm_rounds subset",
         "platt": "subset",
         "bin_counts": "bin_counts subset",

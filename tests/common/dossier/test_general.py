@@ -51,6 +51,7 @@ from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, De
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
+from common.statistics.within_batches import WithinBatches
 from server.phases.evaluation import scores_asks
 from tests import builders
 
@@ -97,6 +98,7 @@ EXAMPLES: list[Any] = [
         excluded=np.zeros((PROBLEMS, FOLDS)),
         validation=np.zeros(PROBLEMS, dtype=np.int64),
     ),
+    WithinBatches(covariates=1),
 ]
 EXAMPLES_BY_NAME = {type(example).__name__: example for example in EXAMPLES}
 SIZES = {
@@ -108,6 +110,8 @@ SIZES = {
     "problems": PROBLEMS,
     "points": POINTS,
     "questions": QUESTIONS,
+    "features": COLUMNS - 1,
+    "covariates": 1,
 }
 ARITHMETIC = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.floordiv}
 

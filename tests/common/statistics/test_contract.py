@@ -29,6 +29,7 @@ from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, De
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
+from common.statistics.within_batches import WithinBatches
 
 N, P = 37, 3
 RANDOM = np.random.default_rng(7)
@@ -68,6 +69,7 @@ CASES: list[tuple[Any, Rows]] = [
     (CappedHistogram(edges=EDGES, cap=2), ROWS),
     (FoldGram(folds=5, support=SUPPORT), ROWS),
     (CrossProducts(mean=CENTRE), ROWS),
+    (WithinBatches(covariates=1, support=SUPPORT.narrow(np.array([2]))), ROWS),
     (
         SvmGradient(
             weights=RANDOM.normal(size=(4, P + 1)),
@@ -114,7 +116,8 @@ CASES: list[tuple[Any, Rows]] = [
     ),
 ]
 NAMES = [type(statistic).__name__ for statistic, _ in CASES]
-# ranks, repeats and placements depend on which rows share a site: only what comes of them is stable
+# ranks, repeats, placements and means of a hospital depend on which rows share a site: only what
+# comes of them is stable
 # and what one site gives alone is never summed
 NOT_SITE_FREE = (
     CappedHistogram,
@@ -124,6 +127,7 @@ NOT_SITE_FREE = (
     ProtectedLevelCounts,
     JoinedHistogram,
     SiteQuartiles,
+    WithinBatches,
 )
 SITE_FREE = [case for case in CASES if type(case[0]) not in NOT_SITE_FREE]
 
