@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.dossier.disclosure import Phase
@@ -51,8 +51,17 @@ def fit_feature_fusion(federation: Federation, fitted: Mapping[str, FittedModel]
         [table.support for table in tables],
         (),
         selection,
+        _changing(base),
     )
     return model.with_selection(correlation=filtered[-1].correlation_of(model.selected))
+
+
+def _changing(base: Sequence[FittedModel]) -> frozenset[str]:
+    """Name the columns of models that hand over other features in each outer problem."""
+    several = [model for model in base if len(distinct(model.features)[0]) > 1]
+    return frozenset(
+        name for model in several for view in model.features for name in view.outputs()
+    )
 
 
 def fusion_asks(study: Study) -> Phase:

@@ -8,7 +8,7 @@ LASSO.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ def fit_linear_model(
     supports: Sequence[Support],
     features: Sequence[View],
     selection: dict[str, Any],
+    changing: Set[str] = frozenset(),
 ) -> FittedModel:
     """Fit one model from standardised views.
 
@@ -50,6 +51,8 @@ def fit_linear_model(
     supports : evidence that no column of these views is nearly constant.
     features : columns for the feature-level fusion, per outer problem.
     selection : notes of the label-free steps, completed here.
+    changing : columns that hold something else in each outer problem, though their names are the
+        same: features of a network that is trained anew for each.
     """
     views, supports = clipped(federation, views, supports)
     outers = _lasso(federation, name, views, supports)
@@ -65,7 +68,7 @@ def fit_linear_model(
         notes.append(
             "out-of-fold decision values did not follow the label: probabilities stay near the mean"
         )
-    record = _record(outers[-1], svms[-1])
+    record = {**_record(outers[-1], svms[-1]), "folds": _by_fold(outers[:-1], changing)}
     steps = (*selection.get("steps", ()), {"step": "lasso", "names": outers[-1].columns})
     done = {**selection, **record, "steps": steps, "notes": tuple(notes)}
     return FittedModel(
@@ -101,6 +104,21 @@ def _record(final: OuterFold, svm: FittedSvm) -> dict[str, Any]:
             "decision_mean": svm.mean,
             "decision_sd": svm.deviation,
         },
+    }
+
+
+def _by_fold(outers: Sequence[OuterFold], changing: Set[str]) -> dict[str, Any]:
+    """Return the columns that each outer problem without a fold kept, for the report.
+
+    Of columns that change between the problems, only their number can be compared.
+    """
+    offered = {name for outer in outers for name in outer.view.outputs()}
+    return {
+        "candidates": len(offered - changing),
+        "kept": tuple(
+            tuple(name for name in outer.columns if name not in changing) for outer in outers
+        ),
+        "others": tuple(sum(name in changing for name in outer.columns) for outer in outers),
     }
 
 

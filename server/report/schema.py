@@ -167,6 +167,22 @@ class Svm(Record):
     decision_sd: Number = None
 
 
+class FoldSelections(Record):
+    """Columns that the LASSO kept on the training patients without each fold in turn.
+
+    `kept` has a list a fold, out of `candidates` columns that are the same in all folds; `others`
+    counts those kept beside them that are not, as they are of a network trained for this fold.
+    """
+
+    candidates: Count
+    kept: tuple[tuple[str, ...], ...]
+    others: tuple[Count, ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        return equal_lengths(self, "kept", "others")
+
+
 class Selection(Record):
     """Selection of an arm's features, from all columns to its model."""
 
@@ -177,6 +193,7 @@ class Selection(Record):
     path: LassoPath | None = None
     correlation: Correlation | None = None
     svm: Svm | None = None
+    folds: FoldSelections | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -16,7 +16,15 @@ from common.html.drawing import Drawing
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from common.utils.csv_file import write_csv
-from server.report import appendix, patients, performance, privacy_audit, subgroups, words
+from server.report import (
+    appendix,
+    patients,
+    performance,
+    privacy_audit,
+    stability,
+    subgroups,
+    words,
+)
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
 from server.report.figures import draw_figures, write_figures
 from server.report.measures import measure_blocks
@@ -345,6 +353,8 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         measures=measure_blocks(results),
         local=performance.local_block(results),
         selection=appendix.selection_block(results),
+        stability=stability.stability_block(results),
+        frequencies=stability.frequency_blocks(results),
         selection_notes=appendix.selection_notes(results),
         table1=patients.table1_block(results),
         participants=patients.flow_block(results),

@@ -24,6 +24,7 @@ from server.report.reading import (
     test_sets,
 )
 from server.report.schema import Performance, Results, Selection
+from server.report.stability import STABILITY_COLUMNS, stability_rows
 
 Cell = str | int | float | None
 Rows = list[list[Cell]]
@@ -66,6 +67,7 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "measures": [list(MEASURE_COLUMNS), *measure_rows(results)],
         "table1": _table1(results),
         "selection": _selection(results),
+        "stability": [list(STABILITY_COLUMNS), *stability_rows(results)],
         "site_performance": _records(SITE_COLUMNS, results.site_performance),
         "heterogeneity": [list(HETEROGENEITY_COLUMNS), *heterogeneity_rows(results)],
         "strata": _records(STRATA_COLUMNS, results.strata),
