@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from client.data.clinical_values import coded_value
 from client.data.cohort_file import (
@@ -26,6 +28,7 @@ from client.data.cohort_file import (
     repeated_ids,
     row_number,
 )
+from client.data.folds import deal
 from client.imaging.source import split_roi
 from common.errors import InputError
 from common.messages.exchanges import READINGS
@@ -295,23 +298,35 @@ class _RowReader:
 
 
 def assign_folds(patients: list[Patient], study: Study) -> list[Patient]:
-    """Assign cross-validation folds, stratified by label within the hospital.
+    """Assign cross-validation folds, stratified by label and by rare levels within the hospital.
 
     The order within hospital and label comes from a hash of the study's seed and the patient id, so
-    it is the same in a federated and in a pooled run and does not depend on the file's order.
-    Dealing continues from one class to the other, so that folds differ by at most one patient.
+    it is the same in a federated and in a pooled run and does not depend on the file's order. See
+    `client.data.folds`.
     """
     fold_of: dict[str, int] = {}
-    origins = sorted({p.origin for p in patients})
+    origins = sorted({p.origin for p in patients if p.split == "train"})
+    # a pooled reference is a study of one site, with the patients of all hospitals
+    sites = max(len(study.training_sites), len(origins), 1)
+    fewest = math.ceil(study.privacy.min_category / sites)
     for origin in origins:
         own = [p for p in patients if p.split == "train" and p.origin == origin]
         own.sort(key=lambda p: (p.label, _hash(study.seed, origin, p.own_id)))
-        for position, patient in enumerate(own):
-            fold_of[patient.patient_id] = position % study.folds
+        labels = np.array([p.label for p in own], dtype=np.int64)
+        dealt = deal(labels, _levels(own, study), study.folds, fewest, study.seed)
+        fold_of |= {p.patient_id: fold for p, fold in zip(own, dealt.tolist(), strict=True)}
     return [
         Patient(**{**vars(p), "fold": fold_of.get(p.patient_id, -1)}) if p.split == "train" else p
         for p in patients
     ]
+
+
+def _levels(patients: Sequence[Patient], study: Study) -> NDArray[np.bool_]:
+    """Tell which level of each clinical column each patient has (patients, levels)."""
+    columns = [c for c in study.clinical if c.kind in ("binary", "categorical")]
+    coded = np.array([[p.clinical[c.name] for c in columns] for p in patients])
+    blocks = [coded[:, [i]] == np.arange(len(c.levels)) for i, c in enumerate(columns)]
+    return np.hstack([np.zeros((len(patients), 0), dtype=bool), *blocks])
 
 
 def _hash(seed: int, origin: str, own_id: str) -> str:

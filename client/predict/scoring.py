@@ -130,7 +130,7 @@ class TrainingRanges:
         sentences = []
         if same:
             sentences.append(
-                f"No model uses {', '.join(same)}: nearly all training patients had the same."
+                f"No model uses {', '.join(same)}: too few training patients differed in this."
             )
         if joined:
             sentences.append(

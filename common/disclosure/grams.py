@@ -9,7 +9,7 @@ import numpy as np
 from common.disclosure.rule import Rule, SumQuery, declare
 from common.disclosure.training import check_fold_classes
 from common.statistics.base import Float, Rows
-from common.statistics.fold_histogram import Support
+from common.statistics.fold_histogram import Support, enough
 from common.statistics.histogram import cell_counts
 from common.statistics.rank_gram import FEWEST_ROWS, RankGram, ranks_tell
 from common.transforms import Transform
@@ -123,7 +123,7 @@ def check_support(query: SumQuery) -> str:
     by_fold = query.statistic.kind == "fold_gram"
     apart: Float = support.apart if by_fold else support.apart.sum(axis=0, keepdims=True)
     # no column is named: which one falls short would tell of the patients
-    if (apart < fewest - 0.5).any():
+    if not enough(apart, fewest).all():
         return "rows that differ in a column"
     left_out = (support.of(rows, folds) > support.apart + 0.5).any()
     return "counts that leave out rows of a column" if left_out else ""
@@ -187,9 +187,10 @@ declare(
         name="support",
         protects="the few patients in whom a column differs from nearly all others",
         text="In a covariance matrix a column with one positive patient is that patient's whole"
-        " record. Columns enter it only where at least this many patients of all hospitals (of"
-        " every fold, where it is made by fold) lie apart from the column's usual value; the"
-        " counts come with the question, and a hospital refuses without them or where its own"
+        " record. Columns enter it only where at least this many patients of all hospitals lie"
+        " apart from the column's usual value; where it is made by fold, at least this many of a"
+        " fold or none, so that sums of folds and their differences are about such groups, too."
+        " The counts come with the question, and a hospital refuses without them or where its own"
         " patients contradict.",
         setting="min_category",
         sums=("rank_gram", "gram", "fold_gram", "within"),

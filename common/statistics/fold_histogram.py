@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows, Sums
@@ -49,6 +50,21 @@ class Support:
         """Return one site's rows (folds, p) outside the cells; ValueError on missing values."""
         outside = (complete(rows) < self.low) | (rows.values >= self.high)
         return np.array([outside[rows.fold == fold].sum(axis=0) for fold in range(folds)])
+
+
+def enough(apart: Float, fewest: float) -> NDArray[np.bool_]:
+    """Tell where each fold (folds, ...) has no rows apart or at least `fewest`, and some fold has.
+
+    A fold in which nobody differs tells of nobody; sums of folds and their differences are about
+    groups of at least `fewest` then.
+
+    Examples
+    --------
+    >>> enough(np.array([[8.0, 2.0, 0.0], [0.0, 9.0, 0.0]]), 5)
+    array([ True, False, False])
+    """
+    short = (apart > 0.5) & (apart < fewest - 0.5)
+    return np.asarray(~short.any(axis=0) & (apart.max(axis=0) > fewest - 0.5))
 
 
 @plain

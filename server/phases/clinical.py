@@ -10,7 +10,7 @@ from common.dossier.disclosure import Phase, sum_disclosure
 from common.messages.exchanges import SumItem
 from common.models import MODELS
 from common.statistics.base import Float
-from common.statistics.fold_histogram import Support
+from common.statistics.fold_histogram import FoldHistogramResult, Support
 from common.statistics.moments import Means, Missingness
 from common.study.model import Study
 from common.transforms import Impute, Select
@@ -21,6 +21,7 @@ from server.phases.near_zero_variance import (
     fold_histograms,
     frequent_alone,
     frequent_clinical,
+    rows_and_ones,
     split,
     variance_asks,
 )
@@ -46,7 +47,7 @@ def fit_clinical(federation: Federation) -> FittedModel:
     impute = Impute(columns=known, fill=fill, indicators=_indicators(federation.study, lacking))
     filled = raw.restrict(known).then(impute)
     (scaled,), (constant,) = standardise(federation, [filled])
-    view, support, rare, notes = _without_rare(federation, scaled)
+    view, support, rare, notes, differ = _without_rare(federation, scaled)
     nobody = [name for name in columns if name not in known]
     if nobody:
         notes.append(f"no site has a value of {', '.join(nobody)}: left out")
@@ -57,6 +58,7 @@ def fit_clinical(federation: Federation) -> FittedModel:
             {"step": "rare", "names": rare},
         ),
         "notes": tuple(notes),
+        "left_out": _left_out(federation.study, view.outputs(), differ),
     }
     outer = federation.study.folds + 1
     views = [view] * outer
@@ -84,15 +86,62 @@ def widest_clinical(study: Study) -> int:
 
 def _without_rare(
     federation: Federation, view: View
-) -> tuple[View, Support, tuple[str, ...], list[str]]:
-    """Leave nearly constant columns out; return view, evidence, their names, notes; one round."""
+) -> tuple[View, Support, tuple[str, ...], list[str], dict[str, int]]:
+    """Leave nearly constant columns out; one round.
+
+    Returns
+    -------
+    The view, its evidence, names of what is left out, notes, and how many patients differ from the
+    most frequent level, or usual value, of each clinical column.
+    """
     study, names = federation.study, view.outputs()
     (found,) = federation.sum_many(fold_histograms(study, [view]))
     stays = frequent_clinical(study, names, found)
     kept, rare = split(names, stays)
     alone = split(names, frequent_alone(study, names, found))[0]
     support = found.support().narrow(np.flatnonzero(stays))
-    return view.restrict(kept), support, rare, _merged(study, rare, alone)
+    notes = _merged(study, rare, alone)
+    return view.restrict(kept), support, rare, notes, _differ(study, names, found)
+
+
+def _differ(study: Study, names: tuple[str, ...], found: FoldHistogramResult) -> dict[str, int]:
+    """Count the patients who differ from the most frequent level, or usual value, by column."""
+    rows, ones = rows_and_ones(found)
+    apart, place = found.support().apart.sum(axis=0), {name: i for i, name in enumerate(names)}
+    differ = {}
+    for column in study.clinical:
+        levels = [place[n] for level in column.levels if (n := f"{column.name}={level}") in place]
+        if column.name in place:
+            differ[column.name] = round(float(apart[place[column.name]]))
+        elif levels:
+            n, own = rows[:, levels[0]].sum(), ones[:, levels].sum(axis=0)
+            differ[column.name] = round(float(n - max(n - own.sum(), own.max())))
+    return differ
+
+
+def _left_out(
+    study: Study, kept: tuple[str, ...], differ: dict[str, int]
+) -> tuple[dict[str, Any], ...]:
+    """List the declared columns of which nothing is kept, with the patients who differ.
+
+    Parameters
+    ----------
+    differ : by column; columns without any value, or with one value, are not among them.
+    """
+    used = {name.partition("=")[0] for name in kept}
+    return tuple(
+        {
+            "column": column.name,
+            "differ": shown_count(differ.get(column.name, 0), study.privacy.min_cell),
+        }
+        for column in study.clinical
+        if column.name not in used
+    )
+
+
+def shown_count(n: int, minimum: int) -> int | None:
+    """Return a count, None where it is small enough to be withheld."""
+    return None if 0 < n < minimum else n
 
 
 def _merged(study: Study, rare: tuple[str, ...], alone: tuple[str, ...]) -> list[str]:

@@ -1,6 +1,13 @@
 """Leave columns that hardly vary out of every matrix of products; counts find them.
 
 In such a matrix a column in which one patient differs from all others is that patient's whole row.
+The matrices are made by fold, and whoever has two training sets that differ by a fold has that fold
+by subtraction. So the rule holds for each fold: none of its rows differ, or at least
+`privacy.min_category`. Then whatever is made of whole folds is about none or about enough; the most
+that can be known of a rare level is the summed row of so many patients of all sites together.
+Sites deal their folds so that rare levels fill some folds and leave the others empty, see
+`client.data.folds`; over several sites, none of which knows the others' counts, that may fall short
+in some fold, and the level is left out.
 """
 
 from __future__ import annotations
@@ -14,7 +21,12 @@ from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.errors import StudyError
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
-from common.statistics.fold_histogram import FoldHistogram, FoldHistogramResult, Support
+from common.statistics.fold_histogram import (
+    FoldHistogram,
+    FoldHistogramResult,
+    Support,
+    enough,
+)
 from common.statistics.rank_gram import first_edges
 from common.study.model import ClinicalColumn, Study
 from common.transforms.views import View
@@ -53,8 +65,8 @@ def scaled_edges(mean: Float, deviation: Float) -> Float:
 
 
 def frequent(study: Study, support: Support) -> Mask:
-    """Find columns (p,) in which enough rows of every fold lie apart from the usual value."""
-    return np.asarray(support.apart.min(axis=0) > study.privacy.min_category - 0.5)
+    """Find columns (p,) in which enough rows lie apart from the usual value, in folds with any."""
+    return enough(support.apart, study.privacy.min_category)
 
 
 def frequent_in_all(study: Study, support: Support) -> Mask:
@@ -64,14 +76,14 @@ def frequent_in_all(study: Study, support: Support) -> Mask:
 
 def frequent_alone(study: Study, names: Names, found: FoldHistogramResult) -> Mask:
     """Find clinical columns (p,) in which enough rows differ: of a 0/1 column either value."""
+    fewest = study.privacy.min_category
     stays = frequent(study, found.support())
-    rows, ones = _rows_and_ones(found)
+    rows, ones = rows_and_ones(found)
     for column in study.clinical:
         levels = _levels(column)
         flags = {f"{name}:missing" for name in (column.name, *levels)}
         coded = [i for i, name in enumerate(names) if name in levels or name in flags]
-        rarer = np.minimum(ones, rows - ones)[:, coded].min(axis=0)
-        stays[coded] &= rarer > study.privacy.min_category - 0.5
+        stays[coded] &= enough(ones[:, coded], fewest) & enough((rows - ones)[:, coded], fewest)
     return stays
 
 
@@ -83,13 +95,13 @@ def frequent_clinical(study: Study, names: Names, found: FoldHistogramResult) ->
     """
     fewest = study.privacy.min_category
     stays = frequent_alone(study, names, found)
-    rows, ones = _rows_and_ones(found)
+    rows, ones = rows_and_ones(found)
     for column in study.clinical:
         levels = _levels(column)
         at = np.array([i for i, name in enumerate(names) if name in levels], dtype=np.int64)
         while (kept := at[stays[at]]).size:
             reference = rows[:, kept[0]] - ones[:, kept].sum(axis=1)
-            if reference.min() > fewest - 0.5:
+            if enough(reference, fewest):
                 break
             stays[kept[np.argmin(ones[:, kept].sum(axis=0))]] = False
     return stays
@@ -99,7 +111,7 @@ def _levels(column: ClinicalColumn) -> set[str]:
     return {f"{column.name}={level}" for level in column.levels}
 
 
-def _rows_and_ones(found: FoldHistogramResult) -> tuple[Float, Float]:
+def rows_and_ones(found: FoldHistogramResult) -> tuple[Float, Float]:
     """Count rows, and rows with a 1 in each 0/1 column, by fold (K, p)."""
     # standardised, 1 lies above zero and 0 below
     return found.counts.sum(axis=2), found.counts[:, :, CELLS // 2 :].sum(axis=2)

@@ -14,6 +14,7 @@ from common.messages.exchanges import EnrolReply
 from common.models import MODELS
 from common.study.model import Study
 from server.phases.decision import StackerFit
+from server.phases.fitted_model import FittedModel
 from server.phases.networks import TrainedNetwork
 from server.phases.program import StudyFindings
 from server.report.privacy_audit import canary_rows, membership_rows, release_rows
@@ -61,6 +62,7 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
         "settings": recorded_settings(study),
         "warnings": [
             *masking_warnings(study),
+            *left_out_warnings(study, found.fitted),
             *_warnings(found.trained, record.members),
             *_objections(record.objections),
             *_absences(study, found.trained),
@@ -161,6 +163,22 @@ def _warnings(
                 f"{site} left out {member.excluded} patient(s) whose data could not be used."
             )
     return found
+
+
+def left_out_warnings(study: Study, fitted: Mapping[str, FittedModel]) -> Iterator[str]:
+    """Name each declared clinical column that no model uses, and how many differ in it."""
+    fewest = study.privacy.min_category
+    for one in fitted["clinical"].selection.get("left_out", ()) if "clinical" in fitted else ():
+        differ = one["differ"]
+        if differ == 0:
+            why = "no two training patients are known to differ in it"
+        else:
+            who = f"fewer than {study.privacy.min_cell}" if differ is None else str(differ)
+            why = (
+                f"{who} training patients differ from its usual value, and a sum over a fold may"
+                f" hold none of them or at least {fewest} (`privacy.min_category`)"
+            )
+        yield f"No model uses the declared clinical column {one['column']}: {why}."
 
 
 def _absences(study: Study, trained: Mapping[str, Mapping[str, TrainedNetwork]]) -> Iterator[str]:

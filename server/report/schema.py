@@ -183,6 +183,17 @@ class FoldSelections(Record):
         return equal_lengths(self, "kept", "others")
 
 
+class LeftOut(Record):
+    """Declared clinical column of which nothing is used.
+
+    `differ`: training patients who differ from its most frequent level, or usual value; `None`
+    where they are too few to show.
+    """
+
+    column: str
+    differ: Count | None
+
+
 class Selection(Record):
     """Selection of an arm's features, from all columns to its model."""
 
@@ -194,6 +205,7 @@ class Selection(Record):
     correlation: Correlation | None = None
     svm: Svm | None = None
     folds: FoldSelections | None = None
+    left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
 
 

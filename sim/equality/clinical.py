@@ -58,7 +58,7 @@ def _usual(
     def too_few(flag: Float) -> bool:
         ones = [flag[fold == k].sum() for k in range(study.folds)]
         zeros = [(1.0 - flag)[fold == k].sum() for k in range(study.folds)]
-        return bool(min(*ones, *zeros) < fewest)
+        return references.too_few(ones, fewest) or references.too_few(zeros, fewest)
 
     for column in study.clinical:
         levels = [i for i, name in enumerate(names) if name.partition("=")[0] == column.name]

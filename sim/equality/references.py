@@ -30,7 +30,7 @@ def standardised(values: Float) -> tuple[Float, StandardScaler]:
 
 
 def nearly_constant(z: Float, fold: Int, fewest: int) -> NDArray[np.bool_]:
-    """Return columns (p,) with a fold of fewer than `fewest` rows apart from the usual value.
+    """Return columns (p,) with a fold of some rows, but fewer than `fewest`, apart, or with none.
 
     The usual value is the fullest of 16 cells that would be equally full if z were normal.
     """
@@ -39,8 +39,13 @@ def nearly_constant(z: Float, fold: Int, fewest: int) -> NDArray[np.bool_]:
     for column in range(z.shape[1]):
         cell = np.digitize(z[:, column], edges)
         apart = cell != np.bincount(cell).argmax()
-        rare[column] = min(apart[fold == k].sum() for k in range(int(fold.max()) + 1)) < fewest
+        rare[column] = too_few([apart[fold == k].sum() for k in range(int(fold.max()) + 1)], fewest)
     return rare
+
+
+def too_few(by_fold: Sequence[float], fewest: int) -> bool:
+    """Tell whether some folds hold rows, but fewer than `fewest`, or all of them none."""
+    return any(0 < n < fewest for n in by_fold) or not any(n >= fewest for n in by_fold)
 
 
 def spearman(values: Float) -> Float:

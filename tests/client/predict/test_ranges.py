@@ -68,7 +68,7 @@ def test_numbers_and_orders_are_held_against_three_deviations(study: Study) -> N
 def test_columns_and_levels_that_make_no_difference_are_told(study: Study) -> None:
     one = ranges(study, {})
     assert one.unused({"marker": 1.0, "age": 60.0, "sex": 1.0, "stage": 0.0}) == [
-        "No model uses marker: nearly all training patients had the same."
+        "No model uses marker: too few training patients differed in this."
     ]
     one.known["clinical"].pop("sex=male")
     assert "sex" in one.unused({"marker": math.nan, "age": 60.0, "sex": 1.0})[0]

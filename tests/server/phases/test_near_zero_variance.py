@@ -104,6 +104,11 @@ def test_a_column_with_one_positive_does_not_enter_a_gram(study: Study) -> None:
     assert set(columns_of(arm, "rare")) == {"dose", "site=other", "sign=yes"}
     assert in_grams(known) == {"age", "stage", "site=middle", "site=lower"}
     assert any("sign=yes" in note for note in arm.selection["notes"])
+    # one patient differs, too few to show
+    assert arm.selection["left_out"] == (
+        {"column": "dose", "differ": None},
+        {"column": "sign", "differ": None},
+    )
     assert not federation.refusals
 
 
@@ -148,8 +153,8 @@ def test_counts_that_contradict_a_sites_own_rows_are_refused(study: Study) -> No
     federation.sum(dataclasses.replace(statistic, support=true), scaled)
 
 
-@pytest.mark.parametrize(("ones", "stays"), [(5, True), (4, False)])
-def test_the_threshold_is_that_of_the_smallest_fold(study: Study, ones: int, stays: bool) -> None:
+@pytest.mark.parametrize(("ones", "stays"), [(5, True), (4, False), (0, True)])
+def test_a_fold_holds_none_who_differ_or_enough(study: Study, ones: int, stays: bool) -> None:
     values, label = patients()
     last = np.arange(200) % 5 == 4
     values[:, 6] = (np.arange(200) // 5) % 2  # twenty in each of the other folds
