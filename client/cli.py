@@ -20,6 +20,7 @@ from client.commands.notify import notify
 from client.commands.predict import predict
 from client.commands.report import report
 from client.commands.run import run
+from client.commands.validate import validate
 from client.imaging.radiomics import Engine
 from common.utils.console import consoles
 from common.utils.processes import run_program, write_for_this_user_alone
@@ -43,6 +44,7 @@ for command in (
     leave,
     confirm,
     predict,
+    validate,
     report,
 ):
     app.command()(command)

@@ -131,6 +131,43 @@ def manuscript(
 
 
 @app.command()
+def collect(
+    run: Annotated[Path, typer.Argument(help="folder of the run that made the models")],
+    files: Annotated[list[Path], typer.Argument(help="validation.json of each hospital")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder to write [default: RUN/validation]")
+    ] = None,
+) -> None:
+    """Make one report of the files that hospitals outside the study sent.
+
+    Each was written by fedlnm-site validate and is signed; compare the
+    fingerprints by phone. The report has every measure of each hospital, a
+    random-effects summary with the prediction interval of another hospital,
+    and the case mix beside the training patients.
+
+    fedlnm-server collect runs/mine qilu.json tianjin.json xian.json
+
+    Exit code 0: the report is written. 1: a file is not as it was signed, or is
+    about other models.
+    """
+    from common.bundle.bundle import read_files
+    from common.bundle.signature import digest_of
+    from server.collect.collect import receive, tree_of
+    from server.report.results import read
+    from server.report.study_report import write_outputs
+    from server.report.tables import terminal_table
+
+    folder = out or run / "validation"
+    received = receive(files, digest_of(read_files(run / "bundle")))
+    folder.mkdir(parents=True, exist_ok=True)
+    results = write_outputs(tree_of(received, read(run / "results.json")), folder)
+    for one in received:
+        console.emit(f"{one.report.hospital}: signed by {one.fingerprint}")
+    console.print(terminal_table(results))
+    console.print(f"report: {folder / 'report' / 'index.html'}", highlight=False)
+
+
+@app.command()
 def audit(
     run: Annotated[
         Path, typer.Argument(help="folder with the two files of each ledger in sites/NAME")

@@ -290,7 +290,7 @@ class Predictor:
     def _tables(self, case: Case, images: PreparedImages | None) -> CaseTables:
         study, found = self.opened.study, {}
         if case.clinical is not None:
-            values = clinical_table([_patient(case)], study)
+            values = clinical_table([as_patient(case)], study)
             found["clinical"] = (study.clinical_columns, values)
         if case.image is not None and images is not None:
             if images.has_features:
@@ -349,7 +349,8 @@ def _input_of(table: str) -> str:
     return CLINICAL if table == "clinical" else IMAGE
 
 
-def _patient(case: Case) -> Patient:
+def as_patient(case: Case) -> Patient:
+    """Return a case as a patient without label and fold, for the tables."""
     clinical = case.clinical or {}
     return Patient(case.patient_id, "", 0, "external_test", -1, clinical, None, {})
 

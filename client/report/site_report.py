@@ -251,11 +251,12 @@ def curves_of(run: SiteRun) -> tuple[list[SiteCurve], list[str]]:
             without.append(f"{subset}: all patients here are of one class")
             continue
         for place, model in enumerate(scores.columns):
-            found.append(_curve(subset, model, scores.values[:, place], labels))
+            found.append(curve_of(subset, model, scores.values[:, place], labels))
     return found, without
 
 
-def _curve(subset: str, model: str, scores: Float, labels: Float) -> SiteCurve:
+def curve_of(subset: str, model: str, scores: Float, labels: Float) -> SiteCurve:
+    """Return the curve of one model, of scores (n,) and labels (n,), with its band."""
     area = exact(scores[:, None], labels)
     auc = float(area.auc[0])
     positives = int(labels.sum())

@@ -18,7 +18,7 @@ from common.messages.plain import from_tree, plain, to_tree
 from common.transforms.views import View
 from common.utils.bounded import GIB, parse_json, read_bytes
 
-FORMAT = 2
+FORMAT = 3
 STUDY_FILE = "study.json"
 Files = dict[str, NDArray[np.uint8]]
 MOST_FILES, MOST_BYTES = 64, 4 * GIB
@@ -55,6 +55,8 @@ class Bundle:
     software : versions of the coordinator.
     settings : the study as canonical JSON, whose SHA-256 is `study`; a file of its own.
     training : by base table, summaries of the training patients' values.
+    edges : float64 (models, cells + 1), quantiles of the training probabilities among them, by
+        which a hospital joins the scores of its test patients; empty = none are known.
     """
 
     study: str
@@ -64,6 +66,7 @@ class Bundle:
     software: dict[str, str]
     settings: str
     training: dict[str, TrainingColumns]
+    edges: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
 
     def to_files(self) -> Files:
         """Return bundle.json, study.json, arrays.safetensors, and a .skops for each stacker."""

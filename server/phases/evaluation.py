@@ -334,6 +334,13 @@ def _at_one_site(
     evaluation = reply.evaluations.get(subset)
     if evaluation is None:
         return _withheld(subset, *reply.counts[subset])
+    return measured_at_one_site(subset, names, evaluation, minimum)
+
+
+def measured_at_one_site(
+    subset: str, names: Sequence[str], evaluation: Evaluation, minimum: int
+) -> SetFindings:
+    """Return the measures of a set that one site holds, made there from cells of `minimum`."""
     return _with_curves(subset, names, evaluation, (one_site_method(minimum),) * len(names))
 
 

@@ -135,6 +135,7 @@ def final_bundle(
         software=dict(software),
         settings=study.canonical(),
         training=training_columns(fitted),
+        edges=decision.edges,
     )
 
 

@@ -164,7 +164,9 @@ def _level(cell: Table1Cell | None) -> str:
     if cell is None:
         return words.MISSING
     if cell.n is None:
-        return WITHHELD
+        # the bundle has shares of the training patients, no counts
+        shown = cell.percent is not None and not cell.suppressed
+        return f"{cell.percent:.0f} %" if shown else WITHHELD
     percent = "" if cell.percent is None else f" ({cell.percent:.0f})"
     return f"{cell.n}{percent}"
 
@@ -222,7 +224,10 @@ def _title(rows: tuple[Table1Row, ...]) -> str:
 
 def _note(rows: tuple[Table1Row, ...]) -> str:
     cells = [(row, cell) for row in rows for cell in row.sets.values()]
-    withheld = any(c.suppressed or (r.level is not None and c.n is None) for r, c in cells)
+    withheld = any(
+        c.suppressed or (r.level is not None and c.n is None and c.percent is None)
+        for r, c in cells
+    )
     grouped = any("grouped" in (row.test or "") for row in rows)
     notes = ((WITHHELD_NOTE, withheld), (GROUPED_NOTE, grouped))
     return " ".join([*(note for note, wanted in notes if wanted), *_reasons(rows)])

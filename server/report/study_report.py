@@ -158,6 +158,7 @@ ENGINES = {
     "inprocess": "All sites were simulated on one machine, in one process.",
     "flower": "All sites were simulated on one machine by Flower's simulation engine.",
     "deployment": "Every site ran its own node and was reached over the network.",
+    "validation": "Each hospital measured them itself and sent a signed file.",
 }
 
 
@@ -180,6 +181,8 @@ def paragraphs(results: Results) -> list[str]:
 def _what_was_done(results: Results) -> str:
     study = results.study
     training = sum(site.trains for site in study.sites)
+    if not training:
+        return _what_was_validated(results)
     sites = words.count_word(len(study.sites), "hospital").capitalize()
     trained = f"{words.count_in_words(training)} of them trained"
     if training == len(study.sites):
@@ -198,6 +201,16 @@ def _what_was_done(results: Results) -> str:
         else ""
     )
     return f"{text} {engine}{synthetic}"
+
+
+def _what_was_validated(results: Results) -> str:
+    """Describe hospitals that measured the models of a study in which they took no part."""
+    sites = words.count_word(len(results.study.sites), "hospital").capitalize()
+    built = words.count_word(len(models(results)), "model")
+    return (
+        f"{sites} outside the study evaluated its {built} for {results.study.endpoint} on their"
+        f" own patients. {ENGINES.get(results.run.engine, '')}"
+    ).strip()
 
 
 def _what_was_found(results: Results) -> str:
@@ -229,7 +242,9 @@ def _what_was_found(results: Results) -> str:
 
 def references_sentence(results: Results) -> str:
     """Name the references that were not run; empty when both were."""
-    absent = []
+    absent: list[str] = []
+    if results.run.engine == "validation":
+        return ""
     if "pooled" not in runs(results):
         absent.append("training on pooled data")
     if not local_runs(results):

@@ -93,7 +93,7 @@ def test_another_format_is_told_with_both_numbers(study: Study, tmp_path: Path) 
     save_files(bundle_of(study).to_files(), tmp_path)
     head = json.loads((tmp_path / "bundle.json").read_text(encoding="utf-8"))
     (tmp_path / "bundle.json").write_text(json.dumps({**head, "format": 1}), encoding="utf-8")
-    with pytest.raises(InputError, match="format 1, this release reads format 2"):
+    with pytest.raises(InputError, match="format 1, this release reads format 3"):
         open_bundle(tmp_path, None)
 
 

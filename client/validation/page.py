@@ -1,0 +1,139 @@
+"""The page of a validation, for the hospital: exact measures, and what the signed file says."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from client.report.site_report import curve_of, roc_of
+from client.validation.measure import SUBSET, Validation
+from common.evaluation.at_cutoff import Estimate, at_cutoff
+from common.evaluation.decision_curve import decision_curve
+from common.evaluation.delong import auc_interval
+from common.evaluation.local import Evaluation
+from common.html import pages
+from common.html.drawing import GREY, LIGHT, Drawing, draw, style_of
+from common.html.pages import Block, Cell, Line
+from common.messages.validation import ValidationReport
+from common.models import label_of
+from common.utils.durable import make_folder, write_durably
+
+PAGE, FILE = "index.html", "validation.json"
+DASH = "\N{EN DASH}"
+
+
+def write_page(found: Validation, report: ValidationReport, folder: Path) -> Path:
+    """Write the page into a folder that its owner alone may enter; return its path."""
+    make_folder(folder)
+    path = folder / PAGE
+    write_durably(path, render(found, report).encode())
+    return path
+
+
+def render(found: Validation, report: ValidationReport) -> str:
+    """Return the page as text."""
+    n, positives = found.rows.n, int(found.rows.label.sum())
+    return pages.render(
+        "client.validation",
+        "validation.html",
+        report=report,
+        patients=n,
+        positives=positives,
+        performance=performance(found.rows.columns, found.exact, report.cutoffs),
+        sent=None if report.measures is None else _sent(report),
+        curves=[
+            roc_of(
+                curve_of(SUBSET, name, found.rows.values[:, i], found.rows.label), label_of(name)
+            )
+            for i, name in enumerate(found.rows.columns)
+        ],
+        decision=decision_figure(found.rows.columns, found.exact),
+        left_out=_left_out(found),
+        case_mix=_case_mix(report),
+    )
+
+
+def performance(models: tuple[str, ...], found: Evaluation, cutoffs: dict[str, float]) -> Block:
+    """Return the measures of all models as a table."""
+    return Block(
+        "",
+        "",
+        ("Model", "AUC", "Cut-off", "Sensitivity", "Specificity", "PPV", "NPV", "Brier"),
+        tuple(Line(label_of(m), _measures(found, i, cutoffs[m])) for i, m in enumerate(models)),
+        "validation",
+    )
+
+
+def _measures(found: Evaluation, i: int, cutoff: float) -> tuple[Cell, ...]:
+    delong, counts = found.delong, found.confusion
+    negatives = delong.n - delong.positives
+    auc = float(delong.auc[i])
+    interval = auc_interval(auc, float(delong.covariance[i, i]), negatives, delong.positives)
+    at = at_cutoff(
+        round(float(counts.tp[i])), round(float(counts.tn[i])), delong.positives, negatives
+    )
+    shares = (at.sensitivity, at.specificity, at.ppv, at.npv)
+    return (
+        Cell(f"{auc:.3f}", f"{interval.low:.3f}{DASH}{interval.high:.3f}"),
+        Cell(f"{cutoff:.3f}"),
+        *(Cell(*_percent(one)) for one in shares),
+        Cell(f"{float(found.brier[i]):.3f}"),
+    )
+
+
+def _percent(one: Estimate) -> tuple[str, str]:
+    return f"{100 * one.value:.1f} %", f"{100 * one.low:.1f}{DASH}{100 * one.high:.1f}"
+
+
+def _sent(report: ValidationReport) -> Block | None:
+    found = report.evaluation()
+    return None if found is None else performance(report.models, found, report.cutoffs)
+
+
+def decision_figure(models: tuple[str, ...], found: Evaluation) -> Drawing:
+    """Draw net benefit against the threshold, beside treating everybody and nobody."""
+    paint = partial(_paint_decision, models=models, found=found)
+    return draw("decision", "decision", "Net benefit", paint, width=5.2, height=3.4)
+
+
+def _paint_decision(axes: Axes, models: tuple[str, ...], found: Evaluation) -> None:
+    axes.axhline(0.0, color=LIGHT, lw=1)
+    for i, model in enumerate(models):
+        curve = decision_curve(found.decision, i)
+        colour, dashes = style_of(model)
+        axes.plot(curve.threshold, curve.model, color=colour, ls=dashes, label=label_of(model))
+    axes.plot(curve.threshold, curve.treat_all, color=GREY, lw=1, label="Everybody")
+    prevalence = found.delong.positives / max(found.delong.n, 1)
+    axes.set(xlim=(0, 1), ylim=(-0.1, max(prevalence, 0.1) * 1.1))
+    axes.set(xlabel="Threshold probability", ylabel="Net benefit")
+    axes.legend(loc="upper right")
+
+
+def _left_out(found: Validation) -> Block:
+    lines = tuple(Line(patient, (Cell(why),)) for patient, why in sorted(found.left_out.items()))
+    return Block("", "", ("Patient", "Why"), lines)
+
+
+def _case_mix(report: ValidationReport) -> Block:
+    lines = tuple(
+        Line(
+            one.column,
+            (
+                Cell(f"{one.training_mean:.3g}", f"SD {one.training_sd:.3g}"),
+                Cell("withheld")
+                if one.mean is None or one.sd is None
+                else Cell(f"{one.mean:.3g}", f"SD {one.sd:.3g}"),
+                Cell("" if one.mean is None else _difference(one.mean, one.training_mean, one)),
+            ),
+        )
+        for one in report.case_mix
+    )
+    columns = ("Column", "Training patients", "Here", "Difference, SD")
+    return Block("", "", columns, lines)
+
+
+def _difference(mean: float, training: float, one: object) -> str:
+    spread = getattr(one, "training_sd", 0.0)
+    return "" if not spread else f"{(mean - training) / spread:+.2f}".replace("-", "\N{MINUS SIGN}")

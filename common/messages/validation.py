@@ -1,0 +1,167 @@
+"""The file in which a hospital outside a study sends measures of the study's models."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from pydantic import Field
+
+from common.errors import InputError
+from common.evaluation.local import Evaluation
+from common.messages.plain import from_tree, to_tree
+from common.messages.signed_document import SignedDocument
+from common.study.block import Settings
+from common.study.model import Name
+
+FORMAT = 1
+_ARRAY, _VALUES = "__array__", "__values__"
+Count = Annotated[int, Field(ge=0)]
+
+
+class ColumnMix(Settings):
+    """A clinical column at the hospital, beside the training patients of the study.
+
+    Parameters
+    ----------
+    column : of the clinical table; `sex=male` is the share of a level.
+    training_mean, training_sd : over all training patients.
+    mean, sd : over the hospital's patients with a value; None = withheld.
+    missing : patients without a value; None = withheld.
+    """
+
+    column: str
+    training_mean: float
+    training_sd: float
+    mean: float | None = None
+    sd: float | None = None
+    missing: Count | None = None
+
+
+class ValidationReport(SignedDocument):
+    """Measures of all models at one hospital, made from cells of several patients.
+
+    Parameters
+    ----------
+    hospital : as it wants to be called.
+    identity_key : base64; signs this file.
+    study, endpoint : in words. study_digest, bundle_digest : SHA-256 (hex).
+    models, cutoffs : in the order of the measures.
+    patients, positives : None = withheld. left_out : patients who could not be used.
+    min_cell : fewest patients of a cell; those of the hospital's own thresholds.
+    measures : an `Evaluation`; None = withheld, `withheld` says by which rules.
+    """
+
+    purpose: ClassVar[str] = "external validation"
+    format: int = Field(FORMAT, ge=1)
+    hospital: str = Name
+    identity_key: str
+    study: str
+    endpoint: str
+    study_digest: str
+    bundle_digest: str
+    models: tuple[str, ...]
+    cutoffs: dict[str, float]
+    patients: Count | None
+    positives: Count | None
+    left_out: Count
+    min_cell: Count
+    measures: dict[str, Any] | None
+    withheld: tuple[str, ...] = ()
+    case_mix: tuple[ColumnMix, ...] = ()
+    software: dict[str, str]
+
+    def check(self) -> str:
+        """Return the fingerprint of the hospital that signed it; see `check_signed_by`."""
+        return self.check_signed_by(self.identity_key)
+
+    def evaluation(self) -> Evaluation | None:
+        """Return the measures.
+
+        Raises
+        ------
+        InputError : what stands there is none, or not of these models.
+        """
+        if self.measures is None:
+            return None
+        try:
+            found = from_json(self.measures)
+            if not isinstance(found, Evaluation) or len(found.delong.auc) != len(self.models):
+                raise ValueError("measures of something else")
+            _check_limits(found, {"models": len(self.models)})
+        except (ValueError, TypeError, KeyError):
+            raise InputError(
+                "holds measures that this release cannot read",
+                where=f"file of {self.hospital}",
+                remedy="ask the hospital for a file of the same release",
+            ) from None
+        return found
+
+
+def _check_limits(value: Any, lengths: dict[str, int]) -> None:
+    """Raise ValueError where an array of plain data is not as its class declares."""
+    known = dict(lengths)
+    hints = get_type_hints(type(value), include_extras=True)
+    for field in dataclasses.fields(value):
+        own, hint = getattr(value, field.name), hints[field.name]
+        if dataclasses.is_dataclass(own):
+            _check_limits(own, known)
+        elif get_origin(hint) is Annotated and get_args(hint)[1].broken(own, known):
+            raise ValueError(f"{field.name} is not as it is declared")
+
+
+def to_json(value: Any) -> Any:
+    """Return plain data as JSON, arrays in place as lists, NaN as null, infinity as "inf".
+
+    >>> to_json(np.array([0.5, np.nan]))
+    {'__values__': [0.5, None], 'shape': [2]}
+    """
+    tree, arrays = to_tree(value)
+    return _filled(tree, arrays)
+
+
+def _filled(item: Any, arrays: list[Any]) -> Any:
+    if isinstance(item, list):
+        return [_filled(part, arrays) for part in item]
+    if isinstance(item, float) and not math.isfinite(item):
+        return None
+    if not isinstance(item, dict):
+        return item
+    if _ARRAY in item:
+        array = np.asarray(arrays[item[_ARRAY]], dtype=np.float64)
+        flat = [_cell(value) for value in array.ravel().tolist()]
+        return {_VALUES: flat, "shape": list(array.shape)}
+    return {key: _filled(part, arrays) for key, part in item.items()}
+
+
+def _cell(value: float) -> float | str | None:
+    """Return a number as JSON has it: NaN is null, infinity a text."""
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)
+
+
+def from_json(tree: Any) -> Any:
+    """Return the plain data of a `to_json`; every array is float64.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError : a tree that `to_json` does not make.
+    """
+    arrays: list[Any] = []
+    return from_tree(_emptied(tree, arrays), arrays)
+
+
+def _emptied(item: Any, arrays: list[Any]) -> Any:
+    if isinstance(item, list):
+        return [_emptied(part, arrays) for part in item]
+    if not isinstance(item, dict):
+        return item
+    if _VALUES in item:
+        values = [math.nan if value is None else float(value) for value in item[_VALUES]]
+        shape = tuple(int(size) for size in item["shape"])
+        arrays.append(np.array(values, dtype=np.float64).reshape(shape))
+        return {_ARRAY: len(arrays) - 1}
+    return {key: _emptied(part, arrays) for key, part in item.items()}

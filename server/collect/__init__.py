@@ -1,0 +1,1 @@
+"""External validation: the signed files of hospitals outside a study as one report."""

@@ -1,0 +1,177 @@
+"""Put the signed measures of several hospitals side by side, and summarise them.
+
+Each hospital becomes a test set of a report like that of a study; the summary over hospitals is a
+random-effects model with a prediction interval (`common.evaluation.random_effects`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.messages.validation import ColumnMix, ValidationReport
+from server.phases.evaluation import EvaluationFindings, SetFindings, measured_at_one_site
+from server.report.rows import evaluation_rows
+from server.report.schema import Results
+
+SET = "external_validation"
+
+
+@dataclass(frozen=True)
+class Received:
+    """A file whose signature holds, and the fingerprint to compare by phone."""
+
+    report: ValidationReport
+    fingerprint: str
+
+
+def receive(files: Sequence[Path], bundle_digest: str) -> list[Received]:
+    """Read and check the files.
+
+    Parameters
+    ----------
+    bundle_digest : of the bundle that all of them have to be about.
+
+    Raises
+    ------
+    InputError, SignatureError : not such a file, changed since, about another bundle or other
+        models than the first, or two of one hospital.
+    """
+    found: list[Received] = []
+    for file in files:
+        report = ValidationReport.read(file)
+        one = Received(report, report.check())
+        if report.bundle_digest != bundle_digest:
+            raise InputError(
+                "the hospital measured another bundle",
+                where=str(file),
+                remedy="give the run whose bundle it measured, or ask it to measure this one",
+            )
+        if any(report.hospital == other.report.hospital for other in found):
+            raise InputError(
+                f"a second file of {report.hospital}",
+                where=str(file),
+                remedy="give the file of each hospital once; two over nearly the same patients tell"
+                " about those in whom they differ",
+            )
+        report.evaluation()
+        found.append(one)
+    if not found:
+        raise InputError("no files", where="collect", remedy="give at least one validation.json")
+    return found
+
+
+def tree_of(received: Sequence[Received], base: Results) -> dict[str, Any]:
+    """Return the tree of results.json of the validation.
+
+    Parameters
+    ----------
+    base : results of the study that made the models; its settings and versions are taken over.
+    """
+    reports = [one.report for one in received]
+    run = {"run": "federated"}
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for report in reports:
+        rows = evaluation_rows(_findings(report), report.min_cell)
+        for name, own in rows.items():
+            tables.setdefault(name, []).extend({**run, **row} for row in own)
+    names = [report.hospital for report in reports]
+    return {
+        "schema": base.schema_number,
+        "study": {
+            "name": f"{base.study.name}: external validation",
+            "endpoint": base.study.endpoint,
+            "digest": base.study.digest,
+            "seed": base.study.seed,
+            "sites": [{"name": name, "trains": False} for name in names],
+            "test_sets": [
+                {"name": name, "split": "external_test", "sites": [name]} for name in names
+            ],
+        },
+        "run": {"engine": "validation", "started": base.run.started, "machine": ""},
+        "settings": base.model_dump(mode="json")["settings"],
+        "warnings": _warnings(received),
+        **tables,
+        "participants": [_participant(report) for report in reports],
+        "table1": case_mix_rows(reports),
+        "software": dict(base.software),
+    }
+
+
+def _findings(report: ValidationReport) -> EvaluationFindings:
+    """Return the measures of one hospital, as those of a test set that it holds alone."""
+    evaluation, name = report.evaluation(), report.hospital
+    if evaluation is None:
+        found = SetFindings(name, report.patients or 0, report.positives or 0, None, {}, ())
+        return EvaluationFindings(report.cutoffs, (found,), {}, (), {})
+    found = measured_at_one_site(name, report.models, evaluation, report.min_cell)
+    areas = {SET: {name: evaluation.delong}}
+    return EvaluationFindings(report.cutoffs, (found,), areas, (), {})
+
+
+def _participant(report: ValidationReport) -> dict[str, Any]:
+    counts = {"n": report.patients, "positives": report.positives}
+    sets = {report.hospital: counts}
+    return {"site": report.hospital, "trains": False, "excluded": report.left_out, "sets": sets}
+
+
+def _warnings(received: Sequence[Received]) -> list[str]:
+    signed = [f"{one.report.hospital} {one.fingerprint}" for one in received]
+    found = [
+        "Each file is signed by the key that stands in it; compare the fingerprints by phone:"
+        f" {', '.join(signed)}."
+    ]
+    for one in received:
+        if one.report.measures is None:
+            rules = ", ".join(one.report.withheld)
+            found.append(f"{one.report.hospital} tells no measures: {rules} forbids it there.")
+    models = {one.report.models for one in received}
+    if len(models) > 1:
+        found.append("The hospitals measured different models; see the table of each.")
+    return found
+
+
+def case_mix_rows(reports: Sequence[ValidationReport]) -> list[dict[str, Any]]:
+    """Return rows of Table 1: the training patients, then every hospital."""
+    columns: dict[str, ColumnMix] = {}
+    for report in reports:
+        for one in report.case_mix:
+            columns.setdefault(one.column, one)
+    return [_case_mix_row(name, one, reports) for name, one in columns.items()]
+
+
+def _case_mix_row(
+    name: str, known: ColumnMix, reports: Sequence[ValidationReport]
+) -> dict[str, Any]:
+    variable, _, level = name.partition("=")
+    training: Mapping[str, Any] = {"mean": known.training_mean, "sd": known.training_sd}
+    if level:
+        training = {"percent": 100.0 * known.training_mean}
+    sets, missing = {"train": dict(training)}, {}
+    for report in reports:
+        own = next((one for one in report.case_mix if one.column == name), None)
+        hidden = own is None or own.mean is None
+        sets[report.hospital] = {"suppressed": True} if hidden else _cell(own, report, level)
+        missing[report.hospital] = None if own is None else own.missing
+    return {
+        "variable": variable,
+        "level": level or None,
+        "kind": "categorical" if level else "continuous",
+        "sets": sets,
+        "missing": missing,
+        "test": None,
+        "p": None,
+    }
+
+
+def _cell(own: ColumnMix | None, report: ValidationReport, level: str) -> dict[str, Any]:
+    if own is None or own.mean is None:
+        raise ValueError("a cell without a mean")
+    known = report.patients is not None and own.missing is not None
+    present = (report.patients or 0) - (own.missing or 0) if known else None
+    if level:
+        return {"n": round(own.mean * (present or 0)), "percent": 100.0 * own.mean}
+    return {"n": present, "mean": own.mean, "sd": own.sd}
