@@ -20,6 +20,7 @@ from client.commands.notify import notify
 from client.commands.predict import predict
 from client.commands.report import report
 from client.commands.run import run
+from client.commands.status import status
 from client.commands.validate import validate
 from client.imaging.radiomics import Engine
 from common.utils.console import consoles
@@ -37,6 +38,7 @@ for command in (
     check,
     approve,
     run,
+    status,
     doctor,
     notify,
     backup,

@@ -47,7 +47,8 @@ _NOBODY_BEHIND = (
     http.client.SERVICE_UNAVAILABLE,
     http.client.GATEWAY_TIMEOUT,
 )
-_FAILURES = (OSError, http.client.HTTPException, ValueError)
+FAILURES = (OSError, http.client.HTTPException, ValueError)
+"""Errors that mean that there was no answer."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,25 @@ def visit(deployment: Deployment) -> Contact:
                 seconds=seconds,
                 status=response.status,
             )
-    except _FAILURES as error:
+    except FAILURES as error:
         return Contact(failure=error, certificate=_shown(deployment, error))
+
+
+def fetch(deployment: Deployment, path: str, authorization: str, most: int) -> tuple[int, bytes]:
+    """Return status and content of a page of the coordinator's.
+
+    Parameters
+    ----------
+    most : bytes that are read of it.
+
+    Raises
+    ------
+    OSError, HTTPException, ValueError : there was no answer.
+    """
+    with closing(_connection(deployment, _context(deployment))) as connection:
+        connection.request("GET", path, headers={"Authorization": authorization})
+        response = connection.getresponse()
+        return response.status, response.read(most)
 
 
 def _shown(deployment: Deployment, error: Exception) -> x509.Certificate | None:
@@ -110,7 +128,7 @@ def _shown(deployment: Deployment, error: Exception) -> x509.Certificate | None:
         with closing(_connection(deployment, blind)) as connection:
             connection.connect()
             return _certificate(connection)
-    except _FAILURES:
+    except FAILURES:
         return None
 
 
@@ -128,7 +146,7 @@ def upload_speed(deployment: Deployment) -> float | None:
             connection.request("POST", PATH, content, {"Content-Type": MEDIA_TYPE})
             status = connection.getresponse().status
             seconds = time.monotonic() - begin
-    except _FAILURES:
+    except FAILURES:
         return None
     # refused by its length alone: it was not read
     read = status != http.client.REQUEST_ENTITY_TOO_LARGE

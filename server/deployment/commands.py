@@ -337,6 +337,7 @@ class _Watch:
 
 def _supervise(folder: CoordinatorFolder, runs: Sequence[RunFolder], warning: str) -> None:
     from server.deployment.supervisor import Supervisor
+    from server.live.for_hospitals import shown_to_hospitals
     from server.report.results import read
     from server.report.tables import terminal_table
 
@@ -350,7 +351,8 @@ def _supervise(folder: CoordinatorFolder, runs: Sequence[RunFolder], warning: st
         for one in watches
     ]
     try:
-        first.supervise(*others)
+        with shown_to_hospitals(folder, runs, _say):
+            first.supervise(*others)
     except KeyboardInterrupt:
         names = " ".join(run.name for run in runs if not run.finished)
         screen.print(f"interrupted; to go on: fedlnm-server resume {folder.root} {names}")

@@ -30,6 +30,8 @@ class CoordinatorSettings(BaseModel):
     port : on this machine only, where the SuperLink listens behind the proxy.
     listen : IP address of this machine on which the proxy listens; empty for all of them.
     notice_minutes : that a hospital may be late before a notice says so, see `notices`.
+    status_port : on this machine only, from which the proxy passes on to enrolled hospitals how a
+        run stands; 0 = they cannot see it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +40,7 @@ class CoordinatorSettings(BaseModel):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     listen: str = ""
     notice_minutes: Annotated[float, Field(gt=0)] = 10.0
+    status_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
     @field_validator("listen")
     @classmethod

@@ -33,6 +33,10 @@ port = {port}
 
 # IP address of this machine on which the proxy listens; empty for all that it has.
 listen = "{listen}"
+
+# On this machine only: from here the proxy shows enrolled hospitals how a run stands, each with a
+# request that it signs (fedlnm-site status). 0 = they cannot see it.
+status_port = {status_port}
 """
 
 _README = """\

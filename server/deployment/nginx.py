@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from common.messages.status_ticket import HEADER, PATH
 from server.deployment.folder import CoordinatorFolder, CoordinatorSettings
 
 # what a SuperNode of Flower 1.41 calls; to register and unregister itself is not among them
@@ -30,7 +31,7 @@ FLEET_CALLS = (
 _SERVER = """\
 # Made by fedlnm-server. Belongs into nginx's http block: copy it to /etc/nginx/conf.d/, or use the
 # nginx.conf beside it.
-upstream fedlnm_superlink {{
+{limit}upstream fedlnm_superlink {{
     server 127.0.0.1:{superlink_port};
     keepalive 32;
 }}
@@ -64,11 +65,31 @@ server {{
         proxy_ssl_server_name on;
     }}
 
-    # all else, the control interface above all
+{status}    # all else, the control interface above all
     location / {{
         return 403;
     }}
 }}
+"""
+
+_LIMIT = """\
+limit_req_zone $binary_remote_addr zone=fedlnm_status:1m rate=2r/s;
+
+"""
+# the program behind it checks the signature; what does not even look like one does not get there
+_STATUS = """\
+    # how a run stands, for a hospital that signs its request
+    location = {path} {{
+        limit_except GET {{ deny all; }}
+        if ($http_authorization !~ "{header}") {{ return 403; }}
+        limit_req zone=fedlnm_status burst=10 nodelay;
+        limit_req_status 429;
+        client_max_body_size 1k;
+        proxy_pass http://127.0.0.1:{port}{path};
+        proxy_set_header Connection "";
+        proxy_set_header Host 127.0.0.1;
+    }}
+
 """
 
 _MAIN = """\
@@ -93,7 +114,10 @@ http {{
 def server_text(folder: CoordinatorFolder) -> str:
     """Return the server block."""
     settings = folder.settings()
+    port = settings.status_port
     return _SERVER.format(
+        limit=_LIMIT if port else "",
+        status=_STATUS.format(path=PATH, header=HEADER, port=port) if port else "",
         superlink_port=settings.port,
         listen=_listen(settings),
         host=settings.host.strip("[]"),

@@ -428,7 +428,9 @@ def build(
     folders = [hospitals / name for name in study.site_names]
     rehearsal = Rehearsal(root, find_sites(folders, study))
     public = free_port()
-    settings = CoordinatorSettings(address=f"127.0.0.1:{public}", port=free_port())
+    settings = CoordinatorSettings(
+        address=f"127.0.0.1:{public}", port=free_port(), status_port=free_port()
+    )
     hub = make_coordinator(rehearsal.hub.root, settings)
     lines = {name: line(public) for name in rehearsal.data}
     for name, data in rehearsal.data.items():
