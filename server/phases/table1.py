@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.dossier.disclosure import Phase, sum_disclosure
-from common.evaluation.p_band import p_band
+from common.evaluation.p_band import p_bands
 from common.evaluation.suppression import Mask, suppress
 from common.evaluation.table1 import (
     TestResult,
@@ -25,7 +25,12 @@ from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.counts import LevelCounts
 from common.statistics.moments import Means
-from common.statistics.table1 import GroupSums, ProtectedCountResult, ProtectedLevelCounts
+from common.statistics.table1 import (
+    GroupResult,
+    GroupSums,
+    ProtectedCountResult,
+    ProtectedLevelCounts,
+)
 from common.study.model import ClinicalColumn, PrivacySettings, Study
 from common.transforms import Select
 from common.transforms.views import View, table
@@ -40,6 +45,7 @@ from server.phases.quartiles import (
 )
 
 Columns = tuple[ClinicalColumn, ...]
+FEW_VALUES, SMALL_COUNTS = "too few values", "P withheld: small counts"
 
 
 @plain
@@ -58,6 +64,27 @@ class StudySet:
 
 
 @plain
+class PairFindings:
+    """A test set compared with the training set.
+
+    Parameters
+    ----------
+    name : of the test set.
+    test : its p is NaN where something is withheld.
+    band : bounds of p where counts are withheld.
+    note : reason why there is no p.
+    """
+
+    name: str
+    test: TestResult
+    band: tuple[float, float] | None = None
+    note: str = ""
+
+
+Pairs = tuple[PairFindings, ...]
+
+
+@plain
 class LevelFindings:
     """Counts of a column with levels.
 
@@ -67,22 +94,28 @@ class LevelFindings:
     hidden : of the same shape, True = withheld.
     test : of the counts; its p is NaN where one that it takes in is withheld.
     band : bounds of p in that case.
+    pairs : each test set against the training set; none where there is one test set alone.
     """
 
     counts: Float
     hidden: Mask
     test: TestResult
     band: tuple[float, float] | None
+    pairs: Pairs = ()
 
 
 @plain
 class MeanFindings:
-    """Values, mean and deviation (sets,) of a column, and the analysis of variance."""
+    """Values, mean and deviation (sets,) of a column, and the analysis of variance.
+
+    `pairs` are those of `LevelFindings`.
+    """
 
     n: Float
     mean: Float
     deviation: Float
     test: TestResult
+    pairs: Pairs = ()
 
 
 @plain
@@ -95,6 +128,7 @@ class MedianFindings:
     quartiles : (sets, 3); NaN = withheld, or without values.
     notes : by set, reasons why something is withheld, or nothing.
     note : reason why the test is withheld, or leaves sets out.
+    pairs : as in `LevelFindings`.
     """
 
     n: Float
@@ -102,6 +136,7 @@ class MedianFindings:
     notes: tuple[str, ...]
     test: TestResult
     note: str
+    pairs: Pairs = ()
 
 
 Findings = dict[str, LevelFindings | MeanFindings | MedianFindings]
@@ -207,14 +242,40 @@ def _means(
     if any_unread(groups):
         return {}
     return {
-        column.name: MeanFindings(
-            n=np.array([group.n[i] for group in groups]),
-            mean=np.array([group.mean[i] for group in groups]),
-            deviation=np.array([group.deviation[i] for group in groups]),
-            test=analysis_of_variance([group for group in groups if group.n[i] >= fewest], i),
-        )
-        for i, column in enumerate(columns)
+        column.name: _mean_findings(sets, groups, i, fewest) for i, column in enumerate(columns)
     }
+
+
+def _mean_findings(
+    sets: Sequence[StudySet], groups: Sequence[GroupResult], column: int, fewest: int
+) -> MeanFindings:
+    """Compare the sets with at least `fewest` values."""
+    enough = [group.n[column] >= fewest for group in groups]
+
+    def compare(places: Sequence[int]) -> TestResult:
+        return analysis_of_variance([groups[i] for i in places if enough[i]], column)
+
+    return MeanFindings(
+        n=np.array([group.n[column] for group in groups]),
+        mean=np.array([group.mean[column] for group in groups]),
+        deviation=np.array([group.deviation[column] for group in groups]),
+        test=compare(range(len(sets))),
+        pairs=tuple(
+            PairFindings(sets[i].name, compare((0, i)))
+            if enough[0] and enough[i]
+            else PairFindings(sets[i].name, _untested(), note=FEW_VALUES)
+            for i in _pairs(sets)
+        ),
+    )
+
+
+def _pairs(sets: Sequence[StudySet]) -> range:
+    """Return the places of the test sets, the training set being the first; none if just one."""
+    return range(1, len(sets)) if len(sets) > 2 else range(0)
+
+
+def _untested() -> TestResult:
+    return TestResult(test="", statistic=np.nan, p=np.nan)
 
 
 # -- medians --------------------------------------------------------------------------------------
@@ -233,12 +294,12 @@ def _medians(
     if not findings:
         return {}
     return {
-        column.name: _tested(own, study.privacy.min_rows)
+        column.name: _tested(sets, own, study.privacy.min_rows)
         for column, own in zip(columns, findings, strict=True)
     }
 
 
-def _tested(found: ColumnFindings, fewest: int) -> MedianFindings:
+def _tested(sets: Sequence[StudySet], found: ColumnFindings, fewest: int) -> MedianFindings:
     """Compare the sets by rank.
 
     Sets with fewer values than `fewest` take no part, nor do those whose cells had to be joined so
@@ -247,24 +308,37 @@ def _tested(found: ColumnFindings, fewest: int) -> MedianFindings:
     n = found.counts.sum(axis=1)
     enough = n >= fewest
     used = enough & found.usable
-    test, note = rank_test(found.counts[used]), ""
+    test, note = _ranked(found, used)
     left_out = [s.name for s, out in zip(found.sets, enough & ~found.usable, strict=True) if out]
-    if not found.comparable(used):
-        test = TestResult(test=test.test, statistic=np.nan, p=np.nan)
-        note = f"P withheld: {UNORDERED}"
-    else:
-        joined = any(one.joined for one, wanted in zip(found.sets, used, strict=True) if wanted)
-        if joined or found.unsorted(used).any():
-            test = TestResult(test=f"{test.test} (grouped)", statistic=test.statistic, p=test.p)
-        if left_out:
-            note = f"without {', '.join(left_out)}: {UNORDERED}"
+    if left_out and not note:
+        note = f"without {', '.join(left_out)}: {UNORDERED}"
+    pairs = []
+    for place in _pairs(sets):
+        both = np.isin(np.arange(len(sets)), (0, place))
+        pair, why = _ranked(found, used & both)
+        if not (used & both)[[0, place]].all():
+            few = not (enough & both)[[0, place]].all()
+            pair, why = _untested(), FEW_VALUES if few else f"P withheld: {UNORDERED}"
+        pairs.append(PairFindings(sets[place].name, pair, note=why))
     return MedianFindings(
         n=n,
         quartiles=np.array([[one.value for one in three] for three in found.quartiles]),
         notes=found.notes,
         test=test,
         note=note,
+        pairs=tuple(pairs),
     )
+
+
+def _ranked(found: ColumnFindings, used: Mask) -> tuple[TestResult, str]:
+    """Compare these sets (True = used) by rank; the note says why p is withheld."""
+    test = rank_test(found.counts[used])
+    if not found.comparable(used):
+        return TestResult(test=test.test, statistic=np.nan, p=np.nan), f"P withheld: {UNORDERED}"
+    joined = any(one.joined for one, wanted in zip(found.sets, used, strict=True) if wanted)
+    if joined or found.unsorted(used).any():
+        test = TestResult(test=f"{test.test} (grouped)", statistic=test.statistic, p=test.p)
+    return test, ""
 
 
 # -- levels ---------------------------------------------------------------------------------------
@@ -296,7 +370,7 @@ def _levels(
             counts[position, -1] = group.patients - counts[position].sum()
             hidden[position] = suppress(counts[position], privacy.min_cell)
         known = [not s.alone and s.patients >= privacy.min_cell for s in sets]
-        found[column.name] = _compared(counts, hidden, known, privacy.min_cell)
+        found[column.name] = _compared(sets, counts, hidden, known, privacy.min_cell)
     return found
 
 
@@ -315,19 +389,51 @@ def _endpoint(federation: Federation, sets: Sequence[StudySet]) -> LevelFindings
     pairs = [federation.count(s.name) for s in sets]
     counts = np.array([[n - positives, positives, 0.0] for n, positives in pairs])
     hidden = np.array([suppress(own, minimum) for own in counts])
-    return _compared(counts, hidden, [s.patients >= minimum for s in sets], minimum)
+    return _compared(sets, counts, hidden, [s.patients >= minimum for s in sets], minimum)
 
 
-def _compared(counts: Float, hidden: Mask, known: Sequence[bool], minimum: int) -> LevelFindings:
+def _compared(
+    sets: Sequence[StudySet], counts: Float, hidden: Mask, known: Sequence[bool], minimum: int
+) -> LevelFindings:
     """Test all counts, as the coordinator knows them, also those withheld.
 
     A set of which something is withheld is left out unless all its counts are `known` here.
     """
     tested = np.array(known) | ~hidden.any(axis=1)
-    test, band = contingency_test(counts[tested, :-1].T), None
-    if hidden[tested].any():
-        band = p_band(
-            counts[tested], hidden[tested], minimum, lambda table: contingency_test(table.T)
+    everybody = tuple(np.flatnonzero(tested).tolist())
+    pairs = {place: (0, place) for place in _pairs(sets) if tested[0] and tested[place]}
+    comparisons = [everybody, *pairs.values()]
+    in_bands = [groups for groups in comparisons if hidden[list(groups)].any()]
+    bands = dict(
+        zip(
+            in_bands,
+            # what is withheld of a set that is not tested is in no p
+            p_bands(counts, hidden & tested[:, None], minimum, _by_level, in_bands),
+            strict=True,
         )
-        test = TestResult(test=test.test, statistic=np.nan, p=np.nan)
-    return LevelFindings(counts, hidden, test, band)
+    )
+
+    def judged(groups: tuple[int, ...]) -> TestResult:
+        if groups in bands and bands[groups] is None:
+            return _untested()  # which test it would be depends on the counts, too
+        test = _by_level(counts[list(groups), :-1])
+        return test if groups not in bands else TestResult(test.test, np.nan, np.nan)
+
+    def pair(place: int) -> PairFindings:
+        groups = pairs.get(place)
+        if groups is None or (groups in bands and bands[groups] is None):
+            return PairFindings(sets[place].name, _untested(), note=SMALL_COUNTS)
+        return PairFindings(sets[place].name, judged(groups), bands.get(groups))
+
+    return LevelFindings(
+        counts=counts,
+        hidden=hidden,
+        test=judged(everybody),
+        band=bands.get(everybody),
+        pairs=tuple(pair(place) for place in _pairs(sets)),
+    )
+
+
+def _by_level(table: Float) -> TestResult:
+    """Test counts (sets, levels)."""
+    return contingency_test(table.T)

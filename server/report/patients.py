@@ -13,7 +13,14 @@ from common.html.drawing import BLACK, GREY, Drawing, draw
 from common.html.pages import Block, Cell, Line
 from server.report import words
 from server.report.reading import set_label
-from server.report.schema import Participant, ParticipantCount, Results, Table1Cell, Table1Row
+from server.report.schema import (
+    Participant,
+    ParticipantCount,
+    Results,
+    Table1Cell,
+    Table1Pair,
+    Table1Row,
+)
 
 
 def flow_block(results: Results) -> Block | None:
@@ -113,7 +120,7 @@ def _arrow() -> dict[str, object]:
     return {"arrowstyle": "-|>", "color": GREY, "lw": 1.0, "shrinkA": 0, "shrinkB": 0}
 
 
-WITHHELD = "withheld"
+WITHHELD, SIGNIFICANT = "withheld", 0.05
 COUNTS = "Numbers of patients with percentages in parentheses"
 MEANS, MEDIANS = "mean ± standard deviation", "median (quartiles)"
 WITHHELD_NOTE = (
@@ -139,6 +146,32 @@ def table1_block(results: Results) -> Block | None:
     columns = ("Characteristic", *(set_label(name) for name in names), "P", "Test")
     # a variable and its levels belong together
     return Block(_title(rows), _note(rows), columns, tuple(lines), sortable=False)
+
+
+def pairs_block(results: Results) -> Block | None:
+    """Return the P of each variable between each test set and the training set."""
+    rows = [next(group) for _, group in groupby(results.table1, key=lambda row: row.variable)]
+    names = list(dict.fromkeys(name for row in rows for name in row.pairs))
+    if not names:
+        return None
+    lines = tuple(
+        Line(words.humanise(row.variable), tuple(_pair(row.pairs.get(name)) for name in names))
+        for row in rows
+    )
+    columns = ("Characteristic", *(set_label(name) for name in names))
+    return Block("", "", columns, lines, "pairs", sortable=False)
+
+
+def _pair(pair: Table1Pair | None) -> Cell:
+    if pair is None:
+        return Cell(words.MISSING)
+    if pair.p_band is not None:
+        return Cell(_band(pair.p_band), pair.test or "", "p_pair")
+    withheld = pair.p is None and pair.note.startswith("P withheld")
+    text = WITHHELD if withheld else words.p_value(pair.p)
+    low = pair.p is not None and pair.p < SIGNIFICANT
+    below = pair.note.removeprefix("P withheld: ") or pair.test or ""
+    return Cell(text, below, "p_pair", strong=low)
 
 
 def _variable(rows: list[Table1Row], names: list[str]) -> list[Line]:
@@ -205,11 +238,17 @@ def _missing(count: int | None) -> str:
 
 
 def _p(row: Table1Row) -> str:
-    low, high = row.p_band or (None, None)
-    if low is None or high is None:
+    if row.p_band is None or None in row.p_band:
         withheld = any(cell.suppressed for cell in row.sets.values()) and row.level is not None
         withheld |= row.note.startswith("P withheld")
         return WITHHELD if withheld and row.p is None else words.p_value(row.p)
+    return _band(row.p_band)
+
+
+def _band(ends: tuple[float | None, float | None]) -> str:
+    low, high = ends
+    if low is None or high is None:
+        return WITHHELD
     if low == 0:
         return f"<{high:g}"
     return f"≥{low:g}" if high == 1 else f"{low:g}{words.EN_DASH}{high:g}"

@@ -25,6 +25,7 @@ from server.phases.table1 import (
     LevelFindings,
     MeanFindings,
     MedianFindings,
+    PairFindings,
     StudySet,
     Table1Findings,
 )
@@ -75,7 +76,8 @@ def _level_rows(
                 "percent": 100.0 * float(own[index] / present) if shown and present else None,
                 "suppressed": not shown,
             }
-        rows.append(_table1_row(column, level, cells, missing, found.test) | {"p_band": found.band})
+        row = _table1_row(column, level, cells, missing, found.test, found.pairs)
+        rows.append(row | {"p_band": found.band})
     return rows
 
 
@@ -90,7 +92,7 @@ def _mean_row(
             "mean": float(mean) if shown else None,
             "sd": float(deviation) if shown and n > 1 else None,
         }
-    return _table1_row(column, None, cells, missing, found.test)
+    return _table1_row(column, None, cells, missing, found.test, found.pairs)
 
 
 def _median_row(
@@ -106,7 +108,8 @@ def _median_row(
         for name, value in zip(("q1", "median", "q3"), three.tolist(), strict=True):
             cells[group.name][name] = value if shown and np.isfinite(value) else None
         cells[group.name]["note"] = note if shown else ""
-    return _table1_row(column, None, cells, missing, found.test) | {"note": found.note}
+    row = _table1_row(column, None, cells, missing, found.test, found.pairs)
+    return row | {"note": found.note}
 
 
 def _present(
@@ -138,6 +141,7 @@ def _table1_row(
     cells: dict[str, Row],
     missing: dict[str, int | None],
     test: TestResult,
+    pairs: Sequence[PairFindings],
 ) -> Row:
     return {
         "variable": f"{column.name} ({column.unit})" if column.unit else column.name,
@@ -146,8 +150,17 @@ def _table1_row(
         "decimals": column.decimals,
         "sets": cells,
         "missing": missing,
-        "test": test.test,
+        "test": test.test or None,
         "p": float(test.p),
+        "pairs": {
+            one.name: {
+                "test": one.test.test or None,
+                "p": float(one.test.p),
+                "p_band": one.band,
+                "note": one.note,
+            }
+            for one in pairs
+        },
     }
 
 

@@ -472,11 +472,21 @@ class Table1Cell(Record):
     note: str = ""
 
 
+class Table1Pair(Record):
+    """A test set compared with the training set; `p_band` and `note` are those of the row."""
+
+    test: str | None = None
+    p: Share = None
+    p_band: tuple[Share, Share] | None = None
+    note: str = ""
+
+
 class Table1Row(Record):
     """One line of Table 1; `level` is null for a continuous variable; one P a variable.
 
     `missing` counts patients without a value; `p_band` holds the ends of a band that P lies in,
     where P itself would give withheld counts away. `note` says why P is null or without some sets.
+    `pairs` has each test set against the training set, where there are several.
     """
 
     variable: str
@@ -489,6 +499,7 @@ class Table1Row(Record):
     p: Share = None
     p_band: tuple[Share, Share] | None = None
     note: str = ""
+    pairs: dict[str, Table1Pair] = Field(default_factory=dict)
 
 
 class CalibrationBin(Record):

@@ -372,6 +372,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         frequencies=stability.frequency_blocks(results),
         selection_notes=appendix.selection_notes(results),
         table1=patients.table1_block(results),
+        table1_pairs=patients.pairs_block(results),
         participants=patients.flow_block(results),
         per_site=subgroups.per_site_blocks(results),
         strata=subgroups.strata_blocks(results),

@@ -66,6 +66,7 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "delong": _records(("run", "set", "model_a", "model_b", "z", "p"), results.delong),
         "measures": [list(MEASURE_COLUMNS), *measure_rows(results)],
         "table1": _table1(results),
+        "table1_pairs": _table1_pairs(results),
         "selection": _selection(results),
         "stability": [list(STABILITY_COLUMNS), *stability_rows(results)],
         "site_performance": _records(SITE_COLUMNS, results.site_performance),
@@ -101,6 +102,15 @@ def _table1(results: Results) -> Rows:
         notes = [f"{name}: {cell.note}" for name, cell in row.sets.items() if cell.note]
         note = "; ".join([*notes, *([row.note] if row.note else [])])
         rows.append([*line, row.test, row.p, *(row.p_band or (None, None)), note])
+    return rows
+
+
+def _table1_pairs(results: Results) -> Rows:
+    rows: Rows = [["variable", "set", "test", "p", "p_low", "p_high", "note"]]
+    for variable, group in groupby(results.table1, key=lambda row: row.variable):
+        for name, pair in next(group).pairs.items():
+            band = pair.p_band or (None, None)
+            rows.append([variable, name, pair.test, pair.p, *band, pair.note])
     return rows
 
 

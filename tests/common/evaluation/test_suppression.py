@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from common.evaluation.p_band import BANDS, p_band
+from common.evaluation.p_band import BANDS, p_bands
 from common.evaluation.suppression import suppress
 from common.evaluation.table1 import TestResult, contingency_test
 
@@ -29,6 +29,12 @@ def shares_of(total: int, cells: int) -> Iterator[tuple[int, ...]]:
 
 def columnwise(table: Any) -> TestResult:
     return contingency_test(table.T)
+
+
+def band_of(counts: Any, hidden: Any, minimum: int) -> tuple[float, float] | None:
+    """Return the band of the one test over both sets."""
+    (band,) = p_bands(counts, hidden, minimum, columnwise, [(0, 1)])
+    return band
 
 
 def consistent(counts: Any, hidden: Any, minimum: int) -> list[Any]:
@@ -72,7 +78,7 @@ def test_the_band_of_p_leaves_at_least_two_possible_values(
 ) -> None:
     counts = np.array([first, second], dtype=np.float64)
     hidden = np.array([suppress(row, 3) for row in counts])
-    band = p_band(counts, hidden, 3, columnwise)
+    band = band_of(counts, hidden, 3)
     assume(band is not None)
     assert band is not None
     name, tables = columnwise(counts[:, :-1]).test, []
@@ -81,6 +87,32 @@ def test_the_band_of_p_leaves_at_least_two_possible_values(
         if result.test == name and band[0] <= result.p <= band[1]:
             tables.append(row)
     for cell in np.flatnonzero(hidden[0]):
+        assert np.unique(np.array(tables)[:, cell]).size >= 2
+
+
+@given(
+    first=st.tuples(st.integers(3, 40), st.integers(3, 40), st.just(0)),
+    second=st.tuples(st.integers(1, 2), st.integers(3, 12), st.integers(0, 3)),
+    third=st.tuples(st.integers(3, 40), st.integers(3, 40), st.just(0)),
+)
+@settings(max_examples=60)
+def test_the_bands_of_several_tests_together_leave_two_possible_values(
+    first: tuple[int, ...], second: tuple[int, ...], third: tuple[int, ...]
+) -> None:
+    counts = np.array([first, second, third], dtype=np.float64)
+    hidden = np.array([suppress(row, 3) for row in counts])
+    comparisons = [(0, 1, 2), (0, 1), (1, 2)]
+    bands = p_bands(counts, hidden, 3, columnwise, comparisons)
+    given_ = {g: b for g, b in zip(comparisons, bands, strict=True) if b is not None}
+    assume(given_)
+    tables = []
+    for row in consistent(counts[1], hidden[1], 3):
+        table = np.array([counts[0], row, counts[2]])
+        found = {g: columnwise(table[list(g), :-1]) for g in given_}
+        names = {g: columnwise(counts[list(g), :-1]).test for g in given_}
+        if all(found[g].test == names[g] and b[0] <= found[g].p <= b[1] for g, b in given_.items()):
+            tables.append(row)
+    for cell in np.flatnonzero(hidden[1]):
         assert np.unique(np.array(tables)[:, cell]).size >= 2
 
 
@@ -110,14 +142,14 @@ def test_which_cells_go(counts: list[int], hidden: list[int]) -> None:
 def test_a_band_holds_p_and_a_p_that_is_not_stays_away() -> None:
     counts = np.array([[2.0, 60.0, 0.0], [20.0, 30.0, 0.0]])
     hidden = np.array([suppress(row, 3) for row in counts])
-    band = p_band(counts, hidden, 3, columnwise)
+    band = band_of(counts, hidden, 3)
     exact = contingency_test(counts[:, :-1].T).p
     assert band is not None
     assert band[0] <= exact <= band[1]
     assert BANDS.index(band[1]) == BANDS.index(band[0]) + 1
     constant = np.array([[1.0, 8.0, 0.0], [0.0, 0.0, 0.0]])
     gaps = np.array([suppress(row, 3) for row in constant])
-    assert p_band(constant, gaps, 3, columnwise) is None
+    assert band_of(constant, gaps, 3) is None
 
 
 def test_a_band_that_would_tell_the_count_is_not_given() -> None:
@@ -125,4 +157,4 @@ def test_a_band_that_would_tell_the_count_is_not_given() -> None:
     counts = np.array([[141.0, 4.0, 0.0], [58.0, 5.0, 0.0]])
     hidden = np.array([suppress(row, 5) for row in counts])
     assert hidden.tolist() == [[True, True, False], [False, False, False]]
-    assert p_band(counts, hidden, 5, columnwise) is None
+    assert band_of(counts, hidden, 5) is None

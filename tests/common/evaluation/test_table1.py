@@ -52,6 +52,11 @@ def test_all_rows_of_table_1_give_the_known_p() -> None:
         assert contingency_test(np.array(tables[name])).p == pytest.approx(p, abs=5e-4), name
     for name in ("primary_site", "t_stage"):
         assert contingency_test(np.array(tables[name])).p < 1e-4
+    # in words: more glottic cancer in both external sets, more T3-4 tumours in the second
+    site, stage = np.array(tables["primary_site"]), np.array(tables["t_stage"])
+    stage = np.array([stage[:2].sum(axis=0), stage[2:].sum(axis=0)])
+    differ = [[contingency_test(t[:, [0, k]]).p < 0.05 for k in (1, 2, 3)] for t in (site, stage)]
+    assert differ == [[False, True, True], [False, False, True]]
 
 
 def test_chi_square_matches_scipy_without_correction() -> None:

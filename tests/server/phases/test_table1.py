@@ -163,6 +163,48 @@ def test_three_sets_equal_scipy_on_the_pooled_rows(tmp_path: Path) -> None:
     assert (stage["test"], stage["p"]) == ("chi-square", pytest.approx(expected.pvalue, rel=1e-12))
 
 
+def test_each_test_set_against_the_training_set_equals_scipy_on_the_pooled_rows(
+    tmp_path: Path,
+) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL | EXTERNAL, min_cell=0)
+    asked: list[Any] = []
+    ask = federation.sum_many
+    federation.sum_many = lambda items: asked.append(items) or ask(items)  # type: ignore
+    rows = table1(federation)
+    assert len(asked) == 2  # no question more than the table takes
+    for name in ("internal", "external"):
+        groups = ["train", name]
+        samples = {c: [numbers(pooled, c, g) for g in groups] for c in ("age", "size")}
+        tables = {c: contingency(pooled, c, groups) for c in ("sex", "stage", "rare")}
+        expected = {
+            ("age (years)", None): ("t", stats.ttest_ind(*samples["age"])),
+            ("size", None): (
+                "Mann-Whitney",
+                stats.mannwhitneyu(*samples["size"], method="asymptotic"),
+            ),
+            **{
+                (c, "male" if c == "sex" else "2"): (
+                    "chi-square",
+                    stats.chi2_contingency(tables[c], correction=False),
+                )
+                for c in ("sex", "stage")
+            },
+            ("rare", "no"): ("Fisher", stats.fisher_exact(tables["rare"])),
+        }
+        for where, (test, exact) in expected.items():
+            pair = row_of(rows, *where)["pairs"][name]
+            assert (pair["test"], pair["p"]) == (test, pytest.approx(exact.pvalue, rel=1e-12))
+        marker = row_of(rows, "marker")["pairs"][name]
+        about = stats.mannwhitneyu(*(numbers(pooled, "marker", g) for g in groups))
+        assert marker["test"] == "Mann-Whitney (grouped)"
+        assert marker["p"] == pytest.approx(about.pvalue, abs=0.02)
+
+
+def test_one_test_set_is_compared_by_the_one_test_of_the_table(tmp_path: Path) -> None:
+    federation, _ = study_over(tmp_path, INTERNAL, min_cell=0)
+    assert not any(row["pairs"] for row in table1(federation))
+
+
 def test_without_decimals_medians_are_close_and_labelled(tmp_path: Path) -> None:
     federation, pooled = study_over(tmp_path, INTERNAL | EXTERNAL, min_cell=0)
     marker = row_of(table1(federation), "marker")
@@ -224,6 +266,21 @@ def test_a_small_count_is_withheld_with_another_and_p_is_a_band(tmp_path: Path) 
         assert low <= exact <= high
 
 
+def test_the_p_of_a_pair_with_a_small_count_is_a_band_or_withheld(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL | EXTERNAL, min_cell=6)
+    row = row_of(table1(federation), "rare", "yes")
+    for name, pair in row["pairs"].items():
+        if not any(row["sets"][g]["suppressed"] for g in ("train", name)):
+            continue
+        assert np.isnan(pair["p"])
+        exact = stats.fisher_exact(contingency(pooled, "rare", ["train", name])).pvalue
+        if pair["p_band"] is None:
+            assert (pair["test"], pair["note"]) == (None, "P withheld: small counts")
+        else:
+            assert pair["p_band"][0] <= exact <= pair["p_band"][1]
+    assert any(cell["suppressed"] for cell in row["sets"].values())
+
+
 def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,7 +320,10 @@ def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
 
     whole = stats.chi2_contingency(of_c("sex", ["train", "internal", "external"]), correction=False)
     assert row_of(rows, "sex", "male")["p"] == pytest.approx(whole.pvalue, rel=1e-12)
-    assert row_of(rows, "rare", "no")["test"] == "Fisher"  # two sets are left
+    rare = row_of(rows, "rare", "no")
+    assert rare["pairs"]["external"]["note"] == "P withheld: small counts"
+    # which test two sets with withheld counts had would tell of these counts
+    assert (rare["test"], rare["p_band"]) == (None, None)
 
 
 def test_a_column_of_few_values_at_one_site_is_not_told(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from common.html.pages import Block
-from server.report.patients import table1_block
+from server.report.patients import pairs_block, table1_block
+from server.report.reading import set_label
 from server.report.results import parse
+from server.report.schema import Results
 
 
 def continuous(**changes: Any) -> dict[str, Any]:
@@ -115,3 +117,27 @@ def test_a_median_that_is_not_known_well_enough_is_withheld_and_says_why(shown: 
         block.note.replace("Training set", "Training")
     )
     assert "Age (years): P withheld: the order is not known." in block.note
+
+
+def test_each_test_set_stands_with_its_p_against_the_training_set(whole: Results) -> None:
+    block = pairs_block(whole)
+    assert block is not None
+    assert block.columns == (
+        "Characteristic",
+        *map(set_label, ("internal", "external_1", "external_2")),
+    )
+    rows = {line.head: line.cells for line in block.lines}
+    assert [cell.text for cell in rows["Sex"]] == [
+        "0.063",
+        "\N{GREATER-THAN OR EQUAL TO}0.1",
+        "withheld",
+    ]
+    assert [cell.small for cell in rows["Sex"]] == ["Fisher", "Fisher", "small counts"]
+    assert all(cell.strong for cell in rows["Primary site"])
+    assert not any(cell.strong for cell in rows["Age"])
+
+
+def test_one_test_set_needs_no_second_table(tree: dict[str, Any]) -> None:
+    for row in tree["table1"]:
+        row["pairs"] = {}
+    assert pairs_block(parse(tree)) is None

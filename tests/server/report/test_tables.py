@@ -55,6 +55,18 @@ def test_table1_csv_leaves_withheld_cells_empty(whole: Results, tmp_path: Path) 
     assert rows["age", ""]["internal_mean"] == "61.8"
 
 
+def test_table1_pairs_csv_has_each_variable_once_against_each_test_set(
+    whole: Results, tmp_path: Path
+) -> None:
+    write_tables(whole, tmp_path)
+    rows = {(r["variable"], r["set"]): r for r in _read(tmp_path, "table1_pairs")}
+    assert len(rows) == 3 * 3
+    assert rows["age", "internal"]["test"] == "t"
+    assert float(rows["age", "internal"]["p"]) == 0.82
+    assert (rows["sex", "external_1"]["p_low"], rows["sex", "external_1"]["p"]) == ("0.1", "")
+    assert rows["sex", "external_2"]["note"] == "P withheld: small counts"
+
+
 def test_selection_csv_holds_steps_penalty_and_weights(whole: Results, tmp_path: Path) -> None:
     write_tables(whole, tmp_path)
     rows = [r for r in _read(tmp_path, "selection") if r["arm"] == "radiomics"]
