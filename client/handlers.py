@@ -9,6 +9,7 @@ import numpy as np
 
 from client.check.disclosure import foretold
 from client.site import LOG
+from client.store.batches import keep_batches
 from client.store.canaries import audit_canaries
 from client.store.cohorts import fix_levels
 from client.store.row_sets import audit_releases
@@ -16,7 +17,7 @@ from client.store.run_files import StoredTable
 from client.versions import software
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle
-from common.bundle.signature import check_files
+from common.bundle.signature import check_files, digest_of
 from common.disclosure.forms import FormError, check_models, check_out_of_fold
 from common.disclosure.membership import audited_models, fewest_audited
 from common.disclosure.pooled_rows import (
@@ -324,6 +325,8 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         check_models(bundle.models, study)
     except FormError as error:
         return Refused(refusals=(refusal("form", privacy, "", str(error)),))
+    folder, scanners = workspace.run_tables.folder, workspace.tables.scanners
+    keep_batches(folder, workspace.tables, scanners, bundle.models, digest_of(request.bundle))
     cutoffs = np.array([bundle.cutoffs[name] for name in bundle.models])
     counts: dict[str, tuple[int, int]] = {}
     evaluations: dict[str, Evaluation] = {}

@@ -38,11 +38,15 @@ def phantom(
     out: Annotated[Path, typer.Option(help="folder to write the hospitals into")],
     seed: Annotated[int, typer.Option(help="another seed gives other patients")] = 20240101,
     small: Annotated[bool, typer.Option(help="six small hospitals, for a quick look")] = False,
+    scanner_shift: Annotated[
+        float, typer.Option(min=0.0, help="how many times as far apart their scanners are")
+    ] = 1.0,
 ) -> None:
     """Write hospitals of computer-made patients: CT volumes, contours, cohort.csv, study.toml."""
     from sim.phantom.generate import DEFAULT, SMALL, generate
+    from sim.phantom.plan import with_scanner_shift
 
-    plan = SMALL if small else DEFAULT
+    plan = with_scanner_shift(SMALL if small else DEFAULT, scanner_shift)
 
     def tick(hospital: str, done: int, total: int) -> None:
         if done == total:

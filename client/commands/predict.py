@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from client.imaging.preparation import PatientProblem
     from client.predict.inputs import Case
     from client.predict.predicting import Outcome
+    from client.store.batches import KeptBatches
     from common.study.model import Study
 
 console, screen = consoles()
@@ -32,6 +33,13 @@ Confirmed = Annotated[
 ]
 Clinical = Annotated[
     list[str] | None, typer.Option(help="NAME=VALUE,NAME=VALUE; what is left out is missing")
+]
+Scanner = Annotated[
+    str, typer.Option(help="the hospital's name of the scanner, where the study harmonises these")
+]
+BatchesFile = Annotated[
+    Path | None,
+    typer.Option(help="batches.safetensors of this hospital's run [default: found by --site]"),
 ]
 Cohort = Annotated[
     Path | None, typer.Option(help="cohort.csv with many patients, in place of the three")
@@ -62,11 +70,13 @@ def predict(
     mask: Mask = None,
     confirmed: Confirmed = "",
     clinical: Clinical = None,
+    scanner: Scanner = "",
     cohort: Cohort = None,
     patient: Annotated[str, typer.Option(help="what the report calls the patient")] = "patient",
     out: Out = None,
     coordinator_key: Key = None,
     site: Site = None,
+    batches: BatchesFile = None,
     unverified: Unverified = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1")] = "auto",
     workers: Workers = 1,
@@ -101,7 +111,7 @@ def predict(
     from client.predict.predicting import predict as predict_all
     from client.predict.report import Wish, check_folder, write
 
-    if cohort is not None and (image or mask or clinical or confirmed):
+    if cohort is not None and (image or mask or clinical or confirmed or scanner):
         raise UsageError("--cohort with data of a single patient", where="predict")
     check_device(device)
     printed = cohort is None if pdf is None else pdf
@@ -110,11 +120,14 @@ def predict(
     key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
     with verify.blamed_unless_checked(key):
         opened = verify.open_bundle(bundle, key)
-        own = (patient, image, mask, clinical or [], confirmed)
+        own = (patient, image, mask, clinical or [], confirmed, scanner)
         cases, problems, warnings = _read(opened.study, cohort, *own)
         machine = Machine(device, workers, cache)
+        kept = _kept(batches, site, opened.digest)
         with ProgressBar(screen) as progress:
-            outcome, predictor = predict_all(opened, cases, machine, problems, warnings, progress)
+            outcome, predictor = predict_all(
+                opened, cases, machine, problems, warnings, progress, kept
+            )
         _print(outcome, as_json=json_output)
         if out is not None and outcome.predictions:
             write(outcome, predictor, out, Wish(saliency_steps, printed), screen.emit)
@@ -129,6 +142,7 @@ def _read(
     mask: Path | None,
     clinical: list[str],
     confirmed: str,
+    scanner: str,
 ) -> tuple[list[Case], list[PatientProblem], list[str]]:
     """Return the patients of the cohort, or the one of the command line; refusals and warnings."""
     from client.data.cohort_file import confirmed_words
@@ -137,7 +151,19 @@ def _read(
     if cohort is not None:
         return read_cases(cohort, study)
     words = confirmed_words(confirmed, "--confirmed")
-    return [case_of(study, patient, image, mask, clinical, words)], [], []
+    return [case_of(study, patient, image, mask, clinical, words, scanner)], [], []
+
+
+def _kept(batches: Path | None, site: Path | None, bundle: str) -> KeptBatches | None:
+    """Return what the hospital kept of its own batches: of the file, or of its work folder."""
+    from client.site import load_site
+    from client.store.batches import find_batches, read_batches
+
+    if batches is not None:
+        return read_batches(batches, bundle)
+    if site is None:
+        return None
+    return find_batches(load_site(site / "site.toml" if site.is_dir() else site).work, bundle)
 
 
 def _print(outcome: Outcome, *, as_json: bool) -> None:

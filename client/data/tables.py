@@ -53,6 +53,11 @@ class SiteTables:
         self._loaded: dict[tuple[str, str], Rows] = {}
         self._made_by: dict[tuple[str, str], str] = {}
 
+    @property
+    def scanners(self) -> tuple[str, ...]:
+        """Names of the scanners, by the code in `Rows.batch`."""
+        return tuple(scanner for _, scanner in self._batches)
+
     def read(self, name: str, subset: str) -> Rows:
         """Return the rows of a base table.
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from client.check.screen import listed
 from client.data.clinical_values import coded_value
-from client.data.cohort import ONE_ROW, id_problem, stand_in
+from client.data.cohort import ONE_ROW, SCANNER, id_problem, names_scanners, stand_in
 from client.data.cohort_file import (
     COLUMN,
     NOTHING,
@@ -42,6 +42,7 @@ class Case:
     clinical : coded values of all clinical columns, NaN where missing; None = no clinical data.
     image, mask : both or neither.
     confirmed : findings of the mask's header that somebody has looked at and found right.
+    scanner : the hospital's name of the scanner, where the study harmonises scanners.
     """
 
     patient_id: str
@@ -49,6 +50,7 @@ class Case:
     image: Path | None
     mask: Path | None
     confirmed: frozenset[str] = NOTHING
+    scanner: str = ""
 
 
 def case_of(
@@ -58,6 +60,7 @@ def case_of(
     mask: Path | None,
     clinical: Sequence[str],
     confirmed: frozenset[str] = NOTHING,
+    scanner: str = "",
 ) -> Case:
     """Return the patient that the options of the command describe.
 
@@ -87,7 +90,8 @@ def case_of(
     for option, path in (("--image", image), ("--mask", mask)):
         if path is not None and not split_roi(path)[0].exists():
             raise InputError("no such file", where=path.name, remedy=f"correct {option}")
-    return Case(patient_id, _clinical_options(study, clinical), image, mask, confirmed)
+    values = _clinical_options(study, clinical)
+    return Case(patient_id, values, image, mask, confirmed, plain_text(scanner))
 
 
 def _clinical_options(study: Study, texts: Sequence[str]) -> dict[str, float] | None:
@@ -153,6 +157,7 @@ def read_cases(path: Path, study: Study) -> tuple[list[Case], list[PatientProble
 def _table(path: Path, study: Study) -> pd.DataFrame:
     frame = read_table(path)
     known = ("patient_id", *(column.name for column in study.clinical), "image", "mask", COLUMN)
+    known += (SCANNER,) if names_scanners(study) else ()
     for fault in near_misses(frame, known):
         raise InputError(fault.what, where=path.name, remedy=fault.remedy)
     if "patient_id" not in frame.columns:
@@ -190,7 +195,8 @@ def _case_of_row(name: str, row: Mapping[str, str], folder: Path, study: Study) 
         raise InputError("nothing is known of the patient", where="", remedy="fill the cells")
     confirmed = confirmed_words(row.get(COLUMN, ""))
     given, contour = paths or (None, None)
-    return Case(name, clinical if known else None, given, contour, confirmed)
+    scanner = plain_text(row.get(SCANNER, "")) if names_scanners(study) else ""
+    return Case(name, clinical if known else None, given, contour, confirmed, scanner)
 
 
 def _lacking(frame: pd.DataFrame, study: Study) -> list[str]:

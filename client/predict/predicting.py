@@ -17,6 +17,7 @@ from client.predict.inputs import Case
 from client.predict.scoring import Prediction, Predictor, job_files
 from client.predict.verify import Opened, installed
 from client.site import DEVICE_PATTERN
+from client.store.batches import KeptBatches
 from client.training.device import find_compute
 from common.errors import StudyError, UsageError
 
@@ -139,6 +140,7 @@ def predict(
     problems: Sequence[PatientProblem] = (),
     warnings: Sequence[str] = (),
     progress: Progress | None = None,
+    kept: KeptBatches | None = None,
 ) -> tuple[Outcome, Predictor]:
     """Score all patients that can be used; the others are among the outcome's problems.
 
@@ -146,6 +148,7 @@ def predict(
     ----------
     problems, warnings : what was found before.
     progress : called with patients prepared, patients in all, and the id of the last one.
+    kept : effects of the hospital's own batches, where it trained.
 
     Raises
     ------
@@ -158,7 +161,7 @@ def predict(
         images, found = _prepared(opened, cases, machine.workers, folder, progress)
         bad = {problem.patient_id for problem in found}
         usable = [case for case in cases if case.patient_id not in bad]
-        predictions = tuple(predictor.predict(case, images) for case in usable)
+        predictions = tuple(predictor.predict(usable, images, kept))
     everything = (*opened.warnings, *warnings)
     outcome = Outcome(opened, predictions, (*problems, *found), everything)
     check_all_are_there(outcome, len(cases) + len(problems))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,21 @@ import numpy as np
 from client.data.cohort import Patient
 from client.data.tables import clinical_table
 from client.imaging.prepared import PreparedImages
+from client.predict.batches import Batches, batches_of
 from client.predict.inputs import Case
 from client.predict.verify import Opened
+from client.store.batches import KeptBatches
 from client.training.batches import Crops
 from client.training.device import Compute
 from client.training.inference import network_of, network_tables
 from client.training.loop import infer
 from common.bundle.bundle import Bundle
+from common.learning.combat import BatchEffects
 from common.models import MODELS, NetworkName, labels_of, network_name
-from common.statistics.base import Float, Rows
+from common.statistics.base import Float, Int, Rows
 from common.study.model import ClinicalColumn, Study
 from common.transforms import NormalScores, Standardise
-from common.transforms.views import ByFold, Joined, Paired, Table, View, materialise
+from common.transforms.views import ByFold, Joined, Table, View, base_tables, materialise
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,7 @@ def _flat(steps: tuple[Any, ...]) -> list[Any]:
 
 CLINICAL, IMAGE = "clinical data", "CT with contour"
 _SUBSET = "patient"
+Found = Mapping[str, tuple[tuple[str, ...], Float]]
 
 
 @dataclass(frozen=True)
@@ -267,27 +272,60 @@ class Predictor:
         }
         self.ranges = TrainingRanges(self.opened.bundle, study)
 
-    def predict(self, case: Case, images: PreparedImages | None) -> Prediction:
-        """Score a patient with every model that can be used.
+    def predict(
+        self,
+        cases: Sequence[Case],
+        images: PreparedImages | None,
+        kept: KeptBatches | None = None,
+    ) -> list[Prediction]:
+        """Score patients with every model that can be used.
 
         Parameters
         ----------
-        images : prepared, where the case has an image that a model looks at.
+        images : prepared, where a case has an image that a model looks at.
+        kept : effects of the hospital's own batches, where it trained.
         """
-        bundle = self.opened.bundle
-        tables = self._tables(case, images)
+        models = self.opened.bundle.models
+        batches = batches_of(self.opened.bundle, cases, kept)
+        tables = [self._tables(case, images) for case in cases]
+        probabilities: dict[tuple[str, int], float] = {}
+        for model, view in models.items():
+            needed = base_tables(view)
+            can = [place for place, found in enumerate(tables) if needed <= found.keys()]
+            if not can:
+                continue
+            together = CaseTables.of([tables[i] for i in can], [cases[i] for i in can], batches)
+            scored = materialise(view, together, _SUBSET).values[:, 0].tolist()
+            probabilities |= {(model, place): p for place, p in zip(can, scored, strict=True)}
+        return [
+            self._prediction(place, cases, tables, probabilities, batches)
+            for place in range(len(cases))
+        ]
+
+    def _prediction(
+        self,
+        place: int,
+        cases: Sequence[Case],
+        tables: Sequence[Found],
+        probabilities: Mapping[tuple[str, int], float],
+        batches: Batches,
+    ) -> Prediction:
+        """Return all that was found of one of the patients."""
+        case, found, bundle = cases[place], tables[place], self.opened.bundle
         scores = []
         for model, view in bundle.models.items():
-            lacks = {_input_of(name) for name in base_tables(view) if name not in tables.found}
-            probability = None
-            if not lacks:
-                probability = float(materialise(view, tables, _SUBSET).values[0, 0])
+            lacks = {_input_of(name) for name in base_tables(view) if name not in found}
+            probability = probabilities.get((model, place))
             score = Score(model, probability, bundle.cutoffs[model], tuple(sorted(lacks)))
             scores.append(score)
+        others = [c for c, own in zip(cases, tables, strict=True) if found.keys() <= own.keys()]
+        how = batches.note(case, tuple(found), others)
         notes = [*_notes(case, scores), *self.ranges.unused(case.clinical or {})]
-        return Prediction(case, tuple(scores), self._outside(case, tables), tuple(notes))
+        notes += [how] if how else []
+        outside = self._outside(case, batches, CaseTables.of([found], [case], batches))
+        return Prediction(case, tuple(scores), outside, tuple(notes))
 
-    def _tables(self, case: Case, images: PreparedImages | None) -> CaseTables:
+    def _tables(self, case: Case, images: PreparedImages | None) -> Found:
         study, found = self.opened.study, {}
         if case.clinical is not None:
             values = clinical_table([as_patient(case)], study)
@@ -297,7 +335,7 @@ class Predictor:
                 found["radiomics"] = images.features("r1", [case.patient_id])
             for name, model in self.networks.items():
                 found.update(self._network(network_name(name), model, case, images))
-        return CaseTables(found)
+        return found
 
     def _network(
         self, kind: NetworkName, model: Any, case: Case, images: PreparedImages
@@ -308,41 +346,63 @@ class Predictor:
         features, probability = infer(model, kind, crops, settings, 1, self.compute)
         return network_tables(kind, "final", features, probability)
 
-    def _outside(self, case: Case, tables: CaseTables) -> tuple[Outside, ...]:
+    def _outside(self, case: Case, batches: Batches, tables: CaseTables) -> tuple[Outside, ...]:
         found: list[Outside] = []
         if case.clinical is not None:
             found.extend(self.ranges.clinical(case.clinical))
         if "radiomics" in tables.found:
-            columns, values = tables.found["radiomics"]
-            found.extend(self.ranges.radiomics(columns, values[0]))
+            found.extend(self.ranges.radiomics(*tables.harmonised("radiomics", batches)))
         for name in self.networks:
             if f"{name}/final/features" in tables.found:
-                columns, values = tables.found[f"{name}/final/features"]
-                found.extend(self.ranges.network(name, columns, values[0]))
+                own = tables.harmonised(f"{name}/final/features", batches)
+                found.extend(self.ranges.network(name, *own))
         return tuple(found)
 
 
 @dataclass(frozen=True)
 class CaseTables:
-    """Columns and values (1, p) of one patient by name: a `common.transforms.views.TableReader`."""
+    """Columns and values (n, p) of patients by name: a `common.transforms.views.TableReader`.
 
-    found: Mapping[str, tuple[tuple[str, ...], Float]]
+    Parameters
+    ----------
+    batch : (n,), codes of the patients' batches.
+    kept : effects of the hospital's own batches, by table.
+    """
+
+    found: Found
+    batch: Int
+    kept: Mapping[str, BatchEffects]
+
+    @staticmethod
+    def of(found: Sequence[Found], cases: Sequence[Case], batches: Batches) -> CaseTables:
+        """Return the tables that all of these patients have, one patient under the other."""
+        shared = set.intersection(*(set(own) for own in found))
+        stacked = {
+            name: (columns, np.vstack([own[name][1] for own in found]))
+            for name, (columns, _) in found[0].items()
+            if name in shared
+        }
+        return CaseTables(stacked, batches.codes(cases), batches.kept)
 
     def read(self, name: str, subset: str) -> Rows:
-        """Return the one row of a base table; KeyError where the patient has none."""
+        """Return the rows of a base table; KeyError where the patients have none."""
         columns, values = self.found[name]
+        n = len(values)
         # a prediction has no label and no fold
-        return Rows(values, columns, np.zeros(1), np.full(1, -1, dtype=np.int64))
+        fold = np.full(n, -1, dtype=np.int64)
+        return Rows(values, columns, np.zeros(n), fold, batch=self.batch)
 
-
-def base_tables(view: View) -> set[str]:
-    """Return the names of the base tables that a view starts from."""
-    source = view.source
-    if isinstance(source, Joined | ByFold):
-        return {name for part in source.parts for name in base_tables(part)}
-    if isinstance(source, Paired):
-        return {source.first.name, source.second.name}
-    return {source.name} if isinstance(source, Table) else set()
+    def harmonised(self, name: str, batches: Batches) -> tuple[tuple[str, ...], Float]:
+        """Return the columns of a base table and one patient's values (p,), as models see them."""
+        columns, values = self.found[name]
+        if name not in batches.steps:
+            return columns, values[0]
+        before, step = batches.steps[name]
+        view = before.then(dataclasses.replace(step, kept=step.columns))
+        if not base_tables(view) <= self.found.keys():
+            return columns, values[0]
+        seen = materialise(view, self, _SUBSET)
+        return seen.columns, seen.values[0]
 
 
 def _input_of(table: str) -> str:

@@ -19,16 +19,15 @@ NOWHERE, ANYWHERE = 0.0, math.inf
 
 
 class Surroundings(Protocol):
-    """All that a step may read of the hospital that applies it.
+    """All that a step may read of the hospital that applies it."""
 
-    Attributes
-    ----------
-    before : the view that leads to the step.
-    kept : numbers of the hospital's own that it has kept for this step, None where it has none.
-    """
+    @property
+    def before(self) -> Any:
+        """View that leads to the step."""
 
-    before: Any
-    kept: Any
+    @property
+    def kept(self) -> Any:
+        """Numbers of its own that the hospital has kept for this step; None without any."""
 
     def rows(self, view: Any) -> Rows:
         """Return the rows of another view of the same patients."""

@@ -8,6 +8,7 @@ uses the step: they are in no message and in no bundle.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from common.learning.combat import BatchEffects, Common, effects_of, join_small
 from common.messages.plain import plain
 from common.statistics.base import Float, Int, Rows
 from common.transforms.base import Columns, Surroundings, Transform, expect, positions, replace
-from common.transforms.views import View
+from common.transforms.views import ByFold, Joined, View
 
 REFERENCE, OWN = "reference", "own"
 SMALLEST_BATCH = 3
@@ -132,6 +133,16 @@ class Harmonise(Transform):
             shift[there], factor[there] = own.of(codes[there])
         moved = rows.values + self.common.scale * ((residuals - shift) / factor - residuals)
         return replace(rows, moved[:, positions(self.columns, self.kept)], self.kept)
+
+
+def harmonising_steps(view: View) -> Iterator[tuple[View, Harmonise]]:
+    """Yield every harmonising step of a view, or of a view within it, after what leads to it."""
+    if isinstance(view.source, Joined | ByFold):
+        for part in view.source.parts:
+            yield from harmonising_steps(part)
+    for place, step in enumerate(view.transforms):
+        if isinstance(step, Harmonise):
+            yield View(source=view.source, transforms=view.transforms[:place]), step
 
 
 def batch_of(rows: Rows) -> Int:

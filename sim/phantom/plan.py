@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 CaseMix = Literal["training", "external1", "external2"]
@@ -201,3 +202,37 @@ SMALL = PhantomPlan(
     radius_mm=(5.5, 8.0),
     rounds=3,
 )
+
+# the least blur and noise of a scanner that is moved away from the others
+LEAST_KERNEL_MM, LEAST_NOISE_HU = 0.2, 1.0
+
+
+def with_scanner_shift(plan: PhantomPlan, factor: float) -> PhantomPlan:
+    """Return the plan with its hospitals' scanners so many times as far apart.
+
+    Blur, noise and offset move away from their mean over the hospitals, or with a factor below 1
+    towards it; voxel sizes and patients stay.
+
+    Examples
+    --------
+    >>> alike = with_scanner_shift(SMALL, 0.0)
+    >>> {hospital.scanner.offset_hu for hospital in alike.hospitals}
+    {-0.6666666666666666}
+    """
+    if factor == 1.0:
+        return plan
+    scanners = [hospital.scanner for hospital in plan.hospitals]
+    blur = fmean(one.kernel_mm for one in scanners)
+    noise = fmean(one.noise_hu for one in scanners)
+    offset = fmean(one.offset_hu for one in scanners)
+
+    def moved(one: Scanner) -> Scanner:
+        return replace(
+            one,
+            kernel_mm=max(blur + factor * (one.kernel_mm - blur), LEAST_KERNEL_MM),
+            noise_hu=max(noise + factor * (one.noise_hu - noise), LEAST_NOISE_HU),
+            offset_hu=offset + factor * (one.offset_hu - offset),
+        )
+
+    hospitals = tuple(replace(one, scanner=moved(one.scanner)) for one in plan.hospitals)
+    return replace(plan, hospitals=hospitals)
