@@ -74,7 +74,7 @@ def ledger_rows(sites: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 ROWS = (
     *("performance", "site_performance", "delong", "roc", "calibration", "decision_curve"),
-    *("strata", "strata_tests", "transfers"),
+    *("strata", "strata_tests", "transfers", "calibration_fits", "recalibration"),
 )
 
 

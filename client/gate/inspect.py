@@ -21,6 +21,7 @@ from client.gate.schema import GateContext, StoppedError, conform, expect
 from client.gate.vocabulary import are_refusals, is_code
 from common.disclosure.membership import audited_models, fewest_audited
 from common.errors import InputError, SignatureError, StudyError
+from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit, rounded_up
 from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
@@ -176,6 +177,7 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
     expect(counted <= {*sizes} & {*request.test_sets}, "shape", "counts of a set not asked for")
     expect(set(reply.evaluations) <= alone, "shape", "measures of a set")
     expect(set(reply.parts) <= counted - alone, "shape", "areas of a set")
+    expect(set(reply.fits) == set(reply.parts), "shape", "calibration of a set")
     expect(set(reply.strata) <= set(reply.evaluations), "shape", "strata of a set")
     _check_counts(reply.counts)
     for name, evaluation in reply.evaluations.items():
@@ -183,6 +185,7 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
         _check_evaluation(evaluation, request)
     for name, part in reply.parts.items():
         _check_areas(part, reply.counts[name], context.privacy)
+        _check_fit(reply.fits[name], reply.counts[name])
     for levels in reply.strata.values():
         _check_strata(levels, request, context)
     if reply.membership is not None:
@@ -279,6 +282,12 @@ def _check_areas(areas: DeLongResult, counted: tuple[int, int], privacy: Privacy
     expect(np.isfinite(areas.auc).all(), "value", "areas")
 
 
+def _check_fit(fit: CalibrationFit, counted: tuple[int, int]) -> None:
+    """Let through the calibration of as many patients as were counted."""
+    expect((fit.n, fit.positives) == counted, "value", "calibration of other numbers of patients")
+    expect(not (fit.expected > fit.n).any(), "value", "expected numbers of patients")
+
+
 def _check_strata(
     found: Mapping[str, LevelAreas], request: EvaluateRequest, context: GateContext
 ) -> None:
@@ -292,17 +301,20 @@ def _check_strata(
 
 def _check_levels(found: LevelAreas, size: int, privacy: PrivacySettings) -> None:
     counts, hidden = found.counts, found.hidden > 0.5
-    expect(len(counts) == len(found.areas) == size, "shape", "levels")
+    expect(len(counts) == len(found.areas) == len(found.fits) == size, "shape", "levels")
     expect((counts[hidden] == 0.0).all(), "too_few", "patients of a level that is withheld")
     expect(((counts == 0) | (counts >= privacy.min_cell)).all(), "too_few", "patients of a level")
     publishable = publishable_levels(counts, hidden, privacy)
-    for own, area, allowed in zip(counts, found.areas, publishable, strict=True):
+    levels = zip(counts, found.areas, found.fits, publishable, strict=True)
+    for own, area, fit, allowed in levels:
         told = (int(own.sum()), int(own[1])) if allowed else (0, 0)
         expect((area.n, area.positives) == told, "value", "patients of an area")
+        _check_fit(fit, told)
         if allowed:
             expect(np.isfinite(area.auc).all(), "value", "areas of a level")
         else:
-            nothing = np.isnan(area.auc).all() and np.isnan(area.covariance).all()
+            figures = (area.auc, area.covariance, *list(vars(fit).values())[2:])
+            nothing = all(np.isnan(own).all() for own in figures)
             expect(nothing, "too_few", "areas of a level")
 
 
@@ -315,6 +327,7 @@ def _check_evaluation(found: Evaluation, request: EvaluateRequest) -> None:
     expect(found.histogram.edges.shape[1] == cells + 1, "shape", "edges of the histogram")
     counted = (found.decision.n, found.decision.positives)
     expect(counted == (found.delong.n, found.delong.positives), "value", "the decision curve")
+    _check_fit(found.fit, counted)
 
 
 def read_request(exchange: str, content: RecordDict) -> Any:

@@ -87,7 +87,7 @@ declare(
         text="Measures of a hospital's own test patients are given only where at least this many"
         " have either outcome.",
         setting="min_per_class",
-        sums=("score_histogram", "scores", "placements"),
+        sums=("score_histogram", "scores", "placements", "calibration"),
         check=check_test_class,
         decided_here=True,
     ),
@@ -97,7 +97,7 @@ declare(
         text="A test set that one hospital holds alone is evaluated inside it; sums over its"
         " scores are not given.",
         fixed=2.0,
-        sums=("score_histogram", "scores", "placements"),
+        sums=("score_histogram", "scores", "placements", "calibration"),
         check=check_one_site_scores,
     ),
     Rule(

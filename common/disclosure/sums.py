@@ -26,7 +26,7 @@ from common.transforms.views import View, leaves_rows_out
 # A question that may choose its rows can be aimed: two that differ by one patient reveal that
 # patient. So rows are left out in one form only, in the table that was fixed at the handout of the
 # models, and no two strata can be combined.
-ALLOWED = {"score_histogram", "placements"}
+ALLOWED = {"score_histogram", "placements", "calibration"}
 
 
 def check_levels(query: SumQuery) -> Refusals:
@@ -52,9 +52,9 @@ declare(
         name="levels",
         protects="patients who are singled out by a question about some of the patients only",
         text="Sums over part of the patients are given in one form: histograms of scores, and"
-        " placements made of them, for the test patients in one level of a column that the study"
-        " declares a stratum. Levels cannot be combined, and a column is cut in two at one place a"
-        " study, whatever its runs are called.",
+        " placements and calibration made of them, for the test patients in one level of a column"
+        " that the study declares a stratum. Levels cannot be combined, and a column is cut in two"
+        " at one place a study, whatever its runs are called.",
         fixed=1.0,
         remedy="run over the cohort and the cuts of the first evaluation",
     )

@@ -66,6 +66,7 @@ declare(
             "score_histogram",
             "scores",
             "placements",
+            "calibration",
         ),
         check=check_rows,
         describes=True,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import scipy
+
 from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.scores import THRESHOLDS, DecisionCountResult
@@ -9,15 +12,24 @@ from common.statistics.scores import THRESHOLDS, DecisionCountResult
 
 @plain
 class DecisionCurve:
-    """Net benefit at thresholds (99,) of the model and of treating all."""
+    """Net benefit at thresholds (99,) of the model and of treating all.
+
+    `low` and `high` are the ends of the model's 95 % interval at each threshold.
+    """
 
     threshold: Float
     model: Float
     treat_all: Float
+    low: Float
+    high: Float
 
 
 def decision_curve(result: DecisionCountResult, column: int) -> DecisionCurve:
     """Return the curve of a model (Vickers and Elkin 2006): tp/n - fp/n * t / (1 - t).
+
+    That is the mean of a value of each patient: 1 of a true positive, minus the odds of the
+    threshold of a false one, else 0. The interval is that of a mean, whose variance follows from
+    the counts (Marsh, Janes and Pepe 2020, Biometrics 76:843-852).
 
     Raises
     ------
@@ -25,7 +37,6 @@ def decision_curve(result: DecisionCountResult, column: int) -> DecisionCurve:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from common.statistics.base import Rows
     >>> from common.statistics.scores import DecisionCounts
     >>> label = np.array([0.0, 1.0])
@@ -39,8 +50,14 @@ def decision_curve(result: DecisionCountResult, column: int) -> DecisionCurve:
         raise ValueError("a decision curve needs rows")
     odds = THRESHOLDS / (1.0 - THRESHOLDS)
     prevalence = result.positives / result.n
+    tp, fp = result.tp[column], result.fp[column]
+    model = (tp - fp * odds) / result.n
+    spread = np.clip((tp + fp * odds**2) / result.n - model**2, 0.0, None)
+    half = float(scipy.stats.norm.ppf(0.975)) * np.sqrt(spread / result.n)
     return DecisionCurve(
         threshold=THRESHOLDS.copy(),
-        model=(result.tp[column] - result.fp[column] * odds) / result.n,
+        model=model,
         treat_all=prevalence - (1.0 - prevalence) * odds,
+        low=model - half,
+        high=model + half,
     )

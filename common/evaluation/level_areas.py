@@ -8,8 +8,9 @@ from typing import Annotated, Protocol
 import numpy as np
 import scipy
 
+from common.evaluation.calibration_fit import CalibrationFit, fit_joined, fit_unknown
 from common.evaluation.delong import NO_VARIANCE
-from common.evaluation.joined_scores import joined_areas
+from common.evaluation.joined_scores import join_scores, joined_areas
 from common.evaluation.suppression import Mask, suppress
 from common.messages.limits import patients, shares
 from common.messages.plain import plain
@@ -26,11 +27,13 @@ class LevelAreas:
     counts : (levels, 2), negatives and positives; 0 where withheld.
     hidden : (levels,), 1.0 = counts and areas are withheld, else 0.0.
     areas : one per level; without patients where they are withheld or the level is too small.
+    fits : calibration, one per level likewise.
     """
 
     counts: Annotated[Float, patients("levels", 2)]
     hidden: Annotated[Float, shares("levels", decimals=0)]
     areas: tuple[DeLongResult, ...]
+    fits: tuple[CalibrationFit, ...]
 
 
 def hidden_levels(counts: Float, missing: Float, minimum: int) -> Mask:
@@ -77,28 +80,32 @@ def publishable_levels(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask
     return publishable
 
 
-def areas_by_level(rows: Rows, codes: Float, levels: int, privacy: Thresholds) -> LevelAreas:
-    """Return areas of joined scores of the rows at hand, small levels withheld.
+def areas_by_level(
+    rows: Rows, codes: Float, levels: int, privacy: Thresholds, edges: Float, cutoffs: Float
+) -> LevelAreas:
+    """Return areas and calibration of joined scores of the rows at hand, small levels withheld.
 
     Parameters
     ----------
     rows : probabilities (n, k), one column per model, and labels.
     codes : (n,), level 0 ... levels-1 of each row, NaN = none.
+    edges, cutoffs : (k, cells + 1) and (k,), see `join_scores`.
     """
     counts = np.array([_classes(rows.label[codes == level]) for level in range(levels)])
     counts = counts.reshape(levels, 2)
     hidden = hidden_levels(counts, _classes(rows.label[~np.isfinite(codes)]), privacy.min_cell)
     publishable = publishable_levels(counts, hidden, privacy)
-    areas = []
-    for level in range(levels):
-        own = codes == level
-        areas.append(
-            joined_areas(rows.values[own], rows.label[own], privacy.min_cell)
-            if publishable[level]
-            else delong_unknown(0, 0, rows.p)
-        )
+    areas, fits = [delong_unknown(0, 0, rows.p)] * levels, [fit_unknown(rows.p)] * levels
+    for level in np.flatnonzero(publishable).tolist():
+        own = rows.at(np.flatnonzero(codes == level))
+        areas[level] = joined_areas(own.values, own.label, privacy.min_cell)
+        joined = join_scores(own, edges, cutoffs, privacy.min_cell)
+        fits[level] = fit_joined(joined, privacy.min_cell)
     return LevelAreas(
-        np.where(hidden[:, None], 0.0, counts), hidden.astype(np.float64), tuple(areas)
+        counts=np.where(hidden[:, None], 0.0, counts),
+        hidden=hidden.astype(np.float64),
+        areas=tuple(areas),
+        fits=tuple(fits),
     )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 
+from common.evaluation.average_precision import average_precision
 from common.evaluation.calibration import without_small_bins
+from common.evaluation.calibration_curve import CalibrationCurve, calibration_curve
+from common.evaluation.calibration_fit import CalibrationFit, Points, fit_joined, fit_rows
 from common.evaluation.delong import exact
 from common.evaluation.joined_scores import join_scores, joined_areas
-from common.messages.limits import Limits
+from common.evaluation.recalibration import Recalibrated, net_benefit, recalibrated
+from common.messages.limits import Limits, shares
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
 from common.statistics.class_histogram import (
@@ -31,6 +36,22 @@ from common.statistics.scores import (
 
 
 @plain
+class SmoothMeasures:
+    """Measures of k models that take the order or the place of all scores.
+
+    Parameters
+    ----------
+    curve : flexible calibration curve.
+    recalibrated : Brier score and net benefit after recalibration.
+    precision : (k,), area under the precision-recall curve.
+    """
+
+    curve: CalibrationCurve
+    recalibrated: Recalibrated
+    precision: Annotated[Float, shares("models", unknown=True)]
+
+
+@plain
 class Evaluation:
     """Measures of k models on one set, from rows or from sums; never a score.
 
@@ -42,6 +63,8 @@ class Evaluation:
     calibration : sums in ten bins, (k, 10) each.
     brier : (k,).
     decision : true and false positives at the 99 thresholds, (k, 99) each.
+    fit : calibration slope, intercepts and expected number.
+    smooth : what follows from the scores, be they rows or cells.
     """
 
     delong: DeLongResult
@@ -50,6 +73,8 @@ class Evaluation:
     calibration: BinnedCalibrationResult
     brier: Annotated[Float, Limits(("models",))]
     decision: DecisionCountResult
+    fit: CalibrationFit
+    smooth: SmoothMeasures
 
 
 def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
@@ -67,7 +92,7 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     (array([5.]), array([1.]), array([1.]))
     """
     joined = join_scores(rows, edges, cutoffs, min_cell)
-    found = evaluate_rows(joined, cutoffs, edges, min_cell)
+    found = _evaluate(joined, cutoffs, edges, min_cell, fit_joined(joined, min_cell))
     return replace(found, delong=joined_areas(rows.values, rows.label, min_cell))
 
 
@@ -92,14 +117,46 @@ def evaluate_rows(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Ev
     >>> found.delong.auc, found.brier.round(3), found.confusion.tp
     (array([0.75]), array([0.185]), array([1.]))
     """
+    return _evaluate(rows, cutoffs, edges, min_cell, fit_rows(rows))
+
+
+def smooth_measures(
+    models: Sequence[Points],
+    fit: CalibrationFit,
+    cutoffs: Float,
+    brier: Float,
+    confusion: ConfusionResult,
+) -> SmoothMeasures:
+    """Return the measures of scores in any form.
+
+    Parameters
+    ----------
+    models : scores of each. cutoffs, brier : (k,). confusion : counts at the cut-offs.
+    """
+    patients = sum(models[0].counts) if models else 0.0
+    benefit = net_benefit(confusion.tp, confusion.fp, patients, cutoffs)
+    return SmoothMeasures(
+        curve=calibration_curve(models),
+        recalibrated=recalibrated(models, fit, cutoffs, brier, benefit),
+        precision=np.array([average_precision(points) for points in models]),
+    )
+
+
+def _evaluate(
+    rows: Rows, cutoffs: Float, edges: Float, min_cell: int, fit: CalibrationFit
+) -> Evaluation:
     counted = _on(ClassHistogram(edges=edges), rows)
+    confusion, brier = _on(Confusion(cutoffs=cutoffs), rows), _on(BrierSums(), rows)
+    points = [Points.of_rows(own, rows.label) for own in rows.values.T]
     return Evaluation(
         delong=exact(rows.values, rows.label),
         histogram=merge_classes(counted, min_cell),
-        confusion=_on(Confusion(cutoffs=cutoffs), rows),
+        confusion=confusion,
         calibration=_told(_on(BinnedCalibration(), rows), min_cell),
-        brier=_on(BrierSums(), rows),
+        brier=brier,
         decision=_on(DecisionCounts(), rows),
+        fit=fit,
+        smooth=smooth_measures(points, fit, cutoffs, brier, confusion),
     )
 
 

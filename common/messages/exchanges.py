@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
@@ -479,12 +480,12 @@ class EvaluateReply:
 
     `counts` maps a test set to (patients, positives) at this site. A set that this site alone holds
     has its measures in `evaluations`; of a set spread over sites `parts` has the areas of the
-    site's own patients. Results that a disclosure rule forbids are left out and noted in
-    `withheld`. `strata` has, of a set that this site alone holds, the areas within levels, by set
-    and stratum. `membership` says how well the final models tell the site's training patients from
-    its test patients; None where it has too few of either. `releases` has what all sets of patients
-    that were asked about tell of single ones. `canaries` has what decoders find of patients planted
-    in a copy of the totals; None where the site holds none.
+    site's own patients, and `fits` their calibration. Results that a disclosure rule forbids are
+    left out and noted in `withheld`. `strata` has, of a set that this site alone holds, the areas
+    within levels, by set and stratum. `membership` says how well the final models tell the site's
+    training patients from its test patients; None where it has too few of either. `releases` has
+    what all sets of patients that were asked about tell of single ones. `canaries` has what
+    decoders find of patients planted in a copy of the totals; None where the site holds none.
     """
 
     site: str
@@ -497,6 +498,7 @@ class EvaluateReply:
     membership: MembershipAudit | None = None
     releases: ReleaseAudit | None = None
     canaries: CanaryAudit | None = None
+    fits: dict[str, CalibrationFit] = field(default_factory=dict)
 
 
 @plain

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
+from typing import TypeVar
 
 import numpy as np
 
 from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase, answers, sum_disclosure
 from common.evaluation.calibration import without_small_bins
+from common.evaluation.calibration_curve import GRID
+from common.evaluation.calibration_fit import (
+    CalibrationFit,
+    Points,
+    calibration_question,
+    fit_sums,
+    fit_unknown,
+)
 from common.evaluation.canaries import DECODERS, CanaryAudit
-from common.evaluation.local import Evaluation, evaluate_rows
+from common.evaluation.local import Evaluation, evaluate_rows, smooth_measures
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
 from common.messages.exchanges import EvaluateReply, Refusal, SumItem
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
+from common.statistics.calibration import CalibrationSums
 from common.statistics.class_histogram import (
     MOST_CELLS,
     ClassHistogram,
+    ClassHistogramResult,
     merge_classes,
     score_edges,
 )
@@ -53,6 +64,7 @@ EXACT = "DeLong, exact (one site)"
 OUT_OF_FOLD = "DeLong, exact (pooled out-of-fold rows)"
 
 Parts = dict[str, tuple[int, ...]]
+T = TypeVar("T")
 
 
 @plain
@@ -90,6 +102,7 @@ class EvaluationFindings:
     membership : by site, of the attack on its training patients.
     releases : by site, what the sets of patients asked about tell of single ones.
     canaries : by site, what decoders find of patients planted in its totals; None = not measured.
+    site_fits : by set and site, calibration among the site's own patients.
     """
 
     cutoffs: dict[str, float]
@@ -100,6 +113,7 @@ class EvaluationFindings:
     membership: dict[str, MembershipAudit] = field(default_factory=dict)
     releases: dict[str, ReleaseAudit] = field(default_factory=dict)
     canaries: dict[str, CanaryAudit | None] = field(default_factory=dict)
+    site_fits: dict[str, dict[str, CalibrationFit]] = field(default_factory=dict)
 
 
 def evaluate_test_sets(
@@ -139,11 +153,11 @@ def evaluate_test_sets(
         cutoffs=cutoffs,
         sets=tuple(found[subset] for subset in sets),
         site_areas={
-            subset: {
-                site: replies[site].parts[subset]
-                for site in sets[subset]
-                if subset in replies[site].parts
-            }
+            subset: _by_site(sets[subset], subset, {s: r.parts for s, r in replies.items()})
+            for subset in spread
+        },
+        site_fits={
+            subset: _by_site(sets[subset], subset, {s: r.fits for s, r in replies.items()})
             for subset in spread
         },
         strata=strata,
@@ -152,6 +166,13 @@ def evaluate_test_sets(
         releases={s: r.releases for s, r in replies.items() if r.releases is not None},
         canaries={s: r.canaries for s, r in replies.items() if s in study.training_sites},
     )
+
+
+def _by_site(
+    sites: Sequence[str], subset: str, found: Mapping[str, Mapping[str, T]]
+) -> dict[str, T]:
+    """Return by site what those gave that may give it."""
+    return {site: found[site][subset] for site in sites if subset in found[site]}
 
 
 def evaluation_asks(study: Study) -> Phase:
@@ -175,9 +196,18 @@ def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
         "calibration": (models, 3, BINS),
         "brier": (models,),
         "decision": (models, 2, THRESHOLDS.size),
+        "calibration curve": (models, 4, GRID),
+        "recalibrated": (models, 2, 3),
+        "average precision": (models,),
     }
+    fits: Parts = {"expected": (models,), "intercepts and slope, with errors": (models, 6)}
     levels = sum(most_levels(column) for column in strata_columns(study))
-    by_level: Parts = {"auc": (levels, models), "covariance": (levels, models, models)}
+    by_level: Parts = {
+        "auc": (levels, models),
+        "covariance": (levels, models, models),
+        "expected": (levels, models),
+        "intercepts and slope, with errors": (levels, models, 6),
+    }
     attacked: Parts = {"patients": (2,), "auc": (models, 3), "tpr": (models, 3)}
     yield answers("evaluate.handout", "attack on membership", "train", attacked)
     figures: Parts = {"smallest": (1,), "determined": (1,), "epsilon": (1,)}
@@ -187,9 +217,10 @@ def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
         yield answers("evaluate.handout", "planted patients that decoders find", "train", counted)
     for test in study.test_sets:
         if len(study.members(test.name)) > 1:
-            yield answers("evaluate.handout", "areas of the own patients", test.name, areas)
+            own = {**areas, **fits}
+            yield answers("evaluate.handout", "areas of the own patients", test.name, own)
             continue
-        whole = {**areas, **measures}
+        whole = {**areas, **measures, **fits}
         yield answers("evaluate.handout", "all measures of the set", test.name, whole)
         if levels:
             own = {**by_level, "counts": (levels, 2)}
@@ -229,18 +260,22 @@ def evaluate_over_sites(
             )
         ]
     )
-    placements = [placements_of(histogram, minimum) for histogram in first[::5]]
-    areas = _areas(federation, view, dict(zip(subsets, placements, strict=True)))
+    histograms = dict(zip(subsets, first[::5], strict=True))
+    placements = {subset: placements_of(one, minimum) for subset, one in histograms.items()}
+    areas = _areas(federation, view, placements, histograms)
     found: list[SetFindings] = []
     if any_unread(first):
         return found
     for i, subset in enumerate(subsets):
         histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
         if subset in areas:
-            delong, methods = areas[subset], _methods(placements[i])
+            delong, fit = areas[subset]
+            methods = _methods(placements[subset])
         else:
             delong = delong_unknown(decision.n, decision.positives, len(names))
+            fit = fit_unknown(len(names))
             methods = (f"withheld: fewer than {minimum} patients of one class",) * len(names)
+        points = [Points.of_cells(histogram, column) for column in range(len(names))]
         evaluation = Evaluation(
             delong=delong,
             histogram=merge_classes(histogram, minimum),
@@ -248,6 +283,8 @@ def evaluate_over_sites(
             calibration=without_small_bins(calibration, minimum),
             brier=brier,
             decision=decision,
+            fit=fit,
+            smooth=smooth_measures(points, fit, cuts, brier, confusion),
         )
         found.append(_with_curves(subset, names, evaluation, methods))
     return found
@@ -263,15 +300,19 @@ def scores_asks(study: Study, models: int, subset: str) -> tuple[Disclosure, ...
             BinnedCalibration(),
             BrierSums(),
             DecisionCounts(),
+            CalibrationSums(*(np.zeros(models) for _ in range(3))),
             widest_placements(models),
         )
     )
 
 
 def _areas(
-    federation: Federation, view: View, placements: Mapping[str, Placements]
-) -> dict[str, DeLongResult]:
-    """Find areas by set, without sets of too few patients of one class; one round."""
+    federation: Federation,
+    view: View,
+    placements: Mapping[str, Placements],
+    histograms: Mapping[str, ClassHistogramResult],
+) -> dict[str, tuple[DeLongResult, CalibrationFit]]:
+    """Find areas and calibration by set, without sets of too few of one class; one round."""
     minimum = federation.study.privacy.min_cell
     known = {
         subset: one
@@ -279,8 +320,17 @@ def _areas(
         if min(cells.counts.sum(axis=1).min() for cells in (one.negatives, one.positives))
         > minimum - 0.5
     }
-    found = federation.sum_many([SumItem(one, view, subset) for subset, one in known.items()])
-    return dict(zip(known, found, strict=True))
+    asked = {subset: calibration_question(histograms[subset]) for subset in known}
+    items = [SumItem(one, view, subset) for subset, one in known.items()]
+    items += [SumItem(one, view, subset) for subset, one in asked.items()]
+    found = federation.sum_many(items)
+    if any_unread(found):
+        return {}
+    totals = found[len(known) :]
+    return {
+        subset: (area, fit_sums(histograms[subset], asked[subset], total))
+        for subset, area, total in zip(known, found, totals, strict=False)
+    }
 
 
 def evaluate_training(

@@ -16,11 +16,18 @@ from typing import Any
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
+from common.evaluation.calibration_fit import (
+    CalibrationFit,
+    calibration_question,
+    fit_sums,
+    fit_unknown,
+)
 from common.evaluation.level_areas import LevelAreas, hidden_levels, publishable_levels
 from common.learning.quantile_cells import ROUNDS, Quantile, Tally, roundest
 from common.messages.exchanges import EvaluateReply, SumItem
 from common.messages.plain import plain
 from common.statistics.base import Float
+from common.statistics.calibration import CalibrationSums
 from common.statistics.class_histogram import (
     MOST_CELLS,
     ClassCells,
@@ -97,7 +104,7 @@ def strata_findings(
 
 
 def strata_asks(study: Study, models: int) -> tuple[tuple[Disclosure, ...], int]:
-    """Declare counts, coarse histograms and placements a level, of masked sets; and the rounds."""
+    """Declare counts, histograms, placements and calibration by level; and the rounds."""
     levels = sum(most_levels(column) for column in strata_columns(study))
     subsets = [test.name for test in study.test_sets if study.masked(test.name)]
     if not levels or not subsets:
@@ -107,7 +114,8 @@ def strata_asks(study: Study, models: int) -> tuple[tuple[Disclosure, ...], int]
     asked: list[Disclosure] = []
     for subset in subsets:
         asked.append(sum_disclosure(study, fine, models, subset))
-        for statistic in (one_cell, fine, widest_placements(models)):
+        calibration = CalibrationSums(*(np.zeros(models) for _ in range(3)))
+        for statistic in (one_cell, fine, widest_placements(models), calibration):
             asked.append(sum_disclosure(study, statistic, models, subset, tables=levels))
     return tuple(asked), 3
 
@@ -173,14 +181,15 @@ def _over_sites(
     }
     hidden, shown = _allowed(federation, counts, wholes)
     areas = _areas(federation, [one for one in levels if shown[one]], names, wholes)
-    nothing = delong_unknown(0, 0, len(names))
+    nothing = delong_unknown(0, 0, len(names)), fit_unknown(len(names))
     found = {}
     for subset, variable in dict.fromkeys((one.subset, one.variable) for one in levels):
         own = [one for one in levels if (one.subset, one.variable) == (subset, variable)]
         found[subset, variable] = LevelAreas(
             counts=np.array([counts[one] for one in own]),
             hidden=np.array([float(hidden[one]) for one in own]),
-            areas=tuple(areas.get(one, nothing) for one in own),
+            areas=tuple(areas.get(one, nothing)[0] for one in own),
+            fits=tuple(areas.get(one, nothing)[1] for one in own),
         )
     return found
 
@@ -209,8 +218,8 @@ def _areas(
     levels: Sequence[_Level],
     names: tuple[str, ...],
     wholes: Mapping[str, ClassHistogramResult],
-) -> dict[_Level, DeLongResult]:
-    """Find the areas of levels that are large enough; two rounds."""
+) -> dict[_Level, tuple[DeLongResult, CalibrationFit]]:
+    """Find areas and calibration of levels that are large enough; two rounds."""
     if not levels:
         return {}
     minimum = federation.study.privacy.min_cell
@@ -219,10 +228,18 @@ def _areas(
         [one.item(ClassHistogram(edges=coarse[one.subset]), names) for one in levels]
     )
     placements = [placements_of(histogram, minimum) for histogram in histograms]
+    asked = [calibration_question(histogram) for histogram in histograms]
     found = federation.sum_many(
-        [one.item(own, names) for one, own in zip(levels, placements, strict=True)]
+        [
+            one.item(own, names)
+            for statistics in (placements, asked)
+            for one, own in zip(levels, statistics, strict=True)
+        ]
     )
-    return {} if any_unread(found) else dict(zip(levels, found, strict=True))
+    if any_unread(found):
+        return {}
+    fits = map(fit_sums, histograms, asked, found[len(levels) :])
+    return dict(zip(levels, zip(found, fits, strict=False), strict=True))
 
 
 def _coarse(histogram: ClassHistogramResult, minimum: int) -> Float:

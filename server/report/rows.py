@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from common.evaluation.average_precision import precision_interval
 from common.evaluation.calibration import calibration_table
 from common.evaluation.decision_curve import decision_curve
 from common.evaluation.delong import auc_interval, paired_test, wald_interval
@@ -29,6 +30,13 @@ from server.phases.table1 import (
     StudySet,
     Table1Findings,
 )
+from server.report.calibration_rows import (
+    curve_of,
+    level_fit,
+    recalibration_rows,
+    set_fits,
+    site_fits,
+)
 
 FEW = "too few patients, or too few with or without the endpoint"
 SMALL = "withheld: small counts"
@@ -36,7 +44,7 @@ UNMASKED = "withheld: sums over fewer than three sites are not masked"
 WITHHELD = "withheld by the site: too few patients, or too few of one class"
 TABLES = (
     *("performance", "site_performance", "delong", "roc", "calibration", "decision_curve"),
-    *("strata", "strata_tests", "refusals"),
+    *("strata", "strata_tests", "refusals", "calibration_fits", "recalibration"),
 )
 
 Row = dict[str, Any]
@@ -236,7 +244,8 @@ def evaluation_rows(found: EvaluationFindings, minimum: int) -> dict[str, list[R
         if one.evaluation is None:
             rows["performance"] += _withheld_rows(one, found.cutoffs, minimum)
         else:
-            _measures(rows, one, one.evaluation, found.cutoffs)
+            joined = minimum > 1 and set(one.methods) == {one_site_method(minimum)}
+            _measures(rows, one, one.evaluation, found.cutoffs, joined)
         rows["roc"] += [
             {"set": one.subset, "model": m, "fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
             for m, c in one.curves.items()
@@ -248,7 +257,9 @@ def evaluation_rows(found: EvaluationFindings, minimum: int) -> dict[str, list[R
             for site, area in areas.items()
             for i, model in enumerate(found.cutoffs)
         ]
+    rows["calibration_fits"] += site_fits(found.site_fits, tuple(found.cutoffs), minimum > 1)
     rows["strata"], rows["strata_tests"] = strata_rows(tuple(found.cutoffs), found.strata)
+    rows["calibration_fits"] += level_fits(tuple(found.cutoffs), found.strata, minimum)
     rows["refusals"] = [
         {"site": site, **vars(note)} for site, notes in found.withheld.items() for note in notes
     ]
@@ -269,15 +280,23 @@ def _measures(
     one: SetFindings,
     evaluation: Evaluation,
     cutoffs: Mapping[str, float],
+    joined: bool,
 ) -> None:
-    """Add all rows of one set but those of its ROC curves."""
-    delong = evaluation.delong
+    """Add all rows of one set but those of its ROC curves.
+
+    Parameters
+    ----------
+    joined : one hospital gave them, from groups of patients.
+    """
+    delong, models = evaluation.delong, tuple(cutoffs)
+    rows["calibration_fits"] += set_fits(one.subset, models, evaluation, joined)
+    rows["recalibration"] += recalibration_rows(one.subset, models, evaluation)
     for i, (model, cutoff) in enumerate(cutoffs.items()):
         key = {"set": one.subset, "model": model}
         tp = round(float(evaluation.confusion.tp[i]))
         tn = round(float(evaluation.confusion.tn[i]))
         counts = {"cutoff": float(cutoff), "correct": tp + tn, "tp": tp, "tn": tn}
-        area = {**_area(delong, i), **_wald(delong, i)}
+        area = {**_area(delong, i), **_wald(delong, i), **_precision(evaluation, i)}
         rows["performance"].append({**key, **area, **counts, "method": one.methods[i]})
         rows["calibration"].append({**key, **_calibration(evaluation, i)})
         if delong.n:
@@ -301,6 +320,12 @@ def _wald(delong: DeLongResult, column: int) -> Row:
     return {"wald_low": low, "wald_high": high}
 
 
+def _precision(evaluation: Evaluation, column: int) -> Row:
+    value = float(evaluation.smooth.precision[column])
+    low, high = precision_interval(value, evaluation.delong.positives)
+    return {"average_precision": value, "ap_low": low, "ap_high": high}
+
+
 def _interval(auc: float, variance: float, negatives: int, positives: int) -> Row:
     found = auc_interval(auc, variance, negatives, positives)
     return {"auc": auc, "ci_low": found.low, "ci_high": found.high, "ci_method": found.method}
@@ -317,7 +342,8 @@ def _calibration(evaluation: Evaluation, column: int) -> Row:
         }
         for n, mean, rate in zip(found.count, found.probability, found.observed, strict=True)
     ]
-    return {"bins": bins, "brier": float(evaluation.brier[column])}
+    curve = curve_of(evaluation.smooth.curve, column)
+    return {"bins": bins, "brier": float(evaluation.brier[column]), "curve": curve}
 
 
 def _decision(evaluation: Evaluation, column: int) -> Row:
@@ -325,6 +351,8 @@ def _decision(evaluation: Evaluation, column: int) -> Row:
     return {
         "thresholds": curve.threshold.tolist(),
         "net_benefit": curve.model.tolist(),
+        "low": curve.low.tolist(),
+        "high": curve.high.tolist(),
         "treat_all": curve.treat_all.tolist(),
     }
 
@@ -354,6 +382,22 @@ def strata_rows(
             if test is not None:
                 tests.append({**key, "model": model, **test})
     return rows, tests
+
+
+def level_fits(
+    names: Sequence[str], found: Iterable[StratumFindings], minimum: int
+) -> Iterator[Row]:
+    """Yield the calibration of each model in each level, with the reason where there is none."""
+    for one in found:
+        for i, level in enumerate(one.levels):
+            for column, model in enumerate(names):
+                key = {"set": one.subset, "variable": one.variable, "level": level, "model": model}
+                row: Row = {"note": FEW if one.alone else UNMASKED}
+                if one.areas is not None:
+                    note = SMALL if one.areas.hidden[i] > 0.5 else FEW
+                    own = level_fit(one.areas, i, column, one.alone and minimum > 1)
+                    row = own or {"note": note}
+                yield {**key, **row}
 
 
 def _difference(found: LevelAreas, levels: tuple[str, ...], column: int) -> Row | None:

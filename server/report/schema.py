@@ -354,6 +354,7 @@ class Performance(Record):
     """One model of one run on one set; on `train` the predictions are out-of-fold.
 
     `ci_low`, `ci_high` are of the method in `ci_method`, `wald_low`, `wald_high` DeLong's own.
+    `average_precision` is the area under the precision-recall curve.
     `correct`, `tp`, `tn` count patients at the frozen cut-off; `method` says how the AUC was made.
     Counts that a disclosure rule withholds are null.
     """
@@ -369,6 +370,9 @@ class Performance(Record):
     ci_method: AucMethod = ""
     wald_low: Share = None
     wald_high: Share = None
+    average_precision: Share = None
+    ap_low: Share = None
+    ap_high: Share = None
     cutoff: Number = None
     correct: MaybeCount = None
     tp: MaybeCount = None
@@ -510,18 +514,81 @@ class CalibrationBin(Record):
     observed: Share = None
 
 
+class FlexibleCurve(Record):
+    """Observed risk at predicted ones by a restricted cubic spline, with a pointwise 95 % band."""
+
+    predicted: tuple[Finite, ...]
+    observed: tuple[Finite, ...]
+    low: tuple[Finite, ...]
+    high: tuple[Finite, ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        return equal_lengths(self, "predicted", "observed", "low", "high")
+
+
 class Calibration(Record):
-    """Predicted against observed risk, and the Brier score."""
+    """Predicted against observed risk, and the Brier score; `curve` is null where there is none."""
 
     run: RunName
     set: str
     model: ModelName
     bins: tuple[CalibrationBin, ...]
     brier: Number = None
+    curve: FlexibleCurve | None = None
+
+
+class CalibrationFit(Record):
+    """Calibration of one model on a set, at one hospital of it, or in one level of a column.
+
+    `oe` is the observed number over the expected one, `large` the calibration in the large (the
+    intercept where the slope is 1); each with the ends of its 95 % interval. Null = does not exist
+    or is withheld; `note` says so.
+    """
+
+    run: RunName
+    set: str
+    model: ModelName
+    site: str = ""
+    variable: str = ""
+    level: str = ""
+    n: MaybeCount = None
+    positives: MaybeCount = None
+    expected: Number = None
+    oe: Number = None
+    oe_low: Number = None
+    oe_high: Number = None
+    large: Number = None
+    large_low: Number = None
+    large_high: Number = None
+    intercept: Number = None
+    intercept_low: Number = None
+    intercept_high: Number = None
+    slope: Number = None
+    slope_low: Number = None
+    slope_high: Number = None
+    note: str = ""
+
+
+class Recalibration(Record):
+    """Brier score and net benefit at the cut-off, as they are or after recalibration to the set."""
+
+    run: RunName
+    set: str
+    model: ModelName
+    way: Literal["none", "large", "logistic"]
+    intercept: Finite
+    slope: Finite
+    brier: Number = None
+    net_benefit: Number = None
 
 
 class DecisionCurve(Record):
-    """Net benefit of acting on the model, and of treating everybody, at each threshold."""
+    """Net benefit of acting on the model, and of treating everybody, at each threshold.
+
+    `low` and `high` are the ends of its 95 % interval at each; empty in files of the first
+    releases.
+    """
 
     run: RunName
     set: str
@@ -529,10 +596,13 @@ class DecisionCurve(Record):
     thresholds: tuple[Finite, ...]
     net_benefit: tuple[Number, ...]
     treat_all: tuple[Number, ...]
+    low: tuple[Number, ...] = ()
+    high: tuple[Number, ...] = ()
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
-        return equal_lengths(self, "thresholds", "net_benefit", "treat_all")
+        ends = ["low", "high"] if self.low or self.high else []
+        return equal_lengths(self, "thresholds", "net_benefit", "treat_all", *ends)
 
 
 class FusionCandidate(Record):
@@ -657,6 +727,8 @@ class Results(Record):
     ceiling: dict[str, Share] | None = None
     roc: tuple[Roc, ...] = ()
     calibration: tuple[Calibration, ...] = ()
+    calibration_fits: tuple[CalibrationFit, ...] = ()
+    recalibration: tuple[Recalibration, ...] = ()
     decision_curve: tuple[DecisionCurve, ...] = ()
     strata: tuple[Stratum, ...] = ()
     strata_tests: tuple[StratumTest, ...] = ()

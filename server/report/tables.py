@@ -32,7 +32,7 @@ Lines = Callable[[Selection], Iterator[list[Cell]]]
 PERFORMANCE_COLUMNS = (
     *("run", "model", "set", "n", "positives", "auc", "ci_low", "ci_high", "cutoff"),
     *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method", "ci_method"),
-    *("wald_low", "wald_high"),
+    *("wald_low", "wald_high", "average_precision", "ap_low", "ap_high"),
 )
 SITE_COLUMNS = (
     *("run", "set", "site", "model", "n", "positives", "auc", "ci_low", "ci_high", "method"),
@@ -44,6 +44,14 @@ STRATA_COLUMNS = (
     "ci_method",
 )
 STRATA_TEST_COLUMNS = ("run", "set", "model", "variable", "levels", "statistic", "p", "note")
+FIT_COLUMNS = (
+    *("run", "set", "site", "variable", "level", "model", "n", "positives", "expected"),
+    *("oe", "oe_low", "oe_high", "large", "large_low", "large_high"),
+    *("intercept", "intercept_low", "intercept_high", "slope", "slope_low", "slope_high", "note"),
+)
+RECALIBRATION_COLUMNS = (
+    *("run", "set", "model", "way", "intercept", "slope", "brier", "net_benefit"),
+)
 LEDGER_COLUMNS = ("run", "site", "exchange", "released", "refused", "stopped", "bytes")
 
 
@@ -73,6 +81,8 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "heterogeneity": [list(HETEROGENEITY_COLUMNS), *heterogeneity_rows(results)],
         "strata": _records(STRATA_COLUMNS, results.strata),
         "strata_tests": _records(STRATA_TEST_COLUMNS, results.strata_tests),
+        "calibration": _records(FIT_COLUMNS, results.calibration_fits),
+        "recalibration": _records(RECALIBRATION_COLUMNS, results.recalibration),
         "ledger": _records(LEDGER_COLUMNS, results.ledger),
         "participants": _participants(results),
         "lasso_cv": _by_arm(results, ["alpha", "error", "spread"], _errors),

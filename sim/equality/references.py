@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LassoCV
+from sklearn.linear_model import LassoCV, LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -222,6 +222,19 @@ def platt(decision: Float, label: Float) -> tuple[float, float]:
         loss, start, method="trust-exact", jac=slope, hess=curvature, options={"gtol": 1e-10}
     )
     return float(found.x[0]), float(found.x[1])
+
+
+def calibration(scores: Float, label: Float) -> tuple[float, float, float]:
+    """Return intercept and slope on the logit, and the intercept of slope 1.
+
+    Parameters
+    ----------
+    scores : (n,), between 0 and 1. label : (n,).
+    """
+    x = special.logit(scores)
+    model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=ITERATIONS).fit(x[:, None], label)
+    large = optimize.brentq(lambda a: float((label - special.expit(a + x)).sum()), -50.0, 50.0)
+    return float(model.intercept_[0]), float(model.coef_[0, 0]), float(large)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from sklearn.metrics import brier_score_loss
 
 from client.workspace import Workspace
 from common.statistics.base import Float
+from common.statistics.calibration import CalibrationSums
 from common.study.model import Study
 from sim.equality import references
 from sim.equality.findings import Findings, Step, at_most
@@ -19,6 +21,8 @@ NORMAL = float(stats.norm.ppf(0.975))
 EXACT = 1e-12
 # at one site, patients are joined in groups before anything leaves
 JOINED_AREA, JOINED_PART, JOINED_ERROR = 0.01, 0.02, 0.05
+CALIBRATION = 1e-3
+RING_BYTES = 8
 JOINED_BRIER, JOINED_BENEFIT, JOINED_CORRECT = 0.02, 0.05, 2
 
 Tables = Mapping[str, list[dict[str, Any]]]  # of measures, as results.json has them
@@ -67,6 +71,37 @@ def compare_test_sets(
         _areas(step, found, test.name, (models, scores, label), several)
         step = findings.step(f"thresholds, {test.name}", "sklearn, numpy", None)
         _thresholds(step, found, test.name, (models, scores, label), several)
+        sums = CalibrationSums(*(np.zeros(len(models)) for _ in range(3))).shapes(len(models))
+        size = sum(math.prod(shape) for shape in sums.values()) * RING_BYTES / 1000.0
+        beside = (0, size) if several else None
+        step = findings.step(f"calibration, {test.name}", "sklearn, scipy", beside)
+        _calibration(step, found, test.name, (models, scores, label), several)
+
+
+def _calibration(
+    step: Step,
+    found: Tables,
+    subset: str,
+    pooled: tuple[tuple[str, ...], Float, Float],
+    several: bool,
+) -> None:
+    """Compare slope, intercepts and ratio; its sums take no round of their own."""
+    models, scores, label = pooled
+    apart = dict.fromkeys(("slope", "intercept", "in the large", "O:E, relative"), 0.0)
+    for i, model in enumerate(models):
+        row = _row(found["calibration_fits"], {"set": subset, "model": model})
+        intercept, slope, large = references.calibration(scores[:, i], label)
+        ratio = label.sum() / scores[:, i].sum()
+        errors = {
+            "slope": row["slope"] - slope,
+            "intercept": row["intercept"] - intercept,
+            "in the large": row["large"] - large,
+            "O:E, relative": row["oe"] / ratio - 1.0,
+        }
+        known = {name: abs(error) for name, error in errors.items() if math.isfinite(error)}
+        apart |= {name: max(apart[name], error) for name, error in known.items()}
+    for name, error in apart.items():
+        step.add(name, error, at_most(CALIBRATION) if several else None)
 
 
 def _areas(

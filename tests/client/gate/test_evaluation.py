@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from client.gate.schema import GateContext
+from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit, CanaryFigures
 from common.evaluation.local import evaluate_locally
 from common.evaluation.membership import MembershipAudit
@@ -20,6 +21,7 @@ from common.statistics.placements import DeLongResult
 from common.study.model import Study
 from tests.fixtures import gate
 
+FIT = CalibrationFit(20, 10, *(np.full(2, value) for value in (9.5, 0.1, 0.4, 0.2, 0.5, 0.9, 0.3)))
 SEARCHED = CanaryFigures(searched=4, planted=9, found=6, chance=1, patients=40, patients_found=3)
 
 
@@ -47,6 +49,7 @@ def evaluation(study: Study) -> tuple[EvaluateRequest, EvaluateReply]:
         counts={"internal": (20, 10), "external_1": (n, n // 2)},
         evaluations={"external_1": found},
         parts={"internal": part},
+        fits={"internal": FIT},
         withheld=(),
         membership=MembershipAudit(40, 20 + n, shares, shares),
         releases=ReleaseAudit(5, 0, 1.25, 6),
@@ -88,6 +91,14 @@ def spoiled(evaluation: Any, path: str, value: Any) -> Any:
         ("histogram.edges", np.array([[-np.inf, 0.123456, np.inf]] * 2), "value"),
         ("histogram.counts", np.zeros((2, 2, 500)), "shape"),
         ("brier", ("Muster",), "type"),
+        ("fit.n", 29, "value"),
+        ("fit.expected", np.array([31.0, 9.0]), "value"),
+        ("fit.slope", np.zeros(3), "shape"),
+        ("fit.slope_error", np.array([-1.0, 1.0]), "value"),
+        ("smooth.curve.low", np.full((2, 41), 0.1234567), "value"),
+        ("smooth.curve.low", np.full((2, 42), 0.5), "shape"),
+        ("smooth.precision", np.array([0.5, 61.0]), "value"),
+        ("smooth.recalibrated.brier", np.zeros((2, 4)), "shape"),
     ],
 )
 def test_a_spoiled_evaluation_is_stopped(
@@ -105,7 +116,8 @@ def test_measures_of_few_patients_or_of_a_set_over_sites_are_stopped(
     request, reply = evaluation
     few = DeLongResult(9, 5, np.array([0.5, 0.6]), np.eye(2))
     counts = {**reply.counts, "internal": (9, 5)}
-    small = replace(reply, counts=counts, parts={"internal": few})
+    fits = {"internal": replace(FIT, n=9, positives=5)}
+    small = replace(reply, counts=counts, parts={"internal": few}, fits=fits)
     assert gate.code("evaluate.handout", request, small, context) == "too_few"
     own = reply.evaluations["external_1"]
     wrong = replace(reply, evaluations={"internal": own})

@@ -33,6 +33,7 @@ def test_what_fits_a_model_is_never_summed_over_test_patients() -> None:
         "score_histogram",
         "scores",
         "placements",
+        "calibration",
     }
     assert all(("subset" in [r.name for r in rules_of(k)]) != describes(k) for k in kinds)
 
@@ -59,6 +60,7 @@ def test_rules_of_every_kind_are_these() -> None:
         "bin_counts": "bin_counts subset",
         "score_histogram": "rows test_class one_site_scores",
         "scores": "rows test_class one_site_scores",
+        "calibration": "rows test_class one_site_scores",
         "placements": "rows test_class one_site_scores placements",
     }
 

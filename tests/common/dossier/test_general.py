@@ -36,6 +36,7 @@ from common.messages.exchanges import (
     TrainReply,
 )
 from common.statistics.base import statistic_classes
+from common.statistics.calibration import CalibrationSums
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.counts import FoldCounts, LevelCounts
@@ -62,6 +63,7 @@ EACH, TREES = np.zeros(QUESTIONS, dtype=np.int64), np.zeros((2, 3), dtype=np.int
 EXAMPLES: list[Any] = [
     BinnedCalibration(),
     BrierSums(),
+    CalibrationSums(CENTRE, CENTRE, CENTRE),
     CappedHistogram(edges=EDGES, cap=2),
     CentredSquares(mean=CENTRE),
     ClassHistogram(edges=EDGES),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from common.masking.layout import from_rings, to_rings
 from common.messages.plain import from_tree, to_tree
 from common.statistics.base import Rows, add, flatten, statistic_classes, zeros
+from common.statistics.calibration import CalibrationSums
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram, merge_class
 from common.statistics.counts import FoldCounts, LevelCounts
@@ -96,6 +97,7 @@ CASES: list[tuple[Any, Rows]] = [
     (BinnedCalibration(), ROWS),
     (DecisionCounts(), ROWS),
     (BrierSums(), ROWS),
+    (CalibrationSums(intercept=CENTRE, slope=1.0 - CENTRE, large=-CENTRE), ROWS),
     (GroupSums(centre=CENTRE), ROWS),
     (ProtectedLevelCounts(levels=4, minimum=3), table(CODES)),
     (JoinedHistogram(edges=EDGES, minimum=3), ROWS),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
 from common.statistics.base import Rows
@@ -21,6 +22,7 @@ from server.phases.evaluation import (
     evaluate_training,
 )
 from server.report.rows import evaluation_rows
+from server.report.schema import CalibrationFit
 from tests import builders
 
 NAMES = ("clinical", "radiomics")
@@ -78,6 +80,29 @@ def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> Non
         reported = [one["n"] for one in row["bins"] if one["n"] is not None]
         assert all(n == 0 or n >= 3 for n in reported)
         assert 0.9 * labels.size < sum(reported) <= labels.size
+
+
+def test_calibration_of_several_sets_is_that_of_pooled_rows() -> None:
+    found, _ = evaluate({"one": LABELS, "two": LABELS[:120]})
+    assert len(found.calibration_fits) == 4
+    for row in found.calibration_fits:
+        labels = LABELS if row["set"] == "one" else LABELS[:120]
+        scores = SCORES[: labels.size, NAMES.index(row["model"])]
+        x = np.log(scores / (1 - scores))
+        line = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(x[:, None], labels)
+        assert row["slope"] == pytest.approx(line.coef_[0, 0], abs=1e-3)
+        assert row["intercept"] == pytest.approx(line.intercept_[0], abs=1e-3)
+        assert row["oe"] == pytest.approx(labels.sum() / scores.sum(), rel=1e-9)
+        assert row["slope_low"] < row["slope"] < row["slope_high"]
+        CalibrationFit(run="federated", **row)
+    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS))
+    for row, own in zip(found.recalibration, exact.recalibration, strict=False):
+        assert (row["model"], row["way"]) == (own["model"], own["way"])
+        assert row["brier"] == pytest.approx(own["brier"], abs=5e-4)
+        assert row["net_benefit"] == pytest.approx(own["net_benefit"], abs=5e-3)
+    for row, own in zip(found.performance, exact.performance, strict=False):
+        assert row["average_precision"] == pytest.approx(own["average_precision"], abs=5e-3)
+        assert row["ap_low"] < row["average_precision"] < row["ap_high"]
 
 
 def test_paired_test_is_close_to_that_on_pooled_rows() -> None:

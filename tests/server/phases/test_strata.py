@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from common.evaluation.delong import auc_interval, exact
@@ -17,7 +18,7 @@ from common.statistics.class_histogram import QUANTILES, score_edges
 from common.study.model import PrivacySettings, Study
 from common.study.strata import level_codes, level_names
 from server.phases.strata import strata_cuts, strata_findings
-from server.report.rows import FEW, SMALL, UNMASKED, strata_rows
+from server.report.rows import FEW, SMALL, UNMASKED, level_fits, strata_rows
 from server.report.schema import StratumTest
 from tests import builders
 
@@ -29,6 +30,7 @@ LOGITS = RANDOM.normal(size=(N, 2)) + LABELS[:, None] * np.array([1.4, 0.7])
 SCORES = 1 / (1 + np.exp(-LOGITS))
 SITE = np.arange(N) % 7 % 4
 LEVEL = (RANDOM.random(N) < 0.45).astype(float)
+CUTOFFS = np.array([0.5, 0.5])
 EDGES = score_edges(np.quantile(SCORES, QUANTILES, axis=0).T)
 
 
@@ -51,6 +53,7 @@ class Found:
 
     strata: list[dict[str, Any]]
     strata_tests: list[dict[str, Any]]
+    fits: list[dict[str, Any]]
 
 
 def find(codes: Any, **privacy: Any) -> tuple[Found, builders.Recorded]:
@@ -65,7 +68,8 @@ def find(codes: Any, **privacy: Any) -> tuple[Found, builders.Recorded]:
     usual = PrivacySettings(**privacy)
     federation.study = study.model_copy(update={"privacy": usual})
     found = strata_findings(federation, NAMES, EDGES, {}, {})
-    return Found(*strata_rows(NAMES, found)), federation
+    fits = [*level_fits(NAMES, found, usual.min_cell)]
+    return Found(*strata_rows(NAMES, found), fits), federation
 
 
 def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:
@@ -91,6 +95,21 @@ def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:
         assert row["levels"] == 2
 
 
+def test_calibration_within_levels_is_that_of_the_pooled_rows() -> None:
+    found, sites = find(LEVEL)
+    assert len(sites.rounds) == 3
+    assert len(found.fits) == 4
+    for row in found.fits:
+        own = ("female", "male").index(row["level"]) == LEVEL
+        x = LOGITS[own, NAMES.index(row["model"])]
+        line = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(x[:, None], LABELS[own])
+        assert row["slope"] == pytest.approx(line.coef_[0, 0], abs=5e-3)
+        assert row["intercept"] == pytest.approx(line.intercept_[0], abs=5e-3)
+        expected = LABELS[own].sum() / SCORES[own, NAMES.index(row["model"])].sum()
+        assert row["oe"] == pytest.approx(expected, rel=1e-9)
+        assert (row["n"], row["note"]) == (own.sum(), "")
+
+
 def test_of_a_level_with_few_patients_only_counts_are_asked_for() -> None:
     codes = np.zeros(N)
     codes[np.flatnonzero(LABELS == 1)[:4]] = 1
@@ -100,6 +119,8 @@ def test_of_a_level_with_few_patients_only_counts_are_asked_for() -> None:
     assert all((row["n"], row["positives"], row["note"]) == (9, 4, FEW) for row in male)
     assert all(not np.isfinite(row["auc"]) for row in male)
     assert not found.strata_tests
+    few = [row for row in found.fits if row["level"] == "male"]
+    assert [(row["note"], "slope" in row) for row in few] == [(FEW, False)] * 2
     levels = [item.view.transforms[-1].level for asked in sites.rounds[1:] for item in asked]
     assert set(levels) == {0}
     cells = [item.statistic.edges.shape[1] for item in sites.rounds[0][1:]]
@@ -125,7 +146,7 @@ def test_one_site_says_of_its_levels_what_the_coordinator_would_publish() -> Non
     rows = Rows(values=SCORES, columns=NAMES, label=LABELS, fold=np.full(N, -1))
     codes = LEVEL.copy()
     codes[:3] = np.nan
-    whole = areas_by_level(rows, codes, 2, PrivacySettings())
+    whole = areas_by_level(rows, codes, 2, PrivacySettings(), EDGES, CUTOFFS)
     assert not whole.hidden.any()
     for level in (0, 1):
         own = codes == level
@@ -133,9 +154,12 @@ def test_one_site_says_of_its_levels_what_the_coordinator_would_publish() -> Non
         assert whole.areas[level].auc[0] == pytest.approx(expected, abs=0.005)
     few = np.zeros(N)
     few[np.flatnonzero(LABELS == 1)[:1]] = 1
-    hidden = areas_by_level(rows, few, 2, PrivacySettings())
+    hidden = areas_by_level(rows, few, 2, PrivacySettings(), EDGES, CUTOFFS)
     assert hidden.hidden.all() and not hidden.counts.any()
     assert all(area.n == 0 and np.isnan(area.auc).all() for area in hidden.areas)
+    assert all(fit.n == 0 and np.isnan(fit.slope).all() for fit in hidden.fits)
+    assert [fit.n for fit in whole.fits] == [int((codes == level).sum()) for level in (0, 1)]
+    assert all(np.isfinite(fit.slope).all() for fit in whole.fits)
 
 
 def test_the_test_of_two_areas_is_the_square_of_z() -> None:
