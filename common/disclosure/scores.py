@@ -8,6 +8,16 @@ from common.statistics.base import Rows
 from common.statistics.forest import NodeCounts
 from common.study.model import PrivacySettings
 
+# kinds of sums over the scores of test patients
+OF_SCORES = (
+    "score_histogram",
+    "scores",
+    "placements",
+    "calibration",
+    "ranked_pairs",
+    "follow_up",
+)
+
 
 def check_test_set(rows: Rows, subset: str, privacy: PrivacySettings) -> Refusals:
     """Check measures of a site's own test patients: enough rows and enough of each class."""
@@ -87,7 +97,7 @@ declare(
         text="Measures of a hospital's own test patients are given only where at least this many"
         " have either outcome.",
         setting="min_per_class",
-        sums=("score_histogram", "scores", "placements", "calibration"),
+        sums=OF_SCORES,
         check=check_test_class,
         decided_here=True,
     ),
@@ -97,7 +107,7 @@ declare(
         text="A test set that one hospital holds alone is evaluated inside it; sums over its"
         " scores are not given.",
         fixed=2.0,
-        sums=("score_histogram", "scores", "placements", "calibration"),
+        sums=OF_SCORES,
         check=check_one_site_scores,
     ),
     Rule(

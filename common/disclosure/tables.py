@@ -67,6 +67,8 @@ declare(
             "scores",
             "placements",
             "calibration",
+            "ranked_pairs",
+            "follow_up",
         ),
         check=check_rows,
         describes=True,

@@ -25,9 +25,11 @@ _NOISE = 1e-9
 class Descent:
     """Quasi-Newton descent for  |u|^2 / 2 + C h(u)  with  0 <= h'' <= 2 T, T tridiagonal.
 
-    The bound is a majoriser: the step (I + 2 C T)^-1 g always lowers the value, so it follows when
-    a bolder step has failed. Otherwise BFGS with all pairs kept (Nocedal and Wright 2006, algorithm
-    7.4) starts from I + 2 C r T, r being the share of the curvature bound met along all steps.
+    Where the bound is a majoriser the step (I + 2 C T)^-1 g always lowers the value, so it follows
+    when a bolder step has failed; where it is an estimate alone, and that step fails too, four
+    times the bound takes its place. Otherwise BFGS with all pairs kept (Nocedal and Wright 2006,
+    algorithm 7.4) starts from I + 2 C r T, r being the share of the curvature bound met along all
+    steps.
 
     It has converged when the gradient's norm, which bounds the distance to the minimum as the
     objective is 1-strongly convex, or the next bold step after a successful one is no longer than
@@ -48,7 +50,8 @@ class Descent:
         self._pairs: list[tuple[Float, Float, float]] = []
         self._value = np.inf
         self._gradient = np.zeros_like(bound.diagonal)
-        self._cautious = False
+        self._cautious = self._bounded_step = False
+        self._lift = 1.0
         self.best = np.zeros_like(bound.diagonal)
         self.trial = np.zeros_like(bound.diagonal)
         self.converged = False
@@ -69,6 +72,9 @@ class Descent:
             self.best, self._value, self._gradient = self.trial, value, gradient
             self._cautious = False
             self.converged = portable.norm(gradient) <= self._tolerance
+        if self._bounded_step and not accepted:
+            self._lift *= 4.0
+        self._bounded_step = self._cautious
         direction = self._majorised() if self._cautious else self._quasi_newton()
         self._cautious = not accepted
         if self.converged:
@@ -97,7 +103,7 @@ class Descent:
         return portable.dot(gradient, self._bound.solve(self._factor, gradient))
 
     def _majorised(self) -> Float:
-        return -self._bound.solve(self._factor, self._gradient)
+        return -self._bound.solve(self._lift * self._factor, self._gradient)
 
     def _quasi_newton(self) -> Float:
         q = self._gradient.copy()

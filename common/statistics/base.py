@@ -54,6 +54,9 @@ class Rows:
         reference does; None otherwise.
     batch : int64 (n,), code of each row's hospital and scanner, where they are more than one; None
         otherwise. The same at every set of the site's patients.
+    period : int64 (n,), period of the study's grid in which the follow-up of each row ended, from
+        0; `label` says if it ended with the event. None where the endpoint has no time. Sites put
+        times on the grid before anything is computed: no statistic sees a finer one.
     """
 
     values: Float
@@ -63,6 +66,7 @@ class Rows:
     paired: Float | None = None
     origin: Int | None = None
     batch: Int | None = None
+    period: Int | None = None
 
     @property
     def n(self) -> int:
@@ -84,6 +88,7 @@ class Rows:
             paired=None if self.paired is None else self.paired[places],
             origin=None if self.origin is None else self.origin[places],
             batch=None if self.batch is None else self.batch[places],
+            period=None if self.period is None else self.period[places],
         )
 
 

@@ -51,6 +51,7 @@ class InLevel(Transform):
             fold=rows.fold[kept],
             paired=None,
             origin=None if rows.origin is None else rows.origin[kept],
+            period=None if rows.period is None else rows.period[kept],
         )
 
     def outputs(self) -> Columns:

@@ -34,6 +34,8 @@ def test_what_fits_a_model_is_never_summed_over_test_patients() -> None:
         "scores",
         "placements",
         "calibration",
+        "ranked_pairs",
+        "follow_up",
     }
     assert all(("subset" in [r.name for r in rules_of(k)]) != describes(k) for k in kinds)
 
@@ -55,13 +57,15 @@ def test_rules_of_every_kind_are_these() -> None:
         "gram": "support bounded scored subset",
         "fold_gram": "fold_class support bounded scored subset",
         "within": "support bounded subset",
-        "gradient": "bounded svm_rounds subset",
+        "gradient": "bounded svm_rounds periods subset",
         "platt": "subset",
         "bin_counts": "bin_counts subset",
         "score_histogram": "rows test_class one_site_scores",
         "scores": "rows test_class one_site_scores",
         "calibration": "rows test_class one_site_scores",
         "placements": "rows test_class one_site_scores placements",
+        "ranked_pairs": "rows test_class one_site_scores periods",
+        "follow_up": "rows test_class one_site_scores periods",
     }
 
 

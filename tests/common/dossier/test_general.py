@@ -40,14 +40,19 @@ from common.statistics.calibration import CalibrationSums
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.counts import FoldCounts, LevelCounts
+from common.statistics.cox import CoxGradient
 from common.statistics.fold_histogram import FoldHistogram
+from common.statistics.follow_up import LifeTable
 from common.statistics.forest import NodeCounts
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.histogram import Histogram
 from common.statistics.icc import PairedMoments
+from common.statistics.log_rank import LogRank
 from common.statistics.moments import CentredSquares, Means, Missingness
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram
+from common.statistics.ranked_pairs import RankedPairs
+from common.statistics.risk_sums import RiskSums
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
@@ -59,6 +64,8 @@ from tests import builders
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS, FOLDS, CELLS, LEVELS, PROBLEMS, POINTS, QUESTIONS = 7, 5, 11, 4, 13, 3, 17
 EDGES, CENTRE = np.zeros((COLUMNS, CELLS + 1)), np.zeros(COLUMNS)
+PERIODS, HORIZONS, GROUPS = 12, 2, 3
+CUTS = np.zeros((COLUMNS, GROUPS - 1))
 EACH, TREES = np.zeros(QUESTIONS, dtype=np.int64), np.zeros((2, 3), dtype=np.int64)
 EXAMPLES: list[Any] = [
     BinnedCalibration(),
@@ -68,6 +75,12 @@ EXAMPLES: list[Any] = [
     CentredSquares(mean=CENTRE),
     ClassHistogram(edges=EDGES),
     Confusion(cutoffs=CENTRE),
+    CoxGradient(
+        weights=np.zeros((PROBLEMS, COLUMNS)),
+        excluded=np.zeros((PROBLEMS, FOLDS)),
+        validation=np.zeros(PROBLEMS, dtype=np.int64),
+        periods=PERIODS,
+    ),
     CrossProducts(mean=CENTRE),
     DecisionCounts(),
     FoldCounts(folds=FOLDS),
@@ -77,6 +90,8 @@ EXAMPLES: list[Any] = [
     Histogram(edges=EDGES),
     JoinedHistogram(edges=EDGES, minimum=3),
     LevelCounts(levels=LEVELS),
+    LifeTable(cuts=CUTS, periods=PERIODS),
+    LogRank(cuts=CUTS, periods=PERIODS),
     Means(),
     Missingness(),
     NodeCounts(
@@ -94,6 +109,8 @@ EXAMPLES: list[Any] = [
     PlattSums(a=np.zeros(POINTS), b=np.zeros(POINTS), positives=1, negatives=1),
     ProtectedLevelCounts(levels=LEVELS, minimum=3),
     RankGram(edges=EDGES, counts=np.zeros((COLUMNS, CELLS))),
+    RankedPairs(edges=EDGES, periods=PERIODS, horizons=np.zeros(HORIZONS, dtype=np.int64)),
+    RiskSums(periods=PERIODS),
     SiteQuartiles(decimals=np.zeros(COLUMNS, dtype=np.int64), fewest=10, minimum=3),
     SvmGradient(
         weights=np.zeros((PROBLEMS, COLUMNS + 1)),
@@ -114,6 +131,9 @@ SIZES = {
     "questions": QUESTIONS,
     "features": COLUMNS - 1,
     "covariates": 1,
+    "periods": PERIODS,
+    "horizons": HORIZONS,
+    "groups": GROUPS,
 }
 ARITHMETIC = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.floordiv}
 

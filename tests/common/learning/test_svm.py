@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.learning.svm import SvmBatch, SvmProblem
+from common.learning.svm import Descent, SvmBatch, SvmProblem
+from common.learning.tridiagonal import tridiagonal
 from common.statistics.gram import FoldGram
 from sim.equality import references
 
@@ -138,3 +139,19 @@ def test_wrong_costs_masks_and_outcomes_are_errors(rows: Any, summed: Any) -> No
     one, two = (SvmBatch(gram, [SvmProblem(cost=1.0)] * k) for k in (1, 2))
     with pytest.raises(ValueError, match="does not belong"):
         two.update(summed(one.request(), table))
+
+
+@pytest.mark.parametrize("too_small", [1.0, 50.0, 5000.0])
+def test_a_descent_finds_the_minimum_where_its_bound_is_too_small(too_small: float) -> None:
+    curvature, pull = np.diag([2.0, 4.0, 10.0]), np.array([3.0, -100.0, 7.0])
+    bound = tridiagonal(0.5 * curvature / too_small)
+    descent = Descent(bound, 1.0, 1e-9)
+    for _ in range(40):
+        if descent.converged:
+            break
+        at = bound.basis @ descent.trial
+        value = 0.5 * at @ at + 0.5 * at @ curvature @ at - pull @ at
+        descent.update(value, bound.basis.T @ (at + curvature @ at - pull))
+    assert descent.converged
+    expected = np.linalg.solve(np.eye(3) + curvature, pull)
+    np.testing.assert_allclose(bound.basis @ descent.best, expected, atol=1e-8)

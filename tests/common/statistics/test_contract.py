@@ -16,16 +16,21 @@ from common.statistics.calibration import CalibrationSums
 from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram, merge_class
 from common.statistics.counts import FoldCounts, LevelCounts
+from common.statistics.cox import CoxGradient
 from common.statistics.exact import DIGITS, from_digits
 from common.statistics.fold_histogram import FoldHistogram, Support
+from common.statistics.follow_up import LifeTable
 from common.statistics.forest import NodeCounts
 from common.statistics.gram import CrossProducts, FoldGram
 from common.statistics.histogram import Histogram
 from common.statistics.icc import PairedMoments
+from common.statistics.log_rank import LogRank
 from common.statistics.moments import CentredSquares, Means, Missingness
 from common.statistics.placements import Placements
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram, first_edges
+from common.statistics.ranked_pairs import RankedPairs
+from common.statistics.risk_sums import RiskSums
 from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
 from common.statistics.site_quartiles import SiteQuartiles
 from common.statistics.svm import SvmGradient
@@ -47,6 +52,7 @@ def table(values: Any) -> Rows:
         columns=tuple("abc"[: np.shape(values)[1]]),
         label=LABEL,
         fold=np.arange(N, dtype=np.int64) % 6 - 1,
+        period=np.arange(N, dtype=np.int64) * 7 % 4,
         paired=np.asarray(values, dtype=np.float64) + 0.1,
     )
 
@@ -93,6 +99,19 @@ CASES: list[tuple[Any, Rows]] = [
         ),
         ROWS,
     ),
+    (
+        CoxGradient(
+            weights=RANDOM.normal(size=(3, P)),
+            excluded=np.eye(5)[:3],
+            validation=np.array([0, 3, -1]),
+            periods=4,
+        ),
+        ROWS,
+    ),
+    (RiskSums(periods=4), ROWS),
+    (LifeTable(cuts=np.tile([0.3, 0.6], (P, 1)), periods=4), ROWS),
+    (LogRank(cuts=np.tile([0.3, 0.6], (P, 1)), periods=4), ROWS),
+    (RankedPairs(edges=np.tile(GRID, (P, 1)), periods=4, horizons=np.array([1, 2])), ROWS),
     (Confusion(cutoffs=CENTRE), ROWS),
     (BinnedCalibration(), ROWS),
     (DecisionCounts(), ROWS),
@@ -118,9 +137,8 @@ CASES: list[tuple[Any, Rows]] = [
     ),
 ]
 NAMES = [type(statistic).__name__ for statistic, _ in CASES]
-# ranks, repeats, placements and means of a hospital depend on which rows share a site: only what
-# comes of them is stable
-# and what one site gives alone is never summed
+# ranks, repeats, placements, risk sets and means of a hospital depend on which rows share a site:
+# only what comes of them is stable; and what one site gives alone is never summed
 NOT_SITE_FREE = (
     CappedHistogram,
     RankGram,
@@ -130,6 +148,9 @@ NOT_SITE_FREE = (
     JoinedHistogram,
     SiteQuartiles,
     WithinBatches,
+    CoxGradient,
+    LogRank,
+    RankedPairs,
 )
 SITE_FREE = [case for case in CASES if type(case[0]) not in NOT_SITE_FREE]
 
@@ -146,6 +167,7 @@ def take(rows: Rows, index: Any) -> Rows:
         fold=rows.fold[index],
         paired=None if rows.paired is None else rows.paired[index],
         origin=None if rows.origin is None else rows.origin[index],
+        period=None if rows.period is None else rows.period[index],
     )
 
 

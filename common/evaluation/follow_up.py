@@ -1,0 +1,186 @@
+"""Survival from sums by period: curves, tests of groups, concordance, areas at a horizon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from common.statistics.base import Float, Int
+from common.statistics.follow_up import LifeTableResult, at_risk
+from common.statistics.log_rank import LogRankResult, observed_less_expected
+from common.statistics.ranked_pairs import RankedPairsResult
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class SurvivalCurve:
+    """Kaplan-Meier estimate at the end of each period, (..., periods), with 95 % limits.
+
+    Limits are on the scale of log(-log), and NaN where nobody had the event before, or everybody
+    had.
+    """
+
+    survival: Float
+    low: Float
+    high: Float
+
+
+@dataclass(frozen=True)
+class GroupTest:
+    """Test of groups: its statistic, degrees of freedom and p value; NaN where nothing varies."""
+
+    statistic: float
+    degrees: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimates and their standard errors, of the same shape; NaN where there is no pair."""
+
+    value: Float
+    error: Float
+
+
+def kaplan_meier(events: Float, exposed: Float) -> SurvivalCurve:
+    """Return the curve of each table of events and patients at risk, (..., periods).
+
+    The variance is Greenwood's.
+
+    Examples
+    --------
+    >>> kaplan_meier(np.array([1.0, 0.0, 2.0]), np.array([4.0, 3.0, 3.0])).survival.round(4)
+    array([0.75, 0.75, 0.25])
+    """
+    some = np.maximum(exposed, 1.0)
+    survival = np.cumprod(1.0 - events / some, axis=-1)
+    left = exposed - events
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.cumsum(np.where(events > 0, events / (some * left), 0.0), axis=-1)
+        logarithm = np.log(survival)
+        width = stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(spread) / -logarithm
+        low, high = (survival ** np.exp(sign * width) for sign in (1.0, -1.0))
+    inside = (survival > 0) & (survival < 1)
+    return SurvivalCurve(
+        np.asarray(survival), np.where(inside, low, np.nan), np.where(inside, high, np.nan)
+    )
+
+
+def remaining_uncensored(events: Float, censored: Float) -> Float:
+    """Return the chance of being uncensored when each period begins, (..., periods).
+
+    The Kaplan-Meier estimate of censoring: in a period events come first.
+
+    Examples
+    --------
+    >>> remaining_uncensored(np.array([1.0, 0.0]), np.array([1.0, 2.0]))
+    array([1.        , 0.66666667])
+    """
+    exposed = at_risk(events + censored) - events
+    ends = np.cumprod(1.0 - censored / np.maximum(exposed, 1.0), axis=-1)
+    return np.concatenate([np.ones_like(ends[..., :1]), ends[..., :-1]], axis=-1)
+
+
+def log_rank(found: LifeTableResult) -> list[GroupTest]:
+    """Return the log-rank test of each column's groups, all hospitals together."""
+    difference, covariance = observed_less_expected(found.events, found.at_risk)
+    return log_rank_within(LogRankResult(difference, covariance))
+
+
+def log_rank_within(found: LogRankResult) -> list[GroupTest]:
+    """Return the log-rank test of each column's groups from sums within hospitals."""
+    return [_quadratic(d, v) for d, v in zip(found.difference, found.covariance, strict=True)]
+
+
+def _quadratic(difference: Float, covariance: Float) -> GroupTest:
+    degrees = int(np.linalg.matrix_rank(covariance, hermitian=True, tol=1e-9))
+    if degrees == 0:
+        return GroupTest(float("nan"), 0, float("nan"))
+    statistic = float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)
+    return GroupTest(statistic, degrees, float(stats.chi2.sf(statistic, degrees)))
+
+
+def concordance(found: RankedPairsResult, weights: Float | None = None) -> Estimate:
+    """Return the concordance of each model, (k,).
+
+    Its standard error is the infinitesimal jackknife's (Therneau), on cells of the score.
+
+    Parameters
+    ----------
+    weights : (periods,), of pairs by the period of their event; None = 1: Harrell's. With the
+        inverse square of `remaining_uncensored` it is Uno's, which does not depend on who was
+        censored when.
+    """
+    weight = np.ones(found.order.shape[1]) if weights is None else weights
+    # those seen after the period, and those censored in it
+    others = at_risk(found.events + found.censored) - found.events
+    as_case = weight * _below(others), weight * others.sum(axis=1, keepdims=True)
+    cases = found.events * weight
+    above, met = _above(cases), cases.sum(axis=1, keepdims=True)
+    meets_before = np.cumsum(above, axis=2) - above, np.cumsum(met, axis=2) - met
+    meets_until = np.cumsum(above, axis=2), np.cumsum(met, axis=2)
+    return _share(found, as_case, meets_before, meets_until, found.order @ weight)
+
+
+def areas_at(found: RankedPairsResult, horizons: Int, uncensored: Float) -> Estimate:
+    """Return the cumulative, dynamic area at each horizon, (k, horizons).
+
+    Cases had the event by the horizon, and stand for the censored by their weight; controls were
+    seen beyond it (Uno and others 2007; Hung and Chiang 2010).
+
+    Parameters
+    ----------
+    horizons : int64 (h,), last period up to which events count, as asked.
+    uncensored : (periods,), from `remaining_uncensored` of the same patients.
+    """
+    periods = np.arange(found.order.shape[1])
+    estimates = []
+    for place, horizon in enumerate(horizons.tolist()):
+        late = periods > horizon
+        weight = np.where(late, 0.0, 1.0 / np.maximum(uncensored, 1e-12))
+        beyond = np.where(late, found.events + found.censored, 0.0).sum(axis=2, keepdims=True)
+        as_case = weight * _below(beyond), weight * beyond.sum(axis=1, keepdims=True)
+        cases = (found.events * weight).sum(axis=2, keepdims=True)
+        meets = late * _above(cases), late * cases.sum(axis=1, keepdims=True)
+        correction = found.areas[:, place] @ weight
+        estimates.append(_share(found, as_case, meets, meets, correction))
+    values, errors = ([getattr(e, name) for e in estimates] for name in ("value", "error"))
+    return Estimate(np.stack(values, axis=1), np.stack(errors, axis=1))
+
+
+def _below(counts: Float) -> Float:
+    """Return how many lie below each cell of the score, its own as a half, along axis 1."""
+    return np.asarray(np.cumsum(counts, axis=1) - 0.5 * counts)
+
+
+def _above(counts: Float) -> Float:
+    """Return how many lie above each cell of the score, its own as a half, along axis 1."""
+    return np.asarray(np.flip(np.cumsum(np.flip(counts, 1), axis=1), 1) - 0.5 * counts)
+
+
+Pairs = tuple[Float, Float]
+"""Pairs won by the case, and pairs compared, of a patient in each cell and period."""
+
+
+def _share(
+    found: RankedPairsResult, as_case: Pairs, of_events: Pairs, of_censored: Pairs, twice: Float
+) -> Estimate:
+    """Return the share of pairs that the case wins.
+
+    Parameters
+    ----------
+    as_case : pairs of a patient with the event. of_events, of_censored : pairs as the other one.
+    twice : (k,), twice the pairs to add, which the cells miscount.
+    """
+    won = (found.events * as_case[0]).sum(axis=(1, 2)) + 0.5 * twice
+    met = (found.events * as_case[1]).sum(axis=(1, 2))
+    some = np.where(met > 0, met, np.nan)
+    share = won / some
+    of_one = share[:, None, None]
+    event = as_case[0] + of_events[0] - of_one * (as_case[1] + of_events[1])
+    other = of_censored[0] - of_one * of_censored[1]
+    squares = (found.events * event**2 + found.censored * other**2).sum(axis=(1, 2))
+    return Estimate(share, np.sqrt(squares) / some)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.statistics.cox import CoxGradient
+from common.statistics.follow_up import LifeTable
+from common.statistics.log_rank import LogRank
+from common.statistics.ranked_pairs import RankedPairs
+from common.statistics.risk_sums import RiskSums
+
+GRADIENT = CoxGradient(np.zeros((1, 1)), np.zeros((1, 5)), np.array([-1]), periods=3)
+NO_CUT = np.zeros((1, 0))
+EDGES = np.array([[0.0, 0.5, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        GRADIENT,
+        LifeTable(NO_CUT, 3),
+        LogRank(NO_CUT, 3),
+        RankedPairs(EDGES, 3, np.array([1])),
+        RiskSums(3),
+    ],
+    ids=lambda statistic: type(statistic).__name__,
+)
+def test_nothing_is_told_of_times_in_a_study_without_any(
+    rows: Any, asked: Any, statistic: Any
+) -> None:
+    usual = rows(np.zeros((50, 1)))
+    assert [rule for rule, _ in asked(statistic, usual)] == ["periods"]
+
+
+def test_a_gradient_of_a_cox_model_is_not_made_of_test_patients(rows: Any, asked: Any) -> None:
+    usual = rows(np.zeros((50, 1)), period=np.arange(50) % 3)
+    assert asked(GRADIENT, usual) == []
+    assert [rule for rule, _ in asked(GRADIENT, usual, "spread")] == ["subset"]
+
+
+def test_pairs_of_a_set_that_one_hospital_holds_alone_are_refused(rows: Any, asked: Any) -> None:
+    usual = rows(np.zeros((50, 1)), period=np.arange(50) % 3)
+    pairs = RankedPairs(EDGES, 3, np.array([1]))
+    assert [rule for rule, _ in asked(pairs, usual, "one")] == ["one_site_scores"]
+    assert asked(pairs, usual, "spread") == []

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lifelines import KaplanMeierFitter
+from lifelines.statistics import multivariate_logrank_test
+from sksurv.nonparametric import kaplan_meier_estimator
+
+from common.evaluation.follow_up import kaplan_meier, log_rank, remaining_uncensored
+from common.statistics.base import Rows
+from common.statistics.follow_up import LifeTable
+from tests.fixtures.survival import PERIODS, follow_up, over_hospitals, with_scores
+
+CUTS = np.array([[-0.4, 0.6]])
+
+
+@pytest.fixture(scope="module")
+def scored() -> Rows:
+    rows = follow_up(500)
+    return with_scores(rows, rows.values[:, 3])
+
+
+def test_curves_and_their_limits_are_those_of_lifelines(scored: Rows) -> None:
+    found = over_hospitals(LifeTable(CUTS, PERIODS), scored)
+    curve = kaplan_meier(found.events, found.at_risk)
+    group = np.digitize(scored.values[:, 0], CUTS[0])
+    for place in range(3):
+        own = scored.at(np.flatnonzero(group == place))
+        fitted = KaplanMeierFitter().fit(own.period, own.label, timeline=np.arange(PERIODS))
+        expected = fitted.survival_function_.to_numpy()[:, 0]
+        np.testing.assert_allclose(curve.survival[0, place], expected, atol=1e-12)
+        limits = fitted.confidence_interval_.to_numpy()
+        some = np.isfinite(curve.low[0, place])
+        assert some.sum() > PERIODS / 2
+        np.testing.assert_allclose(curve.low[0, place][some], limits[some, 0], atol=1e-9)
+        np.testing.assert_allclose(curve.high[0, place][some], limits[some, 1], atol=1e-9)
+
+
+def test_the_test_of_groups_is_that_of_lifelines(scored: Rows) -> None:
+    (found,) = log_rank(over_hospitals(LifeTable(CUTS, PERIODS), scored))
+    group = np.digitize(scored.values[:, 0], CUTS[0])
+    theirs = multivariate_logrank_test(scored.period, group, scored.label)
+    assert found.degrees == 2
+    assert found.statistic == pytest.approx(theirs.test_statistic, rel=1e-9)
+    assert found.p == pytest.approx(theirs.p_value, rel=1e-9)
+
+
+def test_groups_of_nobody_have_no_test(scored: Rows) -> None:
+    far = LifeTable(np.array([[99.0]]), PERIODS)
+    (found,) = log_rank(over_hospitals(far, scored))
+    assert found.degrees == 0 and np.isnan(found.p)
+
+
+def test_a_curve_that_ends_at_zero_has_no_limits_there() -> None:
+    curve = kaplan_meier(np.array([0.0, 1.0, 1.0]), np.array([3.0, 2.0, 1.0]))
+    np.testing.assert_array_equal(curve.survival, [1.0, 0.5, 0.0])
+    assert np.isnan(curve.low[[0, 2]]).all() and np.isfinite(curve.high[1])
+
+
+def test_the_chance_of_being_uncensored_is_that_of_scikit_survival(scored: Rows) -> None:
+    found = over_hospitals(LifeTable(np.zeros((1, 0)), PERIODS), scored)
+    ours = remaining_uncensored(found.events[0, 0], found.censored[0, 0])
+    time, theirs = kaplan_meier_estimator(scored.label > 0.5, scored.period, reverse=True)
+    ends = np.array([theirs[time <= end][-1] if (time <= end).any() else 1.0 for end in range(11)])
+    np.testing.assert_allclose(ours[1:], ends, atol=1e-12)
