@@ -15,8 +15,10 @@ from common.errors import StudyError
 from common.flower.arrays import join_arrays_once
 from common.masking import identity
 from common.study.model import load_study
+from common.utils.liveness import holding
 from common.utils.text_file import read_written
 from server.commands.dossier import write_dossier
+from server.deployment.run_folder import PROGRAM_LOCK
 from server.federation.federation import Federation
 from server.federation.receipts import FILE as REPLIES
 from server.progress.events import Events
@@ -43,6 +45,12 @@ def main(grid: Grid, context: Context) -> None:
     out = Path(str(config["out"]))
     out.mkdir(parents=True, exist_ok=True)
     events = Events(path=out / "events.jsonl")
+    with holding(out / PROGRAM_LOCK):
+        _run_and_report(grid, config, out, events)
+
+
+def _run_and_report(grid: Grid, config: dict[str, Any], out: Path, events: Events) -> None:
+    """Run a study, and say in its events how it ended."""
     try:
         with threadpool_limits(limits=1):
             results = run_configured_study(grid, config, events)

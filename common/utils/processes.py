@@ -24,7 +24,7 @@ from common.errors import StudyError
 from common.utils import keeper
 from common.utils.console import consoles
 
-STOP_SECONDS, READY_SECONDS = 20.0, 180.0
+STOP_SECONDS, READY_SECONDS, SAY_SECONDS = 20.0, 3600.0, 30.0
 AGAIN_SECONDS = 0.1
 """Time after which an interruption that was swallowed is repeated."""
 
@@ -152,27 +152,38 @@ def port_is_taken(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until_ready(program: BackgroundProgram, port: int, authority: Path | None = None) -> None:
-    """Wait until a Flower program reports on its port that it is ready.
+def wait_until_ready(
+    program: BackgroundProgram,
+    port: int,
+    authority: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Wait until a Flower program reports on its port that it is ready, for as long as it lives.
+
+    A machine under load may take minutes to start it.
 
     Parameters
     ----------
     authority : certificate that its own is checked with; None = it speaks without TLS.
+    say : takes a line every half minute about what is waited for.
 
     Raises
     ------
-    StudyError : it ended, or was not ready within `READY_SECONDS`.
+    StudyError : it ended, or was not ready within `READY_SECONDS`, an hour.
     """
     context = ssl.create_default_context(cafile=str(authority)) if authority else None
     url = f"{'https' if authority else 'http'}://127.0.0.1:{port}/health"
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and program.running:
+    begin = said = time.monotonic()
+    while (now := time.monotonic()) - begin < READY_SECONDS and program.running:
         try:
             with urllib.request.urlopen(url, timeout=2, context=context) as answer:  # noqa: S310
                 if answer.status == 200:
                     return
         except OSError:
             time.sleep(0.2)
+        if now - said >= SAY_SECONDS:
+            said = now
+            say(f"Flower's SuperLink is still starting, for {now - begin:.0f} s; waiting for it")
     raise StudyError(
         "Flower's SuperLink did not start", where=str(program.log), remedy="the log says why"
     )

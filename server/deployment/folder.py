@@ -16,6 +16,7 @@ from common.errors import InputError, StudyError
 from common.messages.joining import ADDRESS
 from common.study.block import explain
 from common.utils.bounded import parse_toml
+from common.utils.liveness import is_held
 from common.utils.text_file import read_written
 
 SETTINGS = "coordinator.toml"
@@ -206,11 +207,4 @@ def only_one(folder: CoordinatorFolder) -> Iterator[None]:
 
 def is_busy(folder: CoordinatorFolder) -> bool:
     """Tell if a coordinator's command holds the folder."""
-    if not folder.lock.is_file():
-        return False
-    with folder.lock.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    return is_held(folder.lock)

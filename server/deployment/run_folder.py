@@ -10,8 +10,12 @@ from typing import Any
 
 from common.errors import InputError
 from common.study.model import Study, load_study
+from common.utils.liveness import is_held
 from server.deployment.folder import CoordinatorFolder
 from server.progress.events import read_events
+
+PROGRAM_LOCK = "program.lock"
+"""File that the study's program holds for as long as it lives."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class RunFolder:
     def events_file(self) -> Path:
         """Events of the run, one JSON a line."""
         return self.path / "events.jsonl"
+
+    @property
+    def program_lives(self) -> bool:
+        """Tell if the study's program is there."""
+        return is_held(self.path / PROGRAM_LOCK)
 
     @property
     def study(self) -> Study:

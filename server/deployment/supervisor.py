@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,10 +43,16 @@ class Services:
     The SuperExec is a program of its own (`--isolation process`), so that a study outlives a
     SuperLink that dies and comes back. Flower's database stays from run to run: the sites' nodes
     keep their registration, and need not be started again.
+
+    Parameters
+    ----------
+    tell : takes a line about a start that takes long.
     """
 
-    def __init__(self, folder: CoordinatorFolder) -> None:
-        self._folder, self._settings = folder, folder.settings()
+    def __init__(
+        self, folder: CoordinatorFolder, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._folder, self._settings, self._tell = folder, folder.settings(), tell
         environment = flower_environment(folder.state / "flower")
         self.superlink = BackgroundProgram(
             self._superlink_command(), environment, folder.state / "superlink.log"
@@ -91,10 +97,10 @@ class Services:
         return True
 
     def start_superlink(self) -> None:
-        """Start the SuperLink and wait until it answers."""
+        """Start the SuperLink and wait until it answers, or ends."""
         prepare_database(self._folder.database)
         self.superlink.start()
-        wait_until_ready(self.superlink, self._settings.port, self._folder.authority)
+        wait_until_ready(self.superlink, self._settings.port, self._folder.authority, self._tell)
 
     def start_superexec(self) -> None:
         """Start the SuperExec, which runs what the SuperLink has to run."""
@@ -218,7 +224,7 @@ class Supervisor:
             did, once all have ended.
         """
         self.tell("starting Flower's SuperLink, which hospitals connect to")
-        with Services(self.folder).running() as services:
+        with Services(self.folder, self.tell).running() as services:
             with self._connected() as control:
                 for run_id in control.unfinished_runs():  # of a coordinator that was killed
                     control.stop_run(run_id)
@@ -300,10 +306,17 @@ class Supervisor:
     def _watch(self, run_id: int, control: Control, services: Services) -> RunState:
         """Return how the run ended; start again what dies meanwhile."""
         answered = asked = time.monotonic()
+        lived = False
         while True:
             time.sleep(POLL_SECONDS)
             self.look()
             self._revive(services)
+            if lived and not self.run.program_lives and not self._has_said_how_it_ended():
+                # the SuperLink would take it for alive for the better part of a minute
+                with suppress(StudyError):
+                    control.stop_run(run_id)
+                return RunState("finished", "failed", "its process ended without a word")
+            lived = lived or self.run.program_lives
             if time.monotonic() - asked < ASK_SECONDS:
                 continue
             asked = time.monotonic()
@@ -320,6 +333,10 @@ class Supervisor:
             answered = time.monotonic()
             if state.finished:
                 return state
+
+    def _has_said_how_it_ended(self) -> bool:
+        events = self.run.events(self._start_of_events)
+        return any(event["kind"] in ("finished", "failed", "crashed") for event in events)
 
     def _tell_who_is_missing(self, control: Control) -> None:
         """Say who is waited for until all have enrolled, whenever that changes."""

@@ -148,11 +148,14 @@ def test_another_release_is_a_fault_where_the_study_is_given(
     assert "install release 99.1 here" in shown
 
 
+@pytest.mark.parametrize("put_aside", [False, True])
 def test_the_last_question_that_was_not_answered_is_shown_with_its_cure(
-    settings: SiteSettings,
+    settings: SiteSettings, put_aside: bool
 ) -> None:
     entry = {"time": "2026-01-02T03:04:05+00:00", "code": "study_not_approved", "words": "study x"}
-    (settings.work / "gate.log").write_text(json.dumps(entry) + "\n")
+    log = settings.work / ("gate.log.1" if put_aside else "gate.log")
+    log.write_text(json.dumps(entry) + "\n")
+    (settings.work / "gate.log").touch()
     _, shown = examine(settings)
     assert "last refusal: 2026-01-02T03:04:05+00:00, study_not_approved: study x -> read" in shown
 

@@ -18,12 +18,13 @@ from client.check.network import Contact
 from client.cli import app
 from client.commands import run
 from client.commands.init import join
-from client.gate.site_log import FlowerWords
+from client.gate.site_log import ROTATED, FlowerWords
 from client.site import LOG, SiteSettings, load_site
 from client.store.site_db import FILE, site_db
 from common.errors import StudyError
 from common.masking import identity
 from common.messages.joining import Invitation
+from common.utils.log_files import MOST_BYTES
 from common.utils.processes import BackgroundProgram, free_port
 from server.deployment.authority import Pair, make_authority, make_server
 
@@ -308,3 +309,20 @@ def test_flowers_code_for_a_node_that_is_not_let_in_is_put_into_words(
     assert len(reported) == 1
     assert "site a: the coordinator does not let this node in" in reported[0]
     assert "has not enrolled this site" in reported[0]
+
+
+@pytest.mark.parametrize("name", ROTATED)
+def test_a_log_that_has_grown_is_put_aside_while_the_site_waits(
+    unreachable: tuple[Path, SiteSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """A coordinator can fill gate.log with its own words, and the study's program errors.log."""
+    log = unreachable[1].work / name
+    log.write_bytes(b"x" * MOST_BYTES)
+    Counted(tmp_path, monkeypatch, waits=1)
+    with pytest.raises(KeyboardInterrupt):
+        attend(*unreachable)
+    assert log.with_name(f"{name}.1").stat().st_size >= MOST_BYTES
+    assert log.stat().st_size < MOST_BYTES / 2

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import StudyError
+from common.utils import processes
 from common.utils.processes import (
     BackgroundProgram,
     free_port,
@@ -79,6 +80,26 @@ def test_a_program_that_ends_before_it_answers_is_told_of(tmp_path: Path) -> Non
     program.wait(10)
     with pytest.raises(StudyError, match=r"superlink\.log: Flower's SuperLink did not start"):
         wait_until_ready(program, free_port())
+
+
+def test_a_program_that_starts_slowly_is_waited_for_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "SAY_SECONDS", 0.2)
+    port, said = free_port(), list[str]()
+    answers = (
+        "import http.server, time; time.sleep(1)\n"
+        "class Health(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_response(200); self.end_headers()\n"
+        f"http.server.HTTPServer(('127.0.0.1', {port}), Health).serve_forever()\n"
+    )
+    program = python(answers, tmp_path / "superlink.log")
+    program.start()
+    try:
+        wait_until_ready(program, port, say=said.append)
+    finally:
+        program.stop()
+    assert said and all("is still starting" in line for line in said)
 
 
 def test_a_free_port_is_not_taken() -> None:

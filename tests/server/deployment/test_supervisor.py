@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,10 +13,11 @@ from common.errors import StudyError
 from common.flower.app import FlowerApp, installed_app
 from common.flower.control import Node, RunState, UnreachableError
 from common.messages.joining import JoinRequest, node_key_pem
+from common.utils.liveness import holding
 from server.deployment import supervisor as supervisor_module
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, enrol, expel
-from server.deployment.run_folder import RunFolder
+from server.deployment.run_folder import PROGRAM_LOCK, RunFolder
 from server.deployment.supervisor import Supervisor, register_sites
 from tests import builders
 
@@ -69,7 +70,7 @@ class FakeControl:
 class FakeServices:
     """SuperLink and SuperExec that never die by themselves."""
 
-    def __init__(self, _: CoordinatorFolder) -> None:
+    def __init__(self, *_: Any) -> None:
         self.superlink = self
         self.stops = 0
 
@@ -189,6 +190,44 @@ def test_runs_that_a_killed_coordinator_left_are_stopped_first(
     supervise: Callable[..., FakeControl], emit: Callable[..., Step]
 ) -> None:
     assert supervise(emit(COMPLETED, kind="finished")).stopped == [41]
+
+
+def test_a_program_that_was_killed_is_missed_before_the_superlink_knows(
+    supervise: Callable[..., FakeControl], emit: Callable[..., Step], run: RunFolder
+) -> None:
+    """Flower takes a program for alive until it has missed several of its calls."""
+    with ExitStack() as program:
+        program.enter_context(holding(run.path / PROGRAM_LOCK))
+
+        def killed() -> RunState:
+            program.close()
+            return RUNNING
+
+        control = supervise(emit(RUNNING), killed, emit(COMPLETED, kind="finished"))
+    assert control.steps == []
+    assert control.stopped == [41, 1]
+    assert len(control.submitted) == 2
+    assert kinds(run) == ["restarted", "finished"]
+
+
+@pytest.mark.parametrize("kind", ["finished", "failed", "crashed"])
+def test_a_program_that_said_how_it_ended_is_not_taken_for_killed(
+    supervise: Callable[..., FakeControl], emit: Callable[..., Step], run: RunFolder, kind: str
+) -> None:
+    with ExitStack() as program:
+        program.enter_context(holding(run.path / PROGRAM_LOCK))
+        says = emit(RUNNING, kind=kind, message="why", exit_code=1)
+
+        def ended() -> RunState:
+            says()
+            program.close()
+            return RUNNING
+
+        last = emit(COMPLETED, **({"kind": "finished"} if kind == "crashed" else {}))
+        steps = [emit(RUNNING), ended, emit(RUNNING), emit(FAILED), last]
+        with suppress(StudyError):
+            supervise(*steps)
+    assert supervise.control.stopped == [41]  # type: ignore[attr-defined]
 
 
 def test_a_program_that_died_is_submitted_again_with_the_same_folder(
