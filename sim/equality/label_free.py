@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from client.workspace import Workspace
-from common.statistics.base import Float, Rows
+from common.statistics.base import Float, Int, Rows
 from common.study.model import Study
 from common.transforms import Project, Select, Standardise
 from common.transforms.views import View, materialise, table
 from server.phases.batching import run_together
 from server.phases.components import principal_components
+from server.phases.harmonise import covariate_columns, harmonise
 from server.phases.rank_cells import MOST_TIED
 from server.phases.spearman import spearman_filter
 from server.phases.standardise import standardise
@@ -52,6 +53,45 @@ def compare_standardise(
     step.add("mean, in SD", np.abs(shift).max(), at_most(1e-9))
     step.add("constant columns found", len(flat ^ set(constant)), at_most(0))
     return view, z, names
+
+
+def compare_harmonise(
+    findings: Findings, federation: WatchedFederation, sites: Mapping[str, Workspace], study: Study
+) -> None:
+    """Compare features that every hospital harmonises for itself with ComBat on the pooled rows.
+
+    Parameters
+    ----------
+    study : of the federation; its covariates are kept.
+    """
+    federation.part = "harmonisation"
+    raw, tables = raw_view(federation), PooledTables(sites, study)
+    (view,), (flat,) = harmonise(federation, [raw])
+    pooled = materialise(raw, tables, "train")
+    kept = [i for i, name in enumerate(pooled.columns) if name not in flat]
+    hospital: Int = np.zeros(0, dtype=np.int64) if pooled.batch is None else pooled.batch
+    spreads = [np.ptp(pooled.values[hospital == one], axis=0) for one in np.unique(hospital)]
+    values, names = pooled.values[:, kept], study.harmonisation.covariates
+    beside = _covariates(tables, study) if names else np.zeros((pooled.n, 0))
+    expected = references.combat(values, hospital, beside)
+    own = [materialise(view, sites[name].tables, "train").values for name in study.training_sites]
+    done = np.abs((np.vstack(own) - expected) / values.std(axis=0))
+    kind = f", keeping {', '.join(names)}" if names else ""
+    traffic = federation.traffic("harmonisation/")
+    step = findings.step(f"ComBat{kind}", "published formulas", traffic)
+    step.add(f"values of {len(kept)} columns, in SD", done.max(), at_most(1e-6))
+    varying = int((np.max(spreads, axis=0) > 0).sum())
+    step.add("constant within hospitals, found", abs(varying - len(kept)), at_most(0))
+
+
+def _covariates(tables: PooledTables, study: Study) -> Float:
+    """Return covariates (n, q) filled with the mean, as z-scores that guarded mode limits."""
+    columns = covariate_columns(study)
+    rows = materialise(table("clinical").then(Select(columns=columns)), tables, "train").values
+    mean = np.nanmean(rows, axis=0)
+    z = (np.where(np.isnan(rows), mean, rows) - mean) / np.nanstd(rows, axis=0)
+    limit = study.selection.clip if study.privacy.mode == "guarded" else np.inf
+    return np.asarray(np.clip(z, -limit, limit))
 
 
 def compare_ties(

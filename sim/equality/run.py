@@ -19,6 +19,7 @@ from common.bundle.bundle import Bundle
 from common.bundle.signature import sign_files
 from common.errors import InputError
 from common.statistics.base import Float, Rows
+from common.study.harmonisation import HarmonisationSettings
 from common.study.model import Study, load_study, parse_study
 from common.transforms.views import materialise
 from server.federation.federation import Federation
@@ -283,6 +284,8 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         _whole_arm(one, seconds, plan)
         tell("synthetic: principal components")
         label_free.compare_components(one.findings, one.federation, one.tables)
+        tell("synthetic: harmonised features")
+        _harmonised(one.findings, cohort, study, work)
         tell("synthetic: clinical arm, test sets, Table 1")
         one.clinical(clinical, decision)
         one.evaluation(decision)
@@ -338,6 +341,16 @@ def _finer(
     finer = study.model_copy(update={"selection": selection})
     federation = federate(finer, Hospitals(synthetic_sites(cohort, finer, work)))
     label_free.compare_finer_spearman(findings, federation, exact)
+
+
+def _harmonised(findings: Findings, cohort: SyntheticCohort, study: Study, work: Path) -> None:
+    """Harmonise the features of the same cohort, without covariates and with two."""
+    for place, covariates in enumerate(((), ("age", "sex"))):
+        settings = HarmonisationSettings(tables=("radiomics",), covariates=covariates)
+        other = study.model_copy(update={"harmonisation": settings})
+        sites = synthetic_sites(cohort, other, work / f"harmonised-{place}")
+        federation = federate(other, Hospitals(sites))
+        label_free.compare_harmonise(findings, federation, sites, other)
 
 
 def _whole_arm(one: Comparison, seconds: float, plan: Plan) -> None:

@@ -157,6 +157,7 @@ HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
 
 # bytes of a round shared by several steps count for the first named here
 STEPS = {
+    "ComBat": ("WithinBatches",),
     "z-score": ("Means", "CentredSquares", "Missingness"),
     "Spearman": ("Histogram", "CappedHistogram", "RankGram"),
     "nearly constant": ("FoldHistogram",),
