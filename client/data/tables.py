@@ -11,14 +11,17 @@ from client.data.cohort import Cohort, Patient
 from client.store.run_files import RunTables
 from common.statistics.base import Float, Int, Rows
 from common.study.model import Study
-from common.transforms.views import View, base_tables
+from common.transforms.views import SLICES, View, base_tables
 
 
 class FeatureSource(Protocol):
-    """Source of radiomics features."""
+    """Source of what was made of the images: radiomics features and axial slices."""
 
     def features(self, reading: str, patients: Sequence[str]) -> tuple[tuple[str, ...], Float]:
         """Return names, and values (patients, features) with NaN rows for missing readings."""
+
+    def slices(self, patients: Sequence[str]) -> Float:
+        """Count the axial slices of each patient, (patients,)."""
 
 
 def clinical_table(patients: Sequence[Patient], study: Study) -> Float:
@@ -70,7 +73,7 @@ class SiteTables:
             return self._loaded[key]
         rows = self._read(name, subset)
         # tables of a run may be written again with other content; base tables never change
-        if name in ("clinical", "coded") or name.startswith("radiomics"):
+        if name in ("clinical", "coded", SLICES) or name.startswith("radiomics"):
             self._loaded[key] = rows
         return rows
 
@@ -88,6 +91,9 @@ class SiteTables:
         elif name == "coded":
             columns = tuple(c.name for c in self._study.clinical)
             values = coded_table(patients, self._study)
+        elif name == SLICES and self._features is not None:
+            columns = (SLICES,)
+            values = self._features.slices([p.patient_id for p in patients])[:, np.newaxis]
         elif name.split(":")[0] == "radiomics" and self._features is not None:
             reading = name.partition(":")[2] or "r1"
             columns, values = self._features.features(reading, [p.patient_id for p in patients])

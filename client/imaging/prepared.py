@@ -43,6 +43,10 @@ class PreparedImages:
         """Return names, and values (patients, features) with NaN rows for missing readings."""
         return self._preparation.features(reading, patients)
 
+    def slices(self, patients: Sequence[str]) -> Float:
+        """Count the axial slices of each patient, (patients,)."""
+        return np.array([len(one) for one in self._preparation.crops2d(patients)], dtype=float)
+
     def crops(
         self, name: NetworkName, patients: Sequence[str]
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:

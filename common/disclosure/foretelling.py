@@ -31,7 +31,7 @@ from common.statistics.moments import Means
 from common.statistics.table1 import GroupSums, ProtectedLevelCounts
 from common.study.model import PrivacySettings, Study
 from common.transforms import Select
-from common.transforms.views import table
+from common.transforms.views import SLICES, table
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,17 @@ def _table1(study: Study, privacy: PrivacySettings, subset: str, rows: Rows) -> 
         if continuous:
             sums = GroupSums(centre=np.zeros(len(continuous)), minimum=fewest)
             yield from _sum(study, privacy, subset, rows, continuous, sums)
+        if study.cuts_slices:  # every patient has some
+            own = replace(rows, values=np.ones((rows.n, 1)), columns=(SLICES,))
+            view = table(SLICES).then(Select(columns=(SLICES,)))
+            sums = GroupSums(centre=np.zeros(1), minimum=fewest)
+            yield from check_sum(sums, own, subset, study, privacy, view)
         if counted:  # levels, and cells of a histogram: one rule for both
             levels = max(len(c.levels) for c in counted)
             counts = ProtectedLevelCounts(levels=levels, minimum=study.privacy.min_cell)
             yield from _sum(study, privacy, subset, rows, [c.name for c in counted], counts)
-    elif study.clinical and rows.n >= fewest:  # the coordinator asks for no table of smaller parts
+    elif (study.clinical or study.cuts_slices) and rows.n >= fewest:
+        # the coordinator asks for no table of smaller parts
         names = [column.name for column in study.clinical]
         yield from _sum(study, privacy, subset, rows, names, Means())
 

@@ -21,6 +21,7 @@ from common.study.model import Study
 from common.transforms import Clip, Project, Rename, Select, Sigmoid, Transform
 from common.transforms.base import ANYWHERE, NOWHERE
 from common.transforms.views import (
+    SLICES,
     ByFold,
     Joined,
     Paired,
@@ -58,9 +59,9 @@ def check_form(view: View, study: Study) -> None:
 
 
 def is_own_table(view: View) -> bool:
-    """Return whether a view is clinical columns as they are, and nothing else."""
+    """Return whether a view is columns that describe patients as they are, and nothing else."""
     plain = all(isinstance(step, Select) for step in view.transforms)
-    return plain and isinstance(view.source, Table) and view.source.name == "coded"
+    return plain and isinstance(view.source, Table) and view.source.name in ("coded", SLICES)
 
 
 def check_out_of_fold(columns: Mapping[str, View], study: Study) -> None:

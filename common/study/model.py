@@ -37,6 +37,7 @@ from common.models import (
     NetworkName,
     find_model,
     in_order,
+    network_input,
 )
 from common.presets import merge, preset_text
 from common.study.block import Positive, Settings, explain, findings
@@ -335,6 +336,11 @@ class Study(Settings):
     def networks(self) -> tuple[NetworkName, ...]:
         """Networks among the base models."""
         return tuple(name for name in in_order(self.base_models) if MODELS[name].network)
+
+    @property
+    def cuts_slices(self) -> bool:
+        """True when a network looks at axial slices."""
+        return any(network_input(name).dimensions == 2 for name in self.networks)
 
     def harmonises(self, table: HarmonisedName) -> bool:
         """Return whether the columns of a table are harmonised over batches.

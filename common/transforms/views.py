@@ -18,6 +18,9 @@ from common.statistics.base import Rows
 from common.transforms.base import Columns, Transform
 from common.transforms.columns import Select
 
+SLICES = "slices"
+"""Base table of one column, the number of a patient's axial slices."""
+
 
 class TableReader(Protocol):
     """Base tables of a site, row-aligned for one subset of its patients."""

@@ -33,7 +33,7 @@ from common.statistics.table1 import (
 )
 from common.study.model import ClinicalColumn, PrivacySettings, Study
 from common.transforms import Select
-from common.transforms.views import View, table
+from common.transforms.views import SLICES, View, table
 from server.phases.batching import Procedure, run_together
 from server.phases.protocol import Federation, any_unread
 from server.phases.quartiles import (
@@ -150,11 +150,14 @@ class Table1Findings:
     ----------
     columns : findings by clinical column.
     endpoint : of the endpoint, without it first.
+    slices : by set, axial slices of all patients together; NaN = too few patients, nothing without
+        a network that looks at slices.
     """
 
     sets: tuple[StudySet, ...]
     columns: Findings
     endpoint: LevelFindings
+    slices: tuple[float, ...] = ()
 
 
 def table1(federation: Federation) -> Table1Findings:
@@ -163,15 +166,17 @@ def table1(federation: Federation) -> Table1Findings:
     numbers = tuple(c for c in clinical if c.kind == "continuous")
     medians = tuple(c for c in numbers if c.summary == "median")
     sets, by_name = study_sets(federation), Findings()
-    for found in run_together(
+    slices, *others = run_together(
         federation,
+        _slices(federation, sets),
         _means(federation, sets, tuple(c for c in numbers if c.summary == "mean")),
         _medians(federation, sets, tuple(c for c in medians if c.decimals is not None)),
         _medians(federation, sets, tuple(c for c in medians if c.decimals is None)),
         _levels(federation, sets, tuple(c for c in clinical if c.kind != "continuous")),
-    ):
+    )
+    for found in others:
         by_name |= found
-    return Table1Findings(sets, by_name, _endpoint(federation, sets))
+    return Table1Findings(sets, by_name, _endpoint(federation, sets), slices)
 
 
 def table1_asks(study: Study) -> Phase:
@@ -195,7 +200,10 @@ def table1_asks(study: Study) -> Phase:
             alone = len(study.members(subset)) == 1
             statistic = _level_counts(max(levels), alone, study.privacy)
             asked.append(sum_disclosure(study, statistic, len(levels), subset))
-    rounds = ROUNDS + extra if medians else 2 if means else 1 if levels else 0
+        if study.cuts_slices:
+            asked.append(sum_disclosure(study, GroupSums(centre=np.zeros(1)), 1, subset))
+    once = levels or study.cuts_slices
+    rounds = ROUNDS + extra if medians else 2 if means else 1 if once else 0
     return Phase("table1", "Table 1: the sets of patients side by side", rounds, tuple(asked))
 
 
@@ -222,6 +230,26 @@ def study_sets(federation: Federation) -> tuple[StudySet, ...]:
 
 def _view(columns: Columns) -> View:
     return table("coded").then(Select(columns=tuple(c.name for c in columns)))
+
+
+# -- slices ---------------------------------------------------------------------------------------
+
+
+def _slices(federation: Federation, sets: Sequence[StudySet]) -> Procedure[tuple[float, ...]]:
+    """Count the axial slices of each set; one round."""
+    study = federation.study
+    if not study.cuts_slices:
+        return ()
+    view, fewest = table(SLICES).then(Select(columns=(SLICES,))), study.privacy.min_rows
+    groups = yield [
+        SumItem(GroupSums(centre=np.zeros(1), minimum=fewest if s.alone else 0), view, s.name)
+        for s in sets
+    ]
+    if any_unread(groups):
+        return ()
+    totals = [float(group.n[0] * group.mean[0]) for group in groups]
+    enough = [group.n[0] >= max(fewest, 1) for group in groups]
+    return tuple(total if shown else np.nan for total, shown in zip(totals, enough, strict=True))
 
 
 # -- means ----------------------------------------------------------------------------------------

@@ -19,7 +19,13 @@ from server.phases.networks import TrainedNetwork
 from server.phases.program import StudyFindings
 from server.report.privacy_audit import canary_rows, membership_rows, release_rows
 from server.report.recorded_settings import recorded_settings
-from server.report.rows import TABLES, evaluation_rows, participant_rows, table1_rows
+from server.report.rows import (
+    TABLES,
+    evaluation_rows,
+    participant_rows,
+    slice_rows,
+    table1_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
         **tables,
         "table1": table1_rows(study, found.table1),
         "participants": participant_rows(study, record.members),
+        "slices": slice_rows(found.table1),
         "selection": {
             record.label: {
                 name: {k: v for k, v in model.selection.items() if v is not None}

@@ -35,6 +35,10 @@ def flow_block(results: Results) -> Block | None:
     totals = [_cell(set_total(results, name)) for name in sets]
     left = sum(one.excluded for one in results.participants)
     lines.append(Line("All", (*totals, Cell(str(left))), "total", pinned=True))
+    if results.slices:
+        counted = {one.set: one.slices for one in results.slices}
+        own = (_slices_cell(counted.get(name), set_total(results, name).n) for name in sets)
+        lines.append(Line("Axial slices", (*own, Cell("")), "slices", pinned=True))
     columns = ("Hospital", *(set_label(name) for name in sets), "Left out")
     return Block("", "", columns, tuple(lines), "participants")
 
@@ -46,6 +50,12 @@ def _cell(count: ParticipantCount | None) -> Cell:
         return Cell("withheld")
     with_finding = "withheld" if count.positives is None else str(count.positives)
     return Cell(str(count.n), f"{with_finding} with finding")
+
+
+def _slices_cell(slices: int | None, patients: int | None) -> Cell:
+    if slices is None:
+        return Cell(WITHHELD)
+    return Cell(str(slices), f"{slices / patients:.1f} a patient" if patients else "")
 
 
 def _flow_sets(results: Results) -> list[str]:
@@ -103,7 +113,11 @@ def _set_text(results: Results, name: str, count: ParticipantCount) -> str:
     held = [one for one in results.participants if name in one.sets]
     n = words.patients(count.n)
     positives = "withheld" if count.positives is None else str(count.positives)
-    return f"{set_label(name)}\n{n}\n{positives} with finding\n{_hospitals(held)}"
+    lines = [set_label(name), n, f"{positives} with finding", _hospitals(held)]
+    slices = {one.set: one.slices for one in results.slices}.get(name)
+    if slices is not None:
+        lines.insert(3, f"{slices} axial slices")
+    return "\n".join(lines)
 
 
 def _hospitals(held: list[Participant]) -> str:

@@ -172,6 +172,14 @@ def _table1_row(
     }
 
 
+def slice_rows(found: Table1Findings) -> list[Row]:
+    """Return the axial slices of each set, if a network looks at them; of few patients, None."""
+    return [
+        {"set": one.name, "slices": round(total) if np.isfinite(total) else None}
+        for one, total in zip(found.sets, found.slices, strict=bool(found.slices))
+    ]
+
+
 # -- participants ---------------------------------------------------------------------------------
 
 

@@ -75,6 +75,13 @@ class Participant(Record):
     sets: dict[str, ParticipantCount] = Field(default_factory=dict)
 
 
+class SliceCount(Record):
+    """Axial slices of all patients of a set together; null = too few patients."""
+
+    set: str
+    slices: MaybeCount = None
+
+
 class LedgerSummary(Record):
     """Entries of a site's own ledger, by kind of message; `bytes` are those released."""
 
@@ -733,6 +740,7 @@ class Results(Record):
     strata: tuple[Stratum, ...] = ()
     strata_tests: tuple[StratumTest, ...] = ()
     participants: tuple[Participant, ...] = ()
+    slices: tuple[SliceCount, ...] = ()
     table1: tuple[Table1Row, ...] = ()
     selection: dict[RunName, dict[str, Selection]] = Field(default_factory=dict)
     fusion: dict[RunName, Fusion] = Field(default_factory=dict)

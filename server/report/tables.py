@@ -85,6 +85,7 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "recalibration": _records(RECALIBRATION_COLUMNS, results.recalibration),
         "ledger": _records(LEDGER_COLUMNS, results.ledger),
         "participants": _participants(results),
+        "slices": _records(("set", "slices"), results.slices),
         "lasso_cv": _by_arm(results, ["alpha", "error", "spread"], _errors),
         "lasso_path": _by_arm(results, ["feature", "alpha", "coefficient"], _path),
         "correlation": _by_arm(results, ["feature_a", "feature_b", "correlation", "p"], _pairs),

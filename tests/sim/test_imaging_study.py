@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from client.data.cohort import read_cohort
+from client.imaging.prepared import prepare_images
+from client.site import SiteSettings
+from common.study.model import load_study
+from common.study.sums import subsets_of
 from tests.conftest import IMAGING_SITES
 from tests.fixtures.programs import run_simulation
 
@@ -64,6 +70,22 @@ def test_icc_uses_the_hospital_with_repeat_readings(finished: Path) -> None:
         "lasso",
     ]
     assert any("ICC from 3 pairs of readings of 6 patients" in n for n in selection["notes"])
+
+
+def test_the_axial_slices_of_each_set_are_those_that_the_hospitals_prepared(
+    finished: Path, imaging_master: Path, imaging_cache: Path
+) -> None:
+    study = load_study(imaging_master / "study.toml")
+    counted: Counter[str] = Counter()
+    for name in IMAGING_SITES:
+        site = SiteSettings(name=name, data=imaging_master / name, cache=imaging_cache, workers=1)
+        cohort = read_cohort(imaging_master / name, name, study)
+        images, _ = prepare_images(cohort.patients, site, study)
+        for subset in subsets_of(study, name):
+            patients = [p.patient_id for p in cohort.subset(study, subset)]
+            counted[subset] += len(images.crops("dl2d", patients)[0])
+    found = {row["set"]: row["slices"] for row in results_of(finished)["slices"]}
+    assert found == counted
 
 
 def test_patient_ids_are_in_no_file_of_the_server(finished: Path) -> None:

@@ -155,6 +155,23 @@ def test_a_table_that_only_the_sites_own_threshold_forbids_stops_the_study(
     assert all(one.subset == subset for one in reported.stops)
 
 
+@pytest.mark.parametrize(
+    ("own", "subset", "stop"), [(31, "alone", True), (30, "alone", False), (31, "two", True)]
+)
+def test_so_does_the_number_of_axial_slices(own: int, subset: str, stop: bool) -> None:
+    study = builders.study(
+        base_models=["dl2d"],
+        sites="abcd",
+        tests={"alone": ("external_test", "a"), "two": ("internal_test", "ad")},
+        privacy={"masking": "where_possible"},
+    )
+    strict = stricter(study.privacy, PrivacySettings(min_rows=own))
+    label = np.array(sorted(outcomes(30, 12)), float)
+    rows = Rows(np.zeros((30, 0)), (), label, np.full(30, -1))
+    reported = foretell(study, strict, {subset: rows}, {})
+    assert [one.rule for one in reported.stops] == (["rows"] if stop else [])
+
+
 @given(
     n=st.integers(0, 60),
     share=st.floats(0, 1),

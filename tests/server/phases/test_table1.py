@@ -12,9 +12,10 @@ import pytest
 from scipy import stats
 
 from client.app import app
+from common.statistics.base import Rows
 from server.federation.federation import Federation
 from server.phases import table1 as phase
-from server.report.rows import table1_rows
+from server.report.rows import slice_rows, table1_rows
 from sim.engines.inprocess import InProcessGrid
 from sim.sites import place_sites
 from tests import builders
@@ -336,3 +337,47 @@ def test_a_column_of_few_values_at_one_site_is_not_told(tmp_path: Path) -> None:
     assert row["sets"]["external"] == nothing
     assert row["missing"]["external"] is None
     assert row["sets"]["train"]["mean"] is not None
+
+
+def slices_of(n: int, seed: int) -> Rows:
+    random = np.random.default_rng(seed)
+    values = random.integers(3, 14, size=(n, 1)).astype(float)
+    label = (np.arange(n) % 2).astype(float)
+    return Rows(values, ("slices",), label, np.arange(n) % 5)
+
+
+def test_the_axial_slices_of_each_set_are_counted_and_those_of_few_patients_withheld() -> None:
+    tests: Any = {
+        "spread": ("internal_test", "abc"),
+        "alone": ("external_test", "b"),
+        "few": ("external_test", "c"),
+    }
+    study = builders.study(base_models=["dl2d"], clinical=[], tests=tests)
+    fewest = study.privacy.min_rows
+    sizes = {"train": 25, "spread": fewest, "alone": fewest, "few": fewest - 1}
+    sites: dict[str, Any] = {}
+    for place, site in enumerate("abc"):
+        held = ["train", *(name for name, (_, own) in tests.items() if site in own)]
+        sites[site] = {
+            "slices" if name == "train" else f"slices@{name}": slices_of(sizes[name], 10 + place)
+            for name in held
+        }
+    federation = builders.federation(sites, study)
+    found = slice_rows(phase.table1(federation))
+    expected = {
+        name: sum(
+            tables["slices" if name == "train" else f"slices@{name}"].values.sum()
+            for site, tables in sites.items()
+            if site in study.members(name)
+        )
+        for name in ("train", "spread", "alone")
+    }
+    assert {row["set"]: row["slices"] for row in found} == {**expected, "few": None}
+    # what leaves the hospital that holds too few is nothing
+    (few,) = (r for item, r in federation.known if item.subset == "few")
+    assert few.n[0] == 0
+
+
+def test_studies_without_a_network_on_slices_are_not_asked_for_them(tmp_path: Path) -> None:
+    federation, _ = study_over(tmp_path, INTERNAL)
+    assert slice_rows(phase.table1(federation)) == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.html.pages import Block
-from server.report.patients import pairs_block, table1_block
+from server.report.patients import flow_block, pairs_block, table1_block
 from server.report.reading import set_label
 from server.report.results import parse
 from server.report.schema import Results
@@ -135,6 +135,20 @@ def test_each_test_set_stands_with_its_p_against_the_training_set(whole: Results
     assert [cell.small for cell in rows["Sex"]] == ["Fisher", "Fisher", "small counts"]
     assert all(cell.strong for cell in rows["Primary site"])
     assert not any(cell.strong for cell in rows["Age"])
+
+
+def test_the_flow_counts_the_axial_slices_of_each_set(whole: Results) -> None:
+    block = flow_block(whole)
+    assert block is not None
+    (line,) = (one for one in block.lines if one.head == "Axial slices")
+    assert [cell.text for cell in line.cells] == ["3817", "1150", "1512", "withheld", ""]
+    assert [cell.small for cell in line.cells[:2]] == ["12.7 a patient", "12.9 a patient"]
+
+
+def test_without_a_network_on_slices_none_are_counted(tree: dict[str, Any]) -> None:
+    tree["slices"] = []
+    block = flow_block(parse(tree))
+    assert block is not None and "Axial slices" not in {line.head for line in block.lines}
 
 
 def test_one_test_set_needs_no_second_table(tree: dict[str, Any]) -> None:
