@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from client.gate.schema import StoppedError
 from client.store.derived_files import DerivedFiles
 from common.bundle.bundle import Bundle, Files
 from common.errors import StudyError
@@ -95,12 +96,19 @@ class Derivation:
     enrolments : what every site said of itself.
     run : name of the run.
     files : of the run at this site, from which it goes on after a restart.
+    remember : called with every question before the program goes on: what follows may drop it, and
+        a restart may skip it, before anybody has asked it. What it raises ends the program.
     """
 
     def __init__(
-        self, study: Study, enrolments: Sequence[EnrolReply], run: str, files: DerivedFiles
+        self,
+        study: Study,
+        enrolments: Sequence[EnrolReply],
+        run: str,
+        files: DerivedFiles,
+        remember: Callable[[Question], None],
     ) -> None:
-        self.study, self.run, self.files = study, run, files
+        self.study, self.run, self.files, self._remember = study, run, files, remember
         self.members = {one.site: one for one in enrolments}
         self.asked: dict[int, Question] = {}
         self.waiting: int | None = None
@@ -121,10 +129,12 @@ class Derivation:
 
         Raises
         ------
-        StudyError : the program failed.
+        StudyError : the program failed, or a question could not be remembered.
         """
         with self._changed:
             self._changed.wait_for(lambda: self.waiting is not None or self._done)
+            if isinstance(self._failed, StoppedError):
+                raise self._failed
             if self._failed is not None:
                 raise StudyError(
                     f"the site's own run of the study failed: {type(self._failed).__name__}:"
@@ -159,6 +169,7 @@ class Derivation:
         ------
         EndedError : the derivation is ended.
         """
+        self._remember(question)
         with self._changed:
             self.asked[question.number] = question
             if not question.waits:

@@ -250,23 +250,26 @@ class Verifier:
             agreed = self._agreed()
             if agreed is None:
                 raise StoppedError("not_derived", f"{ENROLMENT}: the sites have agreed on no key")
-            self._derivation = Derivation(self.study, agreed.enrolments, self._run, self._files)
+            self._derivation = Derivation(
+                self.study, agreed.enrolments, self._run, self._files, self._remember
+            )
             self._derivation.start()
         return self._derivation
 
     def _settled(self, derivation: Derivation) -> int | None:
-        """Wait for the derivation, and remember what it asked."""
+        """Wait for the derivation; return the question whose answer it waits for."""
         try:
             frontier = derivation.settled()
             # another process of this site may have heard the answer
             while frontier is not None and (kept := self._files.entry(frontier)) is not None:
                 derivation.give(kept)
                 frontier = derivation.settled()
+        except StoppedError:
+            self._end()
+            raise
         except StudyError as error:
             self._end()
             raise StoppedError("derivation_failed", str(error)) from None
-        for question in list(derivation.asked.values()):
-            self._remember(question)
         return frontier
 
     def _remember(self, question: Question) -> None:
