@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from common.errors import UsageError
+from common.messages.feasibility import FeasibilityReport
 from common.study.model import load_study
 from common.utils.console import consoles
 from common.utils.processes import run_program
@@ -165,6 +167,32 @@ def collect(
         console.emit(f"{one.report.hospital}: signed by {one.fingerprint}")
     console.print(terminal_table(results))
     console.print(f"report: {folder / 'report' / 'index.html'}", highlight=False)
+
+
+@app.command()
+def feasibility(
+    study: Annotated[Path, typer.Argument(help="study.toml")],
+    files: Annotated[list[Path], typer.Argument(help="files of fedlnm-site check --share")],
+    json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+) -> None:
+    """Say before a study whether it would run, from the hospitals' checks.
+
+    Which rules would refuse, who could train, which test sets would be reported,
+    the precision of their AUCs, rounds, bytes and hours. Hospitals write the
+    files by fedlnm-site check --share, and read them before they send them.
+
+    Exit code 0: nothing stops the study. 1: something does.
+    """
+    from server.feasibility.assess import assess, lines
+
+    found = assess(load_study(study), [FeasibilityReport.read(file) for file in files])
+    if json_output:
+        tree = {**dataclasses.asdict(found), "feasible": found.feasible}
+        sys.stdout.write(json.dumps(tree, indent=1) + "\n")
+    else:
+        for line in lines(found):
+            console.emit(line)
+    raise typer.Exit(0 if found.feasible else 1)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from common.disclosure.foretelling import Foretold
 from common.errors import StudyError
 
 KINDS: dict[str, str] = {
@@ -223,6 +224,7 @@ class Report:
     ----------
     counts : patients and positives by subset.
     folds : patients and positives of every training fold; empty where the site does not train.
+    foreseen : refusals by the rules that this site's patients decide; None = not reached.
     stopped : True if somebody stopped the check before its end.
     """
 
@@ -235,6 +237,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     load: tuple[Load, ...] = ()
     speed: Speed | None = None
+    foreseen: Foretold | None = None
     stopped: bool = False
 
     @property

@@ -276,7 +276,9 @@ def _check_rules(
     study: Study,
     settings: SiteSettings,
 ) -> None:
-    from client.check.disclosure import Own
+    from client.check.disclosure import Own, foretold
 
     given = {"study": study, "settings": settings, "site": settings.name, "cohort": cohort}
-    report.findings += run_checks("patients", {**given, "own": Own(cohort, study, settings)})
+    own = Own(cohort, study, settings)
+    report.foreseen = foretold(cohort, study, own.privacy)
+    report.findings += run_checks("patients", {**given, "own": own})

@@ -6,11 +6,14 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from common.utils.console import consoles
+
+if TYPE_CHECKING:
+    from client.check.finding import Report
 
 console, screen = consoles()
 
@@ -24,6 +27,11 @@ def check(
     bandwidth: Annotated[
         float | None, typer.Option(min=0.01, help="Mbit/s to reckon with [default: measured]")
     ] = None,
+    share: Annotated[
+        Path | None,
+        typer.Option(help="write what the coordinator may know of it, after showing every word"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="with --share: do not ask")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Look at all that a study needs of this site; nothing of a patient leaves this machine.
@@ -32,6 +40,10 @@ def check(
     clock, and the coordinator with the line to it. Exit code 0: ready. 1: something must be put
     right first; every finding is listed. Ctrl-C shows what was found so far; images that were
     prepared by then are not prepared again.
+
+    --share FILE also writes a small file for the coordinator's feasibility
+    check: counts above the thresholds, rules that would refuse, release,
+    device, and the speed of the line. It is shown before it is written.
     """
     from client.check.runner import Wish, rehearse
     from client.check.screen import emit, show
@@ -46,4 +58,25 @@ def check(
         show(report, console)
     if report.stopped:
         raise typer.Exit(130)
+    if share is not None:
+        _share(report, site, study, share, yes=yes)
     raise typer.Exit(0 if report.ready else 1)
+
+
+def _share(report: Report, site: Path, study: Path, out: Path, *, yes: bool) -> None:
+    """Show what the coordinator may know, ask, and write it."""
+    from client.check.runner import site_of
+    from client.check.share import shared
+    from common.disclosure.rule import stricter
+    from common.study.model import load_study
+    from common.utils.durable import write_durably
+
+    settings, asked = site_of(site), load_study(study)
+    found = shared(report, asked, settings, stricter(asked.privacy, settings.privacy))
+    text = found.to_text()
+    screen.emit(f"The file would say this, and nothing else:\n{text}")
+    if not yes and not typer.confirm(f"write it to {out}?", default=False, err=True):
+        screen.emit("not written")
+        return
+    write_durably(out, text.encode())
+    screen.emit(f"written: {out}; send it to the coordinator")

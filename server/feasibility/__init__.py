@@ -1,0 +1,1 @@
+"""Feasibility of a study: what the checks of its hospitals say about it together."""

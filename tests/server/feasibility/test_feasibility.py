@@ -1,0 +1,172 @@
+"""Hospitals check a study and share what the coordinator may know; the run then agrees."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from common.evaluation.sample_size import expected_width
+from common.messages.feasibility import FeasibilityReport
+from common.study.model import load_study
+from server.feasibility.assess import AREAS, assess, lines
+from server.report.results import read
+from tests import builders
+from tests.fixtures.programs import run_program, run_simulation
+
+# six hospitals; at two of them the outcome is rare
+PATIENTS = {
+    **{"a": (80, 30), "b": (60, 24), "c": (70, 21), "d": (50, 20)},
+    **{"rare1": (60, 2), "rare2": (40, 3)},
+}
+COLUMNS = ("patient_id", "label", "split", "marker", "age", "sex", "stage")
+
+
+def write_hospital(folder: Path, patients: int, positives: int, external: int = 0) -> None:
+    rng = np.random.default_rng(patients)
+    folder.mkdir(parents=True)
+    with (folder / "cohort.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for i in range(patients + external):
+            training = i < patients
+            label = int(i < positives) if training else int(i % 3 == 0)
+            split = "train" if training else "external_test"
+            values = (f"{rng.normal(label):.3f}", f"{rng.normal(60, 8):.0f}")
+            sex = "male" if i % 2 else "female"
+            writer.writerow([f"p{i}", label, split, *values, sex, str(1 + i % 3)])
+
+
+def study_of(folder: Path, sites: list[str]) -> Path:
+    file = folder / f"study-{len(sites)}.toml"
+    blocks = {
+        **builders.TABULAR,
+        "sites": sites,
+        "tests": {"external_1": ("external_test", ["d"])},
+    }
+    builders.study_file(file, **blocks)
+    return file
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("six")
+    for name, (patients, positives) in PATIENTS.items():
+        write_hospital(folder / name, patients, positives, external=9 if name == "d" else 0)
+    return folder
+
+
+def shared(folder: Path, study: Path, sites: list[str]) -> list[Path]:
+    files = []
+    for name in sites:
+        out = folder / f"{name}-{study.stem}.json"
+        own = ("--study", study, "--share", out, "--yes", "--bandwidth", "10")
+        run_program("client", "check", folder / name, *own)
+        files.append(out)
+    return files
+
+
+def test_rules_that_refuse_are_foretold_and_the_run_agrees(hospitals: Path, tmp_path: Path) -> None:
+    study = study_of(hospitals, list(PATIENTS))
+    files = shared(hospitals, study, list(PATIENTS))
+    found = assess(load_study(study), [FeasibilityReport.read(file) for file in files])
+    assert not found.feasible and found.trains == ("a", "b", "c", "d")
+    foretold = {
+        (one.site, rule.rule)
+        for one in map(FeasibilityReport.read, files)
+        for rule in one.rules
+        if rule.stops
+    }
+    assert {site for site, _ in foretold} == {"rare1", "rare2"}
+    done = run_simulation(hospitals, list(PATIENTS), tmp_path / "run")  # study.toml is not there
+    assert done.returncode != 0
+    (hospitals / "study.toml").write_bytes(study.read_bytes())
+    done = run_simulation(hospitals, list(PATIENTS), tmp_path / "run")
+    said = f"{done.stdout} {done.stderr}"
+    assert done.returncode == 1
+    for site, rule in foretold:
+        assert site in said and rule in said
+    for site in found.trains:
+        assert f" {site} " not in done.stdout.partition("Obstacle")[2].partition("without")[0]
+
+
+def test_without_them_the_study_is_feasible_and_runs_with_what_was_foretold(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    sites = ["a", "b", "c", "d"]
+    study = study_of(hospitals, sites)
+    files = shared(hospitals, study, sites)
+    ended = run_program("server", "feasibility", study, *files, "--json")
+    assert ended.returncode == 0, ended.stderr
+    tree = json.loads(ended.stdout)
+    (outside,) = (one for one in tree["sets"] if one["name"] == "external_1")
+    (hospitals / "study.toml").write_bytes(study.read_bytes())
+    assert run_simulation(hospitals, sites, tmp_path / "run").returncode == 0
+    results = read(tmp_path / "run" / "results.json")
+    refused = {(one.site, one.rule) for one in results.refusals if one.subset == "external_1"}
+    assert refused == {("d", rule) for rule in outside["withheld"]["d"]}
+    train = next(one for one in tree["sets"] if one["name"] == "train")
+    row = next(row for row in results.performance if row.set == "train")
+    assert (train["patients"], train["positives"]) == (row.n, row.positives)
+    rounds = sum(one.rounds for one in results.transfers if one.site == "a")
+    assert rounds <= tree["rounds"]
+    sent = max(sum(one.bytes_up for one in results.transfers if one.site == site) for site in sites)
+    assert sent <= tree["bytes_up"]
+
+
+def test_counts_below_the_thresholds_are_not_shared(hospitals: Path) -> None:
+    sites = list(PATIENTS)
+    study = study_of(hospitals, sites)
+    report = FeasibilityReport.read(shared(hospitals, study, ["rare1"])[0])
+    (train,) = report.counts
+    assert train.patients == 60 and train.positives is None
+    text = report.to_text()
+    assert "p59" not in text and "cohort" not in text.replace("cohort.", "")
+
+
+def test_nothing_is_written_without_a_yes(hospitals: Path, tmp_path: Path) -> None:
+    study = study_of(hospitals, list(PATIENTS))
+    out = tmp_path / "out.json"
+    ended = run_program("client", "check", hospitals / "a", "--study", study, "--share", out)
+    assert not out.exists()
+    assert '"counts"' in ended.stderr and "nothing else" in ended.stderr
+
+
+def test_precision_is_that_of_hanley_and_mcneil(hospitals: Path) -> None:
+    study = load_study(study_of(hospitals, ["a", "b", "c", "d"]))
+    counts = [{"subset": "external_1", "patients": 120, "positives": 40}]
+    report = FeasibilityReport(
+        site="d",
+        study=study.name,
+        digest=study.digest(),
+        release="0.1.0",
+        device="cpu",
+        cores=2,
+        ready=True,
+        open_checks=(),
+        counts=counts,
+        rules=(),
+        load=(),
+    )
+    found = assess(study, [report])
+    (outside,) = (one for one in found.sets if one.name == "external_1")
+    assert outside.widths == {auc: expected_width(auc, 40, 80) for auc in AREAS}
+    said = " ".join(lines(found))
+    assert "No file of a, b, c" in said and "width of the interval" in said
+
+
+def test_a_file_of_another_study_a_stranger_or_a_second_one_is_refused(hospitals: Path) -> None:
+    sites = ["a", "b", "c", "d"]
+    study = study_of(hospitals, sites)
+    (one,) = (FeasibilityReport.read(file) for file in shared(hospitals, study, ["a"]))
+    loaded = load_study(study)
+    with pytest.raises(InputError, match="second file"):
+        assess(loaded, [one, one])
+    with pytest.raises(InputError, match="another version"):
+        assess(loaded, [one.model_copy(update={"digest": "0" * 64})])
+    with pytest.raises(InputError, match="not a hospital"):
+        assess(loaded, [one.model_copy(update={"site": "z"})])
