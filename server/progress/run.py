@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Any, Literal
 
+from common.models import NETWORKS
+
 NETWORKS_SHARE = 0.8  # of the work, where networks are trained at all
 MOST = 0.99  # until the run itself says that it is finished
 
@@ -259,7 +261,8 @@ def _seconds_left(
     A round takes as long as those of its network, with what lies between them, or of the slowest
     one before its first. A
     question takes as long as those so far, of the phase alike where there is one: between two
-    machines that is mostly the time on the way. Enrolment tells nothing: it waits for people.
+    machines that is mostly the time on the way. A forest that combines models, and the scoring of
+    the final ones, take their own time. Enrolment tells nothing: it waits for people.
     """
     pace = _paces(log)
     # of a phase that was interrupted the last one is the whole
@@ -278,9 +281,11 @@ def _seconds_left(
         if seconds is None:
             return None
         so_far = len(asked.get(phase, ()))
-        rest = max(_usual(phase) - so_far, _MORE_THAN_USUAL * so_far)
-        # the one that is under way has taken part of its time
-        left += max(0.0, seconds * rest - (_silence(log, now) if phase == current else 0.0))
+        rest = max(_usual(phase, asked, done) - so_far, _MORE_THAN_USUAL * so_far)
+        whole = seconds * rest + _apart(phase, log, plan, pace)
+        # the one that is under way has taken part of its time; if overdue, it may take more
+        silence = _silence(log, now) if phase == current else 0.0
+        left += max(whole - silence, _OVERDUE * min(silence, whole))
     return left
 
 
@@ -306,33 +311,71 @@ def _paces(log: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 USUAL_QUESTIONS = {
     "table1": 2,
     "clinical": 17,
-    "radiomics": 21,
-    "fusion_feature": 21,
+    "radiomics": 24,
+    "fusion_feature": 24,
     "fusion_decision": 3,
     "evaluation": 6,
 }
-_OTHER_QUESTIONS, _MORE_THAN_USUAL = 10, 0.1
+_OTHER_QUESTIONS, _MORE_THAN_USUAL, _OVERDUE = 10, 0.1, 0.25
 _ENOUGH = 3
 _ALIKE = {"fusion_feature": "radiomics"}
 
 
-def _usual(phase: str) -> int:
-    return USUAL_QUESTIONS.get(phase, _OTHER_QUESTIONS)
+_BASE_MODELS = ("clinical", "radiomics", *NETWORKS)
+FOREST_SECONDS, SCORING_SECONDS = 4.0, 20.0
+"""Seconds for a forest cross-validated on the pooled rows of some hundred patients, and for the
+final models' attacks and scores at all hospitals together; as measured in whole studies."""
+
+
+def _usual(phase: str, asked: Mapping[str, Sequence[float]], done: Collection[str]) -> float:
+    """Return how many questions a phase has: as many as the one alike, where that is done."""
+    alike = _ALIKE.get(phase, "")
+    if alike in done and asked.get(alike):
+        return float(len(asked[alike]))
+    return float(USUAL_QUESTIONS.get(phase, _OTHER_QUESTIONS))
+
+
+def _apart(
+    phase: str,
+    log: Sequence[Mapping[str, Any]],
+    plan: Mapping[str, Any],
+    pace: Mapping[str, float],
+) -> float:
+    """Return the seconds of a phase that the number of its questions does not tell."""
+    here = _last(log, "phase")
+    begun = _since(log, here) if here.get("phase") == phase else ()
+    if phase == "evaluation" and plan.get("rounds"):
+        sites = {e["site"] for e in log if e["kind"] == "enrolled"}
+        scored = {e["site"] for e in begun if e.get("exchange") == "evaluate.handout"}
+        whole = SCORING_SECONDS + max(pace.values(), default=0.0)
+        return whole * len(sites - scored) / max(len(sites), 1)
+    several = sum(one in _BASE_MODELS for one in plan.get("phases", ())) > 1
+    if phase == "fusion_decision" and several:
+        fitted = {e["candidate"] for e in begun if e["kind"] == "stacker"}
+        return 0.0 if "forest" in fitted else FOREST_SECONDS
+    return 0.0
 
 
 def _questions(log: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Return the seconds from reply to reply of every phase's busiest hospital, enrolment apart."""
+    """Return the seconds from reply to reply of every phase's busiest hospital, enrolment apart.
+
+    Those in which somebody was away count as the usual ones of their phase.
+    """
     gaps: dict[str, dict[str, list[float]]] = {}
     latest: dict[str, float] = {}
-    phase, begin = "", 0.0
+    phase, begin, waited = "", 0.0, 0.0
     for event in log:
         when = float(event["time"])
+        if event["kind"] == "waiting" and any(site["why"] for site in event["sites"]):
+            waited = when
         if event["kind"] == "phase":
             phase, begin = str(event["phase"]), when
         elif event["kind"] == "contact" and phase != "enrolment":
             site = str(event["site"])
             own = gaps.setdefault(phase, {}).setdefault(site, [])
-            own.append(when - max(begin, latest.get(site, 0.0)))
+            since = max(begin, latest.get(site, 0.0))
+            usual = median(own) if own and waited > since else when - since
+            own.append(min(usual, when - since))
             latest[site] = when
     return {name: max(own.values(), key=len) for name, own in gaps.items()}
 
@@ -340,11 +383,12 @@ def _questions(log: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
 def _seconds_a_question(phase: str, asked: Mapping[str, Sequence[float]]) -> float | None:
     """Return the usual time of a question of this phase, None before anything was measured.
 
-    That is the median, since a hospital that was away for a while is not away at every question.
+    That is the mean of the phase and the one alike, as some questions take many times as long as
+    others.
     """
-    for name in (phase, _ALIKE.get(phase, "")):
-        if len(found := asked.get(name, ())) >= _ENOUGH:
-            return median(found[-_RECENT:])
+    found = [*asked.get(phase, ()), *asked.get(_ALIKE.get(phase, ""), ())]
+    if len(found) >= _ENOUGH:
+        return mean(found)
     found = [seconds for took in asked.values() for seconds in took]
     return median(found[-_RECENT:]) if found else None
 
