@@ -18,7 +18,7 @@ from common.messages.plain import to_tree
 from common.models import MODELS
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS
 from common.study.model import Study
-from common.transforms import Clip, Project, Rename, Select, Sigmoid, Transform
+from common.transforms import Clip, Linear, Project, Rename, Select, Sigmoid, Transform
 from common.transforms.base import ANYWHERE, NOWHERE
 from common.transforms.views import (
     SLICES,
@@ -106,13 +106,10 @@ def _check_model(name: str, view: View, study: Study) -> None:
 
 
 def _check_probability(name: str, view: View, part: View, variant: str, study: Study) -> None:
-    """Check for a network's own probabilities, or a decision value made into one."""
+    """Check for a decision value made into a probability; a network's is what it says itself."""
     spec = MODELS[name]
     if spec.network:
-        wanted = View(source=Table(name=f"{name}/{variant}/probability"))
-        same = to_tree(part)[0] == to_tree(wanted.then(Select(columns=(name,))))[0]
-        if not same or (view is not part and view.transforms):
-            raise FormError("probabilities that are not the network's own")
+        _check_network(name, view, part, variant)
         return
     steps = [type(step) for step in view.transforms]
     last = type(part.transforms[-1]).__name__ if part.transforms else ""
@@ -121,6 +118,19 @@ def _check_probability(name: str, view: View, part: View, variant: str, study: S
     beside = {"clinical"} if study.harmonisation.covariates else set()
     if spec.tables and not base_tables(part) <= {*spec.tables, *beside}:
         raise FormError("a model of another table")
+
+
+def _check_network(name: str, view: View, part: View, variant: str) -> None:
+    """Check for a network's own probability on a common scale, and one sigmoid over it."""
+    steps = part.transforms if view is not part else part.transforms[:-1]
+    last = [type(step) for step in view.transforms[-1:]]
+    wanted = View(source=Table(name=f"{name}/{variant}/probability"))
+    own = View(source=part.source, transforms=steps[:-1])
+    same = to_tree(own)[0] == to_tree(wanted.then(Select(columns=(name,))))[0]
+    scaled = bool(steps) and isinstance(steps[-1], Linear) and steps[-1].columns == (name,)
+    one = view is part or len(view.transforms) == 1
+    if not (same and scaled and last == [Sigmoid] and one):
+        raise FormError("probabilities that are not the network's own")
 
 
 def _kind(view: View, study: Study) -> _Kind:

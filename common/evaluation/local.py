@@ -93,7 +93,11 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     """
     joined = join_scores(rows, edges, cutoffs, min_cell)
     found = _evaluate(joined, cutoffs, edges, min_cell, fit_joined(joined, min_cell))
-    return replace(found, delong=joined_areas(rows.values, rows.label, min_cell))
+    return replace(
+        found,
+        delong=joined_areas(rows.values, rows.label, min_cell),
+        calibration=_cleared(found.calibration),
+    )
 
 
 def evaluate_rows(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
@@ -103,7 +107,8 @@ def evaluate_rows(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Ev
     ----------
     rows : probabilities, one column per model, and labels.
     cutoffs : (k,). edges : (k, cells + 1), of the histogram before its cells are joined.
-    min_cell : least rows of a class in a cell of the histogram, unless it holds none.
+    min_cell : least rows of a class in a cell of the histogram, unless it holds none; bins of the
+        calibration with fewer rows are NaN.
 
     Raises
     ------
@@ -152,7 +157,7 @@ def _evaluate(
         delong=exact(rows.values, rows.label),
         histogram=merge_classes(counted, min_cell),
         confusion=confusion,
-        calibration=_told(_on(BinnedCalibration(), rows), min_cell),
+        calibration=without_small_bins(_on(BinnedCalibration(), rows), min_cell),
         brier=brier,
         decision=_on(DecisionCounts(), rows),
         fit=fit,
@@ -160,9 +165,8 @@ def _evaluate(
     )
 
 
-def _told(found: BinnedCalibrationResult, min_cell: int) -> BinnedCalibrationResult:
-    """Clear bins of few rows, so that empty bins and withheld ones look alike."""
-    known = without_small_bins(found, min_cell)
+def _cleared(known: BinnedCalibrationResult) -> BinnedCalibrationResult:
+    """Clear the bins that are withheld, so that empty ones look like them to the coordinator."""
     return BinnedCalibrationResult(
         count=np.nan_to_num(known.count),
         probability=np.nan_to_num(known.probability),

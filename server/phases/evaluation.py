@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from common.evaluation.local import Evaluation, evaluate_rows, smooth_measures
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
 from common.evaluation.roc import RocCurve, roc_from_histogram, roc_points
+from common.evaluation.within_folds import within_folds
 from common.messages.exchanges import EvaluateReply, Refusal, SumItem
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
@@ -35,6 +36,7 @@ from common.statistics.class_histogram import (
     merge_classes,
     score_edges,
 )
+from common.statistics.fold_scores import FoldScoresResult
 from common.statistics.placements import DeLongResult, Placements, delong_unknown
 from common.statistics.scores import (
     BINS,
@@ -42,6 +44,7 @@ from common.statistics.scores import (
     BinnedCalibration,
     BrierSums,
     Confusion,
+    ConfusionResult,
     DecisionCounts,
 )
 from common.study.model import Study
@@ -61,7 +64,10 @@ from server.phases.strata import (
 )
 
 EXACT = "DeLong, exact (one site)"
-OUT_OF_FOLD = "DeLong, exact (pooled out-of-fold rows)"
+WITHIN_FOLDS = (
+    "DeLong, pairs of patients of the same fold in cells of their scores; counts at cut-offs"
+    " chosen on the other folds"
+)
 
 Parts = dict[str, tuple[int, ...]]
 T = TypeVar("T")
@@ -338,13 +344,17 @@ def evaluate_training(
     scores: Float,
     labels: Float,
     cutoffs: Mapping[str, float],
+    folds: Sequence[FoldScoresResult],
     min_cell: int = 0,
 ) -> SetFindings:
-    """Find the out-of-fold performance on the pooled rows the server holds, exactly.
+    """Find the out-of-fold performance on the pooled rows the server holds.
+
+    Areas and counts are those within folds, where the rows do not say their fold.
 
     Parameters
     ----------
     scores : (n, k) out-of-fold probabilities. labels : (n,).
+    folds : scores of these models by fold, in the same order.
     min_cell : fewest rows of a group of the calibration that is shown.
     """
     rows = Rows(
@@ -359,9 +369,38 @@ def evaluate_training(
         subset="train",
         patients=evaluation.delong.n,
         positives=evaluation.delong.positives,
-        evaluation=evaluation,
+        evaluation=judged_within_folds(evaluation, folds),
         curves={name: roc_points(scores[:, i], labels) for i, name in enumerate(names)},
-        methods=(OUT_OF_FOLD,) * len(names),
+        methods=(WITHIN_FOLDS,) * len(names),
+    )
+
+
+def judged_within_folds(evaluation: Evaluation, folds: Sequence[FoldScoresResult]) -> Evaluation:
+    """Replace areas and counts at cut-offs by those within folds.
+
+    The covariance of two areas keeps the correlation that it has over all pairs.
+
+    Parameters
+    ----------
+    folds : of the evaluation's models, in their order.
+    """
+    found = [within_folds(one) for one in folds]
+    auc = np.concatenate([one.auc for one in found])
+    error = np.sqrt(np.concatenate([one.variance for one in found]))
+    before = evaluation.delong.covariance
+    scale = np.sqrt(np.diag(before))
+    correlation = np.divide(
+        before, np.outer(scale, scale), out=np.zeros_like(before), where=np.outer(scale, scale) > 0
+    )
+    np.fill_diagonal(correlation, 1.0)
+    counts = {
+        name: np.concatenate([getattr(one.confusion, name) for one in found])
+        for name in ("tp", "tn", "fp", "fn")
+    }
+    return replace(
+        evaluation,
+        delong=replace(evaluation.delong, auc=auc, covariance=correlation * np.outer(error, error)),
+        confusion=ConfusionResult(**counts),
     )
 
 

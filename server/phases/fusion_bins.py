@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from common.dossier.disclosure import Phase, sum_disclosure
 from common.evaluation.roc import RocCurve, youden
+from common.evaluation.within_folds import within_folds
 from common.learning.forest import ForestBatch, ForestProblem
 from common.learning.quantile_cells import probability_quantiles
 from common.statistics.base import Float
 from common.statistics.class_histogram import MOST_CELLS, QUANTILES, ClassHistogram, score_edges
+from common.statistics.fold_scores import FoldScores, FoldScoresResult
 from common.statistics.forest import NodeCounts
 from common.study.model import Study
 from common.transforms.views import ByFold, View
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
-from server.phases.evaluation import evaluate_over_sites, scores_asks, training_findings
+from server.phases.evaluation import (
+    WITHIN_FOLDS,
+    evaluate_over_sites,
+    judged_within_folds,
+    scores_asks,
+    training_findings,
+)
 from server.phases.fitted_model import FittedModel
 from server.phases.out_of_fold import CELLS, cells_of, curves_of
 from server.phases.protocol import Federation
@@ -42,7 +51,7 @@ def decide_by_bins(federation: Federation, fitted: Mapping[str, FittedModel]) ->
         counted = dict(zip(names, found.counts, strict=True))
         candidates = _grow(federation, fitted, counted)
     known = {**views, **{name: view for name, (_, view) in candidates.items()}}
-    curves, halves = curves_of(federation, known, quantiles)
+    curves, halves, by_fold = curves_of(federation, known, quantiles)
     stacker = None
     if candidates:
         stacker, chosen = _choose(candidates, curves)
@@ -52,8 +61,39 @@ def decide_by_bins(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     cutoffs = {name: float(np.clip(youden(curves[name]), 0.0, 1.0)) for name in models}
     edges = score_edges(quantiles)
     joined = side_by_side(views, tuple(models))
-    training = evaluate_over_sites(federation, ["train"], tuple(models), joined, cutoffs, edges)
+    training = [
+        replace(
+            one,
+            evaluation=judged_within_folds(
+                one.evaluation, _judged(by_fold, names, len(candidates))
+            ),
+            methods=(WITHIN_FOLDS,) * len(models),
+        )
+        if one.evaluation is not None
+        else one
+        for one in evaluate_over_sites(federation, ["train"], tuple(models), joined, cutoffs, edges)
+    ]
     return Decision(training_findings(training, cutoffs), models, cutoffs, edges, stacker)
+
+
+def _judged(
+    found: FoldScoresResult, names: Sequence[str], candidates: int
+) -> list[FoldScoresResult]:
+    """Return scores by fold of the models, and of the stacker if candidates stand behind them.
+
+    In each fold the stacker is the candidate with the largest area within the other folds.
+    """
+    models = len(names)
+    own = FoldScoresResult(edges=found.edges[:models], counts=found.counts[:, :models])
+    if not candidates:
+        return [own]
+    tried = found.counts[:, models:]
+    stacked = np.empty((len(tried), 1, *tried.shape[2:]))
+    for fold in range(len(tried)):
+        others = np.delete(tried, fold, axis=0)
+        areas = within_folds(FoldScoresResult(edges=found.edges[models:], counts=others)).auc
+        stacked[fold, 0] = tried[fold, int(np.argmax(areas))]
+    return [own, FoldScoresResult(edges=found.edges[models : models + 1], counts=stacked)]
 
 
 def bins_asks(study: Study) -> Phase:
@@ -65,9 +105,9 @@ def bins_asks(study: Study) -> Phase:
         base = len(study.base_models)
         asked.append(sum_disclosure(study, _widest_nodes(study, base), base, rounds=DEPTH))
     known = models + (len(SETTINGS) if stacks else 0)
-    asked.append(
-        sum_disclosure(study, ClassHistogram(edges=np.zeros((known, MOST_CELLS + 1))), known)
-    )
+    edges = np.zeros((known, MOST_CELLS + 1))
+    asked.append(sum_disclosure(study, ClassHistogram(edges=edges), known))
+    asked.append(sum_disclosure(study, FoldScores(study.folds, edges), known))
     measured = scores_asks(study, models + int(stacks), "train")
     rounds = 4 + (DEPTH if stacks else 0)
     purpose = "Cut-offs, and the model on all probabilities"

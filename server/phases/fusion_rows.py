@@ -20,6 +20,7 @@ from common.evaluation.linkage import (
     unique_patients,
 )
 from common.evaluation.roc import youden, youden_cutoff
+from common.evaluation.within_folds import exact_scores
 from common.learning.quantile_cells import probability_quantiles
 from common.ledger.entry import request_digest
 from common.masking.pooled_rows import ring_size
@@ -28,6 +29,7 @@ from common.messages.plain import plain
 from common.models import MODELS
 from common.statistics.base import Float
 from common.statistics.class_histogram import MOST_CELLS, QUANTILES, ClassHistogram, score_edges
+from common.statistics.fold_scores import FoldScores, FoldScoresResult
 from common.statistics.histogram import Histogram
 from common.study.model import Study
 from common.transforms import Stack
@@ -61,7 +63,7 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     known = known_columns(views)
     counted, *fitting = federation.sum_many(_counts(study, views, known))
     quantiles = probability_quantiles(counted.edges, counted.counts, QUANTILES)
-    curves, _ = curves_of(federation, views, quantiles)
+    curves, _, by_fold = curves_of(federation, views, quantiles)
     rows = federation.rows(views, fitting[0].counts if fitting else np.zeros((0, 0)))
     scores: dict[str, Float] = {}
     if rows is not UNREAD:
@@ -72,7 +74,7 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     if STACKER in study.fusion_models:
         own: Any = UNREAD
         if rows is not UNREAD:
-            fit, scores[STACKER] = fit_stacker(study, fitted, rows)
+            fit, scores[STACKER], stacked = fit_stacker(study, fitted, rows)
             own = PooledFit(fit, min(youden_cutoff(scores[STACKER], rows.labels), 1.0))
         chosen: PooledFit = federation.agreed(
             STACKER, own, only_if(partial(may_stack, study, fitted))
@@ -83,7 +85,9 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     training: tuple[SetFindings, ...] = ()
     if rows is not UNREAD:
         table, minimum = np.column_stack(list(scores.values())), study.privacy.min_cell
-        training = (evaluate_training(tuple(scores), table, rows.labels, cutoffs, minimum),)
+        folds = [by_fold, *([] if stacker is None else [stacked])]
+        found = evaluate_training(tuple(scores), table, rows.labels, cutoffs, folds, minimum)
+        training = (found,)
     return Decision(
         training=training_findings(training, cutoffs),
         models=models,
@@ -137,6 +141,7 @@ def rows_asks(study: Study) -> Phase:
         asked.append(sum_disclosure(study, statistic, known))
     edges_of_curves = np.zeros((models, MOST_CELLS + 1))
     asked.append(sum_disclosure(study, ClassHistogram(edges=edges_of_curves), models))
+    asked.append(sum_disclosure(study, FoldScores(study.folds, edges_of_curves), models))
     return Phase(STACKER, "Cut-offs, and the model on all probabilities", 3, (*asked, rows))
 
 
@@ -162,12 +167,13 @@ def _linkage(study: Study, scores: Mapping[str, Float], known: tuple[str, ...]) 
 
 def fit_stacker(
     study: Study, fitted: Mapping[str, FittedModel], rows: OutOfFoldRows
-) -> tuple[StackerFit, Float]:
+) -> tuple[StackerFit, Float, FoldScoresResult]:
     """Fit DLRad_DB, a stacker on the pooled out-of-fold probabilities of the base models.
 
     Hyper-parameters and the comparison of candidates come from five-fold cross-validation on the
     pooled rows; the one the study names (default: the paper's forest) is refitted on all of them.
-    The second result is float64 (n,), its cross-validated probability of each row.
+    The second result is float64 (n,), its cross-validated probability of each row: in each fold
+    with the hyper-parameters that were best on the other four. The third are these by fold.
     """
     from sklearn.base import clone
     from sklearn.metrics import roc_auc_score
@@ -190,16 +196,25 @@ def fit_stacker(
         held_out = [
             cross_val_predict(one, x, y, cv=folds, method="predict_proba")[:, 1] for one in tried
         ]
-        means = [np.mean([roc_auc_score(y[at], p[at]) for _, at in folds]) for p in held_out]
-        best = int(np.argmax(means))
-        stackers[name], predicted[name] = tried[best].fit(x, y), held_out[best]
-        scores[name] = float(roc_auc_score(y, predicted[name]))
+        areas = np.array([[roc_auc_score(y[at], p[at]) for _, at in folds] for p in held_out])
+        best = int(np.argmax(areas.mean(axis=1)))
+        stackers[name], predicted[name] = tried[best].fit(x, y), np.empty(len(y))
+        for number, (_, at) in enumerate(folds):
+            others = np.delete(areas, number, axis=1).mean(axis=1)
+            predicted[name][at] = held_out[int(np.argmax(others))][at]
+            scores[name] = scores.get(name, 0.0) + len(at) / len(y) * float(
+                roc_auc_score(y[at], predicted[name][at])
+            )
     used: str = study.fusion.stacker
     if used == "best":
         used = max(stackers, key=lambda name: scores[name])
     blob = np.frombuffer(dumps(stackers[used]), dtype=np.uint8)
     final = _stacked(study, fitted, blob)
-    return StackerFit(final=final, candidates=scores, used=used), predicted[used]
+    fold = np.empty(len(y), dtype=np.int64)
+    for number, (_, at) in enumerate(folds):
+        fold[at] = number
+    by_fold = exact_scores(predicted[used], rows.labels, fold, len(folds))
+    return StackerFit(final=final, candidates=scores, used=used), predicted[used], by_fold
 
 
 def _candidates(study: Study) -> dict[str, tuple[Any, dict[str, list[Any]]]]:

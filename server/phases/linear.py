@@ -31,6 +31,7 @@ from server.phases.svm import FittedSvm, OuterFold, fit_svms, svm_asks
 
 PLATT_ROUNDS = 50
 SLIGHT_SLOPE = -0.05
+INVERTED = "out-of-fold decision values did not follow the label: probabilities stay near the mean"
 
 
 def fit_linear_model(
@@ -65,9 +66,7 @@ def fit_linear_model(
         rounds = federation.study.svm.max_rounds
         notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
     if inverted:
-        notes.append(
-            "out-of-fold decision values did not follow the label: probabilities stay near the mean"
-        )
+        notes.append(INVERTED)
     record = {**_record(outers[-1], svms[-1]), "folds": _by_fold(outers[:-1], changing)}
     steps = (*selection.get("steps", ()), {"step": "lasso", "names": outers[-1].columns})
     done = {**selection, **record, "steps": steps, "notes": tuple(notes)}
@@ -201,15 +200,22 @@ def _agreed_fit(
 def calibrate(federation: Federation, decision: View, gram: FoldGramResult) -> tuple[Sigmoid, bool]:
     """Fit Platt's scaling on the out-of-fold decision values; say whether its slope was wrong.
 
-    On few patients out-of-fold values can run against the label by chance. Following that slope
-    would turn the final model upside down, so a slight one of the right sign takes its place.
-
     Parameters
     ----------
     gram : any Gram matrix of the training rows: it knows how many rows of each class there are.
     """
     positives = round(float(gram.sum_y.sum()))
-    negatives = round(float(gram.n.sum())) - positives
+    return platt_scaling(federation, decision, positives, round(float(gram.n.sum())) - positives)
+
+
+def platt_scaling(
+    federation: Federation, decision: View, positives: int, negatives: int
+) -> tuple[Sigmoid, bool]:
+    """Fit Platt's scaling on out-of-fold decision values of so many rows of each class.
+
+    On few patients out-of-fold values can run against the label by chance. Following that slope
+    would turn the final model upside down, so a slight one of the right sign takes its place.
+    """
     fit = PlattFit(positives=positives, negatives=negatives)
     for _ in range(PLATT_ROUNDS):
         if fit.converged:

@@ -1,5 +1,9 @@
 """2D and 3D networks: federated training, fold by fold for out-of-fold probabilities, then on all.
 
+Networks of different folds stop at different places, so that what one calls 0.45 another calls
+0.52. As with support vector machines, the probabilities of each are put on mean 0 and standard
+deviation 1 over the patients it was trained on, and one sigmoid makes probabilities of all.
+
 Each variant (`fold0` ... , `final`) starts from the same initial weights, so nothing learnt on a
 fold leaks into the network that is judged on it.
 """
@@ -18,18 +22,20 @@ from common.masking.fixed_point import KEY_BYTES
 from common.masking.identity import SIGNATURE_BYTES
 from common.masking.narrow import Grid, grid_for, ring_width
 from common.masking.update import SUMS
-from common.messages.exchanges import Ranges, RoundPlan, Weights
+from common.messages.exchanges import Ranges, RoundPlan, SumItem, Weights
 from common.messages.plain import plain
 from common.models import MODELS, NETWORKS, ModelSpec, NetworkName
 from common.networks.schedule import learning_rate_at, validation_fold
 from common.networks.size import network_size, width_of
 from common.statistics.counts import FoldCounts
+from common.statistics.fold_moments import FoldMoments
 from common.study.model import Study
-from common.transforms import Select
+from common.transforms import Linear, Select
 from common.transforms.views import ByFold, View, table
 from server.phases.components import components_asks, principal_components
 from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.harmonise import harmonise, harmonise_asks, in_words
+from server.phases.linear import INVERTED, PLATT_ROUNDS, calibration_asks, platt_scaling
 from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 from strategies.base import AggregatedUpdate
 
@@ -311,11 +317,11 @@ def network_model(
 ) -> FittedModel:
     """Make a model of a trained network: its probabilities, and its principal components."""
     names = variants(federation.study)
-    probability = {
-        v: table(f"{network}/{v}/probability").then(Select(columns=(network,))) for v in names
-    }
+    decisions, counts = _on_one_scale(federation, network)
+    out_of_fold = View(source=ByFold(parts=tuple(decisions[:-1])))
+    platt, inverted = platt_scaling(federation, out_of_fold, *counts)
     features: tuple[View, ...] = ()
-    notes: list[str] = []
+    notes = [INVERTED] if inverted else []
     if "fusion_feature" in federation.study.fusion_models:
         columns = tuple(f"{network}_{i}" for i in range(trained["final"].width))
         raw = [table(f"{network}/{v}/features").then(Select(columns=columns)) for v in names]
@@ -332,11 +338,44 @@ def network_model(
     }
     return FittedModel(
         name=network,
-        out_of_fold=View(source=ByFold(parts=tuple(probability[v] for v in names[:-1]))),
-        final=probability["final"],
+        out_of_fold=out_of_fold.then(platt),
+        final=decisions[-1].then(platt),
         features=features,
         selection=selection,
     )
+
+
+def _on_one_scale(
+    federation: Federation, network: NetworkName
+) -> tuple[list[View], tuple[int, int]]:
+    """Standardise what each variant says over the patients it was trained on; one round.
+
+    Returns
+    -------
+    A view by variant, and the positive and negative training patients.
+    """
+    study = federation.study
+    raw = [
+        table(f"{network}/{v}/probability").then(Select(columns=(network,)))
+        for v in variants(study)
+    ]
+    moments = FoldMoments(folds=study.folds)
+    found = federation.sum_many([SumItem(moments, view, "train") for view in raw])
+    decisions = []
+    for left_out, (view, own) in zip(
+        (*range(study.folds), -1), zip(raw, found, strict=True), strict=True
+    ):
+        mean, deviation = own.outside(left_out)
+        scale = deviation if deviation > 0 else 1.0
+        step = Linear(
+            columns=(network,),
+            weights=np.array([1.0 / scale]),
+            intercept=-mean / scale,
+            name=network,
+        )
+        decisions.append(view.then(step))
+    patients, positives = federation.count("train")
+    return decisions, (positives, patients - positives)
 
 
 def network_asks(study: Study, network: NetworkName) -> Phase:
@@ -351,7 +390,9 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
     asked = [training, _update_asks(study, "loss of the weights", 0, 0, looks)]
     if study.quorum:
         asked += _opening_asks(study, trainings * settings.rounds)
-    rounds = trainings * settings.rounds * (3 if study.quorum else 1) + looks
+    asked.append(sum_disclosure(study, FoldMoments(folds=study.folds), 1, tables=trainings))
+    asked.append(calibration_asks(study))
+    rounds = trainings * settings.rounds * (3 if study.quorum else 1) + looks + 1 + PLATT_ROUNDS
     if network == study.networks[0]:
         asked.insert(0, sum_disclosure(study, FoldCounts(folds=study.folds), 0))
         rounds += 1

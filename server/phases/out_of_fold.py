@@ -8,6 +8,7 @@ import numpy as np
 
 from common.evaluation.roc import RocCurve, roc_from_histogram
 from common.learning.quantile_cells import probability_quantiles
+from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.class_histogram import (
     QUANTILES,
@@ -15,6 +16,7 @@ from common.statistics.class_histogram import (
     ClassHistogramResult,
     score_edges,
 )
+from common.statistics.fold_scores import FoldScores, FoldScoresResult
 from common.statistics.histogram import Histogram
 from common.transforms.views import View
 from server.phases.decision import side_by_side
@@ -30,18 +32,23 @@ def cells_of(models: int) -> Histogram:
 
 def curves_of(
     federation: Federation, views: Mapping[str, View], quantiles: Float
-) -> tuple[dict[str, RocCurve], dict[str, Float]]:
+) -> tuple[dict[str, RocCurve], dict[str, Float], FoldScoresResult]:
     """Find the ROC curve of each view, and quantiles of its probabilities; one round.
 
-    `quantiles` are those known of the first views.
+    The third result are the same scores by fold, which only the coordinator has; see
+    `common.evaluation.within_folds`. `quantiles` are those known of the first views.
     """
     names = tuple(views)
     unknown = np.zeros((len(names) - len(quantiles), quantiles.shape[1]))
-    statistic = ClassHistogram(edges=score_edges(np.vstack([quantiles, unknown])))
-    found: ClassHistogramResult = federation.sum(statistic, side_by_side(views, names))
+    edges, joined = score_edges(np.vstack([quantiles, unknown])), side_by_side(views, names)
+    by_fold = FoldScores(folds=federation.study.folds, edges=edges)
+    found: ClassHistogramResult
+    found, scores = federation.sum_many(
+        [SumItem(ClassHistogram(edges=edges), joined, "train"), SumItem(by_fold, joined, "train")]
+    )
     tails = probability_quantiles(found.edges, found.counts.sum(axis=1), QUANTILES)
     curves = {
         name: roc_from_histogram(edges, counts)
         for name, edges, counts in zip(names, found.edges, found.counts, strict=True)
     }
-    return curves, dict(zip(names, tails, strict=True))
+    return curves, dict(zip(names, tails, strict=True)), scores

@@ -154,7 +154,11 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
         parts.append(f"{known.positives} ({share:.0f} %) with {results.study.endpoint}")
     note = ", ".join(parts) + "."
     if known.set == "train":
-        note += " Out-of-fold: each patient was judged by a model that had not seen that patient."
+        note += (
+            " Out-of-fold: each patient was judged by a model that had not seen that patient. AUCs"
+            " compare patients of the same fold; accuracy, sensitivity and specificity of a fold"
+            " are those at the cut-off that is best on the other folds, not at the one shown."
+        )
         if any(row.local for row in rows):
             note += " Local-only: each hospital on its own training patients."
     for test in results.study.test_sets:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from common.statistics.base import Float, Rows
 from common.transforms import Linear, Sigmoid
@@ -140,7 +139,7 @@ def _svm(
         largest = max(largest, float(np.abs(found - exact).max()))
         at = pooled.fold == outer
         decision[at] = pooled.values[at] @ exact[:-1] + exact[-1]
-    exact_auc = float(roc_auc_score(pooled.label, decision))
+    exact_auc = references.auc_within_folds(decision, pooled.label, pooled.fold)
     step = findings.step(
         f"{arm.name}: SVM",
         "LinearSVC",

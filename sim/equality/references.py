@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LassoCV, LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -46,6 +47,14 @@ def nearly_constant(z: Float, fold: Int, fewest: int) -> NDArray[np.bool_]:
 def too_few(by_fold: Sequence[float], fewest: int) -> bool:
     """Tell whether some folds hold rows, but fewer than `fewest`, or all of them none."""
     return any(0 < n < fewest for n in by_fold) or not any(n >= fewest for n in by_fold)
+
+
+def auc_within_folds(scores: Float, label: Float, fold: Int) -> float:
+    """Return the AUC of pairs of the same fold: those of the folds, weighed by their pairs."""
+    folds = [fold == k for k in range(int(fold.max()) + 1)]
+    areas = [roc_auc_score(label[own], scores[own]) for own in folds]
+    pairs = [label[own].sum() * (1.0 - label[own]).sum() for own in folds]
+    return float(np.average(areas, weights=pairs))
 
 
 def spearman(values: Float) -> Float:

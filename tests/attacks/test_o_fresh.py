@@ -226,9 +226,9 @@ def test_a_chosen_stacker_shows_no_two_scores_of_a_patient_together(
     fit = fusion_rows.fit_stacker
 
     def chosen(study: Any, fitted: Any, rows: Any) -> Any:
-        honest, scores = fit(study, fitted, rows)
+        honest, *scores = fit(study, fitted, rows)
         final = stacked_otherwise(honest.final, cell_stacker(rows.probabilities))
-        return replace(honest, final=final), scores
+        return replace(honest, final=final), *scores
 
     monkeypatch.setattr(fusion_rows, "fit_stacker", chosen)
     if not held:

@@ -129,17 +129,31 @@ def test_rows_that_are_no_probabilities_by_fold_are_refused(study: Study) -> Non
             check_out_of_fold({"clinical": view}, study)
 
 
-def test_rows_of_a_network_are_its_own_probabilities(study: Study) -> None:
+def test_rows_of_a_network_are_its_own_probabilities_on_one_scale(study: Study) -> None:
     study = study.model_copy(update={"base_models": ("dl2d",)})
+    scale = Linear(columns=("dl2d",), weights=np.ones(1), intercept=-0.5, name="dl2d")
 
-    def by_fold(what: str) -> View:
-        parts = [table(f"dl2d/fold{k}/{what}").then(Select(columns=("dl2d",))) for k in range(5)]
+    def own(variant: str, what: str = "probability") -> View:
+        return table(f"dl2d/{variant}/{what}").then(Select(columns=("dl2d",)))
+
+    def by_fold(*steps: Any, what: str = "probability", first: int = 0) -> View:
+        parts = [own(f"fold{(k + first) % 5}", what).then(*steps) for k in range(5)]
         return View(source=ByFold(parts=tuple(parts)))
 
-    check_out_of_fold({"dl2d": by_fold("probability")}, study)
-    for view in (by_fold("features"), by_fold("probability").then(SURE)):
+    check_out_of_fold({"dl2d": by_fold(scale).then(SURE)}, study)
+    check_models({"dl2d": own("final").then(scale, SURE)}, study)
+    for view in (
+        by_fold(),
+        by_fold(scale),
+        by_fold().then(SURE),
+        by_fold(scale, what="features").then(SURE),
+        by_fold(scale, first=1).then(SURE),
+    ):
         with pytest.raises(FormError):
             check_out_of_fold({"dl2d": view}, study)
+    for view in (own("final"), own("final").then(scale), own("fold0").then(scale, SURE)):
+        with pytest.raises(FormError):
+            check_models({"dl2d": view}, study)
 
 
 def test_final_models_are_the_studys_and_end_in_a_probability(study: Study) -> None:

@@ -42,6 +42,8 @@ from common.statistics.class_histogram import ClassHistogram
 from common.statistics.counts import FoldCounts, LevelCounts
 from common.statistics.cox import CoxGradient
 from common.statistics.fold_histogram import FoldHistogram
+from common.statistics.fold_moments import FoldMoments
+from common.statistics.fold_scores import FoldScores
 from common.statistics.follow_up import LifeTable
 from common.statistics.forest import NodeCounts
 from common.statistics.gram import CrossProducts, FoldGram
@@ -86,6 +88,8 @@ EXAMPLES: list[Any] = [
     FoldCounts(folds=FOLDS),
     FoldGram(folds=FOLDS),
     FoldHistogram(folds=FOLDS, edges=EDGES),
+    FoldMoments(folds=FOLDS),
+    FoldScores(folds=FOLDS, edges=EDGES),
     GroupSums(centre=CENTRE),
     Histogram(edges=EDGES),
     JoinedHistogram(edges=EDGES, minimum=3),

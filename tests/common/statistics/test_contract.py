@@ -19,6 +19,8 @@ from common.statistics.counts import FoldCounts, LevelCounts
 from common.statistics.cox import CoxGradient
 from common.statistics.exact import DIGITS, from_digits
 from common.statistics.fold_histogram import FoldHistogram, Support
+from common.statistics.fold_moments import FoldMoments
+from common.statistics.fold_scores import FoldScores
 from common.statistics.follow_up import LifeTable
 from common.statistics.forest import NodeCounts
 from common.statistics.gram import CrossProducts, FoldGram
@@ -68,6 +70,8 @@ CASES: list[tuple[Any, Rows]] = [
     (CentredSquares(mean=CENTRE), ROWS),
     (Missingness(), ROWS),
     (FoldCounts(folds=5), ROWS),
+    (FoldMoments(folds=5), ROWS),
+    (FoldScores(folds=5, edges=np.tile(GRID, (P, 1))), ROWS),
     (LevelCounts(levels=4), table(CODES)),
     (PairedMoments(mean=CENTRE), ROWS),
     (Histogram(edges=EDGES), ROWS),

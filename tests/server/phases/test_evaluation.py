@@ -11,11 +11,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
+from common.evaluation.within_folds import exact_scores
 from common.statistics.base import Rows
 from common.statistics.class_histogram import QUANTILES, score_edges
+from common.statistics.fold_scores import FoldScoresResult
 from common.transforms import Select
 from common.transforms.views import table
 from server.phases.evaluation import (
+    WITHIN_FOLDS,
     EvaluationFindings,
     SetFindings,
     evaluate_over_sites,
@@ -95,7 +98,7 @@ def test_calibration_of_several_sets_is_that_of_pooled_rows() -> None:
         assert row["oe"] == pytest.approx(labels.sum() / scores.sum(), rel=1e-9)
         assert row["slope_low"] < row["slope"] < row["slope_high"]
         CalibrationFit(run="federated", **row)
-    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS))
+    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS, folds()))
     for row, own in zip(found.recalibration, exact.recalibration, strict=False):
         assert (row["model"], row["way"]) == (own["model"], own["way"])
         assert row["brier"] == pytest.approx(own["brier"], abs=5e-4)
@@ -105,13 +108,26 @@ def test_calibration_of_several_sets_is_that_of_pooled_rows() -> None:
         assert row["ap_low"] < row["average_precision"] < row["ap_high"]
 
 
+def folds() -> list[FoldScoresResult]:
+    """All patients in one fold, so that areas and counts are those of all."""
+    return [exact_scores(own, LABELS, np.zeros(LABELS.size, dtype=np.int64), 1) for own in SCORES.T]
+
+
+def test_bins_of_few_training_patients_are_withheld_and_not_empty() -> None:
+    scores, labels = np.repeat([[0.05], [0.55]], 30, axis=0), np.tile([0.0, 1.0], 30)
+    scores[:2] = 0.95
+    by_fold = [exact_scores(scores[:, 0], labels, np.arange(60) // 30, 2)] * 2
+    found = rows_of(evaluate_training(NAMES, np.tile(scores, 2), labels, CUTOFFS, by_fold, 3))
+    bins = found.calibration[0]["bins"]
+    assert bins[9]["n"] is None  # two patients
+    assert bins[7]["n"] == 0
+
+
 def test_paired_test_is_close_to_that_on_pooled_rows() -> None:
     found, _ = evaluate({"one": LABELS})
-    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS))
+    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS, folds()))
     assert found.delong[0]["z"] == pytest.approx(exact.delong[0]["z"], rel=0.02)
-    assert {row["method"] for row in exact.performance} == {
-        "DeLong, exact (pooled out-of-fold rows)"
-    }
+    assert {row["method"] for row in exact.performance} == {WITHIN_FOLDS}
     assert [row["net_benefit"] for row in found.decision_curve] == [
         row["net_benefit"] for row in exact.decision_curve
     ]
@@ -119,7 +135,7 @@ def test_paired_test_is_close_to_that_on_pooled_rows() -> None:
 
 def test_points_of_the_curve_lie_on_the_exact_curve() -> None:
     found, _ = evaluate({"one": LABELS})
-    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS))
+    exact = rows_of(evaluate_training(NAMES, SCORES, LABELS, CUTOFFS, folds()))
     for curve, reference in zip(found.roc, exact.roc, strict=True):
         known = set(zip(np.round(reference["fpr"], 9), np.round(reference["tpr"], 9), strict=True))
         points = zip(np.round(curve["fpr"], 9), np.round(curve["tpr"], 9), strict=True)
