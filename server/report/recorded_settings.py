@@ -98,14 +98,16 @@ def _of_fitting(study: Study) -> Iterator[str]:
             f"{study.selection.clip:g} before LASSO and machine; the paper has no limit."
         )
     chosen = ["cut-offs"]
-    if _linear(study):
-        chosen.append("the Platt scaling of a machine's values")
+    if _linear(study) or study.networks:
+        chosen.append("the Platt scaling of what a machine or network says")
     if "fusion_decision" in study.fusion_models:
         chosen.append("the hyper-parameters of the stacker")
     yield (
         "A model is fitted without the fold that it is judged on. Chosen on all out-of-fold"
-        f" probabilities together are {words.join(chosen)}: training-set measures that depend"
-        " on them are slightly optimistic, those of the test sets are not."
+        f" probabilities together are {words.join(chosen)}. Areas of the training set compare"
+        " patients of the same fold, and its counts at a cut-off are those of each fold at the"
+        " cut-off from the others, so that neither shows a signal where there is none; its Brier"
+        " score and curves depend on the scaling. No measure of a test set depends on any of it."
     )
     if study.networks and "fusion_feature" in study.fusion_models:
         yield (
