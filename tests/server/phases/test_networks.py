@@ -29,7 +29,7 @@ def study() -> Study:
 
 
 def patients() -> tuple[Any, Any, Any]:
-    """What a perfect network would say, outcomes that follow it, and folds."""
+    """Return what a perfect network would say, outcomes that follow it, and folds."""
     random = np.random.default_rng(5)
     truth = random.normal(size=N)
     label = (truth + random.normal(size=N) > 0.3).astype(float)
