@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from client.report.site_report import curve_of, roc_of
@@ -21,7 +22,8 @@ from common.models import label_of
 from common.utils.durable import make_folder, write_durably
 
 PAGE, FILE = "index.html", "validation.json"
-DASH = "\N{EN DASH}"
+DASH, Z = "\N{EN DASH}", 1.959963984540054
+WORDS = ("none", "in the large", "intercept and slope")
 
 
 def write_page(found: Validation, report: ValidationReport, folder: Path) -> Path:
@@ -49,6 +51,8 @@ def render(found: Validation, report: ValidationReport) -> str:
             )
             for i, name in enumerate(found.rows.columns)
         ],
+        calibration=calibration(found.rows.columns, found.exact),
+        recalibration=recalibration(found.rows.columns, found.exact),
         decision=decision_figure(found.rows.columns, found.exact),
         left_out=_left_out(found),
         case_mix=_case_mix(report),
@@ -81,6 +85,59 @@ def _measures(found: Evaluation, i: int, cutoff: float) -> tuple[Cell, ...]:
         *(Cell(*_percent(one)) for one in shares),
         Cell(f"{float(found.brier[i]):.3f}"),
     )
+
+
+def calibration(models: tuple[str, ...], found: Evaluation) -> Block:
+    """Return observed and expected numbers, intercept and slope of each model."""
+    fit = found.fit
+    lines = tuple(
+        Line(
+            label_of(model),
+            (
+                Cell(str(fit.positives)),
+                Cell(f"{fit.expected[i]:.1f}"),
+                Cell(*_with_error(fit.large[i], fit.large_error[i])),
+                Cell(*_with_error(fit.slope[i], fit.slope_error[i])),
+                Cell(f"{float(found.brier[i]):.3f}"),
+            ),
+        )
+        for i, model in enumerate(models)
+    )
+    columns = ("Model", "Observed", "Expected", "Intercept (slope 1)", "Slope", "Brier")
+    return Block("", "", columns, lines)
+
+
+def recalibration(models: tuple[str, ...], found: Evaluation) -> Block:
+    """Return what recalibrating each model on these patients would change."""
+    fit, after = found.fit, found.smooth.recalibrated
+    lines = []
+    for i, model in enumerate(models):
+        shifts = ((0.0, 1.0), (fit.large[i], 1.0), (fit.intercept[i], fit.slope[i]))
+        for way, (name, (intercept, slope)) in enumerate(zip(WORDS, shifts, strict=True)):
+            if np.isfinite([intercept, slope]).all():
+                cells = (intercept, slope, after.brier[i, way], after.net_benefit[i, way])
+                texts = (name, *(_number(float(value)) for value in cells))
+                lines.append(Line(label_of(model), tuple(Cell(text) for text in texts)))
+    columns = (
+        "Model",
+        "Recalibration",
+        "Intercept",
+        "Slope",
+        "Brier",
+        "Net benefit at the cut-off",
+    )
+    return Block("", "", columns, tuple(lines), sortable=False)
+
+
+def _with_error(value: float, error: float) -> tuple[str, str]:
+    if not np.isfinite(value):
+        return DASH, ""
+    half = Z * float(error)
+    return _number(value), f"{_number(value - half)} to {_number(value + half)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else DASH
 
 
 def _percent(one: Estimate) -> tuple[str, str]:

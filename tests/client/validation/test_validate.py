@@ -281,3 +281,24 @@ def test_a_summary_needs_three_hospitals(run: Path, sent: Path, tmp_path: Path) 
     assert len({row.site for row in tree.site_performance}) == 2
     with pytest.raises(ValueError, match="3 estimates"):
         random_effects(np.array([0.1, 0.2]), np.array([0.1, 0.1]))
+
+
+def test_the_page_shows_slope_and_intercept_of_a_logistic_regression(
+    run: Path, sent: Path, tabular_master: Path
+) -> None:
+    """Fitted anew by iteratively reweighted least squares, on what `predict` gives."""
+    cohort = sent.parent.parent / "cohort.csv"
+    own = ("--coordinator-key", KEY, "--cohort", cohort, "--json")
+    tree = json.loads(run_program("client", "predict", run / "bundle", *own).stdout)
+    with cohort.open(encoding="utf-8", newline="") as file:
+        label = {row["patient_id"]: float(row["label"]) for row in csv.DictReader(file)}
+    p = np.array([one["models"][0]["probability"] for one in tree["patients"]])
+    y = np.array([label[one["patient"]] for one in tree["patients"]])
+    x = np.column_stack([np.ones(y.size), np.log(p / (1 - p))])
+    beta = np.zeros(2)
+    for _ in range(50):
+        mean = 1 / (1 + np.exp(-x @ beta))
+        weights = mean * (1 - mean)
+        beta += np.linalg.solve(x.T @ (weights[:, None] * x), x.T @ (y - mean))
+    page = (sent.parent / "index.html").read_text(encoding="utf-8")
+    assert f"{beta[1]:.3f}" in page and f"{beta[0]:.3f}".replace("-", "\N{MINUS SIGN}") in page
