@@ -216,9 +216,11 @@ def measures(results: Results) -> str:
     del results
     return (
         "Discrimination: AUC with 95 % interval on the logit of DeLong's standard error; models"
-        " are compared by DeLong's test. Calibration: curve and Brier score. Clinical utility:"
-        " decision curve. At the cut-off: accuracy, sensitivity, specificity, predictive values"
-        " (Wilson) and likelihood ratios (log method), all with 95 % intervals."
+        " are compared by DeLong's test; average precision beside it. Calibration: slope,"
+        " intercept, ratio of observed to expected numbers, flexible curve and Brier score."
+        " Clinical utility: decision curve with its interval. At the cut-off: accuracy,"
+        " sensitivity, specificity, predictive values (Wilson) and likelihood ratios (log method),"
+        " all with 95 % intervals."
     )
 
 
@@ -340,7 +342,10 @@ def references(results: Results) -> str:
 def updating(results: Results) -> str:
     """Say that models are not updated after their evaluation."""
     del results
-    return "No model was changed after its evaluation."
+    return (
+        "No model was changed after its evaluation. What recalibration in the large, and of"
+        " intercept and slope, would change on the test sets is in tables/recalibration.csv."
+    )
 
 
 def ensemble(results: Results) -> str:
