@@ -12,6 +12,7 @@ from client.site import LOG
 from client.store.batches import keep_batches
 from client.store.canaries import audit_canaries
 from client.store.cohorts import fix_levels
+from client.store.consents import consent_to
 from client.store.row_sets import audit_releases
 from client.store.run_files import StoredTable
 from client.versions import software
@@ -102,6 +103,7 @@ def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
         key=workspace.masks.announce(request.session),
         withheld=foreseen.withheld,
         verifies=workspace.settings.verify and study.derivable,
+        consent=consent_to(workspace.settings.work, study.digest()),
     )
     workspace.group.enrolled(reply)
     return reply

@@ -82,8 +82,14 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
     label = str(config.get("label", "federated"))
     write_dossier(study, out, label)
     name = str(config.get("run-name", "")) or label.replace(":", "-")
-    replies = out / REPLIES
-    federation = Federation(grid=grid, study=study, run=name, events=events, replies=replies)
+    federation = Federation(
+        grid=grid,
+        study=study,
+        run=name,
+        events=events,
+        replies=out / REPLIES,
+        consents=out / "consents",
+    )
     key = str(config.get("identity", ""))
     run = StudyRun(
         federation=federation,

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
 from client.site import SiteSettings
+from client.store.consents import keep_consent
 from client.store.ledger import Ledger
 from common.errors import InputError
 from common.ledger.entry import Record
@@ -69,6 +70,8 @@ def consent(
 ) -> Path:
     """Sign the consent, write it into the ledger and a file of this folder; return the file.
 
+    It also goes to the coordinator by itself, with the next enrolment.
+
     The file has the consents to earlier forms of the study, too: sums may have been given under
     each.
     """
@@ -86,6 +89,7 @@ def consent(
         size=len(text),
     )
     Ledger(settings.work, private).append(record)
+    keep_consent(settings.work, signed)
     write_durably(path, text.encode())
     path.chmod(0o644)
     return path

@@ -37,7 +37,7 @@ console, screen = consoles()
 SiteOption = Annotated[Path, typer.Option(help="site.toml, or its folder")]
 LEAVES = {
     "query.enrol": "numbers of patients and positives, names of columns, versions of software,"
-    " CPU or GPU",
+    " CPU or GPU; this site's consent to be left out, where it signed one",
     "query.key": "random numbers, each sealed for one other site: parts of a key that only the"
     " sites have",
     "query.agree": "word that this site has that key",
@@ -160,7 +160,10 @@ def _approve(
     console.print("approved")
     if away is not None:
         made = consent(study, settings, private, away.days, away.folder)
-        console.emit(f"send to the coordinator, and to every other hospital: {made}")
+        console.emit(
+            "the consent goes to the coordinator with the next run of the study; before that, or"
+            f" for other hospitals to keep, send it: {made}"
+        )
 
 
 def _check_roster(study: Study, settings: SiteSettings, private: Ed25519PrivateKey) -> None:

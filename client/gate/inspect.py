@@ -27,6 +27,7 @@ from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
 from common.masking import identity
+from common.masking.absence import Consent
 from common.masking.agreement import SignedKey, check_key, roster_digest
 from common.masking.fingerprint import P
 from common.masking.fixed_point import KEY_BYTES
@@ -85,6 +86,8 @@ def enrol(request: EnrolRequest, reply: EnrolReply, context: GateContext) -> Non
     expect(reply.readings == known, "text", "readings that are not known")
     if reply.key is not None:
         _check_key(reply.key, request, context)
+    if reply.consent is not None:
+        _check_consent(reply.consent, context)
 
 
 def key(request: KeyRequest, reply: KeyReply, context: GateContext) -> None:
@@ -251,6 +254,16 @@ def _check_key(key: SignedKey, request: EnrolRequest, context: GateContext) -> N
         check_key(key, public, request.run, request.study, roster_digest(roster), request.session)
     except (InputError, SignatureError) as error:
         raise StoppedError("text", f"not a key that this site signed now: {error}") from None
+
+
+def _check_consent(consent: Consent, context: GateContext) -> None:
+    """Let through a consent that this site's key signed, for this study alone."""
+    roster = context.study.roster
+    about = context.site, roster[context.site], roster_digest(roster), context.study.digest()
+    try:
+        consent.by(*about)
+    except (SignatureError, ValueError):
+        raise StoppedError("text", "not a consent that this site signed") from None
 
 
 def _check_ring(ring: NDArray[Any], parts: Sequence[tuple[int, bool]]) -> None:

@@ -85,6 +85,7 @@ _Made = Literal[
     "canaries",
     "rolled back",
     "absence",
+    "consent",
 ]
 Kind = _Key | _Content | _Derived | _Step | _Made
 REFUSED = "refused"

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from common.masking.fixed_point import framed
 from common.masking.leaving import SITE, check_statement, sign_statement
+from common.messages.plain import plain
 
 FEWEST_DAYS, MOST_DAYS = 7, 3650
 _PURPOSE = "consent to be left out"
@@ -24,6 +25,32 @@ _MEANING = (
     " days, each by its own ledger, they may go on without it for good. Its own numbers in this"
     " study may then be found by subtraction."
 )
+
+
+@plain
+class Consent:
+    """Consent as it travels with an enrolment: days and signature (base64) of an `AbsentSite`."""
+
+    days: int
+    signature: str
+
+    def by(self, site: str, public_key: str, roster: str, study: str) -> AbsentSite:
+        """Return the whole consent of a site, whose signature holds.
+
+        Raises
+        ------
+        SignatureError, ValueError : it is not that site's, or not to this study.
+        """
+        made = AbsentSite(
+            site=site,
+            public_key=public_key,
+            roster=roster,
+            study=study,
+            days=self.days,
+            signature=self.signature,
+        )
+        made.verify()
+        return made
 
 
 class AbsentSite(BaseModel):

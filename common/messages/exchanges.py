@@ -22,6 +22,7 @@ from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
 from common.ledger.entry import request_digest
+from common.masking.absence import Consent
 from common.masking.agreement import SignedKey
 from common.masking.narrow import Grid, Packed
 from common.messages.limits import Limits, Patients
@@ -82,6 +83,7 @@ class EnrolReply:
     its base tables; `readings` the repeat readings of the contours it has; `excluded` counts
     patients left out on the site's explicit word. `withheld` lists results of its test sets that
     the site will withhold. A site that `verifies` answers only questions that it has derived.
+    `consent` is its consent to be left out once it is away for long, where it signed one.
     """
 
     site: str
@@ -94,6 +96,7 @@ class EnrolReply:
     key: SignedKey | None = None
     withheld: tuple[Refusal, ...] = ()
     verifies: bool = False
+    consent: Consent | None = None
 
 
 NOBODY = EnrolReply(site="", study="", software={}, counts={}, columns={}, readings=(), excluded=0)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import tomli_w
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.errors import ImplausibleError, RefusedError, SiteError
+from common.errors import ImplausibleError, RefusedError, SignatureError, SiteError
 from common.flower.internals import ErrorCode
+from common.masking.absence import Consent
 from common.masking.agreement import SignedKey, check_roster, roster_digest
 from common.messages.codec import decode, encode, size_of
 from common.messages.exchanges import (
@@ -103,6 +105,7 @@ class Federation(protocol.Federation):
     epsilons : by site, privacy spent in training so far; 0 without differential privacy.
     objections : of sites, to weights that score their own held-out patients far worse.
     replies : file for the receipts of all replies; None = they are kept in memory only.
+    consents : folder for those of sites that may be left out once they are away for long.
     relay : answers that the sites need to derive the questions themselves.
     rounds : keeps the sum of a round that goes on without some sites until it is opened.
     owed : what sites that were away have still to do before the next sum.
@@ -122,6 +125,7 @@ class Federation(protocol.Federation):
     epsilons: dict[str, float] = field(default_factory=dict)
     objections: list[dict[str, Any]] = field(default_factory=list)
     replies: Path | None = None
+    consents: Path | None = None
     relay: Relay = field(default_factory=Relay)
     rounds: OpenRounds = field(default_factory=OpenRounds)
     owed: Owed = field(default_factory=Owed)
@@ -226,6 +230,7 @@ class Federation(protocol.Federation):
                 roll.refused(site, answer)
             elif self._registered[node] or answer.site in roll.waiting:
                 check_answer(request, answer, site)
+                self._keep_consent(site, answer.consent)
                 self.nodes[site], self.members[site] = node, answer
                 roll.answered(site)
                 self.events.emit("enrolled", site=site, counts=answer.counts)
@@ -234,6 +239,27 @@ class Federation(protocol.Federation):
             roll.cannot(site, self._name_of(node), error)
         if site in self.study.site_names:
             self._heard(site, "query.enrol", reply, down)
+
+    def _keep_consent(self, site: str, consent: Consent | None) -> None:
+        """Keep a site's consent to be left out once it is away for long, for `prepare`.
+
+        Raises
+        ------
+        SiteError : it is not one that this site signed for this study.
+        """
+        if consent is None:
+            return
+        study = self.study
+        about = study.roster[site], roster_digest(study.roster), study.digest()
+        try:
+            signed = consent.by(site, *about)
+        except (SignatureError, ValueError):
+            raise SiteError("its consent is not one that it signed", where=f"site {site}") from None
+        self.events.emit("may_leave", site=site, days=signed.days)
+        if self.consents is not None:
+            self.consents.mkdir(parents=True, exist_ok=True)
+            path = self.consents / f"{site}.may-leave-{study.name}.toml"
+            path.write_text(tomli_w.dumps({"left": [signed.model_dump()]}), encoding="utf-8")
 
     @asked_again
     def sum_many(self, items: Sequence[SumItem]) -> list[Any]:

@@ -3,10 +3,11 @@
 Of the run: started, resumed (both with the phases and rounds planned), phase, phase_done, round,
 stacker, refused, not_enrolled (the table of all that stands against the study), restarted,
 finished, failed, crashed, implausible (a total that cannot be true). Of its sites: enrolled,
-foretold (what one will withhold), contact (a reply was taken), waiting (who is late, every half
-minute), lost, asked_again, late_reply, stray_reply, keys_renewed (its program was started again),
-objected (to weights that score its held-out patients far worse), went_on (a round, without sites),
-all_needed (a training whose rounds wait for all, as a site signs no more sums without some).
+foretold (what one will withhold), may_leave (it consented to), contact (a reply was taken), waiting
+(who is late, every half minute), lost, asked_again, late_reply, stray_reply, keys_renewed (its
+program was started again), objected (to weights that score its held-out patients far worse),
+went_on (a round, without sites), all_needed (a training whose rounds wait for all, as a site signs
+no more sums without some).
 """
 
 from __future__ import annotations

@@ -81,6 +81,8 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "foretold":
         whose = patients_of(event["subset"])
         return f"  {event['site']} will withhold: {event['rule']}, {whose}"
+    if kind == "may_leave":
+        return f"  {event['site']} may be left out once it is away for {event['days']} days"
     if kind == "not_enrolled":
         return f"  [yellow]{event['note']}[/yellow]" if event["note"] else ""
     if kind == "waiting":

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.gate import approvals
 from client.site import SiteSettings, load_site
+from client.store.consents import consent_to
 from client.store.ledger import ledger_path
-from common.errors import InputError
+from common.errors import InputError, SignatureError
 from common.ledger.verify import read_entries, verify
 from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
@@ -73,7 +74,8 @@ def test_what_it_costs_is_read_before_it_is_signed_for_this_study_alone(
         "has c's OWN sums of this study",
         "The others cannot tell a dead machine from one that the coordinator keeps out",
         "cannot be taken back",
-        f"send to the coordinator, and to every other hospital: {site.parent}",
+        "the consent goes to the coordinator with the next run of the study",
+        f"send it: {site.parent}",
     ):
         assert words in shown
     consent = written(site)
@@ -101,6 +103,22 @@ def test_the_consents_to_earlier_forms_of_the_study_stay_in_the_file(
     text = (site.parent / "c.may-leave-tabular.toml").read_text(encoding="utf-8")
     found = [AbsentSite.model_validate(one) for one in tomllib.loads(text)["left"]]
     assert [(one.study, one.days) for one in found] == [(later.digest(), 40), (study.digest(), 50)]
+
+
+def test_the_latest_consent_goes_with_the_enrolment_of_its_study_alone(
+    site: Path, study_file: Path, study: Study, settings: SiteSettings
+) -> None:
+    assert consent_to(settings.work, study.digest()) is None
+    for days in ("30", "50", "40"):
+        approve(site, study_file, "--may-leave-after", days, "--yes")
+    found = consent_to(settings.work, study.digest())
+    assert found is not None
+    assert found.days == 40 == written(site).days
+    about = roster_digest(study.roster), study.digest()
+    assert found.by("c", study.roster["c"], *about) == written(site)
+    with pytest.raises(SignatureError):
+        found.by("b", study.roster["b"], *about)
+    assert consent_to(settings.work, "0" * 64) is None
 
 
 @pytest.mark.parametrize(("more", "answer"), [((), "y\n"), (("--may-leave-after", "30"), "n\n")])

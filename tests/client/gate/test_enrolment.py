@@ -9,6 +9,7 @@ import pytest
 
 from client.gate.inspect import inspect
 from client.gate.schema import GateContext
+from common.masking.absence import AbsentSite, Consent
 from common.masking.agreement import announce, roster_digest
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, EnrolRequest, Refusal
@@ -77,6 +78,36 @@ def test_an_enrolment_with_anything_else_is_stopped(
 ) -> None:
     request, reply = enrolment
     assert code("query.enrol", request, replace(reply, **{field: value}), context)
+
+
+def consent(study: Study, site: str = "c", days: int = 30) -> Consent:
+    about = site, roster_digest(study.roster), study.digest(), days
+    return Consent(days, AbsentSite.sign(simulated_identity(site), *about).signature)
+
+
+def test_a_consent_that_this_site_signed_for_this_study_passes(
+    enrolment: Any, context: GateContext
+) -> None:
+    request, reply = enrolment
+    allowed = replace(reply, consent=consent(context.study))
+    assert not code("query.enrol", request, allowed, context)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda study: consent(study, "b"),
+        lambda study: consent(study.model_copy(update={"endpoint": "another"})),
+        lambda study: replace(consent(study), days=31),
+        lambda study: replace(consent(study), days=4711),
+        lambda study: replace(consent(study), days=True),
+        lambda study: replace(consent(study), signature="Muster"),
+        lambda study: replace(consent(study), signature=""),
+    ],
+)
+def test_any_other_consent_is_stopped(enrolment: Any, context: GateContext, change: Any) -> None:
+    request, reply = enrolment
+    assert code("query.enrol", request, replace(reply, consent=change(context.study)), context)
 
 
 @pytest.mark.parametrize("field", ["run", "site", "public_key", "signature", "roster"])

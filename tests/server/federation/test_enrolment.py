@@ -14,14 +14,19 @@ from flwr.proto.node_pb2 import NodeInfo
 from rich.console import Console
 
 from common.errors import SiteError
+from common.masking.absence import AbsentSite, Consent
+from common.masking.agreement import roster_digest
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, Problem, Refusal, Refused
 from common.study.model import Study, WaitingSettings
+from server.deployment.going_on import read_statements
 from server.federation.federation import Federation
 from server.federation.obstacles import Obstacle, ObstaclesError, without
+from server.federation.receipts import Receipts
 from server.progress.events import Events
 from server.progress.screen import Follower
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
+from sim.identities import simulated_identity, with_identities
 from tests import builders
 
 Answer = Callable[[str, Study], Any]
@@ -141,6 +146,31 @@ def six() -> Study:
         tests={"t": ("external_test", "ef")},
         waiting={"enrol_seconds": 5},
     )
+
+
+def test_a_consent_that_comes_with_an_enrolment_is_kept_as_prepare_reads_it(
+    study: Study, tmp_path: Path
+) -> None:
+    keyed = with_identities(study)
+    about = "b", roster_digest(keyed.roster), keyed.digest(), 30
+    signed = AbsentSite.sign(simulated_identity("b"), *about)
+    consent = Consent(30, signed.signature)
+    grid = Nodes(keyed, changing("b", consent=consent), dict.fromkeys("abc", ""))
+    made = Federation(grid=grid, study=keyed, run="r", consents=tmp_path / "consents")
+    made.receipts = Receipts(None, {})  # nobody signs here
+    made.enrol()
+    assert read_statements(tmp_path / "consents" / "b.may-leave-s.toml") == (signed,)
+
+
+def test_a_consent_that_the_hospital_did_not_sign_is_not_taken(
+    study: Study, tmp_path: Path
+) -> None:
+    consent = Consent(30, "A" * 86 + "==")
+    grid = Nodes(study, changing("b", consent=consent), dict.fromkeys("abc", ""))
+    made = Federation(grid=grid, study=study, run="r", consents=tmp_path / "consents")
+    with pytest.raises(ObstaclesError, match="site b: its consent is not one that it signed"):
+        made.enrol()
+    assert not (tmp_path / "consents").exists()
 
 
 def breaking(site: str, study: Study) -> Any:
