@@ -59,6 +59,34 @@ def auc_interval(
     return AucInterval(low, high, LOGIT)
 
 
+def logit_estimate(
+    auc: float, variance: float, negatives: float, positives: float
+) -> tuple[float, float]:
+    """Return the logit of an AUC and its variance there.
+
+    An AUC without DeLong's variance (it is 0 or 1, or all scores are equal) has no usable logit:
+    one patient of each class is added who is ordered by chance, and the variance is Hanley and
+    McNeil's (1982) at the AUC that this gives.
+
+    >>> value, variance = logit_estimate(0.8, 0.0025, 40, 40)
+    >>> round(value, 3), round(variance, 3)
+    (1.386, 0.098)
+    >>> round(logit_estimate(1.0, 0.0, 10, 10)[0], 2)
+    2.35
+    """
+    if not (math.isfinite(auc) and math.isfinite(variance)):
+        return math.nan, math.nan
+    spread = auc * (1.0 - auc)
+    if variance > NO_VARIANCE and spread > 0.0:
+        return float(scipy.special.logit(auc)), variance / spread**2
+    pairs, by_chance = negatives * positives, negatives + positives + 1.0
+    area = (auc * pairs + 0.5 * by_chance) / (pairs + by_chance)
+    spread = area * (1.0 - area)
+    q1, q2 = area / (2.0 - area), 2.0 * area**2 / (1.0 + area)
+    apart = (positives - 1.0) * (q1 - area**2) + (negatives - 1.0) * (q2 - area**2)
+    return math.log(area / (1.0 - area)), (spread + apart) / pairs / spread**2
+
+
 def wald_interval(auc: float, variance: float, level: float = 0.95) -> tuple[float, float]:
     """Return DeLong's own interval, cut to [0, 1], as most papers give it.
 

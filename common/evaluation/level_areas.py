@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 
 from common.evaluation.calibration_fit import CalibrationFit, fit_joined, fit_unknown
-from common.evaluation.delong import NO_VARIANCE
+from common.evaluation.delong import logit_estimate
 from common.evaluation.joined_scores import join_scores, joined_areas
 from common.evaluation.suppression import Mask, suppress
 from common.messages.limits import patients, shares
@@ -114,34 +114,36 @@ def _classes(label: Float) -> Float:
     return np.array([label.size - positives, positives])
 
 
-def without_variance(areas: Sequence[float], variances: Sequence[float]) -> list[int]:
-    """Return levels with an area but no variance: it is 0 or 1, or all probabilities are equal."""
-    return [
-        level
-        for level, (area, variance) in enumerate(zip(areas, variances, strict=True))
-        if np.isfinite(area) and not variance > NO_VARIANCE
-    ]
-
-
-def difference_test(areas: Sequence[float], variances: Sequence[float]) -> tuple[float, int, float]:
+def difference_test(
+    areas: Sequence[float], variances: Sequence[float], counts: Float
+) -> tuple[float, int, float]:
     """Test whether areas of different patients differ: statistic, degrees of freedom, two-sided p.
 
-    Cochran's Q: squared distances from the mean weighted by precision. Of two areas it is the
-    square of z = (a - b) / sqrt(var a + var b). NaN with fewer than two areas, and where one has no
-    variance: its weight does not exist, and leaving it out would test another hypothesis.
+    Cochran's Q on the logits of the areas: squared distances from the mean weighted by precision.
+    Of two areas it is the square of z. On the logit it keeps its level also near an area of 1, and
+    an area without a variance takes part by `logit_estimate`. NaN with fewer than two areas.
+
+    Parameters
+    ----------
+    counts : (levels, 2), negatives and positives.
 
     Examples
     --------
-    >>> statistic, degrees, p = difference_test([0.9, 0.7], [0.0025, 0.0075])
-    >>> round(statistic, 3), degrees, round(p, 3)
-    (4.0, 1, 0.046)
+    >>> counts = np.full((2, 2), 40.0)
+    >>> statistic, degrees, p = difference_test([0.9, 0.7], [0.0025, 0.0075], counts)
+    >>> round(statistic, 2), degrees, round(p, 3)
+    (3.81, 1, 0.051)
     """
-    a, v = np.asarray(areas, dtype=np.float64), np.asarray(variances, dtype=np.float64)
-    known = np.isfinite(a)
-    if known.sum() < 2 or without_variance(areas, variances):
+    found = [
+        logit_estimate(area, variance, *own)
+        for area, variance, own in zip(areas, variances, counts.tolist(), strict=True)
+    ]
+    value, variance = np.array(found).reshape(-1, 2).T
+    known = np.isfinite(value)
+    if known.sum() < 2:
         return float("nan"), 0, float("nan")
-    a, weight = a[known], 1.0 / v[known]
-    mean = float((weight * a).sum() / weight.sum())
-    statistic = float((weight * (a - mean) ** 2).sum())
+    value, weight = value[known], 1.0 / variance[known]
+    mean = float((weight * value).sum() / weight.sum())
+    statistic = float((weight * (value - mean) ** 2).sum())
     freedom = int(known.sum()) - 1
     return statistic, freedom, float(scipy.stats.chi2.sf(statistic, freedom))

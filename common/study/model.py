@@ -40,6 +40,7 @@ from common.models import (
     network_input,
 )
 from common.presets import merge, preset_text
+from common.study.analysis import AnalysisSettings, check_primary
 from common.study.block import Positive, Settings, explain, findings
 from common.study.harmonisation import (
     HarmonisationSettings,
@@ -300,6 +301,7 @@ class Study(Settings):
     training: TrainingSettings = TrainingSettings()
     differential_privacy: DifferentialPrivacy = DifferentialPrivacy()
     reporting: ReportingFields = ReportingFields()
+    analysis: AnalysisSettings = AnalysisSettings()
 
     @property
     def clinical_columns(self) -> tuple[str, ...]:
@@ -546,6 +548,7 @@ def _check_names(study: Study) -> None:
     for stratum in study.strata:
         if stratum not in columns:
             raise ValueError(f"strata: {stratum} is not a clinical column")
+    check_primary(study.analysis, (*study.base_models, *study.fusion_models), sets)
     if not study.base_models:
         raise ValueError("base_models: name at least one")
     if study.fusion_models and len(study.base_models) < 2:

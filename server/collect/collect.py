@@ -14,6 +14,7 @@ from typing import Any
 from common.errors import InputError
 from common.messages.validation import ColumnMix, ValidationReport
 from server.phases.evaluation import EvaluationFindings, SetFindings, measured_at_one_site
+from server.report.comparisons import with_roles
 from server.report.rows import evaluation_rows
 from server.report.schema import Results
 
@@ -78,6 +79,7 @@ def tree_of(received: Sequence[Received], base: Results) -> dict[str, Any]:
         rows = evaluation_rows(_findings(report), report.min_cell)
         for name, own in rows.items():
             tables.setdefault(name, []).extend({**run, **row} for row in own)
+    tables["delong"] = with_roles(tables["delong"], None)
     names = [report.hospital for report in reports]
     return {
         "schema": base.schema_number,

@@ -17,6 +17,7 @@ from server.phases.decision import StackerFit
 from server.phases.fitted_model import FittedModel
 from server.phases.networks import TrainedNetwork
 from server.phases.program import StudyFindings
+from server.report.comparisons import with_holm, with_roles
 from server.report.privacy_audit import canary_rows, membership_rows, release_rows
 from server.report.recorded_settings import recorded_settings
 from server.report.rows import (
@@ -60,6 +61,8 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
     run, minimum = {"run": record.label}, study.privacy.min_cell
     measured = [evaluation_rows(one, minimum) for one in (found.decision.training, found.testing)]
     tables = {key: [{**run, **row} for rows in measured for row in rows[key]] for key in TABLES}
+    tables["delong"] = with_roles(tables["delong"], study.analysis.primary)
+    tables["strata_tests"] = with_holm(tables["strata_tests"])
     tables["refusals"] += [{**row, **run} for row in record.refusals]
     return {
         "schema": 1,

@@ -26,6 +26,7 @@ from common.models import (
 from common.study.model import parse_study
 from common.study.strategy import REGISTERED, strategies
 from server.report import words
+from server.report.reading import set_label
 from server.report.recorded_settings import recorded_settings
 from server.report.schema import RecordedSettings
 
@@ -348,6 +349,13 @@ def _named(labels: dict[str, str]) -> Callable[[Sequence[str]], str]:
     return show
 
 
+def _comparison(primary: Mapping[str, str]) -> str:
+    if not primary:
+        return "none declared"
+    pair = " against ".join(label_of(primary[name]) for name in ("model_a", "model_b"))
+    return f"{pair}, {set_label(primary['set']).lower()}"
+
+
 def _grid(count: int, low: float, high: float) -> str:
     return f"{count} from {10**low:g} to {10**high:g}"
 
@@ -598,6 +606,16 @@ QUORUM = (
     ),
 )
 
+ANALYSIS = (
+    Choice(
+        "Thresholds of the decision curves",
+        ("thresholds",),
+        ADDED,
+        lambda ends: f"{100 * ends[0]:g} to {100 * ends[1]:g} %",
+    ),
+    Choice("Primary comparison", ("primary",), ADDED, _comparison),
+)
+
 WAITING = tuple(
     Choice(f"Longest wait for {what}", (f"{name}_seconds",), ADDED, words.duration)
     for what, name in (("enrolment", "enrol"), ("a sum", "sum"), ("a round of training", "train"))
@@ -621,5 +639,6 @@ GROUPS = (
     Group("Privacy", "privacy", PRIVACY),
     Group("Differential privacy", "differential_privacy", NOISE, models(*NETWORKS)),
     Group("Rounds of training", "training", QUORUM, models(*NETWORKS)),
+    Group("Analysis", "analysis", ANALYSIS),
     Group("Waiting", "waiting", WAITING),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ from server.report.patients import draw_flow
 from server.report.performance import SIGNIFICANT
 from server.report.reading import (
     MatrixRow,
+    deciding,
     main_run,
     p_values,
     performance_matrix,
@@ -152,7 +154,7 @@ def _calibrations(results: Results) -> Iterator[Drawing]:
 
 
 def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
-    """Paint the fusion models, else all: nobody could follow six zigzags."""
+    """Paint the fusion models, else all: nobody could follow six bands."""
     axes.plot([0, 1], [0, 1], color=LIGHT, lw=1, zorder=0)
     for row in sorted(_fusion_or_all(rows), key=lambda row: _best_first(row.model)):
         points = [
@@ -163,12 +165,21 @@ def _paint_calibration(axes: Axes, rows: list[Calibration]) -> None:
         colour, dash = style_of(row.model)
         label = f"{MODELS[row.model].label}, Brier {words.number(row.brier)}"
         x, y = [point[0] for point in points], [point[1] for point in points]
-        axes.plot(x, y, color=colour, ls=dash, marker="o", ms=4, label=label)
+        if row.curve is None:
+            axes.plot(x, y, color=colour, ls=dash, lw=0.8, marker="o", ms=4, label=label)
+            continue
+        curve = row.curve
+        axes.fill_between(curve.predicted, curve.low, curve.high, color=colour, alpha=0.14, lw=0)
+        axes.plot(curve.predicted, curve.observed, color=colour, ls=dash, label=label)
+        axes.plot(x, y, color=colour, ls="", marker="o", ms=3.5, mfc="white", mew=1.0)
     _percent_axes(axes, "Predicted risk, %", "Observed share, %")
     _legend_below(axes, ncols=1)
 
 
-def _fusion_or_all(rows: list[Calibration]) -> list[Calibration]:
+C = TypeVar("C", Calibration, DecisionCurve)
+
+
+def _fusion_or_all(rows: list[C]) -> list[C]:
     fused = [row for row in rows if row.model.startswith("fusion")]
     return fused or rows
 
@@ -177,25 +188,44 @@ def _decision_curves(results: Results) -> Iterator[Drawing]:
     run = main_run(results)
     for name in _order(results, [row.set for row in results.decision_curve if row.run == run]):
         rows = [row for row in results.decision_curve if row.run == run and row.set == name]
-        paint = partial(_paint_decision, rows=rows)
+        paint = partial(_paint_decision, rows=rows, ends=deciding(results))
         yield draw("decision", f"decision-{name}", set_label(name), paint, height=4.1)
 
 
-def _paint_decision(axes: Axes, rows: list[DecisionCurve]) -> None:
+def _paint_decision(axes: Axes, rows: list[DecisionCurve], ends: tuple[float, float]) -> None:
+    """Paint the thresholds at which one would decide; bands of the fusion models, else of all."""
     everybody = [_nan(value) for value in rows[0].treat_all]
     axes.plot(rows[0].thresholds, everybody, color=GREY, lw=1, label="Treat all")
     axes.axhline(0, color=BLACK, lw=1, label="Treat none")
+    banded = _fusion_or_all(rows)
     for row in sorted(rows, key=lambda row: _best_first(row.model)):
         colour, dash = style_of(row.model)
         label = MODELS[row.model].label
+        if row.low and row in banded:
+            low, high = ([_nan(v) for v in edge] for edge in (row.low, row.high))
+            axes.fill_between(row.thresholds, low, high, color=colour, alpha=0.12, lw=0)
         axes.plot(
             row.thresholds, [_nan(v) for v in row.net_benefit], color=colour, ls=dash, label=label
         )
-    known = [v for row in rows for v in (*row.net_benefit, *row.treat_all) if v is not None]
-    top = max([0.1, *known])
-    axes.set(xlim=(0, 1), ylim=(-0.12 * top, 1.08 * top))
+    inside = [
+        v
+        for row in rows
+        for t, *values in zip(
+            row.thresholds,
+            row.net_benefit,
+            row.treat_all,
+            *([row.high] if row.high and row in banded else []),
+            strict=True,
+        )
+        if ends[0] <= t <= ends[1]
+        for v in values
+        if v is not None
+    ]
+    top = max([0.1, *inside])
+    axes.set(xlim=ends, ylim=(-0.12 * top, 1.08 * top))
     axes.set(xlabel="Threshold probability, %", ylabel="Net benefit")
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda place, _: f"{100 * place:g}")
     _legend_below(axes)
 
 

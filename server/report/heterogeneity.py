@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
 import scipy
 
-from common.evaluation.delong import LOGIT
+from common.evaluation.delong import LOGIT, logit_estimate
 from common.evaluation.random_effects import (
     FEWEST,
     FEWEST_PREDICTED,
@@ -82,25 +81,14 @@ def _about(row: SitePerformance) -> tuple[str, str, str]:
 
 
 def _on_logit(row: SitePerformance) -> tuple[float, float] | None:
-    """Return the logit of an AUC and its variance; None where the AUC is withheld.
-
-    An AUC of 1 or 0 has no logit: one patient of each class is added who is ordered by chance,
-    and the variance is Hanley and McNeil's (1982) at the AUC that this gives.
-    """
+    """Return the logit of an AUC and its variance; None where the AUC is withheld."""
     if row.auc is None or row.ci_low is None or row.ci_high is None:
         return None
     if row.ci_method == LOGIT:
         low, high = scipy.special.logit([row.ci_low, row.ci_high])
         error = float(high - low) / (2.0 * _Z)
         return float(scipy.special.logit(row.auc)), error**2
-    negatives, positives = row.n - row.positives, row.positives
-    pairs = negatives * positives
-    by_chance = negatives + positives + 1
-    area = (row.auc * pairs + 0.5 * by_chance) / (pairs + by_chance)
-    q1, q2 = area / (2.0 - area), 2.0 * area**2 / (1.0 + area)
-    variance = area * (1.0 - area)
-    variance += (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    return math.log(area / (1.0 - area)), variance / pairs / (area * (1.0 - area)) ** 2
+    return logit_estimate(row.auc, 0.0, row.n - row.positives, row.positives)
 
 
 def _area(logit: float) -> float:

@@ -43,6 +43,28 @@ def measure_blocks(results: Results) -> list[Block]:
     return blocks
 
 
+def precision_blocks(results: Results) -> list[Block]:
+    """Return the area under the precision-recall curve, a table a set where it is known."""
+    blocks = []
+    titles = ("Model", f"Average precision (95%{words.NO_BREAK}CI)")
+    run = main_run(results)
+    for name, group in groupby(performance_matrix(results), key=lambda row: row.set):
+        known = [found for row in group if (found := primary(row, run)) is not None]
+        shown = [row for row in known if row.average_precision is not None]
+        lines = tuple(Line(MODELS[row.model].label, (_precision(row),), row.model) for row in shown)
+        if lines:
+            first = shown[0]
+            share = None if first.positives is None or not first.n else first.positives / first.n
+            note = f"Without skill: {words.number(share)}, the share with the finding."
+            blocks.append(Block(set_label(name), note, titles, lines, f"precision-{name}"))
+    return blocks
+
+
+def _precision(row: Performance) -> Cell:
+    span = words.interval(row.ap_low, row.ap_high)
+    return Cell(words.auc(row.average_precision), span, "precision")
+
+
 def measure_rows(results: Results) -> Iterator[list[str | float | None]]:
     """Yield the values of `MEASURE_COLUMNS`, of every run, set, model and measure."""
     for row in results.performance:

@@ -13,7 +13,7 @@ from common.models import MODELS
 from server.report import words
 from server.report.reading import (
     MatrixRow,
-    delong_p,
+    comparison,
     local_runs,
     main_run,
     models,
@@ -136,9 +136,16 @@ def _against(results: Results, run: str, reference: str) -> Callable[[MatrixRow]
     def make(row: MatrixRow) -> Cell:
         if row.model == reference:
             return Cell("Reference")
-        p = delong_p(results, run, row.set, row.model, reference)
-        strong = p is not None and p < SIGNIFICANT
-        return Cell(words.p_value(p), key=f"p_{reference}", strong=strong, order=p)
+        found = comparison(results, run, row.set, row.model, reference)
+        if found is None:
+            return Cell(words.p_value(None), key=f"p_{reference}")
+        corrected = f"Holm {words.p_value(found.p_holm)}"
+        if found.role == "primary":
+            corrected = "primary"
+        # only the primary comparison and corrected values may be called significant
+        judged = found.p if found.role == "primary" else found.p_holm
+        strong = judged is not None and judged < SIGNIFICANT
+        return Cell(words.p_value(found.p), corrected, f"p_{reference}", strong, found.p)
 
     return make
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from common.models import in_order
-from server.report.schema import Correlation, Performance, Results
+from server.report.schema import Correlation, DeLong, Performance, Results
 from server.report.words import humanise
 
 
@@ -135,13 +135,22 @@ def _summarise(rows: tuple[Performance, ...]) -> LocalSummary | None:
     return LocalSummary(sum(aucs) / len(aucs), min(aucs), max(aucs), len(aucs))
 
 
-def delong_p(results: Results, run: str, name: str, model: str, reference: str) -> float | None:
-    """Return P of `model` against `reference` on one set, in whichever order it was stored."""
+def comparison(results: Results, run: str, name: str, model: str, reference: str) -> DeLong | None:
+    """Return the test of two models on one set, in whichever order it was stored."""
     for row in results.delong:
         same_place = row.run == run and row.set == name
         if same_place and {row.model_a, row.model_b} == {model, reference}:
-            return row.p
+            return row
     return None
+
+
+def deciding(results: Results) -> tuple[float, float]:
+    """Return the range of thresholds of the decision curves; all in files without it."""
+    written = results.settings.analysis.get("thresholds") if results.settings else None
+    if not isinstance(written, tuple):
+        return 0.0, 1.0
+    low, high = written
+    return float(low), float(high)
 
 
 FEWEST_FOR_P = 3

@@ -13,7 +13,7 @@ from server.report import words
 
 BLOCKS = (
     *("imaging", "radiomics", "harmonisation", "selection", "svm", *NETWORKS, "fusion"),
-    *("privacy", "differential_privacy", "training", "waiting"),
+    *("privacy", "differential_privacy", "training", "waiting", "analysis"),
 )
 PARTS = ("folds", "base_models", "fusion_models", "model_options", "strata", "clinical")
 INTERPOLATION = {"image": "cubic B-spline", "roi": "nearest neighbour", "crops": "linear"}
@@ -32,6 +32,7 @@ def recorded_settings(study: Study) -> dict[str, Any]:
         found[network]["pretrained"] = PurePath(found[network]["pretrained"]).name
     found["svm"]["costs"] = list(study.svm.cost_grid)
     found["reporting"] = study.reporting.filled()
+    found["analysis"]["primary"] = found["analysis"]["primary"] or {}
     found["interpolation"] = INTERPOLATION
     with_features = "radiomics" in study.base_models
     found["radiomics_file"] = settings_text(study.radiomics.settings) if with_features else ""

@@ -12,7 +12,7 @@ from common.evaluation.average_precision import precision_interval
 from common.evaluation.calibration import calibration_table
 from common.evaluation.decision_curve import decision_curve
 from common.evaluation.delong import auc_interval, paired_test, wald_interval
-from common.evaluation.level_areas import LevelAreas, difference_test, without_variance
+from common.evaluation.level_areas import LevelAreas, difference_test
 from common.evaluation.local import Evaluation
 from common.evaluation.suppression import Mask, suppress
 from common.evaluation.table1 import TestResult
@@ -37,6 +37,7 @@ from server.report.calibration_rows import (
     set_fits,
     site_fits,
 )
+from server.report.comparisons import difference_of
 
 FEW = "too few patients, or too few with or without the endpoint"
 SMALL = "withheld: small counts"
@@ -312,7 +313,8 @@ def _measures(
     for (a, first), (b, second) in combinations(enumerate(cutoffs), 2):
         z, p = paired_test(delong, a, b)
         pair = {"model_a": first, "model_b": second}
-        rows["delong"].append({"set": one.subset, **pair, "z": z, "p": p})
+        apart = difference_of(float(delong.auc[a]), float(delong.auc[b]), z)
+        rows["delong"].append({"set": one.subset, **pair, "z": z, "p": p, **apart})
 
 
 def _area(delong: DeLongResult, column: int) -> Row:
@@ -386,7 +388,7 @@ def strata_rows(
         if one.areas is None or len(one.areas.areas) < 2:
             continue
         for column, model in enumerate(names):
-            test = _difference(one.areas, one.levels, column)
+            test = _difference(one.areas, column)
             if test is not None:
                 tests.append({**key, "model": model, **test})
     return rows, tests
@@ -408,17 +410,14 @@ def level_fits(
                 yield {**key, **row}
 
 
-def _difference(found: LevelAreas, levels: tuple[str, ...], column: int) -> Row | None:
-    """Test whether the areas of a model differ, or say why not; None with fewer than two."""
+def _difference(found: LevelAreas, column: int) -> Row | None:
+    """Test whether the areas of a model differ; None with fewer than two."""
     areas = [float(area.auc[column]) for area in found.areas]
     variances = [float(area.covariance[column, column]) for area in found.areas]
-    number = int(np.isfinite(areas).sum())
-    if number < 2:
+    statistic, freedom, p = difference_test(areas, variances, found.counts)
+    if freedom == 0:
         return None
-    statistic, _, p = difference_test(areas, variances)
-    sure = [levels[level] for level in without_variance(areas, variances)]
-    note = f"not tested: the AUC of {', '.join(sure)} has no variance" if sure else ""
-    return {"levels": number, "statistic": statistic, "p": p, "note": note}
+    return {"levels": freedom + 1, "statistic": statistic, "p": p, "note": ""}
 
 
 def _level_row(levels: LevelAreas, level: int, column: int) -> Row:

@@ -266,6 +266,7 @@ class RecordedSettings(Record):
     differential_privacy: Block = Field(default_factory=dict)
     training: Block = Field(default_factory=dict)
     waiting: Block = Field(default_factory=dict)
+    analysis: Block = Field(default_factory=dict)
     reporting: Block = Field(default_factory=dict)
     interpolation: Block = Field(default_factory=dict)
     radiomics_file: str = ""
@@ -307,6 +308,7 @@ class StratumTest(Record):
     levels: Count
     statistic: Number = None
     p: Share = None
+    p_holm: Share = None
     note: str = ""
 
 
@@ -441,7 +443,12 @@ class SitePerformance(Record):
 
 
 class DeLong(Record):
-    """Paired comparison of two AUCs on the same patients; two-sided P."""
+    """Paired comparison of two AUCs on the same patients; two-sided P.
+
+    `difference` is that of a minus b with its 95 % interval. `role` says if it is the one that the
+    study declared; `p_holm` is corrected for the number of the exploratory ones of the run. These
+    are empty in files of the first releases.
+    """
 
     run: RunName
     set: str
@@ -449,6 +456,11 @@ class DeLong(Record):
     model_b: ModelName
     z: Number = None
     p: Share = None
+    difference: Number = None
+    difference_low: Number = None
+    difference_high: Number = None
+    role: Literal["primary", "exploratory"] = "exploratory"
+    p_holm: Share = None
 
 
 class Roc(Record):

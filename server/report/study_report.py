@@ -18,6 +18,8 @@ from common.models import MODELS
 from common.utils.csv_file import write_csv
 from server.report import (
     appendix,
+    calibration,
+    comparisons,
     patients,
     performance,
     privacy_audit,
@@ -27,9 +29,10 @@ from server.report import (
 )
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
 from server.report.figures import draw_figures, write_figures
-from server.report.measures import measure_blocks
+from server.report.measures import measure_blocks, precision_blocks
 from server.report.reading import (
     MatrixRow,
+    deciding,
     headline_model,
     local_runs,
     main_run,
@@ -263,6 +266,12 @@ def cards(results: Results) -> list[Card]:
     return [_card(results, row, run) for row in _headline_rows(results, model)]
 
 
+def deciding_words(results: Results) -> str:
+    """Write the range of thresholds that decision curves are drawn over."""
+    low, high = deciding(results)
+    return f"{100 * low:g} to {100 * high:g} %"
+
+
 def _headline_rows(results: Results, model: str) -> list[MatrixRow]:
     shown = test_sets(results) or ["train"]
     return [r for r in performance_matrix(results) if r.model == model and r.set in shown]
@@ -366,6 +375,13 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         performance=performance.performance_blocks(results),
         methods=performance.methods(results),
         measures=measure_blocks(results),
+        precision=precision_blocks(results),
+        primary=comparisons.primary_block(results),
+        compared=comparisons.comparison_sentence(results),
+        calibration=calibration.calibration_blocks(results),
+        calibration_parts=calibration.part_blocks(results),
+        recalibration=calibration.recalibration_blocks(results),
+        thresholds=deciding_words(results),
         local=performance.local_block(results),
         selection=appendix.selection_block(results),
         stability=stability.stability_block(results),

@@ -72,7 +72,9 @@ def _patients(row: Stratum) -> str:
 def _p(test: StratumTest | None) -> Cell:
     if test is None or test.p is None:
         return Cell(words.MISSING)
-    return Cell(words.p_value(test.p), key=test.model, strong=test.p < 0.05)
+    corrected = test.p if test.p_holm is None else test.p_holm
+    small = "" if test.p_holm is None else f"Holm {words.p_value(test.p_holm)}"
+    return Cell(words.p_value(test.p), small, test.model, strong=corrected < 0.05)
 
 
 def _tests(results: Results, name: str, variable: str) -> dict[str, StratumTest]:

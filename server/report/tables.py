@@ -43,7 +43,13 @@ STRATA_COLUMNS = (
     *("n", "positives", "auc", "ci_low", "ci_high", "note"),
     "ci_method",
 )
-STRATA_TEST_COLUMNS = ("run", "set", "model", "variable", "levels", "statistic", "p", "note")
+STRATA_TEST_COLUMNS = (
+    *("run", "set", "model", "variable", "levels", "statistic", "p", "note", "p_holm"),
+)
+DELONG_COLUMNS = (
+    *("run", "set", "model_a", "model_b", "z", "p"),
+    *("difference", "difference_low", "difference_high", "role", "p_holm"),
+)
 FIT_COLUMNS = (
     *("run", "set", "site", "variable", "level", "model", "n", "positives", "expected"),
     *("oe", "oe_low", "oe_high", "large", "large_low", "large_high"),
@@ -71,7 +77,7 @@ def csv_tables(results: Results) -> dict[str, Rows]:
     """Return all tables by file name without ending, headings first."""
     return {
         "performance": _records(PERFORMANCE_COLUMNS, results.performance),
-        "delong": _records(("run", "set", "model_a", "model_b", "z", "p"), results.delong),
+        "delong": _records(DELONG_COLUMNS, results.delong),
         "measures": [list(MEASURE_COLUMNS), *measure_rows(results)],
         "table1": _table1(results),
         "table1_pairs": _table1_pairs(results),

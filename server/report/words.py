@@ -8,7 +8,7 @@ from datetime import datetime
 from common.models import MODELS
 from server.progress.screen import PHASES
 
-EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+EN_DASH, MINUS, NO_BREAK = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 MISSING = EN_DASH
 DECODERS = {
     "components": "Components",
@@ -106,6 +106,11 @@ def auc(value: float | None) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Write `0.812–0.901`, three decimals each."""
     return MISSING if low is None or high is None else f"{low:.3f}{EN_DASH}{high:.3f}"
+
+
+def signed_interval(low: float | None, high: float | None) -> str:
+    """Write `−0.012 to 0.101`, three decimals each, as a dash would look like a minus."""
+    return MISSING if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def p_value(p: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -90,8 +90,10 @@ def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:
         column = NAMES.index(row["model"])
         parts = [exact(SCORES[i == LEVEL], LABELS[i == LEVEL]) for i in (0, 1)]
         a, b = (float(part.auc[column]) for part in parts)
-        z = (a - b) / np.sqrt(sum(float(part.covariance[column, column]) for part in parts))
-        assert row["p"] == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.05)
+        va, vb = (float(part.covariance[column, column]) for part in parts)
+        spread = va / (a * (1 - a)) ** 2 + vb / (b * (1 - b)) ** 2
+        z = (special.logit(a) - special.logit(b)) / np.sqrt(spread)
+        assert row["p"] == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.08)
         assert row["levels"] == 2
 
 
@@ -162,25 +164,37 @@ def test_one_site_says_of_its_levels_what_the_coordinator_would_publish() -> Non
     assert all(np.isfinite(fit.slope).all() for fit in whole.fits)
 
 
-def test_the_test_of_two_areas_is_the_square_of_z() -> None:
-    statistic, freedom, p = difference_test([0.8, 0.7], [0.004, 0.006])
-    z = 0.1 / np.sqrt(0.01)
+def test_the_test_of_two_areas_is_the_square_of_z_on_the_logit() -> None:
+    counts = np.full((2, 2), 30.0)
+    statistic, freedom, p = difference_test([0.8, 0.7], [0.004, 0.006], counts)
+    spread = 0.004 / (0.8 * 0.2) ** 2 + 0.006 / (0.7 * 0.3) ** 2
+    z = (special.logit(0.8) - special.logit(0.7)) / np.sqrt(spread)
     assert (statistic, freedom) == (pytest.approx(z**2), 1)
     assert p == pytest.approx(2 * stats.norm.sf(z))
-    assert difference_test([0.8, np.nan], [0.1, np.nan])[1] == 0
+    assert difference_test([0.8, np.nan], [0.1, np.nan], counts)[1] == 0
 
 
-def test_areas_of_which_one_has_no_variance_are_not_tested() -> None:
-    # what is left of three would be a test of two, under the name of all
-    for areas, variances in (([1.0, 0.7], [0.0, 0.006]), ([0.8, 1.0, 0.7], [0.004, 0.0, 0.006])):
-        statistic, freedom, p = difference_test(areas, variances)
-        assert freedom == 0
-        assert np.isnan(statistic) and np.isnan(p)
+@pytest.mark.parametrize(
+    ("sizes", "area"), [(((25, 35), (18, 26)), 0.95), (((12, 40), (25, 60), (15, 15)), 0.8)]
+)
+def test_the_test_of_equal_areas_rejects_one_in_twenty(sizes: Any, area: float) -> None:
+    rng = np.random.default_rng(5)
+    shift = np.sqrt(2) * stats.norm.ppf(area)
+    counts = np.array([[n, p] for p, n in sizes], dtype=float)
+    found = []
+    for _ in range(600):
+        parts = []
+        for positives, negatives in sizes:
+            label = np.repeat([1.0, 0.0], [positives, negatives])
+            parts.append(exact(rng.normal(shift * label)[:, None], label))
+        areas = [float(part.auc[0]) for part in parts]
+        variances = [float(part.covariance[0, 0]) for part in parts]
+        found.append(difference_test(areas, variances, counts)[2])
+    # three standard errors of 600 draws
+    assert abs(np.mean(np.array(found) < 0.05) - 0.045) < 0.027
 
 
-def test_a_level_in_perfect_order_takes_the_test_away_and_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_level_in_perfect_order_takes_part_in_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = SCORES.copy()
     ordered = LEVEL == 0
     scores[ordered, 1] = 0.15 + 0.6 * LABELS[ordered]
@@ -191,8 +205,7 @@ def test_a_level_in_perfect_order_takes_the_test_away_and_is_named(
     clinical, radiomics = found.strata_tests
     assert clinical["p"] > 0 and clinical["note"] == ""
     assert (radiomics["model"], radiomics["levels"]) == ("radiomics", 2)
-    assert np.isnan(radiomics["statistic"]) and np.isnan(radiomics["p"])
-    assert radiomics["note"] == "not tested: the AUC of female has no variance"
+    assert 0.0 < radiomics["p"] < 0.01
     StratumTest(run="federated", **radiomics)
 
 

@@ -72,7 +72,20 @@ def test_every_auc_and_interval_shown_is_one_of_the_results(page: str, whole: Re
     known |= {words.auc(row.cutoff) for row in whole.performance if row.cutoff is not None}
     known |= {words.auc(value) for value in (whole.ceiling or {}).values()}
     known |= {words.auc(c.cv_auc) for f in whole.fusion.values() for c in f.candidates}
-    known |= {words.number(row.brier) for row in whole.calibration}
+    known |= {words.number(row.brier) for row in (*whole.calibration, *whole.recalibration)}
+    known |= {words.number(row.net_benefit) for row in whole.recalibration}
+    known |= {
+        words.auc(value)
+        for row in whole.performance
+        for value in (row.average_precision, row.ap_low, row.ap_high)
+    }
+    known |= {words.auc((r.positives or 0) / (r.n or 1)) for r in whole.performance}
+    known |= {
+        words.number(value)
+        for row in whole.delong
+        for value in (row.difference, row.difference_low, row.difference_high)
+    }
+    known = {text.removeprefix(words.MINUS) for text in known}
     federated = [row for row in whole.performance if row.run.startswith("local:")]
     for name, model in {(row.set, row.model) for row in federated}:
         alone = [r.auc or 0.0 for r in federated if (r.set, r.model) == (name, model)]
@@ -107,7 +120,7 @@ def test_strata_stand_with_their_counts_and_p(
             expected.append([f"T stage: {level}", f"{first.n}, {first.positives}", *cells])
     assert shown == expected
     tests = [row[2:] for row in rows["strata"] if row and row[0].endswith(": P")]
-    assert tests == [["0.75"] * 6] * 4
+    assert tests == [["0.75 Holm >0.99"] * 6] * 4
 
 
 def test_a_difference_that_was_not_tested_is_named_with_its_reason(tree: dict[str, Any]) -> None:

@@ -138,6 +138,7 @@ def test_choices_without_effect_are_left_out(tabular: Results) -> None:
         "Selection of features",
         "Support vector machines",
         "Privacy",
+        "Analysis",
         "Waiting",
     ]
 

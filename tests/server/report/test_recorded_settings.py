@@ -26,8 +26,9 @@ def test_every_setting_is_recorded_with_its_value_and_no_key_is() -> None:
     found = recorded_settings(study)
     assert {*BLOCKS, *PARTS, *ELSEWHERE, "reporting"} == set(Study.model_fields)
     written = study.model_dump(mode="json")
-    for name in {*BLOCKS, *PARTS} - {"svm"}:
+    for name in {*BLOCKS, *PARTS} - {"svm", "analysis"}:
         assert found[name] == written[name]
+    assert found["analysis"] == {"thresholds": [0.05, 0.5], "primary": {}}
     assert "KEY" not in json.dumps(found)
 
 

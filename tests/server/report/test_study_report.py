@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from common.html.drawing import Drawing
+from server.report import words
 from server.report.appendix import timing_block
 from server.report.figures import draw_figures
 from server.report.results import parse, to_json
@@ -100,7 +101,9 @@ def test_p_values_against_the_fusion_models_are_those_of_the_results(
         for model, reference in ((row.model_a, row.model_b), (row.model_b, row.model_a)):
             if not reference.startswith("fusion"):
                 continue
-            (text,) = cells[row.set, model, f"p_{reference}"]
+            text, below = cells[row.set, model, f"p_{reference}"]
+            primary = row.role == "primary"
+            assert below == ("primary" if primary else f"Holm {words.p_value(row.p_holm)}")
             if text.startswith("<"):
                 assert row.p < 0.0001
             elif text.startswith(">"):

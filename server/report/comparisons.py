@@ -1,0 +1,132 @@
+"""Comparisons of models: the primary one, and exploratory ones corrected for their number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import scipy
+
+from common.evaluation.holm import holm
+from common.html.pages import Block, Cell, Line
+from common.models import MODELS
+from common.study.analysis import PrimaryComparison
+from server.report import words
+from server.report.reading import main_run, set_label
+from server.report.schema import DeLong, Results
+
+PRIMARY, EXPLORATORY = "primary", "exploratory"
+_Z = float(scipy.stats.norm.ppf(0.975))
+
+Row = dict[str, Any]
+
+
+def with_roles(rows: Sequence[Mapping[str, Any]], primary: PrimaryComparison | None) -> list[Row]:
+    """Return the rows of one run's paired tests with their roles; Holm's P of the exploratory.
+
+    Parameters
+    ----------
+    rows : with `set`, `model_a`, `model_b` and `p`.
+    """
+    roles = [PRIMARY if _is(row, primary) else EXPLORATORY for row in rows]
+    others = [i for i, role in enumerate(roles) if role == EXPLORATORY]
+    corrected = holm([_number(rows[i]["p"]) for i in others])
+    found = [{**row, "role": role} for row, role in zip(rows, roles, strict=True)]
+    if primary is not None:
+        found = [_as_declared(row, primary) if row["role"] == PRIMARY else row for row in found]
+    for i, p in zip(others, corrected.tolist(), strict=True):
+        found[i]["p_holm"] = p
+    return found
+
+
+def with_holm(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return the rows of one run's tests of subgroups with Holm's P, all of them exploratory."""
+    corrected = holm([_number(row["p"]) for row in rows]).tolist()
+    return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
+
+
+def _is(row: Mapping[str, Any], primary: PrimaryComparison | None) -> bool:
+    if primary is None or row["set"] != primary.set:
+        return False
+    return {row["model_a"], row["model_b"]} == {primary.model_a, primary.model_b}
+
+
+def _as_declared(row: Row, primary: PrimaryComparison) -> Row:
+    """Return the row with the models in the order of the study file."""
+    if row["model_a"] == primary.model_a:
+        return row
+    turned = {"model_a": primary.model_a, "model_b": primary.model_b, "z": _negated(row["z"])}
+    low, high = row["difference_high"], row["difference_low"]
+    ends = {"difference": row["difference"], "difference_low": low, "difference_high": high}
+    return {**row, **turned, **{name: _negated(value) for name, value in ends.items()}}
+
+
+def _negated(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _number(p: float | None) -> float:
+    return math.nan if p is None else float(p)
+
+
+def difference_of(auc_a: float, auc_b: float, z: float) -> Row:
+    """Return the difference of two AUCs with its 95 % interval, from the z of the paired test.
+
+    >>> found = difference_of(0.9, 0.8, 2.0)
+    >>> round(found["difference"], 3), round(found["difference_low"], 3)
+    (0.1, 0.002)
+    """
+    difference = auc_a - auc_b
+    half = abs(_Z * difference / z) if z and math.isfinite(z) else math.nan
+    return {
+        "difference": difference,
+        "difference_low": difference - half,
+        "difference_high": difference + half,
+    }
+
+
+def primary_row(results: Results) -> DeLong | None:
+    """Return the primary comparison of the main run."""
+    run = main_run(results)
+    return next((row for row in results.delong if row.run == run and row.role == PRIMARY), None)
+
+
+def primary_block(results: Results) -> Block | None:
+    """Return the table of the primary comparison."""
+    row = primary_row(results)
+    if row is None:
+        return None
+    span = words.signed_interval(row.difference_low, row.difference_high)
+    cells = (
+        Cell(words.number(row.difference), span, "difference"),
+        Cell(words.p_value(row.p), key="p_primary", strong=row.p is not None and row.p < 0.05),
+    )
+    pair = f"{MODELS[row.model_a].label} against {MODELS[row.model_b].label.lower()}"
+    title = f"{pair}, {set_label(row.set).lower()}"
+    columns = ("Primary comparison", "Difference of AUCs (95% CI)", "P (DeLong)")
+    return Block("", "", columns, (Line(title, cells, "primary"),), "primary", sortable=False)
+
+
+def comparison_sentence(results: Results) -> str:
+    """Say which comparison is primary, and what the P values of the others are corrected for."""
+    run = main_run(results)
+    others = [row for row in results.delong if row.run == run and row.role == EXPLORATORY]
+    tested = sum(row.p_holm is not None for row in others)
+    if not results.delong:
+        return ""
+    corrected = (
+        f"All other comparisons are exploratory: under each P stands that corrected by Holm for"
+        f" their number ({tested}, over all sets)."
+    )
+    if primary_row(results) is None:
+        declared = results.settings and results.settings.analysis.get("primary")
+        why = (
+            "The primary comparison that the study declared could not be tested."
+            if declared
+            else "The study declared no primary comparison."
+        )
+        return f"{why} {corrected.replace('All other', 'All')}"
+    return (
+        f"The primary comparison was declared in the study that the hospitals approved. {corrected}"
+    )
