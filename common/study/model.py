@@ -163,6 +163,11 @@ class SelectionSettings(Settings):
     lasso_log10_max: float = 0.0
     lasso_fallback: int = Field(5, ge=1)
     pca_components: int = Field(256, ge=1)
+    missing_indicators: bool = Field(
+        False,
+        title="a column that says who lacks a variable, where a hospital lacks it altogether",
+        json_schema_extra={"origin": "ours: it would tell hospitals apart, so it is off"},
+    )
 
 
 class SvmSettings(Settings):

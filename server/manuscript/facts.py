@@ -111,9 +111,9 @@ def missing_data(results: Results) -> str:
     if not any(name == "clinical" for name in models(results)):
         return ""
     return (
-        "Missing clinical values are replaced once, within each fold, from the training patients"
-        " of all hospitals: numbers and ordered levels by their mean, other levels by the most"
-        " frequent one. Numbers missing by variable and set are in Table 1."
+        "Missing clinical values are replaced once, from the training patients of all hospitals"
+        " and without their outcomes: numbers and ordered levels by their mean, other levels by the"
+        " most frequent one. Numbers missing by variable and set are in Table 1."
     )
 
 
@@ -124,7 +124,8 @@ def partition(results: Results) -> str:
     text += " patient is in two sets."
     if folds:
         text += f" Training patients form {words.count_in_words(folds)} folds, stratified by"
-        text += " outcome; every training figure is of patients that the model was not fitted on."
+        text += " outcome and rare levels; every training figure is of patients that the model was"
+        text += " not fitted on."
     return text
 
 

@@ -1,4 +1,8 @@
-"""Clinical model: missing values, z-score, LASSO, SVM (paper, "Clinical model construction")."""
+"""Clinical model: missing values, z-score, LASSO, SVM (paper, "Clinical model construction").
+
+Missing values are filled once, with means and most frequent levels of all training patients. These
+see no label, so that no fold is spared.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,9 @@ def fit_clinical(federation: Federation) -> FittedModel:
         for name, sites in zip(columns, missing.sites_lacking, strict=True)
         if sites > 0 and name in known
     ]
-    impute = Impute(columns=known, fill=fill, indicators=_indicators(federation.study, lacking))
+    study = federation.study
+    flags = _indicators(study, lacking) if study.selection.missing_indicators else ()
+    impute = Impute(columns=known, fill=fill, indicators=flags)
     filled = raw.restrict(known).then(impute)
     (scaled,), (constant,) = standardise(federation, [filled])
     view, support, rare, notes, differ = _without_rare(federation, scaled)
@@ -80,8 +86,9 @@ def clinical_asks(study: Study) -> Phase:
 
 
 def widest_clinical(study: Study) -> int:
-    """Return the most columns that the filled table has: a companion for each variable."""
-    return len(study.clinical_columns) + len(study.clinical)
+    """Return the most columns that the filled table has, with a companion for each variable."""
+    flags = len(study.clinical) if study.selection.missing_indicators else 0
+    return len(study.clinical_columns) + flags
 
 
 def _without_rare(
@@ -190,7 +197,11 @@ def fill_values(study: Study, columns: tuple[str, ...], mean: Float) -> Float:
 
 
 def _indicators(study: Study, lacking: list[str]) -> tuple[str, ...]:
-    """Choose one companion column for each clinical variable that some site lacks altogether."""
+    """Choose one companion column for each clinical variable that some site lacks altogether.
+
+    A companion is 1 at that site and seldom elsewhere, so that it stands for the site. What a model
+    learns from it is how frequent the endpoint is there, which other hospitals do not share.
+    """
     chosen = []
     for column in study.clinical:
         own = [

@@ -487,6 +487,11 @@ SELECTION = (
         lambda n: f"the {n} closest to the label",
     ),
     Choice(
+        "Column that says who lacks a variable, where a hospital lacks it altogether",
+        ("missing_indicators",),
+        ADDED,
+    ),
+    Choice(
         "Principal components of a network, at most",
         ("pca_components",),
         PAPER,

@@ -36,7 +36,12 @@ def recorded_settings(study: Study) -> dict[str, Any]:
     found["interpolation"] = INTERPOLATION
     with_features = "radiomics" in study.base_models
     found["radiomics_file"] = settings_text(study.radiomics.settings) if with_features else ""
-    found["remarks"] = [*_of_radiomics(study), *_of_networks(study), *_of_fitting(study)]
+    found["remarks"] = [
+        *_of_radiomics(study),
+        *_of_networks(study),
+        *_of_missing(study),
+        *_of_fitting(study),
+    ]
     return found
 
 
@@ -86,6 +91,25 @@ def _of_networks(study: Study) -> Iterator[str]:
         )
 
 
+def _of_missing(study: Study) -> Iterator[str]:
+    """Explain how missing clinical values are filled, and why so."""
+    if "clinical" not in study.base_models:
+        return
+    yield (
+        "Missing clinical values are filled once: numbers, and ordered levels as 0, 1, 2, ..., with"
+        " the mean of all training patients, other levels with the most frequent one. These see no"
+        " outcome and are single numbers, so that the model says the same of a patient at every"
+        " hospital; intervals do not count the uncertainty of what was filled. The paper does not"
+        " mention missing values. Table 1 says how many are missing."
+    )
+    if study.selection.missing_indicators:
+        yield (
+            "Where a hospital lacks a variable altogether, a further column says who lacks it. It"
+            " tells this hospital from the others, and how frequent the endpoint is there: compare"
+            " the AUCs of pairs within hospitals, which it does not help, with those of all pairs."
+        )
+
+
 def _of_fitting(study: Study) -> Iterator[str]:
     if study.privacy.mode == "guarded":
         scores = [name for name in ("radiomics", "network") if _has(study, name)]
@@ -99,8 +123,10 @@ def _of_fitting(study: Study) -> Iterator[str]:
             f"{study.selection.clip:g} before LASSO and machine; the paper has no limit."
         )
     chosen = ["cut-offs"]
-    if _linear(study) or study.networks:
-        chosen.append("the Platt scaling of what a machine or network says")
+    if _linear(study):
+        chosen.append("the Platt scaling of a machine's values")
+    if study.networks:
+        chosen.append("that of what a network says")
     if "fusion_decision" in study.fusion_models:
         chosen.append("the hyper-parameters of the stacker")
     yield (

@@ -22,8 +22,8 @@ from sim.equality.sites import PooledTables, pooled_rows
 def pooled_clinical(sites: Mapping[str, Workspace], study: Study) -> Rows:
     """Return z-scores of the training rows: numbers filled with the mean, categories with the mode.
 
-    A variable that some training site lacks altogether gets a companion column; columns that do not
-    vary are left out, and so are nearly constant ones.
+    A variable that some training site lacks altogether gets a companion column where the study
+    wants it; columns that do not vary are left out, and so are nearly constant ones.
     """
     coded = pooled_rows(sites, study, "coded", "train")
     own = [sites[name].tables.read("coded", "train").values for name in study.training_sites]
@@ -36,7 +36,8 @@ def pooled_clinical(sites: Mapping[str, Workspace], study: Study) -> Rows:
             continue
         made = _columns(column, cells, missing)
         blocks += made
-        if any(np.isnan(values[:, index]).all() for values in own):
+        lacks = any(np.isnan(values[:, index]).all() for values in own)
+        if lacks and study.selection.missing_indicators:
             flags.append((f"{made[0][0]}:missing", missing.astype(np.float64)))
     every = blocks + flags
     raw = np.column_stack([values for _, values in every])

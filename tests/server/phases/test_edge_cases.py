@@ -53,12 +53,18 @@ def test_a_constant_column_is_named_and_left_out() -> None:
     assert "x3" not in arm.selection["coefficients"]
 
 
-def test_a_column_missing_at_a_site_gets_an_indicator(final_scores: Any) -> None:
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_column_missing_at_a_site_gets_an_indicator_where_the_study_wants_it(
+    final_scores: Any, wanted: bool
+) -> None:
     values, label = cohort()
     values[:30, 2] = np.nan  # site a lacks it
     sites = builders.split(values, label)
-    arm = fit_clinical(builders.federation(sites, builders.open_study(6)))
-    assert "x2:missing" in columns_of(arm, "columns")
+    study = builders.open_study(
+        6, **({"selection": {"missing_indicators": True}} if wanted else {})
+    )
+    arm = fit_clinical(builders.federation(sites, study))
+    assert ("x2:missing" in columns_of(arm, "columns")) is wanted
     scores, labels = final_scores(arm, sites)
     assert np.isfinite(scores).all()
     assert roc_auc_score(labels, scores) > 0.8
