@@ -66,7 +66,8 @@ def run(seed: int, way: str, options: argparse.Namespace) -> Areas:
 def text(found: Mapping[tuple[int, str], Areas], shift: float) -> str:
     """Return the section: areas by seed, set and model, and their means over the seeds."""
     seeds = sorted({seed for seed, _ in found})
-    places = list(found[seeds[0], "off"])
+    # nothing of the clinical model is harmonised
+    places = [place for place in found[seeds[0], "off"] if place[1] != "clinical"]
     rows = [
         [str(seed), *place, *_columns([found[seed, way][place] for way in WAYS])]
         for seed in seeds
@@ -107,7 +108,7 @@ def main() -> None:
             found[seed, way] = run(seed, way, options)
             say(f"seed {seed}, {way}: done")
     section = text(found, options.shift)
-    put_section("harmonisation", section)
+    put_section(f"harmonisation{' with a network' if options.networks else ''}", section)
     print(section)
 
 

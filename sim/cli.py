@@ -65,7 +65,7 @@ def run(
     ] = None,
     engine: Annotated[str, typer.Option(help="inprocess or flower")] = "inprocess",
     reference: Annotated[
-        list[str] | None, typer.Option(help="pooled or local; may be given twice")
+        list[str] | None, typer.Option(help="pooled, local or leave-one-out; may be repeated")
     ] = None,
     cache: Annotated[
         Path, typer.Option(help="prepared images and features, kept between runs")
@@ -116,11 +116,14 @@ def run(
 
 
 def _refuse_unknown(engine: str, references: Sequence[str]) -> None:
+    from sim.run import REFERENCES
+
     if engine not in ("inprocess", "flower"):
         raise UsageError(f'unknown engine "{engine}"', remedy="use inprocess or flower")
     for name in references:
-        if name not in ("pooled", "local"):
-            raise UsageError(f'unknown reference "{name}"', remedy="use pooled or local")
+        if name not in REFERENCES:
+            known = " or ".join(", ".join(REFERENCES).rsplit(", ", 1))
+            raise UsageError(f'unknown reference "{name}"', remedy=f"use {known}")
 
 
 def _show(results: Results, folder: Path, target: Console) -> None:

@@ -26,7 +26,7 @@ class Job:
 
     Parameters
     ----------
-    label : `federated`, `pooled` or `local:NAME`.
+    label : `federated`, `pooled`, `local:NAME` or `without:NAME`.
     study : path of the study file it runs.
     sites : path of site.toml by site.
     out : its folder.

@@ -46,6 +46,13 @@ from server.federation.obstacles import (
 from server.progress.screen import Follower, follow
 from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
+from sim.leave_one_out import (
+    LEAVE_ONE_OUT,
+    check_enough,
+    left_out_rows,
+    left_out_study,
+    write_left_out_cohort,
+)
 from sim.sites import data_folder, find_sites, place_sites, write_site
 
 
@@ -200,7 +207,8 @@ def pooled_settings(study: Study, run: Path, cache: Path) -> SiteSettings:
 
 
 POLL_SECONDS = 0.5
-FEDERATED = "federated"
+REFERENCES = ("pooled", "local", LEAVE_ONE_OUT)
+FEDERATED, WITHOUT = "federated", "without:"
 
 
 @dataclass(frozen=True)
@@ -213,7 +221,7 @@ class Simulation:
     folders : one per hospital.
     out : folder of the run; one that holds an interrupted run of the same study resumes it.
     engine : of the federated run; references always run in process.
-    references : `pooled`, `local`, both or none.
+    references : of `REFERENCES`, or none.
     cache : prepared images and features, shared between runs.
     exclude_bad_patients : the explicit word of every hospital of this simulation.
     """
@@ -257,6 +265,8 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     study = load_study(simulation.study)
     check_maskable(study, where=str(simulation.study))
     check_test_sets_apart(study, where=str(simulation.study))
+    if LEAVE_ONE_OUT in simulation.references:
+        check_enough(study)
     data = find_sites(simulation.folders, study)
     simulation.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -272,7 +282,12 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     failed = _run_all(jobs, console, lambda: _show_federated(simulation.out, data, console))
     if FEDERATED in failed:
         raise failed[FEDERATED]
-    tree = merge_results([_results_of(job.out) for job in jobs if job.label not in failed])
+    found = {job.label: _results_of(job.out) for job in jobs if job.label not in failed}
+    without = [label for label in found if label.startswith(WITHOUT)]
+    tree = merge_results([one for label, one in found.items() if label not in without])
+    tree["leave_one_out"] = [
+        row for label in without for row in left_out_rows(label.removeprefix(WITHOUT), found[label])
+    ]
     tree["warnings"] += [f"No reference: {error}" for error in failed.values()]
     _add_phantom_facts(tree, data)
     tree["ledger"] = ledger_rows(sites)
@@ -388,7 +403,27 @@ def _jobs(
                 privacy=consent(study),
             )
             jobs.append(Job(f"local:{name}", file, own, folder))
+    if LEAVE_ONE_OUT in simulation.references:
+        jobs += [_without(simulation, study, data, name) for name in study.training_sites]
     return jobs
+
+
+def _without(simulation: Simulation, study: Study, data: Mapping[str, Path], name: str) -> Job:
+    """Return the run of the other training hospitals, judged on the patients of this one."""
+    folder = simulation.out / "references" / f"without-{name}"
+    own = folder / "data" / name
+    write_left_out_cohort(data_folder(data[name]), own, PATHS)
+    reference = left_out_study(study, name, unrestricted(study))
+    sites = place_sites(
+        {one: own if one == name else data[one] for one in study.training_sites},
+        folder,
+        simulation.cache,
+        exclude_bad_patients=simulation.exclude_bad_patients,
+        privacy=consent(study),
+    )
+    file = write_study(with_identities(reference), folder / "input" / "study.toml")
+    key = place_coordinator(folder / "input")
+    return Job(f"{WITHOUT}{name}", file, sites, folder, identity=key)
 
 
 def _run_all(

@@ -161,7 +161,8 @@ def _references(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for path in sorted(folder.glob("references/*/events.jsonl")):
         found = progress_of(read_events(path), time.time())
-        label = run_label(path.parent.name.replace("local-", "local:", 1))
+        # the folder `local-north` or `without-north` has the run `local:north` or `without:north`
+        label = run_label(path.parent.name.replace("-", ":", 1))
         rows.append({"label": label, "state": found.state, "fraction": found.fraction})
     return rows
 

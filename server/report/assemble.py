@@ -35,7 +35,7 @@ class RunRecord:
 
     Parameters
     ----------
-    label : `federated`, `pooled` or `local:NAME`.
+    label : `federated`, `pooled`, `local:NAME` or `without:NAME`.
     about : engine, machine, start and end.
     members : reply to the enrolment, by site.
     epsilons : by site, privacy spent in training.

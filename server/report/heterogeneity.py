@@ -17,7 +17,7 @@ from common.evaluation.random_effects import (
 )
 from common.html.pages import Cell, Line
 from server.report import words
-from server.report.schema import Results, SitePerformance
+from server.report.schema import LeaveOneOut, Results, SitePerformance
 
 HETEROGENEITY_COLUMNS = (
     *("run", "set", "model", "hospitals", "auc", "ci_low", "ci_high"),
@@ -26,7 +26,9 @@ HETEROGENEITY_COLUMNS = (
 _Z = float(scipy.stats.norm.ppf(0.975))
 
 
-def summary_of(rows: Iterable[SitePerformance]) -> tuple[int, RandomEffects] | None:
+def summary_of(
+    rows: Iterable[SitePerformance | LeaveOneOut],
+) -> tuple[int, RandomEffects] | None:
     """Return the number of hospitals and the summary, on the logit; None for fewer than three.
 
     Parameters
@@ -40,7 +42,9 @@ def summary_of(rows: Iterable[SitePerformance]) -> tuple[int, RandomEffects] | N
     return len(known), random_effects(values, variances)
 
 
-def summary_lines(rows: Sequence[SitePerformance], shown: Sequence[str]) -> Iterator[Line]:
+def summary_lines(
+    rows: Sequence[SitePerformance] | Sequence[LeaveOneOut], shown: Sequence[str]
+) -> Iterator[Line]:
     """Yield two rows under the hospitals of a set: their mean, and a new hospital's range."""
     found = {model: summary_of(row for row in rows if row.model == model) for model in shown}
     if not any(found.values()):
@@ -80,7 +84,7 @@ def _about(row: SitePerformance) -> tuple[str, str, str]:
     return row.run, row.set, row.model
 
 
-def _on_logit(row: SitePerformance) -> tuple[float, float] | None:
+def _on_logit(row: SitePerformance | LeaveOneOut) -> tuple[float, float] | None:
     """Return the logit of an AUC and its variance; None where the AUC is withheld."""
     if row.auc is None or row.ci_low is None or row.ci_high is None:
         return None

@@ -21,7 +21,7 @@ from server.report.reading import (
     primary,
     set_label,
 )
-from server.report.schema import Performance, Results, SitePerformance, Stratum
+from server.report.schema import LeaveOneOut, Performance, Results, SitePerformance, Stratum
 
 SIGNIFICANT = 0.05
 # patients with the endpoint below which an AUC comes with a warning
@@ -176,7 +176,7 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
 
 
 def interval_warnings(
-    rows: Sequence[tuple[str, Performance | SitePerformance | Stratum]],
+    rows: Sequence[tuple[str, Performance | SitePerformance | Stratum | LeaveOneOut]],
 ) -> list[str]:
     """Name the confidence intervals to read with care: of few patients, or Newcombe's.
 

@@ -35,7 +35,7 @@ Finite = Annotated[float, BeforeValidator(_plain_number), Field(allow_inf_nan=Fa
 Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_none_unless_finite)]
 Count = Annotated[int, BeforeValidator(_plain_number), Field(ge=0)]
 MaybeCount = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_none_unless_finite)]
-RunName = Annotated[str, Field(pattern=r"^(federated|pooled|local:.+)$")]
+RunName = Annotated[str, Field(pattern=r"^(federated|pooled|local:.+|without:.+)$")]
 
 
 class Record(BaseModel):
@@ -442,6 +442,28 @@ class SitePerformance(Record):
     method: str = ""
 
 
+class LeaveOneOut(Record):
+    """One model of the other training hospitals, on all patients of the hospital left out.
+
+    `large` is the calibration in the large, each estimate with the ends of its 95 % interval.
+    """
+
+    site: str
+    model: ModelName
+    n: Count
+    positives: Count
+    auc: Share = None
+    ci_low: Share = None
+    ci_high: Share = None
+    ci_method: AucMethod = ""
+    large: Number = None
+    large_low: Number = None
+    large_high: Number = None
+    slope: Number = None
+    slope_low: Number = None
+    slope_high: Number = None
+
+
 class DeLong(Record):
     """Paired comparison of two AUCs on the same patients; two-sided P.
 
@@ -742,6 +764,7 @@ class Results(Record):
     warnings: tuple[str, ...] = ()
     performance: tuple[Performance, ...] = ()
     site_performance: tuple[SitePerformance, ...] = ()
+    leave_one_out: tuple[LeaveOneOut, ...] = ()
     delong: tuple[DeLong, ...] = ()
     ceiling: dict[str, Share] | None = None
     roc: tuple[Roc, ...] = ()

@@ -29,6 +29,7 @@ from server.report import (
 )
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
 from server.report.figures import draw_figures, write_figures
+from server.report.leave_one_out import leave_one_out_blocks
 from server.report.measures import measure_blocks, precision_blocks
 from server.report.reading import (
     MatrixRow,
@@ -391,6 +392,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         table1_pairs=patients.pairs_block(results),
         participants=patients.flow_block(results),
         per_site=subgroups.per_site_blocks(results),
+        leave_one_out=leave_one_out_blocks(results),
         strata=subgroups.strata_blocks(results),
         ledger=appendix.ledger_block(results),
         fusion=appendix.fusion_block(results),

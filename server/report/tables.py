@@ -14,6 +14,7 @@ from common.models import MODELS
 from common.utils.csv_file import write_csv
 from server.report import words
 from server.report.heterogeneity import HETEROGENEITY_COLUMNS, heterogeneity_rows
+from server.report.leave_one_out import LEAVE_ONE_OUT_COLUMNS, SUMMARY_COLUMNS, summary_rows
 from server.report.measures import MEASURE_COLUMNS, measure_rows
 from server.report.reading import (
     LocalSummary,
@@ -84,6 +85,8 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "selection": _selection(results),
         "stability": [list(STABILITY_COLUMNS), *stability_rows(results)],
         "site_performance": _records(SITE_COLUMNS, results.site_performance),
+        "leave_one_out": _records(LEAVE_ONE_OUT_COLUMNS, results.leave_one_out),
+        "leave_one_out_summary": [list(SUMMARY_COLUMNS), *summary_rows(results)],
         "heterogeneity": [list(HETEROGENEITY_COLUMNS), *heterogeneity_rows(results)],
         "strata": _records(STRATA_COLUMNS, results.strata),
         "strata_tests": _records(STRATA_TEST_COLUMNS, results.strata_tests),

@@ -92,9 +92,10 @@ def variant_label(variant: str) -> str:
 
 
 def run_label(run: str) -> str:
-    """Write `local:qilu` as `Only qilu`; the others in words."""
-    if run.startswith("local:"):
-        return f"Only {run.removeprefix('local:')}"
+    """Write `local:qilu` as `Only qilu`, `without:qilu` as `Without qilu`; the others in words."""
+    for begins, word in (("local:", "Only"), ("without:", "Without")):
+        if run.startswith(begins):
+            return f"{word} {run.removeprefix(begins)}"
     return {"federated": "Federated", "pooled": "Pooled"}.get(run, run)
 
 

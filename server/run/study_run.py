@@ -46,7 +46,7 @@ class StudyRun:
     ----------
     federation : the sites.
     out : folder of the run.
-    label : `federated`, `pooled` or `local:NAME`, as it stands in results.json.
+    label : `federated`, `pooled`, `local:NAME` or `without:NAME`.
     engine : name of the engine, for the report.
     signer : the coordinator's identity key, which signs the bundle; None = it is not signed.
     """

@@ -12,6 +12,7 @@ import pytest
 from common.html.drawing import Drawing
 from common.models import MODELS
 from server.report import words
+from server.report.leave_one_out import summary_rows
 from server.report.results import parse
 from server.report.schema import Results
 from server.report.study_report import render
@@ -66,7 +67,12 @@ def test_every_auc_and_interval_shown_is_one_of_the_results(page: str, whole: Re
     """Three decimals, alone or joined by a dash: nothing else on the page looks like that."""
     known = {
         words.auc(value)
-        for row in (*whole.performance, *whole.site_performance, *whole.strata)
+        for row in (
+            *whole.performance,
+            *whole.site_performance,
+            *whole.leave_one_out,
+            *whole.strata,
+        )
         for value in (row.auc, row.ci_low, row.ci_high)
     }
     known |= {words.auc(row.cutoff) for row in whole.performance if row.cutoff is not None}
@@ -85,6 +91,8 @@ def test_every_auc_and_interval_shown_is_one_of_the_results(page: str, whole: Re
         for row in whole.delong
         for value in (row.difference, row.difference_low, row.difference_high)
     }
+    areas = [line for line in summary_rows(whole) if line[1] == "auc"]
+    known |= {words.auc(float(x)) for one in areas for x in (*one[3:6], *one[8:]) if x is not None}
     known = {text.removeprefix(words.MINUS) for text in known}
     federated = [row for row in whole.performance if row.run.startswith("local:")]
     for name, model in {(row.set, row.model) for row in federated}:
@@ -184,6 +192,8 @@ def test_every_list_of_the_results_has_its_table(whole: Results, tmp_path: Path)
         *(
             "performance",
             "site_performance",
+            "leave_one_out",
+            "leave_one_out_summary",
             "delong",
             "table1",
             "selection",
