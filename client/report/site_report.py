@@ -92,10 +92,10 @@ def _scores(run: SiteRun, subset: str) -> dict[str, dict[str, float]]:
 def _out_of_fold(run: SiteRun, patients: list[Patient]) -> dict[str, dict[str, float]]:
     """Return, for each network, each patient's score by the training without the patient.
 
-    The other models' are worked out for the coordinator's question only and are not kept here.
+    Those of machines are worked out for the coordinator's question only and are not kept here.
     """
     found: dict[str, dict[str, float]] = {}
-    for network in run.study.networks:
+    for network in (n for n in run.study.networks if not run.study.fits_machine(n)):
         for fold in {p.fold for p in patients}:
             table = run.table(f"{network}/fold{fold}/probability", "train")
             if table is None:

@@ -89,9 +89,11 @@ def check_models(models: Mapping[str, View], study: Study) -> None:
     """
     for name, view in models.items():
         _check_model(name, view, study)
-        if MODELS[name].network:
+        if _own_probability(name, study):
             _check_probability(name, view, view, "final", study)
             continue
+        if MODELS[name].network:
+            _check_tables(name, view, "final", study)
         steps = [type(step) for step in view.transforms if not isinstance(step, Rename)]
         if not steps or not steps[-1].probability:
             raise FormError("a final model that was not fitted")
@@ -106,17 +108,28 @@ def _check_model(name: str, view: View, study: Study) -> None:
 
 
 def _check_probability(name: str, view: View, part: View, variant: str, study: Study) -> None:
-    """Check for a decision value made into a probability; a network's is what it says itself."""
-    spec = MODELS[name]
-    if spec.network:
+    """Check for a decision value made into a probability; a network's may be what it says."""
+    if _own_probability(name, study):
         _check_network(name, view, part, variant)
         return
     steps = [type(step) for step in view.transforms]
     last = type(part.transforms[-1]).__name__ if part.transforms else ""
-    if steps != [Sigmoid] or last not in spec.decided_by:
+    if steps != [Sigmoid] or last not in MODELS[name].decided_by:
         raise FormError("rows that do not end in a probability")
+    _check_tables(name, part, variant, study)
+
+
+def _own_probability(name: str, study: Study) -> bool:
+    """Return whether a model is a network that gives its probability itself."""
+    return MODELS[name].network is not None and not study.fits_machine(name)
+
+
+def _check_tables(name: str, view: View, variant: str, study: Study) -> None:
+    """Check that a model reads its own tables: of a network, the features of this variant."""
+    spec = MODELS[name]
+    own = {f"{name}/{variant}/features"} if spec.network else {*spec.tables}
     beside = {"clinical"} if study.harmonisation.covariates else set()
-    if spec.tables and not base_tables(part) <= {*spec.tables, *beside}:
+    if own and not base_tables(view) <= {*own, *beside}:
         raise FormError("a model of another table")
 
 

@@ -36,8 +36,9 @@ def machine_views(study: Study, base: str) -> int:
     kernel = separate * len(study.svm.gammas) if study.svm.kernel == "rbf" else 0
     for name in (*study.base_models, *study.fusion_models):
         spec = MODELS[name]
-        if spec.machines and base in (spec.tables or study.tables):
-            views += kernel or (separate if spec.fuses and study.networks else 1)
+        if study.fits_machine(name) and base in (spec.tables or study.tables):
+            by_fold = spec.network is not None or (spec.fuses and study.networks)
+            views += kernel or (separate if by_fold else 1)
     return views
 
 

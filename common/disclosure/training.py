@@ -9,7 +9,6 @@ import numpy as np
 from common.disclosure.differencing import sets_too_close
 from common.disclosure.rule import TRAIN, Refusals, Rule, declare, fall_short, once, refusal
 from common.messages.exchanges import Refusal
-from common.models import MODELS
 from common.statistics.base import Rows
 from common.study.model import FEWEST_MASKED, PrivacySettings, Study
 from common.study.sums import left_in_clear
@@ -17,7 +16,9 @@ from common.study.sums import left_in_clear
 
 def fits_machines(study: Study) -> bool:
     """Return whether a study fits linear models or support vector machines over the sites."""
-    return any(MODELS[name].machines for name in (*study.base_models, *study.fusion_models))
+    selects = bool(study.networks) and study.selection.networks != "off"
+    models = (*study.base_models, *study.fusion_models)
+    return selects or any(study.fits_machine(name) for name in models)
 
 
 def smaller_class(rows: Rows) -> int:

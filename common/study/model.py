@@ -168,6 +168,11 @@ class SelectionSettings(Settings):
         title="a column that says who lacks a variable, where a hospital lacks it altogether",
         json_schema_extra={"origin": "ours: it would tell hospitals apart, so it is off"},
     )
+    networks: Literal["off", "show", "use"] = Field(
+        "off",
+        description="LASSO on the features of each network: show = beside the network's own"
+        " probability, as in the paper's Fig. S1; use = a machine on them gives the probability",
+    )
 
 
 class SvmSettings(Settings):
@@ -343,6 +348,17 @@ class Study(Settings):
     def networks(self) -> tuple[NetworkName, ...]:
         """Networks among the base models."""
         return tuple(name for name in in_order(self.base_models) if MODELS[name].network)
+
+    @property
+    def reads_network_features(self) -> bool:
+        """True when features of networks enter a model or a selection."""
+        selected = self.selection.networks != "off"
+        return bool(self.networks) and (selected or "fusion_feature" in self.fusion_models)
+
+    def fits_machine(self, name: str) -> bool:
+        """Return whether a model is a support vector machine over the sites."""
+        spec = MODELS[name]
+        return spec.machines or (spec.network is not None and self.selection.networks == "use")
 
     @property
     def cuts_slices(self) -> bool:
@@ -556,6 +572,8 @@ def _check_names(study: Study) -> None:
     check_primary(study.analysis, (*study.base_models, *study.fusion_models), sets)
     if not study.base_models:
         raise ValueError("base_models: name at least one")
+    if study.selection.networks != "off" and not study.networks:
+        raise ValueError("selection: networks selects features of networks, and there is none")
     if study.fusion_models and len(study.base_models) < 2:
         raise ValueError("fusion_models: fusion needs at least two base models")
 

@@ -155,6 +155,8 @@ def building(results: Results) -> str:
 
 def _linear_models(settings: RecordedSettings) -> Iterator[str]:
     names: list[str] = [n for n in ("clinical", "radiomics") if n in settings.base_models]
+    if settings.selection.get("networks") == "use":
+        names += [n for n in settings.base_models if _network(n)]
     names += [n for n in settings.fusion_models if n == "fusion_feature"]
     if names:
         labels = words.join([MODELS[name].label.lower() for name in names])

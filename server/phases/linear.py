@@ -8,7 +8,7 @@ LASSO.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -61,15 +61,18 @@ def fit_linear_model(
     models = [svm.decision for svm in svms]
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
     platt, inverted = calibrate(federation, out_of_fold, outers[-1].gram)
-    notes = [*selection.get("notes", ()), *([outers[-1].note] if outers[-1].note else [])]
+    notes = [*_notes(outers, selection)]
     if open_problems:
         rounds = federation.study.svm.max_rounds
         notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
     if inverted:
         notes.append(INVERTED)
-    record = {**_record(outers[-1], svms[-1]), "folds": _by_fold(outers[:-1], changing)}
-    steps = (*selection.get("steps", ()), {"step": "lasso", "names": outers[-1].columns})
-    done = {**selection, **record, "steps": steps, "notes": tuple(notes)}
+    done = {
+        **selection,
+        **_chosen(outers, selection, changing),
+        "svm": _svm(svms[-1]),
+        "notes": tuple(notes),
+    }
     return FittedModel(
         name=name,
         out_of_fold=out_of_fold.then(platt),
@@ -79,13 +82,36 @@ def fit_linear_model(
     )
 
 
-def _record(final: OuterFold, svm: FittedSvm) -> dict[str, Any]:
-    """Return the final problem's LASSO and SVM for the report."""
+def select_columns(
+    federation: Federation,
+    name: str,
+    views: Sequence[View],
+    supports: Sequence[Support],
+    selection: dict[str, Any],
+    changing: Set[str] = frozenset(),
+) -> dict[str, Any]:
+    """Choose columns by the LASSO, as `fit_linear_model` does, for the report alone."""
+    views, supports = clipped(federation, views, supports)
+    outers = _lasso(federation, name, views, supports)
+    chosen = _chosen(outers, selection, changing)
+    return {**selection, **chosen, "notes": tuple(_notes(outers, selection))}
+
+
+def _notes(outers: Sequence[OuterFold], selection: dict[str, Any]) -> Iterator[str]:
+    yield from selection.get("notes", ())
+    if outers[-1].note:
+        yield outers[-1].note
+
+
+def _chosen(
+    outers: Sequence[OuterFold], selection: dict[str, Any], changing: Set[str]
+) -> dict[str, Any]:
+    """Return the steps, the final problem's LASSO and the columns of each fold for the report."""
+    final = outers[-1]
     place = {name: i for i, name in enumerate(final.view.outputs())}
     lasso = final.lasso
-    linear = svm.gamma is None
-    weights = dict(zip(svm.columns, svm.weights.tolist(), strict=True)) if linear else {}
     return {
+        "steps": (*selection.get("steps", ()), {"step": "lasso", "names": final.columns}),
         "alpha": float(lasso.alpha),
         "cv": {
             "alphas": tuple(lasso.alphas.tolist()),
@@ -94,15 +120,22 @@ def _record(final: OuterFold, svm: FittedSvm) -> dict[str, Any]:
         },
         "path": _path(lasso, final.view.outputs()),
         "coefficients": {name: float(lasso.coefficients[place[name]]) for name in final.columns},
-        "svm": {
-            "kernel": "linear" if linear else "rbf",
-            "cost": svm.cost,
-            "gamma": svm.gamma,
-            "intercept": svm.intercept,
-            "weights": weights,
-            "decision_mean": svm.mean,
-            "decision_sd": svm.deviation,
-        },
+        "folds": _by_fold(outers[:-1], changing),
+    }
+
+
+def _svm(svm: FittedSvm) -> dict[str, Any]:
+    """Return the final problem's machine for the report."""
+    linear = svm.gamma is None
+    weights = dict(zip(svm.columns, svm.weights.tolist(), strict=True)) if linear else {}
+    return {
+        "kernel": "linear" if linear else "rbf",
+        "cost": svm.cost,
+        "gamma": svm.gamma,
+        "intercept": svm.intercept,
+        "weights": weights,
+        "decision_mean": svm.mean,
+        "decision_sd": svm.deviation,
     }
 
 
@@ -237,6 +270,11 @@ def linear_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure
     gram = sum_disclosure(study, FoldGram(folds=study.folds), width, tables=tables)
     svms, rounds = svm_asks(study, width, tables)
     return (gram, *svms, calibration_asks(study)), 1 + rounds + PLATT_ROUNDS
+
+
+def select_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, ...], int]:
+    """Declare what `select_columns` asks for, and its rounds."""
+    return (sum_disclosure(study, FoldGram(folds=study.folds), width, tables=tables),), 1
 
 
 def calibration_asks(study: Study) -> Disclosure:

@@ -29,13 +29,23 @@ from common.networks.schedule import learning_rate_at, validation_fold
 from common.networks.size import network_size, width_of
 from common.statistics.counts import FoldCounts
 from common.statistics.fold_moments import FoldMoments
-from common.study.model import Study
+from common.study.model import NetworkSettings, Study
 from common.transforms import Linear, Select
 from common.transforms.views import ByFold, View, table
 from server.phases.components import components_asks, principal_components
 from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.harmonise import harmonise, harmonise_asks, in_words
-from server.phases.linear import INVERTED, PLATT_ROUNDS, calibration_asks, platt_scaling
+from server.phases.joined_features import ROUNDS, JoinedFeatures, join_asks, join_features
+from server.phases.linear import (
+    INVERTED,
+    PLATT_ROUNDS,
+    calibration_asks,
+    fit_linear_model,
+    linear_asks,
+    platt_scaling,
+    select_asks,
+    select_columns,
+)
 from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 from strategies.base import AggregatedUpdate
 
@@ -316,26 +326,43 @@ def network_model(
     federation: Federation, network: NetworkName, trained: Mapping[str, TrainedNetwork]
 ) -> FittedModel:
     """Make a model of a trained network: its probabilities, and its principal components."""
-    names = variants(federation.study)
+    names, study, width = variants(federation.study), federation.study, trained["final"].width
+    notes, components = [trained["final"].origin], tuple[View, ...]()
+    if study.reads_network_features:
+        raw = _features(network, names, width)
+        if study.harmonises("deep"):
+            raw, dropped = harmonise(federation, raw)
+            notes.append(in_words(study, dropped[-1]))
+        components = tuple(principal_components(federation, raw, network))
+    fused = components if "fusion_feature" in study.fusion_models else ()
+    if fused:
+        kept = len(fused[-1].outputs())
+        notes.append(f"{kept} principal components enter the feature-level fusion")
+    steps = ({"step": "columns", "count": width},)
+    selection: dict[str, Any] = {"steps": steps, "notes": tuple(notes)}
+    if study.selection.networks == "use":
+        return _machine(federation, network, components, fused, selection)
+    if study.selection.networks == "show":
+        joined, selection = _joined(federation, components, selection)
+        selection = select_columns(
+            federation, network, joined.views, joined.supports, selection, joined.changing
+        )
+        selection["correlation"] = joined.correlation_of(selection["steps"][-1]["names"])
+    return _own(federation, network, fused, selection)
+
+
+def _own(
+    federation: Federation,
+    network: NetworkName,
+    features: tuple[View, ...],
+    selection: dict[str, Any],
+) -> FittedModel:
+    """Make a model of what a network says itself, on one scale and with Platt's scaling."""
     decisions, counts = _on_one_scale(federation, network)
     out_of_fold = View(source=ByFold(parts=tuple(decisions[:-1])))
     platt, inverted = platt_scaling(federation, out_of_fold, *counts)
-    features: tuple[View, ...] = ()
-    notes = [INVERTED] if inverted else []
-    if "fusion_feature" in federation.study.fusion_models:
-        columns = tuple(f"{network}_{i}" for i in range(trained["final"].width))
-        raw = [table(f"{network}/{v}/features").then(Select(columns=columns)) for v in names]
-        if federation.study.harmonises("deep"):
-            raw, dropped = harmonise(federation, raw)
-            notes.append(in_words(federation.study, dropped[-1]))
-        features = tuple(principal_components(federation, raw, network))
-    kept = len(features[-1].outputs()) if features else 0
-    if kept:
-        notes.append(f"{kept} principal components enter the feature-level fusion")
-    selection: dict[str, Any] = {
-        "steps": ({"step": "columns", "count": trained["final"].width},),
-        "notes": (trained["final"].origin, *notes),
-    }
+    if inverted:
+        selection = {**selection, "notes": (*selection["notes"], INVERTED)}
     return FittedModel(
         name=network,
         out_of_fold=out_of_fold.then(platt),
@@ -343,6 +370,42 @@ def network_model(
         features=features,
         selection=selection,
     )
+
+
+def _features(network: str, names: Iterable[str], width: int) -> list[View]:
+    columns = tuple(f"{network}_{i}" for i in range(width))
+    return [table(f"{network}/{v}/features").then(Select(columns=columns)) for v in names]
+
+
+def _joined(
+    federation: Federation, components: tuple[View, ...], selection: dict[str, Any]
+) -> tuple[JoinedFeatures, dict[str, Any]]:
+    """Make the components ready for the LASSO; return them, and the steps and notes so far."""
+    joined = join_features(federation, [components])
+    first, *others = joined.selection["steps"]
+    return joined, {
+        "steps": (*selection["steps"], {**first, "step": "components"}, *others),
+        "notes": (*selection["notes"], *joined.selection["notes"]),
+    }
+
+
+def _machine(
+    federation: Federation,
+    network: NetworkName,
+    components: tuple[View, ...],
+    fused: tuple[View, ...],
+    selection: dict[str, Any],
+) -> FittedModel:
+    """Make a machine of what the LASSO keeps of a network's components.
+
+    As in the feature-level fusion, outer fold k takes those of the network that never saw fold k.
+    """
+    joined, selection = _joined(federation, components, selection)
+    views, supports = joined.views, joined.supports
+    model = fit_linear_model(
+        federation, network, views, supports, fused, selection, joined.changing
+    )
+    return model.with_selection(correlation=joined.correlation_of(model.selected))
 
 
 def _on_one_scale(
@@ -390,20 +453,36 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
     asked = [training, _update_asks(study, "loss of the weights", 0, 0, looks)]
     if study.quorum:
         asked += _opening_asks(study, trainings * settings.rounds)
-    asked.append(sum_disclosure(study, FoldMoments(folds=study.folds), 1, tables=trainings))
-    asked.append(calibration_asks(study))
-    rounds = trainings * settings.rounds * (3 if study.quorum else 1) + looks + 1 + PLATT_ROUNDS
+    rounds = trainings * settings.rounds * (3 if study.quorum else 1) + looks
     if network == study.networks[0]:
         asked.insert(0, sum_disclosure(study, FoldCounts(folds=study.folds), 0))
         rounds += 1
-    if "fusion_feature" in study.fusion_models:
-        components = components_asks(study, width_of(settings), trainings)
-        if study.harmonises("deep"):
-            components = (*harmonise_asks(study, width_of(settings), trainings), *components)
-        asked += components
-        rounds += sum(one.rounds for one in components)
+    if not study.fits_machine(network):
+        asked.append(sum_disclosure(study, FoldMoments(folds=study.folds), 1, tables=trainings))
+        asked.append(calibration_asks(study))
+        rounds += 1 + PLATT_ROUNDS
+    of_features, more = _features_asks(study, settings)
+    asked += of_features
+    rounds += more
     purpose = f"The {MODELS[network].short}, {trainings} trainings"
     return Phase(network, purpose, rounds, tuple(asked))
+
+
+def _features_asks(study: Study, settings: NetworkSettings) -> tuple[tuple[Disclosure, ...], int]:
+    """Declare what is asked of a network's features, and its rounds at most."""
+    if not study.reads_network_features:
+        return (), 0
+    tables = study.folds + 1
+    asked = components_asks(study, width_of(settings), tables)
+    if study.harmonises("deep"):
+        asked = (*harmonise_asks(study, width_of(settings), tables), *asked)
+    rounds = sum(one.rounds for one in asked)
+    if study.selection.networks == "off":
+        return asked, rounds
+    width = _most_components(study, settings)
+    declare = linear_asks if study.selection.networks == "use" else select_asks
+    chosen, more = declare(study, width, tables)
+    return (*asked, *join_asks(study, width, tables), *chosen), rounds + ROUNDS + more
 
 
 def _update_asks(study: Study, what: str, size: int, running: int, rounds: int) -> Disclosure:
@@ -419,11 +498,15 @@ def _update_asks(study: Study, what: str, size: int, running: int, rounds: int) 
     )
 
 
+def _most_components(study: Study, settings: NetworkSettings) -> int:
+    return min(study.selection.pca_components, width_of(settings))
+
+
 def network_phase(spec: ModelSpec) -> ModelPhase:
     """Return the phase of a network, which the program trains before it is made a model."""
 
     def width(study: Study) -> int:
-        return min(study.selection.pca_components, width_of(study.network(spec.name)))
+        return _most_components(study, study.network(spec.name))
 
     return ModelPhase(
         spec,

@@ -303,9 +303,27 @@ def models(*names: str) -> Callable[[RecordedSettings], bool]:
     return lambda settings: bool({*settings.base_models, *settings.fusion_models} & set(names))
 
 
-def networks_fused(settings: RecordedSettings) -> bool:
+def networks_selected(settings: RecordedSettings) -> bool:
+    """Tell if a LASSO selects features of each network."""
+    chosen = settings.selection.get("networks", "off")
+    return models(*NETWORKS)(settings) and chosen != "off"
+
+
+def networks_read(settings: RecordedSettings) -> bool:
     """Tell if network features enter a linear model."""
-    return models(*NETWORKS)(settings) and "fusion_feature" in settings.fusion_models
+    fused = models(*NETWORKS)(settings) and "fusion_feature" in settings.fusion_models
+    return fused or networks_selected(settings)
+
+
+def selected(*names: str) -> Callable[[RecordedSettings], bool]:
+    """Return a condition: a study has any of these models, or selects features of networks."""
+    return lambda settings: models(*names)(settings) or networks_selected(settings)
+
+
+def machines(settings: RecordedSettings) -> bool:
+    """Tell if a study fits support vector machines."""
+    used = networks_selected(settings) and settings.selection["networks"] == "use"
+    return used or models("clinical", "radiomics", "fusion_feature")(settings)
 
 
 def guarded(settings: RecordedSettings) -> bool:
@@ -453,18 +471,23 @@ HARMONISATION = (
     ),
 )
 
+_OF_NETWORKS = {
+    "off": "none",
+    "show": "shown beside the network's own probability",
+    "use": "a machine on what it keeps gives the probability",
+}
 SELECTION = (
     Choice(
         "Largest rank correlation of two features",
         ("spearman_threshold",),
         PAPER,
-        counts=models("radiomics", "fusion_feature"),
+        counts=selected("radiomics", "fusion_feature"),
     ),
     Choice(
         "Cells a feature for ranks over hospitals",
         ("spearman_bins",),
         ADDED,
-        counts=models("radiomics", "fusion_feature"),
+        counts=selected("radiomics", "fusion_feature"),
     ),
     Choice("Repeatability (ICC) above", ("icc_threshold",), PAPER, counts=models("radiomics")),
     Choice(
@@ -495,7 +518,16 @@ SELECTION = (
         "Principal components of a network, at most",
         ("pca_components",),
         PAPER,
-        counts=networks_fused,
+        counts=networks_read,
+    ),
+    Choice(
+        "LASSO on the features of each network",
+        ("networks",),
+        PAPER,
+        lambda chosen: _OF_NETWORKS[chosen],
+        counts=models(*NETWORKS),
+        paper=f"{_OF_NETWORKS['show']} (Fig. S1)",
+        is_papers=lambda chosen: chosen == "show",
     ),
 )
 
@@ -636,9 +668,9 @@ GROUPS = (
         "Selection of features",
         "selection",
         SELECTION,
-        models("clinical", "radiomics", "fusion_feature"),
+        selected("clinical", "radiomics", "fusion_feature"),
     ),
-    Group("Support vector machines", "svm", SVM, models("clinical", "radiomics", "fusion_feature")),
+    Group("Support vector machines", "svm", SVM, machines),
     *(Group(MODELS[name].short, name, network_choices(name), models(name)) for name in NETWORKS),
     Group("Decision fusion", "fusion", FUSION, models("fusion_decision")),
     Group("Privacy", "privacy", PRIVACY),

@@ -73,18 +73,24 @@ def _of_networks(study: Study) -> Iterator[str]:
         "The optimiser of a network begins anew in every round, without the moments of the last,"
         " in the pooled reference too."
     )
-    if "fusion_feature" not in study.fusion_models:
+    if not study.reads_network_features:
         return
     what = "normal scores of " if study.privacy.mode == "guarded" else ""
     yield (
         f"Principal components of network features are those of {what}the standardised features."
         " The paper names no standardising before them."
     )
-    yield (
-        "No LASSO is run on the features of one network, from which the paper shows seven in 2D"
-        " and six in 3D: network features are selected within the feature fusion alone."
-    )
-    if "radiomics" in study.base_models:
+    if study.selection.networks == "off":
+        yield (
+            "No LASSO is run on the features of one network, from which the paper shows seven in"
+            " 2D and six in 3D: network features are selected within the feature fusion alone."
+        )
+    if study.selection.networks == "use":
+        yield (
+            "The probability of a network model comes from a machine on the features that the"
+            " LASSO keeps; in the paper the network itself gives it."
+        )
+    if "radiomics" in study.base_models and "fusion_feature" in study.fusion_models:
         yield (
             "The ICC acts in the feature fusion only in that radiomics features come to it"
             " filtered by it; network features have no repeat readings."
@@ -136,20 +142,22 @@ def _of_fitting(study: Study) -> Iterator[str]:
         " cut-off from the others, so that neither shows a signal where there is none; its Brier"
         " score and curves depend on the scaling. No measure of a test set depends on any of it."
     )
-    if study.networks and "fusion_feature" in study.fusion_models:
+    choosing = ["the feature fusion chooses"] if "fusion_feature" in study.fusion_models else []
+    if study.selection.networks != "off":
+        choosing.insert(0, "the LASSO on a network's features chooses")
+    if study.networks and choosing:
         yield (
-            "Within the folds it learns from, the feature fusion chooses penalty and cost on"
+            f"Within the folds it learns from, {' and '.join(choosing)} penalty and cost on"
             " network features of patients whom that network was trained on."
         )
 
 
 def _linear(study: Study) -> bool:
-    tabular = {"clinical", "radiomics"} & set(study.base_models)
-    return bool(tabular) or "fusion_feature" in study.fusion_models
+    return any(study.fits_machine(name) for name in (*study.base_models, *study.fusion_models))
 
 
 def _has(study: Study, name: str) -> bool:
     """Tell if this kind of features enters a linear model."""
     if name == "radiomics":
         return "radiomics" in study.base_models
-    return bool(study.networks) and "fusion_feature" in study.fusion_models
+    return study.reads_network_features

@@ -94,7 +94,7 @@ class LedgerSummary(Record):
     run: RunName = "federated"
 
 
-StepName = Literal["columns", "constant", "rare", "tied", "spearman", "icc", "lasso"]
+StepName = Literal["columns", "components", "constant", "rare", "tied", "spearman", "icc", "lasso"]
 
 
 class SelectionStep(Record):

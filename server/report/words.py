@@ -19,6 +19,7 @@ DECODERS = {
 
 STEP_LABELS = {
     "columns": "All features",
+    "components": "Principal components",
     "constant": "Without those that never vary",
     "rare": "Without those that nearly never vary",
     "tied": "One value for many patients, left out",

@@ -251,3 +251,11 @@ def test_summary_and_decimals_are_for_continuous_columns(line: str) -> None:
     assert parse_study(good).clinical[0].name == "size"
     with pytest.raises(InputError, match="summary and decimals are for continuous columns"):
         parse_study(good.replace('"continuous"', '"binary"\nlevels = ["a", "b"]'))
+
+
+def test_only_networks_have_features_of_networks_to_select() -> None:
+    with pytest.raises(InputError, match="selects features of networks, and there is none"):
+        builders.study(selection={"networks": "show"})
+    study = builders.study(base_models=["dl2d"], selection={"networks": "use"})
+    assert study.fits_machine("dl2d")
+    assert study.reads_network_features

@@ -50,6 +50,9 @@ def test_the_papers_own_study_differs_from_it_only_where_it_has_to() -> None:
         ("Radiomics features", "Computed on"): f"{DIFFERS}: the windowed image",
         ("2D network", "Initial weights"): f"{DIFFERS}: ImageNet",
         ("3D network", "Initial weights"): f"{DIFFERS}: Med3D",
+        ("Selection of features", "LASSO on the features of each network"): (
+            f"{DIFFERS}: shown beside the network's own probability (Fig. S1)"
+        ),
     }
     assert set(verdicts.values()) - set(differing.values()) == set(map(str, Origin))
 
@@ -83,6 +86,11 @@ def test_the_papers_own_study_differs_from_it_only_where_it_has_to() -> None:
             ["off", "not in the paper; default here: required"],
         ),
         (
+            {"selection": {"networks": "show"}},
+            ("Selection of features", "LASSO on the features of each network"),
+            ["shown beside the network's own probability", "the paper's"],
+        ),
+        (
             {"dl2d": {"strategy": "fedprox"}},
             ("2D network", "Strategy"),
             ["fedprox (proximal_mu 0.01)", "not in the paper; default here: fedavg"],
@@ -103,6 +111,7 @@ def test_every_value_of_a_choice_has_words(tree: dict[str, Any]) -> None:
     for blocks in (
         {"imaging": {"order": "resample_first"}},
         {"svm": {"kernel": "rbf"}},
+        {"selection": {"networks": "use"}},
         {"fusion": {"pooling": "bins"}},
         {"fusion": {"stacker": "best"}},
         {"privacy": {"mode": "faithful", "masking": "where_possible"}},
@@ -202,7 +211,7 @@ def test_the_sentence_counts_the_rows(whole: Results) -> None:
         for line in block.lines
         for cell in line.cells
     )
-    assert counts[-1] == bold == 4
+    assert counts[-1] == bold == 5
 
 
 def test_a_file_of_an_earlier_release_has_no_such_section(tree: dict[str, Any]) -> None:

@@ -77,3 +77,19 @@ def test_remarks_are_of_what_the_study_does() -> None:
     assert "guarded mode" not in remarks(privacy=faithful)
     tabular = remarks(base_models=("clinical",), fusion_models=())
     assert "network" not in tabular and "fusion" not in tabular and "stacker" not in tabular
+
+
+def test_what_is_selected_of_a_network_is_told() -> None:
+    def of(networks: str) -> str:
+        return " ".join(
+            recorded_settings(recorded_study(selection={"networks": networks}))["remarks"]
+        )
+
+    chooses = "the LASSO on a network's features chooses and the feature fusion chooses penalty"
+    assert "No LASSO is run on the features of one network" in of("off")
+    assert chooses not in of("off")
+    for networks in ("show", "use"):
+        assert "No LASSO is run" not in of(networks)
+        assert chooses in of(networks)
+    own = "comes from a machine on the features that the LASSO keeps"
+    assert (own in of("use"), own in of("show")) == (True, False)
