@@ -10,7 +10,7 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study figures test nginx chromium equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
+.PHONY: setup study figures kit kit-test test nginx chromium equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
@@ -21,6 +21,8 @@ help:
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
 	@echo "make rehearse-lies  a coordinator that lies, in real deployments: every hospital stops it (ten minutes)"
 	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
+	@echo "make kit     the offline kit for hospitals: wheels, hashes, signature, SBOM (minutes)"
+	@echo "make kit-test  builds it, and installs it in a Debian without network, gcc and git"
 	@echo "make bench   seconds and memory, beside the peers' (an hour; ONLY=transport: a part of it)"
 	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
 	@echo "make docs    the pages as a site in build/site; a broken link or anchor fails"
@@ -73,6 +75,15 @@ rehearse-faults: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench.all $(if $(ONLY),--only $(ONLY))
+
+# TORCH=cuda for machines with a card; TORCH_INDEX where PyPI's torch is of the other kind.
+kit: $(READY)
+	$(BIN)/python -m server.kit.build --out build/kit --tar --torch $(or $(TORCH),cpu) \
+		--torch-index "$(TORCH_INDEX)" --key $(or $(KEY),build/release-key.pem)
+
+# The kit in a Debian with Python alone and without network; needs root and Debian's mmdebstrap.
+kit-test: $(READY)
+	$(BIN)/python -m pytest tests/deployment/test_kit.py -m kit -s
 
 dossier: $(READY)
 	$(BIN)/python -m server dossier --out docs/privacy-dossier.md

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,14 @@ def run_flower(sites: Mapping[str, Path], run_config: Mapping[str, str], out: Pa
 
     Raises
     ------
-    StudyError : not run from a checkout, or the run did not finish.
+    StudyError : Ray is not installed, not run from a checkout, or the run did not finish.
     """
+    if find_spec("ray") is None:
+        raise StudyError(
+            "Flower's simulation needs Ray, which is not installed",
+            where="--engine flower",
+            remedy='pip install "fedlnm[sim]", or leave --engine away',
+        )
     root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").is_file():
         raise StudyError(

@@ -1,0 +1,1 @@
+"""The offline kit: a release as one folder that installs with Python alone."""
