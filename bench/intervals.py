@@ -1,4 +1,4 @@
-"""Count how often intervals of an AUC hold the truth: on the logit, DeLong's, and Newcombe's.
+"""Count how often intervals of an AUC hold the truth: the reported one, DeLong's, and Newcombe's.
 
 Scores of both classes are normal, `--draws` sets of each size and true AUC; DeLong's variance is
 that of `common.statistics.placements`, worked out for all draws at once. Writes its own section of
@@ -18,14 +18,14 @@ import scipy
 from numpy.typing import NDArray
 
 from bench.tables import conditions, put_section, table
-from common.evaluation.delong import auc_interval, newcombe_interval, wald_interval
+from common.evaluation.delong import FEWEST_LOGIT, auc_interval, newcombe_interval, wald_interval
 
 Array = NDArray[np.float64]
 # positives and negatives: the sizes of the paper's sets and smaller ones, 42 % positive or fewer
-SIZES = ((126, 174), (50, 70), (25, 95), (37, 52), (20, 24), (11, 33), (11, 11), (5, 8))
+SIZES = ((126, 174), (50, 70), (25, 95), (37, 52), (20, 24), (11, 33), (12, 60), (11, 11), (5, 8))
 AREAS = (0.75, 0.9, 0.95, 0.97, 0.99)
 FEWEST, BAND = 10, (0.93, 0.97)
-KINDS = ("logit", "DeLong's own", "Newcombe's")
+KINDS = ("reported", "DeLong's own", "Newcombe's")
 
 
 def drawn(positives: int, negatives: int, area: float, draws: int, seed: int) -> tuple[Array, ...]:
@@ -56,13 +56,14 @@ def coverage(positives: int, negatives: int, area: float, draws: int) -> list[fl
 
 def text(draws: int) -> str:
     """Return the section."""
-    rows, outside = [], 0
+    rows, outside = [], [0, 0]
     for positives, negatives in SIZES:
         by_area = [coverage(positives, negatives, area, draws) for area in AREAS]
         for kind, name in enumerate(KINDS):
             found = [shares[kind] for shares in by_area]
             if kind == 0 and min(positives, negatives) >= FEWEST:
-                outside += sum(not BAND[0] <= share <= BAND[1] for share in found)
+                outside[0] += sum(share < BAND[0] for share in found)
+                outside[1] += sum(share > BAND[1] for share in found)
             rows.append([f"{positives} / {negatives}", name, *(f"{s:.3f}" for s in found)])
     heading: Sequence[str] = (
         "positives / negatives",
@@ -71,8 +72,9 @@ def text(draws: int) -> str:
     )
     note = (
         f"Share of {draws} sets whose interval holds the true AUC. The reported interval is the one"
-        f" on the logit (Newcombe's where DeLong's variance is zero); with at least {FEWEST} of"
-        f" either class {outside} of its cells lie outside {BAND[0]} to {BAND[1]}. {conditions()}"
+        f" on the logit, and Newcombe's with fewer than {FEWEST_LOGIT} of a class or where DeLong's"
+        f" variance is zero; with at least {FEWEST} of either class {outside[0]} of its cells lie"
+        f" below {BAND[0]} and {outside[1]} above {BAND[1]}. {conditions()}"
     )
     return f"{note}\n\n{table(heading, rows)}"
 

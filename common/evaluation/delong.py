@@ -12,6 +12,8 @@ from common.statistics.base import Float
 from common.statistics.placements import DeLongResult, delong_from_sums
 
 LOGIT, NEWCOMBE = "logit", "newcombe"
+FEWEST_LOGIT = 15
+"""Patients of either class below which DeLong's variance is too uncertain for an interval."""
 # tolerance for a variance of zero after rounding
 NO_VARIANCE = 1e-14
 
@@ -28,13 +30,15 @@ class AucInterval:
 def auc_interval(
     auc: float, variance: float, negatives: float, positives: float, level: float = 0.95
 ) -> AucInterval:
-    """Return the interval on the logit of the AUC; Newcombe's where DeLong's variance is zero.
+    """Return the interval on the logit of the AUC; Newcombe's with few patients or no variance.
 
     An AUC near 1 varies far more to one side than to the other: on the logit its distribution is
     near a normal one (Qin and Hotilovac 2008, Stat Methods Med Res 17:207-221), so that the
     interval covers the truth as often as it says, and never leaves [0, 1]. DeLong's variance is
     zero where a model separates the classes completely (an AUC of 0 or 1) or does not distinguish
-    patients at all. That says nothing about the uncertainty of the AUC.
+    patients at all. That says nothing about the uncertainty of the AUC. With fewer than 15 patients
+    of a class it is so uncertain itself that the interval holds the truth too seldom (a few among
+    many others) or too often (a few of either); Newcombe's does neither (bench/intervals.py).
 
     Parameters
     ----------
@@ -50,7 +54,8 @@ def auc_interval(
     if not (math.isfinite(auc) and math.isfinite(variance)):
         return AucInterval(math.nan, math.nan, "")
     spread = auc * (1.0 - auc)
-    if variance <= NO_VARIANCE or spread <= 0.0:
+    few = min(negatives, positives) < FEWEST_LOGIT
+    if few or variance <= NO_VARIANCE or spread <= 0.0:
         low, high = newcombe_interval(auc, negatives, positives, level)
         return AucInterval(low, high, NEWCOMBE)
     half = _normal_quantile(level) * math.sqrt(variance) / spread
@@ -81,10 +86,19 @@ def logit_estimate(
         return float(scipy.special.logit(auc)), variance / spread**2
     pairs, by_chance = negatives * positives, negatives + positives + 1.0
     area = (auc * pairs + 0.5 * by_chance) / (pairs + by_chance)
-    spread = area * (1.0 - area)
-    q1, q2 = area / (2.0 - area), 2.0 * area**2 / (1.0 + area)
-    apart = (positives - 1.0) * (q1 - area**2) + (negatives - 1.0) * (q2 - area**2)
-    return math.log(area / (1.0 - area)), (spread + apart) / pairs / spread**2
+    found = hanley_mcneil(area, negatives, positives) / (area * (1.0 - area)) ** 2
+    return math.log(area / (1.0 - area)), found
+
+
+def hanley_mcneil(auc: float, negatives: float, positives: float) -> float:
+    """Return the variance of an AUC between 0 and 1 from itself alone (Hanley and McNeil 1982).
+
+    >>> round(hanley_mcneil(0.8, 40, 40), 4)
+    0.0025
+    """
+    q1, q2 = auc / (2.0 - auc), 2.0 * auc**2 / (1.0 + auc)
+    apart = (positives - 1.0) * (q1 - auc**2) + (negatives - 1.0) * (q2 - auc**2)
+    return (auc * (1.0 - auc) + apart) / (negatives * positives)
 
 
 def wald_interval(auc: float, variance: float, level: float = 0.95) -> tuple[float, float]:

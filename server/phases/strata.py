@@ -223,7 +223,7 @@ def _areas(
     if not levels:
         return {}
     minimum = federation.study.privacy.min_cell
-    coarse = {subset: _coarse(histogram, minimum) for subset, histogram in wholes.items()}
+    coarse = {subset: coarse_edges(histogram, minimum) for subset, histogram in wholes.items()}
     histograms = federation.sum_many(
         [one.item(ClassHistogram(edges=coarse[one.subset]), names) for one in levels]
     )
@@ -242,7 +242,7 @@ def _areas(
     return dict(zip(levels, zip(found, fits, strict=False), strict=True))
 
 
-def _coarse(histogram: ClassHistogramResult, minimum: int) -> Float:
+def coarse_edges(histogram: ClassHistogramResult, minimum: int) -> Float:
     """Join cells until each holds several patients of either outcome in the whole set."""
     rarer = float(histogram.counts[0].sum(axis=1).min())
     return merge_classes(histogram, max(minimum, round(rarer / CELLS), 1)).edges

@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 import scipy
 
-from common.evaluation.delong import LOGIT, logit_estimate
+from common.evaluation.delong import LOGIT, hanley_mcneil, logit_estimate
 from common.evaluation.random_effects import (
     FEWEST,
     FEWEST_PREDICTED,
@@ -92,7 +92,10 @@ def _on_logit(row: SitePerformance | LeaveOneOut) -> tuple[float, float] | None:
         low, high = scipy.special.logit([row.ci_low, row.ci_high])
         error = float(high - low) / (2.0 * _Z)
         return float(scipy.special.logit(row.auc)), error**2
-    return logit_estimate(row.auc, 0.0, row.n - row.positives, row.positives)
+    counts = row.n - row.positives, row.positives
+    # an interval of few patients is not made of DeLong's variance
+    inside = 0.0 < row.auc < 1.0
+    return logit_estimate(row.auc, hanley_mcneil(row.auc, *counts) if inside else 0.0, *counts)
 
 
 def _area(logit: float) -> float:

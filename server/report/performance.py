@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from common.evaluation.delong import NEWCOMBE
+from common.evaluation.delong import FEWEST_LOGIT, NEWCOMBE
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
@@ -195,9 +195,10 @@ def interval_warnings(
             " uncertain."
         )
     if wide:
+        who = "" if len(wide) == len(given) else f" of {words.join(list(dict.fromkeys(wide)))}"
         warnings.append(
-            f"Warning: the AUC of {words.join(list(dict.fromkeys(wide)))} has no variance by"
-            " DeLong, so its interval is Newcombe's score interval."
+            f"Intervals{who} are Newcombe's score intervals: DeLong's variance is zero, or of fewer"
+            f" than {FEWEST_LOGIT} patients of an outcome."
         )
     return warnings
 

@@ -117,6 +117,28 @@ def test_an_area_without_variance_has_newcombes_interval_which_is_not_empty(auc:
     assert 0.05 < found.high - found.low < 0.9
 
 
+def test_the_interval_of_few_patients_of_a_class_is_newcombes() -> None:
+    # DeLong's variance of 12 among 60 is too small one time in thirteen
+    found = auc_interval(0.9, 0.002, 60, 12)
+    assert (found.low, found.high) == newcombe_interval(0.9, 60, 12)
+    assert found.method == "newcombe"
+    assert auc_interval(0.9, 0.002, 60, 15).method == "logit"
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(12, 60), (11, 11), (5, 8)])
+def test_intervals_of_few_patients_hold_the_truth_as_often_as_they_say(
+    positives: int, negatives: int
+) -> None:
+    rng = np.random.default_rng(6)
+    labels = np.repeat([1.0, 0.0], [positives, negatives])
+    held = []
+    for _ in range(600):
+        found = exact(rng.normal(2.326 * labels)[:, None], labels)
+        own = auc_interval(found.auc[0], found.covariance[0, 0], negatives, positives)
+        held.append(own.low <= 0.95 <= own.high)
+    assert 0.94 <= np.mean(held) <= 0.99
+
+
 @given(auc=st.floats(0.0, 1.0), negatives=st.integers(1, 300), positives=st.integers(1, 300))
 @settings(max_examples=200, deadline=None)
 def test_limits_lie_z_standard_errors_away_and_mirror(

@@ -83,7 +83,9 @@ def test_areas_intervals_and_tests_are_those_of_the_pooled_rows() -> None:
         expected = roc_auc_score(LABELS[own], SCORES[own, column])
         assert row["auc"] == pytest.approx(expected, abs=0.01)
         pooled = exact(SCORES[own], LABELS[own])
-        whole = auc_interval(expected, pooled.covariance[column, column], 1, 1)
+        positives = LABELS[own].sum()
+        counts = own.sum() - positives, positives
+        whole = auc_interval(expected, pooled.covariance[column, column], *counts)
         width = whole.high - whole.low
         assert row["ci_high"] - row["ci_low"] == pytest.approx(width, rel=0.12)
     for row in found.strata_tests:

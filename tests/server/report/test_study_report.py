@@ -238,5 +238,5 @@ def test_an_interval_that_delong_leaves_empty_is_named_and_few_positives_are_war
         if row["set"] == "internal" and row["run"] == "federated":
             row.update(auc=1.0, ci_low=0.8, ci_high=1.0, ci_method="newcombe")
     text = render(parse(tree), [])
-    assert "no variance by DeLong, so its interval is Newcombe" in text
+    assert "Intervals are Newcombe&#39;s score intervals: DeLong&#39;s variance is zero" in text
     assert "0.800\N{EN DASH}1.000" in text
