@@ -348,6 +348,8 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         withheld.extend(refusals)
         if refusals:
             continue
+        if study.follow_up is not None:
+            continue  # measured from sums alone
         tested.append(rows)
         if len(study.test_set(subset).sites) == 1:
             evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)

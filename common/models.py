@@ -56,6 +56,7 @@ class ModelSpec:
     looks_at : on the page of a prediction.
     tables : base tables of the sites that it reads; empty for a fusion, which reads other models.
     machines : it fits support vector machines over the sites.
+    times : it can be fitted to a time to event as well.
     decided_by : classes of the steps that may give the decision value before its probability.
     options : the study's table `model_options.NAME`, where the model has settings of its own.
 
@@ -72,6 +73,7 @@ class ModelSpec:
     looks_at: str = ""
     tables: tuple[str, ...] = ()
     machines: bool = False
+    times: bool = False
     decided_by: tuple[str, ...] = ("Linear",)
     options: type[Settings] = Settings
 
@@ -95,6 +97,7 @@ MODELS: dict[str, ModelSpec] = {
             looks_at="clinical data",
             tables=("clinical",),
             machines=True,
+            times=True,
         ),
         ModelSpec(
             "radiomics",
@@ -103,6 +106,7 @@ MODELS: dict[str, ModelSpec] = {
             looks_at="texture and shape in CT",
             tables=("radiomics",),
             machines=True,
+            times=True,
         ),
         ModelSpec("dl2d", "2D deep learning", "2D network", TORCHVISION, "axial slices", ("dl2d",)),
         ModelSpec(
@@ -114,6 +118,7 @@ MODELS: dict[str, ModelSpec] = {
             "feature-level fusion",
             looks_at="inputs of those above",
             machines=True,
+            times=True,
         ),
         ModelSpec(
             "fusion_decision",

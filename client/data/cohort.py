@@ -32,6 +32,7 @@ from client.data.folds import deal
 from client.imaging.source import split_roi
 from common.errors import InputError
 from common.messages.exchanges import READINGS
+from common.study.follow_up import FollowUp
 from common.study.model import ClinicalColumn, Study
 from common.utils.text_file import difference, nearest, number, on_one_line, plain_text
 
@@ -54,7 +55,8 @@ class Patient:
     `origin` is the hospital the patient comes from: the site itself, unless a pooled reference
     holds several hospitals' patients and puts `prefix` before their ids. `confirmed` are findings
     of the masks' headers that the hospital has checked and confirmed. `scanner` is the hospital's
-    own name of one, empty unless the study harmonises scanners; it stays there.
+    own name of one, empty unless the study harmonises scanners; it stays there. `period` is that of
+    the study's grid in which the follow-up ended, None where the endpoint has no time.
     """
 
     patient_id: str
@@ -68,6 +70,7 @@ class Patient:
     prefix: str = ""
     confirmed: frozenset[str] = NOTHING
     scanner: str = ""
+    period: int | None = None
 
     @property
     def own_id(self) -> str:
@@ -141,6 +144,7 @@ def known_columns(study: Study) -> tuple[str, ...]:
     own = ("patient_id", "label", "split", *(column.name for column in study.clinical))
     files = ("image", "mask", *(f"mask_{reading}" for reading in READINGS), COLUMN)
     scanner = (SCANNER,) if names_scanners(study) else ()
+    own += (study.follow_up.column,) if study.follow_up else ()
     return own + ((*files, *scanner) if study.needs_images else ())
 
 
@@ -244,10 +248,26 @@ class _RowReader:
         image, masks = self._files(readings) if study.needs_images else (None, {})
         confirmed = self._confirmed() if study.needs_images else NOTHING
         scanner = plain_text(self.row.get(SCANNER, "")) if names_scanners(study) else ""
+        label, period = self._follow_up(study.follow_up, label)
         return Patient(
             *(self.patient_id, origin, label, split, -1, clinical, image, masks, prefix, confirmed),
             scanner=scanner,
+            period=period,
         )
+
+    def _follow_up(self, grid: FollowUp | None, label: int) -> tuple[int, int | None]:
+        """Return label and period within the grid; None where the endpoint has no time."""
+        if grid is None:
+            return label, None
+        text = self.row[grid.column]
+        time = number(text)
+        if time is None or not 0.0 <= time < math.inf:
+            what = f'"{on_one_line(text)}" is no time' if text else "empty"
+            remedy = f"give the {grid.unit} from the start to the endpoint, or to when last seen"
+            self.problem(grid.column, what, remedy)
+            return label, 0
+        period, happened = grid.place(time, bool(label))
+        return int(happened), period
 
     def _confirmed(self) -> frozenset[str]:
         try:

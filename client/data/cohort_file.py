@@ -84,6 +84,7 @@ def missing_columns(frame: pd.DataFrame, study: Study) -> list[str]:
     """Return the columns that the study reads and the table lacks."""
     needed = ["patient_id", "label", "split", *(column.name for column in study.clinical)]
     needed += ["image", "mask"] if study.needs_images else []
+    needed += [study.follow_up.column] if study.follow_up else []
     return [name for name in needed if name not in frame.columns]
 
 

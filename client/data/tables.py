@@ -106,6 +106,7 @@ class SiteTables:
             fold=np.array([p.fold for p in patients], dtype=np.int64),
             origin=_origins(patients),
             batch=_codes(patients, self._batches),
+            period=_periods(patients, self._study),
         )
 
     def _stored(
@@ -129,6 +130,13 @@ def _origins(patients: Sequence[Patient]) -> Int | None:
 def batch_names(patients: Sequence[Patient]) -> tuple[tuple[str, str], ...]:
     """Return hospital and scanner of every batch among all patients of a site, sorted."""
     return tuple(sorted({(patient.origin, patient.scanner) for patient in patients}))
+
+
+def _periods(patients: Sequence[Patient], study: Study) -> Int | None:
+    """Return the period in which each follow-up ended, None where the endpoint has no time."""
+    if study.follow_up is None:
+        return None
+    return np.array([patient.period for patient in patients], dtype=np.int64)
 
 
 def _codes(patients: Sequence[Patient], names: tuple[tuple[str, str], ...]) -> Int | None:

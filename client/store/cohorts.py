@@ -172,7 +172,9 @@ def _digest(study: Study, cohort: Cohort, images: PreparedImages | None) -> str:
 def _row(patient: Patient, images: PreparedImages | None) -> list[object]:
     files = images.files_of(patient) if images is not None else {}
     clinical = sorted(patient.clinical.items())
-    return [patient.patient_id, patient.origin, patient.label, patient.split, clinical, files]
+    ended = [] if patient.period is None else [patient.period]
+    row = [patient.patient_id, patient.origin, patient.label, patient.split, clinical, files]
+    return row + ended
 
 
 def fix_levels(draft: Draft, study: str, patients: Sequence[str], codes: Float) -> bool:

@@ -16,9 +16,10 @@ def check_periods(query: SumQuery) -> str:
     """Refuse sums over times of patients that have none in this study, or on another grid."""
     if not isinstance(query.statistic, OF_TIMES):
         return ""
-    if query.rows.period is None:
+    grid = query.study.follow_up
+    if grid is None or query.rows.period is None:
         return "times in a study without any"
-    return ""
+    return "" if query.statistic.periods == grid.periods else "other periods than the study's"
 
 
 declare(

@@ -18,7 +18,7 @@ from common.messages.plain import to_tree
 from common.models import MODELS
 from common.statistics.site_quartiles import UNKNOWN_DECIMALS
 from common.study.model import Study
-from common.transforms import Clip, Linear, Project, Rename, Select, Sigmoid, Transform
+from common.transforms import Clip, EventRisk, Linear, Project, Rename, Select, Sigmoid, Transform
 from common.transforms.base import ANYWHERE, NOWHERE
 from common.transforms.views import (
     SLICES,
@@ -114,7 +114,7 @@ def _check_probability(name: str, view: View, part: View, variant: str, study: S
         return
     steps = [type(step) for step in view.transforms]
     last = type(part.transforms[-1]).__name__ if part.transforms else ""
-    if steps != [Sigmoid] or last not in MODELS[name].decided_by:
+    if steps not in ([Sigmoid], [EventRisk]) or last not in MODELS[name].decided_by:
         raise FormError("rows that do not end in a probability")
     _check_tables(name, part, variant, study)
 

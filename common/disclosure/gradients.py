@@ -33,7 +33,8 @@ def machine_views(study: Study, base: str) -> int:
     in every fold; with a kernel every fold and width has features of its own.
     """
     separate, views = study.folds + 1, 0
-    kernel = separate * len(study.svm.gammas) if study.svm.kernel == "rbf" else 0
+    rbf = study.svm.kernel == "rbf" and study.follow_up is None
+    kernel = separate * len(study.svm.gammas) if rbf else 0
     for name in (*study.base_models, *study.fusion_models):
         spec = MODELS[name]
         if study.fits_machine(name) and base in (spec.tables or study.tables):
@@ -45,7 +46,7 @@ def machine_views(study: Study, base: str) -> int:
 def machines_at_once(study: Study) -> int:
     """Return the most machines in one question: costs, folds left out, folds judged on."""
     folds = study.folds
-    return len(study.svm.cost_grid) * (folds * folds + folds + 1)
+    return len(study.cost_grid) * (folds * folds + folds + 1)
 
 
 def check_rounds(

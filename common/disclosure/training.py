@@ -90,7 +90,7 @@ def check_enrolment(
     if "train" in counts:
         rows, positives = counts["train"]
         own = {"rows": rows, "class": min(positives, rows - positives)}
-        if fits_machines(study) and max(study.svm.cost_grid) > 1.0:
+        if fits_machines(study) and max(study.cost_grid) > 1.0:
             own["svm_cost"] = rows
         found.extend(fall_short(privacy, TRAIN, own))
     return once(found)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from scipy import stats
 
+from common.messages.limits import Limits, patients
+from common.messages.plain import plain
 from common.statistics.base import Float, Int
 from common.statistics.follow_up import LifeTableResult, at_risk
 from common.statistics.log_rank import LogRankResult, observed_less_expected
@@ -184,3 +188,59 @@ def _share(
     other = of_censored[0] - of_one * of_censored[1]
     squares = (found.events * event**2 + found.censored * other**2).sum(axis=(1, 2))
     return Estimate(share, np.sqrt(squares) / some)
+
+
+@plain
+class GroupedFollowUp:
+    """Follow-up of groups in joined periods.
+
+    Parameters
+    ----------
+    last : int64 (m,), last period of the grid in each joined one; empty where none can be shown.
+    events, censored : (groups, m).
+    """
+
+    last: Annotated[Int, Limits(("joined",), low=0)]
+    events: Annotated[Float, patients("groups", "joined")]
+    censored: Annotated[Float, patients("groups", "joined")]
+
+
+def join_periods(events: Float, censored: Float, minimum: int) -> GroupedFollowUp:
+    """Join neighbouring periods until none has fewer events or censorings of a group.
+
+    Each count is none or at least `minimum`; periods at the end that stay small join the one
+    before. Nothing is left where even all periods together are too small.
+
+    Parameters
+    ----------
+    events, censored : (groups, periods).
+
+    Examples
+    --------
+    >>> join_periods(np.array([[1.0, 2.0, 3.0, 1.0]]), np.zeros((1, 4)), 3).events
+    array([[3., 4.]])
+    """
+    counts = np.stack([events, censored])
+    ends: list[int] = []
+    start = 0
+    for end in range(counts.shape[2]):
+        if _large(counts[:, :, start : end + 1].sum(axis=2), minimum):
+            ends.append(end)
+            start = end + 1
+    if start < counts.shape[2]:
+        ends = [*ends[:-1], counts.shape[2] - 1]
+    while ends and not _large(_joined(counts, ends)[:, :, -1], minimum):
+        ends = [*ends[:-2], ends[-1]] if len(ends) > 1 else []
+    joined = _joined(counts, ends)
+    return GroupedFollowUp(np.array(ends, dtype=np.int64), joined[0], joined[1])
+
+
+def _large(counts: Float, minimum: int) -> bool:
+    return bool(((counts < 0.5) | (counts > minimum - 0.5)).all())
+
+
+def _joined(counts: Float, ends: Sequence[int]) -> Float:
+    """Return counts (2, groups, m) of the periods up to each end."""
+    starts = [0, *(end + 1 for end in ends[:-1])][: len(ends)]
+    parts = [counts[:, :, a : b + 1].sum(axis=2) for a, b in zip(starts, ends, strict=True)]
+    return np.stack(parts, axis=2) if parts else counts[:, :, :0]

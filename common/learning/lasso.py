@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from common.learning.agreement import ANOTHER, apart
 from common.messages.plain import plain
 from common.statistics.base import Float, Int
-from common.statistics.gram import CentredGram, FoldGramResult
+from common.statistics.gram import CentredGram
 from common.utils import portable
 
 TOLERANCE = 1e-10  # of the duality gap, relative to y'y
@@ -67,6 +67,24 @@ class LassoFit:
         return LassoChoice(self.alpha, self.coefficients)
 
 
+class FoldSums(Protocol):
+    """Sums per fold, from which a LASSO is fitted and judged."""
+
+    @property
+    def n(self) -> Float:
+        """Rows of each fold, (folds,)."""
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+
+    def training(self, excluded: tuple[int, ...] = ()) -> CentredGram:
+        """Return the centred sums over all folds but `excluded`."""
+
+    def validation_errors(self, fold: int, coefficients: Float, intercepts: Float) -> Float:
+        """Return the mean error in `fold` of several linear models."""
+
+
 def lasso_path_from_gram(gram: CentredGram, alphas: Float, tolerance: float = TOLERANCE) -> Float:
     """Minimise  ||y - Xw||^2 / (2 n) + alpha ||w||_1  from X'X and X'y; return (p, alphas).
 
@@ -105,7 +123,7 @@ def lasso_path_from_gram(gram: CentredGram, alphas: Float, tolerance: float = TO
     return np.asarray(path, dtype=np.float64)
 
 
-def choose(fold_gram: FoldGramResult, alphas: Float, folds_kept: tuple[int, ...]) -> LassoFit:
+def choose(fold_gram: FoldSums, alphas: Float, folds_kept: tuple[int, ...]) -> LassoFit:
     """Cross-validate over the folds kept, choose alpha, fit on all of them (as LassoCV does).
 
     Each training set is centred on its own means; the error is the mean over folds, every fold
@@ -152,7 +170,7 @@ def choose(fold_gram: FoldGramResult, alphas: Float, folds_kept: tuple[int, ...]
 
 
 def choice_apart(
-    fold_gram: FoldGramResult, folds_kept: tuple[int, ...], own: LassoFit, theirs: Any
+    fold_gram: FoldSums, folds_kept: tuple[int, ...], own: LassoFit, theirs: Any
 ) -> float:
     """Compare another machine's choice: an error that ties with the least one, close coefficients.
 
@@ -182,7 +200,7 @@ def choice_apart(
 
 
 def with_choice(
-    fold_gram: FoldGramResult, folds_kept: tuple[int, ...], own: LassoFit, choice: LassoChoice
+    fold_gram: FoldSums, folds_kept: tuple[int, ...], own: LassoFit, choice: LassoChoice
 ) -> LassoFit:
     """Return a fit with a choice that `choice_apart` allows."""
     train = _training(fold_gram, folds_kept)
@@ -194,13 +212,13 @@ def with_choice(
     )
 
 
-def _training(fold_gram: FoldGramResult, folds_kept: tuple[int, ...]) -> CentredGram:
+def _training(fold_gram: FoldSums, folds_kept: tuple[int, ...]) -> CentredGram:
     outside = tuple(fold for fold in range(fold_gram.folds) if fold not in folds_kept)
     return fold_gram.training(outside)
 
 
 def _errors(
-    fold_gram: FoldGramResult, grid: Float, folds_kept: tuple[int, ...], tolerance: float
+    fold_gram: FoldSums, grid: Float, folds_kept: tuple[int, ...], tolerance: float
 ) -> Float:
     """Return the mean squared error (folds, alphas) in each fold kept, trained on the others."""
     outside = [fold for fold in range(fold_gram.folds) if fold not in folds_kept]

@@ -42,6 +42,7 @@ from common.models import (
 from common.presets import merge, preset_text
 from common.study.analysis import AnalysisSettings, check_primary
 from common.study.block import Positive, Settings, explain, findings
+from common.study.follow_up import FollowUp, check_follow_up
 from common.study.harmonisation import (
     HarmonisationSettings,
     HarmonisedName,
@@ -301,6 +302,7 @@ class Study(Settings):
     imaging: ImagingSettings = ImagingSettings()
     radiomics: RadiomicsSettings = RadiomicsSettings()
     harmonisation: HarmonisationSettings = HarmonisationSettings()
+    follow_up: FollowUp | None = None
     selection: SelectionSettings = SelectionSettings()
     svm: SvmSettings = SvmSettings()
     dl2d: NetworkSettings = Field(default_factory=lambda: NetworkSettings(**PAPER_2D))
@@ -403,6 +405,20 @@ class Study(Settings):
         members = self.test_set(subset).sites
         return tuple(site for site in self.site_names if site in members)
 
+    @property
+    def time_grid(self) -> FollowUp:
+        """Grid of times; ValueError where the endpoint has no time."""
+        if self.follow_up is None:
+            raise ValueError("the endpoint of this study has no time")
+        return self.follow_up
+
+    @property
+    def cost_grid(self) -> tuple[float, ...]:
+        """Costs of support vector machines, or of Cox models where the endpoint has a time."""
+        if self.follow_up is not None:
+            return tuple(sorted(set(self.follow_up.costs)))
+        return self.svm.cost_grid
+
     def masked(self, subset: str) -> bool:
         """Return whether sums over this subset are masked."""
         enough = len(self.members(subset)) >= FEWEST_MASKED
@@ -456,8 +472,14 @@ class Study(Settings):
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     def canonical(self) -> str:
-        """Return the validated study as JSON, every key written out, in one line."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Return the validated study as JSON, every key written out, in one line.
+
+        The block of an endpoint with a time is there where the endpoint has one.
+        """
+        written = self.model_dump(mode="json")
+        if self.follow_up is None:
+            del written["follow_up"]
+        return json.dumps(written, sort_keys=True, separators=(",", ":"))
 
     @field_validator("model_options", mode="before")
     @classmethod
@@ -566,6 +588,9 @@ def _check_names(study: Study) -> None:
     if "clinical" in study.tables and not columns:
         raise ValueError("clinical: the clinical model needs at least one column")
     check_harmonisation(study.harmonisation, columns)
+    if study.follow_up:
+        models = (*study.base_models, *study.fusion_models)
+        check_follow_up(study.follow_up, models, columns, study.strata)
     for stratum in study.strata:
         if stratum not in columns:
             raise ValueError(f"strata: {stratum} is not a clinical column")

@@ -16,6 +16,7 @@ from common.transforms.columns import (
     Select,
     Standardise,
 )
+from common.transforms.event_risk import EventRisk
 from common.transforms.forest import Forest
 from common.transforms.harmonise import Harmonise
 from common.transforms.in_level import InLevel
@@ -27,6 +28,7 @@ from common.transforms.stack import Stack
 __all__ = [
     "Clip",
     "Columns",
+    "EventRisk",
     "Forest",
     "Harmonise",
     "Impute",

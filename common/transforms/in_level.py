@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+import numpy as np
+
 from common.messages.plain import plain
 from common.statistics.base import Rows
 from common.transforms.base import Columns, Transform, positions
@@ -43,15 +45,12 @@ class InLevel(Transform):
         """Return the rows that remain; ValueError when a column is missing."""
         (place,) = positions(rows.columns, (self.column,))
         kept = rows.values[:, place] == self.level
+        own = rows.at(np.flatnonzero(kept))
         return dataclasses.replace(
-            rows,
-            values=rows.values[kept][:, positions(rows.columns, self.columns)],
+            own,
+            values=own.values[:, positions(rows.columns, self.columns)],
             columns=self.columns,
-            label=rows.label[kept],
-            fold=rows.fold[kept],
             paired=None,
-            origin=None if rows.origin is None else rows.origin[kept],
-            period=None if rows.period is None else rows.period[kept],
         )
 
     def outputs(self) -> Columns:

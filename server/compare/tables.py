@@ -155,6 +155,8 @@ def _features(selection: Selection | None) -> set[str]:
     if selection is None:
         return set()
     kept = {name for name, value in selection.coefficients.items() if value != 0}
+    if selection.cox is not None:
+        return set(selection.cox.log_hazard_ratios)
     if selection.svm is not None and selection.svm.weights:
         return set(selection.svm.weights)  # also where a fallback chose, not the LASSO
     return kept

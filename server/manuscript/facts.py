@@ -160,10 +160,14 @@ def _linear_models(settings: RecordedSettings) -> Iterator[str]:
     names += [n for n in settings.fusion_models if n == "fusion_feature"]
     if names:
         labels = words.join([MODELS[name].label.lower() for name in names])
+        model = f"a {settings.svm.get('kernel')} support vector machine"
+        rest = "whose cost is chosen by cross-validation, and Platt's scaling"
+        if settings.follow_up:
+            model = "a Cox model with a ridge penalty, stratified by hospital,"
+            rest = "whose penalty is chosen by cross-validation, and Breslow's baseline hazard"
         yield (
             f"{labels.capitalize()}: features chosen by LASSO (rank correlation and ICC filters"
-            f" before it where there are many), then a {settings.svm.get('kernel')} support vector"
-            " machine whose cost is chosen by cross-validation, and Platt's scaling."
+            f" before it where there are many), then {model} {rest}."
         )
 
 
@@ -364,7 +368,11 @@ def ensemble(results: Results) -> str:
 def weights(results: Results) -> str:
     """Say that the weights of linear models are shown."""
     arms = results.selection.get(main_run(results), {})
-    shown = [words.arm_label(arm) for arm, one in arms.items() if one.svm and one.svm.weights]
+    shown = [
+        words.arm_label(arm)
+        for arm, one in arms.items()
+        if (one.svm and one.svm.weights) or one.cox
+    ]
     return f"The weight of every feature is shown for {words.join(shown)}." if shown else ""
 
 

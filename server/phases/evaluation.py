@@ -52,6 +52,12 @@ from common.study.strata import most_levels, strata_columns
 from common.transforms import Select
 from common.transforms.views import View, table
 from server.phases.agreed import only_if
+from server.phases.follow_up import (
+    FollowUpFindings,
+    follow_up_asks,
+    measure_follow_up,
+    without_measures,
+)
 from server.phases.protocol import UNREAD, Federation, any_unread
 from server.phases.strata import (
     StratumFindings,
@@ -109,6 +115,7 @@ class EvaluationFindings:
     releases : by site, what the sets of patients asked about tell of single ones.
     canaries : by site, what decoders find of patients planted in its totals; None = not measured.
     site_fits : by set and site, calibration among the site's own patients.
+    follow_up : one a set, in place of `sets` where the endpoint has a time.
     """
 
     cutoffs: dict[str, float]
@@ -120,6 +127,7 @@ class EvaluationFindings:
     releases: dict[str, ReleaseAudit] = field(default_factory=dict)
     canaries: dict[str, CanaryAudit | None] = field(default_factory=dict)
     site_fits: dict[str, dict[str, CalibrationFit]] = field(default_factory=dict)
+    follow_up: tuple[FollowUpFindings, ...] = ()
 
 
 def evaluate_test_sets(
@@ -135,6 +143,8 @@ def evaluate_test_sets(
     edges : (k, cells + 1), from `score_edges` of the training probabilities, in the bundle's order.
     """
     study, names, cutoffs = federation.study, tuple(bundle.models), bundle.cutoffs
+    if study.follow_up is not None:
+        return _follow_up(federation, bundle, files, edges)
     cuts = strata_cuts(federation)
     replies = federation.evaluate(files, edges, cuts)
     sets = {test.name: study.members(test.name) for test in study.test_sets}
@@ -174,6 +184,38 @@ def evaluate_test_sets(
     )
 
 
+def _follow_up(
+    federation: Federation, bundle: Bundle, files: Files, edges: Float
+) -> EvaluationFindings:
+    """Hand out the bundle and measure a time to event on every test set; one round of sums."""
+    study, names, cutoffs = federation.study, tuple(bundle.models), bundle.cutoffs
+    replies = federation.evaluate(files, edges, {})
+    masked = [test.name for test in study.test_sets if study.masked(test.name)]
+    view = table("scores").then(Select(columns=names))
+    found: dict[str, FollowUpFindings] = {}
+    if masked:
+        measured = measure_follow_up(federation, masked, names, view, cutoffs, edges)
+        found = {one.subset: one for one in measured}
+    if replies is UNREAD:
+        return EvaluationFindings(cutoffs, (), {}, (), {})
+    for test in study.test_sets:
+        if test.name not in masked:
+            own = [replies[site].counts[test.name] for site in study.members(test.name)]
+            patients, events = (sum(counts) for counts in zip(*own, strict=True))
+            counts = patients, events, len(names)
+            found[test.name] = without_measures(test.name, *counts, study.time_grid)
+    return EvaluationFindings(
+        cutoffs=cutoffs,
+        sets=(),
+        site_areas={},
+        strata=(),
+        withheld={site: reply.withheld for site, reply in replies.items()},
+        releases={s: r.releases for s, r in replies.items() if r.releases is not None},
+        canaries={s: r.canaries for s, r in replies.items() if s in study.training_sites},
+        follow_up=tuple(found[test.name] for test in study.test_sets),
+    )
+
+
 def _by_site(
     sites: Sequence[str], subset: str, found: Mapping[str, Mapping[str, T]]
 ) -> dict[str, T]:
@@ -184,6 +226,8 @@ def _by_site(
 def evaluation_asks(study: Study) -> Phase:
     """Declare what `evaluate_test_sets` asks for."""
     models = len(study.base_models) + len(study.fusion_models)
+    if study.follow_up is not None:
+        return _follow_up_asks(study, models)
     spread = [t.name for t in study.test_sets if len(study.members(t.name)) > 1]
     over_sites = [one for subset in spread for one in scores_asks(study, models, subset)]
     cutting, cut_rounds = cuts_asks(study)
@@ -191,6 +235,22 @@ def evaluation_asks(study: Study) -> Phase:
     rounds = 1 + (2 if spread else 0) + cut_rounds + level_rounds
     asked = (*cutting, *_handout_asks(study, models), *over_sites, *levels)
     return Phase("evaluation", "Measures of the test sets", rounds, asked)
+
+
+def _follow_up_asks(study: Study, models: int) -> Phase:
+    masked = [test.name for test in study.test_sets if study.masked(test.name)]
+    asked = [one for subset in masked for one in follow_up_asks(study, models, subset)]
+    purpose, rounds = "Measures of the test sets", 2 if masked else 1
+    return Phase("evaluation", purpose, rounds, (*_audit_asks(study), *asked))
+
+
+def _audit_asks(study: Study) -> Iterator[Disclosure]:
+    """Declare what every hospital says of its own releases."""
+    figures: Parts = {"smallest": (1,), "determined": (1,), "epsilon": (1,)}
+    yield answers("evaluate.handout", "figures on its releases", EVERYBODY, figures)
+    if study.derivable:
+        counted: Parts = dict.fromkeys(DECODERS, (6,))
+        yield answers("evaluate.handout", "planted patients that decoders find", "train", counted)
 
 
 def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
@@ -216,11 +276,7 @@ def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
     }
     attacked: Parts = {"patients": (2,), "auc": (models, 3), "tpr": (models, 3)}
     yield answers("evaluate.handout", "attack on membership", "train", attacked)
-    figures: Parts = {"smallest": (1,), "determined": (1,), "epsilon": (1,)}
-    yield answers("evaluate.handout", "figures on its releases", EVERYBODY, figures)
-    if study.derivable:
-        counted: Parts = dict.fromkeys(DECODERS, (6,))
-        yield answers("evaluate.handout", "planted patients that decoders find", "train", counted)
+    yield from _audit_asks(study)
     for test in study.test_sets:
         if len(study.members(test.name)) > 1:
             own = {**areas, **fits}

@@ -3,28 +3,39 @@
 Outer problems are the folds 0 ... K-1 (fitted without that fold, for out-of-fold probabilities)
 and K (all training rows, the final model). Each outer problem chooses its penalty, its columns and
 its cost by inner cross-validation over the folds it may see. One Gram matrix a fold serves every
-LASSO.
+LASSO. For a time to event, Cox models and a cumulative hazard take the place of both machine and
+scaling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
-from common.learning.lasso import LassoFit, choice_apart, choose, fallback, with_choice
+from common.learning.cox_lasso import CoxFolds, score_question
+from common.learning.lasso import (
+    FoldSums,
+    LassoFit,
+    choice_apart,
+    choose,
+    fallback,
+    with_choice,
+)
 from common.learning.platt import PlattFit, prior_offset
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import Support
 from common.statistics.gram import FoldGram, FoldGramResult
 from common.study.model import Study
-from common.transforms import Clip, Sigmoid
+from common.transforms import Clip, EventRisk, Sigmoid
 from common.transforms.views import ByFold, View
 from common.utils import portable
 from server.phases.batching import distinct
+from server.phases.cox import cox_asks, event_risk, fit_cox_models, record_of, rounds_of
 from server.phases.fitted_model import FittedModel
 from server.phases.protocol import Federation
 from server.phases.svm import FittedSvm, OuterFold, fit_svms, svm_asks
@@ -57,29 +68,61 @@ def fit_linear_model(
     """
     views, supports = clipped(federation, views, supports)
     outers = _lasso(federation, name, views, supports)
+    decide = _machines if federation.study.follow_up is None else _cox
+    found = decide(federation, name, outers)
+    done = {
+        **selection,
+        **_chosen(outers, selection, changing),
+        **found.record,
+        "notes": (*_notes(outers, selection), *found.notes),
+    }
+    return FittedModel(
+        name=name,
+        out_of_fold=found.out_of_fold.then(found.step),
+        final=found.final.then(found.step),
+        features=tuple(features),
+        selection=done,
+    )
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """Decision values of all outer problems, and the step from them to probabilities."""
+
+    out_of_fold: View
+    final: View
+    step: Sigmoid | EventRisk
+    record: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def _machines(federation: Federation, name: str, outers: Sequence[OuterFold]) -> _Decided:
+    """Fit support vector machines and Platt's scaling."""
     svms, open_problems = fit_svms(federation, name, outers)
     models = [svm.decision for svm in svms]
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
     platt, inverted = calibrate(federation, out_of_fold, outers[-1].gram)
-    notes = [*_notes(outers, selection)]
+    notes = []
     if open_problems:
         rounds = federation.study.svm.max_rounds
         notes.append(f"{open_problems} SVM problems had not converged after {rounds} rounds")
     if inverted:
         notes.append(INVERTED)
-    done = {
-        **selection,
-        **_chosen(outers, selection, changing),
-        "svm": _svm(svms[-1]),
-        "notes": tuple(notes),
-    }
-    return FittedModel(
-        name=name,
-        out_of_fold=out_of_fold.then(platt),
-        final=models[-1].then(platt),
-        features=tuple(features),
-        selection=done,
-    )
+    return _Decided(out_of_fold, models[-1], platt, {"svm": _svm(svms[-1])}, tuple(notes))
+
+
+def _cox(federation: Federation, name: str, outers: Sequence[OuterFold]) -> _Decided:
+    """Fit Cox models and the cumulative hazard at the horizon."""
+    fitted, open_problems = fit_cox_models(federation, name, outers)
+    models = [one.decision for one in fitted]
+    out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
+    risk = event_risk(federation, name, out_of_fold)
+    notes = []
+    if open_problems:
+        rounds = rounds_of(federation.study)
+        notes.append(f"{open_problems} Cox models had not converged after {rounds} rounds")
+    record = {"cox": record_of(fitted[-1], risk)}
+    return _Decided(out_of_fold, models[-1], risk, record, tuple(notes))
 
 
 def select_columns(
@@ -193,22 +236,44 @@ def _lasso(
             for place, view in enumerate(asked)
         ]
     )
+    sums = _judged(federation, asked, grams)
     alphas = penalties(study)
     outers = []
     for index, place in enumerate(places):
         excluded = (index,) if index < study.folds else ()
         view, gram = asked[place], grams[place]
         kept = tuple(fold for fold in range(study.folds) if fold not in excluded)
-        fit = _agreed_fit(federation, f"{name}/lasso/{index}", gram, alphas, kept)
+        own = sums(place, excluded)
+        fit = _agreed_fit(federation, f"{name}/lasso/{index}", own, alphas, kept)
         chosen = fit.support
         note = ""
         if chosen.size == 0:
-            chosen = fallback(gram.training(excluded), settings.lasso_fallback)
+            chosen = fallback(own.training(excluded), settings.lasso_fallback)
             note = f"LASSO kept nothing: the {chosen.size} columns closest to the label are used"
         names = view.outputs()
         columns = tuple(names[i] for i in chosen)
         outers.append(OuterFold(index, excluded, view, columns, fit, gram, note))
     return outers
+
+
+def _judged(
+    federation: Federation, asked: Sequence[View], grams: Sequence[FoldGramResult]
+) -> Callable[[int, tuple[int, ...]], FoldSums]:
+    """Return what a LASSO on a view is fitted on, by folds that take no part.
+
+    For a time to event, scores of the partial likelihood take the place of X'y; one more round.
+    """
+    study = federation.study
+    if study.follow_up is None:
+        return lambda place, excluded: grams[place]
+    periods = study.follow_up.periods
+    found = federation.sum_many(
+        [
+            SumItem(score_question(study.folds, gram.p, periods), view, "train")
+            for view, gram in zip(asked, grams, strict=True)
+        ]
+    )
+    return lambda place, excluded: CoxFolds.of(grams[place], found[place], excluded)
 
 
 def penalties(study: Study) -> Float:
@@ -220,7 +285,7 @@ def penalties(study: Study) -> Float:
 
 
 def _agreed_fit(
-    federation: Federation, name: str, gram: FoldGramResult, alphas: Float, kept: tuple[int, ...]
+    federation: Federation, name: str, gram: FoldSums, alphas: Float, kept: tuple[int, ...]
 ) -> LassoFit:
     """Fit a LASSO, with the choice of columns that the coordinator has made."""
     own = choose(gram, alphas, kept)
@@ -268,6 +333,9 @@ def linear_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure
     tables : one, or one for every outer problem.
     """
     gram = sum_disclosure(study, FoldGram(folds=study.folds), width, tables=tables)
+    if study.follow_up is not None:
+        models, rounds = cox_asks(study, width, tables)
+        return (gram, *models), 1 + rounds
     svms, rounds = svm_asks(study, width, tables)
     return (gram, *svms, calibration_asks(study)), 1 + rounds + PLATT_ROUNDS
 

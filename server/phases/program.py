@@ -31,6 +31,7 @@ from server.phases.networks import (
     variants,
 )
 from server.phases.protocol import Federation
+from server.phases.risk_groups import decide_by_risk, risk_asks
 from server.phases.table1 import Table1Findings, table1, table1_asks
 
 BYTES_A_NAME, BYTES_OF_ENROLMENT, BYTES_OF_KEYS = 48, 2000, 400
@@ -101,7 +102,8 @@ def run_program(federation: Federation, steps: Steps, software: Mapping[str, str
         earlier = Earlier(dict(fitted), trained.get(name, {}))
         fit = partial(phase_of(name).fit, federation, earlier)
         fitted[name] = steps.step(step, fit, phase=name)
-    decide = partial(DECIDE[study.fusion.pooling], federation, fitted)
+    how = DECIDE[study.fusion.pooling] if study.follow_up is None else decide_by_risk
+    decide = partial(how, federation, fitted)
     decision = steps.step(STACKER, decide)
     bundle = final_bundle(study, decision, fitted, trained, software)
     evaluate = partial(evaluate_test_sets, federation, bundle, steps.files(bundle), decision.edges)
@@ -150,6 +152,7 @@ def phase_names(study: Study) -> tuple[str, ...]:
 def declared_phases(study: Study) -> tuple[Phase, ...]:
     """Declare all that every phase asks for, as large as it can be: the body of the dossier."""
     decides = bins_asks if study.fusion.pooling == "bins" else rows_asks
+    decides = decides if study.follow_up is None else risk_asks
     models = [phase_of(name).asks for name in in_order(unstacked(study))]
     declared = (enrolment_asks, table1_asks, *models, decides, evaluation_asks)
     return tuple(declare(study) for declare in declared)

@@ -25,13 +25,20 @@ def selection_block(results: Results) -> Block | None:
             (
                 *(Cell(_left(chosen, step) or words.MISSING) for step in used),
                 Cell(words.compact(chosen.alpha)),
-                Cell(words.compact(chosen.svm.cost if chosen.svm else None)),
+                Cell(words.compact(_cost(chosen))),
             ),
         )
         for arm, chosen in arms.items()
     )
-    columns = ("Model", *(words.STEP_LABELS[s] for s in used), "LASSO penalty", "SVM cost")
-    return Block("", "", columns, lines)
+    columns = ("Model", *(words.STEP_LABELS[s] for s in used), "LASSO penalty")
+    cox = any(chosen.cox for chosen in arms.values())
+    return Block("", "", (*columns, "Cox cost" if cox else "SVM cost"), lines)
+
+
+def _cost(chosen: Selection) -> float | None:
+    """Return the cost of the machine or Cox model."""
+    model = chosen.cox or chosen.svm
+    return model.cost if model else None
 
 
 def _left(chosen: Selection, step: str) -> str:

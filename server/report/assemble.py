@@ -59,7 +59,8 @@ class RunRecord:
 def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[str, Any]:
     """Assemble all that a run found."""
     run, minimum = {"run": record.label}, study.privacy.min_cell
-    measured = [evaluation_rows(one, minimum) for one in (found.decision.training, found.testing)]
+    both = (found.decision.training, found.testing)
+    measured = [evaluation_rows(one, minimum, study.follow_up) for one in both]
     tables = {key: [{**run, **row} for rows in measured for row in rows[key]] for key in TABLES}
     tables["delong"] = with_roles(tables["delong"], study.analysis.primary)
     tables["strata_tests"] = with_holm(tables["strata_tests"])

@@ -27,6 +27,7 @@ from common.html.drawing import (
 )
 from common.models import MODELS, in_order
 from server.report import words
+from server.report.follow_up import draw_survival
 from server.report.patients import draw_flow
 from server.report.performance import SIGNIFICANT
 from server.report.reading import (
@@ -56,8 +57,8 @@ AUC_FLOOR = 0.4
 def draw_figures(results: Results) -> list[Drawing]:
     """Draw all figures that the results have data for, in the order of the page."""
     makers: tuple[Callable[[Results], Iterator[Drawing]], ...] = (
-        *(draw_flow, _overviews, _rocs, _calibrations, _decision_curves, draw_strata),
-        *(draw_lassos, draw_paths, _weights, draw_correlations, draw_trainings),
+        *(draw_flow, _overviews, draw_survival, _rocs, _calibrations, _decision_curves),
+        *(draw_strata, draw_lassos, draw_paths, _weights, draw_correlations, draw_trainings),
     )
     return [drawing for maker in makers for drawing in maker(results)]
 
@@ -236,10 +237,12 @@ def _nan(value: float | None) -> float:
 def _weights(results: Results) -> Iterator[Drawing]:
     for arm, chosen in results.selection.get(main_run(results), {}).items():
         own = chosen.svm.weights if chosen.svm is not None else {}
+        own = own if chosen.cox is None else chosen.cox.log_hazard_ratios
         weights = own or chosen.coefficients
         if weights:
             largest = sorted(weights.items(), key=lambda item: (-abs(item[1]), item[0]))[:MOST_BARS]
             what = "SVM weight" if own else "LASSO coefficient"
+            what = what if chosen.cox is None else "Logarithm of the hazard ratio"
             paint = partial(_paint_weights, bars=largest[::-1], what=what)
             title = words.arm_label(arm)
             if len(weights) > MOST_BARS:

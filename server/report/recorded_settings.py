@@ -31,6 +31,7 @@ def recorded_settings(study: Study) -> dict[str, Any]:
     for network in NETWORKS:
         found[network]["pretrained"] = PurePath(found[network]["pretrained"]).name
     found["svm"]["costs"] = list(study.svm.cost_grid)
+    found["follow_up"] = written["follow_up"] or {}
     found["reporting"] = study.reporting.filled()
     found["analysis"]["primary"] = found["analysis"]["primary"] or {}
     found["interpolation"] = INTERPOLATION
@@ -129,7 +130,9 @@ def _of_fitting(study: Study) -> Iterator[str]:
             f"{study.selection.clip:g} before LASSO and machine; the paper has no limit."
         )
     chosen = ["cut-offs"]
-    if _linear(study):
+    if study.follow_up is not None:
+        chosen.append("the baseline hazard at the horizon")
+    elif _linear(study):
         chosen.append("the Platt scaling of a machine's values")
     if study.networks:
         chosen.append("that of what a network says")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +20,7 @@ from common.evaluation.table1 import TestResult
 from common.messages.exchanges import EnrolReply
 from common.statistics.base import Float
 from common.statistics.placements import DeLongResult
+from common.study.follow_up import FollowUp
 from common.study.model import ClinicalColumn, PrivacySettings, Study
 from server.phases.evaluation import EvaluationFindings, SetFindings, one_site_method
 from server.phases.strata import StratumFindings
@@ -38,6 +40,7 @@ from server.report.calibration_rows import (
     site_fits,
 )
 from server.report.comparisons import difference_of
+from server.report.follow_up import follow_up_rows, performance_rows
 
 FEW = "too few patients, or too few with or without the endpoint"
 SMALL = "withheld: small counts"
@@ -45,7 +48,7 @@ UNMASKED = "withheld: sums over fewer than three sites are not masked"
 WITHHELD = "withheld by the site: too few patients, or too few of one class"
 TABLES = (
     *("performance", "site_performance", "delong", "roc", "calibration", "decision_curve"),
-    *("strata", "strata_tests", "refusals", "calibration_fits", "recalibration"),
+    *("strata", "strata_tests", "refusals", "calibration_fits", "recalibration", "follow_up"),
 )
 
 Row = dict[str, Any]
@@ -241,12 +244,15 @@ def _shown(counts: dict[str, tuple[int, int]], minimum: int) -> dict[str, dict[s
 # -- evaluation -----------------------------------------------------------------------------------
 
 
-def evaluation_rows(found: EvaluationFindings, minimum: int) -> dict[str, list[Row]]:
+def evaluation_rows(
+    found: EvaluationFindings, minimum: int, grid: FollowUp | None = None
+) -> dict[str, list[Row]]:
     """Return the rows of all tables of measures, by table.
 
     Parameters
     ----------
     minimum : smallest count that may be shown of a set that its sites withhold.
+    grid : the study's grid of times, where the endpoint has one.
     """
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}
     for one in found.sets:
@@ -269,6 +275,11 @@ def evaluation_rows(found: EvaluationFindings, minimum: int) -> dict[str, list[R
     rows["calibration_fits"] += site_fits(found.site_fits, tuple(found.cutoffs), minimum > 1)
     rows["strata"], rows["strata_tests"] = strata_rows(tuple(found.cutoffs), found.strata)
     rows["calibration_fits"] += level_fits(tuple(found.cutoffs), found.strata, minimum)
+    if grid is not None:
+        measured, cuts = found.follow_up, found.cutoffs
+        shown = partial(shown_counts, minimum=minimum)
+        rows["performance"] += performance_rows(measured, cuts, grid, shown)
+        rows["follow_up"] += follow_up_rows(measured, cuts, grid)
     rows["refusals"] = [
         {"site": site, **vars(note)} for site, notes in found.withheld.items() for note in notes
     ]

@@ -201,6 +201,17 @@ class LeftOut(Record):
     differ: Count | None
 
 
+class Cox(Record):
+    """The Cox model on the selected features: logarithms of hazard ratios of one unit of each.
+
+    `baseline` is the logarithm of the cumulative hazard at the horizon of an average patient.
+    """
+
+    cost: Finite
+    log_hazard_ratios: dict[str, Finite]
+    baseline: Finite
+
+
 class Selection(Record):
     """Selection of an arm's features, from all columns to its model."""
 
@@ -211,6 +222,7 @@ class Selection(Record):
     path: LassoPath | None = None
     correlation: Correlation | None = None
     svm: Svm | None = None
+    cox: Cox | None = None
     folds: FoldSelections | None = None
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
@@ -257,6 +269,7 @@ class RecordedSettings(Record):
     imaging: Block = Field(default_factory=dict)
     radiomics: Block = Field(default_factory=dict)
     harmonisation: Block = Field(default_factory=dict)
+    follow_up: Block = Field(default_factory=dict)
     selection: Block = Field(default_factory=dict)
     svm: Block = Field(default_factory=dict)
     dl2d: Block = Field(default_factory=dict)
@@ -274,7 +287,7 @@ class RecordedSettings(Record):
 
 
 # results before the logit interval have DeLong's
-AucMethod = Literal["", "logit", "newcombe", "delong"]
+AucMethod = Literal["", "logit", "newcombe", "delong", "wald"]
 
 
 class Stratum(Record):
@@ -750,6 +763,59 @@ class Transfer(Record):
     run: RunName = "federated"
 
 
+class HorizonArea(Record):
+    """Cumulative, dynamic area at a horizon, weighted for censoring."""
+
+    horizon: Finite
+    auc: Share = None
+    auc_low: Share = None
+    auc_high: Share = None
+
+
+class RiskGroup(Record):
+    """Kaplan-Meier curve of the patients of low or of high risk, at the ends of joined periods."""
+
+    group: Literal["low", "high"]
+    times: tuple[Finite, ...]
+    at_risk: tuple[Count, ...]
+    events: tuple[Count, ...]
+    censored: tuple[Count, ...]
+    survival: tuple[Share, ...]
+    low: tuple[Share, ...]
+    high: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        return equal_lengths(self, "times", "at_risk", "events", "censored", "survival")
+
+
+class FollowUpMeasures(Record):
+    """One model of one run on one set, where the endpoint has a time.
+
+    `log_rank` compares patients of low and of high risk, `log_rank_within` within hospitals.
+    """
+
+    run: RunName
+    model: ModelName
+    set: str
+    n: MaybeCount = None
+    events: MaybeCount = None
+    cutoff: Number = None
+    harrell: Share = None
+    harrell_low: Share = None
+    harrell_high: Share = None
+    uno: Share = None
+    uno_low: Share = None
+    uno_high: Share = None
+    areas: tuple[HorizonArea, ...] = ()
+    log_rank: Number = None
+    p: Share = None
+    log_rank_within: Number = None
+    p_within: Share = None
+    groups: tuple[RiskGroup, ...] = ()
+    note: str = ""
+
+
 class Results(Record):
     """The whole of results.json."""
 
@@ -772,6 +838,7 @@ class Results(Record):
     calibration_fits: tuple[CalibrationFit, ...] = ()
     recalibration: tuple[Recalibration, ...] = ()
     decision_curve: tuple[DecisionCurve, ...] = ()
+    follow_up: tuple[FollowUpMeasures, ...] = ()
     strata: tuple[Stratum, ...] = ()
     strata_tests: tuple[StratumTest, ...] = ()
     participants: tuple[Participant, ...] = ()

@@ -29,6 +29,7 @@ from server.report import (
 )
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
 from server.report.figures import draw_figures, write_figures
+from server.report.follow_up import follow_up_block, headline
 from server.report.leave_one_out import leave_one_out_blocks
 from server.report.measures import measure_blocks, precision_blocks
 from server.report.reading import (
@@ -376,6 +377,8 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         performance=performance.performance_blocks(results),
         methods=performance.methods(results),
         measures=measure_blocks(results),
+        follow_up=follow_up_block(results),
+        follow_up_words=headline(results),
         precision=precision_blocks(results),
         primary=comparisons.primary_block(results),
         compared=comparisons.comparison_sentence(results),

@@ -150,6 +150,10 @@ def _selection_items(chosen: Selection) -> list[tuple[str, str, Cell]]:
         parts = ("cost", "intercept", "decision_mean", "decision_sd")
         items += [("svm", part, getattr(chosen.svm, part)) for part in parts]
         items += [("weight", name, value) for name, value in chosen.svm.weights.items()]
+    if chosen.cox is not None:
+        items += [("cox", part, getattr(chosen.cox, part)) for part in ("cost", "baseline")]
+        ratios = chosen.cox.log_hazard_ratios
+        items += [("log_hazard_ratio", name, value) for name, value in ratios.items()]
     return items + [("note", note, None) for note in chosen.notes]
 
 

@@ -34,14 +34,28 @@ def test_nothing_is_told_of_times_in_a_study_without_any(
     assert [rule for rule, _ in asked(statistic, usual)] == ["periods"]
 
 
-def test_a_gradient_of_a_cox_model_is_not_made_of_test_patients(rows: Any, asked: Any) -> None:
-    usual = rows(np.zeros((50, 1)), period=np.arange(50) % 3)
-    assert asked(GRADIENT, usual) == []
-    assert [rule for rule, _ in asked(GRADIENT, usual, "spread")] == ["subset"]
+def with_times(study: Any) -> Any:
+    return study(follow_up={"ends": [6.0, 12.0, 24.0], "horizons": [12.0]})
 
 
-def test_pairs_of_a_set_that_one_hospital_holds_alone_are_refused(rows: Any, asked: Any) -> None:
-    usual = rows(np.zeros((50, 1)), period=np.arange(50) % 3)
+def test_a_gradient_of_a_cox_model_is_not_made_of_test_patients(
+    rows: Any, asked: Any, study: Any
+) -> None:
+    usual, timed = rows(np.zeros((50, 1)), period=np.arange(50) % 3), with_times(study)
+    assert asked(GRADIENT, usual, study=timed) == []
+    assert [rule for rule, _ in asked(GRADIENT, usual, "spread", study=timed)] == ["subset"]
+
+
+def test_pairs_of_a_set_that_one_hospital_holds_alone_are_refused(
+    rows: Any, asked: Any, study: Any
+) -> None:
+    usual, timed = rows(np.zeros((50, 1)), period=np.arange(50) % 3), with_times(study)
     pairs = RankedPairs(EDGES, 3, np.array([1]))
-    assert [rule for rule, _ in asked(pairs, usual, "one")] == ["one_site_scores"]
-    assert asked(pairs, usual, "spread") == []
+    assert [rule for rule, _ in asked(pairs, usual, "one", study=timed)] == ["one_site_scores"]
+    assert asked(pairs, usual, "spread", study=timed) == []
+
+
+def test_a_finer_grid_than_the_studys_is_refused(rows: Any, asked: Any, study: Any) -> None:
+    usual, timed = rows(np.zeros((50, 1)), period=np.arange(50) % 3), with_times(study)
+    finer = LifeTable(NO_CUT, 30)
+    assert [rule for rule, _ in asked(finer, usual, "spread", study=timed)] == ["periods"]

@@ -24,7 +24,7 @@ def remarks(**changes: Any) -> str:
 def test_every_setting_is_recorded_with_its_value_and_no_key_is() -> None:
     study = recorded_study()
     found = recorded_settings(study)
-    assert {*BLOCKS, *PARTS, *ELSEWHERE, "reporting"} == set(Study.model_fields)
+    assert {*BLOCKS, *PARTS, *ELSEWHERE, "reporting", "follow_up"} == set(Study.model_fields)
     written = study.model_dump(mode="json")
     for name in {*BLOCKS, *PARTS} - {"svm", "analysis"}:
         assert found[name] == written[name]

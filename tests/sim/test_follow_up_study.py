@@ -1,0 +1,210 @@
+"""A study of a time to event at six centres: few events, binary columns, from file to report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sksurv.metrics import (
+    concordance_index_censored,
+    concordance_index_ipcw,
+    cumulative_dynamic_auc,
+)
+from sksurv.util import Surv
+from statsmodels.duration.hazard_regression import PHReg
+from statsmodels.duration.survfunc import SurvfuncRight, survdiff
+
+from client.data.cohort import read_cohort
+from client.data.tables import clinical_table
+from common.bundle.bundle import Bundle
+from common.dossier.disclosure import Disclosure
+from common.statistics.base import Rows
+from common.study.model import Study, load_study
+from common.transforms import Linear
+from common.transforms.views import materialise
+from server.phases.program import declared_phases
+from tests import builders
+from tests.fixtures.programs import run_simulation
+from tests.sim.test_dossier import fits
+
+NAMES = "abcdef"
+PATIENTS = (230, 180, 150, 130, 120, 110)
+COLUMNS = ("t4", "node", "male", "p53", "age")
+ENDS = [3.0, 6.0, 9.0, 12.0, 18.0, 24.0, 36.0, 48.0]
+GRID = {"column": "months", "ends": ENDS, "horizons": [12.0, 24.0]}
+
+
+def write_centres(folder: Path) -> None:
+    """Write cohorts as TCGA's are: about one in six had the event, four of five columns binary."""
+    random = np.random.default_rng(3)
+    for centre, (name, n) in enumerate(zip(NAMES, PATIENTS, strict=True)):
+        (folder / name).mkdir(parents=True)
+        binary = random.random((n, 4)) < np.array([0.3, 0.4, 0.55, 0.25]) + 0.02 * centre
+        age = random.normal(62, 9, n)
+        risk = binary @ [0.9, 0.7, 0.0, -0.8] + 0.03 * (age - 62) + 0.2 * (centre - 2)
+        time = 110 * random.weibull(1.1, n) / np.exp(risk)
+        leaves = random.uniform(2, 45, n)
+        with (folder / name / "cohort.csv").open("w", newline="") as file:
+            out = csv.writer(file)
+            out.writerow(["patient_id", "label", "split", "months", *COLUMNS])
+            for i in range(n):
+                split = "train" if i % 10 < 7 else "internal_test"
+                split = "external_test" if name == "f" and i % 10 == 9 else split
+                months = round(float(min(time[i], leaves[i])), 1)
+                cells = ["yes" if one else "no" for one in binary[i]]
+                row = [f"{name}{i}", int(time[i] <= leaves[i]), split, months, *cells]
+                out.writerow([*row, round(float(age[i]), 1)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("centres")
+    write_centres(folder)
+    text = builders.study_text(
+        sites=NAMES,
+        tests={"internal": ("internal_test", NAMES), "external": ("external_test", "f")},
+        clinical=[
+            *(builders.levels(name, "no", "yes") for name in COLUMNS[:4]),
+            builders.number("age"),
+        ],
+        follow_up=GRID,
+        privacy={"min_class_per_fold": 1},
+    )
+    (folder / "study.toml").write_text(text, encoding="utf-8")
+    out = folder / "run"
+    done = run_simulation(folder, tuple(NAMES), out)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return out
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    return tree
+
+
+def pooled(run: Path, study: Study, split: str) -> Rows:
+    """Return the clinical tables of all hospitals, `origin` being the hospital."""
+    parts = []
+    for number, name in enumerate(NAMES):
+        found = read_cohort(run.parent / name, name, study).patients
+        patients = [one for one in found if one.split == split]
+        label, fold, period = zip(*((p.label, p.fold, p.period) for p in patients), strict=True)
+        parts.append(
+            (clinical_table(patients, study), label, fold, period, [number] * len(patients))
+        )
+    values, label, fold, period, origin = (np.concatenate(own) for own in zip(*parts, strict=True))
+    return Rows(values, study.clinical_columns, label * 1.0, fold, None, origin, None, period)
+
+
+class Pooled:
+    """All hospitals' rows, as `materialise` reads them."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def read(self, name: str, subset: str) -> Rows:
+        del name, subset
+        return self.rows
+
+
+def model_of(run: Path) -> Any:
+    files = {p.name: np.frombuffer(p.read_bytes(), np.uint8) for p in (run / "bundle").iterdir()}
+    return Bundle.from_files(files).models["clinical"]
+
+
+def row_of(run: Path, subset: str) -> dict[str, Any]:
+    (row,) = [one for one in results_of(run)["follow_up"] if one["set"] == subset]
+    return row
+
+
+def test_the_model_is_a_cox_model_within_hospitals(run: Path) -> None:
+    study = load_study(run / "study.toml")
+    rows, model = pooled(run, study, "train"), model_of(run)
+    assert 0.1 < rows.label.mean() < 0.3
+    linear = next(step for step in model.transforms if isinstance(step, Linear))
+    cox = results_of(run)["selection"]["federated"]["clinical"]["cox"]
+    assert cox["log_hazard_ratios"] == dict(zip(linear.columns, linear.weights, strict=True))
+    # the ridge penalty shrinks; signs and order are those of statsmodels
+    place = [rows.columns.index(name) for name in linear.columns]
+    values = rows.values[:, place]
+    z = (values - values.mean(axis=0)) / values.std(axis=0)
+    status = rows.label.astype(int)
+    fitted = PHReg(rows.period, z, status=status, ties="breslow", strata=rows.origin).fit()
+    assert np.corrcoef(fitted.params, linear.weights)[0, 1] > 0.98
+    assert set(linear.columns) >= {"t4=yes", "node=yes", "p53=yes"}
+
+
+def test_measures_of_the_spread_test_set_are_those_of_all_patients_together(run: Path) -> None:
+    study = load_study(run / "study.toml")
+    rows, found = pooled(run, study, "internal_test"), row_of(run, "internal")
+    risk = materialise(model_of(run), Pooled(rows), "train").values[:, 0]
+    happened, time = rows.label > 0.5, rows.period + 1.0
+    assert (found["n"], found["events"]) == (rows.n, happened.sum())
+    harrell = concordance_index_censored(happened, time, risk, tied_tol=0)[0]
+    assert found["harrell"] == pytest.approx(harrell, abs=2e-3)
+    assert found["harrell_low"] < harrell < found["harrell_high"]
+    outcome = Surv.from_arrays(happened, time - 0.25 * happened)
+    uno = concordance_index_ipcw(outcome, outcome, risk, tied_tol=0)[0]
+    assert found["uno"] == pytest.approx(uno, abs=5e-3)
+    areas, _ = cumulative_dynamic_auc(outcome, outcome, risk, np.array([4.0, 6.0]), tied_tol=0)
+    assert [one["horizon"] for one in found["areas"]] == [12.0, 24.0]
+    np.testing.assert_allclose([one["auc"] for one in found["areas"]], areas, atol=5e-3)
+    high = (risk >= found["cutoff"]).astype(int)
+    statistic, p = survdiff(rows.period, rows.label, high)
+    assert found["log_rank"] == pytest.approx(statistic, rel=1e-6)
+    assert found["p"] == pytest.approx(p, rel=1e-5)
+    statistic, _ = survdiff(rows.period, rows.label, high, strata=rows.origin)
+    assert found["log_rank_within"] == pytest.approx(statistic, rel=1e-6)
+
+
+def test_curves_are_kaplan_meiers_on_joined_periods_without_small_counts(run: Path) -> None:
+    study = load_study(run / "study.toml")
+    rows, found = pooled(run, study, "internal_test"), row_of(run, "internal")
+    risk = materialise(model_of(run), Pooled(rows), "train").values[:, 0]
+    for group, chosen in zip(found["groups"], (risk < found["cutoff"], risk >= found["cutoff"]),
+                             strict=True):  # fmt: skip
+        last = np.array([ENDS.index(time) for time in group["times"]])
+        joined = np.searchsorted(last, rows.period[chosen])
+        curve = SurvfuncRight(joined, rows.label[chosen])
+        at = np.searchsorted(curve.surv_times, np.arange(last.size), side="right") - 1
+        expected = np.where(at < 0, 1.0, curve.surv_prob[np.maximum(at, 0)])
+        np.testing.assert_allclose(group["survival"], expected, atol=1e-12)
+        for counts in (group["events"], group["censored"]):
+            assert all(count == 0 or count >= study.privacy.min_cell for count in counts)
+
+
+def test_a_set_at_one_hospital_is_withheld_and_says_so(run: Path) -> None:
+    found = row_of(run, "external")
+    assert found["note"].startswith("withheld") and found["harrell"] is None
+    (row,) = [one for one in results_of(run)["performance"] if one["set"] == "external"]
+    assert row["auc"] is None and row["method"].startswith("withheld")
+
+
+def test_the_page_shows_survival_and_says_what_times_are(run: Path) -> None:
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "How long patients stay free of the event" in page
+    assert "on a grid of 8 periods up to 48 months" in page
+    assert "Youden" not in page.split('id="settings"')[0]
+    assert (run / "figures" / "survival-clinical-internal.svg").is_file()
+
+
+def test_every_sum_in_the_ledgers_is_covered_by_a_line_of_the_dossier(run: Path) -> None:
+    planned: dict[tuple[str, str], list[Disclosure]] = defaultdict(list)
+    for phase in declared_phases(load_study(run / "study.toml")):
+        for one in phase.asked:
+            planned[one.what, one.subset].append(one)
+    seen = set()
+    for ledger in run.glob("sites/*/work/ledger.jsonl"):
+        for line in ledger.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            for item in entry["items"] if entry["exchange"] == "query.sum" else ():
+                key = (item["what"].partition(":")[0], item["subset"])
+                assert fits(item, planned[key]), (key, item["shapes"])
+                seen.add(key[0])
+    assert {"CoxGradient", "RiskSums", "LifeTable", "LogRank", "RankedPairs"} <= seen
+    assert not seen & {"SvmGradient", "PlattSums", "Confusion", "ClassHistogram"}
