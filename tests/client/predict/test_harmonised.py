@@ -50,10 +50,11 @@ def hospitals(imaging_master: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(imaging_master, folder)
     add_scanners(folder / "north" / "cohort.csv")
     study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
-    study["base_models"], study["fusion_models"] = ["clinical", "radiomics"], ["fusion_decision"]
-    study["strata"] = []
+    study["base_models"] = ["clinical", "radiomics", "dl2d"]
+    study["fusion_models"] = ["fusion_feature", "fusion_decision"]
+    study["strata"], study["dl2d"]["rounds"] = [], 1
     study["harmonisation"] = {
-        "tables": ["radiomics"],
+        "tables": ["radiomics", "deep"],
         "covariates": ["age", "sex"],
         "batch": "scanner",
         "unseen": "own",
@@ -122,7 +123,8 @@ def test_a_hospital_that_trained_predicts_with_what_it_kept_as_it_was_evaluated(
     assert "features are used as they are" in notes(done.tree, new)
     assert all("this hospital's training patients" in notes(done.tree, one) for one in usual)
     without = predicted(call(*words, "--json").tree)
-    assert any(abs(without[one]["radiomics"] - expected[one]["radiomics"]) > 1e-4 for one in usual)
+    for model in ("radiomics", "fusion_feature"):
+        assert any(abs(without[one][model] - expected[one][model]) > 1e-4 for one in usual)
 
 
 def test_a_hospital_that_only_tests_predicts_by_estimates_from_its_patients(
@@ -147,7 +149,12 @@ def test_what_a_hospital_keeps_names_its_scanners_and_is_for_one_bundle(
     work = finished / "sites" / "north" / "work"
     kept = find_batches(work, digest_of(files))
     assert kept is not None
-    assert kept.scanners == (NEW, "old", "usual") and set(kept.effects) == {"radiomics"}
+    assert kept.scanners == (NEW, "old", "usual")
+    # features of the network are among them where the fusion keeps any
+    steps = [
+        one for view in Bundle.from_files(files).models.values() for one in harmonising_steps(view)
+    ]
+    assert set(kept.effects) == {before.source.name for before, _ in steps} >= {"radiomics"}
     # the few patients of one scanner are joined with the others; of the new one nothing is known
     assert kept.effects["radiomics"].joined.tolist() == [-1, 0, 0]
     assert find_batches(work, "0" * 64) is None
@@ -172,4 +179,6 @@ def test_neither_the_bundle_nor_the_results_know_a_scanner_or_a_batch(finished: 
         assert NEW not in path.read_text(encoding="utf-8")
     results = json.loads((finished / "results.json").read_text(encoding="utf-8"))
     assert results["settings"]["harmonisation"]["covariates"] == ["age", "sex"]
-    assert "harmonised over scanners (ComBat)" in json.dumps(results["selection"])
+    for model in ("radiomics", "dl2d"):
+        notes_of = results["selection"]["federated"][model]["notes"]
+        assert any("harmonised over scanners (ComBat)" in note for note in notes_of)
