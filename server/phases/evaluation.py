@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -37,6 +38,7 @@ from common.statistics.class_histogram import (
     score_edges,
 )
 from common.statistics.fold_scores import FoldScoresResult
+from common.statistics.own_pairs import OwnPairs, OwnPairsResult
 from common.statistics.placements import DeLongResult, Placements, delong_unknown
 from common.statistics.scores import (
     BINS,
@@ -90,6 +92,7 @@ class SetFindings:
     evaluation : None where the sites withhold it.
     curves : ROC curve by model, of those with an area.
     methods : by model, the way to its area.
+    within : by model, area of pairs of the same hospital, and its variance; empty where unknown.
     """
 
     subset: str
@@ -98,6 +101,7 @@ class SetFindings:
     evaluation: Evaluation | None
     curves: dict[str, RocCurve]
     methods: tuple[str, ...]
+    within: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @plain
@@ -161,7 +165,10 @@ def evaluate_test_sets(
     for subset, sites in sets.items():
         if subset not in spread:
             minimum = study.privacy.min_cell
-            found[subset] = _at_one_site(subset, names, replies[sites[0]], minimum)
+            one = _at_one_site(subset, names, replies[sites[0]], minimum)
+            # a pooled reference is one site with the patients of several hospitals
+            several = len(study.test_set(subset).hospitals) > 1
+            found[subset] = replace(one, within={}) if several else one
         elif subset not in summed:
             own = [replies[site].counts[subset] for site in sites]
             found[subset] = _withheld(subset, sum(n for n, _ in own), sum(p for _, p in own))
@@ -319,19 +326,22 @@ def evaluate_over_sites(
                 BinnedCalibration(),
                 BrierSums(),
                 DecisionCounts(),
+                OwnPairs(),
             )
         ]
     )
-    histograms = dict(zip(subsets, first[::5], strict=True))
+    histograms = dict(zip(subsets, first[::6], strict=True))
     placements = {subset: placements_of(one, minimum) for subset, one in histograms.items()}
     areas = _areas(federation, view, placements, histograms)
     found: list[SetFindings] = []
     if any_unread(first):
         return found
     for i, subset in enumerate(subsets):
-        histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
+        histogram, confusion, calibration, brier, decision, own = first[6 * i : 6 * i + 6]
+        within: dict[str, tuple[float, float]] = {}
         if subset in areas:
             delong, fit = areas[subset]
+            within = areas_within(names, own)
             methods = _methods(placements[subset])
         else:
             delong = delong_unknown(decision.n, decision.positives, len(names))
@@ -348,8 +358,15 @@ def evaluate_over_sites(
             fit=fit,
             smooth=smooth_measures(points, fit, cuts, brier, confusion),
         )
-        found.append(_with_curves(subset, names, evaluation, methods))
+        one = _with_curves(subset, names, evaluation, methods)
+        found.append(replace(one, within=within))
     return found
+
+
+def areas_within(names: Sequence[str], found: OwnPairsResult) -> dict[str, tuple[float, float]]:
+    """Return the area of pairs of one hospital and its variance, by model."""
+    auc, variance = found.areas()
+    return dict(zip(names, zip(auc.tolist(), variance.tolist(), strict=True), strict=True))
 
 
 def scores_asks(study: Study, models: int, subset: str) -> tuple[Disclosure, ...]:
@@ -362,6 +379,7 @@ def scores_asks(study: Study, models: int, subset: str) -> tuple[Disclosure, ...
             BinnedCalibration(),
             BrierSums(),
             DecisionCounts(),
+            OwnPairs(),
             CalibrationSums(*(np.zeros(models) for _ in range(3))),
             widest_placements(models),
         )
@@ -402,6 +420,7 @@ def evaluate_training(
     cutoffs: Mapping[str, float],
     folds: Sequence[FoldScoresResult],
     min_cell: int = 0,
+    within: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> SetFindings:
     """Find the out-of-fold performance on the pooled rows the server holds.
 
@@ -412,6 +431,7 @@ def evaluate_training(
     scores : (n, k) out-of-fold probabilities. labels : (n,).
     folds : scores of these models by fold, in the same order.
     min_cell : fewest rows of a group of the calibration that is shown.
+    within : by model, area of pairs of the same hospital and its variance, as far as known.
     """
     rows = Rows(
         values=scores,
@@ -428,6 +448,7 @@ def evaluate_training(
         evaluation=judged_within_folds(evaluation, folds),
         curves={name: roc_points(scores[:, i], labels) for i, name in enumerate(names)},
         methods=(WITHIN_FOLDS,) * len(names),
+        within=dict(within),
     )
 
 
@@ -486,7 +507,10 @@ def measured_at_one_site(
     subset: str, names: Sequence[str], evaluation: Evaluation, minimum: int
 ) -> SetFindings:
     """Return the measures of a set that one site holds, made there from cells of `minimum`."""
-    return _with_curves(subset, names, evaluation, (one_site_method(minimum),) * len(names))
+    found = _with_curves(subset, names, evaluation, (one_site_method(minimum),) * len(names))
+    variances = np.diag(evaluation.delong.covariance).tolist()
+    areas = zip(evaluation.delong.auc.tolist(), variances, strict=True)
+    return replace(found, within=dict(zip(names, areas, strict=True)))
 
 
 def _withheld(subset: str, patients: int, positives: int) -> SetFindings:

@@ -31,12 +31,18 @@ from common.statistics.base import Float
 from common.statistics.class_histogram import MOST_CELLS, QUANTILES, ClassHistogram, score_edges
 from common.statistics.fold_scores import FoldScores, FoldScoresResult
 from common.statistics.histogram import Histogram
+from common.statistics.own_pairs import OwnPairs
 from common.study.model import Study
 from common.transforms import Stack
 from common.transforms.views import View
 from server.phases.agreed import only_if
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
-from server.phases.evaluation import SetFindings, evaluate_training, training_findings
+from server.phases.evaluation import (
+    SetFindings,
+    areas_within,
+    evaluate_training,
+    training_findings,
+)
 from server.phases.fitted_model import FittedModel
 from server.phases.out_of_fold import cells_of, curves_of
 from server.phases.protocol import UNREAD, Federation, OutOfFoldRows
@@ -61,7 +67,7 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     names = unstacked(study)
     views = {name: fitted[name].out_of_fold for name in names}
     known = known_columns(views)
-    counted, *fitting = federation.sum_many(_counts(study, views, known))
+    counted, own_pairs, *fitting = federation.sum_many(_counts(study, views, known))
     quantiles = probability_quantiles(counted.edges, counted.counts, QUANTILES)
     curves, _, by_fold = curves_of(federation, views, quantiles)
     rows = federation.rows(views, fitting[0].counts if fitting else np.zeros((0, 0)))
@@ -86,7 +92,10 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     if rows is not UNREAD:
         table, minimum = np.column_stack(list(scores.values())), study.privacy.min_cell
         folds = [by_fold, *([] if stacker is None else [stacked])]
-        found = evaluate_training(tuple(scores), table, rows.labels, cutoffs, folds, minimum)
+        within = areas_within(names, own_pairs)
+        found = evaluate_training(
+            tuple(scores), table, rows.labels, cutoffs, folds, minimum, within
+        )
         training = (found,)
     return Decision(
         training=training_findings(training, cutoffs),
@@ -135,7 +144,10 @@ def rows_asks(study: Study) -> Phase:
     )
     known = sum(set(MODELS[name].tables) == KNOWN_TABLES for name in study.base_models)
     edges = cell_edges(study.fusion.row_decimals)
-    asked = [sum_disclosure(study, cells_of(models), models)]
+    asked = [
+        sum_disclosure(study, cells_of(models), models),
+        sum_disclosure(study, OwnPairs(), models),
+    ]
     if known:
         statistic = Histogram(edges=np.tile(edges, (known, 1)))
         asked.append(sum_disclosure(study, statistic, known))
@@ -146,9 +158,10 @@ def rows_asks(study: Study) -> Phase:
 
 
 def _counts(study: Study, views: Mapping[str, View], known: tuple[str, ...]) -> list[SumItem]:
-    """Ask for all models' probabilities in cells, and for those that the rows are rounded to."""
+    """Ask for all models' probabilities in cells, pairs, and cells that the rows are rounded to."""
     names = tuple(views)
-    items = [SumItem(cells_of(len(names)), side_by_side(views, names), "train")]
+    joined = side_by_side(views, names)
+    items = [SumItem(cells_of(len(names)), joined, "train"), SumItem(OwnPairs(), joined, "train")]
     if known:
         edges = np.tile(cell_edges(study.fusion.row_decimals), (len(known), 1))
         items.append(SumItem(Histogram(edges=edges), side_by_side(views, known), "train"))

@@ -61,6 +61,8 @@ def _performance_columns(results: Results) -> list[Column]:
     columns = [
         Column(f"{words.run_label(run)} AUC (95%\N{NO-BREAK SPACE}CI)", lambda row: _auc(row, run))
     ]
+    if any(found.auc_within is not None for row in matrix if (found := primary(row, run))):
+        columns.append(Column("Within hospitals (95%\N{NO-BREAK SPACE}CI)", _within(run)))
     if run != "pooled" and any(row.pooled for row in matrix):
         columns.append(Column("Pooled AUC (95%\N{NO-BREAK SPACE}CI)", _pooled))
     if any(row.local for row in matrix):
@@ -93,6 +95,21 @@ def _of(row: MatrixRow, run: str, make: Callable[[Performance], Cell]) -> Cell:
 
 def _auc(row: MatrixRow, run: str) -> Cell:
     return _of(row, run, lambda found: _auc_cell(found, "auc"))
+
+
+def _within(run: str) -> Callable[[MatrixRow], Cell]:
+    def make(row: MatrixRow) -> Cell:
+        return _of(
+            row,
+            run,
+            lambda found: Cell(
+                words.auc(found.auc_within),
+                words.interval(found.within_low, found.within_high),
+                "auc_within",
+            ),
+        )
+
+    return make
 
 
 def _pooled(row: MatrixRow) -> Cell:
@@ -171,6 +188,11 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
     for test in results.study.test_sets:
         if test.name == known.set:
             note += f" From {words.join(list(test.sites))}."
+    if known.auc_within is not None:
+        note += (
+            " Within hospitals: AUC of pairs of patients of the same hospital, which a model that"
+            " knows how frequent the endpoint is at each hospital does not win."
+        )
     own = [(MODELS[row.model].label, found) for row in rows if (found := primary(row, run))]
     return " ".join([note, *interval_warnings(own)])
 

@@ -316,7 +316,12 @@ def _measures(
         tp = round(float(evaluation.confusion.tp[i]))
         tn = round(float(evaluation.confusion.tn[i]))
         counts = {"cutoff": float(cutoff), "correct": tp + tn, "tp": tp, "tn": tn}
-        area = {**_area(delong, i), **_wald(delong, i), **_precision(evaluation, i)}
+        area = {
+            **_area(delong, i),
+            **_wald(delong, i),
+            **_within(one, model),
+            **_precision(evaluation, i),
+        }
         rows["performance"].append({**key, **area, **counts, "method": one.methods[i]})
         rows["calibration"].append({**key, **_calibration(evaluation, i)})
         if delong.n:
@@ -326,6 +331,14 @@ def _measures(
         pair = {"model_a": first, "model_b": second}
         apart = difference_of(float(delong.auc[a]), float(delong.auc[b]), z)
         rows["delong"].append({"set": one.subset, **pair, "z": z, "p": p, **apart})
+
+
+def _within(one: SetFindings, model: str) -> Row:
+    """Return the area of pairs of the same hospital; nothing where it is not known."""
+    auc, variance = one.within.get(model, (float("nan"), float("nan")))
+    found = auc_interval(auc, variance, one.patients - one.positives, one.positives)
+    values = {"auc_within": auc, "within_low": found.low, "within_high": found.high}
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 def _area(delong: DeLongResult, column: int) -> Row:

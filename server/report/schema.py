@@ -376,6 +376,7 @@ class Performance(Record):
     """One model of one run on one set; on `train` the predictions are out-of-fold.
 
     `ci_low`, `ci_high` are of the method in `ci_method`, `wald_low`, `wald_high` DeLong's own.
+    `auc_within` is the AUC of pairs of patients of the same hospital.
     `average_precision` is the area under the precision-recall curve.
     `correct`, `tp`, `tn` count patients at the frozen cut-off; `method` says how the AUC was made.
     Counts that a disclosure rule withholds are null.
@@ -392,6 +393,9 @@ class Performance(Record):
     ci_method: AucMethod = ""
     wald_low: Share = None
     wald_high: Share = None
+    auc_within: Share = None
+    within_low: Share = None
+    within_high: Share = None
     average_precision: Share = None
     ap_low: Share = None
     ap_high: Share = None

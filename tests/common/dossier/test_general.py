@@ -51,6 +51,7 @@ from common.statistics.histogram import Histogram
 from common.statistics.icc import PairedMoments
 from common.statistics.log_rank import LogRank
 from common.statistics.moments import CentredSquares, Means, Missingness
+from common.statistics.own_pairs import OwnPairs
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram
 from common.statistics.ranked_pairs import RankedPairs
@@ -109,6 +110,7 @@ EXAMPLES: list[Any] = [
         node=EACH,
         column=EACH,
     ),
+    OwnPairs(),
     PairedMoments(mean=CENTRE),
     PlattSums(a=np.zeros(POINTS), b=np.zeros(POINTS), positives=1, negatives=1),
     ProtectedLevelCounts(levels=LEVELS, minimum=3),

@@ -28,6 +28,7 @@ from common.statistics.histogram import Histogram
 from common.statistics.icc import PairedMoments
 from common.statistics.log_rank import LogRank
 from common.statistics.moments import CentredSquares, Means, Missingness
+from common.statistics.own_pairs import OwnPairs
 from common.statistics.placements import Placements
 from common.statistics.platt import PlattSums
 from common.statistics.rank_gram import RankGram, first_edges
@@ -71,6 +72,7 @@ CASES: list[tuple[Any, Rows]] = [
     (Missingness(), ROWS),
     (FoldCounts(folds=5), ROWS),
     (FoldMoments(folds=5), ROWS),
+    (OwnPairs(), ROWS),
     (FoldScores(folds=5, edges=np.tile(GRID, (P, 1))), ROWS),
     (LevelCounts(levels=4), table(CODES)),
     (PairedMoments(mean=CENTRE), ROWS),
@@ -144,6 +146,7 @@ NAMES = [type(statistic).__name__ for statistic, _ in CASES]
 # ranks, repeats, placements, risk sets and means of a hospital depend on which rows share a site:
 # only what comes of them is stable; and what one site gives alone is never summed
 NOT_SITE_FREE = (
+    OwnPairs,
     CappedHistogram,
     RankGram,
     ClassHistogram,

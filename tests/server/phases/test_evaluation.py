@@ -73,6 +73,11 @@ def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> Non
         labels = LABELS if row["set"] == "one" else LABELS[:120]
         scores = SCORES[: labels.size, NAMES.index(row["model"])]
         assert row["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)
+        own = [np.flatnonzero(SITE[: labels.size] == site) for site in range(4)]
+        pairs = [labels[at].sum() * (1 - labels[at]).sum() for at in own]
+        each = [roc_auc_score(labels[at], scores[at]) for at in own]
+        assert row["auc_within"] == pytest.approx(np.average(each, weights=pairs), abs=1e-6)
+        assert row["within_low"] < row["auc_within"] < row["within_high"]
         tn, _, _, tp = confusion_matrix(labels, scores >= CUTOFFS[row["model"]]).ravel()
         assert (row["tp"], row["tn"], row["correct"]) == (tp, tn, tp + tn)
         assert "summed class-wise histograms" in row["method"]
