@@ -59,6 +59,7 @@ class ForestBatch:
         draws: Sequence[int],
         max_depth: int,
         seed: int,
+        monotone: bool = False,
     ) -> None:
         if not draws or max_depth < 1 or edges.shape[1] < 3:
             raise ValueError("a forest needs at least one tree, one level and two bins")
@@ -74,6 +75,8 @@ class ForestBatch:
         self._feature = np.full((trees, inner), -1, dtype=np.int64)
         self._threshold = np.zeros((trees, inner))
         self._weight = np.zeros((trees, 2 * inner + 1, 2))
+        self._monotone = monotone
+        self._low, self._high = np.zeros((trees, 2 * inner + 1)), np.ones((trees, 2 * inner + 1))
         self._open = np.zeros((trees, inner), dtype=np.bool_)
         self._open[:, 0] = True
         self._random = np.random.default_rng(seed)
@@ -110,7 +113,7 @@ class ForestBatch:
             raise ValueError("the outcome does not belong to the last request")
         total = result.counts.sum(axis=2)
         self._weight[self._tree, self._node] = total
-        gain, cut, left = best_cuts(result.counts, self._least[self._tree])
+        gain, cut, left = best_cuts(result.counts, self._least[self._tree], self._monotone)
         gain[~self._splittable(total, self._tree)] = -np.inf
         best = _best_of_each(gain, self._tree * self._weight.shape[1] + self._node)
         best = best[np.isfinite(gain[best])]
@@ -125,7 +128,21 @@ class ForestBatch:
             self._weight[tree, child] = weight
             if self.rounds < self._max_depth:
                 self._open[tree, child] = self._splittable(weight, tree)
+        if self._monotone:
+            self._bound(tree, node, left[best], (total - left)[best])
         self._ask()
+
+    def _bound(self, tree: Int, node: Int, left: Float, right: Float) -> None:
+        """Keep all leaves under the left child below those under the right one, as scikit-learn."""
+        shares = [one[:, 1] / np.maximum(one.sum(axis=1), 1.0) for one in (left, right)]
+        middle = np.clip(
+            (shares[0] + shares[1]) / 2.0, self._low[tree, node], self._high[tree, node]
+        )
+        for child, low, high in (
+            (2 * node + 1, self._low[tree, node], middle),
+            (2 * node + 2, middle, self._high[tree, node]),
+        ):
+            self._low[tree, child], self._high[tree, child] = low, high
 
     def forest(self, problem: int, columns: Columns, name: str) -> Forest:
         """Return the forest of one problem as grown so far; 0.5 where a tree has drawn no row."""
@@ -136,7 +153,11 @@ class ForestBatch:
             columns=columns,
             feature=self._feature[own],
             threshold=self._threshold[own],
-            value=np.where(weight > 0, positive / np.maximum(weight, 1.0), 0.5),
+            value=np.clip(
+                np.where(weight > 0, positive / np.maximum(weight, 1.0), 0.5),
+                self._low[own],
+                self._high[own],
+            ),
             name=name,
         )
 
@@ -156,7 +177,7 @@ class ForestBatch:
         self._column = ranking[looked]
 
 
-def best_cuts(counts: Float, least: Int) -> tuple[Float, Int, Float]:
+def best_cuts(counts: Float, least: Int, monotone: bool = False) -> tuple[Float, Int, Float]:
     """Return the best Gini split of each histogram: gain (q,), cut (q,), left weights (q, 2).
 
     The left side takes the bins up to `cut`, included; among cuts through the same empty bins it is
@@ -167,11 +188,14 @@ def best_cuts(counts: Float, least: Int) -> tuple[Float, Int, Float]:
     ----------
     counts : (q, 2, bins).
     least : int64 (q,), least weight on either side.
+    monotone : allow only cuts with at least as large a share of positives on the right.
     """
     lefts = np.cumsum(counts, axis=2)[:, :, :-1]
     rights = counts.sum(axis=2, keepdims=True) - lefts
     n_left, n_right = lefts.sum(axis=1), rights.sum(axis=1)
     allowed = (n_left >= least[:, None]) & (n_right >= least[:, None])
+    if monotone:
+        allowed &= lefts[:, 1] * n_right <= rights[:, 1] * n_left
     purity = np.square(lefts).sum(axis=1) / np.maximum(n_left, 1.0)
     purity += np.square(rights).sum(axis=1) / np.maximum(n_right, 1.0)
     gains = np.where(allowed, purity, -np.inf)

@@ -211,6 +211,14 @@ class FusionSettings(Settings):
     trees: int = Field(100, ge=1, le=1000)
     pooling: Literal["rows", "bins"] = "rows"
     bins: int = Field(20, ge=2, le=100)
+    monotone: bool = Field(
+        True,
+        title="the forest never says less where a base model says more",
+        json_schema_extra={
+            "origin": "ours: out of fold a model without skill runs against the outcome, and a"
+            " forest that may turn it round seems to have skill in the training set"
+        },
+    )
     row_decimals: int = Field(
         2, ge=1, le=4, description="decimals of a pooled probability; fewer hide more patients"
     )

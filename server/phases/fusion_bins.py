@@ -150,6 +150,7 @@ def _grow(
         draws=range(study.fusion.trees),
         max_depth=DEPTH,
         seed=study.seed,
+        monotone=study.fusion.monotone,
     )
     out_of_fold = side_by_side({name: fitted[name].out_of_fold for name in base}, base)
     final = side_by_side({name: fitted[name].final for name in base}, base)

@@ -239,7 +239,12 @@ def _candidates(study: Study) -> dict[str, tuple[Any, dict[str, list[Any]]]]:
     from sklearn.svm import LinearSVC
 
     seed = study.seed % 2**32
-    forest = RandomForestClassifier(n_estimators=study.fusion.trees, random_state=seed, n_jobs=1)
+    forest = RandomForestClassifier(
+        n_estimators=study.fusion.trees,
+        random_state=seed,
+        n_jobs=1,
+        monotonic_cst=[1] * len(study.base_models) if study.fusion.monotone else None,
+    )
     boosting = GradientBoostingClassifier(
         n_estimators=50, learning_rate=0.05, subsample=0.7, random_state=seed
     )

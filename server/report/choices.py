@@ -558,6 +558,7 @@ FUSION = (
         counts=_ROWS,
     ),
     Choice("Trees of the forest", ("trees",), OPEN),
+    Choice("Forest never says less where a base model says more", ("monotone",), ADDED),
     Choice(
         "The stacker learns from",
         ("pooling",),

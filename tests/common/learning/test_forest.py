@@ -201,3 +201,28 @@ def test_after_the_last_level_there_is_nothing_to_ask(rows: Any, summed: Any) ->
     assert batch.rounds == 2
     with pytest.raises(ValueError, match="all forests have grown"):
         batch.request()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_monotone_forest_never_falls_where_a_model_rises(
+    rows: Any, summed: Any, seed: int
+) -> None:
+    values, label = scores_of(400, seed, strengths=(-1.0, 1.0))  # the first runs against the label
+    table = rows(values, label=label)
+    grown = ForestBatch(
+        np.tile(EDGES, (2, 1)),
+        [ForestProblem(min_samples_leaf=5, max_features=1)],
+        draws=range(10),
+        max_depth=4,
+        seed=seed,
+        monotone=True,
+    )
+    grow(grown, table, summed)
+    grid = np.linspace(0.0, 1.0, 41)
+    for column in (0, 1):
+        for other in (0.1, 0.5, 0.9):
+            points = np.full((41, 2), other)
+            points[:, column] = grid
+            assert (np.diff(predict(grown, rows(points))) >= -1e-12).all()
+    ends = predict(grown, rows(np.array([[0.5, 0.05], [0.5, 0.95]])))
+    assert ends[1] > ends[0] + 0.1

@@ -176,6 +176,19 @@ def test_its_own_rows_never_train_an_out_of_fold_probability() -> None:
     assert areas(decide_by_bins(federation, FITTED))["fusion_decision"] < 0.62
 
 
+@pytest.mark.parametrize("pooling", ["rows", "bins"])
+def test_the_forest_never_says_less_where_a_base_model_says_more(pooling: str) -> None:
+    federation = enrolled(pooling)
+    decision = DECIDE[pooling](federation, FITTED)
+    grid = np.linspace(0.01, 0.99, 40)
+    for column in range(len(MODELS)):
+        values = np.full((40, len(MODELS)), 0.4)
+        values[:, column] = grid
+        new = builders.Memory(tables(values, np.zeros(40)))
+        said = materialise(decision.models["fusion_decision"], new, "t").values[:, 0]
+        assert (np.diff(said) >= -1e-9).all()
+
+
 def test_the_stacker_survives_in_the_bundle() -> None:
     federation = enrolled()
     decision = decide_by_bins(federation, FITTED)
