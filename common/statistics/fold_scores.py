@@ -49,6 +49,7 @@ class FoldScores:
     about: ClassVar[str] = (
         "For each model and fold, training patients of either outcome in each interval of the"
         " out-of-fold score: areas of pairs within a fold, and cut-offs judged on another fold."
+        " And the same of the final model's score of the patients it was fitted on."
     )
     attack: ClassVar[str] = (
         "Like the same intervals over all folds: one can hold a single patient of all hospitals,"

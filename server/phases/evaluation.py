@@ -37,7 +37,7 @@ from common.statistics.class_histogram import (
     merge_classes,
     score_edges,
 )
-from common.statistics.fold_scores import FoldScoresResult
+from common.statistics.fold_scores import FoldScores, FoldScoresResult
 from common.statistics.own_pairs import OwnPairs, OwnPairsResult
 from common.statistics.placements import DeLongResult, Placements, delong_unknown
 from common.statistics.scores import (
@@ -52,7 +52,7 @@ from common.statistics.scores import (
 from common.study.model import Study
 from common.study.strata import most_levels, strata_columns
 from common.transforms import Select
-from common.transforms.views import View, table
+from common.transforms.views import Joined, View, table
 from server.phases.agreed import only_if
 from server.phases.follow_up import (
     FollowUpFindings,
@@ -120,6 +120,7 @@ class EvaluationFindings:
     canaries : by site, what decoders find of patients planted in its totals; None = not measured.
     site_fits : by set and site, calibration among the site's own patients.
     follow_up : one a set, in place of `sets` where the endpoint has a time.
+    apparent : by model, its area on the patients that it was fitted on.
     """
 
     cutoffs: dict[str, float]
@@ -132,6 +133,7 @@ class EvaluationFindings:
     canaries: dict[str, CanaryAudit | None] = field(default_factory=dict)
     site_fits: dict[str, dict[str, CalibrationFit]] = field(default_factory=dict)
     follow_up: tuple[FollowUpFindings, ...] = ()
+    apparent: dict[str, float] = field(default_factory=dict)
 
 
 def evaluate_test_sets(
@@ -149,6 +151,7 @@ def evaluate_test_sets(
     study, names, cutoffs = federation.study, tuple(bundle.models), bundle.cutoffs
     if study.follow_up is not None:
         return _follow_up(federation, bundle, files, edges)
+    apparent = apparent_areas(federation, bundle.models, edges)
     cuts = strata_cuts(federation)
     replies = federation.evaluate(files, edges, cuts)
     sets = {test.name: study.members(test.name) for test in study.test_sets}
@@ -188,6 +191,7 @@ def evaluate_test_sets(
         membership={s: r.membership for s, r in replies.items() if r.membership is not None},
         releases={s: r.releases for s, r in replies.items() if r.releases is not None},
         canaries={s: r.canaries for s, r in replies.items() if s in study.training_sites},
+        apparent=apparent,
     )
 
 
@@ -223,6 +227,21 @@ def _follow_up(
     )
 
 
+def apparent_areas(
+    federation: Federation, models: Mapping[str, View], edges: Float
+) -> dict[str, float]:
+    """Find the area of each final model on its own training patients; one round.
+
+    It is that of pairs within folds, as the out-of-fold area beside it, so that the difference is
+    what a model gains by knowing its patients.
+    """
+    view = View(source=Joined(parts=tuple(models.values())))
+    found = federation.sum(FoldScores(folds=federation.study.folds, edges=edges), view)
+    if found is UNREAD:
+        return {}
+    return dict(zip(models, within_folds(found).auc.tolist(), strict=True))
+
+
 def _by_site(
     sites: Sequence[str], subset: str, found: Mapping[str, Mapping[str, T]]
 ) -> dict[str, T]:
@@ -239,8 +258,10 @@ def evaluation_asks(study: Study) -> Phase:
     over_sites = [one for subset in spread for one in scores_asks(study, models, subset)]
     cutting, cut_rounds = cuts_asks(study)
     levels, level_rounds = strata_asks(study, models)
-    rounds = 1 + (2 if spread else 0) + cut_rounds + level_rounds
-    asked = (*cutting, *_handout_asks(study, models), *over_sites, *levels)
+    rounds = 2 + (2 if spread else 0) + cut_rounds + level_rounds
+    own = FoldScores(study.folds, np.zeros((models, MOST_CELLS + 1)))
+    apparent = sum_disclosure(study, own, models)
+    asked = (apparent, *cutting, *_handout_asks(study, models), *over_sites, *levels)
     return Phase("evaluation", "Measures of the test sets", rounds, asked)
 
 

@@ -61,6 +61,8 @@ def results_of(study: Study, found: StudyFindings, record: RunRecord) -> dict[st
     run, minimum = {"run": record.label}, study.privacy.min_cell
     both = (found.decision.training, found.testing)
     measured = [evaluation_rows(one, minimum, study.follow_up) for one in both]
+    for row in measured[0]["performance"]:
+        row["apparent_auc"] = found.testing.apparent.get(row["model"])
     tables = {key: [{**run, **row} for rows in measured for row in rows[key]] for key in TABLES}
     tables["delong"] = with_roles(tables["delong"], study.analysis.primary)
     tables["strata_tests"] = with_holm(tables["strata_tests"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -53,6 +53,28 @@ def performance_blocks(results: Results) -> list[Block]:
         titles = ("Model", *(column.title for column in columns))
         blocks.append(Block(set_label(name), _set_note(results, rows), titles, lines, name))
     return blocks
+
+
+def apparent_block(results: Results) -> Block | None:
+    """Return each model's AUC out of fold and on the patients it was fitted on, in the main run."""
+    run = main_run(results)
+    rows = [row for row in results.performance if (row.run, row.set) == (run, "train")]
+    known = [row for row in rows if row.auc is not None and row.apparent_auc is not None]
+    if not known:
+        return None
+    lines = tuple(
+        Line(MODELS[row.model].label, tuple(_apparent(row.auc, row.apparent_auc)), row.model)
+        for row in sorted(known, key=lambda row: models(results).index(row.model))
+    )
+    columns = ("Model", "AUC out of fold", "AUC on its own patients", "Difference")
+    return Block("", "", columns, lines, "apparent")
+
+
+def _apparent(auc: float | None, apparent: float | None) -> Iterator[Cell]:
+    yield Cell(words.auc(auc))
+    yield Cell(words.auc(apparent))
+    gain = None if auc is None or apparent is None else apparent - auc
+    yield Cell(words.number(gain))
 
 
 def _performance_columns(results: Results) -> list[Column]:

@@ -379,7 +379,8 @@ class Performance(Record):
     `auc_within` is the AUC of pairs of patients of the same hospital.
     `average_precision` is the area under the precision-recall curve.
     `correct`, `tp`, `tn` count patients at the frozen cut-off; `method` says how the AUC was made.
-    Counts that a disclosure rule withholds are null.
+    Counts that a disclosure rule withholds are null. `apparent_auc`, on `train`, is the final
+    model's on the patients it was fitted on.
     """
 
     run: RunName
@@ -404,6 +405,7 @@ class Performance(Record):
     tp: MaybeCount = None
     tn: MaybeCount = None
     method: str = ""
+    apparent_auc: Share = None
 
     @property
     def negatives(self) -> int | None:

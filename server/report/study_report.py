@@ -376,6 +376,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         started=words.moment(results.run.started),
         performance=performance.performance_blocks(results),
         methods=performance.methods(results),
+        apparent=performance.apparent_block(results),
         measures=measure_blocks(results),
         follow_up=follow_up_block(results),
         follow_up_words=headline(results),

@@ -33,7 +33,7 @@ Lines = Callable[[Selection], Iterator[list[Cell]]]
 PERFORMANCE_COLUMNS = (
     *("run", "model", "set", "n", "positives", "auc", "ci_low", "ci_high", "cutoff"),
     *("correct", "tp", "tn", "accuracy", "sensitivity", "specificity", "method", "ci_method"),
-    *("wald_low", "wald_high", "average_precision", "ap_low", "ap_high"),
+    *("wald_low", "wald_high", "average_precision", "ap_low", "ap_high", "apparent_auc"),
 )
 SITE_COLUMNS = (
     *("run", "set", "site", "model", "n", "positives", "auc", "ci_low", "ci_high", "method"),

@@ -86,6 +86,7 @@ def test_the_settings_of_the_federated_study_stand_in_the_results_and_on_the_pag
 
 def test_federated_equals_pooled_within_the_histograms_error(finished: Path) -> None:
     rows = {(r["run"], r["set"]): r for r in results_of(finished)["performance"]}
+    assert {name for (_, name), r in rows.items() if r["apparent_auc"] is not None} == {"train"}
     for name in ("train", "internal", "external_1"):
         federated, pooled = rows["federated", name], rows["pooled", name]
         assert federated["n"] == pooled["n"]

@@ -16,11 +16,13 @@ from common.statistics.base import Rows
 from common.statistics.class_histogram import QUANTILES, score_edges
 from common.statistics.fold_scores import FoldScoresResult
 from common.transforms import Select
-from common.transforms.views import table
+from common.transforms.views import materialise, table
+from server.phases.clinical import fit_clinical
 from server.phases.evaluation import (
     WITHIN_FOLDS,
     EvaluationFindings,
     SetFindings,
+    apparent_areas,
     evaluate_over_sites,
     evaluate_training,
 )
@@ -177,3 +179,25 @@ def test_an_empty_set_is_told_as_such() -> None:
     assert all(row["n"] == 0 and np.isnan(row["auc"]) for row in found.performance)
     assert not found.roc
     assert not found.decision_curve
+
+
+def test_the_apparent_area_is_that_of_scikit_learn_within_folds() -> None:
+    random = np.random.default_rng(4)
+    values = random.normal(size=(150, 12))
+    label = (values[:, 0] + 1.5 * random.normal(size=150) > 0).astype(float)
+    sites = builders.split(values, label)
+    federation = builders.federation(sites, builders.open_study(12))
+    model = fit_clinical(federation)
+    edges = score_edges(QUANTILES[None])
+    found = apparent_areas(federation, {"clinical": model.final}, edges)
+    rows = [materialise(model.final, builders.Memory(own), "train") for own in sites.values()]
+    scores = np.concatenate([one.values[:, 0] for one in rows])
+    labels, fold = (np.concatenate([getattr(one, k) for one in rows]) for k in ("label", "fold"))
+    inside = [fold == k for k in range(5)]
+    pairs = [labels[at].sum() * (1 - labels[at]).sum() for at in inside]
+    exact = np.average([roc_auc_score(labels[at], scores[at]) for at in inside], weights=pairs)
+    assert found == {"clinical": pytest.approx(exact, abs=3e-3)}
+    out = [materialise(model.out_of_fold, builders.Memory(own), "train") for own in sites.values()]
+    judged = np.concatenate([one.values[:, 0] for one in out])
+    honest = np.average([roc_auc_score(labels[at], judged[at]) for at in inside], weights=pairs)
+    assert exact > honest

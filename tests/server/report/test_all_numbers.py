@@ -75,6 +75,9 @@ def test_every_auc_and_interval_shown_is_one_of_the_results(page: str, whole: Re
         )
         for value in (row.auc, row.ci_low, row.ci_high)
     }
+    for row in whole.performance:
+        if row.apparent_auc is not None and row.auc is not None:
+            known |= {words.auc(row.apparent_auc), words.number(row.apparent_auc - row.auc)}
     known |= {words.auc(row.cutoff) for row in whole.performance if row.cutoff is not None}
     known |= {words.auc(value) for value in (whole.ceiling or {}).values()}
     known |= {words.auc(c.cv_auc) for f in whole.fusion.values() for c in f.candidates}

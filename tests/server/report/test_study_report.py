@@ -16,6 +16,7 @@ from common.html.drawing import Drawing
 from server.report import words
 from server.report.appendix import timing_block
 from server.report.figures import draw_figures
+from server.report.performance import apparent_block
 from server.report.results import parse, to_json
 from server.report.schema import Results
 from server.report.study_report import render, write_report
@@ -240,3 +241,23 @@ def test_an_interval_that_delong_leaves_empty_is_named_and_few_positives_are_war
     text = render(parse(tree), [])
     assert "Intervals are Newcombe&#39;s score intervals: DeLong&#39;s variance is zero" in text
     assert "0.800\N{EN DASH}1.000" in text
+
+
+def test_what_a_model_owes_to_knowing_its_patients_stands_beside_its_area(whole: Results) -> None:
+    block = apparent_block(whole)
+    assert block is not None
+    rows = {
+        row.model: row for row in whole.performance if (row.run, row.set) == ("federated", "train")
+    }
+    assert [line.key for line in block.lines] == list(rows)
+    for line in block.lines:
+        own = rows[line.key]
+        assert own.auc is not None and own.apparent_auc is not None
+        expected = [own.auc, own.apparent_auc, own.apparent_auc - own.auc]
+        assert [cell.text for cell in line.cells] == [f"{value:.3f}" for value in expected]
+
+
+def test_results_without_apparent_areas_have_no_such_table(tree: dict[str, Any]) -> None:
+    for row in tree["performance"]:
+        row["apparent_auc"] = None
+    assert apparent_block(parse(tree)) is None
