@@ -63,7 +63,7 @@ class Outcome:
                 "verified_with_key": opened.signed_by or None,
                 "study": opened.study.name,
                 "study_digest": opened.bundle.study,
-                "endpoint": opened.study.endpoint,
+                "endpoint": opened.study.outcome,
                 "software": opened.bundle.software,
             },
             "software": self.software,

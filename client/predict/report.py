@@ -38,7 +38,7 @@ def show(outcome: Outcome, console: Console) -> None:
     """Print every patient with every model, and all that must be read with it."""
     opened = outcome.opened
     console.print(f"[bold red]{RESEARCH}[/bold red]", highlight=False)
-    line = f"study {opened.study.name}, {opened.study.endpoint}; bundle {opened.digest[:16]}"
+    line = f"study {opened.study.name}, {opened.study.outcome}; bundle {opened.digest[:16]}"
     console.print(escape(line), highlight=False)
     if opened.signed_by:
         console.print(f"signature verified, key {opened.signed_by}", highlight=False)
@@ -84,7 +84,7 @@ def render(outcome: Outcome, prediction: Prediction, pictures: Pictures, when: d
         "client.predict",
         "prediction.html",
         patient=prediction.case.patient_id,
-        endpoint=study.endpoint,
+        endpoint=study.outcome,
         study=study.name,
         when=f"{when:%Y-%m-%d %H:%M}",
         warnings=outcome.warnings,

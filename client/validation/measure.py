@@ -144,8 +144,14 @@ def usable_models(opened: Opened, wanted: Sequence[str]) -> tuple[str, ...]:
 
     Raises
     ------
-    InputError : one that the bundle does not hold.
+    InputError : one that the bundle does not hold, or an endpoint with a time.
     """
+    if opened.study.follow_up is not None:
+        raise InputError(
+            "the study's endpoint has a time, and one hospital alone does not measure that yet",
+            where="bundle",
+            remedy="take part in a study with a test set at three hospitals or more",
+        )
     known = tuple(opened.bundle.models)
     for name in wanted:
         if name not in known:

@@ -414,6 +414,13 @@ class Study(Settings):
         return tuple(site for site in self.site_names if site in members)
 
     @property
+    def outcome(self) -> str:
+        """Endpoint that the models give the risk of; where it has a time, within the horizon."""
+        if self.follow_up is None:
+            return self.endpoint
+        return f"{self.endpoint} within {self.follow_up.horizon:g} {self.follow_up.unit}"
+
+    @property
     def time_grid(self) -> FollowUp:
         """Grid of times; ValueError where the endpoint has no time."""
         if self.follow_up is None:

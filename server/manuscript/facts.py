@@ -220,7 +220,13 @@ def clusters(results: Results) -> str:
 
 def measures(results: Results) -> str:
     """Name every measure."""
-    del results
+    if results.follow_up:
+        return (
+            "Discrimination: concordance (Harrell, Uno) with the infinitesimal jackknife, and"
+            " cumulative, dynamic areas at each horizon, weighted for censoring. Groups of low and"
+            " high risk: Kaplan-Meier curves and log-rank tests, over all patients and within"
+            " hospitals. Calibration is not measured."
+        )
     return (
         "Discrimination: AUC with 95 % interval on the logit of DeLong's standard error; models"
         " are compared by DeLong's test; average precision beside it. Calibration: slope,"
@@ -239,7 +245,11 @@ def cutoff(results: Results) -> str:
         if row.cutoff is not None
     ]
     text = "Output: a probability of the outcome. Cut-offs maximise Youden's index on out-of-fold"
-    text += " training probabilities, and were fixed before any test set was seen"
+    text += " training probabilities"
+    if results.follow_up:
+        text = "Output: the risk of the event by the first horizon. Cut-offs between groups of low"
+        text += " and high risk are the medians of out-of-fold training risks"
+    text += ", and were fixed before any test set was seen"
     return f"{text}: {', '.join(found)}." if found else f"{text}."
 
 
@@ -297,10 +307,10 @@ def characteristics(results: Results) -> str:
 
 def specification(results: Results) -> str:
     """Say where the whole model is."""
-    del results
+    last = "the baseline hazard" if results.follow_up else "Platt's numbers"
     return (
         "The folder bundle/ holds every model, signed; fedlnm-site predict applies it. Means,"
-        " SDs, coefficients, intercepts and Platt's numbers are in the tables of the full model."
+        f" SDs, coefficients, intercepts and {last} are in the tables of the full model."
     )
 
 

@@ -23,15 +23,18 @@ from client.data.cohort import read_cohort
 from client.data.tables import clinical_table
 from common.bundle.bundle import Bundle
 from common.dossier.disclosure import Disclosure
+from common.masking import identity
 from common.statistics.base import Rows
 from common.study.model import Study, load_study
 from common.transforms import Linear
 from common.transforms.views import materialise
 from server.phases.program import declared_phases
+from sim.identities import COORDINATOR, simulated_identity
 from tests import builders
-from tests.fixtures.programs import run_simulation
+from tests.fixtures.programs import run_program, run_simulation
 from tests.sim.test_dossier import fits
 
+KEY = identity.public_text(simulated_identity(COORDINATOR).public_key())
 NAMES = "abcdef"
 PATIENTS = (230, 180, 150, 130, 120, 110)
 COLUMNS = ("t4", "node", "male", "p53", "age")
@@ -191,6 +194,37 @@ def test_the_page_shows_survival_and_says_what_times_are(run: Path) -> None:
     assert "on a grid of 8 periods up to 48 months" in page
     assert "Youden" not in page.split('id="settings"')[0]
     assert (run / "figures" / "survival-clinical-internal.svg").is_file()
+
+
+def test_a_prediction_is_the_risk_by_the_first_horizon(run: Path, tmp_path: Path) -> None:
+    values = ",".join(["t4=yes", "node=yes", "male=no", "p53=no", "age=70"])
+    own = ("--clinical", values, "--coordinator-key", KEY, "--out", tmp_path)
+    done = run_program("client", "predict", run / "bundle", *own)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (page,) = tmp_path.rglob("*.html")
+    assert "Predicted risk of event within 12 months" in page.read_text(encoding="utf-8")
+    (found,) = json.loads((tmp_path / "prediction.json").read_text())["patients"]
+    study, (score,) = load_study(run / "study.toml"), found["models"]
+    rows = Rows(np.array([[1.0, 1.0, 0.0, 0.0, 70.0]]), study.clinical_columns, *np.zeros((2, 1)))
+    expected = materialise(model_of(run), Pooled(rows), "train").values[0, 0]
+    assert score["probability"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_hospital_outside_is_told_that_it_cannot_measure_times_alone(
+    run: Path, tmp_path: Path
+) -> None:
+    cohort = ("--cohort", run.parent / "a" / "cohort.csv", "--coordinator-key", KEY)
+    done = run_program("client", "validate", run / "bundle", *cohort, "--out", tmp_path)
+    assert done.returncode != 0
+    assert "endpoint has a time" in done.stderr + done.stdout
+
+
+def test_the_manuscript_names_cox_models_and_no_measure_of_yes_and_no(run: Path) -> None:
+    (page,) = (run / "manuscript").glob("*.html")
+    text = page.read_text(encoding="utf-8")
+    assert "a Cox model with a ridge penalty, stratified by hospital" in text
+    assert "concordance (Harrell, Uno)" in text
+    assert "Youden" not in text and "Platt" not in text
 
 
 def test_every_sum_in_the_ledgers_is_covered_by_a_line_of_the_dossier(run: Path) -> None:

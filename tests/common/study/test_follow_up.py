@@ -62,6 +62,11 @@ def test_a_study_without_times_is_written_as_before() -> None:
         _ = plain.time_grid
 
 
+def test_the_outcome_of_a_prediction_names_the_horizon() -> None:
+    assert study().outcome == "event within 12 months"
+    assert builders.study().outcome == "event"
+
+
 def test_costs_are_those_of_cox_models() -> None:
     assert study(grid={"costs": [1.0, 0.5]}).cost_grid == (0.5, 1.0)
     assert builders.study().cost_grid == builders.study().svm.cost_grid
