@@ -57,6 +57,11 @@ class SiteTables:
         self._made_by: dict[tuple[str, str], str] = {}
 
     @property
+    def trains(self) -> bool:
+        """True at a hospital whose patients train the models."""
+        return self._cohort.site in self._study.training_sites
+
+    @property
     def scanners(self) -> tuple[str, ...]:
         """Names of the scanners, by the code in `Rows.batch`."""
         return tuple(scanner for _, scanner in self._batches)

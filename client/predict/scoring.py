@@ -297,6 +297,8 @@ class Predictor:
             together = CaseTables.of([tables[i] for i in can], [cases[i] for i in can], batches)
             scored = materialise(view, together, _SUBSET).values[:, 0].tolist()
             probabilities |= {(model, place): p for place, p in zip(can, scored, strict=True)}
+        for name in batches.steps:
+            tables = _harmonised(name, tables, cases, batches)
         return [
             self._prediction(place, cases, tables, probabilities, batches)
             for place in range(len(cases))
@@ -322,8 +324,7 @@ class Predictor:
         how = batches.note(case, tuple(found), others)
         notes = [*_notes(case, scores), *self.ranges.unused(case.clinical or {})]
         notes += [how] if how else []
-        outside = self._outside(case, batches, CaseTables.of([found], [case], batches))
-        return Prediction(case, tuple(scores), outside, tuple(notes))
+        return Prediction(case, tuple(scores), self._outside(case, found), tuple(notes))
 
     def _tables(self, case: Case, images: PreparedImages | None) -> Found:
         study, found = self.opened.study, {}
@@ -346,16 +347,18 @@ class Predictor:
         features, probability = infer(model, kind, crops, settings, 1, self.compute)
         return network_tables(kind, "final", features, probability)
 
-    def _outside(self, case: Case, batches: Batches, tables: CaseTables) -> tuple[Outside, ...]:
+    def _outside(self, case: Case, tables: Found) -> tuple[Outside, ...]:
+        """List the values outside their range; harmonised ones, where the models take these."""
         found: list[Outside] = []
         if case.clinical is not None:
             found.extend(self.ranges.clinical(case.clinical))
-        if "radiomics" in tables.found:
-            found.extend(self.ranges.radiomics(*tables.harmonised("radiomics", batches)))
+        if "radiomics" in tables:
+            columns, values = tables["radiomics"]
+            found.extend(self.ranges.radiomics(columns, values[0]))
         for name in self.networks:
-            if f"{name}/final/features" in tables.found:
-                own = tables.harmonised(f"{name}/final/features", batches)
-                found.extend(self.ranges.network(name, *own))
+            if f"{name}/final/features" in tables:
+                columns, values = tables[f"{name}/final/features"]
+                found.extend(self.ranges.network(name, columns, values[0]))
         return tuple(found)
 
 
@@ -392,17 +395,21 @@ class CaseTables:
         fold = np.full(n, -1, dtype=np.int64)
         return Rows(values, columns, np.zeros(n), fold, batch=self.batch)
 
-    def harmonised(self, name: str, batches: Batches) -> tuple[tuple[str, ...], Float]:
-        """Return the columns of a base table and one patient's values (p,), as models see them."""
-        columns, values = self.found[name]
-        if name not in batches.steps:
-            return columns, values[0]
-        before, step = batches.steps[name]
-        view = before.then(dataclasses.replace(step, kept=step.columns))
-        if not base_tables(view) <= self.found.keys():
-            return columns, values[0]
-        seen = materialise(view, self, _SUBSET)
-        return seen.columns, seen.values[0]
+
+def _harmonised(
+    name: str, tables: Sequence[Found], cases: Sequence[Case], batches: Batches
+) -> list[Found]:
+    """Return the patients' tables with one of them as the models see it, before z-scores."""
+    before, step = batches.steps[name]
+    view = before.then(dataclasses.replace(step, kept=step.columns))
+    can = [place for place, found in enumerate(tables) if base_tables(view) <= found.keys()]
+    done = list(tables)
+    if can:
+        together = CaseTables.of([tables[i] for i in can], [cases[i] for i in can], batches)
+        seen = materialise(view, together, _SUBSET)
+        for place, row in zip(can, seen.values, strict=True):
+            done[place] = {**tables[place], name: (seen.columns, row[None, :])}
+    return done
 
 
 def _input_of(table: str) -> str:

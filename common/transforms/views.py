@@ -171,8 +171,9 @@ def materialise(view: View, tables: TableReader, subset: str) -> Rows:
 class AtSite:
     """A hospital's tables as a step may read them, see `common.transforms.base.Surroundings`.
 
-    A reader of tables that are not the hospital's own may say which are, as `fitted_on`, and what
-    the hospital has kept of its batches, as `kept`.
+    A reader of tables says as `trains` that the hospital's patients train the study's models. One
+    of tables that are not the hospital's own may say which are, as `fitted_on`, and what the
+    hospital has kept of its batches, as `kept`.
     """
 
     before: View
@@ -193,11 +194,7 @@ class AtSite:
     def training_rows(self, view: View) -> Rows | None:
         """Return a view of the hospital's training patients; None where it has none."""
         tables: TableReader = getattr(self.tables, "fitted_on", self.tables)
-        try:
-            trains = tables.read("coded", "train").n > 0
-        except KeyError:  # no hospital: a patient to be predicted
-            return None
-        return materialise(view, tables, "train") if trains else None
+        return materialise(view, tables, "train") if getattr(tables, "trains", False) else None
 
 
 def _source(source: Any, tables: TableReader, subset: str) -> Rows:

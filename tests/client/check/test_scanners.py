@@ -21,6 +21,13 @@ def study_with(batch: str = "scanner") -> Study:
     return builders.study().model_copy(update={"harmonisation": own})
 
 
+def elsewhere() -> Study:
+    """The same study, trained at other hospitals."""
+    study = study_with()
+    sites = [one.model_copy(update={"trains": one.name != "a"}) for one in study.sites]
+    return study.model_copy(update={"sites": tuple(sites)})
+
+
 def cohort(*scanners: str, tested: tuple[str, ...] = ()) -> Cohort:
     splits = [("train", name) for name in scanners]
     splits += [("internal_test", name) for name in tested]
@@ -63,3 +70,6 @@ def test_rows_of_every_set_have_the_code_of_their_scanner(tmp_path: Path) -> Non
     assert test is not None and test.tolist() == [2, 1]
     alone = SiteTables(cohort("x", "x"), study_with(), RunTables(tmp_path, "run"), None)
     assert alone.read("coded", "train").batch is None
+    assert (
+        alone.trains and not SiteTables(found, elsewhere(), RunTables(tmp_path, "run"), None).trains
+    )

@@ -44,6 +44,7 @@ class Hospital:
 
     tables: Mapping[tuple[str, str], Rows]
     kept: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = True
 
     def read(self, name: str, subset: str) -> Rows:
         return self.tables[name, subset]
@@ -53,7 +54,7 @@ def hospital(train: Rows | None, test: Rows, **more: Any) -> Hospital:
     known = {("radiomics", "test"): test}
     trains = test.at(np.arange(0)) if train is None else train
     known |= {("coded", "train"): trains, ("radiomics", "train"): trains}
-    return Hospital(known, **more)
+    return Hospital(known, **{"trains": train is not None, **more})
 
 
 TRAIN = rows(RNG.normal(SHARED.centre + 3.0, 2.0 * SHARED.scale, (30, 3)))
@@ -87,6 +88,11 @@ def test_a_hospital_that_does_not_train_keeps_its_values_or_takes_its_own_patien
     np.testing.assert_array_equal(materialise(OWN, few, "test").values, TEST.values[:4])
 
 
+def test_rows_of_the_training_split_of_a_hospital_that_only_tests_are_no_training_rows() -> None:
+    with_rows = hospital(TRAIN, TEST, trains=False)
+    np.testing.assert_array_equal(materialise(VIEW, with_rows, "test").values, TEST.values)
+
+
 def test_a_hospital_that_trains_never_takes_its_test_patients() -> None:
     np.testing.assert_array_equal(
         *(materialise(view, hospital(TRAIN, TEST), "test").values for view in (VIEW, OWN))
@@ -115,7 +121,7 @@ def test_effects_that_a_hospital_kept_take_the_place_of_training_patients() -> N
         materialise(VIEW, case, "test").values,
         materialise(VIEW, hospital(TRAIN, TEST), "test").values,
     )
-    nothing = Hospital({("radiomics", "test"): TEST})
+    nothing = Hospital({("radiomics", "test"): TEST}, trains=False)
     np.testing.assert_array_equal(materialise(VIEW, nothing, "test").values, TEST.values)
 
 

@@ -31,7 +31,7 @@ from sim.phantom.generate import (
     study_text,
     tumour_of,
 )
-from sim.phantom.plan import HospitalPlan, Scanner
+from sim.phantom.plan import HospitalPlan, Scanner, with_scanner_shift
 
 SCANNER = Scanner(pixel_mm=1.0, slice_mm=2.0, kernel_mm=0.7, noise_hu=8.0, offset_hu=0.0)
 TINY = PhantomPlan(
@@ -267,3 +267,19 @@ def test_every_external_hospital_may_tell_the_measures_of_its_own_patients() -> 
         assert len(labels) >= privacy.min_rows, hospital.name
         fewer = min(sum(labels), len(labels) - sum(labels))
         assert fewer >= privacy.min_per_class, hospital.name
+
+
+def test_scanners_move_apart_about_their_mean_and_patients_stay() -> None:
+    far, alike = with_scanner_shift(SMALL, 3.0), with_scanner_shift(SMALL, 0.0)
+    assert with_scanner_shift(SMALL, 1.0) is SMALL
+
+    def offsets(plan: PhantomPlan) -> np.ndarray:
+        return np.array([hospital.scanner.offset_hu for hospital in plan.hospitals])
+
+    assert np.ptp(offsets(far)) == pytest.approx(3.0 * np.ptp(offsets(SMALL)))
+    assert offsets(far).mean() == pytest.approx(offsets(SMALL).mean())
+    assert np.ptp(offsets(alike)) == 0.0
+    for plan in (far, alike):
+        for one, was in zip(plan.hospitals, SMALL.hospitals, strict=True):
+            assert one.scanner.kernel_mm > 0.0 and one.scanner.noise_hu >= 1.0
+            assert dataclasses.replace(one, scanner=was.scanner) == was
