@@ -10,7 +10,7 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study figures kit kit-test test nginx chromium equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
+.PHONY: setup study figures kit kit-test image container-test test nginx chromium equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
@@ -23,6 +23,8 @@ help:
 	@echo "make rehearse-faults  programs killed, lines cut, disks full, in real deployments (half an hour)"
 	@echo "make kit     the offline kit for hospitals: wheels, hashes, signature, SBOM (minutes)"
 	@echo "make kit-test  builds it, and installs it in a Debian without network, gcc and git"
+	@echo "make image     a container image from the kit, by podman (docs/container.md)"
+	@echo "make container-test  builds it, and runs the hospitals of a rehearsal in it"
 	@echo "make bench   seconds and memory, beside the peers' (an hour; ONLY=transport: a part of it)"
 	@echo "make dossier  docs/privacy-dossier.md: what can leave a hospital"
 	@echo "make docs    the pages as a site in build/site; a broken link or anchor fails"
@@ -80,6 +82,17 @@ bench: $(READY)
 kit: $(READY)
 	$(BIN)/python -m server.kit.build --out build/kit --tar --torch $(or $(TORCH),cpu) \
 		--torch-index "$(TORCH_INDEX)" --key $(or $(KEY),build/release-key.pem)
+
+# The image of the container, from the kit; BASE has Python 3.11. PODMAN_BUILD: options of podman build.
+BASE ?= docker.io/library/python:3.11-slim-bookworm
+image: kit
+	podman $(PODMAN) build $(PODMAN_BUILD) --format docker --build-arg BASE=$(BASE) --ignorefile .containerignore \
+		--tag localhost/fedlnm --file Containerfile .
+
+# The hospitals of a rehearsal in the image, read-only and without rights; needs root and Debian's
+# podman, runc and mmdebstrap: the base is made here, as no registry of images is asked.
+container-test: $(READY)
+	$(BIN)/python -m pytest tests/deployment/test_container.py -m kit -s
 
 # The kit in a Debian with Python alone and without network; needs root and Debian's mmdebstrap.
 kit-test: $(READY)

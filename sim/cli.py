@@ -143,6 +143,9 @@ def rehearse(
         Path | None, typer.Option(help="fresh folder [default: runs/rehearsal-TIME]")
     ] = None,
     seed: Annotated[int, typer.Option(help="of the phantom patients")] = 20240101,
+    image: Annotated[
+        str, typer.Option(help="run the hospitals in this container image, by podman as root")
+    ] = "",
 ) -> None:
     """Deploy a study for real on this machine, command by command, and compare with in process.
 
@@ -157,7 +160,7 @@ def rehearse(
     folder = out or Path("runs") / f"rehearsal-{datetime.now():%Y%m%d-%H%M%S}"
     if study is None:
         study, sites = small_phantom(folder.with_name(f"{folder.name}-phantom"), seed)
-    different = rehearse_deployment(study, sites or [], folder, console)
+    different = rehearse_deployment(study, sites or [], folder, console, image)
     if different:
         console.print(f"[red]the two engines differ[/red] in {', '.join(different)}")
         raise typer.Exit(1)

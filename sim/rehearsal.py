@@ -36,6 +36,7 @@ from sim.phantom.generate import generate
 from sim.sites import find_sites, write_site
 
 HOSPITALS, FOLDS, ROUNDS = 4, 3, 2
+PODMAN = ("--runtime=runc",)
 # what two runs may differ in: when, how long, and on which engine
 NOT_COMPARED = ("timing", "run")
 
@@ -63,8 +64,14 @@ class Rehearsal:
         return self.root / "hospitals" / name
 
 
-def rehearse(study_file: Path, folders: Sequence[Path], root: Path, console: Console) -> list[str]:
+def rehearse(
+    study_file: Path, folders: Sequence[Path], root: Path, console: Console, image: str = ""
+) -> list[str]:
     """Deploy, run, run in process, compare; return the keys of results.json that differ.
+
+    Parameters
+    ----------
+    image : container image that the hospitals' programs run in; empty = none.
 
     Raises
     ------
@@ -76,7 +83,7 @@ def rehearse(study_file: Path, folders: Sequence[Path], root: Path, console: Con
         raise StudyError("it is there already", where=str(root), remedy="give a fresh --out folder")
     begin = time.monotonic()
     prepared = set_up(rehearsal, study_file, console)
-    with running_sites(rehearsal):
+    with running_sites(rehearsal, image):
         _say(console, begin, f"{len(rehearsal.data)} hospitals have started; the study begins")
         command("server", "run", rehearsal.hub.root, study.name, show=True)
     deployed = find_run(rehearsal.hub, None).path
@@ -129,12 +136,14 @@ def set_up(rehearsal: Rehearsal, study_file: Path, console: Console) -> Path:
 
 
 @contextmanager
-def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]]:
+def running_sites(rehearsal: Rehearsal, image: str = "") -> Iterator[dict[str, BackgroundProgram]]:
     """Run `fedlnm-site run` for every hospital while the block lasts."""
     programs = {}
     for name in rehearsal.data:
         folder = rehearsal.site(name)
         arguments = [*program("site"), "run", "--site", str(folder)]
+        if image:
+            arguments = in_container(rehearsal, name, image)
         programs[name] = BackgroundProgram(arguments, environment(), folder / "screen.log")
     try:
         for one in programs.values():
@@ -142,6 +151,30 @@ def running_sites(rehearsal: Rehearsal) -> Iterator[dict[str, BackgroundProgram]
         yield programs
     finally:
         stop_all(list(programs.values()))
+
+
+# as the image has it; a name would have to be known inside
+CONTAINER_USER = 10001
+
+
+def in_container(rehearsal: Rehearsal, name: str, image: str) -> list[str]:
+    """Return the command that runs a hospital's program from the image.
+
+    Its system is read-only and its user has no rights; it writes into the site's folder and the
+    cache alone, and reads its data. Folders are mounted at the paths that site.toml names.
+    """
+    folder, data = rehearsal.site(name), rehearsal.data[name].resolve()
+    cache = rehearsal.root / "cache"
+    cache.mkdir(exist_ok=True)
+    for path in (folder, cache):
+        for one in (path, *path.rglob("*")):
+            os.chown(one, CONTAINER_USER, CONTAINER_USER)
+    command = ["podman", *PODMAN, "run", "--rm", "--replace", "--name", f"fedlnm-{name}"]
+    command += ["--network=host", "--read-only", "--tmpfs=/tmp:rw,mode=1777"]
+    command += ["--cap-drop=ALL", "--security-opt=no-new-privileges", "--env=OMP_NUM_THREADS=1"]
+    command += ["--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"]
+    command += [f"--volume={path}:{path}:rw" for path in (folder, cache)]
+    return [*command, f"--volume={data}:{data}:ro", image, "run", "--site", str(folder)]
 
 
 def run_in_process_again(

@@ -78,6 +78,18 @@ def only_one(settings: SiteSettings) -> Iterator[None]:
         yield
 
 
+def running(settings: SiteSettings) -> bool:
+    """Return whether the process that last took part from this folder still runs."""
+    try:
+        number = int(private_log(settings, LOCK).read_text(encoding="utf-8").strip())
+        os.kill(number, 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
 def attend(site: Path, settings: SiteSettings, deployment: Deployment) -> None:
     """Run the SuperNode until this process is stopped; whenever it ends, start it again.
 
