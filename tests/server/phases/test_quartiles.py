@@ -190,3 +190,59 @@ def test_a_set_whose_cells_are_joined_too_much_is_not_compared() -> None:
     assert np.isnan(row["p"])
     assert row["note"] == f"without t: {UNORDERED}"
     assert row["sets"]["t"]["median"] is not None
+
+
+def marker(seed: int, n: int, shift: float, centre: float, spread: float, limits: Any) -> Any:
+    """Log-normal values that stick at the limits of detection."""
+    values = np.exp(np.random.default_rng(seed).normal(centre + shift, spread, n))
+    return np.clip(values, *limits)
+
+
+# decimals, centre and spread of the logarithm, limits of detection
+MARKERS: dict[str, tuple[int, float, float, tuple[float, float]]] = {
+    "crp": (1, 1.2, 1.6, (0.6, np.inf)),
+    "crp_of_the_healthy": (1, -1.4, 1.8, (0.3, np.inf)),  # over half at the limit
+    "psa": (2, 1.0, 1.5, (0.05, np.inf)),
+    "ca19_9": (1, 2.6, 2.2, (2.0, 10_000.0)),
+    "afp": (1, 1.5, 2.8, (1.3, 200_000.0)),
+}
+
+
+@pytest.mark.parametrize("sites", [3, 5])
+@pytest.mark.parametrize("declared", [True, False], ids=["with decimals", "without"])
+def test_medians_and_tests_of_laboratory_markers_are_within_a_hundredth_of_the_pooled_ones(
+    sites: int, declared: bool
+) -> None:
+    names, home = "abcde"[:sites], np.random.default_rng(sites)
+    clinical = [
+        builders.number(name, summary="median", decimals=decimals if declared else None)
+        for name, (decimals, *_) in MARKERS.items()
+    ]
+    tests = {"t": ("external_test", names)}
+    study = builders.open_study(sites=names, tests=tests, clinical=clinical)
+    pooled = {
+        subset: np.column_stack(
+            [
+                np.round(marker(10 * sites + i, n, shift, centre, spread, limits), decimals)
+                for i, (decimals, centre, spread, limits) in enumerate(MARKERS.values())
+            ]
+        )
+        for subset, n, shift in (("train", 300, 0.0), ("t", 120, 0.3))
+    }
+    dealt: dict[str, dict[str, Rows]] = {name: {} for name in names}
+    for subset, values in pooled.items():
+        at = home.choice(sites, len(values), p=np.arange(1, sites + 1) / (sites * (sites + 1) / 2))
+        for index, name in enumerate(names):
+            own = values[at == index]
+            label, fold = np.arange(len(own)) % 2.0, np.arange(len(own), dtype=np.int64) % 5
+            dealt[name][f"coded@{subset}"] = Rows(own, tuple(MARKERS), label, fold)
+    rows = {row["variable"]: row for row in table1(builders.federation(dealt, study))}
+    for index, name in enumerate(MARKERS):
+        samples = [values[:, index] for values in pooled.values()]
+        for subset, sample in zip(pooled, samples, strict=True):
+            for share, key in zip(SHARES, ("q1", "median", "q3"), strict=True):
+                exact = np.quantile(sample, share)
+                assert rows[name]["sets"][subset][key] == pytest.approx(exact, rel=0.01), name
+        expected = stats.mannwhitneyu(*samples, method="asymptotic").pvalue
+        z, exact = (stats.norm.isf(p / 2) for p in (rows[name]["p"], expected))
+        assert z == pytest.approx(exact, abs=0.02), name
