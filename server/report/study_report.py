@@ -282,6 +282,8 @@ def _headline_rows(results: Results, model: str) -> list[MatrixRow]:
 def _card(results: Results, row: MatrixRow, run: str) -> Card:
     main = primary(row, run)
     lines: list[tuple[str, str]] = []
+    if main is not None and main.auc_within is not None:
+        lines.append(("Within hospitals", words.auc(main.auc_within)))
     if row.pooled is not None and run != "pooled":
         lines.append(("Pooled data", words.auc(row.pooled.auc)))
     if row.local is not None:
