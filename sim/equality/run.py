@@ -32,7 +32,7 @@ from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
 from server.report.rows import evaluation_rows, table1_rows
 from sim.engines.inprocess import SERVER_NODE, task_identity
-from sim.equality import label_free, references
+from sim.equality import follow_up, label_free, references
 from sim.equality.baseline import compare_table1
 from sim.equality.clinical import compare_filling, pooled_clinical
 from sim.equality.findings import Finding, Findings, as_table, at_most
@@ -286,6 +286,10 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         label_free.compare_components(one.findings, one.federation, one.tables)
         tell("synthetic: harmonised features")
         _harmonised(one.findings, cohort, study, work)
+        missing = follow_up.lacking()
+        tell(f"synthetic: a time to event{f', left out without {missing}' if missing else ''}")
+        if not missing:
+            follow_up.compare_follow_up(one.findings, study, work / "timed", SEED)
         tell("synthetic: clinical arm, test sets, Table 1")
         one.clinical(clinical, decision)
         one.evaluation(decision)

@@ -31,7 +31,7 @@ from client.store.site_db import Draft
 from client.workspace import Workspace
 from common.messages.codec import decode, encode
 from common.messages.exchanges import SumItem
-from common.statistics.base import Float, Rows, describe
+from common.statistics.base import Float, Int, Rows, describe
 from common.study.model import Study
 from server.federation.federation import Federation
 from sim.engines.inprocess import InProcessGrid
@@ -100,6 +100,7 @@ def synthetic_sites(cohort: SyntheticCohort, study: Study, work: Path) -> dict[s
                 clinical={key: float(column[row]) for key, column in cohort.clinical.items()},
                 image=None,
                 masks={r: Path(r) for r, x in readings.items() if np.isfinite(x[i]).all()},
+                period=None if cohort.period is None else int(cohort.period[row]),
             )
             for i, row in enumerate(at)
         ]
@@ -164,6 +165,7 @@ STEPS = {
     "ICC": ("PairedMoments",),
     "LASSO": ("FoldGram",),
     "SVM": ("SvmGradient",),
+    "Cox": ("CoxGradient",),
     "Platt": ("FoldCounts", "PlattSums"),
 }
 KEPT = ("PairedMoments", "RankGram")
@@ -237,8 +239,13 @@ def pooled_rows(sites: Mapping[str, Workspace], study: Study, table: str, subset
         columns=parts[0].columns,
         label=np.concatenate([part.label for part in parts]),
         fold=np.concatenate([part.fold for part in parts]),
+        period=None if study.follow_up is None else _periods(parts),
         batch=np.repeat([study.site_names.index(name) for name in members], [r.n for r in parts]),
     )
+
+
+def _periods(parts: Sequence[Rows]) -> Int:
+    return np.concatenate([part.period for part in parts if part.period is not None])
 
 
 @dataclass(frozen=True)

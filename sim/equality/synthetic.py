@@ -57,7 +57,8 @@ class SyntheticCohort:
     """All patients, one row each; `readings` by name, NaN rows where a patient was read once.
 
     `site` is the index of the site, `split` the name of the subset, `clinical` the cells of
-    cohort.csv by column as numbers or level indices.
+    cohort.csv by column as numbers or level indices. `period` is that in which the follow-up ended,
+    None where the endpoint has no time.
     """
 
     site: Int
@@ -66,6 +67,7 @@ class SyntheticCohort:
     names: tuple[str, ...]
     readings: dict[str, Float]
     clinical: dict[str, Float]
+    period: Int | None = None
 
 
 def generate(plan: Plan, seed: int) -> SyntheticCohort:

@@ -1,0 +1,172 @@
+"""A time to event: clinical, radiomics and fused Cox models against the usual programs.
+
+lifelines, scikit-survival and statsmodels come with the development set-up alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from common.bundle.bundle import Bundle
+from common.bundle.signature import sign_files
+from common.statistics.base import Float, Rows
+from common.study.follow_up import FollowUp
+from common.study.model import Study
+from common.transforms import Linear
+from common.transforms.views import View, materialise
+from server.phases.clinical import fit_clinical
+from server.phases.evaluation import evaluate_test_sets
+from server.phases.fitted_model import FittedModel
+from server.phases.follow_up import FollowUpFindings
+from server.phases.fusion import fit_feature_fusion
+from server.phases.radiomics import fit_radiomics
+from server.phases.risk_groups import decide_by_risk
+from sim.equality.findings import Findings, Step, at_most
+from sim.equality.sites import (
+    Hospitals,
+    PooledTables,
+    WatchedFederation,
+    federate,
+    pooled_rows,
+    synthetic_sites,
+)
+from sim.equality.synthetic import SMALL, SyntheticCohort, generate
+from sim.identities import COORDINATOR, simulated_identity
+
+LIBRARIES = ("lifelines", "sksurv", "statsmodels")
+GRID = FollowUp(ends=tuple(range(2, 26, 2)), horizons=(8.0, 14.0))
+PART, SUBSET = "follow_up", "internal"
+FEATURES = 120
+
+
+def lacking() -> str:
+    """Name the programs to compare with that are not installed."""
+    return ", ".join(name for name in LIBRARIES if find_spec(name) is None)
+
+
+def compare_follow_up(findings: Findings, study: Study, work: Path, seed: int) -> None:
+    """Fit and measure the models of a time to event, and compare both."""
+    fused = {"follow_up": GRID, "fusion_models": ("fusion_feature",)}
+    timed = study.model_copy(update=fused)
+    cohort = with_times(generate(replace(SMALL, features=FEATURES), seed), seed)
+    sites = synthetic_sites(cohort, timed, work)
+    federation = federate(timed, Hospitals(sites))
+    federation.part = PART
+    fitted = {"clinical": fit_clinical(federation), "radiomics": fit_radiomics(federation)}
+    fitted["fusion_feature"] = fit_feature_fusion(federation, fitted)
+    tables = PooledTables(sites, timed)
+    rows = pooled_rows(sites, timed, "clinical", "train")
+    step = findings.step("time to event: Cox", "statsmodels, scipy", federation.traffic(PART))
+    for name, model in fitted.items():
+        apart = weights_apart(model, tables, rows)
+        step.add(f"{name}: log hazard ratios, per SD", apart, at_most(3e-4))
+    decision = decide_by_risk(federation, fitted)
+    found = _measured(federation, decision.models, decision.cutoffs, decision.edges)
+    tested = pooled_rows(sites, timed, "clinical", SUBSET)
+    reference = "scikit-survival, statsmodels, lifelines"
+    step = findings.step("time to event: measures", reference, None)
+    for place, (name, view) in enumerate(decision.models.items()):
+        risk = materialise(view, tables, SUBSET).values[:, 0]
+        _compare(step, found, place, name, risk, tested, decision.cutoffs[name])
+
+
+def with_times(cohort: SyntheticCohort, seed: int) -> SyntheticCohort:
+    """Return the cohort with times: patients of the positive class have the event sooner."""
+    random = np.random.default_rng(seed)
+    hazard = np.exp(1.5 * cohort.label + 0.2 * cohort.site)
+    time = 40.0 * random.weibull(1.2, cohort.label.size) / hazard
+    leaves = random.uniform(3.0, 40.0, cohort.label.size)
+    pairs = zip(np.minimum(time, leaves).tolist(), (time <= leaves).tolist(), strict=True)
+    placed = [GRID.place(seen, happened) for seen, happened in pairs]
+    period, label = (np.array(own, dtype=np.int64) for own in zip(*placed, strict=True))
+    return replace(cohort, label=label, period=period)
+
+
+def weights_apart(model: FittedModel, tables: PooledTables, rows: Rows) -> float:
+    """Return the largest difference of the weights from the penalised maximum that scipy finds.
+
+    The partial likelihood, stratified by hospital and with Breslow's ties, is statsmodels'.
+    """
+    from statsmodels.duration.hazard_regression import PHReg
+
+    steps = model.final.transforms
+    (place,) = [i for i, step in enumerate(steps) if isinstance(step, Linear)]
+    linear: Any = steps[place]
+    z = materialise(View(model.final.source, steps[:place]), tables, "train").values
+    cost = model.selection["cox"]["cost"]
+    status = rows.label.astype(int)
+    cox = PHReg(rows.period, z, status=status, ties="breslow", strata=rows.batch)
+    found = optimize.minimize(
+        lambda w: 0.5 * w @ w - cost * cox.loglike(w),
+        np.zeros(z.shape[1]),
+        jac=lambda w: w - cost * cox.score(w),
+        method="BFGS",
+        options={"gtol": 1e-8},
+    )
+    return float(np.abs(found.x - linear.weights).max())
+
+
+def _measured(
+    federation: WatchedFederation, models: dict[str, View], cutoffs: dict[str, float], edges: Float
+) -> FollowUpFindings:
+    """Hand out the models and return the measures of the spread test set."""
+    bundle = Bundle(
+        study=federation.study.digest(),
+        models=models,
+        networks={},
+        cutoffs=cutoffs,
+        software={},
+        settings=federation.study.canonical(),
+        training={},
+        edges=edges,
+    )
+    files = sign_files(bundle.to_files(), simulated_identity(COORDINATOR))
+    found = evaluate_test_sets(federation, bundle, files, edges)
+    return next(one for one in found.follow_up if one.subset == SUBSET)
+
+
+def _compare(
+    step: Step,
+    found: FollowUpFindings,
+    place: int,
+    name: str,
+    risk: Float,
+    rows: Rows,
+    cutoff: float,
+) -> None:
+    """Compare the measures of one model on the test set."""
+    from lifelines.statistics import logrank_test
+    from sksurv.metrics import (
+        concordance_index_censored,
+        concordance_index_ipcw,
+        cumulative_dynamic_auc,
+    )
+    from sksurv.util import Surv
+    from statsmodels.duration.survfunc import survdiff
+
+    assert rows.period is not None  # noqa: S101  the study has times
+    happened, time = rows.label > 0.5, rows.period + 1.0
+    # events come before the censorings of their period
+    outcome = Surv.from_arrays(happened, time - 0.25 * happened)
+    harrell = concordance_index_censored(happened, time, risk, tied_tol=0)[0]
+    uno = concordance_index_ipcw(outcome, outcome, risk, tied_tol=0)[0]
+    ends = np.array(GRID.last_periods) + 1.0
+    areas, _ = cumulative_dynamic_auc(outcome, outcome, risk, ends, tied_tol=0)
+    step.add(f"{name}: concordance, Harrell", abs(found.harrell[place, 0] - harrell), at_most(3e-3))
+    step.add(f"{name}: concordance, Uno", abs(found.uno[place, 0] - uno), at_most(3e-3))
+    apart = np.abs(found.areas[place, :, 0] - areas).max()
+    step.add(f"{name}: areas at two horizons", apart, at_most(5e-3))
+    high = risk >= cutoff
+    test = logrank_test(rows.period[high], rows.period[~high], happened[high], happened[~high])
+    within, _ = survdiff(rows.period, rows.label, high.astype(int), strata=rows.batch)
+    for what, own, theirs in (
+        ("log-rank", found.tests[place, 0], test.test_statistic),
+        ("log-rank within hospitals", found.within[place, 0], within),
+    ):
+        step.add(f"{name}: {what}, relative", abs(own - theirs) / max(theirs, 1e-9), at_most(1e-6))
