@@ -379,7 +379,11 @@ class Verifier:
     def _check_opened(self, asked: TrainRequest, entry: Totals, key: bytes, where: str) -> None:
         """Check the sum of an update over some of the sites, and that all of them signed it."""
         opening = replace(
-            asked.opening, session=entry.session, number=entry.number, opened=entry.opened
+            asked.opening,
+            session=entry.session,
+            number=entry.number,
+            opened=entry.opened,
+            attempt=entry.attempt,
         )
         ordered = tuple(site for site in opening.invited if site in opening.opened)
         enough = opening.opened == ordered and len(ordered) >= self.study.quorum

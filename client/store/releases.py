@@ -441,11 +441,18 @@ def _decision(reply: Any) -> tuple[Decision, str]:
     return "released", ""
 
 
+def _again(attempt: int) -> str:
+    return f"/again/{attempt}" if attempt else ""
+
+
 def _exchange_id(request: Any) -> str:
     """Return the coordinator's name for this exchange, the same at all sites."""
-    if isinstance(request, SumRequest | TrainRequest):
+    if isinstance(request, SumRequest):
         return f"{request.session}/{request.number}"
+    if isinstance(request, TrainRequest):
+        return f"{request.session}/{request.number}{_again(request.attempt)}"
     if isinstance(request, SignRequest | OpenRequest):
-        about = f"{request.opening.session}/{request.opening.number}"
+        opening = request.opening
+        about = f"{opening.session}/{opening.number}{_again(opening.attempt)}"
         return f"{about}/{'sign' if isinstance(request, SignRequest) else 'open'}"
     return ""

@@ -73,7 +73,7 @@ _Content = Literal["study", "roster", "membership"]
 _Derived = Literal[
     "contribution", "group key", "enrolment", "keys asked", "question", "derivation", "stand-in"
 ]
-_Step = Literal["opened"]
+_Step = Literal["opened", "revealed"]
 _Made = Literal[
     "cohort",
     "mask",

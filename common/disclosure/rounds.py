@@ -110,9 +110,11 @@ declare(
         name="opened",
         protects="what one hospital adds to a round that goes on without another",
         text=(
-            "Where a round needs a quorum alone, a hospital signs once whose changes of the weights"
-            " a sum holds, and reveals masks for that sum only, with the signatures of all in it."
-            " Who was left out comes back with the next training."
+            "Where a round needs a quorum alone, a hospital signs whose changes of the weights a"
+            " sum holds, and reveals masks for one sum of the round, with the signatures of all in"
+            " it."
+            " If one does not sign, the others sign a sum under fresh masks, and never reveal those"
+            " of the first. Who was left out comes back with the next training."
         ),
         fixed=1.0,
         remedy="resume the run from its own folder, or start a new run",

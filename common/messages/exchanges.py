@@ -26,7 +26,14 @@ from common.masking.absence import Consent
 from common.masking.agreement import SignedKey
 from common.masking.narrow import Grid, Packed
 from common.messages.limits import Limits, Patients
-from common.messages.opening import Opening, OpenReply, OpenRequest, SignReply, SignRequest
+from common.messages.opening import (
+    MOST_ATTEMPTS,
+    Opening,
+    OpenReply,
+    OpenRequest,
+    SignReply,
+    SignRequest,
+)
 from common.messages.plain import plain
 from common.statistics.base import Float, statistic_classes
 from common.statistics.placements import DeLongResult
@@ -221,6 +228,7 @@ class Totals:
         where these are apart.
     opened : sites whose updates were added, where a quorum of them is enough.
     signatures : by these sites, each (64,), of the opening.
+    attempt : of the opening.
     """
 
     session: str
@@ -231,6 +239,7 @@ class Totals:
     fingerprints: NDArray[np.uint64]
     opened: tuple[str, ...] = ()
     signatures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    attempt: Annotated[int, Limits(low=0, high=MOST_ATTEMPTS)] = 0
 
 
 @plain
@@ -329,6 +338,7 @@ class TrainRequest:
     changes have no natural bound, and travel in 64 bits. `control` (n,) is the sites' mean
     control variate, empty unless the strategy sends one, as SCAFFOLD does. A site that derives
     the questions itself gets neither weights nor control: it knows them (`without_weights`).
+    `attempt` is that of the opening: the same update is asked for again, under fresh masks.
     """
 
     run: str
@@ -343,6 +353,7 @@ class TrainRequest:
     keys: tuple[SignedKey, ...]
     control: Weights = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     progress: Progress = ()
+    attempt: Annotated[int, Limits(low=0, high=MOST_ATTEMPTS)] = 0
 
     def without_weights(self, progress: Progress) -> TrainRequest:
         """Return the request for a site that derives its questions."""
@@ -363,7 +374,7 @@ class TrainRequest:
     def opening(self) -> Opening:
         """The opening of its sum, before it is known who answers."""
         about = (self.session, self.number, self.digest, self.network, self.variant)
-        return Opening(*about, self.plan.round, self.plan.invited)
+        return Opening(*about, self.plan.round, self.plan.invited, attempt=self.attempt)
 
     @property
     def trained(self) -> int:
@@ -373,7 +384,8 @@ class TrainRequest:
     @property
     def echo(self) -> dict[str, Any]:
         """Fields that a reply repeats, with their values."""
-        return {"session": self.session, "number": self.number, "request": self.digest}
+        asked = {"session": self.session, "number": self.number, "request": self.digest}
+        return asked | {"attempt": self.attempt}
 
 
 @plain
@@ -405,6 +417,7 @@ class TrainReply:
     fingerprints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     sums: Ring64 = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     departures: Annotated[int, Limits(low=0)] = 0
+    attempt: Annotated[int, Limits(low=0, high=MOST_ATTEMPTS)] = 0
 
 
 @plain

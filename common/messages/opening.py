@@ -1,7 +1,7 @@
 """Messages by which sites open the sum of one step of a training over those that answered.
 
-Each of them signs, once and for all, whose updates the sum holds; with all signatures in hand each
-reveals its keys of this step. See `common.masking.step`.
+Each of them signs whose updates the sum holds; with all signatures in hand each reveals, once and
+for all, its keys of this step. See `common.masking.step`, and for why `client.store.openings`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,12 @@ from common.errors import SignatureError
 from common.ledger.entry import request_digest
 from common.masking import identity
 from common.masking.fixed_point import PROTOCOL, framed
+from common.messages.limits import Limits
 from common.messages.plain import plain
 
 PURPOSE = "opening"
+MOST_ATTEMPTS = 8
+"""Openings of one question that are given up; then a round waits for whoever does not sign."""
 Bytes = NDArray[np.uint8]
 
 
@@ -31,9 +34,10 @@ class Opening:
     Parameters
     ----------
     session, number, request : of the question for the updates.
-    network, variant, round : the step; a site signs one opening of it, ever.
+    network, variant, round : the step; a site reveals its keys for one opening of it, ever.
     invited : sites that were asked, in roster order.
     opened : those of them whose updates the sum holds, in roster order.
+    attempt : how many openings of this question were given up before, as a site did not sign.
     """
 
     session: str
@@ -44,6 +48,7 @@ class Opening:
     round: int
     invited: tuple[str, ...]
     opened: tuple[str, ...] = ()
+    attempt: Annotated[int, Limits(low=0, high=MOST_ATTEMPTS)] = 0
 
     @property
     def step(self) -> str:
@@ -57,7 +62,8 @@ class Opening:
 
     def context(self, run: str, study: str) -> bytes:
         """Return 32 bytes of this one question, the same whoever answers it."""
-        parts = (run, study, self.session, str(self.number), self.request, self.step)
+        step = f"{self.step}/again/{self.attempt}" if self.attempt else self.step
+        parts = (run, study, self.session, str(self.number), self.request, step)
         return hashlib.sha256(framed(PROTOCOL, "step", *parts, "", *self.invited)).digest()
 
     def statement(self, run: str, study: str) -> bytes:

@@ -45,7 +45,7 @@ from common.messages.exchanges import (
     TrainRequest,
     Weights,
 )
-from common.messages.opening import Opening
+from common.messages.opening import MOST_ATTEMPTS, Opening
 from common.messages.receipts import attach_newest
 from common.statistics.base import Float
 from common.study.model import Study
@@ -54,7 +54,13 @@ from common.transforms.views import View
 from server.federation.dispatch import Connection, Dispatch, Enough, check_answer
 from server.federation.obstacles import ObstaclesError, Roll, refused_words, remedy_of, without
 from server.federation.owed import Owed
-from server.federation.quorum import OpenRounds, open_round, opening_of
+from server.federation.quorum import (
+    SIGN_SECONDS,
+    OpenRounds,
+    open_round,
+    opening_of,
+    sign_round,
+)
 from server.federation.receipts import Receipts
 from server.federation.relay import Relay
 from server.federation.restarts import (
@@ -328,24 +334,48 @@ class Federation(protocol.Federation):
         )
         if plan.keep and self.study.quorum:
             return self._keep(request)
-        kept = self.rounds.find(request.digest) if plan.invited else None
-        if kept is None:
-            totals, answered, needed = self._updates(request, singly=singly)
+        opened: tuple[str, ...] = ()
         if plan.invited:
-            if kept is None:
-                kept = totals.stored(opening_of(request, answered, needed))
-                self.rounds.keep(kept)
-            seconds = self.study.waiting.train_seconds
-            totals = open_round(request, kept, self.study, self._ask, seconds)
-            self._say_who_is_away(kept.opening)
+            totals, opening = self._opened(request)
+            self._say_who_is_away(opening)
+            opened = opening.opened
+        else:
+            totals, _, _ = self._updates(request, singly=singly)
         if self.relay.needed:
             self.relay.add(totals.going_back())
         self._let_follow()
         total = totals.results()
         with self._named(request.number):
             self._plausible.check_update(network, variant, weights, total.change, running)
-        present = kept.opening.opened if kept is not None else ()
-        return TrainingRound.of(total, totals.singles(), present)
+        return TrainingRound.of(total, totals.singles(), opened)
+
+    def _opened(self, request: TrainRequest) -> tuple[UpdateTotals, Opening]:
+        """Return the sum over a quorum of the sites, and whose updates it holds.
+
+        A site that gave its update and does not sign is left out, and the others answer again.
+        """
+        seconds = self.study.waiting.train_seconds
+        patience = max(self.study.training.patience, SIGN_SECONDS)
+        kept = self.rounds.find(request.digest)
+        while True:
+            if kept is None:
+                totals, answered, needed = self._updates(request, singly=False)
+                kept = totals.stored(opening_of(request, answered, needed))
+                self.rounds.keep(kept)
+            attempt, all_needed = kept.opening.attempt, self._is_waited_for(request)
+            last = attempt >= MOST_ATTEMPTS or all_needed
+            enough = None if last else Enough(self.study.quorum, patience)
+            about = self.study, self._ask, seconds
+            signatures = sign_round(request, kept, *about, enough)
+            if signatures is not None:
+                return open_round(request, kept, signatures, *about), kept.opening
+            about_it = {"network": request.network, "variant": request.variant}
+            self.events.emit("not_signed", **about_it, round=request.plan.round)
+            request, kept = replace(request, attempt=attempt + 1), None
+
+    def _is_waited_for(self, request: TrainRequest) -> bool:
+        """Tell if rounds of this training wait for all, as a site signs no sum without some."""
+        return self._all_needed == {"network": request.network, "variant": request.variant}
 
     def _keep(self, request: TrainRequest) -> TrainingRound:
         """Let the sites keep what the weights say of their patients; those away do so later."""
@@ -385,7 +415,7 @@ class Federation(protocol.Federation):
             totals.add(site, reply)
             answered.append(site)
             if enough is not None and request.plan.invited and not reply.departures:
-                # it would not sign a sum without some, and who signs first signs no other
+                # it would not sign a sum without some, and the others would sign in vain
                 enough.quorum = len(requests)
                 self._say_that_all_are_needed(request, site)
             self.epsilons[site] = max(reply.epsilon, self.epsilons.get(site, 0.0))

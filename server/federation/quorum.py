@@ -1,8 +1,9 @@
 """A round of training that goes on without some sites: whose updates it adds, and how it opens.
 
-Once a site has signed whose updates a sum holds, no other sum of this step can ever be opened. So
-the masked sum is kept on disk before any site is asked to sign, and a run that was interrupted goes
-on with it.
+Sites sign whose updates a sum holds. If some do not, though they had answered, the others give the
+same updates under fresh masks, and sign a sum without these. Once a site was asked for its keys, no
+other sum of this step can ever be opened. So the masked sum is kept on disk before any site is
+asked to sign, and a run that was interrupted goes on with it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any
 from common.errors import SiteError
 from common.masking.step import StepKeys
 from common.messages.exchanges import TrainRequest
-from common.messages.opening import Opening, OpenRequest, SignRequest, check_signatures
+from common.messages.opening import Bytes, Opening, OpenRequest, SignRequest, check_signatures
 from common.messages.plain import read_plain, write_plain
 from common.study.model import Study
+from server.federation.dispatch import Enough
 from server.federation.totals import StoredRound, UpdateTotals
 
-Ask = Callable[[str, Mapping[str, Any], float], Iterator[tuple[str, Any]]]
+Ask = Callable[[str, Mapping[str, Any], float, Enough | None], Iterator[tuple[str, Any]]]
+Signatures = Mapping[str, Bytes]
+SIGN_SECONDS = 60.0
+"""Least time after a quorum has signed for which the others are waited for: signing takes none."""
 
 
 class OpenRounds:
@@ -70,32 +75,57 @@ def opening_of(request: TrainRequest, answered: Collection[str], needed: int) ->
             remedy="see that they are running and connected, then resume",
         )
     about = (begun.session, begun.number, begun.request, begun.network, begun.variant, begun.round)
-    return Opening(*about, begun.invited, opened)
+    return Opening(*about, begun.invited, opened, begun.attempt)
 
 
-def open_round(
-    request: TrainRequest, kept: StoredRound, study: Study, ask: Ask, seconds: float
-) -> UpdateTotals:
-    """Let the sites sign whose updates a sum holds, and open it; two exchanges.
+def sign_round(
+    request: TrainRequest,
+    kept: StoredRound,
+    study: Study,
+    ask: Ask,
+    seconds: float,
+    enough: Enough | None,
+) -> Signatures | None:
+    """Let the sites sign whose updates a sum holds; return None where some did not in time.
 
     Parameters
     ----------
     ask : sends an exchange to sites and yields their answers.
-    seconds : the longest wait for each.
+    seconds : the longest wait.
+    enough : when not to wait for the others any more; None = wait for all.
 
     Raises
     ------
-    SiteError, SignatureError : a site does not answer, or signs something else.
+    SiteError, SignatureError : too few sites answer, or one signs something else.
     """
     opening, about = kept.opening, (request.run, request.study)
-    to_sign = SignRequest(*about, opening)
-    asked = dict.fromkeys(opening.opened, to_sign)
-    signatures = {site: reply.signature for site, reply in ask("query.sign", asked, seconds)}
-    check_signatures(opening, signatures, *about, study.roster)
-    to_open = OpenRequest(*about, opening, signatures)
+    asked = dict.fromkeys(opening.opened, SignRequest(*about, opening))
+    found = {site: one.signature for site, one in ask("query.sign", asked, seconds, enough)}
+    if len(found) < len(opening.opened):
+        return None
+    check_signatures(opening, found, *about, study.roster)
+    return found
+
+
+def open_round(
+    request: TrainRequest,
+    kept: StoredRound,
+    signatures: Signatures,
+    study: Study,
+    ask: Ask,
+    seconds: float,
+) -> UpdateTotals:
+    """Let the sites that signed reveal their keys, and open the sum.
+
+    Raises
+    ------
+    SiteError : a site does not answer, or reveals other keys.
+    """
+    opening = kept.opening
+    to_open = OpenRequest(request.run, request.study, opening, dict(signatures))
     revealed = {}
     asked_keys = dict.fromkeys(opening.opened, to_open)
-    for site, reply in ask("query.open", asked_keys, seconds):
+    for site, reply in ask("query.open", asked_keys, seconds, None):
         pairs = {other: key.tobytes() for other, key in reply.pairs.items()}
         partners = study.step_partners(site, opening.invited)
         if set(pairs) != set(partners) & set(opening.left_out):

@@ -183,7 +183,8 @@ class UpdateTotals:
     def restored(cls, request: TrainRequest, kept: StoredRound) -> UpdateTotals:
         """Return the totals of an earlier start of the coordinator's program."""
         session, number = kept.opening.session, kept.opening.number
-        totals = cls(replace(request, session=session, number=number))
+        attempt = kept.opening.attempt
+        totals = cls(replace(request, session=session, number=number, attempt=attempt))
         narrow = unpack(kept.narrow, totals._sizes()[1], request.plan.grid.width)
         totals._total.add(UpdateRings(kept.parameters, narrow, kept.statistics))
         totals._apart[:] = kept.apart
@@ -232,6 +233,7 @@ class UpdateTotals:
             fingerprints=np.array(self._fingerprints, dtype=np.uint64),
             opened=self._opened,
             signatures=dict(self._signatures),
+            attempt=self._request.attempt,
         )
 
     def singles(self) -> tuple[Weights, ...]:

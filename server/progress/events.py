@@ -6,8 +6,8 @@ finished, failed, crashed, implausible (a total that cannot be true). Of its sit
 foretold (what one will withhold), may_leave (it consented to), contact (a reply was taken), waiting
 (who is late, every half minute), lost, asked_again, late_reply, stray_reply, keys_renewed (its
 program was started again), objected (to weights that score its held-out patients far worse),
-went_on (a round, without sites), all_needed (a training whose rounds wait for all, as a site signs
-no more sums without some).
+went_on (a round, without sites), not_signed (a round that is asked again), all_needed (a training
+whose rounds wait for all, as a site signs no more sums without some).
 """
 
 from __future__ import annotations

@@ -96,6 +96,11 @@ def describe(event: dict[str, Any]) -> str:
         which = f"{event['network']} {event['variant']}, round {event['round'] + 1}"
         missing = ", ".join(event["without"])
         return f"  [yellow]{which} goes on without {missing}, back in the next training[/yellow]"
+    if kind == "not_signed":
+        which = f"{event['network']} {event['variant']}, round {event['round'] + 1}"
+        return (
+            f"  [yellow]{which}: a hospital answered and was gone; the others answer again[/yellow]"
+        )
     if kind == "all_needed":
         which = f"{event['network']} {event['variant']}"
         why = f"{event['site']} has let max_departures rounds go on without one or two hospitals"

@@ -129,7 +129,8 @@ def training(study: Study, epochs: int) -> tuple[TrainRequest, TrainReply]:
     request = TrainRequest("r", study.digest(), "s", 0, "dl2d", "final", weights, running, plan, ())
     trained = 50 if epochs else 0
     rings = masked(trained, 32), masked(5 + (5 if epochs else 0))
-    return request, TrainReply("c", *request.echo.values(), *rings)
+    parameters, statistics = rings
+    return request, TrainReply("c", **request.echo, parameters=parameters, statistics=statistics)
 
 
 @pytest.mark.parametrize("epochs", [0, 1])

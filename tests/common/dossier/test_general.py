@@ -202,7 +202,7 @@ def test_what_travels_as_ring_elements_is_what_is_called_masked() -> None:
     rings = {(name, field) for name, field in rings if name not in ("SignReply", "OpenReply")}
     # epsilon is a bound on the cost, made of settings and counts that are known; an objection is
     # mostly empty, else two rounded losses of enough patients; departures count rounds
-    echo = {"site", "session", "number", "request", "epsilon", "objection", "departures"}
+    echo = {"site", "session", "number", "request", "attempt", "epsilon", "objection", "departures"}
     numbers = {(c.__name__, f) for c in (SumReply, TrainReply, RowsReply) for f in fields_of(c)}
     assert masked == rings == {(name, field) for name, field in numbers if field not in echo}
 
