@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from client.check.disclosure import foretold
+from client.data.selected import keep_selected
 from client.site import LOG
 from client.store.batches import keep_batches
 from client.store.canaries import audit_canaries
@@ -404,6 +405,15 @@ def _score(workspace: Workspace, bundle: Bundle, subset: str, made_by: str) -> R
     values = np.hstack([rows.values for rows in scored])
     table = StoredTable(tuple(patients), tuple(bundle.models), values, made_by)
     workspace.run_tables.write("scores", subset, table)
+    keep_selected(
+        workspace.run_tables,
+        workspace.tables,
+        workspace.study,
+        bundle.models,
+        subset,
+        tuple(patients),
+        made_by,
+    )
     return workspace.tables.read("scores", subset)
 
 

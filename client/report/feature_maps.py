@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from client.data.selected import selected_table
 from client.report.site_run import SiteRun
+from common.html.correlation import draw_correlation, shorten
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw
 from common.models import MODELS
 from common.statistics.base import Float, Int
@@ -102,6 +104,63 @@ def standardised(values: Float) -> tuple[Float, Mask, float]:
     kept: Mask = usable & (spread > 1e-9 * np.maximum(1.0, np.abs(centre)))
     part = filled[:, kept]
     return (part - part.mean(axis=0)) / part.std(axis=0), kept, float(missing.mean())
+
+
+@dataclass(frozen=True)
+class CorrelationMap:
+    """Rank correlation of the selected features over the site's patients of one test set.
+
+    Parameters
+    ----------
+    features : names, (p,), those of one base model after those of another.
+    models : label of the model of each, (p,).
+    values, p : (p, p), Spearman's correlation and its two-sided P, not corrected; NaN where a
+        feature is the same for all patients.
+    n : patients.
+    """
+
+    subset: str
+    features: tuple[str, ...]
+    models: tuple[str, ...]
+    values: Float
+    p: Float
+    n: int
+
+
+def correlations_of(run: SiteRun) -> list[CorrelationMap]:
+    """Correlate the features that the base models' machines read, by test set."""
+    found = (_correlated(run, subset) for subset in run.test_sets)
+    return [one for one in found if one is not None]
+
+
+def _correlated(run: SiteRun, subset: str) -> CorrelationMap | None:
+    tables = {name: run.table(selected_table(name), subset) for name in run.study.base_models}
+    kept = {name: one for name, one in tables.items() if one is not None}
+    features = tuple(column for one in kept.values() for column in one.columns)
+    if len(features) < 2:
+        return None
+    values = np.hstack([one.values for one in kept.values()])
+    if len(values) < FEWEST:
+        return None
+    from scipy.stats import rankdata
+    from scipy.stats import t as student
+
+    ranks = rankdata(values, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.clip(np.corrcoef(ranks, rowvar=False), -1.0, 1.0)
+        freedom = len(values) - 2
+        p = 2.0 * student.sf(np.abs(r) * np.sqrt(freedom / (1.0 - r**2)), freedom)
+    np.fill_diagonal(p, np.nan)
+    models = tuple(MODELS[name].label for name, one in kept.items() for _ in one.columns)
+    return CorrelationMap(subset, features, models, r, p, len(values))
+
+
+def correlation_of(found: CorrelationMap, title: str) -> Drawing:
+    """Draw the correlation of every two features (paper, Fig. 3G)."""
+    names = zip(found.models, found.features, strict=True)
+    labels = [f"{model}: {shorten(name, 26)}" for model, name in names]
+    name = f"correlation-{found.subset}"
+    return draw_correlation("correlations", name, title, labels, found.values, found.p)
 
 
 SEED = 20240101

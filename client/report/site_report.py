@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 from client.data.cohort import Patient
 from client.imaging.errors import PatientError
 from client.imaging.reading import read_image, read_mask
-from client.report.feature_maps import blocks_of, heatmap_of, map_of
+from client.report.feature_maps import (
+    blocks_of,
+    correlation_of,
+    correlations_of,
+    heatmap_of,
+    map_of,
+)
 from client.report.site_run import SiteRun
 from client.workspace import Progress
 from common.evaluation.delong import auc_interval, exact
@@ -348,6 +354,7 @@ def render(run: SiteRun, progress: Progress | None = None) -> str:
         without=without,
         maps=[map_of(block) for block in blocks],
         heatmaps=[heatmap_of(block) for block in blocks],
+        correlations=[correlation_of(one, _title(one.subset)) for one in correlations_of(run)],
         gaps=[
             f"{block.title}: {100 * block.gaps:.1f} % of the values were missing; the feature's"
             " median stands in."

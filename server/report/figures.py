@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from common.html.correlation import draw_correlation, shorten
 from common.html.drawing import (
     BLACK,
     BLUE,
@@ -29,7 +30,6 @@ from common.models import MODELS, in_order
 from server.report import words
 from server.report.follow_up import draw_survival
 from server.report.patients import draw_flow
-from server.report.performance import SIGNIFICANT
 from server.report.reading import (
     MatrixRow,
     deciding,
@@ -41,7 +41,6 @@ from server.report.reading import (
 )
 from server.report.schema import (
     Calibration,
-    Correlation,
     DecisionCurve,
     LassoPath,
     Results,
@@ -257,7 +256,7 @@ def _paint_weights(axes: Axes, bars: list[tuple[str, float]], what: str) -> None
     hatches = ["" if value > 0 else "////" for value in values]
     axes.barh(range(len(bars)), values, color=colours, height=0.65, hatch=hatches, ec="white", lw=0)
     axes.axvline(0, color=GREY, lw=0.8)
-    axes.set_yticks(range(len(bars)), [words.shorten(name, 44) for name, _ in bars], fontsize=7.5)
+    axes.set_yticks(range(len(bars)), [shorten(name, 44) for name, _ in bars], fontsize=7.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set(xlabel=f"{what} (per standard deviation)", ylim=(-0.6, len(bars) - 0.4))
@@ -270,10 +269,6 @@ def _legend_below(axes: Axes, ncols: int = 2) -> None:
 
 def _order(results: Results, names: list[str]) -> list[str]:
     return [name for name in sets(results) if name in names]
-
-
-# numbers are written into the squares of a matrix that is not larger
-MOST_NUMBERS = 12
 
 
 def draw_lassos(results: Results) -> Iterator[Drawing]:
@@ -338,49 +333,13 @@ def draw_correlations(results: Results) -> Iterator[Drawing]:
     for arm, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.correlation is not None and len(chosen.correlation.names) > 1:
             found = chosen.correlation
-            size = 1.6 + 0.19 * max(len(found.names), 6)
-            paint = partial(_paint_correlation, found=found)
             title = words.arm_label(arm)
             if found.n is not None:
                 title += f" (n={found.n})"
-            name = f"correlation-{arm}"
-            yield draw("correlation", name, title, paint, width=size + 2.4, height=size)
-
-
-def _paint_correlation(axes: Axes, found: Correlation) -> None:
-    """Paint blue through white to vermilion, whose ends differ for all colour vision."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    colours = LinearSegmentedColormap.from_list("signed", [BLUE, "white", VERMILION])
-    values = np.array(found.values)
-    count = len(found.names)
-    grid = np.arange(count + 1) - 0.5
-    axes.pcolormesh(grid, grid, values, cmap=colours, vmin=-1, vmax=1, ec="white", lw=0.4)
-    if count <= MOST_NUMBERS:
-        for i in range(count):
-            for j in range(count):
-                text = words.number(values[i, j], 1)
-                axes.text(j, i, text, ha="center", va="center", fontsize=6.5)
-    above = 0.2 if count <= MOST_NUMBERS else 0.0  # its number
-    for i, j in np.argwhere(p_values(found) < SIGNIFICANT).tolist():
-        axes.text(j, i - above, "*", ha="center", va="center", fontsize=6.5)
-    axes.set_xticks(range(count), [str(i + 1) for i in range(count)], fontsize=6.5)
-    labels = [f"{words.shorten(name, 34)}  {i + 1}" for i, name in enumerate(found.names)]
-    axes.set_yticks(range(count), labels, fontsize=6.5)
-    axes.tick_params(length=0)
-    axes.invert_yaxis()
-    axes.set_aspect("equal")
-    axes.spines[:].set_visible(False)
-    # matplotlib's own colour bar would be an image inside the SVG
-    thin = 1.0 if count <= MOST_NUMBERS else 0.5
-    scale = axes.inset_axes((1.0 + 0.04 * thin, 0.25, 0.035 * thin, 0.5))
-    steps = np.linspace(-1.0, 1.0, 22)
-    middles = 0.5 * (steps[1:] + steps[:-1])
-    scale.pcolormesh([0, 1], steps, middles[:, None], cmap=colours, vmin=-1, vmax=1)
-    scale.set_xticks([])
-    scale.set_yticks([-1, 0, 1], ["\N{MINUS SIGN}1", "0", "+1"], fontsize=6.5)
-    scale.yaxis.tick_right()
-    scale.set_title("Rank\ncorrelation", fontsize=6.5, fontweight="normal")
+            labels = [shorten(name, 34) for name in found.names]
+            values, p = np.array(found.values), p_values(found)
+            where = ("correlation", f"correlation-{arm}")
+            yield draw_correlation(*where, title, labels, values, p)
 
 
 def draw_trainings(results: Results) -> Iterator[Drawing]:

@@ -65,12 +65,6 @@ def patients(n: int | None) -> str:
     return "patients withheld" if n is None else f"{n} patients"
 
 
-def shorten(name: str, limit: int) -> str:
-    """Cut the middle out of a long name."""
-    half = (limit - 1) // 2
-    return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
-
-
 def arm_label(arm: str) -> str:
     """Write an arm of the feature selection in words."""
     return MODELS[arm].label if arm in MODELS else humanise(arm)

@@ -8,15 +8,18 @@ import json
 import re
 import shutil
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from client.cli import app
+from client.report.feature_maps import correlation_of, correlations_of
 from client.report.site_report import curves_of, png, rows_of
 from client.report.site_run import read_site_run
 from common.errors import InputError
@@ -129,3 +132,31 @@ def test_nothing_of_it_reaches_the_coordinators_side(page: str, imaging_run: Pat
     assert "north-0" in page
     for path in (imaging_run / "report" / "index.html", imaging_run / "results.json"):
         assert "north-0" not in path.read_text(encoding="utf-8")
+
+
+def test_the_selected_features_of_the_test_patients_are_correlated_as_scipy_does(
+    imaging_run: Path, page: str
+) -> None:
+    run = read_site_run(imaging_run / "sites" / "harbour", None)
+    (found,) = correlations_of(run)
+    results = json.loads((imaging_run / "results.json").read_text(encoding="utf-8"))
+    selected = results["selection"]["federated"]
+    # networks give their probability themselves in this study
+    expected = [
+        name for model in ("clinical", "radiomics") for name in selected[model]["svm"]["weights"]
+    ]
+    assert list(found.features) == expected
+    assert (found.subset, found.n) == ("external_1", 12)
+    tables = [run.table(f"selected/{model}", "external_1") for model in ("clinical", "radiomics")]
+    values = np.hstack([one.values for one in tables if one is not None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a feature that is the same for twelve patients
+        exact = spearmanr(values)
+    np.testing.assert_allclose(found.values, exact.statistic, atol=1e-12)
+    away = ~np.eye(len(expected), dtype=bool)
+    np.testing.assert_allclose(found.p[away], exact.pvalue[away], atol=1e-9)
+    drawn = correlation_of(found, "Test set external 1")
+    assert drawn.section == "correlations"
+    # of four patients of a test set there is no map
+    assert correlations_of(read_site_run(imaging_run / "sites" / "north", None)) == []
+    assert 'id="correlations"' not in page
