@@ -10,13 +10,13 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study figures kit kit-test image container-test test nginx chromium equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
+.PHONY: setup study figures kit kit-test image container-test test nginx chromium dicomtools equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
 	@echo "make figures the two figures of the README, from the run in STUDY_OUT"
-	@echo "make test    all tests (make nginx and make chromium install what some of them need)"
+	@echo "make test    all tests (make nginx chromium dicomtools installs what some of them need)"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
 	@echo "make rehearse-lies  a coordinator that lies, in real deployments: every hospital stops it (ten minutes)"
@@ -62,6 +62,11 @@ nginx:
 chromium:
 	@command -v chromium >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+# A validator of DICOM and a PACS: without them, the tests of what is sent there are skipped.
+dicomtools:
+	@command -v dciodvfy >/dev/null && command -v Orthanc >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools orthanc; }
 
 equality: $(READY)
 	$(BIN)/fedlnm-sim equality

@@ -86,6 +86,9 @@ def predict(
         bool | None,
         typer.Option(help="print each page too, by chromium [default: yes, but not of a cohort]"),
     ] = None,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="write a DICOM SR and a SEG, where --image is a series")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
 ) -> None:
     """Predict one patient, or a cohort, by the final models. RESEARCH USE ONLY.
@@ -113,6 +116,8 @@ def predict(
 
     if cohort is not None and (image or mask or clinical or confirmed or scanner):
         raise UsageError("--cohort with data of a single patient", where="predict")
+    if dicom and out is None:
+        raise UsageError("--dicom without --out", where="predict", remedy="name a folder")
     check_device(device)
     printed = cohort is None if pdf is None else pdf
     if out is not None:
@@ -130,7 +135,7 @@ def predict(
             )
         _print(outcome, as_json=json_output)
         if out is not None and outcome.predictions:
-            write(outcome, predictor, out, Wish(saliency_steps, printed), screen.emit)
+            write(outcome, predictor, out, Wish(saliency_steps, printed, dicom), screen.emit)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

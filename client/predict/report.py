@@ -226,10 +226,12 @@ class Wish:
     ----------
     saliency_steps : of the map of the 3D network; 0 = no map.
     pdf : print each page too, where the machine has a browser.
+    dicom : write each patient's prediction and ROI as DICOM, too.
     """
 
     saliency_steps: int
     pdf: bool
+    dicom: bool = False
 
 
 def write(outcome: Outcome, predictor: Predictor, folder: Path, wish: Wish, tell: Tell) -> None:
@@ -256,6 +258,20 @@ def write(outcome: Outcome, predictor: Predictor, folder: Path, wish: Wish, tell
         if browser and printed is None:
             tell("no PDF: the browser could not print the page")
         tell(f"written: {page}{f' and {printed.name}' if printed else ''}")
+        if wish.dicom:
+            _write_dicom(prediction, outcome, page, when, tell)
+
+
+def _write_dicom(
+    prediction: Prediction, outcome: Outcome, page: Path, when: datetime, tell: Tell
+) -> None:
+    """Write the DICOM objects of a patient into a folder beside the page."""
+    from client.predict.dicom_objects import write_dicom
+
+    folder = page.with_suffix(".dicom")
+    make_folder(folder)
+    written = write_dicom(prediction, outcome.opened, folder, when)
+    tell(f"written: {written.report} and {written.segmentation.name}, to be sent by you")
 
 
 def _page_names(outcome: Outcome) -> list[str]:
