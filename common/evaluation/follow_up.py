@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from scipy import stats
 
-from common.messages.limits import Limits, patients
+from common.messages.limits import Limits, patients, shares
 from common.messages.plain import plain
 from common.statistics.base import Float, Int
 from common.statistics.follow_up import LifeTableResult, at_risk
@@ -17,6 +17,7 @@ from common.statistics.log_rank import LogRankResult, observed_less_expected
 from common.statistics.ranked_pairs import RankedPairsResult
 
 LEVEL = 0.95
+RISK_GROUPS = 5
 
 
 @dataclass(frozen=True)
@@ -244,3 +245,82 @@ def _joined(counts: Float, ends: Sequence[int]) -> Float:
     starts = [0, *(end + 1 for end in ends[:-1])][: len(ends)]
     parts = [counts[:, :, a : b + 1].sum(axis=2) for a, b in zip(starts, ends, strict=True)]
     return np.stack(parts, axis=2) if parts else counts[:, :, :0]
+
+
+@plain
+class RiskCalibration:
+    """Predicted and observed risk by a horizon, in groups of patients of rising risk.
+
+    Parameters
+    ----------
+    n : (g,), patients of each group; 0 where its numbers are withheld.
+    predicted : (g,), mean risk, NaN where withheld.
+    observed, low, high : (g,), one less the Kaplan-Meier estimate at the horizon, with 95 % limits.
+    whole : predicted, observed, low and high of all patients together, (4,).
+    """
+
+    n: Annotated[Float, patients("groups")]
+    predicted: Annotated[Float, shares("groups", unknown=True)]
+    observed: Annotated[Float, shares("groups", unknown=True)]
+    low: Annotated[Float, shares("groups", unknown=True)]
+    high: Annotated[Float, shares("groups", unknown=True)]
+    whole: Annotated[Float, shares(4, unknown=True)]
+
+
+def calibration_at(
+    events: Float, censored: Float, edges: Float, last: int, minimum: int
+) -> RiskCalibration:
+    """Compare predicted and observed risks in about `RISK_GROUPS` groups of equal size.
+
+    The predicted risk is that of cells: of the middle of a cell, or of half a cell's width beyond
+    the outermost edges between cells.
+
+    Parameters
+    ----------
+    events, censored : (cells, periods). edges : (cells + 1,), of the risk.
+    last : last period before the horizon.
+    minimum : fewest patients with the event by then, and without, unless a group has none.
+
+    Examples
+    --------
+    >>> found = calibration_at(np.full((4, 2), 5.0), np.zeros((4, 2)), np.linspace(0, 1, 5), 0, 3)
+    >>> found.predicted, found.observed
+    (array([0.125, 0.375, 0.625, 0.875]), array([0.5, 0.5, 0.5, 0.5]))
+    """
+    counts = (events + censored).sum(axis=1)
+    risk = _risk_of(edges)
+    below = np.cumsum(counts) - 0.5 * counts
+    group = np.floor(RISK_GROUPS * below / max(float(counts.sum()), 1.0)).astype(np.int64)
+    rows = []
+    for one in np.unique(group[counts > 0]):
+        own = group == one
+        rows.append(_calibrated(events[own], censored[own], risk[own], last, minimum))
+    n, predicted, observed, low, high = np.array(rows).reshape(-1, 5).T
+    whole = _calibrated(events, censored, risk, last, minimum)
+    return RiskCalibration(n, predicted, observed, low, high, np.array(whole[1:]))
+
+
+def _risk_of(edges: Float) -> Float:
+    """Return the risk that stands for each cell, (cells,)."""
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    if middle.size > 3:
+        inner = np.diff(edges)[1:-1]
+        middle[0] = max(float(edges[1] - 0.5 * inner[0]), 0.5 * float(edges[1]))
+        middle[-1] = min(float(edges[-2] + 0.5 * inner[-1]), float(middle[-1]))
+    return middle
+
+
+def _calibrated(
+    events: Float, censored: Float, risk: Float, last: int, minimum: int
+) -> tuple[float, ...]:
+    """Return patients, predicted and observed risk with limits of some cells together."""
+    counts = (events + censored).sum(axis=1)
+    happened = float(events[:, : last + 1].sum())
+    parts = np.array([happened, float(counts.sum()) - happened])
+    if not _large(parts, minimum):
+        return 0.0, *(float("nan"),) * 4
+    died, lost = events.sum(axis=0), censored.sum(axis=0)
+    curve = kaplan_meier(died, at_risk(died + lost))
+    predicted = float((counts * risk).sum() / counts.sum())
+    low, high = 1.0 - float(curve.high[last]), 1.0 - float(curve.low[last])
+    return float(counts.sum()), predicted, 1.0 - float(curve.survival[last]), low, high

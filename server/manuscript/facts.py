@@ -225,7 +225,8 @@ def measures(results: Results) -> str:
             "Discrimination: concordance (Harrell, Uno) with the infinitesimal jackknife, and"
             " cumulative, dynamic areas at each horizon, weighted for censoring. Groups of low and"
             " high risk: Kaplan-Meier curves and log-rank tests, over all patients and within"
-            " hospitals. Calibration is not measured."
+            " hospitals. Calibration: predicted against observed risk (Kaplan-Meier) by the first"
+            " horizon, of all patients and in five groups of rising risk."
         )
     return (
         "Discrimination: AUC with 95 % interval on the logit of DeLong's standard error; models"

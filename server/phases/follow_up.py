@@ -15,7 +15,9 @@ from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.evaluation.follow_up import (
     GroupedFollowUp,
     GroupTest,
+    RiskCalibration,
     areas_at,
+    calibration_at,
     concordance,
     join_periods,
     log_rank,
@@ -52,6 +54,7 @@ class FollowUpFindings:
     groups : by model, follow-up of patients of low and of high risk.
     tests : (k, 2), log-rank statistic and p of these groups.
     within : (k, 2), the same within hospitals.
+    calibration : by model, predicted and observed risks by the first horizon.
     """
 
     subset: str
@@ -64,6 +67,7 @@ class FollowUpFindings:
     groups: tuple[GroupedFollowUp, ...]
     tests: Float
     within: Float
+    calibration: tuple[RiskCalibration, ...] = ()
 
 
 def measure_follow_up(
@@ -92,7 +96,7 @@ def measure_follow_up(
         return ()
     size, minimum = len(asked), study.privacy.min_cell
     return tuple(
-        _findings(subset, grid, minimum, *found[size * i : size * i + size])
+        _findings(subset, grid, minimum, edges, *found[size * i : size * i + size])
         for i, subset in enumerate(subsets)
     )
 
@@ -112,6 +116,7 @@ def _findings(
     subset: str,
     grid: FollowUp,
     minimum: int,
+    edges: Float,
     table: LifeTableResult,
     within: LogRankResult,
     pairs: RankedPairsResult,
@@ -139,6 +144,10 @@ def _findings(
         ),
         tests=_tests(log_rank(table)),
         within=_tests(log_rank_within(within)),
+        calibration=tuple(
+            calibration_at(own, lost, ends, grid.last_periods[0], minimum)
+            for own, lost, ends in zip(pairs.events, pairs.censored, edges, strict=True)
+        ),
     )
 
 

@@ -28,7 +28,7 @@ from common.html.drawing import (
 )
 from common.models import MODELS, in_order
 from server.report import words
-from server.report.follow_up import draw_survival
+from server.report.follow_up import draw_risk_calibration, draw_survival
 from server.report.patients import draw_flow
 from server.report.reading import (
     MatrixRow,
@@ -56,8 +56,9 @@ AUC_FLOOR = 0.4
 def draw_figures(results: Results) -> list[Drawing]:
     """Draw all figures that the results have data for, in the order of the page."""
     makers: tuple[Callable[[Results], Iterator[Drawing]], ...] = (
-        *(draw_flow, _overviews, draw_survival, _rocs, _calibrations, _decision_curves),
-        *(draw_strata, draw_lassos, draw_paths, _weights, draw_correlations, draw_trainings),
+        *(draw_flow, _overviews, draw_survival, draw_risk_calibration, _rocs, _calibrations),
+        *(_decision_curves, draw_strata, draw_lassos, draw_paths, _weights, draw_correlations),
+        draw_trainings,
     )
     return [drawing for maker in makers for drawing in maker(results)]
 

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy import stats
 
-from common.evaluation.follow_up import LEVEL, GroupedFollowUp, kaplan_meier
-from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw
+from common.evaluation.follow_up import LEVEL, GroupedFollowUp, RiskCalibration, kaplan_meier
+from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from common.statistics.follow_up import at_risk
@@ -83,7 +83,20 @@ def follow_up_rows(
                 "log_rank_within": float(one.within[i, 0]),
                 "p_within": float(one.within[i, 1]),
                 "groups": list(_groups(one.groups[i], grid)),
+                **_calibration(one.calibration[i]),
             }
+
+
+def _calibration(found: RiskCalibration) -> Row:
+    """Return predicted and observed risks of all patients, and by group of rising risk."""
+    names = ("predicted", "observed", "observed_low", "observed_high")
+    columns = (found.n, found.predicted, found.observed, found.low, found.high)
+    calibration = [
+        {"n": round(n) or None, **dict(zip(names, map(float, own), strict=True))}
+        for n, *own in zip(*columns, strict=True)
+    ]
+    whole = dict(zip(names, map(float, found.whole), strict=True))
+    return {**whole, "calibration": calibration}
 
 
 def _named(name: str, value: float, error: float) -> Row:
@@ -144,6 +157,7 @@ def follow_up_block(results: Results) -> Block | None:
     columns = (
         *("Model", "Set", "Patients", "Events", "Concordance (Harrell)", "Concordance (Uno)"),
         *areas,
+        *("Predicted risk", "Observed risk"),
         *("P of risk groups", "P within hospitals"),
     )
     return Block("", "", columns, lines)
@@ -164,6 +178,8 @@ def _line(row: FollowUpMeasures, horizons: Sequence[float]) -> Line:
             else Cell(words.auc(area.auc), words.interval(area.auc_low, area.auc_high))
             for area in areas
         ),
+        Cell(words.number(row.predicted)),
+        Cell(words.number(row.observed), words.interval(row.observed_low, row.observed_high)),
         Cell(words.p_value(row.p)),
         Cell(words.p_value(row.p_within)),
     )
@@ -209,6 +225,41 @@ def _paint(axes: Axes, groups: Sequence[RiskGroup], unit: str) -> None:
     axes.set(xlabel=f"Time, {unit}", ylabel="Without event, %")
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
     axes.legend(loc="lower left", borderpad=0)
+
+
+def draw_risk_calibration(results: Results) -> Iterator[Drawing]:
+    """Draw observed against predicted risks by the first horizon, a figure a set."""
+    rows = measured(results)
+    for name in dict.fromkeys(row.set for row in rows):
+        own = [row for row in rows if row.set == name and any(g.n for g in row.calibration)]
+        if own:
+            paint = partial(_paint_calibration, rows=own)
+            yield draw("risk", f"risk-calibration-{name}", set_label(name), paint, height=3.9)
+
+
+def _paint_calibration(axes: Axes, rows: Sequence[FollowUpMeasures]) -> None:
+    known: list[float] = []
+    for row in rows:
+        groups = [g for g in row.calibration if g.predicted is not None and g.observed is not None]
+        x, y = _known(g.predicted for g in groups), _known(g.observed for g in groups)
+        lows = [own.observed_low for own in groups]
+        highs = [own.observed_high for own in groups]
+        bars = [
+            [at - (at if low is None else low) for at, low in zip(y, lows, strict=True)],
+            [(at if high is None else high) - at for at, high in zip(y, highs, strict=True)],
+        ]
+        colour, dash = style_of(row.model)
+        label = MODELS[row.model].label
+        axes.errorbar(x, y, yerr=bars, color=colour, ls=dash, marker="o", ms=4, lw=1, label=label)
+        known += [*x, *y, *(high for high in highs if high is not None)]
+    top = min(1.0, 1.1 * max(known, default=1.0))
+    axes.plot([0, top], [0, top], color=GREY, lw=1, zorder=0)
+    axes.set(xlim=(0, top), ylim=(0, top), xlabel="Predicted risk", ylabel="Observed risk")
+    axes.legend(loc="upper left", borderpad=0)
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _from_one(shares: Sequence[float | None]) -> list[float]:

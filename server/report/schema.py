@@ -795,6 +795,16 @@ class RiskGroup(Record):
         return equal_lengths(self, "times", "at_risk", "events", "censored", "survival")
 
 
+class RiskCalibrationGroup(Record):
+    """Patients of about the same risk: predicted, and observed by Kaplan-Meier; null = withheld."""
+
+    n: MaybeCount = None
+    predicted: Share = None
+    observed: Share = None
+    observed_low: Share = None
+    observed_high: Share = None
+
+
 class FollowUpMeasures(Record):
     """One model of one run on one set, where the endpoint has a time.
 
@@ -819,6 +829,11 @@ class FollowUpMeasures(Record):
     log_rank_within: Number = None
     p_within: Share = None
     groups: tuple[RiskGroup, ...] = ()
+    predicted: Share = None
+    observed: Share = None
+    observed_low: Share = None
+    observed_high: Share = None
+    calibration: tuple[RiskCalibrationGroup, ...] = ()
     note: str = ""
 
 

@@ -181,6 +181,19 @@ def test_curves_are_kaplan_meiers_on_joined_periods_without_small_counts(run: Pa
             assert all(count == 0 or count >= study.privacy.min_cell for count in counts)
 
 
+def test_observed_risks_are_those_of_all_patients_together(run: Path) -> None:
+    study = load_study(run / "study.toml")
+    rows, found = pooled(run, study, "internal_test"), row_of(run, "internal")
+    risk = materialise(model_of(run), Pooled(rows), "train").values[:, 0]
+    curve = SurvfuncRight(rows.period, rows.label)
+    at_horizon = curve.surv_prob[np.searchsorted(curve.surv_times, 3, side="right") - 1]
+    assert found["observed"] == pytest.approx(1 - at_horizon, abs=1e-12)
+    assert found["predicted"] == pytest.approx(risk.mean(), abs=0.005)
+    assert found["observed_low"] < found["predicted"] < found["observed_high"]
+    shown = [group for group in found["calibration"] if group["n"] is not None]
+    assert len(shown) >= 3 and shown[0]["predicted"] < shown[-1]["predicted"]
+
+
 def test_a_set_at_one_hospital_is_withheld_and_says_so(run: Path) -> None:
     found = row_of(run, "external")
     assert found["note"].startswith("withheld") and found["harrell"] is None

@@ -6,9 +6,15 @@ from lifelines import KaplanMeierFitter
 from lifelines.statistics import multivariate_logrank_test
 from sksurv.nonparametric import kaplan_meier_estimator
 
-from common.evaluation.follow_up import kaplan_meier, log_rank, remaining_uncensored
+from common.evaluation.follow_up import (
+    calibration_at,
+    kaplan_meier,
+    log_rank,
+    remaining_uncensored,
+)
 from common.statistics.base import Rows
 from common.statistics.follow_up import LifeTable
+from common.statistics.ranked_pairs import RankedPairs
 from tests.fixtures.survival import PERIODS, follow_up, over_hospitals, with_scores
 
 CUTS = np.array([[-0.4, 0.6]])
@@ -63,3 +69,26 @@ def test_the_chance_of_being_uncensored_is_that_of_scikit_survival(scored: Rows)
     time, theirs = kaplan_meier_estimator(scored.label > 0.5, scored.period, reverse=True)
     ends = np.array([theirs[time <= end][-1] if (time <= end).any() else 1.0 for end in range(11)])
     np.testing.assert_allclose(ours[1:], ends, atol=1e-12)
+
+
+def test_observed_risks_are_lifelines_in_groups_of_equal_size() -> None:
+    rows = follow_up(600, seed=1)
+    risk = np.random.default_rng(0).beta(2, 6, rows.n) * 0.6 + 0.3 * rows.label
+    scored = with_scores(rows, risk)
+    inner = np.quantile(risk, np.arange(1, 50) / 50)
+    edges = np.concatenate([[0.0], inner, [1.0]])
+    pairs = over_hospitals(RankedPairs(edges[None], PERIODS, np.array([5])), scored)
+    found = calibration_at(pairs.events[0], pairs.censored[0], edges, 5, 1)
+    assert found.n.sum() == rows.n and found.n.size == 5
+    bounds = np.concatenate([[-np.inf], np.sort(risk)[np.cumsum(found.n).astype(int)[:-1]], [2]])
+    for place in range(5):
+        own = (risk >= bounds[place]) & (risk < bounds[place + 1])
+        assert found.predicted[place] == pytest.approx(risk[own].mean(), abs=0.01)
+        fitted = KaplanMeierFitter().fit(rows.period[own], rows.label[own])
+        assert found.observed[place] == pytest.approx(1 - fitted.predict(5), abs=1e-12)
+    assert found.whole[0] == pytest.approx(risk.mean(), abs=0.005)
+    everyone = KaplanMeierFitter().fit(rows.period, rows.label)
+    assert found.whole[1] == pytest.approx(1 - everyone.predict(5), abs=1e-12)
+    some = found.observed > 0
+    assert np.isnan(found.low[~some]).all()
+    assert (found.low <= found.observed)[some].all() and (found.observed <= found.high)[some].all()

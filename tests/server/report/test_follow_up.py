@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.evaluation.follow_up import join_periods
+from common.evaluation.follow_up import calibration_at, join_periods
 from common.study.follow_up import FollowUp
 from server.phases.follow_up import FollowUpFindings, without_measures
 from server.report.follow_up import (
@@ -40,6 +40,7 @@ def findings(**changes: Any) -> FollowUpFindings:
         "groups": (join_periods(EVENTS, CENSORED, 3),),
         "tests": np.array([[4.2, 0.04]]),
         "within": np.array([[3.9, 0.05]]),
+        "calibration": (calibration_at(EVENTS, CENSORED, np.array([0.0, 0.2, 1.0]), 0, 3),),
     }
     return FollowUpFindings(**{**given, **changes})
 
@@ -69,6 +70,14 @@ def test_no_curve_is_left_where_all_periods_together_are_small() -> None:
     assert few.last.size == 0 and few.events.shape == (2, 0)
     (row,) = follow_up_rows([findings(groups=(few,))], CUTOFFS, GRID)
     assert row["groups"] == []
+
+
+def test_groups_of_few_events_have_no_calibration() -> None:
+    (row,) = follow_up_rows([findings()], CUTOFFS, GRID)
+    first, second = row["calibration"]
+    assert first["n"] is None and np.isnan(first["observed"])
+    assert second["n"] == 26 and second["observed"] == pytest.approx(8 / 26)
+    assert row["observed"] == pytest.approx(9 / 50)
 
 
 def test_a_withheld_set_has_its_counts_where_they_are_large() -> None:
