@@ -110,6 +110,7 @@ def _in_short(study: Study, phases: Sequence[Phase]) -> str:
             _derived(study),
             f"Sums over training patients are {_masked(study.masked('train'))} [@study_masks].",
             f"Mode {study.privacy.mode}: {_mode(study)}",
+            *_harmonised(study),
             *(_network(study, name) for name in study.networks),
             f"Noise in the training of networks: {_noise(study)}.",
             _rows_in_short(study),
@@ -171,6 +172,20 @@ def _noise(study: Study) -> str:
     return (
         f"{private.noise_multiplier:g} times the largest gradient of a patient; every hospital"
         " keeps account of what this comes to, in its ledger [@epsilon_covers]"
+    )
+
+
+def _harmonised(study: Study) -> Iterator[str]:
+    """Say that features are harmonised, and what of a hospital that takes; nothing where not."""
+    settings = study.harmonisation
+    if not settings.tables:
+        return
+    names = {"radiomics": "radiomics", "deep": "network"}
+    which = " and ".join(names[table] for table in settings.tables)
+    own = "scanners" if settings.batch == "scanner" else "patients as a whole"
+    yield (
+        f"The {which} features are harmonised over {settings.batch}s: what a hospital's own {own}"
+        " have of level and spread is used there and never leaves it [@harmonised]."
     )
 
 

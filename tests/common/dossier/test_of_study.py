@@ -15,6 +15,7 @@ from common.dossier.markdown import shape, size, table
 from common.dossier.of_study import unprotected
 from common.masking import identity
 from common.masking.leaving import LeftSite
+from common.study.harmonisation import HarmonisationSettings
 from common.study.model import Study
 from server.phases.program import declared_phases
 from tests import builders
@@ -217,3 +218,13 @@ def test_a_bar_in_a_cell_does_not_make_another_cell() -> None:
     assert table(["x"], [["a|b"]]).splitlines()[-1] == "| a\\|b |"
     with pytest.raises(ValueError, match="2 cells under 1 headings"):
         table(["x"], [["a", "b"]])
+
+
+def test_harmonised_features_and_what_stays_at_the_hospital_are_said() -> None:
+    study = study_with()
+    assert "harmonised over" not in study_dossier(study)
+    own = HarmonisationSettings(tables=("radiomics", "deep"), batch="scanner")
+    study = study.model_copy(update={"harmonisation": own})
+    text = study_dossier(study)
+    assert "radiomics and network features are harmonised over scanners" in text
+    assert "WithinBatches" in text
