@@ -137,7 +137,7 @@ def _with_error(value: float, error: float) -> tuple[str, str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else DASH
+    return f"{value:z.3f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else DASH
 
 
 def _percent(one: Estimate) -> tuple[str, str]:

@@ -122,7 +122,10 @@ def p_value(p: float | None) -> str:
 
 def number(value: float | None, digits: int = 3) -> str:
     """Write fixed decimals with a true minus sign."""
-    return MISSING if value is None else f"{value:.{digits}f}".replace("-", MINUS)
+    if value is None:
+        return MISSING
+    # a number that is zero as written has no sign
+    return f"{value:z.{digits}f}".replace("-", MINUS)
 
 
 def compact(value: float | None) -> str:

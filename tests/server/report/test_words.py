@@ -56,3 +56,9 @@ def test_models_of_a_set_that_differ_in_cells_alone_share_one_sentence(whole: Re
     assert len(reported) == 1
     assert "(4 to 17 cells)" in reported[0]
     assert reported[0].endswith(": DeLong by histograms.")
+
+
+def test_a_number_that_is_zero_as_written_has_no_sign() -> None:
+    assert words.number(-0.0004) == "0.000"
+    assert words.number(-0.004, 2) == "0.00"
+    assert words.number(-0.006, 2) == "\N{MINUS SIGN}0.01"
