@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from common.models import MODELS
 from server.report import words
+from server.report.comparisons import primary_row
 from server.report.heterogeneity import heterogeneity_rows
 from server.report.patients import set_total
 from server.report.reading import headline_model, main_run, models, set_label, sets, test_sets
@@ -228,9 +229,16 @@ def measures(results: Results) -> str:
             " hospitals. Calibration: predicted against observed risk (Kaplan-Meier) by the first"
             " horizon, of all patients and in five groups of rising risk."
         )
+    primary = primary_row(results)
+    declared = "No primary comparison was declared"
+    if primary is not None:
+        pair = f"{MODELS[primary.model_a].label} against {MODELS[primary.model_b].label.lower()}"
+        declared = f"Primary comparison, declared in the study: {pair} on {primary.set}"
     return (
-        "Discrimination: AUC with 95 % interval on the logit of DeLong's standard error; models"
-        " are compared by DeLong's test; average precision beside it. Calibration: slope,"
+        "Discrimination: AUC with 95 % interval on the logit of DeLong's standard error (Newcombe's"
+        " with fewer than 15 patients of an outcome); models are compared by DeLong's test; average"
+        f" precision beside it. {declared}; all other comparisons are exploratory, with P values"
+        " corrected by Holm beside the raw ones. Calibration: slope,"
         " intercept, ratio of observed to expected numbers, flexible curve and Brier score."
         " Clinical utility: decision curve with its interval. At the cut-off: accuracy,"
         " sensitivity, specificity, predictive values (Wilson) and likelihood ratios (log method),"

@@ -108,6 +108,23 @@ def primary_block(results: Results) -> Block | None:
     return Block("", "", columns, (Line(title, cells, "primary"),), "primary", sortable=False)
 
 
+def primary_sentence(results: Results) -> str:
+    """Write the result of the primary comparison for the summary; empty without one."""
+    row = primary_row(results)
+    if row is None or row.difference is None:
+        return ""
+    span = words.signed_interval(row.difference_low, row.difference_high)
+    return (
+        f"Primary comparison, declared before: on the {set_label(row.set).lower()} the AUC of"
+        f" {MODELS[row.model_a].label.lower()} minus that of {MODELS[row.model_b].label.lower()} is"
+        f" {words.number(row.difference)} (95% CI {span}), P {_with_sign(words.p_value(row.p))}."
+    )
+
+
+def _with_sign(p: str) -> str:
+    return f"{p[0]} {p[1:]}" if p[:1] in "<>" else f"= {p}"
+
+
 def comparison_sentence(results: Results) -> str:
     """Say which comparison is primary, and what the P values of the others are corrected for."""
     run = main_run(results)

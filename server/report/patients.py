@@ -272,7 +272,9 @@ def _title(rows: tuple[Table1Row, ...]) -> str:
     cells = [cell for row in rows for cell in row.sets.values()]
     forms = [MEANS] if any(cell.mean is not None for cell in cells) else []
     forms += [MEDIANS] if any(cell.median is not None for cell in cells) else []
-    return ", or ".join([COUNTS, *forms]) + "."
+    tested = any(row.test for row in rows)
+    corrected = " P values are not corrected for their number." if tested else ""
+    return ", or ".join([COUNTS, *forms]) + "." + corrected
 
 
 def _note(rows: tuple[Table1Row, ...]) -> str:

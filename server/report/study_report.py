@@ -180,7 +180,9 @@ class Card:
 
 def paragraphs(results: Results) -> list[str]:
     """Return two or three paragraphs for a reader who reads nothing else."""
-    return [text for text in (_what_was_done(results), _what_was_found(results)) if text]
+    primary_result = comparisons.primary_sentence(results)
+    found = (_what_was_done(results), primary_result, _what_was_found(results))
+    return [text for text in found if text]
 
 
 def _what_was_done(results: Results) -> str:

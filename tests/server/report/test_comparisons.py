@@ -11,6 +11,8 @@ from server.report.comparisons import (
     comparison_sentence,
     difference_of,
     primary_block,
+    primary_row,
+    primary_sentence,
     with_holm,
     with_roles,
 )
@@ -67,6 +69,12 @@ def test_the_page_shows_the_primary_comparison_first(whole: Results) -> None:
     (line,) = block.lines
     assert line.head == "Decision fusion against clinical, external test set 1"
     page = render(whole, [])
+    row = primary_row(whole)
+    assert row is not None
+    assert primary_sentence(whole) in page.replace("&lt;", "<")
+    assert primary_sentence(whole).startswith(
+        "Primary comparison, declared before: on the external"
+    )
     section = page[page.index('id="performance"') :]
     assert section.index("Primary comparison") < section.index("Cut-offs were chosen")
     assert "declared in the study that the hospitals approved" in section
@@ -77,5 +85,5 @@ def test_the_page_says_that_no_comparison_was_declared(tree: dict[str, Any]) -> 
     for row in tree["delong"]:
         row["role"] = "exploratory"
     results = parse(tree)
-    assert primary_block(results) is None
+    assert primary_block(results) is None and primary_sentence(results) == ""
     assert comparison_sentence(results).startswith("The study declared no primary comparison. All ")
