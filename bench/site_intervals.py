@@ -27,11 +27,11 @@ from common.evaluation.calibration_fit import (
     CalibrationFit,
     Points,
     calibration_question,
-    fit_joined,
+    fit_grouped,
     fit_sums,
 )
 from common.evaluation.delong import auc_interval, paired_test
-from common.evaluation.joined_scores import join_scores, joined_areas
+from common.evaluation.joined_scores import group_scores, joined_areas
 from common.evaluation.level_areas import difference_test
 from common.statistics.base import Rows, add
 from common.statistics.class_histogram import (
@@ -114,10 +114,10 @@ def measured(
     """Return what a study finds of a set, and the edges for its levels."""
     if len(parts) == 1:
         (rows,) = parts
-        joined = join_scores(rows, edges, np.full(2, 0.45), MINIMUM)
-        points = [Points.of_rows(own, rows.label) for own in joined.values.T]
+        grouped = group_scores(rows, edges, MINIMUM)
+        points = [Points.of_rows(own, rows.label) for own in grouped.values.T]
         areas = joined_areas(rows.values, rows.label, MINIMUM)
-        return areas, fit_joined(joined, MINIMUM), points, edges
+        return areas, fit_grouped(rows, edges, MINIMUM), points, edges
     histogram = over_sites(parts, ClassHistogram(edges=edges))
     first, one = [_first(part) for part in parts], _first_of(histogram)
     asked = calibration_question(one)
@@ -232,7 +232,7 @@ def text(found: Mapping[str, list[Tally]], draws: int) -> str:
     note = (
         "Share of draws whose 95 % interval holds the true value, and share in which a test of two"
         f" equal models, or of two equal subgroups of random halves, has P < 0.05. {sizes}. A dash:"
-        " a rule withholds the figure (slopes of fewer than 20 of an outcome at one hospital,"
+        " a rule withholds the figure (slopes of fewer than 10 of an outcome at one hospital,"
         f" subgroups of fewer than 10 patients or 5 of an outcome). {conditions()}"
     )
     return f"{note}\n\n{table(heading, rows)}"

@@ -34,8 +34,8 @@ from common.disclosure.rule import once, refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.training import check_masking, check_weights
-from common.evaluation.calibration_fit import CalibrationFit, fit_joined
-from common.evaluation.joined_scores import join_scores, joined_areas
+from common.evaluation.calibration_fit import CalibrationFit, fit_grouped
+from common.evaluation.joined_scores import joined_areas
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.linkage import cell_edges, known_columns, row_cells, unique_patients
 from common.evaluation.local import Evaluation, evaluate_locally
@@ -70,7 +70,7 @@ from common.messages.exchanges import (
 )
 from common.messages.opening import Bytes, OpenReply, OpenRequest, SignReply, SignRequest
 from common.models import network_name
-from common.statistics.base import Float, Int, Rows, describe
+from common.statistics.base import Int, Rows, describe
 from common.statistics.placements import DeLongResult
 from common.study.strata import TABLE, level_codes, level_names, strata_columns
 from common.study.sums import subsets_of
@@ -354,11 +354,10 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         tested.append(rows)
         if len(study.test_set(subset).sites) == 1:
             evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)
-            strata[subset] = _by_level(workspace, rows, subset, request, cutoffs)
+            strata[subset] = _by_level(workspace, rows, subset, request)
         else:
             parts[subset] = joined_areas(rows.values, rows.label, privacy.min_cell)
-            joined = join_scores(rows, request.edges, cutoffs, privacy.min_cell)
-            fits[subset] = fit_joined(joined, privacy.min_cell)
+            fits[subset] = fit_grouped(rows, request.edges, privacy.min_cell)
     return EvaluateReply(
         site=workspace.name,
         **request.echo,
@@ -434,7 +433,7 @@ def _fix_levels(
 
 
 def _by_level(
-    workspace: Workspace, rows: Rows, subset: str, request: EvaluateRequest, cutoffs: Float
+    workspace: Workspace, rows: Rows, subset: str, request: EvaluateRequest
 ) -> dict[str, LevelAreas]:
     """Return areas and calibration by level and stratum, of a set that this site alone holds."""
     cuts = request.cuts
@@ -446,7 +445,6 @@ def _by_level(
             len(level_names(column, cuts.get(column.name))),
             workspace.privacy,
             request.edges,
-            cutoffs,
         )
         for position, column in enumerate(strata_columns(workspace.study))
     }

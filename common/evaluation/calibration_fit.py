@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 
+from common.evaluation.joined_scores import group_scores
 from common.messages.limits import Limits, Patients
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows
@@ -19,8 +20,8 @@ from common.utils import portable
 STEPS, HALVINGS, CLOSE = 60, 8, 1e-11
 FLATTEST = 1e-10
 """Information of the slope, as a share of its largest, below which there is none."""
-FEWEST_JOINED = 20
-"""Patients of either outcome below which joined scores of one hospital give no slope."""
+FEWEST_GROUPED = 10
+"""Patients of either outcome below which groups of one hospital's patients give no slope."""
 
 
 @dataclass(frozen=True)
@@ -135,23 +136,31 @@ def fit_rows(rows: Rows) -> CalibrationFit:
 
 
 def without_slopes(fit: CalibrationFit) -> CalibrationFit:
-    """Withhold the regressions on the logit, which joined scores of few patients distort."""
+    """Withhold the regressions on the logit, which groups of few patients distort."""
     nothing = np.full(fit.slope.shape, np.nan)
     return CalibrationFit(
         fit.n, fit.positives, fit.expected, fit.large, fit.large_error, *[nothing] * 4
     )
 
 
-def fit_joined(rows: Rows, minimum: int) -> CalibrationFit:
-    """Fit joined scores of one hospital, without slopes of fewer than `FEWEST_JOINED` of a class.
+def fit_grouped(rows: Rows, edges: Float, minimum: int) -> CalibrationFit:
+    """Fit one hospital's rows in groups, without slopes of fewer than `FEWEST_GROUPED` of a class.
+
+    Figures have three decimals, expected numbers two.
 
     Parameters
     ----------
-    minimum : with which the scores were joined; up to 1 means that they were not.
+    edges, minimum : see `group_scores`; a minimum up to 1 fits the rows as they are.
     """
-    found = fit_rows(rows)
-    few = min(found.positives, found.n - found.positives) < FEWEST_JOINED
-    return without_slopes(found) if minimum > 1 and few else found
+    if minimum <= 1:
+        return fit_rows(rows)
+    found = fit_rows(group_scores(rows, edges, minimum))
+    few = min(found.positives, found.n - found.positives) < FEWEST_GROUPED
+    kept = without_slopes(found) if few else found
+    n, positives, expected, *others = vars(kept).values()
+    return CalibrationFit(
+        n, positives, np.round(expected, 2), *(np.round(own, 3) for own in others)
+    )
 
 
 def calibration_question(histogram: ClassHistogramResult) -> CalibrationSums:

@@ -14,6 +14,7 @@ import scipy
 
 from common.evaluation.delong import exact
 from common.statistics.base import Float, Int, Rows
+from common.statistics.calibration import expit, logit
 from common.statistics.class_histogram import FIXED
 from common.statistics.exact import complete
 from common.statistics.placements import DeLongResult
@@ -124,6 +125,62 @@ def join_scores(rows: Rows, edges: Float, cutoffs: Float, minimum: int) -> Rows:
             held, ends = _cells(counts, first, minimum)
             values[order, column] = _places(held, ends, _bounds(inner), label)
     return replace(rows, values=values)
+
+
+def group_scores(rows: Rows, edges: Float, minimum: int) -> Rows:
+    """Replace each score by that of a group of at least `minimum` rows of neighbouring ranks.
+
+    Scores follow from cells of at least `minimum` rows of either class, joined as in `join_scores`:
+    rows lie in a cell as a monotone curve through the counts has them, and a group has the mean of
+    its places on the logit. Where groups end follows from the number of rows alone, so that rows of
+    equal scores may be in two, by chance. So nothing depends on where one row lies in its group or
+    its cell, and classes differ by their groups alone.
+
+    Parameters
+    ----------
+    rows, edges, minimum : as for `join_scores`.
+
+    Examples
+    --------
+    >>> scores, label = np.array([[0.11], [0.12], [0.13], [0.7], [0.8], [0.9]]), np.ones(6)
+    >>> rows = Rows(scores, ("model",), label, np.zeros(6, int))
+    >>> group_scores(rows, np.array([[0.0, 0.2, 0.3, 0.5, 0.6, 1.0]]), 3).values.T.round(2)
+    array([[0.05, 0.05, 0.05, 0.95, 0.95, 0.95]])
+    """
+    scores = complete(rows)
+    if minimum <= 1 or rows.n == 0:
+        return rows
+    # rows of equal scores in an order that has nothing to do with that of a hospital's list
+    mixed = np.random.default_rng(rows.n).permutation(rows.n)
+    group = np.minimum(np.arange(rows.n) // minimum, max(rows.n // minimum, 1) - 1)
+    values = scores.copy()
+    for column, own in enumerate(edges):
+        inner = np.unique(_edges(own))
+        bounds = logit(inner)
+        # two ends, not far beyond the edges
+        low = 2.0 * bounds[0] - bounds[FEWEST_EDGES - 1]
+        high = 2.0 * bounds[-1] - bounds[-FEWEST_EDGES]
+        bounds = np.concatenate([[low], bounds, [high]])
+        cell = np.searchsorted(inner, scores[:, column], side="right")
+        ends = _halved(np.bincount(cell, minlength=inner.size + 1), 0, inner.size + 1, minimum)
+        held = [int((cell < end).sum()) for end in ends]
+        place = _logits(held, ends, bounds)
+        mean = np.bincount(group, weights=place) / np.bincount(group)
+        order = mixed[np.argsort(scores[mixed, column], kind="stable")]
+        values[order, column] = expit(mean[group])
+    return replace(rows, values=values)
+
+
+def _logits(held: list[int], ends: list[int], bounds: Float) -> Float:
+    """Return logits (rows,), in order, of cells that end at these bounds, whatever the class."""
+    rows, at = [0], [0]
+    for number, end in zip(held, ends, strict=True):
+        if number == 0:
+            at = [end]
+        elif number > rows[-1]:
+            rows, at = [*rows, number], [*at, end]
+    rank = np.arange(held[-1], dtype=np.float64) + 0.5
+    return np.asarray(scipy.interpolate.PchipInterpolator(rows, bounds[at])(rank))
 
 
 def _edges(own: Float) -> Float:

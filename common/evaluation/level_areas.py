@@ -8,9 +8,9 @@ from typing import Annotated, Protocol
 import numpy as np
 import scipy
 
-from common.evaluation.calibration_fit import CalibrationFit, fit_joined, fit_unknown
+from common.evaluation.calibration_fit import CalibrationFit, fit_grouped, fit_unknown
 from common.evaluation.delong import logit_estimate
-from common.evaluation.joined_scores import join_scores, joined_areas
+from common.evaluation.joined_scores import joined_areas
 from common.evaluation.suppression import Mask, suppress
 from common.messages.limits import patients, shares
 from common.messages.plain import plain
@@ -81,15 +81,15 @@ def publishable_levels(counts: Float, hidden: Mask, privacy: Thresholds) -> Mask
 
 
 def areas_by_level(
-    rows: Rows, codes: Float, levels: int, privacy: Thresholds, edges: Float, cutoffs: Float
+    rows: Rows, codes: Float, levels: int, privacy: Thresholds, edges: Float
 ) -> LevelAreas:
-    """Return areas and calibration of joined scores of the rows at hand, small levels withheld.
+    """Return areas and calibration of groups of the rows at hand, small levels withheld.
 
     Parameters
     ----------
     rows : probabilities (n, k), one column per model, and labels.
     codes : (n,), level 0 ... levels-1 of each row, NaN = none.
-    edges, cutoffs : (k, cells + 1) and (k,), see `join_scores`.
+    edges : (k, cells + 1), see `group_scores`.
     """
     counts = np.array([_classes(rows.label[codes == level]) for level in range(levels)])
     counts = counts.reshape(levels, 2)
@@ -99,8 +99,7 @@ def areas_by_level(
     for level in np.flatnonzero(publishable).tolist():
         own = rows.at(np.flatnonzero(codes == level))
         areas[level] = joined_areas(own.values, own.label, privacy.min_cell)
-        joined = join_scores(own, edges, cutoffs, privacy.min_cell)
-        fits[level] = fit_joined(joined, privacy.min_cell)
+        fits[level] = fit_grouped(own, edges, privacy.min_cell)
     return LevelAreas(
         counts=np.where(hidden[:, None], 0.0, counts),
         hidden=hidden.astype(np.float64),

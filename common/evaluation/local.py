@@ -11,9 +11,9 @@ import numpy as np
 from common.evaluation.average_precision import average_precision
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.calibration_curve import CalibrationCurve, calibration_curve
-from common.evaluation.calibration_fit import CalibrationFit, Points, fit_joined, fit_rows
+from common.evaluation.calibration_fit import CalibrationFit, Points, fit_grouped, fit_rows
 from common.evaluation.delong import exact
-from common.evaluation.joined_scores import join_scores, joined_areas
+from common.evaluation.joined_scores import group_scores, join_scores, joined_areas
 from common.evaluation.recalibration import Recalibrated, net_benefit, recalibrated
 from common.messages.limits import Limits, shares
 from common.messages.plain import plain
@@ -80,7 +80,8 @@ class Evaluation:
 def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
     """Return measures of a hospital's rows that are functions of cells of `min_cell` rows.
 
-    Areas are those of `joined_areas`, all other measures those of `join_scores`. Parameters and
+    Areas are those of `joined_areas`, calibration, recalibration and average precision those of
+    `group_scores`, all other measures those of `join_scores`. Parameters and
     errors are those of `evaluate_rows`, which gives the same where `min_cell` is at most 1.
 
     Examples
@@ -92,7 +93,8 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     (array([5.]), array([1.]), array([1.]))
     """
     joined = join_scores(rows, edges, cutoffs, min_cell)
-    found = _evaluate(joined, cutoffs, edges, min_cell, fit_joined(joined, min_cell))
+    grouped, fit = group_scores(rows, edges, min_cell), fit_grouped(rows, edges, min_cell)
+    found = _evaluate(joined, grouped, cutoffs, edges, min_cell, fit)
     return replace(
         found,
         delong=joined_areas(rows.values, rows.label, min_cell),
@@ -122,7 +124,7 @@ def evaluate_rows(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Ev
     >>> found.delong.auc, found.brier.round(3), found.confusion.tp
     (array([0.75]), array([0.185]), array([1.]))
     """
-    return _evaluate(rows, cutoffs, edges, min_cell, fit_rows(rows))
+    return _evaluate(rows, rows, cutoffs, edges, min_cell, fit_rows(rows))
 
 
 def smooth_measures(
@@ -148,11 +150,12 @@ def smooth_measures(
 
 
 def _evaluate(
-    rows: Rows, cutoffs: Float, edges: Float, min_cell: int, fit: CalibrationFit
+    rows: Rows, grouped: Rows, cutoffs: Float, edges: Float, min_cell: int, fit: CalibrationFit
 ) -> Evaluation:
+    """Measure rows; what takes the order of all scores comes from the grouped ones."""
     counted = _on(ClassHistogram(edges=edges), rows)
     confusion, brier = _on(Confusion(cutoffs=cutoffs), rows), _on(BrierSums(), rows)
-    points = [Points.of_rows(own, rows.label) for own in rows.values.T]
+    points = [Points.of_rows(own, rows.label) for own in grouped.values.T]
     return Evaluation(
         delong=exact(rows.values, rows.label),
         histogram=merge_classes(counted, min_cell),

@@ -10,14 +10,14 @@ import numpy as np
 import scipy
 
 from common.evaluation.calibration_curve import CalibrationCurve
-from common.evaluation.calibration_fit import FEWEST_JOINED, CalibrationFit
+from common.evaluation.calibration_fit import FEWEST_GROUPED, CalibrationFit
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
 from common.evaluation.recalibration import WAYS
 
 GROUPED = (
-    f"intercept and slope withheld: fewer than {FEWEST_JOINED} patients of one outcome, whose risks"
-    " this hospital gives in groups"
+    f"intercept and slope withheld: fewer than {FEWEST_GROUPED} patients of one outcome, of whom"
+    " this hospital gives figures in groups"
 )
 NO_SLOPE = "no slope: the risks separate the outcomes, or are all equal"
 _Z = float(scipy.stats.norm.ppf(0.975))
@@ -69,7 +69,7 @@ def fit_row(fit: CalibrationFit, column: int, joined: bool) -> Row:
     ratio, error = math.nan, math.nan
     if expected > 0.0 and observed:
         ratio, error = observed / expected, math.sqrt((1.0 - observed / fit.n) / observed)
-    few = min(observed, fit.n - observed) < FEWEST_JOINED
+    few = min(observed, fit.n - observed) < FEWEST_GROUPED
     note = ""
     if not math.isfinite(fit.slope[column]):
         note = GROUPED if joined and few else NO_SLOPE

@@ -88,11 +88,13 @@ def _on_logit(row: SitePerformance | LeaveOneOut) -> tuple[float, float] | None:
     """Return the logit of an AUC and its variance; None where the AUC is withheld."""
     if row.auc is None or row.ci_low is None or row.ci_high is None:
         return None
+    counts = row.n - row.positives, row.positives
+    if isinstance(row, SitePerformance) and row.se is not None:
+        return logit_estimate(row.auc, row.se**2, *counts)
     if row.ci_method == LOGIT:
         low, high = scipy.special.logit([row.ci_low, row.ci_high])
         error = float(high - low) / (2.0 * _Z)
         return float(scipy.special.logit(row.auc)), error**2
-    counts = row.n - row.positives, row.positives
     # an interval of few patients is not made of DeLong's variance
     inside = 0.0 < row.auc < 1.0
     return logit_estimate(row.auc, hanley_mcneil(row.auc, *counts) if inside else 0.0, *counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
@@ -268,7 +269,10 @@ def evaluation_rows(
     method = one_site_method(minimum)
     for subset, areas in found.site_areas.items():
         rows["site_performance"] += [
-            {"set": subset, "site": site, "model": model, **_area(area, i), "method": method}
+            {
+                **{"set": subset, "site": site, "model": model, **_area(area, i)},
+                **{"se": math.sqrt(area.covariance[i, i]), "method": method},
+            }
             for site, area in areas.items()
             for i, model in enumerate(found.cutoffs)
         ]

@@ -446,7 +446,10 @@ class Performance(Record):
 
 
 class SitePerformance(Record):
-    """One model on the part of a test set that one site holds; `method` says how it was made."""
+    """One model on the part of a test set that one site holds; `method` says how it was made.
+
+    `se` is DeLong's standard error of the AUC.
+    """
 
     run: RunName
     set: str
@@ -455,6 +458,7 @@ class SitePerformance(Record):
     n: Count
     positives: Count
     auc: Share = None
+    se: Number = None
     ci_low: Share = None
     ci_high: Share = None
     ci_method: AucMethod = ""

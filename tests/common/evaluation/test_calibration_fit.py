@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from common.evaluation.calibration_fit import (
     calibration_question,
-    fit_joined,
+    fit_grouped,
     fit_rows,
     fit_sums,
 )
@@ -151,11 +151,25 @@ def test_probabilities_of_zero_and_one_count_as_nearly_so() -> None:
     assert np.isfinite(found.expected[0])
 
 
-def test_joined_scores_of_few_patients_give_no_slope() -> None:
+def test_a_hospitals_fit_in_groups_is_near_that_of_its_rows() -> None:
+    apart = []
+    for seed in range(12):
+        label, p = drawn(89, 1.0, 0.0, seed)
+        rows = table(p, label)
+        _, training = drawn(300, 1.0, 0.0, seed=99)
+        found, exact = fit_grouped(rows, edges_of(training), 3), fit_rows(rows)
+        apart.append((found.slope[0] - exact.slope[0]) / exact.slope_error[0])
+        assert found.large[0] == pytest.approx(exact.large[0], abs=0.3 * exact.large_error[0])
+        assert found.expected[0] == pytest.approx(exact.expected[0], rel=0.03)
+        assert found.slope[0] == round(found.slope[0], 3)
+    assert np.abs(apart).mean() < 0.25
+
+
+def test_groups_of_few_patients_give_no_slope() -> None:
     label, p = drawn(60, 1.0, 0.0, seed=2)
-    few = np.flatnonzero(np.cumsum(label) <= 19)
+    few = np.flatnonzero(np.cumsum(label) <= 9)
     rows = table(p[few], label[few])
-    assert np.isfinite(fit_joined(rows, 1).slope[0])
-    found = fit_joined(rows, 3)
+    assert np.isfinite(fit_grouped(rows, edges_of(p), 1).slope[0])
+    found = fit_grouped(rows, edges_of(p), 3)
     assert np.isnan([found.slope[0], found.intercept[0]]).all()
-    assert found.large[0] == pytest.approx(fit_rows(rows).large[0])
+    assert np.isfinite([found.large[0], found.expected[0]]).all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.evaluation.delong import exact
-from common.evaluation.joined_scores import join_scores, joined_areas
+from common.evaluation.joined_scores import group_scores, join_scores, joined_areas
 from common.statistics.base import Float, Rows
 from common.statistics.class_histogram import ClassHistogram, merge_class
 
@@ -121,3 +121,32 @@ def test_areas_that_do_not_exist_stay_unknown() -> None:
     assert np.isnan(found.auc).all()
     assert np.isnan(found.covariance).all()
     assert (found.n, found.positives) == (9, 9)
+
+
+def test_groups_of_scores_hold_enough_rows_and_stand_in_order() -> None:
+    rng = np.random.default_rng(4)
+    for n in (9, 30, 77):
+        scores = rng.random(n)
+        found = group_scores(rows(scores), EDGES[None], MINIMUM).values[:, 0]
+        _, sizes = np.unique(found, return_counts=True)
+        assert (sizes >= MINIMUM).all()
+        assert (np.diff(found[np.argsort(scores)]) >= 0).all()
+
+
+def test_whoever_tries_all_patients_finds_no_cell_of_grouped_scores_that_must_hold_one_or_two() -> (
+    None
+):
+    def shown(scores: Float) -> tuple[object, ...]:
+        found = group_scores(rows(scores), EDGES[None], MINIMUM)
+        return tuple(found.values[:, 0].round(9).tolist())
+
+    for total in (4, 6, 7):
+        assert told_apart(total, shown) == 0
+
+
+def test_a_row_that_moves_within_its_cell_and_its_rank_changes_no_group() -> None:
+    scores = np.linspace(0.02, 0.98, 40)
+    moved = scores.copy()
+    moved[17] += 0.004
+    found = [group_scores(rows(one), EDGES[None], MINIMUM).values for one in (scores, moved)]
+    np.testing.assert_array_equal(*found)

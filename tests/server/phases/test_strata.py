@@ -30,7 +30,6 @@ LOGITS = RANDOM.normal(size=(N, 2)) + LABELS[:, None] * np.array([1.4, 0.7])
 SCORES = 1 / (1 + np.exp(-LOGITS))
 SITE = np.arange(N) % 7 % 4
 LEVEL = (RANDOM.random(N) < 0.45).astype(float)
-CUTOFFS = np.array([0.5, 0.5])
 EDGES = score_edges(np.quantile(SCORES, QUANTILES, axis=0).T)
 
 
@@ -150,7 +149,7 @@ def test_one_site_says_of_its_levels_what_the_coordinator_would_publish() -> Non
     rows = Rows(values=SCORES, columns=NAMES, label=LABELS, fold=np.full(N, -1))
     codes = LEVEL.copy()
     codes[:3] = np.nan
-    whole = areas_by_level(rows, codes, 2, PrivacySettings(), EDGES, CUTOFFS)
+    whole = areas_by_level(rows, codes, 2, PrivacySettings(), EDGES)
     assert not whole.hidden.any()
     for level in (0, 1):
         own = codes == level
@@ -158,7 +157,7 @@ def test_one_site_says_of_its_levels_what_the_coordinator_would_publish() -> Non
         assert whole.areas[level].auc[0] == pytest.approx(expected, abs=0.005)
     few = np.zeros(N)
     few[np.flatnonzero(LABELS == 1)[:1]] = 1
-    hidden = areas_by_level(rows, few, 2, PrivacySettings(), EDGES, CUTOFFS)
+    hidden = areas_by_level(rows, few, 2, PrivacySettings(), EDGES)
     assert hidden.hidden.all() and not hidden.counts.any()
     assert all(area.n == 0 and np.isnan(area.auc).all() for area in hidden.areas)
     assert all(fit.n == 0 and np.isnan(fit.slope).all() for fit in hidden.fits)
