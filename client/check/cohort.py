@@ -46,7 +46,7 @@ from client.data.cohort_file import (
 from client.data.table_text import Fault, TableError
 from common.errors import InputError
 from common.study.model import Study
-from common.utils.text_file import difference, may_be_drawn_alike, plain_text
+from common.utils.text_file import difference, may_be_drawn_alike, number, plain_text
 
 CORE = ("patient_id", "label", "split")
 FILES = ("image.missing", "mask.missing")
@@ -174,6 +174,7 @@ def _doubtful(frame: pd.DataFrame, site: str, study: Study) -> Findings:
             "delete the line if it is not a patient",
         )
     yield from _unused(frame, site, study)
+    yield from _other_unit(frame, study)
     for column in study.clinical:
         if column.kind == "continuous" and column.name in frame.columns:
             rows = _thousands(frame[column.name])
@@ -185,6 +186,26 @@ def _doubtful(frame: pd.DataFrame, site: str, study: Study) -> Findings:
                     " thousands, so that 1.234 is meant for 1234",
                     "write thousands without a separator",
                 )
+
+
+def _other_unit(frame: pd.DataFrame, study: Study) -> Findings:
+    """Find times that look as if they were in another unit than the study's."""
+    grid = study.follow_up
+    if grid is None or grid.column not in frame.columns:
+        return
+    times = [time for cell in frame[grid.column] if (time := number(cell)) is not None]
+    for where, count in (
+        (f"beyond {grid.ends[-1]:g}", sum(time > grid.ends[-1] for time in times)),
+        (f"up to {grid.ends[0]:g}", sum(time <= grid.ends[0] for time in times)),
+    ):
+        if count > 0.8 * len(times):
+            yield warning(
+                "cohort.number",
+                f"cohort.csv column {grid.column}",
+                f"{count} of {len(times)} times are {where} {grid.unit}: they may be in another"
+                " unit",
+                f"give times in {grid.unit}",
+            )
 
 
 def _unused(frame: pd.DataFrame, site: str, study: Study) -> Findings:
@@ -263,6 +284,7 @@ def _first_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(problems: Iterable[RowProblem], study: Study) -> Findings:
     numbers = {column.name for column in study.clinical if column.kind == "continuous"}
+    numbers |= {study.follow_up.column} if study.follow_up else set()
     for found in problems:
         if found.column == "image":
             kind = "image.missing"

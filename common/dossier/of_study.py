@@ -222,13 +222,26 @@ def _fingerprint(site: SiteEntry) -> str:
 
 
 def _columns(study: Study) -> str:
-    if not study.clinical:
-        return "None."
-    rows = [
-        [c.name, c.kind, ", ".join(c.levels) or c.unit or "number", str(_width(c))]
-        for c in study.clinical
-    ]
-    return table(["column", "kind", "levels or unit", "columns of the model"], rows)
+    text = "None."
+    if study.clinical:
+        rows = [
+            [c.name, c.kind, ", ".join(c.levels) or c.unit or "number", str(_width(c))]
+            for c in study.clinical
+        ]
+        text = table(["column", "kind", "levels or unit", "columns of the model"], rows)
+    return document(text, *_times(study)).rstrip("\n")
+
+
+def _times(study: Study) -> Iterator[str]:
+    """Say what becomes of the times to the endpoint."""
+    grid = study.follow_up
+    if grid is not None:
+        ends = ", ".join(f"{end:g}" for end in grid.ends)
+        yield (
+            f"The column {grid.column} has the time to the endpoint, in {grid.unit}. The hospital"
+            f" puts it on periods that end at {ends} before anything is computed: no time leaves"
+            " it, and no sum knows more of a time than its period."
+        )
 
 
 def _width(column: ClinicalColumn) -> int:

@@ -46,6 +46,16 @@ def test_a_cell_that_is_no_time_names_its_row(tmp_path: Path, study: Any, cell: 
     assert "column months" in str(found)
 
 
+def test_times_in_another_unit_are_pointed_out(tmp_path: Path, study: Any) -> None:
+    days = [f"p{i},{i % 2},train,{i},{300 + 90 * i}" for i in range(10)]
+    found = [f for f in check_rows(write(tmp_path, *days), "a", study).findings if f.remedy]
+    assert [(f.kind, f.severity) for f in found] == [("cohort.number", "warning")]
+    assert "10 of 10 times are beyond 24 months" in found[0].what
+    months = [f"p{i},{i % 2},train,{i},{3 + 3 * i}" for i in range(10)]
+    fine = check_rows(write(tmp_path, *months), "a", study).findings
+    assert not [f for f in fine if f.severity == "warning"]
+
+
 def test_a_missing_column_is_named(tmp_path: Path, study: Any) -> None:
     folder = write(tmp_path, "p1,1,train,1", header="patient_id,label,split,x")
     with pytest.raises(InputError, match="missing column months"):

@@ -228,3 +228,11 @@ def test_harmonised_features_and_what_stays_at_the_hospital_are_said() -> None:
     text = study_dossier(study)
     assert "radiomics and network features are harmonised over scanners" in text
     assert "WithinBatches" in text
+
+
+def test_what_becomes_of_times_stands_in_the_dossier_of_a_study_that_has_them() -> None:
+    grid = {"column": "months", "ends": [6.0, 12.0], "horizons": [6.0]}
+    text = study_dossier(builders.study(follow_up=grid))
+    assert "puts it on periods that end at 6, 12 before anything is computed" in text
+    assert "CoxGradient" in text and "SvmGradient" not in text
+    assert "periods that end at" not in study_dossier(builders.study())
