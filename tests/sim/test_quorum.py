@@ -22,6 +22,7 @@ from common.ledger.verify import read_entries
 from common.messages.codec import decode
 from common.study.model import Study, load_study, write_study
 from server.app import run_configured_study
+from server.federation import federation
 from server.progress.events import Events, read_events
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.identities import place_coordinator, with_identities
@@ -195,6 +196,34 @@ def test_a_coordinator_that_is_stopped_in_a_round_opens_the_same_sum(
         run(study, hospitals, cache, out, one_round, dies=kind)
     again = run(study, hospitals, cache, out, one_round)
     assert comparable(again) == comparable(disturbed[1])
+
+
+def gone_before_it_signs(site: str, request: Any) -> bool:
+    """West gives its update in the second round of one training, and is gone before it signs."""
+    plan, opening = getattr(request, "plan", None), getattr(request, "opening", None)
+    if site != "west" or opening is None or f"{opening.variant}/{opening.round}" != "fold1/1":
+        return False
+    return plan is None or (plan.epochs > 0 and opening.attempt > 0)
+
+
+def test_a_hospital_that_is_gone_before_it_signs_is_left_out_of_its_round(
+    study: Study,
+    hospitals: Path,
+    shared_folder: Path,
+    tmp_path: Path,
+    disturbed: tuple[Path, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As if it had been away before: hospitals that derive the questions find the same numbers."""
+    monkeypatch.setattr(federation, "SIGN_SECONDS", 0.01)
+    out = tmp_path / "run"
+    found = run(study, hospitals, shared_folder / "quorum-cache", out, gone_before_it_signs)
+    assert comparable(found) == comparable(disturbed[1])
+    events = read_events(out / "events.jsonl")
+    again = [(one["variant"], one["round"]) for one in events if one["kind"] == "not_signed"]
+    assert again == [("fold1", 1)]
+    assert audit(ledgers(out)) == []
+    assert "sum opened: weights dl3d/fold1/1 without west" in openings(out)["north"]
 
 
 class Absence:
