@@ -12,12 +12,14 @@ from sksurv.util import Surv
 from statsmodels.duration.hazard_regression import PHReg
 from statsmodels.duration.survfunc import survdiff
 
+from common.learning.quantile_cells import probability_quantiles
 from common.statistics.base import Rows
+from common.statistics.class_histogram import QUANTILES
 from common.transforms import EventRisk, Linear
 from common.transforms.views import materialise
 from server.phases.clinical import fit_clinical
 from server.phases.fitted_model import FittedModel
-from server.phases.risk_groups import decide_by_risk
+from server.phases.risk_groups import RISK_CELLS, decide_by_risk
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from tests import builders
 from tests.fixtures.survival import PERIODS, follow_up, hospitals
@@ -100,10 +102,20 @@ def test_measures_of_the_training_patients_are_those_of_the_pooled_risks(fitted:
     areas, _ = cumulative_dynamic_auc(outcome, outcome, risk, np.array([4.0, 8.0]), tied_tol=0)
     np.testing.assert_allclose(found.areas[0, :, 0], areas, atol=2e-3)
     high = (risk >= decision.cutoffs["clinical"]).astype(int)
-    assert 0.4 < high.mean() < 0.6
+    assert high.mean() == pytest.approx(0.5, abs=0.02)
     for own, strata in ((found.tests, None), (found.within, rows.origin)):
         statistic, p = survdiff(rows.period, rows.label, high, strata=strata)
         np.testing.assert_allclose(own[0], [statistic, p], rtol=1e-6, atol=1e-12)
+
+
+def test_the_median_is_found_where_risks_crowd_near_0() -> None:
+    random = np.random.default_rng(0)
+    risk = 0.002 * np.exp(random.normal(size=2000))
+    counts = np.histogram(risk, RISK_CELLS)[0][None].astype(float)
+    found = probability_quantiles(RISK_CELLS[None], counts, QUANTILES)[0]
+    # below the lowest edge but 0 there is one cell
+    np.testing.assert_allclose(found[1:], np.quantile(risk, QUANTILES[1:]), rtol=0.06)
+    assert (np.diff(RISK_CELLS) > 0).all() and RISK_CELLS[0] == 0.0 and RISK_CELLS[-1] == 1.0
 
 
 def test_no_question_asks_for_a_second_derivative_or_a_row(fitted: Any) -> None:
