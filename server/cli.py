@@ -133,6 +133,29 @@ def manuscript(
 
 
 @app.command()
+def monai(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+) -> None:
+    """Write the networks of a run as MONAI bundles, into RUN/monai.
+
+    One folder for each network, with TorchScript weights, metadata and a
+    README: monai.bundle.load reads it on a machine without this project, and
+    it gives the same features and logits.
+    """
+    from common.bundle.bundle import Bundle, read_files
+    from common.bundle.monai_bundle import write_monai_bundles
+    from common.study.model import Study
+
+    bundle = Bundle.from_files(read_files(run / "bundle"))
+    study = Study.model_validate_json(bundle.settings)
+    written = write_monai_bundles(bundle, study, run / "monai")
+    for folder in written:
+        console.emit(f"MONAI bundle: {folder}")
+    if not written:
+        console.emit("the study trained no network")
+
+
+@app.command()
 def collect(
     run: Annotated[Path, typer.Argument(help="folder of the run that made the models")],
     files: Annotated[list[Path], typer.Argument(help="validation.json of each hospital")],
