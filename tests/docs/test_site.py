@@ -126,6 +126,6 @@ def test_the_front_page_leads_every_reader_to_one_page() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
     readers = [row.split("|")[1].strip() for row in rows]
     assert [reader.split()[-1] for reader in readers] == [
-        *("project", "hospital", "coordinator", "officer", "statistician", "developer"),
+        *("project", "hospital", "study", "coordinator", "officer", "statistician", "developer"),
     ]
     assert [len(LINK.findall(row)) for row in rows] == [1] * len(rows)
