@@ -83,6 +83,27 @@ def one_study(seed: int, work: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def clinical_alone(seed: int, work: Path) -> float:
+    """Return the training AUC of the clinical model in a study that has no other."""
+    cohort, study = generate(PLAN, seed), study_of(seed)
+    alone = study.model_copy(update={"base_models": ("clinical",), "fusion_models": ()})
+    sites = synthetic_sites(replace(cohort, label=_dealt(cohort, seed)), alone, work)
+    one = Comparison.over(sites, alone, f"study {seed}")
+    decision = one.decide({"clinical": one.fit("clinical")[0]})
+    (row,) = evaluation_rows(decision.training, study.privacy.min_cell)["performance"]
+    return float(row["auc"])
+
+
+def section_alone(areas: Sequence[float]) -> str:
+    """Return what further studies of the clinical model add."""
+    values = np.array(areas)
+    error = values.std(ddof=1) / np.sqrt(values.size)
+    return (
+        f"`python -m bench.no_signal --alone {values.size}`: the training AUC of the clinical model"
+        f" in {values.size} further studies was {values.mean():.3f} on average (SE {error:.3f})."
+    )
+
+
 def _dealt(cohort: SyntheticCohort, seed: int) -> Int:
     """Return outcomes (n,), of four in ten patients of each hospital and set, whoever they are."""
     random, label = np.random.default_rng(seed), np.zeros_like(cohort.label)
@@ -124,8 +145,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the studies, print the table, and put it into results.md."""
     parser = argparse.ArgumentParser(description="Studies without any signal.")
     parser.add_argument("--studies", type=int, default=STUDIES)
+    parser.add_argument("--alone", type=int, help="further studies, of the clinical model alone")
     parser.add_argument("--keep", type=Path, help="also write the measures of every study here")
     options = parser.parse_args(arguments)
+    if options.alone:
+        areas = []
+        with task_identity(SERVER_NODE):
+            for seed in range(STUDIES, STUDIES + options.alone):
+                with tempfile.TemporaryDirectory() as work:
+                    areas.append(clinical_alone(seed, Path(work)))
+        print(section_alone(areas))
+        put_section("no signal, clinical model", section_alone(areas))
+        return
     studies: list[dict[str, dict[str, float]]] = []
     with task_identity(SERVER_NODE):
         for seed in range(options.studies):

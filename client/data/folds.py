@@ -21,6 +21,8 @@ Mask = NDArray[np.bool_]
 Quotas = tuple[Float, Float]
 # exchanges at most, how many may pass without gain, and for how many a patient stays put
 STEPS, PATIENCE, REST = 400, 60, 8
+# patients looked at in each exchange, those with the rarest levels first, and partners of each
+MOVERS, PARTNERS = 48, 256
 
 
 def deal(labels: Int, has: Mask, folds: int, fewest: int, seed: int) -> Int:
@@ -108,11 +110,14 @@ def _exchange(
     movers = np.flatnonzero(gives | wants)
     if movers.size == 0:
         return None
+    rarest = np.where(has[movers] > 0, has.sum(axis=0), np.inf).min(axis=1)
+    movers = movers[np.argsort(rarest, kind="stable")[:MOVERS]]
     found, least = None, np.inf
     for patient in movers.tolist():
         others = np.flatnonzero((labels == labels[patient]) & (fold != fold[patient]) & ~resting)
         if others.size == 0:
             continue
+        others = others[:: -(-others.size // PARTNERS)]
         here, there = fold[patient], fold[others]
         cost = leave[patient, here] + arrive[patient, there]
         cost = cost + leave[others, there] + arrive[others, here]
