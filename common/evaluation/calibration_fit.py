@@ -30,7 +30,7 @@ class Points:
 
     Parameters
     ----------
-    x : (m,), logits, of a cell at the middle of its logits.
+    x : (m,), logits, of a cell that of its middle.
     negatives, positives : (m,), patients at each.
     lower, upper : (m,), ends of the cell; of a row its logit.
     """
@@ -52,9 +52,11 @@ class Points:
         """Return a point for each cell with patients."""
         counts = histogram.counts[column]
         held = counts.sum(axis=0) > 0.5
-        edges = logit(np.clip(histogram.edges[column], 0.0, 1.0))
-        lower, upper = edges[:-1][held], edges[1:][held]
-        return Points(0.5 * (lower + upper), counts[0, held], counts[1, held], lower, upper)
+        edges = np.clip(histogram.edges[column], 0.0, 1.0)
+        # the middle of the logits of a wide end cell would be far from all its patients
+        middle = logit(0.5 * (edges[:-1] + edges[1:]))[held]
+        lower, upper = logit(edges[:-1])[held], logit(edges[1:])[held]
+        return Points(middle, counts[0, held], counts[1, held], lower, upper)
 
     @property
     def counts(self) -> tuple[float, float]:

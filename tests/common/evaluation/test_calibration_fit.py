@@ -80,6 +80,18 @@ def test_fit_over_sites_is_that_of_pooled_rows(
     assert abs(asked.slope[0] - exact) > 20 * abs(found.slope[0] - exact)
 
 
+def test_few_wide_cells_suffice_as_for_the_levels_of_a_column() -> None:
+    label, p = drawn(150, 1.5, 0.3, seed=11)
+    inner = np.quantile(p, np.arange(1, 12) / 12)
+    found, _ = over_sites(p, label, np.concatenate([[-np.inf], inner, [np.inf]])[None, :])
+    intercept, slope, large = reference(p, label)
+    exact = fit_rows(table(p, label))
+    assert found.slope[0] == pytest.approx(slope, abs=0.05 * exact.slope_error[0])
+    assert found.intercept[0] == pytest.approx(intercept, abs=0.05 * exact.intercept_error[0])
+    assert found.large[0] == pytest.approx(large, abs=0.05 * exact.large_error[0])
+    assert found.slope_error[0] == pytest.approx(exact.slope_error[0], rel=0.1)
+
+
 def test_standard_errors_are_those_of_the_inverse_information() -> None:
     label, p = drawn(300, 1.5, 0.3, seed=4)
     found = fit_rows(table(p, label))
