@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from types import MappingProxyType
 from typing import TypeVar
@@ -72,6 +72,7 @@ from server.phases.strata import (
 )
 
 EXACT = "DeLong, exact (one site)"
+TRAIN = "train"
 WITHIN_FOLDS = (
     "DeLong, pairs of patients of the same fold in cells of their scores; counts at cut-offs"
     " chosen on the other folds"
@@ -177,7 +178,11 @@ def evaluate_test_sets(
             found[subset] = _withheld(subset, sum(n for n, _ in own), sum(p for _, p in own))
     return EvaluationFindings(
         cutoffs=cutoffs,
-        sets=tuple(found[subset] for subset in sets),
+        sets=tuple(
+            replace(found[subset], within=areas_of_parts(names, parts)) if parts else found[subset]
+            for subset in sets
+            for parts in ([r.parts[subset] for r in replies.values() if subset in r.parts],)
+        ),
         site_areas={
             subset: _by_site(sets[subset], subset, {s: r.parts for s, r in replies.items()})
             for subset in spread
@@ -337,7 +342,9 @@ def evaluate_over_sites(
     """
     cuts = np.array([cutoffs[name] for name in names])
     minimum = federation.study.privacy.min_cell
-    first = federation.sum_many(
+    # of test sets the hospitals give their own areas themselves, as far as they may
+    training = [SumItem(OwnPairs(), view, subset) for subset in subsets if subset == TRAIN]
+    answers = federation.sum_many(
         [
             SumItem(statistic, view, subset)
             for subset in subsets
@@ -347,22 +354,23 @@ def evaluate_over_sites(
                 BinnedCalibration(),
                 BrierSums(),
                 DecisionCounts(),
-                OwnPairs(),
             )
         ]
+        + training
     )
-    histograms = dict(zip(subsets, first[::6], strict=True))
+    first, own_pairs = answers[: 5 * len(subsets)], answers[5 * len(subsets) :]
+    histograms = dict(zip(subsets, first[::5], strict=True))
     placements = {subset: placements_of(one, minimum) for subset, one in histograms.items()}
     areas = _areas(federation, view, placements, histograms)
     found: list[SetFindings] = []
-    if any_unread(first):
+    if any_unread(answers):
         return found
     for i, subset in enumerate(subsets):
-        histogram, confusion, calibration, brier, decision, own = first[6 * i : 6 * i + 6]
+        histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
         within: dict[str, tuple[float, float]] = {}
         if subset in areas:
             delong, fit = areas[subset]
-            within = areas_within(names, own)
+            within = areas_within(names, own_pairs[0]) if subset == TRAIN else {}
             methods = _methods(placements[subset])
         else:
             delong = delong_unknown(decision.n, decision.positives, len(names))
@@ -384,6 +392,24 @@ def evaluate_over_sites(
     return found
 
 
+def areas_of_parts(
+    names: Sequence[str], parts: Iterable[DeLongResult]
+) -> dict[str, tuple[float, float]]:
+    """Return the mean area of hospitals' own patients, by their pairs, and its variance, by model.
+
+    It is made of what each hospital gives anyway: a sum of its own would let others take theirs off
+    and find what a hospital of few patients withholds.
+    """
+    known = [one for one in parts if np.isfinite(one.auc).all()]
+    pairs = np.array([float(one.positives * (one.n - one.positives)) for one in known])
+    if pairs.sum() < 1:
+        return {}
+    share = pairs / pairs.sum()
+    auc = share @ np.array([one.auc for one in known])
+    variance = np.square(share) @ np.array([np.diag(one.covariance) for one in known])
+    return dict(zip(names, zip(auc.tolist(), variance.tolist(), strict=True), strict=True))
+
+
 def areas_within(names: Sequence[str], found: OwnPairsResult) -> dict[str, tuple[float, float]]:
     """Return the area of pairs of one hospital and its variance, by model."""
     auc, variance = found.areas()
@@ -392,15 +418,16 @@ def areas_within(names: Sequence[str], found: OwnPairsResult) -> dict[str, tuple
 
 def scores_asks(study: Study, models: int, subset: str) -> tuple[Disclosure, ...]:
     """Declare what `evaluate_over_sites` asks of one set."""
+    own = (OwnPairs(),) if subset == TRAIN else ()
     return tuple(
         sum_disclosure(study, statistic, models, subset)
         for statistic in (
+            *own,
             ClassHistogram(edges=np.zeros((models, MOST_CELLS + 1))),
             Confusion(cutoffs=np.zeros(models)),
             BinnedCalibration(),
             BrierSums(),
             DecisionCounts(),
-            OwnPairs(),
             CalibrationSums(*(np.zeros(models) for _ in range(3))),
             widest_placements(models),
         )

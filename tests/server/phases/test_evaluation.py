@@ -11,6 +11,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
+from common.evaluation.delong import exact
 from common.evaluation.within_folds import exact_scores
 from common.statistics.base import Rows
 from common.statistics.class_histogram import QUANTILES, score_edges
@@ -23,6 +24,7 @@ from server.phases.evaluation import (
     EvaluationFindings,
     SetFindings,
     apparent_areas,
+    areas_of_parts,
     evaluate_over_sites,
     evaluate_training,
 )
@@ -75,11 +77,6 @@ def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> Non
         labels = LABELS if row["set"] == "one" else LABELS[:120]
         scores = SCORES[: labels.size, NAMES.index(row["model"])]
         assert row["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)
-        own = [np.flatnonzero(SITE[: labels.size] == site) for site in range(4)]
-        pairs = [labels[at].sum() * (1 - labels[at]).sum() for at in own]
-        each = [roc_auc_score(labels[at], scores[at]) for at in own]
-        assert row["auc_within"] == pytest.approx(np.average(each, weights=pairs), abs=1e-6)
-        assert row["within_low"] < row["auc_within"] < row["within_high"]
         tn, _, _, tp = confusion_matrix(labels, scores >= CUTOFFS[row["model"]]).ravel()
         assert (row["tp"], row["tn"], row["correct"]) == (tp, tn, tp + tn)
         assert "summed class-wise histograms" in row["method"]
@@ -113,6 +110,17 @@ def test_calibration_of_several_sets_is_that_of_pooled_rows() -> None:
     for row, own in zip(found.performance, exact.performance, strict=False):
         assert row["average_precision"] == pytest.approx(own["average_precision"], abs=5e-3)
         assert row["ap_low"] < row["average_precision"] < row["ap_high"]
+
+
+def test_the_area_within_hospitals_is_that_of_their_parts_weighed_by_pairs() -> None:
+    own = [np.flatnonzero(site == SITE) for site in range(4)]
+    pairs = [LABELS[at].sum() * (1 - LABELS[at]).sum() for at in own]
+    found = areas_of_parts(NAMES, [exact(SCORES[at], LABELS[at]) for at in own])
+    for i, name in enumerate(NAMES):
+        each = [roc_auc_score(LABELS[at], SCORES[at, i]) for at in own]
+        assert found[name][0] == pytest.approx(np.average(each, weights=pairs), abs=1e-12)
+        assert 0 < found[name][1] < 0.02
+    assert areas_of_parts(NAMES, []) == {}
 
 
 def folds() -> list[FoldScoresResult]:
