@@ -61,10 +61,14 @@ def test_masks_change_no_number_of_the_results(
     found = findings(folder, tmp_path / "run")
     # without masks a site's own part of a level has to hold enough patients, so fewer are told
     # and where nothing is derived, no totals are searched for canaries
-    apart = ("strata", "strata_tests", "ledger", "releases", "canaries")
+    apart = ("strata", "strata_tests", "ledger", "releases", "canaries", "calibration_fits")
     assert {k: v for k, v in found.items() if k not in apart} == {
         k: v for k, v in masked.items() if k not in apart
     }
+    fits, without_masks = (
+        [row for row in one["calibration_fits"] if not row["level"]] for one in (masked, found)
+    )
+    assert fits == without_masks and fits
     # and where nothing is masked, nothing is derived
     audits = [{**row, "stand_ins": None} for row in masked["releases"]]
     assert found["releases"] == audits
