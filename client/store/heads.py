@@ -98,6 +98,10 @@ class LedgerHeads:
     def check_others(self, keys: Iterable[SignedKey], roster: Mapping[str, str]) -> None:
         """Return if every other site announced its key with no older ledger than it had before.
 
+        Studies that run side by side end up with keys out of order: the key of one was made before
+        entries that another already showed. That is no older copy if one start of the site's
+        program made both keys: a copy that is put back takes another start.
+
         Parameters
         ----------
         keys : whose signatures hold, all of one enrolment.
@@ -110,14 +114,24 @@ class LedgerHeads:
             if key.site == self._site:
                 continue
             owner = (key.site, roster[key.site])
-            known = self._db.head(*owner)
+            known, end = self._db.head(*owner), (key.entries, key.ledger)
             if known is not None and known.session != key.session:
                 older = key.entries < known.entries
                 other = key.entries == known.entries and key.ledger != known.hash
-                if older or other:
+                if other or (older and not self._one_start(owner, known.session, key.start)):
                     raise OtherRolledBackError(key.site, known.entries)
+                end = (known.entries, known.hash) if older else end
             if known is None or known.session != key.session:
-                self._db.announce_head(*owner, key.session, key.entries, key.ledger)
+                self._db.fix("start", _place(owner, key.session), key.start)
+                self._db.announce_head(*owner, key.session, *end)
+
+    def _one_start(self, owner: tuple[str, str], session: str, start: str) -> bool:
+        """Return whether this start of the site's program also made the key of a session."""
+        return bool(start) and self._db.fact("start", _place(owner, session)) == start
+
+
+def _place(owner: tuple[str, str], session: str) -> str:
+    return "/".join((*owner, session))
 
 
 def _holds(receipt: Receipt, roster: Mapping[str, str]) -> bool:

@@ -211,7 +211,9 @@ class RunMasks:
         study = self._study.digest()
         end = self._draft.db.ledger_end()
         head = (end.number, end.hash)
-        return RunKey(*announce(mine.private, name, self._run, study, roster, session, head=head))
+        about = (name, self._run, study, roster, session)
+        start = self._keys.announced
+        return RunKey(*announce(mine.private, *about, head=head, start=start))
 
     def _pair_secrets(
         self, private: X25519PrivateKey, keys: tuple[SignedKey, ...]

@@ -73,6 +73,12 @@ class RunKeys:
         self._db, self._study = site_db(work), study
         text = os.environ.get(VARIABLE) or (_OWN if deployed else _SIMULATED)
         self._secret = bytes.fromhex(text)
+        self.announced = ""
+        """Name of this start for the other sites, which tells nothing of its secret."""
+        if text != _SIMULATED:
+            self.announced = hkdf_sha256(
+                self._secret, salt=b"", info=framed(PROTOCOL, "announced start")
+            ).hex()
         self._start = hkdf_sha256(self._secret, salt=b"", info=framed(PROTOCOL, "start")).hex()
 
     def held(self, run: str, session: str) -> RunKey | None:

@@ -84,6 +84,7 @@ _Made = Literal[
     "unique rows",
     "canaries",
     "rolled back",
+    "start",
     "absence",
     "consent",
 ]

@@ -25,7 +25,9 @@ class SignedKey:
 
     `study` and `roster` are digests (hexadecimal), `session` is the coordinator's name of the
     enrolment, `public_key` and `signature` are base64. `entries` and `ledger` are number and last
-    hash of the entries that the site's ledger had: other sites notice if it has fewer later.
+    hash of the entries that the site's ledger had: other sites notice if it has fewer later. `start`
+    names the start of the site's program that made the key (empty in a simulation): two studies of
+    one start may announce their keys out of order.
     """
 
     site: str
@@ -37,6 +39,7 @@ class SignedKey:
     signature: str
     entries: int = 0
     ledger: str = ""
+    start: str = ""
 
 
 def roster_digest(roster: Mapping[str, str]) -> str:
@@ -54,6 +57,7 @@ def announce(
     session: str,
     *,
     head: tuple[int, str] = (0, ""),
+    start: str = "",
 ) -> tuple[X25519PrivateKey, SignedKey]:
     """Return a new ephemeral key, and its signed public half for the other sites.
 
@@ -63,10 +67,11 @@ def announce(
     study, roster : digests.
     session : of the enrolment.
     head : number and last hash of the entries of the site's ledger.
+    start : name of this start of the site's program; another start never has it.
     """
     ephemeral = X25519PrivateKey.generate()
     public_key = to_text(ephemeral.public_key().public_bytes_raw())
-    key = SignedKey(site, run, study, roster, session, public_key, "", *head)
+    key = SignedKey(site, run, study, roster, session, public_key, "", *head, start)
     signature = identity.sign(private, _PURPOSE, _content(key))
     return ephemeral, dataclasses.replace(key, signature=to_text(signature))
 
@@ -74,7 +79,7 @@ def announce(
 def _content(key: SignedKey) -> bytes:
     """Return what a site signs: all fields but the signature."""
     raw = from_text(key.public_key, PUBLIC_BYTES)
-    head = (str(key.entries), key.ledger)
+    head = (str(key.entries), key.ledger, key.start)
     return framed(key.site, key.run, key.study, key.roster, key.session, raw, *head)
 
 

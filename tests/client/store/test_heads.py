@@ -35,8 +35,10 @@ def receipt(site: str, entries: int, ledger: str, signer: str = "", session: str
     return made.signed(simulated_identity(signer or site))
 
 
-def key(site: str, session: str, entries: int, ledger: str = "0" * 64) -> SignedKey:
-    return SignedKey(site, "r", "", "", session, "", "", entries, ledger)
+def key(
+    site: str, session: str, entries: int, ledger: str = "0" * 64, start: str = ""
+) -> SignedKey:
+    return SignedKey(site, "r", "", "", session, "", "", entries, ledger, start)
 
 
 def test_a_ledger_that_has_all_it_signed_is_fine(tmp_path: Path, hashes: list[str]) -> None:
@@ -106,6 +108,31 @@ def test_receipts_of_the_enrolment_that_keys_are_known_for_count_and_others_do_n
     own.check_own(ROSTER, [receipt("b", 30, "3" * 64, session="t")])
     with pytest.raises(OtherRolledBackError, match="it signed entry 30"):
         own.check_others([key("b", "u", 29)], ROSTER)
+
+
+def test_keys_of_studies_side_by_side_may_come_out_of_order(tmp_path: Path) -> None:
+    """Both were made by one start of the program of b, which no restored copy has."""
+    announced(tmp_path, key("b", "other", 91, start="now"))
+    own = heads(tmp_path)
+    own.check_own(ROSTER, [receipt("b", 95, "5" * 64, session="other")])
+    own.check_others([key("b", "tabular", 90, start="now")], ROSTER)
+    # what was seen before is not forgotten for it
+    own.check_own(ROSTER, [receipt("b", 97, "7" * 64, session="tabular")])
+    for start in ("later", ""):
+        with pytest.raises(OtherRolledBackError, match="it signed entry 97"):
+            own.check_others([key("b", "again", 96, start=start)], ROSTER)
+
+
+def test_a_key_without_a_start_is_never_excused(tmp_path: Path) -> None:
+    announced(tmp_path, key("b", "s", 5))
+    with pytest.raises(OtherRolledBackError):
+        heads(tmp_path).check_others([key("b", "t", 4)], ROSTER)
+
+
+def test_another_ledger_of_the_same_length_is_no_key_out_of_order(tmp_path: Path) -> None:
+    announced(tmp_path, key("b", "s", 5, "b" * 64, start="now"))
+    with pytest.raises(OtherRolledBackError):
+        heads(tmp_path).check_others([key("b", "t", 5, "c" * 64, start="now")], ROSTER)
 
 
 def test_what_was_seen_is_written_with_the_next_transaction_and_lost_with_none(
