@@ -25,9 +25,9 @@ class SignedKey:
 
     `study` and `roster` are digests (hexadecimal), `session` is the coordinator's name of the
     enrolment, `public_key` and `signature` are base64. `entries` and `ledger` are number and last
-    hash of the entries that the site's ledger had: other sites notice if it has fewer later. `start`
-    names the start of the site's program that made the key (empty in a simulation): two studies of
-    one start may announce their keys out of order.
+    hash of the entries that the site's ledger had: other sites notice if it has fewer later.
+    `start` names the start of the site's program that made the key (empty in a simulation): two
+    studies of one start may announce their keys out of order.
     """
 
     site: str

@@ -167,7 +167,7 @@ def test_one_party_cannot_sit_on_the_roster_twice(consortium: Consortium) -> Non
 
 def test_a_site_cannot_pass_off_the_key_of_another_as_its_own(consortium: Consortium) -> None:
     raw = consortium.private["cuh"].public_key().public_bytes_raw()
-    message = framed("nan", RUN, STUDY, consortium.digest, SESSION, raw, "0", "")
+    message = framed("nan", RUN, STUDY, consortium.digest, SESSION, raw, "0", "", "")
     signature = to_text(sign(consortium.identities["nan"], "ephemeral key", message))
     copied = SignedKey("nan", RUN, STUDY, consortium.digest, SESSION, to_text(raw), signature)
     with pytest.raises(SignatureError, match="site nan: its key is also that of site cuh"):
