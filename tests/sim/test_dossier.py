@@ -100,7 +100,8 @@ def test_rounds_and_bytes_of_every_phase_are_within_the_bounds(run: Path) -> Non
             # each of three training hospitals has 20 training patients
             assert sent <= phase.bytes_up(study, site) + 60 * a_patient, (name, site)
             if name in ("dl2d", "dl3d") and sent:
-                assert sent > 0.9 * phase.bytes_up(study, site)
+                # Platt's rounds end early
+                assert sent > 0.8 * phase.bytes_up(study, site)
 
 
 def test_the_run_leaves_its_dossier_with_what_was_measured(run: Path) -> None:

@@ -22,6 +22,7 @@ import client.cli
 import server.cli
 import sim.cli
 from client.commands.init import join
+from common.masking import identity
 from common.messages.joining import Invitation, JoinRequest
 from common.study.model import load_study
 from common.utils.processes import free_port
@@ -30,6 +31,7 @@ from server.deployment.init import make_coordinator
 from server.deployment.preparing import prepare
 from server.deployment.roster import enrol
 from server.deployment.run_folder import new_run
+from sim.identities import COORDINATOR, simulated_identity
 from sim.rehearsal import Rehearsal
 from sim.sites import find_sites
 
@@ -52,12 +54,15 @@ SHORT = {
         "doctor",
         "backup",
         "restore",
+        "status",
+        "notify",
         "ledger show",
         "ledger verify",
     },
     "server": {
         *("init", "enrol", "prepare", "confirm", "renew", "notify"),
         *("backup", "restore", "audit", "dossier"),
+        *("manuscript", "monai", "collect", "feasibility"),
     },
     "sim": set[str](),
 }
@@ -99,6 +104,14 @@ def predict(fixture: Fixture, out: Path) -> list[object]:
     cohort = fixture("imaging_master") / "north" / "cohort.csv"
     bundle = fixture("imaging_run") / "bundle"
     return [bundle, "--cohort", cohort, "--unverified", "--workers", 2]
+
+
+def validate(fixture: Fixture, out: Path) -> list[object]:
+    cohort = fixture("imaging_master") / "north" / "cohort.csv"
+    bundle = fixture("imaging_run") / "bundle"
+    key = identity.public_text(simulated_identity(COORDINATOR).public_key())
+    given = ("--coordinator-key", key, "--hospital", "north", "--workers", 2)
+    return [bundle, "--cohort", cohort, "--out", out / "validation", *given]
 
 
 def site_report(fixture: Fixture, out: Path) -> list[object]:
@@ -198,6 +211,7 @@ LONG = (
     # the command, what keeps its workers' resources, and at least one worker
     Long("site", "check", check, several(3)),
     Long("site", "predict", predict, several(3), daily=KILL),
+    Long("site", "validate", validate, several(3), KILL),
     # with the launcher, its keeper, and the process that forks; the SuperNode follows in the same
     # way when the coordinator is there
     Long("site", "run", site_run, several(4), daily=KILL + TERM),
