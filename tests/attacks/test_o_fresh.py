@@ -36,6 +36,8 @@ from common.messages.exchanges import (
 )
 from common.statistics.scores import THRESHOLDS, DecisionCounts
 from common.study.model import load_study
+from common.transforms.stack import Stack
+from common.transforms.views import ByFold, Joined
 from server.federation.federation import Federation
 from server.phases import fusion_rows
 from server.phases.decision import STACKER
@@ -120,6 +122,18 @@ def stacked_otherwise(view: Any, blob: Any) -> Any:
     return replace(view, transforms=(*before, replace(stack, blob=blob)))
 
 
+def everywhere_otherwise(view: Any, blob: Any) -> Any:
+    """Return a view with another stacker wherever it, or one that it stands on, has one."""
+    steps = tuple(
+        replace(step, blob=blob) if isinstance(step, Stack) else step for step in view.transforms
+    )
+    source = view.source
+    if isinstance(source, Joined | ByFold):
+        parts = tuple(everywhere_otherwise(part, blob) for part in source.parts)
+        source = replace(source, parts=parts)
+    return replace(view, source=source, transforms=steps)
+
+
 def two_stackers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hand the real stacker to site a, and one that tells nothing to the other two."""
     sent, ask = Federation._sent, Federation._ask
@@ -146,6 +160,13 @@ def two_stackers(monkeypatch: pytest.MonkeyPatch) -> None:
                 files = replace(bundle, models={**bundle.models, STACKER: other}).to_files()
                 signed = sign_files(files, simulated_identity(COORDINATOR))
                 asked[site] = replace(request, bundle=signed)
+            elif site != "a" and isinstance(request, SumRequest):
+                # sums over the training patients by the final models, which b and c derive
+                items = tuple(
+                    replace(one, view=everywhere_otherwise(one.view, constant_stacker()))
+                    for one in request.items
+                )
+                asked[site] = replace(request, items=items)
         return ask(self, exchange, asked, seconds)
 
     monkeypatch.setattr(Federation, "_sent", lie_of_progress)
