@@ -89,7 +89,11 @@ def rehearse(
     deployed = find_run(rehearsal.hub, None).path
     _say(console, begin, "the same study in process")
     in_process = run_in_process_again(rehearsal, prepared, deployed.name)
-    different = differences(results_of(deployed), results_of(in_process))
+    both = [results_of(deployed), results_of(in_process)]
+    if image:
+        # another C library rounds otherwise: how often, the releases count
+        both = [without_stand_ins(one) for one in both]
+    different = differences(*both)
     _say(console, begin, f"deployment: {deployed}")
     return different
 
@@ -214,6 +218,12 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return the keys of results.json whose values are not the same to the last digit."""
     keys = [key for key in {**one, **other} if key not in NOT_COMPARED]
     return [key for key in keys if one.get(key) != other.get(key)]
+
+
+def without_stand_ins(results: dict[str, Any]) -> dict[str, Any]:
+    """Return results without the number of the coordinator's solutions that sites went on with."""
+    rows = [{**row, "stand_ins": None} for row in results.get("releases", [])]
+    return {**results, "releases": rows}
 
 
 def command(who: str, *arguments: object, show: bool = False) -> None:
