@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -74,15 +75,7 @@ def validate(
         screen.emit(text)
     privacy, name, private = _own(opened.study, site, hospital, out)
     found = measure.validate(opened, outcome, labels, models, privacy, name)
-    for patient, why in found.left_out.items():
-        screen.emit(f"left out {patient}: {why}")
-    if found.left_out and not exclude_bad_patients:
-        raise InputError(
-            f"{len(found.left_out)} patients cannot be used",
-            where=cohort.name,
-            remedy="correct them, leave models out with --model, or go on without these patients by"
-            " --exclude-bad-patients",
-        )
+    _show_left_out(found.left_out, cohort, go_on=exclude_bad_patients)
     report = measure.signed(found.report, private)
     page = write_page(found, report, out)
     write_durably(out / FILE, report.to_bytes())
@@ -90,6 +83,19 @@ def validate(
         console.emit(line)
     console.emit(f"page, for this hospital alone: {page}")
     console.emit(f"file that may be sent: {out / FILE}; fingerprint {report.check()}")
+
+
+def _show_left_out(left_out: Mapping[str, str], cohort: Path, *, go_on: bool) -> None:
+    """Name the patients who cannot be used, and refuse to go on unless the hospital says so."""
+    for patient, why in left_out.items():
+        screen.emit(f"left out {patient}: {why}")
+    if left_out and not go_on:
+        raise InputError(
+            f"{len(left_out)} patients cannot be used",
+            where=cohort.name,
+            remedy="correct them, leave models out with --model, or go on without these patients by"
+            " --exclude-bad-patients",
+        )
 
 
 def _own(
