@@ -147,6 +147,11 @@ class GatedNode:
         parts: dict[str, bytes] = {}
         turn: list[_Received] = []
 
+        def take_up(received: _Received) -> None:
+            """Expect a reply before anything could give one: the other thread sends at once."""
+            turn.append(received)
+            self._open[received.message.metadata.message_id] = received
+
         def admitted() -> tuple[Message, ObjectTree] | None:
             """Return the next message, unless the gate keeps it."""
             received = _next(flowers["receive"], self._attendance.polled)
@@ -160,12 +165,12 @@ class GatedNode:
                 raise
             except StoppedError as error:
                 asked = AdmittedRequest(message.metadata.message_type)
-                turn.append(_Received(message, None, asked, self._gate.stop(error, asked)))
+                take_up(_Received(message, None, asked, self._gate.stop(error, asked)))
                 return None
             except Exception as error:  # as Flower does: this message is lost, the site goes on
                 LOG.error("a message did not arrive whole: %s", error)
                 return None
-            turn.append(self._judge(message, dict(parts), flowers["state"], flowers["get_run"]))
+            take_up(self._judge(message, dict(parts), flowers["state"], flowers["get_run"]))
             return received if turn[0].answer is None else None
 
         gates: dict[str, Any] = {
@@ -183,8 +188,8 @@ class GatedNode:
                 flowers["confirm_message_received"](run_id, metadata.message_id)
                 reply = Message(received.answer, reply_to=received.message)
                 insert_message(reply, flowers["state"], flowers["object_store"])
-            if run_id is not None:
-                self._open[metadata.message_id] = received
+            if run_id is None:
+                self._open.pop(metadata.message_id, None)
         self._bell.task_is_there()
         return run_id
 

@@ -68,6 +68,7 @@ class Node:
         self.store = objects.store()
         self.state.set_node_id(NODE)
         self.ran: list[str] = []
+        self.received: Callable[[Message], None] = lambda message: None
 
     def ask(self, kind: str, request: Any, handler: Handler, run_id: int = 1) -> Message | None:
         """One turn of Flower's loop: a message in, the app's answer, what went out."""
@@ -81,7 +82,7 @@ class Node:
             get_run=self._run,
             get_fab=lambda digest, _: Fab(digest, self.fab, {}),
             pull_object=lambda _, object_id: contents[object_id],
-            confirm_message_received=lambda run_id, message_id: None,
+            confirm_message_received=lambda run_id, message_id: self.received(message),
             trusted_entities=None,
         )
         if pulled is None:

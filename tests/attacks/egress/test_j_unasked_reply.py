@@ -8,8 +8,9 @@ import pytest
 from flwr.app import Context, Message
 
 from client.app import app
+from client.gate import supernode
 from common.messages.codec import decode
-from common.messages.exchanges import EnrolReply, EnrolRequest
+from common.messages.exchanges import EnrolReply, EnrolRequest, Problem
 
 
 def unasked(reply_to: Message) -> Message:
@@ -63,6 +64,40 @@ def test_two_replies_at_once_give_one(
     assert isinstance(decode(reply.content), EnrolReply)
     assert len(approved_node.wire.replies) == 1
     assert '"code": "second_reply"' in gate_log()
+
+
+def test_an_answer_that_is_there_before_the_message_is_confirmed_leaves(
+    approved_node: Any, gated: Any, enrolment: EnrolRequest, gate_log: Any
+) -> None:
+    gated()
+    push = approved_node.push
+
+    def answer_at_once(message: Message) -> None:
+        approved_node.hand_in(app(message, approved_node.context()))
+        push()
+
+    approved_node.received, approved_node.push = answer_at_once, lambda: None
+    approved_node.ask("query.enrol", enrolment, keep([]))
+    (reply,) = approved_node.wire.replies
+    assert isinstance(decode(reply.content), EnrolReply)
+    assert gate_log() == ""
+
+
+def test_a_refusal_leaves_though_it_is_sent_while_it_is_being_noted(
+    approved_node: Any, gated: Any, enrolment: EnrolRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def insert_and_send(*args: Any) -> None:
+        insert_message(*args)
+        push()
+
+    gated()
+    push, approved_node.push = approved_node.push, lambda: None
+    other = EnrolRequest(run="r", study="0" * 64, study_json=enrolment.study_json)
+    insert_message = supernode.insert_message
+    monkeypatch.setattr(supernode, "insert_message", insert_and_send)
+    approved_node.ask("query.enrol", other, app)
+    (reply,) = approved_node.wire.replies
+    assert isinstance(decode(reply.content), Problem)
 
 
 def test_without_the_gate_a_reply_to_nothing_leaves(
