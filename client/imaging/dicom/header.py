@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
-from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
 from client.imaging.errors import PatientError
 from client.imaging.source import DICOM_START, begins_with_data_set, has_preamble
@@ -21,6 +22,8 @@ from common.errors import StudyError
 from common.utils.bounded import MIB, in_words, inflates_within
 
 _SERIES, _FRAME, _INSTANCES = "0020|000e", "0020|0052", "0008|0018"
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_DICOMDIR = MediaStorageDirectoryStorage
 
 
 LARGEST_DEFLATED = 256 * MIB
@@ -77,10 +80,21 @@ def read_header(path: Path, tags: Sequence[str | int]) -> pydicom.FileDataset:
     """
     with conforming(path.name):
         header = read_elements(path, ["SOPClassUID", *tags], pixels=False)
+        if any(_is_cut_short(header, tag) for tag in header.keys()):  # noqa: SIM118
+            raise EOFError
         announced = header.file_meta.get("MediaStorageSOPClassUID")
-        if not sop_class(header) or announced not in (None, sop_class(header)):
+        own = header.get("SOPClassUID") or (announced if announced == _DICOMDIR else None)
+        if not own or announced not in (None, own):
             raise EOFError
         return header
+
+
+def _is_cut_short(header: pydicom.Dataset, tag: BaseTag) -> bool:
+    """Return whether the file ends within an element, of which pydicom keeps the rest silently."""
+    element = header.get_item(tag)
+    if not isinstance(element, RawDataElement) or element.value is None:
+        return False
+    return element.length != _UNDEFINED_LENGTH and len(element.value) < element.length
 
 
 def read_elements(path: Path, tags: Sequence[str | int], *, pixels: bool) -> pydicom.FileDataset:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 from pydicom.uid import EnhancedCTImageStorage, PositronEmissionTomographyImageStorage, generate_uid
 
+from client.imaging.dicom.folder import read_file
 from client.imaging.geometry import stored_axes
 from client.imaging.reading import PatientError, read_image
 
@@ -179,6 +181,14 @@ def test_a_slice_cut_short_is_refused_and_never_passed_over(ct, left):
     last.write_bytes(last.read_bytes()[:left])
     with pytest.raises(PatientError, match=rf"^{last.name}: "):
         read_image(ct.folder)
+
+
+def test_a_slice_cut_anywhere_is_refused_or_belongs_to_its_own_series(ct):
+    whole, series = ct.slice(5).read_bytes(), read_file(ct.slice(5)).series
+    for left in range(len(whole) - ct.hu[0].size * 2):
+        ct.slice(5).write_bytes(whole[:left])
+        with suppress(PatientError):
+            assert read_file(ct.slice(5)).series == series, left
 
 
 def test_pixels_cut_short_are_refused(ct):
