@@ -49,7 +49,7 @@ def migrate(connection: sqlite3.Connection, path: Path, ledger: Path) -> None:
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version < VERSION:
-            _copy(path, copy_of(path, version))
+            _copy(connection, copy_of(path, version))
             for statement in ADDED:
                 connection.execute(statement)
             rows = [(one.number, one.hash) for one in read_entries(ledger)]
@@ -61,11 +61,18 @@ def migrate(connection: sqlite3.Connection, path: Path, ledger: Path) -> None:
         raise
 
 
-def _copy(path: Path, copy: Path) -> None:
-    """Copy the file; nobody writes to it meanwhile, as the transaction is open."""
+def _copy(connection: sqlite3.Connection, copy: Path) -> None:
+    """Write the memory into another file.
+
+    Notes
+    -----
+    It is read through its own connection: closing a second handle of the file would cancel all
+    locks that this process holds on it, and another one could migrate at the same time (SQLite,
+    "How to corrupt an SQLite database file", section 2.2).
+    """
     copy.unlink(missing_ok=True)
     handle = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(path.read_bytes())
+        file.write(connection.serialize())
         file.flush()
         os.fsync(file.fileno())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import stat
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.store import migration
 from client.store.ledger import Ledger
 from client.store.migration import VERSION, copy_of
 from client.store.site_db import FILE, SiteDb
@@ -18,6 +21,7 @@ from common.ledger.entry import Record
 
 PRIVATE = Ed25519PrivateKey.generate()
 RECORD = Record(exchange="query.sum", decision="stopped", reason="value")
+LOCKED = 7
 ADDED = ("reserved", "run_keys", "step_keys", "entries", "heads")
 
 
@@ -62,6 +66,37 @@ def test_the_memory_of_before_stays_as_a_copy_for_its_owner_alone(first: Path) -
     copy = copy_of(first / FILE, 1)
     assert copy.read_bytes() == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_nobody_gets_in_while_the_copy_is_being_made(
+    first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, copied = [], migration._copy
+    with monkeypatch.context() as patch:
+
+        def copy_and_knock(*args: Any) -> None:
+            copied(*args)
+            ended.append(in_another_process(lock, first))
+
+        patch.setattr(migration, "_copy", copy_and_knock)
+        SiteDb(first).fact("roster", "r")
+    assert ended == [LOCKED]
+    assert in_another_process(lock, first) == 0
+
+
+def in_another_process(target: Any, work: Path) -> int | None:
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(work,))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def lock(work: Path) -> None:
+    connection = sqlite3.connect(work / FILE, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        sys.exit(LOCKED)
 
 
 def look(work: Path) -> None:
