@@ -13,6 +13,7 @@ from client.commands.backup import backup, restore
 from client.commands.check import check
 from client.commands.confirm import confirm
 from client.commands.doctor import doctor
+from client.commands.import_patients import import_patients
 from client.commands.init import init
 from client.commands.leave import leave
 from client.commands.ledger import ledger
@@ -50,6 +51,7 @@ for command in (
     report,
 ):
     app.command()(command)
+app.command("import")(import_patients)
 console, screen = consoles()
 
 

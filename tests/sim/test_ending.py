@@ -48,6 +48,7 @@ SCREEN = "screen.log"
 SHORT = {
     "site": {
         "init",
+        "import",
         "approve",
         "leave",
         "confirm",

@@ -147,6 +147,19 @@ def read_folder(folder: Path) -> Contents:
     return contents
 
 
+def kind_unless_dicom(path: Path) -> str | None:
+    """Return the kind of a file of an export that is not DICOM, or None if it is to be read.
+
+    Raises
+    ------
+    PatientError : as `read_folder`, for a file that could be a slice and cannot be one.
+    """
+    start = _start(path)
+    if start is not None and _may_be_dicom(path, start):
+        return None
+    return _kind_of_other(path, start, frozenset())
+
+
 def worth_a_look(kind: str) -> bool:
     """Return whether skipped files of this kind could hold slices."""
     return kind.startswith(("CT slice", "archive", "linked"))

@@ -300,7 +300,7 @@ def _refuse(what: str, where: str, remedy: str = _ANEW) -> NoReturn:
     raise PatientError(what, where=where, remedy=remedy)
 
 
-_LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # not yet in pydicom
+LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # not yet in pydicom
 
 
 def read_dicom_mask(
@@ -356,7 +356,7 @@ def _holds_contours(path: Path) -> bool:
     if kind not in (
         RTStructureSetStorage,
         SegmentationStorage,
-        _LABEL_MAP_SEGMENTATION_STORAGE,
+        LABEL_MAP_SEGMENTATION_STORAGE,
     ):
         raise PatientError(
             f"not a mask but {kind_of(header)}",
