@@ -31,6 +31,7 @@ from client.training.loop import infer
 from client.workspace import Workspace, open_workspace
 from common.networks.flat import norm_ranges, with_parts
 from common.networks.resnet import network_with
+from common.study.analysis import AnalysisSettings
 from common.study.model import NetworkSettings, Study, load_study, write_study
 from server.federation.federation import Federation
 from server.phases.networks import rows_per_fold, train_variant
@@ -101,7 +102,8 @@ def prepared(plan: PhantomPlan, seed: int, root: Path) -> tuple[Study, Path]:
     # a hospital of 20 patients with the endpoint in most has few without
     few = study.privacy.model_copy(update={"min_per_class": 1, "min_class_per_fold": 0})
     only = {"base_models": ("dl3d",), "fusion_models": (), "folds": 3, "privacy": few}
-    return study.model_copy(update=only), folder
+    nothing = {"analysis": AnalysisSettings()}  # with one model, nothing is compared
+    return study.model_copy(update=only | nothing), folder
 
 
 def train(

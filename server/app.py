@@ -56,12 +56,14 @@ def _run_and_report(grid: Grid, config: dict[str, Any], out: Path, events: Event
             results = run_configured_study(grid, config, events)
         (out / "run.json").write_text(json.dumps(results), encoding="utf-8")
         if config["report"] == "yes":
-            from server.manuscript.write import write_manuscript
+            from server.manuscript.write import write_beside
             from server.report.study_report import (
                 write_outputs,  # loads matplotlib, which no run needs
             )
 
-            write_manuscript(write_outputs(results, out), out)
+            problem = write_beside(write_outputs(results, out), out)
+            if problem:
+                events.emit("no_manuscript", message=problem)
             print(f"report: {out / 'report' / 'index.html'}")
         events.emit("finished")
     except StudyError as error:

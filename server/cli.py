@@ -86,9 +86,9 @@ def _report(run: Path) -> None:
 
     results = read(run / "results.json")
     write_outputs(results.model_dump(mode="json"), run)
-    write_manuscript(results, run)
     console.print(terminal_table(results))
     console.print(f"report: {run / 'report' / 'index.html'}", highlight=False)
+    write_manuscript(results, run)
 
 
 def _compare(one: Path, two: Path, out: Path | None) -> None:

@@ -57,6 +57,7 @@ def left_out_study(study: Study, name: str, privacy: PrivacySettings) -> Study:
             "left": (),
             "test_sets": (TestSet(name=LEFT_OUT, split="external_test", sites=(name,)),),
             "strata": (),
+            "analysis": study.analysis.model_copy(update={"primary": None}),
             "fusion": fusion,
             "training": TrainingSettings(),
             "privacy": privacy,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 
 from client.data.cohort import ORIGIN
 from client.data.cohort_file import read_table
@@ -259,7 +260,7 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     StudyError : wrong input, or a federated run that could not finish.
     UnfinishedError : a reference could not; all others are written.
     """
-    from server.manuscript.write import write_manuscript
+    from server.manuscript.write import write_beside
     from server.report.study_report import write_outputs
 
     study = load_study(simulation.study)
@@ -294,7 +295,9 @@ def simulate(simulation: Simulation, console: Console) -> Any:
     tree["timing"]["whole study"] = {"federated": time.monotonic() - started}
     console.print("writing the report", highlight=False)
     results = write_outputs(tree, simulation.out)
-    write_manuscript(results, simulation.out)
+    problem = write_beside(results, simulation.out)
+    if problem:
+        console.print(f"[yellow]{escape(problem)}[/yellow]", highlight=False)
     if failed:
         raise UnfinishedError(results, list(failed.values()))
     return results

@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from common.bundle.bundle import Bundle, read_files
+from common.errors import StudyError
 from common.html import pages
 from common.html.pages import Block
 from common.study.block import explain
@@ -78,6 +79,19 @@ def write_manuscript(results: Results, run: Path) -> Manuscript:
     described = crate.crate(results, fields, run)
     (run / crate.NAME).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     return Manuscript(page, document, missing)
+
+
+def write_beside(results: Results, run: Path) -> str:
+    """Write the same beside results that stand, and return what prevented it; empty if nothing.
+
+    Authors edit the folder, and have its files open, while a run may be resumed.
+    """
+    try:
+        write_manuscript(results, run)
+    except (StudyError, OSError) as error:
+        again = f"once it is mended: fedlnm-server manuscript {run}"
+        return f"no new folder {FOLDER}, all else is written: {error}; {again}"
+    return ""
 
 
 def _fields(results: Results, path: Path) -> Mapping[str, str]:

@@ -110,6 +110,8 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "resumed":
         complete = "this run was complete; its results are taken as they are"
         return complete if event.get("complete") else "going on with an interrupted run"
+    if kind == "no_manuscript":
+        return f"  [yellow]{event['message']}[/yellow]"
     if kind == "failed":
         return "[red]stopped[/red]"
     if kind == "finished":

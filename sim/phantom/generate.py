@@ -60,6 +60,10 @@ def study_text(plan: PhantomPlan, seed: int) -> str:
         lines += [f"[{name}]\nrounds = {plan.rounds}\n" for name in NETWORKS]
     if sum(hospital.train for hospital in plan.hospitals) < FEW_ROWS:
         lines.append("[fusion]\nrow_decimals = 1\n")
+    elif plan.external_sets:
+        pair = 'model_a = "fusion_decision", model_b = "clinical"'
+        primary = f'primary = {{ {pair}, set = "{plan.external_sets[0][0]}" }}'
+        lines += ["# whether images add to what is known without them", "[analysis]", primary, ""]
     for hospital in plan.hospitals:
         trains = "true" if hospital.train else "false"
         lines += ["[[sites]]", f'name = "{hospital.name}"', f"trains = {trains}", ""]

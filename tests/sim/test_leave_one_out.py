@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from sklearn.metrics import roc_auc_score
 
 from client.store.run_files import RunTables
 from common.errors import UsageError
-from common.study.model import load_study
+from common.study.model import Study, load_study, write_study
 from sim.leave_one_out import LEFT_OUT, check_enough, left_out_study, write_left_out_cohort
-from sim.run import PATHS, unrestricted
+from sim.run import PATHS, local_study, pooled_study, unrestricted
 from tests import builders
 from tests.fixtures.programs import run_simulation
 
@@ -34,6 +35,30 @@ def test_the_others_train_and_the_one_left_out_is_tested_alone() -> None:
     assert {name: reference.network(name) for name in study.networks} == {
         name: study.network(name) for name in study.networks
     }
+
+
+@pytest.mark.parametrize(
+    "derive",
+    [pooled_study, lambda study: local_study(study, "b"), lambda study: _without(study, "b")],
+    ids=["pooled", "local", "leave-one-out"],
+)
+def test_the_study_of_every_reference_is_read_again_where_a_primary_comparison_is_declared(
+    derive: Callable[[Study], Study], tmp_path: Path
+) -> None:
+    primary = {"model_a": "fusion_decision", "model_b": "clinical", "set": "far"}
+    study = builders.study(
+        sites="abcd",
+        visitors="e",
+        tests={"far": ("external_test", "e")},
+        analysis={"primary": primary},
+        **builders.ALL_MODELS,
+    )
+    file = write_study(derive(study), tmp_path / "study.toml")
+    assert load_study(file).base_models == study.base_models
+
+
+def _without(study: Study, name: str) -> Study:
+    return left_out_study(study, name, unrestricted(study))
 
 
 def test_two_that_remain_pool_no_rows() -> None:

@@ -27,9 +27,12 @@ def test_a_reference_that_fails_takes_no_result_of_the_others_away(
     assert "File exists" in warning
     assert (out / "report" / "index.html").is_file()
 
+    # authors may have begun to fill this in
+    (out / "manuscript" / "reporting.toml").write_text("ethics = ", encoding="utf-8")
     (out / "references" / "pooled" / "checkpoint").unlink()
     done = run_study(tabular, out, "--reference", "pooled")
     assert done.returncode == 0, done.stderr
+    assert "no new folder manuscript" in done.stdout
     assert "this run was complete; its results are taken as they are" in done.stdout
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert {row["run"] for row in results["performance"]} == {"federated", "pooled"}

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import docx
@@ -12,12 +13,12 @@ import pytest
 import tomli_w
 
 from common.bundle.bundle import Bundle, read_files
-from common.errors import InputError
+from common.errors import InputError, StudyError
 from common.statistics.base import Rows
 from common.study.model import Study
 from common.study.reporting import LONGEST, ReportingFields
 from common.transforms.views import materialise
-from server.manuscript.write import write_manuscript
+from server.manuscript.write import write_beside, write_manuscript
 from server.report.results import parse, read
 from tests.fixtures import synthetic_results
 
@@ -81,6 +82,41 @@ def test_a_file_of_answers_that_cannot_be_read_is_named(tmp_path: Path, text: st
     (tmp_path / "manuscript" / "reporting.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"reporting\.toml"):
         write_manuscript(parse(synthetic_results.tabular()), tmp_path)
+
+
+def break_answers(run: Path) -> None:
+    (run / "manuscript" / "reporting.toml").write_text("ethics = ", encoding="utf-8")
+
+
+def break_encoding(run: Path) -> None:
+    (run / "manuscript" / "reporting.toml").write_bytes(b'ethics = "\xff"')
+
+
+def spoil_bundle(run: Path) -> None:
+    (run / "bundle").mkdir()
+    (run / "bundle" / "bundle.json").write_text("{}", encoding="utf-8")
+
+
+def hold_word_file(run: Path) -> None:
+    (run / "manuscript" / "manuscript.docx").mkdir()  # as one that another program has open
+
+
+@pytest.mark.parametrize("spoil", [break_answers, break_encoding, spoil_bundle, hold_word_file])
+def test_results_stand_whatever_has_become_of_what_people_edit(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    results = parse(synthetic_results.build())
+    (tmp_path / "manuscript").mkdir()
+    spoil(tmp_path)
+    problem = write_beside(results, tmp_path)
+    assert problem.startswith("no new folder manuscript, all else is written: ")
+    assert problem.endswith(f"fedlnm-server manuscript {tmp_path}")
+    with pytest.raises((StudyError, OSError)):
+        write_manuscript(results, tmp_path)
+
+
+def test_nothing_is_said_where_the_folder_was_written(tmp_path: Path) -> None:
+    assert write_beside(parse(synthetic_results.tabular()), tmp_path) == ""
 
 
 def test_the_flow_adds_up_to_the_patients_of_every_set(tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ def test_study_of_a_plan_may_shorten_the_networks_training() -> None:
     assert quick.dl3d.model_copy(update={"rounds": whole.dl3d.rounds}) == whole.dl3d
 
 
+def test_a_study_of_enough_patients_declares_what_it_is_made_to_answer() -> None:
+    quick, whole = (parse_study(study_text(plan, 1)) for plan in (SMALL, DEFAULT))
+    assert quick.analysis.primary is None
+    primary = whole.analysis.primary
+    assert primary is not None
+    declared = (primary.model_a, primary.model_b, primary.set)
+    assert declared == ("fusion_decision", "clinical", "external_1")
+
+
 def test_second_call_leaves_the_folder_and_another_phantom_is_refused(tiny: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
     generate(tiny, seed=3, plan=TINY, workers=1)
