@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.demonstration import demonstration_sites
-from common.errors import InputError
+from common.errors import InputError, StudyError
 from common.masking import identity
 from common.study.block import explain
 from common.study.model import PrivacySettings
@@ -186,6 +186,23 @@ def identity_of(settings: SiteSettings) -> Ed25519PrivateKey:
     except InputError as error:
         remedy = _JOIN_AGAIN if settings.deployment else error.remedy
         raise InputError(error.what, where=str(settings.identity), remedy=remedy) from None
+
+
+def deployment_of(site: Path, settings: SiteSettings) -> Deployment:
+    """Return the site's [deployment].
+
+    Raises
+    ------
+    StudyError : there is none, or the site does not ask for approvals.
+    """
+    deployment = settings.deployment
+    if deployment is None or settings.approvals != "required":
+        raise StudyError(
+            "this site is not set up to take part in a deployment",
+            where=str(site),
+            remedy='give it a [deployment] block, and approvals = "required"',
+        )
+    return deployment
 
 
 def check_keys_there(deployment: Deployment) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from client.check.finding import Finding, Findings, or_ok, problem, warning
 from client.data.cohort import Patient
@@ -128,8 +128,8 @@ def suggests_logarithm(values: Float) -> bool:
     if there.size < FEWEST_FOR_SKEWNESS or (there <= 0).any() or np.ptp(there) == 0:
         return False
     logarithms = np.log(there)
-    straight = abs(float(stats.skew(logarithms))) < STRAIGHT
-    return straight and float(logarithms.std()) > WIDE and float(stats.skew(there)) > SKEWED
+    straight = abs(float(scipy.stats.skew(logarithms))) < STRAIGHT
+    return straight and float(logarithms.std()) > WIDE and float(scipy.stats.skew(there)) > SKEWED
 
 
 def quantity_of(column: ClinicalColumn) -> Quantity | None:

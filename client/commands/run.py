@@ -17,7 +17,14 @@ from client.commands.approve import SiteOption, settings_of, site_file
 from client.commands.watching import Watch, watched
 from client.gate.approvals import read_approvals
 from client.gate.site_log import ROTATED, log_to_screen_and_file, private_log
-from client.site import LOG, Deployment, SiteSettings, check_keys_there, identity_of
+from client.site import (
+    LOG,
+    Deployment,
+    SiteSettings,
+    check_keys_there,
+    deployment_of,
+    identity_of,
+)
 from client.store.run_keys import new_start
 from client.store.site_db import site_db
 from common.errors import StudyError
@@ -39,8 +46,6 @@ def run(site: SiteOption = Path("site.toml")) -> None:
 
     Runs until it is stopped (Ctrl-C).
     """
-    from client.gate.supernode import deployment_of
-
     settings = settings_of(site)
     private = identity_of(settings)
     deployment = deployment_of(site_file(site), settings)
@@ -122,8 +127,7 @@ def programs_of(
     site: Path, settings: SiteSettings, deployment: Deployment
 ) -> tuple[BackgroundProgram, BackgroundProgram]:
     """Return SuperNode and launcher, each its own process: Flower reads settings on its import."""
-    from client.gate.loopback import HOST
-    from client.gate.supernode import loopback_of
+    from client.gate.loopback import HOST, loopback_of
 
     environment = flower_environment(settings.work / "flower") | new_start()
     loopback = loopback_of(settings)

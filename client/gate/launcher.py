@@ -35,6 +35,8 @@ from common.utils.processes import end_with_this_thread, run_program, write_for_
 APP = "client.app"
 NETWORKS = ("torch", "monai.networks.nets", "torch._dynamo")
 """Libraries that only some studies need: loaded before a fork once a message has needed them."""
+MEASURES = ("scipy.optimize", "scipy.stats")
+"""Libraries that nearly every study needs, and that the app leaves to their first use."""
 IDLE_SECONDS = 300.0
 """Time without a message after which the app's process ends."""
 MOST_GROWTH = 512 * 2**20
@@ -137,8 +139,8 @@ class AppProcess:
 
 def serve(requests: int) -> None:
     """Load the app, then have every message that comes in a pipe answered, to the pipe's end."""
-    importlib.import_module(APP)
-    importlib.import_module("common.flower.app_line")
+    for name in (APP, "common.flower.app_line", *MEASURES):
+        importlib.import_module(name)
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the SuperExec hears Ctrl-C, and closes
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes of the app

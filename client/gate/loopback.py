@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from client.site import SiteSettings
 from common.utils.durable import open_folder, write_durably
 
 HOST = "127.0.0.1"
@@ -76,6 +77,11 @@ class Loopback:
             *("--root-certificates", str(self.certificate)),
             *("--superexec-auth-secret-file", str(self.secret)),
         ]
+
+
+def loopback_of(settings: SiteSettings) -> Loopback:
+    """Return the credentials that SuperNode and launcher of a site show each other."""
+    return Loopback(settings.work / "loopback")
 
 
 def _self_signed() -> tuple[bytes, bytes]:

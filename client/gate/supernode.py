@@ -26,13 +26,12 @@ from typing import Any
 from flwr.app import Message, RecordDict
 
 from client.gate.attendance import Attendance
-from client.gate.loopback import Loopback
+from client.gate.loopback import loopback_of
 from client.gate.schema import StoppedError, expect
 from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.gate.site_log import leave_the_screen_to_the_site
 from client.gate.standing import StandingFile
-from client.site import LOG, Deployment, SiteSettings, load_site
-from common.errors import StudyError
+from client.site import LOG, SiteSettings, deployment_of, load_site
 from common.flower.app import installed_app
 from common.flower.arrays import join_arrays_once
 from common.flower.internals import number_message
@@ -366,28 +365,6 @@ def _fetch_app(get_fab: Connection, fab_hash: str, run_id: int) -> Fab:
 
 def _no_other_way(*_: Any) -> None:
     raise StoppedError("extra_content", "something was to leave past the gate")
-
-
-def deployment_of(site: Path, settings: SiteSettings) -> Deployment:
-    """Return the site's [deployment].
-
-    Raises
-    ------
-    StudyError : there is none, or the site does not ask for approvals.
-    """
-    deployment = settings.deployment
-    if deployment is None or settings.approvals != "required":
-        raise StudyError(
-            "this site is not set up to take part in a deployment",
-            where=str(site),
-            remedy='give it a [deployment] block, and approvals = "required"',
-        )
-    return deployment
-
-
-def loopback_of(settings: SiteSettings) -> Loopback:
-    """Return the credentials that SuperNode and launcher show each other."""
-    return Loopback(settings.work / "loopback")
 
 
 def command_line(site: Path, settings: SiteSettings) -> list[str]:

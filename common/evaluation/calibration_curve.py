@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 
 from common.evaluation.calibration_fit import Points
+from common.evaluation.normal import Z_95
 from common.messages.limits import shares
 from common.messages.plain import plain
 from common.statistics.base import Float
@@ -22,7 +23,7 @@ KNOTS: dict[int, tuple[float, ...]] = {
 }
 """Quantiles at which the knots lie (Harrell 2015, Regression Modeling Strategies, table 2.3), by
 the fewest patients of either outcome: ten or more for each coefficient but the intercept."""
-_STEPS, _CLOSE, _Z = 50, 1e-9, float(scipy.stats.norm.ppf(0.975))
+_STEPS, _CLOSE = 50, 1e-9
 
 
 @plain
@@ -68,7 +69,7 @@ def _one(points: Points) -> Float:
     predicted = np.linspace(ends[0], ends[1], GRID)
     design = spline(logit(predicted), knots)
     centre = design @ coefficients
-    half = _Z * np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
+    half = Z_95 * np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
     lines = scipy.special.expit([centre, centre - half, centre + half])
     return np.round(np.vstack([predicted, lines]), DECIMALS)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.exact import from_digits, unpack
@@ -173,7 +173,7 @@ def correlations(guess: Float, rows: Float) -> Float:
     """
     first, second = (_scattered(x) for x in (guess, rows))
     table = np.abs(first @ second.T)
-    at, of = linear_sum_assignment(-table)
+    at, of = scipy.optimize.linear_sum_assignment(-table)
     best = np.zeros(len(rows))
     best[of] = table[at, of]
     return best

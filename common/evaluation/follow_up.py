@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from common.messages.limits import Limits, patients, shares
 from common.messages.plain import plain
@@ -66,7 +66,7 @@ def kaplan_meier(events: Float, exposed: Float) -> SurvivalCurve:
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.cumsum(np.where(events > 0, events / (some * left), 0.0), axis=-1)
         logarithm = np.log(survival)
-        width = stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(spread) / -logarithm
+        width = scipy.stats.norm.ppf(0.5 + LEVEL / 2) * np.sqrt(spread) / -logarithm
         low, high = (survival ** np.exp(sign * width) for sign in (1.0, -1.0))
     inside = (survival > 0) & (survival < 1)
     return SurvivalCurve(
@@ -105,7 +105,7 @@ def _quadratic(difference: Float, covariance: Float) -> GroupTest:
     if degrees == 0:
         return GroupTest(float("nan"), 0, float("nan"))
     statistic = float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)
-    return GroupTest(statistic, degrees, float(stats.chi2.sf(statistic, degrees)))
+    return GroupTest(statistic, degrees, float(scipy.stats.chi2.sf(statistic, degrees)))
 
 
 def concordance(found: RankedPairsResult, weights: Float | None = None) -> Estimate:

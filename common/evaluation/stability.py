@@ -7,9 +7,8 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 
-_Z = float(scipy.stats.norm.ppf(0.975))
+from common.evaluation.normal import Z_95
 
 
 @dataclass(frozen=True)
@@ -67,5 +66,5 @@ def stability(selections: Sequence[Set[str]], candidates: int) -> Stability | No
     own = kept @ frequency / candidates - share * mean
     own += index / 2.0 * (2.0 * share * mean - share - mean + 1.0)
     variance = 4.0 / number**2 * float(((own - own.mean()) ** 2).sum()) / chance**2
-    reach = _Z * math.sqrt(variance)
+    reach = Z_95 * math.sqrt(variance)
     return Stability(index, max(-1.0, index - reach), min(1.0, index + reach))

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy
 
 from common.evaluation.calibration_curve import CalibrationCurve
 from common.evaluation.calibration_fit import FEWEST_GROUPED, CalibrationFit
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
+from common.evaluation.normal import Z_95
 from common.evaluation.recalibration import WAYS
 
 GROUPED = (
@@ -20,7 +20,6 @@ GROUPED = (
     " this hospital gives figures in groups"
 )
 NO_SLOPE = "no slope: the risks separate the outcomes, or are all equal"
-_Z = float(scipy.stats.norm.ppf(0.975))
 
 Row = dict[str, Any]
 
@@ -78,8 +77,8 @@ def fit_row(fit: CalibrationFit, column: int, joined: bool) -> Row:
         "positives": observed,
         "expected": expected,
         "oe": ratio,
-        "oe_low": ratio * math.exp(-_Z * error),
-        "oe_high": ratio * math.exp(_Z * error),
+        "oe_low": ratio * math.exp(-Z_95 * error),
+        "oe_high": ratio * math.exp(Z_95 * error),
         **_estimate("large", fit.large, fit.large_error, column),
         **_estimate("intercept", fit.intercept, fit.intercept_error, column),
         **_estimate("slope", fit.slope, fit.slope_error, column),
@@ -88,7 +87,7 @@ def fit_row(fit: CalibrationFit, column: int, joined: bool) -> Row:
 
 
 def _estimate(name: str, values: Any, errors: Any, column: int) -> Row:
-    value, half = float(values[column]), _Z * float(errors[column])
+    value, half = float(values[column]), Z_95 * float(errors[column])
     return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
 
 

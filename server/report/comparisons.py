@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import scipy
-
 from common.evaluation.holm import holm
+from common.evaluation.normal import Z_95
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from common.study.analysis import PrimaryComparison
@@ -17,7 +16,6 @@ from server.report.reading import main_run, set_label
 from server.report.schema import DeLong, Results
 
 PRIMARY, EXPLORATORY = "primary", "exploratory"
-_Z = float(scipy.stats.norm.ppf(0.975))
 
 Row = dict[str, Any]
 
@@ -78,7 +76,7 @@ def difference_of(auc_a: float, auc_b: float, z: float) -> Row:
     (0.1, 0.002)
     """
     difference = auc_a - auc_b
-    half = abs(_Z * difference / z) if z and math.isfinite(z) else math.nan
+    half = abs(Z_95 * difference / z) if z and math.isfinite(z) else math.nan
     return {
         "difference": difference,
         "difference_low": difference - half,

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
-from scipy import stats
 
 from common.evaluation.follow_up import LEVEL, GroupedFollowUp, RiskCalibration, kaplan_meier
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw, style_of
@@ -106,7 +106,7 @@ def _named(name: str, value: float, error: float) -> Row:
 
 def _interval(value: float, error: float) -> tuple[float, float, float]:
     """Return an estimate with its Wald interval, within 0 to 1."""
-    width = float(stats.norm.ppf(0.5 + LEVEL / 2)) * float(error)
+    width = float(scipy.stats.norm.ppf(0.5 + LEVEL / 2)) * float(error)
     return float(value), max(float(value) - width, 0.0), min(float(value) + width, 1.0)
 
 

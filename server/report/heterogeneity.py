@@ -9,6 +9,7 @@ import numpy as np
 import scipy
 
 from common.evaluation.delong import LOGIT, hanley_mcneil, logit_estimate
+from common.evaluation.normal import Z_95
 from common.evaluation.random_effects import (
     FEWEST,
     FEWEST_PREDICTED,
@@ -23,7 +24,6 @@ HETEROGENEITY_COLUMNS = (
     *("run", "set", "model", "hospitals", "auc", "ci_low", "ci_high"),
     *("tau_logit", "i2", "prediction_low", "prediction_high"),
 )
-_Z = float(scipy.stats.norm.ppf(0.975))
 
 
 def summary_of(
@@ -93,7 +93,7 @@ def _on_logit(row: SitePerformance | LeaveOneOut) -> tuple[float, float] | None:
         return logit_estimate(row.auc, row.se**2, *counts)
     if row.ci_method == LOGIT:
         low, high = scipy.special.logit([row.ci_low, row.ci_high])
-        error = float(high - low) / (2.0 * _Z)
+        error = float(high - low) / (2.0 * Z_95)
         return float(scipy.special.logit(row.auc)), error**2
     # an interval of few patients is not made of DeLong's variance
     inside = 0.0 < row.auc < 1.0

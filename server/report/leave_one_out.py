@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import scipy
 
+from common.evaluation.normal import Z_95
 from common.evaluation.random_effects import (
     FEWEST,
     FEWEST_PREDICTED,
@@ -30,7 +31,6 @@ SUMMARY_COLUMNS = (
     *("tau", "i2", "prediction_low", "prediction_high"),
 )
 _LINES = {"slope": "Calibration slope", "large": "Calibration in the large"}
-_Z = float(scipy.stats.norm.ppf(0.975))
 
 
 def leave_one_out_blocks(results: Results) -> list[Block]:
@@ -94,7 +94,7 @@ def _number(value: float) -> str:
 def _effects(rows: Sequence[LeaveOneOut], measure: str) -> tuple[int, RandomEffects] | None:
     """Return the number of hospitals and the summary of estimates whose interval is Wald's."""
     known = [found for row in rows if (found := _estimate(row, measure)) is not None]
-    errors = [(high - low) / (2.0 * _Z) for _, low, high in known]
+    errors = [(high - low) / (2.0 * Z_95) for _, low, high in known]
     if len(known) < FEWEST or min(errors) <= 0.0:
         return None
     values = np.array([value for value, _, _ in known])

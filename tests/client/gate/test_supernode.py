@@ -13,6 +13,7 @@ from flwr.supernode import start_client_internal as flower
 from pydantic import ValidationError
 
 from client.gate import supernode
+from client.gate.loopback import loopback_of
 from client.gate.site_gate import SiteGate
 from client.site import Deployment, SiteSettings, load_site
 from common.errors import StudyError
@@ -44,7 +45,7 @@ def test_flowers_arguments_come_from_site_toml(tmp_path: Path) -> None:
     assert parsed.auth_supernode_private_key == str(tmp_path / "keys" / "node")
     assert parsed.isolation == "process"
     assert (parsed.host, parsed.port) == ("127.0.0.1", 9100)
-    loopback = supernode.loopback_of(settings)
+    loopback = loopback_of(settings)
     assert (parsed.ssl_certfile, parsed.ssl_keyfile) == (
         str(loopback.certificate),
         str(loopback.key),
