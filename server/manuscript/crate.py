@@ -14,7 +14,9 @@ from typing import Any
 from server.report.schema import Results
 
 NAME = "ro-crate-metadata.json"
-CONTEXT = "https://w3id.org/ro/crate/1.1/context"
+SPECIFICATION = "https://w3id.org/ro/crate/1.1"
+# RO-Crate 1.1 has no term for a digest; Workflow Run Crate has
+CONTEXT = [f"{SPECIFICATION}/context", {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}]
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 PARTS = ("results.json", "study.toml", "transfers.csv", "privacy-dossier.md")
 FOLDERS = ("tables", "figures", "report", "bundle", "manuscript")
@@ -37,14 +39,19 @@ def crate(results: Results, fields: Mapping[str, str], run: Path) -> Node:
         "name": fields.get("title") or f"Federated study {results.study.name}",
         "description": f"Results of a federated study that predicts {results.study.endpoint}.",
         "datePublished": (results.run.finished or results.run.started)[:10],
-        "license": fields.get("data_availability") or "not stated by the authors",
+        "license": {"@id": "#license"},
+        "author": {"@id": "#consortium"},
         "conformsTo": {"@id": PROFILE},
         "hasPart": parts,
         "mentions": {"@id": "#run"},
     }
     return {
         "@context": CONTEXT,
-        "@graph": [_descriptor(), root, _profile(), *_action(results, parts), *files],
+        "@graph": [
+            *(_descriptor(), root, _profile(), _license(fields), _consortium(results)),
+            *_action(results, parts),
+            *files,
+        ],
     }
 
 
@@ -52,7 +59,7 @@ def _descriptor() -> Node:
     return {
         "@id": NAME,
         "@type": "CreativeWork",
-        "conformsTo": {"@id": CONTEXT.removesuffix("/context")},
+        "conformsTo": {"@id": SPECIFICATION},
         "about": {"@id": "./"},
     }
 
@@ -63,6 +70,25 @@ def _profile() -> Node:
         "@type": "CreativeWork",
         "name": "Process Run Crate",
         "version": "0.5",
+    }
+
+
+def _license(fields: Mapping[str, str]) -> Node:
+    return {
+        "@id": "#license",
+        "@type": "CreativeWork",
+        "name": "Terms of use",
+        "description": fields.get("data_availability") or "not stated by the authors",
+    }
+
+
+def _consortium(results: Results) -> Node:
+    sites = ", ".join(site.name for site in results.study.sites)
+    return {
+        "@id": "#consortium",
+        "@type": "Organization",
+        "name": f"Hospitals of the study {results.study.name}",
+        "description": f"{sites}, and their coordinator",
     }
 
 
@@ -79,12 +105,15 @@ def _action(results: Results, parts: Sequence[Node]) -> list[Node]:
         "@id": "#run",
         "@type": "CreateAction",
         "name": f"Run of the study {results.study.name}",
+        "description": f"Training and evaluation of models for {results.study.endpoint}.",
+        "agent": {"@id": "#consortium"},
         "instrument": {"@id": "#fedlnm"},
         "startTime": results.run.started,
-        "object": inputs,
         "result": [part for part in parts if part not in inputs],
-        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        "actionStatus": "http://schema.org/CompletedActionStatus",
     }
+    if inputs:
+        (action["object"],) = inputs
     if results.run.finished:
         action["endTime"] = results.run.finished
     return [program, action]

@@ -5,12 +5,14 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import docx
 import numpy as np
 import pytest
 import tomli_w
+from rocrate.rocrate import ROCrate
 
 from common.bundle.bundle import Bundle, read_files
 from common.errors import InputError, StudyError
@@ -215,3 +217,28 @@ def test_the_crate_lists_every_file_with_its_hash_and_no_path_of_the_machine(
         assert graph[name]["sha256"] == hashlib.sha256((run / name).read_bytes()).hexdigest()
     action = graph["#run"]
     assert action["instrument"]["@id"] in graph and graph["./"]["mentions"]["@id"] == "#run"
+
+
+def test_a_reader_of_crates_finds_every_file_and_what_is_said_of_it(tmp_path: Path) -> None:
+    results = parse(synthetic_results.build())
+    (tmp_path / "study.toml").write_text('name = "x"\n', encoding="utf-8")
+    write_manuscript(results, tmp_path)
+    found = ROCrate(tmp_path)
+    listed = {entity.id: entity for entity in found.data_entities}
+    assert "manuscript/tripod_ai.csv" in listed
+    assert all((tmp_path / name).is_file() for name in listed)
+    run = found.get("#run")
+    assert run["agent"] is found.get("#consortium") is found.root_dataset["author"]
+    assert run["object"] is listed["study.toml"]
+    assert {one.id for one in run["result"]} == listed.keys() - {"study.toml"}
+    assert found.root_dataset["license"]["description"] == "not stated by the authors"
+
+
+def test_every_key_of_the_crate_is_a_term_of_its_context(tmp_path: Path) -> None:
+    write_manuscript(parse(synthetic_results.build()), tmp_path)
+    tree = json.loads((tmp_path / "ro-crate-metadata.json").read_text(encoding="utf-8"))
+    terms = json.loads((files("rocrate") / "data" / "ro-crate.jsonld").read_text("utf-8"))
+    address, own = tree["@context"]
+    assert address == "https://w3id.org/ro/crate/1.1/context"
+    known = {"@id", "@type", *terms["@context"], *own}
+    assert {key for node in tree["@graph"] for key in node} <= known
