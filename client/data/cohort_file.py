@@ -64,7 +64,12 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy=f"put {path.name} there")
-    sheet = read_sheet(read_as_stored(path, SAVE_AS))
+    return parse_table(read_as_stored(path, SAVE_AS), path)
+
+
+def parse_table(text: str, path: Path) -> pd.DataFrame:
+    """Return the cells of a table as `read_table`, from the text of the file."""
+    sheet = read_sheet(text)
     if sheet.faults:
         raise TableError(sheet.faults, path)
     index = pd.Index([row.line - FIRST_ROW for row in sheet.rows], dtype="int64")

@@ -140,6 +140,21 @@ def preprocess(
     return made, roi
 
 
+def source_box(mask: sitk.Image, settings: ImagingSettings) -> tuple[Index, Index]:
+    """Return first and last voxel of the image that `preprocess` reads; they may lie beyond it."""
+    grid = Grid.over(mask, settings.spacing_mm)
+    wanted = grid.part(*_neighbourhood(mask, grid))
+    return _behind(mask, wanted)
+
+
+def _behind(image: sitk.Image, wanted: Grid) -> tuple[Index, Index]:
+    spacing = np.array(image.GetSpacing())
+    end = wanted.offset + (wanted.size - 1) * wanted.spacing
+    first = np.floor(wanted.offset / spacing).astype(np.int64) - SPLINE_SUPPORT
+    last = np.ceil(end / spacing).astype(np.int64) + SPLINE_SUPPORT
+    return first, last
+
+
 def _neighbourhood(mask: sitk.Image, grid: Grid) -> tuple[Index, Index]:
     """Return first and last voxel of the grid around the ROI's bounding cube."""
     spacing = np.array(mask.GetSpacing())
@@ -156,11 +171,8 @@ def _source(
     image: sitk.Image, mask: sitk.Image, wanted: Grid
 ) -> tuple[sitk.Image, sitk.Image, NDArray[np.float64]]:
     """Return the part of image and mask behind the wanted voxels, and its start in mm."""
-    spacing = np.array(image.GetSpacing())
-    end = wanted.offset + (wanted.size - 1) * wanted.spacing
-    first = np.floor(wanted.offset / spacing).astype(np.int64) - SPLINE_SUPPORT
-    last = np.ceil(end / spacing).astype(np.int64) + SPLINE_SUPPORT
-    shift = np.maximum(first, 0) * spacing
+    first, last = _behind(image, wanted)
+    shift = np.maximum(first, 0) * np.array(image.GetSpacing())
     return cut(image, first, last), cut(mask, first, last), shift
 
 

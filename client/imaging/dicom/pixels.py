@@ -167,14 +167,25 @@ def read_hu(path: Path, description: PixelDescription) -> NDArray[np.float32]:
 
     Raises
     ------
+    PatientError : as `read_stored`; padding brighter than metal.
+    """
+    values = read_stored(path, description).ravel()
+    hu = values.astype(np.float64) * description.slope + description.intercept
+    _check_padding(values, hu, description.padding, path.name)
+    return hu.astype(np.float32).reshape(description.shape)
+
+
+def read_stored(path: Path, description: PixelDescription) -> NDArray[np.int64]:
+    """Decode the stored values of one slice (rows, columns), without overlays and their bits.
+
+    Raises
+    ------
     PatientError : no pixel data, more or less than the header says, bits in use that the header
         does not declare, or pixels that cannot be decoded.
     """
     read = _decompressed if description.compressed else _plain
     values = _values(read(path, description), description, path.name)
-    hu = values.astype(np.float64) * description.slope + description.intercept
-    _check_padding(values, hu, description.padding, path.name)
-    return hu.astype(np.float32).reshape(description.shape)
+    return values.reshape(description.shape)
 
 
 def _whole_numbers(header: pydicom.Dataset, where: str) -> list[int]:

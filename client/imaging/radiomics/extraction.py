@@ -24,7 +24,7 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from client.data.cohort_file import NOTHING
 from client.imaging.errors import PatientError
-from client.imaging.geometry import IDENTITY, at_origin, cut, roi_box
+from client.imaging.geometry import IDENTITY, Index, at_origin, cut, roi_box
 from client.imaging.preprocess import SPLINE_SUPPORT, windowed
 from client.imaging.radiomics import Engine
 from client.imaging.radiomics.engine import FastExtractor
@@ -141,6 +141,25 @@ def tool_of(settings_name: str, engine: Engine) -> Tool:
     return Tool(extractor, resampling)
 
 
+def source_box(mask: sitk.Image, settings_name: str) -> tuple[Index, Index]:
+    """Return first and last voxel of the image that the features depend on.
+
+    They may lie beyond the image. Without resampling the whole image counts.
+    """
+    settings = tool_of(settings_name, "fast").resampling
+    if settings.get("resampledPixelSpacing") is None:
+        return np.zeros(3, dtype=np.int64), np.array(mask.GetSize(), dtype=np.int64) - 1
+    return _source_box(mask, settings)
+
+
+def _source_box(mask: sitk.Image, settings: dict[str, Any]) -> tuple[Index, Index]:
+    wanted, spacing = settings["resampledPixelSpacing"], np.array(mask.GetSpacing())
+    padding = np.ceil((settings["padDistance"] + 2) * np.maximum(wanted, spacing) / spacing)
+    reach = padding.astype(np.int64) + SPLINE_SUPPORT
+    first, last = roi_box(mask)
+    return first - reach, last + reach
+
+
 def resample_roi(
     image: sitk.Image,
     mask: sitk.Image,
@@ -160,12 +179,10 @@ def resample_roi(
     if wanted is None:
         image = at_origin(image)
         return (image if window is None else windowed(image, window)), mask
-    spacing = np.array(image.GetSpacing())
-    padding = np.ceil((settings["padDistance"] + 2) * np.maximum(wanted, spacing) / spacing)
     first, last = roi_box(mask)
-    reach = padding.astype(np.int64) + SPLINE_SUPPORT
-    near = cut(image, first - reach, last + reach)
-    near.SetOrigin((np.maximum(first - reach, 0) * spacing).tolist())
+    start, end = _source_box(mask, settings)
+    near = cut(image, start, end)
+    near.SetOrigin((np.maximum(start, 0) * np.array(image.GetSpacing())).tolist())
     near.SetDirection(IDENTITY)
     if window is not None and window.order == "window_first":
         near = windowed(near, window)

@@ -97,9 +97,9 @@ def test_progress_counts_all_files(tmp_path: Path, scan: Scan) -> None:
 
 def test_the_command_says_what_is_there_and_what_is_damaged(tmp_path: Path, scan: Scan) -> None:
     scan.write(tmp_path / "export" / "ct")
-    shown = CliRunner().invoke(app, ["import", "--from", str(tmp_path / "export")])
+    shown = CliRunner().invoke(app, ["import", str(tmp_path), "--from", str(tmp_path / "export")])
     assert shown.exit_code == 0 and "1 patients, 1 CT series" in shown.output
     shutil.rmtree(tmp_path / "export")
     damaged(tmp_path / "export", scan)
-    shown = CliRunner().invoke(app, ["import", "--from", str(tmp_path / "export")])
+    shown = CliRunner().invoke(app, ["import", str(tmp_path), "--from", str(tmp_path / "export")])
     assert shown.exit_code == 1 and "damaged: ct/IM0007" in shown.output

@@ -1,0 +1,89 @@
+"""Ask once which column of the hospital's table is which; the answers go into import.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+from client.importing.mapping import ImportMapping
+from client.importing.pairing import Match
+from client.importing.pseudonyms import same_person
+from client.importing.survey import Survey
+from client.importing.table import known_values, unknown_codes, wanted_columns
+from common.study.model import Study
+from common.utils.text_file import nearest
+
+Ask = Callable[[str, Sequence[str], str], str]
+"""Asks a question with its possible answers and the most likely one; "" is an answer, too."""
+MATCHES: tuple[Match, ...] = ("PatientID", "AccessionNumber")
+_ENOUGH_COMMON = 1
+
+
+def completed(
+    mapping: ImportMapping, frame: pd.DataFrame, found: Survey, study: Study, ask: Ask
+) -> ImportMapping:
+    """Return the mapping with everything answered that it leaves open.
+
+    Parameters
+    ----------
+    found : the column of ids, and what they match, are guessed from it.
+    """
+    headings = tuple(map(str, frame.columns))
+    if not mapping.id:
+        column, match = _likely(frame, found)
+        question = "column that identifies a person or an examination, as in the images"
+        column = ask(question, headings, column)
+        match = _fitting(frame[column], found) or match
+        question = f"{column} is in the images the element"
+        update = {"id": column, "match": ask(question, MATCHES, match)}
+        mapping = mapping.model_copy(update=update)
+    columns, constants = dict(mapping.columns), dict(mapping.constants)
+    for name in wanted_columns(study):
+        if name in columns or name in constants:
+            continue
+        likely = nearest(name, headings) or ""
+        fixed = tuple(f"={value}" for value in known_values(study, name))
+        question = f"column of the table for {name}"
+        question += f" (or {' or '.join(fixed)} for all rows)" if fixed else ""
+        said = ask(question, (*headings, *fixed), likely)
+        if said.startswith("="):
+            constants[name] = said[1:]
+        else:
+            columns[name] = said
+    mapping = mapping.model_copy(update={"columns": columns, "constants": constants})
+    codes = {name: dict(known) for name, known in mapping.codes.items()}
+    for name, value in list(unknown_codes(frame, mapping, study)):
+        known = known_values(study, name)
+        question = f'"{value}" in the column {mapping.columns[name]} means for {name} (- = missing)'
+        said = ask(question, (*known, "-"), nearest(value, known) or "")
+        codes.setdefault(name, {})[value] = "" if said == "-" else said
+    return mapping.model_copy(update={"codes": codes})
+
+
+def _likely(frame: pd.DataFrame, found: Survey) -> tuple[str, Match]:
+    """Return the column that has most ids in common with the images, and what they are there."""
+    best, column, match = 0, str(frame.columns[0]), MATCHES[0]
+    for name in map(str, frame.columns):
+        for one in MATCHES:
+            common = len(_ids(frame[name]) & _in_images(found, one))
+            if common > best:
+                best, column, match = common, name, one
+    return column, match
+
+
+def _fitting(cells: Iterable[object], found: Survey) -> Match | None:
+    shared = {one: len(_ids(cells) & _in_images(found, one)) for one in MATCHES}
+    best = max(MATCHES, key=lambda one: shared[one])
+    return best if shared[best] >= _ENOUGH_COMMON else None
+
+
+def _ids(cells: Iterable[object]) -> set[str]:
+    return {same_person(str(cell)) for cell in cells} - {""}
+
+
+def _in_images(found: Survey, match: Match) -> set[str]:
+    stored = [one for own in found.series.values() for one in own.slices]
+    stored += [one.stored for one in found.contours]
+    texts = (one.patient if match == "PatientID" else one.accession for one in stored)
+    return _ids(texts)

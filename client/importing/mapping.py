@@ -1,0 +1,70 @@
+"""import.toml: which column of a hospital's table is which, asked once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tomli_w
+from pydantic import ValidationError
+
+from client.importing.pairing import Match
+from common.errors import InputError
+from common.study.block import Settings, explain
+from common.utils.bounded import parse_toml
+from common.utils.durable import write_durably
+from common.utils.text_file import read_written
+
+FILE = "import.toml"
+_HEAD = """\
+# How fedlnm-site import reads this hospital's own table (docs/import.md).
+# Never write the name or number of a person into it.
+
+"""
+
+
+class ImportMapping(Settings):
+    """Columns and codes of a hospital's table.
+
+    Parameters
+    ----------
+    id : column of the table that identifies a person or an examination.
+    match : element of the images that it equals.
+    sheet : of a workbook; the first one unless given.
+    roi : accepted names of the ROI, the most wanted first; empty accepts the only one there is.
+    columns : column of the table, by the study's name for it.
+    constants : value of all rows, by the study's name of a column.
+    codes : the study's value for each code of the table, by the study's name of a column.
+    choices : code of the series and contour that is meant, by pseudonym.
+    """
+
+    id: str = ""
+    match: Match = "PatientID"
+    sheet: str = ""
+    roi: tuple[str, ...] = ()
+    columns: Mapping[str, str] = {}
+    constants: Mapping[str, str] = {}
+    codes: Mapping[str, Mapping[str, str]] = {}
+    choices: Mapping[str, str] = {}
+
+
+def read_mapping(path: Path) -> ImportMapping:
+    """Read import.toml; an empty mapping where there is none yet.
+
+    Raises
+    ------
+    InputError : not TOML, or a key or value that does not validate.
+    """
+    if not path.exists():
+        return ImportMapping()
+    try:
+        return ImportMapping.model_validate(parse_toml(read_written(path), str(path)))
+    except ValidationError as error:
+        made = explain(error, where=str(path), model=ImportMapping)
+        raise InputError(made.what, where=made.where, remedy="see docs/import.md") from None
+
+
+def write_mapping(path: Path, mapping: ImportMapping) -> None:
+    """Write import.toml."""
+    said = {key: value for key, value in mapping.model_dump().items() if value}
+    write_durably(path, (_HEAD + tomli_w.dumps(said)).encode())

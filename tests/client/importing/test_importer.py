@@ -1,0 +1,243 @@
+"""From an export and a table to cohort.csv: what is taken, what is not, and nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import openpyxl
+import pydicom
+import pytest
+
+from client.check.images import units
+from client.check.look import Job, look
+from client.data.cohort import read_cohort
+from client.imaging.radiomics.extraction import extract
+from client.importing import importer
+from client.importing.pseudonyms import Pseudonyms, load_secret
+from common.study.model import load_study
+from tests.fixtures.archive import INSTITUTION, Scan, body, ellipses, person
+
+
+def flat(shown) -> str:
+    """Return what was shown as one line, without the frame of the table."""
+    return " ".join(shown.output.replace("│", " ").split())
+
+
+def pseudonym(hospital, number: int) -> str:
+    return Pseudonyms(load_secret(hospital.site / "keys")).patient(person(number).patient)
+
+
+def test_a_patient_is_taken_with_the_features_of_the_original_files(hospital) -> None:
+    scan = hospital.patient(1)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    shown = hospital.run()
+    assert shown.exit_code == 0, shown.output
+    (row,) = hospital.cohort()
+    assert row == {
+        "patient_id": pseudonym(hospital, 1),
+        "label": "1",
+        "split": "train",
+        "age": "71",
+        "sex": "female",
+        "image": f"images/{pseudonym(hospital, 1)}/ct",
+        "mask": f"images/{pseudonym(hospital, 1)}/roi.dcm#ROI",
+    }
+    names, found = extract(
+        hospital.site / row["image"], hospital.site / row["mask"], "radiomics-original", 105
+    )
+    series = next(path.parent for path in hospital.export.rglob("IM0000"))
+    expected = extract(series, hospital.export / "rt" / "RS1#GTV", "radiomics-original", 105)
+    assert names == expected[0]
+    np.testing.assert_array_equal(found, expected[1])
+    assert person(1).patient in shown.output, "this hospital's screen names its own patient"
+    assert scan.series
+
+
+def test_the_cohort_is_what_the_check_of_the_site_reads(hospital) -> None:
+    hospital.patient(1)
+    hospital.patient(2)
+    hospital.rows((person(1).patient, "ja", 71, 2), (person(2).patient, "nein", 64, 1))
+    hospital.run()
+    cohort = read_cohort(hospital.site, "a", load_study(hospital.study))
+    assert [one.label for one in cohort.patients] == [1, 0] and not cohort.problems
+    for one in cohort.patients:
+        seen = look(Job(one.patient_id, one.image, one.masks))
+        assert not seen.problems and not seen.fields, "no field is left that the check would name"
+        assert not [remark for remark in units(seen.image) if remark.severity != "ok"]
+
+
+def test_nothing_of_a_person_is_left_in_any_byte_of_the_site(hospital) -> None:
+    scans = [hospital.patient(1), hospital.scan(2)]
+    scans[1].seg(hospital.export / "s", {"GTV": scans[1].hu > 60, "other": scans[1].hu < -900})
+    hospital.scan(4)
+    rows = [(person(n).patient, "ja", 70, 1) for n in (1, 2, 3)]
+    hospital.rows(*rows)
+    assert "2 taken" in hospital.run().output
+    everything = hospital.everything().lower()
+    for scan in scans:
+        for text in (*scan.who.texts, *scan.uids, INSTITUTION, "Quixworth", "Ottoline"):
+            assert text.lower().encode() not in everything, text
+    assert person(4).patient.encode() not in everything
+    assert b"calls often" not in everything, "only mapped columns are read"
+
+
+def test_all_that_is_not_taken_is_shown_with_its_reason(hospital) -> None:
+    two = hospital.scan(1)
+    other = hospital.scan(1, frame=two.frame, study=two.study, kernel="B60s")
+    two.rtstruct(
+        hospital.export / "two", {"GTV": ellipses((26, 22), 6, range(8, 13))}, names_series=False
+    )
+    hospital.scan(2)
+    hospital.patient(4)
+    hospital.patient(5)
+    hospital.patient(6)
+    hospital.rows(
+        *[(person(n).patient, "ja", 70, 1) for n in (1, 2, 3, 5, 5)],
+        (person(6).patient, "vielleicht", 70, 1),
+    )
+    shown = hospital.run()
+    assert shown.exit_code == 1
+    statuses = hospital.statuses()
+    by_number = {n: statuses[pseudonym(hospital, n)] for n in range(1, 7)}
+    assert by_number == {
+        1: "ambiguous",
+        2: "no contour",
+        3: "no images",
+        4: "no row",
+        5: "doubled",
+        6: "unusable row",
+    }
+    assert "2 series fit" in flat(shown) and "B30f" in shown.output and "B60s" in flat(shown)
+    assert "neither RTSTRUCT nor SEG" in flat(shown) and "vielleicht" in flat(shown)
+    assert not (hospital.site / "cohort.csv").exists()
+    assert other.series != two.series
+
+
+def test_a_choice_settles_what_is_ambiguous(hospital) -> None:
+    two = hospital.scan(1)
+    hospital.scan(1, frame=two.frame, study=two.study, kernel="B60s")
+    two.rtstruct(
+        hospital.export / "two", {"GTV": ellipses((26, 22), 6, range(8, 13))}, names_series=False
+    )
+    hospital.rows((person(1).patient, "ja", 70, 1))
+    code = flat(hospital.run()).split("B60s")[0].rsplit(" = ROI", 1)[0].split()[-1]
+    mapping = (hospital.site / "import.toml").read_text(encoding="utf-8")
+    hospital.map(f'{mapping}\n[choices]\n{pseudonym(hospital, 1)} = "{code}"\n')
+    shown = hospital.run()
+    assert shown.exit_code == 0 and "frame of reference alone" in flat(shown)
+    slice_ = pydicom.dcmread(next(hospital.site.rglob("0000.dcm")))
+    assert slice_.ConvolutionKernel == "B60s"
+    hospital.map(f'{mapping}\n[choices]\n{pseudonym(hospital, 1)} = "xxxxxx"\n')
+    assert "none of this patient's" in flat(hospital.run())
+
+
+def test_an_accession_number_of_two_persons_is_never_taken(hospital) -> None:
+    scan = hospital.patient(1)
+    twin = Scan(replace(person(2), accession=person(1).accession), body(2))
+    twin.write(hospital.export / "twin")
+    text = (hospital.site / "import.toml").read_text(encoding="utf-8")
+    hospital.map(text.replace("PatientID", "AccessionNumber"))
+    hospital.rows((person(1).accession, "ja", 71, 2))
+    shown = hospital.run()
+    assert list(hospital.statuses().values()) == ["doubled"]
+    assert "an accession number of 2 persons" in flat(shown)
+    assert f"doubled accession number {scan.who.accession}" in shown.output
+
+
+def test_a_row_may_name_the_accession_number(hospital) -> None:
+    hospital.patient(1)
+    text = (hospital.site / "import.toml").read_text(encoding="utf-8")
+    hospital.map(text.replace("PatientID", "AccessionNumber"))
+    hospital.rows((person(1).accession, "ja", 71, 2))
+    assert hospital.run().exit_code == 0
+    (row,) = hospital.cohort()
+    shown = hospital.run("--who", row["patient_id"])
+    assert shown.stdout == f"{person(1).accession}\n"
+    assert person(1).accession.lower().encode() not in hospital.everything().lower()
+
+
+def test_a_second_import_does_nothing_twice_and_a_changed_contour_replaces(hospital) -> None:
+    scan = hospital.patient(1)
+    hospital.patient(2)
+    hospital.rows((person(1).patient, "ja", 71, 2), (person(2).patient, "nein", 64, 1))
+    hospital.run()
+    before = {path: path.stat().st_mtime_ns for path in hospital.site.rglob("*.dcm")}
+    assert "2 unchanged" in hospital.run().output
+    assert {path: path.stat().st_mtime_ns for path in hospital.site.rglob("*.dcm")} == before
+    mask = hospital.site / "images" / pseudonym(hospital, 1) / "roi.dcm"
+    old = mask.read_bytes()
+    scan.rtstruct(hospital.export / "rt" / "RS1", {"GTV": ellipses((26, 22), 5, range(8, 13))})
+    shown = hospital.run()
+    assert "1 taken, 1 unchanged" in flat(shown) and shown.exit_code == 0
+    assert mask.read_bytes() != old
+    assert not [
+        path for path in hospital.site.rglob("*") if path.name.startswith((".part", ".old"))
+    ]
+
+
+def test_patients_of_an_earlier_export_stay(hospital) -> None:
+    hospital.patient(1)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    hospital.run()
+    shutil.rmtree(hospital.export)
+    hospital.patient(2)
+    hospital.rows((person(1).patient, "ja", 71, 2), (person(2).patient, "nein", 64, 1))
+    shown = hospital.run()
+    assert "1 taken, 1 taken earlier" in shown.output
+    assert len(hospital.cohort()) == 2
+
+
+def test_an_interrupted_import_goes_on_where_it_was(hospital, monkeypatch) -> None:
+    hospital.patient(1)
+    hospital.patient(2)
+    hospital.rows((person(1).patient, "ja", 71, 2), (person(2).patient, "nein", 64, 1))
+    copy, copied = importer.copy_patient, []
+
+    def interrupted(*given, **more):
+        if copied:
+            copy(*given, **more)
+            raise KeyboardInterrupt
+        copied.append(1)
+        return copy(*given, **more)
+
+    monkeypatch.setattr(importer, "copy_patient", interrupted)
+    hospital.run()
+    monkeypatch.undo()
+    assert "1 taken, 1 unchanged" in hospital.run().output
+
+
+def test_questions_are_asked_once(hospital) -> None:
+    hospital.patient(1)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    (hospital.site / "import.toml").unlink()
+    # ids, what they are, label, split, age, sex, and the codes of label and sex
+    said = "\n".join(["", "", "pn", "=train", "alter", "geschlecht", "1", "female"])
+    shown = hospital.run(said=said + "\n")
+    assert "2 contours fit" in shown.output, "two ROIs, and nobody has said which"
+    text = (hospital.site / "import.toml").read_text(encoding="utf-8")
+    hospital.map(f'roi = ["GTV"]\n{text}')
+    shown = hospital.run(said="")
+    assert shown.exit_code == 0, shown.output
+    assert person(1).patient not in text
+
+
+def test_a_workbook_is_read_as_a_csv_is(hospital) -> None:
+    hospital.patient(1)
+    book = openpyxl.Workbook()
+    book.active.append(["record", "pn", "alter", "geschlecht"])
+    book.active.append([person(1).patient, "ja", 71.0, 2])
+    book.save(hospital.table.with_suffix(".xlsx"))
+    hospital.table = hospital.table.with_suffix(".xlsx")
+    assert hospital.run().exit_code == 0
+    assert hospital.cohort()[0]["age"] == "71" and hospital.cohort()[0]["sex"] == "female"
+
+
+@pytest.mark.parametrize("column", ["alter", "record"])
+def test_a_column_that_is_not_there_is_named(hospital, column) -> None:
+    hospital.patient(1)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    hospital.table.write_text(hospital.table.read_text().replace(column, "x"))
+    shown = hospital.run()
+    assert shown.exit_code == 1 and column in str(shown.exception)
