@@ -62,7 +62,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Site:
-    """Where an import goes, and under which names."""
+    """Destination of an import, and its pseudonyms."""
 
     name: str
     data: Path

@@ -29,7 +29,7 @@ _COLOURS = {**dict.fromkeys(STATUSES, "yellow"), **dict.fromkeys(IN_COHORT, "gre
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one row, or of one person's images.
+    """Result for one row, or for one person's images.
 
     Parameters
     ----------
