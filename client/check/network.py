@@ -395,7 +395,7 @@ def check_transfer(loads: Sequence[Load], speed: Speed | None) -> Findings:
         f" the largest answer is {size(heaviest.largest)} ({heaviest.phase})",
     )
     if speed is None:
-        why = "no speed: the coordinator was not reached, or runs no study now; give --bandwidth"
+        why = "no speed: it is measured while the coordinator runs a study; or give --bandwidth"
         yield from not_checked((TIME,), why)
         return
     whence = "measured" if speed.measured else "assumed"

@@ -32,7 +32,10 @@ def show(report: Report, console: Console) -> None:
     """Print tables, and the verdict as the last line."""
     console.print(_patients(report))
     console.print(_findings(report))
-    numbers = ", ".join(f"{len(report.of(severity))} {severity}" for severity in SEVERITIES[2:])
+    counts = {severity: len(report.of(severity)) for severity in SEVERITIES[2:]}
+    numbers = f"{counts.pop('not checked')} not checked, " + ", ".join(
+        f"{n} {severity}{'' if n == 1 else 's'}" for severity, n in counts.items()
+    )
     verdict = "ready" if report.ready else "not ready"
     if report.stopped:
         verdict = "stopped, so not everything was looked at"

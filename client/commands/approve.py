@@ -99,6 +99,7 @@ def approve(
         _approve(
             load_study(study), settings, private, ask=not yes, whole_dossier=dossier, away=away
         )
+        console.emit(f"it is answered by fedlnm-site run --site {site}, also by one that runs now")
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
         console.emit(f"no longer approved: study {gone.name}")
@@ -360,8 +361,10 @@ def _leaving(study: Study) -> Iterator[tuple[str, str]]:
     how = _masked(study)
     shares_rows = study.fusion.pooling == "rows"
     for exchange, words in LEAVES.items():
-        unused = (exchange == "train.network" and not study.networks) or (
-            exchange == "query.rows" and not shares_rows
+        unused = (
+            (exchange == "train.network" and not study.networks)
+            or (exchange == "query.rows" and not shares_rows)
+            or (exchange in ("query.sign", "query.open") and not (study.networks and study.quorum))
         )
         sent = words.format(masked=how, decimals=study.fusion.row_decimals)
         yield exchange, "not used by this study" if unused else sent

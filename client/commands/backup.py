@@ -22,6 +22,7 @@ from common.ledger.verify import read_entries
 from common.study.release_mark import own_release
 from common.utils import archive
 from common.utils.console import consoles
+from common.utils.durable import open_folder
 
 console, screen = consoles()
 OF = "hospital's site"
@@ -91,6 +92,8 @@ def restore(
     head = archive.read_head(file, OF)
     archive.unpack(file, folder)
     settings = settings_of(folder)
+    if settings.data.is_relative_to(folder.resolve()):
+        open_folder(settings.data)
     print_lines(_put_back(settings, folder, str(head.get("made", ""))))
 
 

@@ -66,7 +66,7 @@ def looks(folder: Path, settings: SiteSettings, study: Path | None) -> Iterator[
     yield "keys", lambda: _keys(settings)
     yield "memory", lambda: _memory(settings)
     yield "ledger", lambda: _ledger(settings)
-    yield "approvals", lambda: _approvals(settings)
+    yield "approvals", lambda: _approvals(folder, settings)
     yield "running", lambda: _running(settings)
     yield "service", lambda: _service(folder)
     yield "disk", lambda: _disk(settings)
@@ -114,13 +114,12 @@ def _ledger(settings: SiteSettings) -> Iterator[str]:
     yield "whole, and as far as this site knows the newest"
 
 
-def _approvals(settings: SiteSettings) -> Iterator[str]:
+def _approvals(folder: Path, settings: SiteSettings) -> Iterator[str]:
     found = read_approvals(settings.work, identity_of(settings).public_key())
     if not found:
         raise StudyError(
             "no study is approved, so nothing is answered",
-            where="approvals",
-            remedy="fedlnm-site approve STUDY.toml",
+            remedy=f"fedlnm-site approve study.toml --site {folder}",
         )
     yield ", ".join(f"{one.name} (digest {one.digest[:12]})" for one in found)
 

@@ -50,7 +50,9 @@ def run(site: SiteOption = Path("site.toml")) -> None:
     private = identity_of(settings)
     deployment = deployment_of(site_file(site), settings)
     found = read_approvals(settings.work, private.public_key())
-    names = ", ".join(one.name for one in found) or "NONE, so nothing will be answered"
+    names = ", ".join(one.name for one in found) or (
+        f"NONE, so nothing will be answered -> fedlnm-site approve study.toml --site {site}"
+    )
     screen.emit(f"approved: {names}")
     try:
         with only_one(settings):
@@ -196,6 +198,7 @@ def _keep_running(
             launcher.start()
         _wait_for_coordinator(settings, deployment, watch)
         started = monotonic()
+        LOG.info("site %s: connecting to %s", settings.name, deployment.superlink)
         node.start()
         while not node.wait(1.0):
             _rotate(settings)

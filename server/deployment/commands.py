@@ -17,7 +17,12 @@ from common.messages.joining import JoinRequest
 from common.messages.letting_go import as_text, describe, read_requests
 from common.utils.console import consoles
 from common.utils.durable import write_durably
-from server.deployment.folder import CoordinatorFolder, CoordinatorSettings, only_one
+from server.deployment.folder import (
+    SETTINGS,
+    CoordinatorFolder,
+    CoordinatorSettings,
+    only_one,
+)
 from server.deployment.going_on import read_statements
 from server.deployment.init import check_certificate, make_coordinator
 from server.deployment.init import renew as renew_certificate
@@ -254,6 +259,8 @@ def status(
         return
     for line in found_status.lines():
         _say(line)
+    if found_status.state in ("stopped", "interrupted") and (folder / SETTINGS).is_file():
+        _say(f"to go on: fedlnm-server resume {folder} {found_status.run}")
 
 
 def _status(folder: Path, name: str | None) -> RunStatus:

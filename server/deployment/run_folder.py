@@ -105,10 +105,10 @@ def find_run(folder: CoordinatorFolder, name: str | None) -> RunFolder:
     found = _runs(folder)
     wanted = [run for run in found if name in (None, run.name)]
     if not wanted:
-        known = ", ".join(run.name for run in found) or "none"
+        known = ", ".join(run.name for run in found)
         raise InputError(
-            f"no run {name}" if name else "nothing was ever run here",
+            f"no run {name}" if found else "nothing was ever run here",
             where=str(folder.runs),
-            remedy=f"have: {known}",
+            remedy=f"have: {known}" if found else f"fedlnm-server run {folder.root} STUDY",
         )
     return wanted[-1]

@@ -208,6 +208,7 @@ class Supervisor:
     _told: str = ""
     _roster_seen: float = -1.0
     _start_of_events: int = 0
+    _asked_for: float = 0.0
     _events: Events = field(init=False)
 
     def __post_init__(self) -> None:
@@ -258,6 +259,7 @@ class Supervisor:
         fruitless, saved = 0, self.run.last_checkpoint()
         while True:
             self._start_of_events = start = self.run.size_of_events()
+            self._asked_for = time.monotonic()
             state = self._watch(self._submit(control, services), control, services)
             self.look()
             kinds = {event["kind"]: event for event in self.run.events(start)}
@@ -345,7 +347,8 @@ class Supervisor:
         events = self.run.events(self._start_of_events)
         enrolled = {event["site"] for event in events if event["kind"] == "enrolled"}
         online = {node.name for node in control.nodes() if node.status == "online"}
-        words = who_is_missing(self.run.study.site_names, online, enrolled)
+        late = time.monotonic() - self._asked_for > CALL_SECONDS
+        words = who_is_missing(self.run.study.site_names, online, enrolled, late=late)
         if words != self._told:
             self._told = words
             self.tell(words)
@@ -391,21 +394,25 @@ def _all_until_finished(supervisors: Sequence[Supervisor], services: Services) -
         raise stopped[0]
 
 
+CALL_SECONDS = 90.0
+"""Time that a hospital has to connect by itself before somebody is asked to call it."""
 EVERYBODY = "every hospital has joined"
 _CURE = "is fedlnm-site run running, and what does fedlnm-site doctor say there?"
 
 
-def who_is_missing(names: Sequence[str], online: Set[str], enrolled: Set[str]) -> str:
-    """Return who is waited for before a study can begin, and for what.
+def who_is_missing(
+    names: Sequence[str], online: Set[str], enrolled: Set[str], *, late: bool
+) -> str:
+    """Return who is waited for before a study can begin, for what, and if it is late what to do.
 
-    >>> who_is_missing(("a", "b", "c"), {"a", "b", "c"}, {"a", "c"})
+    >>> who_is_missing(("a", "b", "c"), {"a", "b", "c"}, {"a", "c"}, late=True)
     'waiting for b (connected; reads its patients)'
     """
     waiting = [name for name in names if name not in enrolled]
     away = [name for name in waiting if name not in online]
     said = [f"{name} (not connected)" for name in away]
     said += [f"{name} (connected; reads its patients)" for name in waiting if name in online]
-    cure = f" -> call {', '.join(away)}: {_CURE}" if away else ""
+    cure = f" -> call {', '.join(away)}: {_CURE}" if away and late else ""
     return f"waiting for {', '.join(said)}{cure}" if said else EVERYBODY
 
 

@@ -65,6 +65,7 @@ def test_a_line_that_takes_days_is_a_warning() -> None:
 def test_without_a_speed_no_time_is_made_up() -> None:
     rows = list(check_transfer((Load("table1", 1, 1, 1),), None))
     assert [row.severity for row in rows] == ["ok", "not checked"]
+    assert "no speed: it is measured while the coordinator runs a study" in rows[1].what
     assert "--bandwidth" in rows[1].what
 
 

@@ -54,6 +54,19 @@ def test_a_study_is_shown_in_plain_words_and_approved_on_yes(
     assert recall_study(load_site(site).work, study.digest()) == study
 
 
+@pytest.mark.parametrize("exchange", ["train.network", "query.sign", "query.open"])
+def test_what_the_study_never_asks_is_said_not_to_be_used(study: Study, exchange: str) -> None:
+    """Sums are signed and opened in rounds of networks with a quorum alone."""
+    assert not study.networks
+    (line,) = [one for one in describe_study(study, "a", study.privacy) if exchange in one]
+    assert line.endswith("not used by this study")
+
+
+def test_an_approval_says_what_answers_the_study(site: Path, study_file: Path) -> None:
+    done = RUNNER.invoke(app, ["approve", str(study_file), "--site", str(site), "--yes"])
+    assert f"fedlnm-site run --site {site}" in " ".join(done.output.split())
+
+
 def test_the_dossiers_first_page_is_shown_and_all_of_it_can_be_read_before_the_answer(
     site: Path, study_file: Path, study: Study
 ) -> None:

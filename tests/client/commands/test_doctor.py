@@ -88,7 +88,11 @@ def take_back(settings: SiteSettings) -> None:
         (put_back, "is older than, or another than", "restore the newest backup"),
         (change_ledger, "FAULT  ledger: ledger.jsonl", "restore the newest backup"),
         (lose_memory, "FAULT  memory: ", "restored from its backup"),
-        (take_back, "no study is approved", "fedlnm-site approve STUDY.toml"),
+        (
+            take_back,
+            "FAULT  approvals: no study is approved",
+            "fedlnm-site approve study.toml --site /",
+        ),
     ],
 )
 def test_a_fault_is_named_with_its_cure(

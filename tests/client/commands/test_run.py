@@ -117,6 +117,7 @@ def test_a_supernode_that_ends_is_started_again_after_longer_and_longer_waits(
         attend(*reachable)
     assert counted.starts("node") == 3
     assert counted.pauses == [5.0, 10.0, 20.0]
+    assert shown(reachable[1]).count("site a: connecting to 127.0.0.1:") == 3
 
 
 def test_keys_of_runs_are_deleted_at_the_next_start(

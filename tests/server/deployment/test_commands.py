@@ -122,7 +122,9 @@ def test_every_command_says_so_when_the_folder_is_none(command: str, tmp_path: P
 
 def test_status_and_resume_say_so_when_nothing_was_run(folder: CoordinatorFolder) -> None:
     for command in ("status", "resume"):
-        assert "nothing was ever run here" in str(give(command, folder.root).exception)
+        said = str(give(command, folder.root).exception)
+        assert "nothing was ever run here" in said
+        assert f"-> fedlnm-server run {folder.root} STUDY" in said
 
 
 class Interrupted:
@@ -181,6 +183,20 @@ def test_several_studies_are_named_in_one_command(
     again = give("resume", folder.root, *Interrupted.begun)
     assert again.exit_code == 130
     assert " ".join(Interrupted.begun[:2]) in " ".join(again.stderr.split())
+
+
+def test_status_of_a_run_that_nobody_keeps_going_says_how_it_goes_on(
+    folder: CoordinatorFolder, tabular_master: Path
+) -> None:
+    (folder.runs / "tabular-1" / "input").mkdir(parents=True)
+    study = (tabular_master / "study.toml").read_text(encoding="utf-8")
+    (folder.runs / "tabular-1" / "input" / "study.toml").write_text(study, encoding="utf-8")
+    events = folder.runs / "tabular-1" / "events.jsonl"
+    events.write_text(json.dumps({"time": 1, "kind": "start"}) + "\n", encoding="utf-8")
+    shown = give("status", folder.root).stdout
+    assert shown.splitlines()[-1] == f"to go on: fedlnm-server resume {folder.root} tabular-1"
+    events.write_text(json.dumps({"time": 1, "kind": "finished"}) + "\n", encoding="utf-8")
+    assert "to go on" not in give("status", folder.root).stdout
 
 
 def test_a_finished_run_is_not_resumed(folder: CoordinatorFolder, tabular_master: Path) -> None:
