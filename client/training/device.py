@@ -11,7 +11,7 @@ import torch
 
 from common.errors import InputError
 
-Precision = Literal["auto", "float32", "mixed"]
+Precision = Literal["auto", "float32"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,16 @@ class Compute:
         """Return the type of mixed precision, None where all is float32.
 
         bfloat16, or float16 on a card that lacks it.
+
+        Notes
+        -----
+        A CPU trains in float32: torch 2.13 writes beyond the weights' gradient of bfloat16
+        convolutions on images no wider than their kernel, which spoils training or ends the
+        program.
         """
-        if precision == "float32" or (precision == "auto" and not self.on_gpu):
+        if precision == "float32" or not self.on_gpu:
             return None
-        if self.on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.float16
         return torch.bfloat16
 

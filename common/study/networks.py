@@ -39,8 +39,7 @@ class NetworkSettings(Settings):
     A site goes through its patients `local_epochs` times a round, or takes `local_steps` steps
     where that is not 0. `balanced` sampling draws a site's classes in turn, each without repetition
     until it is used up; `class_weights` multiply the losses of negative and positive patients.
-    `precision` is that of training: `mixed` uses 16 bits where they suffice, `auto` does so on a
-    GPU alone.
+    `precision` is that of training: `auto` uses 16 bits where they suffice on a GPU.
 
     `average_last` is the share of final rounds whose global weights are averaged into the result
     (1/rounds or less = the last round only). With `select = "best"` the weights of the round with
@@ -78,7 +77,7 @@ class NetworkSettings(Settings):
     warmup_rounds: int = Field(0, ge=0)
     weight_decay: float = Field(1e-4, ge=0)
     gradient_clip: float = Field(0.0, ge=0, description="largest gradient norm; 0 = no clipping")
-    precision: Literal["auto", "float32", "mixed"] = "auto"
+    precision: Literal["auto", "float32"] = "auto"
     average_last: float = Field(0.0, ge=0, le=1)
     select: Literal["last", "best"] = "last"
     patience: int = Field(0, ge=0)

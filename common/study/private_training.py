@@ -65,7 +65,3 @@ def check_trains_privately(settings: NetworkSettings) -> None:
             'select = "best" sends losses that differential privacy does not cover: write'
             ' select = "last" and patience = 0'
         )
-    if settings.precision == "mixed":
-        raise ValueError(
-            'gradients of single patients are computed in float32: write precision = "float32"'
-        )

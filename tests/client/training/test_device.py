@@ -53,7 +53,6 @@ def test_a_card_that_is_not_there_is_named(
 def test_precision_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
     cards(monkeypatch, 1)
     assert CPU.sixteen_bits("auto") is None
-    assert CPU.sixteen_bits("mixed") is torch.bfloat16
     assert CARD.sixteen_bits("auto") is torch.bfloat16
     assert CARD.sixteen_bits("float32") is None
     cards(monkeypatch, 1, bfloat16=False)

@@ -48,7 +48,6 @@ def test_norms_that_keep_patients_apart_are_accepted(fitting: dict[str, str]) ->
         ({"norm": "batch"}, 'write norm = "group"'),
         ({"sampling": "balanced"}, 'write sampling = "shuffled"'),
         ({"gradient_clip": 1.0}, "write gradient_clip = 0"),
-        ({"precision": "mixed"}, 'write precision = "float32"'),
     ],
     ids=str,
 )
