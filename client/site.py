@@ -111,6 +111,11 @@ class SiteSettings(BaseModel):
     pooled: bool = Field(False, description="the imagined hospital of a pooled reference")
     privacy: PrivacySettings | None = None
     max_epsilon: float | None = Field(None, gt=0, allow_inf_nan=False)
+    corrections: bool = Field(
+        False,
+        description="let sums leave after the values of a few patients were corrected, though those"
+        " from before tell these patients' values by subtraction",
+    )
     approvals: Literal["required", "open"] = "required"
     deployment: Deployment | None = None
     watch: Watch = Watch()

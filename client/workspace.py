@@ -48,7 +48,7 @@ class Workspace:
         self.derived = DerivedFiles(self.run_tables.folder)
         deployed = settings.deployment is not None
         self.updates = Updates(self.run_tables.folder, self.draft, kept=deployed)
-        self.releases = Releases(settings, study, run, self.cohort, self.draft)
+        self.releases = Releases(settings, study, run, self.cohort, self.draft, self.images)
 
     @property
     def name(self) -> str:

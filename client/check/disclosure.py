@@ -23,6 +23,7 @@ from client.site import SiteSettings
 from client.store.cohorts import SMALLEST_CHANGE, Memberships, changed_by_few
 from client.store.departures import Departures, NotAbsentError
 from client.store.ledger import ledger_path
+from client.store.patient_values import PatientValues
 from client.store.releases import EarlierSums
 from client.store.site_db import site_db
 from common.disclosure.foretelling import Foretold, foretell
@@ -78,7 +79,7 @@ def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findi
         found = []
         for subset in ("train", *(test.name for test in study.test_sets)):
             now = memberships.of(p.patient_id for p in cohort.subset(study, subset)).members
-            if changed_by_few(memberships.earlier(subset), now):
+            if changed_by_few(memberships.earlier(), now):
                 found.append(
                     problem(
                         KIND,
@@ -88,10 +89,28 @@ def check_earlier(cohort: Cohort, study: Study, settings: SiteSettings) -> Findi
                         "go back to the earlier patients, or change by more at once",
                     )
                 )
-        yield from or_ok(found, {KIND: "the same patients as before, or many others"})
+            found += _read_otherwise(cohort, study, settings, subset)
+        yield from or_ok(found, {KIND: "the same patients and values as before, or many others"})
         yield from _rosters(cohort, study, settings)
     except StudyError as error:
         yield problem_of(KIND, error)
+
+
+def _read_otherwise(cohort: Cohort, study: Study, settings: SiteSettings, subset: str) -> Findings:
+    """Compare values and folds with those of earlier sums; images are compared in the study."""
+    if settings.corrections:
+        return
+    patients = cohort.subset(study, subset)
+    memory = PatientValues(settings.work, study, None)
+    if memory.changed_by_few(memory.of(patients)):
+        what = (
+            f"refused: a column has other values for fewer than {SMALLEST_CHANGE} patients than in"
+            " earlier sums (rule corrections)"
+        )
+        yield problem(KIND, subset, what, RULES["corrections"].remedy_here)
+    if subset == TRAIN and memory.dealt_otherwise(patients):
+        what = "refused: earlier sums with this seed have the patients in other folds (same_folds)"
+        yield problem(KIND, subset, what, f"ask the coordinator: {RULES['same_folds'].remedy}")
 
 
 ROSTER = "disclosure.roster"

@@ -50,7 +50,7 @@ KINDS: dict[str, str] = {
     "disclosure.readings": "what the site would refuse about repeat readings",
     "disclosure.test_set": "what the site would withhold about test patients",
     "disclosure.masking": "sums can be masked",
-    "disclosure.earlier": "patients that came or went since an earlier release",
+    "disclosure.earlier": "patients that came, went or were corrected since an earlier release",
     "disclosure.roster": "hospitals that came or went since an earlier release",
     "disclosure.others": "rules that depend on the other hospitals' patients",
     "identifiers.cohort": "ids and columns of cohort.csv tell nobody's name, date or number",

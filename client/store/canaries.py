@@ -87,7 +87,7 @@ def audit_canaries(workspace: Workspace) -> CanaryAudit | None:
 def answered_again(workspace: Workspace) -> Answers:
     """Return what the rule for changed cohorts would let through, after all releases so far."""
     memberships = Memberships(workspace.settings.work)
-    earlier = memberships.earlier(SUBSET)
+    earlier = memberships.earlier()
     patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, SUBSET)]
     (newcomer,) = memberships.of(["a canary"]).members
     hidden = [memberships.of([one]).members for one in patients]

@@ -10,7 +10,7 @@ import hmac
 import json
 import secrets
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ import numpy as np
 
 from client.data.cohort import Cohort, Patient
 from client.store.site_db import Draft, site_db
+from common.disclosure.differencing import few_patients_told
 from common.errors import InputError, StudyError
 from common.ledger.entry import request_digest
 from common.statistics.base import Float
@@ -63,14 +64,20 @@ class Memberships:
 
     def of(self, patient_ids: Iterable[str]) -> Membership:
         """Return the membership of these patients; neither order nor repetition matters."""
+        hide = self.hidden()
+        return Membership(frozenset(hide(name) for name in patient_ids))
+
+    def hidden(self) -> Callable[[str], str]:
+        """Return what makes the keyed digest (hex) of a text."""
         made = self._db.fact("membership key", "")
-        key = made or self._db.fix("membership key", "", secrets.token_hex(_KEY_BYTES))
-        names = (unicodedata.normalize("NFC", name).encode() for name in patient_ids)
-        return Membership(
-            frozenset(
-                hmac.new(bytes.fromhex(key), name, hashlib.sha256).hexdigest() for name in names
-            )
-        )
+        made = made or self._db.fix("membership key", "", secrets.token_hex(_KEY_BYTES))
+        key = bytes.fromhex(made)
+
+        def hide(text: str) -> str:
+            composed = unicodedata.normalize("NFC", text).encode()
+            return hmac.new(key, composed, hashlib.sha256).hexdigest()
+
+        return hide
 
     def keep(self, membership: Membership) -> str:
         """Remember a membership and return its digest; part of what its release remembers."""
@@ -96,9 +103,9 @@ class Memberships:
             self._known[digest] = membership
         return self._known[digest]
 
-    def earlier(self, subset: str) -> list[frozenset[str]]:
-        """Return the members of all earlier releases about a subset."""
-        return [self.recall(digest).members for digest in self._db.memberships(subset)]
+    def earlier(self) -> list[frozenset[str]]:
+        """Return the members of all earlier releases, whatever their studies called the subset."""
+        return [self.recall(digest).members for digest in self._db.memberships()]
 
 
 def changed_by(before: frozenset[str], now: frozenset[str]) -> int:
@@ -111,19 +118,22 @@ def changed_by_few(
     now: frozenset[str],
     smallest_change: int = SMALLEST_CHANGE,
 ) -> bool:
-    """Tell whether to refuse a release: its patients differ by a few from those of an earlier one.
+    """Tell whether to refuse a release: by subtraction it gives a few patients away.
+
+    Sets without a common patient have no difference that either does not tell by itself.
 
     Parameters
     ----------
     previous : members of all earlier releases; the latest alone would not do, as a cohort can
-        change by many and then back by nearly as many.
+        change by many and then back by nearly as many. Sums of several are looked at together:
+        all patients less those up to 60 less those from 62 on are those of 61.
     smallest_change : patients that must have come or gone, if any have.
-
-    Notes
-    -----
-    Earlier releases are looked at one by one: combinations of several are not.
     """
-    return any(0 < changed_by(before, now) < smallest_change for before in previous)
+    before = tuple(previous)
+    near = (one for one in before if one & now)
+    if any(0 < changed_by(one, now) < smallest_change for one in near):
+        return True
+    return few_patients_told(before, now, smallest_change)
 
 
 class CohortFingerprint:
@@ -152,8 +162,8 @@ class CohortFingerprint:
             raise InputError(
                 f"the cohort changed since run {self._run} began",
                 where=f"site {self._site}",
-                remedy="begin a new run (in a simulation: another --out folder), or put the cohort"
-                " back as it was",
+                remedy="begin a new run (in a simulation: another --out folder; with corrections ="
+                " true in site.toml where few have changed), or put the cohort back as it was",
             )
 
     def remember(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flwr.app import RecordDict
 
@@ -19,6 +19,7 @@ from client.store.heads import OtherRolledBackError
 from client.store.ledger import Ledger
 from client.store.masks import Rosters
 from client.store.patient_budget import PatientBudget
+from client.store.patient_values import PatientValues, Values
 from client.store.privacy_budget import epsilon_of
 from client.store.run_files import RunTables
 from client.store.run_keys import RestartedError
@@ -65,6 +66,9 @@ from common.study.model import Study
 from common.study.sums import masked_over, split_of
 from common.utils.durable import alone
 
+if TYPE_CHECKING:
+    from client.imaging.prepared import PreparedImages
+
 # stops before anything is computed
 _NOT_OF_NUMBERS = (RestartedError.kind, OtherRolledBackError.kind)
 Shapes = dict[str, tuple[int, ...]]
@@ -78,6 +82,7 @@ class Releases:
     Parameters
     ----------
     settings : of the site; its identity key signs the ledger in its work folder.
+    images : None = the study needs none, or they are not prepared yet.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Releases:
         run: str,
         cohort: Cohort,
         draft: Draft | None = None,
+        images: PreparedImages | None = None,
     ) -> None:
         self._settings, self._study, self._run, self._cohort = settings, study, run, cohort
         self._privacy = stricter(study.privacy, settings.privacy)
@@ -97,7 +103,9 @@ class Releases:
         self._memberships, self._rosters = Memberships(settings.work), Rosters(settings.work)
         self._roster = roster_digest(study.roster)
         self._earlier = EarlierSums.of(settings.work, study)
+        self._patient_values = PatientValues(settings.work, study, images)
         self._known: dict[str, Membership] = {}
+        self._values: dict[str, Values] = {}
 
     def refusals(self, exchange: str, request: Any) -> tuple[Refusal, ...]:
         """Refuse what earlier releases forbid to release now, whatever the numbers are.
@@ -150,7 +158,7 @@ class Releases:
                 if forbidden := self._forbidden(exchange, request, items):
                     self._draft.drop()
                     return forbidden
-                self._remember(request, items)
+                self._remember(exchange, request, items)
             self._draft.drop()
             private = self._study.differential_privacy.on and isinstance(request, TrainRequest)
             self._ledger.add(
@@ -171,9 +179,13 @@ class Releases:
         self._ledger.catch_up()
         return ()
 
-    def _remember(self, request: Any, items: Sequence[Item]) -> None:
+    def _remember(self, exchange: str, request: Any, items: Sequence[Item]) -> None:
         for subset in dict.fromkeys(item.subset for item in items):
             self._memberships.keep(self.membership(subset))
+            if exchange != "query.enrol":  # which tells numbers of patients alone
+                self._patient_values.keep(self._values_of(subset))
+                if subset == TRAIN:
+                    self._patient_values.keep_folds(self._cohort.subset(self._study, TRAIN))
         self._rosters.keep(self._study.roster)
         study = self._study.digest()
         self._db.ask((study, kind, item.digest) for item, _, kind in _gradients(request))
@@ -182,9 +194,11 @@ class Releases:
     def _forbidden(self, exchange: str, request: Any, items: Sequence[Item]) -> tuple[Refusal, ...]:
         found = [*self._too_many(exchange, items), *self._too_many_gradients(request)]
         for subset in dict.fromkeys(item.subset for item in items):
-            before = self._memberships.earlier(subset)
+            before = self._memberships.earlier()
             if changed_by_few(before, self.membership(subset).members):
                 found.append(refusal("membership", self._privacy, ""))
+            if not self._settings.corrections:
+                found.extend(self._read_otherwise(subset))
         for item in items:
             asks = exchange == "query.enrol" and self._study.masked(item.subset)
             over = self._study.members(item.subset) if asks else item.participants
@@ -262,6 +276,21 @@ class Releases:
             patients = self._cohort.subset(self._study, subset)
             self._known[subset] = self._memberships.of(p.patient_id for p in patients)
         return self._known[subset]
+
+    def _read_otherwise(self, subset: str) -> Iterator[Refusal]:
+        """Refuse the same patients with other values, or in nearly the same folds."""
+        if self._patient_values.changed_by_few(self._values_of(subset)):
+            yield refusal("corrections", self._privacy, "")
+        patients = self._cohort.subset(self._study, subset)
+        if subset == TRAIN and self._patient_values.dealt_otherwise(patients):
+            yield refusal("same_folds", self._privacy, TRAIN)
+
+    def _values_of(self, subset: str) -> Values:
+        """Return the values of a subset as read at the start of the run; they do not change."""
+        if subset not in self._values:
+            patients = self._cohort.subset(self._study, subset)
+            self._values[subset] = self._patient_values.of(patients)
+        return self._values[subset]
 
     def _other_sites(self, item: Item, over: Sequence[str]) -> Iterator[Refusal]:
         """Refuse the same patients summed with a few sites more or less: it gives these few away.

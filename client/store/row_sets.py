@@ -31,11 +31,7 @@ def audit_releases(
     """
     sets = [*own_sets(workspace), *_level_sets(workspace, strata)]
     memberships = Memberships(workspace.settings.work)
-    earlier = [
-        members
-        for subset in subsets_of(workspace.study, workspace.name)
-        for members in memberships.earlier(subset)
-    ]
+    earlier = memberships.earlier()
     hidden = [memberships.of(one).members for one in sets]
     budget = PatientBudget.of(workspace.settings, workspace.study, workspace.cohort)
     epsilon = budget.epsilon(budget.spent())

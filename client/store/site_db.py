@@ -69,7 +69,7 @@ _FAILURES = {
 _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
 _Key = Literal["membership key", "draw secret"]
-_Content = Literal["study", "roster", "membership"]
+_Content = Literal["study", "roster", "membership", "values", "folds"]
 _Derived = Literal[
     "contribution", "group key", "enrolment", "keys asked", "question", "derivation", "stand-in"
 ]
@@ -298,14 +298,15 @@ class SiteDb:
 
     # -- what the ledger tells ---------------------------------------------------------------------
 
-    def memberships(self, subset: str) -> tuple[str, ...]:
-        """Return the digests of all memberships under which anything of a subset was released.
+    def memberships(self) -> tuple[str, ...]:
+        """Return the digests of all memberships under which anything was released.
 
         The sums of one patient follow from any two statistics that hold each other's numbers, such
-        as moments and a Gram matrix; so the rule looks at the subset and not at the statistic.
+        as moments and a Gram matrix; and the next study may call its test set otherwise. So the
+        rule looks at the patients, and at neither the statistic nor the subset.
         """
-        sql = "SELECT DISTINCT membership FROM releases WHERE subset = ? ORDER BY membership"
-        return tuple(row[0] for row in self._read(sql, subset))
+        sql = "SELECT DISTINCT membership FROM releases ORDER BY membership"
+        return tuple(row[0] for row in self._read(sql))
 
     def companions(self, membership: str) -> tuple[Companions, ...]:
         """Return the sites that the same patients were summed with; sums in the clear have none."""

@@ -8,6 +8,7 @@ sums over three of seven sites each, any two of which differ by four, reveal eve
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -69,6 +70,53 @@ def under_key(site: str, before: str | None, now: str | None) -> str:
     ('a', 'a under its former key', 'a')
     """
     return f"{site} under its former key" if before and now and before != now else site
+
+
+def few_patients_told(given: Iterable[Group], now: Group, fewest: int) -> bool:
+    """Say whether totals over sets of patients reveal a new group of a few, with one over `now`.
+
+    A set that was itself asked about counts for nothing: other rules look at its size.
+
+    Examples
+    --------
+    >>> women, men = frozenset("abcd"), frozenset("fgh")
+    >>> few_patients_told([women | men | {"e"}, women], men, 2)
+    True
+    >>> few_patients_told([women, men], women | men, 4)
+    False
+    """
+    before = frozenset(one for one in given if one)
+    if now in before or not any(now & one for one in before):
+        return False
+    return bool(_few_patients(before | {now}, fewest) - _few_patients(before, fewest))
+
+
+@lru_cache(maxsize=64)
+def _few_patients(sets: frozenset[Group], fewest: int) -> frozenset[Group]:
+    """Return the groups of fewer than `fewest` patients that totals over the sets reveal.
+
+    Nothing tells patients apart who are in the same sets. The groups they form are what the sites
+    are to `_few_told`: one of them, or two together.
+    """
+    ordered = sorted(sets, key=sorted)
+    groups: dict[tuple[bool, ...], set[str]] = {}
+    for patient in frozenset().union(*sets):
+        groups.setdefault(tuple(patient in one for one in ordered), set()).add(patient)
+    names = {min(group): frozenset(group) for group in groups.values()}
+    sums = [frozenset(name for name in names if name in one) for one in ordered]
+    found: set[Group] = set()
+    alike: dict[tuple[Fraction, ...], list[Group]] = {}
+    numbers = _at_right_angles(list(names), sums)
+    for group, own in zip(names.values(), numbers, strict=True):
+        first = next((number for number in own if number), None)
+        if first is None:
+            found.add(group)
+        else:
+            alike.setdefault(tuple(number / first for number in own), []).append(group)
+    for together in alike.values():
+        small = sorted((group for group in together if len(group) < fewest), key=len)
+        found |= {one | other for one, other in itertools.combinations(small, 2)}
+    return frozenset(one for one in found - sets if len(one) < fewest)
 
 
 @lru_cache(maxsize=1024)

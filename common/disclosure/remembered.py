@@ -48,11 +48,39 @@ declare(
         name="membership",
         protects="a patient who joined or left between two runs",
         text="The same question asked before and after a change of a few patients would tell them"
-        " by subtraction. A hospital refuses when fewer than this many have changed.",
+        " by subtraction. A hospital refuses when fewer than this many have changed, or when sums"
+        " over several sets of patients would together tell of fewer, whatever a study calls them.",
         fixed=10.0,
         decided_here=True,
         of_all=True,
         remedy="that hospital puts its cohort back, or changes it by at least 10 patients",
+    ),
+    Rule(
+        name="corrections",
+        protects="a patient whose values were corrected, or are read otherwise, between two runs",
+        text="Where one value or the outcome of a patient is another one than in earlier sums, the"
+        " difference of sums before and after is that patient's whole row. A hospital refuses when"
+        " a column has changed for fewer than this many, unless its site.toml says corrections ="
+        " true.",
+        fixed=10.0,
+        decided_here=True,
+        of_all=True,
+        remedy="that hospital puts the values back, decides with its privacy officer on corrections"
+        " = true in its site.toml, or is asked about a study that reads these values as before",
+        remedy_here="put the values back, or decide with the privacy officer on corrections = true"
+        " in site.toml",
+    ),
+    Rule(
+        name="same_folds",
+        protects="the few patients whose folds two studies with one seed deal otherwise",
+        text="Folds are dealt by the seed, and then a few patients change places so that no level"
+        " is rare in a fold. Another study with the same seed and other columns lets others change"
+        " places, and the difference of a fold's sums is theirs. So the same patients with the same"
+        " seed are summed in the same folds, unless site.toml says corrections = true.",
+        fixed=0.0,
+        decided_here=True,
+        of_all=True,
+        remedy="give the study another seed, which deals all folds anew",
     ),
     Rule(
         name="privacy_budget",

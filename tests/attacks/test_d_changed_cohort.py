@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import numpy as np
 import pytest
 
 import client.store.releases
+from client.data.cohort import read_cohort
 from client.workspace import open_workspace
 from common.errors import RefusedError, StudyError
 from common.evaluation.decoders import difference
 from common.masking import identity
 from common.masking.layout import from_rings
 from common.messages.exchanges import Refused, SumItem
+from common.statistics.gram import FoldGram
 from common.statistics.moments import CentredSquares, Means
-from common.transforms import Standardise
+from common.transforms import Select, Standardise
+from common.transforms.views import table
 from tests import builders
 from tests.attacks.sums import COLUMNS, MEANS, VIEW, refused_rules, totals
 from tests.conftest import write_tabular_hospital
@@ -88,6 +92,165 @@ def test_without_the_rule_the_difference_is_the_patients_row(
     row, first, second = before_and_after(coordinator, tabular, MEANS)
     lost = difference(first, second)
     assert lost is not None and np.array_equal(lost, row)
+
+
+# -- the same in disguise -------------------------------------------------------------------------
+
+
+def edit(folder: Path, change: Callable[[list[dict[str, str]]], None]) -> None:
+    """Change the rows of a hospital's cohort.csv in place."""
+    path = folder / "cohort.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = list(rows[0])
+    change(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=names)
+        writer.writeheader()
+        writer.writerows(rows)
+    open_workspace.cache_clear()
+
+
+def sums_of(federation: Any, subset: str) -> Any:
+    federation.enrol()
+    return totals(federation, SumItem(Means(), VIEW, subset))
+
+
+def test_the_next_study_cannot_call_the_test_set_otherwise(coordinator: Any, tabular: Path) -> None:
+    """The coordinator names the test sets: the patients count, not the name."""
+    named = {name: {name: ("internal_test", "abc")} for name in ("internal", "external")}
+    sums_of(coordinator.rehearse(tabular, tests=named["internal"]).federation("1"), "internal")
+    edit(tabular / "a", lambda rows: rows.remove(next(r for r in rows if r["split"] != "train")))
+    after = coordinator.rehearse(tabular, tests=named["external"]).federation("2")
+    with pytest.raises(RefusedError, match="refuses: rule membership"):
+        sums_of(after, "external")
+
+
+def test_sums_that_differ_by_many_and_together_by_one_are_refused(
+    coordinator: Any, tabular: Path
+) -> None:
+    """All; without ten; without ten others; and without both tens and one more."""
+    rehearsal = coordinator.rehearse(tabular)
+    whole = (tabular / "a" / "cohort.csv").read_text(encoding="utf-8")
+
+    def sums_without(gone: Collection[int]) -> Any:
+        (tabular / "a" / "cohort.csv").write_text(whole, encoding="utf-8")
+        edit(tabular / "a", lambda rows: rows.__setitem__(slice(None), left_of(rows, gone)))
+        return sums_of(rehearsal.federation(f"without-{len(gone)}-{min(gone, default=0)}"), "train")
+
+    for gone in ((), range(0, 20, 2), range(1, 20, 2)):
+        assert sums_without(gone)
+    with pytest.raises(RefusedError, match="refuses: rule membership"):
+        sums_without(range(21))
+
+
+def left_of(rows: Sequence[dict[str, str]], gone: Collection[int]) -> list[dict[str, str]]:
+    train = [row for row in rows if row["split"] == "train"]
+    left = [train[index] for index in gone]
+    return [row for row in rows if row not in left]
+
+
+def corrected_label(rows: list[dict[str, str]]) -> None:
+    rows[0]["label"] = str(1 - int(rows[0]["label"]))
+
+
+def corrected_value(rows: list[dict[str, str]]) -> None:
+    rows[0]["stage"] = "1" if rows[0]["stage"] == "3" else "3"
+
+
+@pytest.mark.parametrize("change", [corrected_label, corrected_value])
+def test_a_sum_after_the_correction_of_one_patient_is_refused(
+    coordinator: Any, tabular: Path, change: Any
+) -> None:
+    rehearsal = coordinator.rehearse(tabular)
+    sums_of(rehearsal.federation("first"), "train")
+    edit(tabular / "a", change)
+    after = rehearsal.federation("second")
+    with pytest.raises(RefusedError, match="refuses: rule corrections, threshold 10"):
+        sums_of(after, "train")
+    assert "corrections" in refused_rules(after)
+
+
+def test_without_the_rule_the_difference_is_the_row_of_whose_label_was_corrected(
+    coordinator: Any, tabular: Path
+) -> None:
+    rehearsal = coordinator.rehearse(tabular)
+    item = SumItem(FoldGram(folds=rehearsal.study.folds), VIEW, "train")
+
+    def products(run: str) -> Any:
+        rehearsal.federation(run).enrol()
+        rings = rehearsal.true_rings("a", item, run)
+        return from_rings(item.statistic, rings, len(COLUMNS))["xy"].sum(axis=0)
+
+    before = products("first")
+    with (tabular / "a" / "cohort.csv").open(newline="", encoding="utf-8") as file:
+        row = next(csv.DictReader(file))
+    edit(tabular / "a", corrected_label)
+    sign = 1.0 - 2.0 * int(row["label"])
+    found = sign * (products("second") - before)
+    assert np.allclose(found, [float(row["marker"]), float(row["stage"]) - 1.0], atol=1e-6)
+
+
+def test_a_study_that_reads_the_values_of_a_few_otherwise_is_refused(
+    coordinator: Any, tabular: Path
+) -> None:
+    """No hospital changes anything: the second study calls the age of a few a missing value."""
+    rehearsal = coordinator.rehearse(tabular)
+    sums_of(rehearsal.federation("first"), "train")
+    clinical = [column.model_dump(exclude_none=True) for column in rehearsal.study.clinical]
+    next(one for one in clinical if one["name"] == "age")["missing"] = ("71",)
+    after = coordinator.rehearse(tabular, clinical=clinical).federation("second")
+    with pytest.raises(RefusedError, match="refuses: rule corrections"):
+        sums_of(after, "train")
+
+
+def test_a_hospital_may_let_a_correction_pass(coordinator: Any, tabular: Path) -> None:
+    rehearsal = coordinator.rehearse(tabular)
+    sums_of(rehearsal.federation("first"), "train")
+    edit(tabular / "a", corrected_label)
+    for path in rehearsal.sites.values():
+        said = path.read_text(encoding="utf-8")
+        path.write_text("corrections = true\n" + said, encoding="utf-8")
+    open_workspace.cache_clear()
+    assert sums_of(rehearsal.federation("second"), "train")
+
+
+def test_a_study_with_the_same_seed_and_nearly_the_same_folds_is_refused(
+    coordinator: Any, tabular: Path
+) -> None:
+    """Without the column of a rare level few patients change folds, and sums of folds tell them."""
+    settings: dict[str, Any] = {"privacy": {"min_category": 12}, "strata": []}
+    rehearsal = coordinator.rehearse(tabular, **settings)
+    clinical = [
+        column.model_dump(exclude_none=True)
+        for column in rehearsal.study.clinical
+        if column.name != "sex"
+    ]
+    fewer = coordinator.rehearse(tabular, clinical=clinical, **settings)
+    dealt = folds_of(tabular, fewer)
+    rare = [next(p for p, fold in dealt.items() if fold == k) for k in range(4)]
+    edit(tabular / "a", lambda rows: give_sexes(rows, rare))
+    folds = folds_of(tabular, rehearsal)
+    assert 0 < sum(folds[patient] != fold for patient, fold in dealt.items()) < 10
+    ages = SumItem(Means(), table("clinical").then(Select(columns=("marker", "age"))), "train")
+    federation = rehearsal.federation("first")
+    federation.enrol()
+    totals(federation, ages)
+    with pytest.raises(RefusedError, match="refuses: rule same_folds"):
+        fewer.federation("second").enrol()
+    other = coordinator.rehearse(tabular, clinical=clinical, seed=12, **settings)
+    other.federation("third").enrol()
+
+
+def folds_of(folder: Path, rehearsal: Any) -> dict[str, int]:
+    patients = read_cohort(folder / "a", "a", rehearsal.study).patients
+    return {patient.patient_id: patient.fold for patient in patients if patient.fold >= 0}
+
+
+def give_sexes(rows: Sequence[dict[str, str]], rare: Collection[str]) -> None:
+    """Let a few patients alone be male."""
+    for row in rows:
+        row["sex"] = "male" if row["patient_id"] in rare else "female"
 
 
 # -- one site fewer -----------------------------------------------------------------------------

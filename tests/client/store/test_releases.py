@@ -133,7 +133,7 @@ def test_a_release_is_remembered_before_it_leaves_wherever_the_process_dies(
     ), done.stderr
     remembered = STEPS[step]
     work = hospital.settings.work
-    assert bool(SiteDb(work).memberships("train")) is remembered
+    assert bool(SiteDb(work).memberships()) is remembered
     assert (SiteDb(work).fact("cohort", f"first/{hospital.study.digest()[:16]}") is not None) is (
         remembered
     )
@@ -269,7 +269,7 @@ def test_what_failed_is_remembered_as_a_question_and_not_as_a_release(
     ask("r", gradient(0, "marker"), answered=False)
     db, study = SiteDb(hospital.settings.work), hospital.study.digest()
     assert len(db.questions(study, REFUSED)) == 1
-    assert db.memberships("train") == ()
+    assert db.memberships() == ()
     assert db.questions(study, "query.sum") == frozenset()
 
 

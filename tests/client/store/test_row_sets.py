@@ -38,10 +38,7 @@ def test_an_earlier_sum_without_one_patient_determines_this_one(
     patients = [p.patient_id for p in workspace.cohort.subset(workspace.study, "train")]
     earlier = Memberships(workspace.settings.work).of(patients[1:]).members
 
-    def remembered(_: Memberships, subset: str) -> list[frozenset[str]]:
-        return [earlier] if subset == "train" else []
-
-    monkeypatch.setattr(Memberships, "earlier", remembered)
+    monkeypatch.setattr(Memberships, "earlier", lambda _: [earlier])
     assert audit_releases(workspace, {}).determined == 1
 
 
