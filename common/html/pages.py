@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from common.html.drawing import Drawing, inline
 
@@ -73,13 +73,18 @@ def _environment(room: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"inline": _svg, "source": _source}
+    environment.filters |= {"inline": _svg, "source": _source, "marked": _marked}
     return environment
 
 
 def _svg(drawing: Drawing) -> Markup:
     # matplotlib escapes what it writes into SVG text
     return Markup(inline(drawing))  # noqa: S704
+
+
+def _marked(text: str) -> Markup:
+    """Escape a text, and show what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def _source(text: str) -> Markup:

@@ -28,6 +28,7 @@ from server.report import (
     words,
 )
 from server.report.choices import DIFFERS, GROUPS, Choice, Group, Origin, Values, paper_defaults
+from server.report.digests import digests
 from server.report.figures import draw_figures, write_figures
 from server.report.follow_up import follow_up_block, headline
 from server.report.leave_one_out import leave_one_out_blocks
@@ -374,6 +375,7 @@ def render(results: Results, drawings: Sequence[Drawing] | None = None) -> str:
         figures=figures,
         paragraphs=paragraphs(results),
         cards=cards(results),
+        digests=digests(results),
         references=references_sentence(results),
         run=words.run_label(main_run(results)),
         pooled="pooled" in runs(results),

@@ -147,6 +147,14 @@ def test_warnings_and_research_use_stand_above_the_results(page: str, whole: Res
     assert all(warning in head for warning in whole.warnings)
 
 
+def test_names_of_settings_in_warnings_are_code_and_everything_else_is_escaped(
+    tree: dict[str, Any],
+) -> None:
+    tree["warnings"] = ["<b>No</b> model, by `privacy.<i>x`.", "Another."]
+    text = render(parse(tree), [])
+    assert "<li>&lt;b&gt;No&lt;/b&gt; model, by <code>privacy.&lt;i&gt;x</code>.</li>" in text
+
+
 def test_refusals_are_listed_and_withheld_counts_say_so(page: str) -> None:
     assert "patients of external_1" in page
     assert "withheld" in page
