@@ -10,13 +10,13 @@ export FLWR_TELEMETRY_ENABLED = 0
 export FLWR_DISABLE_UPDATE_CHECK = 1
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: setup study figures kit kit-test image container-test test nginx chromium dicomtools equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
+.PHONY: setup study figures kit kit-test image container-test test nginx tinyproxy chromium dicomtools equality bench rehearse rehearse-lies rehearse-faults dossier docs lint format clean help
 
 help:
 	@echo "make setup   the programs of this project, in .venv/bin"
 	@echo "make study   phantom hospitals, federated study, references, report (SEED=$(SEED))"
 	@echo "make figures the two figures of the README, from the run in STUDY_OUT"
-	@echo "make test    all tests (make nginx chromium dicomtools installs what some of them need)"
+	@echo "make test    all tests (make nginx tinyproxy chromium dicomtools installs what some of them need)"
 	@echo "make equality  federated statistics against scikit-learn and scipy on pooled rows"
 	@echo "make rehearse  a real deployment on this machine, compared with the in-process run"
 	@echo "make rehearse-lies  a coordinator that lies, in real deployments: every hospital stops it (ten minutes)"
@@ -57,6 +57,11 @@ test: $(READY)
 nginx:
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq nginx; }
+
+# A hospital's proxy: without it, the tests of a site behind one are skipped. Needs Debian's apt.
+tinyproxy:
+	@PATH="$$PATH:/usr/sbin" command -v tinyproxy >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends tinyproxy-bin; }
 
 # The browser that pages are tried in: without it, their tests are skipped. Needs Debian's apt.
 chromium:

@@ -17,6 +17,7 @@ from common.masking import identity
 from common.study.block import explain
 from common.study.model import PrivacySettings
 from common.utils.bounded import parse_toml
+from common.utils.service_units import ENVIRONMENT
 from common.utils.text_file import read_written
 
 LOG = logging.getLogger("fedlnm.site")
@@ -37,6 +38,7 @@ class Deployment(BaseModel):
     coordinator_key : its identity key (base64); studies of another coordinator are not approved.
     node_key : this node's private key (EC P-384, OpenSSH), registered with the coordinator.
     port : port on this machine for the connection of SuperNode and app.
+    proxy : file that names the hospital's proxy; without it the environment does.
     insecure : neither TLS nor node key, for rehearsals on this machine alone.
     """
 
@@ -47,6 +49,7 @@ class Deployment(BaseModel):
     coordinator_key: str = ""
     node_key: Path | None = None
     port: int = Field(9094, ge=1, le=65535)
+    proxy: Path | None = None
     insecure: bool = False
 
     @model_validator(mode="after")
@@ -163,9 +166,10 @@ def load_site(path: Path) -> SiteSettings:
 def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
     if deployment is None:
         return None
+    deployment = deployment.model_copy(update={"proxy": deployment.proxy or Path(ENVIRONMENT)})
     paths = {
         name: base / path
-        for name in ("root_certificates", "node_key")
+        for name in ("root_certificates", "node_key", "proxy")
         if (path := getattr(deployment, name)) is not None
     }
     return deployment.model_copy(update=paths)

@@ -64,6 +64,7 @@ KINDS: dict[str, str] = {
     "machine.memory": "there is memory for preparation and training",
     "machine.device": "what networks are trained on",
     "machine.clock": "the clock is right",
+    "coordinator.proxy": "the hospital's proxy lets this machine through",
     "coordinator.reach": "the coordinator answers",
     "coordinator.certificate": "the coordinator's certificate holds",
     "transfer.payload": "bytes that the study sends and fetches",

@@ -8,14 +8,11 @@ import re
 import socket
 import ssl
 import time
-import urllib.request
-from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from urllib.parse import unquote, urlsplit
 
 from cryptography import x509
 
@@ -30,10 +27,12 @@ from client.check.finding import (
     problem,
     warning,
 )
+from client.check.proxy import FORM, Proxy, proxy_for
 from client.check.registry import check
 from client.site import Deployment
 from common.dossier.disclosure import Phase
 from common.dossier.markdown import size
+from common.errors import InputError
 from common.study.model import Study
 from server.phases.program import declared_phases
 
@@ -47,7 +46,9 @@ _NOBODY_BEHIND = (
     http.client.SERVICE_UNAVAILABLE,
     http.client.GATEWAY_TIMEOUT,
 )
-FAILURES = (OSError, http.client.HTTPException, ValueError)
+# tinyproxy answers 401 to a wrong one
+_WITHOUT_PASSWORD = (http.client.PROXY_AUTHENTICATION_REQUIRED, http.client.UNAUTHORIZED)
+FAILURES = (OSError, http.client.HTTPException, ValueError, InputError)
 """Errors that mean that there was no answer."""
 
 
@@ -173,46 +174,18 @@ def _context(deployment: Deployment) -> ssl.SSLContext | None:
 def _connection(
     deployment: Deployment, context: ssl.SSLContext | None
 ) -> http.client.HTTPConnection:
-    """Connect directly, or like Flower through the proxy in this machine's environment."""
+    """Connect directly, or as the SuperNode will through the hospital's proxy."""
     host, port = address(deployment)
     if context is None:
         return http.client.HTTPConnection(host, port, timeout=SECONDS)
-    proxy = proxy_for(host)
+    proxy = proxy_for(deployment)
     if proxy is None:
         return http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)
     connection = http.client.HTTPSConnection(
         proxy.host, proxy.port, timeout=SECONDS, context=context
     )
-    connection.set_tunnel(host, port, headers=proxy.headers)
+    connection.set_tunnel(host, port, headers=proxy.headers())
     return connection
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """Hospital's proxy, as the environment names it.
-
-    Parameters
-    ----------
-    headers : what a proxy with a password wants to see.
-    """
-
-    host: str
-    port: int
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
-
-
-def proxy_for(host: str) -> Proxy | None:
-    """Return the hospital's proxy for a host, found like Flower's; None without one."""
-    known = urllib.request.getproxies()
-    proxy = known.get("https") or known.get("all")
-    if not proxy or urllib.request.proxy_bypass(host):
-        return None
-    parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    headers = {}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
-    return Proxy(parts.hostname or "", parts.port or 80, headers)
 
 
 def _certificate(connection: http.client.HTTPConnection) -> x509.Certificate | None:
@@ -232,6 +205,7 @@ def _ahead(date: str | None, clock: float) -> float | None:
         return None
 
 
+PROXY = "coordinator.proxy"
 REACH, CERTIFICATE = "coordinator.reach", "coordinator.certificate"
 NO_DEPLOYMENT = "site.toml has no [deployment], so no coordinator is known"
 SOON = timedelta(days=30)
@@ -243,8 +217,23 @@ _NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 def check_coordinator(deployment: Deployment | None, contact: Contact | None) -> Findings:
     """Report a visit; `contact` is None where none was made."""
     if deployment is None or contact is None:
-        yield from not_applicable((REACH, CERTIFICATE), NO_DEPLOYMENT)
+        yield from not_applicable((PROXY, REACH, CERTIFICATE), NO_DEPLOYMENT)
         return
+    try:
+        proxy = proxy_for(deployment)
+        refused = _refused(proxy, contact.failure) if proxy else None
+    except InputError as error:
+        refused = problem(PROXY, error.where, error.what, error.remedy)
+    if refused is not None:
+        yield refused
+        yield from not_checked((REACH, CERTIFICATE), "the way through the proxy is barred")
+        return
+    yield ok(PROXY, _words_of(proxy))
+    yield from _reached(deployment, contact, proxy)
+
+
+def _reached(deployment: Deployment, contact: Contact, proxy: Proxy | None) -> Findings:
+    """Report whether the coordinator answered, and under which certificate."""
     host, port = address(deployment)
     where = f"{host}:{port}"
     if isinstance(contact.failure, ssl.SSLCertVerificationError):
@@ -252,7 +241,10 @@ def check_coordinator(deployment: Deployment | None, contact: Contact | None) ->
         yield ok(REACH, "answers", where)
         yield _distrusted(where, contact.failure, contact.certificate)
     elif contact.failure is not None:
-        yield _unreachable(where, host, contact.failure)
+        if proxy is not None:
+            yield problem(REACH, where, *_beyond_the_proxy(host, proxy, contact.failure))
+        else:
+            yield _unreachable(where, contact.failure)
         yield from not_checked((CERTIFICATE,), "the coordinator does not answer")
     else:
         idle = "" if contact.serves else "; it runs no study at the moment"
@@ -260,9 +252,34 @@ def check_coordinator(deployment: Deployment | None, contact: Contact | None) ->
         yield from _trusted(where, contact.certificate)
 
 
-def _unreachable(where: str, host: str, failure: Exception) -> Finding:
-    if proxy_for(host) is not None:
-        return problem(REACH, where, *_of_the_proxy(host, failure))
+def _words_of(proxy: Proxy | None) -> str:
+    if proxy is None:
+        return "none is on the way to the coordinator"
+    return f"{proxy.place}, {'with a user and a' if proxy.has_password else 'without a'} password"
+
+
+def _tunnel(failure: Exception | None) -> re.Match[str] | None:
+    """Return code and words of a proxy that did not connect."""
+    return re.match(r"Tunnel connection failed: (\d{3}) ?(.*)", str(failure))
+
+
+def _refused(proxy: Proxy, failure: Exception | None) -> Finding | None:
+    """Report a proxy that does not let this machine in, which does not pass by itself."""
+    found = _tunnel(failure)
+    if not found or int(found[1]) not in _WITHOUT_PASSWORD:
+        return None
+    given = "refuses the user and password that it was given"
+    what = given if proxy.has_password else "asks for a user and a password"
+    return problem(
+        PROXY,
+        proxy.place,
+        f"the proxy {what}",
+        f"write https_proxy={FORM} into proxy.env beside site.toml, with the ones that your"
+        " network people gave you",
+    )
+
+
+def _unreachable(where: str, failure: Exception) -> Finding:
     if isinstance(failure, socket.gaierror):
         what, remedy = "the name is not known", "check superlink in site.toml, and the name server"
     elif isinstance(failure, ConnectionRefusedError):
@@ -270,7 +287,10 @@ def _unreachable(where: str, host: str, failure: Exception) -> Finding:
         remedy = "ask the coordinator whether it runs, and check the port"
     elif isinstance(failure, TimeoutError):
         what = f"no answer within {SECONDS:g} s"
-        remedy = "ask the hospital's network people to let this machine connect outwards to it"
+        remedy = (
+            "ask the hospital's network people to let this machine connect outwards to it, or for"
+            " their proxy: https_proxy in proxy.env beside site.toml"
+        )
     elif isinstance(failure, ssl.SSLError):
         what = f"no TLS connection ({failure.reason or failure})"
         remedy = "check the port; a firewall that opens TLS connections must let this one pass"
@@ -280,32 +300,26 @@ def _unreachable(where: str, host: str, failure: Exception) -> Finding:
     return problem(REACH, where, what, remedy)
 
 
-def _of_the_proxy(host: str, failure: Exception) -> tuple[str, str]:
+def _beyond_the_proxy(host: str, proxy: Proxy, failure: Exception) -> tuple[str, str]:
     """Return fault and remedy where the way leads through the hospital's proxy."""
-    proxy = "the proxy of this machine (https_proxy)"
-    refused = re.match(r"Tunnel connection failed: (\d{3}) ?(.*)", str(failure))
-    if refused and int(refused[1]) == http.client.PROXY_AUTHENTICATION_REQUIRED:
+    named = f"the proxy {proxy.place} (https_proxy)"
+    if refused := _tunnel(failure):
         return (
-            f"{proxy} asks for a user and a password, or refuses those that it got",
-            "write https_proxy as http://USER:PASSWORD@HOST:PORT, with %40 for @ and %3A for :",
-        )
-    if refused:
-        return (
-            f"{proxy} does not connect to it ({refused[1]} {refused[2]})",
+            f"{named} does not connect to it ({refused[1]} {refused[2]})",
             f"ask the hospital's network people to let the proxy connect to {host}; if they do,"
             " ask the coordinator whether it runs",
         )
     if isinstance(failure, socket.gaierror):
-        return f"the name of {proxy} is not known", "write https_proxy as your network people say"
+        return f"the name of {named} is not known", "write https_proxy as your network people say"
     if isinstance(failure, ConnectionRefusedError):
-        return f"nothing listens where {proxy} is to be", "check https_proxy, name and port"
+        return f"nothing listens where {named} is to be", "check https_proxy, name and port"
     if isinstance(failure, TimeoutError):
         return (
-            f"no answer within {SECONDS:g} s through {proxy}",
+            f"no answer within {SECONDS:g} s through {named}",
             f"ask the hospital's network people whether the proxy may connect to {host}",
         )
     return (
-        f"no connection through {proxy} ({type(failure).__name__}: {failure})",
+        f"no connection through {named} ({type(failure).__name__}: {failure})",
         f"ask the hospital's network people to let the proxy connect to {host}, and leave its TLS"
         " unopened",
     )

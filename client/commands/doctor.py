@@ -12,13 +12,13 @@ import typer
 
 from client.check.finding import Finding
 from client.check.machine import check_clock, check_release, check_software
-from client.check.network import check_coordinator, proxy_for, visit
+from client.check.network import check_coordinator, visit
 from client.commands.approve import site_file
 from client.commands.run import check_port, only_one
 from client.gate.approvals import read_approvals
 from client.gate.site_log import GATE_LOG
 from client.gate.vocabulary import CODES, CURES
-from client.site import Deployment, SiteSettings, check_keys_there, identity_of, load_site
+from client.site import SiteSettings, check_keys_there, identity_of, load_site
 from client.store.heads import LedgerHeads, RolledBackError
 from client.store.ledger import ledger_path
 from client.store.site_db import site_db
@@ -76,7 +76,6 @@ def looks(folder: Path, settings: SiteSettings, study: Path | None) -> Iterator[
     if deployment is not None:
         contact = visit(deployment)
         yield "coordinator", lambda: _all_well(check_coordinator(deployment, contact))
-        yield "proxy", lambda: _proxy(deployment)
         yield "clock", lambda: _all_well(check_clock(settings, contact))
     yield "last refusal", lambda: _last_refusal(settings)
 
@@ -159,12 +158,6 @@ def _disk(settings: SiteSettings) -> Iterator[str]:
             remedy="make room on the disk of the work folder",
         )
     yield f"{free / 2**30:.0f} GB free"
-
-
-def _proxy(deployment: Deployment) -> Iterator[str]:
-    found = proxy_for(deployment.superlink.rpartition(":")[0])
-    words = "with a user and a password" if found and found.headers else "without a password"
-    yield f"https_proxy is {found.host}:{found.port}, {words}" if found else "none is set"
 
 
 def _last_refusal(settings: SiteSettings) -> Iterator[str]:

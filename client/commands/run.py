@@ -12,11 +12,12 @@ from time import monotonic, sleep
 
 from client.check.finding import Finding
 from client.check.machine import check_clock
-from client.check.network import REACH, Contact, check_coordinator, visit
+from client.check.network import PROXY, REACH, Contact, check_coordinator, visit
+from client.check.proxy import way_out, without_proxy
 from client.commands.approve import SiteOption, settings_of, site_file
 from client.commands.watching import Watch, watched
 from client.gate.approvals import read_approvals
-from client.gate.site_log import ROTATED, log_to_screen_and_file, private_log
+from client.gate.site_log import IN_FILE_ALONE, ROTATED, log_to_screen_and_file, private_log
 from client.site import (
     LOG,
     Deployment,
@@ -32,12 +33,16 @@ from common.flower.programs import flower_environment
 from common.utils.console import consoles
 from common.utils.log_files import rotate
 from common.utils.processes import BackgroundProgram, port_is_taken, stop_all
+from common.utils.service_units import SETTINGS_CODE
 
 console, screen = consoles()
 # a SuperLink takes a node that vanished for present for a minute, and lets it in only after that
 WAITS = (5.0, 10.0, 20.0, 40.0, 60.0)
 _STEADY_SECONDS = 120.0
 LOOK_SECONDS = 5.0
+REFUSED_SECONDS, SILENT_SECONDS = 600.0, 60.0
+"""Between two looks where a proxy refuses the password, as many such tries lock a user out; and
+where the coordinator is no longer heard."""
 LOCK = "run.lock"
 
 
@@ -114,8 +119,9 @@ def _attend(site: Path, settings: SiteSettings, deployment: Deployment, watch: W
     check_keys_there(deployment)
     for finding in obstacles(settings, deployment, visit(deployment)):
         if finding.kind != REACH:  # that passes by itself, and is waited for
-            LOG.error("site %s: %s", settings.name, finding)
-            raise StudyError(finding.what, where=finding.where, remedy=finding.remedy)
+            # the screen gets it from the command's end
+            LOG.error("site %s: %s", settings.name, finding, extra=IN_FILE_ALONE)
+            raise _error_of(finding)
     check_port(deployment.port)
     site_db(settings.work).forget_sealed_keys()
     node, launcher = programs_of(site, settings, deployment)
@@ -131,15 +137,14 @@ def programs_of(
     """Return SuperNode and launcher, each its own process: Flower reads settings on its import."""
     from client.gate.loopback import HOST, loopback_of
 
-    environment = flower_environment(settings.work / "flower") | new_start()
+    environment = without_proxy(flower_environment(settings.work / "flower")) | new_start()
     loopback = loopback_of(settings)
     loopback.renew()
     python, file = [sys.executable, "-P", "-m"], str(site.resolve())
     node = [*python, "client.gate.supernode", file]
     launcher = [*python, "client.gate.launcher", file, *loopback.of_launcher(deployment.port)]
     launcher += ["--parent-pid", str(os.getpid())]
-    # the hospital's proxy is for the coordinator, not for this machine; the SuperNode keeps the
-    # launcher's call until there is work, so that it is asked again at once
+    # the SuperNode keeps the launcher's call until there is work, so that it is asked again at once
     direct = {**environment, "no_proxy": HOST, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.01"}
     return BackgroundProgram(node, environment, None), BackgroundProgram(launcher, direct, None)
 
@@ -177,7 +182,41 @@ def _wait_for_coordinator(settings: SiteSettings, deployment: Deployment, watch:
             said = why
         _rotate(settings)
         watch.look()
-        sleep(LOOK_SECONDS)
+        sleep(REFUSED_SECONDS if _is_refused(found) else LOOK_SECONDS)
+
+
+def _is_refused(found: list[Finding]) -> bool:
+    """Return whether the proxy lets this machine through no more, which no waiting mends."""
+    return any(finding.kind == PROXY for finding in found)
+
+
+def _error_of(finding: Finding) -> StudyError:
+    error = StudyError(finding.what, where=finding.where, remedy=finding.remedy)
+    if finding.kind == PROXY:
+        error.exit_code = SETTINGS_CODE
+    return error
+
+
+class _Silence:
+    """Look for the reason when the coordinator is no longer heard, and say it once."""
+
+    def __init__(self, settings: SiteSettings, deployment: Deployment, watch: Watch) -> None:
+        self._site, self._deployment, self._watch = settings, deployment, watch
+        self._next, self._said = monotonic() + SILENT_SECONDS, ""
+
+    def is_for_good(self) -> bool:
+        """Look once a minute; return whether the program should not go on trying."""
+        if self._watch.facts().is_connected:
+            self._next, self._said = monotonic() + SILENT_SECONDS, ""
+        if monotonic() < self._next:
+            return False
+        self._next = monotonic() + SILENT_SECONDS
+        found = obstacles(self._site, self._deployment, visit(self._deployment))
+        why = "; ".join(map(str, found))
+        if why and why != self._said:
+            LOG.error("site %s: the coordinator is not heard: %s", self._site.name, why)
+        self._said = why
+        return _is_refused(found)
 
 
 def _rotate(settings: SiteSettings) -> None:
@@ -199,10 +238,13 @@ def _keep_running(
         _wait_for_coordinator(settings, deployment, watch)
         started = monotonic()
         LOG.info("site %s: connecting to %s", settings.name, deployment.superlink)
-        node.start()
+        node.start(way_out(deployment))
+        silence = _Silence(settings, deployment, watch)
         while not node.wait(1.0):
             _rotate(settings)
             watch.look()
+            if silence.is_for_good():
+                node.stop()
             if not launcher.running:
                 # a message that the launcher had taken up would never be answered
                 LOG.warning("site %s: the launcher of apps ended; starting again", settings.name)

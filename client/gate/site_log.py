@@ -16,6 +16,9 @@ LOGS = (SITE_LOG, FLOWER_LOG)
 """Logs that are open as long as the site takes part."""
 ROTATED = (*LOGS, GATE_LOG, ERRORS_LOG)
 _LINE = "%(asctime)s %(levelname)s %(message)s"
+_ALONE = "in_file_alone"
+IN_FILE_ALONE = {_ALONE: True}
+"""`extra` of a line that the screen gets in another way."""
 NOT_LET_IN = "[code: 2004]"
 """FLEET_NODE_ACTIVATION_FAILED of Flower 1.41."""
 
@@ -48,6 +51,7 @@ def log_to_screen_and_file(settings: SiteSettings, screen: int = 2) -> None:
     LOG.setLevel(logging.INFO)
     shown = logging.StreamHandler(sys.stderr if screen == 2 else os.fdopen(screen, "w"))
     shown.setFormatter(PlainFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    shown.addFilter(lambda record: not hasattr(record, _ALONE))
     LOG.addHandler(shown)
     kept = logging.FileHandler(private_log(settings, SITE_LOG), encoding="utf-8")
     kept.setFormatter(PlainFormatter(_LINE))

@@ -51,8 +51,13 @@ class BackgroundProgram:
         self._command, self._environment, self.log = list(command), dict(environment), log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start or restart it."""
+    def start(self, also: Mapping[str, str] | None = None) -> None:
+        """Start or restart it.
+
+        Parameters
+        ----------
+        also : what is added to its environment for this time.
+        """
         with ExitStack() as stack:
             output = None
             if self.log is not None:
@@ -63,7 +68,7 @@ class BackgroundProgram:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 stdin=subprocess.DEVNULL,
-                env=self._environment,
+                env={**self._environment, **(also or {})},
                 process_group=0,  # Ctrl-C is for this process alone, which then ends them
             )
 

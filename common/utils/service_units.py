@@ -26,10 +26,12 @@ User={user}
 UMask=0077
 WorkingDirectory={root}
 ExecStart={command}
-# the proxy of your network, if it has one: https_proxy=http://USER:PASSWORD@HOST:PORT
+# the proxy of your network, if it has one (mode 600): https_proxy=http://USER:PASSWORD@HOST:PORT
 EnvironmentFile=-{root}/{environment}
 Restart={restart}
 RestartSec=30
+# a proxy that refuses the password would lock its user out
+RestartPreventExitStatus={settings_code}
 TimeoutStopSec=90
 KillMode=mixed
 
@@ -72,6 +74,8 @@ GRAPHICS_CARDS = (
     "# no devices but graphics cards\nDevicePolicy=closed\nDeviceAllow=char-nvidia* rw\n"
 )
 ENVIRONMENT = "proxy.env"
+SETTINGS_CODE = 78
+"""Exit code of a program that ends where only other settings help (EX_CONFIG in sysexits.h)."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ class ServiceUnit:
             environment=ENVIRONMENT,
             command=" ".join(map(_word, (str(installed), *self.arguments))),
             restart=self.restart,
+            settings_code=SETTINGS_CODE,
             cache=self.file.removesuffix(".service").removesuffix("@"),
             writable=" ".join(_word(str(path)) for path in (self.root, *self.writable)),
             devices=self.devices,

@@ -20,9 +20,11 @@ class Line:
     Parameters
     ----------
     target : port that it leads to.
+    only_from : address that may use it, as a firewall has it; empty = all.
     """
 
     target: int
+    only_from: str = ""
     _ends: list[socket.socket] = field(default_factory=list)
     _whole: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -51,7 +53,10 @@ class Line:
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                near, _ = self._listener.accept()
+                near, (address, _) = self._listener.accept()
+                if self.only_from not in ("", address):
+                    near.close()
+                    continue
                 threading.Thread(target=self._carry, args=(near,), daemon=True).start()
 
     def _carry(self, near: socket.socket) -> None:

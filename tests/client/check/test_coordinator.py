@@ -12,12 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from flwr.proto.run_pb2 import GetRunRequest
+from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.check import network
 from client.check.finding import Finding
 from client.check.machine import check_clock
 from client.check.network import PROBE_BYTES, check_coordinator, upload_speed, visit
+from client.check.proxy import way_out
 from client.site import Deployment, SiteSettings
 from server.deployment.authority import make_authority
 
@@ -147,40 +151,98 @@ def test_a_proxy_with_a_password_gets_it(
         rows = found(there.deployment(tmp_path))
     assert rows["reach"].severity == rows["certificate"].severity == "ok"
     assert f"Proxy-Authorization: Basic {b64encode(b'anna:p@ss').decode()}" in heads[0]
+    assert rows["proxy"].what == f"127.0.0.1:{port}, with a user and a password"
 
 
 @pytest.mark.parametrize(
-    ("status", "what", "remedy"),
+    ("status", "words", "what"),
     [
-        (
-            "407 Proxy Authentication Required",
-            "the proxy of this machine (https_proxy) asks for a user and a password, or refuses"
-            " those that it got",
-            "write https_proxy as http://USER:PASSWORD@HOST:PORT, with %40 for @ and %3A for :",
+        *(
+            (status, "anna:secret@", "the proxy refuses the user and password that it was given")
+            for status in ("407 Proxy Authentication Required", "401 Unauthorized")
         ),
-        (
-            "403 Forbidden",
-            "the proxy of this machine (https_proxy) does not connect to it (403 Forbidden)",
-            "ask the hospital's network people to let the proxy connect to hub.example; if they"
-            " do, ask the coordinator whether it runs",
-        ),
+        ("407 Proxy Authentication Required", "", "the proxy asks for a user and a password"),
     ],
 )
-def test_a_proxy_that_refuses_is_named_with_its_own_remedy(
-    hub: Any, tmp_path: Path, through: Any, status: str, what: str, remedy: str
+def test_a_refused_password_is_one_problem_with_its_remedy(
+    hub: Any, tmp_path: Path, through: Any, status: str, words: str, what: str
 ) -> None:
     deployment = hub().deployment(tmp_path, host="hub.example")
     with proxy(status) as (port, _):
+        through(f"http://{words}127.0.0.1:{port}")
+        rows = found(deployment)
+    assert (rows["proxy"].severity, rows["proxy"].what) == ("problem", what)
+    assert rows["proxy"].where == f"127.0.0.1:{port}"
+    assert "https_proxy=http://USER:PASSWORD@HOST:PORT into proxy.env" in rows["proxy"].remedy
+    assert {rows["reach"].severity, rows["certificate"].severity} == {"not checked"}
+
+
+def test_a_proxy_that_may_not_connect_there_is_named_with_its_own_remedy(
+    hub: Any, tmp_path: Path, through: Any
+) -> None:
+    deployment = hub().deployment(tmp_path, host="hub.example")
+    with proxy("403 Forbidden") as (port, _):
         through(f"http://anna:secret@127.0.0.1:{port}")
         row = found(deployment)["reach"]
-    assert (row.severity, row.what, row.remedy) == ("problem", what, remedy)
+    assert row.severity == "problem"
+    assert row.what == (
+        f"the proxy 127.0.0.1:{port} (https_proxy) does not connect to it (403 Forbidden)"
+    )
+    assert row.remedy == (
+        "ask the hospital's network people to let the proxy connect to hub.example; if they"
+        " do, ask the coordinator whether it runs"
+    )
+
+
+def test_an_unreadable_address_of_a_proxy_is_a_problem_of_the_proxy(
+    hub: Any, tmp_path: Path, through: Any
+) -> None:
+    through("https://anna:secret@proxy.example:3128")
+    rows = found(hub().deployment(tmp_path, host="hub.example"))
+    assert rows["proxy"].severity == "problem"
+    assert "has not the form http://USER:PASSWORD@HOST:PORT" in rows["proxy"].what
+    assert "secret" not in str(rows)
+
+
+def test_a_coordinator_that_is_exempt_is_reached_without_the_proxy(
+    hub: Any, tmp_path: Path, through: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through("http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "hub.example, 127.0.0.0/8, localhost")
+    rows = found(hub().deployment(tmp_path))
+    assert rows["proxy"].what == "none is on the way to the coordinator"
+    assert rows["reach"].severity == "ok"
+
+
+@pytest.mark.parametrize("given", ["root_certificates", "SSL_CERT_FILE"])
+def test_a_bundle_of_certificates_is_trusted_alike_by_check_and_by_the_supernode(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    there = hub()
+    deployment = there.deployment(tmp_path)
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(make_authority("the hospital's own").certificate + there.authority)
+    if given == "SSL_CERT_FILE":
+        monkeypatch.setenv(given, str(bundle))
+        deployment = deployment.model_copy(update={"root_certificates": None})
+    else:
+        deployment = deployment.model_copy(update={given: bundle})
+    assert found(deployment)["certificate"].severity == "ok"
+    for name, value in way_out(deployment).items():
+        monkeypatch.setenv(name, value)
+    own = deployment.root_certificates
+    client = FleetHttpClient.from_server_address(
+        deployment.superlink, False, own and own.read_bytes(), interceptors=()
+    )
+    with client, pytest.raises(httpx.HTTPStatusError, match="401"):  # an answer, over TLS
+        client.GetRun(GetRunRequest())
 
 
 @pytest.mark.parametrize(
     ("url", "what"),
     [
-        ("http://127.0.0.1:1", "nothing listens where the proxy of this machine (https_proxy)"),
-        ("http://proxy.invalid:3128", "the name of the proxy of this machine (https_proxy) is"),
+        ("http://127.0.0.1:1", "nothing listens where the proxy 127.0.0.1:1 (https_proxy)"),
+        ("http://proxy.invalid:3128", "the name of the proxy proxy.invalid:3128 (https_proxy) is"),
     ],
 )
 def test_a_proxy_that_is_not_there_is_told_from_the_coordinator(

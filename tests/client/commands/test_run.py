@@ -8,7 +8,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,66 @@ def test_a_coordinator_whose_proxy_alone_answers_is_waited_for(
     assert "the coordinator runs no study at the moment; this site waits" in shown(unreachable[1])
 
 
+REFUSED = OSError("Tunnel connection failed: 407 Proxy Authentication Required")
+
+
+@pytest.fixture
+def behind_a_proxy(reachable: tuple[Path, SiteSettings]) -> tuple[Path, SiteSettings]:
+    """A site whose file names a proxy and its password."""
+    file = reachable[0].parent / "proxy.env"
+    file.write_text("https_proxy=http://anna:s3cret@127.0.0.1:1\n", encoding="utf-8")
+    file.chmod(0o600)
+    return reachable
+
+
+def test_a_password_that_the_proxy_refuses_ends_the_command_before_the_user_is_locked_out(
+    behind_a_proxy: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(tmp_path, monkeypatch, waits=1)
+    monkeypatch.setattr(run, "visit", lambda _: Contact(failure=REFUSED))
+    with pytest.raises(StudyError, match="the proxy refuses the user and password") as end:
+        attend(*behind_a_proxy)
+    assert end.value.exit_code == 78
+    assert not (counted.folder / "node").exists()
+    assert "s3cret" not in f"{end.value}{shown(behind_a_proxy[1])}"
+
+
+def test_a_password_that_is_refused_later_is_said_once_and_tried_rarely(
+    behind_a_proxy: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's program, which would go on trying, is stopped."""
+    counted = Counted(tmp_path, monkeypatch, waits=4)
+    node = counted._program("node", "time.sleep(600)")
+    monkeypatch.setattr(run, "programs_of", lambda *_: (node, counted.launcher))
+    monkeypatch.setattr(run, "SILENT_SECONDS", 0.5)
+    answers = chain([Contact(status=401)] * 2, repeat(Contact(failure=REFUSED)))
+    monkeypatch.setattr(run, "visit", lambda _: next(answers))
+    with pytest.raises(KeyboardInterrupt):
+        attend(*behind_a_proxy)
+    words = "the proxy refuses the user and password"
+    assert counted.pauses == [5.0, *[run.REFUSED_SECONDS] * 3]
+    assert not node.running
+    said = [line for line in shown(behind_a_proxy[1]).splitlines() if words in line]
+    assert ["is not heard" in line for line in said] == [True, False, False]
+    assert "s3cret" not in shown(behind_a_proxy[1])
+
+
+def test_a_coordinator_that_is_not_heard_any_more_is_named_once(
+    reachable: tuple[Path, SiteSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(tmp_path, monkeypatch, waits=1)
+    node = counted._program("node", "time.sleep(3.5)")
+    monkeypatch.setattr(run, "programs_of", lambda *_: (node, counted.launcher))
+    monkeypatch.setattr(run, "SILENT_SECONDS", 0.5)
+    gone = Contact(failure=ConnectionRefusedError())
+    answers = chain([Contact(status=401)] * 2, repeat(gone, 2), repeat(Contact(status=401)))
+    monkeypatch.setattr(run, "visit", lambda _: next(answers))
+    with pytest.raises(KeyboardInterrupt):
+        attend(*reachable)
+    assert shown(reachable[1]).count("the coordinator is not heard: ") == 1
+    assert counted.starts("node") == 1
+
+
 def test_a_second_start_in_one_folder_names_the_first(
     unreachable: tuple[Path, SiteSettings],
 ) -> None:
@@ -250,10 +311,10 @@ def test_a_port_that_somebody_takes_in_between_is_named(
     start = node.start
     with socket.socket() as stranger:
 
-        def taken() -> None:
+        def taken(also: Mapping[str, str]) -> None:
             stranger.bind(("127.0.0.1", PORT))
             stranger.listen()
-            start()
+            start(also)
 
         monkeypatch.setattr(node, "start", taken)
         with pytest.raises(KeyboardInterrupt):
