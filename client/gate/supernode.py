@@ -63,6 +63,8 @@ _TRUSTED = {"gate": "of this site"}
 _POLL_SECONDS, _PARTS_SECONDS = 0.01, 600.0
 # between two looks for a message: short after the last one, and longer the longer there is none
 _FIRST_PAUSE, _LONGEST_PAUSE, _LONGER = 0.05, 3.0, 1.25
+# a coordinator that holds a call until there is a message is asked again at once
+_HELD_SECONDS = 1.0
 # of a message that is announced, the parts may still be on their way
 _FIRST_PARTS_PAUSE, _LONGEST_PARTS_PAUSE = 0.02, 1.0
 MOST_PARTS, MOST_BYTES = 10_000, 4 * GIB
@@ -298,11 +300,15 @@ class GatedNode:
 def _next(receive: Connection, polled: Callable[[], None]) -> Any:
     """Return the next message, once there is one; say whenever the coordinator was there."""
     pause = _FIRST_PAUSE
-    while (received := receive()) is None:
+    while True:
+        asked = time.monotonic()
+        if (received := receive()) is not None:
+            return received
         polled()
+        if time.monotonic() - asked > _HELD_SECONDS:
+            pause = _FIRST_PAUSE
         time.sleep(pause)
         pause = min(pause * _LONGER, _LONGEST_PAUSE)
-    return received
 
 
 def _fetched(names: list[str], pull: Callable[[str], bytes]) -> dict[str, bytes]:

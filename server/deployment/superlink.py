@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from common.flower.held_calls import held_calls
+from common.flower.layers import passed_by
 from common.flower.superlink import flower_superlink, take_turns
 
 
@@ -15,7 +17,8 @@ def main() -> None:
     """Run it until it is stopped."""
     sys.argv[0] = "flower-superlink"
     take_turns()
-    flower_superlink()
+    with held_calls(), passed_by():
+        flower_superlink()
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ LOST = {
 MOST_CRASHES = 5
 NOTICE_SECONDS, LOOK_SECONDS = 30.0, 5.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _LONGER = 0.03, 1.0, 1.25
+# the SuperLink has held a look for so long, and is asked again at once
+_HELD_SECONDS = 0.5
 _SHORTEST_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 30.0
 # a site is asked again when it takes this many times as long as the slowest that has answered
 _SLOWER, _SHORTEST_PATIENCE = 4.0, 60.0
@@ -113,11 +115,9 @@ class Connection:
         """Remember messages of a question that another reply has answered."""
         self._late.update(dict.fromkeys(message_ids, node))
 
-    def pass_over_late(self) -> None:
-        """Take late replies off the wire, and say so."""
-        if self._late:
-            for message_id, reply in pull_replies(self.grid, list(self._late)):
-                self.came_late(message_id, reply)
+    def late(self) -> list[str]:
+        """Return the messages whose replies are taken off the wire without being waited for."""
+        return list(self._late)
 
     def came_late(self, message_id: str, reply: Message) -> None:
         """Say that a reply came which nobody waits for any more."""
@@ -225,15 +225,19 @@ class Dispatch:
 
     def poll(self) -> Iterator[tuple[int, Message]]:
         """Yield the replies that are there, by node; an error about a lost one is no reply."""
+        connection, began, found = self._connection, self._connection.clock(), False
         live = [message_id for one in self._pending.values() for message_id in one.live]
-        for message_id, reply in pull_replies(self._connection.grid, live):
-            node = self._asked[message_id]
-            if node not in self._pending:
-                self._connection.came_late(message_id, reply)
+        for message_id, reply in pull_replies(connection.grid, [*live, *connection.late()]):
+            found = True
+            node = self._asked.get(message_id)
+            if node is None or node not in self._pending:
+                connection.came_late(message_id, reply)
             elif self._is_answer(node, reply):
                 self._pause = _SHORTEST_PAUSE
                 yield node, reply
             del reply  # before the next one is looked for
+        if not found and connection.clock() - began > _HELD_SECONDS:
+            self._pause = _SHORTEST_PAUSE
 
     def wait(self, missing: Collection[str] = ()) -> None:
         """Let a little time pass; say who is waited for, and ask again who may have lost it.
@@ -251,7 +255,6 @@ class Dispatch:
         ):
             self._looked = now
             self._ask_again()
-            self._connection.pass_over_late()
         self._connection.sleep(self._pause)
         self._pause = min(_LONGER * self._pause, _LONGEST_PAUSE)
 
