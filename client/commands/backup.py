@@ -30,7 +30,7 @@ OF = "hospital's site"
 _LEFT_OUT = frozenset({"flower", "loopback", "reserved", "run.lock", FILE, *LOGS})
 # a lock, and the index of SQLite's log, which another machine would take for its own
 _MADE_ANEW = (".lock", "-shm")
-_KEPT = ("keys", "site.toml")
+_KEPT = ("keys", "site.toml", "import.toml")
 
 
 def backup(

@@ -53,8 +53,9 @@ def import_patients(
     from client.check.runner import site_of
 
     settings = site_of(site)
+    mapping = mapping or (site.parent if site.is_file() else site) / _MAPPING
     if who:
-        _show_person(settings, table, mapping or site / _MAPPING, who)
+        _show_person(settings, table, mapping, who)
         return
     if source is None:
         raise UsageError("nothing to import", where="--from", remedy="name a folder of DICOM files")
@@ -63,7 +64,7 @@ def import_patients(
         raise typer.Exit(1 if found.broken else 0)
     if study is None:
         raise UsageError("no study", where="--study", remedy="name study.toml")
-    settled = _import(settings, found, table, study, mapping or site / _MAPPING, yes=yes)
+    settled = _import(settings, found, table, study, mapping, yes=yes)
     raise typer.Exit(0 if settled and not found.broken else 1)
 
 

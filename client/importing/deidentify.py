@@ -10,7 +10,7 @@ number of days (Retain Longitudinal Temporal Information With Modified Dates Opt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
 from functools import cache
 
@@ -83,22 +83,36 @@ def identifying_texts(read: Dataset) -> frozenset[str]:
     At any depth: parts of persons' names, ids, accession number, institution, and dates.
     """
     found: set[str] = set()
-
-    def note(_: Dataset, element: DataElement) -> None:
+    for element in _readable(read):
         values = element.value if element.VM > 1 else [element.value]
-        for value in values if element.VR != "SQ" else ():
+        for value in values:
             text = str(value or "").strip().casefold()
             if element.VR == "PN":
-                parts = re.split(r"[\W\d_]+", text)
-                found.update(part for part in parts if len(part) >= _LEAST_NAME)
+                found.update(re.split(r"[\W\d_]+", text))
             elif element.VR in ("DA", "DT"):
                 found.add(text[:8])
             elif element.keyword in _IDS and len(text) >= _LEAST_ID:
                 found.add(text)
-
-    for element in read.iterall():
-        note(read, element)
     return frozenset(text for text in found if len(text) >= _LEAST_NAME)
+
+
+def _readable(part: Dataset) -> Iterator[DataElement]:
+    """Yield all elements at any depth but sequences, without those that cannot be read."""
+    for tag in list(part.keys()):
+        element = _element(part, tag)
+        if element is not None and element.VR != "SQ":
+            yield element
+        for item in element.value if element is not None and element.VR == "SQ" else ():
+            yield from _readable(item)
+
+
+def _element(part: Dataset, tag: BaseTag) -> DataElement | None:
+    """Return an element; None where its value is against the standard."""
+    try:
+        element = part[tag]
+        return element if element.value is None or element.VM >= 0 else None
+    except Exception:  # pydicom may raise anything
+        return None
 
 
 class Deidentifier:
@@ -156,13 +170,10 @@ class Deidentifier:
         known: frozenset[str],
     ) -> bool:
         """Treat an element that may stay; return False if it may not."""
-        try:
-            element = part[tag]
-            values = [element.value] if element.VM < 2 else list(element.value)
-        except Exception:  # pydicom may raise anything on a value against the standard
+        element = _element(part, tag)
+        if element is None or element.VR not in dictionary_VR(tag).split(" or "):
             return False
-        if element.VR not in dictionary_VR(tag).split(" or "):
-            return False
+        values = [element.value] if element.VM < 2 else list(element.value)
         if element.VR == "SQ":
             return self._sequence(element, kept, known)
         if element.VR == "UI":
