@@ -35,6 +35,7 @@ from client.importing.deidentify import ROI, Deidentifier
 from client.importing.pairing import Pair
 from client.importing.pseudonyms import Pseudonyms
 from common.study.model import Study
+from common.utils.durable import make_folder
 
 AIR_HU = -1000.0
 LEAST_KEPT = 0.05
@@ -282,7 +283,7 @@ def staged(folder: Path) -> Iterator[Path]:
     old = folder.with_name(f".old-{folder.name}")
     for left in (part, old):
         shutil.rmtree(left, ignore_errors=True)
-    part.mkdir(mode=0o700, parents=True)
+    make_folder(part)
     try:
         yield part
         if folder.exists():

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.datadict import keyword_for_tag
 
 from client.imaging.radiomics.extraction import extract
 from client.importing.pseudonyms import Pseudonyms, load_secret
@@ -36,7 +35,7 @@ def made_up(source: Path, target: Path, who: Person) -> list[str]:
         read = pydicom.dcmread(path)
         identify(read, who)
         read.save_as(target / f"{number:05d}")
-        uids += [str(read[tag].value) for tag in read.keys() if read[tag].VR == "UI"]
+        uids += [str(one.value) for one in read if one.VR == "UI"]
     return uids
 
 
@@ -122,10 +121,6 @@ def complaints(path: Path) -> set[str]:
     )
     lines = (done.stdout + done.stderr).splitlines()
     return {re.sub(r"<[^>]*> *$", "", one) for one in lines if one.startswith("Error")}
-
-
-def keywords(made: pydicom.Dataset) -> set[str]:
-    return {keyword_for_tag(tag) for tag in made.keys()}
 
 
 @needs_real
