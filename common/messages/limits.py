@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Limits:
     decimals: int | None = None
     unknown: bool = False
 
-    def broken(self, value: Any, lengths: dict[str, int]) -> str | None:
+    def broken(self, value: Any, lengths: dict[str, int]) -> Literal["shape", "value"] | None:
         """Return which limit is broken, "shape" or "value"; None where all hold.
 
         Parameters

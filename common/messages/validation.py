@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from common.errors import InputError
 from common.evaluation.local import Evaluation
+from common.messages.conforming import conform
+from common.messages.limits import MOST_PATIENTS
 from common.messages.plain import from_tree, to_tree
 from common.messages.signed_document import SignedDocument
 from common.study.block import Settings
 from common.study.model import Name
 
 FORMAT = 1
+LARGEST = 1e15
+"""Bound of a clinical value; see `client.data.clinical_values`."""
 _ARRAY, _VALUES = "__array__", "__values__"
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=MOST_PATIENTS)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 
 
 class ColumnMix(Settings):
@@ -33,10 +40,10 @@ class ColumnMix(Settings):
     """
 
     column: str
-    training_mean: float
-    training_sd: float
-    mean: float | None = None
-    sd: float | None = None
+    training_mean: Number
+    training_sd: Number
+    mean: Number | None = None
+    sd: Number | None = None
     missing: Count | None = None
 
 
@@ -88,9 +95,8 @@ class ValidationReport(SignedDocument):
             return None
         try:
             found = from_json(self.measures)
-            if not isinstance(found, Evaluation) or len(found.delong.auc) != len(self.models):
-                raise ValueError("measures of something else")
-            _check_limits(found, {"models": len(self.models)})
+            conform(found, Evaluation, "measures", {"models": len(self.models)})
+            _check_numbers(found)
         except (ValueError, TypeError, KeyError):
             raise InputError(
                 "holds measures that this release cannot read",
@@ -100,16 +106,27 @@ class ValidationReport(SignedDocument):
         return found
 
 
-def _check_limits(value: Any, lengths: dict[str, int]) -> None:
-    """Raise ValueError where an array of plain data is not as its class declares."""
-    known = dict(lengths)
-    hints = get_type_hints(type(value), include_extras=True)
-    for field in dataclasses.fields(value):
-        own, hint = getattr(value, field.name), hints[field.name]
-        if dataclasses.is_dataclass(own):
-            _check_limits(own, known)
-        elif get_origin(hint) is Annotated and get_args(hint)[1].broken(own, known):
-            raise ValueError(f"{field.name} is not as it is declared")
+def _check_numbers(found: Evaluation) -> None:
+    """Raise ValueError where measures contradict each other, or no patients could have them."""
+    counted = (found.delong.n, found.delong.positives)
+    others = (found.fit, found.decision)
+    if not 0 <= counted[1] <= counted[0] or any((o.n, o.positives) != counted for o in others):
+        raise ValueError("measures of different numbers of patients")
+    cells = found.histogram.counts.shape[-1]
+    if found.histogram.edges.shape[-1] != cells + 1:
+        raise ValueError("a histogram of other cells than it has edges")
+    spread = np.diagonal(found.delong.covariance)
+    if (spread < 0).any() or any(np.isinf(array).any() for array in _arrays(found)):
+        raise ValueError("a measure that no patients have")
+
+
+def _arrays(value: Any, name: str = "") -> Iterator[NDArray[np.float64]]:
+    """Yield the arrays inside, but edges, which may be infinite."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _arrays(getattr(value, field.name), field.name)
+    elif isinstance(value, np.ndarray) and name != "edges":
+        yield value
 
 
 def to_json(value: Any) -> Any:

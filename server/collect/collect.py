@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.bundle.bundle import Bundle, Files
+from common.bundle.signature import digest_of
 from common.errors import InputError
 from common.messages.validation import ColumnMix, ValidationReport
 from server.phases.evaluation import EvaluationFindings, SetFindings, measured_at_one_site
@@ -29,18 +31,19 @@ class Received:
     fingerprint: str
 
 
-def receive(files: Sequence[Path], bundle_digest: str) -> list[Received]:
+def receive(files: Sequence[Path], bundle_files: Files) -> list[Received]:
     """Read and check the files.
 
     Parameters
     ----------
-    bundle_digest : of the bundle that all of them have to be about.
+    bundle_files : of the bundle that all of them have to be about.
 
     Raises
     ------
-    InputError, SignatureError : not such a file, changed since, about another bundle or other
-        models than the first, or two of one hospital.
+    InputError, SignatureError : not such a file, changed since, about another bundle, other models
+        or training patients than those in it, or two of one hospital.
     """
+    bundle, bundle_digest = Bundle.from_files(bundle_files), digest_of(bundle_files)
     found: list[Received] = []
     for file in files:
         report = ValidationReport.read(file)
@@ -50,6 +53,12 @@ def receive(files: Sequence[Path], bundle_digest: str) -> list[Received]:
                 "the hospital measured another bundle",
                 where=str(file),
                 remedy="give the run whose bundle it measured, or ask it to measure this one",
+            )
+        if not _is_about(report, bundle):
+            raise InputError(
+                "names models, cut-offs or training patients that are not those of the bundle",
+                where=str(file),
+                remedy="ask the hospital for a file as fedlnm-site validate writes it",
             )
         if any(report.hospital == other.report.hospital for other in found):
             raise InputError(
@@ -63,6 +72,26 @@ def receive(files: Sequence[Path], bundle_digest: str) -> list[Received]:
     if not found:
         raise InputError("no files", where="collect", remedy="give at least one validation.json")
     return found
+
+
+def _is_about(report: ValidationReport, bundle: Bundle) -> bool:
+    """Tell whether a file says of models and training patients what the bundle says."""
+    known = bundle.training.get("clinical")
+    training = {}
+    if known is not None:
+        numbers = zip(known.mean.tolist(), known.deviation.tolist(), strict=True)
+        training = dict(zip(known.columns, numbers, strict=True))
+    columns = [one.column for one in report.case_mix]
+    return (
+        list(report.cutoffs) == list(report.models)
+        and report.study_digest == bundle.study
+        and all(bundle.cutoffs.get(name) == one for name, one in report.cutoffs.items())
+        and len(set(columns)) == len(columns)
+        and all(
+            training.get(one.column) == (one.training_mean, one.training_sd)
+            for one in report.case_mix
+        )
+    )
 
 
 def tree_of(received: Sequence[Received], base: Results) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from common.errors import InputError, SignatureError
+from common.bundle.bundle import read_files
+from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.random_effects import random_effects
 from common.masking import identity
 from common.messages.validation import ValidationReport
@@ -64,9 +68,7 @@ def sent(run: Path, tabular_master: Path, tmp_path_factory: pytest.TempPathFacto
 def test_the_file_has_the_figures_that_the_study_itself_gives_for_the_hospital(
     run: Path, sent: Path
 ) -> None:
-    report = ValidationReport.read(sent)
-    digest = report.bundle_digest
-    found = parse(tree_of(receive([sent], digest), read(run / "results.json")))
+    found = parse(tree_of(receive([sent], read_files(run / "bundle")), read(run / "results.json")))
     wanted = read(run / "results.json")
     for table in ("performance", "calibration", "decision_curve", "roc"):
         own = [row for row in getattr(found, table) if row.set == "outside"]
@@ -122,7 +124,7 @@ def test_of_too_few_patients_the_file_says_nothing_but_that(
     report = ValidationReport.read(tmp_path / "out" / "validation.json")
     assert report.measures is None and report.case_mix == () and report.withheld
     assert report.patients is None and report.positives is None
-    found = receive([tmp_path / "out" / "validation.json"], report.bundle_digest)
+    found = receive([tmp_path / "out" / "validation.json"], read_files(run / "bundle"))
     tree = parse(tree_of(found, read(run / "results.json")))
     assert all(row.auc is None for row in tree.performance)
     assert any("tells no measures" in text for text in tree.warnings)
@@ -239,15 +241,15 @@ def paule_mandel(y: Any, v: Any) -> tuple[float, float, float]:
 def test_a_file_that_was_changed_doubled_or_of_other_models_is_refused(
     run: Path, sent: Path, tmp_path: Path
 ) -> None:
-    digest = ValidationReport.read(sent).bundle_digest
+    files = read_files(run / "bundle")
     changed = tmp_path / "changed.json"
     changed.write_text(sent.read_text(encoding="utf-8").replace('"left_out": 0', '"left_out": 1'))
     with pytest.raises(SignatureError):
-        receive([changed], digest)
+        receive([changed], files)
     with pytest.raises(InputError, match="another bundle"):
-        receive([sent], "0" * 64)
+        receive([sent], {**files, "more": np.zeros(1, np.uint8)})
     with pytest.raises(InputError, match="second file of outside"):
-        receive([sent, sent], digest)
+        receive([sent, sent], files)
 
 
 @pytest.mark.parametrize(
@@ -261,23 +263,82 @@ def test_a_file_that_was_changed_doubled_or_of_other_models_is_refused(
     ],
 )
 def test_measures_that_cannot_be_are_refused_whoever_signed_them(
-    sent: Path, tmp_path: Path, spoil: Any
+    run: Path, sent: Path, tmp_path: Path, spoil: Any
 ) -> None:
-    report = ValidationReport.read(sent)
-    measures = json.loads(json.dumps(report.measures))
-    spoil(measures)
-    key = identity.generate()
-    own = {"measures": measures, "identity_key": identity.public_text(key.public_key())}
-    path = tmp_path / "file.json"
-    path.write_bytes(report.model_copy(update=own).signed_by(key).to_bytes())
+    tree = json.loads(sent.read_text(encoding="utf-8"))
+    spoil(tree["measures"])
+    path = signed_anew(tree, tmp_path / "file.json")
     with pytest.raises(InputError, match="cannot read"):
-        receive([path], report.bundle_digest)
+        receive([path], read_files(run / "bundle"))
+
+
+def signed_anew(tree: dict[str, Any], path: Path) -> Path:
+    """Write what a hospital makes up, under a key of its own."""
+    key = identity.generate()
+    own = {**tree, "identity_key": identity.public_text(key.public_key())}
+    path.write_bytes(ValidationReport.model_validate(own).signed_by(key).to_bytes())
+    return path
+
+
+SPOILT = [
+    *[None, True, -1, 0.5, 1e308, 10**30, "inf", "-inf", "nan", "=1+1", [], {}],
+    *[{"__values__": [1e308] * 4, "shape": [4]}, {"__values__": [], "shape": [0]}],
+    {"__values__": [], "shape": [10**9, 0]},
+]
+
+
+def places(tree: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where values stand in a tree, of long lists the first two."""
+    yield at
+    if isinstance(tree, dict | list):
+        parts = tree.items() if isinstance(tree, dict) else enumerate(tree[:2])
+        for key, part in parts:
+            yield from places(part, (*at, key))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_stands_in_a_file_it_is_refused_in_words_or_can_be_summarised(
+    run: Path, sent: Path, tmp_path: Path, seed: int
+) -> None:
+    text = sent.read_text(encoding="utf-8")
+    files, base = read_files(run / "bundle"), read(run / "results.json")
+    everywhere = [at for at in places(json.loads(text)) if at]
+    refused, drawn = 0, random.Random(seed)  # noqa: S311
+    for at in drawn.sample(everywhere, 60):
+        tree = json.loads(text)
+        within = tree
+        for key in at[:-1]:
+            within = within[key]
+        within[at[-1]] = drawn.choice(SPOILT)
+        try:
+            parse(tree_of(receive([signed_anew(tree, tmp_path / "f.json")], files), base))
+        except (StudyError, ValidationError):
+            refused += 1
+    assert refused >= 30
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tree: tree["case_mix"][0].update(training_mean=0.0),
+        lambda tree: tree["case_mix"][0].update(column="=HYPERLINK(1)"),
+        lambda tree: tree["case_mix"].append(tree["case_mix"][0]),
+        lambda tree: tree["cutoffs"].update(clinical=0.99),
+        lambda tree: tree["cutoffs"].update(another=0.5),
+    ],
+)
+def test_a_hospital_does_not_say_what_the_models_and_the_training_patients_are(
+    run: Path, sent: Path, tmp_path: Path, spoil: Any
+) -> None:
+    tree = json.loads(sent.read_text(encoding="utf-8"))
+    spoil(tree)
+    with pytest.raises(InputError, match="not those of the bundle"):
+        receive([signed_anew(tree, tmp_path / "f.json")], read_files(run / "bundle"))
 
 
 def test_a_summary_needs_three_hospitals(run: Path, sent: Path, tmp_path: Path) -> None:
     files = hospitals(sent, tmp_path / "files", "vw")
-    digest = ValidationReport.read(sent).bundle_digest
-    tree = parse(tree_of(receive(files, digest), read(run / "results.json")))
+    tree = parse(tree_of(receive(files, read_files(run / "bundle")), read(run / "results.json")))
     assert len({row.site for row in tree.site_performance}) == 2
     with pytest.raises(ValueError, match="3 estimates"):
         random_effects(np.array([0.1, 0.2]), np.array([0.1, 0.1]))
