@@ -24,11 +24,15 @@ console, _ = consoles()
 _NOT_LET_IN = (401, 403, 404)
 
 
+Time = Annotated[float, Field(ge=0, lt=2**36, allow_inf_nan=False)]
+"""Seconds, since 1970 or of a duration, that a date can be made of."""
+
+
 class Waited(BaseModel):
     """Hospital that a run waits for."""
 
     site: str
-    since: float | None
+    since: Time | None
     connected: bool
 
 
@@ -38,15 +42,15 @@ class RunSeen(BaseModel):
     run: str
     study: str
     state: str
-    begun: float
-    now: float
+    begun: Time
+    now: Time
     phase: str
     number: int
     phases: int
     rounds_done: int
     rounds_planned: int
-    done: float
-    seconds_left: float | None
+    done: Annotated[float, Field(ge=0, le=1)]
+    seconds_left: Time | None
     waits_for: list[Waited]
 
 

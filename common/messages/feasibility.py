@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from common.errors import InputError
+from common.messages.limits import MOST_PATIENTS
 from common.study.block import Settings, explain
 from common.study.model import Name
 from common.utils.bounded import MOST_SETTINGS, parse_json, read_bytes
 
 FORMAT = 1
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=MOST_PATIENTS)]
 
 
 class SubsetCount(Settings):
@@ -23,6 +24,12 @@ class SubsetCount(Settings):
     subset: str
     patients: Count | None
     positives: Count | None
+
+    @model_validator(mode="after")
+    def _positives_are_patients(self) -> Self:
+        if (self.positives or 0) > (self.patients or 0):
+            raise ValueError("more patients with the endpoint than patients")
+        return self
 
 
 class RuleForeseen(Settings):
@@ -44,7 +51,7 @@ class PhaseLoad(Settings):
 
     phase: str
     rounds: Count
-    bytes_up: Count
+    bytes_up: Annotated[int, Field(ge=0, lt=2**50)]
 
 
 class FeasibilityReport(Settings):

@@ -94,7 +94,7 @@ class ValidationReport(SignedDocument):
         if self.measures is None:
             return None
         try:
-            found = from_json(self.measures)
+            found: Evaluation = from_json(self.measures)
             conform(found, Evaluation, "measures", {"models": len(self.models)})
             _check_numbers(found)
         except (ValueError, TypeError, KeyError):
