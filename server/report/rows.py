@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from common.disclosure.rule import TRAIN
 from common.evaluation.average_precision import precision_interval
 from common.evaluation.calibration import calibration_table
 from common.evaluation.decision_curve import decision_curve
@@ -262,10 +263,7 @@ def evaluation_rows(
         else:
             joined = minimum > 1 and set(one.methods) == {one_site_method(minimum)}
             _measures(rows, one, one.evaluation, found.cutoffs, joined)
-        rows["roc"] += [
-            {"set": one.subset, "model": m, "fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
-            for m, c in one.curves.items()
-        ]
+        rows["roc"] += [_roc(one, model, list(found.cutoffs)) for model in one.curves]
     method = one_site_method(minimum)
     for subset, areas in found.site_areas.items():
         rows["site_performance"] += [
@@ -335,6 +333,24 @@ def _measures(
         pair = {"model_a": first, "model_b": second}
         apart = difference_of(float(delong.auc[a]), float(delong.auc[b]), z)
         rows["delong"].append({"set": one.subset, **pair, "z": z, "p": p, **apart})
+
+
+def _roc(one: SetFindings, model: str, models: Sequence[str]) -> Row:
+    """Return the points of a curve, the one at the cut-off among them.
+
+    The cells of a small set may hide that point, and a curve without it lies far below its area. On
+    the training set the cut-offs of the folds differ, so that their counts are no point of it.
+    """
+    curve = one.curves[model]
+    fpr, tpr = curve.fpr, curve.tpr
+    if one.evaluation is not None and one.subset != TRAIN:
+        i, counts = models.index(model), one.evaluation.confusion
+        negatives = one.patients - one.positives
+        fpr = np.append(fpr, 1.0 - round(float(counts.tn[i])) / negatives)
+        tpr = np.append(tpr, round(float(counts.tp[i])) / one.positives)
+        order = np.lexsort((tpr, fpr))
+        fpr, tpr = fpr[order], np.maximum.accumulate(tpr[order])
+    return {"set": one.subset, "model": model, "fpr": fpr.tolist(), "tpr": tpr.tolist()}
 
 
 def _within(one: SetFindings, model: str) -> Row:

@@ -89,6 +89,18 @@ def test_measures_of_several_sets_take_two_rounds_and_match_pooled_rows() -> Non
         assert 0.9 * labels.size < sum(reported) <= labels.size
 
 
+def test_a_curve_of_a_test_set_goes_through_the_counts_at_the_cutoff() -> None:
+    found, _ = evaluate({"one": LABELS, "two": LABELS[:120]})
+    for curve, measures in zip(found.roc, found.performance, strict=True):
+        labels = LABELS if curve["set"] == "one" else LABELS[:120]
+        corners = list(zip(curve["fpr"], curve["tpr"], strict=True))
+        specificity = measures["tn"] / (labels == 0).sum()
+        assert (pytest.approx(1 - specificity), measures["tp"] / labels.sum()) in corners
+        assert corners == sorted(corners, key=lambda corner: corner[1])
+        area = np.trapezoid(curve["tpr"], curve["fpr"])
+        assert area == pytest.approx(measures["auc"], abs=0.01)
+
+
 def test_calibration_of_several_sets_is_that_of_pooled_rows() -> None:
     found, _ = evaluate({"one": LABELS, "two": LABELS[:120]})
     assert len(found.calibration_fits) == 4
