@@ -97,12 +97,12 @@ def _study(study: Study, approved: Sequence[Approval]) -> Findings:
         return
     others = [one for one in approved if one.name == study.name]
     if others:
-        yield problem(
+        yield warning(
             STUDY,
             f"study {study.name}",
-            f"another digest ({digest[:_LETTERS]}) than the study of this name that was approved"
-            f" ({others[-1].digest[:_LETTERS]})",
-            "find out what changed; then fedlnm-site approve, and revoke the old one",
+            f"changed since it was approved here: another digest ({digest[:_LETTERS]}) than the one"
+            f" that was approved ({others[-1].digest[:_LETTERS]})",
+            "fedlnm-site approve --diff lists the changes; approve it again",
         )
         return
     remedy = "read what it would do, then fedlnm-site approve STUDY"

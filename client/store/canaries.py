@@ -75,12 +75,14 @@ def audit_canaries(workspace: Workspace) -> CanaryAudit | None:
     audit = audit_totals(held, limit, workspace.privacy.min_cell, answered_again(workspace))
     draft.fix("canaries", workspace.run, json.dumps(to_tree(audit)[0]))
     for name, own in vars(audit).items():
-        LOG.info(
-            "site %s: decoder %s searched %d totals: of %d planted canaries it found %d, and %d by"
-            " chance; of %d own patients at most %d",
-            *(workspace.name, name, own.searched, own.planted, own.found, own.chance),
-            *(own.patients, own.patients_found),
-        )
+        if own.searched:
+            LOG.info(
+                "site %s: its own attack (%s) on %d totals of this run finds %d of %d made-up"
+                " patients that it planted in copies, %d by chance alone; of its %d patients at"
+                " most %d",
+                *(workspace.name, name, own.searched, own.found, own.planted, own.chance),
+                *(own.patients, own.patients_found),
+            )
     return audit
 
 

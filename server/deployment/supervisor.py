@@ -344,6 +344,8 @@ class Supervisor:
         """Say who is waited for until all have enrolled, whenever that changes."""
         if not self.run.study_file.is_file() or self._told == EVERYBODY:
             return
+        if self._has_said_how_it_ended():
+            return
         events = self.run.events(self._start_of_events)
         enrolled = {event["site"] for event in events if event["kind"] == "enrolled"}
         online = {node.name for node in control.nodes() if node.status == "online"}

@@ -221,7 +221,7 @@ FAULTS = (
         one_class_in_a_fold, "problem", "disclosure.enrolment", "", "at least 5 needed (rule class,"
     ),
     Fault(readable_key, "problem", "keys.identity", "identity.pem", "mode 0644"),
-    Fault(another_study_approved, "problem", "study.approval", "study test", "another digest"),
+    Fault(another_study_approved, "warning", "study.approval", "study test", "another digest"),
     Fault(clock_behind, "problem", "machine.clock", "", "written later: cohort.csv"),
 )
 # planted by the fixture: the certificate of the coordinator ran out two days ago

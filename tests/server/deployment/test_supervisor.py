@@ -191,6 +191,25 @@ def test_who_is_waited_for_is_said_from_the_first_second_and_when_it_changes(
     ]
 
 
+def test_nobody_is_waited_for_once_the_study_has_stopped(
+    supervise: Callable[..., FakeControl],
+    emit: Callable[..., Step],
+    run: RunFolder,
+    told: list[str],
+) -> None:
+    run.study_file.parent.mkdir()
+    builders.study_file(run.study_file.parent / "study.toml", sites=[{"name": n} for n in "abc"])
+
+    def stops() -> RunState:
+        emit(RUNNING, kind="enrolled", site="a")()
+        return emit(RUNNING, kind="failed", message="c has not approved this study", exit_code=1)()
+
+    with pytest.raises(StudyError, match="c has not approved"):
+        supervise(stops, emit(COMPLETED))
+    waited = [line for line in told if line.startswith("waiting for")]
+    assert waited == ["waiting for a (not connected), b (not connected), c (not connected)"]
+
+
 def test_runs_that_a_killed_coordinator_left_are_stopped_first(
     supervise: Callable[..., FakeControl], emit: Callable[..., Step]
 ) -> None:
