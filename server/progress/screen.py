@@ -20,6 +20,8 @@ PHASES = {
     "enrolment": "hospitals enrol",
     "table1": "Table 1",
     **{name: spec.short for name, spec in MODELS.items()},
+    # also in a study without fusions: its training measures are of these predictions
+    "fusion_decision": "out-of-fold predictions, decision-level fusion",
     "evaluation": "evaluation at the test hospitals",
 }
 
