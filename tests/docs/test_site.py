@@ -64,6 +64,13 @@ def test_the_site_has_a_page_of_every_page(site: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("package", ["common", "client", "server"])
+def test_the_picture_of_the_house_has_every_room(package: str) -> None:
+    picture = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```")[5]
+    rooms = {path.parent.name for path in (ROOT / package).glob("*/*.py")}
+    assert rooms <= set(re.findall(r"(\w+)/", picture))
+
+
 @pytest.mark.parametrize(
     ("page", "link"),
     [
