@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from common.disclosure.rule import Rule, SumQuery, declare
+from common.statistics.base import Int
 from common.statistics.cox import CoxGradient
 from common.statistics.follow_up import LifeTable
 from common.statistics.log_rank import LogRank
@@ -19,7 +22,16 @@ def check_periods(query: SumQuery) -> str:
     grid = query.study.follow_up
     if grid is None or query.rows.period is None:
         return "times in a study without any"
-    return "" if query.statistic.periods == grid.periods else "other periods than the study's"
+    if query.statistic.periods != grid.periods:
+        return "other periods than the study's"
+    if isinstance(query.statistic, RiskSums) and not _fit(query.statistic.starts, grid.periods):
+        return "starts that are none of periods"
+    return ""
+
+
+def _fit(starts: Int, periods: int) -> bool:
+    inside = starts.ndim == 1 and starts.size > 0 and starts[0] == 0 and starts[-1] < periods
+    return inside and starts.dtype == np.int64 and bool((np.diff(starts) > 0).all())
 
 
 declare(

@@ -81,7 +81,8 @@ class WithinBatches:
         "Totals over all hospitals; the mean and the deviation of one hospital stay there. Where a"
         " single patient has an extreme feature, its product with a covariate is mostly that"
         " patient's; whose it is, no total says. The rule for rare columns and limits of covariates"
-        " keep the rest from showing in it."
+        " keep the rest from showing in it. Beside a study of the same patients that does not"
+        " harmonise, one of three hospitals can work out the means of the other two."
     )
     axes: ClassVar[dict[str, tuple[str, ...]]] = {
         "n": ("1",),

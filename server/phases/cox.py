@@ -20,7 +20,7 @@ from common.learning.cox_lasso import score_question
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.cox import CoxGradient
-from common.statistics.risk_sums import RiskSums, RiskSumsResult
+from common.statistics.risk_sums import RiskSums, RiskSumsResult, risk_starts
 from common.study.model import Study
 from common.transforms import EventRisk, Linear
 from common.transforms.views import View
@@ -140,17 +140,23 @@ def _choose(
     return FittedCox(own.then(step), columns, weights, cost)
 
 
-def event_risk(federation: Federation, name: str, out_of_fold: View) -> EventRisk:
+def event_risk(federation: Federation, name: str, out_of_fold: View, patients: float) -> EventRisk:
     """Find the step from linear predictors to risks at the study's first horizon; one round.
+
+    Parameters
+    ----------
+    patients : training patients of all hospitals.
 
     The sums by period stay at the coordinator: a period may hold few events of the other hospitals.
     So hospitals take this number as it comes, within limits; it is the same for every patient.
     """
     grid = federation.study.time_grid
-    found: RiskSumsResult = federation.sum(RiskSums(grid.periods), out_of_fold)
+    last = grid.last_periods[0]
+    asked = RiskSums(grid.periods, risk_starts(grid.periods, last, patients))
+    found: RiskSumsResult = federation.sum(asked, out_of_fold)
     own: Any = UNREAD
     if found is not UNREAD:
-        hazard = float(found.cumulative_hazard()[0, grid.last_periods[0]])
+        hazard = float(found.cumulative_hazard()[0, last])
         own = float(np.clip(np.log(max(hazard, 1e-300)), LOWEST, HIGHEST))
     return EventRisk(b=federation.agreed(f"{name}/hazard", own, only_if(_may_be_a_hazard)))
 
@@ -171,6 +177,7 @@ def record_of(final: FittedCox, risk: EventRisk) -> dict[str, Any]:
 def cox_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, ...], int]:
     """Declare scores, gradients of all penalties and folds, and the hazard; rounds at most."""
     grid, folds = study.time_grid, study.folds
+    last = grid.last_periods[0]
     costs = len(study.cost_grid)
     problems = costs * (folds * folds + folds + 1) if tables == 1 else costs * (folds + 1)
     gradient = CoxGradient(
@@ -183,5 +190,5 @@ def cox_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, .
     return (
         sum_disclosure(study, scores, width, tables=tables),
         sum_disclosure(study, gradient, width, tables=tables, rounds=rounds),
-        sum_disclosure(study, RiskSums(grid.periods), 1),
+        sum_disclosure(study, RiskSums(grid.periods, np.arange(last + 2)), 1),
     ), 2 + rounds

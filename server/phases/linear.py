@@ -116,7 +116,8 @@ def _cox(federation: Federation, name: str, outers: Sequence[OuterFold]) -> _Dec
     fitted, open_problems = fit_cox_models(federation, name, outers)
     models = [one.decision for one in fitted]
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
-    risk = event_risk(federation, name, out_of_fold)
+    patients = float(outers[-1].gram.training(()).n)
+    risk = event_risk(federation, name, out_of_fold, patients)
     notes = []
     if open_problems:
         rounds = rounds_of(federation.study)

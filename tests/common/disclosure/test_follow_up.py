@@ -23,7 +23,7 @@ EDGES = np.array([[0.0, 0.5, 1.0]])
         LifeTable(NO_CUT, 3),
         LogRank(NO_CUT, 3),
         RankedPairs(EDGES, 3, np.array([1])),
-        RiskSums(3),
+        RiskSums(3, np.array([0, 1, 2])),
     ],
     ids=lambda statistic: type(statistic).__name__,
 )
@@ -53,6 +53,15 @@ def test_pairs_of_a_set_that_one_hospital_holds_alone_are_refused(
     pairs = RankedPairs(EDGES, 3, np.array([1]))
     assert [rule for rule, _ in asked(pairs, usual, "one", study=timed)] == ["one_site_scores"]
     assert asked(pairs, usual, "spread", study=timed) == []
+
+
+@pytest.mark.parametrize("starts", [[1, 2], [0, 2, 1], [0, 3], [0, 0], []])
+def test_risks_at_starts_that_are_none_are_refused(
+    rows: Any, asked: Any, study: Any, starts: list[int]
+) -> None:
+    usual, timed = rows(np.zeros((50, 1)), period=np.arange(50) % 3), with_times(study)
+    statistic = RiskSums(3, np.array(starts, dtype=np.int64))
+    assert [rule for rule, _ in asked(statistic, usual, study=timed)] == ["periods"]
 
 
 def test_a_finer_grid_than_the_studys_is_refused(rows: Any, asked: Any, study: Any) -> None:

@@ -116,7 +116,7 @@ EXAMPLES: list[Any] = [
     ProtectedLevelCounts(levels=LEVELS, minimum=3),
     RankGram(edges=EDGES, counts=np.zeros((COLUMNS, CELLS))),
     RankedPairs(edges=EDGES, periods=PERIODS, horizons=np.zeros(HORIZONS, dtype=np.int64)),
-    RiskSums(periods=PERIODS),
+    RiskSums(periods=PERIODS, starts=np.array([0, 2])),
     SiteQuartiles(decimals=np.zeros(COLUMNS, dtype=np.int64), fewest=10, minimum=3),
     SvmGradient(
         weights=np.zeros((PROBLEMS, COLUMNS + 1)),
@@ -127,6 +127,7 @@ EXAMPLES: list[Any] = [
 ]
 EXAMPLES_BY_NAME = {type(example).__name__: example for example in EXAMPLES}
 SIZES = {
+    "starts": 2,
     "columns": COLUMNS,
     "models": COLUMNS,
     "folds": FOLDS,

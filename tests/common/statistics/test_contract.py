@@ -114,7 +114,7 @@ CASES: list[tuple[Any, Rows]] = [
         ),
         ROWS,
     ),
-    (RiskSums(periods=4), ROWS),
+    (RiskSums(periods=4, starts=np.array([0, 1, 3])), ROWS),
     (LifeTable(cuts=np.tile([0.3, 0.6], (P, 1)), periods=4), ROWS),
     (LogRank(cuts=np.tile([0.3, 0.6], (P, 1)), periods=4), ROWS),
     (RankedPairs(edges=np.tile(GRID, (P, 1)), periods=4, horizons=np.array([1, 2])), ROWS),
