@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sr.codedict import codes
 
+from client.data.cohort_file import NOTHING
 from client.imaging.dicom.header import conforming, read_whole
 from client.imaging.dicom.pixels import PixelDescription, read_stored
 from client.imaging.dicom.series import SeriesSurvey, survey_series
@@ -71,16 +72,26 @@ class Original:
 
 
 def copy_patient(
-    pair: Pair, pseudonym: str, names: Pseudonyms, study: Study, folder: Path
+    pair: Pair,
+    pseudonym: str,
+    names: Pseudonyms,
+    study: Study,
+    folder: Path,
+    *,
+    confirmed: frozenset[str] = NOTHING,
 ) -> Copied:
     """Write `IMAGE` and `MASK` of a patient into a new folder.
+
+    Parameters
+    ----------
+    confirmed : findings that the hospital confirmed (`client.data.cohort_file`).
 
     Raises
     ------
     PatientError : the series or the ROI cannot be read, or the copy does not read the same.
     """
     with tempfile.TemporaryDirectory(prefix="fedlnm-") as place:
-        original = _read(pair, Path(place))
+        original = _read(pair, Path(place), confirmed)
         keep = kept_voxels(original.mask, original.survey, study)
         person = Deidentifier(names, pseudonym, pair.series.slices[0].patient)
         sources = _write_slices(original, keep, person, folder / IMAGE)
@@ -88,12 +99,12 @@ def copy_patient(
             _write_contours(original.contours, pair.roi, person, folder / MASK)
         else:
             _write_segment(original, sources, names, folder / MASK)
-        _check_same(original, keep, folder)
+        _check_same(original, keep, folder, confirmed)
     words = (str(sources[0].get(tag) or "") for tag in ("Manufacturer", "ManufacturerModelName"))
     return Copied(float(keep.mean()), " ".join(words).strip())
 
 
-def _read(pair: Pair, place: Path) -> Original:
+def _read(pair: Pair, place: Path, confirmed: frozenset[str]) -> Original:
     """Read series and ROI where they lie, by links, whatever lies beside them."""
     (place / IMAGE).mkdir()
     for number, one in enumerate(pair.series.slices):
@@ -110,7 +121,7 @@ def _read(pair: Pair, place: Path) -> Original:
         contours.save_as(place / MASK)
     survey = survey_series(place / IMAGE)
     image = read_image(place / IMAGE)
-    mask = read_mask(Path(f"{place / MASK}#{ROI}"), image)
+    mask = read_mask(Path(f"{place / MASK}#{ROI}"), image, confirmed=confirmed)
     return Original(survey, image, mask, contours)
 
 
@@ -251,10 +262,10 @@ def _write_segment(
     path.chmod(0o600)
 
 
-def _check_same(original: Original, keep: Keep, folder: Path) -> None:
+def _check_same(original: Original, keep: Keep, folder: Path, confirmed: frozenset[str]) -> None:
     """Refuse a copy that does not read as the original does."""
     image = read_image(folder / IMAGE)
-    mask = read_mask(folder / MASK, image)
+    mask = read_mask(folder / MASK, image, confirmed=confirmed)
 
     def values(volume: sitk.Image) -> NDArray[np.float32]:
         found: NDArray[np.float32]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from client.check.naming import plain_id
 from client.check.screen import listed
 from client.data.cohort import RowProblem, names_scanners, read_rows
-from client.data.cohort_file import row_number
+from client.data.cohort_file import COLUMN, FRAME_OF_REFERENCE, NOTHING, row_number
 from client.imaging.errors import PatientError
 from client.importing.copying import IMAGE, MASK, copy_patient, staged
 from client.importing.deidentify import ROI
@@ -28,6 +29,10 @@ from common.utils.csv_file import csv_text
 from common.utils.durable import alone, make_folder, write_durably
 
 OUTCOMES = "import.csv"
+_IN_COHORT = (
+    f"write {FRAME_OF_REFERENCE} into the column {COLUMN} of this patient's row of cohort.csv"
+)
+_IN_MAPPING = "write the pseudonym into confirmed of import.toml"
 _HERE = "."
 """Path that exists wherever cohort.csv is, in place of files that are not copied yet."""
 
@@ -43,10 +48,11 @@ class Row:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Rows by their identifier, and by the persons that their images are of."""
+    """Rows by their identifier, and by the persons of their images; the images' own identifiers."""
 
     by_key: Mapping[str, Sequence[Row]]
     by_person: Mapping[str, Sequence[Row]]
+    by_plain_id: Mapping[str, str]
 
     @classmethod
     def of(cls, rows: Sequence[Row], images: Mapping[str, Images]) -> _Seen:
@@ -57,7 +63,7 @@ class _Seen:
             by_key[key].append(row)
             for person in images[key].patients - {""} if key in images else ():
                 by_person[person].append(row)
-        return cls(by_key, by_person)
+        return cls(by_key, by_person, {plain_id(key): key for key in images})
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,12 @@ def _settled(
         written: dict[str, str] = {}
         if outcome is None:
             outcome = _taken(site, row, own, mapping, record)
+        if own is None and not outcome.settled:
+            near = seen.by_plain_id.get(plain_id(row.who), "")
+            hint = f"; the images have {near}: write it so, as text" if near else ""
+            outcome = replace(outcome, why=outcome.why + hint)
         if outcome.settled:
-            written = _written(site, row, outcome.patient_id, record)
+            written = _written(site, row, outcome.patient_id, mapping, record)
         yield row.position, (outcome, written)
         if progress is not None:
             progress(done, len(rows), outcome.patient_id)
@@ -205,7 +215,8 @@ def _taken(
             why = "this export has no contours with their series; the copy of an earlier one stays"
             return replace(made, status="taken earlier", why=why)
         return _lacking(made, own, mapping, chosen)
-    return _copied(site, made, pairs[0], record)
+    confirmed = made.patient_id in mapping.confirmed
+    return _copied(site, made, pairs[0], record, confirmed=confirmed)
 
 
 def _candidates(pairs: Sequence[Pair], names: Pseudonyms) -> str:
@@ -213,7 +224,7 @@ def _candidates(pairs: Sequence[Pair], names: Pseudonyms) -> str:
     fits = f"{series} series fit" if series > 1 else f"{len(pairs)} contours fit"
     shown = "; ".join(
         f'{pair.code(names)} = ROI "{pair.roi_name}" of {pair.contours.stored.path.name}'
-        f" on the series {pair.series.description}"
+        f" ({pair.contours.description}) on the series {pair.series.description}"
         for pair in pairs
     )
     remedy = "write the code of the right one into [choices] of import.toml under this pseudonym"
@@ -251,26 +262,37 @@ def _lacking(
     return replace(made, status="no contour", why=why)
 
 
-def _copied(site: Site, made: Outcome, pair: Pair, record: ImportRecord) -> Outcome:
+def _copied(
+    site: Site, made: Outcome, pair: Pair, record: ImportRecord, *, confirmed: bool
+) -> Outcome:
+    """Copy a pair, unless its copy is there already."""
     fingerprint = fingerprint_of(pair, site.study, site.names)
     if record.is_current(made.patient_id, fingerprint):
         return replace(made, status="unchanged", why="")
     why = "by the frame of reference alone: the contours name no series" if pair.by_frame else ""
     try:
         with staged(patient_folder(site.data, made.patient_id)) as folder:
-            done = copy_patient(pair, made.patient_id, site.names, site.study, folder)
+            done = copy_patient(
+                *(pair, made.patient_id, site.names, site.study, folder),
+                confirmed=frozenset({FRAME_OF_REFERENCE}) if confirmed else NOTHING,
+            )
     except PatientError as error:
-        return replace(made, status="unusable images", why=f"{error.what} -> {error.remedy}")
+        remedy = error.remedy.replace(_IN_COHORT, _IN_MAPPING)
+        return replace(made, status="unusable images", why=f"{error.what} -> {remedy}")
     record.add(made.patient_id, fingerprint, done.scanner)
     return replace(made, status="taken", why=why)
 
 
-def _written(site: Site, row: Row, pseudonym: str, record: ImportRecord) -> dict[str, str]:
+def _written(
+    site: Site, row: Row, pseudonym: str, mapping: ImportMapping, record: ImportRecord
+) -> dict[str, str]:
     """Return a patient's row of cohort.csv."""
     cells = {"patient_id": pseudonym, **row.values}
     if site.study.needs_images:
         folder = patient_folder(Path(), pseudonym)
         cells |= {"image": str(folder / IMAGE), "mask": f"{folder / MASK}#{ROI}"}
+        if mapping.confirmed:
+            cells[COLUMN] = FRAME_OF_REFERENCE if pseudonym in mapping.confirmed else ""
         if names_scanners(site.study) and "scanner" not in cells:
             cells["scanner"] = record.scanner(pseudonym)
     return cells

@@ -35,6 +35,8 @@ class ImportMapping(Settings):
     columns : column of the table, by the study's name for it.
     constants : value of all rows, by the study's name of a column.
     codes : the study's value for each code of the table, by the study's name of a column.
+    confirmed : pseudonyms whose contours lie in another frame of reference than their series, and
+        right all the same: somebody has looked.
     choices : code of the series and contour that is meant, by pseudonym.
     """
 
@@ -45,6 +47,7 @@ class ImportMapping(Settings):
     columns: Mapping[str, str] = {}
     constants: Mapping[str, str] = {}
     codes: Mapping[str, Mapping[str, str]] = {}
+    confirmed: tuple[str, ...] = ()
     choices: Mapping[str, str] = {}
 
 

@@ -55,7 +55,6 @@ class Images:
 
     key: str
     patients: frozenset[str]
-    accessions: frozenset[str]
     series: tuple[Series, ...]
     contours: tuple[Contours, ...]
     pairs: tuple[Pair, ...]
@@ -78,13 +77,12 @@ def images_by_person(found: Survey, match: Match, rois: Sequence[str]) -> dict[s
         for key in {_key(one.patient, one.accession, match) for one in own.slices} - {""}:
             series[key].append(own)
     for one in found.contours:
-        keys = {_key(one.stored.patient, one.stored.accession, match)}
-        if match == "AccessionNumber":  # a planning system seldom copies it
-            keys |= {
-                _key(part.patient, part.accession, match)
-                for own, _ in linked[id(one)]
-                for part in own.slices
-            }
+        # a planning system seldom copies all of a series' identity
+        keys = {_key(one.stored.patient, one.stored.accession, match)} | {
+            _key(part.patient, part.accession, match)
+            for own, _ in linked[id(one)]
+            for part in own.slices
+        }
         for key in keys - {""}:
             contours[key].append(one)
     return {
@@ -107,15 +105,16 @@ def _images(
     pairs, foreign = [], False
     for one in contours:
         for own, by_frame in linked[id(one)]:
-            if own.patients != {one.stored.patient}:
+            if own.patients - {one.stored.patient or next(iter(own.patients))}:
                 foreign = True
                 continue
+            if own not in series:
+                continue
             pairs += [Pair(one, own, number, by_frame) for number in one.rois]
-    stored = [*(part for own in series for part in own.slices), *(one.stored for one in contours)]
+    stored = [part for own in series for part in own.slices] or [one.stored for one in contours]
     return Images(
         key=key,
         patients=frozenset(one.patient for one in stored),
-        accessions=frozenset(one.accession for one in stored) - {""},
         series=tuple(series),
         contours=tuple(contours),
         pairs=tuple(_wanted(pairs, rois)),
@@ -146,5 +145,5 @@ def _referred(
     return [
         (own, True)
         for _, own in sorted(found.series.items())
-        if own.frames & contours.frames and contours.stored.patient in own.patients
+        if own.frames & contours.frames and own.patients <= {contours.stored.patient}
     ]

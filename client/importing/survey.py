@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pydicom
@@ -26,6 +26,7 @@ _TAGS = (
 )
 _CONTOUR_TAGS = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence")
 _DRAWN_TAGS = ("ROIContourSequence",)
+_LABEL_TAGS = ("StructureSetLabel", "StructureSetDate", "ContentLabel", "ContentDate")
 _SEGMENT_TAGS = (
     *("ReferencedSeriesSequence", "SegmentSequence", "SourceImageSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
@@ -58,6 +59,7 @@ class Contours:
     instances : SOP Instance UIDs of slices that it names.
     frames : frames of reference that it names.
     rois : names of the ROIs that hold something, by number.
+    description : label and date, for this hospital's screen alone.
     """
 
     stored: Stored
@@ -66,6 +68,7 @@ class Contours:
     instances: frozenset[str]
     frames: frozenset[str]
     rois: Mapping[int, str]
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,13 +242,13 @@ def _series(uid: str, own: list[tuple[Stored, pydicom.Dataset]]) -> Series:
 
 def _contours(stored: Stored, header: pydicom.FileDataset) -> Contours:
     """Read what an RTSTRUCT or DICOM-SEG refers to."""
-    if sop_class(header) == RTStructureSetStorage:
-        read = read_header(stored.path, (*_CONTOUR_TAGS, *_DRAWN_TAGS))
-        with conforming(stored.path.name):
-            return _of_contours(stored, read)
-    read = read_header(stored.path, _SEGMENT_TAGS)
+    own = sop_class(header) == RTStructureSetStorage
+    tags = (*_CONTOUR_TAGS, *_DRAWN_TAGS) if own else _SEGMENT_TAGS
+    read = read_header(stored.path, (*tags, *_LABEL_TAGS))
     with conforming(stored.path.name):
-        return _of_segments(stored, read)
+        said = (str(read.get(tag) or "") for tag in _LABEL_TAGS)
+        made = _of_contours(stored, read) if own else _of_segments(stored, read)
+        return replace(made, description=", ".join(part for part in said if part))
 
 
 def _of_contours(stored: Stored, read: pydicom.Dataset) -> Contours:

@@ -34,6 +34,8 @@ from server.deployment.run_folder import new_run
 from sim.identities import COORDINATOR, simulated_identity
 from sim.rehearsal import Rehearsal
 from sim.sites import find_sites
+from tests import builders
+from tests.fixtures.archive import Scan, body, ellipses, person
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="looks for processes in /proc, as Linux has it"
@@ -48,7 +50,6 @@ SCREEN = "screen.log"
 SHORT = {
     "site": {
         "init",
-        "import",
         "approve",
         "leave",
         "confirm",
@@ -113,6 +114,19 @@ def validate(fixture: Fixture, out: Path) -> list[object]:
     key = identity.public_text(simulated_identity(COORDINATOR).public_key())
     given = ("--coordinator-key", key, "--hospital", "north", "--workers", 2)
     return [bundle, "--cohort", cohort, "--out", out / "validation", *given]
+
+
+def import_patients(fixture: Fixture, out: Path) -> list[object]:
+    scan = Scan(person(1), body(1))
+    scan.write(out / "export")
+    scan.rtstruct(out / "export" / "contours", {"GTV": ellipses((26, 22), 6, range(8, 13))})
+    study = builders.study_file(out / "study.toml", base_models=["radiomics"])
+    (out / "site").mkdir()
+    mapping = 'id = "who"\nconstants = { label = "1", split = "train" }\n'
+    (out / "site" / "import.toml").write_text(mapping)
+    (out / "table.csv").write_text(f"who\n{person(1).patient}\n")
+    given = ("--from", out / "export", "--table", out / "table.csv", "--study", study)
+    return [out / "site", *given, "--yes"]
 
 
 def site_report(fixture: Fixture, out: Path) -> list[object]:
@@ -217,6 +231,7 @@ LONG = (
     # way when the coordinator is there
     Long("site", "run", site_run, several(4), daily=KILL + TERM),
     Long("site", "report", site_report, alone, TERM),
+    Long("site", "import", import_patients, alone, TERM),
     Long("site", "radiomics", radiomics, alone, TERM),
     Long("server", "run", server_run, written("coordinator/runs/*/study.toml"), daily=KILL + TERM),
     # another way to the same

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
-from pydicom.uid import JPEGLSLossless
+from pydicom.uid import ExplicitVRBigEndian, JPEGLSLossless
 
 from client.imaging.crops import crop2d, crop3d
 from client.imaging.dicom.series import survey_series
@@ -158,6 +158,17 @@ def compressed(made: pydicom.FileDataset, k: int) -> None:
     made.compress(JPEGLSLossless, encoding_plugin="pyjpegls", generate_instance_uid=False)
 
 
+def big_endian(made: pydicom.FileDataset, k: int) -> None:
+    pass  # a file is written so, see below
+
+
+def write_big_endian(path: Path) -> None:
+    made = pydicom.dcmread(path)
+    made.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    made.PixelData = np.frombuffer(made.PixelData, np.uint16).byteswap().tobytes()
+    pydicom.dcmwrite(path, made, implicit_vr=False, little_endian=False, overwrite=True)
+
+
 def overlaid(made: pydicom.FileDataset, k: int) -> None:
     made.add_new(0x60000100, "US", 16)
     made.add_new(0x60000102, "US", 13)
@@ -169,12 +180,16 @@ def turned(made: pydicom.FileDataset, k: int) -> None:
     made.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
 
 
-@pytest.mark.parametrize("change", [signed, rescaled_by_slice, compressed, overlaid, turned])
+@pytest.mark.parametrize(
+    "change", [signed, rescaled_by_slice, compressed, big_endian, overlaid, turned]
+)
 def test_slices_stored_in_any_way_give_the_same(tmp_path: Path, change) -> None:
     scan = Stored(person(1), body(1, SHAPE), spacing=(1.5, 0.8, 0.8))
     scan.change = change
     own = study()
-    scan.write(tmp_path / "export" / "ct")
+    for path in scan.write(tmp_path / "export" / "ct"):
+        if change is big_endian:
+            write_big_endian(path)
     if change is turned:
         scan.spacing = (1.5, -0.8, -0.8)
     scan.rtstruct(tmp_path / "export" / MASK, CONTOUR)

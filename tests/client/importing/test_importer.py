@@ -241,3 +241,36 @@ def test_a_column_that_is_not_there_is_named(hospital, column) -> None:
     hospital.table.write_text(hospital.table.read_text().replace(column, "x"))
     shown = hospital.run()
     assert shown.exit_code == 1 and column in str(shown.exception)
+
+
+def test_an_identifier_that_lost_its_zeros_is_pointed_out(hospital) -> None:
+    who = replace(person(1), patient="0004711")
+    scan = Scan(who, body(1))
+    scan.write(hospital.export / "ct")
+    scan.rtstruct(hospital.export / "rt", {"GTV": ellipses((26, 22), 6, range(8, 13))})
+    hospital.rows(("4711", "ja", 71, 2))
+    shown = hospital.run()
+    assert sorted(hospital.statuses().values()) == ["no images", "no row"]
+    assert "the images have 0004711: write it so, as text" in flat(shown)
+
+
+def test_another_frame_of_reference_needs_a_word_of_the_hospital(hospital) -> None:
+    scan = hospital.patient(1)
+    path = hospital.export / "rt" / "RS1"
+    contours = pydicom.dcmread(path)
+    contours.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = "1.2.3"
+    for roi in contours.StructureSetROISequence:
+        roi.ReferencedFrameOfReferenceUID = "1.2.3"
+    contours.save_as(path)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    shown = hospital.run()
+    assert list(hospital.statuses().values()) == ["unusable images"]
+    assert "write the pseudonym into confirmed of import.toml" in flat(shown)
+    text = (hospital.site / "import.toml").read_text(encoding="utf-8")
+    hospital.map(f'confirmed = ["{pseudonym(hospital, 1)}"]\n{text}')
+    assert hospital.run().exit_code == 0
+    assert hospital.cohort()[0]["confirmed"] == "frame_of_reference"
+    cohort = read_cohort(hospital.site, "a", load_study(hospital.study))
+    (one,) = cohort.patients
+    assert not look(Job(one.patient_id, one.image, one.masks, one.confirmed)).problems
+    assert scan.frame

@@ -1,0 +1,126 @@
+"""Tables as REDCap and Excel write them, and the codes in them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from client.data.table_text import TableError
+from client.importing.mapping import FILE, ImportMapping, read_mapping, write_mapping
+from client.importing.table import (
+    cohort_rows,
+    decoded,
+    read_hospital_table,
+    unknown_codes,
+    wanted_columns,
+)
+from common.errors import InputError
+from common.study.model import Study
+from tests import builders
+
+
+def workbook(path: Path, rows: list[list[object]], title: str = "patients") -> Path:
+    book = openpyxl.Workbook()
+    book.active.title = "notes"
+    sheet = book.create_sheet(title)
+    for row in rows:
+        sheet.append(row)
+    book.save(path)
+    return path
+
+
+def study() -> Study:
+    return builders.study(
+        clinical=[
+            builders.number("age", unit="years"),
+            builders.levels("hpv", "-", "+", missing=["n/a"]),
+        ]
+    )
+
+
+def test_cells_are_what_a_person_would_type(tmp_path: Path) -> None:
+    rows = [
+        ["id", "whole", "part", "day", "time", "text", "flag", "empty"],
+        ["7", 61.0, 0.25, datetime(2020, 1, 2), datetime(2020, 1, 2, 3, 4), "a\nb", True, None],
+        ["8", 12, -1.5, date(2020, 1, 2), "", "+", False, "=1+1"],
+    ]
+    frame = read_hospital_table(workbook(tmp_path / "t.xlsx", rows), "patients")
+    assert frame.iloc[0].tolist() == [
+        *("7", "61", "0.25", "2020-01-02", "2020-01-02T03:04:00", "a b", "1", "")
+    ]
+    assert frame.iloc[1].tolist()[:6] == ["8", "12", "-1.5", "2020-01-02", "", "+"]
+
+
+def test_the_faults_of_a_table_have_the_words_of_the_cohorts_reader(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "t.xlsx", [["id", "age", "age"], ["7", 1, 2]])
+    with pytest.raises(TableError, match="the column age is there twice"):
+        read_hospital_table(path, "patients")
+    (tmp_path / "t.csv").write_text("id;age\n7;1\n")
+    with pytest.raises(TableError, match="separated by semicolons"):
+        read_hospital_table(tmp_path / "t.csv")
+
+
+def test_a_sheet_or_workbook_that_is_none_is_named(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "t.xlsx", [["id"], ["7"]])
+    with pytest.raises(InputError, match="notes, patients"):
+        read_hospital_table(path, "patient")
+    (tmp_path / "u.xlsx").write_bytes(b"encrypted")
+    with pytest.raises(InputError, match="not a workbook"):
+        read_hospital_table(tmp_path / "u.xlsx")
+    with pytest.raises(InputError, match="no such file"):
+        read_hospital_table(tmp_path / "v.xlsx")
+
+
+def test_rows_are_those_of_the_study_through_the_codes(tmp_path: Path) -> None:
+    path = workbook(
+        tmp_path / "t.xlsx",
+        [["id", "pn", "alter", "p16"], ["7", "ja", 61, 1.0], ["8", "nein", 62, "n/a"]],
+    )
+    mapping = ImportMapping(
+        id="id",
+        columns={"label": "pn", "age": "alter", "hpv": "p16"},
+        constants={"split": "train"},
+        codes={"label": {"ja": "1", "nein": "0"}, "hpv": {"1": "+"}},
+    )
+    frame = read_hospital_table(path, "patients")
+    assert list(unknown_codes(frame, mapping, study())) == []
+    first, second = cohort_rows(frame, mapping, study()).values()
+    assert first == {"label": "1", "split": "train", "age": "61", "hpv": "+"}
+    assert second["hpv"] == "n/a"
+    assert wanted_columns(study()) == ("label", "split", "age", "hpv")
+
+
+def test_codes_that_the_study_does_not_know_are_listed_once(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,pn\n1,ja\n2,ja\n3,\n4,0\n")
+    mapping = ImportMapping(columns={"label": "pn"})
+    frame = read_hospital_table(tmp_path / "t.csv")
+    assert list(unknown_codes(frame, mapping, study())) == [("label", "ja")]
+
+
+def test_a_code_is_read_in_all_forms_of_its_number() -> None:
+    mapping = ImportMapping(codes={"sex": {"1": "male"}})
+    assert decoded("sex", "1.0", mapping) == "male"
+    assert decoded("sex", "", mapping) == "" and decoded("sex", "2", mapping) == "2"
+
+
+def test_the_mapping_is_kept_as_it_was_answered(tmp_path: Path) -> None:
+    assert read_mapping(tmp_path / FILE) == ImportMapping()
+    mapping = ImportMapping(
+        id="a b",
+        match="AccessionNumber",
+        roi=("GTV", "x"),
+        columns={"age": "Alter (Jahre)"},
+        codes={"sex": {"1": "male", "": "female"}},
+        choices={"P-b": "c"},
+    )
+    write_mapping(tmp_path / FILE, mapping)
+    assert read_mapping(tmp_path / FILE) == mapping
+    (tmp_path / FILE).write_text('match = "Name"\n')
+    with pytest.raises(InputError, match="match"):
+        read_mapping(tmp_path / FILE)
+    (tmp_path / FILE).write_text('idd = "x"\n')
+    with pytest.raises(InputError, match="idd"):
+        read_mapping(tmp_path / FILE)
