@@ -1,8 +1,8 @@
-"""Count how often intervals of an AUC hold the truth: the reported one, DeLong's, and Newcombe's.
+"""Count how often intervals of an AUC hold the truth: the reported one, and three others.
 
-Scores of both classes are normal, `--draws` sets of each size and true AUC; DeLong's variance is
-that of `common.statistics.placements`, worked out for all draws at once. Writes its own section of
-results.md.
+`--draws` sets of each size and true AUC. Scores of both classes are normal, or exponential with
+means of their own, which is what Hanley and McNeil's variance supposes, and where high scores vary
+most. Writes its own section of results.md.
 
 python -m bench.intervals [--draws 2000]
 """
@@ -10,6 +10,7 @@ python -m bench.intervals [--draws 2000]
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -18,22 +19,28 @@ import scipy
 from numpy.typing import NDArray
 
 from bench.tables import conditions, put_section, table
-from common.evaluation.delong import FEWEST_LOGIT, auc_interval, newcombe_interval, wald_interval
+from common.evaluation.delong import NO_VARIANCE, auc_interval, newcombe_interval, wald_interval
 
 Array = NDArray[np.float64]
 # positives and negatives: the sizes of the paper's sets and smaller ones, 42 % positive or fewer
 SIZES = ((126, 174), (50, 70), (25, 95), (37, 52), (20, 24), (11, 33), (12, 60), (11, 11), (5, 8))
 AREAS = (0.75, 0.9, 0.95, 0.97, 0.99)
 FEWEST, BAND = 10, (0.93, 0.97)
-KINDS = ("reported", "DeLong's own", "Newcombe's")
+Z = float(scipy.stats.norm.ppf(0.975))
+KINDS = ("reported", "on the logit", "DeLong's own", "Newcombe's")
+SHAPES = ("normal", "exponential")
 
 
-def drawn(positives: int, negatives: int, area: float, draws: int, seed: int) -> tuple[Array, ...]:
+def drawn(shape: str, positives: int, negatives: int, area: float, draws: int) -> tuple[Array, ...]:
     """Return the AUC and DeLong's variance of each of the drawn sets, both (draws,)."""
-    rng = np.random.default_rng(seed)
-    shift = float(scipy.stats.norm.ppf(area)) * math.sqrt(2.0)
-    first = rng.normal(shift, 1.0, (draws, positives))
-    second = rng.normal(0.0, 1.0, (draws, negatives))
+    rng = np.random.default_rng(1)
+    if shape == "normal":
+        shift = float(scipy.stats.norm.ppf(area)) * math.sqrt(2.0)
+        first = rng.normal(shift, 1.0, (draws, positives))
+        second = rng.normal(0.0, 1.0, (draws, negatives))
+    else:
+        first = rng.exponential(area / (1.0 - area), (draws, positives))
+        second = rng.exponential(1.0, (draws, negatives))
     auc, variance = np.zeros(draws), np.zeros(draws)
     for i in range(draws):
         above = (first[i][:, None] > second[i]).astype(np.float64)
@@ -43,38 +50,61 @@ def drawn(positives: int, negatives: int, area: float, draws: int, seed: int) ->
     return auc, variance
 
 
-def coverage(positives: int, negatives: int, area: float, draws: int) -> list[float]:
+def logit_interval(
+    auc: float, variance: float, negatives: int, positives: int
+) -> tuple[float, ...]:
+    """Return the interval on the logit, Newcombe's where there is no variance."""
+    if variance <= NO_VARIANCE:
+        return newcombe_interval(auc, negatives, positives)
+    half = Z * math.sqrt(variance) / (auc * (1.0 - auc))
+    centre = math.log(auc / (1.0 - auc))
+    return tuple(float(end) for end in scipy.special.expit([centre - half, centre + half]))
+
+
+def coverage(
+    shape: str, positives: int, negatives: int, area: float, draws: int
+) -> tuple[float, ...]:
     """Return the share of sets whose interval holds the true area, by kind of interval."""
     held = np.zeros(len(KINDS))
-    for auc, variance in zip(*drawn(positives, negatives, area, draws, 1), strict=True):
+    for auc, variance in zip(*drawn(shape, positives, negatives, area, draws), strict=True):
         own = auc_interval(auc, variance, negatives, positives)
-        ends = ((own.low, own.high), wald_interval(auc, variance))
-        for place, (low, high) in enumerate((*ends, newcombe_interval(auc, negatives, positives))):
-            held[place] += low <= area <= high
-    return [float(share) for share in held / draws]
+        ends = (
+            (own.low, own.high),
+            logit_interval(auc, variance, negatives, positives),
+            wald_interval(auc, variance),
+            newcombe_interval(auc, negatives, positives),
+        )
+        held += [low <= area <= high for low, high in ends]
+    return tuple(float(share) for share in held / draws)
 
 
 def text(draws: int) -> str:
     """Return the section."""
-    rows, outside = [], [0, 0]
-    for positives, negatives in SIZES:
-        by_area = [coverage(positives, negatives, area, draws) for area in AREAS]
-        for kind, name in enumerate(KINDS):
-            found = [shares[kind] for shares in by_area]
-            if kind == 0 and min(positives, negatives) >= FEWEST:
-                outside[0] += sum(share < BAND[0] for share in found)
-                outside[1] += sum(share > BAND[1] for share in found)
-            rows.append([f"{positives} / {negatives}", name, *(f"{s:.3f}" for s in found)])
+    rows: list[list[str]] = []
+    outside = {shape: np.zeros((len(KINDS), 2), dtype=int) for shape in SHAPES}
+    for shape, (positives, negatives) in itertools.product(SHAPES, SIZES):
+        found = np.array([coverage(shape, positives, negatives, area, draws) for area in AREAS]).T
+        if min(positives, negatives) >= FEWEST:
+            below, above = (found < BAND[0]).sum(axis=1), (found > BAND[1]).sum(axis=1)
+            outside[shape] += np.column_stack([below, above])
+        for name, shares in zip(KINDS, found.tolist(), strict=True):
+            size = f"{positives} / {negatives}"
+            rows.append([shape, size, name, *(f"{share:.3f}" for share in shares)])
     heading: Sequence[str] = (
+        "scores",
         "positives / negatives",
         "95 % interval",
         *(f"AUC {a}" for a in AREAS),
     )
+    counted = "; ".join(
+        f"{name}, {shape} scores: {below} and {above}"
+        for shape in SHAPES
+        for name, (below, above) in zip(KINDS, outside[shape].tolist(), strict=True)
+    )
     note = (
-        f"Share of {draws} sets whose interval holds the true AUC. The reported interval is the one"
-        f" on the logit, and Newcombe's with fewer than {FEWEST_LOGIT} of a class or where DeLong's"
-        f" variance is zero; with at least {FEWEST} of either class {outside[0]} of its cells lie"
-        f" below {BAND[0]} and {outside[1]} above {BAND[1]}. {conditions()}"
+        f"Share of {draws} sets whose interval holds the true AUC. Of the cells of a kind with at"
+        f" least {FEWEST} of either class so many lie below {BAND[0]} and above {BAND[1]}:"
+        f" {counted}. {conditions()}"
     )
     return f"{note}\n\n{table(heading, rows)}"
 

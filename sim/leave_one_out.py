@@ -20,7 +20,7 @@ FEWEST_POOLED = 3
 _BINS = {"pooling": "bins", "stacker": "forest"}
 _OWN_SPLITS = ("train", "internal_test")
 _FIGURES = (
-    *("model", "n", "positives", "auc", "ci_low", "ci_high", "ci_method"),
+    *("model", "n", "positives", "auc", "se", "ci_low", "ci_high", "ci_method"),
     *("large", "large_low", "large_high", "slope", "slope_low", "slope_high"),
 )
 

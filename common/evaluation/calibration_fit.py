@@ -20,7 +20,7 @@ from common.utils import portable
 STEPS, HALVINGS, CLOSE = 60, 8, 1e-11
 FLATTEST = 1e-10
 """Information of the slope, as a share of its largest, below which there is none."""
-FEWEST_GROUPED = 10
+FEWEST_GROUPED = 15
 """Patients of either outcome below which groups of one hospital's patients give no slope."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from common.evaluation.average_precision import average_precision
+from common.evaluation.average_precision import average_precision, precision_error
 from common.evaluation.calibration import without_small_bins
 from common.evaluation.calibration_curve import CalibrationCurve, calibration_curve
 from common.evaluation.calibration_fit import CalibrationFit, Points, fit_grouped, fit_rows
@@ -43,12 +43,13 @@ class SmoothMeasures:
     ----------
     curve : flexible calibration curve.
     recalibrated : Brier score and net benefit after recalibration.
-    precision : (k,), area under the precision-recall curve.
+    precision, precision_error : (k,), area under the precision-recall curve, and its error.
     """
 
     curve: CalibrationCurve
     recalibrated: Recalibrated
     precision: Annotated[Float, shares("models", unknown=True)]
+    precision_error: Annotated[Float, shares("models", unknown=True)]
 
 
 @plain
@@ -146,6 +147,7 @@ def smooth_measures(
         curve=calibration_curve(models),
         recalibrated=recalibrated(models, fit, cutoffs, brier, benefit),
         precision=np.array([average_precision(points) for points in models]),
+        precision_error=np.array([precision_error(points) for points in models]),
     )
 
 

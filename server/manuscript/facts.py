@@ -235,8 +235,8 @@ def measures(results: Results) -> str:
         pair = f"{MODELS[primary.model_a].label} against {MODELS[primary.model_b].label.lower()}"
         declared = f"Primary comparison, declared in the study: {pair} on {primary.set}"
     return (
-        "Discrimination: AUC with 95 % interval on the logit of DeLong's standard error (Newcombe's"
-        " with fewer than 15 patients of an outcome); models are compared by DeLong's test; average"
+        "Discrimination: AUC with a 95 % score interval (DeLong's variance, carried to the limits);"
+        " models are compared by DeLong's test; average"
         f" precision beside it. {declared}; all other comparisons are exploratory, with P values"
         " corrected by Holm beside the raw ones. Calibration: slope,"
         " intercept, ratio of observed to expected numbers, flexible curve and Brier score."

@@ -297,7 +297,7 @@ def _handout_asks(study: Study, models: int) -> Iterator[Disclosure]:
         "decision": (models, 2, THRESHOLDS.size),
         "calibration curve": (models, 4, GRID),
         "recalibrated": (models, 2, 3),
-        "average precision": (models,),
+        "average precision, with its error": (models, 2),
     }
     fits: Parts = {"expected": (models,), "intercepts and slope, with errors": (models, 6)}
     levels = sum(most_levels(column) for column in strata_columns(study))

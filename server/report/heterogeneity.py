@@ -8,8 +8,7 @@ from itertools import groupby
 import numpy as np
 import scipy
 
-from common.evaluation.delong import LOGIT, hanley_mcneil, logit_estimate
-from common.evaluation.normal import Z_95
+from common.evaluation.delong import binormal_variance, logit_estimate
 from common.evaluation.random_effects import (
     FEWEST,
     FEWEST_PREDICTED,
@@ -89,15 +88,9 @@ def _on_logit(row: SitePerformance | LeaveOneOut) -> tuple[float, float] | None:
     if row.auc is None or row.ci_low is None or row.ci_high is None:
         return None
     counts = row.n - row.positives, row.positives
-    if isinstance(row, SitePerformance) and row.se is not None:
-        return logit_estimate(row.auc, row.se**2, *counts)
-    if row.ci_method == LOGIT:
-        low, high = scipy.special.logit([row.ci_low, row.ci_high])
-        error = float(high - low) / (2.0 * Z_95)
-        return float(scipy.special.logit(row.auc)), error**2
-    # an interval of few patients is not made of DeLong's variance
-    inside = 0.0 < row.auc < 1.0
-    return logit_estimate(row.auc, hanley_mcneil(row.auc, *counts) if inside else 0.0, *counts)
+    # results of other studies may have no standard error
+    variance = binormal_variance(row.auc, *counts) if row.se is None else row.se**2
+    return logit_estimate(row.auc, variance, *counts)
 
 
 def _area(logit: float) -> float:

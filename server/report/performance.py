@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from common.evaluation.delong import FEWEST_LOGIT, NEWCOMBE
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
@@ -222,7 +221,7 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
 def interval_warnings(
     rows: Sequence[tuple[str, Performance | SitePerformance | Stratum | LeaveOneOut]],
 ) -> list[str]:
-    """Name the confidence intervals to read with care: of few patients, or Newcombe's.
+    """Name the confidence intervals to read with care, as they are of few patients.
 
     Parameters
     ----------
@@ -230,19 +229,12 @@ def interval_warnings(
     """
     given = [(label, row) for label, row in rows if row.auc is not None]
     few = [label for label, row in given if row.positives is not None and row.positives < FEW]
-    wide = [label for label, row in given if row.ci_method == NEWCOMBE]
     warnings = []
     if few:
         who = "" if len(few) == len(given) else f" ({words.join(list(dict.fromkeys(few)))})"
         warnings.append(
             f"Warning: fewer than {FEW} patients with the endpoint{who}; AUCs and intervals are"
             " uncertain."
-        )
-    if wide:
-        who = "" if len(wide) == len(given) else f" of {words.join(list(dict.fromkeys(wide)))}"
-        warnings.append(
-            f"Intervals{who} are Newcombe's score intervals: DeLong's variance is zero, or of fewer"
-            f" than {FEWEST_LOGIT} patients of an outcome."
         )
     return warnings
 

@@ -368,15 +368,16 @@ def _area(delong: DeLongResult, column: int) -> Row:
 
 
 def _wald(delong: DeLongResult, column: int) -> Row:
-    """Return DeLong's own interval, which the tables of whole sets have beside the other."""
+    """Return DeLong's own error and interval, which tables of whole sets have beside the other."""
     variance = float(delong.covariance[column, column])
     low, high = wald_interval(float(delong.auc[column]), variance)
-    return {"wald_low": low, "wald_high": high}
+    return {"se": float(np.sqrt(max(variance, 0.0))), "wald_low": low, "wald_high": high}
 
 
 def _precision(evaluation: Evaluation, column: int) -> Row:
     value = float(evaluation.smooth.precision[column])
-    low, high = precision_interval(value, evaluation.delong.positives)
+    error = float(evaluation.smooth.precision_error[column])
+    low, high = precision_interval(value, error, evaluation.delong.positives)
     return {"average_precision": value, "ap_low": low, "ap_high": high}
 
 

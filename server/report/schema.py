@@ -286,8 +286,8 @@ class RecordedSettings(Record):
     remarks: tuple[str, ...] = ()
 
 
-# results before the logit interval have DeLong's
-AucMethod = Literal["", "logit", "newcombe", "delong", "wald"]
+# the last is of a time to event
+AucMethod = Literal["", "score", "wald"]
 
 
 class Stratum(Record):
@@ -375,7 +375,7 @@ def _sum(left: int | None, right: int | None) -> int:
 class Performance(Record):
     """One model of one run on one set; on `train` the predictions are out-of-fold.
 
-    `ci_low`, `ci_high` are of the method in `ci_method`, `wald_low`, `wald_high` DeLong's own.
+    `ci_low`, `ci_high` are of the method in `ci_method`; `se`, `wald_low`, `wald_high` DeLong's.
     `auc_within` is the AUC of pairs of patients of the same hospital.
     `average_precision` is the area under the precision-recall curve.
     `correct`, `tp`, `tn` count patients at the frozen cut-off; `method` says how the AUC was made.
@@ -392,6 +392,7 @@ class Performance(Record):
     ci_low: Share = None
     ci_high: Share = None
     ci_method: AucMethod = ""
+    se: Number = None
     wald_low: Share = None
     wald_high: Share = None
     auc_within: Share = None
@@ -468,7 +469,8 @@ class SitePerformance(Record):
 class LeaveOneOut(Record):
     """One model of the other training hospitals, on all patients of the hospital left out.
 
-    `large` is the calibration in the large, each estimate with the ends of its 95 % interval.
+    `se` is DeLong's standard error of the AUC, `large` the calibration in the large; estimates have
+    the ends of their 95 % intervals.
     """
 
     site: str
@@ -476,6 +478,7 @@ class LeaveOneOut(Record):
     n: Count
     positives: Count
     auc: Share = None
+    se: Number = None
     ci_low: Share = None
     ci_high: Share = None
     ci_method: AucMethod = ""

@@ -122,7 +122,7 @@ def _areas(
         step.add("areas withheld by a rule", len(withheld))
         return
     auc = max(abs(rows[m]["auc"] - exact.auc[i]) for i, m in enumerate(models))
-    own = [(rows[m]["auc"] - rows[m]["wald_low"]) / NORMAL for m in models]
+    own = [rows[m]["se"] for m in models]
     step.add("AUC", auc, at_most(0.001 if several else JOINED_AREA))
     step.add(
         "SE, relative",

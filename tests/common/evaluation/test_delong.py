@@ -12,11 +12,14 @@ from sklearn.metrics import roc_auc_score
 
 from common.evaluation.delong import (
     auc_interval,
+    binormal_variance,
     exact,
+    logit_estimate,
     newcombe_interval,
     paired_test,
     wald_interval,
 )
+from common.evaluation.joined_scores import joined_areas
 from sim.equality import references
 
 
@@ -68,12 +71,44 @@ def test_one_class_gives_nan_throughout() -> None:
     assert math.isnan(interval.low) and math.isnan(interval.high) and interval.method == ""
 
 
-def test_the_interval_is_normal_on_the_logit() -> None:
-    found = auc_interval(0.8, 0.04**2, 50, 50)
-    logits = np.log(np.array([found.low, found.high]) / (1 - np.array([found.low, found.high])))
-    half = 1.959964 * 0.04 / (0.8 * 0.2)
-    assert logits == pytest.approx([math.log(4.0) - half, math.log(4.0) + half])
-    assert found.method == "logit"
+def test_the_interval_of_many_patients_is_delongs_own() -> None:
+    for auc, error in ((0.8, 0.002), (0.55, 0.004), (0.97, 0.0005)):
+        found = auc_interval(auc, error**2, 30_000, 20_000)
+        assert found.method == "score"
+        assert (found.low, found.high) == pytest.approx(wald_interval(auc, error**2), abs=2e-4)
+
+
+@pytest.mark.parametrize("auc", [0.55, 0.8, 0.97, 0.3])
+def test_the_variance_of_normal_scores_is_the_integral_over_their_pairs(auc: float) -> None:
+    h = stats.norm.ppf(auc)
+    both = stats.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]]).cdf([h, h])
+    pairs = 30 * 40
+    expected = (auc * (1 - auc) + 29 * (both - auc**2) + 39 * (both - auc**2)) / pairs
+    assert binormal_variance(auc, 40, 30) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_variance_of_normal_scores_is_that_of_drawn_ones() -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=(27, 4000))
+    scores[:15] += 1.5
+    auc = roc_areas(scores, np.arange(27) < 15)
+    expected = binormal_variance(stats.norm.cdf(1.5 / math.sqrt(2)), 12, 15)
+    assert np.var(auc) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("auc", [0.6, 0.9, 0.99])
+def test_steady_logits_of_many_misplaced_patients_have_delongs_variance(auc: float) -> None:
+    value, variance = logit_estimate(auc, 0.01**2, 40_000, 60_000)
+    assert value == pytest.approx(math.log(auc / (1 - auc)))
+    assert variance == pytest.approx((0.01 / (auc * (1 - auc))) ** 2, rel=0.01)
+
+
+def test_steady_logits_of_few_misplaced_patients_are_not_surer_than_they_can_be() -> None:
+    # one patient of 20 who is one pair out of place
+    auc = 1.0 - 1.0 / 400.0
+    found = logit_estimate(auc, 1e-7, 20, 20)
+    assert found[1] > 0.4 * binormal_variance(auc, 20, 20) / (auc * (1 - auc)) ** 2
+    assert math.isfinite(logit_estimate(1.0, 0.0, 20, 20)[0])
 
 
 @given(auc=st.floats(0.02, 0.98), error=st.floats(1e-6, 0.1))
@@ -92,51 +127,31 @@ def test_delongs_own_interval_is_cut_to_zero_and_one() -> None:
     assert all(math.isnan(end) for end in wald_interval(math.nan, 0.1))
 
 
-@pytest.mark.parametrize("auc", [0.75, 0.9, 0.97])
-@pytest.mark.parametrize(("negatives", "positives"), [(33, 11), (52, 37)])
-def test_the_interval_covers_the_truth_where_delongs_own_does_not(
-    auc: float, negatives: int, positives: int
-) -> None:
-    rng, draws = np.random.default_rng(5), 400
-    labels = np.repeat([0.0, 1.0], [negatives, positives])
-    shift = stats.norm.ppf(auc) * math.sqrt(2)
-    ours = 0
-    for _ in range(draws):
-        found = exact((rng.normal(size=labels.size) + shift * labels)[:, None], labels)
-        own = auc_interval(found.auc[0], found.covariance[0, 0], negatives, positives)
-        ours += own.low <= auc <= own.high
-    # four standard errors of 400 draws below 0.95
-    assert ours / draws >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / draws)
-
-
 @pytest.mark.parametrize("auc", [0.0, 0.5, 1.0])
-def test_an_area_without_variance_has_newcombes_interval_which_is_not_empty(auc: float) -> None:
+def test_an_area_without_variance_has_an_interval_which_is_not_empty(auc: float) -> None:
     found = auc_interval(auc, 0.0, 12, 9)
-    assert found.method == "newcombe"
+    assert found.method == "score"
     assert 0.0 <= found.low <= auc <= found.high <= 1.0
     assert 0.05 < found.high - found.low < 0.9
 
 
-def test_the_interval_of_few_patients_of_a_class_is_newcombes() -> None:
-    # DeLong's variance of 12 among 60 is too small one time in thirteen
-    found = auc_interval(0.9, 0.002, 60, 12)
-    assert (found.low, found.high) == newcombe_interval(0.9, 60, 12)
-    assert found.method == "newcombe"
-    assert auc_interval(0.9, 0.002, 60, 15).method == "logit"
-
-
-@pytest.mark.parametrize(("positives", "negatives"), [(12, 60), (11, 11), (5, 8)])
-def test_intervals_of_few_patients_hold_the_truth_as_often_as_they_say(
-    positives: int, negatives: int
+@pytest.mark.parametrize("auc", [0.75, 0.9, 0.97, 0.99])
+@pytest.mark.parametrize(("negatives", "positives"), [(52, 37), (33, 11), (60, 12), (11, 11)])
+@pytest.mark.parametrize("joined", [1, 3])
+def test_the_interval_holds_the_truth_as_often_as_it_says(
+    auc: float, negatives: int, positives: int, joined: int
 ) -> None:
-    rng = np.random.default_rng(6)
-    labels = np.repeat([1.0, 0.0], [positives, negatives])
-    held = []
-    for _ in range(600):
-        found = exact(rng.normal(2.326 * labels)[:, None], labels)
+    rng, draws = np.random.default_rng(5), 400
+    labels = np.repeat([0.0, 1.0], [negatives, positives])
+    shift = stats.norm.ppf(auc) * math.sqrt(2)
+    held = 0
+    for _ in range(draws):
+        scores = (rng.normal(size=labels.size) + shift * labels)[:, None]
+        found = joined_areas(scores, labels, joined)
         own = auc_interval(found.auc[0], found.covariance[0, 0], negatives, positives)
-        held.append(own.low <= 0.95 <= own.high)
-    assert 0.94 <= np.mean(held) <= 0.99
+        held += own.low <= auc <= own.high
+    # 0.95, four standard errors of 400 draws less, or more
+    assert 0.95 - 4 * math.sqrt(0.95 * 0.05 / draws) <= held / draws <= 0.987
 
 
 @given(auc=st.floats(0.0, 1.0), negatives=st.integers(1, 300), positives=st.integers(1, 300))

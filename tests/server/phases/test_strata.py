@@ -11,7 +11,7 @@ from scipy import special, stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from common.evaluation.delong import auc_interval, exact
+from common.evaluation.delong import auc_interval, exact, logit_estimate
 from common.evaluation.level_areas import areas_by_level, difference_test
 from common.statistics.base import Rows
 from common.statistics.class_histogram import QUANTILES, score_edges
@@ -168,7 +168,7 @@ def test_one_site_says_of_its_levels_what_the_coordinator_would_publish() -> Non
 def test_the_test_of_two_areas_is_the_square_of_z_on_the_logit() -> None:
     counts = np.full((2, 2), 30.0)
     statistic, freedom, p = difference_test([0.8, 0.7], [0.004, 0.006], counts)
-    spread = 0.004 / (0.8 * 0.2) ** 2 + 0.006 / (0.7 * 0.3) ** 2
+    spread = sum(logit_estimate(*one, 30, 30)[1] for one in ((0.8, 0.004), (0.7, 0.006)))
     z = (special.logit(0.8) - special.logit(0.7)) / np.sqrt(spread)
     assert (statistic, freedom) == (pytest.approx(z**2), 1)
     assert p == pytest.approx(2 * stats.norm.sf(z))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit
 
-from common.evaluation.delong import auc_interval
+from common.evaluation.delong import auc_interval, logit_estimate
 from common.evaluation.random_effects import random_effects
 from server.report.heterogeneity import heterogeneity_rows, summary_lines, summary_of
 from server.report.schema import Results, SitePerformance
@@ -22,16 +22,22 @@ def row(site: str, auc: float | None, error: float = 0.05, **changes: Any) -> Si
     facts |= {"model": "clinical", "n": 70, "positives": 30, "auc": auc}
     if auc is not None:
         found = auc_interval(auc, error**2, 40, 30)
-        facts |= {"ci_low": found.low, "ci_high": found.high, "ci_method": found.method}
+        facts |= {
+            "se": error,
+            "ci_low": found.low,
+            "ci_high": found.high,
+            "ci_method": found.method,
+        }
     return SitePerformance(**{**facts, **changes})
 
 
-def test_the_summary_is_that_of_the_logits_with_delongs_variance() -> None:
+def test_the_summary_is_that_of_the_logits_with_steady_variances() -> None:
     areas, errors = np.array([0.7, 0.82, 0.9, 0.75]), np.array([0.05, 0.04, 0.03, 0.06])
     rows = [row(s, a, e) for s, a, e in zip(SITES, areas, errors, strict=True)]
     found = summary_of(rows)
     assert found is not None
-    wanted = random_effects(logit(areas), (errors / (areas * (1 - areas))) ** 2)
+    pairs = [logit_estimate(a, e**2, 40, 30) for a, e in zip(areas, errors, strict=True)]
+    wanted = random_effects(*np.array(pairs).T)
     assert found[0] == 4
     assert vars(found[1]) == pytest.approx(vars(wanted), rel=1e-6)
 

@@ -240,14 +240,14 @@ def test_the_time_of_the_whole_command_is_not_added_to_the_phases(tree: dict[str
     ]
 
 
-def test_an_interval_that_delong_leaves_empty_is_named_and_few_positives_are_warned_of(
+def test_few_patients_with_the_endpoint_are_warned_of(
     tree: dict[str, Any],
 ) -> None:
     for row in tree["performance"]:
         if row["set"] == "internal" and row["run"] == "federated":
-            row.update(auc=1.0, ci_low=0.8, ci_high=1.0, ci_method="newcombe")
+            row.update(positives=7, auc=1.0, ci_low=0.8, ci_high=1.0, ci_method="score")
     text = render(parse(tree), [])
-    assert "Intervals are Newcombe&#39;s score intervals: DeLong&#39;s variance is zero" in text
+    assert "fewer than 20 patients with the endpoint" in text
     assert "0.800\N{EN DASH}1.000" in text
 
 
