@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
-from common.learning.cox import CoxBatch, CoxProblem
+from common.learning.cox import CoxBatch
 from common.learning.cox_lasso import score_question
+from common.learning.descent import Problem
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.cox import CoxGradient
@@ -28,7 +29,7 @@ from common.utils import portable
 from server.phases.agreed import only_if
 from server.phases.batching import distinct
 from server.phases.protocol import UNREAD, Federation
-from server.phases.svm import OuterFold
+from server.phases.svm import OuterFold, nested_problems
 
 # of the logarithm of a cumulative hazard at a horizon
 LOWEST, HIGHEST = -30.0, 5.0
@@ -66,11 +67,12 @@ def fit_cox_models(
         )
         for place, view in enumerate(views)
     ]
-    problems: list[list[CoxProblem]] = [[] for _ in views]
+    problems: list[list[Problem]] = [[] for _ in views]
     starts = []
     for outer, place in zip(outers, places, strict=True):
         starts.append(len(problems[place]))
-        problems[place] += _problems(study, outer, used[place])
+        mask = np.array([column in outer.columns for column in used[place]])
+        problems[place] += nested_problems(study, outer, mask)
     batches = []
     for place, view in enumerate(views):
         outputs = view.outputs()
@@ -100,34 +102,15 @@ def rounds_of(study: Study) -> int:
     return max(min(study.svm.max_rounds, study.privacy.max_svm_rounds) - 1, 1)
 
 
-def _inner(study: Study, outer: OuterFold) -> list[int]:
-    return [fold for fold in range(study.folds) if fold not in outer.excluded]
-
-
-def _problems(study: Study, outer: OuterFold, used: tuple[str, ...]) -> list[CoxProblem]:
-    """List every cost, judged on every inner fold and fitted on all rows outside the outer one."""
-    mask = np.array([column in outer.columns for column in used])
-    return [
-        CoxProblem(
-            cost=cost,
-            excluded=outer.excluded if judge < 0 else (*outer.excluded, judge),
-            validation=judge,
-            mask=mask,
-        )
-        for cost in study.cost_grid
-        for judge in (*_inner(study, outer), -1)
-    ]
-
-
 def _choose(
     study: Study, name: str, outer: OuterFold, batch: CoxBatch, start: int, used: tuple[str, ...]
 ) -> FittedCox:
     """Choose the cost with the least mean loss of an event left out."""
-    inner, candidates = len(_inner(study, outer)), []
+    inner, candidates = study.folds - len(outer.excluded), []
     for number, cost in enumerate(study.cost_grid):
         first = start + number * (inner + 1)
         at = slice(first, first + inner)
-        loss, events = batch.validation_loss[at].sum(), batch.validation_events[at].sum()
+        loss, events = batch.validation_loss[at].sum(), batch.validation_count[at].sum()
         candidates.append((float(loss) / max(float(events), 1.0), cost, first + inner))
     _, cost, position = min(candidates)
     own = outer.view.restrict(outer.columns)

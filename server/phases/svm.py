@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
+from common.learning.descent import Problem
 from common.learning.lasso import LassoFit
 from common.learning.nystroem import (
     covariance,
@@ -23,7 +24,7 @@ from common.learning.nystroem import (
     rbf_kernel,
     synthetic_landmarks,
 )
-from common.learning.svm import SvmBatch, SvmProblem
+from common.learning.svm import SvmBatch
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.fold_histogram import FoldHistogram, Support
@@ -133,12 +134,12 @@ def _linear(study: Study, outers: Sequence[OuterFold]) -> list[_Entry]:
         used = {name for outer in members for name in outer.columns}
         at = [i for i, name in enumerate(view.outputs()) if name in used]
         columns = tuple(view.outputs()[i] for i in at)
-        problems: list[SvmProblem] = []
+        problems: list[Problem] = []
         starts = []
         for outer in members:
             starts.append(len(problems))
             mask = np.array([name in outer.columns for name in columns])
-            problems.extend(_problems(study, outer, mask))
+            problems.extend(nested_problems(study, outer, mask))
         gram = members[0].gram.narrow(np.array(at, dtype=np.int64))
         batch = SvmBatch(gram, problems, tolerance=study.svm.tolerance)
         asked = view.restrict(columns)
@@ -197,7 +198,7 @@ def _rbf(federation: Federation, name: str, outers: Sequence[OuterFold]) -> list
     )
     entries = []
     for (outer, _, gamma), (view, _), gram in zip(plans, kept, grams, strict=True):
-        problems = _problems(study, outer, None)
+        problems = nested_problems(study, outer, None)
         batch = SvmBatch(gram, problems, tolerance=study.svm.tolerance)
         entries.append(_Entry(outer, batch, 0, view, view, gram, gamma))
     return entries
@@ -210,17 +211,19 @@ def _frequent(study: Study, view: View, support: Support) -> tuple[View, Support
     return view.restrict(names), support.narrow(np.flatnonzero(stays))
 
 
-def _problems(study: Study, outer: OuterFold, mask: NDArray[np.bool_] | None) -> list[SvmProblem]:
+def nested_problems(
+    study: Study, outer: OuterFold, mask: NDArray[np.bool_] | None
+) -> list[Problem]:
     """List every cost, judged on every inner fold and fitted on all rows outside the outer one."""
     inner = [fold for fold in range(study.folds) if fold not in outer.excluded]
     return [
-        SvmProblem(
+        Problem(
             cost=cost,
             excluded=outer.excluded if judge < 0 else (*outer.excluded, judge),
             validation=judge,
             mask=mask,
         )
-        for cost in study.svm.cost_grid
+        for cost in study.cost_grid
         for judge in (*inner, -1)
     ]
 
@@ -234,7 +237,7 @@ def _choose(study: Study, name: str, entries: Sequence[_Entry]) -> FittedSvm:
             first = entry.start + number * (inner + 1)
             at = slice(first, first + inner)
             loss = float(entry.batch.validation_loss[at].sum())
-            rows = float(entry.batch.validation_rows[at].sum())
+            rows = float(entry.batch.validation_count[at].sum())
             candidates.append((loss / max(rows, 1.0), cost, entry, first + inner))
     _, cost, entry, position = min(candidates, key=lambda candidate: candidate[:2])
     return _fitted(name, entry, entry.batch.weights[position], cost)

@@ -12,13 +12,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics.pairwise import rbf_kernel as reference_kernel
 from sklearn.svm import SVC, LinearSVC
 
+from common.learning.descent import Problem
 from common.learning.nystroem import (
     gamma_scale,
     nystroem_map,
     rbf_kernel,
     synthetic_landmarks,
 )
-from common.learning.svm import SvmBatch, SvmProblem
+from common.learning.svm import SvmBatch
 from common.statistics.gram import CentredGram, FoldGram
 from common.transforms import KernelMap
 
@@ -203,7 +204,7 @@ def test_machine_on_the_map_decides_as_svc_does(rows: Any, summed: Any, seed: in
     landmarks = synthetic_landmarks(gram, 256, seed, CLIP)
     step = kernel_map(train.columns, landmarks, gamma_scale(gram))
     table = step.apply(train)
-    batch = SvmBatch(summed(FoldGram(folds=5), table), [SvmProblem(cost=1.0)], tolerance=1e-4)
+    batch = SvmBatch(summed(FoldGram(folds=5), table), [Problem(cost=1.0)], tolerance=1e-4)
     while not batch.converged and batch.rounds < 25:
         batch.update(summed(batch.request(), table))
     assert batch.converged

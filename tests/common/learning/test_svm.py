@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.learning.svm import Descent, SvmBatch, SvmProblem
-from common.learning.tridiagonal import tridiagonal
+from common.learning.descent import Problem
+from common.learning.svm import SvmBatch
 from common.statistics.gram import FoldGram
 from sim.equality import references
 
@@ -26,7 +26,7 @@ def example(kind: str, n: int, p: int, seed: int = 0) -> tuple[Any, Any, Any]:
     return values, (logit > 0.3).astype(float), random.permutation(n) % 5
 
 
-def solve(table: Any, summed: Any, problems: list[SvmProblem], rounds: int) -> SvmBatch:
+def solve(table: Any, summed: Any, problems: list[Problem], rounds: int) -> SvmBatch:
     batch = SvmBatch(summed(FoldGram(folds=5), table), problems)
     while not batch.converged and batch.rounds < rounds:
         batch.update(summed(batch.request(), table))
@@ -48,7 +48,7 @@ def test_every_problem_of_a_batch_matches_linear_svc(
 ) -> None:
     values, label, fold = example(kind, n, p)
     problems = [
-        SvmProblem(cost=cost, excluded=excluded, validation=excluded[0] if excluded else -1)
+        Problem(cost=cost, excluded=excluded, validation=excluded[0] if excluded else -1)
         for cost in COSTS
         for excluded in ((), (0,), (3,), (2, 4))
     ]
@@ -62,7 +62,7 @@ def test_every_problem_of_a_batch_matches_linear_svc(
 
 def test_more_columns_than_rows_match_linear_svc(rows: Any, summed: Any) -> None:
     values, label, fold = example("plain", 60, 120)
-    problems = [SvmProblem(cost=cost) for cost in (0.001, 0.01)]
+    problems = [Problem(cost=cost) for cost in (0.001, 0.01)]
     batch = solve(rows(values, label, fold), summed, problems, 60)
     assert batch.converged
     for weights, problem in zip(batch.weights, problems, strict=True):
@@ -75,7 +75,7 @@ def test_residual_bounds_the_distance_to_the_minimum_before_convergence(
     rows: Any, summed: Any
 ) -> None:
     values, label, fold = example("separable", 100, 60)
-    batch = solve(rows(values, label, fold), summed, [SvmProblem(cost=1.0)], 15)
+    batch = solve(rows(values, label, fold), summed, [Problem(cost=1.0)], 15)
     distance = np.linalg.norm(batch.weights[0] - references.machine(values, label, 1.0))
     assert not batch.converged
     assert distance <= batch.residuals[0]
@@ -84,7 +84,7 @@ def test_residual_bounds_the_distance_to_the_minimum_before_convergence(
 def test_a_mask_leaves_columns_out(rows: Any, summed: Any) -> None:
     values, label, fold = example("plain", 150, 8)
     mask = np.array([1, 0, 1, 1, 0, 0, 1, 0], dtype=bool)
-    problems = [SvmProblem(cost=0.1, mask=mask), SvmProblem(cost=0.1)]
+    problems = [Problem(cost=0.1, mask=mask), Problem(cost=0.1)]
     batch = solve(rows(values, label, fold), summed, problems, 60)
     expected = references.machine(values[:, mask], label, 0.1)
     np.testing.assert_allclose(batch.weights[0][np.append(mask, True)], expected, atol=2e-6)
@@ -94,21 +94,19 @@ def test_a_mask_leaves_columns_out(rows: Any, summed: Any) -> None:
 
 def test_validation_loss_is_that_of_the_final_weights(rows: Any, summed: Any) -> None:
     values, label, fold = example("plain", 150, 8)
-    problem = SvmProblem(cost=0.1, excluded=(2,), validation=2)
+    problem = Problem(cost=0.1, excluded=(2,), validation=2)
     batch = solve(rows(values, label, fold), summed, [problem], 60)
     weights = references.machine(values[fold != 2], label[fold != 2], 0.1)
     margin = (2 * label - 1) * (values @ weights[:-1] + weights[-1])
     expected = (np.maximum(0, 1 - margin[fold == 2]) ** 2).sum()
     assert batch.validation_loss[0] == pytest.approx(expected, abs=1e-4)
-    assert batch.validation_rows[0] == (fold == 2).sum()
+    assert batch.validation_count[0] == (fold == 2).sum()
 
 
 def test_converged_problems_are_asked_for_no_longer(rows: Any, summed: Any) -> None:
     values, label, fold = example("plain", 150, 8)
     table = rows(values, label, fold)
-    batch = SvmBatch(
-        summed(FoldGram(folds=5), table), [SvmProblem(cost=1.0), SvmProblem(cost=1e-6)]
-    )
+    batch = SvmBatch(summed(FoldGram(folds=5), table), [Problem(cost=1.0), Problem(cost=1e-6)])
     sizes = []
     while not batch.converged and batch.rounds < 60:
         question = batch.request()
@@ -123,7 +121,7 @@ def test_converged_problems_are_asked_for_no_longer(rows: Any, summed: Any) -> N
 def test_one_class_converges(rows: Any, summed: Any) -> None:
     values, _, fold = example("plain", 50, 4)
     table = rows(values, np.ones(50), fold)
-    batch = solve(table, summed, [SvmProblem(cost=1.0)], 60)
+    batch = solve(table, summed, [Problem(cost=1.0)], 60)
     assert batch.converged
     assert (values @ batch.weights[0, :-1] + batch.weights[0, -1]).mean() > 0.9
 
@@ -133,25 +131,9 @@ def test_wrong_costs_masks_and_outcomes_are_errors(rows: Any, summed: Any) -> No
     table = rows(values, label, fold)
     gram = summed(FoldGram(folds=5), table)
     with pytest.raises(ValueError, match="cost 0"):
-        SvmBatch(gram, [SvmProblem(cost=0.0)])
+        SvmBatch(gram, [Problem(cost=0.0)])
     with pytest.raises(ValueError, match="mask"):
-        SvmBatch(gram, [SvmProblem(cost=1.0, mask=np.ones(3, dtype=bool))])
-    one, two = (SvmBatch(gram, [SvmProblem(cost=1.0)] * k) for k in (1, 2))
+        SvmBatch(gram, [Problem(cost=1.0, mask=np.ones(3, dtype=bool))])
+    one, two = (SvmBatch(gram, [Problem(cost=1.0)] * k) for k in (1, 2))
     with pytest.raises(ValueError, match="does not belong"):
         two.update(summed(one.request(), table))
-
-
-@pytest.mark.parametrize("too_small", [1.0, 50.0, 5000.0])
-def test_a_descent_finds_the_minimum_where_its_bound_is_too_small(too_small: float) -> None:
-    curvature, pull = np.diag([2.0, 4.0, 10.0]), np.array([3.0, -100.0, 7.0])
-    bound = tridiagonal(0.5 * curvature / too_small)
-    descent = Descent(bound, 1.0, 1e-9)
-    for _ in range(40):
-        if descent.converged:
-            break
-        at = bound.basis @ descent.trial
-        value = 0.5 * at @ at + 0.5 * at @ curvature @ at - pull @ at
-        descent.update(value, bound.basis.T @ (at + curvature @ at - pull))
-    assert descent.converged
-    expected = np.linalg.solve(np.eye(3) + curvature, pull)
-    np.testing.assert_allclose(bound.basis @ descent.best, expected, atol=1e-8)
