@@ -245,7 +245,15 @@ def test_few_patients_with_the_endpoint_are_warned_of(
 ) -> None:
     for row in tree["performance"]:
         if row["set"] == "internal" and row["run"] == "federated":
-            row.update(positives=7, auc=1.0, ci_low=0.8, ci_high=1.0, ci_method="score")
+            row.update(
+                positives=7,
+                tp=7,
+                correct=row["tn"] + 7,
+                auc=1.0,
+                ci_low=0.8,
+                ci_high=1.0,
+                ci_method="score",
+            )
     text = render(parse(tree), [])
     assert "fewer than 20 patients with the endpoint" in text
     assert "0.800\N{EN DASH}1.000" in text
