@@ -39,10 +39,10 @@ def write_monai_bundles(bundle: Bundle, study: Study, folder: Path) -> list[Path
     """
     written = []
     for name, weights in bundle.networks.items():
+        about = metadata_of(name, bundle, study)  # ValueError of a name that is no network's
         own = folder / name
         for part in ("configs", FOLDER, "docs"):
             (own / part).mkdir(parents=True, exist_ok=True)
-        about = metadata_of(name, bundle, study)
         _write_network(own / FOLDER / MODEL, name, weights, study, about)
         text = json.dumps(about, indent=1)
         (own / "configs" / "metadata.json").write_text(text + "\n", encoding="utf-8")

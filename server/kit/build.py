@@ -193,6 +193,13 @@ def pack(folder: Path) -> Path:
     return path
 
 
+def spelled(path: Path) -> str:
+    """Return the SHA-256 of a file in groups of eight digits, to be read out."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return " ".join(digest[i : i + 8] for i in range(0, len(digest), 8))
+
+
 def _key(path: Path) -> tuple[Ed25519PrivateKey, bool]:
     """Return the release key, and whether it was made now."""
     if path.exists():
@@ -242,7 +249,9 @@ def main() -> None:
     size = sum(p.stat().st_size for p in given.out.rglob("*") if p.is_file())
     print(f"kit: {given.out}, {size / 1e6:.0f} MB, signed by {found}")
     if given.tar:
-        print(f"in one file: {pack(given.out)}")
+        packed = pack(given.out)
+        print(f"in one file: {packed}\nits SHA-256, to compare by phone before it is unpacked:")
+        print(f"  {spelled(packed)}")
 
 
 if __name__ == "__main__":

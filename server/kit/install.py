@@ -1,7 +1,8 @@
 """Check the kit that this file lies in, and install it without internet, compiler or git.
 
-Needs Python's standard library alone: nothing of the kit runs before its signature and every hash
-have been checked. `install.sh` calls it.
+Needs Python's standard library alone: nothing else of the kit runs before its signature and every
+hash have been checked. `install.sh` calls it. Whoever changes these two files can leave the check
+out, so the hash of the packed kit is compared before it is unpacked.
 """
 
 from __future__ import annotations
@@ -135,6 +136,8 @@ def check(kit: Path, wanted: str = "") -> str:
     found = fingerprint(public)
     if wanted and found != wanted:
         raise KitError(f"signed by {found}, not by {wanted}")
+    if links := sorted(p.relative_to(kit).as_posix() for p in kit.rglob("*") if p.is_symlink()):
+        raise KitError(f"a link, which may lead elsewhere later: {', '.join(links[:5])}")
     listed = dict(_listed(sums.decode("utf-8")))
     there = {p.relative_to(kit).as_posix() for p in kit.rglob("*") if p.is_file()}
     there -= {SUMS, SIGNATURE}
@@ -183,7 +186,7 @@ def install(kit: Path, target: Path) -> None:
     # without pip: Debian's Python has none, and no ensurepip either
     venv.create(target, with_pip=False)
     python = target / "bin" / "python"
-    (pip,) = (kit / "wheels").glob("pip-*.whl")
+    (pip,) = (p for p in (kit / "wheels").glob("pip-*.whl") if p.is_file())
     command = [str(python), str(pip / "pip"), "install", "--no-index", "--no-deps"]
     command += ["--disable-pip-version-check", "--no-warn-script-location", "--require-hashes"]
     command += ["--find-links", str(kit / "wheels"), "-r", str(kit / REQUIREMENTS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,36 @@ def json_equal(before: bytes, after: bytes) -> bool:
         return bool(json.loads(before) == json.loads(after))
     except ValueError:
         return False
+
+
+@pytest.mark.parametrize("name", ["more", "wheels/pip-9.whl", "wheels/one-1.0-py3-none-any.whl"])
+@pytest.mark.parametrize("to", ["a file", "a folder"])
+def test_a_link_is_refused_wherever_it_leads(kit: Path, tmp_path: Path, name: str, to: str) -> None:
+    """A link may lead to another file after the check."""
+    elsewhere = tmp_path / "elsewhere"
+    if to == "a folder":
+        elsewhere.mkdir()
+    else:
+        elsewhere.write_bytes(b"wheel " * 100)
+    (kit / name).unlink(missing_ok=True)
+    (kit / name).symlink_to(elsewhere)
+    with pytest.raises(KitError, match="a link"):
+        check(kit)
+
+
+def test_a_changed_installer_praises_itself_so_the_packed_kit_is_compared_first(
+    kit: Path,
+) -> None:
+    shutil.copy(install.__file__, kit / "install.py")
+    wanted = build.sign_kit(kit, identity.generate())
+    before = build.spelled(build.pack(kit))
+    own = (kit / "install.py").read_text(encoding="utf-8")
+    begins = own.index("    try:\n        sums =")
+    (kit / "install.py").write_text(own[:begins] + "    return wanted\n" + own[begins:])
+    command = [sys.executable, "-I", str(kit / "install.py"), "--check-only"]
+    ended = subprocess.run([*command, "--fingerprint", wanted], capture_output=True, text=True)
+    assert ended.returncode == 0 and f"as signed by {wanted}" in ended.stdout
+    assert build.spelled(build.pack(kit)) != before
 
 
 def test_a_file_more_or_less_is_found(kit: Path) -> None:
