@@ -37,7 +37,6 @@ LONGEST = (
     "deployment/test_quorum.py",
     "deployment/test_lies_of_training.py",
     "deployment/test_lies.py",
-    "deployment/test_upgrade.py",
     "deployment/test_bad_day.py",
     "deployment/test_two_studies.py",
     "sim/test_interrupted_training.py",

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
 from client.gate.approvals import approve, revoke
 from client.gate.standing import read_standing
 from common.masking import identity
+from common.study.release_mark import own_release
+from common.utils.versions import minor_release
 from server.deployment.init import renew
+
+MINOR = minor_release(own_release())
+
+
+@pytest.fixture(scope="module")
+def hospitals(stage: Any) -> Iterator[None]:
+    """All hospitals, over all runs of the tests that ask for them."""
+    with stage.sites():
+        yield
 
 
 def runs_of(stage: Any) -> list[Path]:
@@ -46,21 +59,53 @@ def shown_to(stage: Any, name: str) -> str:
     return f"{done.output} {done.exception or ''}"
 
 
+@pytest.mark.usefixtures("hospitals")
 def test_a_site_that_approved_another_study_answers_nothing(stage: Any, staging: Any) -> None:
     began = time.time()
     own = identity.load(stage.rehearsal.site("b") / "keys" / "identity.pem").private
     revoke(stage.work("b"), own, stage.study.digest())
     approve(stage.work("b"), own, "0" * 64, stage.study.name)
-    with stage.sites():
+    try:
         with stage.run() as run:
             staging.until(lambda: "waits for b, " in shown_to(stage, "a"), "a hears of b")
             assert run.screen.ends() == 1
+    finally:
         staging.approve_study(stage, "b")
-        assert "runs no study at the moment" in shown_to(stage, "a")
-    needs = [need.code for need in read_standing(stage.work("b")).needs if need.since > began]
-    assert needs == ["study_not_approved"]
-    assert read_standing(stage.work("a")).needs == ()
-    assert read_standing(stage.work("a")).polled > 0
+    assert "runs no study at the moment" in shown_to(stage, "a")
+    standing = {name: read_standing(stage.work(name)) for name in "ab"}
+    new = {n: [need.code for need in standing[n].needs if need.since > began] for n in "ab"}
+    assert new == {"a": [], "b": ["study_not_approved"]}
+    assert standing["a"].polled > began
     assert "site b" in run.screen.text
     assert "study_not_approved" in run.screen.text
     assert "study_not_approved" in (stage.work("b") / "gate.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("hospitals")
+def test_a_coordinator_of_another_minor_release_is_refused_with_both_versions(
+    stage: Any, staging: Any, tmp_path: Path
+) -> None:
+    with stage.run(environment=staging.of_release("9.9.9", tmp_path)) as run:
+        assert run.screen.ends() == 1
+    for name in stage.lines:
+        assert f"site {name}" in run.screen.text
+        reported = (stage.work(name) / "gate.log").read_text(encoding="utf-8")
+        assert f"runs release '9.9', and release {own_release()} is installed here" in reported
+        assert "install the newest release '9.9' here" in reported
+    assert "it installs release 9.9.9, or another that shares the first two" in run.screen.text
+
+
+@pytest.mark.usefixtures("hospitals")
+def test_a_hospital_of_an_older_minor_release_is_refused_with_both_versions(
+    stage: Any, staging: Any, tmp_path: Path
+) -> None:
+    stage.screens["a"].process.terminate()
+    stage.screens["a"].ends()
+    stage.start_again("a", staging.of_release("0.0.7", tmp_path))
+    with stage.run() as run:
+        assert run.screen.ends() == 1
+    assert "site a: has another release of fedlnm installed" in run.screen.text
+    assert f"which runs {own_release()}" in run.screen.text
+    said = f"the coordinator runs release '{MINOR}', and release 0.0.7 is installed here"
+    assert said in stage.screens["a"].text
+    assert f"install the newest release '{MINOR}' here" in stage.screens["a"].text
