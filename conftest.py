@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,52 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+GIB = 2**30
+IN_MEMORY, TEMPORARY = Path("/dev/shm"), "PYTEST_DEBUG_TEMPROOT"  # noqa: S108
+OWN = IN_MEMORY / f"fedlnm-tests-{os.getpid()}"
+
+
+def has_room_in_memory() -> bool:
+    """Return whether a disk in memory has room for all that the tests write, some three GiB."""
+    try:
+        disk = os.statvfs(IN_MEMORY)
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        words = next(line.split() for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return False
+    if disk.f_flag & os.ST_NOEXEC:  # some tests run what they compile
+        return False
+    return disk.f_bavail * disk.f_frsize >= 4 * GIB and int(words[1]) * 1024 >= 8 * GIB
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests write into memory, unless there is no room or a folder was given.
+
+    A hospital's programs have every step written to the disk before they go on: most of the time of
+    many tests was waiting for that.
+    """
+    if config.option.basetemp or TEMPORARY in os.environ or not has_room_in_memory():
+        return
+    for left in IN_MEMORY.glob("fedlnm-tests-*"):  # by tests that failed, or were killed
+        if not Path("/proc", left.name.rpartition("-")[2]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    OWN.mkdir(mode=0o700)
+    os.environ[TEMPORARY] = str(OWN)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember whether there may be something to look at."""
+    session.config.stash[_FAILED] = exitstatus not in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the memory back, unless something failed."""
+    if not config.stash.get(_FAILED, True):
+        shutil.rmtree(OWN, ignore_errors=True)
+
+
+_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
