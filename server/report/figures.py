@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -240,7 +240,7 @@ def _weights(results: Results) -> Iterator[Drawing]:
         own = own if chosen.cox is None else chosen.cox.log_hazard_ratios
         weights = own or chosen.coefficients
         if weights:
-            largest = sorted(weights.items(), key=lambda item: (-abs(item[1]), item[0]))[:MOST_BARS]
+            largest = _largest(weights, MOST_BARS)
             what = "SVM weight" if own else "LASSO coefficient"
             what = what if chosen.cox is None else "Logarithm of the hazard ratio"
             paint = partial(_paint_weights, bars=largest[::-1], what=what)
@@ -249,6 +249,10 @@ def _weights(results: Results) -> Iterator[Drawing]:
                 title += f", {MOST_BARS} of {len(weights)}"
             height = 1.0 + 0.2 * len(largest)
             yield draw("weights", f"weights-{arm}", title, paint, width=5.2, height=height)
+
+
+def _largest(weights: Mapping[str, float], most: int) -> list[tuple[str, float]]:
+    return sorted(weights.items(), key=lambda item: (-abs(item[1]), item[0]))[:most]
 
 
 def _paint_weights(axes: Axes, bars: list[tuple[str, float]], what: str) -> None:
@@ -313,20 +317,27 @@ def draw_paths(results: Results) -> Iterator[Drawing]:
             count = len(chosen.path.coefficients)
             title = f"{words.arm_label(arm)}: {words.count_word(count, 'feature')}"
             paint = partial(_paint_path, path=chosen.path, chosen=chosen)
-            yield draw("path", f"path-{arm}", title, paint, height=2.7)
+            named = min(len(chosen.coefficients), len(LINE_STYLES))
+            yield draw("path", f"path-{arm}", title, paint, height=3.0 + 0.17 * named)
 
 
 def _paint_path(axes: Axes, path: LassoPath, chosen: Selection) -> None:
     styles = cycle(LINE_STYLES)
+    named = {name for name, _ in _largest(chosen.coefficients, len(LINE_STYLES))}
     for name, values in path.coefficients.items():
-        used = name in chosen.coefficients
-        colour, dash = next(styles) if used else (GREY, "-")
-        width = 1.3 if used else 0.6
-        axes.plot(path.alphas, values, color=colour, ls=dash, lw=width)
+        if name in named:
+            colour, dash = next(styles)
+            shown: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.3}
+            shown["label"] = shorten(name, 34)
+        else:
+            width = 0.9 if name in chosen.coefficients else 0.5
+            shown = {"color": GREY, "lw": width, "zorder": 1}
+        axes.plot(path.alphas, values, **shown)
     axes.axhline(0, color=BLACK, lw=0.8)
     axes.set(xscale="log", xlabel="LASSO penalty", ylabel="Coefficient")
     _mark_chosen(axes, chosen)
     _plain_penalties(axes)
+    _legend_below(axes, ncols=1)
 
 
 def draw_correlations(results: Results) -> Iterator[Drawing]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 
+from common.html.correlation import shorten
 from common.html.drawing import Drawing, inline
 from server.report.figures import draw_figures, write_figures
 from server.report.results import parse
@@ -33,6 +34,14 @@ def test_figures_are_well_formed_and_carry_no_date(drawings: list[Drawing]) -> N
     for drawing in drawings:
         ElementTree.fromstring(drawing.svg)  # noqa: S314  our own output
         assert "<metadata" not in drawing.svg
+
+
+def test_a_lasso_path_names_its_largest_features(whole: Results, drawings: list[Drawing]) -> None:
+    svg = {drawing.name: drawing.svg for drawing in drawings}
+    for arm, chosen in whole.selection["federated"].items():
+        if chosen.path is not None and chosen.path.coefficients and chosen.coefficients:
+            largest = max(chosen.coefficients, key=lambda name: abs(chosen.coefficients[name]))
+            assert shorten(largest, 34) in svg[f"path-{arm.replace('_', '-')}"]
 
 
 def test_roc_legend_prints_the_auc_of_the_results(whole: Results, drawings: list[Drawing]) -> None:
