@@ -49,7 +49,9 @@ declare(
         protects="a patient who joined or left between two runs",
         text="The same question asked before and after a change of a few patients would tell them"
         " by subtraction. A hospital refuses when fewer than this many have changed, or when sums"
-        " over several sets of patients would together tell of fewer, whatever a study calls them.",
+        " over several sets of patients would together tell of fewer, whatever a study calls them."
+        " Where more have changed at one hospital alone, the difference is their sum, which no"
+        " other hospital's patients hide.",
         fixed=10.0,
         decided_here=True,
         of_all=True,

@@ -19,12 +19,13 @@ from common.evaluation.decoders import difference
 from common.masking import identity
 from common.masking.layout import from_rings
 from common.messages.exchanges import Refused, SumItem
+from common.statistics.exact import from_digits
 from common.statistics.gram import FoldGram
 from common.statistics.moments import CentredSquares, Means
 from common.transforms import Select, Standardise
 from common.transforms.views import table
 from tests import builders
-from tests.attacks.sums import COLUMNS, MEANS, VIEW, refused_rules, totals
+from tests.attacks.sums import COLUMNS, MEANS, VIEW, begun, refused_rules, totals
 from tests.conftest import write_tabular_hospital
 
 pytestmark = pytest.mark.usefixtures("server_identity")
@@ -92,6 +93,20 @@ def test_without_the_rule_the_difference_is_the_patients_row(
     row, first, second = before_and_after(coordinator, tabular, MEANS)
     lost = difference(first, second)
     assert lost is not None and np.array_equal(lost, row)
+
+
+def test_of_many_patients_who_left_one_hospital_the_sum_is_told(
+    coordinator: Any, tabular: Path
+) -> None:
+    """The rule lets ten and more pass, though no other hospital's patients hide them."""
+    rehearsal = coordinator.rehearse(tabular)
+    first = totals(begun(rehearsal, "first"), MEANS)
+    gone = [take_a_patient_away(tabular / "a") for _ in range(12)]
+    open_workspace.cache_clear()
+    second = totals(begun(rehearsal, "second"), MEANS)
+    assert (first["count"] - second["count"] == 12).all()
+    lost = from_digits(first["total"] - second["total"])
+    np.testing.assert_allclose(lost, np.sum(gone, axis=0), rtol=1e-12)
 
 
 # -- the same in disguise -------------------------------------------------------------------------
