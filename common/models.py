@@ -125,6 +125,7 @@ MODELS: dict[str, ModelSpec] = {
             "Decision fusion",
             "decision-level fusion",
             looks_at="answers of the first four",
+            times=True,
         ),
     )
 }

@@ -159,7 +159,7 @@ def _kind(view: View, study: Study) -> _Kind:
     if inner == _Kind.FEATURES:
         return _Kind.MODEL
     _only(view, "models")
-    stacked = any(type(step).probability for step in view.transforms)
+    stacked = any(type(s).probability or isinstance(s, Linear) for s in view.transforms)
     if inner > (_Kind.MODEL if stacked else _Kind.STACKED):
         raise FormError("models on models on models")
     return _Kind.STACKED if stacked else _Kind.TABLE

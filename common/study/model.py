@@ -366,8 +366,10 @@ class Study(Settings):
         return bool(self.networks) and (selected or "fusion_feature" in self.fusion_models)
 
     def fits_machine(self, name: str) -> bool:
-        """Return whether a model is a support vector machine over the sites."""
+        """Return whether a model is a support vector machine, or Cox model, over the sites."""
         spec = MODELS[name]
+        if self.follow_up is not None:
+            return spec.times
         return spec.machines or (spec.network is not None and self.selection.networks == "use")
 
     @property

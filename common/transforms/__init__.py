@@ -21,6 +21,7 @@ from common.transforms.forest import Forest
 from common.transforms.harmonise import Harmonise
 from common.transforms.in_level import InLevel
 from common.transforms.linear import Linear, Project, Sigmoid
+from common.transforms.log_hazard import LogHazard
 from common.transforms.normal_scores import NormalScores
 from common.transforms.nystroem import KernelMap
 from common.transforms.stack import Stack
@@ -35,6 +36,7 @@ __all__ = [
     "InLevel",
     "KernelMap",
     "Linear",
+    "LogHazard",
     "NormalScores",
     "Project",
     "Rename",

@@ -29,7 +29,7 @@ class EventRisk(Transform):
     b: float
 
     place: ClassVar[float] = 8
-    over: ClassVar[tuple[str, ...]] = ("folds",)
+    over: ClassVar[tuple[str, ...]] = ("models", "folds")
     probability: ClassVar[bool] = True
 
     def apply(self, rows: Rows) -> Rows:

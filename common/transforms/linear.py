@@ -71,6 +71,7 @@ class Linear(Transform):
     name: str
 
     place: ClassVar[float] = 7
+    over: ClassVar[tuple[str, ...]] = ("models",)
 
     def apply(self, rows: Rows) -> Rows:
         """Return one column of decision values."""

@@ -189,7 +189,8 @@ def _fusion(results: Results, settings: RecordedSettings) -> Iterator[str]:
     used = results.fusion.get(main_run(results))
     if used is not None and "fusion_decision" in settings.fusion_models:
         label = words.STACKER_LABELS.get(used.used, used.used).lower()
-        yield f"Decision fusion: {label} on the out-of-fold probabilities of the base models."
+        what = "hazards" if results.follow_up else "probabilities"
+        yield f"Decision fusion: {label} on the out-of-fold {what} of the base models."
 
 
 def initialisation(results: Results) -> str:

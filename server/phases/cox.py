@@ -159,6 +159,13 @@ def record_of(final: FittedCox, risk: EventRisk) -> dict[str, Any]:
 
 def cox_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, ...], int]:
     """Declare scores, gradients of all penalties and folds, and the hazard; rounds at most."""
+    scores = score_question(study.folds, width, study.time_grid.periods)
+    gradients, rounds = gradient_asks(study, width, tables)
+    return (sum_disclosure(study, scores, width, tables=tables), *gradients), 1 + rounds
+
+
+def gradient_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, ...], int]:
+    """Declare gradients of all penalties and folds, and the hazard; rounds at most."""
     grid, folds = study.time_grid, study.folds
     last = grid.last_periods[0]
     costs = len(study.cost_grid)
@@ -169,9 +176,8 @@ def cox_asks(study: Study, width: int, tables: int) -> tuple[tuple[Disclosure, .
         validation=np.zeros(problems, dtype=np.int64),
         periods=grid.periods,
     )
-    scores, rounds = score_question(folds, width, grid.periods), rounds_of(study)
+    rounds = rounds_of(study)
     return (
-        sum_disclosure(study, scores, width, tables=tables),
         sum_disclosure(study, gradient, width, tables=tables, rounds=rounds),
         sum_disclosure(study, RiskSums(grid.periods, np.arange(last + 2)), 1),
-    ), 2 + rounds
+    ), 1 + rounds

@@ -17,29 +17,39 @@ from server.phases.decision import STACKER, Decision, side_by_side, unstacked
 from server.phases.evaluation import EvaluationFindings
 from server.phases.fitted_model import FittedModel
 from server.phases.follow_up import follow_up_asks, measure_follow_up
+from server.phases.fusion_hazards import LOG_HAZARDS, fuse_hazards, hazard_asks
 from server.phases.protocol import Federation
 
 MEDIAN = int(np.argmin(np.abs(QUANTILES - 0.5)))
 # evenly spaced by the linear predictor: where events are rare, risks crowd near 0
-_HAZARDS: Float = portable.exp(np.linspace(-8.0, 2.0, 101))
+_HAZARDS: Float = portable.exp(LOG_HAZARDS)
 RISK_CELLS: Float = np.concatenate([[0.0], -portable.expm1(-_HAZARDS), [1.0]])
 
 
 def decide_by_risk(federation: Federation, fitted: Mapping[str, FittedModel]) -> Decision:
-    """Cut each model's risks at their out-of-fold median, and measure them; two rounds."""
-    names = unstacked(federation.study)
-    view = side_by_side({name: fitted[name].out_of_fold for name in names}, names)
-    found = federation.sum(risk_cells(len(names)), view)
-    quantiles = probability_quantiles(found.edges, found.counts, QUANTILES)
-    cutoffs = {name: float(own[MEDIAN]) for name, own in zip(names, quantiles, strict=True)}
-    edges = risk_edges(quantiles)
-    measured = measure_follow_up(federation, ["train"], names, view, cutoffs, edges)
+    """Fuse risks, cut each model's at their out-of-fold median, and measure them."""
+    study = federation.study
+    names = unstacked(study)
+    views = {name: fitted[name].out_of_fold for name in names}
+    models = {name: fitted[name].final for name in names}
+    found = federation.sum(risk_cells(len(names)), side_by_side(views, names))
+    quantiles, stacker = probability_quantiles(found.edges, found.counts, QUANTILES), None
+    if STACKER in study.fusion_models:
+        fused = fuse_hazards(federation, fitted, dict(zip(names, found.counts, strict=True)))
+        stacker = fused.stacker
+        views[STACKER], models[STACKER] = fused.out_of_fold, stacker.final
+        found = federation.sum(risk_cells(1), fused.out_of_fold)
+        own = probability_quantiles(found.edges, found.counts, QUANTILES)
+        quantiles = np.vstack([quantiles, own])
+    cutoffs = {name: float(own[MEDIAN]) for name, own in zip(views, quantiles, strict=True)}
+    edges, view = risk_edges(quantiles), side_by_side(views, tuple(views))
+    measured = measure_follow_up(federation, ["train"], tuple(views), view, cutoffs, edges)
     return Decision(
         training=EvaluationFindings(cutoffs, (), {}, (), {}, follow_up=measured),
-        models={name: fitted[name].final for name in names},
+        models=models,
         cutoffs=cutoffs,
         edges=edges,
-        stacker=None,
+        stacker=stacker,
     )
 
 
@@ -56,7 +66,12 @@ def risk_edges(quantiles: Float) -> Float:
 
 def risk_asks(study: Study) -> Phase:
     """Declare what `decide_by_risk` asks for."""
-    models = len(unstacked(study))
-    asked = (sum_disclosure(study, risk_cells(models), models),)
-    measured = follow_up_asks(study, models, "train")
-    return Phase(STACKER, "Groups of low and high risk", 2, (*asked, *measured))
+    base, stacks = len(unstacked(study)), STACKER in study.fusion_models
+    asked, rounds = [sum_disclosure(study, risk_cells(base), base)], 2
+    if stacks:
+        fused, more = hazard_asks(study)
+        asked += [*fused, sum_disclosure(study, risk_cells(1), 1)]
+        rounds += more + 1
+    measured = follow_up_asks(study, base + stacks, "train")
+    purpose = "The model on all risks, and groups of low and high risk"
+    return Phase(STACKER, purpose, rounds, (*asked, *measured))

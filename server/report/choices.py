@@ -673,7 +673,12 @@ GROUPS = (
     ),
     Group("Support vector machines", "svm", SVM, machines),
     *(Group(MODELS[name].short, name, network_choices(name), models(name)) for name in NETWORKS),
-    Group("Decision fusion", "fusion", FUSION, models("fusion_decision")),
+    Group(
+        "Decision fusion",
+        "fusion",
+        FUSION,
+        lambda settings: models("fusion_decision")(settings) and not settings.follow_up,
+    ),
     Group("Privacy", "privacy", PRIVACY),
     Group("Differential privacy", "differential_privacy", NOISE, models(*NETWORKS)),
     Group("Rounds of training", "training", QUORUM, models(*NETWORKS)),

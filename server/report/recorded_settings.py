@@ -136,7 +136,7 @@ def _of_fitting(study: Study) -> Iterator[str]:
         chosen.append("the Platt scaling of a machine's values")
     if study.networks:
         chosen.append("that of what a network says")
-    if "fusion_decision" in study.fusion_models:
+    if "fusion_decision" in study.fusion_models and study.follow_up is None:
         chosen.append("the hyper-parameters of the stacker")
     yield (
         "A model is fitted without the fold that it is judged on. Chosen on all out-of-fold"

@@ -29,6 +29,7 @@ STEP_LABELS = {
 }
 
 STACKER_LABELS = {
+    "cox": "Cox model on hazards",
     "forest": "Random forest",
     "svm": "Support vector machine",
     "boosting": "Gradient boosting",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -19,8 +18,9 @@ from common.statistics.base import Float, Rows
 from common.study.follow_up import FollowUp
 from common.study.model import Study
 from common.transforms import Linear
-from common.transforms.views import View, materialise
+from common.transforms.views import Joined, View, materialise
 from server.phases.clinical import fit_clinical
+from server.phases.decision import STACKER
 from server.phases.evaluation import evaluate_test_sets
 from server.phases.fitted_model import FittedModel
 from server.phases.follow_up import FollowUpFindings
@@ -52,7 +52,7 @@ def lacking() -> str:
 
 def compare_follow_up(findings: Findings, study: Study, work: Path, seed: int) -> None:
     """Fit and measure the models of a time to event, and compare both."""
-    fused = {"follow_up": GRID, "fusion_models": ("fusion_feature",)}
+    fused = {"follow_up": GRID, "fusion_models": ("fusion_feature", STACKER)}
     timed = study.model_copy(update=fused)
     cohort = with_times(generate(replace(SMALL, features=FEATURES), seed), seed)
     sites = synthetic_sites(cohort, timed, work)
@@ -67,6 +67,9 @@ def compare_follow_up(findings: Findings, study: Study, work: Path, seed: int) -
         apart = weights_apart(model, tables, rows)
         step.add(f"{name}: log hazard ratios, per SD", apart, at_most(3e-4))
     decision = decide_by_risk(federation, fitted)
+    if decision.stacker is not None:
+        apart = fusion_apart(decision.stacker.final, timed, fitted, tables, rows)
+        step.add(f"{STACKER}: log hazard ratios, per SD", apart, at_most(3e-4))
     found = _measured(federation, decision.models, decision.cutoffs, decision.edges)
     tested = pooled_rows(sites, timed, "clinical", SUBSET)
     reference = "scikit-survival, statsmodels, lifelines"
@@ -93,13 +96,36 @@ def weights_apart(model: FittedModel, tables: PooledTables, rows: Rows) -> float
 
     The partial likelihood, stratified by hospital and with Breslow's ties, is statsmodels'.
     """
+    before, linear = _parted(model.final)
+    z = materialise(before, tables, "train").values
+    return _apart(z, linear.weights, model.selection["cox"]["cost"], rows)
+
+
+def fusion_apart(
+    final: View, study: Study, fitted: dict[str, FittedModel], tables: PooledTables, rows: Rows
+) -> float:
+    """Return the same of the decision fusion, which learns from out-of-fold risks.
+
+    Which of the penalties it has chosen is the one that fits best.
+    """
+    before, linear = _parted(final)
+    parts = tuple(fitted[name].out_of_fold for name in study.base_models)
+    learns = View(Joined(parts), before.transforms)
+    z = materialise(learns, tables, "train").values
+    return min(_apart(z, linear.weights, cost, rows) for cost in study.cost_grid)
+
+
+def _parted(final: View) -> tuple[View, Linear]:
+    """Return what a model's linear step takes, and that step."""
+    steps = final.transforms
+    (place,) = [i for i, step in enumerate(steps) if isinstance(step, Linear)]
+    linear: Linear = steps[place]
+    return View(final.source, steps[:place]), linear
+
+
+def _apart(z: Float, weights: Float, cost: float, rows: Rows) -> float:
     from statsmodels.duration.hazard_regression import PHReg
 
-    steps = model.final.transforms
-    (place,) = [i for i, step in enumerate(steps) if isinstance(step, Linear)]
-    linear: Any = steps[place]
-    z = materialise(View(model.final.source, steps[:place]), tables, "train").values
-    cost = model.selection["cox"]["cost"]
     status = rows.label.astype(int)
     cox = PHReg(rows.period, z, status=status, ties="breslow", strata=rows.batch)
     found = optimize.minimize(
@@ -109,7 +135,7 @@ def weights_apart(model: FittedModel, tables: PooledTables, rows: Rows) -> float
         method="BFGS",
         options={"gtol": 1e-8},
     )
-    return float(np.abs(found.x - linear.weights).max())
+    return float(np.abs(found.x - weights).max())
 
 
 def _measured(

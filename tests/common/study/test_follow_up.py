@@ -41,14 +41,13 @@ def test_a_grid_that_is_none_is_refused(grid: dict[str, Any], message: str) -> N
         study(grid=grid)
 
 
-def test_networks_decision_fusion_and_strata_are_refused() -> None:
+def test_networks_and_strata_are_refused() -> None:
     everything = builders.ALL_MODELS
     with pytest.raises(InputError, match="dl2d cannot be fitted to a time to event"):
         study(**everything)
     two = {**everything, "base_models": ["clinical", "radiomics"]}
-    with pytest.raises(InputError, match="fusion_decision cannot be fitted to a time"):
-        study(**{**two, "fusion_models": ["fusion_decision"]})
-    assert study(**{**two, "fusion_models": ["fusion_feature"]}).follow_up is not None
+    both = study(**{**two, "fusion_models": ["fusion_feature", "fusion_decision"]})
+    assert both.fits_machine("fusion_decision") and not both.fits_machine("dl2d")
     column = builders.levels("sex", "f", "m")
     with pytest.raises(InputError, match="strata are not measured"):
         study(clinical=[column], strata=["sex"])
