@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -342,54 +342,70 @@ def evaluate_over_sites(
     """
     cuts = np.array([cutoffs[name] for name in names])
     minimum = federation.study.privacy.min_cell
+    asked = _first_questions(edges, cuts)
     # of test sets the hospitals give their own areas themselves, as far as they may
     training = [SumItem(OwnPairs(), view, subset) for subset in subsets if subset == TRAIN]
-    answers = federation.sum_many(
-        [
-            SumItem(statistic, view, subset)
-            for subset in subsets
-            for statistic in (
-                ClassHistogram(edges=edges),
-                Confusion(cutoffs=cuts),
-                BinnedCalibration(),
-                BrierSums(),
-                DecisionCounts(),
-            )
-        ]
-        + training
-    )
-    first, own_pairs = answers[: 5 * len(subsets)], answers[5 * len(subsets) :]
-    histograms = dict(zip(subsets, first[::5], strict=True))
-    placements = {subset: placements_of(one, minimum) for subset, one in histograms.items()}
+    items = [SumItem(statistic, view, subset) for subset in subsets for statistic in asked]
+    answers = federation.sum_many(items + training)
+    size = len(asked)
+    first = {s: tuple(answers[size * i : size * (i + 1)]) for i, s in enumerate(subsets)}
+    placements = {subset: placements_of(own[0], minimum) for subset, own in first.items()}
+    histograms = {subset: own[0] for subset, own in first.items()}
     areas = _areas(federation, view, placements, histograms)
-    found: list[SetFindings] = []
     if any_unread(answers):
-        return found
-    for i, subset in enumerate(subsets):
-        histogram, confusion, calibration, brier, decision = first[5 * i : 5 * i + 5]
-        within: dict[str, tuple[float, float]] = {}
-        if subset in areas:
-            delong, fit = areas[subset]
-            within = areas_within(names, own_pairs[0]) if subset == TRAIN else {}
-            methods = _methods(placements[subset])
-        else:
-            delong = delong_unknown(decision.n, decision.positives, len(names))
-            fit = fit_unknown(len(names))
+        return []
+    found: list[SetFindings] = []
+    for subset, sums in first.items():
+        area, methods = areas.get(subset), _methods(placements[subset])
+        if area is None:
             methods = (f"withheld: fewer than {minimum} patients of one class",) * len(names)
-        points = [Points.of_cells(histogram, column) for column in range(len(names))]
-        evaluation = Evaluation(
-            delong=delong,
-            histogram=merge_classes(histogram, minimum),
-            confusion=confusion,
-            calibration=without_small_bins(calibration, minimum),
-            brier=brier,
-            decision=decision,
-            fit=fit,
-            smooth=smooth_measures(points, fit, cuts, brier, confusion),
-        )
+        evaluation = _evaluation_of(sums, area, cuts, minimum)
         one = _with_curves(subset, names, evaluation, methods)
-        found.append(replace(one, within=within))
+        known = subset == TRAIN and area is not None
+        found.append(replace(one, within=areas_within(names, answers[-1]) if known else {}))
     return found
+
+
+def _first_questions(edges: Float, cuts: Float) -> tuple[Any, ...]:
+    """Return what is asked of every set at once, in this order."""
+    return (
+        ClassHistogram(edges=edges),
+        Confusion(cutoffs=cuts),
+        BinnedCalibration(),
+        BrierSums(),
+        DecisionCounts(),
+    )
+
+
+def _evaluation_of(
+    sums: Sequence[Any],
+    area: tuple[DeLongResult, CalibrationFit] | None,
+    cuts: Float,
+    minimum: int,
+) -> Evaluation:
+    """Return all measures of a set over sites.
+
+    Parameters
+    ----------
+    sums : answers to `_first_questions`.
+    area : areas and calibration; None where they are withheld.
+    cuts : (k,), cut-offs.
+    """
+    histogram, confusion, calibration, brier, decision = sums
+    k = cuts.size
+    unknown = delong_unknown(decision.n, decision.positives, k), fit_unknown(k)
+    delong, fit = unknown if area is None else area
+    points = [Points.of_cells(histogram, column) for column in range(k)]
+    return Evaluation(
+        delong=delong,
+        histogram=merge_classes(histogram, minimum),
+        confusion=confusion,
+        calibration=without_small_bins(calibration, minimum),
+        brier=brier,
+        decision=decision,
+        fit=fit,
+        smooth=smooth_measures(points, fit, cuts, brier, confusion),
+    )
 
 
 def areas_of_parts(
