@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from client.imaging.dicom.pixels import PixelDescription, read_stored
 from client.imaging.dicom.series import SeriesSurvey, survey_series
 from client.imaging.errors import PatientError
 from client.imaging.geometry import stored_axes
+from client.imaging.patient import MAIN_READING
 from client.imaging.preprocess import source_box
 from client.imaging.radiomics import extraction
 from client.imaging.reading import read_image, read_mask
@@ -44,6 +45,13 @@ LEAST_KEPT = 0.05
 _MORE = 8
 IMAGE, MASK = "ct", "roi.dcm"
 """Folder of the slices and file of the ROI, in the folder of a patient."""
+
+
+def mask_file(reading: str) -> str:
+    """Return the name of the file of a reading's ROI."""
+    return MASK if reading == MAIN_READING else f"roi_{reading}.dcm"
+
+
 Keep = NDArray[np.bool_]
 
 
@@ -62,17 +70,25 @@ class Copied:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """The ROI of one reading, and the object that it was read from."""
+
+    pair: Pair
+    mask: sitk.Image
+    contours: FileDataset
+
+
+@dataclass(frozen=True)
 class Original:
     """A patient's objects as they were read."""
 
     survey: SeriesSurvey
     image: sitk.Image
-    mask: sitk.Image
-    contours: FileDataset
+    readings: Mapping[str, Drawn]
 
 
 def copy_patient(
-    pair: Pair,
+    pairs: Mapping[str, Pair],
     pseudonym: str,
     names: Pseudonyms,
     study: Study,
@@ -80,10 +96,11 @@ def copy_patient(
     *,
     confirmed: frozenset[str] = NOTHING,
 ) -> Copied:
-    """Write `IMAGE` and `MASK` of a patient into a new folder.
+    """Write `IMAGE` and the masks of a patient into a new folder.
 
     Parameters
     ----------
+    pairs : by reading, all on one series.
     confirmed : findings that the hospital confirmed (`client.data.cohort_file`).
 
     Raises
@@ -91,24 +108,39 @@ def copy_patient(
     PatientError : the series or the ROI cannot be read, or the copy does not read the same.
     """
     with tempfile.TemporaryDirectory(prefix="fedlnm-") as place:
-        original = _read(pair, Path(place), confirmed)
-        keep = kept_voxels(original.mask, original.survey, study)
-        person = Deidentifier(names, pseudonym, pair.series.slices[0].patient)
+        original = _read(pairs, Path(place), confirmed)
+        masks = [one.mask for one in original.readings.values()]
+        keep = kept_voxels(masks, original.survey, study)
+        patient = pairs[MAIN_READING].series.slices[0].patient
+        person = Deidentifier(names, pseudonym, patient)
         sources = _write_slices(original, keep, person, folder / IMAGE)
-        if pair.contours.is_contours:
-            _write_contours(original.contours, pair.roi, person, folder / MASK)
-        else:
-            _write_segment(original, sources, names, folder / MASK)
+        for reading, drawn in original.readings.items():
+            if drawn.pair.contours.is_contours:
+                _write_contours(drawn.contours, person, folder / mask_file(reading))
+            else:
+                _write_segment(drawn, original.image, sources, names, folder / mask_file(reading))
         _check_same(original, keep, folder, confirmed)
     words = (str(sources[0].get(tag) or "") for tag in ("Manufacturer", "ManufacturerModelName"))
     return Copied(float(keep.mean()), " ".join(words).strip())
 
 
-def _read(pair: Pair, place: Path, confirmed: frozenset[str]) -> Original:
-    """Read series and ROI where they lie, by links, whatever lies beside them."""
+def _read(pairs: Mapping[str, Pair], place: Path, confirmed: frozenset[str]) -> Original:
+    """Read series and ROIs where they lie, by links, whatever lies beside them."""
     (place / IMAGE).mkdir()
-    for number, one in enumerate(pair.series.slices):
+    for number, one in enumerate(pairs[MAIN_READING].series.slices):
         (place / IMAGE / f"{number:05d}.dcm").symlink_to(one.path.resolve())
+    survey = survey_series(place / IMAGE)
+    image = read_image(place / IMAGE)
+    readings: dict[str, Drawn] = {}
+    for reading, pair in pairs.items():
+        contours = _isolated(pair, place / mask_file(reading))
+        path = Path(f"{place / mask_file(reading)}#{ROI}")
+        readings[reading] = Drawn(pair, read_mask(path, image, confirmed=confirmed), contours)
+    return Original(survey, image, readings)
+
+
+def _isolated(pair: Pair, place: Path) -> FileDataset:
+    """Write a file of contours in which the ROI has the fixed name, and return it."""
     path = pair.contours.stored.path
     with conforming(path.name):
         contours = read_whole(path)
@@ -118,11 +150,8 @@ def _read(pair: Pair, place: Path, confirmed: frozenset[str]) -> Original:
             _only_segment(contours, pair.roi)
         if pair.by_frame:
             _name_series(contours, pair)
-        contours.save_as(place / MASK)
-    survey = survey_series(place / IMAGE)
-    image = read_image(place / IMAGE)
-    mask = read_mask(Path(f"{place / MASK}#{ROI}"), image, confirmed=confirmed)
-    return Original(survey, image, mask, contours)
+        contours.save_as(place)
+    return contours
 
 
 def _only_roi(read: Dataset, number: int) -> None:
@@ -169,26 +198,24 @@ def _name_series(read: Dataset, pair: Pair) -> None:
     read.ReferencedFrameOfReferenceSequence = [frame]
 
 
-def kept_voxels(mask: sitk.Image, survey: SeriesSurvey, study: Study) -> Keep:
+def kept_voxels(masks: Sequence[sitk.Image], survey: SeriesSurvey, study: Study) -> Keep:
     """Return the voxels that the study can read, in the order of the slices (z, y, x).
 
     The box is that of the spline behind crops and features; a series whose slices are rescaled
     differently keeps it in all slices, as neighbours are compared when they are read.
     """
-    size = np.array(mask.GetSize())
-    boxes = [
-        source_box(mask, study.imaging),
-        extraction.source_box(mask, study.radiomics.settings),
-    ]
-    first = np.minimum(*(box[0] for box in boxes)).clip(0)
-    last = np.minimum(np.maximum(*(box[1] for box in boxes)), size - 1)
+    size = np.array(masks[0].GetSize())
+    boxes = [source_box(mask, study.imaging) for mask in masks]
+    boxes += [extraction.source_box(mask, study.radiomics.settings) for mask in masks]
+    first = np.min([box[0] for box in boxes], axis=0).clip(0)
+    last = np.minimum(np.max([box[1] for box in boxes], axis=0), size - 1)
     inside = np.zeros(size[::-1], dtype=np.uint8)
     while not inside.any() or inside.mean() < LEAST_KEPT:
         inside[tuple(slice(a, b + 1) for a, b in zip(first[::-1], last[::-1], strict=True))] = 1
         first, last = (first - _MORE).clip(0), np.minimum(last + _MORE, size - 1)
     box = sitk.GetImageFromArray(inside)
-    box.CopyInformation(mask)
-    keep: Keep = sitk.GetArrayFromImage(stored_axes(mask).undo().apply(box)) > 0
+    box.CopyInformation(masks[0])
+    keep: Keep = sitk.GetArrayFromImage(stored_axes(masks[0]).undo().apply(box)) > 0
     rescaled = {(one.pixels.slope, one.pixels.intercept) for one in survey.slices}
     if len(rescaled) > 1:
         keep = np.broadcast_to(keep.any(axis=0), keep.shape)
@@ -226,17 +253,17 @@ def _air(pixels: PixelDescription) -> int:
     return int(np.clip(round((AIR_HU - pixels.intercept) / pixels.slope), low, high))
 
 
-def _write_contours(read: FileDataset, number: int, person: Deidentifier, path: Path) -> None:
+def _write_contours(read: FileDataset, person: Deidentifier, path: Path) -> None:
     with conforming(path.name):
         person.clean(read).save_as(path, enforce_file_format=True)
     path.chmod(0o600)
 
 
 def _write_segment(
-    original: Original, sources: Sequence[Dataset], names: Pseudonyms, path: Path
+    drawn: Drawn, image: sitk.Image, sources: Sequence[Dataset], names: Pseudonyms, path: Path
 ) -> None:
     """Write the mask anew, so that nothing of the original segmentation but its shape is kept."""
-    inside = sitk.GetArrayFromImage(stored_axes(original.image).undo().apply(original.mask)) > 0
+    inside = sitk.GetArrayFromImage(stored_axes(image).undo().apply(drawn.mask)) > 0
     description = highdicom.seg.SegmentDescription(
         segment_number=1,
         segment_label=ROI,
@@ -249,9 +276,9 @@ def _write_segment(
         pixel_array=inside.astype(np.uint8),
         segmentation_type="BINARY",
         segment_descriptions=[description],
-        series_instance_uid=names.uid(str(original.contours.SeriesInstanceUID)),
+        series_instance_uid=names.uid(str(drawn.contours.SeriesInstanceUID)),
         series_number=1,
-        sop_instance_uid=names.uid(str(original.contours.SOPInstanceUID)),
+        sop_instance_uid=names.uid(str(drawn.contours.SOPInstanceUID)),
         instance_number=1,
         manufacturer="fedlnm",
         manufacturer_model_name="fedlnm import",
@@ -265,7 +292,10 @@ def _write_segment(
 def _check_same(original: Original, keep: Keep, folder: Path, confirmed: frozenset[str]) -> None:
     """Refuse a copy that does not read as the original does."""
     image = read_image(folder / IMAGE)
-    mask = read_mask(folder / MASK, image, confirmed=confirmed)
+    masks = {
+        reading: read_mask(folder / mask_file(reading), image, confirmed=confirmed)
+        for reading in original.readings
+    }
 
     def values(volume: sitk.Image) -> NDArray[np.float32]:
         found: NDArray[np.float32]
@@ -279,7 +309,10 @@ def _check_same(original: Original, keep: Keep, folder: Path, confirmed: frozens
     if (
         grids[0] != grids[1]
         or not np.array_equal(values(original.image)[keep], values(image)[keep])
-        or not np.array_equal(values(original.mask), values(mask))
+        or not all(
+            np.array_equal(values(drawn.mask), values(masks[reading]))
+            for reading, drawn in original.readings.items()
+        )
     ):
         raise PatientError(
             "the de-identified copy does not read as the original does",

@@ -14,7 +14,8 @@ from client.check.screen import listed
 from client.data.cohort import RowProblem, names_scanners, read_rows
 from client.data.cohort_file import COLUMN, FRAME_OF_REFERENCE, NOTHING, row_number
 from client.imaging.errors import PatientError
-from client.importing.copying import IMAGE, MASK, copy_patient, staged
+from client.imaging.patient import MAIN_READING
+from client.importing.copying import IMAGE, MASK, copy_patient, mask_file, staged
 from client.importing.deidentify import ROI
 from client.importing.mapping import ImportMapping
 from client.importing.outcome import Outcome, as_rows
@@ -23,7 +24,7 @@ from client.importing.pseudonyms import Pseudonyms, same_person
 from client.importing.record import ImportRecord, fingerprint_of, patient_folder
 from client.importing.survey import Progress, Survey
 from client.importing.table import cohort_rows, plain_csv
-from common.errors import InputError
+from common.errors import InputError, StudyError
 from common.study.model import Study
 from common.utils.csv_file import csv_text
 from common.utils.durable import alone, make_folder, write_durably
@@ -93,12 +94,19 @@ def import_patients(
 
     Raises
     ------
-    InputError : a column is not mapped, or not in the table.
+    InputError : a column is not mapped, or not in the table; a cohort.csv of other origin.
     """
     make_folder(site.data)
+    if (site.data / "cohort.csv").exists() and not (site.data / OUTCOMES).exists():
+        raise InputError(
+            "there is a cohort.csv that no import has written",
+            where=str(site.data / "cohort.csv"),
+            remedy="move it elsewhere, or import into another folder: site.toml names it as data",
+        )
     with alone(site.data / ".import.lock"):
         rows = _rows(site, frame, mapping)
-        images = images_by_person(found, mapping.match, mapping.roi)
+        readings = {str(name): rois for name, rois in mapping.readings.items()}
+        images = images_by_person(found, mapping.match, mapping.roi, readings)
         settled = dict(_settled(site, rows, images, mapping, progress))
         outcomes = [outcome for outcome, _ in settled.values()]
         outcomes += _without_row(site, rows, images)
@@ -215,8 +223,18 @@ def _taken(
             why = "this export has no contours with their series; the copy of an earlier one stays"
             return replace(made, status="taken earlier", why=why)
         return _lacking(made, own, mapping, chosen)
+    readings = own.readings if own else {}
+    again = {
+        reading: [pair for pair in found if pair.series.uid == pairs[0].series.uid]
+        for reading, found in readings.items()
+    }
+    for reading, found in again.items():
+        if len(found) > 1:
+            why = f"{len(found)} contours fit the reading {reading} -> give one another name"
+            return replace(made, status="ambiguous", why=why)
+    chosen_pairs = {MAIN_READING: pairs[0], **{r: one[0] for r, one in again.items() if one}}
     confirmed = made.patient_id in mapping.confirmed
-    return _copied(site, made, pairs[0], record, confirmed=confirmed)
+    return _copied(site, made, chosen_pairs, record, confirmed=confirmed)
 
 
 def _candidates(pairs: Sequence[Pair], names: Pseudonyms) -> str:
@@ -263,22 +281,29 @@ def _lacking(
 
 
 def _copied(
-    site: Site, made: Outcome, pair: Pair, record: ImportRecord, *, confirmed: bool
+    site: Site, made: Outcome, pairs: Mapping[str, Pair], record: ImportRecord, *, confirmed: bool
 ) -> Outcome:
-    """Copy a pair, unless its copy is there already."""
-    fingerprint = fingerprint_of(pair, site.study, site.names)
+    """Copy a patient, unless the copy is there already."""
+    fingerprint = fingerprint_of(pairs, site.study, site.names)
     if record.is_current(made.patient_id, fingerprint):
         return replace(made, status="unchanged", why="")
-    why = "by the frame of reference alone: the contours name no series" if pair.by_frame else ""
+    by_frame = any(pair.by_frame for pair in pairs.values())
+    why = "by the frame of reference alone: the contours name no series" if by_frame else ""
     try:
         with staged(patient_folder(site.data, made.patient_id)) as folder:
             done = copy_patient(
-                *(pair, made.patient_id, site.names, site.study, folder),
+                *(pairs, made.patient_id, site.names, site.study, folder),
                 confirmed=frozenset({FRAME_OF_REFERENCE}) if confirmed else NOTHING,
             )
     except PatientError as error:
         remedy = error.remedy.replace(_IN_COHORT, _IN_MAPPING)
         return replace(made, status="unusable images", why=f"{error.what} -> {remedy}")
+    except (StudyError, OSError):
+        raise
+    except Exception as error:
+        # one patient never stops the others, whatever a library raises on a file
+        why = f"could not be processed: {type(error).__name__} -> export the patient again"
+        return replace(made, status="unusable images", why=why)
     record.add(made.patient_id, fingerprint, done.scanner)
     return replace(made, status="taken", why=why)
 
@@ -291,6 +316,10 @@ def _written(
     if site.study.needs_images:
         folder = patient_folder(Path(), pseudonym)
         cells |= {"image": str(folder / IMAGE), "mask": f"{folder / MASK}#{ROI}"}
+        for reading in mapping.readings:
+            file = folder / mask_file(reading)
+            there = (site.data / file).is_file()
+            cells[f"mask_{reading}"] = f"{file}#{ROI}" if there else ""
         if mapping.confirmed:
             cells[COLUMN] = FRAME_OF_REFERENCE if pseudonym in mapping.confirmed else ""
         if names_scanners(site.study) and "scanner" not in cells:
@@ -320,6 +349,7 @@ def _without_row(
 def _write_cohort(site: Site, rows: Sequence[Mapping[str, str]]) -> None:
     """Write cohort.csv; none without a patient."""
     if not rows:
+        (site.data / "cohort.csv").unlink(missing_ok=True)
         return
     names = list(rows[0])
     text = plain_csv([names, *([row[name] for name in names] for row in rows)])

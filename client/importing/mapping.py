@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import tomli_w
 from pydantic import ValidationError
@@ -32,6 +33,7 @@ class ImportMapping(Settings):
     match : element of the images that it equals.
     sheet : of a workbook; the first one unless given.
     roi : accepted names of the ROI, the most wanted first; empty accepts the only one there is.
+    readings : names of the ROI of repeated readings, by their name in cohort.csv without "mask_".
     columns : column of the table, by the study's name for it.
     constants : value of all rows, by the study's name of a column.
     codes : the study's value for each code of the table, by the study's name of a column.
@@ -44,6 +46,7 @@ class ImportMapping(Settings):
     match: Match = "PatientID"
     sheet: str = ""
     roi: tuple[str, ...] = ()
+    readings: Mapping[Literal["r1_repeat", "r2", "r2_repeat"], tuple[str, ...]] = {}
     columns: Mapping[str, str] = {}
     constants: Mapping[str, str] = {}
     codes: Mapping[str, Mapping[str, str]] = {}

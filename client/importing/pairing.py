@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from client.importing.pseudonyms import Pseudonyms, same_person
@@ -50,6 +51,7 @@ class Images:
     series : CT series.
     contours : drawn on one of them, or of that person.
     pairs : ROIs with their series; one where there is no doubt.
+    readings : those of repeated readings, which may be missing.
     foreign : contours name a series of another person.
     """
 
@@ -58,16 +60,23 @@ class Images:
     series: tuple[Series, ...]
     contours: tuple[Contours, ...]
     pairs: tuple[Pair, ...]
+    readings: Mapping[str, tuple[Pair, ...]]
     foreign: bool
 
 
-def images_by_person(found: Survey, match: Match, rois: Sequence[str]) -> dict[str, Images]:
+def images_by_person(
+    found: Survey,
+    match: Match,
+    rois: Sequence[str],
+    readings: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> dict[str, Images]:
     """Group the survey by person, or by examination, and pair contours with series.
 
     Parameters
     ----------
     match : the header's element that the hospital's table refers to.
     rois : accepted names of the ROI, the most wanted first; empty accepts any.
+    readings : accepted names of repeated readings of it.
     """
     by_instance = {one.instance: own.uid for own in found.series.values() for one in own.slices}
     linked = {id(one): _referred(one, found, by_instance) for one in found.contours}
@@ -86,7 +95,7 @@ def images_by_person(found: Survey, match: Match, rois: Sequence[str]) -> dict[s
         for key in keys - {""}:
             contours[key].append(one)
     return {
-        key: _images(key, series[key], contours[key], linked, rois)
+        key: _images(key, series[key], contours[key], linked, rois, readings)
         for key in sorted({*series, *contours})
     }
 
@@ -101,6 +110,7 @@ def _images(
     contours: list[Contours],
     linked: dict[int, list[tuple[Series, bool]]],
     rois: Sequence[str],
+    readings: Mapping[str, Sequence[str]],
 ) -> Images:
     pairs, foreign = [], False
     for one in contours:
@@ -111,13 +121,17 @@ def _images(
             if own not in series:
                 continue
             pairs += [Pair(one, own, number, by_frame) for number in one.rois]
+    again = {name: tuple(_wanted(pairs, names)) for name, names in readings.items() if names}
+    claimed = [pair for found in again.values() for pair in found]
+    first = [pair for pair in pairs if pair not in claimed]
     stored = [part for own in series for part in own.slices] or [one.stored for one in contours]
     return Images(
         key=key,
         patients=frozenset(one.patient for one in stored),
         series=tuple(series),
         contours=tuple(contours),
-        pairs=tuple(_wanted(pairs, rois)),
+        pairs=tuple(_wanted(first, rois)),
+        readings=again,
         foreign=foreign,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from client.importing.copying import IMAGE, MASK
@@ -49,14 +50,18 @@ def patient_folder(data: Path, pseudonym: str) -> Path:
     return data / "images" / pseudonym
 
 
-def fingerprint_of(pair: Pair, study: Study, names: Pseudonyms) -> str:
-    """Return a keyed digest of all files of a pair, and of what decides how they are copied."""
+def fingerprint_of(pairs: Mapping[str, Pair], study: Study, names: Pseudonyms) -> str:
+    """Return a keyed digest of all files of a patient, and of what decides how they are copied."""
     seen = hashlib.sha256()
-    files = sorted((one.instance, one.path) for one in pair.series.slices)
-    for instance, path in [*files, (pair.contours.stored.instance, pair.contours.stored.path)]:
+    slices = next(iter(pairs.values())).series.slices
+    files = sorted((one.instance, one.path) for one in slices)
+    for reading, pair in sorted(pairs.items()):
+        stored = pair.contours.stored
+        files.append((f"{reading} {pair.roi} {stored.instance}", stored.path))
+    for instance, path in files:
         with path.open("rb") as file:
             seen.update(f"{instance}\n".encode() + hashlib.file_digest(file, "sha256").digest())
-    settings = (_FORMAT, study.imaging.model_dump_json(), study.radiomics.settings, str(pair.roi))
+    settings = (_FORMAT, study.imaging.model_dump_json(), study.radiomics.settings)
     return names.fingerprint("\n".join((*settings, seen.hexdigest())))
 
 

@@ -56,7 +56,7 @@ def copied(scan: Scan, root: Path, own: Study, seg: bool = False) -> copying.Cop
         scan.seg(root / "export" / MASK, {"GTV": inside})
     else:
         scan.rtstruct(root / "export" / MASK, CONTOUR)
-    return copy_patient(pair_of(root / "export"), "P-b", NAMES, own, root / "copy")
+    return copy_patient({"r1": pair_of(root / "export")}, "P-b", NAMES, own, root / "copy")
 
 
 def results(folder: Path, own: Study) -> list[np.ndarray]:
@@ -105,9 +105,9 @@ def test_voxels_beyond_all_filters_are_air_and_their_slices_stay(tmp_path: Path)
 def test_one_voxel_less_would_change_a_result(tmp_path: Path, monkeypatch) -> None:
     keep = copying.kept_voxels
 
-    def less(mask, survey, own):
-        found = keep(mask, survey, own).copy()
-        at = sitk.GetArrayViewFromImage(mask) > 0
+    def less(masks, survey, own):
+        found = keep(masks, survey, own).copy()
+        at = sitk.GetArrayViewFromImage(masks[0]) > 0
         rows = np.flatnonzero(at.any(axis=(0, 2)))
         found[:, : rows[0] - 8] = False
         return found
@@ -193,7 +193,7 @@ def test_slices_stored_in_any_way_give_the_same(tmp_path: Path, change) -> None:
     if change is turned:
         scan.spacing = (1.5, -0.8, -0.8)
     scan.rtstruct(tmp_path / "export" / MASK, CONTOUR)
-    done = copy_patient(pair_of(tmp_path / "export"), "P-b", NAMES, own, tmp_path / "copy")
+    done = copy_patient({"r1": pair_of(tmp_path / "export")}, "P-b", NAMES, own, tmp_path / "copy")
     assert done.kept < 1
     check_equal(tmp_path, own)
     for path in (tmp_path / "copy" / IMAGE).iterdir():
@@ -209,7 +209,7 @@ def test_a_study_without_resampling_keeps_all_voxels(tmp_path: Path, monkeypatch
     mask = read_mask(tmp_path / "rt", image)
     tool = copying.extraction.tool_of("radiomics-original", "fast")
     monkeypatch.setitem(tool.resampling, "resampledPixelSpacing", None)
-    assert copying.kept_voxels(mask, survey_series(tmp_path / "ct"), study()).all()
+    assert copying.kept_voxels([mask], survey_series(tmp_path / "ct"), study()).all()
 
 
 def test_a_series_with_a_missing_slice_is_refused_as_the_study_would(tmp_path: Path) -> None:
@@ -218,4 +218,4 @@ def test_a_series_with_a_missing_slice_is_refused_as_the_study_would(tmp_path: P
     (tmp_path / "export" / "ct" / f"IM{(10 * 7) % 1000:04d}").unlink()
     scan.rtstruct(tmp_path / "export" / MASK, CONTOUR)
     with pytest.raises(PatientError, match="missing or unevenly spaced"):
-        copy_patient(pair_of(tmp_path / "export"), "P-b", NAMES, study(), tmp_path / "copy")
+        copy_patient({"r1": pair_of(tmp_path / "export")}, "P-b", NAMES, study(), tmp_path / "copy")

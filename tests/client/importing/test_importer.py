@@ -9,11 +9,13 @@ import numpy as np
 import openpyxl
 import pydicom
 import pytest
+import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
 
 from client.check.images import units
 from client.check.look import Job, look
 from client.data.cohort import read_cohort
 from client.imaging.radiomics.extraction import extract
+from client.imaging.reading import read_image, read_mask
 from client.importing import importer
 from client.importing.pseudonyms import Pseudonyms, load_secret
 from common.study.model import load_study
@@ -274,3 +276,56 @@ def test_another_frame_of_reference_needs_a_word_of_the_hospital(hospital) -> No
     (one,) = cohort.patients
     assert not look(Job(one.patient_id, one.image, one.masks, one.confirmed)).problems
     assert scan.frame
+
+
+def test_repeated_readings_are_columns_of_their_own(hospital) -> None:
+    scan = hospital.scan(1)
+    again = ellipses((26, 22), 5, range(8, 13))
+    scan.rtstruct(
+        hospital.export / "first", {"GTV": ellipses((26, 22), 6, range(8, 13)), "GTV b": again}
+    )
+    inside = np.zeros(scan.hu.shape, dtype=bool)
+    inside[8:12, 18:26, 22:30] = True
+    scan.seg(hospital.export / "second", {"reader 2": inside})
+    hospital.patient(2)
+    text = (hospital.site / "import.toml").read_text(encoding="utf-8")
+    hospital.map(f'{text}\n[readings]\nr1_repeat = ["GTV b"]\nr2 = ["reader 2"]\n')
+    hospital.rows((person(1).patient, "ja", 71, 2), (person(2).patient, "ja", 71, 2))
+    assert hospital.run().exit_code == 0
+    both, one = hospital.cohort()
+    assert both["mask_r1_repeat"].endswith("roi_r1_repeat.dcm#ROI") and both["mask_r2"]
+    assert one["mask_r1_repeat"] == one["mask_r2"] == ""
+    cohort = read_cohort(hospital.site, "a", load_study(hospital.study))
+    assert [set(p.masks) for p in cohort.patients] == [{"r1", "r1_repeat", "r2"}, {"r1"}]
+    image = read_image(cohort.patients[0].image)
+    sizes = {
+        r: int((sitk.GetArrayFromImage(read_mask(m, image)) > 0).sum())
+        for r, m in cohort.patients[0].masks.items()
+    }
+    assert sizes["r2"] == inside.sum() and sizes["r1_repeat"] < sizes["r1"]
+
+
+def test_a_cohort_of_another_origin_is_never_overwritten(hospital) -> None:
+    hospital.patient(1)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    (hospital.site / "cohort.csv").write_text("patient_id\n")
+    shown = hospital.run()
+    assert shown.exit_code == 1 and "no import has written" in str(shown.exception)
+    assert (hospital.site / "cohort.csv").read_text() == "patient_id\n"
+
+
+def test_a_patient_that_breaks_a_library_never_stops_the_others(hospital, monkeypatch) -> None:
+    hospital.patient(1)
+    hospital.patient(2)
+    hospital.rows((person(1).patient, "ja", 71, 2), (person(2).patient, "ja", 71, 2))
+    copy, copied = importer.copy_patient, []
+
+    def breaks(*given, **more):
+        copied.append(1)
+        if len(copied) == 1:
+            raise RuntimeError(person(1).family)
+        return copy(*given, **more)
+
+    monkeypatch.setattr(importer, "copy_patient", breaks)
+    shown = hospital.run()
+    assert "1 taken, 1 unusable images" in flat(shown) and person(1).family not in shown.output
