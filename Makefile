@@ -70,8 +70,9 @@ chromium:
 
 # A validator of DICOM and a PACS: without them, the tests of what is sent there are skipped.
 dicomtools:
-	@command -v dciodvfy >/dev/null && command -v Orthanc >/dev/null || \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools orthanc; }
+	@command -v dciodvfy >/dev/null && command -v Orthanc >/dev/null && \
+		test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so || { apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends dicom3tools orthanc orthanc-dicomweb; }
 
 equality: $(READY)
 	$(BIN)/fedlnm-sim equality

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from client.commands.archive import (
+    AccessionOption,
+    AuthorityOption,
+    CertificateOption,
+    CredentialsOption,
+    DicomwebOption,
+    EchoOption,
+    ListenOption,
+    OwnTitleOption,
+    PacsOption,
+    PatienceOption,
+    PatientOption,
+    TlsOption,
+    check_one_source,
+    echo_archive,
+    fetched,
+)
 from common.errors import InputError, UsageError
 from common.utils.console import ProgressBar, consoles
 
@@ -37,6 +55,18 @@ def import_patients(
         str, typer.Option(help="a pseudonym: show whom of the table it stands for, nothing else")
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
+    pacs: PacsOption = "",
+    dicomweb: DicomwebOption = "",
+    accession: AccessionOption = "",
+    patient: PatientOption = "",
+    own_title: OwnTitleOption = "",
+    listen: ListenOption = 0,
+    tls: TlsOption = False,
+    authority: AuthorityOption = None,
+    certificate: CertificateOption = None,
+    credentials: CredentialsOption = None,
+    patience: PatienceOption = 300.0,
+    echo: EchoOption = False,
 ) -> None:
     """Import patients, de-identified, from an export of the archive and the hospital's own table.
 
@@ -45,27 +75,51 @@ def import_patients(
     identifies into the site's folder, and writes cohort.csv. Questions about
     the table are asked once; the answers go into import.toml. A second import
     does only what is new or changed. Without --table it shows what the export
-    holds.
+    holds. With --pacs or --dicomweb the images are fetched from the archive,
+    and what was fetched is removed again at the end.
 
     Exit code 0: every row was taken. 1: at least one was not, for the reason
-    that the table on the screen says, or a file is damaged.
+    that the table on the screen says, a file is damaged, or not all came from
+    the archive.
     """
     from client.check.runner import site_of
+    from client.importing.archive_options import ArchiveOptions
+    from client.importing.mapping import read_mapping
 
     settings = site_of(site)
     mapping = mapping or (site.parent if site.is_file() else site) / _MAPPING
     if who:
         _show_person(settings, table, mapping, who)
         return
-    if source is None:
-        raise UsageError("nothing to import", where="--from", remedy="name a folder of DICOM files")
-    found = _surveyed(source)
-    if table is None:
-        raise typer.Exit(1 if found.broken else 0)
-    if study is None:
+    options = ArchiveOptions(
+        pacs=pacs,
+        dicomweb=dicomweb,
+        accession=accession,
+        patient=patient,
+        own_title=own_title,
+        listen=listen,
+        tls=tls,
+        authority=authority,
+        certificate=certificate,
+        credentials=credentials,
+        patience=patience,
+    )
+    if echo:
+        echo_archive(options)
+        return
+    check_one_source(source, options)
+    if table is not None and study is None:
         raise UsageError("no study", where="--study", remedy="name study.toml")
-    settled = _import(settings, found, table, study, mapping, yes=yes)
-    raise typer.Exit(0 if settled and not found.broken else 1)
+    with ExitStack() as stack:
+        whole = True
+        if source is None:
+            sheet = read_mapping(mapping).sheet
+            fetching = fetched(settings, options, table, sheet)
+            source, whole = stack.enter_context(fetching)
+        found = _surveyed(source)
+        if table is not None and study is not None:
+            whole &= _import(settings, found, table, study, mapping, yes=yes)
+    raise typer.Exit(0 if whole and not found.broken else 1)
 
 
 _MAPPING = "import.toml"

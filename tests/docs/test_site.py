@@ -18,6 +18,7 @@ PAGES = [*(ROOT / name for name in BESIDE_DOCS), *sorted((ROOT / "docs").glob("*
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (?P<text>.+)$", re.MULTILINE)
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+SHOWN = re.MULTILINE | re.DOTALL
 FILE_OF_THE_REPOSITORY = re.compile(
     r"`(?P<path>(?:common|client|server|strategies|sim|tests|docs|bench|examples)/[\w./*-]+)`"
 )
@@ -126,6 +127,23 @@ def test_every_link_in_the_repository_leads_somewhere(page: Path) -> None:
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     for found in FILE_OF_THE_REPOSITORY.finditer(page.read_text(encoding="utf-8")):
         assert list(ROOT.glob(found["path"].rstrip("/"))), f"{page.name}: {found['path']}"
+
+
+def test_a_hospital_is_ready_after_eight_commands_and_takes_part_after_ten() -> None:
+    """Counted from the kit on; commands of other ways than the plain one are left out."""
+    text = (ROOT / "docs" / "site.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## (?=\d)", text, flags=re.MULTILINE)[1:7]
+    typed = [
+        line
+        for section in sections
+        for block in re.findall(r"^```sh ?(?:no-test|background)?\n(.*?)^```$", section, SHOWN)
+        for line in block.splitlines()
+    ]
+    until_ready = next(n for n, line in enumerate(typed, 1) if " check " in line)
+    taking_part = next(n for n, line in enumerate(typed, 1) if line.startswith("fedlnm-site run"))
+    assert until_ready <= 8
+    assert taking_part <= 10
+    assert all(line.split()[0] in ("tar", "sh", "export", "fedlnm-site") for line in typed[:taking_part])
 
 
 def test_the_front_page_leads_every_reader_to_one_page() -> None:
