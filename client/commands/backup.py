@@ -13,6 +13,7 @@ from client.commands.approve import print_lines, settings_of, site_file
 from client.commands.run import only_one
 from client.gate.site_log import LOGS
 from client.gate.standing import FILE
+from client.importing.archive import SPOOL
 from client.site import SiteSettings
 from client.store.heads import LedgerHeads, RolledBackError
 from client.store.ledger import ledger_path
@@ -26,7 +27,8 @@ from common.utils.durable import open_folder
 
 console, screen = consoles()
 OF = "hospital's site"
-# what is made anew, and images that lie with the data
+# what is made anew, and images that lie with the data; images with names, which an import that was
+# killed has left, begin with SPOOL
 _LEFT_OUT = frozenset({"flower", "loopback", "reserved", "run.lock", FILE, *LOGS})
 # a lock, and the index of SQLite's log, which another machine would take for its own
 _MADE_ANEW = (".lock", "-shm")
@@ -68,7 +70,8 @@ def _is_wanted(path: Path, work: Path) -> bool:
     """Tell whether a file or folder, relative to site.toml, belongs into a backup."""
     if path.is_relative_to(work):
         inside = path.relative_to(work).parts
-        return not inside or (inside[0] not in _LEFT_OUT and not inside[0].endswith(_MADE_ANEW))
+        left_out = inside and (inside[0] in _LEFT_OUT or inside[0].endswith(_MADE_ANEW))
+        return not left_out and not (inside and inside[0].startswith(SPOOL))
     return work.is_relative_to(path) or path.parts[0] in _KEPT
 
 

@@ -269,8 +269,8 @@ class Pacs:
         """
         peer = self._peer
         self._check_line()
-        refused: list[Any] = []
-        watch = (evt.EVT_ACSE_RECV, lambda event: refused.append(event.primitive))
+        received: list[Any] = []
+        watch = (evt.EVT_ACSE_RECV, lambda event: received.append(event.primitive))
         association = _entity(peer).associate(
             peer.host,
             peer.port,
@@ -280,12 +280,13 @@ class Pacs:
             evt_handlers=[*(handlers or ()), watch],
             tls_args=(_client_context(peer), peer.host) if peer.tls else None,
         )
-        if not association.is_established:
-            raise self._refusal(association, refused)
         try:
             service = UID(str(contexts[0].abstract_syntax))
-            if service not in _accepted(association):
+            is_let_in = any(getattr(one, "result", None) == 0 for one in received)
+            if is_let_in and service not in _accepted(association):
                 raise self._error(f"it does not offer {service.name} to this machine", _OFFER)
+            if not association.is_established:
+                raise self._refusal(association, received)
             yield association
         finally:
             if association.is_established:

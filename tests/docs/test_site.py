@@ -143,7 +143,9 @@ def test_a_hospital_is_ready_after_eight_commands_and_takes_part_after_ten() -> 
     taking_part = next(n for n, line in enumerate(typed, 1) if line.startswith("fedlnm-site run"))
     assert until_ready <= 8
     assert taking_part <= 10
-    assert all(line.split()[0] in ("tar", "sh", "export", "fedlnm-site") for line in typed[:taking_part])
+    assert all(
+        line.split()[0] in ("tar", "sh", "export", "fedlnm-site") for line in typed[:taking_part]
+    )
 
 
 def test_the_front_page_leads_every_reader_to_one_page() -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from client.cli import app
 from client.commands.run import only_one
+from client.importing.archive import SPOOL
 from client.site import SiteSettings, load_site
 from client.store.heads import LedgerHeads, RolledBackError
 from client.store.ledger import Ledger, ledger_path
@@ -97,3 +98,15 @@ def test_folders_elsewhere_are_left_to_the_hospital(settings: SiteSettings, tmp_
     file.write_text(text.replace('work = "work"', f'work = "{tmp_path}/elsewhere"'), "utf-8")
     done = give("backup", tmp_path / "qilu", "--out", tmp_path / "file")
     assert "work and keys do not lie in the folder of site.toml" in str(done.exception)
+
+
+def test_images_with_names_that_a_killed_import_has_left_are_not_in_a_backup(
+    settings: SiteSettings, tmp_path: Path
+) -> None:
+    left = settings.work / f"{SPOOL}x" / "series"
+    left.mkdir(parents=True)
+    (left / "1.dcm").write_bytes(b"Vandersnoot")
+    answer(settings)
+    said(give("backup", tmp_path / "qilu", "--out", tmp_path / "qilu.backup"))
+    assert b"Vandersnoot" not in (tmp_path / "qilu.backup").read_bytes()
+    assert SPOOL.encode() not in (tmp_path / "qilu.backup").read_bytes()
