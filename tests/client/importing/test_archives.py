@@ -323,6 +323,14 @@ def test_a_wrong_password_of_dicomweb_is_said_without_it(
     assert open_archive(without).studies("patient", "X") == []
 
 
+def test_the_hospitals_proxy_is_not_on_the_way_to_its_archive(
+    pacs: Orthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert len(opened(pacs, "web").studies("patient", person(1).patient)) == 2
+
+
 def test_an_address_under_which_no_dicomweb_lies_is_named(pacs: Orthanc) -> None:
     options = ArchiveOptions(dicomweb=f"{pacs.url}/elsewhere")
     with pytest.raises(ArchiveError, match="404") as error:
