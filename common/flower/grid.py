@@ -6,7 +6,9 @@ grid's own method would put all replies that are there together at once, in memo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import cast
 
 from flwr.app import Error, Message, Metadata
@@ -21,6 +23,7 @@ from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_protobuf_utils import make_pull_object_fn_protobuf
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
+    ObjectUnavailableError,
     inflate_object_from_contents,
     pull_objects,
 )
@@ -32,45 +35,129 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between two looks for a part that is announced and not there yet."""
 
 
-def pull_replies(grid: Grid, message_ids: Iterable[str]) -> Iterator[tuple[str, Message]]:
-    """Yield the replies that are there with the message that each answers, one after the other.
+STALLED_SECONDS = 5.0
+"""Time without another part after which a reply is put aside, and others come meanwhile."""
 
-    A reply is put together, and confirmed, when it is its turn.
+
+class _StalledError(ObjectPullError):
+    """No other part of a reply came for a while; it may still come."""
+
+
+@dataclass
+class _Announced:
+    """A reply that the SuperLink has announced, of which parts may be missing.
 
     Parameters
     ----------
-    message_ids : of the messages whose replies are waited for.
+    unseen : ids of the parts that were never there, in the order in which they are fetched.
     """
-    if not isinstance(grid, HttpGrid):
-        for message_id in message_ids:
-            for reply in grid.pull_messages([message_id]):
+
+    metadata: Metadata
+    tree: ObjectTree
+    unseen: list[str] = field(init=False)
+    stalled: bool = False
+    _progress: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.unseen = self.parts
+
+    @property
+    def parts(self) -> list[str]:
+        """Return the ids of all parts."""
+        return list(dict.fromkeys(node.object_id for node in iterate_object_tree(self.tree)))
+
+    def fetch(self, part: str, pull: Callable[[str], bytes]) -> bytes:
+        """Return a part, and remember that it was there.
+
+        Raises
+        ------
+        ObjectUnavailableError : it is on its way.
+        _StalledError : it is, and no other has come for a while.
+        ObjectPullError : it is gone.
+        """
+        try:
+            content = pull(part)
+        except ObjectUnavailableError:
+            if time.monotonic() - self._progress > STALLED_SECONDS:
+                self.stalled = True
+                raise _StalledError(part, "it is not there yet") from None
+            raise
+        if part in self.unseen:
+            self.unseen.remove(part)
+            self._progress = time.monotonic()
+        return content
+
+
+class Replies:
+    """Replies that come over a grid, each handed over once all of it is there.
+
+    A node that loses its power while it sends leaves a reply whose other parts may never come. It
+    is put aside, and looked at again with every call, so that it holds up nobody else's. Its parts
+    are fetched anew in the end: between calls, nothing but their names is in memory.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._announced: dict[str, _Announced] = {}
+
+    def pull(self, message_ids: Iterable[str]) -> Iterator[tuple[str, Message]]:
+        """Yield the replies that are there with the message that each answers, one by one.
+
+        A reply is put together, and confirmed, when it is its turn.
+
+        Parameters
+        ----------
+        message_ids : of the messages whose replies are waited for.
+        """
+        grid, wanted = self._grid, list(message_ids)
+        if not isinstance(grid, HttpGrid):
+            for message_id in wanted:
+                for reply in grid.pull_messages([message_id]):
+                    yield message_id, reply
+                    del reply  # before the next one is looked for
+            return
+        found = grid._runtime_client.PullMessages(PullAppMessagesRequest(message_ids=wanted))
+        new = zip(found.messages_list, found.message_object_trees, strict=True)
+        announced = {one.metadata.reply_to_message_id: (one.metadata, tree) for one, tree in new}
+        earlier = {name: one for name, one in self._announced.items() if name in wanted}
+        self._announced = {
+            **{name: _Announced(*one) for name, one in announced.items() if name not in earlier},
+            **earlier,
+        }
+        for message_id, one in list(self._announced.items()):
+            reply = _whole(grid, one)
+            if reply is not None:
+                del self._announced[message_id]
                 yield message_id, reply
-                del reply  # before the next one is looked for
-        return
-    found = grid._runtime_client.PullMessages(PullAppMessagesRequest(message_ids=list(message_ids)))
-    for announced, tree in zip(found.messages_list, found.message_object_trees, strict=True):
-        yield announced.metadata.reply_to_message_id, _whole(grid, tree, announced.metadata)
+                del reply
 
 
-def _whole(grid: HttpGrid, tree: ObjectTree, announced: Metadata) -> Message:
-    """Fetch the parts of a reply; an error in its place where they do not come."""
+def _whole(grid: HttpGrid, one: _Announced) -> Message | None:
+    """Fetch the parts of a reply; None if some are on their way, an error if they do not come."""
     client, run_id = grid._runtime_client, grid.run.run_id
+    pull = make_pull_object_fn_protobuf(client.PullObject, grid.node, run_id)
     try:
+        if one.stalled:
+            for part in list(one.unseen):
+                one.fetch(part, pull)
+            one.stalled = False
         parts = pull_objects(
-            [node.object_id for node in iterate_object_tree(tree)],
-            make_pull_object_fn_protobuf(client.PullObject, grid.node, run_id),
+            one.parts,
+            lambda part: one.fetch(part, pull),
             initial_backoff=FIRST_PAUSE,
             backoff_cap=LONGEST_PAUSE,
         )
+    except (_StalledError, ObjectUnavailableError):
+        return None
     except ObjectPullError as error:
-        return _lost(grid, announced.reply_to_message_id, run_id, str(error))
+        return _lost(grid, one.metadata.reply_to_message_id, run_id, str(error))
     client.ConfirmMessageReceived(
         ConfirmMessageReceivedRequest(
-            node=grid.node, run_id=run_id, message_object_id=tree.object_id
+            node=grid.node, run_id=run_id, message_object_id=one.tree.object_id
         )
     )
-    message = cast(Message, inflate_object_from_contents(tree.object_id, parts))
-    number_message(message, tree.object_id)
+    message = cast(Message, inflate_object_from_contents(one.tree.object_id, parts))
+    number_message(message, one.tree.object_id)
     return message
 
 

@@ -19,7 +19,7 @@ from flwr.app import DEFAULT_TTL, Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import SiteError
-from common.flower.grid import pull_replies
+from common.flower.grid import Replies
 from common.flower.internals import ErrorCode
 from common.messages.exchanges import answers
 from server.progress.events import Events
@@ -106,6 +106,10 @@ class Connection:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _late: dict[str, int] = field(default_factory=dict)
+    replies: Replies = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.replies = Replies(self.grid)
 
     def nodes(self) -> dict[int, Any]:
         """Return Flower's description of every node that is online, by its id."""
@@ -227,7 +231,7 @@ class Dispatch:
         """Yield the replies that are there, by node; an error about a lost one is no reply."""
         connection, began, found = self._connection, self._connection.clock(), False
         live = [message_id for one in self._pending.values() for message_id in one.live]
-        for message_id, reply in pull_replies(connection.grid, [*live, *connection.late()]):
+        for message_id, reply in connection.replies.pull([*live, *connection.late()]):
             found = True
             node = self._asked.get(message_id)
             if node is None or node not in self._pending:

@@ -21,7 +21,7 @@ from flwr.supercore.run import Run
 from flwr.superlink.grid.http_grid import HttpGrid
 
 from common.flower import grid as adapter
-from common.flower.grid import pull_replies
+from common.flower.grid import Replies
 from sim.engines.inprocess import SERVER_NODE, task_identity
 
 RUN = 5
@@ -40,6 +40,7 @@ class Link:
         self.calls: list[str] = []
         self.parts: dict[str, bytes] = {}
         self.late: list[str] = []
+        self.on_their_way: set[str] = set()
         self._found = PullAppMessagesResponse()
         for reply in replies:
             reply.metadata.__dict__["_message_id"] = reply.object_id
@@ -50,6 +51,17 @@ class Link:
                 self._found.message_object_trees.append(get_object_tree(reply))
                 objects = get_all_nested_objects(reply)
             self.parts |= {name: part.deflate() for name, part in objects.items()}
+
+    def cut(self, half: Message) -> dict[str, bytes]:
+        """Take away the part of a reply that is sent last; it never came."""
+        with no_object_id_recompute():
+            last = list(get_all_nested_objects(half))[-1]
+        self.on_their_way.add(last)
+        return {last: self.parts.pop(last)}
+
+    def announces_nothing_more(self) -> None:
+        """Hand out no reply a second time."""
+        self._found = PullAppMessagesResponse()
 
     def PullMessages(self, request: Any) -> PullAppMessagesResponse:  # noqa: N802
         """Say which replies are there."""
@@ -66,7 +78,9 @@ class Link:
         content = self.parts.get(name)
         there = content is not None
         return PullObjectResponse(
-            object_found=there, object_available=there, object_content=content or b""
+            object_found=there or name in self.on_their_way,
+            object_available=there,
+            object_content=content or b"",
         )
 
     def ConfirmMessageReceived(self, request: Any) -> None:  # noqa: N802
@@ -94,14 +108,14 @@ def numbers(found: list[tuple[str, Message]]) -> dict[str, Any]:
 
 def test_all_replies_are_asked_for_in_one_call() -> None:
     link = Link(reply("a", 1), reply("b", 2))
-    found = list(pull_replies(grid_over(link), ["a", "b", "c"]))
+    found = list(Replies(grid_over(link)).pull(["a", "b", "c"]))
     assert numbers(found) == {"a": 1, "b": 2}
     assert [call for call in link.calls if call.startswith("messages")] == ["messages a b c"]
 
 
 def test_a_reply_is_fetched_when_it_is_its_turn() -> None:
     link = Link(reply("a", 1), reply("b", 2))
-    replies = pull_replies(grid_over(link), ["a", "b"])
+    replies = Replies(grid_over(link)).pull(["a", "b"])
     next(replies)
     assert link.calls.count("taken") == 1
     next(replies)
@@ -112,13 +126,64 @@ def test_a_part_that_is_on_its_way_is_waited_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(adapter, "FIRST_PAUSE", 0.001)
     link = Link(reply("a", 1))
     link.late = list(link.parts)
-    assert numbers(list(pull_replies(grid_over(link), ["a"]))) == {"a": 1}
+    assert numbers(list(Replies(grid_over(link)).pull(["a"]))) == {"a": 1}
+
+
+def test_a_reply_whose_sender_died_while_it_sent_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adapter, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(adapter, "STALLED_SECONDS", 0.01)
+    half = reply("a", 1)
+    link = Link(half, reply("b", 2))
+    cut = link.cut(half)
+    replies = Replies(grid_over(link))
+    assert numbers(list(replies.pull(["a", "b"]))) == {"b": 2}
+    link.announces_nothing_more()
+    calls = len(link.calls)
+    assert list(replies.pull(["a"])) == []
+    assert link.calls[calls:] == ["messages a", "part"], "one look for the part that is missing"
+    link.parts |= cut  # the hospital goes on where it was
+    assert numbers(list(replies.pull(["a"]))) == {"a": 1}
+    assert list(replies.pull(["a"])) == []
+
+
+def test_a_reply_that_stalled_and_is_gone_is_an_error_to_ask_again_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adapter, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(adapter, "STALLED_SECONDS", 0.01)
+    half = reply("a", 1)
+    link = Link(half)
+    link.cut(half)
+    replies = Replies(grid_over(link))
+    assert list(replies.pull(["a"])) == []
+    link.announces_nothing_more()
+    link.on_their_way.clear()  # the SuperLink has dropped what it had of the reply
+    ((answered, lost),) = replies.pull(["a"])
+    assert (answered, lost.error.code) == ("a", ErrorCode.MESSAGE_UNAVAILABLE)
+
+
+def test_a_reply_that_nobody_waits_for_any_more_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adapter, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(adapter, "STALLED_SECONDS", 0.01)
+    half = reply("a", 1)
+    link = Link(half)
+    cut = link.cut(half)
+    replies = Replies(grid_over(link))
+    assert list(replies.pull(["a"])) == []
+    link.announces_nothing_more()
+    assert list(replies.pull([])) == []
+    link.parts |= cut
+    assert list(replies.pull(["a"])) == []
 
 
 def test_a_reply_whose_parts_are_gone_is_an_error_to_ask_again_about() -> None:
     link = Link(reply("a", 1), reply("b", 2))
     link.parts.pop(next(iter(Link(reply("a", 1)).parts)))
-    found = dict(pull_replies(grid_over(link), ["a", "b"]))
+    found = dict(Replies(grid_over(link)).pull(["a", "b"]))
     (lost,) = [message for message in found.values() if message.has_error()]
     assert lost.error.code == ErrorCode.MESSAGE_UNAVAILABLE
     assert lost.metadata.reply_to_message_id in ("a", "b")
@@ -134,5 +199,5 @@ def test_other_grids_are_asked_for_one_message_at_a_time() -> None:
             return [reply(message_ids[0], len(self.asked))]
 
     other: Any = Other()
-    assert numbers(list(pull_replies(other, ["a", "b"]))) == {"a": 1, "b": 2}
+    assert numbers(list(Replies(other).pull(["a", "b"]))) == {"a": 1, "b": 2}
     assert other.asked == [["a"], ["b"]]
