@@ -45,6 +45,7 @@ def check(
     check: counts above the thresholds, rules that would refuse, release,
     device, and the speed of the line. It is shown before it is written.
     """
+    screen.emit(f"reads {study} and {site}: software, keys, coordinator, rows, images")
     from client.check.runner import Wish, rehearse
     from client.check.screen import emit, show
     from common.utils.console import ProgressBar

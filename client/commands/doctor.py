@@ -118,7 +118,7 @@ def _approvals(folder: Path, settings: SiteSettings) -> Iterator[str]:
     if not found:
         raise StudyError(
             "no study is approved, so nothing is answered",
-            remedy=f"fedlnm-site approve study.toml --site {folder}",
+            remedy=f"fedlnm-site approve study.toml --site {folder}, unless this hospital left",
         )
     yield ", ".join(f"{one.name} (digest {one.digest[:12]})" for one in found)
 

@@ -357,7 +357,7 @@ def _guards(setting: str) -> str:
     """Say what a setting protects, from the rules that use it."""
     if setting == "mode":
         return "patients with extreme values"
-    if setting == "masking":
+    if setting in ("masking", "mask_neighbours"):
         return "what one hospital contributes to a sum"
     return "; ".join(dict.fromkeys(r.protects for r in RULES.values() if r.setting == setting))
 

@@ -125,11 +125,11 @@ class Replies:
             **earlier,
         }
         for message_id, one in list(self._announced.items()):
-            reply = _whole(grid, one)
-            if reply is not None:
+            whole = _whole(grid, one)
+            if whole is not None:
                 del self._announced[message_id]
-                yield message_id, reply
-                del reply
+                yield message_id, whole
+                del whole
 
 
 def _whole(grid: HttpGrid, one: _Announced) -> Message | None:

@@ -66,5 +66,10 @@ def _shown(path: Path, settings: Mapping[Path, Any]) -> str:
             return "a key that cannot be read"
     if value in (None, "", []):
         return "none"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(_of_list, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _of_list(value: Any) -> str:
+    """Return a part of a list; a statement of a hospital is called by its name."""
+    return str(value["site"]) if isinstance(value, Mapping) and "site" in value else str(value)

@@ -97,7 +97,7 @@ def test_following_both_pages_brings_a_study_to_its_end(
     for program in taking_part:
         program.stop()
     for name, hospital in hospitals.items():
-        assert "ledger of" in hospital.follow(7, "stopped")
+        assert "ledger of" in hospital.follow(8, "stopped")
         for log in (hospital.folder / "screen.log", hospital.folder / f"site-{name}/work/site.log"):
             check_own_words(log.read_text(encoding="utf-8"), hospital.page)
     for party in (coordinator, *hospitals.values()):

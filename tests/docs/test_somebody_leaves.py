@@ -159,7 +159,7 @@ def test_a_hospital_that_is_off_after_a_run_is_waited_for(hospitals: Hospitals) 
 
 def test_a_hospital_that_signs_that_it_leaves_is_let_go(hospitals: Hospitals) -> None:
     leaving = hospitals.parties["d"]
-    said = leaving.follow(7, "leaves")
+    said = leaving.follow(9, "leaves")
     assert "has this hospital's OWN numbers" in said
     assert "left; give this file to the coordinator: left.toml" in said
     leaving.sends("left.toml", hospitals.coordinator)
@@ -209,12 +209,12 @@ def test_a_hospital_that_lost_its_keys_is_let_go_by_the_word_of_three(
     """The coordinator's, a's and b's."""
     lost, coordinator = hospitals.parties["d"], hospitals.coordinator
     shutil.rmtree(hospitals.site("d") / "keys")
-    found = refused(lambda: lost.follow(7, "leaves"))
+    found = refused(lambda: lost.follow(9, "leaves"))
     assert "the identity key cannot be read" in found
     assert "After a run it can only be let go: fedlnm-site leave --lost-keys" in found
     invitation = Invitation.read(hospitals.hub.invitation)
     anew = join(lost.folder / "site-d-anew", "d", invitation, free_port())
-    said = lost.follow(7, "lost-keys")
+    said = lost.follow(9, "lost-keys")
     assert f"fingerprint that you read to them: {anew.fingerprint}" in said
     lost.sends("left.toml", coordinator)
     said = coordinator.follow(8, "lost-keys")
@@ -225,7 +225,7 @@ def test_a_hospital_that_lost_its_keys_is_let_go_by_the_word_of_three(
     shutil.copy(coordinator.folder / "hub.confirms.toml", coordinator.folder / "none.toml")
     for name in "ab":
         lost.sends("left.toml", hospitals.parties[name])
-        hospitals.parties[name].follow(7, "confirms")
+        hospitals.parties[name].follow(9, "confirms")
         hospitals.parties[name].sends(f"site-{name}.confirms.toml", coordinator)
     few = {**names, "renji.confirms": "none"}
     assert "asked without d (rule participants)" in coordinator.follow(8, "confirmed", **few)

@@ -114,6 +114,7 @@ def test_the_table_on_screen_ends_with_the_verdict(
     assert done.returncode == 0, done.stderr
     assert "12 usable patients" in done.stdout
     assert "external_1" in done.stdout
+    assert done.stderr.startswith("reads "), "said before all is loaded, which takes a while"
     assert re.fullmatch(
         r"ready: \d+ not checked, (1 warning|\d+ warnings), 0 problems",
         done.stdout.splitlines()[-1],

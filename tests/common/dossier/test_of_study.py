@@ -12,11 +12,11 @@ import pytest
 
 from common import dossier
 from common.dossier.markdown import shape, size, table
-from common.dossier.of_study import unprotected
+from common.dossier.of_study import thresholds, unprotected
 from common.masking import identity
 from common.masking.leaving import LeftSite
 from common.study.harmonisation import HarmonisationSettings
-from common.study.model import Study
+from common.study.model import PrivacySettings, Study
 from server.phases.program import declared_phases
 from tests import builders
 
@@ -118,6 +118,12 @@ def test_faithful_mode_and_weaker_thresholds_are_said() -> None:
     guarded = " ".join(unprotected(study_with()))
     assert "enter Gram matrices as they are" not in guarded
     assert "Weaker" not in guarded
+
+
+@pytest.mark.parametrize("name", PrivacySettings.model_fields)
+def test_every_threshold_says_what_it_protects(name: str) -> None:
+    (row,) = [one for one in thresholds(PrivacySettings()).splitlines() if f"| `{name}` |" in one]
+    assert row.split("|")[4].strip()
 
 
 def test_the_shape_of_networks_is_said_and_a_wide_one_is_called_so() -> None:

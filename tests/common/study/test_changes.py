@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.masking import identity
+from common.masking.leaving import LeftSite
 from common.study.changes import changes
 from common.study.model import SiteEntry, Study
 from sim.identities import simulated_identity
@@ -55,6 +56,13 @@ def test_settings_parts_and_keys_are_named_with_both_values(study: Study) -> Non
         "sites new: added",
         f"sites {first.name}.public_key: key {shown('a')}, now key {shown('b')}",
     }
+
+
+def test_a_hospital_that_left_is_called_by_its_name(study: Study) -> None:
+    statement = LeftSite(site="e", roster="0" * 64, public_key=ONE, signature="")
+    left = study.model_copy(update={"left": (statement,)})
+    assert list(changes(study, left)) == ["left: none, now e"]
+    assert list(changes(left, study)) == ["left: e, now none"]
 
 
 @pytest.mark.parametrize("field", ["sites", "clinical"])
