@@ -30,7 +30,7 @@ from common.disclosure.pooled_rows import (
     check_unique_rows,
 )
 from common.disclosure.rounds import check_drawn, check_plan
-from common.disclosure.rule import once, refusal
+from common.disclosure.rule import TRAIN, once, refusal
 from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.training import check_masking, check_weights
@@ -71,10 +71,14 @@ from common.messages.exchanges import (
 from common.messages.opening import Bytes, OpenReply, OpenRequest, SignReply, SignRequest
 from common.models import network_name
 from common.statistics.base import Int, Rows, describe
+from common.statistics.dealt_folds import DealtFolds
 from common.statistics.placements import DeLongResult
 from common.study.strata import TABLE, level_codes, level_names, strata_columns
 from common.study.sums import subsets_of
 from common.transforms.views import Joined, View, materialise
+
+# kinds of sums of Table 1, which hold nothing of a fold
+BEFORE_FOLDS = {"rows", "cells", "rank_histogram", "quartiles"}
 
 
 def enrol(workspace: Workspace, request: EnrolRequest) -> EnrolReply | Refused:
@@ -143,6 +147,7 @@ def answer_sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused
     study = workspace.study
     found: list[RingSums] = []
     refusals: list[Refusal] = []
+    _settle_folds(workspace, request.items)
     for item in request.items:
         rows = materialise(item.view, workspace.tables, item.subset)
         privacy, before = workspace.privacy, len(refusals)
@@ -171,6 +176,17 @@ def answer_sums(workspace: Workspace, request: SumRequest) -> SumReply | Refused
     )
 
 
+def _settle_folds(workspace: Workspace, items: Sequence[SumItem]) -> None:
+    """Deal the folds where this is asked, or keep them before the first sum by fold."""
+    for item in items:
+        if isinstance(item.statistic, DealtFolds):
+            rows = materialise(item.view, workspace.tables, TRAIN)
+            if not item.statistic.exceeded_by(rows):  # the rule `dealing` refuses these
+                workspace.deal(item.statistic.totals)
+        elif item.subset == TRAIN and item.statistic.kind not in BEFORE_FOLDS:
+            workspace.settle_folds()
+
+
 def _hidden(workspace: Workspace, request: SumRequest, item: SumItem, rings: RingSums) -> RingSums:
     hide = partial(
         workspace.masks.hide,
@@ -196,6 +212,7 @@ def _asked_of(workspace: Workspace, item: SumItem) -> str:
 def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     """Train a network locally from the weights sent, or evaluate its loss and keep its features."""
     study = workspace.study
+    workspace.settle_folds()
     rows = workspace.tables.read("coded", "train")
     plan = request.plan
     out = (plan.excluded_fold, plan.validation_fold)
@@ -269,6 +286,7 @@ def _another_round(workspace: Workspace, request: TrainRequest) -> tuple[Refusal
 def rows(workspace: Workspace, request: RowsRequest) -> RowsReply | Refused:
     """Return the only row-level data, out-of-fold probabilities, in a sum that names no site."""
     study = workspace.study
+    workspace.settle_folds()
     try:
         check_out_of_fold(request.columns, study)
     except FormError as error:

@@ -11,6 +11,7 @@ from client.data.cohort import Cohort, RowProblem, assign_folds, check_cohort, r
 from client.data.tables import SiteTables
 from client.site import LOG, SiteSettings, load_site
 from client.store.cohorts import CohortFingerprint
+from client.store.dealing import Dealing
 from client.store.derived_files import DerivedFiles
 from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
@@ -21,6 +22,7 @@ from client.store.site_db import Draft, recall_study
 from client.store.updates import Updates
 from common.disclosure.rule import stricter
 from common.errors import InputError
+from common.statistics.base import Float
 from common.study.model import PrivacySettings, Study
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Workspace:
         self.draft = Draft(settings.work)
         self.fingerprint = CohortFingerprint(self.draft, study, run, self.cohort, self.images)
         self.fingerprint.check()
+        self.dealing = Dealing(self.draft, study, self.cohort)
         self.tables = SiteTables(self.cohort, study, self.run_tables, self.images)
         self.masks = RunMasks(settings, study, run, self.draft)
         self.group = GroupKeys(settings.work, study, run, settings.name, self.masks)
@@ -59,6 +62,15 @@ class Workspace:
     def privacy(self) -> PrivacySettings:
         """Stricter of the study's and the site's thresholds."""
         return stricter(self.study.privacy, self.settings.privacy)
+
+    def deal(self, totals: Float) -> None:
+        """Deal the folds by the levels (columns, levels) of all sites' patients, once for good."""
+        self.dealing.deal(totals)
+        self.tables.forget()
+
+    def settle_folds(self) -> None:
+        """Keep the folds as they are, before the first sum by fold."""
+        self.dealing.settle()
 
 
 def load_patients(

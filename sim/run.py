@@ -151,10 +151,16 @@ def pooled_study(study: Study) -> Study:
         update={
             "sites": (SiteEntry(name="pooled"),),
             "test_sets": tests,
-            "privacy": unrestricted(study),
+            "privacy": unrestricted(study).model_copy(update=_of_folds(study)),
             **networks_of_one(study),
         }
     )
+
+
+def _of_folds(study: Study) -> dict[str, int]:
+    """Return the thresholds that every fold keeps as it is dealt."""
+    names = ("min_class_per_fold", "min_rows_per_fold")
+    return {name: getattr(study.privacy, name) for name in names}
 
 
 def local_study(study: Study, name: str) -> Study:

@@ -201,6 +201,8 @@ def _workspace(name: str, study: Study, tables: Tables) -> Any:
         draft=draft,
         masks=masks,
         group=GroupKeys(work, study, "memory", name, masks),
+        deal=lambda totals: None,
+        settle_folds=lambda: None,
     )
 
 

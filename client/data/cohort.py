@@ -28,10 +28,12 @@ from client.data.cohort_file import (
     repeated_ids,
     row_number,
 )
-from client.data.folds import deal
+from client.data.folds import Reserve, deal, quotas
 from client.imaging.source import split_roi
 from common.errors import InputError
 from common.messages.exchanges import READINGS
+from common.statistics.base import Float
+from common.study.dealing import asks_for_levels, dealt_columns
 from common.study.follow_up import FollowUp
 from common.study.model import ClinicalColumn, Study
 from common.utils.text_file import difference, nearest, number, on_one_line, plain_text
@@ -317,34 +319,68 @@ class _RowReader:
         return path
 
 
-def assign_folds(patients: list[Patient], study: Study) -> list[Patient]:
+def assign_folds(
+    patients: list[Patient], study: Study, totals: Float | None = None
+) -> list[Patient]:
     """Assign cross-validation folds, stratified by label and by rare levels within the hospital.
 
     The order within hospital and label comes from a hash of the study's seed and the patient id, so
     it is the same in a federated and in a pooled run and does not depend on the file's order. See
     `client.data.folds`.
+
+    Parameters
+    ----------
+    totals : (columns, levels), training patients of all hospitals with each level. Before they are
+        known labels alone decide; a hospital that trains alone knows them.
     """
-    fold_of: dict[str, int] = {}
-    origins = sorted({p.origin for p in patients if p.split == "train"})
+    training = [p for p in patients if p.split == "train"]
+    origins = sorted({p.origin for p in training})
+    if totals is None and not asks_for_levels(study):
+        everyone = _levels(training, study).sum(axis=0).astype(np.float64)
+    elif totals is not None:
+        sizes = [len(column.levels) for column in dealt_columns(study)]
+        everyone = np.array([n for row, k in zip(totals, sizes, strict=True) for n in row[:k]])
+    else:
+        everyone = None
     # a pooled reference is a study of one site, with the patients of all hospitals
-    sites = max(len(study.training_sites), len(origins), 1)
-    fewest = math.ceil(study.privacy.min_category / sites)
+    hospitals = max(len(study.training_sites), len(origins), 1)
+    fold_of: dict[str, int] = {}
     for origin in origins:
-        own = [p for p in patients if p.split == "train" and p.origin == origin]
+        own = [p for p in training if p.origin == origin]
         own.sort(key=lambda p: (p.label, _hash(study.seed, origin, p.own_id)))
-        labels = np.array([p.label for p in own], dtype=np.int64)
-        dealt = deal(labels, _levels(own, study), study.folds, fewest, study.seed)
-        fold_of |= {p.patient_id: fold for p, fold in zip(own, dealt.tolist(), strict=True)}
+        folds = _dealt(own, study, everyone, hospitals)
+        fold_of |= {p.patient_id: fold for p, fold in zip(own, folds.tolist(), strict=True)}
     return [
         Patient(**{**vars(p), "fold": fold_of.get(p.patient_id, -1)}) if p.split == "train" else p
         for p in patients
     ]
 
 
+def _dealt(
+    patients: Sequence[Patient], study: Study, everyone: Float | None, hospitals: int
+) -> NDArray[np.int64]:
+    """Return the fold of each patient of one hospital, sorted by label and then at random.
+
+    Parameters
+    ----------
+    everyone : (levels,), patients of so many hospitals with each; None = not known.
+    """
+    folds, privacy = study.folds, study.privacy
+    labels = np.array([p.label for p in patients], dtype=np.int64)
+    if everyone is None:
+        return np.arange(labels.size) % folds
+    has = _levels(patients, study)
+    own, fewest = has.sum(axis=0).astype(np.float64), privacy.min_category
+    wanted = quotas(own, everyone, hospitals, folds, fewest, study.seed)
+    reserve = Reserve(privacy.min_class_per_fold, privacy.min_rows_per_fold)
+    return deal(labels, has, folds, wanted, reserve)
+
+
 def _levels(patients: Sequence[Patient], study: Study) -> NDArray[np.bool_]:
-    """Tell which level of each clinical column each patient has (patients, levels)."""
-    columns = [c for c in study.clinical if c.kind in ("binary", "categorical")]
+    """Tell which level of the columns that decide the folds each patient has (n, levels)."""
+    columns = dealt_columns(study)
     coded = np.array([[p.clinical[c.name] for c in columns] for p in patients])
+    coded = coded.reshape(len(patients), len(columns))
     blocks = [coded[:, [i]] == np.arange(len(c.levels)) for i, c in enumerate(columns)]
     return np.hstack([np.zeros((len(patients), 0), dtype=bool), *blocks])
 

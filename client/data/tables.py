@@ -82,6 +82,10 @@ class SiteTables:
             self._loaded[key] = rows
         return rows
 
+    def forget(self) -> None:
+        """Read all tables anew: patients have changed folds."""
+        self._loaded.clear()
+
     def made_by(self, view: View, subset: str) -> tuple[str, ...]:
         """Return digests of what made the tables of the run that a view was last read from."""
         names = sorted(base_tables(view))

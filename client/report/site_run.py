@@ -10,9 +10,10 @@ from client.commands.approve import settings_of
 from client.data.cohort import Cohort, Patient
 from client.data.tables import SiteTables
 from client.site import SiteSettings
+from client.store.dealing import Dealing
 from client.store.ledger import ledger_path
 from client.store.run_files import RunTables, StoredTable
-from client.store.site_db import recall_study
+from client.store.site_db import Draft, recall_study
 from client.workspace import Progress, load_patients
 from common.errors import InputError
 from common.ledger.verify import read_entries
@@ -90,6 +91,7 @@ def read_site_run(site: Path, run: str | None, progress: Progress | None = None)
     name, digest = _find_run(settings, run)
     study = recall_study(settings.work, digest)
     cohort, images, excluded = load_patients(settings, study, progress)
+    Dealing(Draft(settings.work), study, cohort)  # folds as the run had them
     return SiteRun(name, settings, study, cohort, images, excluded)
 
 

@@ -76,6 +76,7 @@ _Derived = Literal[
 _Step = Literal["opened", "revealed"]
 _Made = Literal[
     "cohort",
+    "dealing",
     "mask",
     "levels",
     "update",

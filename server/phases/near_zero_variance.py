@@ -5,9 +5,8 @@ The matrices are made by fold, and whoever has two training sets that differ by 
 by subtraction. So the rule holds for each fold: none of its rows differ, or at least
 `privacy.min_category`. Then whatever is made of whole folds is about none or about enough; the most
 that can be known of a rare level is the summed row of so many patients of all sites together.
-Sites deal their folds so that rare levels fill some folds and leave the others empty, see
-`client.data.folds`; over several sites, none of which knows the others' counts, that may fall short
-in some fold, and the level is left out.
+Sites deal their folds by the counts of all of them, so that rare levels fill some folds and leave
+the others empty, see `client.data.folds`; where that falls short, the level is left out.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ program brings the sites (`Federation`) and may keep the results of its steps (`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from common.dossier.disclosure import EVERYBODY, Disclosure, Phase
 from common.masking.group_key import SEALED_BYTES
 from common.models import MODELS, NetworkName, in_order
 from common.study.model import Study
+from server.phases.dealing import deal_folds, dealing_asks
 from server.phases.decision import STACKER, Decision, unstacked
 from server.phases.evaluation import EvaluationFindings, evaluate_test_sets, evaluation_asks
 from server.phases.fitted_model import Earlier, FittedModel, phase_of, training_columns
@@ -93,6 +94,7 @@ def run_program(federation: Federation, steps: Steps, software: Mapping[str, str
     """
     study = federation.study
     first = steps.step("table1", partial(table1, federation))
+    steps.step("dealing", partial(deal_folds, federation), phase="table1")
     fitted: dict[str, FittedModel] = {}
     trained: dict[str, dict[str, TrainedNetwork]] = {}
     for name in in_order(unstacked(study)):
@@ -154,8 +156,14 @@ def declared_phases(study: Study) -> tuple[Phase, ...]:
     decides = bins_asks if study.fusion.pooling == "bins" else rows_asks
     decides = decides if study.follow_up is None else risk_asks
     models = [phase_of(name).asks for name in in_order(unstacked(study))]
-    declared = (enrolment_asks, table1_asks, *models, decides, evaluation_asks)
+    declared = (enrolment_asks, first_asks, *models, decides, evaluation_asks)
     return tuple(declare(study) for declare in declared)
+
+
+def first_asks(study: Study) -> Phase:
+    """Declare what Table 1 and the dealing of the folds ask for."""
+    first, (dealing, rounds) = table1_asks(study), dealing_asks(study)
+    return replace(first, rounds=first.rounds + rounds, asked=(*first.asked, *dealing))
 
 
 def enrolment_asks(study: Study) -> Phase:

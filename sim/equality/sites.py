@@ -23,6 +23,7 @@ from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
 from client.store.cohorts import CohortFingerprint
+from client.store.dealing import Dealing
 from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.releases import Releases
@@ -77,6 +78,7 @@ class GivenWorkspace(Workspace):
         self.cohort, self.images, self.excluded = cohort, images, 0
         self.draft = Draft(settings.work)
         self.fingerprint = CohortFingerprint(self.draft, study, RUN, cohort, images)
+        self.dealing = Dealing(self.draft, study, cohort)
         self.tables = SiteTables(cohort, study, self.run_tables, images)
         self.releases = Releases(settings, study, RUN, cohort, self.draft)
         self.masks = RunMasks(settings, study, RUN, self.draft)

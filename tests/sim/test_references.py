@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from client.data.cohort import read_cohort
+from client.data.cohort import Patient, assign_folds, read_cohort
 from client.site import load_site
 from common.disclosure.rule import stricter
 from common.errors import InputError
-from common.study.model import load_study, write_study
+from common.study.dealing import dealt_columns
+from common.study.model import Study, load_study, write_study
 from sim.run import local_study, pool_cohorts, pooled_settings, pooled_study
 from sim.sites import data_folder, find_sites, place_sites, write_site
 from tests import builders
@@ -33,6 +35,8 @@ def test_references_refuse_nothing_and_keep_what_shapes_the_input() -> None:
         assert reference.min_rank_others == study.privacy.min_rank_others
         assert reference.mode == "faithful"
     assert (pooled.min_category, local.min_category) == (7, 0)
+    # folds are dealt within these
+    assert (pooled.min_class_per_fold, pooled.min_rows_per_fold) == (3, 5)
 
 
 def test_the_imagined_hospital_agrees_to_the_mode_and_asks_for_nothing_else(
@@ -67,10 +71,20 @@ def test_the_pooled_reference_deals_the_folds_of_the_hospitals(tabular: Path) ->
     pool_cohorts(data, study, tabular / "pool")
     pooled = read_cohort(tabular / "pool", "pooled", pooled_study(study), pooled=True)
     assert [problem.column for problem in pooled.problems] == ["patient_id"]
-    for name, folder in data.items():
-        own = read_cohort(folder, name, study)
+    hospitals = {name: read_cohort(folder, name, study) for name, folder in data.items()}
+    counted = [level_counts(one.subset(study, "train"), study) for one in hospitals.values()]
+    for name, own in hospitals.items():
+        dealt = assign_folds(own.patients, study, np.sum(counted, axis=0))
         folds = {p.own_id: p.fold for p in pooled.patients if p.origin == name}
-        assert folds == {p.patient_id: p.fold for p in own.patients}
+        assert folds == {p.patient_id: p.fold for p in dealt}
+
+
+def level_counts(patients: list[Patient], study: Study) -> np.ndarray:
+    """Count the patients of a hospital with each level, as `LevelTotals` adds them up."""
+    columns = dealt_columns(study)
+    codes = np.array([[p.clinical[column.name] for column in columns] for p in patients])
+    widest = max(len(column.levels) for column in columns)
+    return np.array([(codes == level).sum(axis=0) for level in range(widest)]).T
 
 
 def test_a_hospitals_site_toml_says_where_its_cohort_is(tabular: Path) -> None:

@@ -41,6 +41,7 @@ from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram
 from common.statistics.counts import FoldCounts, LevelCounts
 from common.statistics.cox import CoxGradient
+from common.statistics.dealt_folds import DealtFolds, LevelTotals
 from common.statistics.fold_histogram import FoldHistogram
 from common.statistics.fold_moments import FoldMoments
 from common.statistics.fold_scores import FoldScores
@@ -85,6 +86,7 @@ EXAMPLES: list[Any] = [
         periods=PERIODS,
     ),
     CrossProducts(mean=CENTRE),
+    DealtFolds(folds=FOLDS, totals=np.zeros((COLUMNS, LEVELS))),
     DecisionCounts(),
     FoldCounts(folds=FOLDS),
     FoldGram(folds=FOLDS),
@@ -95,6 +97,7 @@ EXAMPLES: list[Any] = [
     Histogram(edges=EDGES),
     JoinedHistogram(edges=EDGES, minimum=3),
     LevelCounts(levels=LEVELS),
+    LevelTotals(levels=LEVELS),
     LifeTable(cuts=CUTS, periods=PERIODS),
     LogRank(cuts=CUTS, periods=PERIODS),
     Means(),

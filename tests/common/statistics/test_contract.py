@@ -17,6 +17,7 @@ from common.statistics.capped_histogram import CappedHistogram
 from common.statistics.class_histogram import ClassHistogram, merge_class
 from common.statistics.counts import FoldCounts, LevelCounts
 from common.statistics.cox import CoxGradient
+from common.statistics.dealt_folds import DealtFolds, LevelTotals
 from common.statistics.exact import DIGITS, from_digits
 from common.statistics.fold_histogram import FoldHistogram, Support
 from common.statistics.fold_moments import FoldMoments
@@ -75,6 +76,8 @@ CASES: list[tuple[Any, Rows]] = [
     (OwnPairs(), ROWS),
     (FoldScores(folds=5, edges=np.tile(GRID, (P, 1))), ROWS),
     (LevelCounts(levels=4), table(CODES)),
+    (LevelTotals(levels=4), table(CODES)),
+    (DealtFolds(folds=5, totals=np.full((P, 4), 50.0)), table(CODES)),
     (PairedMoments(mean=CENTRE), ROWS),
     (Histogram(edges=EDGES), ROWS),
     (RankGram(edges=EDGES, counts=CELLS), ROWS),
