@@ -21,7 +21,8 @@ from common.html.drawing import Drawing, inline
 class Cell:
     """Text of a table cell, a second line under it, and a key by which tests find it.
 
-    `order` is what to sort by where the text is no plain number.
+    `order` is what to sort by where the text is no plain number, `link` the address of another
+    page of the same run.
     """
 
     text: str
@@ -29,6 +30,7 @@ class Cell:
     key: str = ""
     strong: bool = False
     order: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """A table: title, sentence under it, column headings, rows."""
+    """A table: title, sentence under it, column headings, rows.
+
+    `widths` are the columns' shares of the page, for cells of sentences rather than numbers.
+    """
 
     title: str
     note: str
@@ -51,6 +56,7 @@ class Block:
     lines: tuple[Line, ...]
     key: str = ""
     sortable: bool = True
+    widths: tuple[float, ...] = ()
 
 
 def render(room: str, template: str, /, **facts: object) -> str:

@@ -36,14 +36,20 @@ class ReportingFields(Settings):
     health_inequalities: Text = _about("known differences in health between groups of people")
     objectives: Text = _about("objectives and hypotheses")
     data_sources: Text = _about("kind of data of each hospital, why these, how representative")
-    accrual_dates: Text = _about("first and last date of accrual, end of follow-up")
+    accrual_dates: Text = _about(
+        "prospective or retrospective, first and last date of accrual, end of follow-up"
+    )
     setting: Text = _about("kind of care, and where each hospital is")
     eligibility: Text = _about("who was included and excluded")
     treatments: Text = _about("treatments received, and how the analysis handles them")
     image_acquisition: Text = _about("scanners, protocols, contrast, slice thickness")
     deidentification: Text = _about("how records and images were de-identified")
-    outcome_definition: Text = _about("the outcome, how and when assessed, why this one")
-    outcome_assessors: Text = _about("who assessed the outcome, with which qualification")
+    outcome_definition: Text = _about(
+        "the outcome and its horizon, how and when assessed, why this one, the same for all groups"
+    )
+    outcome_assessors: Text = _about(
+        "who assessed the outcome, with which qualification and demographic characteristics"
+    )
     outcome_blinding: Text = _about("what the assessors of the outcome did not know")
     predictor_choice: Text = _about("why these predictors were considered")
     predictor_measurement: Text = _about("how and when predictors were measured, and blinding")
@@ -67,7 +73,9 @@ class ReportingFields(Settings):
     )
     explainability: Text = _about("what was done to explain predictions")
     failure_analysis: Text = _about("what wrongly classified patients had in common")
-    interpretation: Text = _about("what the results mean, beside earlier studies")
+    interpretation: Text = _about(
+        "what the results mean, fairness included, beside earlier studies"
+    )
     limitations: Text = _about("limitations, and what they do to the results")
     input_quality: Text = _about("what a user does about poor or missing input")
     user_expertise: Text = _about("what a user has to do, and must be able to do")

@@ -1,7 +1,9 @@
 """CLAIM, update of 2024: the items of studies of artificial intelligence in medical imaging.
 
 Tejani AS et al. Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 update.
-Radiol Artif Intell 2024;6:e240300. Topics are in our words.
+Radiol Artif Intell 2024;6:e240300. Topics are in our words; sections, numbers and their order are
+those of the checklist that the Radiological Society of North America publishes (github.com/RSNA/
+CLAIM).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _N, _E, _R, _O = "Training", "Evaluation", "Results", "Other information"
 
 ITEMS = (
     Item("1", "Title", "Category of technology", (facts.technique,), ("title",)),
-    Item("2", "Abstract", "Structured summary", (facts.performance,), (), "index.html, summary"),
+    Item("2", "Abstract", "Structured summary", (facts.performance,), (), "report, summary"),
     Item(
         "3",
         "Introduction",
@@ -30,11 +32,14 @@ ITEMS = (
     Item("7", _D, "Sources of data", (facts.synthetic, facts.hospitals), ("data_sources",)),
     Item("8", _D, "Inclusion and exclusion", (facts.exclusions,), ("eligibility",)),
     Item("9", _D, "Preprocessing", (facts.preparation,), (), "report, settings"),
-    Item("10", _D, "Selection of subsets of the data", (facts.partition,), (), "report, settings"),
+    Item(
+        *("10", _D, "Selection of subsets of the data"),
+        *((facts.partition, facts.slices), (), "report, settings"),
+    ),
     Item("11", _D, "De-identification", (facts.privacy,), ("deidentification",)),
     Item("12", _D, "Missing data", (facts.missing_data,), (), "report, Table 1"),
     Item("13", _D, "Image acquisition", (), ("image_acquisition",)),
-    Item("14", _T, "Definition", (), ("outcome_definition",)),
+    Item("14", _T, "Definition", (facts.endpoint,), ("outcome_definition",)),
     Item("15", _T, "Rationale", (), ("outcome_definition",)),
     Item("16", _T, "Source of annotations", (), ("outcome_assessors", "predictor_assessors")),
     Item("17", _T, "Annotation of the test set", (), ("outcome_assessors",)),
@@ -42,7 +47,7 @@ ITEMS = (
         "18",
         _T,
         "Variability between and within raters",
-        (facts.selection,),
+        (facts.repeatability,),
         ("predictor_assessors",),
     ),
     Item("19", _A, "How patients were assigned", (facts.partition,), (), "report, patients"),
@@ -74,7 +79,7 @@ ITEMS = (
     Item("31", _E, "Explainability", (facts.weights,), ("explainability",), "figures/weights*.svg"),
     Item("32", _E, "Internal data", (facts.partition,), (), "tables/performance.csv"),
     Item("33", _E, "External data", (facts.hospitals,), (), "tables/performance.csv"),
-    Item("34", _E, "Registration", (), ("registration",)),
+    Item("34", _E, "Registration of a clinical trial", (), ("registration",)),
     Item(
         "35", _R, "Patients included and excluded", (facts.flow, facts.exclusions), (), "flow.csv"
     ),
@@ -86,9 +91,9 @@ ITEMS = (
         "38",
         _R,
         "Diagnostic performance, precision",
-        (facts.performance,),
+        (facts.diagnostic, facts.calibration),
         (),
-        "tables/measures.csv",
+        "tables/measures.csv, calibration.csv",
     ),
     Item("39", _R, "Failure analysis", (facts.subgroups,), ("failure_analysis",)),
     Item("40", "Discussion", "Limitations", (facts.warnings,), ("limitations",)),

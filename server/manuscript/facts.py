@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from common.models import MODELS
 from server.report import words
-from server.report.comparisons import primary_row
+from server.report.appendix import left
+from server.report.comparisons import primary_row, primary_sentence
 from server.report.heterogeneity import heterogeneity_rows
+from server.report.measures import measures_of
 from server.report.patients import set_total
 from server.report.reading import headline_model, main_run, models, set_label, sets, test_sets
-from server.report.schema import Performance, RecordedSettings, Results
+from server.report.schema import Performance, RecordedColumn, RecordedSettings, Results
 
 ROUTES = {
     "inprocess": "simulated in one process on one machine",
@@ -82,12 +84,96 @@ def predictors(results: Results) -> str:
         return ""
     found = []
     if "clinical" in settings.base_models and settings.clinical:
-        names = [words.humanise(column.name).lower() for column in settings.clinical]
+        names = [words.humanise(column.name) for column in settings.clinical]
         found.append(f"{words.count_word(len(names), 'clinical predictor')} ({words.join(names)})")
     if "radiomics" in settings.base_models:
         found.append(f"{settings.radiomics['expected_features']} radiomics features")
     found += [MODELS[name].looks_at for name in settings.base_models if _network(name)]
     return f"Candidates: {words.join(found)}." if found else ""
+
+
+def endpoint(results: Results) -> str:
+    """Name the outcome that is predicted."""
+    when = " as a time, with censoring" if results.follow_up else ", present or absent"
+    return f"Outcome: {results.study.endpoint}{when}, as each hospital's list of patients gives it."
+
+
+def definitions(results: Results) -> str:
+    """Define the clinical predictors as the study declares them."""
+    settings = results.settings
+    if settings is None or "clinical" not in settings.base_models:
+        return ""
+    found = [
+        f"{words.humanise(one.name)} ({_values(one)})" for one in settings.clinical if one.kind
+    ]
+    return f"Clinical predictors: {'; '.join(found)}." if found else ""
+
+
+def _values(column: RecordedColumn) -> str:
+    if column.kind == "continuous":
+        return column.unit or "a number"
+    between = " < " if column.kind == "ordinal" else ", "
+    return between.join(column.levels)
+
+
+def repeatability(results: Results) -> str:
+    """Say how far features had to agree between readings, and on how many patients."""
+    arms = results.selection.get(main_run(results), {})
+    notes = [note for one in arms.values() for note in one.notes if note.startswith("ICC")]
+    if not notes or results.settings is None:
+        return ""
+    least = results.settings.selection.get("icc_threshold")
+    text = f"Radiomics features below an ICC of {least} were left out: " if least else ""
+    return f"{text}{words.join(list(dict.fromkeys(notes)))}."
+
+
+def slices(results: Results) -> str:
+    """Count the axial slices of each set."""
+    found = [f"{set_label(one.set)} {one.slices}" for one in results.slices if one.slices]
+    return f"Axial slices: {', '.join(found)}." if found else ""
+
+
+def input_quality(results: Results) -> str:
+    """Say what the program does about poor or missing input."""
+    text = "fedlnm-site predict fills single clinical values that are missing as in the training,"
+    text += " says so, and marks values outside the training range"
+    if with_images(results):
+        text += (
+            "; it refuses an image or contour that is missing or on another grid, and without an"
+            " image uses the clinical model alone"
+        )
+    return f"{text}."
+
+
+def calibration(results: Results) -> str:
+    """State slope and observed over expected numbers of the headline model on each test set."""
+    model, run = headline_model(results), main_run(results)
+    found = [
+        f"{set_label(one.set)}: slope {words.number(one.slope, 2)} (95% CI"
+        f" {words.signed_interval(one.slope_low, one.slope_high)}), observed to expected"
+        f" {words.number(one.oe, 2)}"
+        for one in results.calibration_fits
+        if (one.run, one.model) == (run, model) and one.set in test_sets(results)
+        if not one.site and not one.variable and one.slope is not None
+    ]
+    return f"Calibration. {'; '.join(found)}." if found else ""
+
+
+def diagnostic(results: Results) -> str:
+    """State sensitivity and specificity of the headline model at its cut-off on each test set."""
+    model = headline_model(results)
+    found = []
+    for name in test_sets(results):
+        for row in _rows(results, name):
+            known = measures_of(row) if row.model == model else None
+            if known is not None:
+                both = (("sensitivity", known.sensitivity), ("specificity", known.specificity))
+                shares = [
+                    f"{what} {100 * one.value:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f})"
+                    for what, one in both
+                ]
+                found.append(f"{set_label(name)}: {', '.join(shares)}")
+    return f"At the cut-off, with 95% CI. {'; '.join(found)}." if found else ""
 
 
 def selection(results: Results) -> str:
@@ -96,9 +182,9 @@ def selection(results: Results) -> str:
     parts = []
     for arm, chosen in arms.items():
         steps = [
-            f"{words.STEP_LABELS.get(s.step, s.step).lower()} {s.size}"
-            for s in chosen.steps
-            if s.size is not None
+            f"{words.lowered(label)} {size}"
+            for step, label in words.STEP_LABELS.items()
+            if (size := left(chosen, step))
         ]
         if steps:
             parts.append(f"{words.arm_label(arm)}: {', '.join(steps)}")
@@ -145,13 +231,19 @@ def handling(results: Results) -> str:
 
 
 def building(results: Results) -> str:
+    """Name each model's kind, tuning and validation, with all remarks on them."""
+    remarks = results.settings.remarks if results.settings else ()
+    return " ".join([building_in_short(results), *remarks]).strip()
+
+
+def building_in_short(results: Results) -> str:
     """Name each model's kind, tuning and validation."""
     settings = results.settings
     if settings is None:
         return ""
     parts = [*_linear_models(settings), *_networks(settings), *_fusion(results, settings)]
     validation = f"Internal validation: {settings.folds}-fold cross-validation, nested."
-    return " ".join([*parts, validation, *settings.remarks])
+    return " ".join([*parts, validation])
 
 
 def _linear_models(settings: RecordedSettings) -> Iterator[str]:
@@ -160,7 +252,7 @@ def _linear_models(settings: RecordedSettings) -> Iterator[str]:
         names += [n for n in settings.base_models if _network(n)]
     names += [n for n in settings.fusion_models if n == "fusion_feature"]
     if names:
-        labels = words.join([MODELS[name].label.lower() for name in names])
+        labels = words.join([words.lowered(MODELS[name].label) for name in names])
         model = f"a {settings.svm.get('kernel')} support vector machine"
         rest = "whose cost is chosen by cross-validation, and Platt's scaling"
         if settings.follow_up:
@@ -231,10 +323,12 @@ def measures(results: Results) -> str:
             " horizon, of all patients and in five groups of rising risk."
         )
     primary = primary_row(results)
-    declared = "No primary comparison was declared"
+    one = len(models(results)) == 1
+    declared = "One model, compared with no other" if one else "No primary comparison was declared"
     if primary is not None:
-        pair = f"{MODELS[primary.model_a].label} against {MODELS[primary.model_b].label.lower()}"
-        declared = f"Primary comparison, declared in the study: {pair} on {primary.set}"
+        pair = [words.lowered(MODELS[name].label) for name in (primary.model_a, primary.model_b)]
+        declared = f"Primary comparison, declared in the study: {' against '.join(pair)} on the"
+        declared += f" {set_label(primary.set).lower()}"
     return (
         "Discrimination: AUC with a 95 % score interval (DeLong's variance, carried to the limits);"
         " models are compared by DeLong's test; average"
@@ -338,18 +432,25 @@ def performance(results: Results) -> str:
         if row.auc is not None
     ]
     label = MODELS[model].label
-    return f"AUC of the {label.lower()} model. {'; '.join(found)}." if found else ""
+    text = f"AUC of the {words.lowered(label)} model. {'; '.join(found)}." if found else ""
+    return f"{text} {primary_sentence(results)}".strip()
 
 
 def heterogeneity(results: Results) -> str:
     """State the random-effects summary of the headline model."""
-    rows = list(heterogeneity_rows(results))
-    return (
-        f"Random-effects summaries of {words.count_word(len(rows), 'model and set')} in"
-        " tables/heterogeneity.csv."
-        if rows
-        else ""
-    )
+    model, run = headline_model(results), main_run(results)
+    found = []
+    for of_run, name, of_model, count, *numbers in heterogeneity_rows(results):
+        if (of_run, of_model) == (run, model):
+            mean, low, high, _, share = (float(str(value)) for value in numbers[:5])
+            found.append(
+                f"{set_label(str(name))}, {count} hospitals: mean {words.auc(mean)} (95% CI"
+                f" {words.interval(low, high)}), I2 {100 * share:.0f} %"
+            )
+    if not found or model is None:
+        return ""
+    label = words.lowered(MODELS[model].label)
+    return f"AUC of the {label} model by hospital, random-effects summary. {'; '.join(found)}."
 
 
 def subgroups(results: Results) -> str:
@@ -380,7 +481,7 @@ def ensemble(results: Results) -> str:
     settings = results.settings
     if settings is None or not settings.fusion_models:
         return ""
-    names = words.join([MODELS[name].label.lower() for name in settings.fusion_models])
+    names = words.join([words.lowered(MODELS[name].label) for name in settings.fusion_models])
     found = " ".join(_fusion(results, settings))
     return f"Models are combined by {names}. {found}".strip()
 
@@ -421,7 +522,7 @@ def _rows(results: Results, name: str) -> list[Performance]:
 
 
 def _labels(results: Results) -> str:
-    return words.join([MODELS[name].label.lower() for name in models(results)] or ["none"])
+    return words.join([words.lowered(MODELS[name].label) for name in models(results)] or ["none"])
 
 
 def _network(name: str) -> bool:

@@ -47,14 +47,20 @@ def block(results: Results) -> Block:
         for line in sorted(chosen, key=lambda line: order.get(str(line[0]), 0))
     )
     excluded = sum(one.excluded for one in results.participants)
-    label = MODELS[model].label.lower() if model in MODELS else "no"
+    label = words.lowered(MODELS[model].label) if model in MODELS else "no"
     note = (
         f"Patients of the {label} model by outcome and by its result at the cut-off. Left out"
         f" beforehand, as their data cannot be used: {excluded}. What hospitals did before they"
         " listed their patients is not known here. Training patients: out-of-fold."
     )
     heads = tuple(words.humanise(name) for name in COLUMNS[2:])
-    return Block("Flow of patients (STARD)", note, ("Set", *heads), lines, sortable=False)
+    return Block(
+        "Flow of patients (STARD 2015, items 19 and 23)",
+        note,
+        ("Set", *heads),
+        lines,
+        sortable=False,
+    )
 
 
 def _text(value: str | int | float | None) -> str:

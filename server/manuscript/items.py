@@ -11,6 +11,13 @@ from common.study.reporting import title_of
 from server.report.schema import Results
 
 Fact = Callable[[Results], str]
+PLACES = {
+    **{"summary": "summary", "patients": "participants", "Table 1": "table1"},
+    **{"hospitals": "per-site", "calibration": "calibration", "subgroups": "strata"},
+    **{"features": "selection", "networks": "training", "fusion": "fusion"},
+    **{"settings": "settings", "versions": "facts"},
+}
+"""Parts of the report by the name that an item calls them, as `report, features`."""
 
 
 class Source(StrEnum):
@@ -94,7 +101,8 @@ def block(title: str, note: str, answers: Sequence[Answer]) -> Block:
         for one in answers
     )
     columns = ("Item", "Topic", "Answer", "Where", "Answered by")
-    return Block(title, note, columns, lines, sortable=False)
+    widths = (0.06, 0.18, 0.48, 0.15, 0.13)
+    return Block(title, note, columns, lines, sortable=False, widths=widths)
 
 
 def _cells(one: Answer) -> tuple[Cell, ...]:
@@ -103,9 +111,16 @@ def _cells(one: Answer) -> tuple[Cell, ...]:
     shown = one.text or ("" if asked else "Does not apply.")
     return (
         Cell(shown, open_),
-        Cell(one.item.where),
+        Cell(one.item.where, link=_link(one.item.where)),
         Cell(one.source, strong=bool(one.missing)),
     )
+
+
+def _link(where: str) -> str:
+    """Return the address of a part of the report, from the manuscript's folder."""
+    page = "../report/index.html"
+    names = [name for name in PLACES if f"report, {name}" in where]
+    return f"{page}#{PLACES[names[0]]}" if names else page if where == "report" else ""
 
 
 def missing_fields(answers: Sequence[Answer]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from common.evaluation.sample_size import expected_width, patients_to_develop
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
-from server.report.reading import main_run, set_label
+from server.report.reading import headline_model, main_run, set_label
 from server.report.schema import Performance, RecordedSettings, Results
 
 COLUMNS = (
@@ -91,6 +91,27 @@ def _development(results: Results, row: Performance, known: Size) -> Size:
             "needed_risk": needed.risk,
         }
     )
+
+
+def reached(results: Results) -> str:
+    """Say how many patients each candidate predictor has, and how precise the evaluation is."""
+    found = [
+        f"{words.lowered(MODELS[one.model].label)} {words.compact(one.events_per_parameter)}"
+        for one in sizes(results)
+        if one.events_per_parameter is not None
+    ]
+    first = (
+        f"Patients of the rarer outcome for each candidate: {', '.join(found)}. " if found else ""
+    )
+    model = headline_model(results)
+    widths = [
+        f"{set_label(one.set)} {words.auc(one.width)}"
+        for one in sizes(results)
+        if one.model == model and one.width is not None
+    ]
+    if not widths:
+        return first.strip()
+    return f"{first}Width of the 95% CI of the AUC of the main model: {', '.join(widths)}."
 
 
 def rows(results: Results) -> list[list[object]]:

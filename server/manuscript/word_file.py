@@ -42,12 +42,32 @@ def _add_table(document: object, block: Block) -> None:
     ]
     # each access of a cell by row and column walks over the table: rows are asked once
     table = document.add_table(rows=len(grid), cols=len(block.columns), style="Table Grid")  # type: ignore[attr-defined]
+    widths = _widths(document, block)
     for number, (row, texts) in enumerate(zip(table.rows, grid, strict=True)):
-        for cell, text in zip(row.cells, texts, strict=True):
+        for place, (cell, text) in enumerate(zip(row.cells, texts, strict=True)):
             cell.text = text
+            if widths:  # Word takes the width of each cell, other programs that of the columns
+                cell.width = widths[place]
             if number == 0:
                 for run in cell.paragraphs[0].runs:
                     run.bold = True
+    for column, width in zip(table.columns, widths, strict=False):
+        column.width = width
+    _repeat_heading(table.rows[0])
+
+
+def _widths(document: object, block: Block) -> list[int]:
+    """Return the widths of the columns in EMU, where the block has shares of the page."""
+    section = document.sections[0]  # type: ignore[attr-defined]
+    room = section.page_width - section.left_margin - section.right_margin
+    return [int(share * room) for share in block.widths]
+
+
+def _repeat_heading(row: object) -> None:
+    """Repeat a row at the top of each page that its table goes on over."""
+    from docx.oxml import OxmlElement
+
+    row._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))  # type: ignore[attr-defined]
 
 
 def _text(cell: Cell) -> str:

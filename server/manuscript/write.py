@@ -28,6 +28,7 @@ from server.manuscript import (
     items,
     size,
     tripod_ai,
+    tripod_ai_abstract,
     word_file,
 )
 from server.manuscript.model_card import model_card
@@ -60,7 +61,7 @@ def write_manuscript(results: Results, run: Path) -> Manuscript:
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     fields = _fields(results, folder / ANSWERS)
-    lists = (tripod_ai, claim) if facts.with_images(results) else (tripod_ai,)
+    lists = (tripod_ai, tripod_ai_abstract, *([claim] if facts.with_images(results) else []))
     answers = {one.__name__: items.answer(one.ITEMS, results, fields) for one in lists}
     missing = tuple(dict.fromkeys(n for one in answers.values() for n in items.missing_fields(one)))
     bundle = _bundle(run)

@@ -16,14 +16,14 @@ WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
 def selection_block(results: Results) -> Block | None:
     """Return how many features were left after each step, by arm."""
     arms = results.selection.get(main_run(results), {})
-    used = [s for s in words.STEP_LABELS if any(_left(chosen, s) for chosen in arms.values())]
+    used = [s for s in words.STEP_LABELS if any(left(chosen, s) for chosen in arms.values())]
     if not used:
         return None
     lines = tuple(
         Line(
             words.arm_label(arm),
             (
-                *(Cell(_left(chosen, step) or words.MISSING) for step in used),
+                *(Cell(left(chosen, step) or words.MISSING) for step in used),
                 Cell(words.compact(chosen.alpha)),
                 Cell(words.compact(_cost(chosen))),
             ),
@@ -41,7 +41,7 @@ def _cost(chosen: Selection) -> float | None:
     return model.cost if model else None
 
 
-def _left(chosen: Selection, step: str) -> str:
+def left(chosen: Selection, step: str) -> str:
     """Return the features left after a step as text; empty when the arm has no such step."""
     before: int | None = None
     for found in chosen.steps:

@@ -100,7 +100,7 @@ def primary_block(results: Results) -> Block | None:
         Cell(words.number(row.difference), span, "difference"),
         Cell(words.p_value(row.p), key="p_primary", strong=row.p is not None and row.p < 0.05),
     )
-    pair = f"{MODELS[row.model_a].label} against {MODELS[row.model_b].label.lower()}"
+    pair = f"{MODELS[row.model_a].label} against {words.lowered(MODELS[row.model_b].label)}"
     title = f"{pair}, {set_label(row.set).lower()}"
     columns = ("Primary comparison", "Difference of AUCs (95% CI)", "P (DeLong)")
     return Block("", "", columns, (Line(title, cells, "primary"),), "primary", sortable=False)
@@ -112,9 +112,10 @@ def primary_sentence(results: Results) -> str:
     if row is None or row.difference is None:
         return ""
     span = words.signed_interval(row.difference_low, row.difference_high)
+    one, other = (words.lowered(MODELS[name].label) for name in (row.model_a, row.model_b))
     return (
         f"Primary comparison, declared before: on the {set_label(row.set).lower()} the AUC of"
-        f" {MODELS[row.model_a].label.lower()} minus that of {MODELS[row.model_b].label.lower()} is"
+        f" {one} minus that of {other} is"
         f" {words.number(row.difference)} (95% CI {span}), P {_with_sign(words.p_value(row.p))}."
     )
 

@@ -227,7 +227,7 @@ def _what_was_found(results: Results) -> str:
         return "No model was evaluated in this run."
     rows = _headline_rows(results, model)
     where = "on the test sets" if test_sets(results) else "on the training set (out-of-fold)"
-    label = MODELS[model].label.lower()
+    label = words.lowered(MODELS[model].label)
     text = f"The {label} model stands for the study in the figures that follow, {where}."
     pooled = _mean_difference([(r.federated, r.pooled) for r in rows])
     alone = [

@@ -61,6 +61,15 @@ def humanise(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def lowered(text: str) -> str:
+    """Write a label within a sentence.
+
+    >>> lowered("Feature fusion"), lowered("2D deep learning"), lowered("LASSO penalty")
+    ('feature fusion', '2D deep learning', 'LASSO penalty')
+    """
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
 def patients(n: int | None) -> str:
     """Write a number of patients; it may be withheld."""
     return "patients withheld" if n is None else f"{n} patients"

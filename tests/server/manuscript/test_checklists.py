@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import re
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from common.study.reporting import ReportingFields
-from server.manuscript import claim, tripod_ai
-from server.manuscript.items import Source, answer, missing_fields
+from server.manuscript import claim, tripod_ai, tripod_ai_abstract
+from server.manuscript.items import PLACES, Source, answer, missing_fields
 from server.report.results import parse
 from server.report.schema import Results
+from server.report.study_report import render
 from tests.fixtures import synthetic_results
 
-LISTS = (tripod_ai, claim)
-# the official numbering: Collins et al. 2024, table 1; Tejani et al. 2024, table 2
+LISTS = (tripod_ai, tripod_ai_abstract, claim)
+# the official numbering: Collins et al. 2024; Tejani et al. 2024 (docs/results.md says where)
 LETTERS = {
     **{3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg"},
     **{18: "abcdef", 20: "abc", 23: "ab", 27: "abc"},
@@ -21,6 +23,7 @@ LETTERS = {
 TRIPOD = [f"{n}{letter}" for n in range(1, 28) for letter in LETTERS.get(n, " ")]
 NUMBERS = {
     tripod_ai.__name__: [one.strip() for one in TRIPOD],
+    tripod_ai_abstract.__name__: [str(n) for n in range(1, 14)],
     claim.__name__: [str(n) for n in range(1, 45)],
 }
 
@@ -42,6 +45,42 @@ def filled() -> dict[str, str]:
 @pytest.mark.parametrize("guideline", LISTS, ids=lambda one: one.TITLE)
 def test_every_item_has_its_official_number_once_and_in_order(guideline: ModuleType) -> None:
     assert [item.number for item in guideline.ITEMS] == NUMBERS[guideline.__name__]
+
+
+def test_every_item_is_in_its_official_section() -> None:
+    """Sections of the 44 items of CLAIM 2024, and of the groups of TRIPOD+AI."""
+    sections = [item.section.partition(": ")[2] or item.section for item in claim.ITEMS]
+    wanted = {
+        **{"Title": 1, "Abstract": 1, "Introduction": 2, "Study design": 2, "data": 7},
+        **{"reference standard": 5, "partitions": 2, "Testing data": 1, "Model": 3},
+        **{"Training": 3, "Evaluation": 7, "Results": 5, "Discussion": 2},
+        "Other information": 3,
+    }
+    assert {name: sections.count(name) for name in dict.fromkeys(sections)} == wanted
+    open_science = [item.number for item in tripod_ai.ITEMS if item.section == "Open science"]
+    assert open_science == [f"18{letter}" for letter in "abcdef"]
+
+
+def test_places_in_the_report_are_parts_of_it(whole: Results) -> None:
+    page = render(whole, [])
+    for item in (item for one in LISTS for item in one.ITEMS):
+        if item.where.startswith("report, "):
+            place = PLACES[item.where.removeprefix("report, ")]
+            assert f'id="{place}"' in page, item
+
+
+def test_a_label_keeps_its_capitals_within_a_sentence(whole: Results) -> None:
+    for one in (one for each in LISTS for one in answer(each.ITEMS, whole, {})):
+        assert not {"2d", "3d", "lasso"} & set(re.findall(r"\w+", one.text)), one.item
+
+
+def test_what_a_run_knows_is_filled_in(whole: Results) -> None:
+    texts = {one.item.number: one.text for one in answer(tripod_ai.ITEMS, whole, {})}
+    assert whole.study.endpoint in texts["8a"]
+    assert "(T1 < T2 < T3 < T4)" in texts["9b"]
+    assert "Patients of the rarer outcome for each candidate: clinical " in texts["10"]
+    assert "slope" in texts["23a"] and "sensitivity" in texts["23a"]
+    assert "fedlnm-site predict fills" in texts["27a"]
 
 
 def test_every_field_of_the_authors_answers_an_item() -> None:

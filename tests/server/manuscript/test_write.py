@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from importlib.resources import files
@@ -35,13 +36,19 @@ def test_the_folder_has_a_page_a_word_file_tables_and_a_card(tmp_path: Path) -> 
     found = write_manuscript(results, tmp_path)
     assert set(found.missing) == set(ReportingFields.model_fields)
     page = found.page.read_text(encoding="utf-8")
-    for title in ("TRIPOD+AI", "CLAIM (2024)", "Flow of patients (STARD)", "Sample size"):
+    for title in ("TRIPOD+AI", "CLAIM (2024)", "Flow of patients (STARD 2015", "Sample size"):
         assert title in page
-    assert "href=" not in page and "src=" not in page
+    addresses = set(re.findall(r'href="([^"#]*)', page))
+    assert addresses == {"../report/index.html"} and "src=" not in page
     assert found.document is not None
     tables = docx.Document(str(found.document)).tables
     wanted = lines(tmp_path / "manuscript" / "tripod_ai.csv")
     assert [row.cells[0].text for row in tables[0].rows[1:]] == [row["item"] for row in wanted]
+    widths = [column.width for column in tables[0].columns]
+    assert widths[2] > 2 * widths[1] > 4 * widths[0]  # answers have the most room
+    assert "w:tblHeader" in tables[0].rows[0]._tr.xml
+    abstract = lines(tmp_path / "manuscript" / "tripod_ai_abstract.csv")
+    assert [row["item"] for row in abstract] == [str(number) for number in range(1, 14)]
     card = (tmp_path / "manuscript" / "model-card.md").read_text(encoding="utf-8")
     assert "*To be written: " in card and "| 0." in card
 
