@@ -219,3 +219,15 @@ def test_a_series_with_a_missing_slice_is_refused_as_the_study_would(tmp_path: P
     scan.rtstruct(tmp_path / "export" / MASK, CONTOUR)
     with pytest.raises(PatientError, match="missing or unevenly spaced"):
         copy_patient({"r1": pair_of(tmp_path / "export")}, "P-b", NAMES, study(), tmp_path / "copy")
+
+
+def test_a_small_roi_in_a_large_image_leaves_enough_to_know_hounsfield_units(
+    tmp_path: Path,
+) -> None:
+    scan = Scan(person(1), body(1, (120, 240, 240)), spacing=(5.0, 1.0, 1.0))
+    scan.write(tmp_path / "ct")
+    scan.rtstruct(tmp_path / "rt", {"GTV": ellipses((120, 120), 3, range(60, 63))})
+    image = read_image(tmp_path / "ct")
+    mask = read_mask(tmp_path / "rt", image)
+    kept = copying.kept_voxels([mask], survey_series(tmp_path / "ct"), study())
+    assert copying.LEAST_KEPT <= kept.mean() < 2 * copying.LEAST_KEPT

@@ -329,3 +329,16 @@ def test_a_patient_that_breaks_a_library_never_stops_the_others(hospital, monkey
     monkeypatch.setattr(importer, "copy_patient", breaks)
     shown = hospital.run()
     assert "1 taken, 1 unusable images" in flat(shown) and person(1).family not in shown.output
+
+
+def test_text_that_is_drawn_into_the_pixels_is_reported(hospital) -> None:
+    hospital.patient(1)
+    for path in hospital.export.glob("disc*/**/IM*"):
+        read = pydicom.dcmread(path)
+        read.BurnedInAnnotation = "YES"
+        read.save_as(path)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    shown = hospital.run()
+    assert "text is drawn into the pixels" in flat(shown)
+    (row,) = (hospital.site / "import.csv").read_text().splitlines()[1:]
+    assert row == f"{pseudonym(hospital, 1)},taken,1,1,yes"

@@ -124,3 +124,12 @@ def test_the_mapping_is_kept_as_it_was_answered(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('idd = "x"\n')
     with pytest.raises(InputError, match="idd"):
         read_mapping(tmp_path / FILE)
+
+
+def test_the_mapping_in_the_docs_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "import.md").read_text(encoding="utf-8")
+    (block,) = (part.split("```")[0] for part in page.split("```toml\n")[1:])
+    (tmp_path / FILE).write_text(block, encoding="utf-8")
+    mapping = read_mapping(tmp_path / FILE)
+    assert mapping.codes["sex"]["2"] == "female" and mapping.readings["r2"]
+    assert set(ImportMapping.model_fields) == set(mapping.model_fields_set), "all keys are shown"

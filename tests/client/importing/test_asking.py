@@ -1,0 +1,74 @@
+"""Questions about a table: the likely answer is offered, and every answer is asked for once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from client.importing.asking import completed
+from client.importing.mapping import ImportMapping
+from client.importing.survey import Survey, survey_export
+from common.study.model import Study
+from tests import builders
+from tests.fixtures.archive import Scan, body, person
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Survey:
+    for number in (1, 2):
+        Scan(person(number), body(number)).write(tmp_path / str(number))
+    return survey_export(tmp_path)
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rows = [["x", person(n).accession, "1", f"{60 + n}", "m"] for n in (1, 2)]
+    return pd.DataFrame(rows, columns=["note", "exam", "label", "Age", "sex"], dtype=object)
+
+
+def study() -> Study:
+    return builders.study(
+        clinical=[builders.number("age"), builders.levels("sex", "male", "female")]
+    )
+
+
+class Person:
+    """Somebody who takes what is offered, and else the first answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def __call__(self, question: str, answers: Sequence[str], likely: str) -> str:
+        self.asked.append((question, likely))
+        return likely or answers[0]
+
+
+def test_the_column_of_ids_and_what_it_matches_are_found_in_the_images(
+    found: Survey, frame: pd.DataFrame
+) -> None:
+    made = completed(ImportMapping(constants={"split": "train"}), frame, found, study(), Person())
+    assert (made.id, made.match) == ("exam", "AccessionNumber")
+    assert made.columns == {"label": "label", "age": "Age", "sex": "sex"}
+
+
+def test_only_codes_that_the_study_does_not_know_are_asked_about(
+    found: Survey, frame: pd.DataFrame
+) -> None:
+    given, who = ImportMapping(constants={"split": "train"}), Person()
+    made = completed(given, frame, found, study(), who)
+    assert [question for question, _ in who.asked if "means" in question] == [
+        '"m" in the column sex means for sex (- = missing)'
+    ]
+    assert made.codes == {"sex": {"m": "male"}}
+
+
+def test_a_complete_mapping_is_not_asked_about(found: Survey, frame: pd.DataFrame) -> None:
+    made = completed(ImportMapping(constants={"split": "train"}), frame, found, study(), Person())
+
+    def never(question: str, answers: Sequence[str], likely: str) -> str:
+        raise AssertionError(question)
+
+    assert completed(made, frame, found, study(), never) == made
