@@ -49,7 +49,8 @@ LOCK = "run.lock"
 def run(site: SiteOption = Path("site.toml")) -> None:
     """Take part: wait for the coordinator's messages and answer those that are approved.
 
-    Runs until it is stopped (Ctrl-C).
+    Runs until it is stopped (Ctrl-C). Exit code 78: the hospital's proxy
+    refuses the password; another try would fail, too.
     """
     settings = settings_of(site)
     private = identity_of(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, Field, ValidationError
 
-from client.check.network import FAILURES, check_coordinator, fetch, visit
+from client.check.network import FAILURES, Contact, check_coordinator, fetch, visit
 from client.commands.approve import site_file
 from client.site import Deployment, SiteSettings, identity_of, load_site
 from common.errors import InputError, StudyError
@@ -94,9 +95,10 @@ def ask(settings: SiteSettings, deployment: Deployment) -> Seen:
     try:
         code, content = fetch(deployment, PATH, ticket.header(), MIB)
     except FAILURES as error:
-        found = next(
-            (f for f in check_coordinator(deployment, visit(deployment)) if f.remedy), None
-        )
+        # a second visit fetches the certificate; of a refused password it would be one try more
+        is_distrusted = isinstance(error, ssl.SSLError)
+        contact = visit(deployment) if is_distrusted else Contact(failure=error)
+        found = next((f for f in check_coordinator(deployment, contact) if f.remedy), None)
         what, remedy = (found.what, found.remedy) if found else (str(error), "try again")
         raise StudyError(what, where=deployment.superlink, remedy=remedy) from None
     if code in _NOT_LET_IN:

@@ -146,8 +146,10 @@ def test_a_wrong_password_is_said_in_one_sentence_by_check_and_by_run(
         assert found["coordinator.proxy"]["remedy"].startswith(REMEDY)
         assert found["coordinator.reach"]["severity"] == "not checked"
         words = found["words"]
+        before = tinyproxy.connections()
         said = doctored(stage)
         assert REFUSED in said
+        assert tinyproxy.connections() == before + 2, "one of each command"
         before = tinyproxy.connections()
         with stage.site(file.parent) as screen:
             assert screen.ends() == 78
