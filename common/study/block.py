@@ -45,9 +45,15 @@ def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     return list(current.model_fields)
 
 
+MOST_FINDINGS = 20
+"""Findings that one error names: a file of another release has one in every row."""
+
+
 def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> InputError:
-    """Return all findings of one validation as one InputError."""
+    """Return the findings of one validation as one InputError."""
     lines = findings(error, model=model)
+    if len(lines) > MOST_FINDINGS:
+        lines[MOST_FINDINGS:] = [f"and {len(lines) - MOST_FINDINGS} more"]
     return InputError("; ".join(lines), where=where, remedy="see docs/formats.md")
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from common.errors import InputError
 from server.report.results import parse, read, to_json, write
 from server.report.schema import Results
+from tests.fixtures import synthetic_results
 
 
 def _with_auc(auc: Any) -> dict[str, Any]:
@@ -114,3 +115,13 @@ def test_every_key_of_the_schema_is_documented() -> None:
         if f"`{field.alias or name}`" not in text
     ]
     assert missing == []
+
+
+def test_a_file_that_is_wrong_in_every_row_is_refused_in_a_few_lines() -> None:
+    tree = synthetic_results.build()
+    for row in tree["performance"]:
+        row["ci_method"] = "another release's"
+    with pytest.raises(InputError) as found:
+        parse(tree)
+    assert found.value.what.endswith(f"and {len(tree['performance']) - 20} more")
+    assert found.value.what.count("ci_method") == 20
