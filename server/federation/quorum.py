@@ -24,7 +24,7 @@ from server.federation.totals import StoredRound, UpdateTotals
 Ask = Callable[[str, Mapping[str, Any], float, Enough | None], Iterator[tuple[str, Any]]]
 Signatures = Mapping[str, Bytes]
 SIGN_SECONDS = 60.0
-"""Least time after a quorum has signed for which the others are waited for: signing takes none."""
+"""Least time after the first has signed for which the others are waited for: signing takes none."""
 
 
 class OpenRounds:

@@ -59,6 +59,24 @@ def gone_from(federation: Federation, site: str, exchange: str) -> None:
     grid.pull_messages = without
 
 
+def deaf_once(federation: Federation, sites: str, exchange: str) -> None:
+    """Let hospitals never answer the first message of an exchange, and every later one."""
+    grid: Any = federation.grid
+    pull, lost = grid.pull_messages, dict[str, str]()
+
+    def is_lost(message_id: str, about: Any) -> bool:
+        name = grid._names[about.dst_node_id]
+        if name not in sites or about.message_type != exchange:
+            return False
+        return bool(lost.setdefault(name, message_id) == message_id)
+
+    def without(ids: Iterable[str]) -> Any:
+        known = [(i, grid._waiting.get(i)) for i in ids]
+        return pull([i for i, one in known if one and not is_lost(i, one.metadata)])
+
+    grid.pull_messages = without
+
+
 def at_attempt(request: TrainRequest, sites: str, attempt: int) -> Opening:
     return replace(request.opening, opened=tuple(sites), attempt=attempt)
 
@@ -91,6 +109,19 @@ def test_a_round_goes_on_without_a_hospital_that_was_gone_when_it_was_to_sign(
     # e has signed nothing of this round, and takes part in the next training
     with pytest.raises(RefusedError, match="rule opened"):
         updates(federation, request_of(federation, 1, SITES))
+
+
+def test_a_round_goes_on_where_fewer_than_a_quorum_have_signed(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sum of few sites, one of which is gone, is given up for one with those that were late."""
+    monkeypatch.setattr(server_side, "SIGN_SECONDS", 0.01)
+    deaf_once(federation, "bcd", "query.sign")
+    gone_from(federation, "e", "query.sign")
+    federation.events.listener = (said := []).append
+    found = federation.train(*ABOUT, request_of(federation).plan)
+    assert found.present == tuple("abcd")
+    assert [event["kind"] for event in said].count("not_signed") == 1
 
 
 def test_who_signs_again_renounces_the_first_sum_even_with_all_its_signatures(
