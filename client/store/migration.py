@@ -49,7 +49,7 @@ def migrate(connection: sqlite3.Connection, path: Path, ledger: Path) -> None:
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version < VERSION:
-            _copy(connection, copy_of(path, version))
+            write_copy(connection, copy_of(path, version))
             for statement in ADDED:
                 connection.execute(statement)
             rows = [(one.number, one.hash) for one in read_entries(ledger)]
@@ -61,7 +61,7 @@ def migrate(connection: sqlite3.Connection, path: Path, ledger: Path) -> None:
         raise
 
 
-def _copy(connection: sqlite3.Connection, copy: Path) -> None:
+def write_copy(connection: sqlite3.Connection, copy: Path) -> None:
     """Write the memory into another file.
 
     Notes

@@ -71,14 +71,14 @@ def test_the_memory_of_before_stays_as_a_copy_for_its_owner_alone(first: Path) -
 def test_nobody_gets_in_while_the_copy_is_being_made(
     first: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended, copied = [], migration._copy
+    ended, copied = [], migration.write_copy
     with monkeypatch.context() as patch:
 
         def copy_and_knock(*args: Any) -> None:
             copied(*args)
             ended.append(in_another_process(lock, first))
 
-        patch.setattr(migration, "_copy", copy_and_knock)
+        patch.setattr(migration, "write_copy", copy_and_knock)
         SiteDb(first).fact("roster", "r")
     assert ended == [LOCKED]
     assert in_another_process(lock, first) == 0
