@@ -109,7 +109,9 @@ def _read_otherwise(cohort: Cohort, study: Study, settings: SiteSettings, subset
         )
         yield problem(KIND, subset, what, RULES["corrections"].remedy_here)
     if subset == TRAIN and memory.dealt_otherwise(patients):
-        what = "refused: earlier sums with this seed have the patients in other folds (same_folds)"
+        what = (
+            "refused: this seed dealt the patients to another number of folds before (same_folds)"
+        )
         yield problem(KIND, subset, what, f"ask the coordinator: {RULES['same_folds'].remedy}")
 
 

@@ -16,13 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from client.data.cohort import Patient
 from client.store.cohorts import SMALLEST_CHANGE, Memberships
 from client.store.site_db import site_db
-from common.ledger.entry import request_digest
-from common.study.model import Study
+from common.study.model import MOST_FOLDS, Study
 
 if TYPE_CHECKING:
     from client.imaging.prepared import PreparedImages
@@ -99,24 +96,15 @@ class PatientValues:
         self._db.fix("values", _fact(values), values.text)
 
     def dealt_otherwise(self, patients: Sequence[Patient]) -> bool:
-        """Say whether earlier sums with the study's seed had these patients in other folds.
+        """Say whether the study's seed has dealt these patients to another number of folds.
 
-        The dealing lets a few patients change places by the columns of the study. Sums of the same
-        fold of two studies then differ by these few, whom no seed chose.
+        `client.store.dealing` keeps folds while their number is the same. Of another number, some
+        together differ from those of before by the few patients who changed places.
         """
-        name, folds = self._folds(patients)
-        return self._db.fact("folds", name) not in (None, folds)
-
-    def keep_folds(self, patients: Sequence[Patient]) -> None:
-        """Remember the folds of training patients; part of what a release remembers."""
-        self._db.fix("folds", *self._folds(patients))
-
-    def _folds(self, patients: Sequence[Patient]) -> tuple[str, str]:
-        """Return a name for seed and patients, and a digest of their folds."""
-        members = self._memberships.of(patient.patient_id for patient in patients)
-        dealt = sorted((patient.patient_id, patient.fold) for patient in patients)
-        folds = request_digest(np.array([fold for _, fold in dealt], dtype=np.int64))
-        return f"{self._study.seed}/{members.digest}", folds
+        seed, own = self._study.seed, self._study.folds
+        members = self._memberships.of(patient.patient_id for patient in patients).digest
+        others = (f"{seed}/{folds}/{members}" for folds in range(MOST_FOLDS + 1) if folds != own)
+        return any(self._db.fact("dealing", name) is not None for name in others)
 
 
 def few_changed(before: Values, now: Values, smallest_change: int = SMALLEST_CHANGE) -> bool:

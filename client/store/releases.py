@@ -184,8 +184,6 @@ class Releases:
             self._memberships.keep(self.membership(subset))
             if exchange != "query.enrol":  # which tells numbers of patients alone
                 self._patient_values.keep(self._values_of(subset))
-                if subset == TRAIN:
-                    self._patient_values.keep_folds(self._cohort.subset(self._study, TRAIN))
         self._rosters.keep(self._study.roster)
         study = self._study.digest()
         self._db.ask((study, kind, item.digest) for item, _, kind in _gradients(request))

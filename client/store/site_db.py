@@ -69,7 +69,7 @@ _FAILURES = {
 _DAMAGED = ("the site's memory is damaged", _RESTORE)
 
 _Key = Literal["membership key", "draw secret"]
-_Content = Literal["study", "roster", "membership", "values", "folds"]
+_Content = Literal["study", "roster", "membership", "values"]
 _Derived = Literal[
     "contribution", "group key", "enrolment", "keys asked", "question", "derivation", "stand-in"
 ]

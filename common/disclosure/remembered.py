@@ -74,11 +74,11 @@ declare(
     ),
     Rule(
         name="same_folds",
-        protects="the few patients whose folds two studies with one seed deal otherwise",
+        protects="the few patients whose folds two dealings with one seed tell",
         text="Folds are dealt by the seed, and then a few patients change places so that no level"
-        " is rare in a fold. Another study with the same seed and other columns lets others change"
-        " places, and the difference of a fold's sums is theirs. So the same patients with the same"
-        " seed are summed in the same folds, unless site.toml says corrections = true.",
+        " is rare in a fold. Another number of folds by the same seed would let others change"
+        " places, and differences of sums by fold would be theirs. So the same patients with the"
+        " same seed are summed in the same folds.",
         fixed=0.0,
         decided_here=True,
         of_all=True,

@@ -13,7 +13,12 @@ from common.evaluation.calibration import without_small_bins
 from common.evaluation.calibration_curve import CalibrationCurve, calibration_curve
 from common.evaluation.calibration_fit import CalibrationFit, Points, fit_grouped, fit_rows
 from common.evaluation.delong import exact
-from common.evaluation.joined_scores import group_scores, join_scores, joined_areas
+from common.evaluation.joined_scores import (
+    AREA_DECIMALS,
+    group_scores,
+    join_scores,
+    joined_areas,
+)
 from common.evaluation.recalibration import Recalibrated, net_benefit, recalibrated
 from common.messages.limits import Limits, shares
 from common.messages.plain import plain
@@ -97,9 +102,29 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     grouped, fit = group_scores(rows, edges, min_cell), fit_grouped(rows, edges, min_cell)
     found = _evaluate(joined, grouped, cutoffs, edges, min_cell, fit)
     return replace(
-        found,
+        found if min_cell <= 1 else _rounded(found),
         delong=joined_areas(rows.values, rows.label, min_cell),
         calibration=_cleared(found.calibration),
+    )
+
+
+def _rounded(found: Evaluation) -> Evaluation:
+    """Round what is made of single places in cells, as `joined_areas` does.
+
+    All digits of two such numbers, of cells that end elsewhere, would tell in whose cells the
+    patients of a class are: somebody who knows the scores could try all outcomes.
+    """
+    smooth, again = found.smooth, found.smooth.recalibrated
+    recalibrated = replace(
+        again,
+        brier=np.round(again.brier, AREA_DECIMALS),
+        net_benefit=np.round(again.net_benefit, AREA_DECIMALS),
+    )
+    precision = np.round(smooth.precision, AREA_DECIMALS)
+    return replace(
+        found,
+        brier=np.round(found.brier, AREA_DECIMALS),
+        smooth=replace(smooth, recalibrated=recalibrated, precision=precision),
     )
 
 

@@ -237,6 +237,7 @@ Mode = Literal["guarded", "faithful"]
 MODES: tuple[Mode, ...] = get_args(Mode)  # strictest first
 Masking = Literal["required", "where_possible", "off"]
 MASKING: tuple[Masking, ...] = get_args(Masking)  # strictest first
+MOST_FOLDS = 20
 FEWEST_MASKED = FEWEST
 
 
@@ -297,7 +298,7 @@ class Study(Settings):
     endpoint: str
     seed: int = Field(20240101, ge=0)
     # nested cross-validation: two folds besides the outer one are needed to choose by
-    folds: int = Field(5, ge=3, le=20)
+    folds: int = Field(5, ge=3, le=MOST_FOLDS)
     coordinator_key: str = ""
     sites: tuple[SiteEntry, ...]
     left: tuple[Departure, ...] = ()
