@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from common.bundle.bundle import read_files
 from common.errors import InputError, SignatureError, StudyError
+from common.evaluation.delong import logit_estimate
 from common.evaluation.random_effects import random_effects
 from common.masking import identity
 from common.messages.validation import ValidationReport
@@ -204,15 +205,16 @@ def test_five_hospitals_are_summarised_as_an_independent_random_effects_model_do
     for row in rows:
         areas = [r for r in results.site_performance if r.model == row["model"]]
         assert len(areas) == 5
-        variances = []
+        pairs = []
         for path in files:
             measured = ValidationReport.read(path).evaluation()
             assert measured is not None
             at = ValidationReport.read(path).models.index(row["model"])
-            variances.append(float(measured.delong.covariance[at, at]))
-        auc = np.array([r.auc for r in areas], dtype=np.float64)
-        spread = np.array(variances) / (auc * (1 - auc)) ** 2
-        mean, low, high = paule_mandel(np.log(auc / (1 - auc)), spread)
+            delong = measured.delong
+            counts = delong.n - delong.positives, delong.positives
+            auc, variance = float(delong.auc[at]), float(delong.covariance[at, at])
+            pairs.append(logit_estimate(auc, variance, *counts))
+        mean, low, high = paule_mandel(*np.array(pairs).T)
         found = [float(row[name]) for name in ("auc", "ci_low", "ci_high")]
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-np.array([mean, low, high]))), atol=2e-4)
     assert "external validation" in (tmp_path / "all" / "report" / "index.html").read_text()
