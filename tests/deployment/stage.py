@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import zip_longest
@@ -137,18 +137,27 @@ class Run:
         until(lambda: said.search(self.screen.text) is not None, "it is named", self.screen.log)
         return find_run(self.stage.hub, said.findall(self.screen.text)[0])
 
-    def reported(self, kind: str, **details: str) -> int:
-        """Count the events of a kind."""
-        wanted = {"kind": kind, **details}
-        found = self.folder.events()
+    def reported(self, kind: str, *, within: str = "", **details: str) -> int:
+        """Count the events of a kind.
+
+        Parameters
+        ----------
+        within : a phase, since whose last beginning they are counted; empty = all.
+        """
+        wanted, found = {"kind": kind, **details}, list(self.folder.events())
+        if within:
+            begins = [
+                n for n, e in enumerate(found) if (e["kind"], e.get("phase")) == ("phase", within)
+            ]
+            found = found[begins[-1] :] if begins else []
         return sum(all(event.get(k) == v for k, v in wanted.items()) for event in found)
 
-    def reaches(self, kind: str, times: int = 1, **details: str) -> None:
+    def reaches(self, kind: str, times: int = 1, *, within: str = "", **details: str) -> None:
         """Return when so many events of a kind have been recorded."""
 
         def there() -> bool:
             assert self.screen.process.poll() is None, self.screen.text[-3000:]
-            return self.reported(kind, **details) >= times
+            return self.reported(kind, within=within, **details) >= times
 
         until(there, f"{kind} {details}", self.screen.log, *self.stage.logs)
 
@@ -293,6 +302,23 @@ class Stage:
         first = psutil.Process(self.screens[name].process.pid)
         return [first, *first.children(recursive=True)]
 
+    def kill(self, name: str) -> None:
+        """Kill all programs of a hospital at once, as a power cut does."""
+        for one in reversed(self.programs(name)):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+
+    @contextmanager
+    def held_up(self, names: Sequence[str]) -> Iterator[None]:
+        """Stop all programs of hospitals while the block lasts, as a machine that sleeps does."""
+        held = [one for name in names for one in self.programs(name)]
+        with ExitStack() as stack:
+            for one in held:
+                stack.callback(_let_go_on, one)
+                with suppress(psutil.NoSuchProcess):
+                    one.suspend()
+            yield
+
     def amid(self, run: Run, name: str) -> None:
         """Return in the middle of a round of the clinical model, which a hospital is answering."""
         run.reaches("phase", phase="clinical")
@@ -388,6 +414,11 @@ def alike_in_transfers(found: list[dict[str, Any]], wanted: list[dict[str, Any]]
         if not same or max(sizes) > slack:
             rest.append(f"{one} is not {other}")
     return rest
+
+
+def _let_go_on(one: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        one.resume()
 
 
 def _lying(lie: str) -> dict[str, str]:

@@ -63,6 +63,25 @@ def test_hospital_and_coordinator_are_killed_in_a_training(quorum_stage: Any) ->
 
 
 @pytest.mark.faults
+def test_a_hospital_is_killed_between_its_update_and_its_signature(quorum_stage: Any) -> None:
+    """The others give the same updates under fresh masks, and it is back in the next training."""
+    stage = quorum_stage
+    others = [name for name in stage.lines if name != AWAY]
+    with stage.run() as run:
+        run.reaches("phase", phase="dl2d")
+        for name in others:  # the sum that comes before the first round
+            run.reaches("contact", site=name, exchange="query.sum", within="dl2d")
+        # with two answers a round has no quorum: nobody is asked to sign before it is dead
+        with stage.held_up(others[1:]):
+            run.reaches("contact", site=AWAY, exchange="train.network")
+            stage.kill(AWAY)
+        run.reaches("not_signed", variant="fold0")
+        stage.start_again(AWAY)
+        ends_with_one_set_a_step(stage, run)
+    assert "a hospital answered and was gone; the others answer again" in run.screen.text
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("exchange", ["query.sign", "query.open"])
 def test_the_studys_program_is_killed_while_a_sum_is_opened(
     quorum_stage: Any, exchange: str
