@@ -84,7 +84,11 @@ PLACES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 
 class Mortal(InProcessGrid):
-    """A grid whose sites answer every message in a process of its own, which may die."""
+    """A grid whose victim answers every message in a process of its own, which may die.
+
+    The others answer here and keep nothing from message to message: a fork of the tests takes
+    longer than an answer.
+    """
 
     def __init__(self, sites: dict[str, Path]) -> None:
         super().__init__(app, sites)
@@ -102,8 +106,9 @@ class Mortal(InProcessGrid):
 
     def _answer(self, message: Message) -> Message:
         site = list(self.sites)[message.metadata.dst_node_id - SERVER_NODE - 1]
-        asked = message.metadata.message_type == "query.sum"
-        dies = self.dies if asked and site == VICTIM else None
+        if site != VICTIM:
+            return Message(self._content(message, site), reply_to=message)
+        dies = self.dies if message.metadata.message_type == "query.sum" else None
         reading, writing = FORKED.Pipe(duplex=False)
         process = FORKED.Process(target=self._serve, args=(message, site, dies, writing))
         process.start()
@@ -122,16 +127,25 @@ class Mortal(InProcessGrid):
         return Message(content, reply_to=message)
 
     def _serve(self, message: Message, site: str, dies: Any, writing: Any) -> None:
-        os.environ.update(self.starts[site])
-        node = message.metadata.dst_node_id
-        config: dict[str, Any] = {"site-config": str(self.sites[site])}
         if dies is not None:
             dies(pytest.MonkeyPatch())
-        with task_identity(node):
-            content = app(message, Context(1, node, config, RecordDict(), {})).content
+        content = self._content(message, site)
         if dies is not None:
             die()
         writing.send(content)
+
+    def _content(self, message: Message, site: str) -> RecordDict:
+        """Answer with nothing in memory of what was before."""
+        node = message.metadata.dst_node_id
+        config: dict[str, Any] = {"site-config": str(self.sites[site])}
+        open_workspace.cache_clear()
+        site_db.cache_clear()
+        with pytest.MonkeyPatch.context() as patch, task_identity(node):
+            patch.setenv(VARIABLE, self.starts[site][VARIABLE])
+            content = app(message, Context(1, node, config, RecordDict(), {})).content
+        open_workspace.cache_clear()
+        site_db.cache_clear()
+        return content
 
 
 @pytest.fixture
