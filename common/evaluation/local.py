@@ -102,13 +102,13 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     grouped, fit = group_scores(rows, edges, min_cell), fit_grouped(rows, edges, min_cell)
     found = _evaluate(joined, grouped, cutoffs, edges, min_cell, fit)
     return replace(
-        found if min_cell <= 1 else _rounded(found),
+        found if min_cell <= 1 else without_late_digits(found),
         delong=joined_areas(rows.values, rows.label, min_cell),
         calibration=_cleared(found.calibration),
     )
 
 
-def _rounded(found: Evaluation) -> Evaluation:
+def without_late_digits(found: Evaluation) -> Evaluation:
     """Round what is made of single places in cells, as `joined_areas` does.
 
     All digits of two such numbers, of cells that end elsewhere, would tell in whose cells the

@@ -65,7 +65,7 @@ def test_brier_score_and_recalibration_tell_no_outcome_that_areas_and_counts_do_
 
 
 def test_all_their_digits_told_those_of_most_patients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_rounded", lambda found: found)
+    monkeypatch.setattr(local, "without_late_digits", lambda found: found)
     assert known_outcomes(2, brier_and_recalibration) == 8
 
 

@@ -52,12 +52,12 @@ def test_the_approved_study_passes(study: Study, settings: SiteSettings) -> None
     assert {row.severity for row in found(study, settings).values()} == {"ok"}
 
 
-def test_a_study_that_changed_since_it_was_approved_is_a_problem(
+def test_a_study_that_changed_since_it_was_approved_is_a_warning_with_both_digests(
     study: Study, settings: SiteSettings
 ) -> None:
     approve(settings, "cd" * 32, study.name)
     row = found(study, settings)["study.approval"]
-    assert row.severity == "problem"
+    assert row.severity == "warning"
     assert "cdcdcdcdcdcd" in row.what
     assert study.digest()[:12] in row.what
 

@@ -62,7 +62,8 @@ def test_no_part_of_a_password_is_in_the_words_about_an_unreadable_address(
     before: str, password: str
 ) -> None:
     secret = f"Q{password}Q"
-    for text in (f"{before}://a:{secret}@proxy:99999", f"http://a:{secret}@", f"a:{secret}"):
+    without_host = f"a:{secret.replace('@', '')}"
+    for text in (f"{before}://a:{secret}@proxy:99999", f"http://a:{secret}@", without_host):
         with pytest.raises(InputError) as error:
             parse_proxy(text)
         assert secret not in str(error.value)
