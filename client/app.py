@@ -131,6 +131,7 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
             if early is None:
                 written = when_written(path, settings)
                 workspace = open_workspace(path, request.study, request.run, written)
+                workspace.follow_dealing()
                 if isinstance(request, TrainRequest):
                     request = workspace.derived.completed(request)
                 content = _release(workspace, kind, request, handler)

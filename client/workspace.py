@@ -68,6 +68,11 @@ class Workspace:
         self.dealing.deal(totals)
         self.tables.forget()
 
+    def follow_dealing(self) -> None:
+        """Take over folds that another process of the site has dealt since this one looked."""
+        if self.dealing.follow():
+            self.tables.forget()
+
     def settle_folds(self) -> None:
         """Keep the folds as they are, before the first sum by fold."""
         self.dealing.settle()

@@ -22,11 +22,19 @@ class Dealing:
     def __init__(self, draft: Draft, study: Study, cohort: Cohort) -> None:
         self._draft, self._study, self._cohort = draft, study, cohort
         self._ids = sorted(p.patient_id for p in cohort.subset(study, "train"))
-        self._name = ""
+        self._name, self._kept = "", False
         if self._ids:
             members = Memberships(draft.db.path.parent).of(self._ids)
             self._name = f"{study.seed}/{study.folds}/{members.digest}"
         self._stands()
+
+    def follow(self) -> bool:
+        """Take over what another process has dealt meanwhile; True if patients changed folds."""
+        if self._kept or not self._ids:
+            return False
+        before = self._folds()
+        self._kept = self._stands()
+        return self._folds() != before
 
     def deal(self, totals: Float) -> None:
         """Deal by the patients of all sites with each level, unless the patients were dealt before.

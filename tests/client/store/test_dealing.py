@@ -71,6 +71,17 @@ def test_another_process_has_the_same_folds(tmp_path: Path) -> None:
     assert folds(again) == folds(own)
 
 
+def test_a_process_that_began_before_the_dealing_follows_it(tmp_path: Path) -> None:
+    own, other = cohort(STUDY), cohort(STUDY)
+    late = Dealing(Draft(tmp_path), STUDY, other)
+    assert not late.follow()
+    dealing(tmp_path, STUDY, own)
+    assert folds(other) != folds(own)
+    assert late.follow()
+    assert folds(other) == folds(own)
+    assert not late.follow()
+
+
 @pytest.mark.parametrize(
     ("changes", "totals"),
     [
