@@ -93,6 +93,16 @@ def quotas(
     return Quotas(floor, ceiling)
 
 
+def largest_fold(patients: int, even: int) -> int:
+    """Return how many patients of a hospital one fold takes at most.
+
+    Parameters
+    ----------
+    even : patients in its largest fold by an even share.
+    """
+    return max(even, patients // 4)
+
+
 def opened(total: float, hospitals: int, folds: int, fewest: int) -> int:
     """Return how many folds so many patients of all hospitals surely fill, at least one.
 
@@ -152,7 +162,7 @@ class _Hand:
         both = self.share.sum(axis=0)
         self.least_of_both = np.minimum(both, reserve.of_both)
         # a network is trained without two folds: half of the patients stay
-        self.most_of_both = max(int(both.max()), labels.size // 4)
+        self.most_of_both = largest_fold(labels.size, int(both.max()))
         self.left = np.bincount(labels, minlength=2)
         self.placed = np.zeros((2, folds), dtype=np.int64)
         self.counts = np.zeros(wanted.floor.shape)

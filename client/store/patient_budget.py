@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.data.cohort import Cohort
+from client.data.folds import largest_fold
 from client.site import SiteSettings
 from client.store.cohorts import Memberships
 from client.store.privacy_budget import Spending, epsilon_of, poisson
 from client.store.site_db import site_db
 from common.models import network_name
 from common.networks.schedule import validation_fold
+from common.study.dealing import asks_for_levels
 from common.study.model import Study
 
 
@@ -68,25 +70,39 @@ class PatientBudget:
 
         return tuple(one for one in found if concerns(one.membership))
 
-    def training(self, network: str, variant: str, epochs: int) -> Spending:
-        """Return what one round of a training is going to cost; noise 0 where there is none."""
+    def training(
+        self, network: str, variant: str, epochs: int, largest: int | None = None
+    ) -> Spending:
+        """Return what one round of a training is going to cost; noise 0 where there is none.
+
+        Parameters
+        ----------
+        largest : patients in each fold left out; None = as the folds are.
+        """
         settings = self.study.network(network_name(network))
         fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
         out = (fold, validation_fold(settings, fold, len(self.folds)))
-        patients = max(1, sum(n for k, n in enumerate(self.folds) if k not in out))
+        left_out = [n for k, n in enumerate(self.folds) if k in out]
+        gone = sum(left_out) if largest is None else largest * len(left_out)
+        patients = max(1, sum(self.folds) - gone)
         rate, steps = poisson(patients, settings, epochs)
         noise = self.study.differential_privacy.noise_multiplier
         return Spending(network, variant, noise, rate, steps)
 
     def whole_study(self) -> Iterator[Spending]:
-        """Yield what the study's trainings are going to cost, if none is repeated."""
+        """Yield what the study's trainings are going to cost, if none is repeated.
+
+        At most, where the folds are dealt by levels after the enrolment (`client.data.folds`).
+        """
         if not sum(self.folds):
             return
+        dealt = asks_for_levels(self.study)
+        largest = largest_fold(sum(self.folds), max(self.folds)) if dealt else None
         variants = (*(f"fold{k}" for k in range(self.study.folds)), "final")
         for network in self.study.networks:
             settings = self.study.network(network)
             for variant in variants:
-                round_ = self.training(network, variant, settings.local_epochs)
+                round_ = self.training(network, variant, settings.local_epochs, largest)
                 yield from [round_] * settings.rounds
 
     def epsilon(self, spendings: Iterable[Spending]) -> float:

@@ -99,7 +99,9 @@ def test_every_training_in_the_ledger_says_what_was_spent_so_far(
         assert {e.epsilon for e in entries if e.exchange != "train.network"} == {None}
 
 
-def test_the_trainings_cost_what_was_planned_before_them(run: tuple[Path, dict[str, Any]]) -> None:
+def test_the_trainings_cost_at_most_what_was_planned_before_them(
+    run: tuple[Path, dict[str, Any]],
+) -> None:
     out, _ = run
     for site in ("north", "south", "west"):
         settings = load_site(work(out, site).parent / "site.toml")
@@ -107,13 +109,16 @@ def test_the_trainings_cost_what_was_planned_before_them(run: tuple[Path, dict[s
         cohort = read_cohort(settings.data, site, study)
         cohort.patients = assign_folds(cohort.patients, study)
         budget = PatientBudget.of(settings, study, cohort)
-        planned, spent = budget.whole_study(), budget.spent()
-        assert Counter(map(costs, planned)) == Counter(map(costs, spent))
+        planned, spent = tuple(budget.whole_study()), budget.spent()
+        assert Counter(map(named, planned)) == Counter(map(named, spent))
+        rates = {(one.network, one.variant): one.sample_rate for one in planned}
+        assert all(one.sample_rate <= rates[one.network, one.variant] for one in spent)
+        assert budget.epsilon(spent) <= budget.epsilon(planned) <= 1.1 * budget.epsilon(spent)
         assert all(one.membership for one in spent)
 
 
-def costs(one: Spending) -> tuple[str, str, float, float, int]:
-    return one.network, one.variant, one.noise_multiplier, one.sample_rate, one.steps
+def named(one: Spending) -> tuple[str, str, float]:
+    return one.network, one.variant, one.noise_multiplier
 
 
 def test_no_loss_leaves(run: tuple[Path, dict[str, Any]]) -> None:

@@ -43,24 +43,36 @@ class Restless(InProcessGrid):
         super().__init__(app, sites)
         self._paths, self._sites = sites, list(sites)
         self._away, self._dies = away, dies
+        self._answered: dict[str, list[Message]] = {}
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         for message_id in message_ids:
             message = self._waiting.get(message_id)
-            if message is None:
-                continue
-            site = self._sites[message.metadata.dst_node_id - SERVER_NODE - 1]
-            if self._away(site, decode(message.content)):
-                continue
-            SiteGate(load_site(self._paths[site])).admit(
-                message.metadata.message_type, message.content
-            )
-            verifier.forget_all()
-            for reply in super().pull_messages([message_id]):
-                if message.metadata.message_type == self._dies:
-                    self._dies = ""
-                    raise StoppedHere
-                yield reply
+            if message is not None and not self._is_away(message):
+                for earlier, one in list(self._waiting.items()):
+                    if one.metadata.dst_node_id == message.metadata.dst_node_id:
+                        self._answer(earlier, one)
+                    if earlier == message_id:
+                        break
+            yield from self._answered.pop(message_id, ())
+
+    def _is_away(self, message: Message) -> bool:
+        return self._away(self._site(message), decode(message.content))
+
+    def _site(self, message: Message) -> str:
+        return self._sites[message.metadata.dst_node_id - SERVER_NODE - 1]
+
+    def _answer(self, message_id: str, message: Message) -> None:
+        """Let a site answer, unless it is away; it takes its questions in their order."""
+        if self._is_away(message):
+            return
+        kind = message.metadata.message_type
+        SiteGate(load_site(self._paths[self._site(message)])).admit(kind, message.content)
+        verifier.forget_all()
+        self._answered[message_id] = list(super().pull_messages([message_id]))
+        if kind == self._dies:
+            self._dies = ""
+            raise StoppedHere
 
 
 class StoppedHere(BaseException):

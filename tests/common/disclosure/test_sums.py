@@ -48,6 +48,7 @@ def test_rules_of_every_kind_are_these() -> None:
     assert found == {
         "rows": "rows",
         "paired": "paired subset",
+        "dealing": "dealing subset",
         "folds": "subset",
         "cells": "rows cells",
         "rank_histogram": "rows cells",
