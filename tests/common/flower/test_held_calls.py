@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,21 +16,9 @@ from uvicorn import Config, Server
 from common.errors import StudyError
 from common.flower import held_calls
 from common.flower.held_calls import SEAM, check_seam
+from tests.fixtures.background import in_background
 
 IDS = SimpleNamespace(message_ids=["m"])
-
-
-@contextmanager
-def in_background(call: Any) -> Iterator[list[Any]]:
-    """Run a call in a thread to its end; its result is in the list after the block."""
-    found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(call()))
-    thread.start()
-    try:
-        yield found
-    finally:
-        thread.join(60.0)
-    assert not thread.is_alive()
 
 
 class Mail:

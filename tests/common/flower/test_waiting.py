@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,21 +15,9 @@ from flwr.supernode.servicer.runtime import runtime_handlers
 from common.errors import StudyError
 from common.flower import waiting
 from common.flower.waiting import Doorbell
+from tests.fixtures.background import in_background
 
 ASKED = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
-
-
-@contextmanager
-def in_background(call: Any) -> Iterator[list[Any]]:
-    """Run a call in a thread to its end; its result is in the list after the block."""
-    found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(call()))
-    thread.start()
-    try:
-        yield found
-    finally:
-        thread.join(60.0)
-    assert not thread.is_alive()
 
 
 @pytest.fixture
