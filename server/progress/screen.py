@@ -94,19 +94,8 @@ def describe(event: dict[str, Any]) -> str:
         return f"  {event['site']}: {event['why']}; it will be asked again"
     if kind == "keys_renewed":
         return f"  [yellow]{event['site']} was started again: all agree on new keys[/yellow]"
-    if kind == "went_on":
-        which = f"{event['network']} {event['variant']}, round {event['round'] + 1}"
-        missing = ", ".join(event["without"])
-        return f"  [yellow]{which} goes on without {missing}, back in the next training[/yellow]"
-    if kind == "not_signed":
-        which = f"{event['network']} {event['variant']}, round {event['round'] + 1}"
-        return (
-            f"  [yellow]{which}: a hospital answered and was gone; the others answer again[/yellow]"
-        )
-    if kind == "all_needed":
-        which = f"{event['network']} {event['variant']}"
-        why = f"{event['site']} has let max_departures rounds go on without one or two hospitals"
-        return f"  [yellow]{which} waits for all hospitals in every round: {why}[/yellow]"
+    if kind in ("went_on", "not_signed", "all_needed"):
+        return f"  [yellow]{_of_rounds(kind, event)}[/yellow]"
     if kind == "restarted":
         return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
     if kind == "resumed":
@@ -119,6 +108,18 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "finished":
         return "finished"
     return ""
+
+
+def _of_rounds(kind: str, event: dict[str, Any]) -> str:
+    """Describe what happens to a training whose rounds go on without some hospitals."""
+    which = f"{event['network']} {event['variant']}"
+    if kind == "all_needed":
+        why = f"{event['site']} has let max_departures rounds go on without one or two hospitals"
+        return f"{which} waits for all hospitals in every round: {why}"
+    which = f"{which}, round {event['round'] + 1}"
+    if kind == "not_signed":
+        return f"{which}: a hospital answered and was gone; the others answer again"
+    return f"{which} goes on without {', '.join(event['without'])}, back in the next training"
 
 
 def _late(site: dict[str, Any]) -> str:
