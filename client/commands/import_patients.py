@@ -71,8 +71,9 @@ def import_patients(
     """Import patients, de-identified, from an export of the archive and the hospital's own table.
 
     Finds for each row of the table the contours (RTSTRUCT or SEG) and the CT
-    series that they were drawn on, copies both without anything that
-    identifies into the site's folder, and writes cohort.csv. Questions about
+    series that they were drawn on, copies both into the site's folder without
+    names, numbers, dates and UIDs of persons, and writes cohort.csv (what
+    pixels show near the contour stays). Questions about
     the table are asked once; the answers go into import.toml. A second import
     does only what is new or changed. Without --table it shows what the export
     holds. With --pacs or --dicomweb the images are fetched from the archive,
