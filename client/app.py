@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from client import handlers
 from client.check.first_pass import first_pass
-from client.gate.mod import gate_mod
+from client.gate.site_gate import gate_mod
 from client.gate.site_log import ERRORS_LOG
 from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases

@@ -13,7 +13,7 @@ from client.site import LOG
 from client.store.batches import keep_batches
 from client.store.canaries import audit_canaries
 from client.store.cohorts import fix_levels
-from client.store.consents import consent_to
+from client.store.departures import consent_to
 from client.store.row_sets import audit_releases
 from client.store.run_files import StoredTable
 from client.versions import software

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
 from client.site import SiteSettings
-from client.store.consents import keep_consent
+from client.store.departures import keep_consent
 from client.store.ledger import Ledger
 from common.errors import InputError
 from common.ledger.entry import Record

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from client.gate.schema import CODES, CURES
 from client.gate.standing import RULE, Need, Standing, read_standing
-from client.gate.vocabulary import CODES, CURES
 from client.site import LOG, SiteSettings
 from common.messages.problems import PROBLEMS
 from common.study.release_mark import own_release

@@ -23,8 +23,7 @@ from client.data.tables import SiteTables
 from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
-from client.store.cohorts import CohortFingerprint
-from client.store.dealing import Dealing
+from client.store.cohorts import CohortFingerprint, Dealing
 from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.releases import Releases
