@@ -46,6 +46,9 @@ CredentialsOption = Annotated[
 ]
 PatienceOption = Annotated[float, _option("seconds that the archive may be silent", min=1.0)]
 EchoOption = Annotated[bool, _option("ask only whether it answers (C-ECHO)", "--echo")]
+ForgetOption = Annotated[
+    bool, _option("only remove what an interrupted import has retrieved", "--forget")
+]
 
 
 def echo_archive(options: ArchiveOptions) -> None:
@@ -55,17 +58,28 @@ def echo_archive(options: ArchiveOptions) -> None:
     console.emit(open_archive(options).echo())
 
 
+def forget_retrieved(settings: SiteSettings) -> None:
+    """Remove what an interrupted import has left."""
+    from client.importing.archive import empty_spool, spool
+
+    with spool(settings.work) as folder:
+        console.emit(f"removed: {empty_spool(folder)} files")
+
+
 @contextmanager
 def fetched(
     settings: SiteSettings, options: ArchiveOptions, table: Path | None, sheet: str
 ) -> Iterator[tuple[Path, bool]]:
-    """Fetch what is asked for; yield its folder, gone after the block, and whether all came.
+    """Fetch what is asked for; yield its folder, and whether all came.
+
+    The folder is gone after the block, unless the import was interrupted or a series is not whole:
+    the next import goes on from there.
 
     Parameters
     ----------
     table, sheet : the hospital's own table, where the numbers are a column of it.
     """
-    from client.importing.archive import retrieve, spool
+    from client.importing.archive import empty_spool, retrieve, spool
     from client.importing.archive_options import numbers_of, open_archive
     from client.importing.table import read_hospital_table
 
@@ -73,11 +87,20 @@ def fetched(
     archive = open_archive(options)
     numbers = numbers_of(options, frame)
     with spool(settings.work) as folder:
-        with ProgressBar(screen) as progress:
-            done = retrieve(archive, options.by, numbers, folder, progress)
-        for line in done.lines(options.by):
-            console.emit(line)
-        yield folder, done.is_whole
+        try:
+            with ProgressBar(screen) as progress:
+                done = retrieve(archive, options.by, numbers, folder, progress)
+            for line in done.lines(options.by):
+                console.emit(line)
+            yield folder, done.is_whole
+            if not done.incomplete:
+                empty_spool(folder)
+        finally:
+            if any(folder.iterdir()):
+                screen.emit(
+                    f"kept for the next import, with names: {folder}; the same command goes on from"
+                    " there, and --forget removes it"
+                )
 
 
 def check_one_source(source: Path | None, options: ArchiveOptions) -> None:

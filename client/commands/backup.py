@@ -27,9 +27,8 @@ from common.utils.durable import open_folder
 
 console, screen = consoles()
 OF = "hospital's site"
-# what is made anew, and images that lie with the data; images with names, which an import that was
-# killed has left, begin with SPOOL
-_LEFT_OUT = frozenset({"flower", "loopback", "reserved", "run.lock", FILE, *LOGS})
+# what is made anew, and images with names, which an interrupted import has left
+_LEFT_OUT = frozenset({"flower", "loopback", "reserved", "run.lock", FILE, SPOOL, *LOGS})
 # a lock, and the index of SQLite's log, which another machine would take for its own
 _MADE_ANEW = (".lock", "-shm")
 _KEPT = ("keys", "site.toml", "import.toml")
@@ -70,8 +69,7 @@ def _is_wanted(path: Path, work: Path) -> bool:
     """Tell whether a file or folder, relative to site.toml, belongs into a backup."""
     if path.is_relative_to(work):
         inside = path.relative_to(work).parts
-        left_out = inside and (inside[0] in _LEFT_OUT or inside[0].endswith(_MADE_ANEW))
-        return not left_out and not (inside and inside[0].startswith(SPOOL))
+        return not (inside and (inside[0] in _LEFT_OUT or inside[0].endswith(_MADE_ANEW)))
     return work.is_relative_to(path) or path.parts[0] in _KEPT
 
 

@@ -17,6 +17,7 @@ from client.commands.archive import (
     CredentialsOption,
     DicomwebOption,
     EchoOption,
+    ForgetOption,
     ListenOption,
     OwnTitleOption,
     PacsOption,
@@ -26,6 +27,7 @@ from client.commands.archive import (
     check_one_source,
     echo_archive,
     fetched,
+    forget_retrieved,
 )
 from common.errors import InputError, UsageError
 from common.utils.console import ProgressBar, consoles
@@ -67,6 +69,7 @@ def import_patients(
     credentials: CredentialsOption = None,
     patience: PatienceOption = 300.0,
     echo: EchoOption = False,
+    forget: ForgetOption = False,
 ) -> None:
     """Import patients, de-identified, from an export of the archive and the hospital's own table.
 
@@ -77,7 +80,8 @@ def import_patients(
     the table are asked once; the answers go into import.toml. A second import
     does only what is new or changed. Without --table it shows what the export
     holds. With --pacs or --dicomweb the images are fetched from the archive,
-    and what was fetched is removed again at the end.
+    and what was fetched is removed again at the end; an interrupted import
+    keeps it, and the same command goes on.
 
     Exit code 0: every row was taken. 1: at least one was not, for the reason
     that the table on the screen says, a file is damaged, or not all came from
@@ -91,6 +95,9 @@ def import_patients(
     mapping = mapping or (site.parent if site.is_file() else site) / _MAPPING
     if who:
         _show_person(settings, table, mapping, who)
+        return
+    if forget:
+        forget_retrieved(settings)
         return
     options = ArchiveOptions(
         pacs=pacs,

@@ -1,16 +1,17 @@
 """Retrieve the studies of a list from the hospital's archive, over DIMSE or DICOMweb.
 
 CT series and their contours (RTSTRUCT, SEG) alone are asked for. They carry names, so that they lie
-in a folder for this user alone, which is gone when the import ends, however it ends.
+in a folder for this user alone, which is gone when the import has ended. One that was interrupted
+leaves what has come to the next, which then asks only for the rest.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,12 @@ TRIES = 3
 """Times that a series is asked for where the archive breaks off."""
 LEAST_FREE = 2**30
 """Bytes that stay free on the disk."""
-SPOOL = "retrieved-"
+SPOOL = "retrieved"
+"""Folder below a site's work folder that holds what an archive sends."""
+_KEPT = "CT"
+"""Modality whose whole series an interrupted import leaves to the next. Contours are small, and may
+have been corrected since: they are asked for again."""
+_PART = ".part"
 _LONGEST: Mapping[By, int] = {"accession": 16, "patient": 64}
 # signs by which an archive takes a text for a pattern or a list (PS3.4, C.2.2.2)
 _PATTERN = re.compile(r"[*?\\]|[\x00-\x1f]")
@@ -101,11 +107,15 @@ class Retrieved:
     several : numbers with more than one study, and how many.
     bare : numbers whose studies hold no CT, or no contour.
     incomplete : series that did not come whole, with the reason.
+    kept : series that an interrupted import had retrieved.
+    places : folders of the series that this list asks for, whole or not.
     """
 
     folder: Path
     files: int = 0
     series: int = 0
+    kept: int = 0
+    places: set[Path] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     several: dict[str, int] = field(default_factory=dict)
     bare: dict[str, str] = field(default_factory=dict)
@@ -118,7 +128,8 @@ class Retrieved:
 
     def lines(self, by: By) -> Iterator[str]:
         """Yield what came and what did not, in words."""
-        yield f"retrieved: {self.files} files of {self.series} series"
+        kept = f"; {self.kept} series were there from an interrupted import" if self.kept else ""
+        yield f"retrieved: {self.files} files of {self.series} series{kept}"
         name = WORDS[by]
         if self.missing:
             yield f"unknown to the archive: {name} {', '.join(self.missing)}"
@@ -164,31 +175,50 @@ def checked_numbers(numbers: Sequence[str], by: By, where: str) -> list[str]:
 
 @contextmanager
 def spool(work: Path) -> Iterator[Path]:
-    """Yield a folder for this user alone, which is gone afterwards, also after an interruption.
+    """Yield the folder for what an archive sends: for this user, and for one import at a time.
 
-    What a killed import has left is removed first.
+    It stays as it is after the block, and goes if it is empty; `empty_spool` removes the rest.
+
+    Raises
+    ------
+    StudyError : another import is at it.
     """
+    folder = work / SPOOL
     open_folder(work)
-    for old in sorted(work.glob(f"{SPOOL}*.lock")):
-        with suppress(OSError), old.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(old.with_suffix(""))
-            old.unlink()
-    folder = Path(tempfile.mkdtemp(prefix=SPOOL, dir=work))
-    guard = folder.with_name(f"{folder.name}.lock")
-    with guard.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    open_folder(folder)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _hold(handle, folder)
         try:
             yield folder
         finally:
-            _remove(folder)
-            guard.unlink()
+            with suppress(OSError):
+                folder.rmdir()
+    finally:
+        os.close(handle)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder with files of persons; say so where that fails."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+def _hold(handle: int, folder: Path) -> None:
+    """Lock a folder, which another import may have removed meanwhile."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_there = os.path.samestat(os.fstat(handle), folder.stat())
+    except OSError:
+        is_there = False
+    if not is_there:
+        raise StudyError(
+            "another import of this site is retrieving images",
+            where=str(folder),
+            remedy="wait until it has ended",
+        )
+
+
+def empty_spool(folder: Path) -> int:
+    """Remove all that was retrieved, and return the number of files."""
+    count = sum(path.is_file() for path in folder.rglob("*"))
+    for place in folder.iterdir():
+        shutil.rmtree(place)
+    return count
 
 
 def retrieve(
@@ -200,7 +230,8 @@ def retrieve(
 ) -> Retrieved:
     """Retrieve CT series and contours of all studies of a list into a folder.
 
-    A series that breaks off is asked for again, and then passed over and named.
+    A series that breaks off is asked for again, and then passed over and named. A whole CT series
+    that an interrupted import has left there is not asked for; what else it has left is removed.
 
     Parameters
     ----------
@@ -223,6 +254,8 @@ def retrieve(
         for series in wanted:
             said(f"{series.modality}, {series.instances or '?'} files")
             _fetch(archive, series, done)
+    for left in {*folder.iterdir()} - done.places:
+        shutil.rmtree(left)
     if progress is not None:
         progress(len(numbers), len(numbers), "retrieved")
     return done
@@ -255,16 +288,33 @@ def _wanted(archive: Archive, by: By, number: str, done: Retrieved) -> list[Foun
 
 def _fetch(archive: Archive, series: FoundSeries, done: Retrieved) -> None:
     """Retrieve one series, again where it breaks off; one that is there already is not repeated."""
-    folder = done.folder / hashlib.sha256(series.uid.encode()).hexdigest()[:16]
-    if folder.exists():
+    place = done.folder / hashlib.sha256(series.uid.encode()).hexdigest()[:16]
+    part = place.with_suffix(_PART)
+    if done.places & {place, part}:
         return
-    folder.mkdir()
+    if place.is_dir() and not (series.modality == _KEPT and _count(place) >= series.instances):
+        shutil.rmtree(place)
+    if place.is_dir():
+        done.kept += 1
+    else:
+        why = _ask(archive, series, part)
+        if why:
+            done.incomplete[series.uid], place = why, part
+        else:
+            part.rename(place)
+    done.places.add(place)
+    done.files, done.series = done.files + _count(place), done.series + 1
+
+
+def _ask(archive: Archive, series: FoundSeries, folder: Path) -> str:
+    """Retrieve a series into a folder, and return why it is not whole; empty if it is."""
     why = ""
     for _ in range(TRIES):
+        folder.mkdir(exist_ok=True)
         if shutil.disk_usage(folder).free < LEAST_FREE:
             raise StudyError(
                 "less than 1 GB is free, and retrieved images need more",
-                where=str(done.folder.parent),
+                where=str(folder.parent),
                 remedy="make room there, or retrieve fewer at a time",
             )
         try:
@@ -272,13 +322,18 @@ def _fetch(archive: Archive, series: FoundSeries, done: Retrieved) -> None:
             why = ""
         except SeriesError as error:
             why = error.what
-        came = len(list(folder.iterdir()))
+        finally:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing came
+        came = _count(folder)
         if not why and came and came >= series.instances:
-            break
+            return ""
         why = why or f"{came} of {series.instances} files came"
-    if why:
-        done.incomplete[series.uid] = why
-    done.files, done.series = done.files + len(list(folder.iterdir())), done.series + 1
+    return why
+
+
+def _count(folder: Path) -> int:
+    return len(list(folder.glob("*")))
 
 
 def instance_file(folder: Path, uid: str) -> Path:

@@ -1,7 +1,4 @@
-"""LASSO from Gram matrices: scikit-learn's coordinate descent, cross-validated over folds.
-
-`server.phases.lasso` asks the sites for the matrices.
-"""
+"""LASSO from Gram matrices: scikit-learn's coordinate descent, cross-validated over folds."""
 
 from __future__ import annotations
 

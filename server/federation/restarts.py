@@ -1,7 +1,4 @@
-"""Let a run go on after a site's program was started again: new keys everywhere, then ask again.
-
-At the site `client.commands.run` starts the SuperNode again whenever it ends.
-"""
+"""Let a run go on after a site's program was started again: new keys everywhere, then ask again."""
 
 from __future__ import annotations
 

@@ -100,10 +100,10 @@ def test_folders_elsewhere_are_left_to_the_hospital(settings: SiteSettings, tmp_
     assert "work and keys do not lie in the folder of site.toml" in str(done.exception)
 
 
-def test_images_with_names_that_a_killed_import_has_left_are_not_in_a_backup(
+def test_images_with_names_that_an_interrupted_import_has_left_are_not_in_a_backup(
     settings: SiteSettings, tmp_path: Path
 ) -> None:
-    left = settings.work / f"{SPOOL}x" / "series"
+    left = settings.work / SPOOL / "series"
     left.mkdir(parents=True)
     (left / "1.dcm").write_bytes(b"Vandersnoot")
     answer(settings)

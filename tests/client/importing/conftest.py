@@ -56,8 +56,12 @@ class Hospital:
     def scan(self, number: int, **settings: object) -> Scan:
         """Write a patient's CT series."""
         made = Scan(person(number), body(number), **settings)
-        made.write(self.export / f"disc{number % 3}" / "DICOM" / made.series[-6:])
+        made.write(self.series(number, made))
         return made
+
+    def series(self, number: int, scan: Scan) -> Path:
+        """Return the folder with the slices of a patient's series and nothing else."""
+        return self.export / f"disc{number % 3}" / "DICOM" / scan.series[-6:]
 
     def patient(self, number: int) -> Scan:
         """Write a patient with contours, and return the scan."""

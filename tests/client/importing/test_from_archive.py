@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from client.check.retrieved import check_retrieved
+from client.check.runner import site_of
 from client.cli import app
 from client.imaging.radiomics.extraction import extract
-from client.importing.pacs import OWN_TITLE
+from client.importing.archive import SPOOL, FoundSeries
+from client.importing.pacs import OWN_TITLE, Pacs
 from client.importing.pseudonyms import Pseudonyms, load_secret
 from common.utils.processes import free_port
 from tests.client.importing.test_hospital import REAL, STS, made_up, needs_real
-from tests.fixtures.archive import INSTITUTION, person
+from tests.fixtures.archive import INSTITUTION, ellipses, person
 from tests.fixtures.orthanc import Orthanc, needs_dicomweb, needs_orthanc, orthanc
 
-PHANTOMS, FIRST_REAL = (1, 2, 3), 100
+PHANTOMS, TWENTY, FIRST_REAL = (1, 2, 3), range(1, 21), 100
 MOVE_PORT = free_port()
 pytestmark = [needs_orthanc, needs_dicomweb]
 
@@ -111,6 +114,40 @@ def test_three_real_patients_from_a_pacs_have_the_features_of_their_own_files(
         assert text.lower().encode() not in everything, text
 
 
+def test_twenty_phantoms_from_a_pacs_have_the_features_of_their_own_files(
+    hospital: Any, pacs: Orthanc
+) -> None:
+    scans = {number: hospital.scan(number) for number in TWENTY}
+    for number, scan in scans.items():
+        path = hospital.export / "contours" / f"c{number}"
+        if number % 2:
+            polygons = ellipses((26.3, 22.6), 5 + number % 3, range(7, 13))
+            scan.rtstruct(path, {"GTV": polygons, f"node {scan.who.family}": polygons})
+        else:
+            inside = np.zeros(scan.hu.shape, dtype=bool)
+            inside[7:13, 17:27, 20 : 30 + number % 3] = True
+            scan.seg(path, {"GTV": inside & (scan.hu > 30), "node": inside})
+    hospital.rows(*[(person(n).patient, "ja", 50 + n, 1 + n % 2) for n in TWENTY])
+    pacs.store(hospital.export)
+    shown = fetch(hospital, "--pacs", pacs.peer)
+    assert shown.exit_code == 0 and "20 taken" in shown.output, shown.output
+    names = Pseudonyms(load_secret(hospital.site / "keys"))
+    rows = {row["patient_id"]: row for row in hospital.cohort()}
+    for number, scan in scans.items():
+        row = rows[names.patient(person(number).patient)]
+        assert row["age"] == str(50 + number)
+        image, mask = hospital.site / row["image"], hospital.site / row["mask"]
+        _, found = extract(image, mask, "radiomics-original", 105)
+        series = hospital.series(number, scan)
+        contours = hospital.export / "contours" / f"c{number}#GTV"
+        _, expected = extract(series, contours, "radiomics-original", 105)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=0)
+    everything = hospital.everything().lower()
+    for scan in scans.values():
+        for text in (*scan.who.texts, *scan.uids, INSTITUTION, "Quixworth"):
+            assert text.lower().encode() not in everything, text
+
+
 def test_what_does_not_come_is_said_and_what_came_is_removed(hospital: Any, pacs: Orthanc) -> None:
     hospital.patient(1)
     pacs.store(hospital.export)
@@ -120,6 +157,49 @@ def test_what_does_not_come_is_said_and_what_came_is_removed(hospital: Any, pacs
     assert shown.exit_code == 1
     assert f"unknown to the archive: patient ID {unknown}" in shown.output
     assert "1 taken" in shown.output
+    assert not list((hospital.site / "work").iterdir())
+
+
+def test_an_interrupted_import_goes_on_where_it_was(
+    hospital: Any, pacs: Orthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = [hospital.patient(number) for number in (1, 2)]
+    pacs.store(hospital.export)
+    hospital.rows(*[(person(number).patient, "ja", 50, 1) for number in (1, 2)])
+    asked: list[str] = []
+    honest = Pacs.retrieve
+
+    def interrupted(self: Pacs, series: FoundSeries, folder: Path) -> None:
+        asked.append(series.modality)
+        if len(asked) == 3:  # the first of the second person's two series
+            raise KeyboardInterrupt
+        honest(self, series, folder)
+
+    monkeypatch.setattr(Pacs, "retrieve", interrupted)
+    shown = fetch(hospital, "--pacs", pacs.peer)
+    assert shown.exit_code != 0
+    assert "kept for the next import, with names" in shown.output
+    left = hospital.site / "work" / SPOOL
+    assert len(list(left.rglob("*.dcm"))) == 21
+    monkeypatch.setattr(Pacs, "retrieve", honest)
+    (row,) = check_retrieved(site_of(hospital.site))
+    assert row.severity == "warning" and "21 files with names" in row.what
+    shown = fetch(hospital, "--pacs", pacs.peer)
+    assert shown.exit_code == 0 and "2 taken" in shown.output, shown.output
+    assert "42 files of 4 series; 1 series were there" in shown.output
+    (row,) = check_retrieved(site_of(hospital.site))
+    assert row.severity == "ok" and not list((hospital.site / "work").iterdir())
+    everything = hospital.everything().lower()
+    for scan in scans:
+        assert not [text for text in scan.who.texts if text.lower().encode() in everything]
+
+
+def test_what_an_interrupted_import_has_left_can_be_removed(hospital: Any) -> None:
+    left = hospital.site / "work" / SPOOL / "series"
+    left.mkdir(parents=True)
+    (left / "x.dcm").write_bytes(b"a name")
+    shown = CliRunner().invoke(app, ["import", str(hospital.site), "--forget"])
+    assert shown.exit_code == 0 and "removed: 1 files" in shown.output
     assert not list((hospital.site / "work").iterdir())
 
 

@@ -1,4 +1,4 @@
-"""A retrieval by a list: what breaks off, what is asked for, and that nothing of a person stays."""
+"""A retrieval by a list: what breaks off, what is asked for, and what an interruption leaves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from client.importing.archive import (
     FoundStudy,
     SeriesError,
     checked_numbers,
+    empty_spool,
     instance_file,
     read_numbers,
     retrieve,
@@ -144,17 +146,72 @@ def test_numbers_may_be_a_column_of_the_hospitals_table() -> None:
             numbers_of(options, frame)
 
 
-# -- nothing of a person stays -------------------------------------------------------------------
+# -- what an interrupted import leaves to the next -----------------------------------------------
 
 
-def test_what_is_retrieved_is_for_this_user_alone_and_gone_afterwards(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), spool(tmp_path / "work") as folder:
+class BreaksDown(Made):
+    """An archive that goes away when it is asked for contours."""
+
+    def retrieve(self, series: FoundSeries, folder: Path) -> None:
+        super().retrieve(series, folder)
+        if series.modality == "RTSTRUCT":
+            raise ArchiveError("it went away")
+
+
+def test_the_next_import_asks_for_contours_and_for_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError):
+        retrieve(BreaksDown(), "accession", ["A1"], tmp_path)
+    made = Made()
+    done = retrieve(made, "accession", ["A1"], tmp_path)
+    assert made.asked == ["RTSTRUCT"]
+    assert (done.files, done.series, done.kept, done.is_whole) == (6, 2, 1, True)
+    assert "1 series were there from an interrupted import" in next(done.lines("accession"))
+    again = Made()
+    retrieve(again, "accession", ["A1"], tmp_path)
+    assert again.asked == ["RTSTRUCT"], "it may have been corrected meanwhile"
+
+
+def test_a_series_that_was_not_whole_or_has_grown_is_asked_for_again(tmp_path: Path) -> None:
+    done = retrieve(Made(whole=False), "accession", ["A1"], tmp_path)
+    assert not done.is_whole
+    made = Made()
+    assert retrieve(made, "accession", ["A1"], tmp_path).is_whole
+    assert made.asked == ["CT", "RTSTRUCT"]
+
+    class Grown(Made):
+        def series(self, study: str) -> list[FoundSeries]:
+            return [replace(one, instances=4) for one in super().series(study)]
+
+    grown = Grown()
+    retrieve(grown, "accession", ["A1"], tmp_path)
+    assert grown.asked == ["CT"] * archive.TRIES + ["RTSTRUCT"] * archive.TRIES
+
+
+def test_what_another_list_has_left_is_removed(tmp_path: Path) -> None:
+    class Another(Made):
+        def studies(self, by: By, number: str) -> list[FoundStudy]:
+            return [FoundStudy("2.2", "P2", "A2")]
+
+    retrieve(Another(), "accession", ["A2"], tmp_path)
+    others = {*tmp_path.iterdir()}
+    retrieve(Made(), "accession", ["A1"], tmp_path)
+    assert len(others) == len(list(tmp_path.iterdir())) == 2
+    assert not others & {*tmp_path.iterdir()}
+
+
+def test_what_is_retrieved_is_for_this_user_alone_and_stays_until_it_is_removed(
+    tmp_path: Path,
+) -> None:
+    work = tmp_path / "work"
+    with pytest.raises(RuntimeError), spool(work) as folder:
         (folder / "ct").mkdir()
         (folder / "ct" / "x").write_bytes(b"a name")
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert folder.is_relative_to(tmp_path / "work")
         raise RuntimeError
-    assert not list((tmp_path / "work").iterdir())
+    with spool(work) as folder:
+        assert [path.name for path in folder.rglob("*")] == ["ct", "x"]
+        assert empty_spool(folder) == 1
+    assert not list(work.iterdir())
 
 
 WAITS = """
@@ -165,14 +222,14 @@ from common.utils.processes import interrupt_when_terminated
 interrupt_when_terminated()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with spool(Path(sys.argv[1])) as folder:
-    (folder / "x").write_bytes(b"a name")
+    (folder / "x").mkdir()
     print("ready", flush=True)
     time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_import_that_is_stopped_leaves_nothing_or_nothing_beyond_the_next(
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_one_import_retrieves_at_a_time_however_it_ends(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     work = tmp_path / "work"
@@ -181,13 +238,11 @@ def test_an_import_that_is_stopped_leaves_nothing_or_nothing_beyond_the_next(
     ) as program:
         assert program.stdout is not None
         program.stdout.readline()
-        with spool(work):
-            assert len(list(work.rglob("x"))) == 1, "of an import that still runs nothing is taken"
+        with pytest.raises(StudyError, match="another import"), spool(work):
+            pass
         os.kill(program.pid, number)
-    if number is signal.SIGKILL:
-        with spool(work):
-            assert not list(work.rglob("x"))
-    assert not list(work.iterdir())
+    with spool(work) as folder:
+        assert [path.name for path in folder.iterdir()] == ["x"]
 
 
 # -- addresses and passwords ---------------------------------------------------------------------

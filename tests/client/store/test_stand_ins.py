@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from client.store.derived_files import StandIns
 from client.store.site_db import SiteDb
+from client.store.stand_ins import StandIn, StandIns
 
 
 def test_what_stood_in_adds_up_and_outlasts_a_restart(tmp_path: Path) -> None:
@@ -13,8 +13,8 @@ def test_what_stood_in_adds_up_and_outlasts_a_restart(tmp_path: Path) -> None:
     StandIns(SiteDb(tmp_path), "r").remember(5, "clinical/lasso/1", 0.1)
     found = StandIns(SiteDb(tmp_path), "r")
     assert set(found.all()) == {
-        ("clinical/lasso/0", 0.25),
-        ("clinical/lasso/1", 0.1),
+        StandIn("clinical/lasso/0", 0.25),
+        StandIn("clinical/lasso/1", 0.1),
     }
     assert (found.count, found.together) == (2, pytest.approx(0.35))
 
