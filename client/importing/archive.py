@@ -40,6 +40,7 @@ _PART = ".part"
 _LONGEST: Mapping[By, int] = {"accession": 16, "patient": 64}
 # signs by which an archive takes a text for a pattern or a list (PS3.4, C.2.2.2)
 _PATTERN = re.compile(r"[*?\\]|[\x00-\x1f]")
+_LONGEST_COUNT = 10
 _UID = re.compile(r"[0-9.]{1,64}")
 Progress = Callable[[int, int, str], None]
 
@@ -334,6 +335,15 @@ def _ask(archive: Archive, series: FoundSeries, folder: Path) -> str:
 
 def _count(folder: Path) -> int:
     return len(list(folder.glob("*")))
+
+
+def instances_in(text: str) -> int:
+    """Return the number of instances that an archive says it has; 0 where it is none.
+
+    >>> instances_in("64"), instances_in(""), instances_in("many")
+    (64, 0, 0)
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST_COUNT else 0
 
 
 def instance_file(folder: Path, uid: str) -> Path:

@@ -54,7 +54,9 @@ def open_archive(options: ArchiveOptions) -> Archive:
     ------
     InputError, UsageError : the options do not go together, or one of them cannot be used.
     """
-    if bool(options.pacs) == bool(options.dicomweb):
+    if not options.wanted:
+        raise UsageError("no archive is named", where="--pacs", remedy="or use --dicomweb")
+    if options.pacs and options.dicomweb:
         raise UsageError("two archives are named", where="--pacs", remedy="name one of the two")
     if options.authority is not None and not options.authority.is_file():
         raise InputError("no such file", where=str(options.authority), remedy="correct --ca")
@@ -98,7 +100,7 @@ def numbers_of(options: ArchiveOptions, frame: pd.DataFrame | None) -> list[str]
     """
     if bool(options.accession) == bool(options.patient):
         raise UsageError(
-            "an archive is asked by accession number or by patient ID, not by both",
+            "an archive is asked by accession number or by patient ID, one of them and not both",
             where="--accession",
             remedy="name a file with one a line, or a column of --table, for one of the two",
         )

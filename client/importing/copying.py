@@ -45,6 +45,7 @@ LEAST_KEPT = 0.05
 _MORE = 8
 IMAGE, MASK = "ct", "roi.dcm"
 """Folder of the slices and file of the ROI, in the folder of a patient."""
+_PART, _OLD = ".part-", ".old-"
 
 
 def mask_file(reading: str) -> str:
@@ -323,16 +324,24 @@ def _check_same(original: Original, keep: Keep, folder: Path, confirmed: frozens
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Give a new folder that takes the place of another one once it is complete."""
-    part = folder.with_name(f".part-{folder.name}")
-    old = folder.with_name(f".old-{folder.name}")
-    for left in (part, old):
-        shutil.rmtree(left, ignore_errors=True)
+    part = folder.with_name(f"{_PART}{folder.name}")
     make_folder(part)
     try:
         yield part
         if folder.exists():
-            folder.rename(old)
+            folder.rename(folder.with_name(f"{_OLD}{folder.name}"))
         part.rename(folder)
     finally:
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)
+        clear_staged(folder.parent, folder.name)
+
+
+def clear_staged(images: Path, name: str = "*") -> None:
+    """Remove what an import has left that was interrupted, and put copies back that it moved."""
+    for part in images.glob(f"{_PART}{name}"):
+        shutil.rmtree(part, ignore_errors=True)
+    for old in images.glob(f"{_OLD}{name}"):
+        folder = old.with_name(old.name.removeprefix(_OLD))
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)

@@ -24,8 +24,9 @@ from client.importing.archive import (
     FoundStudy,
     SeriesError,
     instance_file,
+    instances_in,
 )
-from common.errors import InputError
+from common.errors import InputError, StudyError
 from common.utils.text_file import read_written
 
 VARIABLE = "FEDLNM_DICOMWEB"
@@ -80,8 +81,12 @@ def make_endpoint(
         others may read the file with it.
     """
     words = _words_of(credentials) if credentials else os.environ.get(VARIABLE, "").strip()
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets that do not close
+        is_address = False
+    if not is_address:
         raise InputError("this is no address", where="--dicomweb", remedy="https://HOST/dicom-web")
     if parts.username is not None or parts.password is not None:
         raise InputError(
@@ -160,7 +165,7 @@ class DicomWeb:
         names = ("SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
         found = self._pages(names, lambda **page: self._client.search_for_series(study, **page))
         return [
-            FoundSeries(study, uid, modality, int(count or 0))
+            FoundSeries(study, uid, modality, instances_in(count))
             for uid, modality, count in ([one[name] for name in names] for one in found)
         ]
 
@@ -212,6 +217,10 @@ class DicomWeb:
             ) from None
         except requests.exceptions.HTTPError as error:
             raise self._refused(error.response, kind) from None
+        except requests.exceptions.ConnectTimeout:
+            what = f"no connection within {_CONNECT_SECONDS:g} s"
+            remedy = "ask the network people to let this machine connect to it"
+            raise kind(what, where=where, remedy=remedy) from None
         except requests.exceptions.Timeout:
             what = f"no answer within {self._endpoint.patience:g} s"
             raise kind(what, where=where, remedy="try again, or with more --patience") from None
@@ -227,10 +236,11 @@ class DicomWeb:
                 where=where,
                 remedy="check host and port; the PACS team knows them",
             ) from None
-        except (ValueError, KeyError, AttributeError) as error:
-            raise kind(
-                f"an answer that cannot be read ({type(error).__name__})", where=where
-            ) from None
+        except (StudyError, OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever pydicom and the client raise on it
+            what = f"an answer that cannot be read ({type(error).__name__})"
+            raise kind(what, where=where, remedy="show it to the PACS team") from None
 
     def _refused(self, response: Any, kind: type[ArchiveError]) -> ArchiveError:
         where, status = self._endpoint.place, int(response.status_code)

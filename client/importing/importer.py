@@ -15,13 +15,13 @@ from client.data.cohort import RowProblem, names_scanners, read_rows
 from client.data.cohort_file import COLUMN, FRAME_OF_REFERENCE, NOTHING, row_number
 from client.imaging.errors import PatientError
 from client.imaging.patient import MAIN_READING
-from client.importing.copying import IMAGE, MASK, copy_patient, mask_file, staged
+from client.importing.copying import IMAGE, MASK, clear_staged, copy_patient, mask_file, staged
 from client.importing.deidentify import ROI
 from client.importing.mapping import ImportMapping
 from client.importing.outcome import Outcome, as_rows
 from client.importing.pairing import Images, Pair, images_by_person
 from client.importing.pseudonyms import Pseudonyms, same_person
-from client.importing.record import ImportRecord, fingerprint_of, patient_folder
+from client.importing.record import IMAGES, ImportRecord, fingerprint_of, patient_folder
 from client.importing.survey import Progress, Survey
 from client.importing.table import cohort_rows, plain_csv
 from common.errors import InputError, StudyError
@@ -104,6 +104,7 @@ def import_patients(
             remedy="move it elsewhere, or import into another folder: site.toml names it as data",
         )
     with alone(site.data / ".import.lock"):
+        clear_staged(site.data / IMAGES)
         rows = _rows(site, frame, mapping)
         readings = {str(name): rois for name, rois in mapping.readings.items()}
         images = images_by_person(found, mapping.match, mapping.roi, readings)

@@ -50,6 +50,7 @@ from client.importing.archive import (
     FoundStudy,
     SeriesError,
     instance_file,
+    instances_in,
 )
 from common.errors import InputError
 
@@ -176,7 +177,7 @@ class Pacs:
                 study,
                 _text(one, "SeriesInstanceUID"),
                 _text(one, "Modality"),
-                int(_text(one, "NumberOfSeriesRelatedInstances") or 0),
+                instances_in(_text(one, "NumberOfSeriesRelatedInstances")),
             )
             for one in self._find("SERIES", keys)
         ]
@@ -470,7 +471,11 @@ def _check_storage(association: Association, peer: Peer) -> None:
 
 
 def _text(found: Dataset, name: str) -> str:
-    value = found.get(name)
+    """Return an element of an answer; empty where it has none, or one against the standard."""
+    try:
+        value = found.get(name)
+    except Exception:  # whatever pydicom raises
+        return ""
     return "" if value is None else str(value).strip().strip("\0")
 
 

@@ -14,6 +14,8 @@ from common.study.model import Study
 from common.utils.durable import write_durably
 
 FILE = "import.json"
+IMAGES = "images"
+"""Folder of all copies, in that of cohort.csv."""
 _FORMAT = "1"
 """Changes whenever a copy would be written differently."""
 
@@ -47,7 +49,7 @@ class ImportRecord:
 
 def patient_folder(data: Path, pseudonym: str) -> Path:
     """Return the folder of a patient's copy."""
-    return data / "images" / pseudonym
+    return data / IMAGES / pseudonym
 
 
 def fingerprint_of(pairs: Mapping[str, Pair], study: Study, names: Pseudonyms) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,13 @@ import pydicom
 from pydicom.uid import CTImageStorage, RTStructureSetStorage, SegmentationStorage
 
 from client.imaging.dicom.folder import kind_unless_dicom
-from client.imaging.dicom.header import conforming, kind_of, read_header, sop_class
+from client.imaging.dicom.header import (
+    conforming,
+    is_localizer,
+    kind_of,
+    read_header,
+    sop_class,
+)
 from client.imaging.dicom.masks import LABEL_MAP_SEGMENTATION_STORAGE
 from client.imaging.errors import PatientError
 
@@ -142,7 +149,7 @@ def survey_export(folder: Path, progress: Progress | None = None) -> Survey:
     ----------
     progress : called with the number of files done, their total, and a word.
     """
-    found, slices = Survey(), defaultdict[str, list[tuple[Stored, pydicom.Dataset]]](list)
+    found, slices = Survey(), defaultdict[str, list[_Slice]](list)
     files = list(_files(folder, found))
     seen: dict[str, Path] = {}
     for done, path in enumerate(files, start=1):
@@ -173,7 +180,7 @@ def _files(folder: Path, found: Survey) -> Iterator[Path]:
 def _sort(
     path: Path,
     found: Survey,
-    slices: dict[str, list[tuple[Stored, pydicom.Dataset]]],
+    slices: dict[str, list[_Slice]],
     seen: dict[str, Path],
 ) -> None:
     """Put one file where it belongs.
@@ -189,7 +196,7 @@ def _sort(
         return
     header = read_header(path, _TAGS)
     kind = kind_of(header)
-    localizer = "LOCALIZER" in (header.get("ImageType") or ())
+    localizer = is_localizer(header, path.name)
     is_slice, is_mask = kind == CTImageStorage.name, sop_class(header) in _MASKS
     if localizer or not (is_slice or is_mask):
         found.others[f"localizer ({kind})" if localizer else kind] += 1
@@ -203,7 +210,7 @@ def _sort(
             raise PatientError("another file has the same SOP Instance UID", where=path.name)
         found.copies += 1
     elif is_slice:
-        slices[stored.series].append((stored, header))
+        slices[stored.series].append(_slice(stored, header))
     else:
         found.contours.append(_contours(stored, header))
 
@@ -225,19 +232,31 @@ def _stored(path: Path, kind: str, header: pydicom.FileDataset) -> Stored:
         )
 
 
-def _series(uid: str, own: list[tuple[Stored, pydicom.Dataset]]) -> Series:
-    first = own[0][1]
-    with conforming(own[0][0].path.name):
-        parts = (
-            f"number {first.get('SeriesNumber')}" if first.get("SeriesNumber") is not None else "",
-            str(first.get("SeriesDescription") or ""),
-            str(first.get("ConvolutionKernel") or ""),
-            f"{first.SliceThickness} mm" if first.get("SliceThickness") is not None else "",
-            f"{len(own)} slices",
+@dataclass(frozen=True)
+class _Slice:
+    """A CT slice, and the words of its header: the header itself takes ten times as much room."""
+
+    stored: Stored
+    words: tuple[str, ...]
+    burned_in: bool
+
+
+def _slice(stored: Stored, header: pydicom.Dataset) -> _Slice:
+    with conforming(stored.path.name):
+        number, thickness = header.get("SeriesNumber"), header.get("SliceThickness")
+        words = (
+            "" if number is None else f"number {number}",
+            str(header.get("SeriesDescription") or ""),
+            str(header.get("ConvolutionKernel") or ""),
+            "" if thickness is None else f"{thickness} mm",
         )
-        burned = any(str(one.get("BurnedInAnnotation", "")).upper() == "YES" for _, one in own)
-    stored = tuple(one for one, _ in own)
-    return Series(uid, stored, ", ".join(part for part in parts if part), burned)
+        burned_in = str(header.get("BurnedInAnnotation", "")).upper() == "YES"
+    return _Slice(stored, tuple(sys.intern(word) for word in words if word), burned_in)
+
+
+def _series(uid: str, own: list[_Slice]) -> Series:
+    words = ", ".join((*own[0].words, f"{len(own)} slices"))
+    return Series(uid, tuple(one.stored for one in own), words, any(one.burned_in for one in own))
 
 
 def _contours(stored: Stored, header: pydicom.FileDataset) -> Contours:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, NoReturn
+from zipfile import ZipFile
 
 import openpyxl
 import pandas as pd
@@ -18,9 +19,12 @@ from client.data.cohort_file import parse_table, read_table
 from client.importing.mapping import ImportMapping
 from common.errors import InputError
 from common.study.model import Study
+from common.utils.bounded import MIB, in_words
 from common.utils.text_file import level_index
 
 WORKBOOK = (".xlsx", ".xlsm")
+MOST_WORKBOOK = 64 * MIB
+"""Bytes of all parts of a workbook, and cells and letters of its table."""
 _LABELS = ("0", "1")
 
 
@@ -33,7 +37,7 @@ def read_hospital_table(path: Path, sheet: str = "") -> pd.DataFrame:
 
     Raises
     ------
-    InputError : no such file or sheet, or a workbook that cannot be opened.
+    InputError : no such file or sheet, or a workbook that cannot be read or is too large.
     TableError : as `read_table`.
     """
     if path.suffix.lower() not in WORKBOOK:
@@ -46,22 +50,48 @@ def read_hospital_table(path: Path, sheet: str = "") -> pd.DataFrame:
 def _as_csv(path: Path, sheet: str) -> str:
     """Return a sheet as CSV, a line for every row; formulas have their last values."""
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (BadZipFile, KeyError, ValueError, OSError) as error:
+        with ZipFile(path) as file:
+            size = sum(member.file_size for member in file.infolist())
+        if size > MOST_WORKBOOK:
+            _refuse_size(path)
+        with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
+            names = [one.title for one in book.worksheets]
+            if sheet and sheet not in names:
+                remedy = f"sheet in import.toml is one of {', '.join(names)}"
+                raise InputError(f"no sheet {sheet}", where=str(path), remedy=remedy)
+            chosen = book[sheet or names[0]]
+            # what a file says of its size would fill every row up to its last column
+            chosen.reset_dimensions()
+            return plain_csv(_texts_of(chosen.iter_rows(values_only=True), path))
+    except InputError:
+        raise
+    except Exception as error:  # whatever its readers of zip, XML and cells raise
         raise InputError(
-            f"not a workbook that can be opened ({type(error).__name__})",
+            f"not a workbook that can be read ({type(error).__name__})",
             where=str(path),
             remedy="save it anew as .xlsx without a password, or as CSV",
         ) from None
-    try:
-        names = book.sheetnames
-        if sheet and sheet not in names:
-            remedy = f"sheet in import.toml is one of {', '.join(names)}"
-            raise InputError(f"no sheet {sheet}", where=str(path), remedy=remedy)
-        rows = book[sheet or names[0]].iter_rows(values_only=True)
-        return plain_csv([_text(cell) for cell in row] for row in rows)
-    finally:
-        book.close()
+
+
+def _texts_of(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[list[str]]:
+    """Yield the texts of each row, as wide as the first; InputError beyond `MOST_WORKBOOK`."""
+    size = width = 0
+    for row in rows:
+        texts = [_text(cell) for cell in row]
+        width = width or len(texts)
+        texts += [""] * (width - len(texts))
+        size += len(texts) + sum(map(len, texts))
+        if size > MOST_WORKBOOK:
+            _refuse_size(path)
+        yield texts
+
+
+def _refuse_size(path: Path) -> NoReturn:
+    raise InputError(
+        f"a workbook with more than {in_words(MOST_WORKBOOK)} in it",
+        where=str(path),
+        remedy="copy the table alone into a new workbook, or save it as CSV",
+    )
 
 
 def plain_csv(rows: Iterable[Sequence[str]]) -> str:

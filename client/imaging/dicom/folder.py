@@ -20,7 +20,7 @@ import pydicom
 from pydicom.uid import CTImageStorage
 
 from client.imaging.dicom.alike import ALIKE_TAGS
-from client.imaging.dicom.header import kind_of, read_header
+from client.imaging.dicom.header import is_localizer, kind_of, read_header
 from client.imaging.dicom.pixels import PIXEL_TAGS
 from client.imaging.errors import PatientError
 from client.imaging.source import DICOM_ENDINGS, begins_as_dicom
@@ -70,7 +70,7 @@ class Found:
     @property
     def localizer(self) -> bool:
         """True for an overview on which the slices were planned."""
-        return "LOCALIZER" in (self.header.get("ImageType") or ())
+        return is_localizer(self.header, self.path.name)
 
     @property
     def kind(self) -> str:

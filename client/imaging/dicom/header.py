@@ -184,6 +184,17 @@ def kind_of(header: pydicom.FileDataset) -> str:
     return uid.name if uid.name != uid else "an object of unknown kind"
 
 
+def is_localizer(header: pydicom.Dataset, where: str) -> bool:
+    """Return whether an image is an overview on which slices were planned.
+
+    Raises
+    ------
+    PatientError : its Image Type is no text.
+    """
+    with conforming(where):
+        return "LOCALIZER" in (header.get("ImageType") or ())
+
+
 @contextmanager
 def conforming(where: str) -> Iterator[None]:
     """Turn every error of a library on a non-conforming file into one plain error.

@@ -17,7 +17,7 @@ from client.imaging.preprocess import preprocess
 from client.imaging.radiomics.extraction import extract_roi
 from client.imaging.reading import read_image, read_mask
 from client.importing import copying
-from client.importing.copying import IMAGE, MASK, copy_patient
+from client.importing.copying import IMAGE, MASK, clear_staged, copy_patient, staged
 from client.importing.pairing import Pair, images_by_person
 from client.importing.pseudonyms import Pseudonyms
 from client.importing.survey import survey_export
@@ -238,3 +238,44 @@ def test_a_small_roi_in_a_large_image_leaves_enough_to_know_hounsfield_units(
     assert copying.LEAST_KEPT < natural < 0.3
     monkeypatch.setattr(copying, "LEAST_KEPT", 0.3)
     assert 0.3 <= share() < 0.45
+
+
+def test_a_copy_stays_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the disk refuses the last step: the archive may not have the patient any more."""
+    folder = tmp_path / "P-b"
+    folder.mkdir()
+    (folder / "x").write_text("old")
+    with pytest.raises(PatientError), staged(folder) as part:
+        (part / "x").write_text("new")
+        raise PatientError("it broke off")
+    assert (folder / "x").read_text() == "old"
+    rename = Path.rename
+    monkeypatch.setattr(
+        *(Path, "rename"),
+        lambda own, to: no_room() if own.name.startswith(".part-") else rename(own, to),
+    )
+    with pytest.raises(OSError, match="no room"), staged(folder) as part:
+        (part / "x").write_text("new")
+    monkeypatch.undo()
+    assert (folder / "x").read_text() == "old"
+    with staged(folder) as part:
+        (part / "x").write_text("new")
+    assert (folder / "x").read_text() == "new"
+    assert [one.name for one in tmp_path.iterdir()] == ["P-b"]
+
+
+def no_room() -> None:
+    raise OSError("no room")
+
+
+def test_what_an_import_left_that_was_killed_is_put_back_or_removed(tmp_path: Path) -> None:
+    for name in (".old-P-b", ".part-P-b", ".old-P-c", "P-c", ".part-P-d"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text(name)
+    clear_staged(tmp_path)
+    assert {one.name: (one / "x").read_text() for one in tmp_path.iterdir()} == {
+        "P-b": ".old-P-b",
+        "P-c": "P-c",
+    }

@@ -272,6 +272,8 @@ def test_one_archive_is_named() -> None:
         open_archive(ArchiveOptions(pacs="A@h:1", own_title="TOO LONG FOR A TITLE"))
     with pytest.raises(UsageError, match="--listen"):
         open_archive(ArchiveOptions(pacs="A@h:1", tls=True, listen=11112))
+    with pytest.raises(UsageError, match="no archive is named"):
+        open_archive(ArchiveOptions())
 
 
 @pytest.mark.parametrize(
@@ -281,6 +283,7 @@ def test_one_archive_is_named() -> None:
         ("http://pacs.example.org/dicom-web", "over the network for everybody"),
         ("pacs.example.org/dicom-web", "no address"),
         ("ftp://pacs.example.org", "no address"),
+        ("https://[::1", "no address"),
     ],
 )
 def test_a_password_neither_is_in_an_address_nor_goes_unencrypted(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.fileset import FileSet
 from typer.testing import CliRunner
 
 from client.cli import app
+from client.imaging.dicom.folder import read_folder
+from client.imaging.errors import PatientError
+from client.importing import survey
 from client.importing.survey import Survey, survey_export
 from tests.fixtures.archive import Scan, body, ellipses, person
 
@@ -103,3 +108,39 @@ def test_the_command_says_what_is_there_and_what_is_damaged(tmp_path: Path, scan
     damaged(tmp_path / "export", scan)
     shown = CliRunner().invoke(app, ["import", str(tmp_path), "--from", str(tmp_path / "export")])
     assert shown.exit_code == 1 and "damaged: ct/IM0007" in shown.output
+
+
+def test_an_image_type_of_numbers_is_a_damaged_slice_and_stops_no_other(
+    tmp_path: Path, scan: Scan
+) -> None:
+    paths = scan.write(tmp_path)
+    read = pydicom.dcmread(paths[0])
+    del read.ImageType
+    read.add(DataElement(0x00080008, "US", [1, 2]))
+    read["ImageType"].value = 7
+    read.save_as(paths[0])
+    found = survey_export(tmp_path)
+    assert [one.path for one in found.broken] == [paths[0]]
+    assert len(found.series[scan.series].slices) == 19
+    with pytest.raises(PatientError, match="against the standard"):
+        read_folder(tmp_path)
+
+
+def test_no_header_stays_in_memory(
+    tmp_path: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export of hundreds of patients has hundreds of thousands of slices."""
+    scan.write(tmp_path)
+    read: list[weakref.ref[pydicom.FileDataset]] = []
+    alive = []
+
+    def noting(path: Path, tags: tuple[str, ...]) -> pydicom.FileDataset:
+        header = read_header(path, tags)
+        alive.append(sum(one() is not None for one in read))
+        read.append(weakref.ref(header))
+        return header
+
+    read_header = survey.read_header
+    monkeypatch.setattr(survey, "read_header", noting)
+    survey_export(tmp_path)
+    assert len(alive) == 20 and max(alive) <= 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import openpyxl
 import pytest
 
 from client.data.table_text import TableError
+from client.importing import table
 from client.importing.mapping import FILE, ImportMapping, read_mapping, write_mapping
 from client.importing.table import (
     cohort_rows,
@@ -133,3 +136,68 @@ def test_the_mapping_in_the_docs_is_one(tmp_path: Path) -> None:
     mapping = read_mapping(tmp_path / FILE)
     assert mapping.codes["sex"]["2"] == "female" and mapping.readings["r2"]
     assert set(ImportMapping.model_fields) == set(mapping.model_fields_set), "all keys are shown"
+
+
+def altered(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    """Write a workbook whose parts are changed, or left out."""
+    whole = workbook(path.with_name("whole.xlsx"), [["id", "age"], ["7", 61]])
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            part = change(name, old.read(name))
+            if part is not None:
+                new.writestr(name, part)
+    return path
+
+
+@pytest.mark.parametrize("part", ["xl/workbook.xml", "xl/worksheets/sheet2.xml", "xl/styles.xml"])
+@pytest.mark.parametrize("how", ["cut", "gone", "noise"])
+def test_a_damaged_part_of_a_workbook_is_one_sentence(part: str, how: str, tmp_path: Path) -> None:
+    def change(name: str, content: bytes) -> bytes | None:
+        ways = {"cut": content[: len(content) // 2], "gone": None, "noise": b"\0\xff" * 99}
+        return ways[how] if name == part else content
+
+    path = altered(tmp_path / "t.xlsx", change)
+    if (part, how) == ("xl/styles.xml", "gone"):
+        assert len(read_hospital_table(path, "patients")) == 1, "it can do without"
+        return
+    with pytest.raises(InputError, match=r"not a workbook that can be read|no sheet patients"):
+        read_hospital_table(path, "patients")
+
+
+def test_a_cell_that_is_no_number_is_one_sentence(tmp_path: Path) -> None:
+    path = altered(tmp_path / "t.xlsx", lambda _, part: part.replace(b"<v>61</v>", b"<v>6x</v>"))
+    with pytest.raises(InputError, match="not a workbook that can be read"):
+        read_hospital_table(path, "patients")
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MOST_WORKBOOK", 2**20)
+    monkeypatch.setattr(table.openpyxl, "load_workbook", None)
+    path = altered(tmp_path / "t.xlsx", lambda _, part: part + b" " * 2**20)
+    assert path.stat().st_size < 2**17
+    with pytest.raises(InputError, match="a workbook with more than 1 MiB in it"):
+        read_hospital_table(path, "patients")
+
+
+def test_cells_far_beyond_the_table_take_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some programs say that a sheet reaches to its last possible row and column."""
+    path = altered(
+        tmp_path / "t.xlsx", lambda _, part: part.replace(b'ref="A1:B2"', b'ref="A1:XFD1048576"')
+    )
+    assert read_hospital_table(path, "patients").shape == (1, 2)
+    monkeypatch.setattr(table, "MOST_WORKBOOK", 2**15)
+    far = workbook(tmp_path / "far.xlsx", [["id", *[None] * 3000, "age"] for _ in range(12)])
+    with pytest.raises(InputError, match="a workbook with more than 32 KiB in it"):
+        read_hospital_table(far, "patients")
+
+
+def test_rows_may_end_before_the_last_column(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "t.xlsx", [["id", "age", "hpv"], ["7"], ["8", 3, "+"]])
+    assert read_hospital_table(path, "patients").to_numpy().tolist() == [
+        ["7", "", ""],
+        ["8", "3", "+"],
+    ]
