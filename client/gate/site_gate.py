@@ -24,6 +24,7 @@ from client.site import LOG, SiteSettings, load_site
 from client.store.departures import Departures
 from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
+from client.store.order import check_newest, note_round
 from client.store.site_db import recall_study, site_db
 from client.versions import software
 from common.disclosure.rule import stricter
@@ -34,7 +35,7 @@ from common.ledger.receipt import Receipt, question_of
 from common.masking import identity
 from common.masking.absence import AbsentSite
 from common.messages.codec import digest_of, encode
-from common.messages.exchanges import CATALOGUE, EnrolRequest, Problem
+from common.messages.exchanges import CATALOGUE, EnrolRequest, Problem, TrainRequest
 from common.messages.receipts import attach, detached, newest_attached
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
@@ -97,6 +98,7 @@ class SiteGate:
         ------
         StoppedError : not a request of the catalogue, or not about a study approved here.
         RolledBackError : this site's ledger lacks an entry that it has signed.
+        OvertakenError : a round that came after a newer one.
         NotAbsentError : the study goes on without a hospital that was there not long ago.
         """
         request = read_request(exchange, content)
@@ -111,10 +113,15 @@ class SiteGate:
             heads.check_entry(*self._signed)
             heads.check_own(study.roster, newest_attached(content))
         self._check_absences(study)
-        if (verifier := self._verifier(study, request)) is not None:
+        verifier, last = self._verifier(study, request), False
+        if isinstance(request, TrainRequest):
+            check_newest(self.settings.work, request)
+        if verifier is not None:
             request = verifier.check(request)
-            return AdmittedRequest(exchange, request, study, verifier.is_last(request))
-        return AdmittedRequest(exchange, request, study)
+            last = verifier.is_last(request)
+        if isinstance(request, TrainRequest):
+            note_round(self.settings.work, request)
+        return AdmittedRequest(exchange, request, study, last)
 
     def _check_absences(self, study: Study) -> None:
         """Return if all hospitals that the study goes on without have been away for long enough."""

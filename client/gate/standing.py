@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 FILE = "standing.json"
 WRITE_SECONDS = 5.0
 """Time between two notes that the coordinator was there and had nothing new."""
-PASSES_BY_ITSELF = frozenset({"restarted"})
+PASSES_BY_ITSELF = frozenset({"restarted", "overtaken"})
 RULE = "rule "
 """Begins the code of a rule that refused."""
 

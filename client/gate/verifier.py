@@ -138,7 +138,7 @@ class Verifier:
         number = getattr(request, "number", -1)
         with self._one_at_a_time:
             over = self._derivation is not None and self._derivation.over
-            return over and number >= self._db.last_question(self._run)
+            return over and number >= self._db.last_number("question", self._run)
 
     def stop(self, why: str) -> None:
         """Answer nothing more of this run, also after a restart."""
@@ -166,7 +166,7 @@ class Verifier:
         """Keep what all sites said of themselves.
 
         Once they have agreed on it, a later session must not change it. Before, the coordinator
-        alone says so, and what it says next takes the place of what it said first.
+        alone says so, and may say something else in every session, heard in any order.
         """
         said = tuple(one.site for one in request.enrolments)
         expect(
@@ -187,8 +187,8 @@ class Verifier:
 
     def _agreed(self) -> KeyRequest | None:
         """Return the enrolments that all sites agreed on, None before they have."""
-        digest, kept = agreed_enrolments(self._work, self._run), self._files.enrolled()
-        return kept if kept is not None and kept.digest == digest else None
+        digest = agreed_enrolments(self._work, self._run)
+        return None if digest is None else self._files.enrolled(digest)
 
     # -- the questions -------------------------------------------------------------------------
 

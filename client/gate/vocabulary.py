@@ -44,6 +44,7 @@ CODES = {
     "other_rolled_back": "another site's ledger that lacks an entry which it has signed",
     "not_absent": "a study without a hospital that has not been away for as long as it agreed to",
     "restarted": "a question under keys of an earlier start of the site's program",
+    "overtaken": "a round of training that came after a newer one of the same run",
 }
 
 CURES = {
@@ -52,6 +53,7 @@ CURES = {
     " it or not",
     "not_on_roster": "ask the coordinator for a study with this hospital, and approve that",
     "restarted": "nothing: all hospitals agree on new keys by themselves",
+    "overtaken": "nothing: the study has gone on without this answer",
     "other_rolled_back": "the hospital that is named must restore its newest backup",
     "not_derived": "call the coordinator; leave verify = true in site.toml",
     "derivation_failed": "call the coordinator, and compare the installed releases",

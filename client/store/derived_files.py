@@ -13,6 +13,9 @@ from common.messages.exchanges import Agreed, KeyRequest, Totals, TrainRequest, 
 from common.messages.plain import plain, read_plain, write_plain
 from common.utils.durable import write_durably
 
+MOST_ENROLLED = 8
+"""Questions for keys that are kept until all sites have agreed on one; each is of a session."""
+
 
 @plain
 class DerivedWeights:
@@ -29,15 +32,21 @@ class DerivedFiles:
     def __init__(self, run: Path) -> None:
         self.folder = run / "derived"
 
-    def enrolled(self) -> KeyRequest | None:
-        """Return the question for keys that says what every site said of itself, None before."""
-        path = self.folder / "enrolled.safetensors"
+    def enrolled(self, digest: str) -> KeyRequest | None:
+        """Return the question for keys of this digest, which says what every site said of itself.
+
+        None where it was not asked, or many others were since.
+        """
+        path = self.folder / f"enrolled-{digest}.safetensors"
         found: KeyRequest | None = read_plain(path) if path.is_file() else None
         return found
 
     def keep_enrolled(self, request: KeyRequest) -> None:
-        """Keep what every site said of itself."""
-        write_plain(self.folder / "enrolled.safetensors", request)
+        """Keep what every site said of itself, in this session and some before."""
+        write_plain(self.folder / f"enrolled-{request.digest}.safetensors", request)
+        kept = sorted(self.folder.glob("enrolled-*"), key=lambda path: path.stat().st_mtime_ns)
+        for path in kept[:-MOST_ENROLLED]:
+            path.unlink()
 
     def entry(self, number: int) -> Totals | Agreed | None:
         """Return the answer to a question of this number, None where it is not known."""

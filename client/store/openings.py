@@ -49,6 +49,7 @@ from numpy.typing import NDArray
 
 from client.site import LOG, SiteSettings
 from client.store.masks import RunMasks
+from client.store.order import check_newest
 from client.store.site_db import site_db
 from common.disclosure.differencing import told_by_difference
 from common.disclosure.rule import TRAIN, BrokenRuleError, Refusals, refusal
@@ -95,14 +96,21 @@ class Openings:
         return ()
 
     def begin(self, request: TrainRequest) -> StepKeys:
-        """Return the site's keys of a step, which are remembered until the next one."""
+        """Return the site's keys of a step, which are remembered until the next one.
+
+        Raises
+        ------
+        OvertakenError : the next one came meanwhile.
+        """
         opening, run, study = request.opening, self._run, request.study
         context = opening.context(run, study)
         keys = self._masks.step_keys(request.keys, opening.invited, context)
         pairs = {site: to_text(key) for site, key in keys.pairs.items()}
         stored = json.dumps({"own": to_text(keys.own), "pairs": pairs})
         about = (study, run, opening.step, context.hex())
-        self._db.keep_step_keys(*about, stored)
+        with self._db.transaction():
+            check_newest(self._settings.work, request)
+            self._db.keep_step_keys(*about, stored)
         return keys
 
     def hide(

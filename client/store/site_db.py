@@ -73,7 +73,7 @@ _Content = Literal["study", "roster", "membership", "values"]
 _Derived = Literal[
     "contribution", "group key", "enrolment", "keys asked", "question", "derivation", "stand-in"
 ]
-_Step = Literal["opened", "revealed"]
+_Step = Literal["round", "opened", "revealed"]
 _Made = Literal[
     "cohort",
     "dealing",
@@ -214,10 +214,10 @@ class SiteDb:
         """Remember questions: study, kind, digest."""
         self._write("INSERT OR IGNORE INTO questions VALUES (?, ?, ?)", *questions)
 
-    def last_question(self, run: str) -> int:
-        """Return the number of the last question that this site derived in a run, -1 if none."""
-        sql = "SELECT name FROM facts WHERE kind = 'question' AND name > ? AND name < ?"
-        names = [row[0] for row in self._read(sql, f"{run}/", f"{run}0")]
+    def last_number(self, kind: Kind, run: str) -> int:
+        """Return the highest number of the facts of a kind that a run has by number, -1 if none."""
+        sql = "SELECT name FROM facts WHERE kind = ? AND name > ? AND name < ?"
+        names = [row[0] for row in self._read(sql, kind, f"{run}/", f"{run}0")]
         return max((int(name.rpartition("/")[2]) for name in names), default=-1)
 
     def spendings(self, run: str) -> tuple[Spending, ...]:

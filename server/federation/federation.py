@@ -776,6 +776,10 @@ _OF_A_QUESTION = {
         "nothing was answered; its own screen and gate.log say more. Begin another run (run --new);"
         " where this comes again, compare the releases of site and coordinator",
     ),
+    "overtaken": (
+        "it was asked for a newer round of this run before, and answers no older one",
+        "the run's folder was put back to an older copy: begin another run (run --new)",
+    ),
     "other_enrolments": (
         "it was shown other enrolments than the other sites, or than before in this run",
         "its own screen says more. Resume, and all sites agree anew; where this comes again, look"

@@ -361,7 +361,7 @@ def test_keys_of_a_step_outlive_the_program_and_sealed_pairs_do_not(tmp_path: Pa
 
 def test_the_last_question_of_a_run_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
     memory = SiteDb(tmp_path)
-    assert memory.last_question("r") == -1
+    assert memory.last_number("question", "r") == -1
     for name in ("r/2", "r/10", "r/9", "r2/30", "another/40"):
         memory.fix("question", name, "clinical digest")
-    assert memory.last_question("r") == 10
+    assert memory.last_number("question", "r") == 10
