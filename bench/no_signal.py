@@ -61,7 +61,7 @@ def one_study(seed: int, work: Path) -> dict[str, dict[str, float]]:
     cohort, study = generate(PLAN, seed), study_of(seed)
     sites = synthetic_sites(replace(cohort, label=_dealt(cohort, seed)), study, work)
     one = Comparison.over(sites, study, f"study {seed}")
-    decision = one.decide({arm: one.fit(arm)[0] for arm in ("clinical", "radiomics")})
+    decision = one.decide({model: one.fit(model)[0] for model in ("clinical", "radiomics")})
     bundle = Bundle(
         study.digest(), decision.models, {}, decision.cutoffs, {}, study.canonical(), {}
     )

@@ -81,8 +81,8 @@ class Watch(BaseModel):
 class SiteSettings(BaseModel):
     """Settings of one hospital. Relative paths are relative to the folder of site.toml.
 
-    `exclude_bad_patients` is the site's explicit word to leave out patients with unusable data;
-    without it one bad patient stops the site, so that nobody is lost unnoticed.
+    `exclude_bad_patients` leaves out patients with unusable data; without it one bad patient stops
+    the site, so that nobody is lost unnoticed.
     `max_epsilon` bounds what all networks trained with noise reveal of a patient, over all runs and
     studies; with it, the site trains no network without noise.
     `approvals = "open"` answers any study: for simulations, where nobody is there to approve.

@@ -230,7 +230,7 @@ class Simulation:
     engine : of the federated run; references always run in process.
     references : of `REFERENCES`, or none.
     cache : prepared images and features, shared between runs.
-    exclude_bad_patients : the explicit word of every hospital of this simulation.
+    exclude_bad_patients : as every hospital of this simulation sets it.
     """
 
     study: Path

@@ -345,7 +345,7 @@ def _gathered(remarks: Mapping[str, Iterable[Remark]]) -> Findings:
 
 
 def _confirmed(patients: Sequence[Patient], seen: Mapping[str, Look]) -> Findings:
-    """List patients whose contours need the site's word, and words that are not needed."""
+    """List patients whose contours need a confirmation, and confirmations that nothing needs."""
     own = [p.patient_id for p in patients if p.confirmed and p.patient_id in seen]
     used = [patient for patient in own if seen[patient].overruled]
     if used:

@@ -264,7 +264,7 @@ def _look_at_masks(seen: Look, job: Job, image: sitk.Image) -> None:
 
 
 def _is_refused_unconfirmed(mask: Path, image: sitk.Image) -> bool:
-    """Return whether a mask can be read only on the site's word."""
+    """Return whether a mask can be read only if the site confirms it."""
     path, roi = split_roi(mask)
     if not is_dicom(path):
         return False

@@ -1,7 +1,7 @@
 """Read and validate cohort.csv: the patients of one hospital.
 
 An error in the file as a whole stops the site. An error in one patient is listed with row, column
-and remedy, and leaves the patient out only on the site's explicit word.
+and remedy, and leaves the patient out only if the site says so.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class SiteRun:
 
     @property
     def confirmed(self) -> int:
-        """Patients of the run whose contours are used on the site's word (cohort.csv)."""
+        """Patients of the run whose contours are used because cohort.csv confirms them."""
         own = {p.patient_id for name in self.subsets for p in self.patients(name) if p.confirmed}
         return len(own)
 

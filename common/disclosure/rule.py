@@ -25,7 +25,7 @@ def stricter(study: PrivacySettings, site: PrivacySettings | None) -> PrivacySet
     """Return the stricter of each of the study's thresholds and those of the site's own file.
 
     The larger of minima, the smaller of maxima (`max_...`). Thresholds that the site does not
-    mention are the study's, except for `faithful`, which takes the site's explicit word.
+    mention are the study's, except for `faithful`, which a site must name itself.
     """
     said = {} if site is None else {name: getattr(site, name) for name in site.model_fields_set}
     said.setdefault("mode", MODES[0])

@@ -135,7 +135,7 @@ declare(
     Rule(
         name="consent",
         protects="patients with extreme values",
-        text="A study that does not limit extreme values needs this hospital's explicit word in"
+        text="A study that does not limit extreme values needs this hospital's explicit consent in"
         " its own site file.",
         fixed=1.0,
         decided_here=True,

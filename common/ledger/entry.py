@@ -175,7 +175,7 @@ def read_line(line: bytes) -> Entry:
 
     Raises
     ------
-    ValueError : not an entry, or not in the only valid form.
+    ValueError : not an entry, or not byte for byte as `Entry.line` writes it.
     """
     try:
         entry = _ENTRY.validate_json(line, strict=True)

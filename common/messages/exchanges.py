@@ -88,7 +88,7 @@ class EnrolReply:
     `software` has versions, and under `DEVICE` one of `DEVICES` where the study has networks.
     `counts` maps "train" and each test set to (patients, positives); `columns` names the columns of
     its base tables; `readings` the repeat readings of the contours it has; `excluded` counts
-    patients left out on the site's explicit word. `withheld` lists results of its test sets that
+    patients left out because the site says so. `withheld` lists results of its test sets that
     the site will withhold. A site that `verifies` answers only questions that it has derived.
     `consent` is its consent to be left out once it is away for long, where it signed one.
     """

@@ -41,7 +41,7 @@ class KernelMap(Transform):
     shape: ClassVar[str] = "common"
 
     def apply(self, rows: Rows) -> Rows:
-        """Return the features; missing values stay missing."""
+        """Return the features of the map; missing values stay missing."""
         expect(rows, self.columns, "KernelMap")
         kernel = rbf_kernel(rows.values, self.landmarks, self.gamma)
         return replace(rows, kernel @ self.projection, self.names)

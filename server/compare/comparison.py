@@ -31,8 +31,8 @@ def write_comparison(first: ComparedRun, second: ComparedRun, folder: Path) -> P
 def render(first: ComparedRun, second: ComparedRun) -> str:
     """Return the page as text; the same runs give the same bytes."""
     names = [
-        (words.arm_label(arm), sorted(one & two), sorted(one - two), sorted(two - one))
-        for arm, one, two in tables.chosen(first, second)
+        (words.model_label(model), sorted(one & two), sorted(one - two), sorted(two - one))
+        for model, one, two in tables.chosen(first, second)
     ]
     return pages.render(
         "server.compare",

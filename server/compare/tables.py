@@ -130,13 +130,13 @@ def _differing(
 
 
 def features_block(first: ComparedRun, second: ComparedRun) -> Block | None:
-    """Count the features that each arm chose in each run, and in both."""
+    """Count the features that each model chose in each run, and in both."""
     lines = []
-    for arm, one, two in chosen(first, second):
+    for model, one, two in chosen(first, second):
         either = len(one | two)
         share = f"{100 * len(one & two) / either:.0f} %" if either else ABSENT
         cells = (len(one), len(two), len(one & two))
-        lines.append(Line(words.arm_label(arm), (*(Cell(str(n)) for n in cells), Cell(share))))
+        lines.append(Line(words.model_label(model), (*(Cell(str(n)) for n in cells), Cell(share))))
     if not lines:
         return None
     columns = ("Arm", first.name, second.name, "In both", "Share of all that are in both")
@@ -144,10 +144,11 @@ def features_block(first: ComparedRun, second: ComparedRun) -> Block | None:
 
 
 def chosen(first: ComparedRun, second: ComparedRun) -> list[tuple[str, set[str], set[str]]]:
-    """Return the features that each arm's model uses in each run, where it uses any."""
+    """Return the features that each model uses in each run, where it uses any."""
     one = first.results.selection.get(first.run, {})
     two = second.results.selection.get(second.run, {})
-    found = [(arm, _features(one.get(arm)), _features(two.get(arm))) for arm in {**one, **two}]
+    names = {**one, **two}
+    found = [(name, _features(one.get(name)), _features(two.get(name))) for name in names]
     return [row for row in found if row[1] or row[2]]
 
 
@@ -224,9 +225,9 @@ def lines(first: ComparedRun, second: ComparedRun) -> Iterator[str]:
         yield f"settings that differ: {len(settings.lines) or 'none'}"
         for line in settings.lines:
             yield f"  {line.head}: {line.cells[0].text} | {line.cells[1].text}"
-    for arm, one, two in chosen(first, second):
+    for model, one, two in chosen(first, second):
         counts = f"{len(one & two)} in both, {len(one - two)} and {len(two - one)} in one only"
-        yield f"features of {words.arm_label(arm)}: {counts}"
+        yield f"features of {words.model_label(model)}: {counts}"
     for line in effort_block(first, second).lines[-4:]:
         yield f"{line.head}: {line.cells[0].text} | {line.cells[1].text}"
     software = software_block(first, second)

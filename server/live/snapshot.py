@@ -25,8 +25,8 @@ from server.progress.screen import PHASES, describe
 from server.report.reading import set_label
 from server.report.words import (
     STACKER_LABELS,
-    arm_label,
     humanise,
+    model_label,
     run_label,
     variant_label,
 )
@@ -199,7 +199,8 @@ def curves(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return [
-        {"network": arm_label(name), "trainings": trainings} for name, trainings in networks.items()
+        {"network": model_label(name), "trainings": trainings}
+        for name, trainings in networks.items()
     ]
 
 

@@ -118,8 +118,8 @@ def _values(column: RecordedColumn) -> str:
 
 def repeatability(results: Results) -> str:
     """Say how far features had to agree between readings, and on how many patients."""
-    arms = results.selection.get(main_run(results), {})
-    notes = [note for one in arms.values() for note in one.notes if note.startswith("ICC")]
+    selections = results.selection.get(main_run(results), {})
+    notes = [note for one in selections.values() for note in one.notes if note.startswith("ICC")]
     if not notes or results.settings is None:
         return ""
     least = results.settings.selection.get("icc_threshold")
@@ -178,16 +178,16 @@ def diagnostic(results: Results) -> str:
 
 def selection(results: Results) -> str:
     """Say which steps chose predictors, and how many are left."""
-    arms = results.selection.get(main_run(results), {})
+    selections = results.selection.get(main_run(results), {})
     parts = []
-    for arm, chosen in arms.items():
+    for model, chosen in selections.items():
         steps = [
             f"{words.lowered(label)} {size}"
             for step, label in words.STEP_LABELS.items()
             if (size := left(chosen, step))
         ]
         if steps:
-            parts.append(f"{words.arm_label(arm)}: {', '.join(steps)}")
+            parts.append(f"{words.model_label(model)}: {', '.join(steps)}")
     if not parts:
         return ""
     return f"Features after each step, fitted on training patients only. {'; '.join(parts)}."
@@ -488,10 +488,10 @@ def ensemble(results: Results) -> str:
 
 def weights(results: Results) -> str:
     """Say that the weights of linear models are shown."""
-    arms = results.selection.get(main_run(results), {})
+    selections = results.selection.get(main_run(results), {})
     shown = [
-        words.arm_label(arm)
-        for arm, one in arms.items()
+        words.model_label(model)
+        for model, one in selections.items()
         if (one.svm and one.svm.weights) or one.cox
     ]
     return f"The weight of every feature is shown for {words.join(shown)}." if shown else ""

@@ -1,4 +1,4 @@
-"""Cox models of one arm, nested in the study's folds: every penalty and fold shares the rounds.
+"""Cox models of one table, nested in the study's folds: every penalty and fold shares the rounds.
 
 As with support vector machines, an outer problem chooses its penalty by the inner folds that it may
 see, here by the partial likelihood that they add; the stronger penalty wins a tie. A linear

@@ -32,7 +32,7 @@ class StackerFit:
 
 @plain
 class Decision:
-    """Everything that is settled before the test sets are looked at.
+    """Everything that is settled before any test set is evaluated.
 
     Parameters
     ----------

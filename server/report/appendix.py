@@ -14,24 +14,24 @@ WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
 
 
 def selection_block(results: Results) -> Block | None:
-    """Return how many features were left after each step, by arm."""
-    arms = results.selection.get(main_run(results), {})
-    used = [s for s in words.STEP_LABELS if any(left(chosen, s) for chosen in arms.values())]
+    """Return how many features were left after each step, by model."""
+    models = results.selection.get(main_run(results), {})
+    used = [s for s in words.STEP_LABELS if any(left(chosen, s) for chosen in models.values())]
     if not used:
         return None
     lines = tuple(
         Line(
-            words.arm_label(arm),
+            words.model_label(model),
             (
                 *(Cell(left(chosen, step) or words.MISSING) for step in used),
                 Cell(words.compact(chosen.alpha)),
                 Cell(words.compact(_cost(chosen))),
             ),
         )
-        for arm, chosen in arms.items()
+        for model, chosen in models.items()
     )
     columns = ("Model", *(words.STEP_LABELS[s] for s in used), "LASSO penalty")
-    cox = any(chosen.cox for chosen in arms.values())
+    cox = any(chosen.cox for chosen in models.values())
     return Block("", "", (*columns, "Cox cost" if cox else "SVM cost"), lines)
 
 
@@ -42,7 +42,7 @@ def _cost(chosen: Selection) -> float | None:
 
 
 def left(chosen: Selection, step: str) -> str:
-    """Return the features left after a step as text; empty when the arm has no such step."""
+    """Return the features left after a step as text; empty when the model has no such step."""
     before: int | None = None
     for found in chosen.steps:
         left = found.size
@@ -55,11 +55,11 @@ def left(chosen: Selection, step: str) -> str:
 
 
 def selection_notes(results: Results) -> list[str]:
-    """Return the notes of the selection, by arm."""
-    arms = results.selection.get(main_run(results), {})
+    """Return the notes of the selection, by model."""
+    models = results.selection.get(main_run(results), {})
     return [
-        f"{words.arm_label(arm)}: {note.rstrip('.')}."
-        for arm, chosen in arms.items()
+        f"{words.model_label(model)}: {note.rstrip('.')}."
+        for model, chosen in models.items()
         for note in chosen.notes
         if note
     ]
@@ -95,7 +95,7 @@ def training_block(results: Results) -> Block | None:
                         Cell(words.number(first)),
                         Cell(words.number(values[-1])),
                     )
-                    head = f"{words.arm_label(network)}, {words.variant_label(variant)}"
+                    head = f"{words.model_label(network)}, {words.variant_label(variant)}"
                     lines.append(Line(head, cells))
     if not lines:
         return None

@@ -32,8 +32,8 @@ def _table1(results: Results) -> str:
 
 def _selection(results: Results) -> str:
     found = [
-        f"{words.lowered(words.arm_label(arm))} {step.size}"
-        for arm, chosen in results.selection.get(main_run(results), {}).items()
+        f"{words.lowered(words.model_label(model))} {step.size}"
+        for model, chosen in results.selection.get(main_run(results), {}).items()
         for step in chosen.steps
         if step.step == "lasso" and step.size is not None
     ]

@@ -235,7 +235,7 @@ def _nan(value: float | None) -> float:
 
 
 def _weights(results: Results) -> Iterator[Drawing]:
-    for arm, chosen in results.selection.get(main_run(results), {}).items():
+    for model, chosen in results.selection.get(main_run(results), {}).items():
         own = chosen.svm.weights if chosen.svm is not None else {}
         own = own if chosen.cox is None else chosen.cox.log_hazard_ratios
         weights = own or chosen.coefficients
@@ -244,11 +244,11 @@ def _weights(results: Results) -> Iterator[Drawing]:
             what = "SVM weight" if own else "LASSO coefficient"
             what = what if chosen.cox is None else "Logarithm of the hazard ratio"
             paint = partial(_paint_weights, bars=largest[::-1], what=what)
-            title = words.arm_label(arm)
+            title = words.model_label(model)
             if len(weights) > MOST_BARS:
                 title += f", {MOST_BARS} of {len(weights)}"
             height = 1.0 + 0.2 * len(largest)
-            yield draw("weights", f"weights-{arm}", title, paint, width=5.2, height=height)
+            yield draw("weights", f"weights-{model}", title, paint, width=5.2, height=height)
 
 
 def _largest(weights: Mapping[str, float], most: int) -> list[tuple[str, float]]:
@@ -278,10 +278,10 @@ def _order(results: Results, names: list[str]) -> list[str]:
 
 def draw_lassos(results: Results) -> Iterator[Drawing]:
     """Draw the cross-validated error at each penalty (paper, figure S1)."""
-    for arm, chosen in results.selection.get(main_run(results), {}).items():
+    for model, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.cv is not None and chosen.cv.alphas:
             paint = partial(_paint_lasso, chosen=chosen)
-            yield draw("lasso", f"lasso-{arm}", words.arm_label(arm), paint, height=2.7)
+            yield draw("lasso", f"lasso-{model}", words.model_label(model), paint, height=2.7)
 
 
 def _paint_lasso(axes: Axes, chosen: Selection) -> None:
@@ -312,13 +312,13 @@ def _plain_penalties(axes: Axes) -> None:
 
 def draw_paths(results: Results) -> Iterator[Drawing]:
     """Draw the coefficients along the penalties (paper, figure S1)."""
-    for arm, chosen in results.selection.get(main_run(results), {}).items():
+    for model, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.path is not None and chosen.path.coefficients:
             count = len(chosen.path.coefficients)
-            title = f"{words.arm_label(arm)}: {words.count_word(count, 'feature')}"
+            title = f"{words.model_label(model)}: {words.count_word(count, 'feature')}"
             paint = partial(_paint_path, path=chosen.path, chosen=chosen)
             named = min(len(chosen.coefficients), len(LINE_STYLES))
-            yield draw("path", f"path-{arm}", title, paint, height=3.0 + 0.17 * named)
+            yield draw("path", f"path-{model}", title, paint, height=3.0 + 0.17 * named)
 
 
 def _paint_path(axes: Axes, path: LassoPath, chosen: Selection) -> None:
@@ -342,15 +342,15 @@ def _paint_path(axes: Axes, path: LassoPath, chosen: Selection) -> None:
 
 def draw_correlations(results: Results) -> Iterator[Drawing]:
     """Draw the rank correlation of the selected features over all sites (figure 3G)."""
-    for arm, chosen in results.selection.get(main_run(results), {}).items():
+    for model, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.correlation is not None and len(chosen.correlation.names) > 1:
             found = chosen.correlation
-            title = words.arm_label(arm)
+            title = words.model_label(model)
             if found.n is not None:
                 title += f" (n={found.n})"
             labels = [shorten(name, 34) for name in found.names]
             values, p = np.array(found.values), p_values(found)
-            where = ("correlation", f"correlation-{arm}")
+            where = ("correlation", f"correlation-{model}")
             yield draw_correlation(*where, title, labels, values, p)
 
 
@@ -366,7 +366,7 @@ def draw_trainings(results: Results) -> Iterator[Drawing]:
             if not lines:
                 continue
             paint = partial(_paint_training, lines=lines)
-            title = f"{words.arm_label(network)}: {words.humanise(measure).lower()}"
+            title = f"{words.model_label(network)}: {words.humanise(measure).lower()}"
             yield draw("training", f"training-{network}-{measure}", title, paint, height=3.0)
 
 

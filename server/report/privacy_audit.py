@@ -66,7 +66,7 @@ def membership_block(results: Results) -> Block | None:
         Line(
             row.site,
             (
-                Cell(words.arm_label(row.model)),
+                Cell(words.model_label(row.model)),
                 Cell(f"{row.members}, {row.others}"),
                 _share(row.auc, row.auc_low, row.auc_high),
                 _share(row.tpr, row.tpr_low, row.tpr_high),

@@ -51,7 +51,7 @@ def main_run(results: Results) -> str:
 
 
 def headline_model(results: Results) -> str | None:
-    """Return the model of the summary: decision fusion, else the next that was built."""
+    """Return the model that the summary is about: decision fusion, else the next one built."""
     return next(reversed(models(results)), None)
 
 

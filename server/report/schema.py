@@ -213,7 +213,7 @@ class Cox(Record):
 
 
 class Selection(Record):
-    """Selection of an arm's features, from all columns to its model."""
+    """Selection of a model's features, from all columns to those that it uses."""
 
     steps: tuple[SelectionStep, ...] = ()
     alpha: Number = None

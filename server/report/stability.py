@@ -11,7 +11,7 @@ from server.report import words
 from server.report.reading import main_run
 from server.report.schema import FoldSelections, Results, Selection
 
-STABILITY_COLUMNS = ("run", "arm", "item", "name", "value", "ci_low", "ci_high", "in_final_model")
+STABILITY_COLUMNS = ("run", "model", "item", "name", "value", "ci_low", "ci_high", "in_final_model")
 _HEADINGS = (
     *("Model", "To choose from", "Kept in a fold", "Kept in every fold"),
     *("Kept by the final model", "Stability (95% CI)"),
@@ -47,33 +47,33 @@ def _final(chosen: Selection) -> frozenset[str]:
 
 def stability_rows(results: Results) -> Iterator[list[str | int | float | None]]:
     """Yield the values of `STABILITY_COLUMNS`, of every run and model."""
-    for run, arms in results.selection.items():
-        for arm, chosen in arms.items():
+    for run, models in results.selection.items():
+        for model, chosen in models.items():
             if chosen.folds is None:
                 continue
             one = index_of(chosen.folds)
             ends = (one.index, one.low, one.high) if one else (None, None, None)
-            yield [run, arm, "index", "", *ends, None]
-            yield [run, arm, "candidates", "", chosen.folds.candidates, None, None, None]
+            yield [run, model, "index", "", *ends, None]
+            yield [run, model, "candidates", "", chosen.folds.candidates, None, None, None]
             for fold, (kept, others) in enumerate(
                 zip(chosen.folds.kept, chosen.folds.others, strict=True), 1
             ):
                 number = len(kept) + others
-                yield [run, arm, "kept", f"fold {fold}", number, None, None, None]
+                yield [run, model, "kept", f"fold {fold}", number, None, None, None]
             for name, (times, final) in counted(chosen).items():
                 share = times / len(chosen.folds.kept)
-                yield [run, arm, "share of folds", name, share, None, None, int(final)]
+                yield [run, model, "share of folds", name, share, None, None, int(final)]
 
 
 def stability_block(results: Results) -> Block | None:
     """Return how far the selections of each model agree, in the main run."""
-    arms = results.selection.get(main_run(results), {})
+    models = results.selection.get(main_run(results), {})
     lines = tuple(
-        _line(words.arm_label(arm), chosen, chosen.folds)
-        for arm, chosen in arms.items()
+        _line(words.model_label(model), chosen, chosen.folds)
+        for model, chosen in models.items()
         if chosen.folds is not None
     )
-    apart = any(chosen.folds and any(chosen.folds.others) for chosen in arms.values())
+    apart = any(chosen.folds and any(chosen.folds.others) for chosen in models.values())
     note = _NETWORKS if apart else ""
     return Block("", note, _HEADINGS, lines, "stability") if lines else None
 
@@ -104,7 +104,7 @@ def _interval(one: Stability) -> str:
 def frequency_blocks(results: Results) -> list[Block]:
     """Return a table a model: in how many folds each feature was kept, in the main run."""
     blocks = []
-    for arm, chosen in results.selection.get(main_run(results), {}).items():
+    for model, chosen in results.selection.get(main_run(results), {}).items():
         if chosen.folds is None or not any(chosen.folds.kept):
             continue
         folds = len(chosen.folds.kept)
@@ -113,5 +113,5 @@ def frequency_blocks(results: Results) -> list[Block]:
             for name, (times, final) in counted(chosen).items()
         )
         columns = ("Feature", "Kept in folds", "In the final model")
-        blocks.append(Block(words.arm_label(arm), "", columns, lines))
+        blocks.append(Block(words.model_label(model), "", columns, lines))
     return blocks

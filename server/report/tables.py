@@ -95,9 +95,9 @@ def csv_tables(results: Results) -> dict[str, Rows]:
         "ledger": _records(LEDGER_COLUMNS, results.ledger),
         "participants": _participants(results),
         "slices": _records(("set", "slices"), results.slices),
-        "lasso_cv": _by_arm(results, ["alpha", "error", "spread"], _errors),
-        "lasso_path": _by_arm(results, ["feature", "alpha", "coefficient"], _path),
-        "correlation": _by_arm(results, ["feature_a", "feature_b", "correlation", "p"], _pairs),
+        "lasso_cv": _by_model(results, ["alpha", "error", "spread"], _errors),
+        "lasso_path": _by_model(results, ["feature", "alpha", "coefficient"], _path),
+        "correlation": _by_model(results, ["feature_a", "feature_b", "correlation", "p"], _pairs),
         "training": _training(results),
     }
 
@@ -135,10 +135,10 @@ def _table1_pairs(results: Results) -> Rows:
 
 
 def _selection(results: Results) -> Rows:
-    rows: Rows = [["run", "arm", "item", "name", "value"]]
-    for run, arms in results.selection.items():
-        for arm, chosen in arms.items():
-            rows += [[run, arm, *item] for item in _selection_items(chosen)]
+    rows: Rows = [["run", "model", "item", "name", "value"]]
+    for run, models in results.selection.items():
+        for model, chosen in models.items():
+            rows += [[run, model, *item] for item in _selection_items(chosen)]
     return rows
 
 
@@ -224,11 +224,11 @@ def _participants(results: Results) -> Rows:
     return rows
 
 
-def _by_arm(results: Results, columns: list[Cell], lines: Lines) -> Rows:
-    rows: Rows = [["run", "arm", *columns]]
-    for run, arms in results.selection.items():
-        for arm, chosen in arms.items():
-            rows += [[run, arm, *line] for line in lines(chosen)]
+def _by_model(results: Results, columns: list[Cell], lines: Lines) -> Rows:
+    rows: Rows = [["run", "model", *columns]]
+    for run, models in results.selection.items():
+        for model, chosen in models.items():
+            rows += [[run, model, *line] for line in lines(chosen)]
     return rows
 
 

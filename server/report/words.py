@@ -75,9 +75,9 @@ def patients(n: int | None) -> str:
     return "patients withheld" if n is None else f"{n} patients"
 
 
-def arm_label(arm: str) -> str:
-    """Write an arm of the feature selection in words."""
-    return MODELS[arm].label if arm in MODELS else humanise(arm)
+def model_label(model: str) -> str:
+    """Write a model's name in words, also that of a network or of a fusion of features."""
+    return MODELS[model].label if model in MODELS else humanise(model)
 
 
 def exchange_label(exchange: str) -> str:

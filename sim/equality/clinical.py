@@ -1,4 +1,4 @@
-"""Clinical table filled and z-scored on the pooled rows, as the reference of the clinical arm."""
+"""Clinical table filled and z-scored on the pooled rows, as the reference of the clinical model."""
 
 from __future__ import annotations
 
@@ -77,21 +77,21 @@ def _usual(
 
 def compare_filling(
     findings: Findings,
-    arm: FittedModel,
+    model: FittedModel,
     tables: PooledTables,
     pooled: Rows,
     traffic: tuple[int, float],
 ) -> None:
-    """Compare columns of the clinical arm, and the values of those in the final machine.
+    """Compare columns of the clinical model, and the values of those in the final machine.
 
     Parameters
     ----------
     pooled : from `pooled_clinical`, clipped in guarded mode.
     """
-    steps = steps_of(arm)
+    steps = steps_of(model)
     own = set(steps["columns"]["names"])
     own -= {*steps["constant"]["names"], *steps["rare"]["names"]}
-    rows = materialise(before_machine(arm.final), tables, "train")
+    rows = materialise(before_machine(model.final), tables, "train")
     at = [pooled.columns.index(name) for name in rows.columns if name in pooled.columns]
     used = [i for i, name in enumerate(rows.columns) if name in pooled.columns]
     step = findings.step("clinical: z-score", "StandardScaler", traffic)

@@ -26,7 +26,7 @@ STEP = "steps"
 
 
 def raw_view(federation: WatchedFederation) -> View:
-    """Return the view of the radiomics table that the arm starts from."""
+    """Return the view of the radiomics table that the model starts from."""
     return table("radiomics").then(Select(columns=federation.columns("radiomics")))
 
 

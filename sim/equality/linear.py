@@ -1,4 +1,4 @@
-"""LASSO, SVM and Platt scaling of an arm, against scikit-learn on the same columns and folds."""
+"""LASSO, SVM and Platt scaling of a model, against scikit-learn on the same columns and folds."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ from sim.equality.sites import PooledTables, WatchedFederation
 Tell = Callable[[str], None]
 
 
-def steps_of(arm: FittedModel) -> dict[str, Any]:
-    """Return the reports of an arm on its selection, by step."""
-    return {entry["step"]: entry for entry in arm.selection["steps"]}
+def steps_of(model: FittedModel) -> dict[str, Any]:
+    """Return the reports of a model on its selection, by step."""
+    return {entry["step"]: entry for entry in model.selection["steps"]}
 
 
 def compare_linear(
     findings: Findings,
     federation: WatchedFederation,
-    arm: FittedModel,
+    model: FittedModel,
     auc: float,
     tables: PooledTables,
     pooled: Rows,
     tell: Tell,
 ) -> None:
-    """Compare all outer problems of an arm.
+    """Compare all outer problems of a model.
 
     Parameters
     ----------
-    auc : the arm's area out of fold, as the federated study reports it.
-    pooled : z-scored and clipped columns that the arm's LASSO saw.
+    auc : the model's area out of fold, as the federated study reports it.
+    pooled : z-scored and clipped columns that the model's LASSO saw.
     """
     study = federation.study
     settings = study.selection
     alphas = penalties(study)
     fits = []
     for outer in range(study.folds + 1):
-        tell(f"{arm.name}: LassoCV and LinearSVC on pooled rows, {outer + 1} of {study.folds + 1}")
+        tell(
+            f"{model.name}: LassoCV and LinearSVC on pooled rows, {outer + 1} of {study.folds + 1}"
+        )
         kept = [fold for fold in range(study.folds) if fold != outer]
         fits.append(
             references.nested_linear(
@@ -59,10 +61,10 @@ def compare_linear(
                 settings.lasso_fallback,
             )
         )
-    machines = [_machine(part) for part in _models(arm)]
-    _lasso(findings, federation, arm, pooled, fits, machines)
-    _svm(findings, federation, arm, auc, pooled, fits, machines)
-    _platt(findings, federation, arm, tables)
+    machines = [_machine(part) for part in _models(model)]
+    _lasso(findings, federation, model, pooled, fits, machines)
+    _svm(findings, federation, model, auc, pooled, fits, machines)
+    _platt(findings, federation, model, tables)
 
 
 def before_machine(view: View) -> View:
@@ -71,8 +73,8 @@ def before_machine(view: View) -> View:
     return View(source=view.source, transforms=view.transforms[:end])
 
 
-def _models(arm: FittedModel) -> list[View]:
-    return [*arm.out_of_fold.source.parts, arm.final]
+def _models(model: FittedModel) -> list[View]:
+    return [*model.out_of_fold.source.parts, model.final]
 
 
 def _machine(view: View) -> Linear:
@@ -89,24 +91,24 @@ def _spread(names: tuple[str, ...], values: Float, columns: tuple[str, ...]) -> 
 def _lasso(
     findings: Findings,
     federation: WatchedFederation,
-    arm: FittedModel,
+    model: FittedModel,
     pooled: Rows,
     fits: list[LinearFit],
     machines: list[Linear],
 ) -> None:
     final = fits[-1]
-    own = arm.selection["coefficients"]
+    own = model.selection["coefficients"]
     coefficients = _spread(tuple(own), np.array(list(own.values())), pooled.columns)
     supports = [set(np.array(pooled.columns)[fit.support]) for fit in fits]
     differ = [set(step.columns) != chosen for step, chosen in zip(machines, supports, strict=True)]
     step = findings.step(
-        f"{arm.name}: LASSO, {len(pooled.columns)}",
+        f"{model.name}: LASSO, {len(pooled.columns)}",
         "LassoCV",
-        federation.traffic(f"{arm.name}/LASSO"),
+        federation.traffic(f"{model.name}/LASSO"),
     )
     step.add(
         "alpha, relative",
-        abs(arm.selection["alpha"] / final.alpha - 1.0),
+        abs(model.selection["alpha"] / final.alpha - 1.0),
         at_most(1e-12),
     )
     step.add(
@@ -124,7 +126,7 @@ def _lasso(
 def _svm(
     findings: Findings,
     federation: WatchedFederation,
-    arm: FittedModel,
+    model: FittedModel,
     auc: float,
     pooled: Rows,
     fits: list[LinearFit],
@@ -141,28 +143,28 @@ def _svm(
         decision[at] = pooled.values[at] @ exact[:-1] + exact[-1]
     exact_auc = references.auc_within_folds(decision, pooled.label, pooled.fold)
     step = findings.step(
-        f"{arm.name}: SVM",
+        f"{model.name}: SVM",
         "LinearSVC",
-        federation.traffic(f"{arm.name}/SVM"),
+        federation.traffic(f"{model.name}/SVM"),
     )
-    own_cost, cost = arm.selection["svm"]["cost"], fits[-1].cost
+    own_cost, cost = model.selection["svm"]["cost"], fits[-1].cost
     step.add(f"cost {cost:g}, relative", abs(own_cost / cost - 1.0), at_most(0))
     step.add(f"coefficient, {len(fits)} machines", largest, at_most(1e-3))
     step.add(f"out-of-fold AUC {exact_auc:.3f}", abs(auc - exact_auc), at_most(0.002))
 
 
 def _platt(
-    findings: Findings, federation: WatchedFederation, arm: FittedModel, tables: PooledTables
+    findings: Findings, federation: WatchedFederation, model: FittedModel, tables: PooledTables
 ) -> None:
-    """Compare Platt's scaling on the arm's own decision values."""
-    sigmoid = arm.out_of_fold.transforms[-1]
+    """Compare Platt's scaling on the model's own decision values."""
+    sigmoid = model.out_of_fold.transforms[-1]
     if not isinstance(sigmoid, Sigmoid):
-        raise TypeError("an arm ends in a sigmoid")
-    decision = View(source=arm.out_of_fold.source, transforms=arm.out_of_fold.transforms[:-1])
+        raise TypeError("a model ends in a sigmoid")
+    decision = View(source=model.out_of_fold.source, transforms=model.out_of_fold.transforms[:-1])
     rows = materialise(decision, tables, "train")
     a, b = references.platt(rows.values[:, 0], rows.label)
     step = findings.step(
-        f"{arm.name}: Platt", "scipy minimize", federation.traffic(f"{arm.name}/Platt")
+        f"{model.name}: Platt", "scipy minimize", federation.traffic(f"{model.name}/Platt")
     )
     step.add(
         "slope and offset",

@@ -162,7 +162,7 @@ test_sets = [
 min_class_per_fold = 2
 """
 
-ARMS: dict[str, Callable[[Federation], FittedModel]] = {
+MODELS: dict[str, Callable[[Federation], FittedModel]] = {
     "clinical": fit_clinical,
     "radiomics": fit_radiomics,
 }
@@ -190,11 +190,11 @@ class Comparison:
         """All sites' rows stacked."""
         return PooledTables(self.sites, self.study)
 
-    def fit(self, arm: str) -> tuple[FittedModel, float]:
-        """Fit an arm; return it and the server's processor time."""
-        self.federation.part = arm
+    def fit(self, model: str) -> tuple[FittedModel, float]:
+        """Fit a model; return it and the server's processor time."""
+        self.federation.part = model
         start, at_sites = time.process_time(), self.hospitals.seconds
-        fitted = ARMS[arm](self.federation)
+        fitted = MODELS[model](self.federation)
         everything = time.process_time() - start
         return fitted, everything - (self.hospitals.seconds - at_sites)
 
@@ -204,23 +204,23 @@ class Comparison:
         return decide_by_rows(self.federation, fitted)
 
     def clipped(self, z: Float) -> Float:
-        """Return z-scores for the Gram matrix of the clinical arm: clipped in guarded mode."""
+        """Return z-scores for the Gram matrix of the clinical model: clipped in guarded mode."""
         limit = np.inf if self.study.privacy.mode == "faithful" else self.study.selection.clip
         return np.clip(z, -limit, limit)
 
-    def linear(self, arm: FittedModel, decision: Decision, pooled: Rows, tell: Tell) -> None:
-        """Compare LASSO, SVM and Platt scaling of an arm, with progress for each outer problem."""
+    def linear(self, model: FittedModel, decision: Decision, pooled: Rows, tell: Tell) -> None:
+        """Compare LASSO, SVM and Platt scaling of a model, with progress for each outer problem."""
         rows = evaluation_rows(decision.training, self.study.privacy.min_cell)
-        (auc,) = [r["auc"] for r in rows["performance"] if r["model"] == arm.name]
-        compare_linear(self.findings, self.federation, arm, auc, self.tables, pooled, tell)
+        (auc,) = [r["auc"] for r in rows["performance"] if r["model"] == model.name]
+        compare_linear(self.findings, self.federation, model, auc, self.tables, pooled, tell)
 
-    def clinical(self, arm: FittedModel, decision: Decision) -> None:
-        """Compare the clinical arm."""
+    def clinical(self, model: FittedModel, decision: Decision) -> None:
+        """Compare the clinical model."""
         rows = pooled_clinical(self.sites, self.study)
         rows = replace(rows, values=self.clipped(rows.values))
         traffic = self.federation.traffic("clinical/z-score")
-        compare_filling(self.findings, arm, self.tables, rows, traffic)
-        self.linear(arm, decision, rows, _untold)
+        compare_filling(self.findings, model, self.tables, rows, traffic)
+        self.linear(model, decision, rows, _untold)
 
     def evaluation(self, decision: Decision) -> None:
         """Score and compare all test sets."""
@@ -257,7 +257,7 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         sites = synthetic_sites(cohort, study, work / "first")
         title = f"synthetic: {sum(plan.train)} x {plan.features}, {len(sites)} unequal sites"
         one = Comparison.over(sites, study, title)
-        tell("synthetic: z-score, and both arms")
+        tell("synthetic: z-score, and both models")
         pooled = pooled_rows(sites, study, "radiomics", "train")
         _, z, names = label_free.compare_standardise(one.findings, one.federation, pooled)
         clinical, _ = one.fit("clinical")
@@ -281,7 +281,7 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         usable = z[:, [names.index(name) for name in reliable]]
         label_free.compare_scores(one.findings, usable, scored.values, traffic)
         one.linear(radiomics, decision, scored, tell)
-        _whole_arm(one, seconds, plan)
+        _whole_model(one, seconds, plan)
         tell("synthetic: principal components")
         label_free.compare_components(one.findings, one.federation, one.tables)
         tell("synthetic: harmonised features")
@@ -290,7 +290,7 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         tell(f"synthetic: a time to event{f', left out without {missing}' if missing else ''}")
         if not missing:
             follow_up.compare_follow_up(one.findings, study, work / "timed", SEED)
-        tell("synthetic: clinical arm, test sets, Table 1")
+        tell("synthetic: clinical model, test sets, Table 1")
         one.clinical(clinical, decision)
         one.evaluation(decision)
         one.table1()
@@ -298,7 +298,7 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
 
 
 def compare_heart(folder: Path, tell: Tell) -> list[Finding]:
-    """Compare the clinical arm, its test set and Table 1 on four hospitals of the heart data.
+    """Compare the clinical model, its test set and Table 1 on four hospitals of the heart data.
 
     Parameters
     ----------
@@ -306,13 +306,13 @@ def compare_heart(folder: Path, tell: Tell) -> list[Finding]:
     """
     study = with_identities(load_study(HEART_STUDY))
     with _workplace() as work:
-        tell("heart: clinical arm, test set, Table 1")
+        tell("heart: clinical model, test set, Table 1")
         sites = folder_sites(folder, study, work)
         n = pooled_rows(sites, study, "coded", "train").n
         one = Comparison.over(sites, study, f"heart: {n} patients, {len(sites)} hospitals")
-        arm, _ = one.fit("clinical")
-        decision = one.decide({"clinical": arm})
-        one.clinical(arm, decision)
+        model, _ = one.fit("clinical")
+        decision = one.decide({"clinical": model})
+        one.clinical(model, decision)
         one.evaluation(decision)
         one.table1()
     return one.findings.lines
@@ -357,10 +357,10 @@ def _harmonised(findings: Findings, cohort: SyntheticCohort, study: Study, work:
         label_free.compare_harmonise(findings, federation, sites, other)
 
 
-def _whole_arm(one: Comparison, seconds: float, plan: Plan) -> None:
-    """Add rounds, bytes and time of the arm; the time bound holds for the full size only."""
+def _whole_model(one: Comparison, seconds: float, plan: Plan) -> None:
+    """Add rounds, bytes and time of the model; the time bound holds for the full size only."""
     traffic = one.federation.traffic("radiomics/")
-    step = one.findings.step("radiomics arm, whole", "limits", traffic)
+    step = one.findings.step("radiomics model, whole", "limits", traffic)
     step.add("rounds", traffic[0], at_most(ROUNDS))
     step.add("MB up, largest site", traffic[1] / 1000.0, at_most(MEGABYTES))
     step.add("server time, s, one core", seconds, at_most(SECONDS) if plan.timed else None)

@@ -185,8 +185,8 @@ def _step(items: Sequence[SumItem]) -> str:
 class WatchedFederation(Federation):
     """Federation that counts rounds and bytes by part and step, and keeps the results to compare.
 
-    `part` is set by the caller (an arm, Table 1); within an arm the statistics asked for determine
-    the step.
+    `part` is set by the caller (a model, Table 1); within a model the statistics asked for
+    determine the step.
     """
 
     part: str = ""

@@ -43,7 +43,7 @@ def test_a_small_synthetic_cohort_keeps_every_bound() -> None:
     assert not missed(lines)
     steps = " ".join(line.step for line in lines if line.bound is not None)
     for step in ("z-score", "B = 64", "B = 256", "ICC", "LASSO", "SVM", "Platt", "PCA",
-                 "ComBat", "keeping age, sex", "DeLong", "Table 1", "arm, whole",
+                 "ComBat", "keeping age, sex", "DeLong", "Table 1", "model, whole",
                  "time to event: Cox", "time to event: measures"):  # fmt: skip
         assert step in steps
     traffic = [line for line in lines if line.rounds]

@@ -32,7 +32,7 @@ HOSPITALS = ("north", "south", "west", "harbour")
 # ends of the lives of one run: the kind of reply that is never handed on, and which of its kind
 STOPS = (
     ("query.sum", 2),  # Table 1
-    ("query.sum", 30),  # in the middle of the clinical arm, all of which is asked again
+    ("query.sum", 30),  # in the middle of the clinical model, all of which is asked again
     ("train.network", 2),  # the second site of the first round
     ("train.network", 1),  # before anything new was put by
     ("train.network", 4),  # the first site of the second round

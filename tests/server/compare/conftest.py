@@ -31,8 +31,8 @@ def runs(tmp_path: Path, tree: dict[str, Any], tabular_master: Path) -> tuple[Pa
     for row in tree["performance"]:
         if (row["run"], row["set"], row["model"]) == ("federated", "internal", "dl3d"):
             row["auc"] = row["auc"] - 0.05
-    arm = tree["selection"]["federated"]["clinical"]
-    for values in (arm["coefficients"], arm["svm"]["weights"]):
+    model = tree["selection"]["federated"]["clinical"]
+    for values in (model["coefficients"], model["svm"]["weights"]):
         values["another_feature"] = values.pop(next(iter(values)))
     tree["software"]["torch"] = "2.14.0"
     second = write_run(tmp_path / "later", tree, study.replace("seed = 11", "seed = 12"))

@@ -58,7 +58,7 @@ def test_keys_of_sites_are_no_setting(runs: tuple[Path, Path]) -> None:
 
 
 def test_features_common_and_not(runs: tuple[Path, Path]) -> None:
-    found = {arm: (one, two) for arm, one, two in tables.chosen(*map(read_run, runs))}
+    found = {model: (one, two) for model, one, two in tables.chosen(*map(read_run, runs))}
     one, two = found["clinical"]
     assert two - one == {"another_feature"}
     assert len(one - two) == 1

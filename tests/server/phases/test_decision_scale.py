@@ -23,11 +23,11 @@ def patients(n: int = 200, p: int = 5, seed: int = 3) -> tuple[Any, Any]:
     return values, label
 
 
-def machines(arm: Any) -> list[View]:
+def machines(model: Any) -> list[View]:
     """Views that end in the decision value: without each fold, then of all training rows."""
-    assert isinstance(arm.final.transforms[-2], Linear)
-    final = View(source=arm.final.source, transforms=arm.final.transforms[:-1])
-    return [*arm.out_of_fold.source.parts, final]
+    assert isinstance(model.final.transforms[-2], Linear)
+    final = View(source=model.final.source, transforms=model.final.transforms[:-1])
+    return [*model.out_of_fold.source.parts, final]
 
 
 def decisions(view: View, sites: Any, left_out: int) -> Any:
@@ -42,9 +42,9 @@ def test_each_machine_decides_with_mean_0_and_deviation_1_over_the_rows_it_may_s
 ) -> None:
     sites = builders.split(*patients())
     study = builders.open_study(5, svm={"kernel": kernel, "landmarks": 32})
-    arm = fit_clinical(builders.federation(sites, study))
-    assert len(machines(arm)) == FOLDS + 1
-    for outer, view in enumerate(machines(arm)):
+    model = fit_clinical(builders.federation(sites, study))
+    assert len(machines(model)) == FOLDS + 1
+    for outer, view in enumerate(machines(model)):
         seen = decisions(view, sites, outer)
         assert seen.mean() == pytest.approx(0.0, abs=1e-5)
         assert seen.std() == pytest.approx(1.0, abs=1e-5)
@@ -56,16 +56,16 @@ def test_a_strict_and_a_lenient_machine_agree_on_the_scale_of_probabilities() ->
     spreads, slopes = [], []
     for cost in (1e-4, 0.1):
         study = builders.open_study(5, svm={"costs": [cost], "tolerance": 1e-5})
-        arm = fit_clinical(builders.federation(sites, study))
-        spreads.append(arm.selection["svm"]["decision_sd"])
-        slopes.append(arm.final.transforms[-1].a)
+        model = fit_clinical(builders.federation(sites, study))
+        spreads.append(model.selection["svm"]["decision_sd"])
+        slopes.append(model.final.transforms[-1].a)
     assert spreads[1] > 5 * spreads[0]
     assert slopes[0] == pytest.approx(slopes[1], rel=0.15)
 
 
 def test_the_report_has_the_machines_own_weights_and_how_they_were_scaled() -> None:
-    arm = fit_clinical(builders.federation(builders.split(*patients()), builders.open_study(5)))
-    reported, used = arm.selection["svm"], arm.final.transforms[-2]
+    model = fit_clinical(builders.federation(builders.split(*patients()), builders.open_study(5)))
+    reported, used = model.selection["svm"], model.final.transforms[-2]
     assert tuple(reported["weights"]) == used.columns
     own = np.array(list(reported["weights"].values()))
     np.testing.assert_allclose(used.weights * reported["decision_sd"], own, atol=1e-12)
@@ -76,10 +76,12 @@ def test_the_report_has_the_machines_own_weights_and_how_they_were_scaled() -> N
 def test_a_machine_that_tells_nothing_is_left_as_it_is() -> None:
     # so strict that the weights stay 0: nothing to divide by
     sites = builders.split(*patients())
-    arm = fit_clinical(builders.federation(sites, builders.open_study(5, svm={"costs": [1e-12]})))
-    assert arm.selection["svm"]["decision_sd"] == 0.0
-    for view in machines(arm):
+    model = fit_clinical(builders.federation(sites, builders.open_study(5, svm={"costs": [1e-12]})))
+    assert model.selection["svm"]["decision_sd"] == 0.0
+    for view in machines(model):
         assert np.abs(decisions(view, sites, -1)).max() < 1e-6
-    parts = [materialise(arm.final, builders.Memory(tables), "train") for tables in sites.values()]
+    parts = [
+        materialise(model.final, builders.Memory(tables), "train") for tables in sites.values()
+    ]
     rate = np.concatenate([part.label for part in parts]).mean()
     assert parts[0].values == pytest.approx(rate, abs=0.01)

@@ -93,19 +93,19 @@ def keep_all(study: Study, names: tuple[str, ...], found: Any) -> Any:
     return np.ones(len(names), dtype=bool)
 
 
-def columns_of(arm: Any, step: str) -> Any:
-    return next(s for s in arm.selection["steps"] if s["step"] == step)["names"]
+def columns_of(model: Any, step: str) -> Any:
+    return next(s for s in model.selection["steps"] if s["step"] == step)["names"]
 
 
 def test_a_column_with_one_positive_does_not_enter_a_gram(study: Study) -> None:
     federation = builders.federation(sites(*patients()), study)
     known = federation.known
-    arm = fit_clinical(federation)
-    assert set(columns_of(arm, "rare")) == {"dose", "site=other", "sign=yes"}
+    model = fit_clinical(federation)
+    assert set(columns_of(model, "rare")) == {"dose", "site=other", "sign=yes"}
     assert in_grams(known) == {"age", "stage", "site=middle", "site=lower"}
-    assert any("sign=yes" in note for note in arm.selection["notes"])
+    assert any("sign=yes" in note for note in model.selection["notes"])
     # one patient differs, too few to show
-    assert arm.selection["left_out"] == (
+    assert model.selection["left_out"] == (
         {"column": "dose", "differ": None},
         {"column": "sign", "differ": None},
     )
@@ -159,8 +159,8 @@ def test_a_fold_holds_none_who_differ_or_enough(study: Study, ones: int, stays: 
     last = np.arange(200) % 5 == 4
     values[:, 6] = (np.arange(200) // 5) % 2  # twenty in each of the other folds
     values[last, 6] = np.arange(40) < ones
-    arm = fit_clinical(builders.federation(sites(values, label), study))
-    assert ("sign=yes" not in columns_of(arm, "rare")) is stays
+    model = fit_clinical(builders.federation(sites(values, label), study))
+    assert ("sign=yes" not in columns_of(model, "rare")) is stays
 
 
 def test_a_rare_reference_level_is_joined_by_the_rarest_other(study: Study) -> None:
@@ -170,8 +170,8 @@ def test_a_rare_reference_level_is_joined_by_the_rarest_other(study: Study) -> N
     values[:3, 3:6] = 0.0  # three at the reference level
     federation = builders.federation(sites(values, label), study)
     known = federation.known
-    arm = fit_clinical(federation)
-    assert "site=lower" in columns_of(arm, "rare")
+    model = fit_clinical(federation)
+    assert "site=lower" in columns_of(model, "rare")
     assert "site=middle" in in_grams(known)
 
 
@@ -210,8 +210,8 @@ def test_a_feature_with_one_extreme_patient_is_dropped_before_ranks_and_gram(stu
         builders.split(values, label, table="radiomics", prefix="f"), study
     )
     known = federation.known
-    arm = fit_radiomics(federation)
-    assert columns_of(arm, "rare") == ("f2",)
+    model = fit_radiomics(federation)
+    assert columns_of(model, "rare") == ("f2",)
     assert in_grams(known) == {"f0", "f1", "f3", "f4", "f5"}
 
 
@@ -246,8 +246,8 @@ def test_kernel_features_come_with_counts_of_rows_apart(study: Study) -> None:
     study = study_of(svm={"kernel": "rbf", "landmarks": 32})
     federation = builders.federation(sites(*patients()), study)
     known = federation.known
-    arm = fit_clinical(federation)
-    assert arm.selection["svm"]["kernel"] == "rbf"
+    model = fit_clinical(federation)
+    assert model.selection["svm"]["kernel"] == "rbf"
     kernels = [i.statistic for i, _ in known if i.view.outputs()[0].startswith("kernel_")]
     grams = [statistic for statistic in kernels if isinstance(statistic, FoldGram)]
     assert grams

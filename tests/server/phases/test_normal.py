@@ -1,4 +1,4 @@
-"""Normal scores in the arms, over sites in memory."""
+"""Normal scores in the models, over sites in memory."""
 
 from __future__ import annotations
 

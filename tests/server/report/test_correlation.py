@@ -35,13 +35,13 @@ def test_the_same_ranks_twice_are_significant_and_nothing_is_said_without_patien
     assert np.isnan(p_values(of([[1.0, 0.5], [0.5, 1.0]], 2))).all()
 
 
-@pytest.mark.parametrize("arm", ["radiomics", "fusion_feature"])
+@pytest.mark.parametrize("model", ["radiomics", "fusion_feature"])
 def test_the_map_has_two_asterisks_for_every_significant_pair(
-    tree: dict[str, Any], arm: str
+    tree: dict[str, Any], model: str
 ) -> None:
-    chosen = {"federated": {arm: tree["selection"]["federated"][arm]}}
+    chosen = {"federated": {model: tree["selection"]["federated"][model]}}
     results = parse({**{key: tree[key] for key in ("schema", "study", "run")}, "selection": chosen})
-    found = results.selection["federated"][arm].correlation
+    found = results.selection["federated"][model].correlation
     assert found is not None
     marked = int((p_values(found) < SIGNIFICANT).sum())
     assert marked > 0
@@ -52,12 +52,12 @@ def test_the_map_has_two_asterisks_for_every_significant_pair(
 def test_the_table_has_the_p_of_every_pair(tree: dict[str, Any]) -> None:
     results = parse(tree)
     head, *rows = csv_tables(results)["correlation"]
-    assert head == ["run", "arm", "feature_a", "feature_b", "correlation", "p"]
+    assert head == ["run", "model", "feature_a", "feature_b", "correlation", "p"]
     found = results.selection["federated"]["radiomics"].correlation
     assert found is not None
     p = p_values(found)
-    for run, arm, a, b, r, reported in rows:
-        if (run, arm) == ("federated", "radiomics"):
+    for run, model, a, b, r, reported in rows:
+        if (run, model) == ("federated", "radiomics"):
             i, j = found.names.index(str(a)), found.names.index(str(b))
             assert (r, reported) == (found.values[i][j], p[i, j])
     tree["selection"]["federated"]["radiomics"]["correlation"]["n"] = None

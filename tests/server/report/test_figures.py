@@ -26,8 +26,8 @@ def test_each_section_has_its_figures(drawings: list[Drawing]) -> None:
     for drawing in drawings:
         counts[drawing.section] = counts.get(drawing.section, 0) + 1
     per_set = {"overview": 4, "roc": 4, "calibration": 4, "decision": 4}
-    arms = {"lasso": 5, "path": 5, "weights": 5, "correlation": 2}
-    assert counts == {**per_set, **arms, "strata": 4, "flow": 1, "training": 4}
+    models = {"lasso": 5, "path": 5, "weights": 5, "correlation": 2}
+    assert counts == {**per_set, **models, "strata": 4, "flow": 1, "training": 4}
 
 
 def test_figures_are_well_formed_and_carry_no_date(drawings: list[Drawing]) -> None:
@@ -38,10 +38,10 @@ def test_figures_are_well_formed_and_carry_no_date(drawings: list[Drawing]) -> N
 
 def test_a_lasso_path_names_its_largest_features(whole: Results, drawings: list[Drawing]) -> None:
     svg = {drawing.name: drawing.svg for drawing in drawings}
-    for arm, chosen in whole.selection["federated"].items():
+    for model, chosen in whole.selection["federated"].items():
         if chosen.path is not None and chosen.path.coefficients and chosen.coefficients:
             largest = max(chosen.coefficients, key=lambda name: abs(chosen.coefficients[name]))
-            assert shorten(largest, 34) in svg[f"path-{arm.replace('_', '-')}"]
+            assert shorten(largest, 34) in svg[f"path-{model.replace('_', '-')}"]
 
 
 def test_roc_legend_prints_the_auc_of_the_results(whole: Results, drawings: list[Drawing]) -> None:
@@ -89,10 +89,10 @@ def test_withheld_numbers_leave_gaps_not_errors(tree: dict[str, Any]) -> None:
 
 
 def test_a_dollar_in_a_feature_name_stays_a_dollar(tree: dict[str, Any]) -> None:
-    arm = tree["selection"]["federated"]["clinical"]
-    arm["svm"]["weights"] = {"cost_$a$": 1.0, "<b>": -1.0}
+    model = tree["selection"]["federated"]["clinical"]
+    model["svm"]["weights"] = {"cost_$a$": 1.0, "<b>": -1.0}
     for key in ("performance", "roc", "calibration", "decision_curve", "training"):
         tree[key] = {} if key == "training" else []
-    tree["selection"] = {"federated": {"clinical": arm}}
+    tree["selection"] = {"federated": {"clinical": model}}
     texts = "".join(d.svg for d in draw_figures(parse(tree)))
     assert "cost_$a$" in texts and "&lt;b&gt;" in texts

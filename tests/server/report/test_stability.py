@@ -20,7 +20,7 @@ def test_the_table_has_the_index_and_how_often_each_feature_was_kept(
 ) -> None:
     write_tables(whole, tmp_path)
     with (tmp_path / "tables" / "stability.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["arm"] == "radiomics"]
+        rows = [row for row in csv.DictReader(file) if row["model"] == "radiomics"]
     folds = whole.selection["federated"]["radiomics"].folds
     assert folds is not None
     found = stability([set(one) for one in folds.kept], folds.candidates)
@@ -58,8 +58,8 @@ def test_features_of_a_network_for_each_fold_have_no_index(tree: dict[str, Any])
 
 
 def test_results_of_the_first_releases_have_no_table(tree: dict[str, Any]) -> None:
-    for arm in tree["selection"]["federated"].values():
-        del arm["folds"]
+    for model in tree["selection"]["federated"].values():
+        del model["folds"]
     assert stability_block(parse(tree)) is None
     assert frequency_blocks(parse(tree)) == []
 

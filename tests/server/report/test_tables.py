@@ -69,7 +69,7 @@ def test_table1_pairs_csv_has_each_variable_once_against_each_test_set(
 
 def test_selection_csv_holds_steps_penalty_and_weights(whole: Results, tmp_path: Path) -> None:
     write_tables(whole, tmp_path)
-    rows = [r for r in _read(tmp_path, "selection") if r["arm"] == "radiomics"]
+    rows = [r for r in _read(tmp_path, "selection") if r["model"] == "radiomics"]
     chosen = whole.selection["federated"]["radiomics"]
     assert chosen.svm is not None
     steps = {r["name"]: int(r["value"]) for r in rows if r["item"] == "step"}
