@@ -101,14 +101,15 @@ class Doorkeeper:
             ticket.check_signature(identity.public_key(key or _NOBODY))
         except StudyError:
             return None
-        holds = abs(self._clock() - ticket.time) <= HOLDS_SECONDS
+        now = self._clock()
+        holds = abs(now - ticket.time) <= HOLDS_SECONDS
         if not key or not holds or ticket.coordinator_key != self._own:
             return None
         with self._one_at_a_time:
-            return ticket.site if self._is_first(ticket) else None
+            return ticket.site if self._is_first(ticket, now) else None
 
-    def _is_first(self, ticket: StatusTicket) -> bool:
-        now = self._clock()
+    def _is_first(self, ticket: StatusTicket, now: float) -> bool:
+        """Return whether a ticket that holds at this very time was not taken before."""
         taken = self._taken.setdefault(ticket.site, OrderedDict())
         while taken and next(iter(taken.values())) < now:
             taken.popitem(last=False)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from common.errors import InputError, SignatureError, StudyError
 from common.masking import identity
-from common.messages.joining import JoinRequest
+from common.messages.joining import JoinRequest, node_key_pem
 from common.messages.signed_document import SignedDocument
-from common.utils.durable import write_durably
+from common.utils.durable import alone, write_durably
 from server.deployment.folder import CoordinatorFolder
 
 
@@ -45,7 +46,7 @@ class Roster(SignedDocument):
                 " and hospitals that gave sums together with it refuse them with the new keys",
             )
         for entry in others:
-            if {entry.identity_key, entry.node_key} & {request.identity_key, request.node_key}:
+            if _keys_of(entry) & _keys_of(request):
                 raise InputError(
                     f"it has a key of site {entry.site}",
                     where=f"site {request.site}",
@@ -69,6 +70,11 @@ class Roster(SignedDocument):
             known = ", ".join(entry.site for entry in self.sites) or "none"
             raise InputError(f"no site {name} is enrolled", where="roster", remedy=f"have: {known}")
         return self.model_copy(update={"sites": left})
+
+
+def _keys_of(entry: JoinRequest) -> frozenset[object]:
+    """Return both keys of a site; that of its node as Flower knows it, without any remark."""
+    return frozenset((entry.identity_key, node_key_pem(entry.node_key)))
 
 
 def read_roster(path: Path, public: Ed25519PublicKey) -> Roster:
@@ -104,9 +110,7 @@ def enrol(folder: CoordinatorFolder, request: JoinRequest, *, replace: bool) -> 
     SignatureError : the request or the roster was changed by somebody.
     """
     request.check()
-    private = identity.load(folder.identity).private
-    roster = read_roster(folder.roster, private.public_key())
-    _write_roster(folder.roster, roster.with_site(request, replace=replace), private)
+    _change(folder, lambda roster: roster.with_site(request, replace=replace))
 
 
 def expel(folder: CoordinatorFolder, name: str) -> None:
@@ -116,13 +120,14 @@ def expel(folder: CoordinatorFolder, name: str) -> None:
     ------
     InputError : no such site.
     """
-    private = identity.load(folder.identity).private
-    roster = read_roster(folder.roster, private.public_key())
-    _write_roster(folder.roster, roster.without(name), private)
+    _change(folder, lambda roster: roster.without(name))
 
 
-def _write_roster(path: Path, roster: Roster, private: Ed25519PrivateKey) -> None:
-    """Sign and write the roster."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    signed = roster.model_copy(update={"changed": now}).signed_by(private)
-    write_durably(path, signed.to_bytes())
+def _change(folder: CoordinatorFolder, change: Callable[[Roster], Roster]) -> None:
+    """Read, change, sign and write the roster, one command at a time."""
+    private, path = identity.load(folder.identity).private, folder.roster
+    with alone(path.with_name(f".{path.name}.lock")):
+        changed = change(read_roster(path, private.public_key()))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        signed = changed.model_copy(update={"changed": now}).signed_by(private)
+        write_durably(path, signed.to_bytes())

@@ -90,6 +90,14 @@ def test_a_ticket_of_a_clock_that_differs_is_not_taken_twice(
         assert keeper.admit(captured) is None
 
 
+def test_a_ticket_is_not_taken_again_while_it_expires(clock: Clock) -> None:
+    """The clock goes on between two looks at it, past the last moment of the ticket."""
+    captured, first, last = ticket(), clock.now - HOLDS_SECONDS, clock.now + HOLDS_SECONDS
+    times = iter([first, first, last, *[last + 1e-3] * 5])
+    keeper = Doorkeeper(COORDINATOR, lambda: KEYS, lambda: next(times))
+    assert [keeper.admit(captured) for _ in range(4)] == ["north", None, None, None]
+
+
 @pytest.mark.parametrize(
     "made",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -74,6 +75,10 @@ def test_two_sites_cannot_share_a_key(folder: CoordinatorFolder, request_of: Joi
     ).signed_by(own)
     with pytest.raises(InputError, match="a key of site a"):
         enrol(folder, thief, replace=False)
+    # the same key to Flower, which would then call the node of a by the name of b
+    remarked = thief.model_copy(update={"node_key": f"{first.node_key.strip()} b@b"}).signed_by(own)
+    with pytest.raises(InputError, match="a key of site a"):
+        enrol(folder, remarked, replace=False)
 
 
 def test_a_request_that_somebody_changed_on_its_way_is_refused(
@@ -91,3 +96,10 @@ def test_a_site_is_taken_off(folder: CoordinatorFolder, request_of: Joiner) -> N
     assert roster_of(folder).sites == ()
     with pytest.raises(InputError, match="no site a is enrolled"):
         expel(folder, "a")
+
+
+def test_of_commands_at_once_none_is_lost(folder: CoordinatorFolder, request_of: Joiner) -> None:
+    requests = [request_of(name) for name in "abcdefgh"]
+    with ThreadPoolExecutor(len(requests)) as commands:
+        list(commands.map(lambda request: enrol(folder, request, replace=False), requests))
+    assert {entry.site for entry in roster_of(folder).sites} == {*"abcdefgh"}
