@@ -2,7 +2,7 @@
 
 The ServerApp asks through `Federation.train`; every site answers through its ClientApp: gate,
 approvals, disclosure rules, ledger, masks. The one thing replaced is the training itself
-(`client.training.loop.round.train_network`), which adds 1 to every weight.
+(`client.training.round.train_network`), which adds 1 to every weight.
 
 python -m bench.inprocess --payload big --sites 4 --rounds 5 --folder FOLDER
 """

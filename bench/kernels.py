@@ -24,8 +24,8 @@ from bench.comparison import WORK, say
 from bench.processors import PROCESSORS, sites_elsewhere
 from bench.tables import conditions, put_section, table
 from client.site import load_site
+from client.store.derived_files import StandIns
 from client.store.site_db import site_db
-from client.store.stand_ins import StandIns
 from common.errors import StudyError
 from common.learning.agreement import AXES_TOLERANCE, TOLERANCE
 from common.study.model import Study, load_study, parse_study, write_study

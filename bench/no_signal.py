@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.tables import conditions, put_section, table
-from common.bundle.bundle import Bundle
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, sign_files
 from common.statistics.base import Int
 from common.study.model import Study, parse_study
 from server.phases.evaluation import evaluate_test_sets

@@ -1,4 +1,4 @@
-"""ClientApp: one handler per exchange, errors scrubbed before they leave."""
+"""ClientApp: one handler an exchange, errors scrubbed before they leave."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from client import handlers
 from client.check.first_pass import first_pass
-from client.gate.mod import gate_mod
+from client.gate.site_gate import gate_mod
 from client.gate.site_log import ERRORS_LOG
 from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.releases import Releases
@@ -44,70 +44,23 @@ from common.utils.text_file import escaped
 app = ClientApp(mods=[gate_mod])
 
 
-@app.query("enrol")
-def enrol(message: Message, context: Context) -> Message:
-    """Return whether this site is ready for the study."""
-    return _answer(message, context, handlers.enrol)
-
-
-@app.query("key")
-def query_key(message: Message, context: Context) -> Message:
-    """Contribute to the key that the sites share."""
-    return _answer(message, context, handlers.share_key)
-
-
-@app.query("agree")
-def query_agree(message: Message, context: Context) -> Message:
-    """Take the other sites' contributions."""
-    return _answer(message, context, handlers.agree)
-
-
-@app.query("follow")
-def query_follow(message: Message, context: Context) -> Message:
-    """Say that the gate has heard of the answers so far."""
-    return _answer(message, context, handlers.follow)
-
-
-@app.query("sum")
-def query_sum(message: Message, context: Context) -> Message:
-    """Return sums of additive statistics."""
-    return _answer(message, context, handlers.answer_sums)
-
-
-@app.train("network")
-def train_network(message: Message, context: Context) -> Message:
-    """Train a network locally."""
-    return _answer(message, context, handlers.train)
-
-
-@app.query("sign")
-def query_sign(message: Message, context: Context) -> Message:
-    """Sign whose updates the sum of a round holds."""
-    return _answer(message, context, handlers.sign)
-
-
-@app.query("open")
-def query_open(message: Message, context: Context) -> Message:
-    """Reveal the masks that are left in that sum."""
-    return _answer(message, context, handlers.open_sum)
-
-
-@app.query("rows")
-def query_rows(message: Message, context: Context) -> Message:
-    """Return out-of-fold probabilities."""
-    return _answer(message, context, handlers.rows)
-
-
-@app.evaluate("handout")
-def evaluate_handout(message: Message, context: Context) -> Message:
-    """Score the site's test patients."""
-    return _answer(message, context, handlers.evaluate)
-
-
+HANDLERS = {
+    "query.enrol": "enrol",
+    "query.key": "share_key",
+    "query.agree": "agree",
+    "query.follow": "follow",
+    "query.sum": "answer_sums",
+    "train.network": "train",
+    "query.sign": "sign",
+    "query.open": "open_sum",
+    "query.rows": "rows",
+    "evaluate.handout": "evaluate",
+}
+"""Function of `client.handlers` that answers each exchange."""
 Handler = Callable[..., Any]
 
 
-def _answer(message: Message, context: Context, handler: Handler) -> Message:
+def answer(message: Message, context: Context) -> Message:
     """Decode, open the workspace, compute on a fixed number of threads, encode.
 
     Errors appear on the site's own screen and log; the server gets their kind and the log's id
@@ -122,6 +75,7 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
         settings = load_site(path)
         open_folder(settings.work)
         request = decode_once(message.content)
+        handler: Handler = getattr(handlers, HANDLERS[kind])
         if not isinstance(request, CATALOGUE[kind].request):
             raise StudyError("the request is not the one this exchange has", where="request")
         if isinstance(request, EnrolRequest):
@@ -140,6 +94,11 @@ def _answer(message: Message, context: Context, handler: Handler) -> Message:
     except Exception as error:  # the scrub: none of the text may leave
         content = encode(_scrub(error, settings))
     return Message(content, reply_to=message)
+
+
+for _exchange in HANDLERS:
+    _kind, _action = _exchange.split(".")
+    getattr(app, _kind)(_action)(answer)
 
 
 @lru_cache(maxsize=1)

@@ -11,18 +11,17 @@ import typer
 from client.commands.approve import approve
 from client.commands.backup import backup, restore
 from client.commands.check import check
-from client.commands.confirm import confirm
 from client.commands.doctor import doctor
 from client.commands.import_patients import import_patients
 from client.commands.init import init
-from client.commands.leave import leave
+from client.commands.leave import confirm, leave
 from client.commands.ledger import ledger
-from client.commands.notify import notify
 from client.commands.predict import predict
 from client.commands.report import report
 from client.commands.run import run
 from client.commands.status import status
 from client.commands.validate import validate
+from client.commands.watching import notify
 from client.imaging.radiomics import Engine
 from common.utils.console import consoles
 from common.utils.processes import run_program, write_for_this_user_alone

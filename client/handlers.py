@@ -13,13 +13,12 @@ from client.site import LOG
 from client.store.batches import keep_batches
 from client.store.canaries import audit_canaries
 from client.store.cohorts import fix_levels
-from client.store.consents import consent_to
+from client.store.departures import consent_to
 from client.store.row_sets import audit_releases
 from client.store.run_files import StoredTable
 from client.versions import software
 from client.workspace import Workspace
-from common.bundle.bundle import Bundle
-from common.bundle.signature import check_files, digest_of
+from common.bundle.bundle import Bundle, check_files, digest_of
 from common.disclosure.forms import FormError, check_models, check_out_of_fold
 from common.disclosure.membership import audited_models, fewest_audited
 from common.disclosure.pooled_rows import (

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from client.data.cohort import Cohort, RowProblem, assign_folds, check_cohort, read_cohort
 from client.data.tables import SiteTables
 from client.site import LOG, SiteSettings, load_site
-from client.store.cohorts import CohortFingerprint
-from client.store.dealing import Dealing
+from client.store.cohorts import CohortFingerprint, Dealing
 from client.store.derived_files import DerivedFiles
 from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks

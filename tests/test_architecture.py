@@ -256,6 +256,43 @@ def test_a_private_name_is_seen(source: str) -> None:
     assert not private_names("from client.app import app\napp._x\nfrom flwr.app import _y")
 
 
+def defined(path: Path) -> set[str]:
+    """Return the names of a module: functions, classes, their methods and fields, constants."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def leads_somewhere(name: str) -> bool:
+    """Return whether a dotted name is that of a package, a module, or something in a module."""
+    path = ROOT.joinpath(*name.split("."))
+    places = [path, *path.parents]
+    for place in places[: places.index(ROOT)]:
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return set(path.relative_to(place).parts) <= defined(file)
+    return False
+
+
+def test_every_dotted_name_in_a_text_leads_somewhere() -> None:
+    dotted = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`")
+    pages = [*FILES, *TESTS, *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.py")]
+    for page in pages:
+        named = dotted.findall(page.read_text(encoding="utf-8"))
+        assert [name for name in named if not leads_somewhere(name)] == [], page
+
+
+def test_a_dotted_name_that_leads_nowhere_is_seen() -> None:
+    assert leads_somewhere("common.disclosure.sums.check_levels")
+    assert leads_somewhere("client.workspace.Workspace.privacy")
+    assert not leads_somewhere("common.disclosure.levels")
+    assert not leads_somewhere("common.dossier.disclosure.sums")
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     modules = {module_of(path): path for path in FILES}
     imports = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,13 @@ from client.check.finding import (
     Finding,
     Findings,
     Severity,
+    not_applicable,
     not_checked,
     ok,
     or_ok,
     problem,
     problem_of,
+    warning,
 )
 from client.check.registry import check
 from client.data.cohort import READING_PAIRS, Cohort, Patient
@@ -23,6 +26,7 @@ from client.site import SiteSettings
 from client.store.cohorts import SMALLEST_CHANGE, Memberships, changed_by_few
 from client.store.departures import Departures, NotAbsentError
 from client.store.ledger import ledger_path
+from client.store.patient_budget import PatientBudget
 from client.store.patient_values import PatientValues
 from client.store.releases import EarlierSums
 from client.store.site_db import site_db
@@ -266,3 +270,34 @@ def not_decided_here() -> Findings:
     rest = [name for name, rule in RULES.items() if not (rule.decided_here or name in _FORETOLD)]
     why = "depend on the coordinator's questions or on the other hospitals' patients: "
     yield from not_checked(("disclosure.others",), why + ", ".join(rest))
+
+
+BUDGET = "disclosure.budget"
+
+
+@check("patients", disclosure_budget="the networks cost no more than the patients' budget")
+def check_budget(cohort: Cohort, study: Study, settings: SiteSettings) -> Findings:
+    """Add this study's trainings to those of the same patients in earlier runs and studies."""
+    budget = PatientBudget.of(settings, study, cohort)
+    planned = tuple(budget.whole_study())
+    if not planned or (budget.most is None and not study.differential_privacy.on):
+        yield from not_applicable((BUDGET,), "no network is trained here, or none with noise")
+        return
+    before = budget.epsilon(budget.spent())
+    after = budget.epsilon((*budget.spent(), *planned))
+    what = (
+        f"epsilon {_number(before)} was spent on these patients so far, {_number(after)} with this"
+        f" study, at delta {budget.delta:.2g}; max_epsilon in site.toml is"
+        f" {_number(budget.most) if budget.most else 'not set'}"
+    )
+    if budget.exceeded_by((*budget.spent(), *planned)):
+        rule = RULES["privacy_budget"]
+        yield problem(BUDGET, "", f"refused: {what} (rule {rule.name})", rule.remedy_here)
+    elif budget.most is None:
+        yield warning(BUDGET, "", what, "decide with the privacy officer on a max_epsilon")
+    else:
+        yield ok(BUDGET, what)
+
+
+def _number(epsilon: float) -> str:
+    return "without bound" if math.isinf(epsilon) else f"{epsilon:.3g}"

@@ -14,8 +14,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from client.commands.absence import consent, describe_consent
-from client.commands.left import describe_left, to_be_called
+from client.commands.departures import consent, describe_consent, describe_left, to_be_called
 from client.gate import approvals
 from client.site import SiteSettings, identity_of, load_site
 from client.store.privacy_budget import epsilon_of

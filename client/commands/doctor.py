@@ -16,8 +16,8 @@ from client.check.network import check_coordinator, visit
 from client.commands.approve import site_file
 from client.commands.run import check_port, only_one
 from client.gate.approvals import read_approvals
+from client.gate.schema import CODES, CURES
 from client.gate.site_log import GATE_LOG
-from client.gate.vocabulary import CODES, CURES
 from client.site import SiteSettings, check_keys_there, identity_of, load_site
 from client.store.heads import LedgerHeads, RolledBackError
 from client.store.ledger import ledger_path

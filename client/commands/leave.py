@@ -1,4 +1,7 @@
-"""`fedlnm-site leave`: the one way to drop out for good, open to the hospital itself alone."""
+"""`fedlnm-site leave`: the one way to drop out for good, open to the hospital itself alone.
+
+`fedlnm-site confirm`: say that another hospital lost its keys, once it was called.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,11 @@ from common.ledger.entry import Record
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
-from common.masking.lost_keys import LetGoSite
-from common.messages.letting_go import as_text
+from common.masking.lost_keys import LetGoSite, check_confirmable
+from common.messages.letting_go import as_text, describe, read_requests
 from common.study.model import Study, load_study
 from common.utils.console import consoles
+from common.utils.durable import write_durably
 
 console, screen = consoles()
 MEANING = """\
@@ -73,7 +77,7 @@ def leave(
         _check_lost(left_study, settings, private)
     else:
         _check_own(left_study, settings, private)
-    for line in describe(left_study, settings.name):
+    for line in describe_leaving(left_study, settings.name):
         console.emit(line)
     if not yes and not typer.confirm("leave for good?", default=False):
         console.print("not left")
@@ -94,7 +98,7 @@ def leave(
     console.emit(f"left; give this file to the coordinator: {out}")
 
 
-def describe(study: Study, site: str) -> Iterator[str]:
+def describe_leaving(study: Study, site: str) -> Iterator[str]:
     """Lines about what leaving is."""
     others = ", ".join(name for name in study.site_names if name != site)
     yield f"{site} leaves the study {study.name}, digest {study.digest()}, for good."
@@ -179,3 +183,35 @@ def _write_down(
         size=len(statement),
     )
     Ledger(settings.work, private).append(record)
+
+
+def confirm(
+    request: Annotated[Path, typer.Argument(help="file of the hospital that lost its keys")],
+    out: Annotated[Path, typer.Option(help="file to write, for the coordinator")],
+    site: SiteOption = Path("site.toml"),
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
+) -> None:
+    """Confirm by phone that a hospital lost its keys, and wants to be let go.
+
+    Exit code 0: the confirmation is written. 1: not confirmed.
+    """
+    settings = settings_of(site)
+    private, asked = identity_of(settings), read_requests(request)
+    for one in asked:
+        check_confirmable(one, settings.name)
+    for line in describe(asked):
+        console.emit(line)
+    if not yes and not typer.confirm("did they read out this very fingerprint?", default=False):
+        console.print("not confirmed")
+        raise typer.Exit(1)
+    text = as_text([one.confirmed_by(private, settings.name) for one in asked])
+    record = Record(
+        exchange="confirm",
+        decision="released",
+        roster=asked[0].roster,
+        payload=hashlib.sha256(text.encode()).hexdigest(),
+        size=len(text),
+    )
+    Ledger(settings.work, private).append(record)
+    write_durably(out, text.encode())
+    console.emit(f"confirmed; give this file to the coordinator: {out}")

@@ -31,7 +31,7 @@ from client.store.site_db import site_db
 from common.errors import StudyError
 from common.flower.programs import flower_environment
 from common.utils.console import consoles
-from common.utils.log_files import rotate
+from common.utils.durable import rotate
 from common.utils.processes import BackgroundProgram, port_is_taken, stop_all
 from common.utils.service_units import SETTINGS_CODE
 

@@ -17,8 +17,7 @@ from flwr.app import RecordDict
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from client.gate.schema import GateContext, StoppedError, conform, expect
-from client.gate.vocabulary import are_refusals, is_code
+from client.gate.schema import GateContext, StoppedError, are_refusals, conform, expect, is_code
 from common.disclosure.membership import audited_models, fewest_audited
 from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.calibration_fit import CalibrationFit

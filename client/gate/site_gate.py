@@ -12,15 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Error, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 
 from client.gate.approvals import read_approvals
-from client.gate.inspect import approved_study, inspect, read_request
-from client.gate.schema import GateContext, StoppedError
+from client.gate.inspect import approved_study, inspect, read_request, same_record
+from client.gate.schema import CODES, CURES, GateContext, StoppedError
 from client.gate.site_log import GATE_LOG
 from client.gate.verifier import Verifier, verifier_of
-from client.gate.vocabulary import CODES, CURES
-from client.site import LOG, SiteSettings, load_site
+from client.site import LOG, SiteSettings, load_site, locate_site
 from client.store.departures import Departures
 from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
@@ -35,7 +34,7 @@ from common.ledger.receipt import Receipt, question_of
 from common.masking import identity
 from common.masking.absence import AbsentSite
 from common.messages.codec import digest_of, encode
-from common.messages.exchanges import CATALOGUE, EnrolRequest, Problem, TrainRequest
+from common.messages.exchanges import CATALOGUE, NOBODY, EnrolRequest, Problem, TrainRequest
 from common.messages.receipts import attach, detached, newest_attached
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
@@ -230,3 +229,40 @@ class SiteGate:
         except StudyError as error:  # it stays stopped, whatever became of the ledger
             LOG.error("site %s: not in the ledger: %s", self.settings.name, error)
         return log_id
+
+
+Call = Callable[[Message, Context], Message]
+
+
+def gate_mod(message: Message, context: Context, call_next: Call) -> Message:
+    """Ask the app only what this site has approved; let out only what the catalogue declares."""
+    try:
+        path = locate_site(context.node_config, context.run_config)
+        gate = SiteGate(load_site(path)) if path.name else None
+    except (StudyError, OSError):
+        return Message(_problem("study_unknown"), reply_to=message)
+    if gate is None:  # a simulated node beyond the study's sites
+        reply, nobody = call_next(message, context), encode(NOBODY)
+        same = reply.has_content() and same_record(reply.content, nobody)
+        return Message(nobody if same else _problem("not_on_roster"), reply_to=message)
+    exchange = message.metadata.message_type
+    try:
+        asked = gate.admit(exchange, message.content)
+    except Exception as error:  # a gate that fails is closed
+        return Message(gate.stop(error, AdmittedRequest(exchange)), reply_to=message)
+    try:
+        reply = call_next(message, context)
+    except Exception as error:  # Flower would send the text
+        stop = StoppedError("app_failed", "".join(traceback.format_exception(error)))
+        return Message(gate.stop(stop, asked), reply_to=message)
+    if reply.has_error():
+        return Message(gate.scrubbed(reply.error, exchange), reply_to=message)
+    content = gate.release(asked, reply.content)
+    if gate.settings.deployment is None:  # there, the gate in front of this process signs
+        content = gate.receipted(asked, content)
+    return Message(content, reply_to=message)
+
+
+def _problem(code: str) -> RecordDict:
+    """Return a problem of a node without a site: there is no log to write to."""
+    return encode(Problem(kind=code, log_id="0" * 8))

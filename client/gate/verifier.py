@@ -17,7 +17,7 @@ from client.gate.derivation import Agreement, Answer, Derivation, Question, hand
 from client.gate.schema import StoppedError, expect
 from client.site import LOG
 from client.store.audited_totals import AuditedTotals
-from client.store.derived_files import DerivedFiles, DerivedWeights
+from client.store.derived_files import MOST_APART, DerivedFiles, DerivedWeights, StandIns
 from client.store.group_key import (
     ENROLMENT,
     OTHER_ENROLMENTS,
@@ -26,7 +26,6 @@ from client.store.group_key import (
 )
 from client.store.run_files import RunTables
 from client.store.site_db import site_db
-from client.store.stand_ins import MOST_APART, StandIns
 from common.errors import SignatureError, StudyError
 from common.masking.fingerprint import P, check_total, fingerprint_of, pad, signed_of
 from common.masking.fixed_point import framed

@@ -13,8 +13,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from client.site import load_site
-from common.bundle.bundle import Bundle, Files, read_files
-from common.bundle.signature import SIGNATURE_FILE, check_files, digest_of, signer_of
+from common.bundle.bundle import (
+    SIGNATURE_FILE,
+    Bundle,
+    Files,
+    check_files,
+    digest_of,
+    read_files,
+    signer_of,
+)
 from common.errors import InputError, SignatureError, StudyError, UsageError
 from common.masking import identity
 from common.messages.joining import Invitation

@@ -10,7 +10,7 @@ from client.commands.approve import settings_of
 from client.data.cohort import Cohort, Patient
 from client.data.tables import SiteTables
 from client.site import SiteSettings
-from client.store.dealing import Dealing
+from client.store.cohorts import Dealing
 from client.store.ledger import ledger_path
 from client.store.run_files import RunTables, StoredTable
 from client.store.site_db import Draft, recall_study

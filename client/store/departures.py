@@ -1,4 +1,7 @@
-"""Hospitals of earlier sums that let the others go on without them, as one site can know it."""
+"""Hospitals of earlier sums that let the others go on without them, as one site can know it.
+
+Beside them the consents that this hospital signed itself, which go with its enrolment.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from client.store.masks import Rosters
 from client.store.site_db import site_db
 from common.errors import StudyError
 from common.ledger.entry import Record
-from common.masking.absence import AbsentSite
+from common.masking.absence import AbsentSite, Consent
 from common.masking.agreement import roster_digest
 from common.masking.lost_keys import LetGoSite
 from common.study.model import Departure, Study
@@ -147,3 +150,21 @@ def _released(line: bytes) -> dict[str, Any]:
     except ValueError:  # fedlnm-site ledger verify says what is wrong with it
         return {}
     return entry if entry["decision"] == "released" else {}
+
+
+def keep_consent(work: Path, signed: AbsentSite) -> None:
+    """Keep the consent to a study; the one that is kept last counts."""
+    db = site_db(work)
+    with db.transaction():
+        number = len(db.facts("consent", signed.study))
+        value = json.dumps([number, signed.days, signed.signature])
+        db.fix("consent", f"{signed.study}/{number}", value)
+
+
+def consent_to(work: Path, study: str) -> Consent | None:
+    """Return the consent to the study of this digest, None where there is none."""
+    found = [json.loads(value) for value in site_db(work).facts("consent", study)]
+    if not found:
+        return None
+    _, days, signature = max(found)
+    return Consent(days=days, signature=signature)

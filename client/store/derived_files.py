@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from client.store.site_db import SiteDb
 from common.errors import StudyError
 from common.messages.exchanges import Agreed, KeyRequest, Totals, TrainRequest, Weights
 from common.messages.plain import plain, read_plain, write_plain
@@ -91,3 +92,38 @@ class DerivedFiles:
 
     def _entry(self, number: int) -> Path:
         return self.folder / f"entry-{number:09d}.safetensors"
+
+
+MOST_APART = 4.0
+"""Shares of what is allowed, over all solutions of a run; those of processors stay below 0.1."""
+
+
+class StandIns:
+    """Solutions of the coordinator's that a run at a site went on with in place of its own.
+
+    Their last digits differ where coordinator and site have other processors. Each may differ by
+    `common.learning.agreement.TOLERANCE`, and all of a run together by `MOST_APART` times as much,
+    so that a coordinator cannot use up what is allowed again and again.
+    """
+
+    def __init__(self, db: SiteDb, run: str) -> None:
+        self._db, self._run = db, run
+
+    def remember(self, number: int, name: str, apart: float) -> None:
+        """Remember the solution that is the answer to a question of this number."""
+        self._db.fix("stand-in", f"{self._run}/{number}", f"{apart!r} {name}")
+
+    def all(self) -> tuple[tuple[str, float], ...]:
+        """Return each one's name, as `Federation.agreed` has it, and its share of the allowed."""
+        found = (one.split(" ", 1) for one in self._db.facts("stand-in", self._run))
+        return tuple((name, float(apart)) for apart, name in found)
+
+    @property
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self.all())
+
+    @property
+    def together(self) -> float:
+        """Return the sum of their shares."""
+        return sum(apart for _, apart in self.all())

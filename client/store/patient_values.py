@@ -98,7 +98,7 @@ class PatientValues:
     def dealt_otherwise(self, patients: Sequence[Patient]) -> bool:
         """Say whether the study's seed has dealt these patients to another number of folds.
 
-        `client.store.dealing` keeps folds while their number is the same. Of another number, some
+        `client.store.cohorts` keeps folds while their number is the same. Of another number, some
         together differ from those of before by the few patients who changed places.
         """
         seed, own = self._study.seed, self._study.folds

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from client.store.cohorts import Memberships
+from client.store.derived_files import StandIns
 from client.store.patient_budget import PatientBudget
 from client.store.site_db import site_db
-from client.store.stand_ins import StandIns
 from client.workspace import Workspace
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.release_audit import ReleaseAudit, determined_patients, smallest_set

@@ -35,12 +35,14 @@ class Validation:
     ----------
     rows : probabilities of the models that were used, and labels.
     exact : measures for the hospital's own eyes.
+    deciding : lowest and highest threshold at which one would decide, of the study.
     left_out : ids of patients who could not be used, and why.
     report : what may leave, not signed.
     """
 
     rows: Rows
     exact: Evaluation
+    deciding: tuple[float, float]
     left_out: Mapping[str, str]
     report: ValidationReport
 
@@ -130,7 +132,7 @@ def validate(
         case_mix=() if refusals else case_mix(opened, kept, privacy),
         software=outcome.software,
     )
-    return Validation(rows, exact, left_out, report)
+    return Validation(rows, exact, study.analysis.thresholds, left_out, report)
 
 
 def signed(report: ValidationReport, private: Ed25519PrivateKey) -> ValidationReport:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from client.report.site_report import curve_of, roc_of
 from client.validation.measure import SUBSET, Validation
 from common.evaluation.at_cutoff import Estimate, at_cutoff
-from common.evaluation.decision_curve import decision_curve
+from common.evaluation.decision_curve import DecisionCurve, decision_curve
 from common.evaluation.delong import auc_interval
 from common.evaluation.local import Evaluation
 from common.html import pages
@@ -53,7 +54,8 @@ def render(found: Validation, report: ValidationReport) -> str:
         ],
         calibration=calibration(found.rows.columns, found.exact),
         recalibration=recalibration(found.rows.columns, found.exact),
-        decision=decision_figure(found.rows.columns, found.exact),
+        deciding=found.deciding,
+        decision=decision_figure(found.rows.columns, found.exact, found.deciding),
         left_out=_left_out(found),
         case_mix=_case_mix(report),
     )
@@ -149,22 +151,30 @@ def _sent(report: ValidationReport) -> Block | None:
     return None if found is None else performance(report.models, found, report.cutoffs)
 
 
-def decision_figure(models: tuple[str, ...], found: Evaluation) -> Drawing:
-    """Draw net benefit against the threshold, beside treating everybody and nobody."""
-    paint = partial(_paint_decision, models=models, found=found)
+def decision_figure(
+    models: tuple[str, ...], found: Evaluation, ends: tuple[float, float]
+) -> Drawing:
+    """Draw net benefit at the thresholds of the study, beside treating everybody and nobody."""
+    curves = {model: decision_curve(found.decision, i) for i, model in enumerate(models)}
+    paint = partial(_paint_decision, curves=curves, ends=ends)
     return draw("decision", "decision", "Net benefit", paint, width=5.2, height=3.4)
 
 
-def _paint_decision(axes: Axes, models: tuple[str, ...], found: Evaluation) -> None:
+def _paint_decision(
+    axes: Axes, curves: dict[str, DecisionCurve], ends: tuple[float, float]
+) -> None:
     axes.axhline(0.0, color=LIGHT, lw=1)
-    for i, model in enumerate(models):
-        curve = decision_curve(found.decision, i)
+    top = 0.1
+    for model, curve in curves.items():
         colour, dashes = style_of(model)
         axes.plot(curve.threshold, curve.model, color=colour, ls=dashes, label=label_of(model))
+        inside = (curve.threshold >= ends[0]) & (curve.threshold <= ends[1])
+        top = max([top, *curve.model[inside], *curve.treat_all[inside]])
     axes.plot(curve.threshold, curve.treat_all, color=GREY, lw=1, label="Everybody")
-    prevalence = found.delong.positives / max(found.delong.n, 1)
-    axes.set(xlim=(0, 1), ylim=(-0.1, max(prevalence, 0.1) * 1.1))
-    axes.set(xlabel="Threshold probability", ylabel="Net benefit")
+    axes.set(xlim=ends, ylim=(-0.12 * top, 1.08 * top))
+    axes.set(xlabel="Threshold probability, %", ylabel="Net benefit")
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda place, _: f"{100 * place:g}")
     axes.legend(loc="upper right")
 
 

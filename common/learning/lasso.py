@@ -1,4 +1,7 @@
-"""LASSO from Gram matrices: scikit-learn's coordinate descent, cross-validated over folds."""
+"""LASSO from Gram matrices: scikit-learn's coordinate descent, cross-validated over folds.
+
+`server.phases.lasso` asks the sites for the matrices.
+"""
 
 from __future__ import annotations
 

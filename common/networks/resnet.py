@@ -7,6 +7,7 @@ github.com/Tencent/MedicalNet, models/resnet.py.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,7 +20,6 @@ from torch.nn.functional import pad
 from torch.overrides import TorchFunctionMode
 
 from common.models import NetworkName, network_input
-from common.networks.drawing import draw_weights
 from common.networks.flat import load_flat
 from common.study.networks import NetworkSettings
 
@@ -185,3 +185,44 @@ def prepare(kind: NetworkName, images: torch.Tensor) -> torch.Tensor:
     mean = images.new_tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
     deviation = images.new_tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
     return (images.unsqueeze(1) - mean) / deviation
+
+
+# whole numbers below 2^24 are exact in single precision
+_BITS = 24
+_HALF = 2 ** (_BITS - 1)
+
+
+def draw_weights(network: nn.Module, head: nn.Linear, seed: int) -> None:
+    """Draw the weights of all convolutions and of the head in place; biases become zero.
+
+    Convolutions are uniform with the deviation of He et al. 2015 ("Delving deep into rectifiers",
+    by the number of outputs, as torchvision and MONAI have it), the head with a deviation of 0.01.
+    Normalisation layers keep their ones and zeros.
+
+    Parameters
+    ----------
+    head : the one linear layer.
+    seed : of all draws; each layer has a stream of its own.
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)]
+    with torch.no_grad():
+        for number, layer in enumerate((*layers, head)):
+            weight = layer.weight
+            outputs = weight.shape[0] * math.prod(weight.shape[2:])
+            bound = math.sqrt(3.0) * 0.01 if layer is head else math.sqrt(6.0 / outputs)
+            drawn = uniform(weight.numel(), bound, seed, number)
+            weight.copy_(torch.from_numpy(drawn).view(weight.shape))
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+def uniform(size: int, bound: float, seed: int, stream: int) -> NDArray[np.float32]:
+    """Return float32 numbers (size,) from -bound up to, but without, bound.
+
+    >>> uniform(3, 1.0, seed=1, stream=0)
+    array([-0.392864  ,  0.6974175 , -0.68773055], dtype=float32)
+    """
+    generator = np.random.Philox(key=np.array([seed % 2**64, stream], dtype=np.uint64))
+    drawn = (generator.random_raw(size) >> np.uint64(64 - _BITS)).astype(np.int32)
+    whole: NDArray[np.float32] = (drawn - _HALF).astype(np.float32)
+    return whole * np.float32(bound / _HALF)

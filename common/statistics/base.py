@@ -2,7 +2,8 @@
 
 A statistic is a plain frozen class whose fields are its parameters. `from_rows` runs at a site and
 returns a dictionary of float64 arrays. They leave as one vector of fixed-point integers, masked
-unless the study says otherwise; the server adds these vectors and calls `finalise` once.
+unless the study says otherwise, in a `SumReply` (`client.handlers.answer_sums`); the server adds
+these vectors (`server.federation.totals`) and calls `finalise` once.
 """
 
 from __future__ import annotations

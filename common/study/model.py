@@ -242,8 +242,9 @@ FEWEST_MASKED = FEWEST
 
 
 class PrivacySettings(Settings):
-    """Thresholds below which a site refuses; a site's own may only be stricter.
+    """Thresholds below which a site refuses; those in a site's own file may only be stricter.
 
+    So lowering one is the study's decision, for all sites: see `common.disclosure.rule.stricter`.
     What each protects stands in `common.disclosure`. `mode` is `faithful` only where a
     site's own file says so too.
 

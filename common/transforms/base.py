@@ -49,7 +49,7 @@ class Transform(ABC):
     shape : of the distribution of a column: its "own", as the column had it ("kept"), that of
         several columns together ("mixed"), or one that all columns share ("common").
     probability : its output is a model's probability.
-    chooses_rows : it leaves rows out; see `common.disclosure.levels` before you say so.
+    chooses_rows : it leaves rows out; see `common.disclosure.sums.check_levels` first.
     """
 
     place: ClassVar[float] = NOWHERE

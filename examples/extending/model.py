@@ -17,8 +17,9 @@ from common.transforms import Impute, Linear, Select
 from common.transforms.views import ByFold, View, table
 from common.utils import portable
 from server.phases.fitted_model import FittedModel, ModelPhase, register
-from server.phases.linear import PLATT_ROUNDS, calibrate, calibration_asks, clipped
+from server.phases.lasso import clipped
 from server.phases.near_zero_variance import fold_histograms, frequent, split, variance_asks
+from server.phases.platt import PLATT_ROUNDS, calibrate, calibration_asks
 from server.phases.protocol import Federation
 from server.phases.standardise import moments_asks, standardise
 

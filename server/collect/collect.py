@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.bundle.bundle import Bundle, Files
-from common.bundle.signature import digest_of
+from common.bundle.bundle import Bundle, Files, digest_of
 from common.errors import InputError
 from common.messages.validation import ColumnMix, ValidationReport
 from server.phases.evaluation import EvaluationFindings, SetFindings, measured_at_one_site

@@ -19,7 +19,7 @@ from common.flower.control import Control, RunState, UnreachableError
 from common.flower.programs import flower_environment, flower_program
 from common.masking import identity
 from common.messages.joining import node_key_pem
-from common.utils.log_files import rotate
+from common.utils.durable import rotate
 from common.utils.processes import BackgroundProgram, port_is_taken, stop_all, wait_until_ready
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, read_roster

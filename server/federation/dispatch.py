@@ -4,7 +4,9 @@ A SuperLink says that a node is offline (the message is gone then), that an app'
 that a message is no more there. It does not say that a SuperNode was killed, or lost its
 connection, between taking a message and answering it: so a node that was away since it was asked,
 or is silent for much longer than the others, is asked again too. Sites give the same question the
-same answer.
+same answer; one whose programs were started again needs new keys first
+(`server.federation.restarts`). A study's quorum lets a round go on without it
+(`server.federation.quorum`).
 """
 
 from __future__ import annotations

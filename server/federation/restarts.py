@@ -1,4 +1,7 @@
-"""Let a run go on after a site's program was started again: new keys everywhere, then ask again."""
+"""Let a run go on after a site's program was started again: new keys everywhere, then ask again.
+
+At the site `client.commands.run` starts the SuperNode again whenever it ends.
+"""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ from common.utils import portable
 from server.phases.cox import event_risk, fit_cox_models, gradient_asks
 from server.phases.decision import STACKER, StackerFit, side_by_side
 from server.phases.fitted_model import FittedModel
+from server.phases.lasso import OuterFold
 from server.phases.near_zero_variance import fold_histograms, frequent, split, variance_asks
 from server.phases.protocol import Federation
-from server.phases.svm import OuterFold
 
 LOG_HAZARDS: Float = np.linspace(-8.0, 2.0, 101)
 """Inner edges of cells of the risk, by the logarithm of the hazard; events may be rare."""

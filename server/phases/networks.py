@@ -36,16 +36,9 @@ from server.phases.components import components_asks, principal_components
 from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.harmonise import harmonise, harmonise_asks, in_words
 from server.phases.joined_features import ROUNDS, JoinedFeatures, join_asks, join_features
-from server.phases.linear import (
-    INVERTED,
-    PLATT_ROUNDS,
-    calibration_asks,
-    fit_linear_model,
-    linear_asks,
-    platt_scaling,
-    select_asks,
-    select_columns,
-)
+from server.phases.lasso import select_asks, select_columns
+from server.phases.linear import fit_linear_model, linear_asks
+from server.phases.platt import INVERTED, PLATT_ROUNDS, calibration_asks, platt_scaling
 from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 from strategies.base import AggregatedUpdate
 

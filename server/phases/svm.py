@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.learning.descent import Problem
-from common.learning.lasso import LassoFit
 from common.learning.nystroem import (
     covariance,
     gamma_scale,
@@ -36,25 +35,13 @@ from common.transforms.views import View
 from common.utils import portable
 from server.phases.agreed import agreed_axes
 from server.phases.batching import distinct
+from server.phases.lasso import OuterFold
 from server.phases.near_zero_variance import frequent, scaled_edges, split, variance_asks
 from server.phases.protocol import Federation
 
 Names = tuple[str, ...]
 # eigenvalues of the landmarks' kernel below this share of the largest only enlarge rounding
 KERNEL_RANK = 1e-6
-
-
-@dataclass(frozen=True)
-class OuterFold:
-    """One outer problem: the folds it leaves out, and the columns and penalty of its LASSO."""
-
-    index: int
-    excluded: tuple[int, ...]
-    view: View
-    columns: Names
-    lasso: LassoFit
-    gram: FoldGramResult
-    note: str
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from common.disclosure.rule import RULES, patients_of
 from common.html.pages import Block, Cell, Line
@@ -11,6 +11,10 @@ from server.report.reading import main_run, runs
 from server.report.schema import Results, Selection, Transfer
 
 WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
+HELD_OUT = (
+    ("validation_loss", "Loss that chose the round"),
+    ("held_out_loss", "Loss on the fold left out"),
+)
 
 
 def selection_block(results: Results) -> Block | None:
@@ -81,25 +85,39 @@ def fusion_block(results: Results) -> Block | None:
 
 
 def training_block(results: Results) -> Block | None:
-    """Return rounds, first and last value of every series of every network."""
-    networks = results.training.get(main_run(results), {})
-    lines = []
-    for network, variants in networks.items():
-        for variant, series in variants.items():
-            for measure, values in series.items():
-                if values:
-                    first = values[0] if len(values) > 1 else None
-                    cells = (
-                        Cell(words.humanise(measure)),
-                        Cell(str(len(values))),
-                        Cell(words.number(first)),
-                        Cell(words.number(values[-1])),
-                    )
-                    head = f"{words.model_label(network)}, {words.variant_label(variant)}"
-                    lines.append(Line(head, cells))
-    if not lines:
+    """Return rounds and losses of every training of every network, a line each."""
+    trained = [
+        (f"{words.model_label(network)}, {words.variant_label(variant)}", series)
+        for network, variants in results.training.get(main_run(results), {}).items()
+        for variant, series in variants.items()
+    ]
+    if not trained:
         return None
-    return Block("", "", ("Training", "Measure", "Values", "First", "Last"), tuple(lines))
+    heads = ["Training", "Rounds", "Rounds kept", "Training loss"]
+    measured = [(name, head) for name, head in HELD_OUT if any(own.get(name) for _, own in trained)]
+    lines = tuple(
+        Line(
+            label,
+            (
+                Cell(str(len(series.get("train_loss", ())))),
+                Cell(_last(series, "best_round", digits=0)),
+                *(_ends(series, name) for name in ("train_loss", *(name for name, _ in measured))),
+            ),
+        )
+        for label, series in trained
+    )
+    return Block("", "", (*heads, *(head for _, head in measured)), lines)
+
+
+def _last(series: Mapping[str, Sequence[float | None]], name: str, digits: int = 3) -> str:
+    return words.number(next(iter(series.get(name, ())[-1:]), None), digits)
+
+
+def _ends(series: Mapping[str, Sequence[float | None]], name: str) -> Cell:
+    """Write the last value of a series, and the first below it if there are several."""
+    values = series.get(name, ())
+    first = f"first {words.number(values[0])}" if len(values) > 1 else ""
+    return Cell(_last(series, name), first)
 
 
 def privacy_block(results: Results) -> Block | None:

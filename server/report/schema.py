@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -39,21 +39,24 @@ RunName = Annotated[str, Field(pattern=r"^(federated|pooled|local:.+|without:.+)
 
 
 class Record(BaseModel):
-    """Base of every record: unknown keys are errors, values never change."""
+    """Base of every record: unknown keys are errors, values never change.
+
+    Lists in `ALIKE` have one length; those in `OR_EMPTY` have the same one, or are all empty.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    ALIKE: ClassVar[tuple[str, ...]] = ()
+    OR_EMPTY: ClassVar[tuple[str, ...]] = ()
 
-
-R = TypeVar("R", bound=Record)
-
-
-def equal_lengths(record: R, *fields: str) -> R:
-    """Return the record; ValueError unless these fields have one length."""
-    lengths = {name: len(getattr(record, name)) for name in fields}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(f"lists must have one length: {found}")
-    return record
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        given = any(getattr(self, name) for name in self.OR_EMPTY)
+        names = (*self.ALIKE, *(self.OR_EMPTY if given else ()))
+        lengths = {name: len(getattr(self, name)) for name in names}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise ValueError(f"lists must have one length: {found}")
+        return self
 
 
 class ParticipantCount(Record):
@@ -119,13 +122,12 @@ class CrossValidation(Record):
     `spreads` are standard errors of these means; empty where an earlier release wrote the file.
     """
 
+    ALIKE = ("alphas", "errors")
+    OR_EMPTY = ("spreads",)
+
     alphas: tuple[Finite, ...]
     errors: tuple[Finite, ...]
     spreads: tuple[Finite, ...] = ()
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        return equal_lengths(self, "alphas", "errors", *(["spreads"] if self.spreads else []))
 
 
 class LassoPath(Record):
@@ -181,13 +183,11 @@ class FoldSelections(Record):
     counts those kept beside them that are not, as they are of a network trained for this fold.
     """
 
+    ALIKE = ("kept", "others")
+
     candidates: Count
     kept: tuple[tuple[str, ...], ...]
     others: tuple[Count, ...]
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        return equal_lengths(self, "kept", "others")
 
 
 class LeftOut(Record):
@@ -514,15 +514,13 @@ class DeLong(Record):
 class Roc(Record):
     """Points of an ROC curve, from (0, 0) to (1, 1)."""
 
+    ALIKE = ("fpr", "tpr")
+
     run: RunName
     set: str
     model: ModelName
     fpr: tuple[Finite, ...]
     tpr: tuple[Finite, ...]
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        return equal_lengths(self, "fpr", "tpr")
 
 
 class Table1Cell(Record):
@@ -584,14 +582,12 @@ class CalibrationBin(Record):
 class FlexibleCurve(Record):
     """Observed risk at predicted ones by a restricted cubic spline, with a pointwise 95 % band."""
 
+    ALIKE = ("predicted", "observed", "low", "high")
+
     predicted: tuple[Finite, ...]
     observed: tuple[Finite, ...]
     low: tuple[Finite, ...]
     high: tuple[Finite, ...]
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        return equal_lengths(self, "predicted", "observed", "low", "high")
 
 
 class Calibration(Record):
@@ -657,6 +653,9 @@ class DecisionCurve(Record):
     releases.
     """
 
+    ALIKE = ("thresholds", "net_benefit", "treat_all")
+    OR_EMPTY = ("low", "high")
+
     run: RunName
     set: str
     model: ModelName
@@ -665,11 +664,6 @@ class DecisionCurve(Record):
     treat_all: tuple[Number, ...]
     low: tuple[Number, ...] = ()
     high: tuple[Number, ...] = ()
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        ends = ["low", "high"] if self.low or self.high else []
-        return equal_lengths(self, "thresholds", "net_benefit", "treat_all", *ends)
 
 
 class FusionCandidate(Record):
@@ -788,6 +782,8 @@ class HorizonArea(Record):
 class RiskGroup(Record):
     """Kaplan-Meier curve of the patients of low or of high risk, at the ends of joined periods."""
 
+    ALIKE = ("times", "at_risk", "events", "censored", "survival")
+
     group: Literal["low", "high"]
     times: tuple[Finite, ...]
     at_risk: tuple[Count, ...]
@@ -796,10 +792,6 @@ class RiskGroup(Record):
     survival: tuple[Share, ...]
     low: tuple[Share, ...]
     high: tuple[Share, ...]
-
-    @model_validator(mode="after")
-    def _same_length(self) -> Self:
-        return equal_lengths(self, "times", "at_risk", "events", "censored", "survival")
 
 
 class RiskCalibrationGroup(Record):

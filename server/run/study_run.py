@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.bundle.bundle import Bundle, Files, save_files
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, Files, save_files, sign_files
 from common.messages.checkpoint import Checkpoint, Slot
 from common.models import NetworkName
 from common.utils.versions import installed

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize
 
-from common.bundle.bundle import Bundle
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, sign_files
 from common.statistics.base import Float, Rows
 from common.study.follow_up import FollowUp
 from common.study.model import Study

@@ -11,7 +11,7 @@ from common.statistics.base import Float, Rows
 from common.transforms import Linear, Sigmoid
 from common.transforms.views import View, materialise
 from server.phases.fitted_model import FittedModel
-from server.phases.linear import penalties
+from server.phases.lasso import penalties
 from sim.equality import references
 from sim.equality.findings import Findings, at_most
 from sim.equality.references import LinearFit

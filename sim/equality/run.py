@@ -15,8 +15,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from client.workspace import Workspace
-from common.bundle.bundle import Bundle
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, sign_files
 from common.errors import InputError
 from common.statistics.base import Float, Rows
 from common.study.harmonisation import HarmonisationSettings

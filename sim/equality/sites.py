@@ -7,7 +7,7 @@ answered by the handlers that serve a hospital.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -17,13 +17,13 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client import handlers
+from client.app import HANDLERS
 from client.data.cohort import Cohort, Patient, assign_folds, check_cohort, read_cohort
 from client.data.tables import SiteTables
 from client.gate.site_gate import AdmittedRequest, SiteGate
 from client.imaging.prepared import PreparedImages
 from client.site import SiteSettings
-from client.store.cohorts import CohortFingerprint
-from client.store.dealing import Dealing
+from client.store.cohorts import CohortFingerprint, Dealing
 from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.releases import Releases
@@ -141,22 +141,13 @@ class Hospitals:
         workspace = self._workspaces[Path(str(context.node_config["site-config"])).name]
         kind = message.metadata.message_type
         request = decode(message.content)
-        reply = HANDLERS[kind](workspace, request)
+        reply = getattr(handlers, HANDLERS[kind])(workspace, request)
         asked = AdmittedRequest(kind, request, workspace.study)
         content = SiteGate(workspace.settings).receipted(asked, encode(reply))
         answer = Message(content, reply_to=message)
         self.seconds += time.process_time() - start
         return answer
 
-
-HANDLERS: dict[str, Callable[[Workspace, Any], Any]] = {
-    "query.enrol": handlers.enrol,
-    "query.key": handlers.share_key,
-    "query.agree": handlers.agree,
-    "query.sum": handlers.answer_sums,
-    "query.rows": handlers.rows,
-    "evaluate.handout": handlers.evaluate,
-}
 
 # bytes of a round shared by several steps count for the first named here
 STEPS = {

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bundle.bundle import Bundle
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, sign_files
 from common.errors import RefusedError
 from common.messages.exchanges import EvaluateReply, EvaluateRequest, SumItem
 from common.statistics.svm import SvmGradient

@@ -13,8 +13,7 @@ from flwr.app import Message
 
 from client.store.ledger import ledger_path
 from client.workspace import open_workspace
-from common.bundle.bundle import Bundle
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, sign_files
 from common.errors import RefusedError
 from common.evaluation.linkage import cell_edges
 from common.ledger.entry import Entry

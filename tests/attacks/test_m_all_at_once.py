@@ -17,8 +17,7 @@ from flwr.app import Context, Message, RecordDict
 from client.app import app
 from client.store.ledger import ledger_path
 from client.store.site_db import REFUSED, SiteDb
-from common.bundle.bundle import Bundle
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, sign_files
 from common.ledger.verify import read_entries, verify
 from common.messages.codec import decode, encode
 from common.messages.exchanges import (

@@ -20,8 +20,7 @@ from client.gate.schema import StoppedError
 from client.gate.site_gate import SiteGate
 from client.gate.verifier import Verifier, verifier_of
 from client.site import load_site
-from common.bundle.bundle import Bundle
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, sign_files
 from common.errors import SiteError, StudyError
 from common.evaluation import local
 from common.masking.layout import RingSums, from_rings, sizes

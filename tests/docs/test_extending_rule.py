@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import common.disclosure
-from client.gate.vocabulary import are_refusals
+from client.gate.schema import are_refusals
 from common.disclosure.rule import RULES, forget, rules_of
 from common.dossier.general import rules_section
 from common.errors import RefusedError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.kernels import run_on
-from client.store.stand_ins import MOST_APART
+from client.store.derived_files import MOST_APART
 from common.study.model import load_study
 from sim.equality.run import HEART, HEART_STUDY
 

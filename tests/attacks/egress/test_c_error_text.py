@@ -9,7 +9,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-from client.gate.mod import gate_mod
+from client.gate.site_gate import gate_mod
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolRequest, Problem
 

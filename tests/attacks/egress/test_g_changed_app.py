@@ -13,7 +13,7 @@ from flwr.cli.install import install_from_fab
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-from client.app import app, enrol
+from client.app import answer, app
 from client.gate import approvals
 from common.flower.app import FlowerApp, installed_app
 from common.masking import identity
@@ -212,7 +212,7 @@ def lowered(study: Study) -> EnrolRequest:
 
 def test_without_the_gate_a_changed_study_is_answered(approved_node: Any, study: Study) -> None:
     bare = ClientApp()
-    bare.query("enrol")(enrol)
+    bare.query("enrol")(answer)
     reply = approved_node.ask("query.enrol", lowered(study), bare)
     assert isinstance(decode(reply.content), EnrolReply)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client.app import enrol
+from client.app import answer
 from client.gate import supernode
 from common.messages.codec import decode
 from common.messages.exchanges import EnrolRequest, Problem
@@ -25,7 +25,7 @@ def test_a_message_beyond_the_limits_is_refused_before_it_is_all_there(
 ) -> None:
     monkeypatch.setattr(supernode, limit, value)
     gated()
-    reply = approved_node.ask("query.enrol", enrolment, enrol)
+    reply = approved_node.ask("query.enrol", enrolment, answer)
     problem = decode(reply.content)
     assert isinstance(problem, Problem)
     assert problem.kind == "request_unreadable"
@@ -37,5 +37,5 @@ def test_the_same_message_within_the_limits_is_answered(
     approved_node: Any, enrolment: EnrolRequest, gated: Callable[[], None]
 ) -> None:
     gated()
-    approved_node.ask("query.enrol", enrolment, enrol)
+    approved_node.ask("query.enrol", enrolment, answer)
     assert approved_node.ran == ["query.enrol"]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.gate import approvals
 from client.site import SiteSettings, load_site
-from client.store.consents import consent_to
+from client.store.departures import consent_to
 from client.store.ledger import ledger_path
 from common.errors import InputError, SignatureError
 from common.ledger.verify import read_entries, verify

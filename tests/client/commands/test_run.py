@@ -25,7 +25,7 @@ from client.store.site_db import FILE, site_db
 from common.errors import StudyError
 from common.masking import identity
 from common.messages.joining import Invitation
-from common.utils.log_files import MOST_BYTES
+from common.utils.durable import MOST_BYTES
 from common.utils.processes import BackgroundProgram, free_port
 from server.deployment.authority import Pair, make_authority, make_server
 

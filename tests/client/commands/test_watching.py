@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.commands import watching
 from client.commands.watching import THERE_SECONDS, Facts, SiteNotices, Watch, watched
+from client.gate.schema import CODES
 from client.gate.standing import StandingFile
-from client.gate.vocabulary import CODES
 from client.site import SiteSettings, load_site
 from common.errors import InputError, UsageError
 from common.messages.problems import PROBLEMS

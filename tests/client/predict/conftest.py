@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from client import cli
-from common.bundle.bundle import Files, save_files
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Files, save_files, sign_files
 from common.masking import identity
 from sim.identities import COORDINATOR, simulated_identity
 

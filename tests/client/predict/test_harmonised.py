@@ -15,8 +15,7 @@ import tomli_w
 
 from client.store.batches import FILE, find_batches
 from client.store.run_files import RunTables
-from common.bundle.bundle import Bundle, read_files
-from common.bundle.signature import digest_of
+from common.bundle.bundle import Bundle, digest_of, read_files
 from common.transforms.harmonise import harmonising_steps
 from tests.client.predict.conftest import KEY, Call
 from tests.fixtures.programs import run_simulation

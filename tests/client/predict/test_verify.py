@@ -12,8 +12,7 @@ import pytest
 
 from client.predict import verify
 from client.predict.verify import blamed_unless_checked, coordinator_key, open_bundle
-from common.bundle.bundle import Bundle, save_files
-from common.bundle.signature import sign_files
+from common.bundle.bundle import Bundle, save_files, sign_files
 from common.errors import InputError, SignatureError, UsageError
 from common.masking import identity
 from common.messages.joining import Invitation

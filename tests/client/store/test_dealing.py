@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from client.data.cohort import Cohort, Patient, assign_folds
-from client.store.dealing import Dealing
+from client.store.cohorts import Dealing
 from client.store.site_db import Draft
 from common.study.model import Study
 from tests import builders

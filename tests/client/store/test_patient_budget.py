@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from opacus.accountants import RDPAccountant
 
-from client.check.budget import check_budget
+from client.check.disclosure import check_budget
 from client.commands.approve import describe_budget
 from client.data.cohort import Cohort, assign_folds, read_cohort
 from client.site import SiteSettings, load_site

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +32,12 @@ KEY = identity.public_text(simulated_identity(COORDINATOR).public_key())
 @pytest.fixture(scope="module")
 def run(tabular_master: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose set external_1 lies at hospital c alone."""
-    out = tmp_path_factory.mktemp("validated") / "run"
-    done = run_simulation(tabular_master, ("a", "b", "c"), out)
+    folder = tmp_path_factory.mktemp("validated")
+    out, sites = folder / "run", folder / "hospitals"
+    shutil.copytree(tabular_master, sites)
+    with (sites / "study.toml").open("a", encoding="utf-8") as file:
+        file.write("\n[analysis]\nthresholds = [0.12, 0.38]\n")
+    done = run_simulation(sites, ("a", "b", "c"), out)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -105,6 +110,10 @@ def test_the_file_holds_no_patient_and_no_exact_score(sent: Path, tabular_master
         assert patient["marker"] not in text
     page = (sent.parent / "index.html").read_text(encoding="utf-8")
     assert "For this hospital alone" in page and "validation.json" in page
+    assert "thresholds of the study, 12 to 38 %" in page
+    (curves,) = re.findall(r'id="decision".*?</svg>', page, flags=re.DOTALL)
+    ticks = [int(text) for text in re.findall(r">(\d+)</text>", curves)]
+    assert ticks == [15, 20, 25, 30, 35]
     assert sent.parent.stat().st_mode & 0o077 == 0
 
 

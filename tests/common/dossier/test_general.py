@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import operator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from common.disclosure.rule import RULES, rules_of
@@ -36,131 +32,10 @@ from common.messages.exchanges import (
     TrainReply,
 )
 from common.statistics.base import statistic_classes
-from common.statistics.calibration import CalibrationSums
-from common.statistics.capped_histogram import CappedHistogram
-from common.statistics.class_histogram import ClassHistogram
-from common.statistics.counts import FoldCounts, LevelCounts
-from common.statistics.cox import CoxGradient
-from common.statistics.dealt_folds import DealtFolds, LevelTotals
+from common.statistics.counts import LevelCounts
 from common.statistics.fold_histogram import FoldHistogram
-from common.statistics.fold_moments import FoldMoments
-from common.statistics.fold_scores import FoldScores
-from common.statistics.follow_up import LifeTable
-from common.statistics.forest import NodeCounts
-from common.statistics.gram import CrossProducts, FoldGram
-from common.statistics.histogram import Histogram
-from common.statistics.icc import PairedMoments
-from common.statistics.log_rank import LogRank
-from common.statistics.moments import CentredSquares, Means, Missingness
-from common.statistics.own_pairs import OwnPairs
-from common.statistics.platt import PlattSums
-from common.statistics.rank_gram import RankGram
-from common.statistics.ranked_pairs import RankedPairs
-from common.statistics.risk_sums import RiskSums
-from common.statistics.scores import BinnedCalibration, BrierSums, Confusion, DecisionCounts
-from common.statistics.site_quartiles import SiteQuartiles
-from common.statistics.svm import SvmGradient
-from common.statistics.table1 import GroupSums, JoinedHistogram, ProtectedLevelCounts
-from common.statistics.within_batches import WithinBatches
-from server.phases.evaluation import scores_asks
-from tests import builders
 
 ROOT = Path(__file__).resolve().parents[3]
-COLUMNS, FOLDS, CELLS, LEVELS, PROBLEMS, POINTS, QUESTIONS = 7, 5, 11, 4, 13, 3, 17
-EDGES, CENTRE = np.zeros((COLUMNS, CELLS + 1)), np.zeros(COLUMNS)
-PERIODS, HORIZONS, GROUPS = 12, 2, 3
-CUTS = np.zeros((COLUMNS, GROUPS - 1))
-EACH, TREES = np.zeros(QUESTIONS, dtype=np.int64), np.zeros((2, 3), dtype=np.int64)
-EXAMPLES: list[Any] = [
-    BinnedCalibration(),
-    BrierSums(),
-    CalibrationSums(CENTRE, CENTRE, CENTRE),
-    CappedHistogram(edges=EDGES, cap=2),
-    CentredSquares(mean=CENTRE),
-    ClassHistogram(edges=EDGES),
-    Confusion(cutoffs=CENTRE),
-    CoxGradient(
-        weights=np.zeros((PROBLEMS, COLUMNS)),
-        excluded=np.zeros((PROBLEMS, FOLDS)),
-        validation=np.zeros(PROBLEMS, dtype=np.int64),
-        periods=PERIODS,
-    ),
-    CrossProducts(mean=CENTRE),
-    DealtFolds(folds=FOLDS, totals=np.zeros((COLUMNS, LEVELS))),
-    DecisionCounts(),
-    FoldCounts(folds=FOLDS),
-    FoldGram(folds=FOLDS),
-    FoldHistogram(folds=FOLDS, edges=EDGES),
-    FoldMoments(folds=FOLDS),
-    FoldScores(folds=FOLDS, edges=EDGES),
-    GroupSums(centre=CENTRE),
-    Histogram(edges=EDGES),
-    JoinedHistogram(edges=EDGES, minimum=3),
-    LevelCounts(levels=LEVELS),
-    LevelTotals(levels=LEVELS),
-    LifeTable(cuts=CUTS, periods=PERIODS),
-    LogRank(cuts=CUTS, periods=PERIODS),
-    Means(),
-    Missingness(),
-    NodeCounts(
-        edges=EDGES,
-        feature=TREES,
-        threshold=TREES.astype(float),
-        excluded=TREES[:, 0],
-        draw=TREES[:, 0],
-        seed=0,
-        tree=EACH,
-        node=EACH,
-        column=EACH,
-    ),
-    OwnPairs(),
-    PairedMoments(mean=CENTRE),
-    PlattSums(a=np.zeros(POINTS), b=np.zeros(POINTS), positives=1, negatives=1),
-    ProtectedLevelCounts(levels=LEVELS, minimum=3),
-    RankGram(edges=EDGES, counts=np.zeros((COLUMNS, CELLS))),
-    RankedPairs(edges=EDGES, periods=PERIODS, horizons=np.zeros(HORIZONS, dtype=np.int64)),
-    RiskSums(periods=PERIODS, starts=np.array([0, 2])),
-    SiteQuartiles(decimals=np.zeros(COLUMNS, dtype=np.int64), fewest=10, minimum=3),
-    SvmGradient(
-        weights=np.zeros((PROBLEMS, COLUMNS + 1)),
-        excluded=np.zeros((PROBLEMS, FOLDS)),
-        validation=np.zeros(PROBLEMS, dtype=np.int64),
-    ),
-    WithinBatches(covariates=1),
-]
-EXAMPLES_BY_NAME = {type(example).__name__: example for example in EXAMPLES}
-SIZES = {
-    "starts": 2,
-    "columns": COLUMNS,
-    "models": COLUMNS,
-    "folds": FOLDS,
-    "cells": CELLS,
-    "levels": LEVELS,
-    "problems": PROBLEMS,
-    "points": POINTS,
-    "questions": QUESTIONS,
-    "features": COLUMNS - 1,
-    "covariates": 1,
-    "periods": PERIODS,
-    "horizons": HORIZONS,
-    "groups": GROUPS,
-}
-ARITHMETIC = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.floordiv}
-
-
-def number(axis: str) -> int:
-    """Return the size that an axis in words stands for; KeyError for a word not in `SIZES`."""
-
-    def value(node: ast.expr) -> int:
-        if isinstance(node, ast.BinOp):
-            found: int = ARITHMETIC[type(node.op)](value(node.left), value(node.right))
-            return found
-        if isinstance(node, ast.Name):
-            return SIZES[node.id]
-        assert isinstance(node, ast.Constant)
-        return int(str(node.value))
-
-    return value(ast.parse(axis, mode="eval").body)
 
 
 def test_the_dossier_in_docs_is_that_of_this_code() -> None:
@@ -218,20 +93,6 @@ def test_a_statistic_says_what_it_is_and_what_an_attacker_could_do(name: str) ->
     assert text.attack.endswith(".")
     assert len(text.attack.split()) >= 8
     assert f"\n### {name}\n" in general_dossier()
-
-
-@pytest.mark.parametrize("name", statistic_classes())
-def test_shapes_in_words_are_those_the_statistic_declares(name: str) -> None:
-    # placements come with cells of two classes: the plan knows how to make them
-    study = builders.study(tests={"t": ("external_test", "abc")})
-    shapes = statistic_classes()[name].axes
-    if name == "Placements":
-        parts = scores_asks(study, COLUMNS, "t")[-1].parts
-        declared = {part: own.replace(",", "") for part, own in parts.items()}
-    else:
-        found = EXAMPLES_BY_NAME[name].shapes(COLUMNS)
-        declared = {part: " x ".join(map(str, own)) for part, own in found.items()}
-    assert declared == {p: " x ".join(str(number(a)) for a in own) for p, own in shapes.items()}
 
 
 def test_every_rule_is_described_used_and_shown() -> None:

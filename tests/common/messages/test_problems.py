@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.gate.vocabulary import CODES
+from client.gate.schema import CODES
 from client.imaging.errors import PatientError
 from client.store.run_keys import RestartedError
 from common.errors import InputError, RefusedError, SignatureError

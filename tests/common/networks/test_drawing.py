@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from common.models import NetworkName
-from common.networks.drawing import uniform
 from common.networks.flat import flatten, parameter_parts
-from common.networks.resnet import build_network
+from common.networks.resnet import build_network, uniform
 from common.study.networks import NetworkSettings
 
 SMALL = NetworkSettings(layers=(1, 1, 1, 1), widths=(4, 4, 8, 8))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -163,6 +166,36 @@ NOT_SITE_FREE = (
     RankedPairs,
 )
 SITE_FREE = [case for case in CASES if type(case[0]) not in NOT_SITE_FREE]
+# sizes of axes that the dossier has in words
+SIZES: dict[str, Callable[[Any], int]] = {
+    "folds": lambda statistic: 5,
+    "levels": lambda statistic: 4,
+    "periods": lambda statistic: 4,
+    "cells": lambda statistic: statistic.edges.shape[1] - 1,
+    "problems": lambda statistic: len(statistic.weights),
+    "points": lambda statistic: statistic.a.size,
+    "questions": lambda statistic: statistic.tree.size,
+    "groups": lambda statistic: statistic.cuts.shape[1] + 1,
+    "horizons": lambda statistic: statistic.horizons.size,
+    "starts": lambda statistic: statistic.starts.size,
+    "covariates": lambda statistic: statistic.covariates,
+    "columns": lambda statistic: COLUMNS,
+    "models": lambda statistic: COLUMNS,
+    "features": lambda statistic: COLUMNS - statistic.covariates,
+}
+COLUMNS = 7
+ARITHMETIC = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.floordiv}
+
+
+def size(statistic: Any, node: ast.expr) -> int:
+    """Return the size that an axis in words stands for; KeyError for a word not in `SIZES`."""
+    if isinstance(node, ast.BinOp):
+        left, right = size(statistic, node.left), size(statistic, node.right)
+        return int(ARITHMETIC[type(node.op)](left, right))
+    if isinstance(node, ast.Name):
+        return SIZES[node.id](statistic)
+    assert isinstance(node, ast.Constant)
+    return int(str(node.value))
 
 
 def test_every_statistic_is_held_to_the_contract() -> None:
@@ -179,6 +212,15 @@ def take(rows: Rows, index: Any) -> Rows:
         origin=None if rows.origin is None else rows.origin[index],
         period=None if rows.period is None else rows.period[index],
     )
+
+
+@pytest.mark.parametrize(("statistic", "rows"), CASES, ids=NAMES)
+def test_axes_in_words_are_the_shapes_that_it_declares(statistic: Any, rows: Rows) -> None:
+    words = {
+        part: tuple(size(statistic, ast.parse(axis, mode="eval").body) for axis in axes)
+        for part, axes in statistic.axes.items()
+    }
+    assert words == statistic.shapes(COLUMNS)
 
 
 @pytest.mark.parametrize(("statistic", "rows"), CASES, ids=NAMES)

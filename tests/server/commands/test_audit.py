@@ -99,7 +99,9 @@ def test_a_signed_reply_that_is_not_in_the_ledger_is_named(
     """A site that sends other numbers than those in its record is named by its signature."""
     import client.gate.site_gate as gate
 
-    monkeypatch.setattr("client.gate.mod.SiteGate.release", lambda self, asked, content: content)
+    monkeypatch.setattr(
+        "client.gate.site_gate.SiteGate.release", lambda self, asked, content: content
+    )
     original = gate.SiteGate.receipted
 
     def lying(self: gate.SiteGate, asked: object, content: object) -> object:

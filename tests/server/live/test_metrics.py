@@ -10,8 +10,7 @@ import pytest
 
 from common.utils.metrics import Metric
 from server.live import snapshot
-from server.live.metrics import STATES
-from server.live.serving import LiveServer
+from server.live.serving import STATES, LiveServer
 from tests import builders
 
 LINE = re.compile(r'[a-z_]+\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\} [-+0-9.e]+')

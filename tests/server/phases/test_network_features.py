@@ -17,7 +17,7 @@ from common.study.model import Study
 from common.transforms.views import base_tables, materialise
 from server.phases.clinical import fit_clinical
 from server.phases.fusion import fit_feature_fusion
-from server.phases.linear import penalties
+from server.phases.lasso import penalties
 from server.phases.networks import TrainedNetwork, network_asks, network_model, variants
 from tests import builders
 from tests.server.phases.test_program import covered

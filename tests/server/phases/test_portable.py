@@ -11,7 +11,7 @@ import pytest
 
 from bench.processors import OLD, PROCESSORS
 from client.app import app
-from client.store.stand_ins import MOST_APART
+from client.store.derived_files import MOST_APART
 from common.ledger.entry import request_digest
 from common.messages.plain import write_plain
 from common.study.model import Study, load_study

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from common.html.drawing import Drawing
 from server.report import words
-from server.report.appendix import timing_block
+from server.report.appendix import timing_block, training_block
 from server.report.figures import draw_figures
 from server.report.performance import apparent_block
 from server.report.results import parse, to_json
@@ -277,3 +277,27 @@ def test_results_without_apparent_areas_have_no_such_table(tree: dict[str, Any])
     for row in tree["performance"]:
         row["apparent_auc"] = None
     assert apparent_block(parse(tree)) is None
+
+
+def test_a_training_is_one_line_with_its_rounds_as_whole_numbers(tree: dict[str, Any]) -> None:
+    series = tree["training"]["federated"]["dl2d"]["fold0"]
+    series |= {"train_loss": [0.7, 0.5, 0.4], "validation_loss": [0.7, 0.6, 0.65]}
+    series |= {"held_out_loss": [0.62], "best_round": [2.0]}
+    block = training_block(parse(tree))
+    assert block is not None and len(block.lines) == 12
+    assert [(cell.text, cell.small) for cell in block.lines[0].cells] == [
+        ("3", ""),
+        ("2", ""),
+        ("0.400", "first 0.700"),
+        ("0.650", "first 0.700"),
+        ("0.620", ""),
+    ]
+
+
+def test_losses_that_no_training_has_are_no_column(tree: dict[str, Any]) -> None:
+    for variants in tree["training"]["federated"].values():
+        for series in variants.values():
+            series |= {"validation_loss": [], "held_out_loss": []}
+    block = training_block(parse(tree))
+    assert block is not None
+    assert block.columns == ("Training", "Rounds", "Rounds kept", "Training loss")

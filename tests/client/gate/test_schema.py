@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.gate.vocabulary import CODES, is_code
+from client.gate.schema import CODES, is_code
 from common.ledger.entry import Record
 from common.messages.exchanges import Problem
 from common.messages.problems import PROBLEMS

@@ -7,7 +7,7 @@ from sklearn.linear_model import LassoCV
 from sklearn.model_selection import PredefinedSplit
 
 from server.phases.clinical import fit_clinical
-from server.phases.linear import penalties
+from server.phases.lasso import penalties
 from tests import builders
 
 

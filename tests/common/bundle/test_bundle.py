@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.bundle.signature import SIGNATURE_FILE, check_files, sign_files
+from common.bundle.bundle import SIGNATURE_FILE, check_files, sign_files
 from common.errors import SignatureError
 from common.masking import identity
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.commands.left import describe_left
+from client.commands.departures import describe_left
 from client.site import load_site
 from client.store.masks import Rosters
 from common.masking import identity
