@@ -13,6 +13,7 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,24 +48,20 @@ class Patients:
     hospital: Int
 
 
-def paper(sizes: Sequence[int]) -> Callable[[int], Patients]:
-    """Return the 300 training patients of Table 1 at hospitals of these sizes, by seed."""
-
-    def drawn(seed: int) -> Patients:
-        random = np.random.default_rng(seed)
-        codes = {
-            name: random.permutation(np.repeat(np.arange(len(own)), own)).astype(np.float64)
-            for name, own in COUNTS["training"].items()
-        }
-        risk = random.normal(size=300) + codes["t_stage"] + 2 * codes["cartilage_invasion"]
-        labels = (risk > np.sort(risk)[-124]).astype(np.int64)
-        # every hospital has its share of both outcomes
-        rank = np.where(labels == 1, np.cumsum(labels) / 124, np.cumsum(1 - labels) / 176)
-        order = np.argsort(rank, kind="stable")
-        moved = {name: own[order] for name, own in codes.items()}
-        return Patients(moved, labels[order], np.repeat(np.arange(len(sizes)), sizes))
-
-    return drawn
+def paper(sizes: Sequence[int], seed: int) -> Patients:
+    """Return the 300 training patients of Table 1 at hospitals of these sizes."""
+    random = np.random.default_rng(seed)
+    codes = {
+        name: random.permutation(np.repeat(np.arange(len(own)), own)).astype(np.float64)
+        for name, own in COUNTS["training"].items()
+    }
+    risk = random.normal(size=300) + codes["t_stage"] + 2 * codes["cartilage_invasion"]
+    labels = (risk > np.sort(risk)[-124]).astype(np.int64)
+    # every hospital has its share of both outcomes
+    rank = np.where(labels == 1, np.cumsum(labels) / 124, np.cumsum(1 - labels) / 176)
+    order = np.argsort(rank, kind="stable")
+    moved = {name: own[order] for name, own in codes.items()}
+    return Patients(moved, labels[order], np.repeat(np.arange(len(sizes)), sizes))
 
 
 def phantom(seed: int) -> Patients:
@@ -144,11 +141,11 @@ def lost(study: Study, patients: Patients, fold: Int) -> set[str]:
 
 
 CASES: tuple[tuple[str, Callable[[int], Patients], Reserve], ...] = (
-    ("paper, 300", paper((300,)), RULES),
-    ("paper, 100/100/100", paper((100, 100, 100)), RULES),
-    ("paper, 75/75/75/75", paper((75, 75, 75, 75)), RULES),
-    ("paper, 140/75/45/40", paper((140, 75, 45, 40)), RULES),
-    ("paper, 150/80/50/20, thresholds of the phantom", paper((150, 80, 50, 20)), FEW),
+    ("paper, 300", partial(paper, (300,)), RULES),
+    ("paper, 100/100/100", partial(paper, (100, 100, 100)), RULES),
+    ("paper, 75/75/75/75", partial(paper, (75, 75, 75, 75)), RULES),
+    ("paper, 140/75/45/40", partial(paper, (140, 75, 45, 40)), RULES),
+    ("paper, 150/80/50/20, thresholds of the phantom", partial(paper, (150, 80, 50, 20)), FEW),
     ("phantom, 40/32/28/20", phantom, FEW),
 )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,29 +33,33 @@ from common.errors import InputError, UsageError
 from common.utils.console import ProgressBar, consoles
 
 if TYPE_CHECKING:
+    from client.importing.archive_options import ArchiveOptions
     from client.importing.survey import Survey
     from client.site import SiteSettings
 
 console, screen = consoles()
 
 
+Source = Annotated[
+    Path | None, typer.Option("--from", help="folder of DICOM files, as the archive exports them")
+]
+Table = Annotated[Path | None, typer.Option(help="the hospital's own table, .csv or .xlsx")]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(help="which column is which [default: import.toml in the site's folder]"),
+]
+Who = Annotated[
+    str, typer.Option(help="a pseudonym: show whom of the table it stands for, nothing else")
+]
+
+
 def import_patients(
     site: Annotated[Path, typer.Argument(help="folder of the site, with site.toml")],
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", help="folder of DICOM files, as the archive exports them"),
-    ] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="the hospital's own table, .csv or .xlsx")
-    ] = None,
+    source: Source = None,
+    table: Table = None,
     study: Annotated[Path | None, typer.Option(help="study.toml")] = None,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(help="which column is which [default: import.toml in the site's folder]"),
-    ] = None,
-    who: Annotated[
-        str, typer.Option(help="a pseudonym: show whom of the table it stands for, nothing else")
-    ] = "",
+    mapping: MappingFile = None,
+    who: Who = "",
     yes: Annotated[bool, typer.Option("--yes", help="do not ask (for scripts)")] = False,
     pacs: PacsOption = "",
     dicomweb: DicomwebOption = "",
@@ -73,23 +77,19 @@ def import_patients(
 ) -> None:
     """Import patients, de-identified, from an export of the archive and the hospital's own table.
 
-    Finds for each row of the table the contours (RTSTRUCT or SEG) and the CT
-    series that they were drawn on, copies both into the site's folder without
-    names, numbers, dates and UIDs of persons, and writes cohort.csv (what
-    pixels show near the contour stays). Questions about
-    the table are asked once; the answers go into import.toml. A second import
-    does only what is new or changed. Without --table it shows what the export
-    holds. With --pacs or --dicomweb the images are fetched from the archive,
-    and what was fetched is removed again at the end; an interrupted import
-    keeps it, and the same command goes on.
+    Finds for each row of the table the contours (RTSTRUCT or SEG) and the CT series that they were
+    drawn on, copies both into the site's folder without names, numbers, dates and UIDs of persons,
+    and writes cohort.csv (what pixels show near the contour stays). Questions about the table are
+    asked once; the answers go into import.toml. A second import does only what is new or changed.
+    Without --table it shows what the export holds. With --pacs or --dicomweb the images are fetched
+    from the archive, and what was fetched is removed again at the end; an interrupted import keeps
+    it, and the same command goes on.
 
-    Exit code 0: every row was taken. 1: at least one was not, for the reason
-    that the table on the screen says, a file is damaged, or not all came from
-    the archive.
+    Exit code 0: every row was taken. 1: at least one was not, for the reason that the table on the
+    screen says, a file is damaged, or not all came from the archive.
     """
     from client.check.runner import site_of
     from client.importing.archive_options import ArchiveOptions
-    from client.importing.mapping import read_mapping
 
     settings = site_of(site)
     mapping = mapping or (site.parent if site.is_file() else site) / _MAPPING
@@ -100,37 +100,41 @@ def import_patients(
         forget_retrieved(settings)
         return
     options = ArchiveOptions(
-        pacs=pacs,
-        dicomweb=dicomweb,
-        accession=accession,
-        patient=patient,
-        own_title=own_title,
-        listen=listen,
-        tls=tls,
-        authority=authority,
-        certificate=certificate,
-        credentials=credentials,
-        patience=patience,
-    )
+        pacs, dicomweb, accession, patient, own_title, listen, tls,
+        authority, certificate, credentials, patience,
+    )  # fmt: skip
     if echo:
         echo_archive(options)
         return
     check_one_source(source, options)
     if table is not None and study is None:
         raise UsageError("no study", where="--study", remedy="name study.toml")
-    with ExitStack() as stack:
-        whole = True
-        if source is None:
-            sheet = read_mapping(mapping).sheet
-            fetching = fetched(settings, options, table, sheet)
-            source, whole = stack.enter_context(fetching)
-        found = _surveyed(source)
+    with _export(settings, source, options, table, mapping) as (folder, whole):
+        found = _surveyed(folder)
         if table is not None and study is not None:
-            whole &= _import(settings, found, table, study, mapping, yes=yes)
+            whole = _import(settings, found, table, study, mapping, yes=yes) and whole
     raise typer.Exit(0 if whole and not found.broken else 1)
 
 
 _MAPPING = "import.toml"
+
+
+@contextmanager
+def _export(
+    settings: SiteSettings,
+    source: Path | None,
+    options: ArchiveOptions,
+    table: Path | None,
+    mapping: Path,
+) -> Iterator[tuple[Path, bool]]:
+    """Yield the folder of the export, fetched where none was given, and whether it is whole."""
+    from client.importing.mapping import read_mapping
+
+    if source is not None:
+        yield source, True
+        return
+    with fetched(settings, options, table, read_mapping(mapping).sheet) as found:
+        yield found
 
 
 def _surveyed(source: Path) -> Survey:

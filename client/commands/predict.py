@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -62,6 +62,27 @@ SaliencySteps = Annotated[
     int,
     typer.Option(min=0, help="of the 3D network's map, a pass forth and back each; 0 = no map"),
 ]
+PatientName = Annotated[str, typer.Option(help="what the report calls the patient")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1")]
+Pdf = Annotated[
+    bool | None,
+    typer.Option(help="print each page too, by chromium [default: yes, but not of a cohort]"),
+]
+Dicom = Annotated[
+    bool, typer.Option("--dicom", help="write a DICOM SR and a SEG, where --image is a series")
+]
+Json = Annotated[bool, typer.Option("--json", help="machine-readable")]
+
+
+class _Single(NamedTuple):
+    """Patient of the command line."""
+
+    name: str
+    image: Path | None
+    mask: Path | None
+    clinical: list[str]
+    confirmed: str
+    scanner: str
 
 
 def predict(
@@ -72,24 +93,19 @@ def predict(
     clinical: Clinical = None,
     scanner: Scanner = "",
     cohort: Cohort = None,
-    patient: Annotated[str, typer.Option(help="what the report calls the patient")] = "patient",
+    patient: PatientName = "patient",
     out: Out = None,
     coordinator_key: Key = None,
     site: Site = None,
     batches: BatchesFile = None,
     unverified: Unverified = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1")] = "auto",
+    device: Device = "auto",
     workers: Workers = 1,
     cache: Cache = None,
     saliency_steps: SaliencySteps = 16,
-    pdf: Annotated[
-        bool | None,
-        typer.Option(help="print each page too, by chromium [default: yes, but not of a cohort]"),
-    ] = None,
-    dicom: Annotated[
-        bool, typer.Option("--dicom", help="write a DICOM SR and a SEG, where --image is a series")
-    ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    pdf: Pdf = None,
+    dicom: Dicom = False,
+    json_output: Json = False,
 ) -> None:
     """Predict one patient, or a cohort, by the final models. RESEARCH USE ONLY.
 
@@ -110,24 +126,17 @@ def predict(
     such as a clinical column that the study does not know.
     """
     from client.predict import verify
-    from client.predict.predicting import Machine, check_device
+    from client.predict.predicting import Machine
     from client.predict.predicting import predict as predict_all
-    from client.predict.report import Wish, check_folder, write
+    from client.predict.report import Wish, write
 
-    if cohort is not None and (image or mask or clinical or confirmed or scanner):
-        raise UsageError("--cohort with data of a single patient", where="predict")
-    if dicom and out is None:
-        raise UsageError("--dicom without --out", where="predict", remedy="name a folder")
-    check_device(device)
-    printed = cohort is None if pdf is None else pdf
-    if out is not None:
-        check_folder(out)
+    single = _Single(patient, image, mask, clinical or [], confirmed, scanner)
+    _check_usage(single, cohort, out, device, dicom=dicom)
     key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
+    machine = Machine(device, workers, cache)
     with verify.blamed_unless_checked(key):
         opened = verify.open_bundle(bundle, key)
-        own = (patient, image, mask, clinical or [], confirmed, scanner)
-        cases, problems, warnings = _read(opened.study, cohort, *own)
-        machine = Machine(device, workers, cache)
+        cases, problems, warnings = _read(opened.study, cohort, single)
         kept = _kept(batches, site, opened.digest)
         with ProgressBar(screen) as progress:
             outcome, predictor = predict_all(
@@ -135,19 +144,29 @@ def predict(
             )
         _print(outcome, as_json=json_output)
         if out is not None and outcome.predictions:
-            write(outcome, predictor, out, Wish(saliency_steps, printed, dicom), screen.emit)
+            wish = Wish(saliency_steps, cohort is None if pdf is None else pdf, dicom)
+            write(outcome, predictor, out, wish, screen.emit)
     raise typer.Exit(1 if outcome.problems else 0)
 
 
+def _check_usage(
+    single: _Single, cohort: Path | None, out: Path | None, device: str, *, dicom: bool
+) -> None:
+    """Return if these options go together, and the device and the folder can be used."""
+    from client.predict.predicting import check_device
+    from client.predict.report import check_folder
+
+    if cohort is not None and any(single[1:]):
+        raise UsageError("--cohort with data of a single patient", where="predict")
+    if dicom and out is None:
+        raise UsageError("--dicom without --out", where="predict", remedy="name a folder")
+    check_device(device)
+    if out is not None:
+        check_folder(out)
+
+
 def _read(
-    study: Study,
-    cohort: Path | None,
-    patient: str,
-    image: Path | None,
-    mask: Path | None,
-    clinical: list[str],
-    confirmed: str,
-    scanner: str,
+    study: Study, cohort: Path | None, single: _Single
 ) -> tuple[list[Case], list[PatientProblem], list[str]]:
     """Return the patients of the cohort, or the one of the command line; refusals and warnings."""
     from client.data.cohort_file import confirmed_words
@@ -155,8 +174,9 @@ def _read(
 
     if cohort is not None:
         return read_cases(cohort, study)
+    name, image, mask, clinical, confirmed, scanner = single
     words = confirmed_words(confirmed, "--confirmed")
-    return [case_of(study, patient, image, mask, clinical, words, scanner)], [], []
+    return [case_of(study, name, image, mask, clinical, words, scanner)], [], []
 
 
 def _kept(batches: Path | None, site: Path | None, bundle: str) -> KeptBatches | None:

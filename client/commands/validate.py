@@ -68,8 +68,8 @@ def validate(
     models = measure.usable_models(opened, model or [])
     cases, problems, warnings = read_cases(cohort, opened.study)
     labels = measure.read_labels(cohort, [case.patient_id for case in cases])
+    machine = Machine(device, workers, cache)
     with ProgressBar(screen) as progress:
-        machine = Machine(device, workers, cache)
         outcome, _ = predict_all(opened, cases, machine, problems, warnings, progress)
     for text in outcome.warnings:
         screen.emit(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
 from common.html.pages import Block, Cell, Line
@@ -83,7 +84,8 @@ def _performance_columns(results: Results) -> list[Column]:
         Column(f"{words.run_label(run)} AUC (95%\N{NO-BREAK SPACE}CI)", lambda row: _auc(row, run))
     ]
     if any(found.auc_within is not None for row in matrix if (found := primary(row, run))):
-        columns.append(Column("Within hospitals (95%\N{NO-BREAK SPACE}CI)", _within(run)))
+        title = "Within hospitals (95%\N{NO-BREAK SPACE}CI)"
+        columns.append(Column(title, lambda row: _of(row, run, _within)))
     if run != "pooled" and any(row.pooled for row in matrix):
         columns.append(Column("Pooled AUC (95%\N{NO-BREAK SPACE}CI)", _pooled))
     if any(row.local for row in matrix):
@@ -96,7 +98,7 @@ def _performance_columns(results: Results) -> list[Column]:
     ]
     for reference in _references(results):
         title = f"P against {MODELS[reference].label.lower()}"
-        columns.append(Column(title, _against(results, run, reference)))
+        columns.append(Column(title, partial(_against, results, run, reference)))
     return columns
 
 
@@ -118,19 +120,9 @@ def _auc(row: MatrixRow, run: str) -> Cell:
     return _of(row, run, lambda found: _auc_cell(found, "auc"))
 
 
-def _within(run: str) -> Callable[[MatrixRow], Cell]:
-    def make(row: MatrixRow) -> Cell:
-        return _of(
-            row,
-            run,
-            lambda found: Cell(
-                words.auc(found.auc_within),
-                words.interval(found.within_low, found.within_high),
-                "auc_within",
-            ),
-        )
-
-    return make
+def _within(found: Performance) -> Cell:
+    interval = words.interval(found.within_low, found.within_high)
+    return Cell(words.auc(found.auc_within), interval, "auc_within")
 
 
 def _pooled(row: MatrixRow) -> Cell:
@@ -170,22 +162,19 @@ def _share(part: int | None, whole: int | None, key: str) -> Cell:
     return Cell(f"{100 * part / whole:.0f}", f"{part}/{whole}", key)
 
 
-def _against(results: Results, run: str, reference: str) -> Callable[[MatrixRow], Cell]:
-    def make(row: MatrixRow) -> Cell:
-        if row.model == reference:
-            return Cell("Reference")
-        found = comparison(results, run, row.set, row.model, reference)
-        if found is None:
-            return Cell(words.p_value(None), key=f"p_{reference}")
-        corrected = f"Holm {words.p_value(found.p_holm)}"
-        if found.role == "primary":
-            corrected = "primary"
-        # only the primary comparison and corrected values may be called significant
-        judged = found.p if found.role == "primary" else found.p_holm
-        strong = judged is not None and judged < SIGNIFICANT
-        return Cell(words.p_value(found.p), corrected, f"p_{reference}", strong, found.p)
-
-    return make
+def _against(results: Results, run: str, reference: str, row: MatrixRow) -> Cell:
+    if row.model == reference:
+        return Cell("Reference")
+    found = comparison(results, run, row.set, row.model, reference)
+    if found is None:
+        return Cell(words.p_value(None), key=f"p_{reference}")
+    corrected = f"Holm {words.p_value(found.p_holm)}"
+    if found.role == "primary":
+        corrected = "primary"
+    # only the primary comparison and corrected values may be called significant
+    judged = found.p if found.role == "primary" else found.p_holm
+    strong = judged is not None and judged < SIGNIFICANT
+    return Cell(words.p_value(found.p), corrected, f"p_{reference}", strong, found.p)
 
 
 def _set_note(results: Results, rows: list[MatrixRow]) -> str:
