@@ -9,7 +9,6 @@ Flower does it.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +19,7 @@ from flwr.superlink.servicer.fleet import fleet_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
 from uvicorn import Server
 
-from common.errors import StudyError
-from common.flower.app import FLOWER
+from common.flower.seam import check_seam, replaced
 
 NODE_SECONDS, PROGRAM_SECONDS = 3.0, 1.0
 """Longest that a call is held, of a SuperNode and of the coordinator's program."""
@@ -90,23 +88,6 @@ class Bell:
             return not self._over
 
 
-def check_seam() -> None:
-    """Return if the functions that are replaced are as they were.
-
-    Raises
-    ------
-    StudyError : one is gone, or has other parameters.
-    """
-    for owner, name, names in SEAM:
-        function = getattr(owner, name, None)
-        if function is None or list(inspect.signature(function).parameters) != names.split():
-            raise StudyError(
-                f"Flower's function {name} is not the one that the coordinator was made for",
-                where="SuperLink",
-                remedy=f"install flwr {FLOWER}",
-            )
-
-
 @contextmanager
 def held_calls() -> Iterator[None]:
     """Hold calls for messages while the block lasts.
@@ -115,9 +96,8 @@ def held_calls() -> Iterator[None]:
     ------
     StudyError : Flower's functions have moved.
     """
-    check_seam()
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in SEAM]
-    (_, _, pull), (_, _, reply), (_, _, collect), (_, _, ask), (_, _, leave) = before
+    check_seam("the coordinator", SEAM, where="SuperLink")
+    pull, reply, collect, ask, leave = (getattr(owner, name) for owner, name, _ in SEAM)
     places = BoundedSemaphore(MOST_HELD)
     questions, replies = Bell(places), Bell(places)
 
@@ -153,13 +133,9 @@ def held_calls() -> Iterator[None]:
         leave(self, sig, frame)
 
     new = (pull_messages, push_messages, collect_messages, ask_messages, handle_exit)
-    try:
-        for (owner, name, _), function in zip(before, new, strict=True):
-            setattr(owner, name, function)
+    seam = ((owner, name) for owner, name, _ in SEAM)
+    with replaced((*place, function) for place, function in zip(seam, new, strict=True)):
         yield
-    finally:
-        for owner, name, function in before:
-            setattr(owner, name, function)
 
 
 def _holds_messages(response: Any) -> bool:

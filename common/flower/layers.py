@@ -23,8 +23,7 @@ from flwr.superlink.routers.control.middlewares import (
 from flwr.superlink.routers.fleet.middlewares import FleetEventLogMiddleware
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 
-from common.errors import StudyError
-from common.flower.app import FLOWER
+from common.flower.seam import check_seam, replaced
 
 FLEET, RUNTIME = "/v1/fleet/", "/v1/runtime/"
 """Beginnings of the paths by which Flower, too, tells the kinds of calls apart."""
@@ -67,21 +66,11 @@ def passed_by() -> Iterator[None]:
     ------
     StudyError : a layer has a way of its own to take a call up.
     """
-    for layer in CONCERNS:
-        if "__call__" in vars(layer):
-            raise StudyError(
-                f"Flower's layer {layer.__name__} is not the one that the coordinator was made for",
-                where="SuperLink",
-                remedy=f"install flwr {FLOWER}",
-            )
-    try:
-        for layer, concerns in CONCERNS.items():
-            layer.__call__ = _passing(layer.__call__, concerns)
+    moved = [layer.__name__ for layer in CONCERNS if "__call__" in vars(layer)]
+    check_seam("the coordinator", (), where="SuperLink", moved=moved)
+    passing = [(one, "__call__", _passing(one.__call__, own)) for one, own in CONCERNS.items()]
+    with replaced(passing):
         yield
-    finally:
-        for layer in CONCERNS:
-            if "__call__" in vars(layer):
-                del layer.__call__
 
 
 def _passing(taken_up: Callable[..., Any], concerns: Callable[[Any], bool]) -> Callable[..., Any]:

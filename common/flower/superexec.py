@@ -8,11 +8,10 @@ import flwr.supercore.superexec.run_superexec as loop
 from flwr.supercore.cli.flower_superexec import flower_superexec
 from flwr.supercore.constant import TaskType
 from flwr.supercore.superexec.executor.types import LaunchResult
-from flwr.supercore.version import package_version
 from httpx import ConnectError
 
 from common.errors import StudyError
-from common.flower.app import FLOWER
+from common.flower.seam import check_seam
 
 __all__ = [
     "LaunchResult",
@@ -37,12 +36,8 @@ def replace_executor(executor: Executor) -> None:
     StudyError : another release, or it no longer asks for an executor.
     """
     used = loop.run_superexec.__code__.co_names
-    if package_version != FLOWER or "get_executor" not in used:
-        raise StudyError(
-            f"Flower {package_version} is not the one that the launcher of apps was made for",
-            where="launcher",
-            remedy=f"install flwr {FLOWER}",
-        )
+    moved = () if "get_executor" in used else ("get_executor",)
+    check_seam("the launcher of apps", (), where="launcher", moved=moved)
     vars(loop)["get_executor"] = lambda *_, **__: executor
 
 

@@ -1,4 +1,7 @@
-"""Flower's SuperLink, whose calls take turns at its file.
+"""Flower's SuperLink as the coordinator runs it, whose calls take turns at its file.
+
+`python -m common.flower.superlink` takes the arguments of flower-superlink; people use
+`fedlnm-server run`.
 
 Flower gives every call a connection of its own to the SuperLink's SQLite file. Nearly all of them
 write, and where two meet the second sleeps for up to a tenth of a second, though the first takes a
@@ -9,7 +12,7 @@ once a second.
 
 from __future__ import annotations
 
-import inspect
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,39 +21,16 @@ from typing import Any
 
 from flwr.supercore.corestate.sql_corestate import SqlCoreState
 from flwr.supercore.sql_mixin import SqlMixin
-from flwr.supercore.version import package_version
 from flwr.superlink.cli.flower_superlink import flower_superlink
 
-from common.errors import StudyError
-from common.flower.app import FLOWER
+from common.flower.held_calls import held_calls
+from common.flower.layers import passed_by
+from common.flower.seam import check_seam
 
-__all__ = ["check_seam", "flower_superlink", "take_turns"]
 LOOK_SECONDS = 1.0
 """Time between two looks for programs that died."""
-SEAM = ((SqlMixin, "session"), (SqlCoreState, "_cleanup_expired_task_tokens"))
-"""Methods that are replaced; they have no parameters."""
-
-
-def check_seam() -> None:
-    """Return if the methods that are replaced are as they were.
-
-    Raises
-    ------
-    StudyError : another release, or a method is gone or has parameters.
-    """
-    moved = [name for owner, name in SEAM if _parameters(owner, name) != ["self"]]
-    if package_version != FLOWER or moved:
-        raise StudyError(
-            f"Flower {package_version} is not the one that the coordinator was made for"
-            + (f" ({', '.join(moved)})" if moved else ""),
-            where="SuperLink",
-            remedy=f"install flwr {FLOWER}",
-        )
-
-
-def _parameters(owner: type, name: str) -> list[str]:
-    method = vars(owner).get(name)
-    return list(inspect.signature(method).parameters) if method else []
+SEAM = ((SqlMixin, "session", "self"), (SqlCoreState, "_cleanup_expired_task_tokens", "self"))
+"""Methods that are replaced."""
 
 
 def take_turns() -> None:
@@ -60,7 +40,7 @@ def take_turns() -> None:
     ------
     StudyError : another release of Flower than this was written for.
     """
-    check_seam()
+    check_seam("the coordinator", SEAM, where="SuperLink")
     session, clean = SqlMixin.session, SqlCoreState._cleanup_expired_task_tokens
     turn = RLock()
     looked = -LOOK_SECONDS
@@ -76,5 +56,17 @@ def take_turns() -> None:
             looked = time.monotonic()
             clean(self)
 
-    for (owner, name), method in zip(SEAM, (session_in_turn, clean_now_and_then), strict=True):
+    for (owner, name, _), method in zip(SEAM, (session_in_turn, clean_now_and_then), strict=True):
         setattr(owner, name, method)
+
+
+def main() -> None:
+    """Run it until it is stopped."""
+    sys.argv[0] = "flower-superlink"
+    take_turns()
+    with held_calls(), passed_by():
+        flower_superlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ is no longer called.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,12 +25,10 @@ from flwr.supercore.inflatable.inflatable_utils import (
     push_objects,
 )
 from flwr.supercore.run import Run, RunNotRunningException
-from flwr.supercore.version import package_version
 from flwr.supernode import start_client_internal as loop
 from flwr.supernode.cli.flower_supernode import flower_supernode
 
-from common.errors import StudyError
-from common.flower.app import FLOWER
+from common.flower import seam
 
 __all__ = [
     "Fab",
@@ -52,16 +49,18 @@ __all__ = [
     "push_objects",
     "replaced",
 ]
-SEAM = {
-    "_pull_and_store_message": (
-        "state object_store node_config receive get_run get_fab pull_object "
-        "confirm_message_received trusted_entities"
+SEAM = (
+    (
+        loop,
+        "_pull_and_store_message",
+        "state object_store node_config receive get_run get_fab pull_object"
+        " confirm_message_received trusted_entities",
     ),
-    "_verify_fab": "fab trusted_entities",
-    "_push_messages": "state object_store send push_object",
-    "_insert_message": "msg state store",
-}
-"""Names of the parameters of each function that is replaced or called."""
+    (loop, "_verify_fab", "fab trusted_entities"),
+    (loop, "_push_messages", "state object_store send push_object"),
+    (loop, "_insert_message", "msg state store"),
+)
+"""Functions that are replaced or called."""
 
 
 def check_seam() -> None:
@@ -71,21 +70,9 @@ def check_seam() -> None:
     ------
     StudyError : another release, or the private functions have moved.
     """
-    moved = [name for name, names in SEAM.items() if _parameters(name) != names.split()]
     used = loop.start_client_internal.__code__.co_names
-    moved += [name for name in ("_pull_and_store_message", "_push_messages") if name not in used]
-    if package_version != FLOWER or moved:
-        raise StudyError(
-            f"Flower {package_version} is not the one that the gate was made for"
-            + (f" ({', '.join(moved)})" if moved else ""),
-            where="gate",
-            remedy=f"install flwr {FLOWER}; nothing is answered without the gate",
-        )
-
-
-def _parameters(name: str) -> list[str]:
-    function = getattr(loop, name, None)
-    return list(inspect.signature(function).parameters) if function else []
+    moved = [name for _, name, _ in (SEAM[0], SEAM[2]) if name not in used]
+    seam.check_seam("the gate", SEAM, where="gate", moved=moved)
 
 
 def loop_functions() -> tuple[Callable[..., int | None], Callable[..., None]]:
@@ -102,11 +89,5 @@ def insert_message(message: Any, state: Any, object_store: Any) -> None:
 def replaced(functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Put functions into Flower's loop under these names, and its own back in the end."""
     check_seam()
-    before = {name: getattr(loop, name) for name in functions}
-    try:
-        for name, function in functions.items():
-            setattr(loop, name, function)
+    with seam.replaced((loop, name, function) for name, function in functions.items()):
         yield
-    finally:
-        for name, function in before.items():
-            setattr(loop, name, function)

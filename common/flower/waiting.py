@@ -6,7 +6,6 @@ are in the SuperNode's process when they come, so both wait there, and are woken
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +14,17 @@ from typing import Any
 
 from flwr.supernode.servicer.runtime import runtime_handlers
 
-from common.errors import StudyError
-from common.flower.app import FLOWER
+from common.flower.seam import check_seam, replaced
 
 TASK_SECONDS = 2.0
 """Longest that the launcher's call is kept; when the SuperNode ends, nothing waits for longer."""
 # a reply in the place of an app that died is made only when the loop looks
 LOOK_SECONDS = 0.5
-SEAM = {"acquire_task": "request state", "push_messages": "request state task"}
-"""Names of the parameters of each function that is replaced."""
+SEAM = (
+    (runtime_handlers, "acquire_task", "request state"),
+    (runtime_handlers, "push_messages", "request state task"),
+)
+"""Functions that are replaced."""
 
 
 class Doorbell:
@@ -48,15 +49,15 @@ class Doorbell:
         ------
         StudyError : Flower's functions have moved.
         """
-        check_handlers()
-        before = {name: getattr(runtime_handlers, name) for name in SEAM}
+        check_seam("the gate", SEAM, where="gate")
+        acquire, push = runtime_handlers.acquire_task, runtime_handlers.push_messages
 
         def acquire_task(request: Any, state: Any) -> Any:
             """Return a task, as soon as there is one."""
             deadline = time.monotonic() + TASK_SECONDS
             while True:
                 self._task.clear()
-                response = before["acquire_task"](request, state)
+                response = acquire(request, state)
                 left = deadline - time.monotonic()
                 if response.token or left <= 0:
                     return response
@@ -64,15 +65,13 @@ class Doorbell:
 
         def push_messages(request: Any, state: Any, task: Any) -> Any:
             """Take the app's reply, and say so."""
-            response = before["push_messages"](request, state, task)
+            response = push(request, state, task)
             self._reply.set()
             return response
 
-        vars(runtime_handlers).update(acquire_task=acquire_task, push_messages=push_messages)
-        try:
+        new = (acquire_task, push_messages)
+        with replaced((*one[:2], own) for one, own in zip(SEAM, new, strict=True)):
             yield
-        finally:
-            vars(runtime_handlers).update(before)
 
 
 class _WaitedFor:
@@ -90,20 +89,3 @@ class _WaitedFor:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._state, name)
-
-
-def check_handlers() -> None:
-    """Return if the functions that are replaced are as they were.
-
-    Raises
-    ------
-    StudyError : one is gone, or has other parameters.
-    """
-    for name, names in SEAM.items():
-        function = getattr(runtime_handlers, name, None)
-        if function is None or list(inspect.signature(function).parameters) != names.split():
-            raise StudyError(
-                f"Flower's function {name} is not the one that the gate was made for",
-                where="gate",
-                remedy=f"install flwr {FLOWER}; nothing is answered without the gate",
-            )

@@ -53,7 +53,7 @@ def test_a_bad_day_changes_no_result(
         run.program("flwr-serverapp").kill()
         run.reaches("restarted", what="the study's program")
         run.program("flwr-serverapp")
-        run.program("server.deployment.superlink").kill()
+        run.program("common.flower.superlink").kill()
         run.reaches("restarted", what="SuperLink")
         stage.lines["b"].cut()
         with stage.run() as second:

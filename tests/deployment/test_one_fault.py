@@ -52,7 +52,7 @@ def test_a_site_is_killed_with_all_its_programs_and_started_again(stage: Any) ->
 @pytest.mark.parametrize(
     ("program", "what"),
     [
-        ("server.deployment.superlink", "SuperLink"),
+        ("common.flower.superlink", "SuperLink"),
         ("flower-superexec", "SuperExec"),
         ("flwr-serverapp", "the study's program"),
     ],

@@ -10,7 +10,7 @@ from flwr.supercore.superexec import run_superexec
 from httpx import ConnectError
 
 from common.errors import StudyError
-from common.flower import superexec
+from common.flower import seam, superexec
 
 EXECUTOR: Any = SimpleNamespace(launch=None)
 
@@ -22,7 +22,7 @@ def test_flower_asks_the_executor_that_replaced_its_own(monkeypatch: pytest.Monk
 
 
 def test_another_flower_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(superexec, "package_version", "1.42.0")
+    monkeypatch.setattr(seam, "package_version", "1.42.0")
     with pytest.raises(StudyError, match=r"install flwr 1\.41\.0"):
         superexec.replace_executor(EXECUTOR)
 

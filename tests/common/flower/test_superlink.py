@@ -15,13 +15,13 @@ from flwr.supercore.sql_mixin import SqlMixin
 from flwr.superlink.federation import NoOpFederationManager
 
 from common.errors import StudyError
-from common.flower import superlink
+from common.flower import seam, superlink
 
 
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Calls take turns in this test."""
-    for owner, name in superlink.SEAM:
+    for owner, name, _ in superlink.SEAM:
         monkeypatch.setattr(owner, name, vars(owner)[name])
     superlink.take_turns()
     yield
@@ -84,7 +84,7 @@ def test_dead_programs_are_looked_for_once_a_second(
     assert looks == ["look"] * 2
 
 
-@pytest.mark.parametrize(("owner", "name"), superlink.SEAM)
+@pytest.mark.parametrize(("owner", "name"), [one[:2] for one in superlink.SEAM])
 def test_a_moved_seam_is_noticed(owner: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, name, lambda self, more: None)
     with pytest.raises(StudyError, match=name):
@@ -92,11 +92,11 @@ def test_a_moved_seam_is_noticed(owner: type, name: str, monkeypatch: pytest.Mon
 
 
 def test_another_flower_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(superlink, "package_version", "1.42.0")
+    monkeypatch.setattr(seam, "package_version", "1.42.0")
     with pytest.raises(StudyError, match=r"install flwr 1\.41\.0"):
         superlink.take_turns()
 
 
 def test_flower_is_as_the_coordinator_was_made_for() -> None:
-    superlink.check_seam()
+    seam.check_seam("the coordinator", superlink.SEAM, where="SuperLink")
     assert SqlMixin.session is vars(SqlMixin)["session"]
