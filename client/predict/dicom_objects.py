@@ -76,7 +76,7 @@ def write_dicom(prediction: Prediction, opened: Opened, folder: Path, when: date
     PatientError : image or contour cannot be read.
     """
     case = prediction.case
-    if case.image is None or case.mask is None or not _is_series(case.image):
+    if case.image is None or case.mask is None or not (case.image.is_dir() or is_dicom(case.image)):
         raise InputError(
             "no DICOM series to refer to",
             where="--dicom",
@@ -95,10 +95,6 @@ def write_dicom(prediction: Prediction, opened: Opened, folder: Path, when: date
     for path in (found.report, found.segmentation):
         path.chmod(0o600)
     return found
-
-
-def _is_series(path: Path) -> bool:
-    return path.is_dir() or is_dicom(path)
 
 
 def _segmentation(

@@ -121,7 +121,8 @@ class GroupKeys:
         own = self._contribution(request.session)
         context = request.digest.encode()
         return {
-            site: _array(seal(own, private, public, context)) for site, public in others.items()
+            site: np.frombuffer(seal(own, private, public, context), dtype=np.uint8)
+            for site, public in others.items()
         }
 
     def agree(self, request: AgreeRequest) -> None:
@@ -268,7 +269,3 @@ class GroupKeys:
         if kept is None:
             kept = self._db.fix("contribution", name, to_text(contribution()))
         return from_text(kept, _KEY_BYTES)
-
-
-def _array(data: bytes) -> Secret:
-    return np.frombuffer(data, dtype=np.uint8)

@@ -26,7 +26,7 @@ def on_one_line(text: str) -> str:
     r"""Return the text on one line, non-printable characters escaped, as in `\n`."""
     if text.isprintable():
         return text
-    return "".join(one if _prints(one) else _spelled(one) for one in text)
+    return "".join(one if _prints(one) else one.encode("unicode_escape").decode() for one in text)
 
 
 def check_printable(value: Any) -> None:
@@ -55,10 +55,6 @@ def _texts(value: Any) -> Iterator[str]:
 def _prints(one: str) -> bool:
     """Return whether a character is visible as itself; a no-break space is."""
     return one.isprintable() or unicodedata.category(one) == "Zs"
-
-
-def _spelled(one: str) -> str:
-    return one.encode("unicode_escape").decode()
 
 
 _DRAWN_AS_NOTHING = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u3164\uffa0")
