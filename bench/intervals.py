@@ -19,7 +19,13 @@ import scipy
 from numpy.typing import NDArray
 
 from bench.tables import conditions, put_section, table
-from common.evaluation.delong import NO_VARIANCE, auc_interval, newcombe_interval, wald_interval
+from common.evaluation.delong import (
+    NO_VARIANCE,
+    auc_interval,
+    newcombe_variance,
+    score_limits,
+    wald_interval,
+)
 
 Array = NDArray[np.float64]
 # positives and negatives: the sizes of the paper's sets and smaller ones, 42 % positive or fewer
@@ -48,6 +54,25 @@ def drawn(shape: str, positives: int, negatives: int, area: float, draws: int) -
         auc[i] = above.mean()
         variance[i] = of_positive.var(ddof=1) / positives + of_negative.var(ddof=1) / negatives
     return auc, variance
+
+
+def newcombe_interval(
+    auc: float, negatives: float, positives: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the score interval of an AUC, which is never empty.
+
+    Newcombe 2006, Stat Med 25:559-573, method 5. The limits are the areas a that lie z standard
+    errors from the AUC, with Hanley and McNeil's variance at a itself and
+    N = (m + n) / 2 - 1 in place of m - 1 and n - 1:
+    a (1 - a) (1 + N (1 - a) / (2 - a) + N a / (1 + a)) / (m n).
+
+    >>> low, high = newcombe_interval(1.0, 10, 10)
+    >>> 0.7 < low < 0.9, high
+    (True, 1.0)
+    """
+    if not (math.isfinite(auc) and min(negatives, positives) >= 1):
+        return math.nan, math.nan
+    return score_limits(auc, lambda a: newcombe_variance(a, negatives, positives), level)
 
 
 def logit_interval(

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from client.check.disclosure import foretold
-from client.data.selected import keep_selected
+from client.data.tables import keep_selected
 from client.site import LOG
 from client.store.batches import keep_batches
 from client.store.canaries import audit_canaries

@@ -92,9 +92,8 @@ def _report(run: Path) -> None:
 
 
 def _compare(one: Path, two: Path, out: Path | None) -> None:
-    from server.compare.comparison import warnings, write_comparison
+    from server.compare.comparison import auc_table, lines, warnings, write_comparison
     from server.compare.run import read_run
-    from server.compare.tables import auc_table, lines
 
     first, second = read_run(one), read_run(two)
     page = write_comparison(first, second, out or two / f"compare-{first.name}")

@@ -19,13 +19,12 @@ from client.commands.approve import SiteOption, settings_of
 from client.gate.schema import CODES, CURES
 from client.gate.standing import RULE, Need, Standing, read_standing
 from client.site import LOG, SiteSettings
-from common.errors import InputError
 from common.messages.problems import PROBLEMS
 from common.study.release_mark import own_release
 from common.utils.console import consoles
 from common.utils.loopback_pages import LoopbackServer, Page, Request
 from common.utils.metrics import CONTENT_TYPE, Labels, Metric, exposition
-from common.utils.notices import Outbox, Post, read_addresses
+from common.utils.notices import Outbox, Post, read_addresses, try_addresses
 
 PREFIX = "fedlnm_site_"
 STATES = ("waits", "connected", "takes part", "not connected", "needs you")
@@ -259,19 +258,11 @@ def notify(site: SiteOption = Path("site.toml")) -> None:
 
     Exit code 0: all took it. 1: one did not.
     """
-
     settings = settings_of(site)
-    post = post_of(settings)
-    if post is None:
-        raise InputError(
-            "no addresses to send notices to",
-            where=str(settings.watch.notices or "site.toml, [watch]"),
-            remedy="name a file as notices under [watch], and write addresses into it, one a line,"
-            " as in mailto://user:password@example.org",
-        )
-    failed = post.send("fedlnm: a notice to try it", f"From hospital {settings.name}, by hand.")
-    for line in failed:
-        console.emit(f"not taken: the address in line {line}")
-    if failed:
+    remedy = (
+        "name a file as notices under [watch], and write addresses into it, one a line, as in"
+        " mailto://user:password@example.org"
+    )
+    where, whence = str(settings.watch.notices or "site.toml, [watch]"), f"hospital {settings.name}"
+    if not try_addresses(post_of(settings), whence, console.emit, where=where, remedy=remedy):
         raise typer.Exit(1)
-    console.emit("every address took it")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from client.data.cohort import Cohort, Patient
-from client.store.run_files import RunTables
+from client.store.run_files import RunTables, StoredTable
 from common.statistics.base import Float, Int, Rows
 from common.study.model import Study
-from common.transforms.views import SLICES, View, base_tables
+from common.transforms import KernelMap, Linear
+from common.transforms.views import SLICES, TableReader, View, base_tables, materialise
 
 
 class FeatureSource(Protocol):
@@ -154,3 +155,42 @@ def _codes(patients: Sequence[Patient], names: tuple[tuple[str, str], ...]) -> I
         return None
     codes = [names.index((patient.origin, patient.scanner)) for patient in patients]
     return np.array(codes, dtype=np.int64)
+
+
+def selected_table(model: str) -> str:
+    """Name the table of the features that a base model selected."""
+    return f"selected/{model}"
+
+
+def keep_selected(
+    run: RunTables,
+    tables: TableReader,
+    study: Study,
+    models: Mapping[str, View],
+    subset: str,
+    patients: tuple[str, ...],
+    made_by: str,
+) -> None:
+    """Write the features that enter each machine on a model's own features, for `site report`.
+
+    Parameters
+    ----------
+    models : final models of the bundle.
+    made_by : digest of the bundle.
+    """
+    for name, view in _machines(study, models):
+        rows = materialise(view, tables, subset)
+        run.write(
+            selected_table(name), subset, StoredTable(patients, rows.columns, rows.values, made_by)
+        )
+
+
+def _machines(study: Study, models: Mapping[str, View]) -> Iterator[tuple[str, View]]:
+    """Yield each base model that is a machine, with the view of what enters it."""
+    for name in study.base_models:
+        if name not in models or not study.fits_machine(name):
+            continue
+        steps = models[name].transforms
+        place = next((i for i, s in enumerate(steps) if isinstance(s, Linear | KernelMap)), 0)
+        if place:
+            yield name, View(source=models[name].source, transforms=steps[:place])

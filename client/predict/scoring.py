@@ -14,8 +14,7 @@ import numpy as np
 from client.data.cohort import Patient
 from client.data.tables import clinical_table
 from client.imaging.prepared import PreparedImages
-from client.predict.batches import Batches, batches_of
-from client.predict.inputs import Case
+from client.predict.inputs import Batches, Case, batches_of
 from client.predict.verify import Opened
 from client.store.batches import KeptBatches
 from client.training.batches import Crops

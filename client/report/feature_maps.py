@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from client.data.selected import selected_table
+from client.data.tables import selected_table
 from client.report.site_run import SiteRun
 from common.html.correlation import draw_correlation, shorten
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw

@@ -14,7 +14,7 @@ from client.store.cohorts import Dealing
 from client.store.ledger import ledger_path
 from client.store.run_files import RunTables, StoredTable
 from client.store.site_db import Draft, recall_study
-from client.workspace import Progress, load_patients
+from client.workspace import load_patients
 from common.errors import InputError
 from common.ledger.verify import read_entries
 from common.study.model import Study
@@ -80,7 +80,7 @@ class SiteRun:
             return None
 
 
-def read_site_run(site: Path, run: str | None, progress: Progress | None = None) -> SiteRun:
+def read_site_run(site: Path, run: str | None) -> SiteRun:
     """Read the run of this name at the site, or the last one in its ledger.
 
     Raises
@@ -90,7 +90,7 @@ def read_site_run(site: Path, run: str | None, progress: Progress | None = None)
     settings = settings_of(site)
     name, digest = _find_run(settings, run)
     study = recall_study(settings.work, digest)
-    cohort, images, excluded = load_patients(settings, study, progress)
+    cohort, images, excluded = load_patients(settings, study, None)
     Dealing(Draft(settings.work), study, cohort)  # folds as the run had them
     return SiteRun(name, settings, study, cohort, images, excluded)
 

@@ -88,7 +88,6 @@ declare(
         " others are the other's.",
         fixed=FEWEST,
         decided_here=True,
-        of_all=True,
         remedy='write pooling = "bins" under [fusion] of the study, or add a site that trains',
         remedy_here='ask the coordinator for a study with pooling = "bins"',
     ),

@@ -38,7 +38,6 @@ declare(
         " together could make that up. A hospital under another key counts as another one. The same"
         " holds for several sums together, and for the test sets that a study names.",
         fixed=FEWEST_MASKED,
-        of_all=True,
         remedy="keep the sites of the earlier sums, change three or more at once, or add the"
         " statement of the one that left (fedlnm-site leave, or the consent that it signed when it"
         " approved: fedlnm-server prepare --without FILE)",
@@ -54,7 +53,6 @@ declare(
         " other hospital's patients hide.",
         fixed=10.0,
         decided_here=True,
-        of_all=True,
         remedy="that hospital puts its cohort back, or changes it by at least 10 patients",
     ),
     Rule(
@@ -66,7 +64,6 @@ declare(
         " true.",
         fixed=10.0,
         decided_here=True,
-        of_all=True,
         remedy="that hospital puts the values back, decides with its privacy officer on corrections"
         " = true in its site.toml, or is asked about a study that reads these values as before",
         remedy_here="put the values back, or decide with the privacy officer on corrections = true"
@@ -81,7 +78,6 @@ declare(
         " same seed are summed in the same folds.",
         fixed=0.0,
         decided_here=True,
-        of_all=True,
         remedy="give the study another seed, which deals all folds anew",
     ),
     Rule(
@@ -94,7 +90,6 @@ declare(
         " covers them.",
         fixed=1.0,
         decided_here=True,
-        of_all=True,
         remedy="plan fewer rounds or more noise, or ask that hospital for a larger max_epsilon",
         remedy_here="ask the coordinator for fewer rounds or more noise, or let the privacy officer"
         " decide about max_epsilon in site.toml",

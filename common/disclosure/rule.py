@@ -60,7 +60,6 @@ class Rule:
         takes what a site remembers.
     describes : sums of these kinds may also be made of test patients.
     decided_here : one site's own patients and files decide it, so the check of a site can try it.
-    of_all : it is about a site's whole part in the study, not about one set of patients.
     remedy : what the coordinator is advised where more patients would not help.
     remedy_here : the same for the hospital.
     way : one more way to let a site in, beside more patients; `{site}` is its name.
@@ -75,7 +74,6 @@ class Rule:
     check: Callable[[SumQuery], str] | None = None
     describes: bool = False
     decided_here: bool = False
-    of_all: bool = False
     remedy: str = ""
     remedy_here: str = ""
     way: str = ""

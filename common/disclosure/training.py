@@ -139,7 +139,6 @@ declare(
         " its own site file.",
         fixed=1.0,
         decided_here=True,
-        of_all=True,
         remedy='write mode = "faithful" under [privacy] in that hospital\'s site.toml, or leave it',
         remedy_here="decide with the privacy officer, and write it into site.toml",
     ),

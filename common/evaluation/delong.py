@@ -61,7 +61,7 @@ def auc_interval(
     def at(area: float) -> float:
         prior = 0.5 * (
             binormal_variance(area, negatives, positives)
-            + _newcombe_variance(area, negatives, positives)
+            + newcombe_variance(area, negatives, positives)
         )
         return _carried(auc, variance, negatives, positives, area, prior)
 
@@ -161,26 +161,12 @@ def _normal_quantile(level: float) -> float:
     return float(scipy.stats.norm.ppf(0.5 + level / 2.0))
 
 
-def newcombe_interval(
-    auc: float, negatives: float, positives: float, level: float = 0.95
-) -> tuple[float, float]:
-    """Return the score interval of an AUC, which is never empty.
+def newcombe_variance(auc: float, negatives: float, positives: float) -> float:
+    """Return the variance of method 5 of Newcombe 2006, Stat Med 25:559-573, at this AUC.
 
-    Newcombe 2006, Stat Med 25:559-573, method 5. The limits are the areas a that lie z standard
-    errors from the AUC, with Hanley and McNeil's variance at a itself and
-    N = (m + n) / 2 - 1 in place of m - 1 and n - 1:
-    a (1 - a) (1 + N (1 - a) / (2 - a) + N a / (1 + a)) / (m n).
-
-    >>> low, high = newcombe_interval(1.0, 10, 10)
-    >>> 0.7 < low < 0.9, high
-    (True, 1.0)
+    a (1 - a) (1 + N (1 - a) / (2 - a) + N a / (1 + a)) / (m n), with N = (m + n) / 2 - 1 in place
+    of Hanley and McNeil's m - 1 and n - 1.
     """
-    if not (math.isfinite(auc) and min(negatives, positives) >= 1):
-        return math.nan, math.nan
-    return score_limits(auc, lambda a: _newcombe_variance(a, negatives, positives), level)
-
-
-def _newcombe_variance(auc: float, negatives: float, positives: float) -> float:
     inner = (negatives + positives) / 2.0 - 1.0
     spread = 1.0 + inner * (1.0 - auc) / (2.0 - auc) + inner * auc / (1.0 + auc)
     return auc * (1.0 - auc) * spread / (negatives * positives)

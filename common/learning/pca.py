@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.learning.agreement import Axes, axes_of, with_signs
+from common.learning.agreement import Axes, with_signs
 from common.statistics.base import Float
 
 # of the largest variance: what is below is rounding of the sums
@@ -41,18 +41,3 @@ def leading_axes(found: Axes, n: int) -> tuple[Float, Float]:
     kept = values > LEAST_VARIANCE * values[:1]
     axes = np.ascontiguousarray(found.vectors[:, ::-1][:, kept])
     return with_signs(axes), values[kept] / (n - 1)
-
-
-def principal_axes(products: Float, n: int, components: int) -> tuple[Float, Float]:
-    """Return the leading axes of products (p, p), centred X'X over n rows; see `leading_axes`.
-
-    Parameters
-    ----------
-    components : number of axes wanted; there are at most min(components, n - 1, p).
-
-    Raises
-    ------
-    ValueError : fewer than two rows, or no component asked for.
-    """
-    wanted = most_axes(n, products.shape[0], components)
-    return leading_axes(axes_of(products, wanted), n)

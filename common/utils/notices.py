@@ -68,6 +68,23 @@ class Post:
         return failed
 
 
+def try_addresses(post: Post | None, whence: str, say: Say, *, where: str, remedy: str) -> bool:
+    """Send a notice to every address; say which did not take it, and return if all did.
+
+    Raises
+    ------
+    InputError : there are no addresses.
+    """
+    if post is None:
+        raise InputError("no addresses to send notices to", where=where, remedy=remedy)
+    failed = post.send("fedlnm: a notice to try it", f"From {whence}, by hand.")
+    for line in failed:
+        say(f"not taken: the address in line {line}")
+    if not failed:
+        say("every address took it")
+    return not failed
+
+
 def read_addresses(path: Path) -> dict[int, str]:
     """Return the addresses of a file by their lines; none where there is no file.
 

@@ -300,22 +300,14 @@ def notify(folder: Folder) -> None:
 
     Exit code 0: all took it. 1: one did not.
     """
+    from common.utils.notices import try_addresses
     from server.deployment.notices import post_of
 
     own = _opened(folder)
-    post = post_of(own)
-    if post is None:
-        raise InputError(
-            "no addresses to send notices to",
-            where=str(own.notices),
-            remedy="write one a line, as in mailto://user:password@example.org",
-        )
-    failed = post.send("fedlnm: a notice to try it", f"From {own.settings().host}, by hand.")
-    for line in failed:
-        _say(f"not taken: the address in line {line} of {own.notices.name}")
-    if failed:
+    where, remedy = str(own.notices), "write one a line, as in mailto://user:password@example.org"
+    whence = own.settings().host
+    if not try_addresses(post_of(own), whence, _say, where=where, remedy=remedy):
         raise typer.Exit(1)
-    _say("every address took it")
 
 
 def _teller(run: RunFolder) -> Callable[[str], None]:

@@ -33,9 +33,8 @@ from server.report.rows import evaluation_rows, table1_rows
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality import follow_up, label_free, references
 from sim.equality.baseline import compare_table1
-from sim.equality.clinical import compare_filling, pooled_clinical
 from sim.equality.findings import Finding, Findings, as_table, at_most
-from sim.equality.linear import Tell, compare_linear, steps_of
+from sim.equality.linear import Tell, compare_filling, compare_linear, pooled_clinical, steps_of
 from sim.equality.sites import (
     Hospitals,
     PooledTables,

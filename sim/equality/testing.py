@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from sklearn.metrics import brier_score_loss
 
 from client.workspace import Workspace
@@ -17,7 +16,6 @@ from common.study.model import Study
 from sim.equality import references
 from sim.equality.findings import Findings, Step, at_most
 
-NORMAL = float(stats.norm.ppf(0.975))
 EXACT = 1e-12
 # at one site, patients are joined in groups before anything leaves
 JOINED_AREA, JOINED_PART, JOINED_ERROR = 0.01, 0.02, 0.05

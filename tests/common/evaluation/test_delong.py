@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from bench.intervals import newcombe_interval
 from common.evaluation.delong import (
     auc_interval,
     binormal_variance,
     exact,
     logit_estimate,
-    newcombe_interval,
     paired_test,
     wald_interval,
 )

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from common.learning.pca import principal_axes
+from common.learning.agreement import axes_of
+from common.learning.pca import leading_axes, most_axes
 from common.statistics.gram import CrossProducts
+
+
+def principal_axes(products: Any, n: int, components: int) -> Any:
+    """As the phases put it together: of so many rows, the coordinator's axes, in order."""
+    return leading_axes(axes_of(products, most_axes(n, len(products), components)), n)
 
 
 @pytest.mark.parametrize(("n", "p", "k"), [(120, 20, 6), (120, 20, 20), (25, 40, 24)])

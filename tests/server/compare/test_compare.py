@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from common.errors import InputError, UsageError
 from server.cli import app
-from server.compare import tables
+from server.compare import comparison
 from server.compare.comparison import render, warnings
 from server.compare.run import read_run
 from server.report import words
@@ -28,7 +28,7 @@ def test_a_changed_area_is_the_only_difference(runs: tuple[Path, Path]) -> None:
     first, second = map(read_run, runs)
     changed = {
         (block.key, line.key, line.cells[2].text)
-        for block in tables.auc_blocks(first, second)
+        for block in comparison.auc_blocks(first, second)
         for line in block.lines
         if line.cells[2].text != "0.000"
     }
@@ -37,14 +37,14 @@ def test_a_changed_area_is_the_only_difference(runs: tuple[Path, Path]) -> None:
 
 def test_areas_are_those_of_the_results(runs: tuple[Path, Path]) -> None:
     first, second = map(read_run, runs)
-    for block in tables.auc_blocks(first, second):
+    for block in comparison.auc_blocks(first, second):
         for line in block.lines:
             for cell, run in zip(line.cells, (first, second), strict=False):
                 assert cell.text == f"{run.performance[block.key, line.key].auc:.3f}"
 
 
 def test_only_settings_that_differ_are_listed(runs: tuple[Path, Path]) -> None:
-    block = tables.settings_block(*map(read_run, runs))
+    block = comparison.settings_block(*map(read_run, runs))
     assert block is not None
     (line,) = block.lines
     assert (line.head, [cell.text for cell in line.cells]) == ("seed", ["11", "12"])
@@ -58,7 +58,7 @@ def test_keys_of_sites_are_no_setting(runs: tuple[Path, Path]) -> None:
 
 
 def test_features_common_and_not(runs: tuple[Path, Path]) -> None:
-    found = {model: (one, two) for model, one, two in tables.chosen(*map(read_run, runs))}
+    found = {model: (one, two) for model, one, two in comparison.chosen(*map(read_run, runs))}
     one, two = found["clinical"]
     assert two - one == {"another_feature"}
     assert len(one - two) == 1
@@ -67,13 +67,13 @@ def test_features_common_and_not(runs: tuple[Path, Path]) -> None:
 
 
 def test_software_that_differs(runs: tuple[Path, Path]) -> None:
-    (line,) = tables.software_block(*map(read_run, runs)).lines
+    (line,) = comparison.software_block(*map(read_run, runs)).lines
     assert (line.head, [cell.text for cell in line.cells]) == ("torch", ["2.13.0", "2.14.0"])
 
 
 def test_time_and_bytes_are_sums_of_the_federated_run(runs: tuple[Path, Path]) -> None:
     first, second = map(read_run, runs)
-    lines = {line.head: line.cells[0].text for line in tables.effort_block(first, second).lines}
+    lines = {line.head: line.cells[0].text for line in comparison.effort_block(first, second).lines}
     up = sum(row.bytes_up for row in first.results.transfers if row.run == "federated")
     assert lines["Sent by the sites"] == words.size(up)
     seconds = sum(by["federated"] for by in first.results.timing.values())
@@ -145,7 +145,7 @@ def test_different_studies_are_warned_of(
     reported = " ".join(warnings(read_run(runs[0]), other))
     assert "endpoints differ" in reported
     assert "different sites" in reported
-    assert "judge different patients" in tables.auc_blocks(read_run(runs[0]), other)[0].note
+    assert "judge different patients" in comparison.auc_blocks(read_run(runs[0]), other)[0].note
 
 
 def test_wrong_numbers_of_folders_are_refused(runs: tuple[Path, Path]) -> None:
