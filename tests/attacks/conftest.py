@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from common.study.model import Study
 from sim.engines.inprocess import SERVER_NODE, task_identity
+from tests.attacks.sums import begun, totals
 
 
 @pytest.fixture
@@ -37,3 +39,22 @@ def coordinator() -> Any:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def hospitals(tabular: Path) -> Path:
+    """One more hospital."""
+    shutil.copytree(tabular / "b", tabular / "d")
+    return tabular
+
+
+@pytest.fixture
+def everyone(coordinator: Any, hospitals: Path) -> Any:
+    """The study of four."""
+    return coordinator.rehearse(hospitals, sites="abcd")
+
+
+@pytest.fixture
+def before(everyone: Any, server_identity: None) -> dict[str, Any]:
+    """A sum that all four gave, today."""
+    return totals(begun(everyone, "first"))

@@ -5,7 +5,6 @@ It is let go by the word of the coordinator and of two hospitals that have calle
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,6 @@ from tests.attacks.sums import COLUMNS, MEANS, begun, refused_rules, totals
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 NEW = identity.generate()
-
-
-@pytest.fixture
-def hospitals(tabular: Path) -> Path:
-    """One more hospital."""
-    shutil.copytree(tabular / "b", tabular / "d")
-    return tabular
-
-
-@pytest.fixture
-def everyone(coordinator: Any, hospitals: Path) -> Any:
-    """The study of four."""
-    return coordinator.rehearse(hospitals, sites="abcd")
-
-
-@pytest.fixture
-def before(everyone: Any, server_identity: None) -> dict[str, Any]:
-    """A sum that all four gave."""
-    return totals(begun(everyone, "first"))
 
 
 @pytest.fixture

@@ -47,25 +47,6 @@ def without_d(coordinator: Any, hospitals: Path, *consents: AbsentSite) -> Any:
     return coordinator.rehearse(hospitals, left=[one.model_dump() for one in consents])
 
 
-@pytest.fixture
-def hospitals(tabular: Path) -> Path:
-    """One more hospital."""
-    shutil.copytree(tabular / "b", tabular / "d")
-    return tabular
-
-
-@pytest.fixture
-def everyone(coordinator: Any, hospitals: Path) -> Any:
-    """The study of four."""
-    return coordinator.rehearse(hospitals, sites="abcd")
-
-
-@pytest.fixture
-def before(everyone: Any, server_identity: None) -> dict[str, Any]:
-    """A sum that all four gave, today."""
-    return totals(begun(everyone, "first"))
-
-
 def work_of(rehearsal: Any, site: str) -> Path:
     folder: Path = rehearsal.sites[site].parent / "work"
     return folder

@@ -39,23 +39,10 @@ def gone(*left: LeftSite) -> dict[str, Any]:
 
 
 @pytest.fixture
-def hospitals(tabular: Path) -> Path:
-    """Two more hospitals."""
-    for name in ("d", "e"):
-        shutil.copytree(tabular / "b", tabular / name)
-    return tabular
-
-
-@pytest.fixture
-def everyone(coordinator: Any, hospitals: Path) -> Any:
-    """The study of four."""
-    return coordinator.rehearse(hospitals, sites="abcd")
-
-
-@pytest.fixture
-def before(everyone: Any, server_identity: None) -> dict[str, Any]:
-    """A sum that all four gave."""
-    return totals(begun(everyone, "first"))
+def hospitals(hospitals: Path) -> Path:
+    """Another one besides."""
+    shutil.copytree(hospitals / "b", hospitals / "e")
+    return hospitals
 
 
 @pytest.fixture
