@@ -23,23 +23,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Context
-from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from bench.comparison import WORK
+from bench.real_network import server_app
 from bench.tables import conditions, put_section, table
 from common.flower.programs import QUIET
-from common.messages.exchanges import RoundPlan
 from common.study.model import load_study, write_study
-from server.federation.federation import Federation
 from sim.engines.inprocess import run_in_process
 from sim.identities import with_identities
 from sim.jobs import configure_screen
 from sim.phantom.generate import generate
 from sim.phantom.plan import HospitalPlan, PhantomPlan, Scanner
 from sim.sites import find_sites, place_sites
-from strategies.model import GlobalModel
 
 SITES = ("north", "south", "west", "east", "coast")
 PATIENTS, TESTS = 24, 5
@@ -79,31 +75,6 @@ def noted_updates() -> list[dict[str, Vector]]:
 
     vars(client.training.round)["train_network"] = noting
     return found
-
-
-def server_app(rounds: int) -> ServerApp:
-    """Enrolment, then so many rounds of training."""
-    app = ServerApp()
-
-    @app.main()
-    def main(grid: Grid, context: Context) -> None:
-        """All rounds."""
-        from common.networks.flat import flatten, running_ranges
-        from common.networks.initial import initial_network
-
-        study = load_study(Path(str(context.run_config["study"])))
-        federation = Federation(grid, study, "bench")
-        federation.enrol()
-        network, _ = initial_network("dl3d", study.dl3d, seed=1)
-        running = running_ranges(network)
-        model = GlobalModel(study.dl3d, flatten(network), running, rounds)
-        total = PATIENTS * len(study.training_sites)
-        for number in range(rounds):
-            plan = RoundPlan(1, LEARNING_RATE, -1, total, keep=False, round=number)
-            done = federation.train("dl3d", "final", model.weights, running, plan)
-            model.update(number, done.update)
-
-    return app
 
 
 def cosine(one: Vector, other: Vector) -> float:
@@ -165,7 +136,7 @@ def main() -> None:
     rounds = noted_updates()
     file = write_study(study, work / "run" / "study.toml")
     config = {"study": str(file), "out": str(work / "run")}
-    run_in_process(server_app(options.rounds), client_app, sites, config)
+    run_in_process(server_app(options.rounds, PATIENTS, LEARNING_RATE), client_app, sites, config)
     section = text(seen(rounds))
     put_section("departures", section)
     print(section)

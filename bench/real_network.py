@@ -70,8 +70,8 @@ def write_phantoms(folder: Path, names: list[str]) -> Path:
     return write_study(study.model_copy(update=changes), folder / "study.toml")
 
 
-def server_app(rounds: int) -> ServerApp:
-    """Enrolment, then so many rounds of real training."""
+def server_app(rounds: int, patients: int, rate: float) -> ServerApp:
+    """Enrol, then train so many rounds at this learning rate on so many patients a hospital."""
     app = ServerApp()
 
     @app.main()
@@ -87,11 +87,11 @@ def server_app(rounds: int) -> ServerApp:
         running = running_ranges(network)
         model = GlobalModel(study.dl3d, flatten(network), running, rounds)
         del network
-        total = _PATIENTS * len(study.training_sites)
-        for number in range(1, rounds + 1):
-            plan = RoundPlan(1, 0.01, -1, total, keep=False, round=number - 1)
+        total = patients * len(study.training_sites)
+        for number in range(rounds):
+            plan = RoundPlan(1, rate, -1, total, keep=False, round=number)
             done = federation.train("dl3d", "final", model.weights, running, plan)
-            model.update(number - 1, done.update)
+            model.update(number, done.update)
 
     return app
 
@@ -129,7 +129,7 @@ def main() -> None:
     sites = place_sites(data, folder, folder / "cache", exclude_bad_patients=False)
     timed_training()
     config = {"study": str(write_study(study, folder / "study.toml")), "out": str(folder)}
-    run_in_process(server_app(3), client_app, sites, config)
+    run_in_process(server_app(3, _PATIENTS, 0.01), client_app, sites, config)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from client.store.group_key import GroupKeys
 from client.store.masks import RunMasks
 from client.store.site_db import Draft
 from common.disclosure.rule import stricter
+from common.ledger.entry import Item, Record
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, SumItem
 from common.models import BASE_MODELS
@@ -264,3 +265,25 @@ def federation(
         made.nodes[name] = node
         made.members[name] = EnrolReply(name, study.digest(), {}, counts, columns, readings, 0)
     return made
+
+
+# -- ledgers ------------------------------------------------------------------------------------
+
+
+def record(number: int, **item: Any) -> Record:
+    """Return what a ledger notes of a sum that three sites gave; `item` changes its item."""
+    given = {"what": "Means: clinical", "subset": "train", "request": "a" * 64}
+    counts = {"shapes": {"sum": (3,)}, "rows": 45, "positives": 18}
+    whom = {"membership": "b" * 64, "participants": ("a", "b", "c")}
+    made = Item(**{**given, **counts, **whom, **item})
+    return Record(
+        run="r1",
+        study="c" * 64,
+        exchange="query.sum",
+        exchange_id=str(number),
+        roster="d" * 64,
+        items=(made,),
+        payload=f"{number:064x}",
+        size=4321,
+        decision="released",
+    )

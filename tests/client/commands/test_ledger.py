@@ -12,36 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.store.ledger import Ledger
 from common.errors import InputError
 from common.ledger.chain import head_path
-from common.ledger.entry import Item, Record
+from common.ledger.entry import Record
 from common.ledger.verify import named_key
 from common.masking import identity
 from tests import builders
 from tests.fixtures.programs import run_program
 
 KEYS = {name: Ed25519PrivateKey.generate() for name in ("a", "b", "c")}
-
-
-def record(number: int) -> Record:
-    item = Item(
-        what="Means: clinical > Clip",
-        subset="train",
-        request=f"{number:064x}",
-        shapes={"sum": (3,)},
-        rows=45,
-        positives=18,
-        participants=tuple(KEYS),
-    )
-    return Record(
-        run="r1",
-        study="c" * 64,
-        exchange="query.sum",
-        exchange_id=str(number),
-        roster="d" * 64,
-        items=(item,),
-        payload=f"{number:064x}",
-        size=4321,
-        decision="released",
-    )
 
 
 @pytest.fixture
@@ -51,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
         site = tmp_path / "sites" / name
         ledger = Ledger(site / "work", private)
         for number in range(3):
-            ledger.append(record(number))
+            ledger.append(builders.record(number))
         ledger.append(Record(run="r1", exchange="query.rows", decision="refused", reason="class"))
         (site / "site.toml").write_text(f'name = "{name}"\n', encoding="utf-8")
     sites = [
@@ -133,7 +110,7 @@ def test_audit_finds_an_edit_a_cut_and_a_foreign_key(folder: Path) -> None:
     (work / "ledger.jsonl").write_bytes(b"")
     work = folder / "sites" / "c" / "work"
     foreign = Ledger(folder / "foreign", Ed25519PrivateKey.generate())
-    foreign.append(record(0))
+    foreign.append(builders.record(0))
     for path in (foreign.path, head_path(foreign.path)):
         shutil.copy(path, work / path.name)
     done = run_program("server", "audit", folder, "--study", folder / "study.toml", "--json")

@@ -23,33 +23,10 @@ from common.ledger.entry import Item, Record, describe_item, request_digest
 from common.ledger.verify import read_entries, verify
 from common.statistics.moments import Means
 from common.transforms.views import table
+from tests.builders import record
 
 PRIVATE = Ed25519PrivateKey.generate()
 PUBLIC = PRIVATE.public_key()
-
-
-def record(number: int, subset: str = "train") -> Record:
-    item = Item(
-        what="Means: clinical",
-        subset=subset,
-        request="a" * 64,
-        shapes={"sum": (3,)},
-        rows=45,
-        positives=18,
-        membership="b" * 64,
-        participants=("a", "b", "c"),
-    )
-    return Record(
-        run="r1",
-        study="c" * 64,
-        exchange="query.sum",
-        exchange_id=str(number),
-        roster="d" * 64,
-        items=(item,),
-        payload=f"{number:064x}",
-        size=120,
-        decision="released",
-    )
 
 
 @pytest.fixture
@@ -85,7 +62,7 @@ def test_a_new_ledger_is_intact_and_cannot_lose_its_head(tmp_path: Path) -> None
         Ledger(tmp_path, PRIVATE).catch_up()
 
 
-@pytest.mark.parametrize("field", [b'"rows":45', b'"released"', b'"size":120', b'"c"', b"Means"])
+@pytest.mark.parametrize("field", [b'"rows":45', b'"released"', b'"size":4321', b'"c"', b"Means"])
 def test_an_edit_is_found_on_its_line(ledger: Ledger, field: bytes) -> None:
     changed = {b'"released"': b'"refused"', b'"c"': b'"x"', b"Means": b"means"}
     new = changed.get(field, field[:-1] + b"9")
@@ -326,7 +303,7 @@ def test_an_entry_of_a_transaction_that_fails_was_never_there(ledger: Ledger) ->
 
 def test_what_was_released_is_known_by_patients_and_study(ledger: Ledger) -> None:
     db = site_db(ledger.path.parent)
-    alone = dataclasses.replace(record(0, "t").items[0], participants=(), request="e" * 64)
+    alone = dataclasses.replace(record(0, subset="t").items[0], participants=(), request="e" * 64)
     ledger.append(dataclasses.replace(record(8), decision="refused", reason="rows"))
     ledger.append(dataclasses.replace(record(9), study="f" * 64))
     ledger.append(dataclasses.replace(record(10), items=(alone,)))
