@@ -38,12 +38,7 @@ def with_identities(study: Study) -> Study:
 
 
 def place_identities(sites: Iterable[tuple[str, Path]]) -> None:
-    """Write every hospital's key file, where it has none yet.
-
-    Parameters
-    ----------
-    sites : name and path of site.toml.
-    """
+    """Write every hospital's key file, where it has none yet."""
     for name, path in sites:
         file = path.parent / "keys" / "identity.pem"
         if not file.exists():

@@ -41,12 +41,7 @@ def check_enough(study: Study) -> None:
 
 
 def left_out_study(study: Study, name: str, privacy: PrivacySettings) -> Study:
-    """Return the study of the other training hospitals, whose one test set is those left out.
-
-    Parameters
-    ----------
-    privacy : of references.
-    """
+    """Return the study of the other training hospitals, whose one test set is those left out."""
     others = tuple(one for one in study.training_sites if one != name)
     sites = tuple(SiteEntry(name=one, trains=one != name) for one in study.training_sites)
     few = len(others) < FEWEST_POOLED

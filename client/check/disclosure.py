@@ -40,12 +40,7 @@ from common.study.sums import subsets_of
 
 
 def foretold(cohort: Cohort, study: Study, privacy: PrivacySettings) -> Foretold:
-    """Apply the rules to a cohort with assigned folds.
-
-    Parameters
-    ----------
-    privacy : thresholds in force at the site.
-    """
+    """Apply the rules to a cohort with assigned folds."""
     rows = {
         subset: _rows(cohort.subset(study, subset), study)
         for subset in subsets_of(study, cohort.site)

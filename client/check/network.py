@@ -369,12 +369,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 
 def load_of(study: Study, site: str, training: int) -> tuple[Load, ...]:
-    """Return the largest traffic of this site in every phase; phases without any are left out.
-
-    Parameters
-    ----------
-    training : training patients of this site.
-    """
+    """Return the largest traffic of this site in every phase; phases without any are left out."""
     if site not in study.site_names:
         return ()
     loads = (_of_phase(phase, study, site, training) for phase in declared_phases(study))

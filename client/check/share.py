@@ -27,10 +27,6 @@ def shared(
 
     Counts below the thresholds are left out: patients under `min_rows`, and both counts where one
     class has fewer than `min_cell`.
-
-    Parameters
-    ----------
-    privacy : thresholds in force at the site.
     """
     foreseen = report.foreseen
     rules = [*_rules(foreseen.stops, True), *_rules(foreseen.withheld, False)] if foreseen else []

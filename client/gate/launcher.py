@@ -47,12 +47,7 @@ _GOES_ON, _NEEDED_NETWORKS = 1, 2
 
 
 class ForkingExecutor:
-    """Starter of app processes for Flower's SuperExec, which asks the warm process.
-
-    Parameters
-    ----------
-    requests : the warm process's pipe.
-    """
+    """Starter of app processes for Flower's SuperExec, which asks the warm process."""
 
     def __init__(self, requests: TextIOWrapper) -> None:
         self._requests = requests

@@ -80,10 +80,6 @@ def are_refusals(reply: Any, study: Study, privacy: PrivacySettings, site: str) 
 
     Each names a rule, its threshold in force and a set of patients of this site; of each pair there
     is one, in one order. Only those about test sets can be withheld.
-
-    Parameters
-    ----------
-    privacy : thresholds in force.
     """
     own = subsets_of(study, site)
     if isinstance(reply, Refused) and not reply.refusals:

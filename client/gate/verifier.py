@@ -79,13 +79,7 @@ def forget_all() -> None:
 
 
 class Verifier:
-    """Verifier of one run at one site.
-
-    Parameters
-    ----------
-    work : the site's work folder.
-    study : as approved.
-    """
+    """Verifier of one run at one site."""
 
     def __init__(self, work: Path, site: str, study: Study, run: str) -> None:
         self.study = study

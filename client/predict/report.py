@@ -235,12 +235,7 @@ class Wish:
 
 
 def write(outcome: Outcome, predictor: Predictor, folder: Path, wish: Wish, tell: Tell) -> None:
-    """Write everything into a folder that only this user may read.
-
-    Parameters
-    ----------
-    tell : is given lines about what was written.
-    """
+    """Write everything into a folder that only this user may read."""
     make_folder(folder)
     text = json.dumps(outcome.as_dict(), indent=1, allow_nan=False)
     (folder / "prediction.json").write_text(text + "\n", encoding="utf-8")

@@ -251,13 +251,7 @@ class Prediction:
 
 @dataclass
 class Predictor:
-    """Models of a bundle, ready to be applied; the networks are built once.
-
-    Parameters
-    ----------
-    opened : the bundle.
-    compute : where its networks run.
-    """
+    """Models of a bundle, ready to be applied; the networks are built once."""
 
     opened: Opened
     compute: Compute

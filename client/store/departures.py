@@ -51,12 +51,7 @@ class NotAbsentError(StudyError):
 
 
 class Departures:
-    """Hospitals that one study goes on without, with their word for it.
-
-    Parameters
-    ----------
-    work : work folder of the site that looks.
-    """
+    """Hospitals that one study goes on without, with their word for it."""
 
     def __init__(self, work: Path, study: Study) -> None:
         self.work, self._study = work, study

@@ -80,13 +80,7 @@ def own_enrolment(work: Path, run: str, reply: EnrolReply) -> bool:
 
 
 class GroupKeys:
-    """Contributions and keys of one site in one run.
-
-    Parameters
-    ----------
-    work : the site's work folder.
-    masks : its masks, which know its ephemeral key.
-    """
+    """Contributions and keys of one site in one run."""
 
     def __init__(self, work: Path, study: Study, run: str, site: str, masks: RunMasks) -> None:
         self._work, self._study, self._run, self._site = work, study, run, site

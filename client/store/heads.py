@@ -42,13 +42,7 @@ class OtherRolledBackError(RolledBackError):
 
 
 class LedgerHeads:
-    """The ends of all ledgers that one site has seen, its own among them.
-
-    Parameters
-    ----------
-    work : its work folder.
-    site : its name.
-    """
+    """The ends of all ledgers that one site has seen, its own among them."""
 
     def __init__(self, work: Path, site: str) -> None:
         self._db, self._site = site_db(work), site

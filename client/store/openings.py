@@ -66,13 +66,7 @@ Signed = tuple[str, list[str]]
 
 
 class Openings:
-    """Steps of one site in one run.
-
-    Parameters
-    ----------
-    settings : of the site; its identity key signs.
-    masks : of the run.
-    """
+    """Steps of one site in one run."""
 
     def __init__(self, settings: SiteSettings, study: Study, run: str, masks: RunMasks) -> None:
         self._settings, self._study, self._run, self._masks = settings, study, run, masks

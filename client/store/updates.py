@@ -71,12 +71,7 @@ class Updates:
 
 
 def is_stored(folder: Path, db: SiteDb, request: TrainRequest) -> bool:
-    """Return whether the update of this very request is there, and its cost remembered.
-
-    Parameters
-    ----------
-    folder : the run's folder at this site.
-    """
+    """Return whether the update of this very request is there, and its cost remembered."""
     known = db.fact("reply", _name(folder, request))
     return known is not None and _path(folder, request).is_file()
 

@@ -31,12 +31,7 @@ The probability of a patient is the mean of the sigmoid over the patient's crops
 
 
 def write_monai_bundles(bundle: Bundle, study: Study, folder: Path) -> list[Path]:
-    """Write a MONAI bundle for every network into folders of their names; return these.
-
-    Parameters
-    ----------
-    study : that made the bundle.
-    """
+    """Write a MONAI bundle for every network into folders of their names; return these."""
     written = []
     for name, weights in bundle.networks.items():
         about = metadata_of(name, bundle, study)  # ValueError of a name that is no network's

@@ -14,10 +14,6 @@ def audited_models(study: Study, names: Iterable[str]) -> tuple[str, ...]:
 
     A stacker that the coordinator fitted on pooled rows is a function of its own choice: attacked,
     it would count the training patients whom it was made to single out.
-
-    Parameters
-    ----------
-    names : of the final models.
     """
     chosen = study.fusion.pooling == "rows"
     return tuple(name for name in names if not (chosen and name == _STACKER))

@@ -186,12 +186,7 @@ def patients_of(subset: str) -> str:
 
 @dataclass(frozen=True)
 class SumQuery:
-    """Statistic over a view of a subset, and the rows of this site that would enter.
-
-    Parameters
-    ----------
-    privacy : thresholds in force at the site.
-    """
+    """Statistic over a view of a subset, and the rows of this site that would enter."""
 
     statistic: Any
     view: View

@@ -57,12 +57,7 @@ _LICENSE_TEXT = "This app holds no code. The licence of fedlnm applies.\n"
 
 @dataclass(frozen=True)
 class FlowerApp:
-    """App of a release.
-
-    Parameters
-    ----------
-    version : of the minor release.
-    """
+    """App of a release."""
 
     version: str
 

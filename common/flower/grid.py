@@ -104,10 +104,6 @@ class Replies:
         """Yield the replies that are there with the message that each answers, one by one.
 
         A reply is put together, and confirmed, when it is its turn.
-
-        Parameters
-        ----------
-        message_ids : of the messages whose replies are waited for.
         """
         grid, wanted = self._grid, list(message_ids)
         if not isinstance(grid, HttpGrid):

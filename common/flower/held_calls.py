@@ -60,12 +60,7 @@ class Bell:
     def answer_when_rung(
         self, look: Callable[[], Any], found: Callable[[Any], bool], seconds: float
     ) -> Any:
-        """Look until something is found, once now and then whenever the bell rings.
-
-        Parameters
-        ----------
-        seconds : longest wait.
-        """
+        """Look until something is found, once now and then whenever the bell rings."""
         times, deadline = self._times, time.monotonic() + seconds
         answer = look()
         if found(answer) or not self._places.acquire(blocking=False):

@@ -64,10 +64,6 @@ def _files(root: Path, wanted: Wanted, folder: Path | None = None) -> Iterator[P
 def read_head(file: Path, of: str) -> dict[str, Any]:
     """Return the facts about a backup.
 
-    Parameters
-    ----------
-    of : whose backup it has to be.
-
     Raises
     ------
     InputError : not a backup, or of another kind of folder.

@@ -30,10 +30,6 @@ class WorkerPool(ProcessPoolExecutor):
     Ctrl-C at a terminal reaches every process there, and each worker would print a traceback of its
     own. A worker whose parent was killed would wait for its next task forever, or go on computing
     for minutes with gigabytes of memory.
-
-    Parameters
-    ----------
-    workers : processes at most.
     """
 
     def __init__(self, workers: int) -> None:

@@ -33,10 +33,6 @@ class Received:
 def receive(files: Sequence[Path], bundle_files: Files) -> list[Received]:
     """Read and check the files.
 
-    Parameters
-    ----------
-    bundle_files : of the bundle that all of them have to be about.
-
     Raises
     ------
     InputError, SignatureError : not such a file, changed since, about another bundle, other models

@@ -23,13 +23,7 @@ def write_dossier(
     transfers: Iterable[Transfer] = (),
     figures: Figures | None = None,
 ) -> None:
-    """Write the dossier of a federated run; nothing for references.
-
-    Parameters
-    ----------
-    transfers : rows of what was sent, once the run is over.
-    figures : its results.json, likewise.
-    """
+    """Write the dossier of a federated run; nothing for references."""
     if label == FEDERATED:
         text = study_dossier(study, declared_phases(study), transfers, figures)
         (out / DOSSIER).write_text(text, encoding="utf-8")

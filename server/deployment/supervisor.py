@@ -43,10 +43,6 @@ class Services:
     The SuperExec is a program of its own (`--isolation process`), so that a study outlives a
     SuperLink that dies and comes back. Flower's database stays from run to run: the sites' nodes
     keep their registration, and need not be started again.
-
-    Parameters
-    ----------
-    tell : takes a line about a start that takes long.
     """
 
     def __init__(

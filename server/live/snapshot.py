@@ -36,13 +36,7 @@ Reader = Callable[[Sequence[Mapping[str, Any]]], RunStatus]
 
 
 class LiveRun:
-    """A run as it is now; many pages that ask at once cost no more than one.
-
-    Parameters
-    ----------
-    folder : of the run.
-    status : what its events mean.
-    """
+    """A run as it is now; many pages that ask at once cost no more than one."""
 
     def __init__(self, folder: Path, status: Reader) -> None:
         self._folder, self._status = folder, status

@@ -127,10 +127,6 @@ def _choose(
 def event_risk(federation: Federation, name: str, out_of_fold: View, patients: float) -> EventRisk:
     """Find the step from linear predictors to risks at the study's first horizon; one round.
 
-    Parameters
-    ----------
-    patients : training patients of all hospitals.
-
     The sums by period stay at the coordinator: a period may hold few events of the other hospitals.
     So hospitals take this number as it comes, within limits; it is the same for every patient.
     """

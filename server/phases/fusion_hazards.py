@@ -37,12 +37,7 @@ _NO_LASSO: Any = None
 
 @dataclass(frozen=True)
 class HazardFusion:
-    """The decision-level fusion, and its risks of the training patients.
-
-    Parameters
-    ----------
-    out_of_fold : view of its out-of-fold risks.
-    """
+    """The decision-level fusion, and its risks of the training patients."""
 
     stacker: StackerFit
     out_of_fold: View

@@ -103,12 +103,7 @@ TALLIES: dict[str, Callable[[Float, Known], bool]] = {
 
 @dataclass
 class Plausibility:
-    """Check of the totals of one study, with those before in mind.
-
-    Parameters
-    ----------
-    members : replies to the enrolment, by site.
-    """
+    """Check of the totals of one study, with those before in mind."""
 
     study: Study
     members: Mapping[str, EnrolReply]

@@ -74,10 +74,6 @@ def reliable_columns(federation: Federation, view: View) -> Procedure[tuple[Name
     """Find columns whose intra- and inter-reader ICC exceed the study's threshold; one round.
 
     Sites without repeat readings take no part; without any, nothing is filtered, as the note says.
-
-    Parameters
-    ----------
-    view : the standardised view; its last step puts repeat readings on the same scale.
     """
     columns = view.outputs()
     readings = {

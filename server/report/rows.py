@@ -214,12 +214,7 @@ def participant_rows(study: Study, members: Mapping[str, EnrolReply]) -> list[Ro
 
 
 def shown_counts(n: int, positives: int, minimum: int) -> dict[str, int | None]:
-    """Return counts of a whole set; small ones, and those that give them away, are None.
-
-    Parameters
-    ----------
-    minimum : smallest count that may be shown.
-    """
+    """Return counts of a whole set; small ones, and those that give them away, are None."""
     small = [0 < count < minimum for count in (n, positives, n - positives)]
     return {"n": None if small[0] else n, "positives": None if any(small) else positives}
 
