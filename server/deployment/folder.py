@@ -66,103 +66,62 @@ class CoordinatorSettings(BaseModel):
         return f"127.0.0.1:{self.port}"
 
 
+class _Below:
+    """Path below a coordinator's folder."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, folder: CoordinatorFolder, _: object) -> Path:
+        return folder.root.joinpath(*self._parts)
+
+
 @dataclass(frozen=True)
 class CoordinatorFolder:
     """Paths in a coordinator's folder."""
 
     root: Path
+    settings_file = _Below(SETTINGS)
+    """Settings that a person may change."""
+    keys = _Below("keys")
+    """Private keys; nobody else on this machine may read them."""
+    identity = _Below("keys", "identity.pem")
+    """The coordinator's identity key."""
+    authority_key = _Below("keys", "authority.key")
+    """Key that signs the server's certificate; only `renew` needs it."""
+    server_key = _Below("keys", "server.key")
+    """Private key of the server's certificate."""
+    superexec_secret = _Below("keys", "superexec.secret")
+    """Secret that authenticates the SuperExec to the SuperLink."""
+    notices = _Below("keys", "notices.txt")
+    """Addresses that notices go to; a person writes it, and it may hold passwords."""
+    authority = _Below("certificates", "authority.pem")
+    """Certificate that sites trust."""
+    server_certificate = _Below("certificates", "server.pem")
+    """Certificate of the server."""
+    proxy = _Below("nginx")
+    """Configuration of the proxy."""
+    roster = _Below("roster.json")
+    """Signed list of the hospitals that take part."""
+    for_sites = _Below("for-sites")
+    """Files that are sent to the hospitals."""
+    invitation = _Below("for-sites", "invitation.json")
+    """File that a new hospital gets first."""
+    runs = _Below("runs")
+    """Folders of runs."""
+    state = _Below("state")
+    """Files that Flower keeps between starts, and the logs."""
+    database = _Below("state", "superlink.db")
+    """Messages on their way, and the nodes that are registered."""
+    lock = _Below("state", "lock")
+    """Held by the command that runs a study."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", self.root.resolve())
 
-    @property
-    def settings_file(self) -> Path:
-        """Settings that a person may change."""
-        return self.root / SETTINGS
-
-    @property
-    def keys(self) -> Path:
-        """Private keys; nobody else on this machine may read them."""
-        return self.root / "keys"
-
-    @property
-    def identity(self) -> Path:
-        """The coordinator's identity key."""
-        return self.keys / "identity.pem"
-
-    @property
-    def authority_key(self) -> Path:
-        """Key that signs the server's certificate; only `renew` needs it."""
-        return self.keys / "authority.key"
-
-    @property
-    def server_key(self) -> Path:
-        """Private key of the server's certificate."""
-        return self.keys / "server.key"
-
-    @property
-    def superexec_secret(self) -> Path:
-        """Secret that authenticates the SuperExec to the SuperLink."""
-        return self.keys / "superexec.secret"
-
-    @property
-    def notices(self) -> Path:
-        """Addresses that notices go to; a person writes it, and it may hold passwords."""
-        return self.keys / "notices.txt"
-
-    @property
-    def authority(self) -> Path:
-        """Certificate that sites trust."""
-        return self.root / "certificates" / "authority.pem"
-
-    @property
-    def server_certificate(self) -> Path:
-        """Certificate of the server."""
-        return self.root / "certificates" / "server.pem"
-
-    @property
-    def proxy(self) -> Path:
-        """Configuration of the proxy."""
-        return self.root / "nginx"
-
-    @property
-    def roster(self) -> Path:
-        """Signed list of the hospitals that take part."""
-        return self.root / "roster.json"
-
-    @property
-    def for_sites(self) -> Path:
-        """Files that are sent to the hospitals."""
-        return self.root / "for-sites"
-
     def prepared_study(self, name: str) -> Path:
         """File of a study as the hospitals approve it."""
         return self.for_sites / name / "study.toml"
-
-    @property
-    def invitation(self) -> Path:
-        """File that a new hospital gets first."""
-        return self.for_sites / "invitation.json"
-
-    @property
-    def runs(self) -> Path:
-        """Folders of runs."""
-        return self.root / "runs"
-
-    @property
-    def state(self) -> Path:
-        """Files that Flower keeps between starts, and the logs."""
-        return self.root / "state"
-
-    @property
-    def database(self) -> Path:
-        """Messages on their way, and the nodes that are registered."""
-        return self.state / "superlink.db"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the command that runs a study."""
-        return self.state / "lock"
 
     def settings(self) -> CoordinatorSettings:
         """Read coordinator.toml.

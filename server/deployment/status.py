@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,11 +173,8 @@ def _state(progress: RunProgress, *, busy: bool) -> State:
 
 def _connections(folder: CoordinatorFolder) -> dict[str, str]:
     try:
-        control = Control(folder.settings().superlink, folder.authority)
-        try:
+        with closing(Control(folder.settings().superlink, folder.authority)) as control:
             return {node.name: node.status for node in control.nodes()}
-        finally:
-            control.close()
     except StudyError:  # it is starting, or has just ended
         return {}
 

@@ -233,13 +233,8 @@ class Supervisor:
                     return
             _all_until_finished((self, *others), services)
 
-    @contextmanager
-    def _connected(self) -> Iterator[Control]:
-        control = Control(self.folder.settings().superlink, self.folder.authority)
-        try:
-            yield control
-        finally:
-            control.close()
+    def _connected(self) -> closing[Control]:
+        return closing(Control(self.folder.settings().superlink, self.folder.authority))
 
     def keep_going(self, services: Services) -> None:
         """Return when the results are there; over a SuperLink that runs.
