@@ -54,11 +54,6 @@ app.command("import")(import_patients)
 console, screen = consoles()
 
 
-@app.callback()
-def _root() -> None:
-    """Keep sub-commands even while there are few of them."""
-
-
 @app.command()
 def radiomics(
     image: Annotated[Path, typer.Argument(help="CT volume or DICOM folder")],

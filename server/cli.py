@@ -40,11 +40,6 @@ for command in (
 console, screen = consoles()
 
 
-@app.callback()
-def _root() -> None:
-    """Keep sub-commands even while there are few of them."""
-
-
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="folder of a run; of two with --compare")],

@@ -28,11 +28,6 @@ app = typer.Typer(
 console, screen = consoles()
 
 
-@app.callback()
-def _root() -> None:
-    """Keep sub-commands even while there are few of them."""
-
-
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Option(help="folder to write the hospitals into")],

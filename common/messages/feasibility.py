@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from common.errors import InputError
 from common.messages.limits import MOST_PATIENTS
-from common.study.block import Settings, explain
+from common.messages.signed_document import read_document
+from common.study.block import Settings
 from common.study.model import Name
-from common.utils.bounded import MOST_SETTINGS, parse_json, read_bytes
 
 FORMAT = 1
 Count = Annotated[int, Field(ge=0, le=MOST_PATIENTS)]
@@ -92,14 +91,4 @@ class FeasibilityReport(Settings):
         ------
         InputError : no such file, or not one of this kind.
         """
-        if not path.is_file():
-            raise InputError("no such file", where=str(path))
-        try:
-            tree = parse_json(read_bytes(path, MOST_SETTINGS))
-            return cls.model_validate(tree)
-        except ValidationError as error:
-            raise explain(error, where=str(path), model=cls) from None
-        except ValueError:
-            raise InputError(
-                "not JSON", where=str(path), remedy="ask for the file again; it came damaged"
-            ) from None
+        return read_document(path, cls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -15,6 +15,8 @@ from common.masking.fixed_point import from_text, to_text
 from common.study.block import explain
 from common.utils.bounded import MOST_SETTINGS, parse_json, read_bytes
 from common.utils.text_file import check_printable
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class SignedDocument(BaseModel):
@@ -76,21 +78,26 @@ class SignedDocument(BaseModel):
         ------
         InputError : no such file, or not one of this kind.
         """
-        if not path.is_file():
-            raise InputError("no such file", where=str(path))
-        try:
-            return cls.model_validate(_parsed(path))
-        except ValidationError as error:
-            raise explain(error, where=str(path), model=cls) from None
+        return read_document(path, cls)
 
     def _message(self) -> bytes:
         fields = self.model_dump(mode="json", exclude={"signature"})
         return json.dumps(fields, sort_keys=True).encode()
 
 
-def _parsed(path: Path) -> Any:
+def read_document(path: Path, model: type[M]) -> M:
+    """Read a JSON file of another party.
+
+    Raises
+    ------
+    InputError : no such file, or not one of this kind.
+    """
+    if not path.is_file():
+        raise InputError("no such file", where=str(path))
     try:
-        return parse_json(read_bytes(path, MOST_SETTINGS))
+        return model.model_validate(parse_json(read_bytes(path, MOST_SETTINGS)))
+    except ValidationError as error:
+        raise explain(error, where=str(path), model=model) from None
     except ValueError:
         raise InputError(
             "not JSON", where=str(path), remedy="ask for the file again; it came damaged"

@@ -91,58 +91,31 @@ class PhantomPlan:
     rounds: int | None = None
 
 
+def _trains(
+    name: str, scanner: Scanner, share: float, bias: float, sets: tuple[int, int], again: int = 0
+) -> HospitalPlan:
+    """Return a hospital that trains, with its patients of training and internal test."""
+    train, test = sets
+    return HospitalPlan(name, scanner, "training", share, bias, train, test, repeat_readings=again)
+
+
+def _tests(
+    name: str, scanner: Scanner, case_mix: CaseMix, share: float, patients: int
+) -> HospitalPlan:
+    return HospitalPlan(name, scanner, case_mix, share, external_test=patients)
+
+
 DEFAULT = PhantomPlan(
     name="phantom",
     hospitals=(
-        HospitalPlan(
-            "north",
-            Scanner(0.8, 1.5, 0.7, 8.0, 0.0),
-            "training",
-            0.42,
-            protocol_bias=0.5,
-            train=40,
-            internal_test=13,
-            repeat_readings=20,
-        ),
-        HospitalPlan(
-            "east",
-            Scanner(0.7, 1.0, 0.8, 15.0, 9.0),
-            "training",
-            0.41,
-            protocol_bias=-0.5,
-            train=32,
-            internal_test=11,
-        ),
-        HospitalPlan(
-            "south",
-            Scanner(0.9, 2.0, 0.6, 10.0, -8.0),
-            "training",
-            0.43,
-            protocol_bias=-0.5,
-            train=28,
-            internal_test=9,
-        ),
-        HospitalPlan(
-            "west",
-            Scanner(1.0, 2.5, 0.7, 18.0, 4.0),
-            "training",
-            0.45,
-            protocol_bias=0.5,
-            train=20,
-            internal_test=7,
-        ),
-        HospitalPlan(
-            "lakeside", Scanner(0.6, 1.5, 0.9, 11.0, -3.0), "external1", 0.36, external_test=36
-        ),
-        HospitalPlan(
-            "hillside", Scanner(0.9, 2.0, 0.7, 13.0, 7.0), "external1", 0.36, external_test=24
-        ),
-        HospitalPlan(
-            "riverside", Scanner(0.7, 2.5, 0.8, 14.0, 2.0), "external1", 0.36, external_test=20
-        ),
-        HospitalPlan(
-            "harbour", Scanner(0.8, 3.0, 0.8, 12.0, -6.0), "external2", 0.30, external_test=60
-        ),
+        _trains("north", Scanner(0.8, 1.5, 0.7, 8.0, 0.0), 0.42, 0.5, (40, 13), again=20),
+        _trains("east", Scanner(0.7, 1.0, 0.8, 15.0, 9.0), 0.41, -0.5, (32, 11)),
+        _trains("south", Scanner(0.9, 2.0, 0.6, 10.0, -8.0), 0.43, -0.5, (28, 9)),
+        _trains("west", Scanner(1.0, 2.5, 0.7, 18.0, 4.0), 0.45, 0.5, (20, 7)),
+        _tests("lakeside", Scanner(0.6, 1.5, 0.9, 11.0, -3.0), "external1", 0.36, 36),
+        _tests("hillside", Scanner(0.9, 2.0, 0.7, 13.0, 7.0), "external1", 0.36, 24),
+        _tests("riverside", Scanner(0.7, 2.5, 0.8, 14.0, 2.0), "external1", 0.36, 20),
+        _tests("harbour", Scanner(0.8, 3.0, 0.8, 12.0, -6.0), "external2", 0.30, 60),
     ),
     # Three hospitals, so that the sums over external_1 can be masked.
     external_sets=(
@@ -154,49 +127,12 @@ DEFAULT = PhantomPlan(
 SMALL = PhantomPlan(
     name="phantom-small",
     hospitals=(
-        HospitalPlan(
-            "north",
-            Scanner(1.0, 2.0, 0.7, 8.0, 0.0),
-            "training",
-            0.5,
-            protocol_bias=0.5,
-            train=24,
-            internal_test=6,
-            repeat_readings=10,
-        ),
-        HospitalPlan(
-            "east",
-            Scanner(0.9, 2.0, 0.8, 15.0, 9.0),
-            "training",
-            0.5,
-            protocol_bias=-0.5,
-            train=22,
-            internal_test=6,
-        ),
-        HospitalPlan(
-            "south",
-            Scanner(1.0, 2.5, 0.6, 10.0, -8.0),
-            "training",
-            0.5,
-            protocol_bias=-0.5,
-            train=20,
-            internal_test=6,
-        ),
-        HospitalPlan(
-            "west",
-            Scanner(1.0, 3.0, 0.7, 18.0, 4.0),
-            "training",
-            0.5,
-            protocol_bias=0.5,
-            train=20,
-            internal_test=6,
-        ),
-        HospitalPlan(
-            "lakeside", Scanner(0.8, 2.0, 0.9, 11.0, -3.0), "external1", 0.42, external_test=12
-        ),
-        HospitalPlan(
-            "harbour", Scanner(1.0, 3.0, 0.8, 12.0, -6.0), "external2", 0.42, external_test=12
-        ),
+        _trains("north", Scanner(1.0, 2.0, 0.7, 8.0, 0.0), 0.5, 0.5, (24, 6), again=10),
+        _trains("east", Scanner(0.9, 2.0, 0.8, 15.0, 9.0), 0.5, -0.5, (22, 6)),
+        _trains("south", Scanner(1.0, 2.5, 0.6, 10.0, -8.0), 0.5, -0.5, (20, 6)),
+        _trains("west", Scanner(1.0, 3.0, 0.7, 18.0, 4.0), 0.5, 0.5, (20, 6)),
+        _tests("lakeside", Scanner(0.8, 2.0, 0.9, 11.0, -3.0), "external1", 0.42, 12),
+        _tests("harbour", Scanner(1.0, 3.0, 0.8, 12.0, -6.0), "external2", 0.42, 12),
     ),
     external_sets=(("external_1", ("lakeside",)), ("external_2", ("harbour",))),
     radius_mm=(5.5, 8.0),

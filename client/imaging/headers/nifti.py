@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ def parse(start: bytes) -> Parsed:
     if magic not in (b"n+1\0", b"n+2\0\r\n\x1a\n"):
         what = "no magic number of NIfTI: an ANALYZE header does not say where left and right are"
         return None, (Fault(what),)
-    fields = _fields_1(start, order) if whole == _NIFTI1 else _fields_2(start, order)
+    fields = _fields(start, order, 1 if whole == _NIFTI1 else 2)
     faults = tuple(_faults(fields, start))
     return (None if faults else _header(fields)), faults
 
@@ -102,52 +103,34 @@ def _byte_order(start: bytes) -> str | None:
     return None
 
 
-def _fields_1(start: bytes, order: str) -> _Fields:
-    def get(form: str, at: int) -> tuple[float, ...]:
-        return struct.unpack_from(order + form, start, at)
-
-    return _Fields(
-        order=order,
-        version=1,
-        dim=tuple(int(n) for n in get("8h", 40)),
-        intent_code=int(get("h", 68)[0]),
-        datatype=int(get("h", 70)[0]),
-        bitpix=int(get("h", 72)[0]),
-        pixdim=get("8f", 76),
-        vox_offset=get("f", 108)[0],
-        slope=get("f", 112)[0],
-        intercept=get("f", 116)[0],
-        units=start[123],
-        qform_code=int(get("h", 252)[0]),
-        sform_code=int(get("h", 254)[0]),
-        quatern=get("3f", 256),
-        qoffset=get("3f", 268),
-        srow=np.array(get("12f", 280)).reshape(3, 4),
-    )
+_PLACES: dict[str, tuple[tuple[str, int], tuple[str, int]]] = {
+    "dim": (("8h", 40), ("8q", 16)),
+    "intent_code": (("h", 68), ("i", 504)),
+    "datatype": (("h", 70), ("h", 12)),
+    "bitpix": (("h", 72), ("h", 14)),
+    "pixdim": (("8f", 76), ("8d", 104)),
+    "vox_offset": (("f", 108), ("q", 168)),
+    "slope": (("f", 112), ("d", 176)),
+    "intercept": (("f", 116), ("d", 184)),
+    "units": (("B", 123), ("i", 500)),
+    "qform_code": (("h", 252), ("i", 344)),
+    "sform_code": (("h", 254), ("i", 348)),
+    "quatern": (("3f", 256), ("3d", 352)),
+    "qoffset": (("3f", 268), ("3d", 376)),
+    "srow": (("12f", 280), ("12d", 400)),
+}
+"""Form and place of each field in both versions of the header."""
 
 
-def _fields_2(start: bytes, order: str) -> _Fields:
-    def get(form: str, at: int) -> tuple[float, ...]:
-        return struct.unpack_from(order + form, start, at)
-
-    return _Fields(
-        order=order,
-        version=2,
-        dim=tuple(int(n) for n in get("8q", 16)),
-        intent_code=int(get("i", 504)[0]),
-        datatype=int(get("h", 12)[0]),
-        bitpix=int(get("h", 14)[0]),
-        pixdim=get("8d", 104),
-        vox_offset=float(get("q", 168)[0]),
-        slope=get("d", 176)[0],
-        intercept=get("d", 184)[0],
-        units=int(get("i", 500)[0]),
-        qform_code=int(get("i", 344)[0]),
-        sform_code=int(get("i", 348)[0]),
-        quatern=get("3d", 352),
-        qoffset=get("3d", 376),
-        srow=np.array(get("12d", 400)).reshape(3, 4),
-    )
+def _fields(start: bytes, order: str, version: int) -> _Fields:
+    found: dict[str, Any] = {}
+    for name, places in _PLACES.items():
+        form, place = places[version - 1]
+        values = struct.unpack_from(order + form, start, place)
+        found[name] = values if len(values) > 1 else values[0]
+    found["vox_offset"] = float(found["vox_offset"])
+    found["srow"] = np.array(found["srow"]).reshape(3, 4)
+    return _Fields(order=order, version=version, **found)
 
 
 def _faults(fields: _Fields, start: bytes) -> Iterator[Fault]:
