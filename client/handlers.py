@@ -222,12 +222,12 @@ def train(workspace: Workspace, request: TrainRequest) -> TrainReply | Refused:
     refused = once(refusals) or _another_round(workspace, request)
     if refused:
         return Refused(refusals=refused)
-    from client.training.objection import object_to
+    from client.training.reply import object_to
     from client.training.round import train_network
 
     update = workspace.updates.update(request, lambda: train_network(workspace, request))
     if plan.invited:
-        from client.training.opening import answer_step
+        from client.training.reply import answer_step
 
         return answer_step(workspace, request, update)
     sites = len(workspace.study.training_sites)

@@ -15,7 +15,7 @@ from common.errors import StudyError
 from common.flower.arrays import join_arrays_once
 from common.masking import identity
 from common.study.model import load_study
-from common.utils.liveness import holding
+from common.utils.processes import holding
 from common.utils.text_file import read_written
 from server.commands.dossier import write_dossier
 from server.deployment.run_folder import PROGRAM_LOCK

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from client.data.tables import selected_table
 from client.report.site_run import SiteRun
-from common.html.correlation import draw_correlation, shorten
-from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw
+from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw, draw_correlation, shorten
 from common.models import MODELS
 from common.statistics.base import Float, Int
 

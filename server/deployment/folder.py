@@ -16,7 +16,7 @@ from common.errors import InputError, StudyError
 from common.messages.joining import ADDRESS
 from common.study.block import explain
 from common.utils.bounded import parse_toml
-from common.utils.liveness import is_held
+from common.utils.processes import is_held
 from common.utils.text_file import read_written
 
 SETTINGS = "coordinator.toml"

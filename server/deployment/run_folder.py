@@ -10,7 +10,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.study.model import Study, load_study
-from common.utils.liveness import is_held
+from common.utils.processes import is_held
 from server.deployment.folder import CoordinatorFolder
 from server.progress.events import read_events
 

@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from common.html.correlation import draw_correlation, shorten
 from common.html.drawing import (
     BLACK,
     BLUE,
@@ -24,6 +23,8 @@ from common.html.drawing import (
     Dash,
     Drawing,
     draw,
+    draw_correlation,
+    shorten,
     style_of,
 )
 from common.models import MODELS, in_order

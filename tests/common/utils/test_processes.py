@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from common.utils import processes
 from common.utils.processes import (
     BackgroundProgram,
     free_port,
+    holding,
+    is_held,
     port_is_taken,
     stop_all,
     wait_until_ready,
@@ -113,3 +116,37 @@ def test_an_interruption_that_compiled_code_swallows_is_repeated() -> None:
     assert "KeyboardInterrupt" in done.stderr.splitlines()[-1]
     assert "Exception ignored" not in done.stderr
     assert done.returncode != 0
+
+
+HOLDS = "import sys, time; from pathlib import Path; from common.utils.processes import holding\n"
+HOLDS += "with holding(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+
+
+def test_a_file_is_held_while_the_block_lasts(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_held(path)
+    with holding(path):
+        assert is_held(path)
+    assert not is_held(path)
+
+
+def test_a_killed_program_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, env=dict(os.environ)
+    ) as program:
+        assert program.stdout is not None and program.stdout.readline() == b"held\n"
+        assert is_held(path)
+        program.kill()
+    assert not is_held(path)
+
+
+def test_whoever_comes_second_goes_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "WAIT_SECONDS", 0.05)
+    path = tmp_path / "lock"
+    with holding(path):
+        with holding(path):
+            assert is_held(path)
+        assert is_held(path)

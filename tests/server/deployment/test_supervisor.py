@@ -13,7 +13,7 @@ from common.errors import StudyError
 from common.flower.app import FlowerApp, installed_app
 from common.flower.control import Node, RunState, UnreachableError
 from common.messages.joining import JoinRequest, node_key_pem
-from common.utils.liveness import holding
+from common.utils.processes import holding
 from server.deployment import supervisor as supervisor_module
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.roster import Roster, enrol, expel

@@ -6,8 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from common.html.correlation import shorten
-from common.html.drawing import Drawing, inline
+from common.html.drawing import Drawing, inline, shorten
 from server.report.figures import draw_figures, write_figures
 from server.report.results import parse
 from server.report.schema import Results

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from client.site import LOG
-from client.training.objection import FACTOR, MARGIN, object_to, objection
+from client.training.reply import FACTOR, MARGIN, object_to, objection
 from common.masking.update import SUMS, Update
 from common.messages.exchanges import RoundPlan, TrainRequest
 
