@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from client import handlers
+from client.check import first_pass
+from common.disclosure.foretelling import Foretold
+from common.disclosure.rule import TRAIN
 from common.errors import InputError
 from common.evaluation.sample_size import expected_width
+from common.ledger.verify import read_entries
 from common.messages.feasibility import FeasibilityReport
 from common.study.model import load_study
-from server.feasibility.assess import AREAS, assess, lines
+from server.feasibility.assess import AREAS, Outlook, assess, lines
 from server.report.results import read
+from sim.equality.run import HEART, HEART_STUDY
 from tests import builders
 from tests.fixtures.programs import run_program, run_simulation
 
+Refused = set[tuple[str, str]]
+HEART_SITES = ["cleveland", "hungarian", "switzerland", "va"]
+needs_heart = pytest.mark.skipif(not HEART.is_dir(), reason=f"NOT TESTED: no heart data in {HEART}")
 # six hospitals; at two of them the outcome is rare
 PATIENTS = {
     **{"a": (80, 30), "b": (60, 24), "c": (70, 21), "d": (50, 20)},
@@ -70,52 +80,98 @@ def shared(folder: Path, study: Path, sites: list[str]) -> list[Path]:
     return files
 
 
-def test_rules_that_refuse_are_foretold_and_the_run_agrees(hospitals: Path, tmp_path: Path) -> None:
+def assessed(study: Path, files: list[Path]) -> tuple[Outlook, Refused]:
+    """Return the coordinator's outlook of the files, and who would refuse by which rules."""
+    reports = [FeasibilityReport.read(file) for file in files]
+    stops = {(one.site, rule.rule) for one in reports for rule in one.rules if rule.stops}
+    return assess(load_study(study), reports), stops
+
+
+def run_without_foresight(
+    folder: Path, study: Path, sites: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> Refused:
+    """Return who refuses by which rules where nobody looks ahead: the questions alone decide."""
+    for module in (handlers, first_pass):
+        monkeypatch.setattr(module, "foretold", lambda *_: Foretold((), ()))
+    (folder / "study.toml").write_bytes(study.read_bytes())
+    done = run_simulation(folder, sites, out)
+    assert done.returncode == 1, done.stdout
+    ledgers = {site: out / "sites" / site / "work" / "ledger.jsonl" for site in sites}
+    entries = ((site, one) for site, ledger in ledgers.items() for one in read_entries(ledger))
+    return {(site, one.reason) for site, one in entries if one.decision == "refused"}
+
+
+def test_rules_that_refuse_are_foretold_and_the_questions_of_the_run_meet_them(
+    hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = study_of(hospitals, list(PATIENTS))
-    files = shared(hospitals, study, list(PATIENTS))
-    found = assess(load_study(study), [FeasibilityReport.read(file) for file in files])
+    found, foretold = assessed(study, shared(hospitals, study, list(PATIENTS)))
     assert not found.feasible and found.trains == ("a", "b", "c", "d")
-    foretold = {
-        (one.site, rule.rule)
-        for one in map(FeasibilityReport.read, files)
-        for rule in one.rules
-        if rule.stops
-    }
     assert {site for site, _ in foretold} == {"rare1", "rare2"}
-    done = run_simulation(hospitals, list(PATIENTS), tmp_path / "run")  # study.toml is not there
-    assert done.returncode != 0
-    (hospitals / "study.toml").write_bytes(study.read_bytes())
-    done = run_simulation(hospitals, list(PATIENTS), tmp_path / "run")
-    said = f"{done.stdout} {done.stderr}"
-    assert done.returncode == 1
-    for site, rule in foretold:
-        assert site in said and rule in said
-    for site in found.trains:
-        assert f" {site} " not in done.stdout.partition("Obstacle")[2].partition("without")[0]
+    for rare in ("rare1", "rare2"):  # a run stops at the first refusal
+        sites = [*found.trains, rare]
+        own = study_of(hospitals, sites)
+        met = run_without_foresight(hospitals, own, sites, tmp_path / rare, monkeypatch)
+        assert met and met <= {one for one in foretold if one[0] == rare}
+
+
+def agrees(folder: Path, study: Path, sites: list[str], out: Path, test_set: str) -> None:
+    """Assert that a feasible study runs, with the counts, refusals, rounds and bytes foreseen."""
+    ended = run_program("server", "feasibility", study, *shared(folder, study, sites), "--json")
+    assert ended.returncode == 0, ended.stderr
+    tree = json.loads(ended.stdout)
+    outlook = {one["name"]: one for one in tree["sets"]}
+    (folder / "study.toml").write_bytes(study.read_bytes())
+    assert run_simulation(folder, sites, out).returncode == 0
+    results = read(out / "results.json")
+    foreseen = {(site, r) for site, rules in outlook[test_set]["withheld"].items() for r in rules}
+    assert foreseen, "nothing would be compared"
+    assert foreseen == {(one.site, one.rule) for one in results.refusals if one.subset == test_set}
+    row = next(row for row in results.performance if row.set == TRAIN)
+    train = outlook[TRAIN]
+    if train["complete"]:
+        assert (train["patients"], train["positives"]) == (row.n, row.positives)
+    assert sum(one.rounds for one in results.transfers if one.site == sites[0]) <= tree["rounds"]
+    sent = max(sum(one.bytes_up for one in results.transfers if one.site == site) for site in sites)
+    assert sent <= tree["bytes_up"]
 
 
 def test_without_them_the_study_is_feasible_and_runs_with_what_was_foretold(
     hospitals: Path, tmp_path: Path
 ) -> None:
     sites = ["a", "b", "c", "d"]
-    study = study_of(hospitals, sites)
-    files = shared(hospitals, study, sites)
-    ended = run_program("server", "feasibility", study, *files, "--json")
-    assert ended.returncode == 0, ended.stderr
-    tree = json.loads(ended.stdout)
-    (outside,) = (one for one in tree["sets"] if one["name"] == "external_1")
-    (hospitals / "study.toml").write_bytes(study.read_bytes())
-    assert run_simulation(hospitals, sites, tmp_path / "run").returncode == 0
-    results = read(tmp_path / "run" / "results.json")
-    refused = {(one.site, one.rule) for one in results.refusals if one.subset == "external_1"}
-    assert refused == {("d", rule) for rule in outside["withheld"]["d"]}
-    train = next(one for one in tree["sets"] if one["name"] == "train")
-    row = next(row for row in results.performance if row.set == "train")
-    assert (train["patients"], train["positives"]) == (row.n, row.positives)
-    rounds = sum(one.rounds for one in results.transfers if one.site == "a")
-    assert rounds <= tree["rounds"]
-    sent = max(sum(one.bytes_up for one in results.transfers if one.site == site) for site in sites)
-    assert sent <= tree["bytes_up"]
+    agrees(hospitals, study_of(hospitals, sites), sites, tmp_path / "run", "external_1")
+
+
+@pytest.fixture
+def heart(tmp_path: Path) -> Path:
+    """Four real hospitals, at one of which 7 of 92 patients are without the disease."""
+    for source in HEART.iterdir():
+        (tmp_path / source.name).mkdir()
+        shutil.copy(source / "cohort.csv", tmp_path / source.name)
+    return tmp_path
+
+
+@needs_heart
+def test_of_four_real_hospitals_the_one_that_refuses_by_the_usual_thresholds_is_foretold(
+    heart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = heart / "usual.toml"
+    study.write_text(HEART_STUDY.read_text(encoding="utf-8").partition("[privacy]")[0], "utf-8")
+    found, foretold = assessed(study, shared(heart, study, HEART_SITES))
+    assert not found.feasible and found.trains == ("cleveland", "hungarian", "va")
+    assert {site for site, _ in foretold} == {"switzerland"}
+    met = run_without_foresight(heart, study, HEART_SITES, heart / "run", monkeypatch)
+    assert met and met <= foretold
+
+
+@needs_heart
+def test_four_real_hospitals_run_the_study_that_lets_them_with_what_was_foretold(
+    heart: Path,
+) -> None:
+    study = heart / "low.toml"
+    shutil.copy(HEART_STUDY, study)
+    agrees(heart, study, HEART_SITES, heart / "run", "internal")
 
 
 def test_counts_below_the_thresholds_are_not_shared(hospitals: Path) -> None:
