@@ -102,11 +102,11 @@ image: kit
 
 # The hospitals of a rehearsal in the image, read-only and without rights; needs root and Debian's
 # podman, runc and mmdebstrap: the base is made here, as no registry of images is asked.
-container-test: $(READY)
+container-test: kit
 	$(BIN)/python -m pytest tests/deployment/test_container.py -m kit -s
 
 # The kit in a Debian with Python alone and without network; needs root and Debian's mmdebstrap.
-kit-test: $(READY)
+kit-test: kit
 	$(BIN)/python -m pytest tests/deployment/test_kit.py -m kit -s
 
 dossier: $(READY)

@@ -187,7 +187,9 @@ def install(kit: Path, target: Path) -> None:
     venv.create(target, with_pip=False)
     python = target / "bin" / "python"
     (pip,) = (p for p in (kit / "wheels").glob("pip-*.whl") if p.is_file())
-    command = [str(python), str(pip / "pip"), "install", "--no-index", "--no-deps"]
+    count = len((kit / REQUIREMENTS).read_text(encoding="utf-8").splitlines())
+    print(f"installing {count} packages (a few minutes)", flush=True)
+    command = [str(python), str(pip / "pip"), "install", "--quiet", "--no-index", "--no-deps"]
     command += ["--disable-pip-version-check", "--no-warn-script-location", "--require-hashes"]
     command += ["--find-links", str(kit / "wheels"), "-r", str(kit / REQUIREMENTS)]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON"))}

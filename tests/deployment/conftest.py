@@ -29,6 +29,16 @@ def _beside(name: str) -> Any:
 
 
 @pytest.fixture(scope="session")
+def kit() -> Path:
+    """The kit that `make kit` has written, which takes minutes and is needed by several tests."""
+    folder = Path(__file__).parents[2] / "build" / "kit"
+    assert folder.is_dir(), (
+        "run `make kit`, or the tests by `make kit-test` or `make container-test`"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
 def staging() -> Any:
     """The module stage.py."""
     return _beside("stage")

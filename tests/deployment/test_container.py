@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from server.kit import build
 from sim.rehearsal import CONTAINER_USER, PODMAN, rehearse, small_phantom
 
 NEEDED = ("podman", "runc", "mmdebstrap")
@@ -33,16 +32,14 @@ def podman(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("image")
-    build.build(folder / "build" / "kit", "cpu", "notices", "", folder / "key.pem")
-    shutil.copy(ROOT / "Containerfile", folder)
-    system = folder / "base.tar"
+def image(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    system = tmp_path_factory.mktemp("base") / "base.tar"
     command = ["mmdebstrap", "--variant=minbase", "--include=python3", "bookworm", str(system)]
     subprocess.run(command, check=True)
     assert podman("import", system, BASE).returncode == 0
     options = ("--network=host", "--format=docker", *LIMITS, f"--build-arg=BASE={BASE}")
-    built = podman("build", *options, "--tag", IMAGE, "--file", folder / "Containerfile", folder)
+    files = ("--ignorefile", ROOT / ".containerignore", "--file", ROOT / "Containerfile")
+    built = podman("build", *options, *files, "--tag", IMAGE, kit.parents[1])
     assert built.returncode == 0, built.stderr
     return IMAGE
 

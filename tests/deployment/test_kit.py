@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.kit import build
 from sim.cli import app
 
 pytestmark = [
@@ -21,13 +20,6 @@ pytestmark = [
     ),
 ]
 BARE = ("gcc", "cc", "make", "git", "curl", "wget")
-
-
-@pytest.fixture(scope="module")
-def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("release") / "kit"
-    build.build(folder, "cpu", "notices", "", folder.parent / "key.pem")
-    return folder
 
 
 @pytest.fixture(scope="module")
