@@ -21,6 +21,7 @@ from client.site import load_site
 from common.utils.processes import free_port, port_is_taken
 from sim.rehearsal import program
 from sim.sites import write_site
+from tests import builders
 
 SITE, USER = "b", "qilu"
 RIGHT = "s3cr.t-41_Word"
@@ -175,9 +176,19 @@ def test_a_coordinator_that_is_exempt_is_not_looked_for_behind_the_proxy(
     assert tinyproxy.connections() == 0
 
 
+@pytest.fixture
+def other(stage: Any, tabular_master: Path, tmp_path: Path) -> Any:
+    """The same hospitals with a study of other folds and columns."""
+    study_file = tmp_path / "study.toml"
+    shutil.copyfile(tabular_master / "study.toml", study_file)
+    columns = [builders.number("marker"), builders.number("age", unit="years")]
+    builders.amend(study_file, name="other", seed=12, strata=[], clinical=columns)
+    return stage.with_study(study_file)
+
+
 @pytest.mark.usefixtures("firewall")
-def test_a_study_is_finished_through_a_proxy_with_a_password_that_nothing_keeps(
-    stage: Any, staging: Any, tinyproxy: Tinyproxy, tmp_path: Path
+def test_two_studies_side_by_side_end_as_each_alone_through_a_proxy_whose_password_nothing_keeps(
+    stage: Any, staging: Any, other: Any, tinyproxy: Tinyproxy, tmp_path: Path
 ) -> None:
     file = behind(stage, tinyproxy, RIGHT)
     with_a_bundle(stage, tmp_path)
@@ -186,22 +197,32 @@ def test_a_study_is_finished_through_a_proxy_with_a_password_that_nothing_keeps(
         assert code == 0, found
         assert f"127.0.0.1:{tinyproxy.port}, with a user and a password" in doctored(stage)
         before = tinyproxy.connections()
-        with stage.run() as run:
+        with stage.run(beside=[other]) as run:
+            beside = staging.Run(other, run.screen)
             stage.amid(run, SITE)
-            node = stage.supernode(SITE)
-            assert RIGHT in node.environ()["https_proxy"]
-            launcher = stage.launcher(SITE)
-            for one in (launcher, *launcher.children(recursive=True)):
-                with suppress(psutil.Error):  # it has just ended
-                    assert "https_proxy" not in one.environ()
-            lines = []
-            for one in psutil.process_iter():
-                with suppress(psutil.Error):
-                    lines.append(" ".join(one.cmdline()))
-            assert not any(form.decode() in line for form in forms(RIGHT) for line in lines)
+            check_environments(stage)
             stage.finishes_as_undisturbed(run)
+            other.finishes_as_undisturbed(beside)
         assert tinyproxy.connections() > before
     assert kept_in(stage.rehearsal.root, RIGHT, file) == []
+    for one in (run, beside):
+        for name, screen in stage.screens.items():
+            assert f"run {one.folder.name}: takes part in the study" in screen.text, name
+        assert f"report: {one.folder.path / 'report' / 'index.html'}" in run.screen.text
+
+
+def check_environments(stage: Any) -> None:
+    """Check that the proxy's password is in the SuperNode's environment and nowhere else."""
+    assert RIGHT in stage.supernode(SITE).environ()["https_proxy"]
+    launcher = stage.launcher(SITE)
+    for one in (launcher, *launcher.children(recursive=True)):
+        with suppress(psutil.Error):  # it has just ended
+            assert "https_proxy" not in one.environ()
+    lines = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            lines.append(" ".join(one.cmdline()))
+    assert not any(form.decode() in line for form in forms(RIGHT) for line in lines)
 
 
 def with_a_bundle(stage: Any, folder: Path) -> None:
