@@ -136,13 +136,13 @@ def monai(
     README: monai.bundle.load reads it on a machine without this project, and
     it gives the same features and logits.
     """
-    from common.bundle.bundle import Bundle, read_files
+    from common.bundle.bundle import Bundle, blamed_on_bundle, read_files
     from common.bundle.monai_bundle import write_monai_bundles
-    from common.study.model import Study
 
     bundle = Bundle.from_files(read_files(run / "bundle"))
-    study = Study.model_validate_json(bundle.settings)
-    written = write_monai_bundles(bundle, study, run / "monai")
+    study = bundle.recorded_study()
+    with blamed_on_bundle(checked=True):
+        written = write_monai_bundles(bundle, study, run / "monai")
     for folder in written:
         console.emit(f"MONAI bundle: {folder}")
     if not written:

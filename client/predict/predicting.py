@@ -19,6 +19,7 @@ from client.predict.verify import Opened, installed
 from client.site import DEVICE_PATTERN
 from client.store.batches import KeptBatches
 from client.training.device import find_compute
+from common.bundle.bundle import blamed_on_bundle
 from common.errors import StudyError, UsageError
 
 RESEARCH = "RESEARCH USE ONLY: not a medical device; no decision about a patient may rest on it."
@@ -152,16 +153,19 @@ def predict(
 
     Raises
     ------
-    InputError : a device that is not there.
+    InputError : a device that is not there, or a bundle whose models cannot be applied.
     StudyError : this installation cannot give the features that the study asks for; a patient is
         neither predicted nor refused.
     """
-    predictor = Predictor(opened, find_compute(machine.device))
+    checked = bool(opened.signed_by)
+    with blamed_on_bundle(checked=checked):
+        predictor = Predictor(opened, find_compute(machine.device))
     with _cache(machine.cache) as folder:
         images, found = _prepared(opened, cases, machine.workers, folder, progress)
         bad = {problem.patient_id for problem in found}
         usable = [case for case in cases if case.patient_id not in bad]
-        predictions = tuple(predictor.predict(usable, images, kept))
+        with blamed_on_bundle(checked=checked):
+            predictions = tuple(predictor.predict(usable, images, kept))
     everything = (*opened.warnings, *warnings)
     outcome = Outcome(opened, predictions, (*problems, *found), everything)
     check_all_are_there(outcome, len(cases) + len(problems))

@@ -22,6 +22,7 @@ from client.training.device import Compute
 from client.training.inference import network_of, network_tables
 from client.training.loop import infer
 from common.bundle.bundle import Bundle
+from common.errors import InputError
 from common.learning.combat import BatchEffects
 from common.models import MODELS, NetworkName, labels_of, network_name
 from common.statistics.base import Float, Int, Rows
@@ -289,6 +290,8 @@ class Predictor:
                 continue
             together = CaseTables.of([tables[i] for i in can], [cases[i] for i in can], batches)
             scored = materialise(view, together, _SUBSET).values[:, 0].tolist()
+            if not all(0.0 <= one <= 1.0 for one in scored):
+                raise InputError(f"{MODELS[model].label} gives no probability", where="bundle")
             probabilities |= {(model, place): p for place, p in zip(can, scored, strict=True)}
         for name in batches.steps:
             tables = _harmonised(name, tables, cases, batches)
@@ -338,6 +341,8 @@ class Predictor:
         crops = Crops(patches, index, np.zeros(len(patches), dtype=np.float32))
         settings = self.opened.study.network(kind)
         features, probability = infer(model, kind, crops, settings, 1, self.compute)
+        if not (np.isfinite(features).all() and np.isfinite(probability).all()):
+            raise InputError(f"{MODELS[kind].label} gives no numbers", where="bundle")
         return network_tables(kind, "final", features, probability)
 
     def _outside(self, case: Case, tables: Found) -> tuple[Outside, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,23 +9,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from client.site import load_site
 from common.bundle.bundle import (
     SIGNATURE_FILE,
     Bundle,
     Files,
+    blamed_on_bundle,
     check_files,
     digest_of,
     read_files,
     signer_of,
 )
-from common.errors import InputError, SignatureError, StudyError, UsageError
+from common.errors import InputError, SignatureError, UsageError
 from common.masking import identity
 from common.messages.joining import Invitation
 from common.models import network_input
-from common.study.block import explain
 from common.study.model import Study
 from common.study.strategy import StrategySpec
 from common.transforms import Stack
@@ -119,43 +116,37 @@ def open_bundle(folder: Path, key: str | None) -> Opened:
         )
     files = read_files(folder)
     signed_by = _check_signature(files, key) if key is not None else ""
-    bundle = Bundle.from_files(files)
-    study = _study_of(bundle)
-    warnings: tuple[str, ...] = () if signed_by else (UNVERIFIED,)
-    warnings += _software_warnings(bundle)
-    for stack in stacks_of(bundle):
-        try:
-            stack.load()
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"a stacker cannot be read: {error}", where="bundle") from None
-    return Opened(bundle, study, digest_of(files), signed_by, warnings + _own_layer_warnings(study))
+    with blamed_on_bundle(checked=bool(signed_by)):
+        bundle = Bundle.from_files(files)
+        study = bundle.recorded_study()
+        warnings: tuple[str, ...] = () if signed_by else (UNVERIFIED,)
+        warnings += _software_warnings(bundle)
+        for stack in stacks_of(bundle):
+            try:
+                stack.load()
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(f"a stacker cannot be read: {error}", where="bundle") from None
+        warnings += _own_layer_warnings(study)
+    return Opened(bundle, study, digest_of(files), signed_by, warnings)
 
 
 @contextmanager
 def blamed_unless_checked(key: str | None) -> Iterator[None]:
-    """Attribute failures to an unchecked bundle: its contents are untrusted.
+    """Attribute failures of whatever is done with an unchecked bundle to it.
 
     Parameters
     ----------
-    key : that it was checked with; with one, exceptions pass as they are, and so do those of this
-        machine: files, memory.
+    key : that it was checked with; with one, exceptions pass as they are.
 
     Raises
     ------
     InputError : in place of an exception that is not this system's own.
     """
-    try:
+    if key is not None:
         yield
-    except (StudyError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        if key is not None or type(error).__name__ == "OutOfMemoryError":  # torch's
-            raise
-        raise InputError(
-            f"a bundle that nobody checked is not as it should be ({type(error).__name__})",
-            where="bundle",
-            remedy="take the bundle from the coordinator's run, whole, and check its signature",
-        ) from error
+        return
+    with blamed_on_bundle(checked=False):
+        yield
 
 
 def _check_signature(files: Files, key: str) -> str:
@@ -181,20 +172,6 @@ def _check_signature(files: Files, key: str) -> str:
             remedy="take the bundle from the coordinator's run again, whole, alone in its folder",
         ) from None
     return own
-
-
-def _study_of(bundle: Bundle) -> Study:
-    if hashlib.sha256(bundle.settings.encode()).hexdigest() != bundle.study:
-        raise InputError("the study is not the one that made the models", where="study.json")
-    try:
-        return Study.model_validate_json(bundle.settings)
-    except ValidationError as error:
-        found = explain(error, where="study.json of the bundle", model=Study)
-        raise InputError(
-            f"this release does not know the study: {found.what}",
-            where=found.where,
-            remedy=f"use fedlnm {bundle.software.get('fedlnm', 'of the coordinator')}",
-        ) from None
 
 
 def _software_warnings(bundle: Bundle) -> tuple[str, ...]:

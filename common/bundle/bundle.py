@@ -9,18 +9,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from common.errors import InputError, SignatureError
+from common.errors import InputError, SignatureError, StudyError
 from common.masking import identity
 from common.masking.fixed_point import from_text, to_text
 from common.messages.plain import from_tree, plain, to_tree
+from common.study.block import explain
+from common.study.model import Study
 from common.transforms.views import View
 from common.utils.bounded import GIB, MOST_SETTINGS, parse_json, read_bytes
 
@@ -95,7 +99,7 @@ class Bundle:
 
         Raises
         ------
-        InputError : not a bundle, or one of another format.
+        InputError : not a bundle, one of another format, or with parts that no run writes.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -104,7 +108,8 @@ class Bundle:
             head = parse_json(files["bundle.json"].tobytes())
             if head["format"] != FORMAT:
                 raise InputError(
-                    f"a bundle of format {head['format']}, this release reads format {FORMAT}",
+                    f"a bundle of format {str(head['format'])[:20]}, this release reads format"
+                    f" {FORMAT}",
                     where="bundle",
                     remedy="use the release that made it, or run the study again with this one",
                 )
@@ -121,7 +126,95 @@ class Bundle:
             ) from None
         if not isinstance(bundle, Bundle):
             raise InputError("bundle.json holds no bundle", where="bundle")
+        if fault := _fault_of(bundle):
+            raise InputError(f"a bundle whose {fault}", where="bundle", remedy=_WHOLE)
         return dataclasses.replace(bundle, settings=settings)
+
+    def recorded_study(self) -> Study:
+        """Return the study that made it.
+
+        Raises
+        ------
+        InputError : it is another one, or of another release.
+        """
+        if hashlib.sha256(self.settings.encode()).hexdigest() != self.study:
+            raise InputError("the study is not the one that made the models", where=STUDY_FILE)
+        try:
+            return Study.model_validate_json(self.settings)
+        except ValidationError as error:
+            found = explain(error, where=f"{STUDY_FILE} of the bundle", model=Study)
+            raise InputError(
+                f"this release does not know the study: {found.what}",
+                where=found.where,
+                remedy=f"use fedlnm {self.software.get('fedlnm', 'of the coordinator')}",
+            ) from None
+
+
+def _fault_of(bundle: Bundle) -> str:
+    """Return what no run writes; empty where there is nothing of the kind."""
+    of_each = (
+        ("models", View),
+        ("networks", np.ndarray),
+        ("cutoffs", float),
+        ("software", str),
+        ("training", TrainingColumns),
+    )
+    for name, kind in of_each:
+        parts = getattr(bundle, name)
+        if not isinstance(parts, dict) or not all(type(one) is kind for one in parts.values()):
+            return f"{name} are none"
+    if type(bundle.study) is not str or not isinstance(bundle.edges, np.ndarray):
+        return "study or edges are none"
+    if bundle.cutoffs.keys() != bundle.models.keys():
+        return "cut-offs are not those of its models"
+    if not all(0.0 <= cutoff <= 1.0 for cutoff in bundle.cutoffs.values()):
+        return "cut-offs are no probabilities"
+    if np.isnan(bundle.edges).any():
+        return "edges are no numbers"
+    fitted = (bundle.models, bundle.networks, bundle.training)
+    return "" if _is_finite(fitted) else "fitted numbers are not all finite"
+
+
+def _is_finite(part: object) -> bool:
+    """Return whether all numbers at any depth are finite."""
+    if isinstance(part, np.ndarray):
+        return part.dtype.kind != "f" or bool(np.isfinite(part).all())
+    if isinstance(part, dict):
+        return all(map(_is_finite, part.values()))
+    if isinstance(part, tuple):
+        return all(map(_is_finite, part))
+    if dataclasses.is_dataclass(part):
+        return all(_is_finite(getattr(part, field.name)) for field in dataclasses.fields(part))
+    return not isinstance(part, float) or abs(part) < float("inf")
+
+
+@contextmanager
+def blamed_on_bundle(*, checked: bool) -> Iterator[None]:
+    """Attribute failures to a bundle; those of this machine (files, memory) pass as they are.
+
+    Parameters
+    ----------
+    checked : somebody known has signed it, so that the fault may be this program's, too.
+
+    Raises
+    ------
+    InputError : in place of an exception that is not this system's own.
+    """
+    try:
+        yield
+    except (StudyError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's
+            raise
+        kind = type(error).__name__
+        if checked:
+            what = f"this release cannot use what the bundle holds ({kind})"
+            remedy = "ask the coordinator for the bundle again, and show this sentence"
+        else:
+            what = f"a bundle that nobody checked is not as it should be ({kind})"
+            remedy = "take the bundle from the coordinator's run, whole, and check its signature"
+        raise InputError(what, where="bundle", remedy=remedy) from error
 
 
 def save_files(files: Files, folder: Path) -> None:

@@ -134,11 +134,11 @@ class ImagingSettings(Settings):
 
     window: float = Field(350.0, gt=0)
     level: float = 50.0
-    spacing_mm: float = Field(1.0, gt=0)
+    spacing_mm: float = Field(1.0, ge=0.25, le=10)
     order: Literal["window_first", "resample_first"] = "window_first"
-    crop2d_size: int = Field(256, ge=16)
-    crop2d_slices_each_side: int = Field(6, ge=0)
-    crop3d_size: int = Field(96, ge=16)
+    crop2d_size: int = Field(256, ge=16, le=1024)
+    crop2d_slices_each_side: int = Field(6, ge=0, le=100)
+    crop3d_size: int = Field(96, ge=16, le=512)
 
 
 class RadiomicsSettings(Settings):

@@ -63,7 +63,7 @@ class NetworkSettings(Settings):
     norm: Literal["batch", "frozen", "group"] = "batch"
     pretrained: str = ""
     pretrained_sha256: str = ""
-    input_size: int = Field(96, ge=16)
+    input_size: int = Field(96, ge=16, le=1024)
     rounds: int = Field(300, ge=1)
     local_epochs: int = Field(1, ge=1)
     local_steps: int = Field(0, ge=0, description="steps a round; 0 = whole epochs")

@@ -123,6 +123,7 @@ def test_another_scikit_learn_is_refused_only_where_the_bundle_holds_its_estimat
         study,
         software=versions,
         models={"clinical": linear(), "fusion_decision": linear().then(stacker())},
+        cutoffs={"clinical": 0.5, "fusion_decision": 0.5},
     )
     folder = signed(stacked.to_files(), tmp_path / "stacked")
     with pytest.raises(InputError, match=r"scikit-learn 0\.1, here is .*==0\.1"):
@@ -134,7 +135,8 @@ def test_a_stacker_with_a_type_that_is_not_trusted_is_refused(study: Study, tmp_
 
     blob = np.frombuffer(dumps(Path), dtype=np.uint8)
     step = Stack(columns=("clinical",), blob=blob, name="fusion_decision")
-    files = bundle_of(study, models={"fusion_decision": linear().then(step)}).to_files()
+    models, cutoffs = {"fusion_decision": linear().then(step)}, {"fusion_decision": 0.5}
+    files = bundle_of(study, models=models, cutoffs=cutoffs).to_files()
     with pytest.raises(InputError, match="not trusted"):
         open_bundle(signed(files, tmp_path), KEY)
 
