@@ -96,7 +96,7 @@ class ValidationReport(SignedDocument):
         try:
             found: Evaluation = from_json(self.measures)
             conform(found, Evaluation, "measures", {"models": len(self.models)})
-            _check_numbers(found)
+            _check_numbers(found, (self.patients, self.positives))
         except (ValueError, TypeError, KeyError):
             raise InputError(
                 "holds measures that this release cannot read",
@@ -106,12 +106,18 @@ class ValidationReport(SignedDocument):
         return found
 
 
-def _check_numbers(found: Evaluation) -> None:
-    """Raise ValueError where measures contradict each other, or no patients could have them."""
-    counted = (found.delong.n, found.delong.positives)
-    others = (found.fit, found.decision)
-    if not 0 <= counted[1] <= counted[0] or any((o.n, o.positives) != counted for o in others):
+def _check_numbers(found: Evaluation, counted: tuple[int | None, int | None]) -> None:
+    """Raise ValueError where measures contradict each other, or no patients could have them.
+
+    Parameters
+    ----------
+    counted : patients and positives of the file; measures need patients of either outcome.
+    """
+    measured = (found.delong, found.fit, found.decision)
+    if any((one.n, one.positives) != counted for one in measured):
         raise ValueError("measures of different numbers of patients")
+    if not 0 < found.delong.positives < found.delong.n:
+        raise ValueError("measures of patients with one outcome")
     cells = found.histogram.counts.shape[-1]
     if found.histogram.edges.shape[-1] != cells + 1:
         raise ValueError("a histogram of other cells than it has edges")

@@ -283,6 +283,19 @@ def test_measures_that_cannot_be_are_refused_whoever_signed_them(
         receive([path], read_files(run / "bundle"))
 
 
+@pytest.mark.parametrize("positives", [0, "all"])
+def test_areas_of_patients_with_one_outcome_are_refused_in_words(
+    run: Path, sent: Path, tmp_path: Path, positives: Any
+) -> None:
+    tree = json.loads(sent.read_text(encoding="utf-8"))
+    number = tree["patients"] if positives == "all" else positives
+    for own in (tree, *(tree["measures"][name] for name in ("delong", "fit", "decision"))):
+        own["positives"] = number
+    path = signed_anew(tree, tmp_path / "file.json")
+    with pytest.raises(InputError, match="cannot read"):
+        receive([path], read_files(run / "bundle"))
+
+
 def signed_anew(tree: dict[str, Any], path: Path) -> Path:
     """Write what a hospital makes up, under a key of its own."""
     key = identity.generate()
@@ -322,8 +335,13 @@ def test_whatever_stands_in_a_file_it_is_refused_in_words_or_can_be_summarised(
             within = within[key]
         within[at[-1]] = drawn.choice(SPOILT)
         try:
-            parse(tree_of(receive([signed_anew(tree, tmp_path / "f.json")], files), base))
-        except (StudyError, ValidationError):
+            file = signed_anew(tree, tmp_path / "f.json")
+        except ValidationError:  # what the hospital's own program does not write
+            refused += 1
+            continue
+        try:
+            parse(tree_of(receive([file], files), base))
+        except StudyError:
             refused += 1
     assert refused >= 30
 
