@@ -31,6 +31,7 @@ from common.study.sums import subsets_of
 from common.study.training import colluders_stood
 from common.utils.console import consoles
 from common.utils.durable import open_folder, write_durably
+from common.utils.text_file import as_word
 
 console, screen = consoles()
 SiteOption = Annotated[Path, typer.Option(help="site.toml, or its folder")]
@@ -98,7 +99,9 @@ def approve(
         _approve(
             load_study(study), settings, private, ask=not yes, whole_dossier=dossier, away=away
         )
-        console.emit(f"it is answered by fedlnm-site run --site {site}, also by one that runs now")
+        console.emit(
+            f"it is answered by fedlnm-site run --site {as_word(site)}, also by one that runs now"
+        )
     elif revoke is not None:
         gone = approvals.revoke(settings.work, private, revoke)
         console.emit(f"no longer approved: study {gone.name}")

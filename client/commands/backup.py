@@ -24,6 +24,7 @@ from common.study.release_mark import own_release
 from common.utils import archive
 from common.utils.console import consoles
 from common.utils.durable import open_folder
+from common.utils.text_file import as_word
 
 console, screen = consoles()
 OF = "hospital's site"
@@ -108,7 +109,7 @@ def _put_back(settings: SiteSettings, folder: Path, made: str) -> Iterator[str]:
     )
     yield "never let this copy and the one before take part side by side"
     yield f"put the patients' data back where site.toml says: {settings.data}"
-    yield f"then: fedlnm-site doctor {folder}"
+    yield f"then: fedlnm-site doctor {as_word(folder)}"
 
 
 def _ledger(settings: SiteSettings) -> str:

@@ -26,6 +26,7 @@ from common.errors import StudyError
 from common.ledger.verify import verify as verify_ledger
 from common.masking import identity
 from common.utils.console import consoles
+from common.utils.text_file import as_word
 
 console, screen = consoles()
 LEAST_FREE = 2**30
@@ -118,7 +119,8 @@ def _approvals(folder: Path, settings: SiteSettings) -> Iterator[str]:
     if not found:
         raise StudyError(
             "no study is approved, so nothing is answered",
-            remedy=f"fedlnm-site approve study.toml --site {folder}, unless this hospital left",
+            remedy=f"fedlnm-site approve study.toml --site {as_word(folder)}, unless this hospital"
+            " left",
         )
     yield ", ".join(f"{one.name} (digest {one.digest[:12]})" for one in found)
 

@@ -31,6 +31,7 @@ from client.commands.archive import (
 )
 from common.errors import InputError, UsageError
 from common.utils.console import ProgressBar, consoles
+from common.utils.text_file import as_word
 
 if TYPE_CHECKING:
     from client.importing.archive_options import ArchiveOptions
@@ -189,7 +190,7 @@ def _import(
     console.emit(counted(outcomes))
     console.emit(f"the same without names: {settings.data / OUTCOMES}")
     if any(one.settled for one in outcomes):
-        console.emit(f"next: fedlnm-site check {mapping.parent} --study {study}")
+        console.emit(f"next: fedlnm-site check {as_word(mapping.parent)} --study {as_word(study)}")
     return all(one.settled for one in outcomes)
 
 

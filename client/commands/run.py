@@ -34,6 +34,7 @@ from common.utils.console import consoles
 from common.utils.durable import rotate
 from common.utils.processes import BackgroundProgram, port_is_taken, stop_all
 from common.utils.service_units import SETTINGS_CODE
+from common.utils.text_file import as_word
 
 console, screen = consoles()
 # a SuperLink takes a node that vanished for present for a minute, and lets it in only after that
@@ -57,7 +58,8 @@ def run(site: SiteOption = Path("site.toml")) -> None:
     deployment = deployment_of(site_file(site), settings)
     found = read_approvals(settings.work, private.public_key())
     names = ", ".join(one.name for one in found) or (
-        f"NONE, so nothing will be answered -> fedlnm-site approve study.toml --site {site}"
+        "NONE, so nothing will be answered -> fedlnm-site approve study.toml --site"
+        f" {as_word(site)}"
     )
     screen.emit(f"approved: {names}")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,17 @@ _MOST_NAMED = 3
 def escaped(text: str) -> str:
     r"""Escape non-printable characters, as in `\x1b`; lines stay lines."""
     return "\n".join(on_one_line(line) for line in text.split("\n"))
+
+
+def as_word(path: Path | str) -> str:
+    """Return a path as a shell takes it for one word, in commands that people copy.
+
+    Examples
+    --------
+    >>> as_word("hub"), as_word("My hospital/site.toml")
+    ('hub', "'My hospital/site.toml'")
+    """
+    return shlex.quote(str(path))
 
 
 def on_one_line(text: str) -> str:

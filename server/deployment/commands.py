@@ -17,6 +17,7 @@ from common.messages.joining import JoinRequest
 from common.messages.letting_go import as_text, describe, read_requests
 from common.utils.console import consoles
 from common.utils.durable import write_durably
+from common.utils.text_file import as_word
 from server.deployment.folder import (
     SETTINGS,
     CoordinatorFolder,
@@ -137,7 +138,7 @@ def prepare(
         screen.emit(f"warning: {line}")
     _say(f"send to {', '.join(complete.site_names)}: {made.file}")
     _say(f"digest of the study: {complete.digest()}")
-    _say(f"when they have approved it: fedlnm-server run {folder} {complete.name}")
+    _say(f"when they have approved it: fedlnm-server run {as_word(folder)} {complete.name}")
 
 
 def confirm(
@@ -260,7 +261,7 @@ def status(
     for line in found_status.lines():
         _say(line)
     if found_status.state in ("stopped", "interrupted") and (folder / SETTINGS).is_file():
-        _say(f"to go on: fedlnm-server resume {folder} {found_status.run}")
+        _say(f"to go on: fedlnm-server resume {as_word(folder)} {found_status.run}")
 
 
 def _status(folder: Path, name: str | None) -> RunStatus:
@@ -354,7 +355,7 @@ def _supervise(folder: CoordinatorFolder, runs: Sequence[RunFolder], warning: st
             first.supervise(*others)
     except KeyboardInterrupt:
         names = " ".join(run.name for run in runs if not run.finished)
-        screen.print(f"interrupted; to go on: fedlnm-server resume {folder.root} {names}")
+        screen.print(f"interrupted; to go on: fedlnm-server resume {as_word(folder.root)} {names}")
         raise typer.Exit(130) from None
     except Exception:
         for one in watches:

@@ -11,6 +11,7 @@ from common.masking import identity
 from common.messages.joining import Invitation
 from common.utils.durable import create_durably, write_durably
 from common.utils.service_units import ServiceUnit, this_user, unit_name
+from common.utils.text_file import as_word
 from server.deployment.authority import (
     SERVER_DAYS,
     Pair,
@@ -166,7 +167,7 @@ def check_certificate(folder: CoordinatorFolder) -> str:
     InputError : it is missing or has expired.
     """
     path = folder.server_certificate
-    remedy = f"fedlnm-server renew {folder.root}, then reload nginx"
+    remedy = f"fedlnm-server renew {as_word(folder.root)}, then reload nginx"
     if not path.is_file():
         raise InputError("no server certificate", where=str(path), remedy=remedy)
     left = days_left(path.read_bytes(), datetime.now(UTC))

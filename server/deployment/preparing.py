@@ -17,6 +17,7 @@ from common.study.changes import changes
 from common.study.model import Departure, Study, load_study, write_study
 from common.study.release_mark import mark
 from common.study.sums import check_maskable, masked_over, split_of
+from common.utils.text_file import as_word
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.going_on import check_absences, without
 from server.deployment.roster import read_roster
@@ -92,7 +93,7 @@ def find_prepared(folder: CoordinatorFolder, name: str) -> Path:
         raise InputError(
             f"no study called {name} has been prepared",
             where=str(folder.for_sites),
-            remedy=f"fedlnm-server prepare {folder.root} STUDY.toml; have: "
+            remedy=f"fedlnm-server prepare {as_word(folder.root)} STUDY.toml; have: "
             f"{', '.join(known) or 'none'}",
         )
     study = load_study(found)

@@ -11,6 +11,7 @@ from typing import Any
 from common.errors import InputError
 from common.study.model import Study, load_study
 from common.utils.processes import is_held
+from common.utils.text_file import as_word
 from server.deployment.folder import CoordinatorFolder
 from server.progress.events import read_events
 
@@ -109,6 +110,6 @@ def find_run(folder: CoordinatorFolder, name: str | None) -> RunFolder:
         raise InputError(
             f"no run {name}" if found else "nothing was ever run here",
             where=str(folder.runs),
-            remedy=f"have: {known}" if found else f"fedlnm-server run {folder.root} STUDY",
+            remedy=f"have: {known}" if found else f"fedlnm-server run {as_word(folder.root)} STUDY",
         )
     return wanted[-1]

@@ -18,7 +18,7 @@ from common.study.block import explain
 from common.study.reporting import ReportingFields, title_of
 from common.utils.bounded import parse_toml
 from common.utils.csv_file import write_csv
-from common.utils.text_file import read_written
+from common.utils.text_file import as_word, read_written
 from server.manuscript import (
     claim,
     crate,
@@ -90,7 +90,7 @@ def write_beside(results: Results, run: Path) -> str:
     try:
         write_manuscript(results, run)
     except (StudyError, OSError) as error:
-        again = f"once it is mended: fedlnm-server manuscript {run}"
+        again = f"once it is mended: fedlnm-server manuscript {as_word(run)}"
         return f"no new folder {FOLDER}, all else is written: {error}; {again}"
     return ""
 
